@@ -1,2 +1,21 @@
+//! What a checkout needs before it can be shown or tested: pinned models and pictures, a compiler for
+//! WebAssembly, and the components built and encoded.
+//!
+//! [`set_up`] does all of it, once; where everything is there already it only checks and needs no network.
 #![forbid(unsafe_code)]
-//! skeleton
+
+pub mod fixtures;
+pub mod guests;
+pub mod toolchain;
+
+mod debian;
+mod environment;
+mod files;
+mod process;
+mod progress;
+mod wheel;
+
+pub use environment::{Environment, SetUpError, find_root, set_up};
+pub use process::CommandError;
+pub use progress::{Progress, Task};
+pub use toolchain::Toolchain;

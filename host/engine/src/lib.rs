@@ -1,2 +1,31 @@
-#![forbid(unsafe_code)]
-//! skeleton
+//! The only crate that names wasmtime: verified components become ready instances that serve one sample at a time.
+//!
+//! A component enters through [`Engine::prepare`], which takes it only together with the [`hotshoe_trust::Verified`]
+//! release that names it, and checks its bytes against the signed digest before anything is compiled or loaded. What comes out is a
+//! [`Component`]; each worker thread makes its own [`Instance`] of it. A trap, a missed deadline or a memory limit
+//! costs the sample that was being processed, is named by a [`Fault`], and the instance is replaced at the next call.
+//!
+//! Stores are synchronous: a guest's call runs on the caller's thread to its end, so workers are threads, not tasks.
+#![deny(unsafe_code)] // `cache.rs` alone allows it, to load code that this crate compiled
+
+mod bindings;
+mod cache;
+mod component;
+mod convert;
+mod engine;
+mod fault;
+mod host;
+mod insight;
+mod instance;
+mod limits;
+mod nn;
+mod sample;
+
+pub use component::{Component, Parts, PrepareError};
+pub use engine::{Engine, EngineError, EngineOptions, EPOCH_TICK};
+pub use fault::{ErrorCode, Failure, Fault};
+pub use insight::{
+    Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
+};
+pub use instance::Instance;
+pub use sample::Sample;

@@ -1,2 +1,36 @@
 #![forbid(unsafe_code)]
-//! skeleton
+//! What Hotshoe trusts, and why: digests, the release format, keys, signatures and the one gate, [`verify()`].
+//!
+//! The crate is pure. It reads no file and no clock: bytes, the time and the floor are arguments, and a
+//! [`Verified`] release is the only thing that the rest of the host compiles, loads or runs. The one thing
+//! it takes from outside is randomness, in [`SigningKey::generate`] and when a key is encrypted.
+
+mod bundle;
+mod digest;
+mod floor;
+mod keys;
+mod limits;
+mod nearest;
+mod release;
+mod release_check;
+mod signing;
+mod trust_toml;
+mod verify;
+mod verify_error;
+
+pub mod manifest;
+pub mod release_toml;
+pub mod strict_json;
+pub mod toml_file;
+
+pub use bundle::{BundleError, verify_blob};
+pub use digest::{Blob, Digest, DigestError, Hasher};
+pub use floor::Floor;
+pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
+pub use limits::ReleaseLimits;
+pub use release::{Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World};
+pub use release_check::ReleaseError;
+pub use signing::{SigningKey, is_encrypted};
+pub use trust_toml::{TrustError, TrustRoot, TrustedKey};
+pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_installed};
+pub use verify_error::VerifyError;

@@ -1,0 +1,43 @@
+//! Whoever waits to hear how one sample ended.
+
+use crate::link::Asker;
+use crate::watch::WatchedFile;
+
+/// Who waits for the end of one sample.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nobody: the sample was published, and its result is too.
+    Nobody,
+    /// A Zenoh query.
+    Query(Asker),
+    /// A file of the watched folder.
+    File(WatchedFile),
+}
+
+/// How it ended, for whoever waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// With a result.
+    Result,
+    /// With an error of its own.
+    Failure,
+    /// Dropped: the sample itself may be good.
+    Drop,
+}
+
+impl Answer {
+    /// Tells whoever waits. `body` is the JSON of the result or of the error.
+    pub fn give(self, ending: Ending, body: &[u8]) {
+        match (self, ending) {
+            (Self::Nobody, _) => {}
+            (Self::Query(asker), Ending::Result) => asker.reply(body),
+            (Self::Query(asker), Ending::Failure | Ending::Drop) => asker.refuse(body),
+            (Self::File(file), ending) => file.finish(ending),
+        }
+    }
+
+    /// Whether the JSON of an answer is needed.
+    pub const fn wants_body(&self) -> bool {
+        matches!(self, Self::Query(_))
+    }
+}

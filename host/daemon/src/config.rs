@@ -1,0 +1,398 @@
+//! `hotshoe.toml`: what the operator of one device decides. Unknown keys are refused.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hotshoe_trust::toml_file::{self, TomlError};
+use hotshoe_trust::{Device, Grant};
+use serde::Deserialize;
+
+use crate::queue::Full;
+
+/// Longest name of a site or a device, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+/// Most samples that a queue may be configured to hold.
+pub const MAX_QUEUE: usize = 65_536;
+/// Most worker threads.
+pub const MAX_WORKERS: usize = 256;
+/// Zenoh closes a transport whose receiver blocks for longer than this, so `block-timeout-ms` must lie below it.
+pub const ZENOH_BLOCK_LIMIT_MS: u64 = 5_000;
+/// Largest `hotshoe.toml`, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// The whole of `hotshoe.toml`. Relative paths are relative to the folder of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Where the device stands: one part of its keys. Letters, digits, `-`, `_` and `.`.
+    pub site: String,
+    /// The device's name, which releases select it by. Letters, digits, `-`, `_` and `.`.
+    pub device: String,
+    /// The device's labels, which releases may select it by and policies see. Default: none.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The data folder: blobs, the ledger, compiled components. Default: `data`.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    /// The file of trusted keys. Default: `trust.toml`.
+    #[serde(default = "default_trust")]
+    pub trust: PathBuf,
+    /// What components may be granted on this device. Default: everything but `wasi`.
+    #[serde(default = "default_allow")]
+    pub allow: BTreeSet<Grant>,
+    /// How the device reaches others.
+    #[serde(default)]
+    pub zenoh: ZenohConfig,
+    /// What is accepted, and what happens when there is too much.
+    #[serde(default)]
+    pub intake: IntakeConfig,
+    /// A folder to take samples from. Default: none.
+    #[serde(default)]
+    pub watch: Option<WatchConfig>,
+    /// The threads that process samples.
+    #[serde(default)]
+    pub workers: WorkersConfig,
+    /// The end of the service.
+    #[serde(default)]
+    pub drain: DrainConfig,
+    /// The Prometheus endpoint. Default: none.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
+}
+
+/// `[zenoh]`. The session is a peer that keeps trying to reach `connect` in the background, so that a device
+/// without a network starts and serves all the same. Multicast scouting, gossip and autoconnect are off unless `scouting` is set.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ZenohConfig {
+    /// Endpoints to connect to, such as `tcp/192.0.2.1:7447`. Default: none.
+    pub connect: Vec<String>,
+    /// Endpoints to listen on, such as `tcp/127.0.0.1:7447`; port 0 takes a free one. Default: none.
+    pub listen: Vec<String>,
+    /// A prefix of all keys, which keeps deployments on one network apart. Default: none.
+    pub namespace: Option<String>,
+    /// Finds other peers by multicast and gossip, and connects to them. Default: false.
+    pub scouting: bool,
+    /// The largest message that is received, in bytes. Default: 8 MiB (Zenoh's own is 1 GiB).
+    pub max_message_bytes: usize,
+}
+
+/// `[intake]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct IntakeConfig {
+    /// Samples that may wait. Default: 16.
+    pub queue: usize,
+    /// What happens to a sample that arrives when the queue is full. Files of a watched folder wait in any case. Default: `block`.
+    pub when_full: WhenFull,
+    /// With `block`: how long a sender waits before its sample is dropped, in milliseconds. Default: 4000, which must
+    /// stay below [`ZENOH_BLOCK_LIMIT_MS`].
+    pub block_timeout_ms: u64,
+    /// The largest sample, in bytes. Default: 16 MiB. Samples over Zenoh are bounded by `zenoh.max-message-bytes` as well.
+    pub max_sample_bytes: usize,
+}
+
+/// What happens when the queue of samples is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The sender waits, at most `block-timeout-ms`.
+    Block,
+    /// The sample that waited longest goes.
+    DropOldest,
+    /// The new sample goes.
+    DropNewest,
+}
+
+/// `[watch]`. A file is taken when it is complete: closed after writing, or renamed into the folder. Hidden files, and
+/// those that end in `.part` or `.tmp`, are left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WatchConfig {
+    /// The folder. It must exist. Files in it at the start come first; subfolders are not entered.
+    pub folder: PathBuf,
+    /// What becomes of a file when its sample has been processed. Default: `keep`.
+    #[serde(default)]
+    pub after: After,
+}
+
+/// What becomes of a watched file. A file whose sample was dropped stays in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum After {
+    /// It stays, and is read again at the next start.
+    #[default]
+    Keep,
+    /// It goes to the subfolder `done`, or `failed`.
+    Move,
+    /// It is deleted if it gave a result, else it goes to the subfolder `failed`.
+    Delete,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct WorkersConfig {
+    /// Threads, each with one sample at a time. Default: one fewer than the machine has cores, at least 1.
+    pub threads: usize,
+}
+
+/// `[drain]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DrainConfig {
+    /// How long samples in flight may take at the end, in milliseconds; the rest are dropped by name. Default: 5000.
+    pub deadline_ms: u64,
+}
+
+/// `[metrics]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct MetricsConfig {
+    /// Address of the Prometheus endpoint. Default: `127.0.0.1:9898`.
+    #[serde(default = "default_metrics")]
+    pub listen: SocketAddr,
+}
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}; name another with --config")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is larger than [`MAX_CONFIG_BYTES`].
+    #[error("the configuration {path} has {bytes} bytes; at most {MAX_CONFIG_BYTES} are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// It is not the TOML that is expected: a spelling mistake, a wrong type, a missing key.
+    #[error("the configuration is not valid")]
+    Toml(#[source] TomlError),
+    /// A name cannot be part of a key.
+    #[error(
+        "`{key} = \"{value}\"` cannot be part of a key: use 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`"
+    )]
+    Name {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A number is out of its range.
+    #[error("`{key} = {value}` is out of range: use {least} to {most}")]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: u64,
+        /// The smallest value.
+        least: u64,
+        /// The largest value.
+        most: u64,
+    },
+}
+
+fn default_data() -> PathBuf {
+    PathBuf::from("data")
+}
+
+fn default_trust() -> PathBuf {
+    PathBuf::from("trust.toml")
+}
+
+fn default_metrics() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9898))
+}
+
+fn default_allow() -> BTreeSet<Grant> {
+    BTreeSet::from([
+        Grant::Log,
+        Grant::Metrics,
+        Grant::Clock,
+        Grant::Config,
+        Grant::Data,
+        Grant::Vision,
+        Grant::Infer,
+        Grant::WasiNn,
+    ])
+}
+
+impl Default for ZenohConfig {
+    fn default() -> Self {
+        Self {
+            connect: Vec::new(),
+            listen: Vec::new(),
+            namespace: None,
+            scouting: false,
+            max_message_bytes: 8 << 20,
+        }
+    }
+}
+
+impl Default for IntakeConfig {
+    fn default() -> Self {
+        Self {
+            queue: 16,
+            when_full: WhenFull::Block,
+            block_timeout_ms: 4_000,
+            max_sample_bytes: 16 << 20,
+        }
+    }
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            threads: cores.saturating_sub(1).max(1),
+        }
+    }
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { deadline_ms: 5_000 }
+    }
+}
+
+impl DrainConfig {
+    /// `deadline-ms` as a duration.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+}
+
+impl IntakeConfig {
+    /// What a queue does with a sample that finds it full.
+    pub fn full(&self) -> Full {
+        match self.when_full {
+            WhenFull::Block => Full::WaitFor(Duration::from_millis(self.block_timeout_ms)),
+            WhenFull::DropOldest => Full::DropOldest,
+            WhenFull::DropNewest => Full::DropNewest,
+        }
+    }
+}
+
+impl WhenFull {
+    /// The name in the configuration and in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+        }
+    }
+}
+
+impl ZenohConfig {
+    /// How another program on the same machine reaches the daemon that has this configuration: it connects to
+    /// where the daemon listens and to where the daemon connects, and listens nowhere.
+    pub fn client(&self) -> Self {
+        let mut connect: Vec<String> = self.listen.iter().map(|e| to_loopback(e)).collect();
+        connect.extend(self.connect.iter().cloned());
+        Self {
+            connect,
+            listen: Vec::new(),
+            ..self.clone()
+        }
+    }
+}
+
+/// An endpoint that listens on every address is reached by loopback.
+fn to_loopback(endpoint: &str) -> String {
+    endpoint
+        .replacen("/0.0.0.0:", "/127.0.0.1:", 1)
+        .replacen("/[::]:", "/[::1]:", 1)
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key or the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = std::fs::metadata(path).map_err(read)?.len();
+        if bytes > MAX_CONFIG_BYTES {
+            return Err(ConfigError::TooLarge {
+                path: path.to_owned(),
+                bytes,
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Parses and checks a text. Relative paths are taken from `folder`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml_file::parse(text).map_err(ConfigError::Toml)?;
+        config.data = folder.join(&config.data);
+        config.trust = folder.join(&config.trust);
+        if let Some(watch) = &mut config.watch {
+            watch.folder = folder.join(&watch.folder);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        check_name("site", &self.site)?;
+        check_name("device", &self.device)?;
+        let intake = &self.intake;
+        check_range("intake.queue", intake.queue as u64, 1, MAX_QUEUE as u64)?;
+        check_range("intake.max-sample-bytes", intake.max_sample_bytes as u64, 1, 1 << 30)?;
+        check_range("intake.block-timeout-ms", intake.block_timeout_ms, 0, ZENOH_BLOCK_LIMIT_MS - 1)?;
+        check_range("zenoh.max-message-bytes", self.zenoh.max_message_bytes as u64, 1 << 16, 1 << 30)?;
+        check_range("workers.threads", self.workers.threads as u64, 1, MAX_WORKERS as u64)?;
+        check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)
+    }
+
+    /// The device as releases select it and policies see it.
+    pub fn identity(&self) -> Device {
+        Device {
+            name: self.device.clone(),
+            site: self.site.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+}
+
+fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let fits = (1..=MAX_NAME_BYTES).contains(&value.len())
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    fits.then_some(()).ok_or_else(|| ConfigError::Name {
+        key,
+        value: value.to_owned(),
+    })
+}
+
+fn check_range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    (least..=most)
+        .contains(&value)
+        .then_some(())
+        .ok_or(ConfigError::Range {
+            key,
+            value,
+            least,
+            most,
+        })
+}

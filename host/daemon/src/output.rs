@@ -1,0 +1,111 @@
+//! The JSON that leaves the device. Each message carries the sample's id and the release that made it.
+
+use hotshoe_engine::{Action, Insight, Sample};
+use hotshoe_trust::{Digest, Release, Verified};
+use serde::Serialize;
+
+use crate::pipeline::StageTime;
+
+/// The release that a message comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ReleaseName<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// Its generation.
+    pub generation: u64,
+}
+
+impl<'a> ReleaseName<'a> {
+    /// Names a verified release.
+    pub fn of(release: &'a Verified<Release>) -> Self {
+        Self {
+            name: &release.name,
+            digest: release.digest(),
+            generation: release.generation,
+        }
+    }
+}
+
+/// A sample's head, the same in every message.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Head<'a> {
+    /// The sample's id.
+    pub id: &'a str,
+    /// The key or path that it came from.
+    pub source: &'a str,
+    /// When it was taken, in microseconds since 1970-01-01T00:00:00Z.
+    pub timestamp_us: u64,
+    /// The release that processed it.
+    pub release: ReleaseName<'a>,
+}
+
+impl<'a> Head<'a> {
+    /// The head of what `release` made of `sample`.
+    pub fn of(sample: &'a Sample, release: &'a Verified<Release>) -> Self {
+        Self {
+            id: &sample.id,
+            source: &sample.source,
+            timestamp_us: sample.timestamp_us,
+            release: ReleaseName::of(release),
+        }
+    }
+}
+
+/// What is published under `output/insight`.
+#[derive(Debug, Serialize)]
+pub struct InsightMessage<'a> {
+    /// Which sample.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// The result.
+    pub insight: &'a Insight,
+    /// How long each stage took.
+    pub stages: &'a [StageTime],
+}
+
+/// What is published under `output/action`, one for each action but `publish`, which the insight itself stands for.
+#[derive(Debug, Serialize)]
+pub struct ActionMessage<'a> {
+    /// Which sample.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// What the policy decided.
+    pub action: &'a Action,
+}
+
+/// What is published under `output/error`, and what a query gets whose sample gave no result.
+#[derive(Debug, Serialize)]
+pub struct ErrorMessage<'a> {
+    /// Which sample.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// The component, model or part of the daemon that it ended at.
+    pub stage: &'a str,
+    /// The stable name under which it is counted.
+    pub fault: &'a str,
+    /// One sentence for a person.
+    pub message: &'a str,
+}
+
+/// What a query gets.
+#[derive(Debug, Serialize)]
+pub struct AnswerMessage<'a> {
+    /// Which sample.
+    #[serde(flatten)]
+    pub head: Head<'a>,
+    /// The result; null where the policy keeps it on the device.
+    pub insight: Option<&'a Insight>,
+    /// All that the policy decided.
+    pub actions: &'a [Action],
+    /// How long each stage took.
+    pub stages: &'a [StageTime],
+}
+
+/// Whether an insight leaves the device: some action says `publish`, and none says `drop`.
+pub fn leaves_device(actions: &[Action]) -> bool {
+    let published = actions.iter().any(|a| matches!(a, Action::Publish));
+    let dropped = actions.iter().any(|a| matches!(a, Action::Drop { .. }));
+    published && !dropped
+}

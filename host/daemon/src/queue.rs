@@ -1,0 +1,178 @@
+//! A bounded queue between many senders and many workers. Full always has a name.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// First in, first out, with a fixed capacity.
+#[derive(Debug)]
+pub struct Queue<T> {
+    state: Mutex<State<T>>,
+    filled: Condvar,
+    freed: Condvar,
+    capacity: usize,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    items: VecDeque<T>,
+    closed: bool,
+}
+
+/// What to do with an item that finds the queue full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    /// Wait until there is room.
+    Wait,
+    /// Wait this long for room.
+    WaitFor(Duration),
+    /// The item that waited longest makes room.
+    DropOldest,
+    /// The new item is refused.
+    DropNewest,
+}
+
+/// What became of an item.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pushed<T> {
+    /// It waits in the queue.
+    Stored,
+    /// It waits in the queue, and this older one had to leave.
+    Displaced(T),
+    /// It was not taken.
+    Refused(T, Refusal),
+}
+
+/// Why an item was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// The queue was full.
+    Full,
+    /// The queue was full for the whole time that the sender could wait.
+    Timeout,
+    /// The queue takes nothing more.
+    Closed,
+}
+
+impl<T> Queue<T> {
+    /// An empty queue for `capacity` items, at least one.
+    pub fn new(capacity: usize) -> Self {
+        Self {
+            state: Mutex::new(State {
+                items: VecDeque::new(),
+                closed: false,
+            }),
+            filled: Condvar::new(),
+            freed: Condvar::new(),
+            capacity: capacity.max(1),
+        }
+    }
+
+    /// Most items that wait at once.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Items that wait now.
+    pub fn len(&self) -> usize {
+        self.lock().items.len()
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds an item, or does with it what `full` says.
+    pub fn push(&self, item: T, full: Full) -> Pushed<T> {
+        let mut state = self.lock();
+        let mut displaced = None;
+        if state.items.len() >= self.capacity && !state.closed {
+            state = match full {
+                Full::Wait => self.wait_for_room(state, None),
+                Full::WaitFor(limit) => self.wait_for_room(state, Some(limit)),
+                Full::DropOldest => {
+                    displaced = state.items.pop_front();
+                    state
+                }
+                Full::DropNewest => return Pushed::Refused(item, Refusal::Full),
+            };
+        }
+        if state.closed {
+            return Pushed::Refused(item, Refusal::Closed);
+        }
+        if state.items.len() >= self.capacity {
+            return Pushed::Refused(item, Refusal::Timeout);
+        }
+        state.items.push_back(item);
+        drop(state);
+        self.filled.notify_one();
+        displaced.map_or(Pushed::Stored, Pushed::Displaced)
+    }
+
+    /// Takes the oldest item; waits for one. `None` once the queue is closed and empty.
+    pub fn pop(&self) -> Option<T> {
+        let mut state = self.lock();
+        loop {
+            if let Some(item) = state.items.pop_front() {
+                drop(state);
+                self.freed.notify_one();
+                return Some(item);
+            }
+            if state.closed {
+                return None;
+            }
+            state = self
+                .filled
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes nothing more; what waits can still be taken out.
+    pub fn close(&self) {
+        self.lock().closed = true;
+        self.filled.notify_all();
+        self.freed.notify_all();
+    }
+
+    /// Takes everything that waits, oldest first.
+    pub fn take_all(&self) -> Vec<T> {
+        let items = self.lock().items.drain(..).collect();
+        self.freed.notify_all();
+        items
+    }
+
+    /// Returns when there is room, the queue is closed, or the time is over.
+    fn wait_for_room<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State<T>>,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, State<T>> {
+        let started = Instant::now();
+        while state.items.len() >= self.capacity && !state.closed {
+            match limit.map(|limit| limit.saturating_sub(started.elapsed())) {
+                None => {
+                    state = self
+                        .freed
+                        .wait(state)
+                        .unwrap_or_else(PoisonError::into_inner);
+                }
+                Some(left) if left.is_zero() => break,
+                Some(left) => {
+                    state = self
+                        .freed
+                        .wait_timeout(state, left)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
+                }
+            }
+        }
+        state
+    }
+
+    // Nothing in this file panics while it holds the lock, so a poisoned state is whole.
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,194 @@
+//! The count of every sample. A sample that was accepted ends exactly once: as a result, a named drop or a named failure.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::answer::Answer;
+
+/// Fault of a sample whose processing ended without a word: a defect of the host.
+const ABANDONED: &str = "abandoned";
+
+/// Why an accepted sample was dropped. Each has a stable name, under which it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DropReason {
+    /// A newer sample took its place in a full queue.
+    QueueFullOldest,
+    /// The queue was full when it came.
+    QueueFullNewest,
+    /// The queue stayed full for `block-timeout-ms`.
+    BlockTimeout,
+    /// It was not finished when the time to drain was over.
+    DrainDeadline,
+    /// It came when the daemon was about to end.
+    ShuttingDown,
+}
+
+impl DropReason {
+    /// The stable name, in snake case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::QueueFullOldest => "queue_full_oldest",
+            Self::QueueFullNewest => "queue_full_newest",
+            Self::BlockTimeout => "block_timeout",
+            Self::DrainDeadline => "drain_deadline",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+}
+
+/// How a sample ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settlement<'a> {
+    /// It gave a result. That a policy keeps the insight on the device is a result too.
+    Result,
+    /// It was dropped.
+    Dropped(DropReason),
+    /// It failed at a stage, by a fault with a stable name.
+    Failed {
+        /// The component, model or part of the daemon.
+        stage: &'a str,
+        /// The fault's stable name.
+        fault: &'a str,
+    },
+}
+
+/// All counts at one moment: `accepted == results + dropped + failed + in_flight`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Samples that arrived.
+    pub accepted: u64,
+    /// Samples that gave a result.
+    pub results: u64,
+    /// Samples that were dropped, by reason.
+    pub dropped: BTreeMap<String, u64>,
+    /// Samples that failed.
+    pub failed: u64,
+    /// The same failures, by fault.
+    pub faults: BTreeMap<String, u64>,
+    /// The same failures, by stage.
+    pub failed_at: BTreeMap<String, u64>,
+    /// Samples that wait or are being processed.
+    pub in_flight: u64,
+    /// Messages that could not be handed to Zenoh. Their samples are counted above all the same.
+    pub unpublished: u64,
+}
+
+impl Counters {
+    /// Dropped samples of every reason.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Whether every accepted sample is accounted for.
+    pub fn add_up(&self) -> bool {
+        self.accepted == self.results + self.dropped_total() + self.failed + self.in_flight
+    }
+}
+
+/// Counts samples. Cheap to clone: clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    counters: Arc<Mutex<Counters>>,
+}
+
+/// One accepted sample's claim to be settled exactly once, and who waits for its answer.
+#[derive(Debug)]
+pub struct Ticket {
+    tally: Tally,
+    answer: Mutex<Option<Answer>>,
+}
+
+impl Tally {
+    /// Counts a sample in.
+    pub fn accept(&self, answer: Answer) -> Ticket {
+        let mut counters = self.lock();
+        counters.accepted += 1;
+        counters.in_flight += 1;
+        drop(counters);
+        metrics::counter!("hotshoe_samples_accepted_total").increment(1);
+        Ticket {
+            tally: self.clone(),
+            answer: Mutex::new(Some(answer)),
+        }
+    }
+
+    /// Counts a message that could not be handed to Zenoh.
+    pub fn unpublished(&self) {
+        self.lock().unpublished += 1;
+        metrics::counter!("hotshoe_unpublished_total").increment(1);
+    }
+
+    /// All counts, consistent with each other.
+    pub fn snapshot(&self) -> Counters {
+        self.lock().clone()
+    }
+
+    fn settle(&self, settlement: Settlement<'_>) {
+        let mut counters = self.lock();
+        counters.in_flight = counters.in_flight.saturating_sub(1);
+        match settlement {
+            Settlement::Result => counters.results += 1,
+            Settlement::Dropped(reason) => count(&mut counters.dropped, reason.name()),
+            Settlement::Failed { stage, fault } => {
+                counters.failed += 1;
+                count(&mut counters.faults, fault);
+                count(&mut counters.failed_at, stage);
+            }
+        }
+        drop(counters);
+        observe(settlement);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn count(counters: &mut BTreeMap<String, u64>, name: &str) {
+    if let Some(value) = counters.get_mut(name) {
+        *value += 1;
+    } else {
+        counters.insert(name.to_owned(), 1);
+    }
+}
+
+fn observe(settlement: Settlement<'_>) {
+    match settlement {
+        Settlement::Result => metrics::counter!("hotshoe_results_total").increment(1),
+        Settlement::Dropped(reason) => {
+            metrics::counter!("hotshoe_dropped_total", "reason" => reason.name()).increment(1);
+        }
+        Settlement::Failed { stage, fault } => {
+            metrics::counter!("hotshoe_failed_total", "fault" => fault.to_owned(), "stage" => stage.to_owned())
+                .increment(1);
+        }
+    }
+}
+
+impl Ticket {
+    /// Settles the sample. Only the first call counts, and gets the [`Answer`] that somebody waits for; a later one gets
+    /// `None` and must publish nothing.
+    pub fn settle(&self, settlement: Settlement<'_>) -> Option<Answer> {
+        let answer = self
+            .answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()?;
+        self.tally.settle(settlement);
+        Some(answer)
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let abandoned = Settlement::Failed {
+            stage: "service",
+            fault: ABANDONED,
+        };
+        if self.settle(abandoned).is_some() {
+            tracing::error!("a sample was abandoned; this is a defect of the daemon");
+        }
+    }
+}

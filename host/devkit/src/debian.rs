@@ -1,0 +1,281 @@
+//! Debian's own Rust compiler, unpacked into a folder: for machines where rustup may not fetch the target.
+//!
+//! Nothing is installed and no root is needed: packages are downloaded and unpacked, and the standard library is
+//! built from its source together with the components.
+use crate::files;
+use crate::process::{self, CommandError};
+use crate::progress::Progress;
+use crate::toolchain;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use thiserror::Error;
+
+const WAY_OUT: &str = "this way needs Debian 12 or later, or a system made from it";
+/// The compiler, and the headers from which the other names follow.
+const COMPILER: &str = "rustc-web";
+const LIBRARY: &str = "libstd-rust-web-dev";
+const SOURCE: &str = "rust-web-src";
+/// Written last: where it is, the folder is whole.
+const READY: &str = "ready.json";
+
+/// Why Debian's packages could not be used.
+#[derive(Debug, Error)]
+pub enum DebianError {
+    /// apt or dpkg failed or is not there.
+    #[error("cannot {what}")]
+    Tool {
+        /// What was being done.
+        what: String,
+        /// What the program said.
+        #[source]
+        source: CommandError,
+    },
+    /// The packages' index does not say what belongs to the compiler.
+    #[error("the package {package} depends on no {wanted}")]
+    NoDependency {
+        /// The package.
+        package: String,
+        /// The beginning of the name that was looked for.
+        wanted: &'static str,
+    },
+    /// A part is not where it belongs.
+    #[error("{what} is not at {path}")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
+    /// The folder could not be read or written.
+    #[error("cannot read or write {path}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The unpacked compiler.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Debian {
+    /// A script that starts the compiler with its own libraries.
+    rustc: PathBuf,
+    /// rust-lld, from the toolchain on the path.
+    linker: PathBuf,
+}
+
+impl Debian {
+    /// Makes `cargo build` use this compiler, and build the standard library too.
+    pub(crate) fn apply(&self, cargo: &mut Command) {
+        cargo
+            .arg("-Zbuild-std=std,panic_abort")
+            .env("RUSTC", &self.rustc)
+            // A released compiler builds its own standard library only when told that it may. For this build alone.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker);
+    }
+
+    fn is_there(&self) -> bool {
+        self.rustc.is_file() && self.linker.is_file()
+    }
+}
+
+/// Reuses what is there, without a network, else downloads and unpacks the packages.
+pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian, DebianError> {
+    let folder = root.join("target").join("wasm-toolchain");
+    let ready = folder.join(READY);
+    let known = fs::read(&ready).ok().and_then(|bytes| serde_json::from_slice::<Debian>(&bytes).ok());
+    if let Some(debian) = known.filter(Debian::is_there) {
+        return Ok(debian);
+    }
+    // Half of an earlier attempt is worth nothing.
+    if folder.exists() {
+        fs::remove_dir_all(&folder).map_err(at(&folder))?;
+    }
+    fs::create_dir_all(&folder).map_err(at(&folder))?;
+    let task = progress.spinner("getting Debian's Rust compiler for WebAssembly");
+    let say = |line: &str| task.detail(line);
+    let packages = download(&folder, &say)?;
+    for package in &packages {
+        say(&format!("unpacking {}", package.display()));
+        let mut command = Command::new("dpkg");
+        command.arg("-x").arg(package).arg(&folder);
+        tool(&mut command, "unpack a package", &say)?;
+        fs::remove_file(package).map_err(at(package))?;
+    }
+    let debian = assemble(&folder)?;
+    let version = tool(Command::new(&debian.rustc).arg("--version"), "start the unpacked compiler", &say)?;
+    let bytes = serde_json::to_vec_pretty(&debian).unwrap_or_default();
+    files::write_whole(&ready, &bytes).map_err(at(&ready))?;
+    task.done(&format!("{} in {}; nothing was installed", version.trim(), folder.display()));
+    Ok(debian)
+}
+
+/// Downloads the packages and returns their files.
+fn download(folder: &Path, say: &dyn Fn(&str)) -> Result<Vec<PathBuf>, DebianError> {
+    let apt = Apt::with_an_index(folder, say)?;
+    let library = apt.dependency(LIBRARY, "libstd-rust-web-1", say)?;
+    let llvm = apt.dependency(&library, "libllvm", say)?;
+    let names = [COMPILER, LIBRARY, &library, SOURCE, &llvm];
+    say(&format!("downloading {}", names.join(", ")));
+    let mut command = apt.command("apt-get");
+    command.arg("download").args(names).current_dir(folder);
+    tool(&mut command, "download Debian's packages", say)?;
+    let entries = fs::read_dir(folder).map_err(at(folder))?;
+    Ok(entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
+        .collect())
+}
+
+/// apt, with the machine's own index of packages or, where that is missing or old, with one of ours.
+struct Apt {
+    options: Vec<String>,
+}
+
+impl Apt {
+    fn with_an_index(folder: &Path, say: &dyn Fn(&str)) -> Result<Self, DebianError> {
+        let machines = Self { options: Vec::new() };
+        if machines.knows_the_compiler(say)? {
+            return Ok(machines);
+        }
+        say("reading Debian's index of packages");
+        let state = folder.join("apt");
+        fs::create_dir_all(state.join("lists/partial")).map_err(at(&state))?;
+        let ours = Self {
+            options: vec![
+                "-o".to_owned(),
+                format!("Dir::State={}", state.display()),
+                "-o".to_owned(),
+                format!("Dir::Cache={}", state.display()),
+                "-o".to_owned(),
+                "Dir::State::status=/var/lib/dpkg/status".to_owned(),
+            ],
+        };
+        tool(ours.command("apt-get").arg("update"), "read Debian's index of packages", say)?;
+        Ok(ours)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        // Output is parsed, so it must not be translated.
+        command.args(&self.options).env("LC_ALL", "C");
+        command
+    }
+
+    fn knows_the_compiler(&self, say: &dyn Fn(&str)) -> Result<bool, DebianError> {
+        let mut command = self.command("apt-cache");
+        command.args(["policy", COMPILER]);
+        let policy = tool(&mut command, "ask apt for Debian's Rust compiler", say)?;
+        Ok(policy.contains("Candidate:") && !policy.contains("Candidate: (none)"))
+    }
+
+    fn dependency(&self, package: &str, wanted: &'static str, say: &dyn Fn(&str)) -> Result<String, DebianError> {
+        let mut command = self.command("apt-cache");
+        command.args(["depends", package]);
+        let text = tool(&mut command, "ask apt what a package needs", say)?;
+        dependency_in(&text, wanted).ok_or_else(|| DebianError::NoDependency {
+            package: package.to_owned(),
+            wanted,
+        })
+    }
+}
+
+/// The first dependency whose name begins so, in what `apt-cache depends` prints.
+fn dependency_in(text: &str, beginning: &str) -> Option<String> {
+    text.lines()
+        .filter_map(|line| line.trim().strip_prefix("Depends: "))
+        .find(|name| name.to_ascii_lowercase().starts_with(beginning))
+        .map(str::to_owned)
+}
+
+/// Finds the parts in the unpacked tree and writes the script that starts the compiler.
+fn assemble(folder: &Path) -> Result<Debian, DebianError> {
+    let found = |what, path: PathBuf| {
+        if path.is_file() {
+            Ok(path)
+        } else {
+            Err(DebianError::NotFound { what, path })
+        }
+    };
+    let compiler = found("the compiler", folder.join("usr/bin/rustc"))?;
+    let linker = toolchain::rust_lld().map_err(|source| DebianError::Tool {
+        what: "ask rustc for its folder".to_owned(),
+        source,
+    })?;
+    let linker = found("rust-lld (it comes with rustup's toolchain)", linker)?;
+    let libraries = libraries(&folder.join("usr/lib"))?;
+    let rustc = folder.join("rustc");
+    let script = format!(
+        "#!/bin/sh\nLD_LIBRARY_PATH={} exec {} \"$@\"\n",
+        quoted(&libraries),
+        quoted(&compiler)
+    );
+    files::write_whole(&rustc, script.as_bytes()).map_err(at(&rustc))?;
+    make_executable(&rustc).map_err(at(&rustc))?;
+    Ok(Debian { rustc, linker })
+}
+
+/// The folder of shared libraries, named after the machine (`x86_64-linux-gnu`).
+fn libraries(parent: &Path) -> Result<PathBuf, DebianError> {
+    let entries = fs::read_dir(parent).map_err(at(parent))?;
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .find(|path| path.is_dir() && path.to_string_lossy().ends_with("-linux-gnu"))
+        .ok_or_else(|| DebianError::NotFound {
+            what: "the folder of shared libraries",
+            path: parent.to_owned(),
+        })
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// A path as one word of a shell script.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+fn tool(command: &mut Command, what: &str, say: &dyn Fn(&str)) -> Result<String, DebianError> {
+    process::run(command, WAY_OUT, |line| say(line)).map_err(|source| DebianError::Tool {
+        what: what.to_owned(),
+        source,
+    })
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> DebianError {
+    let path = path.to_owned();
+    move |source| DebianError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_versioned_dependency_is_found_by_the_beginning_of_its_name() {
+        let text = "libstd-rust-web-dev\n  Depends: gcc\n  Depends: libstd-rust-web-1.96\n  Suggests: libllvm-19\n";
+        assert_eq!(dependency_in(text, "libstd-rust-web-1").as_deref(), Some("libstd-rust-web-1.96"));
+        assert_eq!(dependency_in(text, "libllvm"), None);
+    }
+
+    #[test]
+    fn a_quote_in_a_path_stays_one_word() {
+        assert_eq!(quoted(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
+}

@@ -1,0 +1,173 @@
+//! The whole set-up, under one lock.
+use crate::fixtures::{self, FixtureError};
+use crate::guests::{self, GuestError};
+use crate::progress::Progress;
+use crate::toolchain::{Setting, Toolchain, ToolchainError};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why the set-up failed.
+#[derive(Debug, Error)]
+pub enum SetUpError {
+    /// The folder is not a checkout of Hotshoe.
+    #[error("{0} is not a checkout of Hotshoe: it has no wit/ and guests/ folder")]
+    NotACheckout(PathBuf),
+    /// The lock that keeps two set-ups apart could not be taken.
+    #[error("cannot lock {path}")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A model or a picture is missing and could not be fetched.
+    #[error("cannot fetch the models and pictures")]
+    Fixtures(#[from] FixtureError),
+    /// There is no compiler for WebAssembly.
+    #[error("cannot get a Rust toolchain for WebAssembly")]
+    Toolchain(#[from] ToolchainError),
+    /// A component did not build.
+    #[error("cannot build the components")]
+    Guests(#[from] GuestError),
+}
+
+/// Where the set-up left everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// The root of the checkout.
+    pub root: PathBuf,
+    /// The folder of encoded components, `NAME.wasm`.
+    pub guests: PathBuf,
+    /// The folder of ONNX models, `NAME.onnx`.
+    pub models: PathBuf,
+    /// The folder of pictures.
+    pub pictures: PathBuf,
+    /// The folder that holds `models` and `pictures`.
+    pub fixtures: PathBuf,
+    /// The names of the components, sorted.
+    pub components: Vec<String>,
+}
+
+impl Environment {
+    fn new(root: &Path, components: Vec<String>) -> Self {
+        let fixtures = fixtures::folder(root);
+        Self {
+            root: root.to_owned(),
+            guests: guests::folder(root),
+            models: fixtures.join("models"),
+            pictures: fixtures.join("pictures"),
+            fixtures,
+            components,
+        }
+    }
+
+    /// The path of an encoded component, whether or not it exists.
+    pub fn component(&self, name: &str) -> PathBuf {
+        self.guests.join(format!("{name}.wasm"))
+    }
+
+    /// The path of a model (`detect`, `classify-angle`, `recognise`).
+    pub fn model(&self, name: &str) -> PathBuf {
+        self.models.join(format!("{name}.onnx"))
+    }
+
+    /// The path of a picture, by file name (`page.png`).
+    pub fn picture(&self, file_name: &str) -> PathBuf {
+        self.pictures.join(file_name)
+    }
+}
+
+/// Looks upward from `start` for the root of a checkout.
+pub fn find_root(start: &Path) -> Option<PathBuf> {
+    start
+        .ancestors()
+        .find(|folder| is_checkout(folder))
+        .map(Path::to_owned)
+}
+
+fn is_checkout(folder: &Path) -> bool {
+    folder.join("wit").is_dir()
+        && folder.join("guests").is_dir()
+        && folder.join("Cargo.toml").is_file()
+}
+
+/// Fetches, installs and builds whatever is missing under `root/target`.
+///
+/// Several processes may call this at once: one works, the others wait and then find everything there.
+pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpError> {
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    if !is_checkout(&root) {
+        return Err(SetUpError::NotACheckout(root));
+    }
+    if let Some(environment) = ready(&root)? {
+        return Ok(environment);
+    }
+    let _lock = lock(&root, progress)?;
+    // Another process may have done the work while this one waited.
+    if let Some(environment) = ready(&root)? {
+        return Ok(environment);
+    }
+    fixtures::fetch(&root, progress)?;
+    let setting = Setting::from_environment()?;
+    let toolchain = Toolchain::find_or_install(&root, setting, progress)?;
+    let components = guests::build(&root, setting, &toolchain, progress)?;
+    Ok(Environment::new(&root, components))
+}
+
+/// Everything there and unchanged? It only reads: files appear whole, by a rename.
+fn ready(root: &Path) -> Result<Option<Environment>, SetUpError> {
+    let setting = Setting::from_environment()?;
+    if !fixtures::missing(root).is_empty() {
+        return Ok(None);
+    }
+    let components = guests::current(root, setting)?;
+    Ok(components.map(|components| Environment::new(root, components)))
+}
+
+/// The lock is let go when the file is dropped, and by the system when the process dies.
+fn lock(root: &Path, progress: &Progress) -> Result<File, SetUpError> {
+    let path = root.join("target").join("set-up.lock");
+    let failed = |source| SetUpError::Lock {
+        path: path.clone(),
+        source,
+    };
+    std::fs::create_dir_all(root.join("target")).map_err(failed)?;
+    let file = File::create(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            progress.say("waiting for another process that is setting up the same checkout");
+            file.lock().map_err(failed)?;
+        }
+        Err(TryLockError::Error(source)) => return Err(failed(source)),
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn the_root_is_found_from_deep_inside() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("host/cli/src");
+        for name in ["wit", "guests", "host/cli/src"] {
+            std::fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        assert_eq!(find_root(&deep), None);
+        std::fs::write(folder.path().join("Cargo.toml"), "").unwrap();
+        assert_eq!(find_root(&deep).as_deref(), Some(folder.path()));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_checkout_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = set_up(folder.path(), &Progress::silent()).unwrap_err();
+        assert!(matches!(error, SetUpError::NotACheckout(_)), "{error}");
+    }
+}

@@ -1,0 +1,49 @@
+//! Files that appear whole or not at all, and their digests.
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+/// SHA-256 of some bytes, in lower-case hexadecimal.
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+/// Does the file hold exactly the bytes with this size and SHA-256? A file that cannot be read does not.
+pub(crate) fn holds(path: &Path, size: u64, digest: &str) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == size)
+        && fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
+}
+
+/// Writes beside the path, then renames: a reader never sees half a file.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let mut file = File::create(&part)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&part, path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_written_file_holds_its_bytes_and_leaves_no_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/file");
+        write_whole(&path, b"abc").unwrap();
+        // The digest of "abc" is in FIPS 180-2, appendix B.1.
+        let digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert!(holds(&path, 3, digest));
+        assert!(!holds(&path, 4, digest));
+        std::fs::write(&path, b"abd").unwrap();
+        assert!(!holds(&path, 3, digest));
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,66 @@
+//! From a core module, as rustc makes it, to a component.
+use super::GuestError;
+use wasmparser::{Parser, Payload};
+use wit_component::ComponentEncoder;
+
+/// Encodes and validates a component; returns its bytes and the names of its imports.
+pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<String>), GuestError> {
+    let refused = |message: String| GuestError::Encode {
+        component: name.to_owned(),
+        message,
+    };
+    let mut encoder = ComponentEncoder::default().validate(true);
+    encoder.module(module).map_err(|error| refused(format!("{error:#}")))?;
+    let bytes = encoder.encode().map_err(|error| refused(format!("{error:#}")))?;
+    let imports = imports(&bytes).map_err(|error| refused(error.to_string()))?;
+    match imports.iter().find(|import| is_refused_wasi(import)) {
+        Some(import) => Err(GuestError::ImportsWasi {
+            component: name.to_owned(),
+            import: import.clone(),
+        }),
+        None => Ok((bytes, imports)),
+    }
+}
+
+fn is_refused_wasi(import: &str) -> bool {
+    import.starts_with("wasi") && !import.starts_with("wasi:nn/")
+}
+
+/// The names that a component imports at its top level.
+fn imports(component: &[u8]) -> wasmparser::Result<Vec<String>> {
+    let mut names = Vec::new();
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(component) {
+        match payload? {
+            // Modules and components inside announce themselves, and end with their own `End`.
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    names.push(import?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_module_is_refused_by_name() {
+        let error = component("policy", b"not wasm").map(drop).map_err(|error| error.to_string());
+        assert!(error.is_err_and(|text| text.starts_with("policy cannot be encoded")));
+    }
+
+    #[test]
+    fn wasi_nn_is_the_one_wasi_that_may_be_imported() {
+        assert!(is_refused_wasi("wasi:cli/environment@0.2.0"));
+        assert!(is_refused_wasi("wasi_snapshot_preview1"));
+        assert!(!is_refused_wasi("wasi:nn/graph@0.2.0-rc-2024-10-28"));
+        assert!(!is_refused_wasi("hotshoe:pipeline/log@0.1.0"));
+    }
+}

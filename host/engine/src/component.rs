@@ -1,0 +1,374 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hotshoe_infer::Model;
+use hotshoe_trust::{Digest, Grant, Limits, Release, Verified, World};
+use wasmtime::component::{HasSelf, InstancePre, Linker};
+
+use crate::bindings::exports::hotshoe::pipeline as exports;
+use crate::bindings::hotshoe::pipeline as imports;
+use crate::engine::{Engine, EngineError};
+use crate::host::{Services, State};
+
+/// The parts of a release that its components use, by name.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Loaded models.
+    pub models: BTreeMap<String, Arc<Model>>,
+    /// Contents of data files.
+    pub data: BTreeMap<String, Arc<[u8]>>,
+}
+
+/// Why a component of a release cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The release has no component of that name.
+    #[error("the release has no component `{0}`")]
+    Unknown(String),
+    /// The bytes are not those that the release signed.
+    #[error("component `{component}`: the bytes have digest {found}, the release signed {expected}")]
+    Mismatch {
+        /// Its name in the release.
+        component: String,
+        /// What was signed.
+        expected: Digest,
+        /// What the bytes have.
+        found: Digest,
+    },
+    /// The operator does not allow a capability that the release grants.
+    #[error(
+        "component `{component}` is granted `{grant}` by the release, but this device does not allow it; add it to `allow` in hotshoe.toml if you trust the signer with it"
+    )]
+    NotAllowed {
+        /// Its name in the release.
+        component: String,
+        /// The capability.
+        grant: Grant,
+    },
+    /// The release names a model or data file for the component that it does not hold.
+    #[error("component `{component}` uses {kind} `{name}`, which the release does not hold")]
+    Missing {
+        /// Its name in the release.
+        component: String,
+        /// `model` or `data file`.
+        kind: &'static str,
+        /// What is missing.
+        name: String,
+    },
+    /// The bytes are no WebAssembly component that this host can run.
+    #[error("component `{component}` cannot be compiled; a core module must be made a component first")]
+    Compile {
+        /// Its name in the release.
+        component: String,
+        /// What the compiler says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It implements another world than the release says.
+    #[error(
+        "component `{component}` is no {expected}: it does not export `{export}` (it exports: {found})"
+    )]
+    WrongWorld {
+        /// Its name in the release.
+        component: String,
+        /// The world that the release states.
+        expected: World,
+        /// The interface that this world exports.
+        export: &'static str,
+        /// What it does export.
+        found: String,
+    },
+    /// It imports an interface whose capability the release does not grant.
+    #[error(
+        "component `{component}` imports `{import}`, which the release does not grant; add `{grant}` to its `grants` in release.toml, or build it without"
+    )]
+    NotGranted {
+        /// Its name in the release.
+        component: String,
+        /// The interface.
+        import: String,
+        /// The capability that would allow it.
+        grant: Grant,
+    },
+    /// It imports an interface that this host does not serve.
+    #[error("component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2")]
+    UnknownImport {
+        /// Its name in the release.
+        component: String,
+        /// The interface.
+        import: String,
+    },
+    /// Its imports or exports have other types than the interfaces that they name.
+    #[error("component `{component}` does not fit the interfaces that it names")]
+    Link {
+        /// Its name in the release.
+        component: String,
+        /// What does not fit.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An engine that counts fuel could not be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// A component that is compiled, checked and linked. Each worker makes its own [`crate::Instance`] of it.
+pub struct Component {
+    pub(crate) name: String,
+    pub(crate) limits: Limits,
+    pub(crate) services: Arc<Services>,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) entry: Entry,
+}
+
+/// The one exported interface that a component's world has.
+#[derive(Clone)]
+pub(crate) enum Entry {
+    Preprocess(exports::preprocess::GuestIndices),
+    Postprocess(exports::postprocess::GuestIndices),
+    Decide(exports::decide::GuestIndices),
+    Process(exports::process::GuestIndices),
+}
+
+impl Component {
+    /// Its name in the release.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Engine {
+    /// Makes the component `name` of a verified release ready: checks `bytes` against the signed digest, compiles them (or
+    /// loads code that was compiled before), and links what the release grants and nothing else.
+    ///
+    /// `allowed` is what the device's operator lets any component have.
+    ///
+    /// # Errors
+    /// [`PrepareError`] names the component and what to change.
+    pub fn prepare(
+        &self,
+        release: &Verified<Release>,
+        name: &str,
+        bytes: &[u8],
+        parts: &Parts,
+        allowed: &BTreeSet<Grant>,
+    ) -> Result<Component, PrepareError> {
+        let spec = release
+            .components
+            .get(name)
+            .ok_or_else(|| PrepareError::Unknown(name.to_owned()))?;
+        let found = Digest::of(bytes);
+        if found != spec.blob.digest {
+            return Err(PrepareError::Mismatch {
+                component: name.to_owned(),
+                expected: spec.blob.digest,
+                found,
+            });
+        }
+        if let Some(grant) = spec.grants.difference(allowed).next() {
+            return Err(PrepareError::NotAllowed {
+                component: name.to_owned(),
+                grant: *grant,
+            });
+        }
+        let services = Services::new(name, spec, parts)?;
+        let engine = self.wasmtime(spec.limits.fuel.is_some())?;
+        let compiled = self.compile(&engine, name, found, bytes)?;
+        check_world(&engine, &compiled, name, spec.world)?;
+        check_imports(&engine, &compiled, name, &spec.grants)?;
+        let link_error = |source: wasmtime::Error| PrepareError::Link {
+            component: name.to_owned(),
+            source: source.into(),
+        };
+        let pre = link(&engine, &spec.grants)
+            .and_then(|linker| linker.instantiate_pre(&compiled))
+            .map_err(link_error)?;
+        let entry = match spec.world {
+            World::Preprocessor => {
+                exports::preprocess::GuestIndices::new(&pre).map(Entry::Preprocess)
+            }
+            World::Postprocessor => {
+                exports::postprocess::GuestIndices::new(&pre).map(Entry::Postprocess)
+            }
+            World::Policy => exports::decide::GuestIndices::new(&pre).map(Entry::Decide),
+            World::Stage => exports::process::GuestIndices::new(&pre).map(Entry::Process),
+        }
+        .map_err(link_error)?;
+        Ok(Component {
+            name: name.to_owned(),
+            limits: spec.limits.clone(),
+            services: Arc::new(services),
+            pre,
+            entry,
+        })
+    }
+
+    fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        name: &str,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<wasmtime::component::Component, PrepareError> {
+        let compile_error = |source: wasmtime::Error| PrepareError::Compile {
+            component: name.to_owned(),
+            source: source.into(),
+        };
+        let Some(cache) = &self.cache else {
+            return wasmtime::component::Component::new(engine, bytes).map_err(compile_error);
+        };
+        match cache.load(engine, digest) {
+            Ok(Some(component)) => return Ok(component),
+            Ok(None) => {}
+            Err(error) => tracing::warn!(
+                component = name,
+                error = &error as &dyn std::error::Error,
+                "compiled code is not used"
+            ),
+        }
+        let component =
+            wasmtime::component::Component::new(engine, bytes).map_err(compile_error)?;
+        let kept = component
+            .serialize()
+            .map_err(compile_error)
+            .map(|code| cache.keep(engine, digest, &code))?;
+        if let Err(error) = kept {
+            tracing::warn!(
+                component = name,
+                error = &error as &dyn std::error::Error,
+                "compiled code is not kept"
+            );
+        }
+        Ok(component)
+    }
+}
+
+const fn export_of(world: World) -> &'static str {
+    match world {
+        World::Preprocessor => "hotshoe:pipeline/preprocess@0.1.0",
+        World::Postprocessor => "hotshoe:pipeline/postprocess@0.1.0",
+        World::Policy => "hotshoe:pipeline/decide@0.1.0",
+        World::Stage => "hotshoe:pipeline/process@0.1.0",
+    }
+}
+
+fn check_world(
+    engine: &wasmtime::Engine,
+    compiled: &wasmtime::component::Component,
+    name: &str,
+    expected: World,
+) -> Result<(), PrepareError> {
+    let ty = compiled.component_type();
+    let export = export_of(expected);
+    let mut found: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+    if found.contains(&export) {
+        return Ok(());
+    }
+    if found.is_empty() {
+        found.push("nothing");
+    }
+    Err(PrepareError::WrongWorld {
+        component: name.to_owned(),
+        expected,
+        export,
+        found: found.join(", "),
+    })
+}
+
+/// What an imported interface needs: nothing, a grant, or a host that there is not.
+enum Need {
+    Nothing,
+    Grant(Grant),
+    Unknown,
+}
+
+fn need(import: &str) -> Need {
+    if let Some(interface) = import
+        .strip_prefix("hotshoe:pipeline/")
+        .and_then(|rest| rest.strip_suffix("@0.1.0"))
+    {
+        return match interface {
+            "types" | "samples" | "tensors" => Need::Nothing,
+            "log" => Need::Grant(Grant::Log),
+            "metrics" => Need::Grant(Grant::Metrics),
+            "clock" => Need::Grant(Grant::Clock),
+            "config" => Need::Grant(Grant::Config),
+            "data" => Need::Grant(Grant::Data),
+            "vision" => Need::Grant(Grant::Vision),
+            "infer" => Need::Grant(Grant::Infer),
+            _ => Need::Unknown,
+        };
+    }
+    if import.starts_with("wasi:nn/") {
+        return if import.ends_with("@0.2.0-rc-2024-10-28") {
+            Need::Grant(Grant::WasiNn)
+        } else {
+            Need::Unknown
+        };
+    }
+    let wasi = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
+    match import
+        .strip_prefix("wasi:")
+        .and_then(|rest| rest.split_once('/'))
+    {
+        Some((package, interface)) if wasi.contains(&package) && interface.contains("@0.2.") => {
+            Need::Grant(Grant::Wasi)
+        }
+        _ => Need::Unknown,
+    }
+}
+
+fn check_imports(
+    engine: &wasmtime::Engine,
+    compiled: &wasmtime::component::Component,
+    name: &str,
+    grants: &BTreeSet<Grant>,
+) -> Result<(), PrepareError> {
+    for (import, _) in compiled.component_type().imports(engine) {
+        match need(import) {
+            Need::Nothing => {}
+            Need::Grant(grant) if grants.contains(&grant) => {}
+            Need::Grant(grant) => {
+                return Err(PrepareError::NotGranted {
+                    component: name.to_owned(),
+                    import: import.to_owned(),
+                    grant,
+                });
+            }
+            Need::Unknown => {
+                return Err(PrepareError::UnknownImport {
+                    component: name.to_owned(),
+                    import: import.to_owned(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A linker that holds what is granted and nothing else.
+fn link(
+    engine: &wasmtime::Engine,
+    grants: &BTreeSet<Grant>,
+) -> wasmtime::Result<Linker<State>> {
+    type Own = HasSelf<State>;
+    let mut linker = Linker::new(engine);
+    let l = &mut linker;
+    imports::types::add_to_linker::<_, Own>(l, |state| state)?;
+    imports::samples::add_to_linker::<_, Own>(l, |state| state)?;
+    imports::tensors::add_to_linker::<_, Own>(l, |state| state)?;
+    for grant in grants {
+        match grant {
+            Grant::Log => imports::log::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Metrics => imports::metrics::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Clock => imports::clock::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Config => imports::config::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Data => imports::data::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Vision => imports::vision::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::WasiNn => wasmtime_wasi_nn::wit::add_to_linker(l, State::wasi_nn)?,
+            Grant::Wasi => wasmtime_wasi::p2::add_to_linker_sync(l)?,
+        }
+    }
+    Ok(linker)
+}

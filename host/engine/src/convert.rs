@@ -1,0 +1,206 @@
+//! Between the generated types and our own.
+
+use crate::bindings::hotshoe::pipeline::types as wit;
+use crate::fault::{Failure, Fault};
+use crate::insight::{
+    Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
+};
+
+/// Longest message of a component that is kept, in bytes.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
+/// Cuts at a character's boundary.
+pub(crate) fn clip(mut text: String) -> String {
+    if text.len() > MAX_MESSAGE_BYTES {
+        let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
+        text.truncate(end);
+    }
+    text
+}
+
+pub(crate) fn failure_from_guest(error: wit::Error) -> Failure {
+    Failure::new(Fault::Guest(error.code.into()), clip(error.message))
+}
+
+type WitQuad = (wit::Point, wit::Point, wit::Point, wit::Point);
+
+const fn point_from(point: wit::Point) -> Point {
+    Point {
+        x: point.x,
+        y: point.y,
+    }
+}
+
+const fn point_to(point: Point) -> wit::Point {
+    wit::Point {
+        x: point.x,
+        y: point.y,
+    }
+}
+
+const fn quad_from((a, b, c, d): WitQuad) -> [Point; 4] {
+    [point_from(a), point_from(b), point_from(c), point_from(d)]
+}
+
+const fn quad_to([a, b, c, d]: [Point; 4]) -> WitQuad {
+    (point_to(a), point_to(b), point_to(c), point_to(d))
+}
+
+pub(crate) fn insight_from_guest(insight: wit::Insight) -> Insight {
+    match insight {
+        wit::Insight::Classes(classes) => Insight::Classes {
+            classes: classes
+                .into_iter()
+                .map(|class| Class {
+                    label: class.label,
+                    index: class.index,
+                    score: class.score,
+                })
+                .collect(),
+        },
+        wit::Insight::Detections(detections) => Insight::Detections {
+            detections: detections
+                .into_iter()
+                .map(|detection| Detection {
+                    label: detection.label,
+                    score: detection.score,
+                    bounds: Rect {
+                        x: detection.bounds.x,
+                        y: detection.bounds.y,
+                        width: detection.bounds.width,
+                        height: detection.bounds.height,
+                    },
+                    outline: detection.outline.map(quad_from),
+                })
+                .collect(),
+        },
+        wit::Insight::Text(lines) => Insight::Text {
+            lines: lines
+                .into_iter()
+                .map(|line| TextLine {
+                    text: line.text,
+                    score: line.score,
+                    outline: quad_from(line.outline),
+                })
+                .collect(),
+        },
+        wit::Insight::Embedding(values) => Insight::Embedding { values },
+        wit::Insight::Scalars(scalars) => Insight::Scalars {
+            scalars: scalars
+                .into_iter()
+                .map(|scalar| Scalar {
+                    name: scalar.name,
+                    value: scalar.value,
+                    unit: scalar.unit,
+                })
+                .collect(),
+        },
+        wit::Insight::Mask(mask) => Insight::Mask {
+            width: mask.width,
+            height: mask.height,
+            pixels: mask.pixels,
+            labels: mask.labels,
+        },
+        wit::Insight::Custom(custom) => Insight::Custom {
+            content_type: custom.content_type,
+            payload: custom.payload,
+        },
+    }
+}
+
+pub(crate) fn insight_to_guest(insight: &Insight) -> wit::Insight {
+    match insight {
+        Insight::Classes { classes } => wit::Insight::Classes(
+            classes
+                .iter()
+                .map(|class| wit::Class {
+                    label: class.label.clone(),
+                    index: class.index,
+                    score: class.score,
+                })
+                .collect(),
+        ),
+        Insight::Detections { detections } => wit::Insight::Detections(
+            detections
+                .iter()
+                .map(|detection| wit::Detection {
+                    label: detection.label.clone(),
+                    score: detection.score,
+                    bounds: wit::Rect {
+                        x: detection.bounds.x,
+                        y: detection.bounds.y,
+                        width: detection.bounds.width,
+                        height: detection.bounds.height,
+                    },
+                    outline: detection.outline.map(quad_to),
+                })
+                .collect(),
+        ),
+        Insight::Text { lines } => wit::Insight::Text(
+            lines
+                .iter()
+                .map(|line| wit::TextLine {
+                    text: line.text.clone(),
+                    score: line.score,
+                    outline: quad_to(line.outline),
+                })
+                .collect(),
+        ),
+        Insight::Embedding { values } => wit::Insight::Embedding(values.clone()),
+        Insight::Scalars { scalars } => wit::Insight::Scalars(
+            scalars
+                .iter()
+                .map(|scalar| wit::Scalar {
+                    name: scalar.name.clone(),
+                    value: scalar.value,
+                    unit: scalar.unit.clone(),
+                })
+                .collect(),
+        ),
+        Insight::Mask {
+            width,
+            height,
+            pixels,
+            labels,
+        } => wit::Insight::Mask(wit::Mask {
+            width: *width,
+            height: *height,
+            pixels: pixels.clone(),
+            labels: labels.clone(),
+        }),
+        Insight::Custom {
+            content_type,
+            payload,
+        } => wit::Insight::Custom(wit::CustomInsight {
+            content_type: content_type.clone(),
+            payload: payload.clone(),
+        }),
+    }
+}
+
+pub(crate) fn device_to_guest(device: &DeviceContext) -> wit::DeviceContext {
+    wit::DeviceContext {
+        site: device.site.clone(),
+        device: device.device.clone(),
+        labels: device.labels.clone(),
+        generation: device.generation,
+        sample_time: device.sample_time_us,
+    }
+}
+
+pub(crate) fn action_from_guest(action: wit::Action) -> Action {
+    match action {
+        wit::Action::Publish => Action::Publish,
+        wit::Action::Drop(reason) => Action::Drop {
+            reason: clip(reason),
+        },
+        wit::Action::Alert(alert) => Action::Alert {
+            severity: match alert.severity {
+                wit::Severity::Info => Severity::Info,
+                wit::Severity::Warning => Severity::Warning,
+                wit::Severity::Critical => Severity::Critical,
+            },
+            message: clip(alert.message),
+        },
+    }
+}

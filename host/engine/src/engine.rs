@@ -1,0 +1,132 @@
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::cache::CodeCache;
+
+/// Resolution of a component's deadline: how often a running guest is looked at.
+pub const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Most linear memory that a release can grant to one component, in bytes. It sizes the pool's slots.
+const MAX_MEMORY_BYTES: usize = 1 << 30;
+/// Core modules and their tables that one component may bring along; language runtimes need several.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Linear memory that stays resident in a free slot, in bytes: resetting it is cheaper than a page fault.
+const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
+
+/// How to set up an [`Engine`].
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Folder for compiled code, made when missing with access for its owner alone; none compiles anew at each start.
+    pub cache: Option<PathBuf>,
+    /// Instances that may exist at once, over all components and workers. Default 64.
+    pub instances: u32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self {
+            cache: None,
+            instances: 64,
+        }
+    }
+}
+
+/// Why an engine could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// This machine refuses what the pool of instances needs.
+    #[error(
+        "cannot reserve address space for {instances} component instances; lower `instances`, or raise `ulimit -v`"
+    )]
+    Pool {
+        /// How many were asked for.
+        instances: u32,
+        /// What wasmtime says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The ticker thread could not be started.
+    #[error("cannot start the thread that watches deadlines")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// Compiles components and holds the pool that their instances live in.
+pub struct Engine {
+    plain: wasmtime::Engine,
+    /// Made for the first component that counts fuel: counting costs every one of its loops a little.
+    fuelled: Mutex<Option<wasmtime::Engine>>,
+    options: EngineOptions,
+    pub(crate) cache: Option<CodeCache>,
+}
+
+impl Engine {
+    /// Sets up the pool and the thread that watches deadlines.
+    ///
+    /// # Errors
+    /// [`EngineError`], when the machine refuses the address space or the thread.
+    pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        Ok(Self {
+            plain: start(&options, false)?,
+            fuelled: Mutex::new(None),
+            cache: options.cache.clone().map(CodeCache::new),
+            options,
+        })
+    }
+
+    /// The engine for components that count fuel, or that do not.
+    pub(crate) fn wasmtime(&self, fuel: bool) -> Result<wasmtime::Engine, EngineError> {
+        if !fuel {
+            return Ok(self.plain.clone());
+        }
+        let mut fuelled = self
+            .fuelled
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(engine) = &*fuelled {
+            return Ok(engine.clone());
+        }
+        let engine = start(&self.options, true)?;
+        *fuelled = Some(engine.clone());
+        Ok(engine)
+    }
+}
+
+fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, EngineError> {
+    let mut pool = PoolingAllocationConfig::new();
+    let core = options
+        .instances
+        .saturating_mul(CORE_INSTANCES_PER_COMPONENT);
+    pool.total_component_instances(options.instances)
+        .total_core_instances(core)
+        .total_memories(options.instances)
+        .total_tables(core)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_memory_size(MAX_MEMORY_BYTES)
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+    let mut config = Config::new();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .epoch_interruption(true)
+        .consume_fuel(fuel)
+        .concurrency_support(false);
+    let engine = wasmtime::Engine::new(&config).map_err(|source| EngineError::Pool {
+        instances: options.instances,
+        source: source.into(),
+    })?;
+    let ticked = engine.weak();
+    thread::Builder::new()
+        .name("hotshoe-epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = ticked.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                thread::sleep(EPOCH_TICK);
+            }
+        })
+        .map_err(EngineError::Ticker)?;
+    Ok(engine)
+}

@@ -1,0 +1,100 @@
+use std::fmt;
+
+use serde::Serialize;
+
+/// The kind of failure that a component reports of itself: `error-code` of `hotshoe:pipeline/types`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The sample or an argument is malformed.
+    InvalidInput,
+    /// Well-formed, but of a kind that is not handled.
+    Unsupported,
+    /// No model, data file or entry has that name for this component.
+    NotFound,
+    /// The release or the device does not grant this operation.
+    Denied,
+    /// A limit of the release or of the device was reached.
+    LimitExceeded,
+    /// A defect of the component, the model or the host.
+    Internal,
+}
+
+/// Why a sample failed. Each has a stable name, under which it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    /// The component trapped: `unreachable`, an access out of bounds, a broken call.
+    Trap,
+    /// The component ran past its `deadline-ms`.
+    Deadline,
+    /// The component asked for more linear memory than its `memory-mib`.
+    Memory,
+    /// The component used up its `fuel`.
+    Fuel,
+    /// The component could not be instantiated.
+    Instantiation,
+    /// A tensor had a name, element type or shape that the model does not take.
+    Tensor,
+    /// The model failed on tensors that fit it.
+    Model,
+    /// The component returned an error.
+    Guest(ErrorCode),
+}
+
+impl Fault {
+    /// The stable name, in snake case: a counter's label and a JSON value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Deadline => "deadline",
+            Self::Memory => "memory",
+            Self::Fuel => "fuel",
+            Self::Instantiation => "instantiation",
+            Self::Tensor => "tensor",
+            Self::Model => "model",
+            Self::Guest(ErrorCode::InvalidInput) => "invalid_input",
+            Self::Guest(ErrorCode::Unsupported) => "unsupported",
+            Self::Guest(ErrorCode::NotFound) => "not_found",
+            Self::Guest(ErrorCode::Denied) => "denied",
+            Self::Guest(ErrorCode::LimitExceeded) => "limit_exceeded",
+            Self::Guest(ErrorCode::Internal) => "internal",
+        }
+    }
+
+    /// Whether the instance is in an unknown state afterwards, and must be replaced.
+    pub(crate) const fn ends_instance(self) -> bool {
+        !matches!(self, Self::Guest(_) | Self::Tensor | Self::Model)
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Fault {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// A failure that costs one sample.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message} ({fault})")]
+pub struct Failure {
+    /// What kind of failure it was.
+    pub fault: Fault,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of this kind, with one sentence for a person.
+    pub fn new(fault: Fault, message: impl Into<String>) -> Self {
+        Self {
+            fault,
+            message: message.into(),
+        }
+    }
+}

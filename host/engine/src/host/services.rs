@@ -1,0 +1,196 @@
+//! `log`, `metrics`, `clock`, `config` and `data`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use hotshoe_infer::Model;
+
+use super::{State, error};
+use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use crate::bindings::hotshoe::pipeline::{clock, config, data, log, metrics};
+use crate::component::{Parts, PrepareError};
+use crate::convert::clip;
+
+/// Log lines that one instance may write in a second.
+const MAX_LOG_LINES_A_SECOND: u32 = 100;
+/// Metrics that one component may have.
+const MAX_METRICS: usize = 32;
+/// Longest name of a metric, in bytes.
+const MAX_METRIC_NAME_BYTES: usize = 64;
+
+/// What a release gives to one component: the same for all of its instances.
+pub(crate) struct Services {
+    component: String,
+    config: BTreeMap<String, String>,
+    data: BTreeMap<String, Arc<[u8]>>,
+    pub(crate) models: BTreeMap<String, Arc<Model>>,
+}
+
+impl Services {
+    pub(crate) fn new(
+        name: &str,
+        spec: &hotshoe_trust::Component,
+        parts: &Parts,
+    ) -> Result<Self, PrepareError> {
+        Ok(Self {
+            component: name.to_owned(),
+            config: spec.config.clone(),
+            data: select(name, "data file", &spec.data, &parts.data)?,
+            models: select(name, "model", &spec.models, &parts.models)?,
+        })
+    }
+}
+
+fn select<T: ?Sized>(
+    component: &str,
+    kind: &'static str,
+    names: &BTreeSet<String>,
+    from: &BTreeMap<String, Arc<T>>,
+) -> Result<BTreeMap<String, Arc<T>>, PrepareError> {
+    names
+        .iter()
+        .map(|name| match from.get(name) {
+            Some(part) => Ok((name.clone(), Arc::clone(part))),
+            None => Err(PrepareError::Missing {
+                component: component.to_owned(),
+                kind,
+                name: name.clone(),
+            }),
+        })
+        .collect()
+}
+
+/// Counts an instance's log lines in the present second.
+#[derive(Default)]
+pub(super) struct LogBudget {
+    second: Option<Instant>,
+    lines: u32,
+    suppressed: u64,
+}
+
+impl LogBudget {
+    /// Whether one more line may be written, and how many were not in the second that has just ended.
+    fn take(&mut self, now: Instant) -> (bool, u64) {
+        let fresh = self
+            .second
+            .is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1));
+        let mut suppressed = 0;
+        if fresh {
+            self.second = Some(now);
+            self.lines = 0;
+            suppressed = std::mem::take(&mut self.suppressed);
+        }
+        let allowed = self.lines < MAX_LOG_LINES_A_SECOND;
+        if allowed {
+            self.lines += 1;
+        } else {
+            self.suppressed += 1;
+        }
+        (allowed, suppressed)
+    }
+}
+
+impl log::Host for State {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        let component = self.services.component.as_str();
+        let (allowed, suppressed) = self.log.take(Instant::now());
+        if suppressed > 0 {
+            tracing::warn!(target: "component", component, suppressed, "log lines were suppressed");
+        }
+        if allowed {
+            let message = clip(message);
+            match level {
+                log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
+                log::Level::Debug => tracing::debug!(target: "component", component, "{message}"),
+                log::Level::Info => tracing::info!(target: "component", component, "{message}"),
+                log::Level::Warn => tracing::warn!(target: "component", component, "{message}"),
+                log::Level::Error => tracing::error!(target: "component", component, "{message}"),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Metrics that an instance has used.
+#[derive(Default)]
+pub(super) struct MetricNames(BTreeSet<String>);
+
+impl MetricNames {
+    fn allow(&mut self, name: &str) -> bool {
+        if self.0.contains(name) {
+            return true;
+        }
+        let fits = name.len() <= MAX_METRIC_NAME_BYTES
+            && name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        fits && self.0.len() < MAX_METRICS && self.0.insert(name.to_owned())
+    }
+}
+
+impl State {
+    fn metric(&mut self, name: &str) -> Option<(String, String)> {
+        let component = self.services.component.clone();
+        if self.metric_names.allow(name) {
+            return Some((format!("hotshoe_component_{name}"), component));
+        }
+        ::metrics::counter!("hotshoe_component_metrics_ignored_total", "component" => component)
+            .increment(1);
+        None
+    }
+}
+
+impl metrics::Host for State {
+    fn count(&mut self, name: String, by: u64) -> wasmtime::Result<()> {
+        if let Some((name, component)) = self.metric(&name) {
+            ::metrics::counter!(name, "component" => component).increment(by);
+        }
+        Ok(())
+    }
+
+    fn observe(&mut self, name: String, value: f64) -> wasmtime::Result<()> {
+        if let Some((name, component)) = self.metric(&name) {
+            ::metrics::histogram!(name, "component" => component).record(value);
+        }
+        Ok(())
+    }
+}
+
+impl clock::Host for State {
+    fn now(&mut self) -> wasmtime::Result<u64> {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Ok(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    fn monotonic(&mut self) -> wasmtime::Result<u64> {
+        Ok(u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl config::Host for State {
+    fn get(&mut self, key: String) -> wasmtime::Result<Option<String>> {
+        Ok(self.services.config.get(&key).cloned())
+    }
+}
+
+impl data::Host for State {
+    fn read(&mut self, name: String) -> wasmtime::Result<Result<Vec<u8>, Error>> {
+        Ok(match self.services.data.get(&name) {
+            Some(bytes) => Ok(bytes.to_vec()),
+            None => {
+                let known: Vec<&str> = self.services.data.keys().map(String::as_str).collect();
+                Err(error(
+                    ErrorCode::NotFound,
+                    format_args!(
+                        "no data file `{name}` for this component; the release names: {}",
+                        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    ),
+                ))
+            }
+        })
+    }
+}

@@ -1,0 +1,39 @@
+//! How large a release and its parts may be.
+
+/// The largest release that Hotshoe packs, verifies or installs, limit by limit. Sizes are in bytes.
+pub struct ReleaseLimits;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+
+impl ReleaseLimits {
+    /// The manifest: 256 KiB.
+    pub const MANIFEST_BYTES: u64 = 256 * KIB;
+    /// The config, which is the release as JSON: 1 MiB.
+    pub const CONFIG_BYTES: u64 = MIB;
+    /// One signature bundle: 64 KiB.
+    pub const BUNDLE_BYTES: u64 = 64 * KIB;
+    /// Signature bundles on one release: 32.
+    pub const BUNDLES: u64 = 32;
+    /// One component: 64 MiB (a Python component has about 40).
+    pub const COMPONENT_BYTES: u64 = 64 * MIB;
+    /// One model: 2 GiB, which is also protobuf's limit for an ONNX file.
+    pub const MODEL_BYTES: u64 = 2 * GIB;
+    /// One data file: 64 MiB.
+    pub const DATA_BYTES: u64 = 64 * MIB;
+    /// All blobs of one release together: 4 GiB.
+    pub const RELEASE_BYTES: u64 = 4 * GIB;
+    /// Components, models and data files, each: 64.
+    pub const ENTRIES: u64 = 64;
+    /// Steps of the pipeline: 64.
+    pub const STEPS: u64 = 64;
+    /// Any name, in characters: 64.
+    pub const NAME_CHARS: u64 = 64;
+    /// `limits.memory-mib` of a component: 4096 MiB, all that 32-bit WebAssembly can address.
+    pub const MEMORY_MIB: u64 = 4096;
+    /// `limits.deadline-ms` of a component: 600 000 ms.
+    pub const DEADLINE_MS: u64 = 600_000;
+    /// `limits.tensor-mib` of a component: 16 384 MiB.
+    pub const TENSOR_MIB: u64 = 16_384;
+}

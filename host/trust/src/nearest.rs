@@ -1,0 +1,45 @@
+//! Finds which key a misspelt key was meant to be.
+
+/// A key (or value) that a schema does not know, with those that it knows there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unknown {
+    /// `key` for a table's key, `value` for one of a fixed set of values.
+    pub kind: &'static str,
+    pub found: String,
+    pub known: Vec<String>,
+}
+
+impl Unknown {
+    /// Reads serde's own report of an unknown field or variant. serde fixes its wording in
+    /// `de::Error::{unknown_field, unknown_variant}`; the tests of this crate fail if that ever changes.
+    pub fn from_serde(message: &str) -> Option<Self> {
+        let (kind, rest) = match message.split_once("unknown field `") {
+            Some((_, rest)) => ("key", rest),
+            None => ("value", message.split_once("unknown variant `")?.1),
+        };
+        let (found, rest) = rest.split_once('`')?;
+        // After the found key, every odd piece between back-ticks is a known one.
+        let known = rest.lines().next()?.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        Some(Self { kind, found: found.to_owned(), known })
+    }
+
+    /// The known key that is likest to the found one, unless none is at all like it.
+    pub fn nearest(&self) -> Option<&str> {
+        let likeness = |known: &&String| strsim::jaro_winkler(&self.found.to_lowercase(), known);
+        self.known
+            .iter()
+            .map(|known| (likeness(&known), known))
+            .filter(|(score, _)| *score > 0.6)
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map(|(_, known)| known.as_str())
+    }
+}
+
+/// The way out of an unknown key: "did you mean ...?", or what is known where nothing is alike.
+pub(crate) fn way_out(nearest: Option<&str>, known: &[String]) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
+        None if known.is_empty() => "no key is known here".to_owned(),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}

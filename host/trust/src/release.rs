@@ -1,0 +1,242 @@
+//! What a release says: its components, models and data, how they are joined, and where it may run.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Blob;
+
+/// A point in time, UTC; written as RFC 3339.
+pub type Time = jiff::Timestamp;
+
+/// The world that a component implements (package `hotshoe:pipeline`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum World {
+    /// Sample to named tensors.
+    Preprocessor,
+    /// Named tensors and the sample to an insight.
+    Postprocessor,
+    /// Insight and device context to actions.
+    Policy,
+    /// Sample to insight, driving models itself.
+    Stage,
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preprocessor => "preprocessor",
+            Self::Postprocessor => "postprocessor",
+            Self::Policy => "policy",
+            Self::Stage => "stage",
+        })
+    }
+}
+
+/// A host import that a component gets only where its release asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Write log lines.
+    Log,
+    /// Count and measure.
+    Metrics,
+    /// Read the time.
+    Clock,
+    /// Read the component's `config` strings.
+    Config,
+    /// Read the release's data files that the component lists.
+    Data,
+    /// Decode, resize, crop, warp, normalise and encode images natively.
+    Vision,
+    /// Run the models that the component lists, through our own import.
+    Infer,
+    /// Run the models that the component lists, through `wasi:nn`.
+    WasiNn,
+    /// WASI 0.2, with no network, environment or directories.
+    Wasi,
+}
+
+impl fmt::Display for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log => "log",
+            Self::Metrics => "metrics",
+            Self::Clock => "clock",
+            Self::Config => "config",
+            Self::Data => "data",
+            Self::Vision => "vision",
+            Self::Infer => "infer",
+            Self::WasiNn => "wasi-nn",
+            Self::Wasi => "wasi",
+        })
+    }
+}
+
+/// What one call of a component may use up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Linear memory, in MiB. Default 64.
+    pub memory_mib: u32,
+    /// Wall time of one call, in milliseconds. Default 1000.
+    pub deadline_ms: u32,
+    /// Instructions of one call, as wasmtime counts fuel. Default: not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Host tensors and images held at once, in MiB. Default 256.
+    pub tensor_mib: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_mib: 64, deadline_ms: 1000, fuel: None, tensor_mib: 256 }
+    }
+}
+
+/// A component of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Component {
+    /// Its WebAssembly.
+    pub blob: Blob,
+    /// The world it implements.
+    pub world: World,
+    /// The host imports it gets.
+    #[serde(default)]
+    pub grants: BTreeSet<Grant>,
+    /// The models it may run, by name.
+    #[serde(default)]
+    pub models: BTreeSet<String>,
+    /// The data files it may read, by name.
+    #[serde(default)]
+    pub data: BTreeSet<String>,
+    /// Strings it reads through the `config` import.
+    #[serde(default)]
+    pub config: BTreeMap<String, String>,
+    /// What one call may use up.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// A model of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Model {
+    /// Its weights, as ONNX.
+    pub blob: Blob,
+}
+
+/// A data file of a release: labels, rules, anything that a component reads.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DataFile {
+    /// Its bytes.
+    pub blob: Blob,
+    /// Its media type, as `text/plain`.
+    pub media_type: String,
+}
+
+/// One step of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Step {
+    /// A preprocessor turns the sample into tensors.
+    Preprocess {
+        /// The component's name.
+        component: String,
+    },
+    /// A model turns tensors into tensors, natively.
+    Infer {
+        /// The model's name.
+        model: String,
+    },
+    /// A postprocessor turns tensors into an insight.
+    Postprocess {
+        /// The component's name.
+        component: String,
+    },
+    /// A stage turns the sample into an insight.
+    Stage {
+        /// The component's name.
+        component: String,
+    },
+    /// A policy turns the insight into actions.
+    Policy {
+        /// The component's name.
+        component: String,
+    },
+}
+
+/// Which devices a release is for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct DeviceSelector {
+    /// Globs, one of which the device's name must match. Empty: any name.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Labels that the device must have, each with this value. Empty: any device.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The device that judges a release: what its operator called it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// The site it stands at.
+    pub site: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One signed, immutable set of components, models, data and pipeline.
+///
+/// Its JSON is the config blob of the OCI manifest that is signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Release {
+    /// The release's name; generations are counted per name.
+    pub name: String,
+    /// A number that only grows.
+    pub generation: u64,
+    /// When it was packed.
+    pub issued: Time,
+    /// From when on no device accepts it.
+    pub expires: Time,
+    /// The host versions it runs on, as a semver requirement.
+    pub hotshoe: semver::VersionReq,
+    /// The devices it is for.
+    #[serde(default)]
+    pub devices: DeviceSelector,
+    /// Components by name.
+    pub components: BTreeMap<String, Component>,
+    /// Models by name.
+    #[serde(default)]
+    pub models: BTreeMap<String, Model>,
+    /// Data files by name.
+    #[serde(default)]
+    pub data: BTreeMap<String, DataFile>,
+    /// `(stage | preprocess infer* postprocess) policy*`.
+    pub pipeline: Vec<Step>,
+}
+
+impl Release {
+    /// Every distinct blob of components, models and data.
+    pub fn blobs(&self) -> impl Iterator<Item = Blob> {
+        self.uses().map(|(blob, _)| blob).collect::<BTreeSet<_>>().into_iter()
+    }
+
+    /// Every use of a blob, with the media type of that use: components, then models, then data.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (Blob, &str)> {
+        let components = self.components.values().map(|c| (c.blob, crate::manifest::WASM));
+        let models = self.models.values().map(|m| (m.blob, crate::manifest::MODEL));
+        let data = self.data.values().map(|d| (d.blob, d.media_type.as_str()));
+        components.chain(models).chain(data)
+    }
+}

@@ -1,0 +1,81 @@
+//! Operations that move pixels without changing them.
+
+use crate::image::{CHANNELS, byte_count};
+use crate::{Image, VisionError};
+
+/// Quarter turns, clockwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// 90 degrees.
+    Quarter,
+    /// 180 degrees.
+    Half,
+    /// 270 degrees.
+    ThreeQuarters,
+}
+
+/// Cuts out a rectangle, its edges rounded to whole pixels, as far as it lies inside the picture.
+///
+/// # Errors
+/// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::Outside`] if no pixel lies in it.
+pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Image, VisionError> {
+    for (what, value) in [("x", x), ("y", y), ("width", width), ("height", height)] {
+        if !value.is_finite() {
+            return Err(VisionError::NotFinite { what, value });
+        }
+    }
+    if width < 0.0 || height < 0.0 {
+        return Err(VisionError::NegativeSize { width, height });
+    }
+    let (left, right) = span(x, width, image.width());
+    let (top, bottom) = span(y, height, image.height());
+    if left >= right || top >= bottom {
+        let (image_width, image_height) = (image.width(), image.height());
+        return Err(VisionError::Outside { x, y, width, height, image_width, image_height });
+    }
+    let bytes = left as usize * CHANNELS..right as usize * CHANNELS;
+    let (new_width, new_height) = (right - left, bottom - top);
+    let mut pixels = Vec::with_capacity(byte_count("the result", new_width, new_height)?);
+    for row in image.rows().skip(top as usize).take(new_height as usize) {
+        pixels.extend_from_slice(row.get(bytes.clone()).unwrap_or_default());
+    }
+    Image::from_rgb(new_width, new_height, pixels)
+}
+
+/// The whole pixels of an interval that lie in `0..size`.
+fn span(start: f32, length: f32, size: u32) -> (u32, u32) {
+    let edge = |at: f64| at.round().clamp(0.0, f64::from(size)) as u32;
+    let start = f64::from(start);
+    (edge(start), edge(start + f64::from(length)))
+}
+
+/// Turns the picture clockwise.
+///
+/// # Errors
+/// None for a picture that exists; the result has as many pixels.
+pub fn rotate(image: &Image, rotation: Rotation) -> Result<Image, VisionError> {
+    let (width, height) = (image.width(), image.height());
+    let mut pixels = Vec::with_capacity(image.byte_len());
+    match rotation {
+        Rotation::Half => {
+            let (all, _) = image.pixels().as_chunks::<CHANNELS>();
+            pixels.extend(all.iter().rev().flatten());
+            return Image::from_rgb(width, height, pixels);
+        }
+        Rotation::Quarter => {
+            for column in 0..width as usize {
+                image.rows().rev().for_each(|row| pixels.extend_from_slice(pixel(row, column)));
+            }
+        }
+        Rotation::ThreeQuarters => {
+            for column in (0..width as usize).rev() {
+                image.rows().for_each(|row| pixels.extend_from_slice(pixel(row, column)));
+            }
+        }
+    }
+    Image::from_rgb(height, width, pixels)
+}
+
+fn pixel(row: &[u8], column: usize) -> &[u8] {
+    row.get(column * CHANNELS..(column + 1) * CHANNELS).unwrap_or_default()
+}

@@ -1,0 +1,203 @@
+//! What can go wrong with a picture.
+
+use thiserror::Error;
+
+/// Who has to act on an error. It has the same cases as the component interface's `error-code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The picture or an argument is malformed.
+    InvalidInput,
+    /// Well-formed, but of a kind that is not handled.
+    Unsupported,
+    /// A limit was reached.
+    LimitExceeded,
+    /// A defect of this host.
+    Internal,
+}
+
+/// Why bytes did not become a picture.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    /// There are no bytes.
+    #[error("the picture has 0 bytes; send a JPEG or PNG file")]
+    Empty,
+    /// The bytes are of another format.
+    #[error("the picture is {found}; send a JPEG or PNG file")]
+    Unsupported {
+        /// What the first bytes look like.
+        found: String,
+    },
+    /// The header promises more pixels than the limit. Nothing was allocated.
+    #[error(
+        "the picture is {width} x {height} pixels, over the limit of {limit} in all; send a smaller one or raise the device's limit"
+    )]
+    TooLarge {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Most pixels in all.
+        limit: u64,
+    },
+    /// The format is known, and the file is cut off or broken.
+    #[error("the {format} picture is damaged; send the whole file")]
+    Damaged {
+        /// `JPEG` or `PNG`.
+        format: &'static str,
+        /// What the decoder met.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl DecodeError {
+    /// Who has to act.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Empty | Self::Damaged { .. } => ErrorKind::InvalidInput,
+            Self::Unsupported { .. } => ErrorKind::Unsupported,
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
+        }
+    }
+}
+
+/// Why an operation on a picture could not be done.
+#[derive(Debug, Error)]
+pub enum VisionError {
+    /// A width or height of 0.
+    #[error("{what} is {width} x {height} pixels; both must be at least 1")]
+    NoPixels {
+        /// Which picture.
+        what: &'static str,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// More pixels than one result may have.
+    #[error("{what} is {width} x {height} pixels, {count} in all, over the limit of {limit}; make it smaller")]
+    TooLarge {
+        /// Which picture.
+        what: &'static str,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Pixels in all, over all pictures.
+        count: u64,
+        /// Most pixels in all.
+        limit: u64,
+    },
+    /// The bytes do not fit the size.
+    #[error("{width} x {height} RGB pixels are {want} bytes, but there are {got}")]
+    WrongLength {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Bytes.
+        want: u64,
+        /// Bytes.
+        got: u64,
+    },
+    /// A number that is infinite or not a number.
+    #[error("{what} is {value}; it must be a finite number")]
+    NotFinite {
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: f32,
+    },
+    /// A rectangle with a negative side.
+    #[error("the rectangle to cut out is {width} x {height}; neither may be negative")]
+    NegativeSize {
+        /// Pixels.
+        width: f32,
+        /// Pixels.
+        height: f32,
+    },
+    /// A rectangle with no pixel of the picture in it.
+    #[error(
+        "the rectangle at {x}, {y} of {width} x {height} has no pixel of the {image_width} x {image_height} picture in it"
+    )]
+    Outside {
+        /// Pixels.
+        x: f32,
+        /// Pixels.
+        y: f32,
+        /// Pixels.
+        width: f32,
+        /// Pixels.
+        height: f32,
+        /// Pixels.
+        image_width: u32,
+        /// Pixels.
+        image_height: u32,
+    },
+    /// Four corners that no perspective view of a rectangle has.
+    #[error(
+        "the corners {quad:?} are not those of a convex outline; give four, clockwise from the top left, of which no three are on one line"
+    )]
+    Degenerate {
+        /// The corners, x and y.
+        quad: [[f32; 2]; 4],
+    },
+    /// A filter that has no meaning for a warp.
+    #[error("a warp has no area filter; use bilinear or bicubic")]
+    AreaWarp,
+    /// No picture at all.
+    #[error("there is no picture to normalise; give at least one")]
+    NoImages,
+    /// A picture larger than the tensor.
+    #[error("picture {index} is {width} x {height} pixels and the tensor {into_width} x {into_height}; resize it first")]
+    DoesNotFit {
+        /// Which picture, from 0.
+        index: usize,
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Pixels.
+        into_width: u32,
+        /// Pixels.
+        into_height: u32,
+    },
+    /// A division by zero.
+    #[error("the standard deviation of channel {channel} is 0; use 1 to leave the channel as it is")]
+    ZeroDeviation {
+        /// Which channel, from 0.
+        channel: usize,
+    },
+    /// A JPEG quality outside 1 to 100.
+    #[error("the JPEG quality is {quality}; it must be 1 to 100")]
+    Quality {
+        /// The quality asked for.
+        quality: u8,
+    },
+    /// The resizer refused.
+    #[error("the picture could not be resized")]
+    Resize {
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The encoder refused.
+    #[error("the picture could not be encoded")]
+    Encode {
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl VisionError {
+    /// Who has to act.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
+            Self::AreaWarp => ErrorKind::Unsupported,
+            Self::Resize { .. } | Self::Encode { .. } => ErrorKind::Internal,
+            _ => ErrorKind::InvalidInput,
+        }
+    }
+}
