@@ -1,2 +1,45 @@
 #![forbid(unsafe_code)]
-//! skeleton
+//! Reads text in pictures with three models: one finds lines, one says which way up they are, one reads them.
+//!
+//! These are the algorithms alone, without a word about WebAssembly: the components in `guests/` wrap them, and the benches run them natively.
+
+pub mod angle;
+pub mod ctc;
+pub mod db;
+pub mod geometry;
+pub mod order;
+pub mod page;
+pub mod regions;
+pub mod rules;
+pub mod sizes;
+
+/// A model's output that is not what its kind of model gives. Another model is in the release than the code expects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelOutputError {
+    /// The shape is wrong.
+    #[error("the {model}'s output must have the shape {expected}, but has {found:?}; use the model that this code is made for")]
+    Shape {
+        /// Which model.
+        model: &'static str,
+        /// What its output should look like.
+        expected: &'static str,
+        /// What it looks like.
+        found: Vec<usize>,
+    },
+    /// The recogniser and its character list do not belong together.
+    #[error(
+        "the recogniser knows {classes} characters, but its character list has {entries} (with the blank and the space); use the list that belongs to it"
+    )]
+    Alphabet {
+        /// Classes in the output.
+        classes: usize,
+        /// Entries in the list.
+        entries: usize,
+    },
+}
+
+impl ModelOutputError {
+    pub(crate) fn shape(model: &'static str, expected: &'static str, found: &[usize]) -> Self {
+        Self::Shape { model, expected, found: found.to_vec() }
+    }
+}

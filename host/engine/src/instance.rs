@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotshoe_infer::Tensor;
 use wasmtime::Store;
@@ -44,6 +45,19 @@ impl Instance {
             component,
             live: None,
         }
+    }
+
+    /// The component's name in the release.
+    pub fn name(&self) -> &str {
+        self.component.name()
+    }
+
+    /// The models that the last calls ran through the `infer` import, with the time that each took, and forgets them.
+    pub fn take_model_times(&mut self) -> Vec<(String, Duration)> {
+        self.live
+            .as_mut()
+            .map(|live| std::mem::take(&mut live.store.data_mut().model_times))
+            .unwrap_or_default()
     }
 
     /// Instantiates now what the first call would, so that the first sample need not wait for it.

@@ -1,6 +1,7 @@
 //! Scaling.
 
 use fast_image_resize as fir;
+use fast_image_resize::pixels::U16x3;
 
 use crate::image::{CHANNELS, byte_count};
 use crate::{Image, VisionError};
@@ -36,59 +37,65 @@ pub(crate) fn cubic(x: f64) -> f64 {
 }
 
 /// Scales to exactly `width` x `height`. Pixel centres are at half-integers; past the edge, the edge pixels are repeated.
-/// It differs from OpenCV by at most 1 in a channel, since each of the two passes rounds to 8 bits.
+/// It differs from OpenCV by at most 1 in a channel, since the bilinear filter rounds to 8 bits twice.
 ///
 /// # Errors
 /// [`VisionError::NoPixels`], [`VisionError::TooLarge`].
 pub fn resize(image: &Image, width: u32, height: u32, filter: Filter) -> Result<Image, VisionError> {
     let len = byte_count("the result", width, height)?;
-    let failed = |e: Box<dyn std::error::Error + Send + Sync>| VisionError::Resize { source: e };
     let algorithm = match filter {
         Filter::Nearest => fir::ResizeAlg::Nearest,
         Filter::Bilinear => fir::ResizeAlg::Interpolation(fir::FilterType::Bilinear),
-        Filter::Bicubic => {
-            let kernel = fir::Filter::new("cubic", cubic, f64::from(CUBIC_REACH)).map_err(|e| failed(e.into()))?;
-            fir::ResizeAlg::Interpolation(fir::FilterType::Custom(kernel))
-        }
+        Filter::Bicubic => return resize_cubic(image, width, height),
         Filter::Area => fir::ResizeAlg::Convolution(fir::FilterType::Box),
     };
-    let mut options = fir::ResizeOptions::new().resize_alg(algorithm);
-
-    // The resizer would give a cubic kernel that reaches past the edge less weight instead of repeating the edge.
-    let padded;
-    let source = if filter == Filter::Bicubic {
-        padded = pad(image, CUBIC_REACH)?;
-        let (left, top) = (f64::from(CUBIC_REACH), f64::from(CUBIC_REACH));
-        options = options.crop(left, top, f64::from(image.width()), f64::from(image.height()));
-        &padded
-    } else {
-        image
-    };
-
+    let options = fir::ResizeOptions::new().resize_alg(algorithm);
     let mut pixels = vec![0; len];
-    let (from_width, from_height) = (source.width(), source.height());
-    let from = fir::images::ImageRef::new(from_width, from_height, source.pixels(), fir::PixelType::U8x3)
-        .map_err(|e| failed(e.into()))?;
-    let mut to = fir::images::Image::from_slice_u8(width, height, &mut pixels, fir::PixelType::U8x3)
-        .map_err(|e| failed(e.into()))?;
-    fir::Resizer::new().resize(&from, &mut to, &options).map_err(|e| failed(e.into()))?;
+    let from = fir::images::ImageRef::new(image.width(), image.height(), image.pixels(), fir::PixelType::U8x3);
+    let to = fir::images::Image::from_slice_u8(width, height, &mut pixels, fir::PixelType::U8x3);
+    let (from, mut to) = (from.map_err(failed)?, to.map_err(failed)?);
+    fir::Resizer::new().resize(&from, &mut to, &options).map_err(failed)?;
     Image::from_rgb(width, height, pixels)
 }
 
-/// Repeats the edge pixels `by` times on each side.
-fn pad(image: &Image, by: u32) -> Result<Image, VisionError> {
-    let (width, height) = (image.width() + 2 * by, image.height() + 2 * by);
-    let mut pixels = Vec::with_capacity(byte_count("the picture with its margin", width, height)?);
-    let (first, last) = (image.rows().next(), image.rows().next_back());
-    let margin = by as usize;
-    let above = first.into_iter().cycle().take(margin);
-    let below = last.into_iter().cycle().take(margin);
-    for row in above.chain(image.rows()).chain(below) {
-        let left = row.first_chunk::<CHANNELS>().copied().unwrap_or_default();
-        let right = row.last_chunk::<CHANNELS>().copied().unwrap_or_default();
-        pixels.extend((0..margin).flat_map(|_| left));
-        pixels.extend_from_slice(row);
-        pixels.extend((0..margin).flat_map(|_| right));
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> VisionError {
+    VisionError::Resize { source: error.into() }
+}
+
+/// A cubic kernel has negative weights, so that sums go below 0 and above 255 between the two passes. 16 bits hold them:
+/// a channel's value is `UNIT` steps, and 0 lies at `ZERO`.
+const UNIT: u16 = 128;
+/// See [`UNIT`]. It leaves room for 64 below 0, and the cubic kernel goes to 48 at most.
+const ZERO: u16 = 64 * UNIT;
+
+fn resize_cubic(image: &Image, width: u32, height: u32) -> Result<Image, VisionError> {
+    let kernel = fir::Filter::new("cubic", cubic, f64::from(CUBIC_REACH)).map_err(failed)?;
+    let margin = f64::from(CUBIC_REACH);
+    let options = fir::ResizeOptions::new()
+        .resize_alg(fir::ResizeAlg::Interpolation(fir::FilterType::Custom(kernel)))
+        .crop(margin, margin, f64::from(image.width()), f64::from(image.height()));
+    let (from_width, from_height, padded) = widen(image)?;
+    let from = fir::images::TypedImageRef::new(from_width, from_height, &padded).map_err(failed)?;
+    let mut to = fir::images::TypedImage::<U16x3>::new(width, height);
+    fir::Resizer::new().resize_typed(&from, &mut to, &options).map_err(failed)?;
+    let narrow = |wide: u16| (wide.saturating_sub(ZERO - UNIT / 2) / UNIT).min(255) as u8;
+    Image::from_rgb(width, height, to.pixels().iter().flat_map(|pixel| pixel.0.map(narrow)).collect())
+}
+
+/// The picture in 16 bits, its edge pixels repeated on each side: the resizer would give a kernel that reaches past the edge
+/// less weight instead.
+fn widen(image: &Image) -> Result<(u32, u32, Vec<U16x3>), VisionError> {
+    let (width, height) = (image.width() + 2 * CUBIC_REACH, image.height() + 2 * CUBIC_REACH);
+    let len = byte_count("the picture with its margin", width, height)? / CHANNELS;
+    let margin = CUBIC_REACH as usize;
+    let wide = |pixel: [u8; CHANNELS]| U16x3::new(pixel.map(|value| u16::from(value) * UNIT + ZERO));
+    let edge = |row: Option<_>| row.into_iter().cycle().take(margin);
+    let mut pixels = Vec::with_capacity(len);
+    for row in edge(image.rows().next()).chain(image.rows()).chain(edge(image.rows().next_back())) {
+        let row = row.as_chunks::<CHANNELS>().0;
+        let edge = |pixel: Option<&[u8; CHANNELS]>| pixel.copied().into_iter().cycle().take(margin);
+        let all = edge(row.first()).chain(row.iter().copied()).chain(edge(row.last()));
+        pixels.extend(all.map(wide));
     }
-    Image::from_rgb(width, height, pixels)
+    Ok((width, height, pixels))
 }

@@ -9,8 +9,8 @@ pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<Strin
         component: name.to_owned(),
         message,
     };
-    let mut encoder = ComponentEncoder::default().validate(true);
-    encoder.module(module).map_err(|error| refused(format!("{error:#}")))?;
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(true).module(module).map_err(|error| refused(format!("{error:#}")))?;
     let bytes = encoder.encode().map_err(|error| refused(format!("{error:#}")))?;
     let imports = imports(&bytes).map_err(|error| refused(error.to_string()))?;
     match imports.iter().find(|import| is_refused_wasi(import)) {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hotshoe_infer::{ErrorKind, RunError, Tensor};
 use wasmtime::component::Resource;
@@ -22,16 +23,19 @@ impl infer::HostModel for State {
                 ),
             )));
         };
-        let model = NamedModel(Arc::clone(model));
+        let model = NamedModel {
+            name,
+            model: Arc::clone(model),
+        };
         Ok(Ok(self.table.push(model)?))
     }
 
     fn inputs(&mut self, model: Resource<NamedModel>) -> wasmtime::Result<Vec<infer::TensorInfo>> {
-        Ok(infos(self.table.get(&model)?.0.inputs()))
+        Ok(infos(self.table.get(&model)?.model.inputs()))
     }
 
     fn outputs(&mut self, model: Resource<NamedModel>) -> wasmtime::Result<Vec<infer::TensorInfo>> {
-        Ok(infos(self.table.get(&model)?.0.outputs()))
+        Ok(infos(self.table.get(&model)?.model.outputs()))
     }
 
     fn metadata(
@@ -42,7 +46,7 @@ impl infer::HostModel for State {
         Ok(self
             .table
             .get(&model)?
-            .0
+            .model
             .metadata(&key)
             .map(ToOwned::to_owned))
     }
@@ -60,7 +64,12 @@ impl infer::HostModel for State {
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
             .collect();
-        let outputs = match self.table.get(&model)?.0.run(&named) {
+        let named_model = self.table.get(&model)?;
+        let started = Instant::now();
+        let outputs = named_model.model.run(&named);
+        let elapsed = started.elapsed();
+        add_time(&mut self.model_times, &named_model.name, elapsed);
+        let outputs = match outputs {
             Ok(outputs) => outputs,
             Err(cause) => return Ok(Err(error(code(&cause), chain(&cause)))),
         };
@@ -77,6 +86,13 @@ impl infer::HostModel for State {
     fn drop(&mut self, model: Resource<NamedModel>) -> wasmtime::Result<()> {
         self.table.delete(model)?;
         Ok(())
+    }
+}
+
+fn add_time(times: &mut Vec<(String, Duration)>, model: &str, elapsed: Duration) {
+    match times.iter_mut().find(|(name, _)| name == model) {
+        Some((_, total)) => *total += elapsed,
+        None => times.push((model.to_owned(), elapsed)),
     }
 }
 

@@ -6,7 +6,7 @@ mod tensors;
 mod vision;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotshoe_infer::{Model, Tensor};
 use hotshoe_trust::Limits;
@@ -28,7 +28,10 @@ pub(crate) type HeldTensor = Held<Tensor>;
 pub(crate) type HeldImage = Held<Image>;
 
 /// A model of the release, opened by its name.
-pub(crate) struct NamedModel(pub(crate) Arc<Model>);
+pub(crate) struct NamedModel {
+    pub(crate) name: String,
+    pub(crate) model: Arc<Model>,
+}
 
 /// What one instance of a component holds on the host's side.
 pub(crate) struct State {
@@ -36,6 +39,8 @@ pub(crate) struct State {
     pub(crate) memory: MemoryLimit,
     /// A host tensor or image was refused during this call.
     pub(crate) meter_refused: bool,
+    /// Time spent in each model since it was last asked for.
+    pub(crate) model_times: Vec<(String, Duration)>,
     meter: Arc<Meter>,
     services: Arc<Services>,
     started: Instant,
@@ -58,6 +63,7 @@ impl State {
                 refused: false,
             },
             meter_refused: false,
+            model_times: Vec::new(),
             meter: Meter::new(mib(limits.tensor_mib) as u64),
             services,
             started: Instant::now(),

@@ -1,0 +1,323 @@
+//! The other end of the keys: what a command or an application does with devices.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use zenoh::bytes::Encoding;
+use zenoh::handlers::{RingChannel, RingChannelHandler};
+use zenoh::pubsub::Subscriber;
+use zenoh::qos::CongestionControl;
+use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
+use zenoh::sample::Sample;
+use zenoh::{Session, Wait};
+
+use super::{LinkError, client_settings, owned_key, root};
+use crate::config::ZenohConfig;
+use crate::status::Status;
+
+/// A session that asks devices and feeds them.
+#[derive(Debug)]
+pub struct Client {
+    session: Session,
+}
+
+impl Client {
+    /// Reaches the daemon that `config` connects to; see [`ZenohConfig::client`]. It gives up after three seconds.
+    ///
+    /// # Errors
+    /// [`LinkError::Nowhere`], [`LinkError::Setting`] and [`LinkError::Unreachable`].
+    pub fn open(config: &ZenohConfig) -> Result<Self, LinkError> {
+        if config.connect.is_empty() && !config.scouting {
+            return Err(LinkError::Nowhere);
+        }
+        let session =
+            zenoh::open(client_settings(config)?)
+                .wait()
+                .map_err(|source| LinkError::Unreachable {
+                    connect: config.connect.clone(),
+                    source,
+                })?;
+        Ok(Self { session })
+    }
+
+    /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn statuses(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<Status>, LinkError> {
+        let key = format!("{}/status", root(site.unwrap_or("*"), device.unwrap_or("*")));
+        let replies = self
+            .session
+            .get(owned_key(&key)?)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(timeout)
+            .wait()
+            .map_err(|source| LinkError::Use { key, source })?;
+        let parse = |reply: Reply| {
+            let sample = reply.into_result().ok()?;
+            serde_json::from_slice(&sample.payload().to_bytes())
+                .map_err(|error| tracing::warn!(%error, key = %sample.key_expr(), "skipped an answer that is no status"))
+                .ok()
+        };
+        Ok(replies.iter().filter_map(parse).collect())
+    }
+
+    /// Publishes one sample under `input/<name>`; nobody answers.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn put(
+        &self,
+        site: &str,
+        device: &str,
+        name: &str,
+        content_type: &str,
+        id: Option<&str>,
+        payload: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let key = format!("{}/input/{name}", root(site, device));
+        let put = self
+            .session
+            .put(owned_key(&key)?, payload)
+            .encoding(Encoding::from(content_type))
+            .congestion_control(CongestionControl::Block);
+        let put = match id {
+            Some(id) => put.attachment(id),
+            None => put,
+        };
+        put.wait().map_err(|source| LinkError::Use { key, source })
+    }
+
+    /// Sends samples as queries, at most `in_flight` of them unanswered; each may take `timeout`.
+    pub fn feeder(&self, site: &str, device: &str, in_flight: usize, timeout: Duration) -> Feeder {
+        let (sender, answers) = channel();
+        Feeder {
+            session: self.session.clone(),
+            root: root(site, device),
+            timeout,
+            window: Arc::new(Window {
+                open: Mutex::new(0),
+                closed: Condvar::new(),
+                most: in_flight.max(1),
+            }),
+            sender,
+            answers,
+        }
+    }
+
+    /// Listens to what devices publish. The oldest of more than `capacity` unread messages are lost.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn outputs(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        capacity: usize,
+    ) -> Result<Outputs, LinkError> {
+        let key = format!("{}/output/*", root(site.unwrap_or("*"), device.unwrap_or("*")));
+        let subscriber = self
+            .session
+            .declare_subscriber(owned_key(&key)?)
+            .with(RingChannel::new(capacity.max(1)))
+            .wait()
+            .map_err(|source| LinkError::Use { key, source })?;
+        Ok(Outputs { subscriber })
+    }
+
+    /// Closes the session.
+    pub fn close(self) {
+        if let Err(error) = self.session.close().wait() {
+            tracing::debug!(%error, "the session did not close cleanly");
+        }
+    }
+}
+
+/// Messages that devices publish.
+#[derive(Debug)]
+pub struct Outputs {
+    subscriber: Subscriber<RingChannelHandler<Sample>>,
+}
+
+/// One message that a device published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Its key, such as `hotshoe/lab/camera/output/insight`.
+    pub key: String,
+    /// Its JSON; null where it is none.
+    pub body: Value,
+}
+
+impl Outputs {
+    /// The next message, or `None` when the time is over or the session is closed.
+    pub fn next(&self, timeout: Duration) -> Option<Published> {
+        let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        Some(Published {
+            key: sample.key_expr().to_string(),
+            body: serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default(),
+        })
+    }
+}
+
+/// Sends samples and collects their answers. Take answers with [`Feeder::next`] as you send: they wait in memory until then.
+#[derive(Debug)]
+pub struct Feeder {
+    session: Session,
+    root: String,
+    timeout: Duration,
+    window: Arc<Window>,
+    sender: Sender<Fed>,
+    answers: Receiver<Fed>,
+}
+
+/// What became of one sample.
+#[derive(Debug)]
+pub struct Fed {
+    /// The sample's id.
+    pub id: String,
+    /// The name that it was sent under.
+    pub name: String,
+    /// From sending to the answer.
+    pub elapsed: Duration,
+    /// The answer's JSON.
+    pub result: Result<Value, FeedError>,
+}
+
+/// Why a sample gave no result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FeedError {
+    /// The device says why: the JSON of its error message.
+    #[error("the device refused the sample: {0}")]
+    Refused(Value),
+    /// The device did not answer in time, or is not there.
+    #[error("no device answered in time")]
+    NoReply,
+}
+
+/// Counts unanswered samples.
+#[derive(Debug)]
+struct Window {
+    open: Mutex<usize>,
+    closed: Condvar,
+    most: usize,
+}
+
+impl Window {
+    fn enter(&self) {
+        let mut open = self
+            .closed
+            .wait_while(self.lock(), |open| *open >= self.most)
+            .unwrap_or_else(PoisonError::into_inner);
+        *open += 1;
+    }
+
+    fn leave(&self) {
+        *self.lock() -= 1;
+        self.closed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One unanswered sample. When Zenoh lets go of it without an answer, that is the answer.
+#[derive(Debug)]
+struct Unanswered {
+    id: String,
+    name: String,
+    sent: Instant,
+    answered: AtomicBool,
+    window: Arc<Window>,
+    sender: Sender<Fed>,
+}
+
+impl Unanswered {
+    /// The first answer counts.
+    fn answer(&self, result: Result<Value, FeedError>) {
+        if self.answered.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let fed = Fed {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            elapsed: self.sent.elapsed(),
+            result,
+        };
+        self.window.leave();
+        // The feeder may be gone; then nobody wants the answer.
+        let _ = self.sender.send(fed);
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.answer(Err(FeedError::NoReply));
+    }
+}
+
+impl Feeder {
+    /// Sends a sample under `input/<name>`. It waits while too many are unanswered.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`]; the sample was not sent then, and has no answer.
+    pub fn send(
+        &self,
+        name: &str,
+        content_type: &str,
+        id: &str,
+        payload: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let key = format!("{}/input/{name}", self.root);
+        let address = owned_key(&key)?;
+        self.window.enter();
+        let unanswered = Unanswered {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            sent: Instant::now(),
+            answered: AtomicBool::new(false),
+            window: Arc::clone(&self.window),
+            sender: self.sender.clone(),
+        };
+        self.session
+            .get(address)
+            .payload(payload)
+            .encoding(Encoding::from(content_type))
+            .attachment(id)
+            .consolidation(ConsolidationMode::None)
+            .timeout(self.timeout)
+            .callback(move |reply| unanswered.answer(outcome(&reply)))
+            .wait()
+            .map_err(|source| LinkError::Use { key, source })
+    }
+
+    /// The next answer, or `None` when the time is over.
+    pub fn next(&self, timeout: Duration) -> Option<Fed> {
+        self.answers.recv_timeout(timeout).ok()
+    }
+
+    /// Samples that have no answer yet.
+    pub fn outstanding(&self) -> usize {
+        *self.window.lock()
+    }
+}
+
+fn outcome(reply: &Reply) -> Result<Value, FeedError> {
+    match reply.result() {
+        Ok(sample) => Ok(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default()),
+        // Zenoh's own errors, such as a timeout, are no JSON objects.
+        Err(error) => match serde_json::from_slice::<Value>(&error.payload().to_bytes()) {
+            Ok(body) if body.is_object() => Err(FeedError::Refused(body)),
+            _ => Err(FeedError::NoReply),
+        },
+    }
+}

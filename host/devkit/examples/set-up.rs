@@ -1,0 +1,17 @@
+//! Sets a checkout up and prints where everything is: `cargo run -p hotshoe-devkit --example set-up [FOLDER]`.
+#![forbid(unsafe_code)]
+
+use hotshoe_devkit::{Progress, find_root, set_up};
+use std::error::Error;
+use std::path::PathBuf;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let start = match std::env::args_os().nth(1) {
+        Some(folder) => PathBuf::from(folder),
+        None => std::env::current_dir()?,
+    };
+    let root = find_root(&start).ok_or("this is not inside a checkout of Hotshoe")?;
+    let environment = set_up(&root, &Progress::automatic())?;
+    println!("{environment:#?}");
+    Ok(())
+}

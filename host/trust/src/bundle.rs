@@ -1,0 +1,93 @@
+//! Reading a Sigstore bundle that a key signed, without a transparency log.
+//!
+//! Nothing in such a bundle proves a time, so `sigstore-verify` refuses it; the release's own issue and
+//! expiry times stand in for that. Here the bundle is parsed and the signature checked with the given key.
+
+use sigstore_types::{Bundle, HashAlgorithm, MediaType, SignatureContent, VerificationMaterialContent};
+
+use crate::{
+    digest::Digest,
+    keys::{PublicKey, SignatureError},
+    limits::ReleaseLimits,
+    strict_json::{self, JsonError},
+};
+
+/// Why a bundle does not sign some bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// Not strict JSON, or too large.
+    #[error("the bundle is not readable JSON")]
+    Json(#[from] JsonError),
+    /// Not a Sigstore bundle.
+    #[error("not a Sigstore bundle")]
+    Format(#[source] sigstore_types::Error),
+    /// A bundle of a kind that this host does not check.
+    #[error("the bundle holds {found}; sign with a key: `hotshoe sign --key`, or `cosign sign-blob --key`")]
+    Kind {
+        /// What it holds.
+        found: &'static str,
+    },
+    /// The bundle says that it was made with another key.
+    #[error("the bundle was made with the key of hint `{hint}`, which is another one")]
+    OtherKey {
+        /// The hint of the key it was made with.
+        hint: String,
+    },
+    /// The bundle says that it signs other bytes.
+    #[error("the bundle signs other bytes: a different digest stands in it")]
+    OtherMessage,
+    /// The signature does not hold.
+    #[error("the signature in the bundle does not hold")]
+    Signature(#[source] SignatureError),
+}
+
+/// A bundle of the one kind that is checked: a message signature by a key.
+pub(crate) struct KeyBundle {
+    /// Which key made it, by its own account: it finds the key and proves nothing.
+    pub hint: String,
+    signature: Vec<u8>,
+    digest: Option<(HashAlgorithm, Vec<u8>)>,
+}
+
+impl KeyBundle {
+    pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
+        strict_json::check(bytes, ReleaseLimits::BUNDLE_BYTES)?;
+        // Checked bytes are JSON, hence UTF-8; the lossy reading changes nothing.
+        let bundle = Bundle::from_json(&String::from_utf8_lossy(bytes)).map_err(BundleError::Format)?;
+        let kind = |found| BundleError::Kind { found };
+        if bundle.media_type != MediaType::Bundle0_3 {
+            return Err(kind("a format older than v0.3"));
+        }
+        let VerificationMaterialContent::PublicKey(key) = bundle.verification_material.content else {
+            return Err(kind("a certificate"));
+        };
+        let SignatureContent::MessageSignature(message) = bundle.content else {
+            return Err(kind("a DSSE envelope"));
+        };
+        Ok(Self {
+            hint: key.hint,
+            signature: message.signature.as_bytes().to_vec(),
+            digest: message.message_digest.map(|d| (d.algorithm, d.digest.as_bytes().to_vec())),
+        })
+    }
+
+    /// Checks the signature over `message` with `key`, which the caller found by the hint.
+    pub fn verify(&self, message: &[u8], key: &PublicKey) -> Result<(), BundleError> {
+        if let Some((algorithm, digest)) = &self.digest {
+            let same = *algorithm == HashAlgorithm::Sha2256 && digest == Digest::of(message).bytes();
+            if !same {
+                return Err(BundleError::OtherMessage);
+            }
+        }
+        key.verify(message, &self.signature).map_err(BundleError::Signature)
+    }
+}
+
+/// Checks that `bundle` (JSON) is `key`'s signature over `blob`, as `cosign verify-blob --key` does offline.
+pub fn verify_blob(blob: &[u8], bundle: &[u8], key: &PublicKey) -> Result<(), BundleError> {
+    let bundle = KeyBundle::parse(bundle)?;
+    if bundle.hint != key.hint() {
+        return Err(BundleError::OtherKey { hint: bundle.hint });
+    }
+    bundle.verify(blob, key)
+}

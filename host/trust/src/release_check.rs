@@ -1,0 +1,273 @@
+//! The rules that a release keeps beyond its schema.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    digest::Digest,
+    limits::ReleaseLimits,
+    release::{Component, Grant, Release, Step, World},
+};
+
+/// A rule that a release breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ReleaseError {
+    /// A name with other characters, or too long.
+    #[error(
+        "{what} name `{name}`: use 1 to {max} of `a-z 0-9 - _ .`, beginning and ending with a letter or digit",
+        max = ReleaseLimits::NAME_CHARS
+    )]
+    Name {
+        /// Whose name it is.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// It expires before, or when, it is issued.
+    #[error("the release expires at or before it is issued; let `expires` lie after {issued}")]
+    ExpiresTooSoon {
+        /// When it was issued.
+        issued: crate::Time,
+    },
+    /// A device name pattern that is not a glob.
+    #[error("device name pattern `{pattern}` is not a glob ({reason})")]
+    Glob {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name that the release does not hold.
+    #[error("{user} names {what} `{name}`, which the release does not hold; add `[{what}s.{name}]` or correct the name")]
+    Missing {
+        /// Who names it.
+        user: String,
+        /// `component`, `model` or `data`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A step whose component implements another world.
+    #[error("pipeline step {step} needs a {needed}, and component `{component}` is a {found}")]
+    World {
+        /// The step, from 1.
+        step: usize,
+        /// The component.
+        component: String,
+        /// The world that the step needs.
+        needed: World,
+        /// The world that the component has.
+        found: World,
+    },
+    /// Steps in an order that makes no pipeline.
+    #[error("pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess; then policies")]
+    Order {
+        /// The step, from 1; one past the last where the pipeline ends too early.
+        step: usize,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A component that lists models, data or config without the grant to reach them.
+    #[error("component `{component}` lists {what} without the grant to reach them; add {grant} to its `grants`")]
+    Grant {
+        /// The component.
+        component: String,
+        /// `models`, `data` or `config`.
+        what: &'static str,
+        /// The grant that is missing.
+        grant: &'static str,
+    },
+    /// Something larger than a limit of [`ReleaseLimits`], or zero where zero makes no sense.
+    #[error("{what} is {value}; allowed are 1 to {limit}")]
+    Limit {
+        /// What is too large.
+        what: String,
+        /// How large it is.
+        value: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// One digest with two sizes.
+    #[error("blob {digest} is given two sizes; one of them cannot be true")]
+    TwoSizes {
+        /// The blob.
+        digest: Digest,
+    },
+    /// A data file whose media type is not `type/subtype`.
+    #[error("data `{name}` has media type `{media_type}`; write `type/subtype`, such as `text/plain`")]
+    MediaType {
+        /// The data file.
+        name: String,
+        /// What stands there.
+        media_type: String,
+    },
+}
+
+impl Release {
+    /// Checks every rule that the types alone do not hold: names, order of the pipeline, worlds,
+    /// grants, times and [`ReleaseLimits`].
+    pub fn validate(&self) -> Result<(), ReleaseError> {
+        check_name("release", &self.name)?;
+        for (what, names) in [
+            ("component", self.components.keys().collect::<Vec<_>>()),
+            ("model", self.models.keys().collect()),
+            ("data", self.data.keys().collect()),
+        ] {
+            within(what, names.len() as u64, 0, ReleaseLimits::ENTRIES)?;
+            names.into_iter().try_for_each(|name| check_name(what, name))?;
+        }
+        if self.expires <= self.issued {
+            return Err(ReleaseError::ExpiresTooSoon { issued: self.issued });
+        }
+        for pattern in &self.devices.names {
+            globset::Glob::new(pattern)
+                .map_err(|e| ReleaseError::Glob { pattern: pattern.clone(), reason: e.kind().to_string() })?;
+        }
+        for (name, component) in &self.components {
+            self.check_component(name, component)?;
+        }
+        self.check_sizes()?;
+        self.check_pipeline()
+    }
+
+    fn check_component(&self, name: &str, component: &Component) -> Result<(), ReleaseError> {
+        let user = || format!("component `{name}`");
+        for model in &component.models {
+            require(self.models.contains_key(model), || (user(), "model", model))?;
+        }
+        for data in &component.data {
+            require(self.data.contains_key(data), || (user(), "data", data))?;
+        }
+        let has = |grant| component.grants.contains(&grant);
+        let needs = [
+            (component.models.is_empty() || has(Grant::Infer) || has(Grant::WasiNn), "models", "`infer` or `wasi-nn`"),
+            (component.data.is_empty() || has(Grant::Data), "data", "`data`"),
+            (component.config.is_empty() || has(Grant::Config), "config", "`config`"),
+        ];
+        for (met, what, grant) in needs {
+            if !met {
+                return Err(ReleaseError::Grant { component: name.to_owned(), what, grant });
+            }
+        }
+        let limits = &component.limits;
+        for (key, value, most) in [
+            ("memory-mib", limits.memory_mib, ReleaseLimits::MEMORY_MIB),
+            ("deadline-ms", limits.deadline_ms, ReleaseLimits::DEADLINE_MS),
+            ("tensor-mib", limits.tensor_mib, ReleaseLimits::TENSOR_MIB),
+        ] {
+            within(&format!("limit `{key}` of component `{name}`"), value.into(), 1, most)?;
+        }
+        Ok(())
+    }
+
+    fn check_sizes(&self) -> Result<(), ReleaseError> {
+        for (name, component) in &self.components {
+            within(&format!("size of component `{name}`"), component.blob.size, 1, ReleaseLimits::COMPONENT_BYTES)?;
+        }
+        for (name, model) in &self.models {
+            within(&format!("size of model `{name}`"), model.blob.size, 1, ReleaseLimits::MODEL_BYTES)?;
+        }
+        for (name, data) in &self.data {
+            within(&format!("size of data `{name}`"), data.blob.size, 0, ReleaseLimits::DATA_BYTES)?;
+            if !is_media_type(&data.media_type) {
+                return Err(ReleaseError::MediaType { name: name.clone(), media_type: data.media_type.clone() });
+            }
+        }
+        let mut sizes = BTreeMap::new();
+        for blob in self.blobs() {
+            if sizes.insert(blob.digest, blob.size).is_some() {
+                return Err(ReleaseError::TwoSizes { digest: blob.digest });
+            }
+        }
+        let total = sizes.values().fold(0_u64, |sum, size| sum.saturating_add(*size));
+        within("the size of all blobs", total, 1, ReleaseLimits::RELEASE_BYTES)
+    }
+
+    /// `(stage | preprocess infer* postprocess) policy*`, with names that exist and worlds that fit.
+    fn check_pipeline(&self) -> Result<(), ReleaseError> {
+        /// What the steps so far have made of the sample.
+        #[derive(Clone, Copy, PartialEq)]
+        enum Made {
+            Sample,
+            Tensors,
+            Insight,
+        }
+        within("the number of pipeline steps", self.pipeline.len() as u64, 0, ReleaseLimits::STEPS)?;
+        let mut made = Made::Sample;
+        for (index, step) in self.pipeline.iter().enumerate() {
+            let number = index + 1;
+            let (needs, makes, found) = match step {
+                Step::Preprocess { .. } => (Made::Sample, Made::Tensors, "a preprocess stands where no sample comes"),
+                Step::Infer { .. } => (Made::Tensors, Made::Tensors, "an infer stands where no tensors come"),
+                Step::Postprocess { .. } => (Made::Tensors, Made::Insight, "a postprocess stands where no tensors come"),
+                Step::Stage { .. } => (Made::Sample, Made::Insight, "a stage stands where no sample comes"),
+                Step::Policy { .. } => (Made::Insight, Made::Insight, "a policy stands where no insight comes"),
+            };
+            if made != needs {
+                return Err(ReleaseError::Order { step: number, found });
+            }
+            made = makes;
+            self.check_step(number, step)?;
+        }
+        if made != Made::Insight {
+            let found = "the pipeline ends before it has made an insight";
+            return Err(ReleaseError::Order { step: self.pipeline.len() + 1, found });
+        }
+        Ok(())
+    }
+
+    fn check_step(&self, step: usize, what: &Step) -> Result<(), ReleaseError> {
+        let user = || format!("pipeline step {step}");
+        let (component, needed) = match what {
+            Step::Preprocess { component } => (component, World::Preprocessor),
+            Step::Postprocess { component } => (component, World::Postprocessor),
+            Step::Stage { component } => (component, World::Stage),
+            Step::Policy { component } => (component, World::Policy),
+            Step::Infer { model } => return require(self.models.contains_key(model), || (user(), "model", model)),
+        };
+        match self.components.get(component) {
+            None => require(false, || (user(), "component", component)),
+            Some(found) if found.world != needed => {
+                Err(ReleaseError::World { step, component: component.clone(), needed, found: found.world })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn require<'a>(
+    held: bool,
+    missing: impl FnOnce() -> (String, &'static str, &'a String),
+) -> Result<(), ReleaseError> {
+    if held {
+        return Ok(());
+    }
+    let (user, what, name) = missing();
+    Err(ReleaseError::Missing { user, what, name: name.clone() })
+}
+
+fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(), ReleaseError> {
+    if value < least || value > limit {
+        return Err(ReleaseError::Limit { what: what.to_owned(), value, limit });
+    }
+    Ok(())
+}
+
+/// Names become file names, metric labels and key expressions, so they keep to characters safe in all.
+pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseError> {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let ends_are_plain = [name.bytes().next(), name.bytes().next_back()].into_iter().all(|b| b.is_some_and(plain));
+    let all_are_known = name.bytes().all(|b| plain(b) || b"-_.".contains(&b));
+    if ends_are_plain && all_are_known && name.len() as u64 <= ReleaseLimits::NAME_CHARS {
+        return Ok(());
+    }
+    Err(ReleaseError::Name { what, name: name.chars().take(80).collect() })
+}
+
+/// `type/subtype` in the characters of RFC 6838, section 4.2, and at most 127 on each side of the slash.
+fn is_media_type(text: &str) -> bool {
+    let is_part = |part: &str| {
+        (1..=127).contains(&part.len())
+            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+    };
+    text.split_once('/').is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype))
+}

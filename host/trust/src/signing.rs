@@ -1,0 +1,106 @@
+//! The deployer's side: private keys and the bundles they sign.
+
+use std::fmt;
+
+use p256::{
+    ecdsa::{Signature, signature::Signer as _},
+    elliptic_curve::Generate as _,
+};
+use pkcs8::{
+    DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, EncryptedPrivateKeyInfoRef, LineEnding,
+    PrivateKeyInfoRef, SecretDocument, der::pem::PemLabel as _,
+};
+use sigstore_types::{
+    Bundle, DigestBytes, HashAlgorithm, MediaType, MessageDigest, MessageSignature, PublicKeyIdentifier,
+    SignatureBytes, SignatureContent, VerificationMaterial, VerificationMaterialContent,
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    digest::Digest,
+    keys::{KeyError, PublicKey, Scheme},
+};
+
+/// A P-256 private key. Its memory is wiped when it is dropped, and `Debug` shows its public half alone.
+pub struct SigningKey(p256::ecdsa::SigningKey);
+
+/// Whether a private key in PEM needs a passphrase.
+pub fn is_encrypted(pem: &str) -> bool {
+    label(pem) == Some(EncryptedPrivateKeyInfoRef::PEM_LABEL)
+}
+
+fn label(pem: &str) -> Option<&str> {
+    pem.trim_start().strip_prefix("-----BEGIN ")?.split_once("-----").map(|(label, _)| label)
+}
+
+impl SigningKey {
+    /// A new key, from the system's randomness.
+    pub fn generate() -> Result<Self, KeyError> {
+        p256::ecdsa::SigningKey::try_generate().map(Self).map_err(|e| KeyError::Randomness(e.into()))
+    }
+
+    /// Reads PKCS#8 in PEM, encrypted (PBES2) or not. The passphrase is not looked at where none is needed.
+    pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyError> {
+        let form = |label: &str, way_out| Err(KeyError::Form { label: label.to_owned(), way_out });
+        match label(pem) {
+            Some(l) if l == PrivateKeyInfoRef::PEM_LABEL => {
+                p256::ecdsa::SigningKey::from_pkcs8_pem(pem.trim()).map(Self).map_err(KeyError::Private)
+            }
+            Some(l) if l == EncryptedPrivateKeyInfoRef::PEM_LABEL => {
+                let (_, document) =
+                    SecretDocument::from_pem(pem.trim()).map_err(|e| KeyError::Private(pkcs8::Error::Asn1(e)))?;
+                let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
+                    .map_err(|e| KeyError::Private(pkcs8::Error::Asn1(e)))?;
+                let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
+                // A wrong passphrase may also unpad by chance, to bytes that are no key.
+                let opened = sealed.decrypt(passphrase).map_err(|_| KeyError::WrongPassphrase)?;
+                p256::ecdsa::SigningKey::from_pkcs8_der(opened.as_bytes()).map(Self).map_err(KeyError::Private)
+            }
+            Some("EC PRIVATE KEY") => form("EC PRIVATE KEY", "convert it with `openssl pkcs8 -topk8`"),
+            Some(l) if l.ends_with("SIGSTORE PRIVATE KEY") => {
+                form(l, "sign with `cosign sign-blob --key` and attach its bundle, or make a key with `hotshoe keygen`")
+            }
+            other => form(other.unwrap_or("nothing"), "make one with `hotshoe keygen`"),
+        }
+    }
+
+    /// The key as PKCS#8 in PEM, encrypted with PBES2 (scrypt, AES-256-CBC) where a passphrase is given.
+    pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
+        match passphrase {
+            Some("") => Err(KeyError::EmptyPassphrase),
+            Some(passphrase) => self.0.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
+            None => self.0.to_pkcs8_pem(LineEnding::LF),
+        }
+        .map_err(|e| KeyError::Write(e.into()))
+    }
+
+    /// Its public half.
+    pub fn public_key(&self) -> Result<PublicKey, KeyError> {
+        let der = self.0.verifying_key().to_public_key_der().map_err(|e| KeyError::Write(e.into()))?;
+        PublicKey::from_der(der.as_bytes(), Scheme::EcdsaP256Sha256)
+    }
+
+    /// Signs `message` (for a release: the manifest's bytes) and gives the Sigstore bundle v0.3 as JSON,
+    /// with the key's hint and no log entry, as `cosign sign-blob --key` writes it offline.
+    ///
+    /// The nonce is RFC 6979's, so the same key and message always give the same bundle.
+    pub fn sign_bundle(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let signature: Signature = self.0.try_sign(message).map_err(|e| KeyError::Write(e.into()))?;
+        let digest = DigestBytes::new(Digest::of(message).bytes().to_vec());
+        let content = MessageSignature::new(SignatureBytes::new(signature.to_der().as_bytes().to_vec()))
+            .with_message_digest(MessageDigest::new(HashAlgorithm::Sha2256, digest));
+        let hint = PublicKeyIdentifier::new(self.public_key()?.hint());
+        let bundle = Bundle::new(
+            MediaType::Bundle0_3,
+            VerificationMaterial::new(VerificationMaterialContent::PublicKey(hint)),
+            SignatureContent::MessageSignature(content),
+        );
+        bundle.to_json().map(String::into_bytes).map_err(|e| KeyError::Write(e.into()))
+    }
+}
+
+impl fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SigningKey").field(&self.public_key().map(|key| key.fingerprint())).finish()
+    }
+}

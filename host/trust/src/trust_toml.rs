@@ -1,0 +1,172 @@
+//! `trust.toml`: whose signatures count, how many are needed, and which releases each may sign.
+//!
+//! ```toml
+//! threshold = 1                         # distinct keys that must have signed
+//! [keys.alice]
+//! scheme = "ecdsa-p256-sha256"          # or "ed25519"
+//! releases = ["ocr", "demo-*"]          # globs of the release names that this key may sign
+//! public-key = """
+//! -----BEGIN PUBLIC KEY-----
+//! ...
+//! -----END PUBLIC KEY-----
+//! """
+//! ```
+
+use std::{collections::BTreeMap, num::NonZeroUsize};
+
+use globset::{Glob, GlobMatcher};
+use serde::Deserialize;
+
+use crate::{
+    keys::{KeyError, PublicKey, Scheme},
+    toml_file::{self, TomlError},
+};
+
+/// Why a `trust.toml` was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Not the TOML expected.
+    #[error(transparent)]
+    Toml(#[from] TomlError),
+    /// A key that cannot be read.
+    #[error("key `{name}` cannot be used")]
+    Key {
+        /// The key's name.
+        name: String,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+    /// One key under two names would count twice in a reader's mind.
+    #[error("keys `{first}` and `{second}` are one key; remove one of them")]
+    SameKey {
+        /// One name.
+        first: String,
+        /// The other name.
+        second: String,
+    },
+    /// More signatures needed than keys there are.
+    #[error("threshold {threshold} can never be met by {keys} key(s); add keys or lower it")]
+    Threshold {
+        /// The threshold.
+        threshold: usize,
+        /// How many keys there are.
+        keys: usize,
+    },
+    /// A key that may sign nothing.
+    #[error("key `{name}` may sign no release; list names or globs in its `releases`")]
+    NoReleases {
+        /// The key's name.
+        name: String,
+    },
+    /// A pattern that is not a glob.
+    #[error("key `{name}`: `{pattern}` is not a glob")]
+    Glob {
+        /// The key's name.
+        name: String,
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        #[source]
+        source: globset::Error,
+    },
+}
+
+/// The file as written.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct TrustToml {
+    threshold: NonZeroUsize,
+    keys: BTreeMap<String, KeyToml>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct KeyToml {
+    scheme: Scheme,
+    releases: Vec<String>,
+    public_key: String,
+}
+
+/// A key that the device trusts, for some releases.
+#[derive(Debug, Clone)]
+pub struct TrustedKey {
+    name: String,
+    key: PublicKey,
+    releases: Vec<GlobMatcher>,
+}
+
+impl TrustedKey {
+    /// What `trust.toml` calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// Whether it may sign releases of this name.
+    pub fn may_sign(&self, release: &str) -> bool {
+        self.releases.iter().any(|glob| glob.is_match(release))
+    }
+}
+
+/// Whose signatures a device accepts.
+#[derive(Debug, Clone)]
+pub struct TrustRoot {
+    threshold: usize,
+    keys: Vec<TrustedKey>,
+}
+
+impl TrustRoot {
+    /// Reads a `trust.toml`.
+    pub fn parse(text: &str) -> Result<Self, TrustError> {
+        let file: TrustToml = toml_file::parse(text)?;
+        let threshold = file.threshold.get();
+        let mut keys = Vec::new();
+        let mut names = BTreeMap::new();
+        for (name, entry) in file.keys {
+            let key = PublicKey::from_pem(&entry.public_key, entry.scheme)
+                .map_err(|source| TrustError::Key { name: name.clone(), source })?;
+            if let Some(first) = names.insert(key.fingerprint(), name.clone()) {
+                return Err(TrustError::SameKey { first, second: name });
+            }
+            if entry.releases.is_empty() {
+                return Err(TrustError::NoReleases { name });
+            }
+            let glob = |pattern: String| match Glob::new(&pattern) {
+                Ok(glob) => Ok(glob.compile_matcher()),
+                Err(source) => Err(TrustError::Glob { name: name.clone(), pattern, source }),
+            };
+            let releases = entry.releases.into_iter().map(glob).collect::<Result<_, _>>()?;
+            keys.push(TrustedKey { name, key, releases });
+        }
+        if threshold > keys.len() {
+            return Err(TrustError::Threshold { threshold, keys: keys.len() });
+        }
+        Ok(Self { threshold, keys })
+    }
+
+    /// How many distinct keys must have signed.
+    pub fn threshold(&self) -> usize {
+        self.threshold
+    }
+
+    /// The keys, in the order of their names.
+    pub fn keys(&self) -> impl Iterator<Item = &TrustedKey> {
+        self.keys.iter()
+    }
+
+    /// The lines of `trust.toml` that name `key`, for `hotshoe keygen` to print.
+    pub fn key_entry(name: &str, key: &PublicKey, releases: &[&str]) -> String {
+        format!(
+            "[keys.{}]\nscheme = \"{}\"\nreleases = {}\npublic-key = \"\"\"\n{}\n\"\"\"\n",
+            toml::Value::from(name),
+            key.scheme(),
+            toml::Value::from(releases.to_vec()),
+            key.to_pem().trim()
+        )
+    }
+}

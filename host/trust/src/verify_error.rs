@@ -1,0 +1,229 @@
+//! Why a release was refused: one variant a reason, each with a stable name for counters and JSON.
+
+use crate::{
+    bundle::BundleError,
+    digest::Digest,
+    manifest::ManifestError,
+    release::Time,
+    release_check::ReleaseError,
+    strict_json::JsonError,
+};
+
+/// Why a release was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// Nobody signed it.
+    #[error("the release is not signed; sign it with `hotshoe sign --key KEY RELEASE`")]
+    NoBundle,
+    /// More bundles than [`crate::ReleaseLimits::BUNDLES`].
+    #[error("the release carries {found} signature bundles, and at most {limit} are looked at")]
+    TooManyBundles {
+        /// Bundles given.
+        found: u64,
+        /// Bundles allowed.
+        limit: u64,
+    },
+    /// A bundle that cannot be read.
+    #[error("signature bundle {index} cannot be read")]
+    UnreadableBundle {
+        /// Which bundle, from 1.
+        index: usize,
+        /// Why.
+        #[source]
+        source: BundleError,
+    },
+    /// A bundle by a key that `trust.toml` does not hold.
+    #[error("signature bundle {index} is by a key (hint `{hint}`) that trust.toml does not hold")]
+    UnknownSigner {
+        /// Which bundle, from 1.
+        index: usize,
+        /// The hint of its key.
+        hint: String,
+    },
+    /// A signature that does not hold.
+    #[error("signature bundle {index}, said to be by key `{key}`, does not sign this manifest")]
+    BadSignature {
+        /// Which bundle, from 1.
+        index: usize,
+        /// The key's name.
+        key: String,
+        /// Why.
+        #[source]
+        source: BundleError,
+    },
+    /// Fewer distinct keys signed than are needed.
+    #[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]
+    TooFewSignatures {
+        /// Distinct keys with a good signature.
+        found: usize,
+        /// The threshold.
+        needed: usize,
+        /// Their names.
+        signers: Vec<String>,
+        /// Why other bundles did not count.
+        refused: Vec<String>,
+    },
+    /// A good signature by a key that may not sign releases of this name.
+    #[error("key `{key}` may not sign releases named `{release}`; add the name to its `releases` in trust.toml")]
+    SignerNotAllowed {
+        /// The key's name.
+        key: String,
+        /// The release's name.
+        release: String,
+    },
+    /// A generation that is no longer accepted.
+    #[error("generation {generation} of `{release}` is below the floor {floor}; pack it again with a higher one")]
+    BelowFloor {
+        /// The release's name.
+        release: String,
+        /// Its generation.
+        generation: u64,
+        /// The lowest accepted.
+        floor: u64,
+    },
+    /// The floor's own generation, with other content.
+    #[error("generation {generation} of `{release}` was {known} before and is {given} now; a changed release needs a higher generation")]
+    SameGeneration {
+        /// The release's name.
+        release: String,
+        /// Its generation.
+        generation: u64,
+        /// The manifest that was seen before.
+        known: Digest,
+        /// The manifest given.
+        given: Digest,
+    },
+    /// Its time is over.
+    #[error("the release expired at {expires}, and it is {now}; pack and sign it again")]
+    Expired {
+        /// When it expired.
+        expires: Time,
+        /// The time now.
+        now: Time,
+    },
+    /// Its time has not come.
+    #[error("the release was issued at {issued}, and it is only {now}; set this device's clock")]
+    NotYetValid {
+        /// When it was issued.
+        issued: Time,
+        /// The time now.
+        now: Time,
+    },
+    /// The clock stands before a time that was already signed.
+    #[error("the clock says {now}, earlier than {floor}, which this device has already seen signed; set the clock")]
+    ClockBackwards {
+        /// The time now.
+        now: Time,
+        /// The clock floor.
+        floor: Time,
+    },
+    /// The release is for other devices.
+    #[error("the release is not for this device, `{device}`: {reason}")]
+    WrongDevice {
+        /// The device's name.
+        device: String,
+        /// What does not match.
+        reason: String,
+    },
+    /// The release needs another version of the host.
+    #[error("the release needs hotshoe {needed}, and this is {host}; update the host or repack the release")]
+    WrongHostVersion {
+        /// What it needs.
+        needed: semver::VersionReq,
+        /// This host.
+        host: semver::Version,
+    },
+    /// The parts do not belong together.
+    #[error("the release's parts do not fit together")]
+    ManifestMismatch(#[source] ManifestError),
+    /// A key, or a value of a fixed set, that this host does not know.
+    #[error("the {part} says more than this host understands")]
+    UnknownKey {
+        /// `manifest` or `config`.
+        part: &'static str,
+        /// Which key, where, and the nearest known one.
+        #[source]
+        source: JsonError,
+    },
+    /// A key that stands twice in one object.
+    #[error("the {part} is ambiguous")]
+    DuplicateKey {
+        /// `manifest` or `config`.
+        part: &'static str,
+        /// Which key, and where.
+        #[source]
+        source: JsonError,
+    },
+    /// A part with more bytes than allowed.
+    #[error("the {part} is too large")]
+    TooLarge {
+        /// `manifest` or `config`.
+        part: &'static str,
+        /// How large it is.
+        #[source]
+        source: JsonError,
+    },
+    /// A part that is not the JSON expected.
+    #[error("the {part} cannot be read")]
+    Malformed {
+        /// `manifest` or `config`.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: JsonError,
+    },
+    /// A release that breaks a rule of the format.
+    #[error("the release is signed, and not valid")]
+    InvalidRelease(#[source] ReleaseError),
+    /// Not the release that the ledger names.
+    #[error("the ledger names release {expected}, and the stored manifest is {found}; install the release again")]
+    NotTheSlot {
+        /// What the ledger names.
+        expected: Digest,
+        /// What was found.
+        found: Digest,
+    },
+}
+
+fn also(refused: &[String]) -> String {
+    if refused.is_empty() { String::new() } else { format!("; {}", refused.join("; ")) }
+}
+
+impl VerifyError {
+    /// A stable snake_case name of the reason.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NoBundle => "no_bundle",
+            Self::TooManyBundles { .. } => "too_many_bundles",
+            Self::UnreadableBundle { .. } => "unreadable_bundle",
+            Self::UnknownSigner { .. } => "unknown_signer",
+            Self::BadSignature { .. } => "bad_signature",
+            Self::TooFewSignatures { .. } => "too_few_signatures",
+            Self::SignerNotAllowed { .. } => "signer_not_allowed",
+            Self::BelowFloor { .. } => "below_floor",
+            Self::SameGeneration { .. } => "same_generation",
+            Self::Expired { .. } => "expired",
+            Self::NotYetValid { .. } => "not_yet_valid",
+            Self::ClockBackwards { .. } => "clock_backwards",
+            Self::WrongDevice { .. } => "wrong_device",
+            Self::WrongHostVersion { .. } => "wrong_host_version",
+            Self::ManifestMismatch(_) => "manifest_mismatch",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::DuplicateKey { .. } => "duplicate_key",
+            Self::TooLarge { .. } => "too_large",
+            Self::Malformed { .. } => "malformed",
+            Self::InvalidRelease(_) => "invalid_release",
+            Self::NotTheSlot { .. } => "not_the_slot",
+        }
+    }
+
+    /// Sorts what is wrong with the JSON of `part`.
+    pub(crate) fn json(part: &'static str, source: JsonError) -> Self {
+        match source {
+            JsonError::Unknown { .. } => Self::UnknownKey { part, source },
+            JsonError::DuplicateKey { .. } => Self::DuplicateKey { part, source },
+            JsonError::TooLarge { .. } => Self::TooLarge { part, source },
+            JsonError::TooDeep { .. } | JsonError::Invalid(_) => Self::Malformed { part, source },
+        }
+    }
+}
