@@ -1,2 +1,166 @@
+//! The daemon: it takes samples from Zenoh and from a watched folder, runs them through the release that is installed, and
+//! publishes what comes of them.
+//!
+//! [`Daemon::start`] verifies and loads the release before anything is accepted; [`Daemon::drain`] finishes what was accepted. In
+//! between, every accepted sample ends exactly once, as a result, a named drop or a named failure, and
+//! [`status::Status`] has the counts. All calls block the calling thread; none may come from a single-threaded
+//! tokio runtime, which Zenoh does not support.
 #![forbid(unsafe_code)]
-//! skeleton
+
+pub mod answer;
+pub mod config;
+pub mod deploy;
+pub mod intake;
+pub mod latency;
+pub mod link;
+pub mod metrics;
+pub mod output;
+pub mod pipeline;
+pub mod queue;
+mod service;
+pub mod status;
+pub mod tally;
+pub mod watch;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{Config, ConfigError};
+pub use deploy::DeployError;
+pub use service::DrainReport;
+pub use status::Status;
+
+use deploy::Deployment;
+use link::{Link, LinkError, Serving};
+use metrics::{Endpoint, MetricsError};
+use service::{Crew, Service};
+use watch::{Watch, WatchError};
+
+/// Why a daemon did not start. Nothing is left running then.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No release can serve.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
+    /// The Zenoh session cannot be set up.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The folder cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// The Prometheus endpoint cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// The worker threads cannot be started.
+    #[error("cannot start {threads} worker threads; lower `workers.threads`")]
+    Workers {
+        /// How many there were to be.
+        threads: usize,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A daemon that serves.
+pub struct Daemon {
+    service: Arc<Service>,
+    crew: Crew,
+    link: Arc<Link>,
+    serving: Serving,
+    watch: Option<Watch>,
+    _deployment: Deployment,
+    _metrics: Option<Endpoint>,
+}
+
+impl Daemon {
+    /// Starts to serve the installed release: first it is verified and loaded, then samples are taken.
+    ///
+    /// # Errors
+    /// [`StartError`] names what is wrong and what to do.
+    pub fn start(config: &Config) -> Result<Self, StartError> {
+        let endpoint = config
+            .metrics
+            .as_ref()
+            .map(|m| metrics::serve(m.listen))
+            .transpose()?;
+        let deployment = Deployment::start(config)?;
+        let pipeline = deployment.pipeline();
+        metrics::release(pipeline.release());
+        let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
+        let service = Service::new(config, pipeline, Arc::clone(&link));
+        let crew = service.hire().map_err(|source| StartError::Workers {
+            threads: config.workers.threads,
+            source,
+        })?;
+        let (serving, watch) = match open_intake(config, &service, &link) {
+            Ok(open) => open,
+            Err(error) => {
+                service.drain(crew, Duration::ZERO);
+                link.close();
+                return Err(error);
+            }
+        };
+        tracing::info!(site = config.site, device = config.device, locators = ?link.status().locators, "serving");
+        Ok(Self {
+            service,
+            crew,
+            link,
+            serving,
+            watch,
+            _deployment: deployment,
+            _metrics: endpoint,
+        })
+    }
+
+    /// The state at this moment.
+    pub fn status(&self) -> Status {
+        self.service.status()
+    }
+
+    /// The endpoints that the daemon listens on, with the ports that it was given.
+    pub fn locators(&self) -> Vec<String> {
+        self.link.status().locators
+    }
+
+    /// Takes no more samples, finishes those that were accepted, and drops by name those that are not finished after
+    /// `deadline`.
+    pub fn drain(mut self, deadline: Duration) -> DrainReport {
+        self.serving.stop_input();
+        if let Some(watch) = &self.watch {
+            watch.stop();
+        }
+        let report = self.service.drain(self.crew, deadline);
+        if let Some(watch) = self.watch {
+            watch.join();
+        }
+        drop(self.serving);
+        self.link.close();
+        report
+    }
+}
+
+fn open_intake(
+    config: &Config,
+    service: &Arc<Service>,
+    link: &Link,
+) -> Result<(Serving, Option<Watch>), StartError> {
+    let offered = Arc::clone(service);
+    let asked = Arc::clone(service);
+    let serving = link.serve(
+        move |incoming, answer| offered.offer(incoming, answer),
+        move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
+    )?;
+    let watched = Arc::clone(service);
+    let watch = config
+        .watch
+        .as_ref()
+        .map(|watch| {
+            Watch::start(watch, config.intake.max_sample_bytes, move |incoming, answer| {
+                watched.offer_patiently(incoming, answer);
+            })
+        })
+        .transpose()?;
+    Ok((serving, watch))
+}

@@ -102,10 +102,3 @@ pub struct AnswerMessage<'a> {
     /// How long each stage took.
     pub stages: &'a [StageTime],
 }
-
-/// Whether an insight leaves the device: some action says `publish`, and none says `drop`.
-pub fn leaves_device(actions: &[Action]) -> bool {
-    let published = actions.iter().any(|a| matches!(a, Action::Publish));
-    let dropped = actions.iter().any(|a| matches!(a, Action::Drop { .. }));
-    published && !dropped
-}

@@ -6,7 +6,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use thiserror::Error;
 
 /// How many of a failed program's last lines an error quotes.
-const QUOTED_LINES: usize = 20;
+const QUOTED_LINES: usize = 40;
 
 /// Why another program did not do what it was asked.
 #[derive(Debug, Error)]

@@ -269,7 +269,7 @@ impl Feeder {
     /// Sends a sample under `input/<name>`. It waits while too many are unanswered.
     ///
     /// # Errors
-    /// [`LinkError::Key`] and [`LinkError::Use`]; the sample was not sent then, and has no answer.
+    /// [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
     pub fn send(
         &self,
         name: &str,

@@ -1,0 +1,50 @@
+//! A preprocessor that misbehaves as the sample's payload says, for tests of the host.
+
+use hotshoe_sdk::prelude::*;
+
+/// The angle classifier's input.
+const SHAPE: [u32; 4] = [1, 3, 48, 192];
+
+/// What it takes at a time when it allocates without end.
+const BOMB_BYTES: usize = 1 << 20;
+
+struct Hostile;
+
+impl Preprocessor for Hostile {
+    fn prepare(sample: &Sample) -> Result<Vec<NamedTensor>> {
+        match sample.read().trim_ascii() {
+            b"loop" => loop_for_ever(),
+            b"bomb" => allocate_for_ever(),
+            b"trap" => trap(),
+            b"shape" => zeros(&[1, 3, 5]),
+            b"error" => Err(Error::invalid_input("the sample asked for an error")),
+            _ => zeros(&SHAPE),
+        }
+    }
+}
+
+fn zeros(shape: &[u32]) -> Result<Vec<NamedTensor>> {
+    let count = shape.iter().map(|length| *length as usize).product();
+    Ok(vec![NamedTensor { name: "x".into(), tensor: Tensor::from_f32(shape, &vec![0.0; count])? }])
+}
+
+fn loop_for_ever() -> ! {
+    let mut step = 0u64;
+    loop {
+        step = std::hint::black_box(step.wrapping_add(1));
+    }
+}
+
+fn allocate_for_ever() -> ! {
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    loop {
+        kept.push(std::hint::black_box(vec![1; BOMB_BYTES]));
+    }
+}
+
+fn trap() -> ! {
+    // With `panic = "abort"` this is the instruction `unreachable`.
+    std::process::abort()
+}
+
+hotshoe_sdk::preprocessor!(Hostile);

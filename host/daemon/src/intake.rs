@@ -1,0 +1,92 @@
+//! From what arrives to a sample: limits, an id, a media type and a time.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use hotshoe_engine::Sample;
+use uuid::Uuid;
+
+use crate::link::Incoming;
+
+/// Longest id that a sender may give a sample, in bytes.
+pub const MAX_ID_BYTES: usize = 128;
+/// Longest media type that is kept, in bytes; a longer one counts as none.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 256;
+/// The media type of a sample of which nobody said one.
+pub const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
+
+/// Why a sample is not processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has more than `intake.max-sample-bytes`.
+    #[error("the sample has more than {limit} bytes; raise `intake.max-sample-bytes` if the device has the memory")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Its id is no text, or too long.
+    #[error("the sample's id (the attachment) is not 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters")]
+    BadId,
+}
+
+impl Refusal {
+    /// The stable name under which it is counted.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "sample_too_large",
+            Self::BadId => "invalid_sample_id",
+        }
+    }
+}
+
+/// A sample, and why it is not to be processed if that is so. A refused sample has its head and no payload.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Admitted {
+    /// The sample.
+    pub sample: Sample,
+    /// Why it was refused.
+    pub refusal: Option<Refusal>,
+}
+
+/// Checks what arrived. `now` stands in for the time where the sender gave none.
+pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -> Admitted {
+    let given = incoming.id.as_deref().map(parse_id);
+    let bad_id = given == Some(None);
+    let too_large = incoming.payload.len() > max_sample_bytes;
+    let refusal = if too_large {
+        Some(Refusal::TooLarge {
+            limit: max_sample_bytes,
+        })
+    } else {
+        bad_id.then_some(Refusal::BadId)
+    };
+    let payload: Arc<[u8]> = match refusal {
+        None => Arc::from(incoming.payload),
+        Some(_) => Arc::from([]),
+    };
+    let sample = Sample {
+        id: given.flatten().unwrap_or_else(|| Uuid::now_v7().to_string()),
+        source: incoming.source,
+        content_type: incoming
+            .content_type
+            .filter(|t| !t.is_empty() && t.len() <= MAX_CONTENT_TYPE_BYTES)
+            .unwrap_or_else(|| UNKNOWN_CONTENT_TYPE.to_owned()),
+        timestamp_us: incoming.timestamp_us.unwrap_or_else(|| micros_since_epoch(now)),
+        payload,
+    };
+    Admitted { sample, refusal }
+}
+
+/// Microseconds since 1970-01-01T00:00:00Z; 0 for a time before it.
+pub fn micros_since_epoch(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| u64::try_from(since.as_micros()).ok())
+        .unwrap_or(0)
+}
+
+fn parse_id(bytes: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let fits = (1..=MAX_ID_BYTES).contains(&text.len()) && !text.contains(char::is_control);
+    fits.then(|| text.to_owned())
+}

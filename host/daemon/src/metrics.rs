@@ -1,0 +1,117 @@
+//! The Prometheus endpoint, where one is configured.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread;
+
+use hotshoe_trust::{Release, Verified};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+/// Upper bounds of the buckets of stage latencies, in seconds: from an empty policy call to a page on a slow core.
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+];
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The thread or its runtime could not be started.
+    #[error("cannot start the thread of the Prometheus endpoint")]
+    Thread(#[source] io::Error),
+    /// The address is in use, or metrics were set up before in this process.
+    #[error("cannot serve metrics at {listen}; choose another `metrics.listen`")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        #[source]
+        source: BuildError,
+    },
+    /// Another recorder is there already.
+    #[error("this process has a metrics recorder already; only one daemon of a process can have `[metrics]`")]
+    Recorder(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// A running endpoint. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    stop: Arc<Notify>,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+    }
+}
+
+/// Starts to collect metrics and to serve them at `http://<listen>/metrics`.
+///
+/// # Errors
+/// [`MetricsError`]
+pub fn serve(listen: SocketAddr) -> Result<Endpoint, MetricsError> {
+    let failed = |source| MetricsError::Listen { listen, source };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(MetricsError::Thread)?;
+    let builder = PrometheusBuilder::new()
+        .with_http_listener(listen)
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
+        .map_err(failed)?;
+    let entered = runtime.enter();
+    let (recorder, exporter) = builder.build().map_err(failed)?;
+    drop(entered);
+    metrics::set_global_recorder(recorder).map_err(|e| MetricsError::Recorder(e.to_string().into()))?;
+    describe();
+    let stop = Arc::new(Notify::new());
+    let stopped = Arc::clone(&stop);
+    let run = move |runtime: Runtime| {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = exporter => tracing::error!("the Prometheus endpoint ended"),
+                () = stopped.notified() => {}
+            }
+        });
+    };
+    thread::Builder::new()
+        .name("hotshoe-metrics".to_owned())
+        .spawn(move || run(runtime))
+        .map_err(MetricsError::Thread)?;
+    Ok(Endpoint { stop })
+}
+
+fn describe() {
+    metrics::describe_counter!("hotshoe_samples_accepted_total", "Samples that arrived.");
+    metrics::describe_counter!("hotshoe_results_total", "Samples that gave a result.");
+    metrics::describe_counter!("hotshoe_dropped_total", "Samples that were dropped, by reason.");
+    metrics::describe_counter!("hotshoe_failed_total", "Samples that failed, by fault and stage.");
+    metrics::describe_counter!("hotshoe_unpublished_total", "Messages that Zenoh did not take.");
+    metrics::describe_histogram!("hotshoe_stage_seconds", "Time that a stage took for one sample.");
+    metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
+    metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
+    metrics::describe_gauge!("hotshoe_part_info", "1 for each component, model and data file that serves.");
+}
+
+/// Tells which release and which parts serve.
+pub fn release(release: &Verified<Release>) {
+    let labels = [
+        ("name", release.name.clone()),
+        ("digest", release.digest().to_string()),
+        ("generation", release.generation.to_string()),
+    ];
+    metrics::gauge!("hotshoe_release_info", &labels).set(1.0);
+    let components = release.components.iter().map(|(n, c)| ("component", n, &c.blob));
+    let models = release.models.iter().map(|(n, m)| ("model", n, &m.blob));
+    let data = release.data.iter().map(|(n, d)| ("data", n, &d.blob));
+    for (kind, name, blob) in components.chain(models).chain(data) {
+        let labels = [
+            ("kind", kind.to_owned()),
+            ("name", name.clone()),
+            ("digest", blob.digest.to_string()),
+        ];
+        metrics::gauge!("hotshoe_part_info", &labels).set(1.0);
+    }
+}

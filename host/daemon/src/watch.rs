@@ -1,0 +1,291 @@
+//! Samples from a watched folder. Only complete files are read: closed after writing, or renamed into the folder.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::{self, JoinHandle};
+use std::time::SystemTime;
+
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use uuid::Uuid;
+
+use crate::answer::{Answer, Ending};
+use crate::config::{After, WatchConfig};
+use crate::intake::micros_since_epoch;
+use crate::link::Incoming;
+
+/// Events that may wait. When there are more, the folder is listed anew instead.
+const MAX_EVENTS: usize = 1_024;
+/// Subfolder of files that gave a result.
+const DONE: &str = "done";
+/// Subfolder of files that gave none.
+const FAILED: &str = "failed";
+
+/// Why a folder cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// A subfolder cannot be made.
+    #[error("cannot make the folder {folder}, where watched files go afterwards")]
+    Folder {
+        /// The subfolder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The folder cannot be watched.
+    #[error("cannot watch the folder {folder}; make it, or change `watch.folder`")]
+    Watch {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: notify::Error,
+    },
+    /// There is no thread for it.
+    #[error("cannot start the thread that reads watched files")]
+    Thread(#[source] io::Error),
+}
+
+/// A file whose sample is on its way.
+#[derive(Debug)]
+pub struct WatchedFile {
+    path: PathBuf,
+    after: After,
+}
+
+impl WatchedFile {
+    /// Does with the file what `watch.after` says. The file of a dropped sample stays.
+    pub fn finish(self, ending: Ending) {
+        let moved = match (self.after, ending) {
+            (After::Keep, _) | (_, Ending::Drop) => return,
+            (After::Delete, Ending::Result) => fs::remove_file(&self.path),
+            (After::Move, Ending::Result) => self.move_to(DONE),
+            (After::Move | After::Delete, Ending::Failure) => self.move_to(FAILED),
+        };
+        if let Err(error) = moved {
+            tracing::warn!(path = %self.path.display(), %error, "a watched file could not be put away");
+        }
+    }
+
+    /// A file of the same name that is there already keeps it: this one gets a prefix.
+    fn move_to(&self, subfolder: &str) -> io::Result<()> {
+        let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
+            return Err(io::ErrorKind::InvalidFilename.into());
+        };
+        let folder = folder.join(subfolder);
+        let mut target = folder.join(name);
+        if target.try_exists()? {
+            target = folder.join(format!("{}-{}", Uuid::now_v7(), name.to_string_lossy()));
+        }
+        fs::rename(&self.path, target)
+    }
+}
+
+/// A folder that is being watched.
+pub struct Watch {
+    stopped: Arc<AtomicBool>,
+    watcher: RecommendedWatcher,
+    thread: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Offers every complete file, those that are there already first. `offer` may block; files wait in the folder meanwhile.
+    ///
+    /// # Errors
+    /// [`WatchError`] names the folder.
+    pub fn start<O>(config: &WatchConfig, max_bytes: usize, offer: O) -> Result<Self, WatchError>
+    where
+        O: Fn(Incoming<'_>, Answer) + Send + 'static,
+    {
+        if config.after != After::Keep {
+            for name in [DONE, FAILED] {
+                let folder = config.folder.join(name);
+                fs::create_dir_all(&folder).map_err(|source| WatchError::Folder { folder, source })?;
+            }
+        }
+        let failed = |source| WatchError::Watch {
+            folder: config.folder.clone(),
+            source,
+        };
+        let (sender, events) = sync_channel(MAX_EVENTS);
+        let missed = Arc::new(AtomicBool::new(true));
+        let stopped = Arc::new(AtomicBool::new(false));
+        let mut reader = Reader {
+            config: config.clone(),
+            max_bytes,
+            offer,
+            seen: HashMap::new(),
+            missed: Arc::clone(&missed),
+            stopped: Arc::clone(&stopped),
+        };
+        let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+            let lost = event.as_ref().map_or(true, Event::need_rescan);
+            if lost || sender.try_send(event.unwrap_or_default()).is_err() {
+                missed.store(true, Ordering::Release);
+            }
+        })
+        .map_err(failed)?;
+        watcher
+            .watch(&config.folder, RecursiveMode::NonRecursive)
+            .map_err(failed)?;
+        let thread = thread::Builder::new()
+            .name("hotshoe-watch".to_owned())
+            .spawn(move || reader.run(&events))
+            .map_err(WatchError::Thread)?;
+        Ok(Self {
+            stopped,
+            watcher,
+            thread,
+        })
+    }
+
+    /// Reads no further file. Call [`Watch::join`] once nothing can block in `offer` any more.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Waits for the thread to end.
+    pub fn join(self) {
+        self.stop();
+        drop(self.watcher);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that reads watched files ended by a panic");
+        }
+    }
+}
+
+struct Reader<O> {
+    config: WatchConfig,
+    max_bytes: usize,
+    offer: O,
+    /// Size and time of each file that was read, so that it is read once.
+    seen: HashMap<PathBuf, (u64, SystemTime)>,
+    missed: Arc<AtomicBool>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
+    fn run(&mut self, events: &Receiver<Event>) {
+        self.catch_up();
+        while let Ok(event) = events.recv() {
+            if self.stopped.load(Ordering::Acquire) {
+                return;
+            }
+            self.handle(event);
+            self.catch_up();
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+                event.paths.iter().for_each(|path| self.take(path));
+            }
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+                for path in &event.paths {
+                    self.seen.remove(path);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Lists the folder where events were missed, as they always were before the start.
+    fn catch_up(&mut self) {
+        if !self.missed.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        self.seen.retain(|path, _| path.exists());
+        let entries = match fs::read_dir(&self.config.folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                tracing::warn!(folder = %self.config.folder.display(), %error, "the watched folder cannot be listed");
+                return;
+            }
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort_unstable();
+        for path in &paths {
+            if self.stopped.load(Ordering::Acquire) {
+                return;
+            }
+            self.take(path);
+        }
+    }
+
+    fn take(&mut self, path: &Path) {
+        if is_unfinished(path) {
+            return;
+        }
+        match read(path, self.max_bytes) {
+            Ok(Some((payload, size, modified))) => {
+                let version = (size, modified);
+                if self.seen.insert(path.to_owned(), version) == Some(version) {
+                    return;
+                }
+                let incoming = Incoming {
+                    source: path.display().to_string(),
+                    id: None,
+                    content_type: content_type(path).map(str::to_owned),
+                    timestamp_us: Some(micros_since_epoch(modified)),
+                    payload: Cow::Owned(payload),
+                };
+                let file = WatchedFile {
+                    path: path.to_owned(),
+                    after: self.config.after,
+                };
+                (self.offer)(incoming, Answer::File(file));
+            }
+            Ok(None) => {}
+            // It was moved away again: whoever did that does not want it read.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a watched file cannot be read");
+            }
+        }
+    }
+}
+
+/// One byte more than the limit is read at most, which is enough to refuse it. `None` for what is no regular file.
+fn read(path: &Path, max_bytes: usize) -> io::Result<Option<(Vec<u8>, u64, SystemTime)>> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Ok(None);
+    }
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut payload = Vec::new();
+    file.take(max_bytes as u64 + 1).read_to_end(&mut payload)?;
+    Ok(Some((payload, metadata.len(), metadata.modified()?)))
+}
+
+fn is_unfinished(path: &Path) -> bool {
+    let hidden = path
+        .file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    hidden || extension(path).is_some_and(|e| matches!(e.as_str(), "part" | "tmp"))
+}
+
+fn extension(path: &Path) -> Option<String> {
+    Some(path.extension()?.to_str()?.to_ascii_lowercase())
+}
+
+/// The media type that a file's name suggests.
+fn content_type(path: &Path) -> Option<&'static str> {
+    match extension(path)?.as_str() {
+        "png" => Some("image/png"),
+        "jpg" | "jpeg" => Some("image/jpeg"),
+        "json" => Some("application/json"),
+        "txt" => Some("text/plain"),
+        "csv" => Some("text/csv"),
+        "wav" => Some("audio/wav"),
+        _ => None,
+    }
+}

@@ -1,0 +1,65 @@
+//! Write components for Hotshoe in Rust.
+//!
+//! A component implements the trait of its world and names the type that does so in the world's macro:
+//!
+//! ```ignore
+//! use hotshoe_sdk::prelude::*;
+//!
+//! struct Brightness;
+//!
+//! impl Postprocessor for Brightness {
+//!     fn interpret(_: &Sample, outputs: &[NamedTensor]) -> Result<Insight> {
+//!         let scores = outputs.only()?.view_f32([Some(1), None])?;
+//!         let mean = scores.elements().iter().sum::<f32>() / scores.elements().len() as f32;
+//!         info!("mean {mean}");
+//!         Ok(Insight::Scalars(vec![Scalar { name: "brightness".into(), value: mean.into(), unit: String::new() }]))
+//!     }
+//! }
+//!
+//! hotshoe_sdk::postprocessor!(Brightness);
+//! ```
+//!
+//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` (which imports no WASI at all) or `wasm32-wasip2`. What a component
+//! does not call it does not import, so it asks for no grant that it does not use.
+
+mod bindings;
+mod error;
+mod log;
+mod tensors;
+mod worlds;
+
+pub use bindings::hotshoe::pipeline::{clock, config, data, infer, metrics, vision};
+pub use error::{Error, Result};
+pub use tensors::{Named, TensorExt, View};
+pub use worlds::{Policy, Postprocessor, Preprocessor, Stage};
+
+/// Plain data: insights, actions, geometry.
+pub use bindings::hotshoe::pipeline::types;
+
+/// The sample and the tensor, both held by the host.
+pub use bindings::hotshoe::pipeline::{samples::Sample, tensors::ElementType, tensors::NamedTensor, tensors::Tensor};
+
+/// What most components need.
+pub mod prelude {
+    pub use crate::types::{
+        Action, Alert, Class, CustomInsight, Detection, DeviceContext, ErrorCode, Insight, Mask, Point, Rect, Scalar, Severity, TextLine,
+    };
+    pub use crate::{Error, NamedTensor, Policy, Postprocessor, Preprocessor, Result, Sample, Stage, Tensor};
+    pub use crate::{Named, TensorExt, View};
+    pub use crate::{debug, error, info, trace, warn};
+}
+
+/// For the macros alone.
+#[doc(hidden)]
+pub mod private {
+    pub use crate::bindings::hotshoe::pipeline::log::{Level, log};
+    pub use crate::worlds::{policy, postprocessor, preprocessor, stage};
+}
+
+impl vision::Normalisation {
+    /// BGR values from -1 to 1 in an NCHW tensor, as models made with PaddleOCR take them: mean and standard deviation 0.5.
+    pub fn bgr() -> Self {
+        let half = (0.5, 0.5, 0.5);
+        Self { layout: vision::Layout::Nchw, channels: vision::Channels::Bgr, scale: 1.0 / 255.0, mean: half, std: half }
+    }
+}
