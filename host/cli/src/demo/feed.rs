@@ -1,0 +1,149 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hotshoe_daemon::{Client, Fed, FeedError, Status};
+use serde_json::Value;
+
+use super::report::Input;
+use crate::terminal::Terminal;
+
+/// Samples that wait for an answer at once. More than the daemon has workers, so that its queue is never empty.
+const IN_FLIGHT: usize = 6;
+/// Longest time from sending a sample to its answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A picture to feed.
+pub struct Picture {
+    /// Its file name.
+    pub name: String,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What came back.
+#[derive(Default)]
+pub struct Collected {
+    /// By picture.
+    pub inputs: BTreeMap<String, Input>,
+    /// The lines read from each picture, as it was read last.
+    pub text: BTreeMap<String, Vec<String>>,
+    /// Times of each stage, in microseconds.
+    pub stages: BTreeMap<String, Vec<u64>>,
+    /// From the first sample to the last answer.
+    pub elapsed: Duration,
+}
+
+/// Feeds the pictures in turn for this long, as fast as the daemon takes them, and prints what it reads.
+pub fn feed(
+    client: &Client,
+    device: &Status,
+    pictures: &[Picture],
+    time: Duration,
+    terminal: &Terminal,
+) -> anyhow::Result<Collected> {
+    let feeder = client.feeder(&device.site, &device.device, IN_FLIGHT, ANSWER_DEADLINE);
+    let mut collected = Collected::default();
+    let started = Instant::now();
+    // Every picture once at least, however short the time.
+    for (number, picture) in pictures.iter().cycle().enumerate() {
+        if started.elapsed() >= time && number >= pictures.len() {
+            break;
+        }
+        let id = format!("demo-{number}");
+        feeder
+            .send(
+                &picture.name,
+                picture.content_type,
+                &id,
+                picture.bytes.clone(),
+            )
+            .context("cannot feed the daemon")?;
+        collected
+            .inputs
+            .entry(picture.name.clone())
+            .or_default()
+            .samples += 1;
+        while let Some(fed) = feeder.next(Duration::ZERO) {
+            collected.take(fed, terminal);
+        }
+    }
+    while feeder.outstanding() > 0 {
+        match feeder.next(ANSWER_DEADLINE) {
+            Some(fed) => collected.take(fed, terminal),
+            None => break,
+        }
+    }
+    while let Some(fed) = feeder.next(Duration::ZERO) {
+        collected.take(fed, terminal);
+    }
+    collected.elapsed = started.elapsed();
+    Ok(collected)
+}
+
+impl Collected {
+    fn take(&mut self, fed: Fed, terminal: &Terminal) {
+        let input = self.inputs.entry(fed.name.clone()).or_default();
+        let elapsed_us = u64::try_from(fed.elapsed.as_micros()).unwrap_or(u64::MAX);
+        let answer = match fed.result {
+            Ok(answer) => answer,
+            Err(error) => {
+                match &error {
+                    FeedError::Refused(body) if is_drop(body) => input.dropped += 1,
+                    FeedError::Refused(_) | FeedError::NoReply => input.failed += 1,
+                }
+                terminal.note(&format!("{} {}: {error}", fed.name, fed.id));
+                return;
+            }
+        };
+        input.results += 1;
+        input.elapsed_us.push(elapsed_us);
+        let mut times = Vec::new();
+        for stage in answer["stages"].as_array().into_iter().flatten() {
+            let name = stage["name"].as_str().unwrap_or_default();
+            let micros = stage["micros"].as_u64().unwrap_or_default();
+            self.stages
+                .entry(name.to_owned())
+                .or_default()
+                .push(micros);
+            times.push(format!("{name} {:.1} ms", micros as f64 / 1000.0));
+        }
+        let lines = &answer["insight"]["lines"];
+        let text: Vec<String> = lines
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|line| line["text"].as_str().map(ToOwned::to_owned))
+            .collect();
+        if !terminal.json {
+            terminal.print(&format!(
+                "{} {} ({})",
+                terminal.style_name(&fed.name),
+                fed.id,
+                times.join(", ")
+            ));
+            for line in lines.as_array().into_iter().flatten() {
+                terminal.print(&format!(
+                    "  {:.2}  {}",
+                    line["score"].as_f64().unwrap_or_default(),
+                    line["text"].as_str().unwrap_or_default()
+                ));
+            }
+            for action in answer["actions"].as_array().into_iter().flatten() {
+                if let Some(reason) = action["reason"].as_str() {
+                    terminal.print(&format!("  kept on the device: {reason}"));
+                }
+                if let Some(message) = action["message"].as_str() {
+                    terminal.print(&format!("  alert: {message}"));
+                }
+            }
+        }
+        self.text.insert(fed.name, text);
+    }
+}
+
+fn is_drop(body: &Value) -> bool {
+    body["stage"] == "queue"
+}
