@@ -79,15 +79,20 @@ fn mean_inside(map: &[f32], width: usize, height: usize, polygon: &[[f64; 2]; 4]
     if count == 0 { 0.0 } else { (sum / count as f64) as f32 }
 }
 
-/// From where to where a convex polygon reaches on the horizontal line at `y`.
+/// From where to where a convex polygon reaches in the row of elements at `y`.
+///
+/// An element counts as inside if its centre is, or if the outline drawn as lines one element wide covers it (as OpenCV fills).
 fn span_at(polygon: &[[f64; 2]; 4], y: f64) -> (f64, f64) {
     let [a, b, c, d] = *polygon;
     let mut span = (f64::INFINITY, f64::NEG_INFINITY);
     for ([x0, y0], [x1, y1]) in [(a, b), (b, c), (c, d), (d, a)] {
-        if y < y0.min(y1) || y > y0.max(y1) {
+        let (upper, lower) = (y0.min(y1), y0.max(y1));
+        let band = if (x1 - x0).abs() > (y1 - y0).abs() { 0.5 } else { 0.0 };
+        if y + band < upper || y - band > lower {
             continue;
         }
-        let ends = if y0 == y1 { [x0, x1] } else { [x0 + (x1 - x0) * (y - y0) / (y1 - y0); 2] };
+        let at = |y: f64| if y0 == y1 { x0 } else { x0 + (x1 - x0) * (y - y0) / (y1 - y0) };
+        let ends = if y0 == y1 { [x0, x1] } else { [at((y - band).max(upper)), at((y + band).min(lower))] };
         for x in ends {
             span = (span.0.min(x), span.1.max(x));
         }

@@ -1,3 +1,113 @@
+//! The command line of Hotshoe.
 #![forbid(unsafe_code)]
-//! skeleton
-fn main() {}
+
+mod commands;
+mod device;
+mod exit;
+mod files;
+mod logging;
+mod passphrase;
+mod terminal;
+
+use clap::{Parser, Subcommand};
+use commands::{inspect, install, keygen, pack, sign, trust, verify};
+use std::process::ExitCode;
+use terminal::Terminal;
+
+/// Signed WebAssembly components and native models on edge devices, swapped together and rolled back by themselves
+#[derive(Debug, Parser)]
+#[command(version, help_template = TEMPLATE, after_help = AFTER, arg_required_else_help = true)]
+struct Cli {
+    /// Print results and errors as JSON on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n{after-help}\n\nOptions:\n{options}";
+
+/// The commands in the order in which they are met, which clap's own list cannot show.
+const AFTER: &str = "
+See it work:
+  demo      Read a scanned page through a daemon on this machine, from nothing
+  bench     Measure against the same work in plain Rust
+
+Make a release:
+  keygen    Make a key to sign releases with
+  trust     Write trust.toml: whose signatures a device accepts
+  pack      Make a release from a release.toml
+  sign      Sign a release
+  inspect   Show what a release holds, without trusting it
+  verify    Check a release as a device would
+  exec      Run a release on files, without a daemon
+
+On a device:
+  install   Put a release into a device's data folder, without a network
+  run       Serve the installed release
+  status    Ask daemons how they are
+
+From nothing to a served release:
+  hotshoe keygen --name me
+  hotshoe trust --key me=me.pub --out trust.toml
+  hotshoe pack release.toml --out my-release
+  hotshoe sign my-release --key me.key
+  hotshoe install my-release --config hotshoe.toml
+  hotshoe run --config hotshoe.toml
+
+`hotshoe COMMAND --help` explains a command and gives an example.
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Keygen(keygen::Args),
+    Trust(trust::Args),
+    Pack(pack::Args),
+    Sign(sign::Args),
+    Inspect(inspect::Args),
+    Verify(verify::Args),
+    Install(install::Args),
+}
+
+impl Command {
+    fn run(self, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Keygen(args) => keygen::run(args, terminal),
+            Self::Trust(args) => trust::run(args, terminal),
+            Self::Pack(args) => pack::run(args, terminal),
+            Self::Sign(args) => sign::run(args, terminal),
+            Self::Inspect(args) => inspect::run(args, terminal),
+            Self::Verify(args) => verify::run(args, terminal),
+            Self::Install(args) => install::run(args, terminal),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let terminal = Terminal::new(cli.json);
+    cli.command
+        .run(&terminal)
+        .unwrap_or_else(|error| exit::failed(&error, &terminal))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_of_all_commands_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_in_the_list_and_has_an_example() {
+        for command in Cli::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(AFTER.contains(&format!("\n  {name} ")), "{name} is not in the list");
+            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(after.contains(&format!("hotshoe {name}")), "{name} has no example");
+        }
+    }
+}

@@ -357,10 +357,30 @@ impl Config {
         check_name("device", &self.device)?;
         let intake = &self.intake;
         check_range("intake.queue", intake.queue as u64, 1, MAX_QUEUE as u64)?;
-        check_range("intake.max-sample-bytes", intake.max_sample_bytes as u64, 1, 1 << 30)?;
-        check_range("intake.block-timeout-ms", intake.block_timeout_ms, 0, ZENOH_BLOCK_LIMIT_MS - 1)?;
-        check_range("zenoh.max-message-bytes", self.zenoh.max_message_bytes as u64, 1 << 16, 1 << 30)?;
-        check_range("workers.threads", self.workers.threads as u64, 1, MAX_WORKERS as u64)?;
+        check_range(
+            "intake.max-sample-bytes",
+            intake.max_sample_bytes as u64,
+            1,
+            1 << 30,
+        )?;
+        check_range(
+            "intake.block-timeout-ms",
+            intake.block_timeout_ms,
+            0,
+            ZENOH_BLOCK_LIMIT_MS - 1,
+        )?;
+        check_range(
+            "zenoh.max-message-bytes",
+            self.zenoh.max_message_bytes as u64,
+            1 << 16,
+            1 << 30,
+        )?;
+        check_range(
+            "workers.threads",
+            self.workers.threads as u64,
+            1,
+            MAX_WORKERS as u64,
+        )?;
         check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)
     }
 

@@ -49,7 +49,9 @@ pub enum DeployError {
         data: PathBuf,
     },
     /// The release's manifest cannot be read back.
-    #[error("the release `{name}` in {data} cannot be read; install it again with `hotshoe install`")]
+    #[error(
+        "the release `{name}` in {data} cannot be read; install it again with `hotshoe install`"
+    )]
     Package {
         /// Its name.
         name: String,
@@ -116,9 +118,7 @@ impl Deployment {
                 source,
             })?;
         let version = env!("CARGO_PKG_VERSION");
-        let host = version
-            .parse()
-            .map_err(|_| DeployError::Version(version))?;
+        let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let release = hotshoe_trust::verify_installed(
             &package,
             &trust,

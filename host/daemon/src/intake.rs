@@ -19,13 +19,17 @@ pub const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// It has more than `intake.max-sample-bytes`.
-    #[error("the sample has more than {limit} bytes; raise `intake.max-sample-bytes` if the device has the memory")]
+    #[error(
+        "the sample has more than {limit} bytes; raise `intake.max-sample-bytes` if the device has the memory"
+    )]
     TooLarge {
         /// The limit in bytes.
         limit: usize,
     },
     /// Its id is no text, or too long.
-    #[error("the sample's id (the attachment) is not 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters")]
+    #[error(
+        "the sample's id (the attachment) is not 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters"
+    )]
     BadId,
 }
 
@@ -65,13 +69,17 @@ pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -
         Some(_) => Arc::from([]),
     };
     let sample = Sample {
-        id: given.flatten().unwrap_or_else(|| Uuid::now_v7().to_string()),
+        id: given
+            .flatten()
+            .unwrap_or_else(|| Uuid::now_v7().to_string()),
         source: incoming.source,
         content_type: incoming
             .content_type
             .filter(|t| !t.is_empty() && t.len() <= MAX_CONTENT_TYPE_BYTES)
             .unwrap_or_else(|| UNKNOWN_CONTENT_TYPE.to_owned()),
-        timestamp_us: incoming.timestamp_us.unwrap_or_else(|| micros_since_epoch(now)),
+        timestamp_us: incoming
+            .timestamp_us
+            .unwrap_or_else(|| micros_since_epoch(now)),
         payload,
     };
     Admitted { sample, refusal }

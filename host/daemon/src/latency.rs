@@ -40,7 +40,10 @@ struct Recent {
 impl Latency {
     /// Adds one duration in microseconds.
     pub fn record(&self, stage: &str, micros: u64) {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are 285 years")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "2^53 microseconds are 285 years"
+        )]
         let seconds = micros as f64 / 1e6;
         metrics::histogram!("hotshoe_stage_seconds", "stage" => stage.to_owned()).record(seconds);
         let mut stages = self.stages.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,11 +31,11 @@ pub use deploy::DeployError;
 pub use service::DrainReport;
 pub use status::Status;
 
-use deploy::Deployment;
-use link::{Link, LinkError, Serving};
-use metrics::{Endpoint, MetricsError};
-use service::{Crew, Service};
-use watch::{Watch, WatchError};
+use crate::deploy::Deployment;
+use crate::link::{Link, LinkError, Serving};
+use crate::metrics::{Endpoint, MetricsError};
+use crate::service::{Crew, Service};
+use crate::watch::{Watch, WatchError};
 
 /// Why a daemon did not start. Nothing is left running then.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +83,11 @@ impl Daemon {
         let endpoint = config
             .metrics
             .as_ref()
-            .map(|m| metrics::serve(m.listen))
+            .map(|m| crate::metrics::serve(m.listen))
             .transpose()?;
         let deployment = Deployment::start(config)?;
         let pipeline = deployment.pipeline();
-        metrics::release(pipeline.release());
+        crate::metrics::release(pipeline.release());
         let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
         let service = Service::new(config, pipeline, Arc::clone(&link));
         let crew = service.hire().map_err(|source| StartError::Workers {

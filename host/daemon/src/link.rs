@@ -22,7 +22,7 @@ use crate::answer::Answer;
 use crate::config::ZenohConfig;
 use crate::status::SessionStatus;
 
-pub use client::{Client, FeedError, Feeder, Fed, Outputs, Published};
+pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
 
 /// How long a command tries to reach a daemon, in milliseconds.
 const CLIENT_CONNECT_MS: u64 = 3_000;
@@ -60,10 +60,14 @@ pub enum LinkError {
         source: zenoh::Error,
     },
     /// Nothing says where the daemon is.
-    #[error("nothing says where the daemon is; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml")]
+    #[error(
+        "nothing says where the daemon is; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
+    )]
     Nowhere,
     /// A key is not valid.
-    #[error("`{key}` is not a key: its parts may hold anything but `*`, `$`, `?` and `#`, and none is empty")]
+    #[error(
+        "`{key}` is not a key: its parts may hold anything but `*`, `$`, `?` and `#`, and none is empty"
+    )]
     Key {
         /// The key.
         key: String,
@@ -150,13 +154,19 @@ pub struct Asker {
 impl Asker {
     /// Answers with a result, as JSON.
     pub fn reply(self, body: &[u8]) {
-        let reply = self.query.reply(self.key, body).encoding(Encoding::APPLICATION_JSON);
+        let reply = self
+            .query
+            .reply(self.key, body)
+            .encoding(Encoding::APPLICATION_JSON);
         warn_unanswered(reply.wait());
     }
 
     /// Answers that there is no result, as JSON.
     pub fn refuse(self, body: &[u8]) {
-        let reply = self.query.reply_err(body).encoding(Encoding::APPLICATION_JSON);
+        let reply = self
+            .query
+            .reply_err(body)
+            .encoding(Encoding::APPLICATION_JSON);
         warn_unanswered(reply.wait());
     }
 }
@@ -265,7 +275,12 @@ impl Link {
         let info = self.session.info();
         SessionStatus {
             id: self.session.zid().to_string(),
-            locators: info.locators().wait().iter().map(ToString::to_string).collect(),
+            locators: info
+                .locators()
+                .wait()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             peers: info.peers_zid().wait().count() + info.routers_zid().wait().count(),
         }
     }
@@ -343,7 +358,10 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     set("listen/endpoints", config.listen.clone().into())?;
     set("scouting/multicast/enabled", config.scouting.into())?;
     set("scouting/gossip/enabled", config.scouting.into())?;
-    set("transport/link/rx/max_message_size", config.max_message_bytes.into())?;
+    set(
+        "transport/link/rx/max_message_size",
+        config.max_message_bytes.into(),
+    )?;
     if let Some(namespace) = &config.namespace {
         set("namespace", namespace.as_str().into())?;
     }

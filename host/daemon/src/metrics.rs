@@ -12,7 +12,8 @@ use tokio::sync::Notify;
 
 /// Upper bounds of the buckets of stage latencies, in seconds: from an empty policy call to a page on a slow core.
 const LATENCY_BUCKETS: [f64; 16] = [
-    0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 
 /// Why there is no endpoint.
@@ -31,7 +32,9 @@ pub enum MetricsError {
         source: BuildError,
     },
     /// Another recorder is there already.
-    #[error("this process has a metrics recorder already; only one daemon of a process can have `[metrics]`")]
+    #[error(
+        "this process has a metrics recorder already; only one daemon of a process can have `[metrics]`"
+    )]
     Recorder(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -64,7 +67,8 @@ pub fn serve(listen: SocketAddr) -> Result<Endpoint, MetricsError> {
     let entered = runtime.enter();
     let (recorder, exporter) = builder.build().map_err(failed)?;
     drop(entered);
-    metrics::set_global_recorder(recorder).map_err(|e| MetricsError::Recorder(e.to_string().into()))?;
+    metrics::set_global_recorder(recorder)
+        .map_err(|e| MetricsError::Recorder(e.to_string().into()))?;
     describe();
     let stop = Arc::new(Notify::new());
     let stopped = Arc::clone(&stop);
@@ -86,13 +90,28 @@ pub fn serve(listen: SocketAddr) -> Result<Endpoint, MetricsError> {
 fn describe() {
     metrics::describe_counter!("hotshoe_samples_accepted_total", "Samples that arrived.");
     metrics::describe_counter!("hotshoe_results_total", "Samples that gave a result.");
-    metrics::describe_counter!("hotshoe_dropped_total", "Samples that were dropped, by reason.");
-    metrics::describe_counter!("hotshoe_failed_total", "Samples that failed, by fault and stage.");
-    metrics::describe_counter!("hotshoe_unpublished_total", "Messages that Zenoh did not take.");
-    metrics::describe_histogram!("hotshoe_stage_seconds", "Time that a stage took for one sample.");
+    metrics::describe_counter!(
+        "hotshoe_dropped_total",
+        "Samples that were dropped, by reason."
+    );
+    metrics::describe_counter!(
+        "hotshoe_failed_total",
+        "Samples that failed, by fault and stage."
+    );
+    metrics::describe_counter!(
+        "hotshoe_unpublished_total",
+        "Messages that Zenoh did not take."
+    );
+    metrics::describe_histogram!(
+        "hotshoe_stage_seconds",
+        "Time that a stage took for one sample."
+    );
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");
-    metrics::describe_gauge!("hotshoe_part_info", "1 for each component, model and data file that serves.");
+    metrics::describe_gauge!(
+        "hotshoe_part_info",
+        "1 for each component, model and data file that serves."
+    );
 }
 
 /// Tells which release and which parts serve.
@@ -103,7 +122,10 @@ pub fn release(release: &Verified<Release>) {
         ("generation", release.generation.to_string()),
     ];
     metrics::gauge!("hotshoe_release_info", &labels).set(1.0);
-    let components = release.components.iter().map(|(n, c)| ("component", n, &c.blob));
+    let components = release
+        .components
+        .iter()
+        .map(|(n, c)| ("component", n, &c.blob));
     let models = release.models.iter().map(|(n, m)| ("model", n, &m.blob));
     let data = release.data.iter().map(|(n, d)| ("data", n, &d.blob));
     for (kind, name, blob) in components.chain(models).chain(data) {

@@ -83,7 +83,9 @@ pub struct DrainReport {
 impl Service {
     /// A service that nothing works for yet; see [`Service::hire`].
     pub fn new(config: &Config, pipeline: Arc<Pipeline>, link: Arc<Link>) -> Arc<Self> {
-        let desks = (0..config.workers.threads).map(|_| Mutex::default()).collect();
+        let desks = (0..config.workers.threads)
+            .map(|_| Mutex::default())
+            .collect();
         Arc::new(Self {
             queue: Queue::new(config.intake.queue),
             full: config.intake.full(),
@@ -146,15 +148,24 @@ impl Service {
         };
         if let Some(refusal) = admitted.refusal {
             let pipeline = self.pipeline.load();
-            self.fail(&job, &pipeline, INTAKE, refusal.name(), &refusal.to_string());
+            self.fail(
+                &job,
+                &pipeline,
+                INTAKE,
+                refusal.name(),
+                &refusal.to_string(),
+            );
             return;
         }
-        match self.queue.push(job, full) {
-            Pushed::Stored => {}
-            Pushed::Displaced(oldest) => self.drop_job(&oldest, DropReason::QueueFullOldest),
-            Pushed::Refused(job, Refusal::Full) => self.drop_job(&job, DropReason::QueueFullNewest),
-            Pushed::Refused(job, Refusal::Timeout) => self.drop_job(&job, DropReason::BlockTimeout),
-            Pushed::Refused(job, Refusal::Closed) => self.drop_job(&job, DropReason::ShuttingDown),
+        let dropped = match self.queue.push(job, full) {
+            Pushed::Stored => None,
+            Pushed::Displaced(oldest) => Some((oldest, DropReason::QueueFullOldest)),
+            Pushed::Refused(job, Refusal::Full) => Some((job, DropReason::QueueFullNewest)),
+            Pushed::Refused(job, Refusal::Timeout) => Some((job, DropReason::BlockTimeout)),
+            Pushed::Refused(job, Refusal::Closed) => Some((job, DropReason::ShuttingDown)),
+        };
+        if let Some((job, reason)) = dropped {
+            self.drop_job(&job, reason);
         }
         self.gauge_queue();
     }
@@ -195,7 +206,13 @@ impl Service {
         match outcome.result {
             Ok(decision) => self.succeed(job, pipeline, &decision, &outcome.stages),
             Err(error) => {
-                self.fail(job, pipeline, &error.stage, error.fault.name(), &error.message);
+                self.fail(
+                    job,
+                    pipeline,
+                    &error.stage,
+                    error.fault.name(),
+                    &error.message,
+                );
             }
         }
     }
@@ -207,7 +224,15 @@ impl Service {
         let head = Head::of(&job.sample, pipeline.release());
         let insight = decision.published().then_some(&decision.insight);
         if let Some(insight) = insight {
-            self.publish(Topic::Insight, &InsightMessage { head, insight, stages }, head.id);
+            self.publish(
+                Topic::Insight,
+                &InsightMessage {
+                    head,
+                    insight,
+                    stages,
+                },
+                head.id,
+            );
         }
         for action in decision.actions.iter().filter(|a| **a != Action::Publish) {
             self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
@@ -231,15 +256,23 @@ impl Service {
             fault,
             message,
         };
-        tracing::debug!(id = body.head.id, source = body.head.source, stage, fault, message, "a sample failed");
+        tracing::debug!(
+            id = body.head.id,
+            source = body.head.source,
+            stage,
+            fault,
+            message,
+            "a sample failed"
+        );
         self.publish(Topic::Error, &body, body.head.id);
         give(answer, Ending::Failure, &body);
     }
 
     /// Drops are counted, and told to whoever waits for this sample; they are not published, since there can be many.
-    fn drop_job(&self, job: &Job, reason: DropReason) {
+    /// False where the sample had ended already.
+    fn drop_job(&self, job: &Job, reason: DropReason) -> bool {
         let Some(answer) = job.ticket.settle(Settlement::Dropped(reason)) else {
-            return;
+            return false;
         };
         let pipeline = self.pipeline.load();
         let body = ErrorMessage {
@@ -249,6 +282,7 @@ impl Service {
             message: "the sample was dropped",
         };
         give(answer, Ending::Drop, &body);
+        true
     }
 
     fn publish(&self, topic: Topic, body: &impl Serialize, id: &str) {
@@ -285,8 +319,7 @@ impl Service {
         });
         let mut dropped = 0;
         for job in self.queue.take_all() {
-            self.drop_job(&job, DropReason::DrainDeadline);
-            dropped += 1;
+            dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
         }
         if finished {
             for thread in crew.threads {
@@ -310,8 +343,7 @@ impl Service {
         for desk in &self.desks {
             let job = desk.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(job) = job {
-                self.drop_job(&job, DropReason::DrainDeadline);
-                dropped += 1;
+                dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
             }
         }
         dropped

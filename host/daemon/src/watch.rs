@@ -107,7 +107,8 @@ impl Watch {
         if config.after != After::Keep {
             for name in [DONE, FAILED] {
                 let folder = config.folder.join(name);
-                fs::create_dir_all(&folder).map_err(|source| WatchError::Folder { folder, source })?;
+                fs::create_dir_all(&folder)
+                    .map_err(|source| WatchError::Folder { folder, source })?;
             }
         }
         let failed = |source| WatchError::Watch {

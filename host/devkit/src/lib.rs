@@ -11,11 +11,13 @@ pub mod toolchain;
 mod debian;
 mod environment;
 mod files;
+mod interface;
 mod process;
 mod progress;
 mod wheel;
 
 pub use environment::{Environment, SetUpError, find_root, set_up};
+pub use interface::{Interface, InterfaceError, interface};
 pub use process::CommandError;
 pub use progress::{Progress, Task};
 pub use toolchain::Toolchain;

@@ -50,7 +50,7 @@ impl SigningKey {
                 let (_, document) =
                     SecretDocument::from_pem(pem.trim()).map_err(|e| KeyError::Private(pkcs8::Error::Asn1(e)))?;
                 let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
-                    .map_err(|e| KeyError::Private(pkcs8::Error::Asn1(e)))?;
+                    .map_err(KeyError::Private)?;
                 let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
                 // A wrong passphrase may also unpad by chance, to bytes that are no key.
                 let opened = sealed.decrypt(passphrase).map_err(|_| KeyError::WrongPassphrase)?;
@@ -67,7 +67,7 @@ impl SigningKey {
     /// The key as PKCS#8 in PEM, encrypted with PBES2 (scrypt, AES-256-CBC) where a passphrase is given.
     pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
         match passphrase {
-            Some("") => Err(KeyError::EmptyPassphrase),
+            Some("") => return Err(KeyError::EmptyPassphrase),
             Some(passphrase) => self.0.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
             None => self.0.to_pkcs8_pem(LineEnding::LF),
         }

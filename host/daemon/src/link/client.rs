@@ -33,13 +33,12 @@ impl Client {
         if config.connect.is_empty() && !config.scouting {
             return Err(LinkError::Nowhere);
         }
-        let session =
-            zenoh::open(client_settings(config)?)
-                .wait()
-                .map_err(|source| LinkError::Unreachable {
-                    connect: config.connect.clone(),
-                    source,
-                })?;
+        let session = zenoh::open(client_settings(config)?)
+            .wait()
+            .map_err(|source| LinkError::Unreachable {
+                connect: config.connect.clone(),
+                source,
+            })?;
         Ok(Self { session })
     }
 
@@ -53,7 +52,10 @@ impl Client {
         device: Option<&str>,
         timeout: Duration,
     ) -> Result<Vec<Status>, LinkError> {
-        let key = format!("{}/status", root(site.unwrap_or("*"), device.unwrap_or("*")));
+        let key = format!(
+            "{}/status",
+            root(site.unwrap_or("*"), device.unwrap_or("*"))
+        );
         let replies = self
             .session
             .get(owned_key(&key)?)
@@ -124,7 +126,10 @@ impl Client {
         device: Option<&str>,
         capacity: usize,
     ) -> Result<Outputs, LinkError> {
-        let key = format!("{}/output/*", root(site.unwrap_or("*"), device.unwrap_or("*")));
+        let key = format!(
+            "{}/output/*",
+            root(site.unwrap_or("*"), device.unwrap_or("*"))
+        );
         let subscriber = self
             .session
             .declare_subscriber(owned_key(&key)?)

@@ -1,6 +1,6 @@
 //! From a core module, as rustc makes it, to a component.
 use super::GuestError;
-use wasmparser::{Parser, Payload};
+use crate::interface::interface;
 use wit_component::ComponentEncoder;
 
 /// Encodes and validates a component; returns its bytes and the names of its imports.
@@ -10,9 +10,12 @@ pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<Strin
         message,
     };
     let mut encoder = ComponentEncoder::default();
-    encoder.validate(true).module(module).map_err(|error| refused(format!("{error:#}")))?;
+    encoder
+        .validate(true)
+        .module(module)
+        .map_err(|error| refused(format!("{error:#}")))?;
     let bytes = encoder.encode().map_err(|error| refused(format!("{error:#}")))?;
-    let imports = imports(&bytes).map_err(|error| refused(error.to_string()))?;
+    let imports = interface(&bytes).map_err(|error| refused(error.to_string()))?.imports;
     match imports.iter().find(|import| is_refused_wasi(import)) {
         Some(import) => Err(GuestError::ImportsWasi {
             component: name.to_owned(),
@@ -24,26 +27,6 @@ pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<Strin
 
 fn is_refused_wasi(import: &str) -> bool {
     import.starts_with("wasi") && !import.starts_with("wasi:nn/")
-}
-
-/// The names that a component imports at its top level.
-fn imports(component: &[u8]) -> wasmparser::Result<Vec<String>> {
-    let mut names = Vec::new();
-    let mut depth = 0_usize;
-    for payload in Parser::new(0).parse_all(component) {
-        match payload? {
-            // Modules and components inside announce themselves, and end with their own `End`.
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                for import in section {
-                    names.push(import?.name.name.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(names)
 }
 
 #[cfg(test)]

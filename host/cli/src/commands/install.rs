@@ -1,0 +1,101 @@
+use super::pack::Summary;
+use super::verify::verify;
+use crate::device::{DeviceArgs, Identity};
+use crate::terminal::Terminal;
+use anyhow::Context;
+use hotshoe_store::{Slot, Store};
+use hotshoe_trust::{Release, Time, Verified};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Put a release into a device's data folder, without a network
+///
+/// Verifies the release for this device, copies its blobs, and makes it the live one; what was live is kept as the
+/// previous one. A generation below the newest that this device has accepted is refused. The daemon must not be running.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe install my-release --config hotshoe.toml
+  hotshoe install my-release --data /var/lib/hotshoe --trust trust.toml --device line-4 --site lab")]
+pub struct Args {
+    /// The release
+    #[arg(value_name = "RELEASE")]
+    layout: PathBuf,
+    /// The device's data folder; it is created
+    #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    data: Option<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    data: &'a Path,
+    release: Summary,
+    signers: &'a [String],
+    installed: Time,
+    /// What was live before.
+    previous: Option<Previous>,
+}
+
+#[derive(Serialize)]
+struct Previous {
+    name: String,
+    generation: u64,
+}
+
+/// A release in its slot.
+#[derive(Debug)]
+pub struct Installed {
+    /// The release.
+    pub release: Verified<Release>,
+    /// Its slot, now the live one.
+    pub slot: Slot,
+    /// The slot that was live before.
+    pub previous: Option<Slot>,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let identity = args.device.identity()?;
+    let data = args
+        .data
+        .clone()
+        .or_else(|| identity.data.clone())
+        .context("give --data or --config")?;
+    let installed = install(&args.layout, &data, &identity, Time::now())?;
+    let report = Report {
+        data: &data,
+        release: Summary::of(&installed.release, installed.release.digest()),
+        signers: installed.release.signers(),
+        installed: installed.slot.installed,
+        previous: installed.previous.as_ref().map(|slot| Previous {
+            name: slot.name.clone(),
+            generation: slot.generation,
+        }),
+    };
+    if terminal.json {
+        terminal.json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.print(format!("{} into {}", terminal.good("installed"), data.display()))?;
+    report.release.print(terminal)?;
+    terminal.print(format!("signed by {}", report.signers.join(", ")))?;
+    if let Some(previous) = &report.previous {
+        terminal.print(format!("kept as previous: {} generation {}", previous.name, previous.generation))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Verifies a release against a data folder's own history and makes it live there.
+pub fn install(layout: &Path, data: &Path, identity: &Identity, now: Time) -> anyhow::Result<Installed> {
+    let mut store = Store::open(data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
+    let previous = store.ledger().live.clone();
+    let floor = store.ledger().floor();
+    let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
+    let slot = store
+        .install(&layout, &release, now)
+        .with_context(|| format!("cannot install into {}", data.display()))?;
+    let previous = previous.filter(|previous| previous.release != slot.release);
+    Ok(Installed { release, slot, previous })
+}

@@ -1,0 +1,157 @@
+use crate::terminal::{Terminal, size};
+use anyhow::Context;
+use hotshoe_store::Packed;
+use hotshoe_trust::{Blob, Digest, Release, Time};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Make a release from a release.toml
+///
+/// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any
+/// registry can hold. The release is not signed yet.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe pack release.toml --out my-release
+  hotshoe sign my-release --key alice.key
+
+release.toml (paths are relative to it; an unknown key is refused):
+  name = \"labels\"
+  generation = 1                      # only grows
+  expires-in = \"365d\"                 # or: expires = \"2027-01-01T00:00:00Z\"
+  hotshoe = \">=0.1\"                   # optional: the host versions it runs on
+  [devices]                           # optional: which devices it is for
+  names = [\"line-*\"]
+  labels = { site = \"lab\" }
+  [components.read-page]
+  file = \"read-page.wasm\"
+  world = \"stage\"                     # preprocessor | postprocessor | policy | stage
+  grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data vision infer wasi-nn wasi
+  models = [\"detect\"]                 # the models it may run
+  limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
+  [models.detect]
+  file = \"detect.onnx\"
+  [data.rules]
+  file = \"rules.json\"
+  media-type = \"application/json\"
+  [[pipeline]]                        # (stage | preprocess infer* postprocess) policy*
+  stage = \"read-page\"")]
+pub struct Args {
+    /// What to pack
+    #[arg(value_name = "RELEASE.TOML", default_value = "release.toml")]
+    release: PathBuf,
+    /// The folder to write; a release that is there is replaced
+    #[arg(long, value_name = "DIR", default_value = "release")]
+    out: PathBuf,
+}
+
+/// What a release is, in a few words.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// When it was packed.
+    pub issued: Time,
+    /// From when on no device accepts it.
+    pub expires: Time,
+}
+
+impl Summary {
+    /// Of a release whose manifest has this digest.
+    pub fn of(release: &Release, digest: Digest) -> Self {
+        Self {
+            name: release.name.clone(),
+            generation: release.generation,
+            digest,
+            issued: release.issued,
+            expires: release.expires,
+        }
+    }
+
+    /// Two lines for people.
+    pub fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
+        let title = terminal.bold(&format!("{} generation {}", self.name, self.generation));
+        terminal.print(format!("{title}  {}", terminal.dim(&self.digest.to_string())))?;
+        terminal.print(format!("issued {}, expires {}", self.issued, self.expires))
+    }
+}
+
+/// One file of a release.
+#[derive(Debug, Clone, Serialize)]
+pub struct Content {
+    /// `component`, `model` or `data`.
+    pub kind: &'static str,
+    /// What the release calls it.
+    pub name: String,
+    /// Digest and size.
+    #[serde(flatten)]
+    pub blob: Blob,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    layout: &'a Path,
+    release: Summary,
+    contents: Vec<Content>,
+    /// The size of all distinct blobs.
+    bytes: u64,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let progress = terminal.progress();
+    let task = (!terminal.json).then(|| progress.spinner("packing"));
+    let packed = pack(&args.release, &args.out, Time::now())?;
+    drop(task);
+    let report = Report {
+        layout: &args.out,
+        release: Summary::of(&packed.release, packed.digest),
+        contents: contents(&packed.release),
+        bytes: packed.release.blobs().map(|blob| blob.size).sum(),
+    };
+    if terminal.json {
+        terminal.json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    report.release.print(terminal)?;
+    terminal.print(contents_table(&report.contents, terminal))?;
+    terminal.print(format!(
+        "{} in {}; not signed yet: hotshoe sign {} --key FILE",
+        size(report.bytes),
+        args.out.display(),
+        args.out.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Packs what a `release.toml` names into a folder, issued at `now`.
+pub fn pack(release_toml: &Path, out: &Path, now: Time) -> anyhow::Result<Packed> {
+    hotshoe_store::pack(release_toml, now, out).with_context(|| format!("cannot pack {}", release_toml.display()))
+}
+
+/// The files of a release.
+pub fn contents(release: &Release) -> Vec<Content> {
+    let content = |kind, name: &String, blob| Content { kind, name: name.clone(), blob };
+    let components = release.components.iter().map(|(name, it)| content("component", name, it.blob));
+    let models = release.models.iter().map(|(name, it)| content("model", name, it.blob));
+    let data = release.data.iter().map(|(name, it)| content("data", name, it.blob));
+    components.chain(models).chain(data).collect()
+}
+
+/// The files of a release, as a table.
+pub fn contents_table(contents: &[Content], terminal: &Terminal) -> String {
+    let row = |content: &Content| {
+        vec![
+            content.kind.to_owned(),
+            content.name.clone(),
+            size(content.blob.size),
+            // Enough to tell two apart; --json has all of it.
+            content.blob.digest.hex().chars().take(12).collect(),
+        ]
+    };
+    terminal.table(&["kind", "name", "size", "sha256"], contents.iter().map(row))
+}

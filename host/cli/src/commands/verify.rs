@@ -1,0 +1,80 @@
+use super::pack::Summary;
+use crate::device::{DeviceArgs, Identity, host_version};
+use crate::terminal::{Terminal, size};
+use anyhow::Context;
+use hotshoe_store::Layout;
+use hotshoe_trust::{Device, Floor, Release, Time, TrustRoot, Verified};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Check a release as a device would
+///
+/// Checks the signatures, the device selector, the host version, the times and every blob. A device with a history also
+/// refuses generations below the newest that it has confirmed; `install` checks that.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe verify my-release --trust trust.toml --device line-4 --site lab
+  hotshoe verify my-release --config hotshoe.toml")]
+pub struct Args {
+    /// The release
+    #[arg(value_name = "RELEASE")]
+    layout: PathBuf,
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Judge the times at this moment instead of now (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    at: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    verified: bool,
+    release: Summary,
+    signers: &'a [String],
+    threshold: usize,
+    blobs: usize,
+    bytes: u64,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let Identity { trust, device, .. } = args.device.identity()?;
+    let now = args.at.unwrap_or_else(Time::now);
+    let (_, release) = verify(&args.layout, &trust, &Floor::none(), &device, now)?;
+    let report = Report {
+        verified: true,
+        release: Summary::of(&release, release.digest()),
+        signers: release.signers(),
+        threshold: trust.threshold(),
+        blobs: release.blobs().count(),
+        bytes: release.blobs().map(|blob| blob.size).sum(),
+    };
+    if terminal.json {
+        terminal.json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.print(format!("{} {}", terminal.good("verified"), args.layout.display()))?;
+    report.release.print(terminal)?;
+    terminal.print(format!("signed by {} ({} needed)", report.signers.join(", "), report.threshold))?;
+    terminal.print(format!("{} blobs, {}, all as the manifest says", report.blobs, size(report.bytes)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Admits a release for a device at a moment, and checks every blob of it.
+pub fn verify(
+    layout: &Path,
+    trust: &TrustRoot,
+    floor: &Floor,
+    device: &Device,
+    now: Time,
+) -> anyhow::Result<(Layout, Verified<Release>)> {
+    let cannot = || format!("{} was refused", layout.display());
+    let layout = Layout::open(layout).with_context(cannot)?;
+    let package = layout.package().with_context(cannot)?;
+    let release = hotshoe_trust::verify(&package, trust, floor, device, &host_version()?, now).with_context(cannot)?;
+    for blob in release.blobs() {
+        layout.read(&blob).with_context(cannot)?;
+    }
+    Ok((layout, release))
+}

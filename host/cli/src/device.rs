@@ -1,0 +1,93 @@
+//! Which device a release is judged for, and by whose signatures: from flags, or from the device's configuration.
+use crate::files::read_text;
+use anyhow::Context;
+use hotshoe_daemon::Config;
+use hotshoe_trust::{Device, TrustRoot};
+use std::path::{Path, PathBuf};
+
+/// The flags that `verify` and `install` share.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DeviceArgs {
+    /// Take trust and identity from a device's configuration
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["trust", "device", "site", "label"])]
+    pub config: Option<PathBuf>,
+    /// The keys to trust (trust.toml)
+    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    pub trust: Option<PathBuf>,
+    /// The device's name, which the release's selector must match
+    #[arg(long, value_name = "NAME", default_value = "")]
+    pub device: String,
+    /// The device's site
+    #[arg(long, value_name = "SITE", default_value = "")]
+    pub site: String,
+    /// A label of the device; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
+}
+
+/// What those flags say.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Whose signatures count.
+    pub trust: TrustRoot,
+    /// The device.
+    pub device: Device,
+    /// The device's data folder, where a configuration names one.
+    pub data: Option<PathBuf>,
+}
+
+impl DeviceArgs {
+    /// Reads the files that the flags name.
+    pub fn identity(&self) -> anyhow::Result<Identity> {
+        if let Some(path) = &self.config {
+            let config = Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
+            return Ok(Identity {
+                trust: trust_root(&config.trust)?,
+                device: config.identity(),
+                data: Some(config.data),
+            });
+        }
+        let trust = self.trust.as_deref().context("give --trust or --config")?;
+        Ok(Identity {
+            trust: trust_root(trust)?,
+            device: Device {
+                name: self.device.clone(),
+                site: self.site.clone(),
+                labels: self.label.iter().cloned().collect(),
+            },
+            data: None,
+        })
+    }
+}
+
+/// Reads a `trust.toml`.
+pub fn trust_root(path: &Path) -> anyhow::Result<TrustRoot> {
+    TrustRoot::parse(&read_text(path)?).with_context(|| format!("cannot use {}", path.display()))
+}
+
+/// This host's version, which a release may ask for.
+pub fn host_version() -> anyhow::Result<semver::Version> {
+    semver::Version::parse(env!("CARGO_PKG_VERSION")).context("this program's own version is no semantic version")
+}
+
+/// `KEY=VALUE`, for flags.
+pub fn label(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("a label is KEY=VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_a_key_and_a_value() {
+        let pair = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(label("line=a=b"), pair("line", "a=b"));
+        assert_eq!(label("empty="), pair("empty", ""));
+        assert!(label("=x").is_err());
+        assert!(label("x").is_err());
+    }
+}

@@ -1,0 +1,87 @@
+//! Files that commands read and write, with errors that name them.
+use anyhow::{Context, bail};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// The most bytes of a key, a `trust.toml` or another small text that is read.
+const MAX_TEXT_BYTES: u64 = 1 << 20;
+
+/// Reads a small text file whole.
+pub fn read_text(path: &Path) -> anyhow::Result<String> {
+    let cannot = || format!("cannot read {}", path.display());
+    let mut text = String::new();
+    File::open(path)
+        .with_context(cannot)?
+        .take(MAX_TEXT_BYTES + 1)
+        .read_to_string(&mut text)
+        .with_context(cannot)?;
+    if text.len() as u64 > MAX_TEXT_BYTES {
+        bail!("{} is longer than {MAX_TEXT_BYTES} bytes; is it the right file?", path.display());
+    }
+    Ok(text)
+}
+
+/// Who may read a new file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Whoever the process's umask lets.
+    Anyone,
+}
+
+/// Writes a new file that appears whole or not at all; one that is there is kept unless `force`.
+pub fn write_new(path: &Path, bytes: &[u8], readers: Readers, force: bool) -> anyhow::Result<()> {
+    if !force && path.exists() {
+        bail!("{} is there already; give --force to replace it", path.display());
+    }
+    let cannot = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(cannot)?;
+    }
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    // What an earlier run left may have other permissions.
+    if Path::new(&part).exists() {
+        fs::remove_file(&part).with_context(cannot)?;
+    }
+    let mut file = options(readers).open(&part).with_context(cannot)?;
+    file.write_all(bytes).with_context(cannot)?;
+    file.sync_all().with_context(cannot)?;
+    fs::rename(&part, path).with_context(cannot)
+}
+
+fn options(readers: Readers) -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if readers == Readers::Owner {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    options
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_file_is_kept_unless_forced_and_a_secret_is_the_owners() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/a.key");
+        write_new(&path, b"one", Readers::Owner, false).unwrap();
+        let error = write_new(&path, b"two", Readers::Owner, false).unwrap_err();
+        assert!(error.to_string().contains("--force"), "{error}");
+        assert_eq!(read_text(&path).unwrap(), "one");
+        write_new(&path, b"two", Readers::Owner, true).unwrap();
+        assert_eq!(read_text(&path).unwrap(), "two");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Passphrases: from a variable for scripts, else asked for on the terminal without showing them.
+use anyhow::{Context, bail};
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// The variable that holds the passphrase where nobody can be asked.
+pub const VARIABLE: &str = "HOTSHOE_PASSPHRASE";
+
+/// The passphrase for a key that is being made, asked for twice.
+pub fn choose() -> anyhow::Result<Zeroizing<String>> {
+    if let Some(passphrase) = from_variable()? {
+        return Ok(passphrase);
+    }
+    let first = ask("Passphrase for the new key: ")
+        .with_context(|| format!("a new key needs a passphrase; set {VARIABLE}, or give --no-passphrase"))?;
+    if first.is_empty() {
+        bail!("the passphrase is empty; give --no-passphrase if the key shall lie open on the disk");
+    }
+    if first != ask("The same again: ")? {
+        bail!("the two passphrases differ; nothing was written");
+    }
+    Ok(first)
+}
+
+/// The passphrase of an existing key.
+pub fn recall(key: &Path) -> anyhow::Result<Zeroizing<String>> {
+    match from_variable()? {
+        Some(passphrase) => Ok(passphrase),
+        None => ask(&format!("Passphrase for {}: ", key.display()))
+            .with_context(|| format!("{} is encrypted; set {VARIABLE}", key.display())),
+    }
+}
+
+fn from_variable() -> anyhow::Result<Option<Zeroizing<String>>> {
+    match std::env::var(VARIABLE) {
+        Ok(passphrase) if passphrase.is_empty() => bail!("{VARIABLE} is set but empty; unset it to be asked"),
+        Ok(passphrase) => Ok(Some(Zeroizing::new(passphrase))),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => bail!("{VARIABLE} is not UTF-8"),
+    }
+}
+
+fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    rpassword::prompt_password(prompt)
+        .map(Zeroizing::new)
+        .context("there is no terminal to ask for a passphrase on")
+}

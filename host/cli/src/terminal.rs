@@ -1,0 +1,153 @@
+//! Where a command's words go: results to standard output, everything else to standard error.
+use anyhow::Context;
+use comfy_table::{ContentArrangement, Table, presets};
+use hotshoe_devkit::Progress;
+use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
+
+/// How this run speaks.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    /// Results are one JSON value on standard output, for machines.
+    pub json: bool,
+    colour: bool,
+    error_colour: bool,
+}
+
+/// ANSI "select graphic rendition" codes (ECMA-48).
+const BOLD: &str = "1";
+const DIM: &str = "2";
+const RED: &str = "31";
+const GREEN: &str = "32";
+const YELLOW: &str = "33";
+
+impl Terminal {
+    /// Colours only on terminals, and never where `NO_COLOR` is set (no-color.org).
+    pub fn new(json: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self {
+            json,
+            colour: wanted && !json && io::stdout().is_terminal(),
+            error_colour: wanted && io::stderr().is_terminal(),
+        }
+    }
+
+    /// A line of the result, on standard output.
+    pub fn print(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
+        writeln!(io::stdout().lock(), "{}", line.as_ref()).context("cannot write to standard output")
+    }
+
+    /// The whole result as one JSON value, on standard output.
+    pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.print(serde_json::to_string_pretty(value)?)
+    }
+
+    /// One JSON value on a line of its own, for results that are streamed.
+    pub fn json_line(&self, value: &impl Serialize) -> anyhow::Result<()> {
+        self.print(serde_json::to_string(value)?)
+    }
+
+    /// A remark beside the result, on standard error. Nothing depends on whether it can be written.
+    pub fn note(&self, line: impl AsRef<str>) {
+        drop(writeln!(io::stderr().lock(), "{}", line.as_ref()));
+    }
+
+    /// A table whose columns are sized to fit, as text.
+    pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+        let mut table = Table::new();
+        table
+            .load_preset(presets::UTF8_HORIZONTAL_ONLY)
+            .set_content_arrangement(ContentArrangement::Dynamic)
+            .set_header(header.iter().map(|title| self.bold(title)))
+            .add_rows(rows);
+        table.to_string()
+    }
+
+    /// Bars and spinners on standard error, or plain lines where it is no terminal.
+    pub fn progress(&self) -> Progress {
+        Progress::automatic()
+    }
+
+    /// Emphasis.
+    pub fn bold(&self, text: &str) -> String {
+        paint(self.colour, BOLD, text)
+    }
+
+    /// Something of less weight.
+    pub fn dim(&self, text: &str) -> String {
+        paint(self.colour, DIM, text)
+    }
+
+    /// Something good.
+    pub fn good(&self, text: &str) -> String {
+        paint(self.colour, GREEN, text)
+    }
+
+    /// Something to look at.
+    pub fn warning(&self, text: &str) -> String {
+        paint(self.colour, YELLOW, text)
+    }
+
+    /// Something bad.
+    pub fn bad(&self, text: &str) -> String {
+        paint(self.colour, RED, text)
+    }
+
+    /// The word that begins an error on standard error.
+    pub fn error_word(&self, word: &str) -> String {
+        paint(self.error_colour, RED, word)
+    }
+}
+
+fn paint(colour: bool, code: &str, text: &str) -> String {
+    if colour {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// A number of bytes for people: `4.7 MB`, in powers of 1000 as disks and networks count.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1000.0;
+    let mut unit = "kB";
+    for next in UNITS {
+        unit = next;
+        // 999.95 would be printed as 1000.0.
+        if value < 999.95 {
+            break;
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_given_in_the_unit_that_fits() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (4_745_517, "4.7 MB"),
+            (999_949, "999.9 kB"),
+            (999_960, "1.0 MB"),
+            (2_000_000_000, "2.0 GB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn paint_is_for_terminals_only() {
+        assert_eq!(paint(false, RED, "no"), "no");
+        assert_eq!(paint(true, RED, "no"), "\x1b[31mno\x1b[0m");
+    }
+}

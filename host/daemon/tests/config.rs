@@ -1,0 +1,169 @@
+//! `hotshoe.toml`: defaults, every key, and mistakes that are named.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use hotshoe_daemon::config::{After, Config, ConfigError, WhenFull};
+use hotshoe_daemon::queue::Full;
+use hotshoe_trust::Grant;
+
+const SHORTEST: &str = "site = \"lab\"\ndevice = \"camera-1\"\n";
+
+const EVERYTHING: &str = r#"
+site = "lab"
+device = "camera-1"
+labels = { line = "3" }
+data = "state"
+trust = "/etc/hotshoe/trust.toml"
+allow = ["log", "wasi"]
+
+[zenoh]
+connect = ["tcp/192.0.2.1:7447"]
+listen = ["tcp/0.0.0.0:7447"]
+namespace = "plant/7"
+scouting = true
+max-message-bytes = 4194304
+
+[intake]
+queue = 4
+when-full = "drop-oldest"
+block-timeout-ms = 100
+max-sample-bytes = 1000
+
+[watch]
+folder = "in"
+after = "move"
+
+[workers]
+threads = 2
+
+[drain]
+deadline-ms = 10
+
+[metrics]
+listen = "127.0.0.1:9000"
+"#;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("/srv"))
+}
+
+/// The error with all its causes.
+fn complaint(text: &str) -> String {
+    let error = parse(text).unwrap_err();
+    let mut all = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        all.push_str(": ");
+        all.push_str(&error.to_string());
+        cause = error.source();
+    }
+    all
+}
+
+#[test]
+fn the_shortest_has_quiet_defaults() {
+    let config = parse(SHORTEST).unwrap();
+    assert_eq!(config.data, Path::new("/srv/data"));
+    assert_eq!(config.trust, Path::new("/srv/trust.toml"));
+    assert!(!config.zenoh.scouting);
+    assert!(config.zenoh.listen.is_empty() && config.zenoh.connect.is_empty());
+    assert_eq!(config.zenoh.max_message_bytes, 8 << 20);
+    assert_eq!(config.intake.queue, 16);
+    assert_eq!(
+        config.intake.full(),
+        Full::WaitFor(Duration::from_millis(4_000))
+    );
+    assert_eq!(config.intake.max_sample_bytes, 16 << 20);
+    assert!(config.workers.threads >= 1);
+    assert_eq!(config.drain.deadline(), Duration::from_secs(5));
+    assert!(config.watch.is_none() && config.metrics.is_none());
+    assert!(config.allow.contains(&Grant::WasiNn) && !config.allow.contains(&Grant::Wasi));
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(EVERYTHING).unwrap();
+    assert_eq!(config.data, Path::new("/srv/state"));
+    assert_eq!(config.trust, Path::new("/etc/hotshoe/trust.toml"));
+    assert_eq!(config.identity().labels["line"], "3");
+    assert_eq!(config.identity().name, "camera-1");
+    assert_eq!(config.allow.len(), 2);
+    assert_eq!(config.zenoh.namespace.as_deref(), Some("plant/7"));
+    assert_eq!(config.intake.when_full, WhenFull::DropOldest);
+    assert_eq!(config.intake.full(), Full::DropOldest);
+    let watch = config.watch.unwrap();
+    assert_eq!(
+        (watch.folder.as_path(), watch.after),
+        (Path::new("/srv/in"), After::Move)
+    );
+    assert_eq!(config.workers.threads, 2);
+    assert_eq!(config.metrics.unwrap().listen.port(), 9_000);
+}
+
+#[test]
+fn a_command_reaches_the_daemon_where_it_listens() {
+    let client = parse(EVERYTHING).unwrap().zenoh.client();
+    assert_eq!(client.connect, ["tcp/127.0.0.1:7447", "tcp/192.0.2.1:7447"]);
+    assert!(client.listen.is_empty());
+    assert_eq!(client.namespace.as_deref(), Some("plant/7"));
+}
+
+#[test]
+fn a_spelling_mistake_is_named_with_the_nearest_key() {
+    for (mistake, wrong, right) in [
+        ("sight = \"lab\"", "sight", "site"),
+        ("[intake]\nqueu = 3", "queu", "queue"),
+        ("[zenoh]\nconect = []", "conect", "connect"),
+        ("[intakes]\nqueue = 3", "intakes", "intake"),
+    ] {
+        let said = complaint(&format!("{SHORTEST}{mistake}\n"));
+        assert!(said.contains(wrong) && said.contains(right), "{said}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    for (text, key) in [
+        ("[intake]\nqueue = 0", "intake.queue"),
+        (
+            "[intake]\nblock-timeout-ms = 5000",
+            "intake.block-timeout-ms",
+        ),
+        ("[intake]\nmax-sample-bytes = 0", "intake.max-sample-bytes"),
+        ("[zenoh]\nmax-message-bytes = 10", "zenoh.max-message-bytes"),
+        ("[workers]\nthreads = 0", "workers.threads"),
+    ] {
+        let said = complaint(&format!("{SHORTEST}{text}\n"));
+        assert!(said.contains(key), "{said}");
+    }
+}
+
+#[test]
+fn a_name_that_cannot_be_part_of_a_key_is_refused() {
+    for name in ["", "a/b", "*", "a b", "a$b", &"x".repeat(65)] {
+        let error = parse(&format!("site = \"{name}\"\ndevice = \"d\"\n")).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Name { key: "site", .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_missing_key_and_a_missing_file_are_named() {
+    assert!(complaint("site = \"lab\"\n").contains("device"));
+    let error = Config::load(Path::new("/nowhere/hotshoe.toml")).unwrap_err();
+    assert!(
+        error.to_string().contains("/nowhere/hotshoe.toml"),
+        "{error}"
+    );
+}

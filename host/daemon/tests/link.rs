@@ -1,0 +1,249 @@
+//! Two sessions over loopback: samples in, answers and messages out. No component runs here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use hotshoe_daemon::answer::{Answer, Ending};
+use hotshoe_daemon::config::ZenohConfig;
+use hotshoe_daemon::link::{Client, FeedError, Incoming, Link, LinkError, Serving, Topic};
+use hotshoe_daemon::status::Status;
+use serde_json::json;
+
+/// Long enough for any machine; reached only when a test fails.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn device(namespace: Option<&str>) -> (Arc<Link>, ZenohConfig) {
+    let config = ZenohConfig {
+        listen: vec!["tcp/127.0.0.1:0".to_owned()],
+        namespace: namespace.map(str::to_owned),
+        ..ZenohConfig::default()
+    };
+    let link = Link::open(&config, "lab", "camera").unwrap();
+    let locators = link.status().locators;
+    assert!(!locators[0].ends_with(":0"), "{locators:?}");
+    let client = ZenohConfig {
+        connect: locators,
+        listen: Vec::new(),
+        ..config
+    };
+    (Arc::new(link), client)
+}
+
+fn status() -> Vec<u8> {
+    let status = json!({
+        "site": "lab", "device": "camera", "version": "0.1.0",
+        "release": {"name": "r", "digest": format!("sha256:{}", "0".repeat(64)), "generation": 1, "signers": ["alice"]},
+        "uptime_s": 1, "workers": 1, "queue": {"len": 0, "capacity": 16, "policy": "block"},
+        "counters": {"accepted": 3, "results": 1, "dropped": {"block_timeout": 1}, "failed": 1, "faults": {"trap": 1},
+                     "failed_at": {"page": 1}, "in_flight": 0, "unpublished": 0},
+        "stages": [], "session": {"id": "x", "locators": [], "peers": 0}
+    });
+    serde_json::to_vec(&status).unwrap()
+}
+
+/// Answers with what it got; refuses samples whose payload is empty.
+fn echo(incoming: &Incoming<'_>, answer: Answer) {
+    let body = json!({
+        "id": incoming.id.as_deref().map(String::from_utf8_lossy),
+        "source": incoming.source,
+        "content_type": incoming.content_type,
+        "size": incoming.payload.len(),
+    });
+    let ending = if incoming.payload.is_empty() {
+        Ending::Failure
+    } else {
+        Ending::Result
+    };
+    answer.give(ending, &serde_json::to_vec(&body).unwrap());
+}
+
+fn serve(link: &Link) -> Serving {
+    link.serve(|incoming, answer| echo(&incoming, answer), status)
+        .unwrap()
+}
+
+#[test]
+fn a_feeder_gets_an_answer_to_each_sample() {
+    let (link, client) = device(None);
+    let serving = serve(&link);
+    let client = Client::open(&client).unwrap();
+    let feeder = client.feeder("lab", "camera", 2, PATIENCE);
+    for i in 0..20 {
+        feeder
+            .send("page", "image/png", &format!("s{i}"), vec![7; 100_000 + i])
+            .unwrap();
+    }
+    for _ in 0..20 {
+        let fed = feeder.next(PATIENCE).unwrap();
+        let body = fed.result.unwrap();
+        let number: usize = fed.id[1..].parse().unwrap();
+        assert_eq!(body["id"], fed.id);
+        assert_eq!(body["source"], "hotshoe/lab/camera/input/page");
+        assert_eq!(body["content_type"], "image/png");
+        assert_eq!(body["size"], 100_000 + number);
+    }
+    assert_eq!(feeder.outstanding(), 0);
+    feeder.send("empty", "image/png", "e", Vec::new()).unwrap();
+    let fed = feeder.next(PATIENCE).unwrap();
+    let Err(FeedError::Refused(body)) = fed.result else {
+        panic!("an empty sample was answered");
+    };
+    assert_eq!(body["size"], 0);
+    drop(serving);
+    client.close();
+    link.close();
+}
+
+#[test]
+fn nobody_there_is_an_answer_too() {
+    let (link, client) = device(None);
+    let serving = serve(&link);
+    let client = Client::open(&client).unwrap();
+    let feeder = client.feeder("lab", "another", 1, PATIENCE);
+    feeder.send("page", "image/png", "s", vec![1]).unwrap();
+    assert_eq!(
+        feeder.next(PATIENCE).unwrap().result,
+        Err(FeedError::NoReply)
+    );
+    assert!(matches!(
+        feeder.send("a//b", "image/png", "s", vec![1]),
+        Err(LinkError::Key { .. })
+    ));
+    drop(serving);
+}
+
+#[test]
+fn a_published_sample_arrives_and_its_messages_leave() {
+    let (link, client) = device(None);
+    let (sender, arrived) = channel();
+    let publisher = Arc::clone(&link);
+    let serving = link
+        .serve(
+            move |incoming, answer| {
+                assert!(matches!(answer, Answer::Nobody));
+                publisher
+                    .publish(Topic::Insight, "s", b"{\"id\":\"s\"}".to_vec())
+                    .unwrap();
+                let id = incoming.id.map(|id| id.into_owned());
+                sender
+                    .send((
+                        incoming.source,
+                        id,
+                        incoming.content_type,
+                        incoming.payload.to_vec(),
+                    ))
+                    .unwrap();
+            },
+            status,
+        )
+        .unwrap();
+    let client = Client::open(&client).unwrap();
+    let outputs = client.outputs(Some("lab"), None, 8).unwrap();
+    client
+        .put(
+            "lab",
+            "camera",
+            "gate/1",
+            "text/plain",
+            Some("s"),
+            b"hello".to_vec(),
+        )
+        .unwrap();
+    let got = arrived.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(got.0, "hotshoe/lab/camera/input/gate/1");
+    assert_eq!(
+        (got.1.as_deref(), got.2.as_deref(), got.3.as_slice()),
+        (Some(&b"s"[..]), Some("text/plain"), &b"hello"[..])
+    );
+    let message = outputs.next(PATIENCE).unwrap();
+    assert_eq!(message.key, "hotshoe/lab/camera/output/insight");
+    assert_eq!(message.body, json!({"id": "s"}));
+    drop(serving);
+}
+
+#[test]
+fn status_is_asked_for_by_name_or_for_all() {
+    let (link, client) = device(None);
+    let serving = serve(&link);
+    let client = Client::open(&client).unwrap();
+    let expected: Status = serde_json::from_slice(&status()).unwrap();
+    assert!(expected.counters.add_up());
+    for (site, name, found) in [
+        (None, None, 1),
+        (Some("lab"), Some("camera"), 1),
+        (Some("lab"), Some("other"), 0),
+    ] {
+        let statuses = client.statuses(site, name, PATIENCE).unwrap();
+        assert_eq!(statuses, vec![expected.clone(); found]);
+    }
+    drop(serving);
+}
+
+#[test]
+fn namespaces_keep_devices_of_one_name_apart() {
+    let (link_a, client_a) = device(Some("a"));
+    let (link_b, client_b) = device(Some("b"));
+    let serving = (serve(&link_a), serve(&link_b));
+    // One session in namespace `a` that is connected to both devices sees its own alone.
+    let both = ZenohConfig {
+        connect: [client_a.connect.clone(), client_b.connect.clone()].concat(),
+        ..client_a
+    };
+    let client = Client::open(&both).unwrap();
+    assert_eq!(client.statuses(None, None, PATIENCE).unwrap().len(), 1);
+    drop(serving);
+}
+
+#[test]
+fn a_daemon_that_is_not_there_is_named() {
+    let nowhere = ZenohConfig::default();
+    assert!(matches!(Client::open(&nowhere), Err(LinkError::Nowhere)));
+    let gone = ZenohConfig {
+        connect: vec!["tcp/127.0.0.1:1".to_owned()],
+        ..ZenohConfig::default()
+    };
+    let error = Client::open(&gone).unwrap_err();
+    assert!(matches!(error, LinkError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().contains("127.0.0.1:1"), "{error}");
+}
+
+#[test]
+fn a_device_without_a_network_opens_its_session() {
+    let offline = ZenohConfig {
+        connect: vec!["tcp/127.0.0.1:1".to_owned()],
+        ..ZenohConfig::default()
+    };
+    let link = Link::open(&offline, "lab", "camera").unwrap();
+    let serving = serve(&link);
+    link.publish(Topic::Error, "s", b"{}".to_vec()).unwrap();
+    assert_eq!(link.status().peers, 0);
+    drop(serving);
+    link.close();
+}
+
+#[test]
+fn a_setting_that_zenoh_refuses_is_named() {
+    let config = ZenohConfig {
+        listen: vec!["not an endpoint".to_owned()],
+        ..ZenohConfig::default()
+    };
+    let error = Link::open(&config, "lab", "camera").unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LinkError::Setting {
+                key: "listen/endpoints",
+                ..
+            }
+        ),
+        "{error}"
+    );
+}

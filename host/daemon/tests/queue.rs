@@ -1,0 +1,128 @@
+//! The queue under every policy: bounded, in order, and nothing lost without a name.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use hotshoe_daemon::queue::{Full, Pushed, Queue, Refusal};
+use proptest::prelude::*;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Push(Full),
+    Pop,
+    Close,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => prop_oneof![
+            Just(Full::DropOldest),
+            Just(Full::DropNewest),
+            Just(Full::WaitFor(Duration::ZERO)),
+        ]
+        .prop_map(Step::Push),
+        4 => Just(Step::Pop),
+        1 => Just(Step::Close),
+    ]
+}
+
+proptest! {
+    /// Against a plain model: same contents, and each item ends exactly once.
+    #[test]
+    fn agrees_with_a_model(capacity in 1_usize..5, steps in prop::collection::vec(step(), 0..60)) {
+        let queue = Queue::new(capacity);
+        let mut model: VecDeque<usize> = VecDeque::new();
+        let mut closed = false;
+        for (item, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Close => {
+                    queue.close();
+                    closed = true;
+                }
+                // A pop on an open and empty queue would wait.
+                Step::Pop if model.is_empty() && !closed => {}
+                Step::Pop => prop_assert_eq!(queue.pop(), model.pop_front()),
+                Step::Push(full) => {
+                    let expected = if closed {
+                        Pushed::Refused(item, Refusal::Closed)
+                    } else if model.len() < capacity {
+                        model.push_back(item);
+                        Pushed::Stored
+                    } else {
+                        match full {
+                            Full::DropOldest => {
+                                let oldest = model.pop_front().unwrap();
+                                model.push_back(item);
+                                Pushed::Displaced(oldest)
+                            }
+                            Full::DropNewest => Pushed::Refused(item, Refusal::Full),
+                            Full::Wait | Full::WaitFor(_) => Pushed::Refused(item, Refusal::Timeout),
+                        }
+                    };
+                    prop_assert_eq!(queue.push(item, full), expected);
+                }
+            }
+            prop_assert_eq!(queue.len(), model.len());
+            prop_assert!(queue.len() <= capacity);
+        }
+        prop_assert_eq!(queue.take_all(), Vec::from(model));
+    }
+}
+
+#[test]
+fn senders_that_wait_lose_nothing() {
+    const EACH: usize = 500;
+    let queue = Arc::new(Queue::new(3));
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || {
+                for i in 0..EACH {
+                    assert_eq!(queue.push(sender * EACH + i, Full::Wait), Pushed::Stored);
+                }
+            })
+        })
+        .collect();
+    let takers: Vec<_> = (0..3)
+        .map(|_| {
+            let queue = Arc::clone(&queue);
+            thread::spawn(move || std::iter::from_fn(|| queue.pop()).collect::<Vec<_>>())
+        })
+        .collect();
+    senders.into_iter().for_each(|s| s.join().unwrap());
+    queue.close();
+    let mut taken: Vec<usize> = takers.into_iter().flat_map(|t| t.join().unwrap()).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, (0..4 * EACH).collect::<Vec<_>>());
+}
+
+#[test]
+fn closing_frees_a_sender_that_waits() {
+    let queue = Arc::new(Queue::new(1));
+    queue.push(1, Full::Wait);
+    let waiting = {
+        let queue = Arc::clone(&queue);
+        thread::spawn(move || queue.push(2, Full::Wait))
+    };
+    queue.close();
+    assert_eq!(waiting.join().unwrap(), Pushed::Refused(2, Refusal::Closed));
+    assert_eq!(queue.pop(), Some(1));
+    assert_eq!(queue.pop(), None);
+}
+
+#[test]
+fn a_capacity_of_zero_still_holds_one() {
+    let queue = Queue::new(0);
+    assert_eq!(queue.capacity(), 1);
+    assert_eq!(queue.push((), Full::DropNewest), Pushed::Stored);
+    assert!(!queue.is_empty());
+}

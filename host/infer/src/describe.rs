@@ -1,0 +1,87 @@
+//! What an ONNX file says about itself: inputs, outputs, operators, metadata.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
+use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
+use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
+
+use crate::{ElementType, LoadError};
+
+/// One input or output of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The name in the ONNX file.
+    pub name: String,
+    /// Type of its elements.
+    pub element_type: ElementType,
+    /// Outermost dimension first. `None` is open: the caller chooses it, or it follows from the inputs. An output for which
+    /// the file states no shape has none here either.
+    pub shape: Vec<Option<usize>>,
+}
+
+/// Inputs that the caller has to give, in the order of the file. (Older files list their weights as inputs too.)
+pub(crate) fn inputs(graph: &GraphProto) -> Result<Vec<TensorInfo>, LoadError> {
+    let weights: HashSet<&str> = graph.initializer.iter().map(|weight| weight.name.as_str()).collect();
+    let given = graph.input.iter().filter(|input| !weights.contains(input.name.as_str()));
+    given.map(|input| describe("input", input, true)).collect()
+}
+
+/// Outputs in the order of the file.
+pub(crate) fn outputs(graph: &GraphProto) -> Result<Vec<TensorInfo>, LoadError> {
+    graph.output.iter().map(|output| describe("output", output, false)).collect()
+}
+
+fn describe(role: &str, value: &ValueInfoProto, needs_shape: bool) -> Result<TensorInfo, LoadError> {
+    let refuse = |problem: String| LoadError::Tensor { tensor: format!("{role} \"{}\"", value.name), problem };
+    let Some(Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+        return Err(refuse("is not a tensor".to_owned()));
+    };
+    let element_type = element_type(tensor).map_err(&refuse)?;
+    if needs_shape && tensor.shape.is_none() {
+        return Err(refuse("states no shape".to_owned()));
+    }
+    let dimensions = tensor.shape.iter().flat_map(|shape| &shape.dim);
+    let shape = dimensions.map(|dimension| match dimension.value {
+        Some(Dimension::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+        _ => None,
+    });
+    Ok(TensorInfo { name: value.name.clone(), element_type, shape: shape.collect() })
+}
+
+fn element_type(tensor: &TensorType) -> Result<ElementType, String> {
+    match DataType::try_from(tensor.elem_type) {
+        Ok(DataType::Bool) => Ok(ElementType::Bool),
+        Ok(DataType::Uint8) => Ok(ElementType::U8),
+        Ok(DataType::Int8) => Ok(ElementType::I8),
+        Ok(DataType::Int32) => Ok(ElementType::I32),
+        Ok(DataType::Int64) => Ok(ElementType::I64),
+        Ok(DataType::Float16) => Ok(ElementType::F16),
+        Ok(DataType::Float) => Ok(ElementType::F32),
+        Ok(DataType::Double) => Ok(ElementType::F64),
+        Ok(other) => Err(format!("has elements of {}", other.as_str_name())),
+        Err(_) => Err(format!("has elements of the unknown type {}", tensor.elem_type)),
+    }
+}
+
+/// The file's own metadata.
+pub(crate) fn metadata(model: &ModelProto) -> BTreeMap<String, String> {
+    model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+}
+
+/// Operators of the graph, and of the graphs inside it, that the backend does not have.
+pub(crate) fn unsupported_operators(graph: &GraphProto, backend: &Onnx) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
+        for node in &graph.node {
+            if !backend.op_register.0.contains_key(&node.op_type) {
+                missing.insert(node.op_type.clone());
+            }
+            graphs.extend(node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+        }
+    }
+    missing
+}

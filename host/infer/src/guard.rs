@@ -1,0 +1,12 @@
+//! The one place where a panic of the backend becomes an error.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs `work`; the error is the message of its panic. What `work` borrows must not be used for more than reading afterwards,
+/// which holds for all callers: they borrow models and plans, and these do not change.
+pub(crate) fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message").to_owned()
+    })
+}

@@ -1,0 +1,270 @@
+//! A release as a folder: an OCI image layout (OCI image specification 1.1, `image-layout.md`).
+//!
+//! What is read here is not yet verified. It is looked at just enough to find the bytes of the release's
+//! manifest, its config and its signatures, each within its limit; `hotshoe_trust::verify` judges them.
+
+use std::path::{Path, PathBuf};
+
+use hotshoe_trust::{
+    Blob, Digest, Package, ReleaseLimits,
+    manifest::{BUNDLE, RELEASE},
+};
+use oci_spec::image::{
+    Descriptor, Digest as OciDigest, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, OciLayout,
+};
+
+use crate::{
+    blobs::{BlobError, Blobs, read_file},
+    disk::{Disk, Faults},
+};
+
+/// `index.json` may have 1 MiB.
+const INDEX_BYTES: u64 = 1 << 20;
+/// Manifests that an index may list: the release, its signatures, and room for other referrers.
+const INDEX_MANIFESTS: usize = 256;
+
+/// Why a layout could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// Not an OCI image layout.
+    #[error("{} is not a release folder (an OCI image layout); `hotshoe pack` makes one", path.display())]
+    NotALayout {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: BlobError,
+    },
+    /// A JSON file of the layout that cannot be read.
+    #[error("{what} in {} cannot be read", path.display())]
+    Json {
+        /// Which file or blob.
+        what: String,
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: oci_spec::OciSpecError,
+    },
+    /// A layout without a release.
+    #[error("{} holds no Hotshoe release (no manifest of artifact type {RELEASE})", path.display())]
+    NoRelease {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A layout with more than one release.
+    #[error("{} holds {count} releases; keep one release a folder", path.display())]
+    SeveralReleases {
+        /// The folder.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+    /// More manifests than are looked at.
+    #[error("{} lists more manifests than the {limit} that are looked at", path.display())]
+    TooManyManifests {
+        /// The folder.
+        path: PathBuf,
+        /// How many are looked at.
+        limit: usize,
+    },
+    /// A blob that is missing, damaged, too large, or cannot be read or written.
+    #[error("a blob of the release folder {} is at fault", path.display())]
+    Blob {
+        /// The folder.
+        path: PathBuf,
+        /// Which, and why.
+        #[source]
+        source: BlobError,
+    },
+    /// Something that is no release folder stands where one should be written.
+    #[error("{} is already there and is not a release folder; remove it or choose another path", path.display())]
+    InTheWay {
+        /// What stands there.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// What could not be written.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A release folder.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    path: PathBuf,
+    pub(crate) blobs: Blobs,
+    disk: Disk,
+}
+
+/// The manifests of a layout that matter here.
+struct Found {
+    release: (Blob, ImageManifest),
+    signatures: Vec<ImageManifest>,
+}
+
+impl Layout {
+    /// Opens the folder `path`; only the `oci-layout` file is read.
+    pub fn open(path: &Path) -> Result<Self, LayoutError> {
+        let layout = Self::at(path);
+        let bytes = read_file(&path.join("oci-layout"), INDEX_BYTES)
+            .map_err(|source| LayoutError::NotALayout { path: path.to_owned(), source })?;
+        OciLayout::from_reader(&*bytes).map_err(layout.json("oci-layout"))?;
+        Ok(layout)
+    }
+
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), blobs: Blobs::under(path), disk: Disk::new(Faults::never()) }
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes that `hotshoe_trust::verify` judges: manifest, config and signature bundles.
+    pub fn package(&self) -> Result<Package, LayoutError> {
+        let found = self.find(&self.index()?)?;
+        let (manifest, parsed) = found.release;
+        let config = self.read_descriptor(parsed.config(), ReleaseLimits::CONFIG_BYTES)?;
+        let bundles = found
+            .signatures
+            .iter()
+            .flat_map(|signature| signature.layers())
+            .filter(|layer| layer.media_type().as_ref() == BUNDLE)
+            .take(usize::try_from(ReleaseLimits::BUNDLES.saturating_add(1)).unwrap_or(usize::MAX))
+            .map(|layer| self.read_descriptor(layer, ReleaseLimits::BUNDLE_BYTES))
+            .collect::<Result<_, _>>()?;
+        let manifest = self.blobs.read(&manifest).map_err(self.blob())?;
+        Ok(Package { manifest, config, bundles })
+    }
+
+    /// Reads a blob, and checks its size and digest.
+    pub fn read(&self, blob: &Blob) -> Result<Vec<u8>, LayoutError> {
+        self.blobs.read(blob).map_err(self.blob())
+    }
+
+    /// Attaches a signature bundle to the release, as an OCI referrer. The same bundle again changes nothing.
+    pub fn attach(&self, bundle: &[u8]) -> Result<(), LayoutError> {
+        let mut index = self.index()?;
+        let (release, _) = self.find(&index)?.release;
+        let layer = self.put(bundle)?;
+        let empty = self.put(b"{}")?;
+        let referrer = ImageManifestBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageManifest)
+            .artifact_type(MediaType::Other(BUNDLE.to_owned()))
+            .config(self.descriptor(MediaType::EmptyJSON, empty)?)
+            .layers([self.descriptor(MediaType::Other(BUNDLE.to_owned()), layer)?])
+            .subject(self.descriptor(MediaType::ImageManifest, release)?)
+            .build()
+            .and_then(|referrer| referrer.to_string())
+            .map_err(self.json("the signature's manifest"))?;
+        let referrer = self.put(referrer.as_bytes())?;
+        let mut descriptor = self.descriptor(MediaType::ImageManifest, referrer)?;
+        descriptor.set_artifact_type(Some(MediaType::Other(BUNDLE.to_owned())));
+        if index.manifests().iter().any(|listed| listed.digest() == descriptor.digest()) {
+            return Ok(());
+        }
+        index.manifests_mut().push(descriptor);
+        self.write_index(&index)
+    }
+
+    pub(crate) fn write_index(&self, index: &ImageIndex) -> Result<(), LayoutError> {
+        let text = index.to_string().map_err(self.json("index.json"))?;
+        self.replace("index.json", text.as_bytes())
+    }
+
+    /// Replaces a file of the layout, whole or not at all.
+    pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
+        let path = self.path.join(name);
+        self.disk.replace(&path, bytes).map_err(|source| LayoutError::Io { path, source })
+    }
+
+    pub(crate) fn prepare(&self) -> Result<(), LayoutError> {
+        self.blobs.prepare(&self.disk).map_err(self.blob())
+    }
+
+    pub(crate) fn put(&self, bytes: &[u8]) -> Result<Blob, LayoutError> {
+        self.blobs.put(&self.disk, bytes).map_err(self.blob())
+    }
+
+    pub(crate) fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
+        self.blobs.put_file(&self.disk, path, limit)
+    }
+
+    pub(crate) fn descriptor(&self, media_type: MediaType, blob: Blob) -> Result<Descriptor, LayoutError> {
+        let digest = OciDigest::try_from(blob.digest.to_string()).map_err(self.json("a digest"))?;
+        Ok(Descriptor::new(media_type, blob.size, digest))
+    }
+
+    fn index(&self) -> Result<ImageIndex, LayoutError> {
+        let bytes = read_file(&self.path.join("index.json"), INDEX_BYTES).map_err(self.blob())?;
+        let index = ImageIndex::from_reader(&*bytes).map_err(self.json("index.json"))?;
+        if index.manifests().len() > INDEX_MANIFESTS {
+            return Err(LayoutError::TooManyManifests { path: self.path.clone(), limit: INDEX_MANIFESTS });
+        }
+        Ok(index)
+    }
+
+    /// Finds the one release of the index and the signatures that refer to it.
+    fn find(&self, index: &ImageIndex) -> Result<Found, LayoutError> {
+        let mut releases = Vec::new();
+        let mut signatures = Vec::new();
+        for descriptor in index.manifests() {
+            // Some tools leave the artifact type out of the index, and then the manifest itself tells.
+            let matters = |kind: &MediaType| [RELEASE, BUNDLE].contains(&kind.as_ref());
+            let listed = descriptor.artifact_type().as_ref();
+            if *descriptor.media_type() != MediaType::ImageManifest || listed.is_some_and(|kind| !matters(kind)) {
+                continue;
+            }
+            let bytes = self.read_descriptor(descriptor, ReleaseLimits::MANIFEST_BYTES)?;
+            let manifest = ImageManifest::from_reader(&*bytes).map_err(self.json(descriptor.digest().as_ref()))?;
+            match manifest.artifact_type().as_ref().map(AsRef::as_ref) {
+                Some(RELEASE) => releases.push((Blob::of(&bytes), manifest)),
+                Some(BUNDLE) => signatures.push(manifest),
+                _ => {}
+            }
+        }
+        let count = releases.len();
+        let (Some(release), 1) = (releases.pop(), count) else {
+            let path = self.path.clone();
+            return Err(match count {
+                0 => LayoutError::NoRelease { path },
+                _ => LayoutError::SeveralReleases { path, count },
+            });
+        };
+        let digest = release.0.digest.to_string();
+        signatures.retain(|signature| signature.subject().as_ref().is_some_and(|s| s.digest().as_ref() == digest));
+        Ok(Found { release, signatures })
+    }
+
+    fn read_descriptor(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, LayoutError> {
+        let text = descriptor.digest().as_ref();
+        let digest = text.parse::<Digest>().map_err(|error| LayoutError::Json {
+            what: format!("digest {text}"),
+            path: self.path.clone(),
+            source: oci_spec::OciSpecError::Other(error.to_string()),
+        })?;
+        if descriptor.size() > limit {
+            let path = PathBuf::from(text);
+            return Err(self.blob()(BlobError::TooLarge { path, limit }));
+        }
+        self.read(&Blob { digest, size: descriptor.size() })
+    }
+
+    fn blob(&self) -> impl FnOnce(BlobError) -> LayoutError {
+        let path = self.path.clone();
+        move |source| LayoutError::Blob { path, source }
+    }
+
+    fn json(&self, what: &str) -> impl FnOnce(oci_spec::OciSpecError) -> LayoutError {
+        let (what, path) = (what.to_owned(), self.path.clone());
+        move |source| LayoutError::Json { what, path, source }
+    }
+}

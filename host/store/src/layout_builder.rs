@@ -1,0 +1,113 @@
+//! Making a layout beside its place, and moving it there when it is whole.
+
+use std::{
+    fs, io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use hotshoe_trust::{Blob, manifest::RELEASE};
+use oci_spec::image::{ImageIndexBuilder, MediaType, OciLayoutBuilder};
+use tempfile::TempDir;
+
+use crate::{
+    blobs::BlobError,
+    disk::parent,
+    layout::{Layout, LayoutError},
+};
+
+/// A layout in the making. Dropped before [`Self::finish`], it leaves nothing behind.
+#[derive(Debug)]
+pub struct LayoutBuilder {
+    target: PathBuf,
+    folder: TempDir,
+    layout: Layout,
+}
+
+impl Layout {
+    /// Begins a layout that will stand at `path`. A release folder that is already there is replaced when
+    /// the new one is finished, its signatures with it; anything else there is refused.
+    pub fn create(path: &Path) -> Result<LayoutBuilder, LayoutError> {
+        if !replaceable(path) {
+            return Err(LayoutError::InTheWay { path: path.to_owned() });
+        }
+        let io = |source| LayoutError::Io { path: path.to_owned(), source };
+        fs::create_dir_all(parent(path)).map_err(io)?;
+        let folder = beside(path).map_err(io)?;
+        let layout = Layout::at(folder.path());
+        layout.prepare()?;
+        Ok(LayoutBuilder { target: path.to_owned(), folder, layout })
+    }
+}
+
+/// Nothing, an empty folder, or a release folder.
+fn replaceable(path: &Path) -> bool {
+    match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none() || path.join("oci-layout").is_file(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
+    }
+}
+
+/// A new folder on the same file system as `path`, with ordinary permissions (the umask applies).
+fn beside(path: &Path) -> io::Result<TempDir> {
+    let permissions = fs::Permissions::from_mode(0o777);
+    tempfile::Builder::new().prefix(".hotshoe-").permissions(permissions).tempdir_in(parent(path))
+}
+
+impl LayoutBuilder {
+    /// Adds a blob.
+    pub fn put(&self, bytes: &[u8]) -> Result<Blob, LayoutError> {
+        self.layout.put(bytes)
+    }
+
+    /// Adds a file of at most `limit` bytes as a blob.
+    pub fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
+        self.layout.put_file(path, limit)
+    }
+
+    /// Adds the release's manifest and moves the layout to its place.
+    pub fn finish(self, manifest: &[u8]) -> Result<Layout, LayoutError> {
+        let json = |what: &'static str| {
+            let path = self.target.clone();
+            move |source| LayoutError::Json { what: what.to_owned(), path, source }
+        };
+        let manifest = self.layout.put(manifest)?;
+        let mut descriptor = self.layout.descriptor(MediaType::ImageManifest, manifest)?;
+        descriptor.set_artifact_type(Some(MediaType::Other(RELEASE.to_owned())));
+        let index = ImageIndexBuilder::default()
+            .schema_version(2_u32)
+            .media_type(MediaType::ImageIndex)
+            .manifests([descriptor])
+            .build()
+            .map_err(json("index.json"))?;
+        let version = OciLayoutBuilder::default()
+            .image_layout_version("1.0.0")
+            .build()
+            .and_then(|version| version.to_string())
+            .map_err(json("oci-layout"))?;
+        self.layout.write_index(&index)?;
+        self.layout.replace("oci-layout", version.as_bytes())?;
+        self.take_place()
+    }
+
+    fn take_place(self) -> Result<Layout, LayoutError> {
+        let target = self.target;
+        let io = |source| LayoutError::Io { path: target.clone(), source };
+        // A folder does not replace one that is not empty: the old one moves aside first, and back on failure.
+        let aside = beside(&target).map_err(io)?;
+        let old = aside.path().join("old");
+        let replaces = target.exists();
+        if replaces {
+            fs::rename(&target, &old).map_err(io)?;
+        }
+        if let Err(error) = fs::rename(self.folder.path(), &target) {
+            if replaces {
+                fs::rename(&old, &target).map_err(io)?;
+            }
+            return Err(io(error));
+        }
+        // It has moved: there is nothing left to clear away at its old name.
+        let _ = self.folder.keep();
+        Ok(Layout::at(&target))
+    }
+}

@@ -1,0 +1,116 @@
+//! `release.toml` and the files it names, into a release folder.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use hotshoe_trust::{
+    Digest, Release, Time,
+    manifest::Manifest,
+    release_toml::{ReleaseToml, ReleaseTomlError},
+    toml_file::TomlError,
+};
+
+use crate::{
+    blobs::{BlobError, read_file},
+    disk::parent,
+    layout::{Layout, LayoutError},
+};
+
+/// A `release.toml` may have 1 MiB.
+const RELEASE_TOML_BYTES: u64 = 1 << 20;
+
+/// Why a release could not be packed.
+#[derive(Debug, thiserror::Error)]
+pub enum PackError {
+    /// The `release.toml` cannot be read.
+    #[error("the release description cannot be read")]
+    Read(#[source] BlobError),
+    /// It is not UTF-8.
+    #[error("{} is not UTF-8 text", path.display())]
+    Text {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// Where it is not.
+        #[source]
+        source: std::string::FromUtf8Error,
+    },
+    /// It is not the TOML expected.
+    #[error("{} is refused", path.display())]
+    Toml {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// Line and reason.
+        #[source]
+        source: TomlError,
+    },
+    /// A file that it names cannot be taken in.
+    #[error("`file` of [{table}.{name}] in {}", path.display())]
+    File {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// `components`, `models` or `data`.
+        table: &'static str,
+        /// The entry.
+        name: String,
+        /// Which file, and why.
+        #[source]
+        source: BlobError,
+    },
+    /// It makes no valid release.
+    #[error("{} makes no release", path.display())]
+    Release {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ReleaseTomlError,
+    },
+    /// The release could not be made into JSON.
+    #[error("the release cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+    /// The release folder could not be written.
+    #[error("the release folder cannot be written")]
+    Layout(#[from] LayoutError),
+}
+
+/// A packed release, not yet signed.
+#[derive(Debug)]
+pub struct Packed {
+    /// Where it is.
+    pub layout: Layout,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// What it says.
+    pub release: Release,
+}
+
+/// Packs what `release_toml` describes, issued at `now`, into a release folder at `out`.
+///
+/// Paths in the `release.toml` are relative to its folder. A release folder that is already at `out` is
+/// replaced; on failure it stays as it was.
+pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackError> {
+    let path = || release_toml.to_owned();
+    let text = read_file(release_toml, RELEASE_TOML_BYTES).map_err(PackError::Read)?;
+    let text = String::from_utf8(text).map_err(|source| PackError::Text { path: path(), source })?;
+    let description = ReleaseToml::parse(&text).map_err(|source| PackError::Toml { path: path(), source })?;
+    let builder = Layout::create(out)?;
+    let mut blobs = BTreeMap::new();
+    for file in description.files() {
+        if !blobs.contains_key(file.file) {
+            let (table, name) = (file.key, file.name.to_owned());
+            let blob = builder
+                .put_file(&parent(release_toml).join(file.file), file.max_bytes)
+                .map_err(|source| PackError::File { path: path(), table, name, source })?;
+            blobs.insert(file.file.to_owned(), blob);
+        }
+    }
+    let release =
+        description.release(now, &blobs).map_err(|source| PackError::Release { path: path(), source })?;
+    let config = serde_json::to_vec(&release).map_err(PackError::Encode)?;
+    let manifest = Manifest::of(&release, &config).to_bytes().map_err(PackError::Encode)?;
+    builder.put(&config)?;
+    let layout = builder.finish(&manifest)?;
+    Ok(Packed { layout, digest: Digest::of(&manifest), release })
+}
