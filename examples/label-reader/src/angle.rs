@@ -28,7 +28,13 @@ impl Angle {
 pub fn classify(scores: &[f32], shape: &[usize]) -> Result<Vec<Angle>, ModelOutputError> {
     match *shape {
         [lines, 2] if lines * 2 == scores.len() => {}
-        _ => return Err(ModelOutputError::shape("angle classifier", "lines x 2", shape)),
+        _ => {
+            return Err(ModelOutputError::shape(
+                "angle classifier",
+                "lines x 2",
+                shape,
+            ));
+        }
     }
     let angles = scores.chunks_exact(LABELS.len()).map(|line| {
         let (class, score) = ctc::best(line);
@@ -39,13 +45,25 @@ pub fn classify(scores: &[f32], shape: &[usize]) -> Result<Vec<Angle>, ModelOutp
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
 
     #[test]
     fn only_a_sure_answer_turns_the_line() {
         let angles = classify(&[0.95, 0.05, 0.05, 0.95, 0.2, 0.8], &[3, 2]).unwrap();
-        assert_eq!(angles.iter().map(|a| a.is_upside_down()).collect::<Vec<_>>(), [false, true, false]);
+        assert_eq!(
+            angles
+                .iter()
+                .map(|a| a.is_upside_down())
+                .collect::<Vec<_>>(),
+            [false, true, false]
+        );
         assert!(classify(&[0.5; 3], &[1, 3]).is_err());
     }
 }

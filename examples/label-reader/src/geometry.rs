@@ -86,54 +86,86 @@ pub fn min_area_rect(points: &mut Vec<[f64; 2]>) -> Option<RotatedRect> {
             best = Some((area, rect));
         }
     }
-    Some(best.map_or(RotatedRect { corners: [first; 4], sides: [0.0; 2] }, |(_, rect)| rect))
+    Some(best.map_or(
+        RotatedRect {
+            corners: [first; 4],
+            sides: [0.0; 2],
+        },
+        |(_, rect)| rect,
+    ))
 }
 
 /// The bounds of the points in the axes `along` (of length 1) and its normal.
 fn bounds_along(points: &[Vector], along: Vector) -> RotatedRect {
     let normal = [-along[1], along[0]];
     let range = |axis: Vector| {
-        points.iter().map(|p| p[0] * axis[0] + p[1] * axis[1]).fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| {
-            (low.min(at), high.max(at))
-        })
+        points
+            .iter()
+            .map(|p| p[0] * axis[0] + p[1] * axis[1])
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), at| {
+                (low.min(at), high.max(at))
+            })
     };
     let (left, right) = range(along);
     let (top, bottom) = range(normal);
     let corner = |a: f64, b: f64| [along[0] * a + normal[0] * b, along[1] * a + normal[1] * b];
     RotatedRect {
-        corners: [corner(left, top), corner(right, top), corner(right, bottom), corner(left, bottom)],
+        corners: [
+            corner(left, top),
+            corner(right, top),
+            corner(right, bottom),
+            corner(left, bottom),
+        ],
         sides: [right - left, bottom - top],
     }
 }
 
 /// Area of a polygon (the shoelace formula), in square pixels.
 pub fn area(polygon: &[[f64; 2]]) -> f64 {
-    edges(polygon).map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum::<f64>().abs() / 2.0
+    edges(polygon)
+        .map(|(a, b)| a[0] * b[1] - b[0] * a[1])
+        .sum::<f64>()
+        .abs()
+        / 2.0
 }
 
 /// Length of a polygon's outline, in pixels.
 pub fn perimeter(polygon: &[[f64; 2]]) -> f64 {
-    edges(polygon).map(|(a, b)| (b[0] - a[0]).hypot(b[1] - a[1])).sum()
+    edges(polygon)
+        .map(|(a, b)| (b[0] - a[0]).hypot(b[1] - a[1]))
+        .sum()
 }
 
 fn edges(polygon: &[Vector]) -> impl Iterator<Item = (Vector, Vector)> + '_ {
-    polygon.iter().copied().zip(polygon.iter().copied().cycle().skip(1))
+    polygon
+        .iter()
+        .copied()
+        .zip(polygon.iter().copied().cycle().skip(1))
 }
 
 /// The ends of a convex polygon's edges after each edge has moved outwards by `by` pixels, rounded to whole pixels.
 ///
 /// For a rectangle, the rectangle of least area round them is the one round the outward offset with rounded corners.
 pub fn offset_edges(polygon: &[[f64; 2]], by: f64) -> Vec<[f64; 2]> {
-    let turn = edges(polygon).map(|(a, b)| a[0] * b[1] - b[0] * a[1]).sum::<f64>().signum();
+    let turn = edges(polygon)
+        .map(|(a, b)| a[0] * b[1] - b[0] * a[1])
+        .sum::<f64>()
+        .signum();
     let mut ends = Vec::with_capacity(polygon.len() * 2);
     for (from, to) in edges(polygon) {
         let length = (to[0] - from[0]).hypot(to[1] - from[1]);
         if length == 0.0 {
             continue;
         }
-        let outwards = [turn * by * (to[1] - from[1]) / length, -turn * by * (to[0] - from[0]) / length];
+        let outwards = [
+            turn * by * (to[1] - from[1]) / length,
+            -turn * by * (to[0] - from[0]) / length,
+        ];
         for end in [from, to] {
-            ends.push([(end[0] + outwards[0]).round(), (end[1] + outwards[1]).round()]);
+            ends.push([
+                (end[0] + outwards[0]).round(),
+                (end[1] + outwards[1]).round(),
+            ]);
         }
     }
     ends
@@ -154,7 +186,13 @@ pub fn order_corners(corners: [Point; 4]) -> Quad {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
     use proptest::prelude::*;
 
@@ -170,8 +208,16 @@ mod tests {
     #[test]
     fn one_point_and_one_line_have_flat_rectangles() {
         assert_eq!(min_area_rect(&mut vec![]), None);
-        assert_eq!(min_area_rect(&mut vec![[3.0, 4.0]; 5]).unwrap().sides, [0.0, 0.0]);
-        assert!(min_area_rect(&mut vec![[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]]).unwrap().short_side() < 1e-9);
+        assert_eq!(
+            min_area_rect(&mut vec![[3.0, 4.0]; 5]).unwrap().sides,
+            [0.0, 0.0]
+        );
+        assert!(
+            min_area_rect(&mut vec![[0.0, 0.0], [3.0, 4.0], [6.0, 8.0]])
+                .unwrap()
+                .short_side()
+                < 1e-9
+        );
     }
 
     #[test]

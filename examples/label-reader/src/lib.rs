@@ -17,7 +17,9 @@ pub mod sizes;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ModelOutputError {
     /// The shape is wrong.
-    #[error("the {model}'s output must have the shape {expected}, but has {found:?}; use the model that this code is made for")]
+    #[error(
+        "the {model}'s output must have the shape {expected}, but has {found:?}; use the model that this code is made for"
+    )]
     Shape {
         /// Which model.
         model: &'static str,
@@ -40,6 +42,10 @@ pub enum ModelOutputError {
 
 impl ModelOutputError {
     pub(crate) fn shape(model: &'static str, expected: &'static str, found: &[usize]) -> Self {
-        Self::Shape { model, expected, found: found.to_vec() }
+        Self::Shape {
+            model,
+            expected,
+            found: found.to_vec(),
+        }
     }
 }

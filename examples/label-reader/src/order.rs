@@ -20,7 +20,9 @@ pub fn sort<T>(items: &mut [T], outline: impl Fn(&T) -> &Quad) {
     });
     for from in 1..items.len() {
         for at in (1..=from).rev() {
-            let Some([before, after]) = items.get(at - 1..=at) else { break };
+            let Some([before, after]) = items.get(at - 1..=at) else {
+                break;
+            };
             let ([left, above], [right, below]) = (corner(before), corner(after));
             if (below - above).abs() >= SAME_LINE || right >= left {
                 break;
@@ -32,7 +34,13 @@ pub fn sort<T>(items: &mut [T], outline: impl Fn(&T) -> &Quad) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
     use proptest::prelude::*;
 
@@ -42,9 +50,24 @@ mod tests {
 
     #[test]
     fn boxes_on_one_line_go_from_left_to_right() {
-        let mut boxes = vec![at(50.0, 98.0), at(0.0, 100.0), at(25.0, 104.0), at(10.0, 20.0), at(0.0, 140.0)];
+        let mut boxes = vec![
+            at(50.0, 98.0),
+            at(0.0, 100.0),
+            at(25.0, 104.0),
+            at(10.0, 20.0),
+            at(0.0, 140.0),
+        ];
         sort(&mut boxes, |b| b);
-        assert_eq!(boxes, [at(10.0, 20.0), at(0.0, 100.0), at(25.0, 104.0), at(50.0, 98.0), at(0.0, 140.0)]);
+        assert_eq!(
+            boxes,
+            [
+                at(10.0, 20.0),
+                at(0.0, 100.0),
+                at(25.0, 104.0),
+                at(50.0, 98.0),
+                at(0.0, 140.0)
+            ]
+        );
     }
 
     proptest! {

@@ -37,13 +37,22 @@ pub trait Runtime {
     /// Adds `rows` black rows above and as many below.
     fn add_bars(&self, image: &Self::Image, rows: u32) -> Result<Self::Image, Self::Error>;
     /// Maps `outline` to an upright image of `size`, bicubic, edge pixels repeated outside.
-    fn warp(&self, image: &Self::Image, outline: &Quad, size: sizes::Size) -> Result<Self::Image, Self::Error>;
+    fn warp(
+        &self,
+        image: &Self::Image,
+        outline: &Quad,
+        size: sizes::Size,
+    ) -> Result<Self::Image, Self::Error>;
     /// Turns by 90 degrees anticlockwise.
     fn lay_down(&self, image: &Self::Image) -> Result<Self::Image, Self::Error>;
     /// Turns by 180 degrees.
     fn turn_over(&self, image: &Self::Image) -> Result<Self::Image, Self::Error>;
     /// Makes an images x 3 x height x width tensor of the BGR values from -1 to 1, the images at its top left and 0 elsewhere.
-    fn normalise(&self, images: &[Self::Image], size: sizes::Size) -> Result<Self::Tensor, Self::Error>;
+    fn normalise(
+        &self,
+        images: &[Self::Image],
+        size: sizes::Size,
+    ) -> Result<Self::Tensor, Self::Error>;
     /// Runs a model and hands the shape and the elements of its output to `read`.
     fn run<T>(
         &self,
@@ -65,12 +74,24 @@ pub struct Line {
 }
 
 /// Reads the picture's lines of text, in reading order.
-pub fn read<R: Runtime>(runtime: &R, picture: R::Image, alphabet: &ctc::Alphabet) -> Result<Vec<Line>, R::Error> {
+pub fn read<R: Runtime>(
+    runtime: &R,
+    picture: R::Image,
+    alphabet: &ctc::Alphabet,
+) -> Result<Vec<Line>, R::Error> {
     let size = runtime.size(&picture);
     let working = sizes::working_size(size);
-    let scaled = if working == size { picture } else { runtime.resize(&picture, working)? };
+    let scaled = if working == size {
+        picture
+    } else {
+        runtime.resize(&picture, working)?
+    };
     let bar = sizes::bar_height(working);
-    let page = if bar == 0 { scaled } else { runtime.add_bars(&scaled, bar)? };
+    let page = if bar == 0 {
+        scaled
+    } else {
+        runtime.add_bars(&scaled, bar)?
+    };
 
     let mut boxes = detect(runtime, &page)?;
     order::sort(&mut boxes, |found| &found.outline);
@@ -82,14 +103,23 @@ pub fn read<R: Runtime>(runtime: &R, picture: R::Image, alphabet: &ctc::Alphabet
     let readings = recognise(runtime, &cuts, alphabet)?;
 
     let to_picture = |[x, y]: Point| -> Point {
-        let place = |at: f32, size: u32, working: u32| (at * size as f32 / working.max(1) as f32).clamp(0.0, size as f32);
-        [place(x, size.0, working.0), place(y - bar as f32, size.1, working.1)]
+        let place = |at: f32, size: u32, working: u32| {
+            (at * size as f32 / working.max(1) as f32).clamp(0.0, size as f32)
+        };
+        [
+            place(x, size.0, working.0),
+            place(y - bar as f32, size.1, working.1),
+        ]
     };
-    let lines = boxes.iter().zip(readings).filter(|(_, reading)| reading.score >= LINE_SCORE).map(|(found, reading)| Line {
-        text: reading.text,
-        score: reading.score,
-        outline: found.outline.map(to_picture),
-    });
+    let lines = boxes
+        .iter()
+        .zip(readings)
+        .filter(|(_, reading)| reading.score >= LINE_SCORE)
+        .map(|(found, reading)| Line {
+            text: reading.text,
+            score: reading.score,
+            outline: found.outline.map(to_picture),
+        });
     Ok(lines.collect())
 }
 
@@ -97,14 +127,20 @@ fn detect<R: Runtime>(runtime: &R, page: &R::Image) -> Result<Vec<db::TextBox>, 
     let (width, height) = runtime.size(page);
     let size = sizes::detector_size((width, height));
     let input = runtime.normalise(&[runtime.resize(page, size)?], size)?;
-    runtime.run(Model::Detector, input, |shape, map| db::boxes(map, shape, width, height))
+    runtime.run(Model::Detector, input, |shape, map| {
+        db::boxes(map, shape, width, height)
+    })
 }
 
 /// Cuts one box out of the page and lays it down if it stands.
 fn cut_out<R: Runtime>(runtime: &R, page: &R::Image, outline: &Quad) -> Result<R::Image, R::Error> {
     let size = sizes::crop_size(outline);
     let cut = runtime.warp(page, outline, size)?;
-    if sizes::is_upright(size) { runtime.lay_down(&cut) } else { Ok(cut) }
+    if sizes::is_upright(size) {
+        runtime.lay_down(&cut)
+    } else {
+        Ok(cut)
+    }
 }
 
 /// Turns the lines over that are upside down.
@@ -113,7 +149,9 @@ fn turn_over<R: Runtime>(runtime: &R, cuts: &mut [R::Image]) -> Result<(), R::Er
     for batch in cuts.chunks_mut(ANGLE_BATCH) {
         let lines = to_line_height(runtime, batch.iter(), sizes::ANGLE_WIDTH)?;
         let input = runtime.normalise(&lines, size)?;
-        let angles = runtime.run(Model::AngleClassifier, input, |shape, scores| angle::classify(scores, shape))?;
+        let angles = runtime.run(Model::AngleClassifier, input, |shape, scores| {
+            angle::classify(scores, shape)
+        })?;
         for (cut, angle) in batch.iter_mut().zip(angles) {
             if angle.is_upside_down() {
                 *cut = runtime.turn_over(cut)?;
@@ -124,17 +162,30 @@ fn turn_over<R: Runtime>(runtime: &R, cuts: &mut [R::Image]) -> Result<(), R::Er
 }
 
 /// Reads all lines, narrow ones together and wide ones together; the readings come in the order of `cuts`.
-fn recognise<R: Runtime>(runtime: &R, cuts: &[R::Image], alphabet: &ctc::Alphabet) -> Result<Vec<ctc::Reading>, R::Error> {
-    let mut by_aspect: Vec<(usize, &R::Image, sizes::Size)> =
-        cuts.iter().enumerate().map(|(at, cut)| (at, cut, runtime.size(cut))).collect();
+fn recognise<R: Runtime>(
+    runtime: &R,
+    cuts: &[R::Image],
+    alphabet: &ctc::Alphabet,
+) -> Result<Vec<ctc::Reading>, R::Error> {
+    let mut by_aspect: Vec<(usize, &R::Image, sizes::Size)> = cuts
+        .iter()
+        .enumerate()
+        .map(|(at, cut)| (at, cut, runtime.size(cut)))
+        .collect();
     let aspect = |(width, height): sizes::Size| f64::from(width) / f64::from(height.max(1));
     by_aspect.sort_by(|(_, _, a), (_, _, b)| aspect(*a).total_cmp(&aspect(*b)));
     let mut readings: Vec<(usize, ctc::Reading)> = Vec::with_capacity(cuts.len());
     for batch in by_aspect.chunks(RECOGNISER_BATCH) {
-        let width = batch.last().map_or(sizes::RECOGNISER_WIDTH_MIN, |(_, _, widest)| sizes::recogniser_width(*widest));
+        let width = batch
+            .last()
+            .map_or(sizes::RECOGNISER_WIDTH_MIN, |(_, _, widest)| {
+                sizes::recogniser_width(*widest)
+            });
         let lines = to_line_height(runtime, batch.iter().map(|(_, cut, _)| *cut), width)?;
         let input = runtime.normalise(&lines, (width, sizes::LINE_HEIGHT))?;
-        let read = runtime.run(Model::Recogniser, input, |shape, values| ctc::decode(values, shape, alphabet))?;
+        let read = runtime.run(Model::Recogniser, input, |shape, values| {
+            ctc::decode(values, shape, alphabet)
+        })?;
         readings.extend(batch.iter().map(|(at, _, _)| *at).zip(read));
     }
     readings.sort_by_key(|(at, _)| *at);
@@ -150,12 +201,28 @@ fn to_line_height<'a, R: Runtime>(
 where
     R::Image: 'a,
 {
-    lines.map(|line| runtime.resize(line, (sizes::line_width(runtime.size(line), widest), sizes::LINE_HEIGHT))).collect()
+    lines
+        .map(|line| {
+            runtime.resize(
+                line,
+                (
+                    sizes::line_width(runtime.size(line), widest),
+                    sizes::LINE_HEIGHT,
+                ),
+            )
+        })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
     use std::cell::RefCell;
 
@@ -194,7 +261,11 @@ mod tests {
             *self.turned.borrow_mut() += 1;
             Ok(*image)
         }
-        fn normalise(&self, images: &[Image], size: sizes::Size) -> Result<Self::Tensor, ModelOutputError> {
+        fn normalise(
+            &self,
+            images: &[Image],
+            size: sizes::Size,
+        ) -> Result<Self::Tensor, ModelOutputError> {
             assert!(images.iter().all(|(w, h)| *w <= size.0 && *h <= size.1));
             Ok((images.len(), size))
         }
@@ -210,10 +281,13 @@ mod tests {
                 Model::Detector => {
                     // Two bars side by side, and one that stands below them.
                     let inside = |x: usize, y: usize| {
-                        let line = (40..64).contains(&y) && ((20..300).contains(&x) || (400..500).contains(&x));
+                        let line = (40..64).contains(&y)
+                            && ((20..300).contains(&x) || (400..500).contains(&x));
                         line || ((100..300).contains(&y) && (40..70).contains(&x))
                     };
-                    let map: Vec<f32> = (0..width * height).map(|at| f32::from(u8::from(inside(at % width, at / width)))).collect();
+                    let map: Vec<f32> = (0..width * height)
+                        .map(|at| f32::from(u8::from(inside(at % width, at / width))))
+                        .collect();
                     read(&[1, 1, height, width], &map)
                 }
                 Model::AngleClassifier => read(&[count, 2], &[0.04, 0.96].repeat(count)),
@@ -232,14 +306,22 @@ mod tests {
         let runtime = Scripted::default();
         let lines = read(&runtime, (736, 736), &ctc::Alphabet::parse("a\nb\nc")).unwrap();
         // Batches go from narrow to wide: the short bar is "a", the standing one "b", the long one "c".
-        assert_eq!(lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(), ["c", "a", "b"]);
+        assert_eq!(
+            lines.iter().map(|l| l.text.as_str()).collect::<Vec<_>>(),
+            ["c", "a", "b"]
+        );
         assert_eq!(*runtime.turned.borrow(), 3);
         let runs = runtime.runs.borrow();
-        assert_eq!(runs.iter().map(|(model, count, _)| (*model, *count)).collect::<Vec<_>>(), [
-            (Model::Detector, 1),
-            (Model::AngleClassifier, 3),
-            (Model::Recogniser, 3)
-        ]);
+        assert_eq!(
+            runs.iter()
+                .map(|(model, count, _)| (*model, *count))
+                .collect::<Vec<_>>(),
+            [
+                (Model::Detector, 1),
+                (Model::AngleClassifier, 3),
+                (Model::Recogniser, 3)
+            ]
+        );
         assert_eq!(runs[0].2, (736, 736));
     }
 
@@ -248,7 +330,11 @@ mod tests {
         let runtime = Scripted::default();
         let lines = read(&runtime, (4000, 4000), &ctc::Alphabet::parse("a\nb\nc")).unwrap();
         let right = lines.iter().map(|l| l.outline[1][0]).fold(0.0, f32::max);
-        assert!(right > 900.0 && right < 1100.0, "500 of 1984 is about {} of 4000, got {right}", 4000 * 500 / 1984);
+        assert!(
+            right > 900.0 && right < 1100.0,
+            "500 of 1984 is about {} of 4000, got {right}",
+            4000 * 500 / 1984
+        );
     }
 
     #[test]

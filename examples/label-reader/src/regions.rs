@@ -39,7 +39,10 @@ pub fn find(map: &[f32], width: usize, threshold: f32, most: usize) -> Vec<Regio
         }
         let runs = runs_of_row(&spread, &previous, &mut sets);
         for run in &runs {
-            ends.push((run.region, [[run.first as f64, y as f64], [run.last as f64, y as f64]]));
+            ends.push((
+                run.region,
+                [[run.first as f64, y as f64], [run.last as f64, y as f64]],
+            ));
         }
         previous = runs;
         std::mem::swap(&mut above, &mut row_mask);
@@ -72,7 +75,11 @@ fn runs_of_row(row: &[bool], previous: &[Run], sets: &mut DisjointSets) -> Vec<R
             }
             candidates.next();
         }
-        runs.push(Run { first, last, region: region.unwrap_or_else(|| sets.add()) });
+        runs.push(Run {
+            first,
+            last,
+            region: region.unwrap_or_else(|| sets.add()),
+        });
     }
     runs
 }
@@ -82,7 +89,9 @@ fn collect(ends: &[(usize, [[f64; 2]; 2])], sets: &mut DisjointSets, most: usize
     let mut place: Vec<Option<usize>> = vec![None; sets.parents.len()];
     for (set, pair) in ends {
         let root = sets.root(*set);
-        let Some(slot) = place.get_mut(root) else { continue };
+        let Some(slot) = place.get_mut(root) else {
+            continue;
+        };
         if slot.is_none() {
             if regions.len() == most {
                 continue;
@@ -137,12 +146,21 @@ impl DisjointSets {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
     use proptest::prelude::*;
 
     fn map(rows: &[&str]) -> (Vec<f32>, usize) {
-        let elements = rows.iter().flat_map(|row| row.chars()).map(|c| if c == '#' { 0.9 } else { 0.1 });
+        let elements = rows
+            .iter()
+            .flat_map(|row| row.chars())
+            .map(|c| if c == '#' { 0.9 } else { 0.1 });
         (elements.collect(), rows[0].len())
     }
 
@@ -194,7 +212,10 @@ mod tests {
     fn a_pixel_spreads_to_the_right_and_downwards() {
         let (pixel, width) = map(&["....", ".#..", "...."]);
         let regions = find(&pixel, width, 0.3, 10);
-        assert_eq!(regions[0].ends, [[1.0, 1.0], [2.0, 1.0], [1.0, 2.0], [2.0, 2.0]]);
+        assert_eq!(
+            regions[0].ends,
+            [[1.0, 1.0], [2.0, 1.0], [1.0, 2.0], [2.0, 2.0]]
+        );
     }
 
     proptest! {

@@ -111,7 +111,13 @@ impl Rules {
         for (at, rule) in file.rules.into_iter().enumerate() {
             match Regex::new(&rule.pattern) {
                 Ok(pattern) => rules.push((pattern, rule.consequence)),
-                Err(source) => return Err(RulesError::Pattern { number: at + 1, pattern: rule.pattern, source }),
+                Err(source) => {
+                    return Err(RulesError::Pattern {
+                        number: at + 1,
+                        pattern: rule.pattern,
+                        source,
+                    });
+                }
             }
         }
         Ok(Self { rules, otherwise })
@@ -120,21 +126,39 @@ impl Rules {
     /// Judges a text.
     pub fn judge(&self, text: &str) -> Verdict {
         let mut alerts = Vec::new();
-        let matching = self.rules.iter().filter(|(pattern, _)| pattern.is_match(text)).map(|(_, consequence)| consequence);
+        let matching = self
+            .rules
+            .iter()
+            .filter(|(pattern, _)| pattern.is_match(text))
+            .map(|(_, consequence)| consequence);
         for consequence in matching.chain([&self.otherwise]) {
             match consequence {
                 Consequence::Alert { severity, reason } => alerts.push((*severity, reason.clone())),
                 Consequence::Accept => break,
-                Consequence::Reject { reason } => return Verdict { alerts, rejected: Some(reason.clone()) },
+                Consequence::Reject { reason } => {
+                    return Verdict {
+                        alerts,
+                        rejected: Some(reason.clone()),
+                    };
+                }
             }
         }
-        Verdict { alerts, rejected: None }
+        Verdict {
+            alerts,
+            rejected: None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
 
     const FILE: &str = r#"{
@@ -150,18 +174,31 @@ mod tests {
     fn the_first_decision_counts_and_alerts_before_it_are_raised() {
         let rules = Rules::parse(FILE.as_bytes()).unwrap();
         let verdict = rules.judge("RECALL\nSN-123 void");
-        assert_eq!(verdict, Verdict { alerts: vec![(Severity::Warning, "recalled".into())], rejected: None });
+        assert_eq!(
+            verdict,
+            Verdict {
+                alerts: vec![(Severity::Warning, "recalled".into())],
+                rejected: None
+            }
+        );
         assert_eq!(rules.judge("void").rejected.as_deref(), Some("void label"));
-        assert_eq!(rules.judge("").rejected.as_deref(), Some("no serial number"));
+        assert_eq!(
+            rules.judge("").rejected.as_deref(),
+            Some("no serial number")
+        );
     }
 
     #[test]
     fn mistakes_in_the_file_are_errors() {
         assert!(matches!(Rules::parse(b"{"), Err(RulesError::Form(_))));
-        assert!(matches!(Rules::parse(br#"{"rules": [], "otherwize": {"then": "accept"}}"#), Err(RulesError::Form(_))));
+        assert!(matches!(
+            Rules::parse(br#"{"rules": [], "otherwize": {"then": "accept"}}"#),
+            Err(RulesError::Form(_))
+        ));
         let bad = Rules::parse(br#"{"rules": [{"pattern": "(", "then": "accept"}]}"#).unwrap_err();
         assert!(bad.to_string().contains("rule 1"), "{bad}");
-        let alert = br#"{"rules": [], "otherwise": {"then": "alert", "severity": "info", "reason": "x"}}"#;
+        let alert =
+            br#"{"rules": [], "otherwise": {"then": "alert", "severity": "info", "reason": "x"}}"#;
         assert!(matches!(Rules::parse(alert), Err(RulesError::Undecided)));
     }
 }

@@ -38,7 +38,10 @@ fn to_step(side: f64) -> u32 {
 }
 
 fn scaled((width, height): Size, ratio: f64) -> Size {
-    (to_step(f64::from(width) * ratio), to_step(f64::from(height) * ratio))
+    (
+        to_step(f64::from(width) * ratio),
+        to_step(f64::from(height) * ratio),
+    )
 }
 
 /// The size at which a picture is worked on.
@@ -68,7 +71,9 @@ pub fn bar_height((width, height): Size) -> u32 {
 pub fn detector_size(picture: Size) -> Size {
     let shortest = f64::from(picture.0.min(picture.1).max(1));
     let longest = f64::from(picture.0.max(picture.1).max(1));
-    let ratio = (f64::from(DETECTOR_SIDE_MIN) / shortest).max(1.0).min(f64::from(DETECTOR_SIDE_MAX) / longest);
+    let ratio = (f64::from(DETECTOR_SIDE_MIN) / shortest)
+        .max(1.0)
+        .min(f64::from(DETECTOR_SIDE_MAX) / longest);
     scaled(picture, ratio)
 }
 
@@ -76,7 +81,10 @@ pub fn detector_size(picture: Size) -> Size {
 pub fn crop_size(outline: &Quad) -> Size {
     let [a, b, c, d] = *outline;
     let side = |one: f32, other: f32| (one.max(other) as u32).max(1);
-    (side(distance(a, b), distance(c, d)), side(distance(a, d), distance(b, c)))
+    (
+        side(distance(a, b), distance(c, d)),
+        side(distance(a, d), distance(b, c)),
+    )
 }
 
 /// Whether a cut-out of this size stands, and must be turned to lie.
@@ -92,12 +100,20 @@ pub fn line_width((width, height): Size, most: u32) -> u32 {
 
 /// Width of the recogniser's input for a batch whose widest line has the size `widest`.
 pub fn recogniser_width(widest: Size) -> u32 {
-    line_width(widest, RECOGNISER_WIDTH_MAX).max(RECOGNISER_WIDTH_MIN).next_multiple_of(RECOGNISER_WIDTH_STEP)
+    line_width(widest, RECOGNISER_WIDTH_MAX)
+        .max(RECOGNISER_WIDTH_MIN)
+        .next_multiple_of(RECOGNISER_WIDTH_STEP)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
     use proptest::prelude::*;
 

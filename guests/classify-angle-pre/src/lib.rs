@@ -11,8 +11,16 @@ impl Preprocessor for ClassifyAnglePre {
         let line = vision::decode(sample)?;
         let width = sizes::line_width((line.width(), line.height()), sizes::ANGLE_WIDTH);
         let scaled = vision::resize(&line, width, sizes::LINE_HEIGHT, vision::Filter::Bilinear)?;
-        let tensor = vision::normalise(&[&scaled], sizes::ANGLE_WIDTH, sizes::LINE_HEIGHT, vision::Normalisation::bgr())?;
-        Ok(vec![NamedTensor { name: "x".into(), tensor }])
+        let tensor = vision::normalise(
+            &[&scaled],
+            sizes::ANGLE_WIDTH,
+            sizes::LINE_HEIGHT,
+            vision::Normalisation::bgr(),
+        )?;
+        Ok(vec![NamedTensor {
+            name: "x".into(),
+            tensor,
+        }])
     }
 }
 

@@ -20,15 +20,25 @@ impl Postprocessor for DetectTextPost {
 
 fn detection(found: &db::TextBox) -> Detection {
     let range = |axis: usize| {
-        let values = found.outline.iter().filter_map(|corner| corner.get(axis).copied());
-        values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), at| (low.min(at), high.max(at)))
+        let values = found
+            .outline
+            .iter()
+            .filter_map(|corner| corner.get(axis).copied());
+        values.fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), at| {
+            (low.min(at), high.max(at))
+        })
     };
     let ((left, right), (top, bottom)) = (range(0), range(1));
     let [a, b, c, d] = found.outline.map(|[x, y]| Point { x, y });
     Detection {
         label: "text".into(),
         score: found.score,
-        bounds: Rect { x: left, y: top, width: right - left, height: bottom - top },
+        bounds: Rect {
+            x: left,
+            y: top,
+            width: right - left,
+            height: bottom - top,
+        },
         outline: Some((a, b, c, d)),
     }
 }

@@ -9,10 +9,14 @@ struct DetectTextPre;
 impl Preprocessor for DetectTextPre {
     fn prepare(sample: &Sample) -> Result<Vec<NamedTensor>> {
         let picture = vision::decode(sample)?;
-        let (width, height) = sizes::detector_size(sizes::working_size((picture.width(), picture.height())));
+        let (width, height) =
+            sizes::detector_size(sizes::working_size((picture.width(), picture.height())));
         let scaled = vision::resize(&picture, width, height, vision::Filter::Bilinear)?;
         let tensor = vision::normalise(&[&scaled], width, height, vision::Normalisation::bgr())?;
-        Ok(vec![NamedTensor { name: "x".into(), tensor }])
+        Ok(vec![NamedTensor {
+            name: "x".into(),
+            tensor,
+        }])
     }
 }
 

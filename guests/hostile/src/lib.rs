@@ -25,7 +25,10 @@ impl Preprocessor for Hostile {
 
 fn zeros(shape: &[u32]) -> Result<Vec<NamedTensor>> {
     let count = shape.iter().map(|length| *length as usize).product();
-    Ok(vec![NamedTensor { name: "x".into(), tensor: Tensor::from_f32(shape, &vec![0.0; count])? }])
+    Ok(vec![NamedTensor {
+        name: "x".into(),
+        tensor: Tensor::from_f32(shape, &vec![0.0; count])?,
+    }])
 }
 
 fn loop_for_ever() -> ! {

@@ -9,12 +9,19 @@ struct PolicyLabel;
 impl Policy for PolicyLabel {
     fn decide(insight: Insight, _: DeviceContext) -> Result<Vec<Action>> {
         let Insight::Text(lines) = insight else {
-            return Err(Error::unsupported("this policy judges text, and the insight is of another kind"));
+            return Err(Error::unsupported(
+                "this policy judges text, and the insight is of another kind",
+            ));
         };
         let rules = rules::Rules::parse(&data::read("rules")?)?;
         let lines: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
         let verdict = rules.judge(&lines.join("\n"));
-        let alerts = verdict.alerts.into_iter().map(|(urgency, message)| Action::Alert(Alert { severity: severity(urgency), message }));
+        let alerts = verdict.alerts.into_iter().map(|(urgency, message)| {
+            Action::Alert(Alert {
+                severity: severity(urgency),
+                message,
+            })
+        });
         let decision = verdict.rejected.map_or(Action::Publish, Action::Drop);
         Ok(alerts.chain([decision]).collect())
     }

@@ -17,13 +17,19 @@ pub struct Host {
 impl Host {
     /// Opens the models.
     pub fn open() -> Result<Self> {
-        Ok(Self { detect: Model::open("detect")?, classify_angle: Model::open("classify-angle")?, recognise: Model::open("recognise")? })
+        Ok(Self {
+            detect: Model::open("detect")?,
+            classify_angle: Model::open("classify-angle")?,
+            recognise: Model::open("recognise")?,
+        })
     }
 
     /// The recogniser's character list.
     pub fn characters(&self) -> Result<String> {
         let list = self.recognise.metadata(ctc::CHARACTERS_KEY);
-        list.ok_or_else(|| Error::unsupported("the model `recognise` has no character list in its metadata"))
+        list.ok_or_else(|| {
+            Error::unsupported("the model `recognise` has no character list in its metadata")
+        })
     }
 }
 
@@ -45,12 +51,22 @@ impl page::Runtime for Host {
         let mut pixels = vec![0; bar];
         pixels.extend_from_slice(&image.pixels());
         pixels.resize(pixels.len() + bar, 0);
-        Ok(Image::from_pixels(image.width(), image.height() + 2 * rows, &pixels)?)
+        Ok(Image::from_pixels(
+            image.width(),
+            image.height() + 2 * rows,
+            &pixels,
+        )?)
     }
 
     fn warp(&self, image: &Image, outline: &Quad, (width, height): Size) -> Result<Image> {
         let [a, b, c, d] = outline.map(|[x, y]| Point { x, y });
-        Ok(vision::warp(image, (a, b, c, d), width, height, Filter::Bicubic)?)
+        Ok(vision::warp(
+            image,
+            (a, b, c, d),
+            width,
+            height,
+            Filter::Bicubic,
+        )?)
     }
 
     fn lay_down(&self, image: &Image) -> Result<Image> {
@@ -63,7 +79,12 @@ impl page::Runtime for Host {
 
     fn normalise(&self, images: &[Image], (width, height): Size) -> Result<Tensor> {
         let images: Vec<&Image> = images.iter().collect();
-        Ok(vision::normalise(&images, width, height, Normalisation::bgr())?)
+        Ok(vision::normalise(
+            &images,
+            width,
+            height,
+            Normalisation::bgr(),
+        )?)
     }
 
     fn run<T>(

@@ -21,7 +21,11 @@ impl Stage for ReadPage {
 
 fn text_line(line: page::Line) -> TextLine {
     let [a, b, c, d] = line.outline.map(|[x, y]| Point { x, y });
-    TextLine { text: line.text, score: line.score, outline: (a, b, c, d) }
+    TextLine {
+        text: line.text,
+        score: line.score,
+        outline: (a, b, c, d),
+    }
 }
 
 hotshoe_sdk::stage!(ReadPage);

@@ -11,9 +11,22 @@ impl Preprocessor for RecogniseTextPre {
         let line = vision::decode(sample)?;
         let size = (line.width(), line.height());
         let width = sizes::recogniser_width(size);
-        let scaled = vision::resize(&line, sizes::line_width(size, width), sizes::LINE_HEIGHT, vision::Filter::Bilinear)?;
-        let tensor = vision::normalise(&[&scaled], width, sizes::LINE_HEIGHT, vision::Normalisation::bgr())?;
-        Ok(vec![NamedTensor { name: "x".into(), tensor }])
+        let scaled = vision::resize(
+            &line,
+            sizes::line_width(size, width),
+            sizes::LINE_HEIGHT,
+            vision::Filter::Bilinear,
+        )?;
+        let tensor = vision::normalise(
+            &[&scaled],
+            width,
+            sizes::LINE_HEIGHT,
+            vision::Normalisation::bgr(),
+        )?;
+        Ok(vec![NamedTensor {
+            name: "x".into(),
+            tensor,
+        }])
     }
 }
 

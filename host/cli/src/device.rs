@@ -40,7 +40,8 @@ impl DeviceArgs {
     /// Reads the files that the flags name.
     pub fn identity(&self) -> anyhow::Result<Identity> {
         if let Some(path) = &self.config {
-            let config = Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
+            let config =
+                Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
             return Ok(Identity {
                 trust: trust_root(&config.trust)?,
                 device: config.identity(),
@@ -67,7 +68,8 @@ pub fn trust_root(path: &Path) -> anyhow::Result<TrustRoot> {
 
 /// This host's version, which a release may ask for.
 pub fn host_version() -> anyhow::Result<semver::Version> {
-    semver::Version::parse(env!("CARGO_PKG_VERSION")).context("this program's own version is no semantic version")
+    semver::Version::parse(env!("CARGO_PKG_VERSION"))
+        .context("this program's own version is no semantic version")
 }
 
 /// `KEY=VALUE`, for flags.

@@ -48,7 +48,11 @@ pub fn failed(error: &anyhow::Error, terminal: &Terminal) -> ExitCode {
         // Where even that cannot be written, the exit code is all there is left to tell.
         drop(terminal.json(&Report { error: failure }));
     } else {
-        terminal.note(format!("{} {}", terminal.error_word("error:"), failure.message));
+        terminal.note(format!(
+            "{} {}",
+            terminal.error_word("error:"),
+            failure.message
+        ));
         for cause in failure.causes {
             terminal.note(format!("  {} {cause}", terminal.error_word("caused by:")));
         }
@@ -70,7 +74,10 @@ mod tests {
 
     #[test]
     fn causes_are_listed_from_the_nearest_and_never_twice() {
-        let error = Err::<(), _>(anyhow!("deep")).context("deep").context("near").context("what failed");
+        let error = Err::<(), _>(anyhow!("deep"))
+            .context("deep")
+            .context("near")
+            .context("what failed");
         let failure = error.map_err(|error| Failure::of(&error)).err();
         let expected = Failure {
             name: None,

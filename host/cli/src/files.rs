@@ -17,7 +17,10 @@ pub fn read_text(path: &Path) -> anyhow::Result<String> {
         .read_to_string(&mut text)
         .with_context(cannot)?;
     if text.len() as u64 > MAX_TEXT_BYTES {
-        bail!("{} is longer than {MAX_TEXT_BYTES} bytes; is it the right file?", path.display());
+        bail!(
+            "{} is longer than {MAX_TEXT_BYTES} bytes; is it the right file?",
+            path.display()
+        );
     }
     Ok(text)
 }
@@ -34,7 +37,10 @@ pub enum Readers {
 /// Writes a new file that appears whole or not at all; one that is there is kept unless `force`.
 pub fn write_new(path: &Path, bytes: &[u8], readers: Readers, force: bool) -> anyhow::Result<()> {
     if !force && path.exists() {
-        bail!("{} is there already; give --force to replace it", path.display());
+        bail!(
+            "{} is there already; give --force to replace it",
+            path.display()
+        );
     }
     let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
@@ -81,7 +87,10 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+            assert_eq!(
+                fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+                0o600
+            );
         }
     }
 }

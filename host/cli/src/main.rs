@@ -25,7 +25,8 @@ struct Cli {
     command: Command,
 }
 
-const TEMPLATE: &str = "{about-with-newline}\n{usage-heading} {usage}\n{after-help}\n\nOptions:\n{options}";
+const TEMPLATE: &str =
+    "{about-with-newline}\n{usage-heading} {usage}\n{after-help}\n\nOptions:\n{options}";
 
 /// The commands in the order in which they are met, which clap's own list cannot show.
 const AFTER: &str = "
@@ -105,9 +106,18 @@ mod tests {
     fn every_command_is_in_the_list_and_has_an_example() {
         for command in Cli::command().get_subcommands() {
             let name = command.get_name();
-            assert!(AFTER.contains(&format!("\n  {name} ")), "{name} is not in the list");
-            let after = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-            assert!(after.contains(&format!("hotshoe {name}")), "{name} has no example");
+            assert!(
+                AFTER.contains(&format!("\n  {name} ")),
+                "{name} is not in the list"
+            );
+            let after = command
+                .get_after_help()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            assert!(
+                after.contains(&format!("hotshoe {name}")),
+                "{name} has no example"
+            );
         }
     }
 }

@@ -11,10 +11,13 @@ pub fn choose() -> anyhow::Result<Zeroizing<String>> {
     if let Some(passphrase) = from_variable()? {
         return Ok(passphrase);
     }
-    let first = ask("Passphrase for the new key: ")
-        .with_context(|| format!("a new key needs a passphrase; set {VARIABLE}, or give --no-passphrase"))?;
+    let first = ask("Passphrase for the new key: ").with_context(|| {
+        format!("a new key needs a passphrase; set {VARIABLE}, or give --no-passphrase")
+    })?;
     if first.is_empty() {
-        bail!("the passphrase is empty; give --no-passphrase if the key shall lie open on the disk");
+        bail!(
+            "the passphrase is empty; give --no-passphrase if the key shall lie open on the disk"
+        );
     }
     if first != ask("The same again: ")? {
         bail!("the two passphrases differ; nothing was written");
@@ -33,7 +36,9 @@ pub fn recall(key: &Path) -> anyhow::Result<Zeroizing<String>> {
 
 fn from_variable() -> anyhow::Result<Option<Zeroizing<String>>> {
     match std::env::var(VARIABLE) {
-        Ok(passphrase) if passphrase.is_empty() => bail!("{VARIABLE} is set but empty; unset it to be asked"),
+        Ok(passphrase) if passphrase.is_empty() => {
+            bail!("{VARIABLE} is set but empty; unset it to be asked")
+        }
         Ok(passphrase) => Ok(Some(Zeroizing::new(passphrase))),
         Err(std::env::VarError::NotPresent) => Ok(None),
         Err(std::env::VarError::NotUnicode(_)) => bail!("{VARIABLE} is not UTF-8"),

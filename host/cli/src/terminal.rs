@@ -34,7 +34,8 @@ impl Terminal {
 
     /// A line of the result, on standard output.
     pub fn print(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
-        writeln!(io::stdout().lock(), "{}", line.as_ref()).context("cannot write to standard output")
+        writeln!(io::stdout().lock(), "{}", line.as_ref())
+            .context("cannot write to standard output")
     }
 
     /// The whole result as one JSON value, on standard output.

@@ -157,9 +157,13 @@ fn open_intake(
         .watch
         .as_ref()
         .map(|watch| {
-            Watch::start(watch, config.intake.max_sample_bytes, move |incoming, answer| {
-                watched.offer_patiently(incoming, answer);
-            })
+            Watch::start(
+                watch,
+                config.intake.max_sample_bytes,
+                move |incoming, answer| {
+                    watched.offer_patiently(incoming, answer);
+                },
+            )
         })
         .transpose()?;
     Ok((serving, watch))

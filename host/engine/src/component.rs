@@ -26,7 +26,9 @@ pub enum PrepareError {
     #[error("the release has no component `{0}`")]
     Unknown(String),
     /// The bytes are not those that the release signed.
-    #[error("component `{component}`: the bytes have digest {found}, the release signed {expected}")]
+    #[error(
+        "component `{component}`: the bytes have digest {found}, the release signed {expected}"
+    )]
     Mismatch {
         /// Its name in the release.
         component: String,
@@ -56,7 +58,9 @@ pub enum PrepareError {
         name: String,
     },
     /// The bytes are no WebAssembly component that this host can run.
-    #[error("component `{component}` cannot be compiled; a core module must be made a component first")]
+    #[error(
+        "component `{component}` cannot be compiled; a core module must be made a component first"
+    )]
     Compile {
         /// Its name in the release.
         component: String,
@@ -91,7 +95,9 @@ pub enum PrepareError {
         grant: Grant,
     },
     /// It imports an interface that this host does not serve.
-    #[error("component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2")]
+    #[error(
+        "component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2"
+    )]
     UnknownImport {
         /// Its name in the release.
         component: String,
@@ -347,10 +353,7 @@ fn check_imports(
 }
 
 /// A linker that holds what is granted and nothing else.
-fn link(
-    engine: &wasmtime::Engine,
-    grants: &BTreeSet<Grant>,
-) -> wasmtime::Result<Linker<State>> {
+fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Linker<State>> {
     type Own = HasSelf<State>;
     let mut linker = Linker::new(engine);
     let l = &mut linker;

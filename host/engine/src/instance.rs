@@ -225,7 +225,10 @@ fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Fa
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::Interrupt) => Failure::new(
             Fault::Deadline,
-            format!("`{name}` ran past its deadline of {} ms", limits.deadline_ms),
+            format!(
+                "`{name}` ran past its deadline of {} ms",
+                limits.deadline_ms
+            ),
         ),
         Some(wasmtime::Trap::OutOfFuel) => Failure::new(
             Fault::Fuel,

@@ -22,7 +22,7 @@ mod nn;
 mod sample;
 
 pub use component::{Component, Parts, PrepareError};
-pub use engine::{Engine, EngineError, EngineOptions, EPOCH_TICK};
+pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,

@@ -24,19 +24,38 @@ pub struct TensorInfo {
 
 /// Inputs that the caller has to give, in the order of the file. (Older files list their weights as inputs too.)
 pub(crate) fn inputs(graph: &GraphProto) -> Result<Vec<TensorInfo>, LoadError> {
-    let weights: HashSet<&str> = graph.initializer.iter().map(|weight| weight.name.as_str()).collect();
-    let given = graph.input.iter().filter(|input| !weights.contains(input.name.as_str()));
+    let weights: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .map(|weight| weight.name.as_str())
+        .collect();
+    let given = graph
+        .input
+        .iter()
+        .filter(|input| !weights.contains(input.name.as_str()));
     given.map(|input| describe("input", input, true)).collect()
 }
 
 /// Outputs in the order of the file.
 pub(crate) fn outputs(graph: &GraphProto) -> Result<Vec<TensorInfo>, LoadError> {
-    graph.output.iter().map(|output| describe("output", output, false)).collect()
+    graph
+        .output
+        .iter()
+        .map(|output| describe("output", output, false))
+        .collect()
 }
 
-fn describe(role: &str, value: &ValueInfoProto, needs_shape: bool) -> Result<TensorInfo, LoadError> {
-    let refuse = |problem: String| LoadError::Tensor { tensor: format!("{role} \"{}\"", value.name), problem };
-    let Some(Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
+fn describe(
+    role: &str,
+    value: &ValueInfoProto,
+    needs_shape: bool,
+) -> Result<TensorInfo, LoadError> {
+    let refuse = |problem: String| LoadError::Tensor {
+        tensor: format!("{role} \"{}\"", value.name),
+        problem,
+    };
+    let Some(Value::TensorType(tensor)) = value.r#type.as_ref().and_then(|t| t.value.as_ref())
+    else {
         return Err(refuse("is not a tensor".to_owned()));
     };
     let element_type = element_type(tensor).map_err(&refuse)?;
@@ -48,7 +67,11 @@ fn describe(role: &str, value: &ValueInfoProto, needs_shape: bool) -> Result<Ten
         Some(Dimension::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
         _ => None,
     });
-    Ok(TensorInfo { name: value.name.clone(), element_type, shape: shape.collect() })
+    Ok(TensorInfo {
+        name: value.name.clone(),
+        element_type,
+        shape: shape.collect(),
+    })
 }
 
 fn element_type(tensor: &TensorType) -> Result<ElementType, String> {
@@ -62,13 +85,20 @@ fn element_type(tensor: &TensorType) -> Result<ElementType, String> {
         Ok(DataType::Float) => Ok(ElementType::F32),
         Ok(DataType::Double) => Ok(ElementType::F64),
         Ok(other) => Err(format!("has elements of {}", other.as_str_name())),
-        Err(_) => Err(format!("has elements of the unknown type {}", tensor.elem_type)),
+        Err(_) => Err(format!(
+            "has elements of the unknown type {}",
+            tensor.elem_type
+        )),
     }
 }
 
 /// The file's own metadata.
 pub(crate) fn metadata(model: &ModelProto) -> BTreeMap<String, String> {
-    model.metadata_props.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+    model
+        .metadata_props
+        .iter()
+        .map(|entry| (entry.key.clone(), entry.value.clone()))
+        .collect()
 }
 
 /// Operators of the graph, and of the graphs inside it, that the backend does not have.
@@ -80,7 +110,11 @@ pub(crate) fn unsupported_operators(graph: &GraphProto, backend: &Onnx) -> BTree
             if !backend.op_register.0.contains_key(&node.op_type) {
                 missing.insert(node.op_type.clone());
             }
-            graphs.extend(node.attribute.iter().flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+            graphs.extend(
+                node.attribute
+                    .iter()
+                    .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)),
+            );
         }
     }
     missing

@@ -81,7 +81,9 @@ impl TensorError {
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Count { .. } | Self::Bytes { .. } | Self::NotBool { .. } => ErrorKind::InvalidInput,
+            Self::Count { .. } | Self::Bytes { .. } | Self::NotBool { .. } => {
+                ErrorKind::InvalidInput
+            }
             Self::Overflow { .. } => ErrorKind::LimitExceeded,
             Self::WrongType { .. } => ErrorKind::Unsupported,
             Self::Backend { .. } => ErrorKind::Internal,
@@ -96,7 +98,9 @@ pub enum LoadError {
     #[error("the model has 0 bytes; put the ONNX file into the release again")]
     Empty,
     /// The file is larger than the limit.
-    #[error("the model has {bytes} bytes, over the limit of {limit}; raise the limit or use a smaller model")]
+    #[error(
+        "the model has {bytes} bytes, over the limit of {limit}; raise the limit or use a smaller model"
+    )]
     TooLarge {
         /// Of the file.
         bytes: usize,
@@ -117,7 +121,9 @@ pub enum LoadError {
         operators: Vec<String>,
     },
     /// An input or output of a kind that is not handled.
-    #[error("{tensor} of the model {problem}; only tensors of a known element type and rank are supported")]
+    #[error(
+        "{tensor} of the model {problem}; only tensors of a known element type and rank are supported"
+    )]
     Tensor {
         /// `input "x"`, for example.
         tensor: String,
@@ -166,7 +172,10 @@ pub enum RunError {
         got: ElementType,
     },
     /// A shape that does not fit. An open dimension takes any size but 0.
-    #[error("the model's input \"{name}\" has shape {}, but the tensor {got:?}; an open dimension (?) is at least 1", open(want))]
+    #[error(
+        "the model's input \"{name}\" has shape {}, but the tensor {got:?}; an open dimension (?) is at least 1",
+        open(want)
+    )]
     WrongShape {
         /// The input's name.
         name: String,
@@ -176,7 +185,9 @@ pub enum RunError {
         got: Vec<usize>,
     },
     /// More bytes than one tensor may have.
-    #[error("{what} takes {bytes} bytes, over the limit of {limit} for one tensor; make the input smaller")]
+    #[error(
+        "{what} takes {bytes} bytes, over the limit of {limit} for one tensor; make the input smaller"
+    )]
     TooLarge {
         /// Which tensor.
         what: String,
@@ -186,7 +197,9 @@ pub enum RunError {
         limit: usize,
     },
     /// The model's own layers do not take inputs of these shapes.
-    #[error("the model cannot be run on inputs of shapes {shapes:?}; use others, such as multiples of 32")]
+    #[error(
+        "the model cannot be run on inputs of shapes {shapes:?}; use others, such as multiples of 32"
+    )]
     Plan {
         /// In the order of the model's inputs.
         shapes: Vec<Vec<usize>>,
@@ -215,9 +228,10 @@ impl RunError {
         match self {
             Self::UnknownInput { .. } => ErrorKind::NotFound,
             Self::WrongType { .. } => ErrorKind::Unsupported,
-            Self::MissingInput { .. } | Self::RepeatedInput { .. } | Self::WrongShape { .. } | Self::Plan { .. } => {
-                ErrorKind::InvalidInput
-            }
+            Self::MissingInput { .. }
+            | Self::RepeatedInput { .. }
+            | Self::WrongShape { .. }
+            | Self::Plan { .. } => ErrorKind::InvalidInput,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
             Self::Failed { .. } | Self::Panicked { .. } => ErrorKind::Internal,
         }
@@ -225,11 +239,17 @@ impl RunError {
 }
 
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+    names
+        .iter()
+        .map(|name| format!("\"{name}\""))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// `[?, 3, 48, ?]`
 fn open(shape: &[Option<usize>]) -> impl fmt::Display {
-    let sizes = shape.iter().map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string()));
+    let sizes = shape
+        .iter()
+        .map(|size| size.map_or_else(|| "?".to_owned(), |size| size.to_string()));
     format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
 }

@@ -21,7 +21,11 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { plans: 16, max_tensor_bytes: 256 << 20, max_model_bytes: 1 << 30 }
+        Self {
+            plans: 16,
+            max_tensor_bytes: 256 << 20,
+            max_model_bytes: 1 << 30,
+        }
     }
 }
 
@@ -38,7 +42,10 @@ pub struct Models {
 impl Models {
     /// No model is loaded yet.
     pub fn new(options: Options) -> Self {
-        Self { options, slots: Mutex::default() }
+        Self {
+            options,
+            slots: Mutex::default(),
+        }
     }
 
     /// The model of this digest, loaded from `bytes` unless someone holds it already. The caller has checked that `bytes`

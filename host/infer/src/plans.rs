@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use tract_onnx::prelude::{DatumExt as _, InferenceFact, InferenceModel, InferenceModelExt, TractResult, TypedModel, TypedSimplePlan};
+use tract_onnx::prelude::{
+    DatumExt as _, InferenceFact, InferenceModel, InferenceModelExt, TractResult, TypedModel,
+    TypedSimplePlan,
+};
 
 use crate::guard::guard;
 
@@ -57,7 +60,11 @@ pub(crate) struct Plans {
 impl Plans {
     /// Keeps up to `most` plans, at least 1, that hold no tensor over `max_tensor_bytes`.
     pub(crate) fn new(most: usize, max_tensor_bytes: usize) -> Self {
-        Self { most: most.max(1), max_tensor_bytes, kept: Mutex::default() }
+        Self {
+            most: most.max(1),
+            max_tensor_bytes,
+            kept: Mutex::default(),
+        }
     }
 
     /// The plan for these shapes, compiled if there is none yet.
@@ -65,14 +72,19 @@ impl Plans {
         let slot = self.slot(shapes);
         let made = slot.get_or_init(|| compile(model, shapes, self.max_tensor_bytes));
         if made.is_err() {
-            self.kept().slots.retain(|(_, kept)| !Arc::ptr_eq(kept, &slot));
+            self.kept()
+                .slots
+                .retain(|(_, kept)| !Arc::ptr_eq(kept, &slot));
         }
         made.clone()
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let kept = self.kept();
-        Stats { plans: kept.slots.len(), ..kept.stats }
+        Stats {
+            plans: kept.slots.len(),
+            ..kept.stats
+        }
     }
 
     fn slot(&self, shapes: &Shapes) -> Slot {
@@ -101,15 +113,25 @@ impl Plans {
     }
 }
 
-fn compile(model: &InferenceModel, shapes: &Shapes, max_tensor_bytes: usize) -> Result<Plan, PlanError> {
-    let refused = |e: tract_onnx::prelude::TractError| PlanError::Refused(Arc::from(Box::<dyn Error + Send + Sync>::from(e)));
-    let typed = guard(|| specialise(model, shapes)).map_err(PlanError::Panicked)?.map_err(refused)?;
+fn compile(
+    model: &InferenceModel,
+    shapes: &Shapes,
+    max_tensor_bytes: usize,
+) -> Result<Plan, PlanError> {
+    let refused = |e: tract_onnx::prelude::TractError| {
+        PlanError::Refused(Arc::from(Box::<dyn Error + Send + Sync>::from(e)))
+    };
+    let typed = guard(|| specialise(model, shapes))
+        .map_err(PlanError::Panicked)?
+        .map_err(refused)?;
     if let Some((node, bytes)) = largest_tensor(&typed)
         && bytes > max_tensor_bytes
     {
         return Err(PlanError::TooLarge { node, bytes });
     }
-    guard(|| typed.into_optimized()?.into_runnable()).map_err(PlanError::Panicked)?.map_err(refused)
+    guard(|| typed.into_optimized()?.into_runnable())
+        .map_err(PlanError::Panicked)?
+        .map_err(refused)
 }
 
 /// The model with its input shapes fixed, so that every shape inside follows.
@@ -126,10 +148,19 @@ fn specialise(model: &InferenceModel, shapes: &Shapes) -> TractResult<TypedModel
 
 /// The node with the largest output, and its bytes.
 fn largest_tensor(model: &TypedModel) -> Option<(String, usize)> {
-    let outputs = model.nodes().iter().flat_map(|node| node.outputs.iter().map(move |output| (node, &output.fact)));
+    let outputs = model
+        .nodes()
+        .iter()
+        .flat_map(|node| node.outputs.iter().map(move |output| (node, &output.fact)));
     let sizes = outputs.filter_map(|(node, fact)| {
-        let count = fact.shape.as_concrete()?.iter().fold(1_usize, |product, &size| product.saturating_mul(size));
+        let count = fact
+            .shape
+            .as_concrete()?
+            .iter()
+            .fold(1_usize, |product, &size| product.saturating_mul(size));
         Some((node, count.saturating_mul(fact.datum_type.size_of())))
     });
-    sizes.max_by_key(|&(_, bytes)| bytes).map(|(node, bytes)| (node.name.clone(), bytes))
+    sizes
+        .max_by_key(|&(_, bytes)| bytes)
+        .map(|(node, bytes)| (node.name.clone(), bytes))
 }

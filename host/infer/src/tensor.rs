@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use tract_onnx::prelude::{Arc, DatumType, Datum, TValue, Tensor as Raw, f16};
-use tract_onnx::prelude::{IntoTValue, IntoArcTensor, IntoTensor, TDim};
+use tract_onnx::prelude::{Arc, Datum, DatumType, TValue, Tensor as Raw, f16};
+use tract_onnx::prelude::{IntoArcTensor, IntoTValue, IntoTensor, TDim};
 
 use crate::TensorError;
 
@@ -119,47 +119,83 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Bytes`], [`TensorError::Overflow`]; [`TensorError::NotBool`] for a `bool` that is neither 0 nor 1.
-    pub fn from_bytes(element_type: ElementType, shape: &[usize], bytes: &[u8]) -> Result<Self, TensorError> {
+    pub fn from_bytes(
+        element_type: ElementType,
+        shape: &[usize],
+        bytes: &[u8],
+    ) -> Result<Self, TensorError> {
         let count = count(shape)?;
-        let want = count.checked_mul(element_type.size()).ok_or_else(|| TensorError::Overflow { shape: shape.to_vec() })?;
+        let want = count
+            .checked_mul(element_type.size())
+            .ok_or_else(|| TensorError::Overflow {
+                shape: shape.to_vec(),
+            })?;
         if bytes.len() != want {
-            return Err(TensorError::Bytes { shape: shape.to_vec(), element_type, want, got: bytes.len() });
+            return Err(TensorError::Bytes {
+                shape: shape.to_vec(),
+                element_type,
+                want,
+                got: bytes.len(),
+            });
         }
         if element_type == ElementType::Bool
             && let Some(position) = bytes.iter().position(|&byte| byte > 1)
         {
             return Err(TensorError::NotBool { position });
         }
-        let mut raw = Raw::zero_dt(element_type.raw(), shape).map_err(|e| TensorError::Backend { source: e.into() })?;
+        let mut raw = Raw::zero_dt(element_type.raw(), shape)
+            .map_err(|e| TensorError::Backend { source: e.into() })?;
         if !bytes.is_empty() {
             raw.as_bytes_mut().copy_from_slice(bytes);
         }
-        Ok(Self { element_type, raw: raw.into() })
+        Ok(Self {
+            element_type,
+            raw: raw.into(),
+        })
     }
 
-    fn from_elements<T: Datum + Copy>(element_type: ElementType, shape: &[usize], elements: &[T]) -> Result<Self, TensorError> {
+    fn from_elements<T: Datum + Copy>(
+        element_type: ElementType,
+        shape: &[usize],
+        elements: &[T],
+    ) -> Result<Self, TensorError> {
         let want = count(shape)?;
         if elements.len() != want {
-            return Err(TensorError::Count { shape: shape.to_vec(), want, got: elements.len() });
+            return Err(TensorError::Count {
+                shape: shape.to_vec(),
+                want,
+                got: elements.len(),
+            });
         }
-        let raw = Raw::from_shape(shape, elements).map_err(|e| TensorError::Backend { source: e.into() })?;
-        Ok(Self { element_type, raw: raw.into() })
+        let raw = Raw::from_shape(shape, elements)
+            .map_err(|e| TensorError::Backend { source: e.into() })?;
+        Ok(Self {
+            element_type,
+            raw: raw.into(),
+        })
     }
 
     /// Takes over what the backend returned. The error is the name of an element type that is not handled.
     pub(crate) fn from_raw(value: TValue) -> Result<Self, String> {
         let raw = if value.datum_type() == TDim::datum_type() {
             // A dimension that was computed; in ONNX it is an i64.
-            let plain = value.cast_to::<i64>().map_err(|e| e.to_string())?.into_owned();
+            let plain = value
+                .cast_to::<i64>()
+                .map_err(|e| e.to_string())?
+                .into_owned();
             Arc::new(plain)
         } else {
             value.into_arc_tensor()
         };
-        let element_type = ElementType::of(raw.datum_type()).ok_or_else(|| format!("{:?}", raw.datum_type()))?;
+        let element_type =
+            ElementType::of(raw.datum_type()).ok_or_else(|| format!("{:?}", raw.datum_type()))?;
         let raw = if raw.is_plain_ram() {
             raw
         } else {
-            let plain = Arc::unwrap_or_clone(raw).into_tensor().into_plain_ram().map_err(|e| e.to_string())?;
+            let plain = Arc::unwrap_or_clone(raw)
+                .into_tensor()
+                .into_plain_ram()
+                .map_err(|e| e.to_string())?;
             Arc::new(plain)
         };
         Ok(Self { element_type, raw })
@@ -196,7 +232,11 @@ impl Tensor {
 
     /// The elements as little-endian bytes.
     pub fn bytes(&self) -> &[u8] {
-        if self.is_empty() { &[] } else { self.raw.as_bytes() }
+        if self.is_empty() {
+            &[]
+        } else {
+            self.raw.as_bytes()
+        }
     }
 
     /// The elements, not copied.
@@ -228,8 +268,13 @@ impl Tensor {
         if got != want {
             return Err(TensorError::WrongType { want, got });
         }
-        let plain = self.raw.try_as_plain_ram().map_err(|e| TensorError::Backend { source: e.into() })?;
-        plain.as_slice().map_err(|e| TensorError::Backend { source: e.into() })
+        let plain = self
+            .raw
+            .try_as_plain_ram()
+            .map_err(|e| TensorError::Backend { source: e.into() })?;
+        plain
+            .as_slice()
+            .map_err(|e| TensorError::Backend { source: e.into() })
     }
 }
 
@@ -241,6 +286,10 @@ impl fmt::Debug for Tensor {
 
 /// The product of a shape.
 fn count(shape: &[usize]) -> Result<usize, TensorError> {
-    let product = shape.iter().try_fold(1_usize, |product, &dimension| product.checked_mul(dimension));
-    product.ok_or_else(|| TensorError::Overflow { shape: shape.to_vec() })
+    let product = shape.iter().try_fold(1_usize, |product, &dimension| {
+        product.checked_mul(dimension)
+    });
+    product.ok_or_else(|| TensorError::Overflow {
+        shape: shape.to_vec(),
+    })
 }

@@ -23,7 +23,9 @@ pub enum BlobError {
         digest: Digest,
     },
     /// Its bytes are not what its digest says.
-    #[error("blob {digest} is damaged: its bytes hash to {found}; fetch or install the release again")]
+    #[error(
+        "blob {digest} is damaged: its bytes hash to {found}; fetch or install the release again"
+    )]
     Damaged {
         /// The blob.
         digest: Digest,
@@ -31,7 +33,9 @@ pub enum BlobError {
         found: Digest,
     },
     /// It has another size than the release says.
-    #[error("blob {digest} has {found} bytes, and should have {expected}; fetch or install the release again")]
+    #[error(
+        "blob {digest} has {found} bytes, and should have {expected}; fetch or install the release again"
+    )]
     Size {
         /// The blob.
         digest: Digest,
@@ -70,12 +74,20 @@ pub enum BlobError {
 impl BlobError {
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action: "read", path, source }
+        move |source| Self::Io {
+            action: "read",
+            path,
+            source,
+        }
     }
 
     pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { action: "write", path, source }
+        move |source| Self::Io {
+            action: "write",
+            path,
+            source,
+        }
     }
 }
 
@@ -84,7 +96,9 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, u64), BlobError> {
     let read = || BlobError::read(path);
     let metadata = fs::metadata(path).map_err(read())?;
     if !metadata.is_file() {
-        return Err(BlobError::NotAFile { path: path.to_owned() });
+        return Err(BlobError::NotAFile {
+            path: path.to_owned(),
+        });
     }
     Ok((File::open(path).map_err(read())?, metadata.len()))
 }
@@ -94,9 +108,14 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
     let (file, size) = open_file(path)?;
     let mut bytes = Vec::new();
     // The file may grow while it is read, hence the limit on the reader too.
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(BlobError::read(path))?;
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(BlobError::read(path))?;
     if size > limit || bytes.len() as u64 > limit {
-        return Err(BlobError::TooLarge { path: path.to_owned(), limit });
+        return Err(BlobError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
     }
     Ok(bytes)
 }
@@ -113,14 +132,22 @@ fn pieces(
     let mut size = 0_u64;
     loop {
         let read = match reader.read(&mut piece) {
-            Ok(0) => return Ok(Blob { digest: hasher.finish(), size }),
+            Ok(0) => {
+                return Ok(Blob {
+                    digest: hasher.finish(),
+                    size,
+                });
+            }
             Ok(read) => piece.get(..read).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(BlobError::read(path)(error)),
         };
         size = size.saturating_add(read.len() as u64);
         if size > limit {
-            return Err(BlobError::TooLarge { path: path.to_owned(), limit });
+            return Err(BlobError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
         }
         hasher.update(read);
         each(read)?;
@@ -136,14 +163,19 @@ pub(crate) struct Blobs {
 impl Blobs {
     /// The blobs under `root`, which need not be there yet.
     pub fn under(root: &Path) -> Self {
-        Self { folder: root.join("blobs").join("sha256") }
+        Self {
+            folder: root.join("blobs").join("sha256"),
+        }
     }
 
     /// Makes the folder, and clears away what a power cut left half written.
     pub fn prepare(&self, disk: &Disk) -> Result<(), BlobError> {
-        disk.make_folder(&self.folder).map_err(BlobError::write(&self.folder))?;
+        disk.make_folder(&self.folder)
+            .map_err(BlobError::write(&self.folder))?;
         match fs::remove_file(self.part()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(BlobError::write(&self.part())(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(BlobError::write(&self.part())(error))
+            }
             _ => Ok(()),
         }
     }
@@ -161,14 +193,20 @@ impl Blobs {
     fn open(&self, blob: &Blob) -> Result<File, BlobError> {
         let (file, found) = self.open_any(blob.digest)?;
         if found != blob.size {
-            return Err(BlobError::Size { digest: blob.digest, found, expected: blob.size });
+            return Err(BlobError::Size {
+                digest: blob.digest,
+                found,
+                expected: blob.size,
+            });
         }
         Ok(file)
     }
 
     fn open_any(&self, digest: Digest) -> Result<(File, u64), BlobError> {
         open_file(&self.path(digest)).map_err(|error| match error {
-            BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => BlobError::Missing { digest },
+            BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                BlobError::Missing { digest }
+            }
             other => other,
         })
     }
@@ -201,7 +239,13 @@ impl Blobs {
     pub fn put(&self, disk: &Disk, bytes: &[u8]) -> Result<Blob, BlobError> {
         let blob = Blob::of(bytes);
         if self.check(&blob).is_err() {
-            self.write(disk, &mut &*bytes, &self.path(blob.digest), blob.size, Some(&blob))?;
+            self.write(
+                disk,
+                &mut &*bytes,
+                &self.path(blob.digest),
+                blob.size,
+                Some(&blob),
+            )?;
         }
         Ok(blob)
     }
@@ -210,7 +254,10 @@ impl Blobs {
     pub fn put_file(&self, disk: &Disk, path: &Path, limit: u64) -> Result<Blob, BlobError> {
         let (mut file, size) = open_file(path)?;
         if size > limit {
-            return Err(BlobError::TooLarge { path: path.to_owned(), limit });
+            return Err(BlobError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
         }
         self.write(disk, &mut file, path, limit, None)
     }
@@ -221,7 +268,14 @@ impl Blobs {
             return Ok(());
         }
         let mut file = from.open(blob)?;
-        self.write(disk, &mut file, &from.path(blob.digest), blob.size, Some(blob)).map(drop)
+        self.write(
+            disk,
+            &mut file,
+            &from.path(blob.digest),
+            blob.size,
+            Some(blob),
+        )
+        .map(drop)
     }
 
     /// Writes what `reader` (of the file `source`) gives under its digest, which must be `expected`'s.
@@ -236,11 +290,14 @@ impl Blobs {
         let part = self.part();
         let write = || BlobError::write(&part);
         let mut file = disk.create(&part).map_err(write())?;
-        let found = pieces(reader, source, limit, |piece| disk.write(&mut file, piece).map_err(write()))?;
+        let found = pieces(reader, source, limit, |piece| {
+            disk.write(&mut file, piece).map_err(write())
+        })?;
         if let Some(expected) = expected {
             same(expected, &found)?;
         }
-        disk.finish(&file, &part, &self.path(found.digest)).map_err(write())?;
+        disk.finish(&file, &part, &self.path(found.digest))
+            .map_err(write())?;
         Ok(found)
     }
 }
@@ -248,10 +305,17 @@ impl Blobs {
 fn same(expected: &Blob, found: &Blob) -> Result<(), BlobError> {
     let digest = expected.digest;
     if found.size != expected.size {
-        return Err(BlobError::Size { digest, found: found.size, expected: expected.size });
+        return Err(BlobError::Size {
+            digest,
+            found: found.size,
+            expected: expected.size,
+        });
     }
     if found.digest != digest {
-        return Err(BlobError::Damaged { digest, found: found.digest });
+        return Err(BlobError::Damaged {
+            digest,
+            found: found.digest,
+        });
     }
     Ok(())
 }

@@ -37,7 +37,10 @@ impl Faults {
             Self::NEVER => Some(left),
             left => left.checked_sub(1),
         };
-        match self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down) {
+        match self
+            .0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down)
+        {
             Ok(_) => Ok(()),
             Err(_) => Err(io::Error::other("injected power cut")),
         }

@@ -10,7 +10,8 @@ use hotshoe_trust::{
     manifest::{BUNDLE, RELEASE},
 };
 use oci_spec::image::{
-    Descriptor, Digest as OciDigest, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType, OciLayout,
+    Descriptor, Digest as OciDigest, ImageIndex, ImageManifest, ImageManifestBuilder, MediaType,
+    OciLayout,
 };
 
 use crate::{
@@ -112,14 +113,22 @@ impl Layout {
     /// Opens the folder `path`; only the `oci-layout` file is read.
     pub fn open(path: &Path) -> Result<Self, LayoutError> {
         let layout = Self::at(path);
-        let bytes = read_file(&path.join("oci-layout"), INDEX_BYTES)
-            .map_err(|source| LayoutError::NotALayout { path: path.to_owned(), source })?;
+        let bytes = read_file(&path.join("oci-layout"), INDEX_BYTES).map_err(|source| {
+            LayoutError::NotALayout {
+                path: path.to_owned(),
+                source,
+            }
+        })?;
         OciLayout::from_reader(&*bytes).map_err(layout.json("oci-layout"))?;
         Ok(layout)
     }
 
     pub(crate) fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), blobs: Blobs::under(path), disk: Disk::new(Faults::never()) }
+        Self {
+            path: path.to_owned(),
+            blobs: Blobs::under(path),
+            disk: Disk::new(Faults::never()),
+        }
     }
 
     /// The folder.
@@ -141,7 +150,11 @@ impl Layout {
             .map(|layer| self.read_descriptor(layer, ReleaseLimits::BUNDLE_BYTES))
             .collect::<Result<_, _>>()?;
         let manifest = self.blobs.read(&manifest).map_err(self.blob())?;
-        Ok(Package { manifest, config, bundles })
+        Ok(Package {
+            manifest,
+            config,
+            bundles,
+        })
     }
 
     /// Reads a blob, and checks its size and digest.
@@ -168,10 +181,15 @@ impl Layout {
         let referrer = self.put(referrer.as_bytes())?;
         let mut descriptor = self.descriptor(MediaType::ImageManifest, referrer)?;
         descriptor.set_artifact_type(Some(MediaType::Other(BUNDLE.to_owned())));
-        if index.manifests().iter().any(|listed| listed.digest() == descriptor.digest()) {
+        if index
+            .manifests()
+            .iter()
+            .any(|listed| listed.digest() == descriptor.digest())
+        {
             return Ok(());
         }
-        index.manifests_mut().push(descriptor);
+        let manifests = index.manifests().iter().cloned().chain([descriptor]).collect::<Vec<_>>();
+        index.set_manifests(manifests);
         self.write_index(&index)
     }
 
@@ -183,7 +201,9 @@ impl Layout {
     /// Replaces a file of the layout, whole or not at all.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
         let path = self.path.join(name);
-        self.disk.replace(&path, bytes).map_err(|source| LayoutError::Io { path, source })
+        self.disk
+            .replace(&path, bytes)
+            .map_err(|source| LayoutError::Io { path, source })
     }
 
     pub(crate) fn prepare(&self) -> Result<(), LayoutError> {
@@ -198,7 +218,11 @@ impl Layout {
         self.blobs.put_file(&self.disk, path, limit)
     }
 
-    pub(crate) fn descriptor(&self, media_type: MediaType, blob: Blob) -> Result<Descriptor, LayoutError> {
+    pub(crate) fn descriptor(
+        &self,
+        media_type: MediaType,
+        blob: Blob,
+    ) -> Result<Descriptor, LayoutError> {
         let digest = OciDigest::try_from(blob.digest.to_string()).map_err(self.json("a digest"))?;
         Ok(Descriptor::new(media_type, blob.size, digest))
     }
@@ -207,7 +231,10 @@ impl Layout {
         let bytes = read_file(&self.path.join("index.json"), INDEX_BYTES).map_err(self.blob())?;
         let index = ImageIndex::from_reader(&*bytes).map_err(self.json("index.json"))?;
         if index.manifests().len() > INDEX_MANIFESTS {
-            return Err(LayoutError::TooManyManifests { path: self.path.clone(), limit: INDEX_MANIFESTS });
+            return Err(LayoutError::TooManyManifests {
+                path: self.path.clone(),
+                limit: INDEX_MANIFESTS,
+            });
         }
         Ok(index)
     }
@@ -220,11 +247,14 @@ impl Layout {
             // Some tools leave the artifact type out of the index, and then the manifest itself tells.
             let matters = |kind: &MediaType| [RELEASE, BUNDLE].contains(&kind.as_ref());
             let listed = descriptor.artifact_type().as_ref();
-            if *descriptor.media_type() != MediaType::ImageManifest || listed.is_some_and(|kind| !matters(kind)) {
+            if *descriptor.media_type() != MediaType::ImageManifest
+                || listed.is_some_and(|kind| !matters(kind))
+            {
                 continue;
             }
             let bytes = self.read_descriptor(descriptor, ReleaseLimits::MANIFEST_BYTES)?;
-            let manifest = ImageManifest::from_reader(&*bytes).map_err(self.json(descriptor.digest().as_ref()))?;
+            let manifest = ImageManifest::from_reader(&*bytes)
+                .map_err(self.json(descriptor.digest().as_ref()))?;
             match manifest.artifact_type().as_ref().map(AsRef::as_ref) {
                 Some(RELEASE) => releases.push((Blob::of(&bytes), manifest)),
                 Some(BUNDLE) => signatures.push(manifest),
@@ -240,8 +270,16 @@ impl Layout {
             });
         };
         let digest = release.0.digest.to_string();
-        signatures.retain(|signature| signature.subject().as_ref().is_some_and(|s| s.digest().as_ref() == digest));
-        Ok(Found { release, signatures })
+        signatures.retain(|signature| {
+            signature
+                .subject()
+                .as_ref()
+                .is_some_and(|s| s.digest().as_ref() == digest)
+        });
+        Ok(Found {
+            release,
+            signatures,
+        })
     }
 
     fn read_descriptor(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, LayoutError> {
@@ -255,7 +293,10 @@ impl Layout {
             let path = PathBuf::from(text);
             return Err(self.blob()(BlobError::TooLarge { path, limit }));
         }
-        self.read(&Blob { digest, size: descriptor.size() })
+        self.read(&Blob {
+            digest,
+            size: descriptor.size(),
+        })
     }
 
     fn blob(&self) -> impl FnOnce(BlobError) -> LayoutError {

@@ -29,14 +29,23 @@ impl Layout {
     /// the new one is finished, its signatures with it; anything else there is refused.
     pub fn create(path: &Path) -> Result<LayoutBuilder, LayoutError> {
         if !replaceable(path) {
-            return Err(LayoutError::InTheWay { path: path.to_owned() });
+            return Err(LayoutError::InTheWay {
+                path: path.to_owned(),
+            });
         }
-        let io = |source| LayoutError::Io { path: path.to_owned(), source };
+        let io = |source| LayoutError::Io {
+            path: path.to_owned(),
+            source,
+        };
         fs::create_dir_all(parent(path)).map_err(io)?;
         let folder = beside(path).map_err(io)?;
         let layout = Layout::at(folder.path());
         layout.prepare()?;
-        Ok(LayoutBuilder { target: path.to_owned(), folder, layout })
+        Ok(LayoutBuilder {
+            target: path.to_owned(),
+            folder,
+            layout,
+        })
     }
 }
 
@@ -51,7 +60,10 @@ fn replaceable(path: &Path) -> bool {
 /// A new folder on the same file system as `path`, with ordinary permissions (the umask applies).
 fn beside(path: &Path) -> io::Result<TempDir> {
     let permissions = fs::Permissions::from_mode(0o777);
-    tempfile::Builder::new().prefix(".hotshoe-").permissions(permissions).tempdir_in(parent(path))
+    tempfile::Builder::new()
+        .prefix(".hotshoe-")
+        .permissions(permissions)
+        .tempdir_in(parent(path))
 }
 
 impl LayoutBuilder {
@@ -69,7 +81,11 @@ impl LayoutBuilder {
     pub fn finish(self, manifest: &[u8]) -> Result<Layout, LayoutError> {
         let json = |what: &'static str| {
             let path = self.target.clone();
-            move |source| LayoutError::Json { what: what.to_owned(), path, source }
+            move |source| LayoutError::Json {
+                what: what.to_owned(),
+                path,
+                source,
+            }
         };
         let manifest = self.layout.put(manifest)?;
         let mut descriptor = self.layout.descriptor(MediaType::ImageManifest, manifest)?;
@@ -92,7 +108,10 @@ impl LayoutBuilder {
 
     fn take_place(self) -> Result<Layout, LayoutError> {
         let target = self.target;
-        let io = |source| LayoutError::Io { path: target.clone(), source };
+        let io = |source| LayoutError::Io {
+            path: target.clone(),
+            source,
+        };
         // A folder does not replace one that is not empty: the old one moves aside first, and back on failure.
         let aside = beside(&target).map_err(io)?;
         let old = aside.path().join("old");

@@ -118,9 +118,10 @@ struct Record {
 impl Ledger {
     /// What [`hotshoe_trust::verify`] takes as its floor.
     pub fn floor(&self) -> Floor {
-        self.floor.iter().fold(Floor::none().with_clock(self.clock_floor), |floor, (name, entry)| {
-            floor.with(name, entry.generation, Some(entry.release))
-        })
+        self.floor.iter().fold(
+            Floor::none().with_clock(self.clock_floor),
+            |floor, (name, entry)| floor.with(name, entry.generation, Some(entry.release)),
+        )
     }
 
     /// Whether this ledger's floor still allows `release`.
@@ -132,7 +133,12 @@ impl Ledger {
     }
 
     /// The ledger once `release` has become live. The same release again only renews its bundles.
-    pub(crate) fn with_live(&self, release: &Verified<Release>, bundles: Vec<Digest>, now: Time) -> (Self, Slot) {
+    pub(crate) fn with_live(
+        &self,
+        release: &Verified<Release>,
+        bundles: Vec<Digest>,
+        now: Time,
+    ) -> (Self, Slot) {
         let mut next = self.clone();
         let slot = Slot {
             release: release.digest(),
@@ -142,10 +148,16 @@ impl Ledger {
             installed: now,
         };
         let live = next.live.replace(slot.clone());
-        if live.as_ref().is_none_or(|live| live.release != slot.release) {
+        if live
+            .as_ref()
+            .is_none_or(|live| live.release != slot.release)
+        {
             next.previous = live;
         }
-        let entry = FloorEntry { generation: release.generation, release: release.digest() };
+        let entry = FloorEntry {
+            generation: release.generation,
+            release: release.digest(),
+        };
         next.floor.insert(release.name.clone(), entry);
         next.clock_floor = next.clock_floor.max(Some(release.issued));
         (next, slot)
@@ -154,21 +166,36 @@ impl Ledger {
     pub(crate) fn read(path: &Path) -> Result<Self, LedgerError> {
         let bytes = read_file(path, LEDGER_BYTES).map_err(|error| match error {
             BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                LedgerError::Missing { path: path.to_owned() }
+                LedgerError::Missing {
+                    path: path.to_owned(),
+                }
             }
             other => LedgerError::Read(other),
         })?;
-        let damaged = |source| LedgerError::Damaged { path: path.to_owned(), source };
+        let damaged = |source| LedgerError::Damaged {
+            path: path.to_owned(),
+            source,
+        };
         let record: Record = strict_json::parse(&bytes, LEDGER_BYTES).map_err(damaged)?;
         if record.version != VERSION {
-            return Err(LedgerError::Version { path: path.to_owned(), found: record.version });
+            return Err(LedgerError::Version {
+                path: path.to_owned(),
+                found: record.version,
+            });
         }
         Ok(record.ledger)
     }
 
     pub(crate) fn write(&self, disk: &Disk, path: &Path) -> Result<(), LedgerError> {
-        let record = Record { version: VERSION, ledger: self.clone() };
+        let record = Record {
+            version: VERSION,
+            ledger: self.clone(),
+        };
         let bytes = serde_json::to_vec_pretty(&record).map_err(LedgerError::Encode)?;
-        disk.replace(path, &bytes).map_err(|source| LedgerError::Write { path: path.to_owned(), source })
+        disk.replace(path, &bytes)
+            .map_err(|source| LedgerError::Write {
+                path: path.to_owned(),
+                source,
+            })
     }
 }

@@ -93,8 +93,14 @@ pub struct Packed {
 pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackError> {
     let path = || release_toml.to_owned();
     let text = read_file(release_toml, RELEASE_TOML_BYTES).map_err(PackError::Read)?;
-    let text = String::from_utf8(text).map_err(|source| PackError::Text { path: path(), source })?;
-    let description = ReleaseToml::parse(&text).map_err(|source| PackError::Toml { path: path(), source })?;
+    let text = String::from_utf8(text).map_err(|source| PackError::Text {
+        path: path(),
+        source,
+    })?;
+    let description = ReleaseToml::parse(&text).map_err(|source| PackError::Toml {
+        path: path(),
+        source,
+    })?;
     let builder = Layout::create(out)?;
     let mut blobs = BTreeMap::new();
     for file in description.files() {
@@ -102,15 +108,30 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
             let (table, name) = (file.key, file.name.to_owned());
             let blob = builder
                 .put_file(&parent(release_toml).join(file.file), file.max_bytes)
-                .map_err(|source| PackError::File { path: path(), table, name, source })?;
+                .map_err(|source| PackError::File {
+                    path: path(),
+                    table,
+                    name,
+                    source,
+                })?;
             blobs.insert(file.file.to_owned(), blob);
         }
     }
-    let release =
-        description.release(now, &blobs).map_err(|source| PackError::Release { path: path(), source })?;
+    let release = description
+        .release(now, &blobs)
+        .map_err(|source| PackError::Release {
+            path: path(),
+            source,
+        })?;
     let config = serde_json::to_vec(&release).map_err(PackError::Encode)?;
-    let manifest = Manifest::of(&release, &config).to_bytes().map_err(PackError::Encode)?;
+    let manifest = Manifest::of(&release, &config)
+        .to_bytes()
+        .map_err(PackError::Encode)?;
     builder.put(&config)?;
     let layout = builder.finish(&manifest)?;
-    Ok(Packed { layout, digest: Digest::of(&manifest), release })
+    Ok(Packed {
+        layout,
+        digest: Digest::of(&manifest),
+        release,
+    })
 }

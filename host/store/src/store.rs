@@ -57,7 +57,10 @@ pub enum OpenError {
 }
 
 fn who(holder: Option<u32>) -> String {
-    holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    holder.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
 }
 
 /// Why a release could not be installed.
@@ -67,7 +70,9 @@ pub enum InstallError {
     #[error("the release's blobs cannot be stored")]
     Blob(#[from] BlobError),
     /// The floor has risen since the release was verified.
-    #[error("generation {generation} of `{name}` is below this device's floor, or differs from what it was")]
+    #[error(
+        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
+    )]
     Floor {
         /// The release's name.
         name: String,
@@ -109,7 +114,10 @@ impl Store {
         let lock = lock(folder)?;
         let blobs = Blobs::under(folder);
         let ledger_path = folder.join("ledger.json");
-        let in_folder = |source| OpenError::Ledger { folder: folder.to_owned(), source };
+        let in_folder = |source| OpenError::Ledger {
+            folder: folder.to_owned(),
+            source,
+        };
         // A new folder gets its ledger before its blobs: blobs without a ledger mean that it was lost.
         let ledger = if ledger_path.exists() || folder.join("blobs").exists() {
             Ledger::read(&ledger_path).map_err(in_folder)?
@@ -121,7 +129,14 @@ impl Store {
         blobs.prepare(&disk).map_err(OpenError::Blobs)?;
         let aot = folder.join("aot");
         disk.make_folder(&aot).map_err(io(&aot))?;
-        Ok(Self { root: folder.to_owned(), aot, blobs, ledger, disk, _lock: lock })
+        Ok(Self {
+            root: folder.to_owned(),
+            aot,
+            blobs,
+            ledger,
+            disk,
+            _lock: lock,
+        })
     }
 
     /// The data folder.
@@ -151,18 +166,37 @@ impl Store {
 
     /// The bytes of an installed release, for `hotshoe_trust::verify_installed`.
     pub fn read_package(&self, slot: &Slot) -> Result<Package, ReadError> {
-        let manifest = self.blobs.read_any(slot.release, ReleaseLimits::MANIFEST_BYTES)?;
+        let manifest = self
+            .blobs
+            .read_any(slot.release, ReleaseLimits::MANIFEST_BYTES)?;
         let config = Manifest::parse(&manifest)?.config.blob();
-        let config = self.blobs.read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?;
-        let bundles = slot.bundles.iter().map(|bundle| self.blobs.read_any(*bundle, ReleaseLimits::BUNDLE_BYTES));
-        Ok(Package { manifest, config, bundles: bundles.collect::<Result<_, _>>()? })
+        let config = self
+            .blobs
+            .read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?;
+        let bundles = slot
+            .bundles
+            .iter()
+            .map(|bundle| self.blobs.read_any(*bundle, ReleaseLimits::BUNDLE_BYTES));
+        Ok(Package {
+            manifest,
+            config,
+            bundles: bundles.collect::<Result<_, _>>()?,
+        })
     }
 
     /// Takes the blobs of a verified release in from its folder and makes it live; the release that was
     /// live becomes the previous one, and the floor rises to it. `now` is the device's clock.
-    pub fn install(&mut self, from: &Layout, release: &Verified<Release>, now: Time) -> Result<Slot, InstallError> {
+    pub fn install(
+        &mut self,
+        from: &Layout,
+        release: &Verified<Release>,
+        now: Time,
+    ) -> Result<Slot, InstallError> {
         if !self.ledger.allows(release) {
-            return Err(InstallError::Floor { name: release.name.clone(), generation: release.generation });
+            return Err(InstallError::Floor {
+                name: release.name.clone(),
+                generation: release.generation,
+            });
         }
         for blob in release.blobs() {
             self.blobs.copy(&self.disk, &from.blobs, &blob)?;
@@ -196,9 +230,17 @@ pub enum ReadError {
 /// Locks the folder, and leaves this process's id for whoever else would open it.
 fn lock(folder: &Path) -> Result<File, OpenError> {
     let path = folder.join("lock");
-    let io = |source| OpenError::Io { path: path.clone(), source };
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+    let io = |source| OpenError::Io {
+        path: path.clone(),
+        source,
+    };
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -206,10 +248,15 @@ fn lock(folder: &Path) -> Result<File, OpenError> {
             // A holder that left no readable id is still a holder.
             let read = file.take(16).read_to_string(&mut text);
             let holder = read.ok().and_then(|_| text.trim().parse().ok());
-            return Err(OpenError::InUse { folder: folder.to_owned(), holder });
+            return Err(OpenError::InUse {
+                folder: folder.to_owned(),
+                holder,
+            });
         }
         Err(TryLockError::Error(source)) => return Err(io(source)),
     }
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(io)?;
+    file.set_len(0)
+        .and_then(|()| writeln!(file, "{}", std::process::id()))
+        .map_err(io)?;
     Ok(file)
 }

@@ -3,7 +3,9 @@
 //! Nothing in such a bundle proves a time, so `sigstore-verify` refuses it; the release's own issue and
 //! expiry times stand in for that. Here the bundle is parsed and the signature checked with the given key.
 
-use sigstore_types::{Bundle, HashAlgorithm, MediaType, SignatureContent, VerificationMaterialContent};
+use sigstore_types::{
+    Bundle, HashAlgorithm, MediaType, SignatureContent, VerificationMaterialContent,
+};
 
 use crate::{
     digest::Digest,
@@ -22,7 +24,9 @@ pub enum BundleError {
     #[error("not a Sigstore bundle")]
     Format(#[source] sigstore_types::Error),
     /// A bundle of a kind that this host does not check.
-    #[error("the bundle holds {found}; sign with a key: `hotshoe sign --key`, or `cosign sign-blob --key`")]
+    #[error(
+        "the bundle holds {found}; sign with a key: `hotshoe sign --key`, or `cosign sign-blob --key`"
+    )]
     Kind {
         /// What it holds.
         found: &'static str,
@@ -53,12 +57,14 @@ impl KeyBundle {
     pub fn parse(bytes: &[u8]) -> Result<Self, BundleError> {
         strict_json::check(bytes, ReleaseLimits::BUNDLE_BYTES)?;
         // Checked bytes are JSON, hence UTF-8; the lossy reading changes nothing.
-        let bundle = Bundle::from_json(&String::from_utf8_lossy(bytes)).map_err(BundleError::Format)?;
+        let bundle =
+            Bundle::from_json(&String::from_utf8_lossy(bytes)).map_err(BundleError::Format)?;
         let kind = |found| BundleError::Kind { found };
         if bundle.media_type != MediaType::Bundle0_3 {
             return Err(kind("a format older than v0.3"));
         }
-        let VerificationMaterialContent::PublicKey(key) = bundle.verification_material.content else {
+        let VerificationMaterialContent::PublicKey(key) = bundle.verification_material.content
+        else {
             return Err(kind("a certificate"));
         };
         let SignatureContent::MessageSignature(message) = bundle.content else {
@@ -67,19 +73,23 @@ impl KeyBundle {
         Ok(Self {
             hint: key.hint,
             signature: message.signature.as_bytes().to_vec(),
-            digest: message.message_digest.map(|d| (d.algorithm, d.digest.as_bytes().to_vec())),
+            digest: message
+                .message_digest
+                .map(|d| (d.algorithm, d.digest.as_bytes().to_vec())),
         })
     }
 
     /// Checks the signature over `message` with `key`, which the caller found by the hint.
     pub fn verify(&self, message: &[u8], key: &PublicKey) -> Result<(), BundleError> {
         if let Some((algorithm, digest)) = &self.digest {
-            let same = *algorithm == HashAlgorithm::Sha2256 && digest == Digest::of(message).bytes();
+            let same =
+                *algorithm == HashAlgorithm::Sha2256 && digest == Digest::of(message).bytes();
             if !same {
                 return Err(BundleError::OtherMessage);
             }
         }
-        key.verify(message, &self.signature).map_err(BundleError::Signature)
+        key.verify(message, &self.signature)
+            .map_err(BundleError::Signature)
     }
 }
 

@@ -91,7 +91,9 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -108,6 +110,9 @@ pub struct Blob {
 impl Blob {
     /// The blob that `bytes` make.
     pub fn of(bytes: &[u8]) -> Self {
-        Self { digest: Digest::of(bytes), size: bytes.len() as u64 }
+        Self {
+            digest: Digest::of(bytes),
+            size: bytes.len() as u64,
+        }
     }
 }

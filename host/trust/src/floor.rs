@@ -20,7 +20,12 @@ impl Floor {
     /// Accepts of the release `name` nothing below `generation`, and of that generation only the manifest
     /// `content` where it is known.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, generation: u64, content: Option<Digest>) -> Self {
+    pub fn with(
+        mut self,
+        name: impl Into<String>,
+        generation: u64,
+        content: Option<Digest>,
+    ) -> Self {
         self.generations.insert(name.into(), (generation, content));
         self
     }

@@ -41,7 +41,9 @@ impl fmt::Display for Scheme {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Not a public key of this scheme.
-    #[error("not an {scheme} public key; give the PEM that begins with `-----BEGIN PUBLIC KEY-----`")]
+    #[error(
+        "not an {scheme} public key; give the PEM that begins with `-----BEGIN PUBLIC KEY-----`"
+    )]
     Public {
         /// The scheme asked for.
         scheme: Scheme,
@@ -92,17 +94,25 @@ pub struct PublicKey {
 impl PublicKey {
     /// Reads a SubjectPublicKeyInfo in PEM.
     pub fn from_pem(pem: &str, scheme: Scheme) -> Result<Self, KeyError> {
-        let spki = DerPublicKey::from_pem(pem.trim()).map_err(|e| KeyError::Public { scheme, source: e.into() })?;
+        let spki = DerPublicKey::from_pem(pem.trim()).map_err(|e| KeyError::Public {
+            scheme,
+            source: e.into(),
+        })?;
         Self::from_der(spki.as_bytes(), scheme)
     }
 
     /// Reads a SubjectPublicKeyInfo in DER.
     pub fn from_der(der: &[u8], scheme: Scheme) -> Result<Self, KeyError> {
         let spki = DerPublicKey::new(der.to_vec());
-        let refuse = |e: sigstore_crypto::Error| KeyError::Public { scheme, source: e.into() };
-        let key = VerificationKey::from_spki_with_scheme(&spki, scheme.sigstore()).map_err(refuse)?;
+        let refuse = |e: sigstore_crypto::Error| KeyError::Public {
+            scheme,
+            source: e.into(),
+        };
+        let key =
+            VerificationKey::from_spki_with_scheme(&spki, scheme.sigstore()).map_err(refuse)?;
         // A compressed or misplaced point is refused here rather than at the first signature.
-        sigstore_crypto::validate_raw_public_key(scheme.sigstore(), key.as_bytes()).map_err(refuse)?;
+        sigstore_crypto::validate_raw_public_key(scheme.sigstore(), key.as_bytes())
+            .map_err(refuse)?;
         Ok(Self { spki, scheme })
     }
 

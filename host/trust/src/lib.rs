@@ -28,7 +28,9 @@ pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
-pub use release::{Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World};
+pub use release::{
+    Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World,
+};
 pub use release_check::ReleaseError;
 pub use signing::{SigningKey, is_encrypted};
 pub use trust_toml::{TrustError, TrustRoot, TrustedKey};

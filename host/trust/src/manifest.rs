@@ -44,12 +44,20 @@ pub struct Descriptor {
 
 impl Descriptor {
     fn new(media_type: &str, blob: Blob) -> Self {
-        Self { media_type: media_type.to_owned(), digest: blob.digest, size: blob.size, annotations: BTreeMap::new() }
+        Self {
+            media_type: media_type.to_owned(),
+            digest: blob.digest,
+            size: blob.size,
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// The blob it refers to.
     pub fn blob(&self) -> Blob {
-        Blob { digest: self.digest, size: self.size }
+        Blob {
+            digest: self.digest,
+            size: self.size,
+        }
     }
 }
 
@@ -151,18 +159,29 @@ impl Manifest {
     /// Checks that this is a release's manifest and names exactly `config`.
     pub fn check_config(&self, config: &[u8]) -> Result<(), ManifestError> {
         for (field, found, expected) in [
-            ("schemaVersion", self.schema_version.to_string().as_str(), "2"),
+            (
+                "schemaVersion",
+                self.schema_version.to_string().as_str(),
+                "2",
+            ),
             ("mediaType", &self.media_type, MANIFEST),
             ("artifactType", &self.artifact_type, RELEASE),
             ("config.mediaType", &self.config.media_type, CONFIG),
         ] {
             if found != expected {
-                return Err(ManifestError::Kind { field, found: found.to_owned(), expected: expected.to_owned() });
+                return Err(ManifestError::Kind {
+                    field,
+                    found: found.to_owned(),
+                    expected: expected.to_owned(),
+                });
             }
         }
         let given = Blob::of(config);
         if self.config.blob() != given {
-            return Err(ManifestError::Config { named: self.config.digest, given: given.digest });
+            return Err(ManifestError::Config {
+                named: self.config.digest,
+                given: given.digest,
+            });
         }
         Ok(())
     }
@@ -172,18 +191,32 @@ impl Manifest {
     pub fn check_layers(&self, release: &Release) -> Result<(), ManifestError> {
         let mut uses: BTreeMap<Digest, (u64, BTreeSet<&str>)> = BTreeMap::new();
         for (blob, media_type) in release.uses() {
-            uses.entry(blob.digest).or_insert((blob.size, BTreeSet::new())).1.insert(media_type);
+            uses.entry(blob.digest)
+                .or_insert((blob.size, BTreeSet::new()))
+                .1
+                .insert(media_type);
         }
         for layer in &self.layers {
             let digest = layer.digest;
-            let (size, media_types) = uses.remove(&digest).ok_or(ManifestError::ExtraLayer(digest))?;
+            let (size, media_types) = uses
+                .remove(&digest)
+                .ok_or(ManifestError::ExtraLayer(digest))?;
             if size != layer.size {
-                return Err(ManifestError::Size { digest, layer: layer.size, release: size });
+                return Err(ManifestError::Size {
+                    digest,
+                    layer: layer.size,
+                    release: size,
+                });
             }
             if !media_types.contains(layer.media_type.as_str()) {
-                return Err(ManifestError::MediaType { digest, media_type: layer.media_type.clone() });
+                return Err(ManifestError::MediaType {
+                    digest,
+                    media_type: layer.media_type.clone(),
+                });
             }
         }
-        uses.pop_first().map_or(Ok(()), |(digest, _)| Err(ManifestError::MissingLayer(digest)))
+        uses.pop_first().map_or(Ok(()), |(digest, _)| {
+            Err(ManifestError::MissingLayer(digest))
+        })
     }
 }

@@ -19,8 +19,19 @@ impl Unknown {
         };
         let (found, rest) = rest.split_once('`')?;
         // After the found key, every odd piece between back-ticks is a known one.
-        let known = rest.lines().next()?.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-        Some(Self { kind, found: found.to_owned(), known })
+        let known = rest
+            .lines()
+            .next()?
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .map(str::to_owned)
+            .collect();
+        Some(Self {
+            kind,
+            found: found.to_owned(),
+            known,
+        })
     }
 
     /// The known key that is likest to the found one, unless none is at all like it.

@@ -94,7 +94,12 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory_mib: 64, deadline_ms: 1000, fuel: None, tensor_mib: 256 }
+        Self {
+            memory_mib: 64,
+            deadline_ms: 1000,
+            fuel: None,
+            tensor_mib: 256,
+        }
     }
 }
 
@@ -229,13 +234,22 @@ pub struct Release {
 impl Release {
     /// Every distinct blob of components, models and data.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> {
-        self.uses().map(|(blob, _)| blob).collect::<BTreeSet<_>>().into_iter()
+        self.uses()
+            .map(|(blob, _)| blob)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
     }
 
     /// Every use of a blob, with the media type of that use: components, then models, then data.
     pub(crate) fn uses(&self) -> impl Iterator<Item = (Blob, &str)> {
-        let components = self.components.values().map(|c| (c.blob, crate::manifest::WASM));
-        let models = self.models.values().map(|m| (m.blob, crate::manifest::MODEL));
+        let components = self
+            .components
+            .values()
+            .map(|c| (c.blob, crate::manifest::WASM));
+        let models = self
+            .models
+            .values()
+            .map(|m| (m.blob, crate::manifest::MODEL));
         let data = self.data.values().map(|d| (d.blob, d.media_type.as_str()));
         components.chain(models).chain(data)
     }

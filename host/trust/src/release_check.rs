@@ -37,7 +37,9 @@ pub enum ReleaseError {
         reason: String,
     },
     /// A name that the release does not hold.
-    #[error("{user} names {what} `{name}`, which the release does not hold; add `[{what}s.{name}]` or correct the name")]
+    #[error(
+        "{user} names {what} `{name}`, which the release does not hold; add `[{what}s.{name}]` or correct the name"
+    )]
     Missing {
         /// Who names it.
         user: String,
@@ -59,7 +61,9 @@ pub enum ReleaseError {
         found: World,
     },
     /// Steps in an order that makes no pipeline.
-    #[error("pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess; then policies")]
+    #[error(
+        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess; then policies"
+    )]
     Order {
         /// The step, from 1; one past the last where the pipeline ends too early.
         step: usize,
@@ -67,7 +71,9 @@ pub enum ReleaseError {
         found: &'static str,
     },
     /// A component that lists models, data or config without the grant to reach them.
-    #[error("component `{component}` lists {what} without the grant to reach them; add {grant} to its `grants`")]
+    #[error(
+        "component `{component}` lists {what} without the grant to reach them; add {grant} to its `grants`"
+    )]
     Grant {
         /// The component.
         component: String,
@@ -93,7 +99,9 @@ pub enum ReleaseError {
         digest: Digest,
     },
     /// A data file whose media type is not `type/subtype`.
-    #[error("data `{name}` has media type `{media_type}`; write `type/subtype`, such as `text/plain`")]
+    #[error(
+        "data `{name}` has media type `{media_type}`; write `type/subtype`, such as `text/plain`"
+    )]
     MediaType {
         /// The data file.
         name: String,
@@ -113,14 +121,20 @@ impl Release {
             ("data", self.data.keys().collect()),
         ] {
             within(what, names.len() as u64, 0, ReleaseLimits::ENTRIES)?;
-            names.into_iter().try_for_each(|name| check_name(what, name))?;
+            names
+                .into_iter()
+                .try_for_each(|name| check_name(what, name))?;
         }
         if self.expires <= self.issued {
-            return Err(ReleaseError::ExpiresTooSoon { issued: self.issued });
+            return Err(ReleaseError::ExpiresTooSoon {
+                issued: self.issued,
+            });
         }
         for pattern in &self.devices.names {
-            globset::Glob::new(pattern)
-                .map_err(|e| ReleaseError::Glob { pattern: pattern.clone(), reason: e.kind().to_string() })?;
+            globset::Glob::new(pattern).map_err(|e| ReleaseError::Glob {
+                pattern: pattern.clone(),
+                reason: e.kind().to_string(),
+            })?;
         }
         for (name, component) in &self.components {
             self.check_component(name, component)?;
@@ -139,47 +153,99 @@ impl Release {
         }
         let has = |grant| component.grants.contains(&grant);
         let needs = [
-            (component.models.is_empty() || has(Grant::Infer) || has(Grant::WasiNn), "models", "`infer` or `wasi-nn`"),
-            (component.data.is_empty() || has(Grant::Data), "data", "`data`"),
-            (component.config.is_empty() || has(Grant::Config), "config", "`config`"),
+            (
+                component.models.is_empty() || has(Grant::Infer) || has(Grant::WasiNn),
+                "models",
+                "`infer` or `wasi-nn`",
+            ),
+            (
+                component.data.is_empty() || has(Grant::Data),
+                "data",
+                "`data`",
+            ),
+            (
+                component.config.is_empty() || has(Grant::Config),
+                "config",
+                "`config`",
+            ),
         ];
         for (met, what, grant) in needs {
             if !met {
-                return Err(ReleaseError::Grant { component: name.to_owned(), what, grant });
+                return Err(ReleaseError::Grant {
+                    component: name.to_owned(),
+                    what,
+                    grant,
+                });
             }
         }
         let limits = &component.limits;
         for (key, value, most) in [
             ("memory-mib", limits.memory_mib, ReleaseLimits::MEMORY_MIB),
-            ("deadline-ms", limits.deadline_ms, ReleaseLimits::DEADLINE_MS),
+            (
+                "deadline-ms",
+                limits.deadline_ms,
+                ReleaseLimits::DEADLINE_MS,
+            ),
             ("tensor-mib", limits.tensor_mib, ReleaseLimits::TENSOR_MIB),
         ] {
-            within(&format!("limit `{key}` of component `{name}`"), value.into(), 1, most)?;
+            within(
+                &format!("limit `{key}` of component `{name}`"),
+                value.into(),
+                1,
+                most,
+            )?;
         }
         Ok(())
     }
 
     fn check_sizes(&self) -> Result<(), ReleaseError> {
         for (name, component) in &self.components {
-            within(&format!("size of component `{name}`"), component.blob.size, 1, ReleaseLimits::COMPONENT_BYTES)?;
+            within(
+                &format!("size of component `{name}`"),
+                component.blob.size,
+                1,
+                ReleaseLimits::COMPONENT_BYTES,
+            )?;
         }
         for (name, model) in &self.models {
-            within(&format!("size of model `{name}`"), model.blob.size, 1, ReleaseLimits::MODEL_BYTES)?;
+            within(
+                &format!("size of model `{name}`"),
+                model.blob.size,
+                1,
+                ReleaseLimits::MODEL_BYTES,
+            )?;
         }
         for (name, data) in &self.data {
-            within(&format!("size of data `{name}`"), data.blob.size, 0, ReleaseLimits::DATA_BYTES)?;
+            within(
+                &format!("size of data `{name}`"),
+                data.blob.size,
+                0,
+                ReleaseLimits::DATA_BYTES,
+            )?;
             if !is_media_type(&data.media_type) {
-                return Err(ReleaseError::MediaType { name: name.clone(), media_type: data.media_type.clone() });
+                return Err(ReleaseError::MediaType {
+                    name: name.clone(),
+                    media_type: data.media_type.clone(),
+                });
             }
         }
         let mut sizes = BTreeMap::new();
         for blob in self.blobs() {
             if sizes.insert(blob.digest, blob.size).is_some() {
-                return Err(ReleaseError::TwoSizes { digest: blob.digest });
+                return Err(ReleaseError::TwoSizes {
+                    digest: blob.digest,
+                });
             }
         }
-        let total = sizes.values().fold(0_u64, |sum, size| sum.saturating_add(*size));
-        within("the size of all blobs", total, 1, ReleaseLimits::RELEASE_BYTES)
+        let total = sizes
+            .values()
+            .fold(0_u64, |sum, size| sum.saturating_add(*size));
+        within(
+            "the size of all blobs",
+            total,
+            1,
+            ReleaseLimits::RELEASE_BYTES,
+        )
     }
 
     /// `(stage | preprocess infer* postprocess) policy*`, with names that exist and worlds that fit.
@@ -191,26 +257,57 @@ impl Release {
             Tensors,
             Insight,
         }
-        within("the number of pipeline steps", self.pipeline.len() as u64, 0, ReleaseLimits::STEPS)?;
+        within(
+            "the number of pipeline steps",
+            self.pipeline.len() as u64,
+            0,
+            ReleaseLimits::STEPS,
+        )?;
         let mut made = Made::Sample;
         for (index, step) in self.pipeline.iter().enumerate() {
             let number = index + 1;
             let (needs, makes, found) = match step {
-                Step::Preprocess { .. } => (Made::Sample, Made::Tensors, "a preprocess stands where no sample comes"),
-                Step::Infer { .. } => (Made::Tensors, Made::Tensors, "an infer stands where no tensors come"),
-                Step::Postprocess { .. } => (Made::Tensors, Made::Insight, "a postprocess stands where no tensors come"),
-                Step::Stage { .. } => (Made::Sample, Made::Insight, "a stage stands where no sample comes"),
-                Step::Policy { .. } => (Made::Insight, Made::Insight, "a policy stands where no insight comes"),
+                Step::Preprocess { .. } => (
+                    Made::Sample,
+                    Made::Tensors,
+                    "a preprocess stands where no sample comes",
+                ),
+                Step::Infer { .. } => (
+                    Made::Tensors,
+                    Made::Tensors,
+                    "an infer stands where no tensors come",
+                ),
+                Step::Postprocess { .. } => (
+                    Made::Tensors,
+                    Made::Insight,
+                    "a postprocess stands where no tensors come",
+                ),
+                Step::Stage { .. } => (
+                    Made::Sample,
+                    Made::Insight,
+                    "a stage stands where no sample comes",
+                ),
+                Step::Policy { .. } => (
+                    Made::Insight,
+                    Made::Insight,
+                    "a policy stands where no insight comes",
+                ),
             };
             if made != needs {
-                return Err(ReleaseError::Order { step: number, found });
+                return Err(ReleaseError::Order {
+                    step: number,
+                    found,
+                });
             }
             made = makes;
             self.check_step(number, step)?;
         }
         if made != Made::Insight {
             let found = "the pipeline ends before it has made an insight";
-            return Err(ReleaseError::Order { step: self.pipeline.len() + 1, found });
+            return Err(ReleaseError::Order {
+                step: self.pipeline.len() + 1,
+                found,
+            });
         }
         Ok(())
     }
@@ -222,13 +319,18 @@ impl Release {
             Step::Postprocess { component } => (component, World::Postprocessor),
             Step::Stage { component } => (component, World::Stage),
             Step::Policy { component } => (component, World::Policy),
-            Step::Infer { model } => return require(self.models.contains_key(model), || (user(), "model", model)),
+            Step::Infer { model } => {
+                return require(self.models.contains_key(model), || (user(), "model", model));
+            }
         };
         match self.components.get(component) {
             None => require(false, || (user(), "component", component)),
-            Some(found) if found.world != needed => {
-                Err(ReleaseError::World { step, component: component.clone(), needed, found: found.world })
-            }
+            Some(found) if found.world != needed => Err(ReleaseError::World {
+                step,
+                component: component.clone(),
+                needed,
+                found: found.world,
+            }),
             Some(_) => Ok(()),
         }
     }
@@ -242,12 +344,20 @@ fn require<'a>(
         return Ok(());
     }
     let (user, what, name) = missing();
-    Err(ReleaseError::Missing { user, what, name: name.clone() })
+    Err(ReleaseError::Missing {
+        user,
+        what,
+        name: name.clone(),
+    })
 }
 
 fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(), ReleaseError> {
     if value < least || value > limit {
-        return Err(ReleaseError::Limit { what: what.to_owned(), value, limit });
+        return Err(ReleaseError::Limit {
+            what: what.to_owned(),
+            value,
+            limit,
+        });
     }
     Ok(())
 }
@@ -255,19 +365,27 @@ fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(), ReleaseE
 /// Names become file names, metric labels and key expressions, so they keep to characters safe in all.
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseError> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let ends_are_plain = [name.bytes().next(), name.bytes().next_back()].into_iter().all(|b| b.is_some_and(plain));
+    let ends_are_plain = [name.bytes().next(), name.bytes().next_back()]
+        .into_iter()
+        .all(|b| b.is_some_and(plain));
     let all_are_known = name.bytes().all(|b| plain(b) || b"-_.".contains(&b));
     if ends_are_plain && all_are_known && name.len() as u64 <= ReleaseLimits::NAME_CHARS {
         return Ok(());
     }
-    Err(ReleaseError::Name { what, name: name.chars().take(80).collect() })
+    Err(ReleaseError::Name {
+        what,
+        name: name.chars().take(80).collect(),
+    })
 }
 
 /// `type/subtype` in the characters of RFC 6838, section 4.2, and at most 127 on each side of the slash.
 fn is_media_type(text: &str) -> bool {
     let is_part = |part: &str| {
         (1..=127).contains(&part.len())
-            && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
+            && part
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&b))
     };
-    text.split_once('/').is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype))
+    text.split_once('/')
+        .is_some_and(|(kind, subtype)| is_part(kind) && is_part(subtype))
 }

@@ -38,7 +38,9 @@ use serde::Deserialize;
 use crate::{
     digest::Blob,
     limits::ReleaseLimits,
-    release::{Component, DataFile, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World},
+    release::{
+        Component, DataFile, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World,
+    },
     release_check::ReleaseError,
     toml_file::{self, TomlError},
 };
@@ -182,17 +184,38 @@ impl ReleaseToml {
 
     /// Every file it names: components, then models, then data.
     pub fn files(&self) -> impl Iterator<Item = FileUse<'_>> {
-        let file = |key, name, file, max_bytes| FileUse { key, name, file, max_bytes };
+        let file = |key, name, file, max_bytes| FileUse {
+            key,
+            name,
+            file,
+            max_bytes,
+        };
         let components = self.components.iter();
-        let components = components.map(move |(n, c)| file("components", n, &c.file, ReleaseLimits::COMPONENT_BYTES));
-        let models = self.models.iter().map(move |(n, m)| file("models", n, &m.file, ReleaseLimits::MODEL_BYTES));
-        let data = self.data.iter().map(move |(n, d)| file("data", n, &d.file, ReleaseLimits::DATA_BYTES));
+        let components = components
+            .map(move |(n, c)| file("components", n, &c.file, ReleaseLimits::COMPONENT_BYTES));
+        let models = self
+            .models
+            .iter()
+            .map(move |(n, m)| file("models", n, &m.file, ReleaseLimits::MODEL_BYTES));
+        let data = self
+            .data
+            .iter()
+            .map(move |(n, d)| file("data", n, &d.file, ReleaseLimits::DATA_BYTES));
         components.chain(models).chain(data)
     }
 
     /// The release that it describes, issued at `issued`, with `blobs` for the paths of [`Self::files`].
-    pub fn release(&self, issued: Time, blobs: &BTreeMap<String, Blob>) -> Result<Release, ReleaseTomlError> {
-        let blob = |file: &String| blobs.get(file).copied().ok_or_else(|| ReleaseTomlError::NoBlob(file.clone()));
+    pub fn release(
+        &self,
+        issued: Time,
+        blobs: &BTreeMap<String, Blob>,
+    ) -> Result<Release, ReleaseTomlError> {
+        let blob = |file: &String| {
+            blobs
+                .get(file)
+                .copied()
+                .ok_or_else(|| ReleaseTomlError::NoBlob(file.clone()))
+        };
         let mut components = BTreeMap::new();
         for (name, c) in &self.components {
             let component = Component {
@@ -208,11 +231,22 @@ impl ReleaseToml {
         }
         let mut models = BTreeMap::new();
         for (name, model) in &self.models {
-            models.insert(name.clone(), Model { blob: blob(&model.file)? });
+            models.insert(
+                name.clone(),
+                Model {
+                    blob: blob(&model.file)?,
+                },
+            );
         }
         let mut data = BTreeMap::new();
         for (name, file) in &self.data {
-            data.insert(name.clone(), DataFile { blob: blob(&file.file)?, media_type: file.media_type.clone() });
+            data.insert(
+                name.clone(),
+                DataFile {
+                    blob: blob(&file.file)?,
+                    media_type: file.media_type.clone(),
+                },
+            );
         }
         let release = Release {
             name: self.name.clone(),
@@ -233,17 +267,28 @@ impl ReleaseToml {
     fn expiry(&self, issued: Time) -> Result<Time, ReleaseTomlError> {
         let unreadable = |key, text: &String, example| {
             let text = text.clone();
-            move |source| ReleaseTomlError::ExpiryText { key, text, example, source }
+            move |source| ReleaseTomlError::ExpiryText {
+                key,
+                text,
+                example,
+                source,
+            }
         };
         match (&self.expires_in, &self.expires) {
             (Some(text), None) => text
                 .parse::<Span>()
                 .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
                 .and_then(|duration| issued.checked_add(duration))
-                .map_err(unreadable("expires-in", text, "a number and a unit, as \"90d\" or \"12h\"")),
-            (None, Some(text)) => {
-                text.parse().map_err(unreadable("expires", text, "a time such as \"2027-01-31T00:00:00Z\""))
-            }
+                .map_err(unreadable(
+                    "expires-in",
+                    text,
+                    "a number and a unit, as \"90d\" or \"12h\"",
+                )),
+            (None, Some(text)) => text.parse().map_err(unreadable(
+                "expires",
+                text,
+                "a time such as \"2027-01-31T00:00:00Z\"",
+            )),
             _ => Err(ReleaseTomlError::Expiry),
         }
     }
@@ -252,11 +297,21 @@ impl ReleaseToml {
 impl StepToml {
     fn step(&self) -> Step {
         match self {
-            Self::Preprocess(component) => Step::Preprocess { component: component.clone() },
-            Self::Infer(model) => Step::Infer { model: model.clone() },
-            Self::Postprocess(component) => Step::Postprocess { component: component.clone() },
-            Self::Stage(component) => Step::Stage { component: component.clone() },
-            Self::Policy(component) => Step::Policy { component: component.clone() },
+            Self::Preprocess(component) => Step::Preprocess {
+                component: component.clone(),
+            },
+            Self::Infer(model) => Step::Infer {
+                model: model.clone(),
+            },
+            Self::Postprocess(component) => Step::Postprocess {
+                component: component.clone(),
+            },
+            Self::Stage(component) => Step::Stage {
+                component: component.clone(),
+            },
+            Self::Policy(component) => Step::Policy {
+                component: component.clone(),
+            },
         }
     }
 }

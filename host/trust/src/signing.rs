@@ -7,12 +7,13 @@ use p256::{
     elliptic_curve::Generate as _,
 };
 use pkcs8::{
-    DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, EncryptedPrivateKeyInfoRef, LineEnding,
-    PrivateKeyInfoRef, SecretDocument, der::pem::PemLabel as _,
+    DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, EncryptedPrivateKeyInfoRef,
+    LineEnding, PrivateKeyInfoRef, SecretDocument, der::pem::PemLabel as _,
 };
 use sigstore_types::{
-    Bundle, DigestBytes, HashAlgorithm, MediaType, MessageDigest, MessageSignature, PublicKeyIdentifier,
-    SignatureBytes, SignatureContent, VerificationMaterial, VerificationMaterialContent,
+    Bundle, DigestBytes, HashAlgorithm, MediaType, MessageDigest, MessageSignature,
+    PublicKeyIdentifier, SignatureBytes, SignatureContent, VerificationMaterial,
+    VerificationMaterialContent,
 };
 use zeroize::Zeroizing;
 
@@ -30,36 +31,55 @@ pub fn is_encrypted(pem: &str) -> bool {
 }
 
 fn label(pem: &str) -> Option<&str> {
-    pem.trim_start().strip_prefix("-----BEGIN ")?.split_once("-----").map(|(label, _)| label)
+    pem.trim_start()
+        .strip_prefix("-----BEGIN ")?
+        .split_once("-----")
+        .map(|(label, _)| label)
 }
 
 impl SigningKey {
     /// A new key, from the system's randomness.
     pub fn generate() -> Result<Self, KeyError> {
-        p256::ecdsa::SigningKey::try_generate().map(Self).map_err(|e| KeyError::Randomness(e.into()))
+        p256::ecdsa::SigningKey::try_generate()
+            .map(Self)
+            .map_err(|e| KeyError::Randomness(e.into()))
     }
 
     /// Reads PKCS#8 in PEM, encrypted (PBES2) or not. The passphrase is not looked at where none is needed.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyError> {
-        let form = |label: &str, way_out| Err(KeyError::Form { label: label.to_owned(), way_out });
+        let form = |label: &str, way_out| {
+            Err(KeyError::Form {
+                label: label.to_owned(),
+                way_out,
+            })
+        };
         match label(pem) {
             Some(l) if l == PrivateKeyInfoRef::PEM_LABEL => {
-                p256::ecdsa::SigningKey::from_pkcs8_pem(pem.trim()).map(Self).map_err(KeyError::Private)
+                p256::ecdsa::SigningKey::from_pkcs8_pem(pem.trim())
+                    .map(Self)
+                    .map_err(KeyError::Private)
             }
             Some(l) if l == EncryptedPrivateKeyInfoRef::PEM_LABEL => {
-                let (_, document) =
-                    SecretDocument::from_pem(pem.trim()).map_err(|e| KeyError::Private(pkcs8::Error::Asn1(e)))?;
+                let (_, document) = SecretDocument::from_pem(pem.trim())
+                    .map_err(|e| KeyError::Private(pkcs8::Error::Asn1(e)))?;
                 let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
                     .map_err(KeyError::Private)?;
                 let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
                 // A wrong passphrase may also unpad by chance, to bytes that are no key.
-                let opened = sealed.decrypt(passphrase).map_err(|_| KeyError::WrongPassphrase)?;
-                p256::ecdsa::SigningKey::from_pkcs8_der(opened.as_bytes()).map(Self).map_err(KeyError::Private)
+                let opened = sealed
+                    .decrypt(passphrase)
+                    .map_err(|_| KeyError::WrongPassphrase)?;
+                p256::ecdsa::SigningKey::from_pkcs8_der(opened.as_bytes())
+                    .map(Self)
+                    .map_err(KeyError::Private)
             }
-            Some("EC PRIVATE KEY") => form("EC PRIVATE KEY", "convert it with `openssl pkcs8 -topk8`"),
-            Some(l) if l.ends_with("SIGSTORE PRIVATE KEY") => {
-                form(l, "sign with `cosign sign-blob --key` and attach its bundle, or make a key with `hotshoe keygen`")
+            Some("EC PRIVATE KEY") => {
+                form("EC PRIVATE KEY", "convert it with `openssl pkcs8 -topk8`")
             }
+            Some(l) if l.ends_with("SIGSTORE PRIVATE KEY") => form(
+                l,
+                "sign with `cosign sign-blob --key` and attach its bundle, or make a key with `hotshoe keygen`",
+            ),
             other => form(other.unwrap_or("nothing"), "make one with `hotshoe keygen`"),
         }
     }
@@ -76,7 +96,11 @@ impl SigningKey {
 
     /// Its public half.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
-        let der = self.0.verifying_key().to_public_key_der().map_err(|e| KeyError::Write(e.into()))?;
+        let der = self
+            .0
+            .verifying_key()
+            .to_public_key_der()
+            .map_err(|e| KeyError::Write(e.into()))?;
         PublicKey::from_der(der.as_bytes(), Scheme::EcdsaP256Sha256)
     }
 
@@ -85,22 +109,31 @@ impl SigningKey {
     ///
     /// The nonce is RFC 6979's, so the same key and message always give the same bundle.
     pub fn sign_bundle(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let signature: Signature = self.0.try_sign(message).map_err(|e| KeyError::Write(e.into()))?;
+        let signature: Signature = self
+            .0
+            .try_sign(message)
+            .map_err(|e| KeyError::Write(e.into()))?;
         let digest = DigestBytes::new(Digest::of(message).bytes().to_vec());
-        let content = MessageSignature::new(SignatureBytes::new(signature.to_der().as_bytes().to_vec()))
-            .with_message_digest(MessageDigest::new(HashAlgorithm::Sha2256, digest));
+        let content =
+            MessageSignature::new(SignatureBytes::new(signature.to_der().as_bytes().to_vec()))
+                .with_message_digest(MessageDigest::new(HashAlgorithm::Sha2256, digest));
         let hint = PublicKeyIdentifier::new(self.public_key()?.hint());
         let bundle = Bundle::new(
             MediaType::Bundle0_3,
             VerificationMaterial::new(VerificationMaterialContent::PublicKey(hint)),
             SignatureContent::MessageSignature(content),
         );
-        bundle.to_json().map(String::into_bytes).map_err(|e| KeyError::Write(e.into()))
+        bundle
+            .to_json()
+            .map(String::into_bytes)
+            .map_err(|e| KeyError::Write(e.into()))
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("SigningKey").field(&self.public_key().map(|key| key.fingerprint())).finish()
+        f.debug_tuple("SigningKey")
+            .field(&self.public_key().map(|key| key.fingerprint()))
+            .finish()
     }
 }

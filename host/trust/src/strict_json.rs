@@ -79,14 +79,25 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8], max_bytes: u64) -> Result<T, Jso
 pub fn check(bytes: &[u8], max_bytes: u64) -> Result<(), JsonError> {
     let size = bytes.len() as u64;
     if size > max_bytes {
-        return Err(JsonError::TooLarge { size, limit: max_bytes });
+        return Err(JsonError::TooLarge {
+            size,
+            limit: max_bytes,
+        });
     }
     let fault = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let walked = Walk { depth: 0, fault: &fault }.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    let walked = Walk {
+        depth: 0,
+        fault: &fault,
+    }
+    .deserialize(&mut deserializer)
+    .and_then(|()| deserializer.end());
     walked.map_err(|error| match fault.take() {
         Some(Fault::TooDeep) => JsonError::TooDeep { line: error.line() },
-        Some(Fault::Duplicate(key)) => JsonError::DuplicateKey { key, line: error.line() },
+        Some(Fault::Duplicate(key)) => JsonError::DuplicateKey {
+            key,
+            line: error.line(),
+        },
         None => JsonError::Invalid(error),
     })
 }
@@ -110,7 +121,10 @@ impl Walk<'_> {
             self.fault.set(Some(Fault::TooDeep));
             return Err(E::custom("too deep"));
         }
-        Ok(Self { depth: self.depth + 1, fault: self.fault })
+        Ok(Self {
+            depth: self.depth + 1,
+            fault: self.fault,
+        })
     }
 }
 
@@ -167,7 +181,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
                 return Err(A::Error::custom("duplicate key"));
             }
             seen.insert(key);
-            entries.next_value_seed(Walk { depth: inner_depth, fault: self.fault })?;
+            entries.next_value_seed(Walk {
+                depth: inner_depth,
+                fault: self.fault,
+            })?;
         }
         Ok(())
     }

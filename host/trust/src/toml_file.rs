@@ -46,7 +46,10 @@ pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
                 found: unknown.found,
                 known: unknown.known,
             },
-            None => TomlError::Invalid { line, message: error.message().trim().replace('\n', "; ") },
+            None => TomlError::Invalid {
+                line,
+                message: error.message().trim().replace('\n', "; "),
+            },
         }
     })
 }

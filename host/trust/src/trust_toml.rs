@@ -128,23 +128,45 @@ impl TrustRoot {
         let mut keys = Vec::new();
         let mut names = BTreeMap::new();
         for (name, entry) in file.keys {
-            let key = PublicKey::from_pem(&entry.public_key, entry.scheme)
-                .map_err(|source| TrustError::Key { name: name.clone(), source })?;
+            let key = PublicKey::from_pem(&entry.public_key, entry.scheme).map_err(|source| {
+                TrustError::Key {
+                    name: name.clone(),
+                    source,
+                }
+            })?;
             if let Some(first) = names.insert(key.fingerprint(), name.clone()) {
-                return Err(TrustError::SameKey { first, second: name });
+                return Err(TrustError::SameKey {
+                    first,
+                    second: name,
+                });
             }
             if entry.releases.is_empty() {
                 return Err(TrustError::NoReleases { name });
             }
             let glob = |pattern: String| match Glob::new(&pattern) {
                 Ok(glob) => Ok(glob.compile_matcher()),
-                Err(source) => Err(TrustError::Glob { name: name.clone(), pattern, source }),
+                Err(source) => Err(TrustError::Glob {
+                    name: name.clone(),
+                    pattern,
+                    source,
+                }),
             };
-            let releases = entry.releases.into_iter().map(glob).collect::<Result<_, _>>()?;
-            keys.push(TrustedKey { name, key, releases });
+            let releases = entry
+                .releases
+                .into_iter()
+                .map(glob)
+                .collect::<Result<_, _>>()?;
+            keys.push(TrustedKey {
+                name,
+                key,
+                releases,
+            });
         }
         if threshold > keys.len() {
-            return Err(TrustError::Threshold { threshold, keys: keys.len() });
+            return Err(TrustError::Threshold {
+                threshold,
+                keys: keys.len(),
+            });
         }
         Ok(Self { threshold, keys })
     }

@@ -49,7 +49,7 @@ impl<T> Verified<T> {
         self.digest
     }
 
-    /// The bytes that it was parsed from.
+    /// The bytes that it was parsed from, with the signature bundles that counted.
     pub fn package(&self) -> &Package {
         &self.package
     }
@@ -64,7 +64,7 @@ impl<T> Verified<T> {
         &self.package.config
     }
 
-    /// The signature bundles.
+    /// The signature bundles that counted, one a signer.
     pub fn bundles(&self) -> &[Vec<u8>] {
         &self.package.bundles
     }
@@ -113,7 +113,10 @@ pub fn verify_installed(
 ) -> Result<Verified<Release>, VerifyError> {
     let found = Digest::of(&package.manifest);
     if found != slot {
-        return Err(VerifyError::NotTheSlot { expected: slot, found });
+        return Err(VerifyError::NotTheSlot {
+            expected: slot,
+            found,
+        });
     }
     verify_content(package, trust, device, host)
 }
@@ -127,42 +130,70 @@ fn verify_content(
 ) -> Result<Verified<Release>, VerifyError> {
     check_size("manifest", &package.manifest, ReleaseLimits::MANIFEST_BYTES)?;
     check_size("config", &package.config, ReleaseLimits::CONFIG_BYTES)?;
-    let signers = signers(package, trust)?;
-    let manifest = Manifest::parse(&package.manifest).map_err(|e| VerifyError::json("manifest", e))?;
-    manifest.check_config(&package.config).map_err(VerifyError::ManifestMismatch)?;
+    let (signers, bundles): (Vec<_>, Vec<_>) = signers(package, trust)?.into_iter().unzip();
+    let manifest =
+        Manifest::parse(&package.manifest).map_err(|e| VerifyError::json("manifest", e))?;
+    manifest
+        .check_config(&package.config)
+        .map_err(VerifyError::ManifestMismatch)?;
     let release: Release = strict_json::parse(&package.config, ReleaseLimits::CONFIG_BYTES)
         .map_err(|e| VerifyError::json("config", e))?;
     release.validate().map_err(VerifyError::InvalidRelease)?;
-    manifest.check_layers(&release).map_err(VerifyError::ManifestMismatch)?;
+    manifest
+        .check_layers(&release)
+        .map_err(VerifyError::ManifestMismatch)?;
     let signers = allowed(signers, trust, &release.name)?;
     check_device(&release, device)?;
     if !release.hotshoe.matches(host) {
-        return Err(VerifyError::WrongHostVersion { needed: release.hotshoe, host: host.clone() });
+        return Err(VerifyError::WrongHostVersion {
+            needed: release.hotshoe,
+            host: host.clone(),
+        });
     }
-    Ok(Verified { value: release, digest: Digest::of(&package.manifest), package: package.clone(), signers })
+    // Bundles that did not count are not kept: an installed release carries nothing that was not checked.
+    let package = Package {
+        manifest: package.manifest.clone(),
+        config: package.config.clone(),
+        bundles,
+    };
+    Ok(Verified {
+        value: release,
+        digest: Digest::of(&package.manifest),
+        package,
+        signers,
+    })
 }
 
 fn check_size(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), VerifyError> {
     let size = bytes.len() as u64;
     if size > limit {
-        return Err(VerifyError::TooLarge { part, source: JsonError::TooLarge { size, limit } });
+        return Err(VerifyError::TooLarge {
+            part,
+            source: JsonError::TooLarge { size, limit },
+        });
     }
     Ok(())
 }
 
-/// The trusted keys with a good signature over the manifest, at least as many as the threshold. They are
-/// counted by the keys' own digests: two bundles by one key count once.
-fn signers<'t>(package: &Package, trust: &'t TrustRoot) -> Result<Vec<&'t TrustedKey>, VerifyError> {
+/// The trusted keys with a good signature over the manifest, each with its bundle, at least as many as the
+/// threshold. They are counted by the keys' own digests: two bundles by one key count once.
+fn signers<'t>(
+    package: &Package,
+    trust: &'t TrustRoot,
+) -> Result<Vec<(&'t TrustedKey, Vec<u8>)>, VerifyError> {
     let found = package.bundles.len() as u64;
     if found > ReleaseLimits::BUNDLES {
-        return Err(VerifyError::TooManyBundles { found, limit: ReleaseLimits::BUNDLES });
+        return Err(VerifyError::TooManyBundles {
+            found,
+            limit: ReleaseLimits::BUNDLES,
+        });
     }
     let mut good = BTreeMap::new();
     let mut refused = Vec::new();
     for (index, bundle) in package.bundles.iter().enumerate() {
         match signer(index + 1, bundle, &package.manifest, trust) {
             Ok(key) => {
-                good.insert(key.key().fingerprint(), key);
+                good.insert(key.key().fingerprint(), (key, bundle.clone()));
             }
             Err(error) => refused.push(error),
         }
@@ -177,7 +208,10 @@ fn signers<'t>(package: &Package, trust: &'t TrustRoot) -> Result<Vec<&'t Truste
     Err(VerifyError::TooFewSignatures {
         found: good.len(),
         needed: trust.threshold(),
-        signers: good.values().map(|key| key.name().to_owned()).collect(),
+        signers: good
+            .values()
+            .map(|(key, _)| key.name().to_owned())
+            .collect(),
         refused: refused.iter().map(ToString::to_string).collect(),
     })
 }
@@ -188,25 +222,45 @@ fn signer<'t>(
     manifest: &[u8],
     trust: &'t TrustRoot,
 ) -> Result<&'t TrustedKey, VerifyError> {
-    let bundle = KeyBundle::parse(bundle).map_err(|source| VerifyError::UnreadableBundle { index, source })?;
-    let Some(trusted) = trust.keys().find(|trusted| trusted.key().hint() == bundle.hint) else {
-        return Err(VerifyError::UnknownSigner { index, hint: bundle.hint });
+    let bundle = KeyBundle::parse(bundle)
+        .map_err(|source| VerifyError::UnreadableBundle { index, source })?;
+    let Some(trusted) = trust
+        .keys()
+        .find(|trusted| trusted.key().hint() == bundle.hint)
+    else {
+        return Err(VerifyError::UnknownSigner {
+            index,
+            hint: bundle.hint,
+        });
     };
     match bundle.verify(manifest, trusted.key()) {
         Ok(()) => Ok(trusted),
-        Err(source) => Err(VerifyError::BadSignature { index, key: trusted.name().to_owned(), source }),
+        Err(source) => Err(VerifyError::BadSignature {
+            index,
+            key: trusted.name().to_owned(),
+            source,
+        }),
     }
 }
 
 /// The names of those signers that may sign releases of this name, still at least the threshold.
-fn allowed(signers: Vec<&TrustedKey>, trust: &TrustRoot, release: &str) -> Result<Vec<String>, VerifyError> {
-    let (allowed, others): (Vec<_>, Vec<_>) = signers.into_iter().partition(|key| key.may_sign(release));
+fn allowed(
+    signers: Vec<&TrustedKey>,
+    trust: &TrustRoot,
+    release: &str,
+) -> Result<Vec<String>, VerifyError> {
+    let (allowed, others): (Vec<_>, Vec<_>) =
+        signers.into_iter().partition(|key| key.may_sign(release));
     match others.first() {
-        Some(other) if allowed.len() < trust.threshold() => {
-            Err(VerifyError::SignerNotAllowed { key: other.name().to_owned(), release: release.to_owned() })
-        }
+        Some(other) if allowed.len() < trust.threshold() => Err(VerifyError::SignerNotAllowed {
+            key: other.name().to_owned(),
+            release: release.to_owned(),
+        }),
         _ => {
-            let mut names: Vec<_> = allowed.into_iter().map(|key| key.name().to_owned()).collect();
+            let mut names: Vec<_> = allowed
+                .into_iter()
+                .map(|key| key.name().to_owned())
+                .collect();
             names.sort();
             Ok(names)
         }
@@ -214,10 +268,17 @@ fn allowed(signers: Vec<&TrustedKey>, trust: &TrustRoot, release: &str) -> Resul
 }
 
 fn check_device(release: &Release, device: &Device) -> Result<(), VerifyError> {
-    let wrong = |reason| Err(VerifyError::WrongDevice { device: device.name.clone(), reason });
+    let wrong = |reason| {
+        Err(VerifyError::WrongDevice {
+            device: device.name.clone(),
+            reason,
+        })
+    };
     let selector = &release.devices;
     // Patterns were compiled once by `validate`, so one that does not compile here matches nothing.
-    let matches = |pattern: &String| Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(&device.name));
+    let matches = |pattern: &String| {
+        Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(&device.name))
+    };
     if !selector.names.is_empty() && !selector.names.iter().any(matches) {
         return wrong(format!("its name matches none of {:?}", selector.names));
     }
@@ -238,24 +299,41 @@ fn check_times(release: &Release, floor: &Floor, now: Time) -> Result<(), Verify
         return Err(VerifyError::ClockBackwards { now, floor: clock });
     }
     if latest_now < release.issued {
-        return Err(VerifyError::NotYetValid { issued: release.issued, now });
+        return Err(VerifyError::NotYetValid {
+            issued: release.issued,
+            now,
+        });
     }
     if release.expires <= now {
-        return Err(VerifyError::Expired { expires: release.expires, now });
+        return Err(VerifyError::Expired {
+            expires: release.expires,
+            now,
+        });
     }
     Ok(())
 }
 
 fn check_floor(release: &Verified<Release>, floor: &Floor) -> Result<(), VerifyError> {
-    let Some((lowest, content)) = floor.generation(&release.name) else { return Ok(()) };
+    let Some((lowest, content)) = floor.generation(&release.name) else {
+        return Ok(());
+    };
     let generation = release.generation;
     if generation < lowest {
-        return Err(VerifyError::BelowFloor { release: release.name.clone(), generation, floor: lowest });
+        return Err(VerifyError::BelowFloor {
+            release: release.name.clone(),
+            generation,
+            floor: lowest,
+        });
     }
     match content {
         Some(known) if generation == lowest && known != release.digest => {
             let (release, given) = (release.name.clone(), release.digest);
-            Err(VerifyError::SameGeneration { release, generation, known, given })
+            Err(VerifyError::SameGeneration {
+                release,
+                generation,
+                known,
+                given,
+            })
         }
         _ => Ok(()),
     }

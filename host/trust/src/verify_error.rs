@@ -1,12 +1,8 @@
 //! Why a release was refused: one variant a reason, each with a stable name for counters and JSON.
 
 use crate::{
-    bundle::BundleError,
-    digest::Digest,
-    manifest::ManifestError,
-    release::Time,
-    release_check::ReleaseError,
-    strict_json::JsonError,
+    bundle::BundleError, digest::Digest, manifest::ManifestError, release::Time,
+    release_check::ReleaseError, strict_json::JsonError,
 };
 
 /// Why a release was refused.
@@ -64,7 +60,9 @@ pub enum VerifyError {
         refused: Vec<String>,
     },
     /// A good signature by a key that may not sign releases of this name.
-    #[error("key `{key}` may not sign releases named `{release}`; add the name to its `releases` in trust.toml")]
+    #[error(
+        "key `{key}` may not sign releases named `{release}`; add the name to its `releases` in trust.toml"
+    )]
     SignerNotAllowed {
         /// The key's name.
         key: String,
@@ -72,7 +70,9 @@ pub enum VerifyError {
         release: String,
     },
     /// A generation that is no longer accepted.
-    #[error("generation {generation} of `{release}` is below the floor {floor}; pack it again with a higher one")]
+    #[error(
+        "generation {generation} of `{release}` is below the floor {floor}; pack it again with a higher one"
+    )]
     BelowFloor {
         /// The release's name.
         release: String,
@@ -82,7 +82,9 @@ pub enum VerifyError {
         floor: u64,
     },
     /// The floor's own generation, with other content.
-    #[error("generation {generation} of `{release}` was {known} before and is {given} now; a changed release needs a higher generation")]
+    #[error(
+        "generation {generation} of `{release}` was {known} before and is {given} now; a changed release needs a higher generation"
+    )]
     SameGeneration {
         /// The release's name.
         release: String,
@@ -110,7 +112,9 @@ pub enum VerifyError {
         now: Time,
     },
     /// The clock stands before a time that was already signed.
-    #[error("the clock says {now}, earlier than {floor}, which this device has already seen signed; set the clock")]
+    #[error(
+        "the clock says {now}, earlier than {floor}, which this device has already seen signed; set the clock"
+    )]
     ClockBackwards {
         /// The time now.
         now: Time,
@@ -126,7 +130,9 @@ pub enum VerifyError {
         reason: String,
     },
     /// The release needs another version of the host.
-    #[error("the release needs hotshoe {needed}, and this is {host}; update the host or repack the release")]
+    #[error(
+        "the release needs hotshoe {needed}, and this is {host}; update the host or repack the release"
+    )]
     WrongHostVersion {
         /// What it needs.
         needed: semver::VersionReq,
@@ -176,7 +182,9 @@ pub enum VerifyError {
     #[error("the release is signed, and not valid")]
     InvalidRelease(#[source] ReleaseError),
     /// Not the release that the ledger names.
-    #[error("the ledger names release {expected}, and the stored manifest is {found}; install the release again")]
+    #[error(
+        "the ledger names release {expected}, and the stored manifest is {found}; install the release again"
+    )]
     NotTheSlot {
         /// What the ledger names.
         expected: Digest,
@@ -186,7 +194,11 @@ pub enum VerifyError {
 }
 
 fn also(refused: &[String]) -> String {
-    if refused.is_empty() { String::new() } else { format!("; {}", refused.join("; ")) }
+    if refused.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", refused.join("; "))
+    }
 }
 
 impl VerifyError {

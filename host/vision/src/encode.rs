@@ -27,7 +27,12 @@ pub fn encode(image: &Image, format: Format, quality: u8) -> Result<Vec<u8>, Vis
             if !(1..=100).contains(&quality) {
                 return Err(VisionError::Quality { quality });
             }
-            JpegEncoder::new_with_quality(&mut bytes, quality).write_image(image.pixels(), width, height, rgb)
+            JpegEncoder::new_with_quality(&mut bytes, quality).write_image(
+                image.pixels(),
+                width,
+                height,
+                rgb,
+            )
         }
         Format::Png => PngEncoder::new(&mut bytes).write_image(image.pixels(), width, height, rgb),
     };

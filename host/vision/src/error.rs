@@ -75,7 +75,9 @@ pub enum VisionError {
         height: u32,
     },
     /// More pixels than one result may have.
-    #[error("{what} is {width} x {height} pixels, {count} in all, over the limit of {limit}; make it smaller")]
+    #[error(
+        "{what} is {width} x {height} pixels, {count} in all, over the limit of {limit}; make it smaller"
+    )]
     TooLarge {
         /// Which picture.
         what: &'static str,
@@ -149,7 +151,9 @@ pub enum VisionError {
     #[error("there is no picture to normalise; give at least one")]
     NoImages,
     /// A picture larger than the tensor.
-    #[error("picture {index} is {width} x {height} pixels and the tensor {into_width} x {into_height}; resize it first")]
+    #[error(
+        "picture {index} is {width} x {height} pixels and the tensor {into_width} x {into_height}; resize it first"
+    )]
     DoesNotFit {
         /// Which picture, from 0.
         index: usize,
@@ -163,7 +167,9 @@ pub enum VisionError {
         into_height: u32,
     },
     /// A division by zero.
-    #[error("the standard deviation of channel {channel} is 0; use 1 to leave the channel as it is")]
+    #[error(
+        "the standard deviation of channel {channel} is 0; use 1 to leave the channel as it is"
+    )]
     ZeroDeviation {
         /// Which channel, from 0.
         channel: usize,

@@ -24,10 +24,19 @@ impl Image {
     pub fn from_rgb(width: u32, height: u32, pixels: Vec<u8>) -> Result<Self, VisionError> {
         let want = byte_count("the picture", width, height)?;
         if pixels.len() == want {
-            Ok(Self { width, height, pixels })
+            Ok(Self {
+                width,
+                height,
+                pixels,
+            })
         } else {
             let (want, got) = (want as u64, pixels.len() as u64);
-            Err(VisionError::WrongLength { width, height, want, got })
+            Err(VisionError::WrongLength {
+                width,
+                height,
+                want,
+                got,
+            })
         }
     }
 
@@ -69,13 +78,27 @@ impl std::fmt::Debug for Image {
 }
 
 /// Bytes of a picture of this size, which is checked to be neither empty nor over [`MAX_PIXELS`].
-pub(crate) fn byte_count(what: &'static str, width: u32, height: u32) -> Result<usize, VisionError> {
+pub(crate) fn byte_count(
+    what: &'static str,
+    width: u32,
+    height: u32,
+) -> Result<usize, VisionError> {
     if width == 0 || height == 0 {
-        return Err(VisionError::NoPixels { what, width, height });
+        return Err(VisionError::NoPixels {
+            what,
+            width,
+            height,
+        });
     }
     let count = u64::from(width) * u64::from(height);
     if count > MAX_PIXELS {
-        return Err(VisionError::TooLarge { what, width, height, count, limit: MAX_PIXELS });
+        return Err(VisionError::TooLarge {
+            what,
+            width,
+            height,
+            count,
+            limit: MAX_PIXELS,
+        });
     }
     Ok(count as usize * CHANNELS) // at most 192 Mi, so it fits
 }

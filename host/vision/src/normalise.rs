@@ -51,7 +51,10 @@ pub fn normalise(
     let plane = check(images, width, height, how)?;
     let columns = width as usize;
     let mut elements = vec![0.0; images.len() * plane * CHANNELS];
-    for (image, out) in images.iter().zip(elements.chunks_exact_mut(plane * CHANNELS)) {
+    for (image, out) in images
+        .iter()
+        .zip(elements.chunks_exact_mut(plane * CHANNELS))
+    {
         match how.layout {
             Layout::Nchw => planes(image, out, plane, columns, how),
             Layout::Nhwc => interleaved(image, out, columns, how),
@@ -66,18 +69,33 @@ pub fn normalise(
 }
 
 /// Checks all arguments; the pixels of one plane.
-fn check(images: &[&Image], width: u32, height: u32, how: &Normalisation) -> Result<usize, VisionError> {
+fn check(
+    images: &[&Image],
+    width: u32,
+    height: u32,
+    how: &Normalisation,
+) -> Result<usize, VisionError> {
     if images.is_empty() {
         return Err(VisionError::NoImages);
     }
     let what = "the tensor";
     if width == 0 || height == 0 {
-        return Err(VisionError::NoPixels { what, width, height });
+        return Err(VisionError::NoPixels {
+            what,
+            width,
+            height,
+        });
     }
     let plane = u64::from(width) * u64::from(height);
     let count = plane.saturating_mul(images.len() as u64);
     if count > MAX_PIXELS {
-        return Err(VisionError::TooLarge { what, width, height, count, limit: MAX_PIXELS });
+        return Err(VisionError::TooLarge {
+            what,
+            width,
+            height,
+            count,
+            limit: MAX_PIXELS,
+        });
     }
     let means = how.mean.iter().map(|&v| ("a mean", v));
     let deviations = how.std.iter().map(|&v| ("a standard deviation", v));
@@ -93,7 +111,13 @@ fn check(images: &[&Image], width: u32, height: u32, how: &Normalisation) -> Res
         if image.width() > width || image.height() > height {
             let (into_width, into_height) = (width, height);
             let (width, height) = (image.width(), image.height());
-            return Err(VisionError::DoesNotFit { index, width, height, into_width, into_height });
+            return Err(VisionError::DoesNotFit {
+                index,
+                width,
+                height,
+                into_width,
+                into_height,
+            });
         }
     }
     Ok(plane as usize)
@@ -109,7 +133,9 @@ fn position(how: &Normalisation, channel: usize) -> usize {
 
 /// The element of every pixel value, by channel: the exact formula, evaluated 768 times instead of once an element.
 fn tables(how: &Normalisation) -> [[f32; 256]; CHANNELS] {
-    let table = |(mean, std): (f32, f32)| std::array::from_fn(|value| (value as f32 * how.scale - mean) / std);
+    let table = |(mean, std): (f32, f32)| {
+        std::array::from_fn(|value| (value as f32 * how.scale - mean) / std)
+    };
     let [m0, m1, m2] = how.mean;
     let [s0, s1, s2] = how.std;
     [(m0, s0), (m1, s1), (m2, s2)].map(table)

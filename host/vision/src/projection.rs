@@ -49,17 +49,33 @@ impl Projection {
     /// Where a position of the rectangle lies in the quadrilateral.
     pub(crate) fn apply(&self, x: f64, y: f64) -> (f64, f64) {
         let scale = 1.0 / (self.g * x + self.h * y + 1.0);
-        ((self.a * x + self.b * y + self.c) * scale, (self.d * x + self.e * y + self.f) * scale)
+        (
+            (self.a * x + self.b * y + self.c) * scale,
+            (self.d * x + self.e * y + self.f) * scale,
+        )
     }
 }
 
 /// Whether the outline turns the same way, and enough, at all four corners.
 fn is_convex(quad: [[f32; 2]; 4]) -> bool {
     let corners = quad.map(|corner| corner.map(f64::from));
-    let sides: Vec<[f64; 2]> =
-        corners.iter().zip(corners.iter().cycle().skip(1)).map(|([ax, ay], [bx, by])| [bx - ax, by - ay]).collect();
-    let longest = sides.iter().flatten().fold(0.0_f64, |most, d| most.max(d.abs()));
+    let sides: Vec<[f64; 2]> = corners
+        .iter()
+        .zip(corners.iter().cycle().skip(1))
+        .map(|([ax, ay], [bx, by])| [bx - ax, by - ay])
+        .collect();
+    let longest = sides
+        .iter()
+        .flatten()
+        .fold(0.0_f64, |most, d| most.max(d.abs()));
     let least = LEAST_TURN * longest * longest;
-    let turns = || sides.iter().zip(sides.iter().cycle().skip(1)).map(|([ax, ay], [bx, by])| ax * by - ay * bx);
-    longest.is_finite() && longest > 0.0 && (turns().all(|t| t > least) || turns().all(|t| t < -least))
+    let turns = || {
+        sides
+            .iter()
+            .zip(sides.iter().cycle().skip(1))
+            .map(|([ax, ay], [bx, by])| ax * by - ay * bx)
+    };
+    longest.is_finite()
+        && longest > 0.0
+        && (turns().all(|t| t > least) || turns().all(|t| t < -least))
 }

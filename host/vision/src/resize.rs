@@ -41,7 +41,12 @@ pub(crate) fn cubic(x: f64) -> f64 {
 ///
 /// # Errors
 /// [`VisionError::NoPixels`], [`VisionError::TooLarge`].
-pub fn resize(image: &Image, width: u32, height: u32, filter: Filter) -> Result<Image, VisionError> {
+pub fn resize(
+    image: &Image,
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> Result<Image, VisionError> {
     let len = byte_count("the result", width, height)?;
     let algorithm = match filter {
         Filter::Nearest => fir::ResizeAlg::Nearest,
@@ -51,15 +56,24 @@ pub fn resize(image: &Image, width: u32, height: u32, filter: Filter) -> Result<
     };
     let options = fir::ResizeOptions::new().resize_alg(algorithm);
     let mut pixels = vec![0; len];
-    let from = fir::images::ImageRef::new(image.width(), image.height(), image.pixels(), fir::PixelType::U8x3);
+    let from = fir::images::ImageRef::new(
+        image.width(),
+        image.height(),
+        image.pixels(),
+        fir::PixelType::U8x3,
+    );
     let to = fir::images::Image::from_slice_u8(width, height, &mut pixels, fir::PixelType::U8x3);
     let (from, mut to) = (from.map_err(failed)?, to.map_err(failed)?);
-    fir::Resizer::new().resize(&from, &mut to, &options).map_err(failed)?;
+    fir::Resizer::new()
+        .resize(&from, &mut to, &options)
+        .map_err(failed)?;
     Image::from_rgb(width, height, pixels)
 }
 
 fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> VisionError {
-    VisionError::Resize { source: error.into() }
+    VisionError::Resize {
+        source: error.into(),
+    }
 }
 
 /// A cubic kernel has negative weights, so that sums go below 0 and above 255 between the two passes. 16 bits hold them:
@@ -72,29 +86,54 @@ fn resize_cubic(image: &Image, width: u32, height: u32) -> Result<Image, VisionE
     let kernel = fir::Filter::new("cubic", cubic, f64::from(CUBIC_REACH)).map_err(failed)?;
     let margin = f64::from(CUBIC_REACH);
     let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Interpolation(fir::FilterType::Custom(kernel)))
-        .crop(margin, margin, f64::from(image.width()), f64::from(image.height()));
+        .resize_alg(fir::ResizeAlg::Interpolation(fir::FilterType::Custom(
+            kernel,
+        )))
+        .crop(
+            margin,
+            margin,
+            f64::from(image.width()),
+            f64::from(image.height()),
+        );
     let (from_width, from_height, padded) = widen(image)?;
     let from = fir::images::TypedImageRef::new(from_width, from_height, &padded).map_err(failed)?;
     let mut to = fir::images::TypedImage::<U16x3>::new(width, height);
-    fir::Resizer::new().resize_typed(&from, &mut to, &options).map_err(failed)?;
+    fir::Resizer::new()
+        .resize_typed(&from, &mut to, &options)
+        .map_err(failed)?;
     let narrow = |wide: u16| (wide.saturating_sub(ZERO - UNIT / 2) / UNIT).min(255) as u8;
-    Image::from_rgb(width, height, to.pixels().iter().flat_map(|pixel| pixel.0.map(narrow)).collect())
+    Image::from_rgb(
+        width,
+        height,
+        to.pixels()
+            .iter()
+            .flat_map(|pixel| pixel.0.map(narrow))
+            .collect(),
+    )
 }
 
 /// The picture in 16 bits, its edge pixels repeated on each side: the resizer would give a kernel that reaches past the edge
 /// less weight instead.
 fn widen(image: &Image) -> Result<(u32, u32, Vec<U16x3>), VisionError> {
-    let (width, height) = (image.width() + 2 * CUBIC_REACH, image.height() + 2 * CUBIC_REACH);
+    let (width, height) = (
+        image.width() + 2 * CUBIC_REACH,
+        image.height() + 2 * CUBIC_REACH,
+    );
     let len = byte_count("the picture with its margin", width, height)? / CHANNELS;
     let margin = CUBIC_REACH as usize;
-    let wide = |pixel: [u8; CHANNELS]| U16x3::new(pixel.map(|value| u16::from(value) * UNIT + ZERO));
+    let wide =
+        |pixel: [u8; CHANNELS]| U16x3::new(pixel.map(|value| u16::from(value) * UNIT + ZERO));
     let edge = |row: Option<_>| row.into_iter().cycle().take(margin);
     let mut pixels = Vec::with_capacity(len);
-    for row in edge(image.rows().next()).chain(image.rows()).chain(edge(image.rows().next_back())) {
+    for row in edge(image.rows().next())
+        .chain(image.rows())
+        .chain(edge(image.rows().next_back()))
+    {
         let row = row.as_chunks::<CHANNELS>().0;
         let edge = |pixel: Option<&[u8; CHANNELS]>| pixel.copied().into_iter().cycle().take(margin);
-        let all = edge(row.first()).chain(row.iter().copied()).chain(edge(row.last()));
+        let all = edge(row.first())
+            .chain(row.iter().copied())
+            .chain(edge(row.last()));
         pixels.extend(all.map(wide));
     }
     Ok((width, height, pixels))

@@ -19,23 +19,37 @@ type Weights<const N: usize> = [[f32; N]; STEPS];
 /// # Errors
 /// [`VisionError::NoPixels`], [`VisionError::TooLarge`], [`VisionError::NotFinite`]; [`VisionError::Degenerate`] for an outline
 /// that is not convex; [`VisionError::AreaWarp`].
-pub fn warp(image: &Image, quad: [[f32; 2]; 4], width: u32, height: u32, filter: Filter) -> Result<Image, VisionError> {
+pub fn warp(
+    image: &Image,
+    quad: [[f32; 2]; 4],
+    width: u32,
+    height: u32,
+    filter: Filter,
+) -> Result<Image, VisionError> {
     let len = byte_count("the result", width, height)?;
     if let Some(&value) = quad.iter().flatten().find(|v| !v.is_finite()) {
-        return Err(VisionError::NotFinite { what: "a corner", value });
+        return Err(VisionError::NotFinite {
+            what: "a corner",
+            value,
+        });
     }
-    let projection = Projection::onto(quad, width, height).ok_or(VisionError::Degenerate { quad })?;
+    let projection =
+        Projection::onto(quad, width, height).ok_or(VisionError::Degenerate { quad })?;
     let source = Source::new(image);
     let mut pixels = vec![0; len];
     match filter {
         Filter::Nearest => fill(&mut pixels, width, projection, |x, y| source.nearest(x, y)),
         Filter::Bilinear => {
             let weights = table(|t| [1.0 - t, t]);
-            fill(&mut pixels, width, projection, |x, y| source.blend(x, y, &weights));
+            fill(&mut pixels, width, projection, |x, y| {
+                source.blend(x, y, &weights)
+            });
         }
         Filter::Bicubic => {
             let weights = table(|t| [cubic(1.0 + t), cubic(t), cubic(1.0 - t), cubic(2.0 - t)]);
-            fill(&mut pixels, width, projection, |x, y| source.blend(x, y, &weights));
+            fill(&mut pixels, width, projection, |x, y| {
+                source.blend(x, y, &weights)
+            });
         }
         Filter::Area => return Err(VisionError::AreaWarp),
     }
@@ -43,8 +57,16 @@ pub fn warp(image: &Image, quad: [[f32; 2]; 4], width: u32, height: u32, filter:
 }
 
 /// Calls `sample` with the position in the old picture of every new pixel, in order.
-fn fill(pixels: &mut [u8], width: u32, projection: Projection, sample: impl Fn(f64, f64) -> [u8; CHANNELS]) {
-    for (y, row) in pixels.chunks_exact_mut(width as usize * CHANNELS).enumerate() {
+fn fill(
+    pixels: &mut [u8],
+    width: u32,
+    projection: Projection,
+    sample: impl Fn(f64, f64) -> [u8; CHANNELS],
+) {
+    for (y, row) in pixels
+        .chunks_exact_mut(width as usize * CHANNELS)
+        .enumerate()
+    {
         for (x, pixel) in row.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
             let (from_x, from_y) = projection.apply(x as f64, y as f64);
             *pixel = sample(from_x, from_y);
@@ -66,16 +88,26 @@ struct Source<'a> {
 impl<'a> Source<'a> {
     fn new(image: &'a Image) -> Self {
         let (last_column, last_row) = (i64::from(image.width()) - 1, i64::from(image.height()) - 1);
-        Self { rows: image.rows().collect(), last_column, last_row }
+        Self {
+            rows: image.rows().collect(),
+            last_column,
+            last_row,
+        }
     }
 
     fn row(&self, y: i64) -> &'a [u8] {
-        self.rows.get(y.clamp(0, self.last_row) as usize).copied().unwrap_or_default()
+        self.rows
+            .get(y.clamp(0, self.last_row) as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn pixel(&self, row: &[u8], x: i64) -> [u8; CHANNELS] {
         let at = x.clamp(0, self.last_column) as usize * CHANNELS;
-        row.get(at..).and_then(|rest| rest.first_chunk()).copied().unwrap_or_default()
+        row.get(at..)
+            .and_then(|rest| rest.first_chunk())
+            .copied()
+            .unwrap_or_default()
     }
 
     fn nearest(&self, x: f64, y: f64) -> [u8; CHANNELS] {
@@ -92,19 +124,33 @@ impl<'a> Source<'a> {
             let row = self.row(y);
             let mut line = [0.0_f32; CHANNELS];
             if inside {
-                let run = row.get(left as usize * CHANNELS..).unwrap_or_default().as_chunks::<CHANNELS>().0;
-                across.iter().zip(run).for_each(|(&weight, pixel)| add(&mut line, weight, pixel));
+                let run = row
+                    .get(left as usize * CHANNELS..)
+                    .unwrap_or_default()
+                    .as_chunks::<CHANNELS>()
+                    .0;
+                across
+                    .iter()
+                    .zip(run)
+                    .for_each(|(&weight, pixel)| add(&mut line, weight, pixel));
             } else {
-                across.iter().zip(left..).for_each(|(&weight, x)| add(&mut line, weight, &self.pixel(row, x)));
+                across
+                    .iter()
+                    .zip(left..)
+                    .for_each(|(&weight, x)| add(&mut line, weight, &self.pixel(row, x)));
             }
-            sum.iter_mut().zip(line).for_each(|(total, part)| *total += weight_y * part);
+            sum.iter_mut()
+                .zip(line)
+                .for_each(|(total, part)| *total += weight_y * part);
         }
         sum.map(|value| (value + 0.5) as u8) // `as` saturates
     }
 }
 
 fn add(sum: &mut [f32; CHANNELS], weight: f32, pixel: &[u8; CHANNELS]) {
-    sum.iter_mut().zip(pixel).for_each(|(total, &value)| *total += weight * f32::from(value));
+    sum.iter_mut()
+        .zip(pixel)
+        .for_each(|(total, &value)| *total += weight * f32::from(value));
 }
 
 /// The first of the `N` pixels round a position, and their weights.
@@ -113,5 +159,8 @@ fn split<const N: usize>(at: f64, table: &Weights<N>) -> (i64, [f32; N]) {
     let steps = (at.clamp(-1e12, 1e12) * STEPS as f64).round_ties_even() as i64;
     let whole = steps.div_euclid(STEPS as i64);
     let step = steps.rem_euclid(STEPS as i64) as usize;
-    (whole - (N as i64 / 2 - 1), table.get(step).copied().unwrap_or([0.0; N]))
+    (
+        whole - (N as i64 / 2 - 1),
+        table.get(step).copied().unwrap_or([0.0; N]),
+    )
 }

@@ -1,4 +1,11 @@
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 //! Agreement with OpenCV. The constants are what Python's opencv-python 4.11.0 gives for the same synthetic picture:
 //! `cv2.resize(picture(w, h), size, interpolation=...)`, and `cv2.warpPerspective(picture(12, 9),
 //! cv2.getPerspectiveTransform(QUAD, [[0, 0], [6, 0], [6, 5], [0, 5]]), (6, 5), flags=..., borderMode=BORDER_REPLICATE)`.
@@ -9,7 +16,9 @@ const QUAD: [[f32; 2]; 4] = [[2.5, 1.25], [9.75, 0.5], [10.5, 7.0], [1.0, 6.5]];
 
 fn picture(width: u32, height: u32) -> Image {
     let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-    let bytes = pixels.flat_map(|(x, y)| [x * 37 + y * 11, x * x * 5 + y * 29, (x ^ y) * 23 + y]).map(|v| (v % 256) as u8);
+    let bytes = pixels
+        .flat_map(|(x, y)| [x * 37 + y * 11, x * x * 5 + y * 29, (x ^ y) * 23 + y])
+        .map(|v| (v % 256) as u8);
     Image::from_rgb(width, height, bytes.collect()).unwrap()
 }
 
@@ -17,31 +26,62 @@ fn picture(width: u32, height: u32) -> Image {
 fn assert_close(got: &Image, want: &[u8], tolerance: u8) {
     assert_eq!(got.pixels().len(), want.len());
     for (at, (&g, &w)) in got.pixels().iter().zip(want).enumerate() {
-        assert!(g.abs_diff(w) <= tolerance, "byte {at}: {g}, but OpenCV has {w}");
+        assert!(
+            g.abs_diff(w) <= tolerance,
+            "byte {at}: {g}, but OpenCV has {w}"
+        );
     }
 }
 
 #[test]
 fn bilinear_is_inter_linear() {
-    assert_close(&resize(&picture(12, 9), 5, 4, Filter::Bilinear).unwrap(), &LINEAR_DOWN, 1);
-    assert_close(&resize(&picture(4, 3), 7, 5, Filter::Bilinear).unwrap(), &LINEAR_UP, 1);
+    assert_close(
+        &resize(&picture(12, 9), 5, 4, Filter::Bilinear).unwrap(),
+        &LINEAR_DOWN,
+        1,
+    );
+    assert_close(
+        &resize(&picture(4, 3), 7, 5, Filter::Bilinear).unwrap(),
+        &LINEAR_UP,
+        1,
+    );
 }
 
 #[test]
 fn bicubic_is_inter_cubic() {
-    assert_close(&resize(&picture(12, 9), 5, 4, Filter::Bicubic).unwrap(), &CUBIC_DOWN, 1);
-    assert_close(&resize(&picture(4, 3), 7, 5, Filter::Bicubic).unwrap(), &CUBIC_UP, 1);
+    assert_close(
+        &resize(&picture(12, 9), 5, 4, Filter::Bicubic).unwrap(),
+        &CUBIC_DOWN,
+        1,
+    );
+    assert_close(
+        &resize(&picture(4, 3), 7, 5, Filter::Bicubic).unwrap(),
+        &CUBIC_UP,
+        1,
+    );
 }
 
 #[test]
 fn area_is_inter_area_for_a_whole_ratio() {
-    assert_close(&resize(&picture(12, 9), 4, 3, Filter::Area).unwrap(), &AREA_DOWN, 1);
+    assert_close(
+        &resize(&picture(12, 9), 4, 3, Filter::Area).unwrap(),
+        &AREA_DOWN,
+        1,
+    );
 }
 
 #[test]
 fn warp_is_warp_perspective() {
-    assert_close(&warp(&picture(12, 9), QUAD, 6, 5, Filter::Bilinear).unwrap(), &WARP_LINEAR, 1);
-    assert_close(&warp(&picture(12, 9), QUAD, 6, 5, Filter::Bicubic).unwrap(), &WARP_CUBIC, 1);
+    assert_close(
+        &warp(&picture(12, 9), QUAD, 6, 5, Filter::Bilinear).unwrap(),
+        &WARP_LINEAR,
+        1,
+    );
+    assert_close(
+        &warp(&picture(12, 9), QUAD, 6, 5, Filter::Bicubic).unwrap(),
+        &WARP_CUBIC,
+        1,
+    );
 }
 
 #[rustfmt::skip]

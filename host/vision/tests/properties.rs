@@ -1,13 +1,29 @@
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 //! What holds for any picture and any bytes.
 
-use hotshoe_vision::{DecodeLimits, Filter, Format, Image, Rotation, decode, encode, resize, rotate, warp};
+use hotshoe_vision::{
+    DecodeLimits, Filter, Format, Image, Rotation, decode, encode, resize, rotate, warp,
+};
 use proptest::prelude::*;
 
-const LIMITS: DecodeLimits = DecodeLimits { max_pixels: 1 << 16 };
+const LIMITS: DecodeLimits = DecodeLimits {
+    max_pixels: 1 << 16,
+};
 
 fn filter() -> impl Strategy<Value = Filter> {
-    prop::sample::select(vec![Filter::Nearest, Filter::Bilinear, Filter::Bicubic, Filter::Area])
+    prop::sample::select(vec![
+        Filter::Nearest,
+        Filter::Bilinear,
+        Filter::Bicubic,
+        Filter::Area,
+    ])
 }
 
 fn picture() -> impl Strategy<Value = Image> {

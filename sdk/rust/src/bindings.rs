@@ -1,5 +1,10 @@
 //! What wit-bindgen makes of `wit/`: all imports. The exports are in `worlds`, one module a world.
-#![allow(missing_docs, clippy::all, clippy::restriction, reason = "generated; the documentation is in wit/")]
+#![allow(
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated; the documentation is in wit/"
+)]
 
 wit_bindgen::generate!({
     path: "../../wit",

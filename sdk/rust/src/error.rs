@@ -17,7 +17,10 @@ pub struct Error(WitError);
 impl Error {
     /// An error with a code of your choice.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self(WitError { code, message: message.into() })
+        Self(WitError {
+            code,
+            message: message.into(),
+        })
     }
 
     /// The sample or an argument is malformed.
@@ -81,7 +84,13 @@ impl<E: std::error::Error + 'static> From<E> for Error {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
 
     fn parse(text: &str) -> Result<i32> {
@@ -89,12 +98,18 @@ mod tests {
     }
 
     fn host() -> Result<()> {
-        Err(WitError { code: ErrorCode::Denied, message: "no".into() })?
+        Err(WitError {
+            code: ErrorCode::Denied,
+            message: "no".into(),
+        })?
     }
 
     #[test]
     fn question_mark_takes_any_error_and_keeps_the_hosts_code() {
-        assert!(matches!(parse("x").unwrap_err().code(), ErrorCode::Internal));
+        assert!(matches!(
+            parse("x").unwrap_err().code(),
+            ErrorCode::Internal
+        ));
         let error = host().unwrap_err();
         assert!(matches!(error.code(), ErrorCode::Denied));
         assert_eq!(error.message(), "no");

@@ -37,14 +37,19 @@ pub use worlds::{Policy, Postprocessor, Preprocessor, Stage};
 pub use bindings::hotshoe::pipeline::types;
 
 /// The sample and the tensor, both held by the host.
-pub use bindings::hotshoe::pipeline::{samples::Sample, tensors::ElementType, tensors::NamedTensor, tensors::Tensor};
+pub use bindings::hotshoe::pipeline::{
+    samples::Sample, tensors::ElementType, tensors::NamedTensor, tensors::Tensor,
+};
 
 /// What most components need.
 pub mod prelude {
     pub use crate::types::{
-        Action, Alert, Class, CustomInsight, Detection, DeviceContext, ErrorCode, Insight, Mask, Point, Rect, Scalar, Severity, TextLine,
+        Action, Alert, Class, CustomInsight, Detection, DeviceContext, ErrorCode, Insight, Mask,
+        Point, Rect, Scalar, Severity, TextLine,
     };
-    pub use crate::{Error, NamedTensor, Policy, Postprocessor, Preprocessor, Result, Sample, Stage, Tensor};
+    pub use crate::{
+        Error, NamedTensor, Policy, Postprocessor, Preprocessor, Result, Sample, Stage, Tensor,
+    };
     pub use crate::{Named, TensorExt, View};
     pub use crate::{debug, error, info, trace, warn};
 }
@@ -60,6 +65,12 @@ impl vision::Normalisation {
     /// BGR values from -1 to 1 in an NCHW tensor, as models made with PaddleOCR take them: mean and standard deviation 0.5.
     pub fn bgr() -> Self {
         let half = (0.5, 0.5, 0.5);
-        Self { layout: vision::Layout::Nchw, channels: vision::Channels::Bgr, scale: 1.0 / 255.0, mean: half, std: half }
+        Self {
+            layout: vision::Layout::Nchw,
+            channels: vision::Channels::Bgr,
+            scale: 1.0 / 255.0,
+            mean: half,
+            std: half,
+        }
     }
 }

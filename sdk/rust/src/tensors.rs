@@ -46,29 +46,52 @@ pub trait TensorExt {
 
 impl TensorExt for Tensor {
     fn dimensions(&self) -> Vec<usize> {
-        self.shape().into_iter().map(|length| length as usize).collect()
+        self.shape()
+            .into_iter()
+            .map(|length| length as usize)
+            .collect()
     }
 
     fn view_f32<const N: usize>(&self, pattern: [Option<usize>; N]) -> Result<View<f32, N>> {
-        Ok(View { shape: fit(&self.dimensions(), pattern)?, elements: self.read_f32()? })
+        Ok(View {
+            shape: fit(&self.dimensions(), pattern)?,
+            elements: self.read_f32()?,
+        })
     }
 
     fn view_u8<const N: usize>(&self, pattern: [Option<usize>; N]) -> Result<View<u8, N>> {
-        Ok(View { shape: fit(&self.dimensions(), pattern)?, elements: self.read_u8()? })
+        Ok(View {
+            shape: fit(&self.dimensions(), pattern)?,
+            elements: self.read_u8()?,
+        })
     }
 
     fn view_i64<const N: usize>(&self, pattern: [Option<usize>; N]) -> Result<View<i64, N>> {
-        Ok(View { shape: fit(&self.dimensions(), pattern)?, elements: self.read_i64()? })
+        Ok(View {
+            shape: fit(&self.dimensions(), pattern)?,
+            elements: self.read_i64()?,
+        })
     }
 }
 
 fn fit<const N: usize>(shape: &[usize], pattern: [Option<usize>; N]) -> Result<[usize; N]> {
-    let fits = |shape: &[usize; N]| shape.iter().zip(&pattern).all(|(length, wanted)| wanted.is_none_or(|wanted| *length == wanted));
+    let fits = |shape: &[usize; N]| {
+        shape
+            .iter()
+            .zip(&pattern)
+            .all(|(length, wanted)| wanted.is_none_or(|wanted| *length == wanted))
+    };
     match <[usize; N]>::try_from(shape) {
         Ok(shape) if fits(&shape) => Ok(shape),
         _ => {
-            let lengths: Vec<String> = pattern.iter().map(|wanted| wanted.map_or("any".into(), |length| length.to_string())).collect();
-            Err(Error::invalid_input(format_args!("a tensor of the shape {shape:?} does not fit [{}]", lengths.join(", "))))
+            let lengths: Vec<String> = pattern
+                .iter()
+                .map(|wanted| wanted.map_or("any".into(), |length| length.to_string()))
+                .collect();
+            Err(Error::invalid_input(format_args!(
+                "a tensor of the shape {shape:?} does not fit [{}]",
+                lengths.join(", ")
+            )))
         }
     }
 }
@@ -84,14 +107,25 @@ pub trait Named {
 
 impl Named for [NamedTensor] {
     fn named(&self, name: &str) -> Result<&Tensor> {
-        let found = self.iter().find(|output| output.name == name).map(|output| &output.tensor);
-        found.ok_or_else(|| Error::invalid_input(format_args!("there is no tensor {name} among {}", names(self))))
+        let found = self
+            .iter()
+            .find(|output| output.name == name)
+            .map(|output| &output.tensor);
+        found.ok_or_else(|| {
+            Error::invalid_input(format_args!(
+                "there is no tensor {name} among {}",
+                names(self)
+            ))
+        })
     }
 
     fn only(&self) -> Result<&Tensor> {
         match self {
             [output] => Ok(&output.tensor),
-            _ => Err(Error::invalid_input(format_args!("one tensor is expected, not {}", names(self)))),
+            _ => Err(Error::invalid_input(format_args!(
+                "one tensor is expected, not {}",
+                names(self)
+            ))),
         }
     }
 }
@@ -103,20 +137,32 @@ fn names(outputs: &[NamedTensor]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
     use super::*;
 
     #[test]
     fn shapes_fit_their_patterns_or_say_why_not() {
         assert_eq!(fit(&[2, 3], [None, Some(3)]).unwrap(), [2, 3]);
         let error = fit(&[2, 3], [None, Some(4)]).unwrap_err();
-        assert_eq!(error.message(), "a tensor of the shape [2, 3] does not fit [any, 4]");
+        assert_eq!(
+            error.message(),
+            "a tensor of the shape [2, 3] does not fit [any, 4]"
+        );
         assert!(fit(&[2, 3], [None]).is_err());
     }
 
     #[test]
     fn parts_are_along_the_outermost_dimension() {
-        let view = View { shape: [2, 3], elements: vec![1, 2, 3, 4, 5, 6] };
+        let view = View {
+            shape: [2, 3],
+            elements: vec![1, 2, 3, 4, 5, 6],
+        };
         assert_eq!(view.parts().collect::<Vec<_>>(), [[1, 2, 3], [4, 5, 6]]);
     }
 }

@@ -28,7 +28,12 @@ pub trait Stage {
 }
 
 /// The exports of the world `preprocessor`, as wit-bindgen makes them.
-#[allow(missing_docs, clippy::all, clippy::restriction, reason = "generated; the documentation is in wit/")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated; the documentation is in wit/"
+)]
 pub mod preprocessor {
     wit_bindgen::generate!({
         path: "../../wit",
@@ -66,7 +71,12 @@ macro_rules! preprocessor {
 }
 
 /// The exports of the world `postprocessor`, as wit-bindgen makes them.
-#[allow(missing_docs, clippy::all, clippy::restriction, reason = "generated; the documentation is in wit/")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated; the documentation is in wit/"
+)]
 pub mod postprocessor {
     wit_bindgen::generate!({
         path: "../../wit",
@@ -104,7 +114,12 @@ macro_rules! postprocessor {
 }
 
 /// The exports of the world `policy`, as wit-bindgen makes them.
-#[allow(missing_docs, clippy::all, clippy::restriction, reason = "generated; the documentation is in wit/")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated; the documentation is in wit/"
+)]
 pub mod policy {
     wit_bindgen::generate!({
         path: "../../wit",
@@ -140,7 +155,12 @@ macro_rules! policy {
 }
 
 /// The exports of the world `stage`, as wit-bindgen makes them.
-#[allow(missing_docs, clippy::all, clippy::restriction, reason = "generated; the documentation is in wit/")]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::restriction,
+    reason = "generated; the documentation is in wit/"
+)]
 pub mod stage {
     wit_bindgen::generate!({
         path: "../../wit",
@@ -175,4 +195,3 @@ macro_rules! stage {
         $crate::private::stage::export!(HotshoeComponent with_types_in $crate::private::stage);
     };
 }
-

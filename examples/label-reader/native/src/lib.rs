@@ -5,14 +5,22 @@
 use std::sync::Arc;
 
 use hotshoe_infer::{Model, RunError, Tensor, TensorError};
-use hotshoe_vision::{Channels, DecodeError, DecodeLimits, Filter, Image, Layout, Normalisation, Rotation, VisionError};
+use hotshoe_vision::{
+    Channels, DecodeError, DecodeLimits, Filter, Image, Layout, Normalisation, Rotation,
+    VisionError,
+};
 use label_reader::geometry::Quad;
 use label_reader::sizes::{self, Size};
 use label_reader::{ModelOutputError, angle, ctc, page};
 
 /// How pixels become elements: BGR values from -1 to 1.
-pub const NORMALISATION: Normalisation =
-    Normalisation { layout: Layout::Nchw, channels: Channels::Bgr, scale: 1.0 / 255.0, mean: [0.5; 3], std: [0.5; 3] };
+pub const NORMALISATION: Normalisation = Normalisation {
+    layout: Layout::Nchw,
+    channels: Channels::Bgr,
+    scale: 1.0 / 255.0,
+    mean: [0.5; 3],
+    std: [0.5; 3],
+};
 
 /// Name of the one input that each of the three models has.
 const INPUT: &str = "x";
@@ -36,7 +44,10 @@ pub enum NativeError {
     #[error(transparent)]
     Output(#[from] ModelOutputError),
     /// The recogniser's file has no character list.
-    #[error("the recogniser has no entry `{}` in its metadata; use the model that this code is made for", ctc::CHARACTERS_KEY)]
+    #[error(
+        "the recogniser has no entry `{}` in its metadata; use the model that this code is made for",
+        ctc::CHARACTERS_KEY
+    )]
     NoCharacters,
     /// A model without outputs.
     #[error("the model has no output")]
@@ -53,7 +64,11 @@ pub struct NativeReader {
 impl NativeReader {
     /// Takes the loaded models.
     pub fn new(detect: Arc<Model>, classify_angle: Arc<Model>, recognise: Arc<Model>) -> Self {
-        Self { detect, classify_angle, recognise }
+        Self {
+            detect,
+            classify_angle,
+            recognise,
+        }
     }
 
     /// Reads all text of a JPEG or PNG picture, as the component `read-page` does.
@@ -67,7 +82,9 @@ impl NativeReader {
         let line = hotshoe_vision::decode(picture, &DecodeLimits::default())?;
         let width = sizes::line_width((line.width(), line.height()), sizes::ANGLE_WIDTH);
         let input = prepare_line(&line, width, sizes::ANGLE_WIDTH)?;
-        let angles = run_model(&self.classify_angle, &input, |shape, scores| angle::classify(scores, shape))?;
+        let angles = run_model(&self.classify_angle, &input, |shape, scores| {
+            angle::classify(scores, shape)
+        })?;
         Ok(angles.first().copied())
     }
 
@@ -78,18 +95,24 @@ impl NativeReader {
         let width = sizes::recogniser_width(size);
         let input = prepare_line(&line, sizes::line_width(size, width), width)?;
         let alphabet = self.alphabet()?;
-        run_model(&self.recognise, &input, |shape, values| ctc::decode(values, shape, &alphabet))
+        run_model(&self.recognise, &input, |shape, values| {
+            ctc::decode(values, shape, &alphabet)
+        })
     }
 
     fn alphabet(&self) -> Result<ctc::Alphabet, NativeError> {
-        self.recognise.metadata(ctc::CHARACTERS_KEY).map(ctc::Alphabet::parse).ok_or(NativeError::NoCharacters)
+        self.recognise
+            .metadata(ctc::CHARACTERS_KEY)
+            .map(ctc::Alphabet::parse)
+            .ok_or(NativeError::NoCharacters)
     }
 }
 
 /// Scales one line to `width` and puts it into an input `input_width` wide.
 fn prepare_line(line: &Image, width: u32, input_width: u32) -> Result<Tensor, NativeError> {
     let scaled = hotshoe_vision::resize(line, width, sizes::LINE_HEIGHT, Filter::Bilinear)?;
-    let (shape, elements) = hotshoe_vision::normalise(&[&scaled], input_width, sizes::LINE_HEIGHT, &NORMALISATION)?;
+    let (shape, elements) =
+        hotshoe_vision::normalise(&[&scaled], input_width, sizes::LINE_HEIGHT, &NORMALISATION)?;
     Ok(Tensor::from_f32(&shape, elements)?)
 }
 
@@ -113,7 +136,12 @@ impl page::Runtime for NativeReader {
     }
 
     fn resize(&self, image: &Image, (width, height): Size) -> Result<Image, NativeError> {
-        Ok(hotshoe_vision::resize(image, width, height, Filter::Bilinear)?)
+        Ok(hotshoe_vision::resize(
+            image,
+            width,
+            height,
+            Filter::Bilinear,
+        )?)
     }
 
     fn add_bars(&self, image: &Image, rows: u32) -> Result<Image, NativeError> {
@@ -121,11 +149,26 @@ impl page::Runtime for NativeReader {
         let mut pixels = vec![0; bar];
         pixels.extend_from_slice(image.pixels());
         pixels.resize(pixels.len() + bar, 0);
-        Ok(Image::from_rgb(image.width(), image.height() + 2 * rows, pixels)?)
+        Ok(Image::from_rgb(
+            image.width(),
+            image.height() + 2 * rows,
+            pixels,
+        )?)
     }
 
-    fn warp(&self, image: &Image, outline: &Quad, (width, height): Size) -> Result<Image, NativeError> {
-        Ok(hotshoe_vision::warp(image, *outline, width, height, Filter::Bicubic)?)
+    fn warp(
+        &self,
+        image: &Image,
+        outline: &Quad,
+        (width, height): Size,
+    ) -> Result<Image, NativeError> {
+        Ok(hotshoe_vision::warp(
+            image,
+            *outline,
+            width,
+            height,
+            Filter::Bicubic,
+        )?)
     }
 
     fn lay_down(&self, image: &Image) -> Result<Image, NativeError> {

@@ -1,11 +1,16 @@
 //! Reads the four pictures natively and compares with what rapidocr-onnxruntime 1.4.4 read (`expected/`, made by `record_reference.py`).
-//! It needs the models and pictures that `cargo demo` fetches into `target/fixtures`; without them it says so and passes.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
-use hotshoe_infer::{Model, Models, Options};
+use hotshoe_devkit::{Environment, Progress};
+use hotshoe_infer::{Models, Options};
 use hotshoe_trust::Digest;
 use label_reader_native::NativeReader;
 
@@ -26,10 +31,6 @@ struct ExpectedLine {
     outline: [[f32; 2]; 4],
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(3).unwrap().to_path_buf()
-}
-
 /// Levenshtein's distance in characters.
 fn edits(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
@@ -45,38 +46,56 @@ fn edits(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
-fn reader() -> Option<NativeReader> {
+fn reader(environment: &Environment) -> NativeReader {
     let models = Models::new(Options::default());
-    let load = |name: &str| -> Option<Arc<Model>> {
-        let bytes = std::fs::read(root().join("target/fixtures/models").join(name)).ok()?;
-        Some(models.load(Digest::of(&bytes), &bytes).unwrap())
+    let load = |name: &str| {
+        let bytes = std::fs::read(environment.model(name)).unwrap();
+        models.load(Digest::of(&bytes), &bytes).unwrap()
     };
-    Some(NativeReader::new(load("detect.onnx")?, load("classify-angle.onnx")?, load("recognise.onnx")?))
+    NativeReader::new(load("detect"), load("classify-angle"), load("recognise"))
 }
 
 #[test]
 fn the_pictures_read_as_the_reference_reads_them() {
-    let Some(reader) = reader() else {
-        println!("skipped: target/fixtures/models is not there; run `cargo demo` once");
-        return;
-    };
+    let root = hotshoe_devkit::find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let environment = hotshoe_devkit::set_up(&root, &Progress::plain()).unwrap();
+    let reader = reader(&environment);
     let (mut wrong, mut all) = (0, 0);
     for name in ["page", "text", "china", "flower"] {
-        let file = root().join(format!("examples/label-reader/expected/{name}.json"));
+        let file = root.join(format!("examples/label-reader/expected/{name}.json"));
         let expected: Expected = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-        let picture = std::fs::read(root().join("target/fixtures/pictures").join(&expected.picture)).unwrap();
+        let picture = std::fs::read(environment.picture(&expected.picture)).unwrap();
         let lines = reader.read(&picture).unwrap();
-        println!("{name}: {:?}", lines.iter().map(|line| (line.text.as_str(), line.score)).collect::<Vec<_>>());
+        println!(
+            "{name}: {:?}",
+            lines
+                .iter()
+                .map(|line| (line.text.as_str(), line.score))
+                .collect::<Vec<_>>()
+        );
         assert_eq!(lines.len(), expected.lines.len(), "{name}");
         for (line, expected) in lines.iter().zip(&expected.lines) {
             wrong += edits(&line.text, &expected.text);
             all += expected.text.chars().count();
-            for (found, wanted) in line.outline.iter().flatten().zip(expected.outline.iter().flatten()) {
-                assert!((found - wanted).abs() <= CORNER, "{name}: {:?} instead of {:?}", line.outline, expected.outline);
+            for (found, wanted) in line
+                .outline
+                .iter()
+                .flatten()
+                .zip(expected.outline.iter().flatten())
+            {
+                assert!(
+                    (found - wanted).abs() <= CORNER,
+                    "{name}: {:?} instead of {:?}",
+                    line.outline,
+                    expected.outline
+                );
             }
         }
     }
     let rate = wrong as f64 / all as f64;
     println!("character error rate: {wrong} of {all} = {rate:.4}");
-    assert!(rate <= CHARACTER_ERROR_RATE, "{wrong} of {all} characters differ");
+    assert!(
+        rate <= CHARACTER_ERROR_RATE,
+        "{wrong} of {all} characters differ"
+    );
 }

@@ -77,7 +77,9 @@ pub fn inspect(path: &Path) -> anyhow::Result<Inspection> {
     let cannot = || format!("cannot read {}", path.display());
     let layout = Layout::open(path).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
-    Manifest::parse(&package.manifest).context("the manifest cannot be read").with_context(cannot)?;
+    Manifest::parse(&package.manifest)
+        .context("the manifest cannot be read")
+        .with_context(cannot)?;
     let release: Release = strict_json::parse(&package.config, ReleaseLimits::CONFIG_BYTES)
         .context("the manifest's config cannot be read")
         .with_context(cannot)?;
@@ -91,7 +93,11 @@ pub fn inspect(path: &Path) -> anyhow::Result<Inspection> {
         digest: Digest::of(&package.manifest),
         release,
         interfaces,
-        signatures: package.bundles.iter().map(|bundle| signature(bundle)).collect(),
+        signatures: package
+            .bundles
+            .iter()
+            .map(|bundle| signature(bundle))
+            .collect(),
     })
 }
 
@@ -99,7 +105,9 @@ fn boundary(layout: &Layout, blob: &Blob) -> Boundary {
     let read = || interface(&layout.read(blob)?).map_err(anyhow::Error::from);
     match read() {
         Ok(interface) => Boundary::Readable(interface),
-        Err(error) => Boundary::Unreadable { error: format!("{error:#}") },
+        Err(error) => Boundary::Unreadable {
+            error: format!("{error:#}"),
+        },
     }
 }
 
@@ -130,9 +138,16 @@ fn print(inspection: &Inspection, terminal: &Terminal) -> anyhow::Result<()> {
     let release = &inspection.release;
     Summary::of(release, inspection.digest).print(terminal)?;
     terminal.print(terminal.warning("not verified: this is what the release says of itself"))?;
-    terminal.print(format!("for hosts {}, devices {}", release.hotshoe, devices(release)))?;
+    terminal.print(format!(
+        "for hosts {}, devices {}",
+        release.hotshoe,
+        devices(release)
+    ))?;
     let steps: Vec<String> = release.pipeline.iter().map(step).collect();
-    terminal.print(format!("pipeline: sample -> {} -> actions\n", steps.join(" -> ")))?;
+    terminal.print(format!(
+        "pipeline: sample -> {} -> actions\n",
+        steps.join(" -> ")
+    ))?;
     for (name, component) in &release.components {
         terminal.print(format!(
             "{}  {}, {}",
@@ -146,14 +161,19 @@ fn print(inspection: &Inspection, terminal: &Terminal) -> anyhow::Result<()> {
             items => terminal.print(format!("  {title:<8} {}", items.join(", "))),
         };
         line("grants", &grants)?;
-        line("models", &component.models.iter().cloned().collect::<Vec<_>>())?;
+        line(
+            "models",
+            &component.models.iter().cloned().collect::<Vec<_>>(),
+        )?;
         line("data", &component.data.iter().cloned().collect::<Vec<_>>())?;
         match inspection.interfaces.get(name) {
             Some(Boundary::Readable(interface)) => {
                 line("imports", &interface.imports)?;
                 line("exports", &interface.exports)?;
             }
-            Some(Boundary::Unreadable { error }) => terminal.print(format!("  {}", terminal.bad(error)))?,
+            Some(Boundary::Unreadable { error }) => {
+                terminal.print(format!("  {}", terminal.bad(error)))?
+            }
             None => {}
         }
     }

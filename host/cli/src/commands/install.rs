@@ -23,7 +23,12 @@ pub struct Args {
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
     /// The device's data folder; it is created
-    #[arg(long, value_name = "DIR", required_unless_present = "config", conflicts_with = "config")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
     data: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
@@ -78,18 +83,31 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    terminal.print(format!("{} into {}", terminal.good("installed"), data.display()))?;
+    terminal.print(format!(
+        "{} into {}",
+        terminal.good("installed"),
+        data.display()
+    ))?;
     report.release.print(terminal)?;
     terminal.print(format!("signed by {}", report.signers.join(", ")))?;
     if let Some(previous) = &report.previous {
-        terminal.print(format!("kept as previous: {} generation {}", previous.name, previous.generation))?;
+        terminal.print(format!(
+            "kept as previous: {} generation {}",
+            previous.name, previous.generation
+        ))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Verifies a release against a data folder's own history and makes it live there.
-pub fn install(layout: &Path, data: &Path, identity: &Identity, now: Time) -> anyhow::Result<Installed> {
-    let mut store = Store::open(data).with_context(|| format!("cannot use the data folder {}", data.display()))?;
+pub fn install(
+    layout: &Path,
+    data: &Path,
+    identity: &Identity,
+    now: Time,
+) -> anyhow::Result<Installed> {
+    let mut store = Store::open(data)
+        .with_context(|| format!("cannot use the data folder {}", data.display()))?;
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
@@ -97,5 +115,9 @@ pub fn install(layout: &Path, data: &Path, identity: &Identity, now: Time) -> an
         .install(&layout, &release, now)
         .with_context(|| format!("cannot install into {}", data.display()))?;
     let previous = previous.filter(|previous| previous.release != slot.release);
-    Ok(Installed { release, slot, previous })
+    Ok(Installed {
+        release,
+        slot,
+        previous,
+    })
 }

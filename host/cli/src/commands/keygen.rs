@@ -52,19 +52,33 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if !args.force {
         for path in paths(&args.out, &args.name) {
             if path.exists() {
-                bail!("{} is there already; choose another --name, or give --force to replace it", path.display());
+                bail!(
+                    "{} is there already; choose another --name, or give --force to replace it",
+                    path.display()
+                );
             }
         }
     }
-    let passphrase = if args.no_passphrase { None } else { Some(passphrase::choose()?) };
+    let passphrase = if args.no_passphrase {
+        None
+    } else {
+        Some(passphrase::choose()?)
+    };
     let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
     let pair = keygen(&args.out, &args.name, passphrase, args.force)?;
     if terminal.json {
         terminal.json(&pair)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let state = if pair.encrypted { "encrypted" } else { "NOT encrypted" };
-    terminal.print(format!("secret key   {}  ({state}; keep it to yourself)", pair.secret.display()))?;
+    let state = if pair.encrypted {
+        "encrypted"
+    } else {
+        "NOT encrypted"
+    };
+    terminal.print(format!(
+        "secret key   {}  ({state}; keep it to yourself)",
+        pair.secret.display()
+    ))?;
     terminal.print(format!("public key   {}", pair.public.display()))?;
     terminal.print(format!("fingerprint  {}", pair.fingerprint))?;
     terminal.print("\nA device accepts what it signs with these lines in its trust.toml (`hotshoe trust` writes them):\n")?;
@@ -73,14 +87,26 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// Makes a key pair `NAME.key` and `NAME.pub` in a folder, which is created.
-pub fn keygen(folder: &Path, name: &str, passphrase: Option<&str>, force: bool) -> anyhow::Result<KeyPair> {
+pub fn keygen(
+    folder: &Path,
+    name: &str,
+    passphrase: Option<&str>,
+    force: bool,
+) -> anyhow::Result<KeyPair> {
     check_name(name)?;
     let key = SigningKey::generate().context("cannot make a key")?;
-    let pem = key.to_pem(passphrase).context("cannot write the key as PEM")?;
+    let pem = key
+        .to_pem(passphrase)
+        .context("cannot write the key as PEM")?;
     let public_key = key.public_key().context("cannot derive the public key")?;
     let [secret, public] = paths(folder, name);
     write_new(&secret, pem.as_bytes(), Readers::Owner, force)?;
-    write_new(&public, public_key.to_pem().as_bytes(), Readers::Anyone, force)?;
+    write_new(
+        &public,
+        public_key.to_pem().as_bytes(),
+        Readers::Anyone,
+        force,
+    )?;
     Ok(KeyPair {
         secret,
         public,
@@ -91,7 +117,10 @@ pub fn keygen(folder: &Path, name: &str, passphrase: Option<&str>, force: bool) 
 }
 
 fn paths(folder: &Path, name: &str) -> [PathBuf; 2] {
-    [folder.join(format!("{name}.key")), folder.join(format!("{name}.pub"))]
+    [
+        folder.join(format!("{name}.key")),
+        folder.join(format!("{name}.pub")),
+    ]
 }
 
 /// The name becomes a file name and a key of `trust.toml`.

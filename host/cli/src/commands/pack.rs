@@ -76,7 +76,10 @@ impl Summary {
     /// Two lines for people.
     pub fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
         let title = terminal.bold(&format!("{} generation {}", self.name, self.generation));
-        terminal.print(format!("{title}  {}", terminal.dim(&self.digest.to_string())))?;
+        terminal.print(format!(
+            "{title}  {}",
+            terminal.dim(&self.digest.to_string())
+        ))?;
         terminal.print(format!("issued {}, expires {}", self.issued, self.expires))
     }
 }
@@ -130,15 +133,29 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 /// Packs what a `release.toml` names into a folder, issued at `now`.
 pub fn pack(release_toml: &Path, out: &Path, now: Time) -> anyhow::Result<Packed> {
-    hotshoe_store::pack(release_toml, now, out).with_context(|| format!("cannot pack {}", release_toml.display()))
+    hotshoe_store::pack(release_toml, now, out)
+        .with_context(|| format!("cannot pack {}", release_toml.display()))
 }
 
 /// The files of a release.
 pub fn contents(release: &Release) -> Vec<Content> {
-    let content = |kind, name: &String, blob| Content { kind, name: name.clone(), blob };
-    let components = release.components.iter().map(|(name, it)| content("component", name, it.blob));
-    let models = release.models.iter().map(|(name, it)| content("model", name, it.blob));
-    let data = release.data.iter().map(|(name, it)| content("data", name, it.blob));
+    let content = |kind, name: &String, blob| Content {
+        kind,
+        name: name.clone(),
+        blob,
+    };
+    let components = release
+        .components
+        .iter()
+        .map(|(name, it)| content("component", name, it.blob));
+    let models = release
+        .models
+        .iter()
+        .map(|(name, it)| content("model", name, it.blob));
+    let data = release
+        .data
+        .iter()
+        .map(|(name, it)| content("data", name, it.blob));
     components.chain(models).chain(data).collect()
 }
 
@@ -153,5 +170,8 @@ pub fn contents_table(contents: &[Content], terminal: &Terminal) -> String {
             content.blob.digest.hex().chars().take(12).collect(),
         ]
     };
-    terminal.table(&["kind", "name", "size", "sha256"], contents.iter().map(row))
+    terminal.table(
+        &["kind", "name", "size", "sha256"],
+        contents.iter().map(row),
+    )
 }

@@ -48,8 +48,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&signed)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let done = if signed.added { "signed" } else { "was signed before" };
-    terminal.print(format!("{}  {}", args.layout.display(), terminal.dim(&signed.release.to_string())))?;
+    let done = if signed.added {
+        "signed"
+    } else {
+        "was signed before"
+    };
+    terminal.print(format!(
+        "{}  {}",
+        args.layout.display(),
+        terminal.dim(&signed.release.to_string())
+    ))?;
     terminal.print(format!("{done} by {}", signed.fingerprint))?;
     terminal.print(format!("signatures: {}", signed.signatures))?;
     Ok(ExitCode::SUCCESS)
@@ -58,9 +66,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 /// Reads a secret key; asks for its passphrase where it has one.
 pub fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
     let pem = zeroize::Zeroizing::new(read_text(path)?);
-    let passphrase = if is_encrypted(&pem) { Some(passphrase::recall(path)?) } else { None };
+    let passphrase = if is_encrypted(&pem) {
+        Some(passphrase::recall(path)?)
+    } else {
+        None
+    };
     let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
-    SigningKey::from_pem(&pem, passphrase).with_context(|| format!("cannot use the key {}", path.display()))
+    SigningKey::from_pem(&pem, passphrase)
+        .with_context(|| format!("cannot use the key {}", path.display()))
 }
 
 /// Signs a release's manifest and attaches the bundle, unless this key has signed it already.

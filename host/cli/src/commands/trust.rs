@@ -82,7 +82,9 @@ pub fn write_trust(
     out: &Path,
     force: bool,
 ) -> anyhow::Result<TrustRoot> {
-    let mut text = format!("# Whose signatures this device accepts, and how many it needs.\nthreshold = {threshold}\n");
+    let mut text = format!(
+        "# Whose signatures this device accepts, and how many it needs.\nthreshold = {threshold}\n"
+    );
     let mut names = std::collections::BTreeSet::new();
     for (name, path) in keys {
         if !names.insert(name) {
@@ -107,7 +109,9 @@ fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
-        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), PathBuf::from(path))),
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok((name.to_owned(), PathBuf::from(path)))
+        }
         _ => Err("a key is NAME=FILE, as in alice=keys/alice.pub".to_owned()),
     }
 }

@@ -54,10 +54,22 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&report)?;
         return Ok(ExitCode::SUCCESS);
     }
-    terminal.print(format!("{} {}", terminal.good("verified"), args.layout.display()))?;
+    terminal.print(format!(
+        "{} {}",
+        terminal.good("verified"),
+        args.layout.display()
+    ))?;
     report.release.print(terminal)?;
-    terminal.print(format!("signed by {} ({} needed)", report.signers.join(", "), report.threshold))?;
-    terminal.print(format!("{} blobs, {}, all as the manifest says", report.blobs, size(report.bytes)))?;
+    terminal.print(format!(
+        "signed by {} ({} needed)",
+        report.signers.join(", "),
+        report.threshold
+    ))?;
+    terminal.print(format!(
+        "{} blobs, {}, all as the manifest says",
+        report.blobs,
+        size(report.bytes)
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,7 +84,8 @@ pub fn verify(
     let cannot = || format!("{} was refused", layout.display());
     let layout = Layout::open(layout).with_context(cannot)?;
     let package = layout.package().with_context(cannot)?;
-    let release = hotshoe_trust::verify(&package, trust, floor, device, &host_version()?, now).with_context(cannot)?;
+    let release = hotshoe_trust::verify(&package, trust, floor, device, &host_version()?, now)
+        .with_context(cannot)?;
     for blob in release.blobs() {
         layout.read(&blob).with_context(cannot)?;
     }

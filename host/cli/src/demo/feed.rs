@@ -67,24 +67,24 @@ pub fn feed(
             .or_default()
             .samples += 1;
         while let Some(fed) = feeder.next(Duration::ZERO) {
-            collected.take(fed, terminal);
+            collected.take(fed, terminal)?;
         }
     }
     while feeder.outstanding() > 0 {
         match feeder.next(ANSWER_DEADLINE) {
-            Some(fed) => collected.take(fed, terminal),
+            Some(fed) => collected.take(fed, terminal)?,
             None => break,
         }
     }
     while let Some(fed) = feeder.next(Duration::ZERO) {
-        collected.take(fed, terminal);
+        collected.take(fed, terminal)?;
     }
     collected.elapsed = started.elapsed();
     Ok(collected)
 }
 
 impl Collected {
-    fn take(&mut self, fed: Fed, terminal: &Terminal) {
+    fn take(&mut self, fed: Fed, terminal: &Terminal) -> anyhow::Result<()> {
         let input = self.inputs.entry(fed.name.clone()).or_default();
         let elapsed_us = u64::try_from(fed.elapsed.as_micros()).unwrap_or(u64::MAX);
         let answer = match fed.result {
@@ -94,8 +94,8 @@ impl Collected {
                     FeedError::Refused(body) if is_drop(body) => input.dropped += 1,
                     FeedError::Refused(_) | FeedError::NoReply => input.failed += 1,
                 }
-                terminal.note(&format!("{} {}: {error}", fed.name, fed.id));
-                return;
+                terminal.note(format!("{} {}: {error}", fed.name, fed.id));
+                return Ok(());
             }
         };
         input.results += 1;
@@ -110,38 +110,39 @@ impl Collected {
                 .push(micros);
             times.push(format!("{name} {:.1} ms", micros as f64 / 1000.0));
         }
-        let lines = &answer["insight"]["lines"];
-        let text: Vec<String> = lines
+        let text: Vec<String> = answer["insight"]["lines"]
             .as_array()
             .into_iter()
             .flatten()
             .filter_map(|line| line["text"].as_str().map(ToOwned::to_owned))
             .collect();
         if !terminal.json {
-            terminal.print(&format!(
-                "{} {} ({})",
-                terminal.style_name(&fed.name),
-                fed.id,
-                times.join(", ")
-            ));
-            for line in lines.as_array().into_iter().flatten() {
-                terminal.print(&format!(
-                    "  {:.2}  {}",
-                    line["score"].as_f64().unwrap_or_default(),
-                    line["text"].as_str().unwrap_or_default()
-                ));
-            }
-            for action in answer["actions"].as_array().into_iter().flatten() {
-                if let Some(reason) = action["reason"].as_str() {
-                    terminal.print(&format!("  kept on the device: {reason}"));
-                }
-                if let Some(message) = action["message"].as_str() {
-                    terminal.print(&format!("  alert: {message}"));
-                }
-            }
+            let head = terminal.bold(&format!("{} {}", fed.name, fed.id));
+            terminal.print(format!("{head}  {}", terminal.dim(&times.join(", "))))?;
+            print_decision(&answer, terminal)?;
         }
         self.text.insert(fed.name, text);
+        Ok(())
     }
+}
+
+/// The lines of text, and what the policy decided about them.
+fn print_decision(answer: &Value, terminal: &Terminal) -> anyhow::Result<()> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for line in list(&answer["insight"]["lines"]) {
+        let score = line["score"].as_f64().unwrap_or_default();
+        let text = line["text"].as_str().unwrap_or_default();
+        terminal.print(format!("  {score:.2}  {text}"))?;
+    }
+    for action in list(&answer["actions"]) {
+        if let Some(reason) = action["reason"].as_str() {
+            terminal.print(terminal.warning(&format!("  kept on the device: {reason}")))?;
+        }
+        if let Some(message) = action["message"].as_str() {
+            terminal.print(terminal.warning(&format!("  alert: {message}")))?;
+        }
+    }
+    Ok(())
 }
 
 fn is_drop(body: &Value) -> bool {

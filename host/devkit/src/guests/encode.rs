@@ -14,8 +14,12 @@ pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<Strin
         .validate(true)
         .module(module)
         .map_err(|error| refused(format!("{error:#}")))?;
-    let bytes = encoder.encode().map_err(|error| refused(format!("{error:#}")))?;
-    let imports = interface(&bytes).map_err(|error| refused(error.to_string()))?.imports;
+    let bytes = encoder
+        .encode()
+        .map_err(|error| refused(format!("{error:#}")))?;
+    let imports = interface(&bytes)
+        .map_err(|error| refused(error.to_string()))?
+        .imports;
     match imports.iter().find(|import| is_refused_wasi(import)) {
         Some(import) => Err(GuestError::ImportsWasi {
             component: name.to_owned(),
@@ -35,7 +39,9 @@ mod tests {
 
     #[test]
     fn what_is_no_module_is_refused_by_name() {
-        let error = component("policy", b"not wasm").map(drop).map_err(|error| error.to_string());
+        let error = component("policy", b"not wasm")
+            .map(drop)
+            .map_err(|error| error.to_string());
         assert!(error.is_err_and(|text| text.starts_with("policy cannot be encoded")));
     }
 

@@ -19,7 +19,11 @@ impl infer::HostModel for State {
                 ErrorCode::NotFound,
                 format_args!(
                     "no model `{name}` for this component; the release names: {}",
-                    if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                    if known.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        known.join(", ")
+                    }
                 ),
             )));
         };

@@ -187,7 +187,11 @@ impl data::Host for State {
                     ErrorCode::NotFound,
                     format_args!(
                         "no data file `{name}` for this component; the release names: {}",
-                        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+                        if known.is_empty() {
+                            "none".to_owned()
+                        } else {
+                            known.join(", ")
+                        }
                     ),
                 ))
             }

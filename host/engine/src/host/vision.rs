@@ -84,8 +84,7 @@ impl vision::Host for State {
         if let Err(error) = self.room(width, height, PIXEL_BYTES) {
             return Ok(Err(error));
         }
-        let image =
-            hotshoe_vision::resize(self.table.get(&image)?, width, height, filter.into());
+        let image = hotshoe_vision::resize(self.table.get(&image)?, width, height, filter.into());
         self.made_image(image)
     }
 

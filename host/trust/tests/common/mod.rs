@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use hotshoe_trust::{
-    Blob, Component, DataFile, Device, DeviceSelector, Floor, Grant, Limits, Model, Package, Release, SigningKey,
-    Step, Time, TrustRoot, Verified, VerifyError, World, manifest::Manifest, verify,
+    Blob, Component, DataFile, Device, DeviceSelector, Floor, Grant, Limits, Model, Package,
+    Release, SigningKey, Step, Time, TrustRoot, Verified, VerifyError, World, manifest::Manifest,
+    verify,
 };
 
 pub const NOW: &str = "2026-06-01T00:00:00Z";
@@ -26,7 +27,8 @@ pub fn release() -> Release {
         limits: Limits::default(),
     };
     let mut read = component(b"stage wasm", World::Stage);
-    read.grants.extend([Grant::Infer, Grant::Data, Grant::Config]);
+    read.grants
+        .extend([Grant::Infer, Grant::Data, Grant::Config]);
     read.models.insert("detect".into());
     read.data.insert("characters".into());
     read.config.insert("language".into(), "en".into());
@@ -36,11 +38,38 @@ pub fn release() -> Release {
         issued: time("2026-05-01T00:00:00Z"),
         expires: time("2026-08-01T00:00:00Z"),
         hotshoe: ">=0.1".parse().unwrap(),
-        devices: DeviceSelector { names: vec!["cam-*".into()], labels: [("line".into(), "a".into())].into() },
-        components: [("read".into(), read), ("label".into(), component(b"policy wasm", World::Policy))].into(),
-        models: [("detect".into(), Model { blob: Blob::of(b"onnx") })].into(),
-        data: [("characters".into(), DataFile { blob: Blob::of(b"abc"), media_type: "text/plain".into() })].into(),
-        pipeline: vec![Step::Stage { component: "read".into() }, Step::Policy { component: "label".into() }],
+        devices: DeviceSelector {
+            names: vec!["cam-*".into()],
+            labels: [("line".into(), "a".into())].into(),
+        },
+        components: [
+            ("read".into(), read),
+            ("label".into(), component(b"policy wasm", World::Policy)),
+        ]
+        .into(),
+        models: [(
+            "detect".into(),
+            Model {
+                blob: Blob::of(b"onnx"),
+            },
+        )]
+        .into(),
+        data: [(
+            "characters".into(),
+            DataFile {
+                blob: Blob::of(b"abc"),
+                media_type: "text/plain".into(),
+            },
+        )]
+        .into(),
+        pipeline: vec![
+            Step::Stage {
+                component: "read".into(),
+            },
+            Step::Policy {
+                component: "label".into(),
+            },
+        ],
     }
 }
 
@@ -56,18 +85,32 @@ pub struct Case {
 
 impl Case {
     pub fn verify(&self) -> Result<Verified<Release>, VerifyError> {
-        verify(&self.package, &self.trust, &self.floor, &self.device, &self.host, self.now)
+        verify(
+            &self.package,
+            &self.trust,
+            &self.floor,
+            &self.device,
+            &self.host,
+            self.now,
+        )
     }
 }
 
 pub fn unsigned(release: &Release) -> Package {
     let config = serde_json::to_vec(release).unwrap();
     let manifest = Manifest::of(release, &config).to_bytes().unwrap();
-    Package { manifest, config, bundles: vec![] }
+    Package {
+        manifest,
+        config,
+        bundles: vec![],
+    }
 }
 
 pub fn sign(package: &mut Package, keys: &[&SigningKey]) {
-    package.bundles = keys.iter().map(|key| key.sign_bundle(&package.manifest).unwrap()).collect();
+    package.bundles = keys
+        .iter()
+        .map(|key| key.sign_bundle(&package.manifest).unwrap())
+        .collect();
 }
 
 /// A trust root with the keys under the names a, b, c, ..., each of which may sign `ocr`.
@@ -87,7 +130,11 @@ pub fn case(release: &Release, key: &SigningKey) -> Case {
         package,
         trust: trust(1, &[key]),
         floor: Floor::none(),
-        device: Device { name: "cam-1".into(), site: "lab".into(), labels: [("line".into(), "a".into())].into() },
+        device: Device {
+            name: "cam-1".into(),
+            site: "lab".into(),
+            labels: [("line".into(), "a".into())].into(),
+        },
         host: "0.1.0".parse().unwrap(),
         now: time(NOW),
     }

@@ -1,0 +1,186 @@
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use hotshoe_daemon::pipeline::{Outcome, Pipeline, StageTime};
+use hotshoe_daemon::{Config, default_allow};
+use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
+use hotshoe_infer::{Models, Options};
+use hotshoe_trust::{Digest, Floor, Time};
+use serde::Serialize;
+
+use super::verify::verify;
+use crate::device::{DeviceArgs, Identity};
+use crate::logging;
+use crate::terminal::Terminal;
+
+/// Largest input file, in bytes: the default of the daemon's `[intake] max-sample-bytes`.
+const MAX_INPUT_BYTES: u64 = 16 << 20;
+
+/// Run a release on files, without a daemon
+///
+/// Verifies the release as a device would, runs its pipeline on each file, and prints one JSON object per input on a line of its
+/// own: the insight, the actions and the time of each stage, or the error that it ended with. A bad input costs that input alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe exec target/demo/release page.png --trust target/demo/trust.toml
+
+Exit code 1 if any input failed.")]
+pub struct Args {
+    /// The release
+    #[arg(value_name = "RELEASE")]
+    layout: PathBuf,
+    /// The files, one sample each
+    #[arg(value_name = "INPUT", required = true)]
+    inputs: Vec<PathBuf>,
+    #[command(flatten)]
+    device: DeviceArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    input: &'a Path,
+    release: ReleaseName<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    insight: Option<Insight>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actions: Option<Vec<Action>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Failure>,
+    stages: Vec<StageTime>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct ReleaseName<'a> {
+    name: &'a str,
+    digest: Digest,
+    generation: u64,
+}
+
+#[derive(Serialize)]
+struct Failure {
+    stage: String,
+    fault: &'static str,
+    message: String,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    logging::init("warn")?;
+    let Identity { trust, device, .. } = args.device.identity()?;
+    let allowed = match &args.device.config {
+        Some(path) => Config::load(path)?.allow,
+        None => default_allow(),
+    };
+    let (layout, release) =
+        verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
+    let engine = Engine::new(EngineOptions::default()).context("cannot start the engine")?;
+    let models = Models::new(Options::default());
+    let pipeline = Pipeline::load(release, |blob| layout.read(blob), &engine, &models, &allowed)
+        .with_context(|| format!("cannot run {}", args.layout.display()))?;
+    let mut worker = pipeline.worker();
+    let mut failed = 0_usize;
+    let release = ReleaseName {
+        name: &pipeline.release().name,
+        digest: pipeline.release().digest(),
+        generation: pipeline.release().generation,
+    };
+    for input in &args.inputs {
+        let report = match read(input) {
+            Ok(sample) => Report::of(input, release, worker.process(&sample, &device)),
+            Err(error) => Report::unread(input, release, &error),
+        };
+        failed += usize::from(report.error.is_some());
+        terminal.json_line(&report)?;
+    }
+    if failed == 0 {
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.note(format!("{failed} of {} inputs failed", args.inputs.len()));
+    Ok(ExitCode::FAILURE)
+}
+
+impl<'a> Report<'a> {
+    fn of(input: &'a Path, release: ReleaseName<'a>, outcome: Outcome) -> Self {
+        let mut report = Self {
+            input,
+            release,
+            insight: None,
+            actions: None,
+            error: None,
+            stages: outcome.stages,
+        };
+        match outcome.result {
+            Ok(decision) => {
+                report.insight = Some(decision.insight);
+                report.actions = Some(decision.actions);
+            }
+            Err(error) => {
+                report.error = Some(Failure {
+                    stage: error.stage,
+                    fault: error.fault.name(),
+                    message: error.message,
+                });
+            }
+        }
+        report
+    }
+
+    fn unread(input: &'a Path, release: ReleaseName<'a>, error: &anyhow::Error) -> Self {
+        Self {
+            input,
+            release,
+            insight: None,
+            actions: None,
+            error: Some(Failure {
+                stage: "input".to_owned(),
+                fault: "unreadable",
+                message: format!("{error:#}"),
+            }),
+            stages: Vec::new(),
+        }
+    }
+}
+
+/// A file as a sample: its path is its id and its source.
+fn read(path: &Path) -> anyhow::Result<Sample> {
+    let mut payload = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut payload))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    anyhow::ensure!(
+        payload.len() as u64 <= MAX_INPUT_BYTES,
+        "{} is larger than {MAX_INPUT_BYTES} bytes",
+        path.display()
+    );
+    let name = path.display().to_string();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Ok(Sample {
+        id: name.clone(),
+        source: name,
+        content_type: content_type(path).to_owned(),
+        timestamp_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+        payload: Arc::from(payload),
+    })
+}
+
+fn content_type(path: &Path) -> &'static str {
+    let extension = path
+        .extension()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .to_ascii_lowercase();
+    match extension.as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "json" => "application/json",
+        "txt" => "text/plain",
+        _ => "application/octet-stream",
+    }
+}

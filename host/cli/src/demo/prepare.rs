@@ -1,0 +1,132 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hotshoe_daemon::Config;
+use hotshoe_devkit::Environment;
+use hotshoe_trust::Time;
+
+use crate::commands::{install, keygen, pack, sign, trust};
+use crate::device::{Identity, trust_root};
+use crate::terminal::Terminal;
+
+/// The label-reader application in the checkout.
+const APPLICATION: &str = "examples/label-reader";
+
+/// Where the demo keeps what it makes, for other commands to be tried on.
+pub struct Bench {
+    /// The signed release.
+    pub release: PathBuf,
+    /// Whose signatures the device accepts.
+    pub trust: PathBuf,
+    /// The device's configuration.
+    pub config: PathBuf,
+    /// The daemon's log.
+    pub log: PathBuf,
+}
+
+impl Bench {
+    /// The paths below `target/demo`.
+    pub fn below(root: &Path) -> Self {
+        let folder = root.join("target/demo");
+        Self {
+            release: folder.join("release"),
+            trust: folder.join("trust.toml"),
+            config: folder.join("hotshoe.toml"),
+            log: folder.join("daemon.log"),
+        }
+    }
+}
+
+/// Makes a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`.
+pub fn prepare(
+    environment: &Environment,
+    endpoint: &str,
+    terminal: &Terminal,
+) -> anyhow::Result<Bench> {
+    let bench = Bench::below(&environment.root);
+    let folder = environment.root.join("target/demo");
+    let keys = folder.join("keys");
+    fs::create_dir_all(&keys).with_context(|| format!("cannot make {}", keys.display()))?;
+
+    let secret = keys.join("demo.key");
+    let public = keys.join("demo.pub");
+    if !(secret.exists() && public.exists()) {
+        keygen::keygen(&keys, "demo", None, true)?;
+        terminal.note(format!("made a key       {}", secret.display()));
+    }
+    trust::write_trust(
+        &[("demo".to_owned(), public)],
+        1,
+        &["*"],
+        &bench.trust,
+        true,
+    )?;
+
+    let source = environment.root.join(APPLICATION).join("release.toml");
+    let packed = pack::pack(&source, &bench.release, Time::now())?;
+    terminal.note(format!(
+        "packed           {}  {} generation {}",
+        bench.release.display(),
+        packed.release.name,
+        packed.release.generation
+    ));
+    let signed = sign::sign(&bench.release, &sign::read_key(&secret)?)?;
+    terminal.note(format!("signed           {}", signed.release));
+
+    fs::write(&bench.config, configuration(endpoint))
+        .with_context(|| format!("cannot write {}", bench.config.display()))?;
+    let config = Config::load(&bench.config).context("cannot use the demo's configuration")?;
+    // Each demo is a device's first day: it would rightly refuse another release of the same generation.
+    forget(&config.data)?;
+    let identity = Identity {
+        trust: trust_root(&bench.trust)?,
+        device: config.identity(),
+        data: Some(config.data.clone()),
+    };
+    install::install(&bench.release, &config.data, &identity, Time::now())?;
+    terminal.note(format!("installed into   {}", config.data.display()));
+    Ok(bench)
+}
+
+/// Removes what an earlier demo installed, but not the compiled code, which is found again by its digest.
+fn forget(data: &Path) -> anyhow::Result<()> {
+    for part in ["ledger.json", "blobs"] {
+        let path = data.join(part);
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(&path)
+        } else if path.exists() {
+            fs::remove_file(&path)
+        } else {
+            continue;
+        };
+        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn configuration(endpoint: &str) -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    format!(
+        "# A device for `hotshoe demo`, made anew each time.
+site = \"demo\"
+device = \"bench\"
+labels = {{ line = \"1\" }}
+data = \"data\"
+trust = \"trust.toml\"
+
+[zenoh]
+listen = [\"{endpoint}\"]
+
+[intake]
+queue = 4
+when-full = \"block\"
+
+[workers]
+threads = {threads}
+
+[drain]
+deadline-ms = 20000
+"
+    )
+}

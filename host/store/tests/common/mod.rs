@@ -1,0 +1,158 @@
+//! A signed release on disk, made from a `release.toml` as an author would.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::{fs, path::Path};
+
+use hotshoe_store::{Layout, Packed, Slot, Store, pack};
+use hotshoe_trust::{
+    Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify, verify_installed,
+};
+
+pub const FILES: [(&str, &[u8]); 4] = [
+    ("stage.wasm", b"stage wasm"),
+    ("policy.wasm", b"policy wasm"),
+    ("detect.onnx", b"some weights"),
+    ("characters.txt", b"abc"),
+];
+
+pub fn release_toml(generation: u64) -> String {
+    format!(
+        r#"
+        name = "ocr"
+        generation = {generation}
+        expires-in = "90d"
+        [components.read]
+        file = "stage.wasm"
+        world = "stage"
+        grants = ["infer", "data"]
+        models = ["detect"]
+        data = ["characters"]
+        [components.label]
+        file = "policy.wasm"
+        world = "policy"
+        [models.detect]
+        file = "detect.onnx"
+        [data.characters]
+        file = "characters.txt"
+        media-type = "text/plain"
+        [[pipeline]]
+        stage = "read"
+        [[pipeline]]
+        policy = "label"
+        "#
+    )
+}
+
+pub fn now() -> Time {
+    "2026-06-01T00:00:00Z".parse().unwrap()
+}
+
+pub fn host() -> semver::Version {
+    "0.1.0".parse().unwrap()
+}
+
+/// A deployer: a folder of sources, and a key that a trust root holds.
+pub struct Deployer {
+    pub folder: tempfile::TempDir,
+    pub key: SigningKey,
+    pub trust: TrustRoot,
+}
+
+impl Deployer {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, bytes) in FILES {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let key = SigningKey::generate().unwrap();
+        let entry = TrustRoot::key_entry("a", &key.public_key().unwrap(), &["ocr"]);
+        let trust = TrustRoot::parse(&format!("threshold = 1\n{entry}")).unwrap();
+        Self { folder, key, trust }
+    }
+
+    /// A release that differs from other generations in its model too.
+    pub fn signed(&self, generation: u64) -> Layout {
+        fs::write(
+            self.folder.path().join("detect.onnx"),
+            format!("weights {generation}"),
+        )
+        .unwrap();
+        let packed = self.packed(generation);
+        let bundle = self
+            .key
+            .sign_bundle(&packed.layout.package().unwrap().manifest)
+            .unwrap();
+        packed.layout.attach(&bundle).unwrap();
+        packed.layout
+    }
+
+    pub fn packed(&self, generation: u64) -> Packed {
+        let description = self.folder.path().join("release.toml");
+        fs::write(&description, release_toml(generation)).unwrap();
+        pack(
+            &description,
+            now(),
+            &self.folder.path().join(format!("release-{generation}")),
+        )
+        .unwrap()
+    }
+
+    pub fn verify(&self, layout: &Layout, floor: &Floor) -> Verified<Release> {
+        verify(
+            &layout.package().unwrap(),
+            &self.trust,
+            floor,
+            &Device::default(),
+            &host(),
+            now(),
+        )
+        .unwrap()
+    }
+
+    pub fn install(&self, store: &mut Store, layout: &Layout) -> Slot {
+        let verified = self.verify(layout, &store.ledger().floor());
+        store.install(layout, &verified, now()).unwrap()
+    }
+
+    /// What a daemon does with a slot when it starts.
+    pub fn start(&self, store: &Store, slot: &Slot) -> Verified<Release> {
+        let package = store.read_package(slot).unwrap();
+        let verified = verify_installed(
+            &package,
+            &self.trust,
+            slot.release,
+            &Device::default(),
+            &host(),
+        )
+        .unwrap();
+        store.check(&verified).unwrap();
+        verified
+    }
+}
+
+/// Every blob file under `root`.
+pub fn blob_files(root: &Path) -> Vec<std::path::PathBuf> {
+    let folder = root.join("blobs/sha256");
+    let mut files: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    files
+}
+
+pub fn flip_a_bit(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+pub fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}

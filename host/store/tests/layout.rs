@@ -1,0 +1,339 @@
+//! Release folders: packed, signed, read back, spoilt.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod common;
+
+use std::{error::Error, fs, os::unix::fs::symlink};
+
+use common::{Deployer, FILES, blob_files, flip_a_bit, names, now, release_toml};
+use hotshoe_store::{BlobError, Layout, LayoutError, PackError, pack};
+use hotshoe_trust::{Blob, Digest, Floor, ReleaseLimits};
+
+/// All messages of an error, outermost first.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text = format!("{text}: {inner}");
+        source = inner.source();
+    }
+    text
+}
+
+#[test]
+fn a_packed_release_reads_back() {
+    let deployer = Deployer::new();
+    let packed = deployer.packed(1);
+    let package = packed.layout.package().unwrap();
+    assert_eq!(Digest::of(&package.manifest), packed.digest);
+    assert_eq!(
+        serde_json::from_slice::<hotshoe_trust::Release>(&package.config).unwrap(),
+        packed.release
+    );
+    assert!(package.bundles.is_empty());
+    for (_, bytes) in FILES {
+        assert_eq!(packed.layout.read(&Blob::of(bytes)).unwrap(), bytes);
+    }
+    assert_eq!(packed.release.blobs().count(), FILES.len());
+    assert_eq!(
+        names(packed.layout.path()),
+        ["blobs", "index.json", "oci-layout"]
+    );
+    let version = fs::read_to_string(packed.layout.path().join("oci-layout")).unwrap();
+    assert_eq!(version, r#"{"imageLayoutVersion":"1.0.0"}"#);
+    assert_eq!(
+        names(&packed.layout.path().join("blobs/sha256")).len(),
+        FILES.len() + 2
+    );
+}
+
+#[test]
+fn signatures_are_referrers_and_each_is_attached_once() {
+    let deployer = Deployer::new();
+    let layout = deployer.signed(1);
+    assert_eq!(deployer.verify(&layout, &Floor::none()).signers(), ["a"]);
+    let manifest = layout.package().unwrap().manifest;
+    layout
+        .attach(&deployer.key.sign_bundle(&manifest).unwrap())
+        .unwrap();
+    assert_eq!(layout.package().unwrap().bundles.len(), 1);
+    let other = Deployer::new().key.sign_bundle(&manifest).unwrap();
+    layout.attach(&other).unwrap();
+    assert_eq!(layout.package().unwrap().bundles.len(), 2);
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(layout.path().join("index.json")).unwrap()).unwrap();
+    let kinds: Vec<_> = index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["artifactType"].as_str().unwrap())
+        .collect();
+    let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    assert_eq!(
+        kinds,
+        ["application/vnd.hotshoe.release.v1+json", bundle, bundle]
+    );
+}
+
+#[test]
+fn a_layout_without_artifact_types_in_its_index_reads_too() {
+    let deployer = Deployer::new();
+    let layout = deployer.signed(1);
+    let path = layout.path().join("index.json");
+    let mut index: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    for manifest in index["manifests"].as_array_mut().unwrap() {
+        manifest.as_object_mut().unwrap().remove("artifactType");
+    }
+    fs::write(&path, index.to_string()).unwrap();
+    assert_eq!(deployer.verify(&layout, &Floor::none()).generation, 1);
+}
+
+#[test]
+fn one_flipped_bit_is_found_and_its_blob_named() {
+    let deployer = Deployer::new();
+    let layout = deployer.signed(1);
+    let verified = deployer.verify(&layout, &Floor::none());
+    let mut found = 0;
+    for file in blob_files(layout.path()) {
+        let whole = fs::read(&file).unwrap();
+        flip_a_bit(&file);
+        let digest: Digest = format!("sha256:{}", file.file_name().unwrap().to_str().unwrap())
+            .parse()
+            .unwrap();
+        let read = layout
+            .package()
+            .map(drop)
+            .and_then(|()| verified.blobs().try_for_each(|b| layout.read(&b).map(drop)));
+        match read {
+            Err(LayoutError::Blob {
+                source: BlobError::Damaged { digest: named, .. },
+                ..
+            }) => {
+                assert_eq!(named, digest);
+                found += 1;
+            }
+            // The signature's empty config says nothing and is not read.
+            other => assert_eq!(whole, b"{}", "{other:?}"),
+        }
+        fs::write(&file, whole).unwrap();
+    }
+    assert_eq!(
+        found,
+        FILES.len() + 4,
+        "manifest, config, bundle and its manifest"
+    );
+}
+
+#[test]
+fn a_cut_or_missing_blob_is_named() {
+    let deployer = Deployer::new();
+    let layout = deployer.signed(1);
+    let blob = Blob::of(b"abc");
+    let path = layout.path().join("blobs/sha256").join(blob.digest.hex());
+    fs::write(&path, b"ab").unwrap();
+    let cut = layout.read(&blob).unwrap_err();
+    assert!(
+        matches!(
+            cut,
+            LayoutError::Blob {
+                source: BlobError::Size {
+                    found: 2,
+                    expected: 3,
+                    ..
+                },
+                ..
+            }
+        ),
+        "{cut:?}"
+    );
+    fs::remove_file(&path).unwrap();
+    let missing = layout.read(&blob).unwrap_err();
+    assert!(
+        matches!(
+            missing,
+            LayoutError::Blob {
+                source: BlobError::Missing { .. },
+                ..
+            }
+        ),
+        "{missing:?}"
+    );
+    symlink("/dev/zero", &path).unwrap();
+    let endless = layout.read(&blob).unwrap_err();
+    assert!(
+        matches!(
+            endless,
+            LayoutError::Blob {
+                source: BlobError::NotAFile { .. },
+                ..
+            }
+        ),
+        "{endless:?}"
+    );
+}
+
+#[test]
+fn what_is_no_release_folder_is_refused() {
+    let deployer = Deployer::new();
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Layout::open(empty.path()),
+        Err(LayoutError::NotALayout { .. })
+    ));
+    let layout = deployer.signed(1);
+    Layout::open(layout.path()).unwrap();
+    let index = layout.path().join("index.json");
+    let text = fs::read_to_string(&index).unwrap();
+    let refused = |text: &str| {
+        fs::write(&index, text).unwrap();
+        layout.package().unwrap_err()
+    };
+    assert!(matches!(refused("{}"), LayoutError::Json { .. }));
+    assert!(matches!(
+        refused(r#"{"schemaVersion":2,"manifests":[]}"#),
+        LayoutError::NoRelease { .. }
+    ));
+    let huge = refused(&" ".repeat((1 << 20) + 1));
+    assert!(
+        matches!(
+            huge,
+            LayoutError::Blob {
+                source: BlobError::TooLarge { .. },
+                ..
+            }
+        ),
+        "{huge:?}"
+    );
+    let entry = text[text.find("[{").unwrap() + 1..]
+        .split("},{")
+        .next()
+        .unwrap()
+        .to_owned()
+        + "}";
+    let many = format!(
+        r#"{{"schemaVersion":2,"manifests":[{}]}}"#,
+        vec![entry.as_str(); 257].join(",")
+    );
+    assert!(matches!(
+        refused(&many),
+        LayoutError::TooManyManifests { .. }
+    ));
+    let two = format!(r#"{{"schemaVersion":2,"manifests":[{entry},{entry}]}}"#);
+    assert!(matches!(
+        refused(&two),
+        LayoutError::SeveralReleases { count: 2, .. }
+    ));
+    let size = format!("\"size\":{}", ReleaseLimits::MANIFEST_BYTES + 1);
+    let start = text.find("\"size\":").unwrap();
+    let end = start + text[start..].find([',', '}']).unwrap();
+    let large = refused(&text.replace(&text[start..end], &size));
+    assert!(
+        matches!(
+            large,
+            LayoutError::Blob {
+                source: BlobError::TooLarge { .. },
+                ..
+            }
+        ),
+        "{large:?}"
+    );
+}
+
+#[test]
+fn an_unfinished_layout_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let builder = Layout::create(&folder.path().join("out")).unwrap();
+    builder.put(b"bytes").unwrap();
+    drop(builder);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn a_release_folder_is_replaced_and_nothing_else_is() {
+    let deployer = Deployer::new();
+    let out = deployer.folder.path().join("release-1");
+    assert_eq!(deployer.signed(1).package().unwrap().bundles.len(), 1);
+    fs::write(deployer.folder.path().join("characters.txt"), b"abcd").unwrap();
+    let before = names(deployer.folder.path());
+    assert!(
+        deployer
+            .packed(1)
+            .layout
+            .package()
+            .unwrap()
+            .bundles
+            .is_empty()
+    );
+    assert_eq!(
+        names(deployer.folder.path()),
+        before,
+        "nothing is left beside it"
+    );
+    fs::remove_file(out.join("oci-layout")).unwrap();
+    assert!(matches!(
+        Layout::create(&out),
+        Err(LayoutError::InTheWay { .. })
+    ));
+    let file = deployer.folder.path().join("stage.wasm");
+    assert!(matches!(
+        Layout::create(&file),
+        Err(LayoutError::InTheWay { .. })
+    ));
+}
+
+#[test]
+fn a_pack_that_fails_says_where_and_leaves_the_old_release() {
+    let deployer = Deployer::new();
+    let old = deployer.packed(1);
+    let description = deployer.folder.path().join("release.toml");
+    let out = deployer.folder.path().join("release-1");
+    let before = names(deployer.folder.path());
+    for (from, to, says) in [
+        (
+            "\"detect.onnx\"",
+            "\"detekt.onnx\"",
+            vec!["[models.detect]", "detekt.onnx"],
+        ),
+        (
+            "generation",
+            "genration",
+            vec!["release.toml", "line 3", "`genration`", "`generation`"],
+        ),
+        (
+            "\"characters.txt\"",
+            "\".\"",
+            vec!["[data.characters]", "is not a file"],
+        ),
+        (
+            "stage = \"read\"",
+            "stage = \"red\"",
+            vec!["release.toml", "pipeline step 1", "`red`"],
+        ),
+        (
+            "expires-in = \"90d\"",
+            "",
+            vec!["release.toml", "expires-in"],
+        ),
+    ] {
+        fs::write(&description, release_toml(2).replacen(from, to, 1)).unwrap();
+        let error = pack(&description, now(), &out).unwrap_err();
+        let text = chain(&error);
+        assert!(says.iter().all(|part| text.contains(part)), "{text}");
+        assert_eq!(names(deployer.folder.path()), before);
+        assert_eq!(
+            Digest::of(&old.layout.package().unwrap().manifest),
+            old.digest
+        );
+    }
+    let missing = pack(&deployer.folder.path().join("none.toml"), now(), &out).unwrap_err();
+    assert!(
+        matches!(missing, PackError::Read(_)) && chain(&missing).contains("none.toml"),
+        "{missing:?}"
+    );
+}
