@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod demo;
 mod device;
 mod exit;
 mod files;
@@ -10,7 +11,7 @@ mod passphrase;
 mod terminal;
 
 use clap::{Parser, Subcommand};
-use commands::{inspect, install, keygen, pack, sign, trust, verify};
+use commands::{demo as demonstrate, exec, inspect, install, keygen, pack, run, sign, status, trust, verify};
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -68,6 +69,10 @@ enum Command {
     Inspect(inspect::Args),
     Verify(verify::Args),
     Install(install::Args),
+    Exec(exec::Args),
+    Run(run::Args),
+    Status(status::Args),
+    Demo(demonstrate::Args),
 }
 
 impl Command {
@@ -80,6 +85,10 @@ impl Command {
             Self::Inspect(args) => inspect::run(args, terminal),
             Self::Verify(args) => verify::run(args, terminal),
             Self::Install(args) => install::run(args, terminal),
+            Self::Exec(args) => exec::run(args, terminal),
+            Self::Run(args) => run::run(args, terminal),
+            Self::Status(args) => status::run(args, terminal),
+            Self::Demo(args) => demonstrate::run(args, terminal),
         }
     }
 }

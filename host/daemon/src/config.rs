@@ -75,7 +75,8 @@ pub struct ZenohConfig {
     pub namespace: Option<String>,
     /// Finds other peers by multicast and gossip, and connects to them. Default: false.
     pub scouting: bool,
-    /// The largest message that is received, in bytes. Default: 8 MiB (Zenoh's own is 1 GiB).
+    /// The largest message that is received, in bytes. Zenoh ignores a larger one without a word, so the sender of such
+    /// samples must know it. Default: 8 MiB (Zenoh's own is 1 GiB).
     pub max_message_bytes: usize,
 }
 
@@ -215,7 +216,8 @@ fn default_metrics() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9898))
 }
 
-fn default_allow() -> BTreeSet<Grant> {
+/// What components may be granted where the operator says nothing: everything but `wasi`.
+pub fn default_allow() -> BTreeSet<Grant> {
     BTreeSet::from([
         Grant::Log,
         Grant::Metrics,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hotshoe_engine::{Engine, EngineError, EngineOptions};
 use hotshoe_infer::{Models, Options};
-use hotshoe_store::{BlobError, OpenError, Store};
+use hotshoe_store::{OpenError, ReadError, Store};
 use hotshoe_trust::{TrustError, TrustRoot, VerifyError};
 
 use crate::config::Config;
@@ -59,7 +59,7 @@ pub enum DeployError {
         data: PathBuf,
         /// Why.
         #[source]
-        source: BlobError,
+        source: ReadError,
     },
     /// The host's own version is no version.
     #[error("this program's version `{0}` is no semantic version")]

@@ -26,13 +26,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, ZenohConfig, default_allow};
 pub use deploy::DeployError;
+pub use link::{Client, Fed, FeedError, Feeder, LinkError, Outputs, Published};
 pub use service::DrainReport;
 pub use status::Status;
+pub use tally::Counters;
+pub use tally::Counters;
 
 use crate::deploy::Deployment;
-use crate::link::{Link, LinkError, Serving};
+use crate::link::{Link, Serving};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::service::{Crew, Service};
 use crate::watch::{Watch, WatchError};
@@ -79,22 +82,22 @@ impl Daemon {
     ///
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
-    pub fn start(config: &Config) -> Result<Self, StartError> {
+    pub fn start(config: Config) -> Result<Self, StartError> {
         let endpoint = config
             .metrics
             .as_ref()
             .map(|m| crate::metrics::serve(m.listen))
             .transpose()?;
-        let deployment = Deployment::start(config)?;
+        let deployment = Deployment::start(&config)?;
         let pipeline = deployment.pipeline();
         crate::metrics::release(pipeline.release());
         let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
-        let service = Service::new(config, pipeline, Arc::clone(&link));
+        let service = Service::new(config.clone(), pipeline, Arc::clone(&link));
         let crew = service.hire().map_err(|source| StartError::Workers {
             threads: config.workers.threads,
             source,
         })?;
-        let (serving, watch) = match open_intake(config, &service, &link) {
+        let (serving, watch) = match open_intake(&config, &service, &link) {
             Ok(open) => open,
             Err(error) => {
                 service.drain(crew, Duration::ZERO);

@@ -26,6 +26,11 @@ pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
 
 /// How long a command tries to reach a daemon, in milliseconds.
 const CLIENT_CONNECT_MS: u64 = 3_000;
+/// How long it waits between tries, as Zenoh's JSON: a daemon that has just started is there soon.
+const CLIENT_RETRY: &str =
+    r#"{"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2}"#;
+/// What a message holds besides its payload (key, media type, id), at most, in bytes.
+const MESSAGE_OVERHEAD: usize = 16 << 10;
 
 /// Why Zenoh could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +69,16 @@ pub enum LinkError {
         "nothing says where the daemon is; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
     )]
     Nowhere,
+    /// The receiver would ignore a message of this size without a word.
+    #[error(
+        "a sample of {bytes} bytes is more than the {most} that a message may hold; raise `zenoh.max-message-bytes` at both ends"
+    )]
+    TooLarge {
+        /// The sample's size in bytes.
+        bytes: usize,
+        /// The most that fits.
+        most: usize,
+    },
     /// A key is not valid.
     #[error(
         "`{key}` is not a key: its parts may hold anything but `*`, `$`, `?` and `#`, and none is empty"
@@ -374,6 +389,7 @@ fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     for (key, value) in [
         ("connect/timeout_ms", CLIENT_CONNECT_MS.to_string()),
         ("connect/exit_on_failure", true.to_string()),
+        ("connect/retry", CLIENT_RETRY.to_owned()),
     ] {
         settings
             .insert_json5(key, &value)

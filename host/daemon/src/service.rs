@@ -23,8 +23,10 @@ use crate::queue::{Full, Pushed, Queue, Refusal};
 use crate::status::{QueueStatus, ReleaseStatus, Status};
 use crate::tally::{Counters, DropReason, Settlement, Tally, Ticket};
 
-/// Stage of samples that end before a worker takes them.
+/// Stage of samples that are refused as they arrive.
 const INTAKE: &str = "intake";
+/// Stage of samples that are dropped.
+const QUEUE: &str = "queue";
 /// Stage of samples that end in the daemon itself.
 const SERVICE: &str = "service";
 /// Fault of a sample whose processing panicked: a defect of the host, which costs that sample alone.
@@ -82,7 +84,7 @@ pub struct DrainReport {
 
 impl Service {
     /// A service that nothing works for yet; see [`Service::hire`].
-    pub fn new(config: &Config, pipeline: Arc<Pipeline>, link: Arc<Link>) -> Arc<Self> {
+    pub fn new(config: Config, pipeline: Arc<Pipeline>, link: Arc<Link>) -> Arc<Self> {
         let desks = (0..config.workers.threads)
             .map(|_| Mutex::default())
             .collect();
@@ -90,7 +92,7 @@ impl Service {
             queue: Queue::new(config.intake.queue),
             full: config.intake.full(),
             identity: config.identity(),
-            config: config.clone(),
+            config,
             pipeline: ArcSwap::new(pipeline),
             link,
             tally: Tally::default(),
@@ -277,7 +279,7 @@ impl Service {
         let pipeline = self.pipeline.load();
         let body = ErrorMessage {
             head: Head::of(&job.sample, pipeline.release()),
-            stage: INTAKE,
+            stage: QUEUE,
             fault: reason.name(),
             message: "the sample was dropped",
         };

@@ -117,6 +117,9 @@ fn nobody_there_is_an_answer_too() {
         feeder.send("a//b", "image/png", "s", vec![1]),
         Err(LinkError::Key { .. })
     ));
+    let large = feeder.send("page", "image/png", "s", vec![0; 8 << 20]);
+    assert!(matches!(large, Err(LinkError::TooLarge { .. })));
+    assert_eq!(feeder.outstanding(), 0);
     drop(serving);
 }
 

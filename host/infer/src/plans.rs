@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tract_onnx::prelude::{
-    DatumExt as _, InferenceFact, InferenceModel, InferenceModelExt, TractResult, TypedModel,
+    InferenceFact, InferenceModel, InferenceModelExt, IntoRunnable, TractResult, TypedModel,
     TypedSimplePlan,
 };
 

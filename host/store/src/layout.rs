@@ -188,7 +188,12 @@ impl Layout {
         {
             return Ok(());
         }
-        let manifests = index.manifests().iter().cloned().chain([descriptor]).collect::<Vec<_>>();
+        let manifests = index
+            .manifests()
+            .iter()
+            .cloned()
+            .chain([descriptor])
+            .collect::<Vec<_>>();
         index.set_manifests(manifests);
         self.write_index(&index)
     }

@@ -2,7 +2,7 @@
 //!
 //! A component implements the trait of its world and names the type that does so in the world's macro:
 //!
-//! ```ignore
+//! ```
 //! use hotshoe_sdk::prelude::*;
 //!
 //! struct Brightness;
@@ -17,6 +17,7 @@
 //! }
 //!
 //! hotshoe_sdk::postprocessor!(Brightness);
+//! # fn main() {}
 //! ```
 //!
 //! The crate is a `cdylib`, built for `wasm32-unknown-unknown` (which imports no WASI at all) or `wasm32-wasip2`. What a component

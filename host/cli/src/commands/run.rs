@@ -1,6 +1,5 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::{Config, Daemon};
@@ -14,7 +13,7 @@ use crate::terminal::Terminal;
 /// Starts the daemon: it verifies the installed release, loads its components and models, and serves samples until it
 /// gets SIGTERM or SIGINT. Then it takes no more samples, finishes those that it has within `[drain] deadline-ms`, and exits.
 /// A second signal ends it at once.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe run --config hotshoe.toml
@@ -31,7 +30,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("info,zenoh=warn,tract=warn")?;
     let config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;
-    let deadline = Duration::from_millis(config.drain.deadline_ms);
+    let deadline = config.drain.deadline();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -47,7 +46,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     };
     let daemon = Daemon::start(config).context("cannot start the daemon")?;
     if terminal.json {
-        terminal.json(&daemon.status())?;
+        terminal.json_line(&daemon.status())?;
     }
     runtime.block_on(async {
         tokio::select! {

@@ -14,7 +14,7 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
-use super::{LinkError, client_settings, owned_key, root};
+use super::{LinkError, MESSAGE_OVERHEAD, client_settings, owned_key, root};
 use crate::config::ZenohConfig;
 use crate::status::Status;
 
@@ -22,6 +22,7 @@ use crate::status::Status;
 #[derive(Debug)]
 pub struct Client {
     session: Session,
+    max_payload: usize,
 }
 
 impl Client {
@@ -39,7 +40,10 @@ impl Client {
                 connect: config.connect.clone(),
                 source,
             })?;
-        Ok(Self { session })
+        Ok(Self {
+            session,
+            max_payload: config.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD),
+        })
     }
 
     /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped.
@@ -76,7 +80,7 @@ impl Client {
     /// Publishes one sample under `input/<name>`; nobody answers.
     ///
     /// # Errors
-    /// [`LinkError::Key`] and [`LinkError::Use`].
+    /// [`LinkError::TooLarge`], [`LinkError::Key`] and [`LinkError::Use`].
     pub fn put(
         &self,
         site: &str,
@@ -86,6 +90,7 @@ impl Client {
         id: Option<&str>,
         payload: Vec<u8>,
     ) -> Result<(), LinkError> {
+        check_size(&payload, self.max_payload)?;
         let key = format!("{}/input/{name}", root(site, device));
         let put = self
             .session
@@ -105,6 +110,7 @@ impl Client {
         Feeder {
             session: self.session.clone(),
             root: root(site, device),
+            max_payload: self.max_payload,
             timeout,
             window: Arc::new(Window {
                 open: Mutex::new(0),
@@ -178,6 +184,7 @@ impl Outputs {
 pub struct Feeder {
     session: Session,
     root: String,
+    max_payload: usize,
     timeout: Duration,
     window: Arc<Window>,
     sender: Sender<Fed>,
@@ -274,7 +281,7 @@ impl Feeder {
     /// Sends a sample under `input/<name>`. It waits while too many are unanswered.
     ///
     /// # Errors
-    /// [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
+    /// [`LinkError::TooLarge`], [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
     pub fn send(
         &self,
         name: &str,
@@ -282,6 +289,7 @@ impl Feeder {
         id: &str,
         payload: Vec<u8>,
     ) -> Result<(), LinkError> {
+        check_size(&payload, self.max_payload)?;
         let key = format!("{}/input/{name}", self.root);
         let address = owned_key(&key)?;
         self.window.enter();
@@ -314,6 +322,13 @@ impl Feeder {
     pub fn outstanding(&self) -> usize {
         *self.window.lock()
     }
+}
+
+fn check_size(payload: &[u8], most: usize) -> Result<(), LinkError> {
+    let bytes = payload.len();
+    (bytes <= most)
+        .then_some(())
+        .ok_or(LinkError::TooLarge { bytes, most })
 }
 
 fn outcome(reply: &Reply) -> Result<Value, FeedError> {

@@ -1,0 +1,61 @@
+//! The Prometheus endpoint: what it serves, and when it cannot. One process can have one recorder, so there is one test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use hotshoe_daemon::answer::Answer;
+use hotshoe_daemon::latency::Latency;
+use hotshoe_daemon::metrics::{MetricsError, serve};
+use hotshoe_daemon::tally::{DropReason, Settlement, Tally};
+
+fn scrape(address: SocketAddr) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let request = format!("GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+#[test]
+fn counts_and_latencies_are_served() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let error = serve(address).unwrap_err();
+    assert!(matches!(error, MetricsError::Listen { .. }), "{error}");
+    assert!(error.to_string().contains("metrics.listen"), "{error}");
+    drop(taken);
+
+    let endpoint = serve(address).unwrap();
+    let tally = Tally::default();
+    for settlement in [
+        Settlement::Result,
+        Settlement::Dropped(DropReason::BlockTimeout),
+        Settlement::Failed {
+            stage: "page",
+            fault: "trap",
+        },
+    ] {
+        tally.accept(Answer::Nobody).settle(settlement);
+    }
+    Latency::default().record("page", 1_500);
+    let text = scrape(address);
+    for line in [
+        "hotshoe_samples_accepted_total 3",
+        "hotshoe_results_total 1",
+        "hotshoe_dropped_total{reason=\"block_timeout\"} 1",
+        "hotshoe_failed_total{fault=\"trap\",stage=\"page\"} 1",
+        "hotshoe_stage_seconds_bucket{stage=\"page\",le=\"0.001\"} 0",
+        "hotshoe_stage_seconds_bucket{stage=\"page\",le=\"0.0025\"} 1",
+    ] {
+        assert!(text.contains(line), "{line} is not in:\n{text}");
+    }
+    drop(endpoint);
+}
