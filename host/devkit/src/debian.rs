@@ -161,14 +161,15 @@ impl Apt {
         let state = folder.join("apt");
         fs::create_dir_all(state.join("lists/partial")).map_err(at(&state))?;
         let ours = Self {
-            options: vec![
-                "-o".to_owned(),
+            options: [
                 format!("Dir::State={}", state.display()),
-                "-o".to_owned(),
+                format!("Dir::State::lists={}", state.join("lists").display()),
                 format!("Dir::Cache={}", state.display()),
-                "-o".to_owned(),
                 "Dir::State::status=/var/lib/dpkg/status".to_owned(),
-            ],
+            ]
+            .into_iter()
+            .flat_map(|option| ["-o".to_owned(), option])
+            .collect(),
         };
         tool(
             ours.command("apt-get").arg("update"),

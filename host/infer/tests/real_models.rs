@@ -71,6 +71,18 @@ fn the_recogniser_agrees_for_any_batch() {
 }
 
 #[test]
+fn the_detector_agrees() {
+    let Some(model) = model("detect") else { return };
+    let output = run(&model, &pattern(1, 320, 320, lines_of_blocks));
+    assert_eq!(output.shape(), [1, 1, 320, 320]);
+    let map = output.as_f32().unwrap();
+    let sum: f32 = map.iter().sum();
+    assert!((sum / 13_258.0 - 1.0).abs() < 0.01, "the probabilities add up to {sum}, but with onnxruntime to 13258");
+    assert_near(map[31_507], 1.0);
+    assert_near(map[15_753], 0.0);
+}
+
+#[test]
 fn a_recogniser_cut_in_half_is_an_error() {
     let Some(bytes) = bytes("recognise") else { return };
     let half = &bytes[..bytes.len() / 2];

@@ -26,7 +26,7 @@ pub enum VerifyError {
         index: usize,
         /// Why.
         #[source]
-        source: BundleError,
+        source: Box<BundleError>,
     },
     /// A bundle by a key that `trust.toml` does not hold.
     #[error("signature bundle {index} is by a key (hint `{hint}`) that trust.toml does not hold")]
@@ -45,7 +45,7 @@ pub enum VerifyError {
         key: String,
         /// Why.
         #[source]
-        source: BundleError,
+        source: Box<BundleError>,
     },
     /// Fewer distinct keys signed than are needed.
     #[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]

@@ -1,0 +1,33 @@
+//! Whole-system tests: the CLI as a process, the daemon over Zenoh, real models, real signatures.
+//!
+//! One binary, so that it is linked once; its modules are the chapters.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
+
+#[path = "system/support.rs"]
+mod support;
+
+#[path = "system/bad_input.rs"]
+mod bad_input;
+#[path = "system/bad_release.rs"]
+mod bad_release;
+#[path = "system/demo.rs"]
+mod demo;
+#[path = "system/hostile.rs"]
+mod hostile;
+#[path = "system/layering.rs"]
+mod layering;
+#[path = "system/page.rs"]
+mod page;
+#[path = "system/python.rs"]
+mod python;
+#[path = "system/restart.rs"]
+mod restart;
+#[path = "system/serving.rs"]
+mod serving;

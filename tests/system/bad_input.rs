@@ -1,0 +1,86 @@
+//! Bad samples and files: each has a typed error and costs itself alone.
+
+use std::fs;
+use std::path::PathBuf;
+
+use crate::support::{Lab, environment, failure, json_lines};
+
+/// A PNG's signature and header, of this many pixels each way, and nothing else.
+fn png_header(width: u32, height: u32) -> Vec<u8> {
+    let mut chunk = b"IHDR".to_vec();
+    chunk.extend(width.to_be_bytes());
+    chunk.extend(height.to_be_bytes());
+    chunk.extend([8, 2, 0, 0, 0]); // 8 bits, RGB, deflate, adaptive filters, not interlaced
+    let mut png = b"\x89PNG\r\n\x1a\n".to_vec();
+    png.extend(13_u32.to_be_bytes());
+    png.extend(&chunk);
+    png.extend(crc32(&chunk).to_be_bytes());
+    png
+}
+
+/// CRC-32 of ISO 3309, as PNG's section 5.5 has it.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = (crc >> 1) ^ (0xEDB8_8320 * (crc & 1));
+        }
+    }
+    !crc
+}
+
+#[test]
+fn a_bad_picture_costs_itself_alone() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("release.toml"));
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    let write = |name: &str, bytes: &[u8]| -> PathBuf {
+        let path = lab.path(name);
+        fs::write(&path, bytes).unwrap();
+        path
+    };
+    let inputs = [
+        write("truncated.png", &page[..page.len() / 2]),
+        write("empty.png", b""),
+        write("huge.png", &png_header(30_000, 30_000)),
+        write("noise.bin", b"this is no picture"),
+        lab.path("missing.png"),
+        environment().picture("page.png"),
+    ];
+    let output = lab.exec(&release, &inputs);
+    assert_eq!(output.status.code(), Some(1));
+    let results = json_lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(results.len(), inputs.len(), "one object an input");
+    let faults: Vec<&str> = results
+        .iter()
+        .map(|result| result["error"]["fault"].as_str().unwrap_or("none"))
+        .collect();
+    assert_eq!(
+        faults,
+        ["invalid_input", "invalid_input", "limit_exceeded", "unsupported", "unreadable", "none"]
+    );
+    let huge = results[2]["error"]["message"].as_str().unwrap();
+    assert!(huge.contains("30000"), "{huge}");
+    assert_eq!(results[5]["insight"]["kind"], "text");
+}
+
+#[test]
+fn a_misspelt_configuration_names_the_key_that_was_meant() {
+    let lab = Lab::new();
+    let config = lab.path("hotshoe.toml");
+    fs::write(&config, "site = \"lab\"\ndevice = \"a\"\n[intake]\nqueu = 4\n").unwrap();
+    let said = failure(["run", "--config", &config.display().to_string()]);
+    assert!(said.contains("queu") && said.contains("did you mean `queue`"), "{said}");
+}
+
+#[test]
+fn a_misspelt_recipe_names_the_key_that_was_meant() {
+    let lab = Lab::new();
+    let recipe = lab.path("release.toml");
+    fs::write(&recipe, "name = \"x\"\ngenration = 1\n").unwrap();
+    let out = lab.path("out").display().to_string();
+    let said = failure(["pack", &recipe.display().to_string(), "--out", &out]);
+    assert!(said.contains("did you mean `generation`"), "{said}");
+    assert!(!lab.path("out").exists(), "nothing half-made is left");
+}

@@ -1,0 +1,366 @@
+//! A laboratory: keys, releases and daemons in a folder of their own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use hotshoe_daemon::{Client, Config, Fed, Feeder, Status};
+use hotshoe_devkit::{Environment, Progress, find_root, set_up};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longest wait for anything. Nothing is asserted about how long it takes.
+pub const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Fixtures and components, set up once for all tests.
+pub fn environment() -> &'static Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a checkout");
+        set_up(&root, &Progress::plain()).expect("fixtures and components")
+    })
+}
+
+/// Runs `hotshoe` to its end.
+pub fn hotshoe<I, S>(arguments: I) -> Output
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .output()
+        .expect("hotshoe starts")
+}
+
+/// What `hotshoe ... --json` says of its failure: `name: message: causes`. It must have exited with 1.
+pub fn failure<I, S>(arguments: I) -> String
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    let mut all: Vec<std::ffi::OsString> = arguments
+        .into_iter()
+        .map(|argument| argument.as_ref().to_owned())
+        .collect();
+    all.push("--json".into());
+    let output = hotshoe(&all);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "{all:?} printed {text} and {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Value = serde_json::from_str(&text).expect("an error as JSON");
+    let error = &report["error"];
+    let mut parts = vec![error["name"].as_str().unwrap_or("-").to_owned()];
+    parts.push(error["message"].as_str().expect("a message").to_owned());
+    for cause in error["causes"].as_array().expect("causes") {
+        parts.push(cause.as_str().expect("a cause").to_owned());
+    }
+    parts.join(": ")
+}
+
+/// Asserts that a command succeeds, and returns its standard output.
+pub fn success<I, S>(arguments: I) -> String
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<std::ffi::OsStr>,
+{
+    let output = hotshoe(arguments);
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// One JSON value a line.
+pub fn json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+        .collect()
+}
+
+/// A folder with keys, trust and releases.
+pub struct Lab {
+    folder: TempDir,
+}
+
+impl Lab {
+    /// A lab with one key, `alice`, whose signature its `trust.toml` asks for.
+    pub fn new() -> Self {
+        let lab = Self {
+            folder: TempDir::new().expect("a folder"),
+        };
+        lab.key("alice");
+        lab.trust(&["alice"], 1);
+        lab
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    pub fn key(&self, name: &str) {
+        let folder = self.folder.path().display().to_string();
+        success(["keygen", "--no-passphrase", "--out", &folder, "--name", name]);
+    }
+
+    pub fn trust(&self, names: &[&str], threshold: usize) {
+        let mut arguments = vec!["trust".to_owned(), "--force".to_owned()];
+        for name in names {
+            arguments.push("--key".to_owned());
+            arguments.push(format!("{name}={}", self.text(&format!("{name}.pub"))));
+        }
+        arguments.extend(["--threshold".to_owned(), threshold.to_string()]);
+        arguments.extend(["--out".to_owned(), self.text("trust.toml")]);
+        success(arguments);
+    }
+
+    pub fn trust_file(&self) -> String {
+        self.text("trust.toml")
+    }
+
+    /// The text of one of the application's `release.toml` files, with paths that hold from anywhere.
+    pub fn recipe(name: &str) -> String {
+        let root = &environment().root;
+        let folder = root.join("examples/label-reader");
+        fs::read_to_string(folder.join(name))
+            .expect("a recipe")
+            .replace("\"../../target", &format!("\"{}/target", root.display()))
+            .replace("\"rules.json", &format!("\"{}/rules.json", folder.display()))
+    }
+
+    /// Packs a recipe into the folder `release`, unsigned.
+    pub fn pack(&self, recipe: &str) -> PathBuf {
+        fs::write(self.path("release.toml"), recipe).expect("a recipe");
+        let out = self.path("release");
+        success(["pack", &self.text("release.toml"), "--out", &self.text("release")]);
+        out
+    }
+
+    pub fn sign(&self, release: &Path, key: &str) {
+        let key = self.text(&format!("{key}.key"));
+        success(["sign", &release.display().to_string(), "--key", &key]);
+    }
+
+    /// Packs and signs a recipe by `alice`.
+    pub fn release(&self, recipe: &str) -> PathBuf {
+        let release = self.pack(recipe);
+        self.sign(&release, "alice");
+        release
+    }
+
+    /// `hotshoe exec` with this lab's trust.
+    pub fn exec(&self, release: &Path, inputs: &[PathBuf]) -> Output {
+        let mut arguments = vec!["exec".to_owned(), release.display().to_string()];
+        arguments.extend(inputs.iter().map(|input| input.display().to_string()));
+        arguments.extend(["--trust".to_owned(), self.trust_file()]);
+        hotshoe(arguments)
+    }
+
+    /// Why `hotshoe exec` refuses a release.
+    pub fn refusal(&self, release: &Path) -> String {
+        let page = environment().picture("page.png").display().to_string();
+        let release = release.display().to_string();
+        failure(["exec", &release, &page, "--trust", &self.trust_file()])
+    }
+
+    /// Writes `NAME.toml` for a device of that name, which listens on a port of its own, and installs a release for it.
+    /// `more` is added to the configuration.
+    pub fn device(&self, name: &str, release: &Path, more: &str) -> Device {
+        let endpoint = free_endpoint();
+        let config = self.path(&format!("{name}.toml"));
+        let text = format!(
+            "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n{more}\n"
+        );
+        fs::write(&config, text).expect("a configuration");
+        let file = config.display().to_string();
+        success(["install", &release.display().to_string(), "--config", &file]);
+        Device {
+            name: name.to_owned(),
+            config,
+        }
+    }
+}
+
+/// An endpoint on loopback that was free a moment ago.
+pub fn free_endpoint() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    format!("tcp/{}", listener.local_addr().expect("an address"))
+}
+
+/// A device with a release installed.
+pub struct Device {
+    pub name: String,
+    pub config: PathBuf,
+}
+
+impl Device {
+    /// Starts its daemon and waits until it answers.
+    pub fn run(&self) -> Daemon {
+        let log = self.config.with_extension("log");
+        let child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+            .args(["run", "--config"])
+            .arg(&self.config)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a log"))
+            .spawn()
+            .expect("a daemon");
+        let mut daemon = Daemon {
+            child,
+            log,
+            name: self.name.clone(),
+            client: None,
+        };
+        let zenoh = Config::load(&self.config)
+            .expect("a configuration")
+            .zenoh
+            .client();
+        let started = Instant::now();
+        while daemon.client.is_none() {
+            assert!(started.elapsed() < DEADLINE, "no daemon: {}", daemon.log());
+            if let Some(status) = daemon.child.try_wait().expect("a child") {
+                panic!("the daemon ended with {status}: {}", daemon.log());
+            }
+            // It waits for the connection by itself, up to three seconds.
+            daemon.client = Client::open(&zenoh).ok();
+        }
+        while daemon.ask().is_none() {
+            assert!(started.elapsed() < DEADLINE, "no answer: {}", daemon.log());
+        }
+        daemon
+    }
+}
+
+/// A running daemon, killed when it is dropped.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+    name: String,
+    client: Option<Client>,
+}
+
+impl Daemon {
+    pub fn client(&self) -> &Client {
+        self.client.as_ref().expect("a client")
+    }
+
+    fn ask(&self) -> Option<Status> {
+        self.client()
+            .statuses(Some("lab"), Some(&self.name), Duration::from_secs(2))
+            .expect("a query")
+            .pop()
+    }
+
+    pub fn status(&self) -> Status {
+        self.ask().unwrap_or_else(|| panic!("no status: {}", self.log()))
+    }
+
+    pub fn feeder(&self, in_flight: usize) -> Feeder {
+        self.client().feeder("lab", &self.name, in_flight, DEADLINE)
+    }
+
+    /// Feeds samples one after the other and returns their answers.
+    pub fn feed(&self, samples: &[(&str, Vec<u8>)]) -> Vec<Fed> {
+        let feeder = self.feeder(1);
+        samples
+            .iter()
+            .map(|(id, payload)| {
+                feeder
+                    .send("test", "application/octet-stream", id, payload.clone())
+                    .expect("sent");
+                feeder.next(DEADLINE).expect("an answer")
+            })
+            .collect()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits until its log holds this text.
+    pub fn wait_for_log(&mut self, text: &str) {
+        let mut reader = BufReader::new(File::open(&self.log).expect("a log"));
+        let started = Instant::now();
+        let mut line = String::new();
+        while !line.contains(text) {
+            assert!(started.elapsed() < DEADLINE, "no `{text}` in {}", self.log());
+            if reader.read_line(&mut line).expect("a log") == 0 {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        kill_process(Pid::from_raw(pid).expect("a process id"), signal).expect("a signal");
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.child.wait().expect("an end")
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(mut self) {
+        self.signal(Signal::KILL);
+        self.child.wait().expect("an end");
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The lines that the reference implementation read in a picture.
+pub fn expected_lines(picture: &str) -> Vec<String> {
+    let path = environment()
+        .root
+        .join(format!("examples/label-reader/expected/{picture}.json"));
+    let mut text = String::new();
+    File::open(path)
+        .expect("a recording")
+        .read_to_string(&mut text)
+        .expect("text");
+    let recorded: Value = serde_json::from_str(&text).expect("JSON");
+    lines(&recorded)
+}
+
+/// The texts under `lines`.
+pub fn lines(value: &Value) -> Vec<String> {
+    value["lines"]
+        .as_array()
+        .expect("lines")
+        .iter()
+        .map(|line| line["text"].as_str().expect("text").to_owned())
+        .collect()
+}
+
+/// Edit distance over the length of what was expected.
+pub fn character_error_rate(found: &[String], expected: &[String]) -> f64 {
+    let expected = expected.join("\n");
+    let errors = strsim::levenshtein(&found.join("\n"), &expected);
+    errors as f64 / expected.chars().count() as f64
+}
