@@ -32,7 +32,6 @@ pub use link::{Client, Fed, FeedError, Feeder, LinkError, Outputs, Published};
 pub use service::DrainReport;
 pub use status::Status;
 pub use tally::Counters;
-pub use tally::Counters;
 
 use crate::deploy::Deployment;
 use crate::link::{Link, Serving};

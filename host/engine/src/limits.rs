@@ -41,14 +41,14 @@ impl ResourceLimiter for MemoryLimit {
 
 /// Counts bytes of host tensors and images against `tensor-mib`: they lie outside the linear memory.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub struct Meter {
     held: AtomicU64,
     max_bytes: u64,
 }
 
 /// A value whose bytes are counted for as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Held<T> {
+pub struct Held<T> {
     value: T,
     bytes: u64,
     meter: Arc<Meter>,

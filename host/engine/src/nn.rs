@@ -19,8 +19,7 @@ pub(crate) fn context(models: &BTreeMap<String, Arc<Model>>) -> WasiNnCtx {
             (name.clone(), Graph::from(graph))
         })
         .collect();
-    let registry: Box<dyn GraphRegistry> = Box::new(NamedGraphs(graphs));
-    WasiNnCtx::new([], Registry::from(registry))
+    WasiNnCtx::new([], Registry::from(NamedGraphs(graphs)))
 }
 
 struct NamedGraphs(BTreeMap<String, Graph>);

@@ -1,4 +1,11 @@
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
 //! Loading: sharing by digest, and each error.
 
 mod common;
@@ -13,7 +20,9 @@ use tract_onnx::pb::GraphProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 fn error(bytes: &[u8]) -> LoadError {
-    Models::default().load(Digest::of(bytes), bytes).unwrap_err()
+    Models::default()
+        .load(Digest::of(bytes), bytes)
+        .unwrap_err()
 }
 
 #[test]
@@ -24,17 +33,32 @@ fn a_model_is_loaded_once_while_someone_holds_it() {
     let second = models.load(digest, b"not looked at").unwrap();
     assert!(Arc::ptr_eq(&first, &second));
     drop((first, second));
-    assert!(models.load(digest, b"looked at").is_err(), "nobody held it, so it was gone");
-    assert!(models.load(digest, &bytes).is_ok(), "a failure is not remembered");
+    assert!(
+        models.load(digest, b"looked at").is_err(),
+        "nobody held it, so it was gone"
+    );
+    assert!(
+        models.load(digest, &bytes).is_ok(),
+        "a failure is not remembered"
+    );
 }
 
 #[test]
 fn bad_files_have_names() {
     assert!(matches!(error(&[]), LoadError::Empty));
     let whole = arithmetic();
-    assert!(matches!(error(&whole[..whole.len() / 2]), LoadError::Malformed { .. }));
-    assert!(matches!(error(b"this is no ONNX file"), LoadError::Malformed { .. }));
-    let models = Models::new(Options { max_model_bytes: 10, ..Options::default() });
+    assert!(matches!(
+        error(&whole[..whole.len() / 2]),
+        LoadError::Malformed { .. }
+    ));
+    assert!(matches!(
+        error(b"this is no ONNX file"),
+        LoadError::Malformed { .. }
+    ));
+    let models = Models::new(Options {
+        max_model_bytes: 10,
+        ..Options::default()
+    });
     let large = models.load(Digest::of(&whole), &whole).unwrap_err();
     assert!(matches!(large, LoadError::TooLarge { limit: 10, .. }));
 }
@@ -52,9 +76,15 @@ fn graph(operator: &str, element_type: DataType) -> Vec<u8> {
 #[test]
 fn what_the_backend_lacks_is_named() {
     let operator = error(&graph("Levitate", DataType::Float));
-    assert!(matches!(&operator, LoadError::Operators { operators } if operators == &["Levitate"]), "{operator}");
+    assert!(
+        matches!(&operator, LoadError::Operators { operators } if operators == &["Levitate"]),
+        "{operator}"
+    );
     let text = error(&graph("Identity", DataType::String)).to_string();
-    assert!(text.contains("input \"x\"") && text.contains("STRING"), "{text}");
+    assert!(
+        text.contains("input \"x\"") && text.contains("STRING"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -65,7 +95,10 @@ fn an_output_that_nothing_makes_is_an_error() {
         output: vec![value("nowhere", DataType::Float, &[1])],
         ..GraphProto::default()
     });
-    assert!(matches!(error(&bytes), LoadError::Malformed { .. } | LoadError::Panicked { .. }));
+    assert!(matches!(
+        error(&bytes),
+        LoadError::Malformed { .. } | LoadError::Panicked { .. }
+    ));
 }
 
 proptest! {

@@ -41,7 +41,7 @@ pub enum LedgerError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: JsonError,
+        source: Box<JsonError>,
     },
     /// A ledger that a later Hotshoe wrote.
     #[error("{} has format {found}, and this Hotshoe reads format {VERSION}; update it", path.display())]
@@ -174,7 +174,7 @@ impl Ledger {
         })?;
         let damaged = |source| LedgerError::Damaged {
             path: path.to_owned(),
-            source,
+            source: Box::new(source),
         };
         let record: Record = strict_json::parse(&bytes, LEDGER_BYTES).map_err(damaged)?;
         if record.version != VERSION {

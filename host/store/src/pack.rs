@@ -43,7 +43,7 @@ pub enum PackError {
         path: PathBuf,
         /// Line and reason.
         #[source]
-        source: TomlError,
+        source: Box<TomlError>,
     },
     /// A file that it names cannot be taken in.
     #[error("`file` of [{table}.{name}] in {}", path.display())]
@@ -56,7 +56,7 @@ pub enum PackError {
         name: String,
         /// Which file, and why.
         #[source]
-        source: BlobError,
+        source: Box<BlobError>,
     },
     /// It makes no valid release.
     #[error("{} makes no release", path.display())]
@@ -99,7 +99,7 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
     })?;
     let description = ReleaseToml::parse(&text).map_err(|source| PackError::Toml {
         path: path(),
-        source,
+        source: Box::new(source),
     })?;
     let builder = Layout::create(out)?;
     let mut blobs = BTreeMap::new();
@@ -112,7 +112,7 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
                     path: path(),
                     table,
                     name,
-                    source,
+                    source: Box::new(source),
                 })?;
             blobs.insert(file.file.to_owned(), blob);
         }

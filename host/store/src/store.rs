@@ -52,7 +52,7 @@ pub enum OpenError {
         folder: PathBuf,
         /// Why.
         #[source]
-        source: LedgerError,
+        source: Box<LedgerError>,
     },
 }
 
@@ -116,7 +116,7 @@ impl Store {
         let ledger_path = folder.join("ledger.json");
         let in_folder = |source| OpenError::Ledger {
             folder: folder.to_owned(),
-            source,
+            source: Box::new(source),
         };
         // A new folder gets its ledger before its blobs: blobs without a ledger mean that it was lost.
         let ledger = if ledger_path.exists() || folder.join("blobs").exists() {

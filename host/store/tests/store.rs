@@ -114,7 +114,7 @@ fn a_ledger_that_cannot_be_read_closes_the_device() {
     let path = data.path().join("ledger.json");
     let text = fs::read_to_string(&path).unwrap();
     let refused = || match Store::open(data.path()) {
-        Err(OpenError::Ledger { source, .. }) => source,
+        Err(OpenError::Ledger { source, .. }) => *source,
         other => panic!("{other:?}"),
     };
     for spoilt in [

@@ -222,8 +222,10 @@ fn signer<'t>(
     manifest: &[u8],
     trust: &'t TrustRoot,
 ) -> Result<&'t TrustedKey, VerifyError> {
-    let bundle = KeyBundle::parse(bundle)
-        .map_err(|source| VerifyError::UnreadableBundle { index, source })?;
+    let bundle = KeyBundle::parse(bundle).map_err(|source| VerifyError::UnreadableBundle {
+        index,
+        source: Box::new(source),
+    })?;
     let Some(trusted) = trust
         .keys()
         .find(|trusted| trusted.key().hint() == bundle.hint)
@@ -238,7 +240,7 @@ fn signer<'t>(
         Err(source) => Err(VerifyError::BadSignature {
             index,
             key: trusted.name().to_owned(),
-            source,
+            source: Box::new(source),
         }),
     }
 }

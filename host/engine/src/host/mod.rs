@@ -23,12 +23,12 @@ use crate::nn;
 pub(crate) use services::Services;
 
 /// A tensor whose bytes count against its component.
-pub(crate) type HeldTensor = Held<Tensor>;
+pub type HeldTensor = Held<Tensor>;
 /// An image whose bytes count against its component.
-pub(crate) type HeldImage = Held<Image>;
+pub type HeldImage = Held<Image>;
 
 /// A model of the release, opened by its name.
-pub(crate) struct NamedModel {
+pub struct NamedModel {
     pub(crate) name: String,
     pub(crate) model: Arc<Model>,
 }

@@ -6,20 +6,34 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value as Size};
 use tract_onnx::pb::type_proto::{Tensor, Value};
 use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto,
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
 /// A named value; a negative size is open.
 pub fn value(name: &str, element_type: DataType, shape: &[i64]) -> ValueInfoProto {
     let dim = shape.iter().enumerate().map(|(at, &size)| Dimension {
-        value: Some(if size < 0 { Size::DimParam(format!("{name}_{at}")) } else { Size::DimValue(size) }),
+        value: Some(if size < 0 {
+            Size::DimParam(format!("{name}_{at}"))
+        } else {
+            Size::DimValue(size)
+        }),
         ..Dimension::default()
     });
     let shape = TensorShapeProto { dim: dim.collect() };
-    let tensor = Tensor { elem_type: element_type as i32, shape: Some(shape) };
-    let r#type = Some(TypeProto { value: Some(Value::TensorType(tensor)), ..TypeProto::default() });
-    ValueInfoProto { name: name.to_owned(), r#type, ..ValueInfoProto::default() }
+    let tensor = Tensor {
+        elem_type: element_type as i32,
+        shape: Some(shape),
+    };
+    let r#type = Some(TypeProto {
+        value: Some(Value::TensorType(tensor)),
+        ..TypeProto::default()
+    });
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type,
+        ..ValueInfoProto::default()
+    }
 }
 
 pub fn node(operator: &str, inputs: &[&str], output: &str) -> NodeProto {
@@ -45,8 +59,14 @@ pub fn weight(name: &str, shape: &[i64], elements: &[f32]) -> TensorProto {
 pub fn file(graph: GraphProto) -> Vec<u8> {
     let model = ModelProto {
         ir_version: 8,
-        opset_import: vec![OperatorSetIdProto { domain: String::new(), version: 13 }],
-        metadata_props: vec![StringStringEntryProto { key: "labels".to_owned(), value: "good\nbad".to_owned() }],
+        opset_import: vec![OperatorSetIdProto {
+            domain: String::new(),
+            version: 13,
+        }],
+        metadata_props: vec![StringStringEntryProto {
+            key: "labels".to_owned(),
+            value: "good\nbad".to_owned(),
+        }],
         graph: Some(graph),
         ..ModelProto::default()
     };
@@ -57,10 +77,20 @@ pub fn file(graph: GraphProto) -> Vec<u8> {
 pub fn arithmetic() -> Vec<u8> {
     file(GraphProto {
         name: "arithmetic".to_owned(),
-        input: vec![value("x", DataType::Float, &[-1, 2]), value("y", DataType::Float, &[2])],
-        output: vec![value("sum", DataType::Float, &[-1, 2]), value("positive", DataType::Float, &[-1, 2])],
+        input: vec![
+            value("x", DataType::Float, &[-1, 2]),
+            value("y", DataType::Float, &[2]),
+        ],
+        output: vec![
+            value("sum", DataType::Float, &[-1, 2]),
+            value("positive", DataType::Float, &[-1, 2]),
+        ],
         initializer: vec![weight("one", &[1], &[1.0])],
-        node: vec![node("Add", &["x", "y"], "sum"), node("Sub", &["x", "one"], "less"), node("Relu", &["less"], "positive")],
+        node: vec![
+            node("Add", &["x", "y"], "sum"),
+            node("Sub", &["x", "one"], "less"),
+            node("Relu", &["less"], "positive"),
+        ],
         ..GraphProto::default()
     })
 }

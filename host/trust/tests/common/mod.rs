@@ -139,3 +139,48 @@ pub fn case(release: &Release, key: &SigningKey) -> Case {
         now: time(NOW),
     }
 }
+
+/// A `release.toml` that makes [`release`].
+pub const RELEASE_TOML: &str = r#"name = "ocr"
+generation = 7
+expires-in = "90d"
+hotshoe = ">=0.1"
+[devices]
+names = ["cam-*"]
+labels = { line = "a" }
+[components.read]
+file = "stage.wasm"
+world = "stage"
+grants = ["log", "infer", "data", "config"]
+models = ["detect"]
+data = ["characters"]
+config = { language = "en" }
+limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
+[components.label]
+file = "policy.wasm"
+world = "policy"
+grants = ["log"]
+[models.detect]
+file = "detect.onnx"
+[data.characters]
+file = "characters.txt"
+media-type = "text/plain"
+[[pipeline]]
+stage = "read"
+[[pipeline]]
+policy = "label"
+"#;
+
+/// The blobs of the files that [`RELEASE_TOML`] names.
+pub fn blobs() -> BTreeMap<String, Blob> {
+    let files: [(&str, &[u8]); 4] = [
+        ("stage.wasm", b"stage wasm"),
+        ("policy.wasm", b"policy wasm"),
+        ("detect.onnx", b"onnx"),
+        ("characters.txt", b"abc"),
+    ];
+    files
+        .into_iter()
+        .map(|(file, bytes)| (file.to_owned(), Blob::of(bytes)))
+        .collect()
+}

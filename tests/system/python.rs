@@ -1,0 +1,83 @@
+//! Another implementation of Zenoh, from PyPI, publishes a sample and reads the insight.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Lab, environment, lines};
+
+/// The PyPI package, in the version that the host's own crate has.
+const PACKAGE: &str = "eclipse-zenoh==1.10.2";
+
+/// Publishes `argv[3]` to the device behind `argv[1]` and prints the insight; `argv[2]` is the device's key.
+const CLIENT: &str = r#"
+import json, queue, sys, zenoh
+
+endpoint, root, picture = sys.argv[1:]
+config = zenoh.Config()
+config.insert_json5("connect/endpoints", json.dumps([endpoint]))
+config.insert_json5("scouting/multicast/enabled", "false")
+with zenoh.open(config) as session:
+    heard = queue.Queue()
+    listener = session.declare_subscriber(root + "/output/insight", heard.put)
+    # The device must know of the listener before it publishes: an answer to a query comes after the declaration.
+    list(session.get(root + "/status"))
+    with open(picture, "rb") as file:
+        session.put(root + "/input/python", file.read(), encoding=zenoh.Encoding("image/png"), attachment=b"from-python")
+    print(heard.get(timeout=120).payload.to_string())
+"#;
+
+/// Where the package is, or why it cannot be had.
+fn package() -> Result<std::path::PathBuf, String> {
+    let folder = environment()
+        .root
+        .join("target/fixtures/python")
+        .join(PACKAGE.replace("==", "-"));
+    if folder.join("zenoh").exists() {
+        return Ok(folder);
+    }
+    let pip = Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
+        .arg(&folder)
+        .arg(PACKAGE)
+        .output()
+        .map_err(|error| format!("python3 cannot be started: {error}"))?;
+    if pip.status.success() {
+        Ok(folder)
+    } else {
+        let said = String::from_utf8_lossy(&pip.stderr);
+        let last = said.lines().last().unwrap_or("nothing").to_owned();
+        Err(format!("pip cannot install {PACKAGE}: {last}"))
+    }
+}
+
+#[test]
+fn a_python_program_is_served() {
+    let package = match package() {
+        Ok(package) => package,
+        Err(reason) => {
+            eprintln!("skipped: a_python_program_is_served: {reason}");
+            return;
+        }
+    };
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("release.toml"));
+    let device = lab.device("a", &release, "");
+    let daemon = device.run();
+    let output = Command::new("python3")
+        .args(["-c", CLIENT])
+        .arg(&daemon.status().session.locators[0])
+        .arg("hotshoe/lab/a")
+        .arg(environment().picture("page.png"))
+        .env("PYTHONPATH", package)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let insight: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(insight["id"], "from-python");
+    assert_eq!(lines(&insight["insight"]).len(), 5);
+}

@@ -1,0 +1,117 @@
+//! Power cuts, restarts and the end: with no network at all.
+
+use std::fs;
+
+use hotshoe_daemon::FeedError;
+use rustix::process::Signal;
+
+use crate::support::{Lab, environment, failure};
+
+#[test]
+fn killed_and_started_again_it_serves_the_same_release() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let device = lab.device("a", &release, "");
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    let daemon = device.run();
+    let before = daemon.status().release;
+    assert!(daemon.feed(&[("1", page.clone())])[0].result.is_ok());
+    daemon.kill();
+    let daemon = device.run();
+    assert_eq!(daemon.status().release, before);
+    assert!(daemon.feed(&[("2", page)])[0].result.is_ok());
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn compiled_code_that_was_tampered_with_is_not_loaded() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let device = lab.device("a", &release, "");
+    device.run().kill();
+    let mut tampered = 0;
+    let mut folders = vec![lab.path("a-data")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "code") {
+                let mut bytes = fs::read(&path).unwrap();
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+                fs::write(&path, bytes).unwrap();
+                tampered += 1;
+            }
+        }
+    }
+    assert_eq!(tampered, 3, "one file of compiled code a component");
+    let daemon = device.run();
+    assert_eq!(daemon.log().matches("compiled code is not used").count(), 3);
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    assert!(daemon.feed(&[("1", page)])[0].result.is_ok());
+}
+
+#[test]
+fn it_drains_on_sigterm() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let daemon = lab.device("a", &release, "").run();
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    let feeder = daemon.feeder(16);
+    for number in 0..12 {
+        let id = number.to_string();
+        feeder.send("page.png", "image/png", &id, page.clone()).unwrap();
+    }
+    assert!(feeder.next(crate::support::DEADLINE).is_some(), "it serves");
+    assert!(daemon.stop().success());
+    // Whatever was accepted was answered before the end; what arrived after the signal was told so.
+    let mut answers = 1;
+    while let Some(fed) = feeder.next(std::time::Duration::from_secs(5)) {
+        answers += 1;
+        assert!(
+            matches!(fed.result, Ok(_) | Err(FeedError::NoReply | FeedError::Refused(_))),
+            "{fed:?}"
+        );
+        if answers == 12 {
+            break;
+        }
+    }
+    assert_eq!(answers, 12);
+}
+
+#[test]
+fn samples_that_do_not_finish_in_time_are_named_drops() {
+    let lab = Lab::new();
+    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 600000");
+    let device = lab.device("a", &lab.release(&recipe), "[drain]\ndeadline-ms = 100");
+    let mut daemon = device.run();
+    let feeder = daemon.feeder(4);
+    feeder.send("test", "text/plain", "1", b"loop".to_vec()).unwrap();
+    while daemon.status().counters.in_flight == 0 {
+        assert!(feeder.outstanding() > 0, "the loop does not end");
+    }
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_log("raise `[drain] deadline-ms`");
+    assert_eq!(daemon.stop().code(), Some(1));
+}
+
+#[test]
+fn a_data_folder_has_one_holder() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let device = lab.device("a", &release, "");
+    let _daemon = device.run();
+    let config = device.config.display().to_string();
+    let said = failure(["install", &release.display().to_string(), "--config", &config]);
+    assert!(said.contains("in use"), "{said}");
+}
+
+#[test]
+fn with_nothing_installed_it_says_what_to_do() {
+    let lab = Lab::new();
+    let config = lab.path("hotshoe.toml");
+    fs::write(&config, "site = \"lab\"\ndevice = \"a\"\n").unwrap();
+    let said = failure(["run", "--config", &config.display().to_string()]);
+    assert!(said.contains("hotshoe install"), "{said}");
+}

@@ -1,0 +1,150 @@
+//! The daemon over Zenoh: what comes in, what goes out, what it says of itself.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use hotshoe_daemon::link::Published;
+use serde_json::Value;
+
+use crate::support::{DEADLINE, Daemon, Lab, environment, lines, success};
+
+fn page() -> Vec<u8> {
+    fs::read(environment().picture("page.png")).unwrap()
+}
+
+/// The next message whose key ends so.
+fn next(outputs: &hotshoe_daemon::link::Outputs, end: &str) -> Published {
+    loop {
+        let published = outputs.next(DEADLINE).expect("a message");
+        if published.key.ends_with(end) {
+            return published;
+        }
+    }
+}
+
+#[test]
+fn a_published_sample_becomes_an_insight_with_its_release() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("release.toml"));
+    let daemon = lab.device("a", &release, "").run();
+    let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
+    daemon
+        .client()
+        .put("lab", "a", "door/page.png", "image/png", Some("sample-7"), page())
+        .unwrap();
+    let insight = next(&outputs, "output/insight");
+    assert_eq!(insight.key, "hotshoe/lab/a/output/insight");
+    let status = daemon.status();
+    assert_eq!(insight.body["id"], "sample-7");
+    assert_eq!(insight.body["release"]["name"], "label-reader");
+    assert_eq!(insight.body["release"]["generation"], 1);
+    assert_eq!(
+        insight.body["release"]["digest"],
+        status.release.digest.to_string()
+    );
+    assert_eq!(lines(&insight.body["insight"]).len(), 5);
+    // A sample that fails says so under a key of its own.
+    daemon
+        .client()
+        .put("lab", "a", "door/page.png", "image/png", Some("sample-8"), b"junk".to_vec())
+        .unwrap();
+    let error = next(&outputs, "output/error");
+    assert_eq!(error.body["id"], "sample-8");
+    assert_eq!(error.body["fault"], "unsupported");
+}
+
+#[test]
+fn a_file_in_the_watched_folder_is_a_sample() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    fs::create_dir(lab.path("inbox")).unwrap();
+    let daemon = lab
+        .device("a", &release, "[watch]\nfolder = \"inbox\"\nafter = \"move\"")
+        .run();
+    let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
+    fs::write(lab.path("inbox/page.part"), page()).unwrap();
+    fs::rename(lab.path("inbox/page.part"), lab.path("inbox/page.png")).unwrap();
+    let insight = next(&outputs, "output/insight");
+    assert!(insight.body["source"].as_str().unwrap().ends_with("page.png"));
+    assert_eq!(insight.body["insight"]["kind"], "classes");
+}
+
+#[test]
+fn two_daemons_on_one_machine_do_not_disturb_each_other() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    // The same site and device name, apart by namespace and data folder alone.
+    let other = Lab::new();
+    let theirs = other.release(&Lab::recipe("classify-angle.toml"));
+    let one = lab.device("a", &release, "namespace = \"east\"").run();
+    let two = other.device("a", &theirs, "namespace = \"west\"").run();
+    let samples: Vec<(&str, Vec<u8>)> = vec![("1", page()), ("2", page()), ("3", page())];
+    assert!(one.feed(&samples).iter().all(|fed| fed.result.is_ok()));
+    assert!(two.feed(&samples[..1]).iter().all(|fed| fed.result.is_ok()));
+    let accepted = |daemon: &Daemon| daemon.status().counters.accepted;
+    assert_eq!((accepted(&one), accepted(&two)), (3, 1));
+    one.kill();
+    assert!(two.feed(&samples[..1])[0].result.is_ok());
+}
+
+#[test]
+fn a_full_queue_drops_by_its_policy_and_counts_it() {
+    for (policy, reason) in [
+        ("drop-newest", "queue_full_newest"),
+        ("drop-oldest", "queue_full_oldest"),
+    ] {
+        let lab = Lab::new();
+        let release = lab.release(&Lab::recipe("hostile.toml"));
+        let more = format!("[intake]\nqueue = 1\nwhen-full = \"{policy}\"\n[workers]\nthreads = 1");
+        let daemon = lab.device("a", &release, &more).run();
+        let feeder = daemon.feeder(8);
+        // The first keeps the only worker busy until its deadline.
+        for number in 0..8 {
+            let payload = if number == 0 { "loop" } else { "good" };
+            feeder
+                .send("test", "text/plain", &number.to_string(), payload.into())
+                .unwrap();
+        }
+        for _ in 0..8 {
+            feeder.next(DEADLINE).expect("an answer");
+        }
+        let counters = daemon.status().counters;
+        assert!(counters.add_up(), "{counters:?}");
+        assert!(counters.dropped.get(reason).is_some_and(|n| *n >= 1), "{counters:?}");
+        assert_eq!(counters.accepted, 8);
+    }
+}
+
+#[test]
+fn status_is_told_by_the_command_too() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let device = lab.device("a", &release, "");
+    let daemon = device.run();
+    daemon.feed(&[("1", page())]);
+    let config = device.config.display().to_string();
+    let told: Value = serde_json::from_str(&success(["status", "--config", &config, "--json"])).unwrap();
+    assert_eq!(told[0]["device"], "a");
+    assert_eq!(told[0]["counters"]["results"], 1);
+    assert_eq!(told[0]["release"]["signers"][0], "alice");
+    assert!(success(["status", "--config", &config]).contains("classify-angle"));
+}
+
+#[test]
+fn metrics_are_served_where_they_are_configured() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("hostile.toml"));
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let daemon = lab
+        .device("a", &release, &format!("[metrics]\nlisten = \"{port}\""))
+        .run();
+    daemon.feed(&[("1", b"trap".to_vec()), ("2", b"good".to_vec())]);
+    let mut stream = TcpStream::connect(port).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {port}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    for expected in ["trap", "classify-angle", "sha256:", "quantile", "queue"] {
+        assert!(text.contains(expected), "no `{expected}` in {text}");
+    }
+}
