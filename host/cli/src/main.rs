@@ -27,10 +27,10 @@ struct Cli {
 }
 
 const TEMPLATE: &str =
-    "{about-with-newline}\n{usage-heading} {usage}\n{after-help}\n\nOptions:\n{options}";
+    "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}";
 
 /// The commands in the order in which they are met, which clap's own list cannot show.
-const AFTER: &str = "
+const AFTER: &str = "\
 See it work:
   demo      Read a scanned page through a daemon on this machine, from nothing
   bench     Measure against the same work in plain Rust

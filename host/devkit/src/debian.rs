@@ -18,6 +18,8 @@ const WAY_OUT: &str = "this way needs Debian 12 or later, or a system made from 
 const COMPILER: &str = "rustc-web";
 const LIBRARY: &str = "libstd-rust-web-dev";
 const SOURCE: &str = "rust-web-src";
+/// Where our own copy of the packages' index goes.
+const INDEX: &str = "apt";
 /// Written last: where it is, the folder is whole.
 const READY: &str = "ready.json";
 
@@ -110,6 +112,11 @@ pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian
         tool(&mut command, "unpack a package", &say)?;
         fs::remove_file(package).map_err(at(package))?;
     }
+    // Our copy of the packages' index is large and has served its purpose.
+    let index = folder.join(INDEX);
+    if index.exists() {
+        fs::remove_dir_all(&index).map_err(at(&index))?;
+    }
     let debian = assemble(&folder)?;
     let version = tool(
         Command::new(&debian.rustc).arg("--version"),
@@ -158,7 +165,7 @@ impl Apt {
             return Ok(machines);
         }
         say("reading Debian's index of packages");
-        let state = folder.join("apt");
+        let state = folder.join(INDEX);
         fs::create_dir_all(state.join("lists/partial")).map_err(at(&state))?;
         let ours = Self {
             options: [

@@ -3,6 +3,7 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use hotshoe_trust::ReleaseLimits;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::cache::CodeCache;
@@ -11,7 +12,7 @@ use crate::cache::CodeCache;
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 
 /// Most linear memory that a release can grant to one component, in bytes. It sizes the pool's slots.
-const MAX_MEMORY_BYTES: usize = 1 << 30;
+const MAX_MEMORY_BYTES: usize = (ReleaseLimits::MEMORY_MIB as usize) << 20;
 /// Core modules and their tables that one component may bring along; language runtimes need several.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
 /// Linear memory that stays resident in a free slot, in bytes: resetting it is cheaper than a page fault.

@@ -1,0 +1,71 @@
+//! Components with WASI 0.2 imports: they run where the release grants `wasi` and the device allows it, and nowhere else.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{Lab, environment, failure, success};
+
+const TARGET: &str = "wasm32-wasip2";
+
+/// `empty-policy` as `rustc` links it for WASI 0.2, or why it cannot be built here.
+fn component() -> Result<PathBuf, String> {
+    let root = &environment().root;
+    let libraries = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output()
+        .map_err(|error| format!("rustc cannot be started: {error}"))?;
+    let folder = PathBuf::from(String::from_utf8_lossy(&libraries.stdout).trim());
+    if !libraries.status.success() || !folder.exists() {
+        return Err(format!("rustc has no {TARGET}; `rustup target add {TARGET}` gets it"));
+    }
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--package", "empty-policy", "--target", TARGET])
+        .arg("--manifest-path")
+        .arg(root.join("guests/Cargo.toml"))
+        .arg("--target-dir")
+        .arg(root.join("target/guests-build"))
+        .env_remove("RUSTFLAGS")
+        .output()
+        .map_err(|error| format!("cargo cannot be started: {error}"))?;
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(root.join(format!("target/guests-build/{TARGET}/release/empty_policy.wasm")))
+}
+
+#[test]
+fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
+    let component = match component() {
+        Ok(component) => component,
+        Err(reason) => {
+            eprintln!("skipped: wasi_is_granted_by_the_release_and_allowed_by_the_device: {reason}");
+            return;
+        }
+    };
+    let plain = environment().component("empty-policy").display().to_string();
+    let recipe = Lab::recipe("classify-angle.toml").replace(&plain, &component.display().to_string());
+    let lab = Lab::new();
+    let said = lab.refusal(&lab.release(&recipe));
+    assert!(said.contains("wasi:") && said.contains("does not grant"), "{said}");
+
+    let granted = recipe.replace("world = \"policy\"", "world = \"policy\"\ngrants = [\"wasi\"]");
+    let release = lab.release(&granted);
+    let said = lab.refusal(&release);
+    assert!(said.contains("this device does not allow"), "{said}");
+
+    let config = lab.path("hotshoe.toml");
+    fs::write(
+        &config,
+        "site = \"lab\"\ndevice = \"a\"\nallow = [\"vision\", \"wasi\"]\n",
+    )
+    .unwrap();
+    let (release, config) = (release.display().to_string(), config.display().to_string());
+    let page = environment().picture("page.png").display().to_string();
+    let told = success(["exec", &release, &page, "--config", &config]);
+    assert!(told.contains("\"action\":\"publish\""), "{told}");
+    fs::remove_file(config.clone()).unwrap();
+    assert!(failure(["exec", &release, &page, "--config", &config]).contains("hotshoe.toml"));
+}
