@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{Lab, environment, lines};
+use crate::support::{Lab, environment, lines, skipped};
 
 /// The PyPI package, in the version that the host's own crate has.
 const PACKAGE: &str = "eclipse-zenoh==1.10.2";
@@ -55,10 +55,7 @@ fn package() -> Result<std::path::PathBuf, String> {
 fn a_python_program_is_served() {
     let package = match package() {
         Ok(package) => package,
-        Err(reason) => {
-            eprintln!("skipped: a_python_program_is_served: {reason}");
-            return;
-        }
+        Err(reason) => return skipped("a_python_program_is_served", &reason),
     };
     let lab = Lab::new();
     let release = lab.release(&Lab::recipe("release.toml"));

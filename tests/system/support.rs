@@ -1,7 +1,7 @@
 //! A laboratory: keys, releases and daemons in a folder of their own.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -82,6 +82,11 @@ where
         String::from_utf8_lossy(&output.stderr)
     );
     String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+/// Says that a test was skipped, past the test runner's capture of what tests print.
+pub fn skipped(test: &str, reason: &str) {
+    writeln!(std::io::stderr(), "skipped: {test}: {reason}").expect("standard error");
 }
 
 /// One JSON value a line.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Lab, environment, failure, success};
+use crate::support::{Lab, environment, failure, skipped, success};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -41,8 +41,10 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
     let component = match component() {
         Ok(component) => component,
         Err(reason) => {
-            eprintln!("skipped: wasi_is_granted_by_the_release_and_allowed_by_the_device: {reason}");
-            return;
+            return skipped(
+                "wasi_is_granted_by_the_release_and_allowed_by_the_device",
+                &reason,
+            );
         }
     };
     let plain = environment().component("empty-policy").display().to_string();
