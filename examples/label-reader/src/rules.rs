@@ -189,6 +189,17 @@ mod tests {
     }
 
     #[test]
+    fn the_shipped_rules_publish_letters_of_any_script_and_nothing_less() {
+        let rules = Rules::parse(include_bytes!("../rules.json")).unwrap();
+        for text in ["Region-based", "7", "\u{56fd}"] {
+            assert_eq!(rules.judge(text).rejected, None, "{text}");
+        }
+        assert!(rules.judge("-- .").rejected.is_some());
+        assert!(rules.judge("Confidential 7").rejected.is_some());
+        assert_eq!(rules.judge("DANGER 7").alerts.len(), 1);
+    }
+
+    #[test]
     fn mistakes_in_the_file_are_errors() {
         assert!(matches!(Rules::parse(b"{"), Err(RulesError::Form(_))));
         assert!(matches!(

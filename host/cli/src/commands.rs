@@ -1,4 +1,5 @@
 //! One module a command, each with `Args`, `run`, and the work itself as a function that others may call.
+pub mod bench;
 pub mod demo;
 pub mod exec;
 pub mod inspect;

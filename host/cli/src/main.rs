@@ -1,6 +1,7 @@
 //! The command line of Hotshoe.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod commands;
 mod demo;
 mod device;
@@ -11,7 +12,7 @@ mod passphrase;
 mod terminal;
 
 use clap::{Parser, Subcommand};
-use commands::{demo as demonstrate, exec, inspect, install, keygen, pack, run, sign, status, trust, verify};
+use commands::{bench as measure, demo as demonstrate, exec, inspect, install, keygen, pack, run, sign, status, trust, verify};
 use std::process::ExitCode;
 use terminal::Terminal;
 
@@ -73,6 +74,7 @@ enum Command {
     Run(run::Args),
     Status(status::Args),
     Demo(demonstrate::Args),
+    Bench(measure::Args),
 }
 
 impl Command {
@@ -89,6 +91,7 @@ impl Command {
             Self::Run(args) => run::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
             Self::Demo(args) => demonstrate::run(args, terminal),
+            Self::Bench(args) => measure::run(args, terminal),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// How often a spinner turns.
 const TICK: Duration = Duration::from_millis(120);
-const BAR: &str = "{prefix:.bold} [{bar:28}] {bytes}/{total_bytes} {wide_msg:.dim}";
+const BAR: &str = "{prefix:.bold} [{bar:28}] {decimal_bytes}/{decimal_total_bytes} {wide_msg:.dim}";
 const SPINNER: &str = "{spinner} {prefix:.bold} {wide_msg:.dim}";
 
 /// Where progress goes. Everything is written to standard error.

@@ -56,7 +56,12 @@ impl NativeClassifier {
     pub fn interpret(&self, output: &Tensor) -> Result<Vec<AngleClass>, NativeError> {
         let scores = output.as_f32()?;
         if output.shape() != [1, angle::LABELS.len()] {
-            return Err(ModelOutputError::shape("angle classifier", "1 x 2", output.shape()).into());
+            return Err(ModelOutputError::Shape {
+                model: "angle classifier",
+                expected: "1 x 2",
+                found: output.shape().to_vec(),
+            }
+            .into());
         }
         let named = angle::LABELS.iter().zip(0u32..).zip(scores);
         let mut classes: Vec<AngleClass> = named

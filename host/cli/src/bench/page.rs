@@ -1,0 +1,150 @@
+//! A whole page through a component that drives three models, against the same program in plain Rust.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hotshoe_daemon::pipeline::Worker;
+use hotshoe_engine::{Insight, Sample};
+use label_reader::rules::Rules;
+use label_reader_native::NativeReader;
+
+use super::laps::{Laps, Series, by_turns, lap};
+use super::reference::Reference;
+use super::report::{Row, Unit};
+use super::setting::{Setting, TOTAL, process, sample};
+
+/// The release that reads pages.
+pub const RELEASE: &str = "release.toml";
+/// The picture to read.
+pub const PAGE: &str = "page.png";
+/// The component, by its name in the release.
+const COMPONENT: &str = "read-page";
+/// The policy, by its name in the release.
+const POLICY: &str = "policy-label";
+/// The models, by their names in the release.
+const MODELS: [&str; 3] = ["detect", "classify-angle", "recognise"];
+/// What a stage takes that is not spent in models: pixels, the components' own code, and going to and fro.
+const REST: &str = "all but models";
+const PLAIN: &str = "plain Rust";
+/// Most that the page may take, of plain Rust's time.
+const TARGET: f64 = 1.05;
+
+/// Reads the page by turns with plain Rust and, where there is one, with the reference.
+pub fn page(
+    setting: &Setting<'_>,
+    rounds: usize,
+    reference: Option<(&mut Reference, usize)>,
+) -> anyhow::Result<Vec<Row>> {
+    let (_, pipeline) = setting.load(RELEASE)?;
+    let worker = RefCell::new(pipeline.worker());
+    let picture = setting.picture(PAGE)?;
+    let sample = sample(&picture);
+    let native = Native::prepare(setting)?;
+    let (expected, _) = native.read(&picture)?;
+    let ours = || read(&mut worker.borrow_mut(), &sample, &expected);
+    let (ours_series, theirs) = by_turns(rounds, ours, || Ok(native.read(&picture)?.1))?;
+    let mut rows = rows(&ours_series, &theirs)?;
+    if let Some((reference, rounds)) = reference {
+        let theirs = || Ok(vec![lap(TOTAL, reference.read()?)]);
+        let (ours, theirs) = by_turns(rounds, ours, theirs)?;
+        rows.push(Row::compared(
+            "page: total",
+            Unit::Millis,
+            ours.median(TOTAL)?,
+            (reference.name(), theirs.median(TOTAL)?),
+            None,
+        ));
+    }
+    Ok(rows)
+}
+
+/// One page by the components, which must read what plain Rust reads.
+fn read(worker: &mut Worker, sample: &Sample, expected: &[String]) -> anyhow::Result<Laps> {
+    let (decision, mut laps) = process(worker, sample)?;
+    let found = lines(&decision.insight);
+    anyhow::ensure!(
+        found == expected,
+        "the components read {found:?}, plain Rust {expected:?}"
+    );
+    let time = |laps: &Laps, stage: &str| {
+        let found = laps.iter().find(|(name, _)| name == stage);
+        found.map(|(_, time)| *time).unwrap_or_default()
+    };
+    let models: Duration = MODELS
+        .iter()
+        .map(|model| time(&laps, &format!("{COMPONENT}/{model}")))
+        .sum();
+    let rest = time(&laps, COMPONENT).saturating_sub(models);
+    laps.push(lap(REST, rest));
+    Ok(laps)
+}
+
+fn lines(insight: &Insight) -> Vec<String> {
+    match insight {
+        Insight::Text { lines } => lines.iter().map(|line| line.text.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The same program without WebAssembly.
+struct Native {
+    reader: NativeReader,
+    rules: Rules,
+}
+
+impl Native {
+    fn prepare(setting: &Setting<'_>) -> anyhow::Result<Self> {
+        let [detect, classify_angle, recognise] = MODELS.map(|name| setting.model(name));
+        Ok(Self {
+            reader: NativeReader::new(detect?, classify_angle?, recognise?),
+            rules: Rules::parse(&setting.application_file("rules.json")?)
+                .context("cannot use rules.json")?,
+        })
+    }
+
+    fn read(&self, picture: &[u8]) -> anyhow::Result<(Vec<String>, Laps)> {
+        let started = Instant::now();
+        let (lines, times) = self.reader.read_timed(picture)?;
+        let reading = started.elapsed();
+        let text: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+        std::hint::black_box(self.rules.judge(&text.join("\n")));
+        let total = started.elapsed();
+        let models = [times.detect, times.classify_angle, times.recognise];
+        let mut laps = vec![
+            lap(TOTAL, total),
+            lap(REST, reading.saturating_sub(models.iter().sum())),
+            lap(POLICY, total.saturating_sub(reading)),
+        ];
+        laps.extend(
+            MODELS
+                .iter()
+                .zip(models)
+                .map(|(name, time)| lap(*name, time)),
+        );
+        let text = lines.into_iter().map(|line| line.text).collect();
+        Ok((text, laps))
+    }
+}
+
+fn rows(ours: &Series, theirs: &Series) -> anyhow::Result<Vec<Row>> {
+    let row = |what: &str, unit, name: &str, against: &str, target| -> anyhow::Result<Row> {
+        let theirs = (PLAIN, theirs.median(against)?);
+        let what = format!("page: {what}");
+        Ok(Row::compared(
+            &what,
+            unit,
+            ours.median(name)?,
+            theirs,
+            target,
+        ))
+    };
+    let mut rows = vec![row("total", Unit::Millis, TOTAL, TOTAL, Some(TARGET))?];
+    for model in MODELS {
+        let stage = format!("{COMPONENT}/{model}");
+        rows.push(row(model, Unit::Millis, &stage, model, None)?);
+    }
+    rows.push(row(REST, Unit::Millis, REST, REST, None)?);
+    rows.push(row("policy", Unit::Micros, POLICY, POLICY, None)?);
+    Ok(rows)
+}

@@ -1,0 +1,144 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hotshoe_daemon::default_allow;
+use hotshoe_daemon::pipeline::{Decision, Pipeline, Worker};
+use hotshoe_devkit::Environment;
+use hotshoe_engine::{Engine, EngineOptions, Sample};
+use hotshoe_infer::{Model, Models, Options};
+use hotshoe_store::Layout;
+use hotshoe_trust::{Device, Digest, Floor, Time, TrustRoot};
+use tempfile::TempDir;
+
+use super::laps::{Laps, lap};
+use crate::commands::{keygen, pack, sign, trust, verify};
+
+/// The label-reader application in the checkout.
+const APPLICATION: &str = "examples/label-reader";
+
+/// Name of the time that a whole run took.
+pub const TOTAL: &str = "total";
+
+/// Signed releases of the label reader in a temporary folder, and what runs them.
+pub struct Setting<'a> {
+    environment: &'a Environment,
+    folder: TempDir,
+    secret: PathBuf,
+    trust: TrustRoot,
+    /// Runs the components.
+    pub engine: Engine,
+    /// Both sides of a comparison run the same loaded models.
+    models: Models,
+}
+
+impl<'a> Setting<'a> {
+    /// Makes a key and a `trust.toml` that trusts it.
+    pub fn prepare(environment: &'a Environment) -> anyhow::Result<Self> {
+        let folder = TempDir::new().context("cannot make a temporary folder")?;
+        let pair = keygen::keygen(folder.path(), "bench", None, true)?;
+        let keys = [("bench".to_owned(), pair.public)];
+        let trust =
+            trust::write_trust(&keys, 1, &["*"], &folder.path().join("trust.toml"), true)?;
+        Ok(Self {
+            environment,
+            secret: pair.secret,
+            trust,
+            engine: Engine::new(EngineOptions::default()).context("cannot start the engine")?,
+            models: Models::new(Options::default()),
+            folder,
+        })
+    }
+
+    /// The temporary folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Whose signatures count.
+    pub const fn trust(&self) -> &TrustRoot {
+        &self.trust
+    }
+
+    /// Packs and signs the release that a file of the application describes.
+    pub fn release(&self, file: &str) -> anyhow::Result<PathBuf> {
+        let out = self.folder().join(file).with_extension("release");
+        if !out.exists() {
+            let source = self.environment.root.join(APPLICATION).join(file);
+            pack::pack(&source, &out, Time::now())?;
+            sign::sign(&out, &sign::read_key(&self.secret)?)?;
+        }
+        Ok(out)
+    }
+
+    /// Verifies that release and loads it, as a device does.
+    pub fn load(&self, file: &str) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
+        let path = self.release(file)?;
+        let device = Device::default();
+        let (layout, release) =
+            verify::verify(&path, &self.trust, &Floor::none(), &device, Time::now())?;
+        let pipeline = Pipeline::load(
+            release,
+            |blob| layout.read(blob),
+            &self.engine,
+            &self.models,
+            &default_allow(),
+        )
+        .with_context(|| format!("cannot load {file}"))?;
+        Ok((layout, pipeline))
+    }
+
+    /// One of the application's models.
+    pub fn model(&self, name: &str) -> anyhow::Result<Arc<Model>> {
+        let bytes = read(&self.environment.model(name))?;
+        self.models
+            .load(Digest::of(&bytes), &bytes)
+            .with_context(|| format!("cannot load the model {name}"))
+    }
+
+    /// One of the application's pictures.
+    pub fn picture(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        read(&self.environment.picture(name))
+    }
+
+    /// A file of the application's folder.
+    pub fn application_file(&self, name: &str) -> anyhow::Result<Vec<u8>> {
+        read(&self.environment.root.join(APPLICATION).join(name))
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// A PNG picture as a sample.
+pub fn sample(picture: &[u8]) -> Sample {
+    Sample {
+        id: "bench".to_owned(),
+        source: "bench".to_owned(),
+        content_type: "image/png".to_owned(),
+        timestamp_us: 0,
+        payload: Arc::from(picture),
+    }
+}
+
+/// Runs one sample: what was decided, the whole time and that of each stage.
+pub fn process(worker: &mut Worker, sample: &Sample) -> anyhow::Result<(Decision, Laps)> {
+    let device = Device::default();
+    let started = Instant::now();
+    let outcome = worker.process(sample, &device);
+    let total = started.elapsed();
+    let mut laps = vec![lap(TOTAL, total)];
+    laps.extend(
+        outcome
+            .stages
+            .into_iter()
+            .map(|stage| lap(stage.name, Duration::from_micros(stage.micros))),
+    );
+    match outcome.result {
+        Ok(decision) => Ok((decision, laps)),
+        Err(error) => bail!(error),
+    }
+}

@@ -1,0 +1,63 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hotshoe_devkit::{find_root, set_up};
+
+use crate::bench::{pipeline, report::Report};
+use crate::terminal::Terminal;
+
+/// Measure against the same work in plain Rust
+///
+/// Run it in a checkout of Hotshoe, on a machine that does nothing else. Both sides of a comparison are measured in the same
+/// run, by turns, with the same loaded models; each figure is the median. `met` says whether the ratio, or the value where there
+/// is nothing to compare with, is within the target.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe bench pipeline
+  HOTSHOE_PYTHON=venv/bin/python hotshoe bench pipeline --json
+
+The row against rapidocr-onnxruntime needs a Python that can import it: pip install rapidocr-onnxruntime==1.4.4")]
+pub struct Args {
+    /// What to measure
+    #[arg(value_name = "NAME")]
+    name: Name,
+    /// Fewer repetitions: a first impression
+    #[arg(long)]
+    quick: bool,
+    /// The Python interpreter that has rapidocr-onnxruntime
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOTSHOE_PYTHON",
+        default_value = "python3"
+    )]
+    python: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Name {
+    /// Components against plain Rust: the angle classifier, the recogniser and the page; calls; the daemon's start
+    Pipeline,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let root = find_root(&here)
+        .context("a bench needs a checkout of Hotshoe: run it in the repository's folder")?;
+    let environment = set_up(&root, &terminal.progress()).context("cannot set up the bench")?;
+    let rows = match args.name {
+        Name::Pipeline => pipeline::measure(&environment, args.quick, &args.python, terminal)?,
+    };
+    let name = match args.name {
+        Name::Pipeline => "pipeline",
+    };
+    let report = Report::new(name, rows);
+    if terminal.json {
+        terminal.json(&report)?;
+    } else {
+        terminal.print(report.text(terminal))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
