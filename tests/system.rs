@@ -28,7 +28,7 @@ mod page;
 mod python;
 #[path = "system/restart.rs"]
 mod restart;
-#[path = "system/wasip2.rs"]
-mod wasip2;
 #[path = "system/serving.rs"]
 mod serving;
+#[path = "system/wasip2.rs"]
+mod wasip2;

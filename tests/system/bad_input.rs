@@ -58,7 +58,14 @@ fn a_bad_picture_costs_itself_alone() {
         .collect();
     assert_eq!(
         faults,
-        ["invalid_input", "invalid_input", "limit_exceeded", "unsupported", "unreadable", "none"]
+        [
+            "invalid_input",
+            "invalid_input",
+            "limit_exceeded",
+            "unsupported",
+            "unreadable",
+            "none"
+        ]
     );
     let huge = results[2]["error"]["message"].as_str().unwrap();
     assert!(huge.contains("30000"), "{huge}");
@@ -69,9 +76,16 @@ fn a_bad_picture_costs_itself_alone() {
 fn a_misspelt_configuration_names_the_key_that_was_meant() {
     let lab = Lab::new();
     let config = lab.path("hotshoe.toml");
-    fs::write(&config, "site = \"lab\"\ndevice = \"a\"\n[intake]\nqueu = 4\n").unwrap();
+    fs::write(
+        &config,
+        "site = \"lab\"\ndevice = \"a\"\n[intake]\nqueu = 4\n",
+    )
+    .unwrap();
     let said = failure(["run", "--config", &config.display().to_string()]);
-    assert!(said.contains("queu") && said.contains("did you mean `queue`"), "{said}");
+    assert!(
+        said.contains("queu") && said.contains("did you mean `queue`"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -65,7 +65,10 @@ fn signatures_that_do_not_suffice() {
     lab.sign(&release, "alice");
     lab.trust(&["alice", "bob", "carol"], 3);
     lab.sign(&release, "bob");
-    check(&lab.refusal(&release), &["too_few_signatures", "alice", "bob"]);
+    check(
+        &lab.refusal(&release),
+        &["too_few_signatures", "alice", "bob"],
+    );
     lab.sign(&release, "carol");
     success([
         "verify",
@@ -131,16 +134,26 @@ fn a_model_cut_in_half() {
     fs::write(&half, &model[..model.len() / 2]).unwrap();
     let whole = environment().model("classify-angle").display().to_string();
     let recipe = Lab::recipe("classify-angle.toml").replace(&whole, &half.display().to_string());
-    check(&lab.refusal(&lab.release(&recipe)), &["model", "classify-angle"]);
+    check(
+        &lab.refusal(&lab.release(&recipe)),
+        &["model", "classify-angle"],
+    );
 }
 
 #[test]
 fn a_component_of_the_wrong_world() {
     let lab = Lab::new();
-    let recipe = Lab::recipe("classify-angle.toml").replace("guests/empty-policy.wasm", "guests/classify-angle-post.wasm");
+    let recipe = Lab::recipe("classify-angle.toml").replace(
+        "guests/empty-policy.wasm",
+        "guests/classify-angle-post.wasm",
+    );
     check(
         &lab.refusal(&lab.release(&recipe)),
-        &["empty-policy", "is no policy", "hotshoe:pipeline/decide@0.1.0"],
+        &[
+            "empty-policy",
+            "is no policy",
+            "hotshoe:pipeline/decide@0.1.0",
+        ],
     );
 }
 
@@ -150,7 +163,11 @@ fn a_component_that_imports_what_it_is_not_granted() {
     let recipe = Lab::recipe("classify-angle.toml").replace("grants = [\"vision\"]", "grants = []");
     check(
         &lab.refusal(&lab.release(&recipe)),
-        &["classify-angle-pre", "hotshoe:pipeline/vision@0.1.0", "does not grant"],
+        &[
+            "classify-angle-pre",
+            "hotshoe:pipeline/vision@0.1.0",
+            "does not grant",
+        ],
     );
 }
 
@@ -163,9 +180,15 @@ fn a_generation_that_goes_back() {
     lab.device("a", &newer, "");
     let config = lab.path("a.toml").display().to_string();
     let older = lab.release(&recipe).display().to_string();
-    check(&failure(["install", &older, "--config", &config]), &["below_floor"]);
+    check(
+        &failure(["install", &older, "--config", &config]),
+        &["below_floor"],
+    );
     // The same number again, with other content.
     let other = second.replace("expires-in = \"365d\"", "expires-in = \"364d\"");
     let other = lab.release(&other).display().to_string();
-    check(&failure(["install", &other, "--config", &config]), &["same_generation"]);
+    check(
+        &failure(["install", &other, "--config", &config]),
+        &["same_generation"],
+    );
 }

@@ -50,7 +50,8 @@ fn each_misdeed_costs_one_sample_and_has_its_own_count() {
 #[test]
 fn fuel_is_an_option_that_ends_a_call_as_well() {
     let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml").replace("memory-mib = 32,", "memory-mib = 32, fuel = 100000000,");
+    let recipe = Lab::recipe("hostile.toml")
+        .replace("memory-mib = 32,", "memory-mib = 32, fuel = 100000000,");
     let recipe = recipe.replace("deadline-ms = 500", "deadline-ms = 60000");
     let daemon = lab.device("a", &lab.release(&recipe), "").run();
     assert_eq!(fault(&daemon, "loop", b"loop"), "fuel");

@@ -9,7 +9,13 @@ use crate::support::environment;
 #[test]
 fn each_heavy_thing_has_one_crate_that_names_it() {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(&environment().root)
         .output()
         .unwrap();

@@ -22,7 +22,10 @@ fn read(recipe: &str, pictures: &[&str]) -> Vec<Value> {
 
 #[test]
 fn the_page_reads_as_the_reference_reads_it() {
-    let results = read("release.toml", &["page.png", "text.png", "china.jpg", "flower.jpg"]);
+    let results = read(
+        "release.toml",
+        &["page.png", "text.png", "china.jpg", "flower.jpg"],
+    );
     let page = lines(&results[0]["insight"]);
     let expected = expected_lines("page");
     assert_eq!(page.len(), expected.len(), "{page:?}");
@@ -34,7 +37,12 @@ fn the_page_reads_as_the_reference_reads_it() {
         let expected = expected_lines(name);
         assert_eq!(found.is_empty(), expected.is_empty(), "{name}: {found:?}");
         assert!(result["stages"][0]["micros"].as_u64().unwrap() > 0);
-        assert!(result["release"]["digest"].as_str().unwrap().starts_with("sha256:"));
+        assert!(
+            result["release"]["digest"]
+                .as_str()
+                .unwrap()
+                .starts_with("sha256:")
+        );
     }
 }
 
@@ -49,8 +57,8 @@ fn one_model_at_a_time() {
     let theirs = read("classify-angle-nn.toml", &["page.png"]);
     let best = |result: &Value| result["insight"]["classes"][0].clone();
     assert_eq!(best(&ours[0])["label"], best(&theirs[0])["label"]);
-    let difference = best(&ours[0])["score"].as_f64().unwrap()
-        - best(&theirs[0])["score"].as_f64().unwrap();
+    let difference =
+        best(&ours[0])["score"].as_f64().unwrap() - best(&theirs[0])["score"].as_f64().unwrap();
     assert!(difference.abs() < 1e-5, "{difference}");
 
     let read = read("recognise.toml", &["text.png"]);

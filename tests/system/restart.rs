@@ -36,7 +36,10 @@ fn compiled_code_that_was_tampered_with_is_not_loaded() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "code") {
+            } else if path
+                .extension()
+                .is_some_and(|extension| extension == "code")
+            {
                 let mut bytes = fs::read(&path).unwrap();
                 let last = bytes.len() - 1;
                 bytes[last] ^= 1;
@@ -61,7 +64,9 @@ fn it_drains_on_sigterm() {
     let feeder = daemon.feeder(16);
     for number in 0..12 {
         let id = number.to_string();
-        feeder.send("page.png", "image/png", &id, page.clone()).unwrap();
+        feeder
+            .send("page.png", "image/png", &id, page.clone())
+            .unwrap();
     }
     assert!(feeder.next(crate::support::DEADLINE).is_some(), "it serves");
     assert!(daemon.stop().success());
@@ -70,7 +75,10 @@ fn it_drains_on_sigterm() {
     while let Some(fed) = feeder.next(std::time::Duration::from_secs(5)) {
         answers += 1;
         assert!(
-            matches!(fed.result, Ok(_) | Err(FeedError::NoReply | FeedError::Refused(_))),
+            matches!(
+                fed.result,
+                Ok(_) | Err(FeedError::NoReply | FeedError::Refused(_))
+            ),
             "{fed:?}"
         );
         if answers == 12 {
@@ -87,7 +95,9 @@ fn samples_that_do_not_finish_in_time_are_named_drops() {
     let device = lab.device("a", &lab.release(&recipe), "[drain]\ndeadline-ms = 100");
     let mut daemon = device.run();
     let feeder = daemon.feeder(4);
-    feeder.send("test", "text/plain", "1", b"loop".to_vec()).unwrap();
+    feeder
+        .send("test", "text/plain", "1", b"loop".to_vec())
+        .unwrap();
     while daemon.status().counters.in_flight == 0 {
         assert!(feeder.outstanding() > 0, "the loop does not end");
     }
@@ -103,7 +113,12 @@ fn a_data_folder_has_one_holder() {
     let device = lab.device("a", &release, "");
     let _daemon = device.run();
     let config = device.config.display().to_string();
-    let said = failure(["install", &release.display().to_string(), "--config", &config]);
+    let said = failure([
+        "install",
+        &release.display().to_string(),
+        "--config",
+        &config,
+    ]);
     assert!(said.contains("in use"), "{said}");
 }
 

@@ -31,7 +31,14 @@ fn a_published_sample_becomes_an_insight_with_its_release() {
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     daemon
         .client()
-        .put("lab", "a", "door/page.png", "image/png", Some("sample-7"), page())
+        .put(
+            "lab",
+            "a",
+            "door/page.png",
+            "image/png",
+            Some("sample-7"),
+            page(),
+        )
         .unwrap();
     let insight = next(&outputs, "output/insight");
     assert_eq!(insight.key, "hotshoe/lab/a/output/insight");
@@ -47,7 +54,14 @@ fn a_published_sample_becomes_an_insight_with_its_release() {
     // A sample that fails says so under a key of its own.
     daemon
         .client()
-        .put("lab", "a", "door/page.png", "image/png", Some("sample-8"), b"junk".to_vec())
+        .put(
+            "lab",
+            "a",
+            "door/page.png",
+            "image/png",
+            Some("sample-8"),
+            b"junk".to_vec(),
+        )
         .unwrap();
     let error = next(&outputs, "output/error");
     assert_eq!(error.body["id"], "sample-8");
@@ -60,13 +74,22 @@ fn a_file_in_the_watched_folder_is_a_sample() {
     let release = lab.release(&Lab::recipe("classify-angle.toml"));
     fs::create_dir(lab.path("inbox")).unwrap();
     let daemon = lab
-        .device("a", &release, "[watch]\nfolder = \"inbox\"\nafter = \"move\"")
+        .device(
+            "a",
+            &release,
+            "[watch]\nfolder = \"inbox\"\nafter = \"move\"",
+        )
         .run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     fs::write(lab.path("inbox/page.part"), page()).unwrap();
     fs::rename(lab.path("inbox/page.part"), lab.path("inbox/page.png")).unwrap();
     let insight = next(&outputs, "output/insight");
-    assert!(insight.body["source"].as_str().unwrap().ends_with("page.png"));
+    assert!(
+        insight.body["source"]
+            .as_str()
+            .unwrap()
+            .ends_with("page.png")
+    );
     assert_eq!(insight.body["insight"]["kind"], "classes");
 }
 
@@ -111,7 +134,10 @@ fn a_full_queue_drops_by_its_policy_and_counts_it() {
         }
         let counters = daemon.status().counters;
         assert!(counters.add_up(), "{counters:?}");
-        assert!(counters.dropped.get(reason).is_some_and(|n| *n >= 1), "{counters:?}");
+        assert!(
+            counters.dropped.get(reason).is_some_and(|n| *n >= 1),
+            "{counters:?}"
+        );
         assert_eq!(counters.accepted, 8);
     }
 }
@@ -124,7 +150,8 @@ fn status_is_told_by_the_command_too() {
     let daemon = device.run();
     daemon.feed(&[("1", page())]);
     let config = device.config.display().to_string();
-    let told: Value = serde_json::from_str(&success(["status", "--config", &config, "--json"])).unwrap();
+    let told: Value =
+        serde_json::from_str(&success(["status", "--config", &config, "--json"])).unwrap();
     assert_eq!(told[0]["device"], "a");
     assert_eq!(told[0]["counters"]["results"], 1);
     assert_eq!(told[0]["release"]["signers"][0], "alice");
@@ -135,16 +162,29 @@ fn status_is_told_by_the_command_too() {
 fn metrics_are_served_where_they_are_configured() {
     let lab = Lab::new();
     let release = lab.release(&Lab::recipe("hostile.toml"));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let daemon = lab
         .device("a", &release, &format!("[metrics]\nlisten = \"{port}\""))
         .run();
     daemon.feed(&[("1", b"trap".to_vec()), ("2", b"good".to_vec())]);
     let mut stream = TcpStream::connect(port).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nHost: {port}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: {port}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
-    for expected in ["trap", "classify-angle", "sha256:", "quantile", "queue"] {
+    for expected in [
+        "trap",
+        "classify-angle",
+        "sha256:",
+        "_bucket{stage=\"hostile\"",
+        "hotshoe_queue_depth",
+    ] {
         assert!(text.contains(expected), "no `{expected}` in {text}");
     }
 }

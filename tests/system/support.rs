@@ -122,7 +122,14 @@ impl Lab {
 
     pub fn key(&self, name: &str) {
         let folder = self.folder.path().display().to_string();
-        success(["keygen", "--no-passphrase", "--out", &folder, "--name", name]);
+        success([
+            "keygen",
+            "--no-passphrase",
+            "--out",
+            &folder,
+            "--name",
+            name,
+        ]);
     }
 
     pub fn trust(&self, names: &[&str], threshold: usize) {
@@ -147,14 +154,22 @@ impl Lab {
         fs::read_to_string(folder.join(name))
             .expect("a recipe")
             .replace("\"../../target", &format!("\"{}/target", root.display()))
-            .replace("\"rules.json", &format!("\"{}/rules.json", folder.display()))
+            .replace(
+                "\"rules.json",
+                &format!("\"{}/rules.json", folder.display()),
+            )
     }
 
     /// Packs a recipe into the folder `release`, unsigned.
     pub fn pack(&self, recipe: &str) -> PathBuf {
         fs::write(self.path("release.toml"), recipe).expect("a recipe");
         let out = self.path("release");
-        success(["pack", &self.text("release.toml"), "--out", &self.text("release")]);
+        success([
+            "pack",
+            &self.text("release.toml"),
+            "--out",
+            &self.text("release"),
+        ]);
         out
     }
 
@@ -275,7 +290,8 @@ impl Daemon {
     }
 
     pub fn status(&self) -> Status {
-        self.ask().unwrap_or_else(|| panic!("no status: {}", self.log()))
+        self.ask()
+            .unwrap_or_else(|| panic!("no status: {}", self.log()))
     }
 
     pub fn feeder(&self, in_flight: usize) -> Feeder {
@@ -306,7 +322,11 @@ impl Daemon {
         let started = Instant::now();
         let mut line = String::new();
         while !line.contains(text) {
-            assert!(started.elapsed() < DEADLINE, "no `{text}` in {}", self.log());
+            assert!(
+                started.elapsed() < DEADLINE,
+                "no `{text}` in {}",
+                self.log()
+            );
             if reader.read_line(&mut line).expect("a log") == 0 {
                 std::thread::yield_now();
             }

@@ -17,10 +17,19 @@ fn component() -> Result<PathBuf, String> {
         .map_err(|error| format!("rustc cannot be started: {error}"))?;
     let folder = PathBuf::from(String::from_utf8_lossy(&libraries.stdout).trim());
     if !libraries.status.success() || !folder.exists() {
-        return Err(format!("rustc has no {TARGET}; `rustup target add {TARGET}` gets it"));
+        return Err(format!(
+            "rustc has no {TARGET}; `rustup target add {TARGET}` gets it"
+        ));
     }
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--package", "empty-policy", "--target", TARGET])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "empty-policy",
+            "--target",
+            TARGET,
+        ])
         .arg("--manifest-path")
         .arg(root.join("guests/Cargo.toml"))
         .arg("--target-dir")
@@ -33,7 +42,9 @@ fn component() -> Result<PathBuf, String> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(root.join(format!("target/guests-build/{TARGET}/release/empty_policy.wasm")))
+    Ok(root.join(format!(
+        "target/guests-build/{TARGET}/release/empty_policy.wasm"
+    )))
 }
 
 #[test]
@@ -47,13 +58,23 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
             );
         }
     };
-    let plain = environment().component("empty-policy").display().to_string();
-    let recipe = Lab::recipe("classify-angle.toml").replace(&plain, &component.display().to_string());
+    let plain = environment()
+        .component("empty-policy")
+        .display()
+        .to_string();
+    let recipe =
+        Lab::recipe("classify-angle.toml").replace(&plain, &component.display().to_string());
     let lab = Lab::new();
     let said = lab.refusal(&lab.release(&recipe));
-    assert!(said.contains("wasi:") && said.contains("does not grant"), "{said}");
+    assert!(
+        said.contains("wasi:") && said.contains("does not grant"),
+        "{said}"
+    );
 
-    let granted = recipe.replace("world = \"policy\"", "world = \"policy\"\ngrants = [\"wasi\"]");
+    let granted = recipe.replace(
+        "world = \"policy\"",
+        "world = \"policy\"\ngrants = [\"wasi\"]",
+    );
     let release = lab.release(&granted);
     let said = lab.refusal(&release);
     assert!(said.contains("this device does not allow"), "{said}");

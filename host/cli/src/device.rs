@@ -15,10 +15,20 @@ pub struct DeviceArgs {
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     pub trust: Option<PathBuf>,
     /// The device's name, which the release's selector must match
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub device: String,
     /// The device's site
-    #[arg(long, value_name = "SITE", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "SITE",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub site: String,
     /// A label of the device; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]

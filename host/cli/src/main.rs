@@ -12,7 +12,10 @@ mod passphrase;
 mod terminal;
 
 use clap::{Parser, Subcommand};
-use commands::{bench as measure, demo as demonstrate, exec, inspect, install, keygen, pack, run, sign, status, trust, verify};
+use commands::{
+    bench as measure, demo as demonstrate, exec, inspect, install, keygen, pack, run, sign, status,
+    trust, verify,
+};
 use std::process::ExitCode;
 use terminal::Terminal;
 

@@ -15,6 +15,7 @@ use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
 use crate::insight::{Action, DeviceContext, Insight};
 use crate::sample::Sample;
+use crate::vector;
 
 /// Named tensors, in the order that the component or the model gave them.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
@@ -160,6 +161,7 @@ impl Instance {
         let Some(live) = &mut self.live else {
             return Err(Failure::new(Fault::Instantiation, "no instance was made"));
         };
+        vector::tidy();
         let result = arm(&mut live.store, &self.component)
             .and_then(|()| run(live))
             .map_err(|error| classify(&error, live.store.data(), &self.component))

@@ -10,6 +10,8 @@ use wasmtime_wasi_nn::backend::{
 use wasmtime_wasi_nn::wit::{Tensor as NnTensor, TensorType, WasiNnCtx};
 use wasmtime_wasi_nn::{ExecutionContext, Graph, GraphRegistry, Registry};
 
+use crate::vector;
+
 /// A context that knows these models by their names and nothing else.
 pub(crate) fn context(models: &BTreeMap<String, Arc<Model>>) -> WasiNnCtx {
     let graphs = models
@@ -67,7 +69,9 @@ impl BackendExecutionContext for Context {
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
             .collect();
-        let outputs = self.0.run(&named).map_err(wasmtime::Error::new)?;
+        let outputs = self.0.run(&named);
+        vector::tidy();
+        let outputs = outputs.map_err(wasmtime::Error::new)?;
         outputs
             .iter()
             .map(|(name, tensor)| {

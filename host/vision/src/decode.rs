@@ -42,8 +42,13 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError>
         source,
     };
 
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let limit = limits.max_pixels.min(MAX_PIXELS);
+    // The header alone, before the decoder wants to see what follows it.
+    if let Ok(size) = imagesize::blob_size(bytes) {
+        check_size(size.width as u64, size.height as u64, limit)?;
+    }
+
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut memory = Limits::no_limits();
     memory.max_alloc = Some(
         limit
@@ -54,18 +59,23 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError>
 
     let decoder = reader.into_decoder().map_err(|e| damaged(e.into()))?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > limit {
+    check_size(width.into(), height.into(), limit)?;
+    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
+        return Err(damaged("the end-of-image marker is missing".into()));
+    }
+    let picture = DynamicImage::from_decoder(decoder).map_err(|e| damaged(e.into()))?;
+    Image::from_rgb(width, height, into_rgb(picture)).map_err(|e| damaged(e.into()))
+}
+
+fn check_size(width: u64, height: u64, limit: u64) -> Result<(), DecodeError> {
+    if width.saturating_mul(height) > limit {
         return Err(DecodeError::TooLarge {
             width,
             height,
             limit,
         });
     }
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(damaged("the end-of-image marker is missing".into()));
-    }
-    let picture = DynamicImage::from_decoder(decoder).map_err(|e| damaged(e.into()))?;
-    Image::from_rgb(width, height, into_rgb(picture)).map_err(|e| damaged(e.into()))
+    Ok(())
 }
 
 fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {

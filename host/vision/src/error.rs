@@ -33,9 +33,9 @@ pub enum DecodeError {
     )]
     TooLarge {
         /// Pixels.
-        width: u32,
+        width: u64,
         /// Pixels.
-        height: u32,
+        height: u64,
         /// Most pixels in all.
         limit: u64,
     },

@@ -57,9 +57,7 @@ pub enum NativeError {
 fn run_model(model: &Model, input: &Tensor) -> Result<Tensor, NativeError> {
     let outputs = model.run(&[(INPUT, input)])?;
     let first = outputs.into_iter().next();
-    first
-        .map(|(_, output)| output)
-        .ok_or(NativeError::NoOutput)
+    first.map(|(_, output)| output).ok_or(NativeError::NoOutput)
 }
 
 /// The recogniser's character list.

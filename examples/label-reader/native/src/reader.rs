@@ -46,10 +46,7 @@ impl NativeReader {
     }
 
     /// As [`NativeReader::read`], with the time that the models took.
-    pub fn read_timed(
-        &self,
-        picture: &[u8],
-    ) -> Result<(Vec<page::Line>, ModelTimes), NativeError> {
+    pub fn read_timed(&self, picture: &[u8]) -> Result<(Vec<page::Line>, ModelTimes), NativeError> {
         let reading = Reading {
             reader: self,
             times: RefCell::default(),

@@ -46,7 +46,12 @@ pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> 
             instance,
             Some(INSTANCE_TARGET),
         ),
-        Row::alone("an empty policy call", Unit::Micros, call, Some(CALL_TARGET)),
+        Row::alone(
+            "an empty policy call",
+            Unit::Micros,
+            call,
+            Some(CALL_TARGET),
+        ),
     ])
 }
 

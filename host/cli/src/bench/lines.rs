@@ -12,6 +12,8 @@ use super::laps::{Laps, Series, by_turns, lap};
 use super::report::{Row, Unit};
 use super::setting::{Setting, TOTAL, process, sample};
 
+/// The release that reads lines.
+pub const RECOGNISER: &str = "recognise.toml";
 /// Names of the native side's steps.
 const STEPS: [&str; 3] = ["pre", "infer", "post"];
 /// What the components are compared with.
@@ -39,11 +41,7 @@ pub fn first_line(setting: &Setting<'_>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The angle classifier.
-pub fn classifier(
-    setting: &Setting<'_>,
-    line: &[u8],
-    rounds: usize,
-) -> anyhow::Result<Vec<Row>> {
+pub fn classifier(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
     let native = NativeClassifier::new(setting.model("classify-angle")?);
     let theirs = || {
         let mut watch = Watch::start();
@@ -65,11 +63,7 @@ pub fn classifier(
 }
 
 /// The recogniser.
-pub fn recogniser(
-    setting: &Setting<'_>,
-    line: &[u8],
-    rounds: usize,
-) -> anyhow::Result<Vec<Row>> {
+pub fn recogniser(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
     let native = NativeRecogniser::new(setting.model("recognise")?);
     let theirs = || {
         let mut watch = Watch::start();
@@ -86,7 +80,7 @@ pub fn recogniser(
         Insight::Text { lines } => lines.first().map(|line| line.text.clone()),
         _ => None,
     };
-    let (ours, theirs) = compare(setting, "recognise.toml", line, rounds, text, theirs)?;
+    let (ours, theirs) = compare(setting, RECOGNISER, line, rounds, text, theirs)?;
     rows("recognise", &ours, &theirs)
 }
 

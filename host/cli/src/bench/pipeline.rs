@@ -73,6 +73,6 @@ pub fn measure(
 
     rows.extend(calls);
     terminal.note("measuring        starts of the daemon");
-    rows.push(start::start(&setting, rounds.starts)?);
+    rows.extend(start::start(&setting, &line, rounds.starts)?);
     Ok(rows)
 }

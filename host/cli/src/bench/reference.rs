@@ -73,9 +73,7 @@ impl Reference {
 
     fn answer(&mut self) -> anyhow::Result<Value> {
         let mut line = String::new();
-        self.answers
-            .read_line(&mut line)
-            .context("Python ended")?;
+        self.answers.read_line(&mut line).context("Python ended")?;
         serde_json::from_str(&line).context("Python said something else than expected")
     }
 }

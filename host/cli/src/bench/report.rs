@@ -93,9 +93,7 @@ impl Row {
             against_value: Some(unit.of(against_micros)),
             ratio,
             target,
-            met: target
-                .zip(ratio)
-                .map(|(target, ratio)| ratio <= target),
+            met: target.zip(ratio).map(|(target, ratio)| ratio <= target),
         }
     }
 
@@ -157,7 +155,13 @@ mod tests {
 
     #[test]
     fn a_row_is_judged_by_its_ratio_or_else_by_its_value() {
-        let row = Row::compared("page", Unit::Millis, 1049.0, ("plain Rust", 1000.0), Some(1.05));
+        let row = Row::compared(
+            "page",
+            Unit::Millis,
+            1049.0,
+            ("plain Rust", 1000.0),
+            Some(1.05),
+        );
         assert_eq!(
             serde_json::to_value(&row).unwrap(),
             json!({"name": "page", "value": 1.049, "unit": "ms", "against": "plain Rust", "against_value": 1.0,

@@ -19,6 +19,8 @@ use crate::commands::{keygen, pack, sign, trust, verify};
 /// The label-reader application in the checkout.
 const APPLICATION: &str = "examples/label-reader";
 
+/// The file of trusted keys in a [`Setting`]'s folder.
+pub const TRUST: &str = "trust.toml";
 /// Name of the time that a whole run took.
 pub const TOTAL: &str = "total";
 
@@ -40,8 +42,7 @@ impl<'a> Setting<'a> {
         let folder = TempDir::new().context("cannot make a temporary folder")?;
         let pair = keygen::keygen(folder.path(), "bench", None, true)?;
         let keys = [("bench".to_owned(), pair.public)];
-        let trust =
-            trust::write_trust(&keys, 1, &["*"], &folder.path().join("trust.toml"), true)?;
+        let trust = trust::write_trust(&keys, 1, &["*"], &folder.path().join(TRUST), true)?;
         Ok(Self {
             environment,
             secret: pair.secret,

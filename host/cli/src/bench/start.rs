@@ -10,13 +10,14 @@ use hotshoe_infer::{Models, Options};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Floor, Release, Time, Verified};
 use hotshoe_vision::DecodeLimits;
-use label_reader::sizes;
+use label_reader::sizes::{self, Size};
 use label_reader_native::NativeReader;
 
 use super::laps::{Laps, by_turns, lap};
+use super::lines;
 use super::page::{PAGE, RELEASE};
 use super::report::{Row, Unit};
-use super::setting::{Setting, TOTAL};
+use super::setting::{Setting, TOTAL, TRUST};
 use crate::commands::{install, verify};
 use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::device::Identity;
@@ -30,12 +31,38 @@ const CHANNELS: usize = 3;
 /// The input of each of the three models.
 const INPUT: &str = "x";
 
-/// Starts daemons and loads models by turns. The first start, which compiles the components, does not count.
-pub fn start(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Row> {
-    let device = Device::install(setting)?;
-    let plans = plans(setting)?;
+/// Starts daemons and loads models by turns, for a release of one small model and for that of the page. The first start,
+/// which compiles the components, does not count.
+pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let page = setting.picture(PAGE)?;
+    Ok(vec![
+        measure(
+            setting,
+            "daemon: start to first line",
+            (lines::RECOGNISER, line),
+            &[("recognise", line_shape(widest(&[size(line)?])))],
+            rounds,
+        )?,
+        measure(
+            setting,
+            "daemon: start to first page",
+            (RELEASE, &page),
+            &page_plans(setting, &page)?,
+            rounds,
+        )?,
+    ])
+}
+
+fn measure(
+    setting: &Setting<'_>,
+    name: &str,
+    (release, picture): (&str, &[u8]),
+    plans: &[PlanFor],
+    rounds: usize,
+) -> anyhow::Result<Row> {
+    let device = Device::install(setting, release, picture)?;
     let (layout, release) = verify::verify(
-        &setting.release(RELEASE)?,
+        &setting.release(release)?,
         setting.trust(),
         &Floor::none(),
         &hotshoe_trust::Device::default(),
@@ -44,10 +71,10 @@ pub fn start(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Row> {
     let (ours, theirs) = by_turns(
         rounds,
         || device.first_result(),
-        || load_models(&layout, &release, &plans),
+        || load_models(&layout, &release, plans),
     )?;
     Ok(Row::compared(
-        "daemon: start to first page",
+        name,
         Unit::Millis,
         ours.median(TOTAL)?,
         ("loading its models and their plans", theirs.median(TOTAL)?),
@@ -55,25 +82,27 @@ pub fn start(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Row> {
     ))
 }
 
-/// A device on this machine with the release installed.
+/// A device on this machine with a release installed.
 struct Device {
     folder: PathBuf,
     picture: Vec<u8>,
 }
 
 impl Device {
-    fn install(setting: &Setting<'_>) -> anyhow::Result<Self> {
+    fn install(setting: &Setting<'_>, release: &str, picture: &[u8]) -> anyhow::Result<Self> {
+        let release = setting.release(release)?;
         let device = Self {
-            folder: setting.folder().to_owned(),
-            picture: setting.picture(PAGE)?,
+            folder: release.with_extension("device"),
+            picture: picture.to_owned(),
         };
+        fs::create_dir_all(&device.folder)
+            .with_context(|| format!("cannot make {}", device.folder.display()))?;
         let config = device.configure(&free_endpoint()?)?;
         let identity = Identity {
             trust: setting.trust().clone(),
             device: config.identity(),
             data: Some(config.data.clone()),
         };
-        let release = setting.release(RELEASE)?;
         install::install(&release, &config.data, &identity, Time::now())?;
         Ok(device)
     }
@@ -85,8 +114,9 @@ impl Device {
     /// Every start gets a port of its own: the last one's may linger.
     fn configure(&self, endpoint: &str) -> anyhow::Result<Config> {
         let path = self.configuration();
-        let text =
-            format!("site = \"bench\"\ndevice = \"bench\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n");
+        let text = format!(
+            "site = \"bench\"\ndevice = \"bench\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+        );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         Config::load(&path).context("cannot use the bench's configuration")
     }
@@ -121,30 +151,45 @@ impl Device {
 type PlanFor = (&'static str, [usize; 4]);
 
 /// What reading the page runs.
-fn plans(setting: &Setting<'_>) -> anyhow::Result<Vec<PlanFor>> {
-    let picture = setting.picture(PAGE)?;
-    let page = hotshoe_vision::decode(&picture, &DecodeLimits::default())?;
-    let (width, height) = sizes::detector_size((page.width(), page.height()));
+fn page_plans(setting: &Setting<'_>, page: &[u8]) -> anyhow::Result<[PlanFor; 3]> {
     let reader = NativeReader::new(
         setting.model("detect")?,
         setting.model("classify-angle")?,
         setting.model("recognise")?,
     );
-    let lines = reader.read(&picture)?;
-    // All lines of the page are in one group, which has the width of its widest.
-    let aspect = |(width, height): sizes::Size| f64::from(width) / f64::from(height.max(1));
-    let widest = lines
+    // The lines of this page are one group, which has the width of its widest.
+    let lines: Vec<Size> = reader
+        .read(page)?
         .iter()
         .map(|line| sizes::crop_size(&line.outline))
-        .max_by(|a, b| aspect(*a).total_cmp(&aspect(*b)))
-        .context("no line was read")?;
-    let shape = |(width, height): sizes::Size| [1, CHANNELS, height as usize, width as usize];
-    let line = |width| shape((width, sizes::LINE_HEIGHT));
-    Ok(vec![
-        ("detect", shape((width, height))),
-        ("classify-angle", line(sizes::ANGLE_WIDTH)),
-        ("recognise", line(sizes::recogniser_width(widest))),
+        .collect();
+    Ok([
+        ("detect", shape(sizes::detector_size(size(page)?))),
+        ("classify-angle", line_shape(sizes::ANGLE_WIDTH)),
+        ("recognise", line_shape(widest(&lines))),
     ])
+}
+
+fn size(picture: &[u8]) -> anyhow::Result<Size> {
+    let picture = hotshoe_vision::decode(picture, &DecodeLimits::default())?;
+    Ok((picture.width(), picture.height()))
+}
+
+/// The width of the recogniser's input for these lines.
+fn widest(lines: &[Size]) -> u32 {
+    let width = lines
+        .iter()
+        .map(|line| sizes::recogniser_width(*line))
+        .max();
+    width.unwrap_or(sizes::RECOGNISER_WIDTH_MIN)
+}
+
+fn line_shape(width: u32) -> [usize; 4] {
+    shape((width, sizes::LINE_HEIGHT))
+}
+
+fn shape((width, height): Size) -> [usize; 4] {
+    [1, CHANNELS, height as usize, width as usize]
 }
 
 /// Loads the release's models from its layout and makes their plans, and nothing else.

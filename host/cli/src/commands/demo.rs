@@ -114,10 +114,10 @@ fn pictures(environment: &Environment) -> anyhow::Result<Vec<Picture>> {
 /// The lines of `page.png` as the reference implementation read them.
 fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
     let path = root.join("examples/label-reader/expected/page.json");
-    let text =
-        std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let recorded: Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no JSON", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let recorded: Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
     recorded["lines"]
         .as_array()
         .and_then(|lines| {
@@ -134,7 +134,8 @@ fn summarise(
     counters: hotshoe_daemon::Counters,
     expected: &[String],
 ) -> Summary {
-    let total = |of: fn(&crate::demo::report::Input) -> u64| collected.inputs.values().map(of).sum();
+    let total =
+        |of: fn(&crate::demo::report::Input) -> u64| collected.inputs.values().map(of).sum();
     let (samples, results): (u64, u64) = (total(|i| i.samples), total(|i| i.results));
     let (dropped, failed): (u64, u64) = (total(|i| i.dropped), total(|i| i.failed));
     let accounted = samples == results + dropped + failed

@@ -76,12 +76,17 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         Some(path) => Config::load(path)?.allow,
         None => default_allow(),
     };
-    let (layout, release) =
-        verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
+    let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
     let engine = Engine::new(EngineOptions::default()).context("cannot start the engine")?;
     let models = Models::new(Options::default());
-    let pipeline = Pipeline::load(release, |blob| layout.read(blob), &engine, &models, &allowed)
-        .with_context(|| format!("cannot run {}", args.layout.display()))?;
+    let pipeline = Pipeline::load(
+        release,
+        |blob| layout.read(blob),
+        &engine,
+        &models,
+        &allowed,
+    )
+    .with_context(|| format!("cannot run {}", args.layout.display()))?;
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName {

@@ -97,7 +97,10 @@ fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         release.generation,
         release.signers.join(", ")
     ))?;
-    terminal.print(format!("          {}", terminal.dim(&release.digest.to_string())))?;
+    terminal.print(format!(
+        "          {}",
+        terminal.dim(&release.digest.to_string())
+    ))?;
     terminal.print(format!(
         "queue     {} of {}, {} when full, {} workers",
         status.queue.len, status.queue.capacity, status.queue.policy, status.workers

@@ -104,10 +104,7 @@ impl Collected {
         for stage in answer["stages"].as_array().into_iter().flatten() {
             let name = stage["name"].as_str().unwrap_or_default();
             let micros = stage["micros"].as_u64().unwrap_or_default();
-            self.stages
-                .entry(name.to_owned())
-                .or_default()
-                .push(micros);
+            self.stages.entry(name.to_owned()).or_default().push(micros);
             times.push(format!("{name} {:.1} ms", micros as f64 / 1000.0));
         }
         let text: Vec<String> = answer["insight"]["lines"]

@@ -112,11 +112,7 @@ impl Summary {
         }
         let mut stages = table(&["stage", "p50 ms", "p95 ms"]);
         for (name, p) in &self.stages {
-            stages.add_row([
-                name.clone(),
-                milliseconds(p.p50_us),
-                milliseconds(p.p95_us),
-            ]);
+            stages.add_row([name.clone(), milliseconds(p.p50_us), milliseconds(p.p95_us)]);
         }
         format!("{inputs}\n\n{stages}")
     }

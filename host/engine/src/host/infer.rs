@@ -8,6 +8,7 @@ use super::{HeldTensor, NamedModel, State, chain, error};
 use crate::bindings::hotshoe::pipeline::infer;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use crate::vector;
 
 impl infer::Host for State {}
 
@@ -72,6 +73,7 @@ impl infer::HostModel for State {
         let started = Instant::now();
         let outputs = named_model.model.run(&named);
         let elapsed = started.elapsed();
+        vector::tidy();
         add_time(&mut self.model_times, &named_model.name, elapsed);
         let outputs = match outputs {
             Ok(outputs) => outputs,
