@@ -62,7 +62,13 @@ fn fuel_is_an_option_that_ends_a_call_as_well() {
 fn samples_around_a_trap_all_get_their_own_answers() {
     let (_lab, daemon) = serve("hostile.toml");
     let feeder = daemon.feeder(4);
-    let payload = |number: usize| if number % 3 == 0 { "trap" } else { "good" };
+    let payload = |number: usize| {
+        if number.is_multiple_of(3) {
+            "trap"
+        } else {
+            "good"
+        }
+    };
     for number in 0..30 {
         let id = number.to_string();
         feeder

@@ -133,9 +133,8 @@ fn belongs_to_outer_build(name: &str) -> bool {
         "MAKEFLAGS",
         "MFLAGS",
     ];
-    let begins = |prefix: &&str| name.starts_with(*prefix);
-    A_BUILDS.iter().any(|prefix| begins(&prefix))
-        && !THE_PERSONS.iter().any(|prefix| begins(&prefix))
+    let begins = |prefix: &&str| name.starts_with(prefix);
+    A_BUILDS.iter().any(begins) && !THE_PERSONS.iter().any(begins)
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! The daemon's start with compiled code at hand, against loading its models alone.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::{Config, ZenohConfig};
-use hotshoe_infer::{Models, Options};
+use hotshoe_infer::{Model, Models, Options};
 use hotshoe_store::Layout;
-use hotshoe_trust::{Floor, Release, Time, Verified};
+use hotshoe_trust::{Floor, Release, Time};
 use hotshoe_vision::DecodeLimits;
 use label_reader::sizes::{self, Size};
-use label_reader_native::NativeReader;
+use label_reader_native::{NativeReader, NativeRecogniser};
 
 use super::laps::{Laps, by_turns, lap};
 use super::lines;
@@ -24,6 +26,10 @@ use crate::device::Identity;
 
 /// Most that the start may take, of what loading the models takes.
 const TARGET: f64 = 2.0;
+/// What the start is compared with, at first.
+const LOADING: &str = "loading its models and their plans";
+/// And with the same result.
+const READING: &str = "the same and reading it, in plain Rust";
 /// Longest time from sending the first sample to its answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
 /// Channels of a picture as a tensor.
@@ -34,51 +40,113 @@ const INPUT: &str = "x";
 /// Starts daemons and loads models by turns, for a release of one small model and for that of the page. The first start,
 /// which compiles the components, does not count.
 pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let width = widest(&[size(line)?]);
+    let first_line = Case {
+        name: "daemon: start to first line",
+        release: lines::RECOGNISER,
+        picture: line,
+        plans: vec![("recognise", line_shape(width))],
+        read: |models, picture| {
+            let native = NativeRecogniser::new(model(models, "recognise")?);
+            let (input, size) = native.prepare(picture)?;
+            Ok(drop(native.interpret(&native.run(&input)?, size)?))
+        },
+    };
     let page = setting.picture(PAGE)?;
-    Ok(vec![
-        measure(
-            setting,
-            "daemon: start to first line",
-            (lines::RECOGNISER, line),
-            &[("recognise", line_shape(widest(&[size(line)?])))],
-            rounds,
-        )?,
-        measure(
-            setting,
-            "daemon: start to first page",
-            (RELEASE, &page),
-            &page_plans(setting, &page)?,
-            rounds,
-        )?,
-    ])
+    let first_page = Case {
+        name: "daemon: start to first page",
+        release: RELEASE,
+        picture: &page,
+        plans: page_plans(setting, &page)?,
+        read: |models, picture| Ok(drop(reader(models)?.read(picture)?)),
+    };
+    let mut rows = first_line.measure(setting, rounds)?;
+    rows.extend(first_page.measure(setting, rounds)?);
+    Ok(rows)
 }
 
-fn measure(
-    setting: &Setting<'_>,
-    name: &str,
-    (release, picture): (&str, &[u8]),
-    plans: &[PlanFor],
-    rounds: usize,
-) -> anyhow::Result<Row> {
-    let device = Device::install(setting, release, picture)?;
-    let (layout, release) = verify::verify(
-        &setting.release(release)?,
-        setting.trust(),
-        &Floor::none(),
-        &hotshoe_trust::Device::default(),
-        Time::now(),
-    )?;
-    let (ours, theirs) = by_turns(
-        rounds,
-        || device.first_result(),
-        || load_models(&layout, &release, plans),
-    )?;
-    Ok(Row::compared(
-        name,
-        Unit::Millis,
-        ours.median(TOTAL)?,
-        ("loading its models and their plans", theirs.median(TOTAL)?),
-        Some(TARGET),
+/// Loaded models by their names in the release.
+type Loaded = BTreeMap<&'static str, Arc<Model>>;
+/// A model's name and the shape of its input.
+type PlanFor = (&'static str, [usize; 4]);
+
+/// What is started.
+struct Case<'a> {
+    name: &'static str,
+    release: &'static str,
+    picture: &'a [u8],
+    /// What reading the picture runs.
+    plans: Vec<PlanFor>,
+    /// Reads the picture in plain Rust.
+    read: fn(&Loaded, &[u8]) -> anyhow::Result<()>,
+}
+
+impl Case<'_> {
+    fn measure(&self, setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
+        let device = Device::install(setting, self.release, self.picture)?;
+        let (layout, release) = verify::verify(
+            &setting.release(self.release)?,
+            setting.trust(),
+            &Floor::none(),
+            &hotshoe_trust::Device::default(),
+            Time::now(),
+        )?;
+        let (ours, theirs) = by_turns(
+            rounds,
+            || device.first_result(),
+            || self.plain_rust(&layout, &release),
+        )?;
+        let row = |against: &str, target| -> anyhow::Result<Row> {
+            let theirs = (against, theirs.median(against)?);
+            let ours = ours.median(TOTAL)?;
+            Ok(Row::compared(self.name, Unit::Millis, ours, theirs, target))
+        };
+        Ok(vec![row(LOADING, Some(TARGET))?, row(READING, None)?])
+    }
+
+    /// Loads the release's models from its layout, makes their plans, and then reads the picture.
+    fn plain_rust(&self, layout: &Layout, release: &Release) -> anyhow::Result<Laps> {
+        let started = Instant::now();
+        let models = Models::new(Options::default());
+        let mut loaded = Loaded::new();
+        for (name, shape) in &self.plans {
+            let spec = release
+                .models
+                .get(*name)
+                .with_context(|| format!("the release has no model {name}"))?;
+            let model = models.load(spec.blob.digest, &layout.read(&spec.blob)?)?;
+            model.prepare(&[(INPUT, shape)])?;
+            loaded.insert(name, model);
+        }
+        let loading = started.elapsed();
+        let made = plans_made(&loaded);
+        (self.read)(&loaded, self.picture)?;
+        let reading = started.elapsed();
+        anyhow::ensure!(
+            plans_made(&loaded) == made,
+            "{} needs other plans than were made for it",
+            self.name
+        );
+        Ok(vec![lap(LOADING, loading), lap(READING, reading)])
+    }
+}
+
+fn plans_made(models: &Loaded) -> u64 {
+    models.values().map(|model| model.stats().misses).sum()
+}
+
+fn model(models: &Loaded, name: &str) -> anyhow::Result<Arc<Model>> {
+    models
+        .get(name)
+        .cloned()
+        .with_context(|| format!("no model {name} was loaded"))
+}
+
+fn reader(models: &Loaded) -> anyhow::Result<NativeReader> {
+    Ok(NativeReader::new(
+        model(models, "detect")?,
+        model(models, "classify-angle")?,
+        model(models, "recognise")?,
     ))
 }
 
@@ -147,11 +215,8 @@ impl Device {
     }
 }
 
-/// A model's name and the shape of its input.
-type PlanFor = (&'static str, [usize; 4]);
-
 /// What reading the page runs.
-fn page_plans(setting: &Setting<'_>, page: &[u8]) -> anyhow::Result<[PlanFor; 3]> {
+fn page_plans(setting: &Setting<'_>, page: &[u8]) -> anyhow::Result<Vec<PlanFor>> {
     let reader = NativeReader::new(
         setting.model("detect")?,
         setting.model("classify-angle")?,
@@ -163,7 +228,7 @@ fn page_plans(setting: &Setting<'_>, page: &[u8]) -> anyhow::Result<[PlanFor; 3]
         .iter()
         .map(|line| sizes::crop_size(&line.outline))
         .collect();
-    Ok([
+    Ok(vec![
         ("detect", shape(sizes::detector_size(size(page)?))),
         ("classify-angle", line_shape(sizes::ANGLE_WIDTH)),
         ("recognise", line_shape(widest(&lines))),
@@ -190,25 +255,4 @@ fn line_shape(width: u32) -> [usize; 4] {
 
 fn shape((width, height): Size) -> [usize; 4] {
     [1, CHANNELS, height as usize, width as usize]
-}
-
-/// Loads the release's models from its layout and makes their plans, and nothing else.
-fn load_models(
-    layout: &Layout,
-    release: &Verified<Release>,
-    plans: &[PlanFor],
-) -> anyhow::Result<Laps> {
-    let started = Instant::now();
-    let models = Models::new(Options::default());
-    let mut loaded = Vec::with_capacity(plans.len());
-    for (name, shape) in plans {
-        let spec = release
-            .models
-            .get(*name)
-            .with_context(|| format!("the release has no model {name}"))?;
-        let model = models.load(spec.blob.digest, &layout.read(&spec.blob)?)?;
-        model.prepare(&[(INPUT, shape)])?;
-        loaded.push(model);
-    }
-    Ok(vec![lap(TOTAL, started.elapsed())])
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use hotshoe_daemon::ZenohConfig;
 use hotshoe_devkit::{Environment, Progress, find_root, set_up};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::demo::feed::{Collected, Picture, feed};
 use crate::demo::prepare::prepare;
@@ -111,22 +111,25 @@ fn pictures(environment: &Environment) -> anyhow::Result<Vec<Picture>> {
     .collect()
 }
 
+/// What the reference implementation read in a picture.
+#[derive(Deserialize)]
+struct Recorded {
+    lines: Vec<RecordedLine>,
+}
+
+#[derive(Deserialize)]
+struct RecordedLine {
+    text: String,
+}
+
 /// The lines of `page.png` as the reference implementation read them.
 fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
     let path = root.join("examples/label-reader/expected/page.json");
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let recorded: Value =
-        serde_json::from_str(&text).with_context(|| format!("{} is no JSON", path.display()))?;
-    recorded["lines"]
-        .as_array()
-        .and_then(|lines| {
-            lines
-                .iter()
-                .map(|line| line["text"].as_str().map(ToOwned::to_owned))
-                .collect()
-        })
-        .with_context(|| format!("{} has no lines", path.display()))
+    let recorded: Recorded = serde_json::from_str(&text)
+        .with_context(|| format!("{} is no recording", path.display()))?;
+    Ok(recorded.lines.into_iter().map(|line| line.text).collect())
 }
 
 fn summarise(

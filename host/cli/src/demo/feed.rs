@@ -2,7 +2,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hotshoe_daemon::pipeline::StageTime;
 use hotshoe_daemon::{Client, Fed, FeedError, Status};
+use hotshoe_engine::{Action, Insight, TextLine};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::report::Input;
@@ -98,50 +101,65 @@ impl Collected {
                 return Ok(());
             }
         };
+        let answer: Answer =
+            serde_json::from_value(answer).context("the daemon's answer has another form")?;
         input.results += 1;
         input.elapsed_us.push(elapsed_us);
         let mut times = Vec::new();
-        for stage in answer["stages"].as_array().into_iter().flatten() {
-            let name = stage["name"].as_str().unwrap_or_default();
-            let micros = stage["micros"].as_u64().unwrap_or_default();
-            self.stages.entry(name.to_owned()).or_default().push(micros);
-            times.push(format!("{name} {:.1} ms", micros as f64 / 1000.0));
+        for stage in &answer.stages {
+            let stages = self.stages.entry(stage.name.clone()).or_default();
+            stages.push(stage.micros);
+            times.push(format!(
+                "{} {:.1} ms",
+                stage.name,
+                stage.micros as f64 / 1000.0
+            ));
         }
-        let text: Vec<String> = answer["insight"]["lines"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|line| line["text"].as_str().map(ToOwned::to_owned))
-            .collect();
         if !terminal.json {
             let head = terminal.bold(&format!("{} {}", fed.name, fed.id));
             terminal.print(format!("{head}  {}", terminal.dim(&times.join(", "))))?;
-            print_decision(&answer, terminal)?;
+            answer.print(terminal)?;
         }
-        self.text.insert(fed.name, text);
+        let text = answer.lines().iter().map(|line| line.text.clone());
+        self.text.insert(fed.name, text.collect());
         Ok(())
     }
 }
 
-/// The lines of text, and what the policy decided about them.
-fn print_decision(answer: &Value, terminal: &Terminal) -> anyhow::Result<()> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    for line in list(&answer["insight"]["lines"]) {
-        let score = line["score"].as_f64().unwrap_or_default();
-        let text = line["text"].as_str().unwrap_or_default();
-        terminal.print(format!("  {score:.2}  {text}"))?;
-    }
-    for action in list(&answer["actions"]) {
-        if let Some(reason) = action["reason"].as_str() {
-            terminal.print(terminal.warning(&format!("  kept on the device: {reason}")))?;
+/// The daemon's answer to a sample.
+#[derive(Deserialize)]
+struct Answer {
+    /// None where the policy kept it on the device.
+    insight: Option<Insight>,
+    actions: Vec<Action>,
+    stages: Vec<StageTime>,
+}
+
+impl Answer {
+    fn lines(&self) -> &[TextLine] {
+        match &self.insight {
+            Some(Insight::Text { lines }) => lines,
+            _ => &[],
         }
-        if let Some(message) = action["message"].as_str() {
-            terminal.print(terminal.warning(&format!("  alert: {message}")))?;
-        }
     }
-    Ok(())
+
+    /// The lines of text, and what the policy decided about them.
+    fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
+        for line in self.lines() {
+            terminal.print(format!("  {:.2}  {}", line.score, line.text))?;
+        }
+        for action in &self.actions {
+            let said = match action {
+                Action::Publish => continue,
+                Action::Drop { reason } => format!("  kept on the device: {reason}"),
+                Action::Alert { message, .. } => format!("  alert: {message}"),
+            };
+            terminal.print(terminal.warning(&said))?;
+        }
+        Ok(())
+    }
 }
 
 fn is_drop(body: &Value) -> bool {
-    body["stage"] == "queue"
+    body.get("stage").is_some_and(|stage| stage == "queue")
 }
