@@ -45,7 +45,11 @@ proptest! {
     fn a_cut_and_changed_file_decodes_or_fails(image in picture(), jpeg: bool, cut: prop::sample::Index, at: prop::sample::Index, value: u8) {
         let format = if jpeg { Format::Jpeg } else { Format::Png };
         let mut file = encode(&image, format, 80).unwrap();
-        prop_assert!(decode(&file[..cut.index(file.len())], &LIMITS).is_err());
+        // A PNG whose end chunk alone is lost still has all of its pixels.
+        if let Ok(decoded) = decode(&file[..cut.index(file.len())], &LIMITS) {
+            prop_assert!(!jpeg);
+            prop_assert_eq!(decoded, image);
+        }
         let at = at.index(file.len());
         file[at] = value;
         let _ = decode(&file, &LIMITS);

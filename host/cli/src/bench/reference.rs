@@ -46,7 +46,7 @@ impl Reference {
         let Ok(ready) = reference.answer() else {
             return Ok(None);
         };
-        let Some(version) = ready["version"].as_str() else {
+        let Some(version) = ready.get("version").and_then(Value::as_str) else {
             return Ok(None);
         };
         reference.name = format!("rapidocr-onnxruntime {version}, 1 thread");
@@ -62,11 +62,12 @@ impl Reference {
     pub fn read(&mut self) -> anyhow::Result<Duration> {
         writeln!(self.requests).context("Python ended")?;
         let answer = self.answer()?;
-        if answer["lines"].as_u64() == Some(0) {
+        if answer.get("lines").and_then(Value::as_u64) == Some(0) {
             bail!("{} read nothing", self.name);
         }
-        let seconds = answer["seconds"]
-            .as_f64()
+        let seconds = answer
+            .get("seconds")
+            .and_then(Value::as_f64)
             .context("Python did not say how long it took")?;
         Ok(Duration::try_from_secs_f64(seconds)?)
     }

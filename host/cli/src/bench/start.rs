@@ -49,7 +49,8 @@ pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Resul
         read: |models, picture| {
             let native = NativeRecogniser::new(model(models, "recognise")?);
             let (input, size) = native.prepare(picture)?;
-            Ok(drop(native.interpret(&native.run(&input)?, size)?))
+            native.interpret(&native.run(&input)?, size)?;
+            Ok(())
         },
     };
     let page = setting.picture(PAGE)?;
@@ -58,7 +59,10 @@ pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Resul
         release: RELEASE,
         picture: &page,
         plans: page_plans(setting, &page)?,
-        read: |models, picture| Ok(drop(reader(models)?.read(picture)?)),
+        read: |models, picture| {
+            reader(models)?.read(picture)?;
+            Ok(())
+        },
     };
     let mut rows = first_line.measure(setting, rounds)?;
     rows.extend(first_page.measure(setting, rounds)?);
