@@ -19,7 +19,7 @@ use commands::{
 use std::process::ExitCode;
 use terminal::Terminal;
 
-/// Signed WebAssembly components and native models on edge devices, swapped together and rolled back by themselves
+/// Runs signed WebAssembly components and native models on edge devices, fed and answered over Zenoh
 #[derive(Debug, Parser)]
 #[command(version, help_template = TEMPLATE, after_help = AFTER, arg_required_else_help = true)]
 struct Cli {

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -32,6 +34,10 @@ const LOADING: &str = "loading its models and their plans";
 const READING: &str = "the same and reading it, in plain Rust";
 /// Longest time from sending the first sample to its answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Longest time from starting the process to its listening.
+const LISTEN_DEADLINE: Duration = Duration::from_secs(20);
+/// Between two looks at its port.
+const POLL: Duration = Duration::from_millis(1);
 /// Channels of a picture as a tensor.
 const CHANNELS: usize = 3;
 /// The input of each of the three models.
@@ -197,6 +203,7 @@ impl Device {
     fn first_result(&self) -> anyhow::Result<Laps> {
         let endpoint = free_endpoint()?;
         self.configure(&endpoint)?;
+        let address = endpoint.trim_start_matches("tcp/").to_owned();
         let zenoh = ZenohConfig {
             connect: vec![endpoint],
             ..ZenohConfig::default()
@@ -204,6 +211,7 @@ impl Device {
         let started = Instant::now();
         let mut daemon =
             DaemonProcess::start(&self.configuration(), &self.folder.join("daemon.log"))?;
+        wait_for(&address);
         let (client, status) = daemon.ready(&zenoh)?;
         let feeder = client.feeder(&status.site, &status.device, 1, ANSWER_DEADLINE);
         feeder.send(PAGE, "image/png", "first", self.picture.clone())?;
@@ -216,6 +224,15 @@ impl Device {
             Some(Err(error)) => bail!(error),
             None => bail!("the daemon did not answer"),
         }
+    }
+}
+
+/// Waits until somebody listens there, which Zenoh's own retries would find out a tenth of a second later. When the time is
+/// over, the next step says what is wrong.
+fn wait_for(address: &str) {
+    let started = Instant::now();
+    while TcpStream::connect(address).is_err() && started.elapsed() < LISTEN_DEADLINE {
+        thread::sleep(POLL);
     }
 }
 
