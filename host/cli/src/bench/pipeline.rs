@@ -20,11 +20,11 @@ struct Rounds {
     starts: usize,
 }
 
-/// About a minute and a half on two cores.
+/// About two minutes on two cores.
 const FULL: Rounds = Rounds {
     classifier: 600,
     recogniser: 100,
-    page: 11,
+    page: 21,
     reference: 5,
     batches: 51,
     starts: 5,
