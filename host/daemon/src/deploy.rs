@@ -132,7 +132,7 @@ impl Deployment {
         })?;
         let engine = Engine::new(EngineOptions {
             cache: Some(store.aot_dir().to_owned()),
-            instances: instances(config.workers.threads, release.components.len()),
+            instances: instances(config.workers.threads, release.pipeline.len()),
         })
         .map_err(DeployError::Engine)?;
         let models = Models::new(Options::default());
@@ -151,9 +151,9 @@ impl Deployment {
     }
 }
 
-/// Every worker has one instance of each component, and two pipelines overlap during a swap.
-fn instances(threads: usize, components: usize) -> u32 {
-    u32::try_from(threads.saturating_mul(components).saturating_mul(2))
+/// Every worker has one instance for each step, and two pipelines overlap during a swap.
+fn instances(threads: usize, steps: usize) -> u32 {
+    u32::try_from(threads.saturating_mul(steps).saturating_mul(2))
         .unwrap_or(u32::MAX)
         .max(MIN_INSTANCES)
 }

@@ -10,7 +10,7 @@ use hotshoe_engine::{
     PrepareError, Sample,
 };
 use hotshoe_infer::{ErrorKind, Model, Models, RunError, Tensor};
-use hotshoe_trust::{Blob, Device, Grant, Release, Verified};
+use hotshoe_trust::{Blob, Device, Digest, Grant, Release, Verified};
 use serde::{Deserialize, Serialize};
 
 /// Why a release cannot serve on this device. The release that serves now goes on serving.
@@ -27,6 +27,18 @@ pub enum LoadError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The bytes are not those that the release signed.
+    #[error("{kind} `{name}` of the release is damaged: it has digest {found} instead of {expected}")]
+    Damaged {
+        /// `component`, `model` or `data file`.
+        kind: &'static str,
+        /// Its name in the release.
+        name: String,
+        /// What was signed.
+        expected: Digest,
+        /// What the bytes have.
+        found: Digest,
+    },
     /// A model cannot be loaded.
     #[error("cannot load model `{name}`")]
     Model {
@@ -42,6 +54,19 @@ pub enum LoadError {
     /// The pipeline names something that the release does not hold. A verified release never does.
     #[error("the pipeline names `{0}`, which the release does not hold")]
     Unknown(String),
+}
+
+impl LoadError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Blob { .. } => "unreadable_blob",
+            Self::Damaged { .. } => "damaged_blob",
+            Self::Model { .. } => "invalid_model",
+            Self::Component(error) => error.name(),
+            Self::Unknown(_) => "unknown_part",
+        }
+    }
 }
 
 /// A loaded release: components compiled and linked, models in memory. It is shared by all workers and never changes.
@@ -107,8 +132,7 @@ pub struct Outcome {
 }
 
 impl Pipeline {
-    /// Loads every part of a verified release. `read` gives the bytes of a blob; the engine and `infer` check what they get
-    /// against the signed digests.
+    /// Loads every part of a verified release. `read` gives the bytes of a blob, which are checked against the signed digest.
     ///
     /// # Errors
     /// [`LoadError`] names the part.
@@ -120,11 +144,22 @@ impl Pipeline {
         allowed: &BTreeSet<Grant>,
     ) -> Result<Arc<Self>, LoadError> {
         let blob = |kind, name: &str, blob: &Blob| {
-            read(blob).map_err(|source| LoadError::Blob {
+            let bytes = read(blob).map_err(|source| LoadError::Blob {
                 kind,
                 name: name.to_owned(),
                 source: source.into(),
-            })
+            })?;
+            let found = Digest::of(&bytes);
+            if found == blob.digest {
+                Ok(bytes)
+            } else {
+                Err(LoadError::Damaged {
+                    kind,
+                    name: name.to_owned(),
+                    expected: blob.digest,
+                    found,
+                })
+            }
         };
         let mut parts = Parts::default();
         for (name, model) in &release.models {

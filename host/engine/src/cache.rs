@@ -4,8 +4,8 @@
 use std::fs;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use hotshoe_trust::Digest;
 use sha2::{Digest as _, Sha256};
@@ -17,7 +17,7 @@ const DIGEST_LENGTH: usize = 32;
 /// Why compiled code could not be kept or used. The component is compiled again, so this is a warning at most.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
-    #[error("{0} may be written by other users; `chmod 700` it")]
+    #[error("{0} belongs to another user, or others may write it; `chown` it and `chmod 700` it")]
     Exposed(PathBuf),
     #[error("cannot use {path}")]
     Io {
@@ -52,12 +52,15 @@ impl CodeCache {
         component: Digest,
     ) -> Result<Option<Component>, CacheError> {
         let path = self.path(engine, component);
+        if !path.exists() {
+            return Ok(None);
+        }
+        check_owner(&self.folder)?;
+        check_owner(&path)?;
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(CacheError::Io { path, source }),
         };
-        self.check_folder()?;
         let Some((digest, code)) = bytes
             .strip_prefix(MAGIC)
             .and_then(|rest| rest.split_at_checked(DIGEST_LENGTH))
@@ -88,7 +91,7 @@ impl CodeCache {
             .mode(0o700)
             .create(&self.folder)
             .map_err(io_error(self.folder.clone()))?;
-        self.check_folder()?;
+        check_owner(&self.folder)?;
         let mut file =
             tempfile::NamedTempFile::new_in(&self.folder).map_err(io_error(self.folder.clone()))?;
         let path = self.path(engine, component);
@@ -108,21 +111,19 @@ impl CodeCache {
         self.folder
             .join(format!("{}-{settings}.code", component.hex()))
     }
+}
 
-    fn check_folder(&self) -> Result<(), CacheError> {
-        let io_error = |source| CacheError::Io {
-            path: self.folder.clone(),
-            source,
-        };
-        let mode = fs::metadata(&self.folder)
-            .map_err(io_error)?
-            .permissions()
-            .mode();
-        if mode & 0o022 == 0 {
-            Ok(())
-        } else {
-            Err(CacheError::Exposed(self.folder.clone()))
-        }
+/// Whoever can write here decides what code runs: that must be this very user.
+fn check_owner(path: &Path) -> Result<(), CacheError> {
+    let metadata = fs::symlink_metadata(path).map_err(|source| CacheError::Io {
+        path: path.to_owned(),
+        source,
+    })?;
+    let mine = metadata.uid() == rustix::process::geteuid().as_raw();
+    if mine && metadata.mode() & 0o022 == 0 {
+        Ok(())
+    } else {
+        Err(CacheError::Exposed(path.to_owned()))
     }
 }
 
@@ -142,7 +143,8 @@ impl Hasher for Sha256Hasher {
 
 #[allow(unsafe_code)]
 fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: `code` must be unmodified output of wasmtime's own compiler. `load` calls this with bytes that `keep` took from
-    // `precompile_component`, whose digest still matches, from a folder that nobody but this user may write.
+    // SAFETY: `code` must be unmodified output of wasmtime's own compiler. `load` calls this with what `keep` wrote: the file
+    // and its folder belong to this user and nobody else may write them, so only somebody who can already run code as this
+    // user can forge it; the digest finds what a fault of the disk has changed.
     unsafe { Component::deserialize(engine, code) }
 }

@@ -8,7 +8,7 @@ use wasmtime::component::{HasSelf, InstancePre, Linker};
 use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline as imports;
 use crate::engine::{Engine, EngineError};
-use crate::host::{Services, State};
+use crate::host::{Services, State, wasi};
 
 /// The parts of a release that its components use, by name.
 #[derive(Debug, Default)]
@@ -116,6 +116,24 @@ pub enum PrepareError {
     /// An engine that counts fuel could not be set up.
     #[error(transparent)]
     Engine(#[from] EngineError),
+}
+
+impl PrepareError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown_component",
+            Self::Mismatch { .. } => "component_mismatch",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::Missing { .. } => "missing_part",
+            Self::Compile { .. } => "not_a_component",
+            Self::WrongWorld { .. } => "wrong_world",
+            Self::NotGranted { .. } => "not_granted",
+            Self::UnknownImport { .. } => "unknown_import",
+            Self::Link { .. } => "wrong_interface",
+            Self::Engine(_) => "engine",
+        }
+    }
 }
 
 /// A component that is compiled, checked and linked. Each worker makes its own [`crate::Instance`] of it.
@@ -370,7 +388,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
             Grant::Vision => imports::vision::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::WasiNn => wasmtime_wasi_nn::wit::add_to_linker(l, State::wasi_nn)?,
-            Grant::Wasi => wasmtime_wasi::p2::add_to_linker_sync(l)?,
+            Grant::Wasi => wasi::add_to_linker(l)?,
         }
     }
     Ok(linker)

@@ -8,6 +8,8 @@ use crate::insight::{
 
 /// Longest message of a component that is kept, in bytes.
 const MAX_MESSAGE_BYTES: usize = 4096;
+/// Most actions that one policy may decide on for one insight.
+const MAX_ACTIONS: usize = 64;
 
 /// Cuts at a character's boundary.
 pub(crate) fn clip(mut text: String) -> String {
@@ -46,7 +48,54 @@ const fn quad_to([a, b, c, d]: [Point; 4]) -> WitQuad {
     (point_to(a), point_to(b), point_to(c), point_to(d))
 }
 
-pub(crate) fn insight_from_guest(insight: wit::Insight) -> Insight {
+/// Takes an insight over, if it says what a reader can rely on.
+pub(crate) fn insight_from_guest(insight: wit::Insight) -> Result<Insight, wit::Error> {
+    let insight = take_insight(insight);
+    match defect(&insight) {
+        None => Ok(insight),
+        Some(message) => Err(wit::Error {
+            code: wit::ErrorCode::Internal,
+            message: message.to_owned(),
+        }),
+    }
+}
+
+/// JSON has no NaN and no infinity, and a mask's bytes are its pixels.
+fn defect(insight: &Insight) -> Option<&'static str> {
+    let corners = |outline: &[Point; 4]| outline.iter().all(|p| p.x.is_finite() && p.y.is_finite());
+    let finite = match insight {
+        Insight::Classes { classes } => classes.iter().all(|c| c.score.is_finite()),
+        Insight::Detections { detections } => detections.iter().all(|d| {
+            let Rect {
+                x,
+                y,
+                width,
+                height,
+            } = d.bounds;
+            d.score.is_finite()
+                && [x, y, width, height].iter().all(|v| v.is_finite())
+                && d.outline.as_ref().is_none_or(corners)
+        }),
+        Insight::Text { lines } => lines
+            .iter()
+            .all(|line| line.score.is_finite() && corners(&line.outline)),
+        Insight::Embedding { values } => values.iter().all(|v| v.is_finite()),
+        Insight::Scalars { scalars } => scalars.iter().all(|s| s.value.is_finite()),
+        Insight::Mask {
+            width,
+            height,
+            pixels,
+            ..
+        } => {
+            let sized = u64::from(*width) * u64::from(*height) == pixels.len() as u64;
+            return (!sized).then_some("the mask has not width x height pixels");
+        }
+        Insight::Custom { .. } => true,
+    };
+    (!finite).then_some("the insight holds a number that is not finite")
+}
+
+fn take_insight(insight: wit::Insight) -> Insight {
     match insight {
         wit::Insight::Classes(classes) => Insight::Classes {
             classes: classes
@@ -188,7 +237,21 @@ pub(crate) fn device_to_guest(device: &DeviceContext) -> wit::DeviceContext {
     }
 }
 
-pub(crate) fn action_from_guest(action: wit::Action) -> Action {
+/// Takes a policy's actions over, up to [`MAX_ACTIONS`].
+pub(crate) fn actions_from_guest(actions: Vec<wit::Action>) -> Result<Vec<Action>, wit::Error> {
+    if actions.len() > MAX_ACTIONS {
+        return Err(wit::Error {
+            code: wit::ErrorCode::LimitExceeded,
+            message: format!(
+                "the policy returned {} actions; {MAX_ACTIONS} are taken",
+                actions.len()
+            ),
+        });
+    }
+    Ok(actions.into_iter().map(action_from_guest).collect())
+}
+
+fn action_from_guest(action: wit::Action) -> Action {
     match action {
         wit::Action::Publish => Action::Publish,
         wit::Action::Drop(reason) => Action::Drop {

@@ -15,6 +15,8 @@ pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 const MAX_MEMORY_BYTES: usize = (ReleaseLimits::MEMORY_MIB as usize) << 20;
 /// Core modules and their tables that one component may bring along; language runtimes need several.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Linear memories that one component may have. All count against its `memory-mib`.
+const MEMORIES_PER_COMPONENT: u32 = 2;
 /// Linear memory that stays resident in a free slot, in bytes: resetting it is cheaper than a page fault.
 const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 
@@ -41,7 +43,7 @@ impl Default for EngineOptions {
 pub enum EngineError {
     /// This machine refuses what the pool of instances needs.
     #[error(
-        "cannot reserve address space for {instances} component instances; lower `instances`, or raise `ulimit -v`"
+        "cannot reserve address space for {instances} component instances; raise `ulimit -v`, or run with fewer workers"
     )]
     Pool {
         /// How many were asked for.
@@ -103,7 +105,8 @@ fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, Engine
         .saturating_mul(CORE_INSTANCES_PER_COMPONENT);
     pool.total_component_instances(options.instances)
         .total_core_instances(core)
-        .total_memories(options.instances)
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
+        .total_memories(options.instances.saturating_mul(MEMORIES_PER_COMPONENT))
         .total_tables(core)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memory_size(MAX_MEMORY_BYTES)

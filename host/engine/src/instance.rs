@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotshoe_infer::Tensor;
 use wasmtime::Store;
@@ -108,7 +108,7 @@ impl Instance {
             let result =
                 guest.call_interpret(&mut *store, Resource::new_borrow(own.rep()), &outputs)?;
             store.data_mut().table.delete(own)?;
-            Ok(result.map(convert::insight_from_guest))
+            Ok(result.and_then(convert::insight_from_guest))
         })
     }
 
@@ -124,7 +124,7 @@ impl Instance {
             let own = store.data_mut().table.push(sample.clone())?;
             let result = guest.call_process(&mut *store, Resource::new_borrow(own.rep()))?;
             store.data_mut().table.delete(own)?;
-            Ok(result.map(convert::insight_from_guest))
+            Ok(result.and_then(convert::insight_from_guest))
         })
     }
 
@@ -144,12 +144,7 @@ impl Instance {
             let insight = convert::insight_to_guest(insight);
             let device = convert::device_to_guest(device);
             let result = guest.call_decide(&mut *store, &insight, &device)?;
-            Ok(result.map(|actions| {
-                actions
-                    .into_iter()
-                    .map(convert::action_from_guest)
-                    .collect()
-            }))
+            Ok(result.and_then(convert::actions_from_guest))
         })
     }
 
@@ -216,6 +211,8 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
         store.set_fuel(fuel)?;
     }
     let state = store.data_mut();
+    state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
+    state.nn_full = false;
     state.memory.refused = false;
     state.meter_refused = false;
     Ok(())
@@ -245,6 +242,14 @@ fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Fa
             format!(
                 "`{name}` asked for more linear memory than its {} MiB",
                 limits.memory_mib
+            ),
+        ),
+        None if state.nn_full => Failure::new(
+            Fault::Memory,
+            format!(
+                "`{name}` holds more wasi:nn tensors than its tensor-mib of {} MiB or {} handles",
+                limits.tensor_mib,
+                crate::limits::MAX_NN_HANDLES
             ),
         ),
         Some(trap) => Failure::new(Fault::Trap, format!("`{name}` trapped: {trap}")),

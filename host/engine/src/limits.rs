@@ -7,24 +7,43 @@ use wasmtime::ResourceLimiter;
 
 /// Host handles (samples, images, tensors, models) that one instance may hold at once.
 pub(crate) const MAX_HANDLES: usize = 4096;
+/// `wasi:nn` graphs, contexts, tensors and errors that one instance may hold at once.
+pub(crate) const MAX_NN_HANDLES: usize = 256;
 /// Core tables' elements that one instance may have.
 const MAX_TABLE_ELEMENTS: usize = 100_000;
 
-/// Counts linear memory against `memory-mib`, and remembers that it refused some.
+/// Counts all linear memories of an instance against `memory-mib`, and remembers that it refused some.
 #[derive(Debug)]
 pub(crate) struct MemoryLimit {
-    pub(crate) max_bytes: usize,
+    max_bytes: usize,
+    held_bytes: usize,
     pub(crate) refused: bool,
+}
+
+impl MemoryLimit {
+    pub(crate) const fn new(max_bytes: usize) -> Self {
+        Self {
+            max_bytes,
+            held_bytes: 0,
+            refused: false,
+        }
+    }
 }
 
 impl ResourceLimiter for MemoryLimit {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let allowed = desired <= self.max_bytes;
+        let held = self
+            .held_bytes
+            .saturating_add(desired.saturating_sub(current));
+        let allowed = held <= self.max_bytes;
+        if allowed {
+            self.held_bytes = held;
+        }
         self.refused |= !allowed;
         Ok(allowed)
     }

@@ -4,7 +4,9 @@ mod infer;
 mod services;
 mod tensors;
 mod vision;
+pub(crate) mod wasi;
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,12 +14,12 @@ use hotshoe_infer::{Model, Tensor};
 use hotshoe_trust::Limits;
 use hotshoe_vision::Image;
 use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_nn::wit::{WasiNnCtx, WasiNnView};
+use wasmtime_wasi::WasiCtx;
+use wasmtime_wasi_nn::wit::{Tensor as NnTensor, WasiNnCtx, WasiNnView};
 
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
 use crate::instance::mib;
-use crate::limits::{Held, MAX_HANDLES, MemoryLimit, Meter};
+use crate::limits::{Held, MAX_HANDLES, MAX_NN_HANDLES, MemoryLimit, Meter};
 use crate::nn;
 
 pub(crate) use services::Services;
@@ -44,8 +46,13 @@ pub(crate) struct State {
     meter: Arc<Meter>,
     services: Arc<Services>,
     started: Instant,
-    log: services::LogBudget,
-    metric_names: services::MetricNames,
+    /// When the present call must have ended.
+    pub(crate) deadline: Instant,
+    /// Tensors and contexts of `wasi:nn`, whose host keeps them itself.
+    nn_table: ResourceTable,
+    nn_max_bytes: usize,
+    /// Whether that table took nothing more at the last call.
+    pub(crate) nn_full: bool,
     /// Made at the first call, as most components have no use for it.
     nn: Option<WasiNnCtx>,
     /// As `nn`.
@@ -58,17 +65,16 @@ impl State {
         table.set_max_capacity(MAX_HANDLES);
         Self {
             table,
-            memory: MemoryLimit {
-                max_bytes: mib(limits.memory_mib),
-                refused: false,
-            },
+            memory: MemoryLimit::new(mib(limits.memory_mib)),
             meter_refused: false,
             model_times: Vec::new(),
             meter: Meter::new(mib(limits.tensor_mib) as u64),
             services,
             started: Instant::now(),
-            log: services::LogBudget::default(),
-            metric_names: services::MetricNames::default(),
+            deadline: Instant::now(),
+            nn_table: ResourceTable::new(),
+            nn_max_bytes: mib(limits.tensor_mib),
+            nn_full: false,
             nn: None,
             wasi: None,
         }
@@ -97,21 +103,23 @@ impl State {
         }
     }
 
+    /// The state of `wasi:nn`, for one call. Its host pushes tensors into the table without asking: where they hold
+    /// `tensor-mib` already, the table is closed, and the call that would add another one fails.
     pub(crate) fn wasi_nn(&mut self) -> WasiNnView<'_> {
+        let (mut entries, mut bytes) = (0, 0_usize);
+        for entry in self.nn_table.iter_mut() {
+            entries += 1;
+            if let Some(tensor) = (entry as &dyn Any).downcast_ref::<NnTensor>() {
+                bytes = bytes.saturating_add(tensor.data.len());
+            }
+        }
+        self.nn_full = bytes >= self.nn_max_bytes || entries >= MAX_NN_HANDLES;
+        let capacity = if self.nn_full { 0 } else { MAX_NN_HANDLES };
+        self.nn_table.set_max_capacity(capacity);
         let ctx = self
             .nn
             .get_or_insert_with(|| nn::context(&self.services.models));
-        WasiNnView::new(&mut self.table, ctx)
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView {
-            // The default has no arguments, no environment, no directories and no network; output goes nowhere.
-            ctx: self.wasi.get_or_insert_with(|| WasiCtx::builder().build()),
-            table: &mut self.table,
-        }
+        WasiNnView::new(&mut self.nn_table, ctx)
     }
 }
 

@@ -1,7 +1,7 @@
 //! `log`, `metrics`, `clock`, `config` and `data`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::Model;
@@ -12,7 +12,7 @@ use crate::bindings::hotshoe::pipeline::{clock, config, data, log, metrics};
 use crate::component::{Parts, PrepareError};
 use crate::convert::clip;
 
-/// Log lines that one instance may write in a second.
+/// Log lines that one component may write in a second, over all of its instances.
 const MAX_LOG_LINES_A_SECOND: u32 = 100;
 /// Metrics that one component may have.
 const MAX_METRICS: usize = 32;
@@ -25,6 +25,8 @@ pub(crate) struct Services {
     config: BTreeMap<String, String>,
     data: BTreeMap<String, Arc<[u8]>>,
     pub(crate) models: BTreeMap<String, Arc<Model>>,
+    log: Mutex<LogBudget>,
+    metric_names: Mutex<MetricNames>,
 }
 
 impl Services {
@@ -38,6 +40,8 @@ impl Services {
             config: spec.config.clone(),
             data: select(name, "data file", &spec.data, &parts.data)?,
             models: select(name, "model", &spec.models, &parts.models)?,
+            log: Mutex::default(),
+            metric_names: Mutex::default(),
         })
     }
 }
@@ -61,9 +65,9 @@ fn select<T: ?Sized>(
         .collect()
 }
 
-/// Counts an instance's log lines in the present second.
+/// Counts a component's log lines in the present second.
 #[derive(Default)]
-pub(super) struct LogBudget {
+struct LogBudget {
     second: Option<Instant>,
     lines: u32,
     suppressed: u64,
@@ -94,7 +98,12 @@ impl LogBudget {
 impl log::Host for State {
     fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let component = self.services.component.as_str();
-        let (allowed, suppressed) = self.log.take(Instant::now());
+        let (allowed, suppressed) = self
+            .services
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(Instant::now());
         if suppressed > 0 {
             tracing::warn!(target: "component", component, suppressed, "log lines were suppressed");
         }
@@ -112,9 +121,9 @@ impl log::Host for State {
     }
 }
 
-/// Metrics that an instance has used.
+/// Metrics that a component has used.
 #[derive(Default)]
-pub(super) struct MetricNames(BTreeSet<String>);
+struct MetricNames(BTreeSet<String>);
 
 impl MetricNames {
     fn allow(&mut self, name: &str) -> bool {
@@ -131,9 +140,14 @@ impl MetricNames {
 }
 
 impl State {
-    fn metric(&mut self, name: &str) -> Option<(String, String)> {
+    fn metric(&self, name: &str) -> Option<(String, String)> {
         let component = self.services.component.clone();
-        if self.metric_names.allow(name) {
+        let mut names = self
+            .services
+            .metric_names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if names.allow(name) {
             return Some((format!("hotshoe_component_{name}"), component));
         }
         ::metrics::counter!("hotshoe_component_metrics_ignored_total", "component" => component)

@@ -7,8 +7,10 @@ use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
 use crate::bindings::hotshoe::pipeline::vision;
 use crate::sample::Sample;
 
-/// Bytes of a host image's pixel: 8-bit RGB.
-const PIXEL_BYTES: u64 = 3;
+/// Bytes that decoding takes for a pixel: the image's own 3, and up to 8 inside the decoder (16-bit RGBA).
+const DECODED_PIXEL_BYTES: u64 = 11;
+/// Bytes that making an image of another size takes for a pixel: its own 3, and 6 between the passes (16-bit RGB).
+const SCALED_PIXEL_BYTES: u64 = 9;
 /// Bytes of an element of a normalised tensor (f32), three a pixel.
 const NORMALISED_PIXEL_BYTES: u64 = 12;
 
@@ -39,7 +41,9 @@ impl State {
     fn decode_limits(&self) -> DecodeLimits {
         let defaults = DecodeLimits::default();
         DecodeLimits {
-            max_pixels: defaults.max_pixels.min(self.meter.left() / PIXEL_BYTES),
+            max_pixels: defaults
+                .max_pixels
+                .min(self.meter.left() / DECODED_PIXEL_BYTES),
         }
     }
 
@@ -81,7 +85,7 @@ impl vision::Host for State {
         height: u32,
         filter: vision::Filter,
     ) -> MadeImage {
-        if let Err(error) = self.room(width, height, PIXEL_BYTES) {
+        if let Err(error) = self.room(width, height, SCALED_PIXEL_BYTES) {
             return Ok(Err(error));
         }
         let image = hotshoe_vision::resize(self.table.get(&image)?, width, height, filter.into());
@@ -117,7 +121,7 @@ impl vision::Host for State {
         height: u32,
         filter: vision::Filter,
     ) -> MadeImage {
-        if let Err(error) = self.room(width, height, PIXEL_BYTES) {
+        if let Err(error) = self.room(width, height, SCALED_PIXEL_BYTES) {
             return Ok(Err(error));
         }
         let quad = [[a.x, a.y], [b.x, b.y], [c.x, c.y], [d.x, d.y]];
