@@ -1,5 +1,6 @@
 //! Dependencies point one way, and each heavy thing has one crate that names it.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
@@ -40,4 +41,29 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
     assert_eq!(users_of("tract-onnx"), ["hotshoe-infer"]);
     assert_eq!(users_of("zenoh"), ["hotshoe-daemon"]);
     assert_eq!(users_of("hotshoe-sdk"), Vec::<String>::new());
+}
+
+#[test]
+fn in_the_daemon_only_link_names_zenoh() {
+    let mut folders = vec![environment().root.join("host/daemon/src")];
+    let mut names = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if fs::read_to_string(&path).unwrap().contains("zenoh::") {
+                names.push(path);
+            }
+        }
+    }
+    assert!(!names.is_empty());
+    for path in names {
+        assert!(
+            path.components().any(|part| part.as_os_str() == "link")
+                || path.ends_with("link.rs"),
+            "{} names zenoh",
+            path.display()
+        );
+    }
 }

@@ -4,12 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Lab, environment, failure, skipped, success};
+use crate::support::{Lab, environment, failure, hotshoe, json_lines, skipped, success};
 
 const TARGET: &str = "wasm32-wasip2";
 
-/// `empty-policy` as `rustc` links it for WASI 0.2, or why it cannot be built here.
-fn component() -> Result<PathBuf, String> {
+/// A guest as `rustc` links it for WASI 0.2, or why it cannot be built here.
+fn component(package: &str) -> Result<PathBuf, String> {
     let root = &environment().root;
     let libraries = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])
@@ -47,9 +47,17 @@ fn component() -> Result<PathBuf, String> {
     )))
 }
 
+/// The configuration of a device that allows what these tests grant.
+fn allowing_wasi(lab: &Lab) -> PathBuf {
+    let config = lab.path("hotshoe.toml");
+    let text = "site = \"lab\"\ndevice = \"a\"\nallow = [\"vision\", \"wasi\"]\n";
+    fs::write(&config, text).unwrap();
+    config
+}
+
 #[test]
 fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
-    let component = match component() {
+    let component = match component("empty-policy") {
         Ok(component) => component,
         Err(reason) => {
             return skipped(
@@ -79,16 +87,41 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
     let said = lab.refusal(&release);
     assert!(said.contains("this device does not allow"), "{said}");
 
-    let config = lab.path("hotshoe.toml");
-    fs::write(
-        &config,
-        "site = \"lab\"\ndevice = \"a\"\nallow = [\"vision\", \"wasi\"]\n",
-    )
-    .unwrap();
+    let config = allowing_wasi(&lab);
     let (release, config) = (release.display().to_string(), config.display().to_string());
     let page = environment().picture("page.png").display().to_string();
     let told = success(["exec", &release, &page, "--config", &config]);
     assert!(told.contains("\"action\":\"publish\""), "{told}");
     fs::remove_file(config.clone()).unwrap();
     assert!(failure(["exec", &release, &page, "--config", &config]).contains("hotshoe.toml"));
+}
+
+#[test]
+fn a_component_that_sleeps_meets_its_deadline() {
+    let component = match component("hostile") {
+        Ok(component) => component,
+        Err(reason) => {
+            return skipped("a_component_that_sleeps_meets_its_deadline", &reason);
+        }
+    };
+    let plain = environment().component("hostile").display().to_string();
+    let recipe = Lab::recipe("hostile.toml")
+        .replace(&plain, &component.display().to_string())
+        .replace(
+            "world = \"preprocessor\"",
+            "world = \"preprocessor\"\ngrants = [\"wasi\"]",
+        );
+    let lab = Lab::new();
+    let release = lab.release(&recipe).display().to_string();
+    let config = allowing_wasi(&lab).display().to_string();
+    let inputs = ["sleep", "good"].map(|payload| {
+        fs::write(lab.path(payload), payload).unwrap();
+        lab.path(payload).display().to_string()
+    });
+    let output = hotshoe([
+        "exec", &release, &inputs[0], &inputs[1], "--config", &config,
+    ]);
+    let results = json_lines(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(results[0]["error"]["fault"], "deadline", "{results:?}");
+    assert_eq!(results[1]["error"], serde_json::Value::Null, "{results:?}");
 }

@@ -9,6 +9,7 @@ use hotshoe_trust::toml_file::{self, TomlError};
 use hotshoe_trust::{Device, Grant};
 use serde::Deserialize;
 
+use crate::link::MESSAGE_OVERHEAD;
 use crate::queue::Full;
 
 /// Longest name of a site or a device, in bytes.
@@ -19,6 +20,10 @@ pub const MAX_QUEUE: usize = 65_536;
 pub const MAX_WORKERS: usize = 256;
 /// Zenoh closes a transport whose receiver blocks for longer than this, so `block-timeout-ms` must lie below it.
 pub const ZENOH_BLOCK_LIMIT_MS: u64 = 5_000;
+/// The largest sample where the operator says nothing, in bytes. It fits into the largest message, 8 MiB.
+pub const DEFAULT_MAX_SAMPLE_BYTES: usize = 7 << 20;
+/// The most that `max-message-bytes` may be: Zenoh's own default.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 30;
 /// Largest `hotshoe.toml`, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
@@ -75,8 +80,8 @@ pub struct ZenohConfig {
     pub namespace: Option<String>,
     /// Finds other peers by multicast and gossip, and connects to them. Default: false.
     pub scouting: bool,
-    /// The largest message that is received, in bytes. Zenoh ignores a larger one without a word, so the sender of such
-    /// samples must know it. Default: 8 MiB (Zenoh's own is 1 GiB).
+    /// The largest message that is received, in bytes. Zenoh ignores a larger one without a word, so whoever sends samples
+    /// must know it. `intake.max-sample-bytes` lies below it. Default: 8 MiB (Zenoh's own is 1 GiB).
     pub max_message_bytes: usize,
 }
 
@@ -86,12 +91,14 @@ pub struct ZenohConfig {
 pub struct IntakeConfig {
     /// Samples that may wait. Default: 16.
     pub queue: usize,
-    /// What happens to a sample that arrives when the queue is full. Files of a watched folder wait in any case. Default: `block`.
+    /// What happens to a sample that arrives when the queue is full. Files of a watched folder wait in any case, and no
+    /// sample displaces them. Default: `block`.
     pub when_full: WhenFull,
     /// With `block`: how long a sender waits before its sample is dropped, in milliseconds. Default: 4000, which must
     /// stay below [`ZENOH_BLOCK_LIMIT_MS`].
     pub block_timeout_ms: u64,
-    /// The largest sample, in bytes. Default: 16 MiB. Samples over Zenoh are bounded by `zenoh.max-message-bytes` as well.
+    /// The largest sample, in bytes. Default: 7 MiB ([`DEFAULT_MAX_SAMPLE_BYTES`]). At most `zenoh.max-message-bytes` less
+    /// [`MESSAGE_OVERHEAD`], so that a sample which is too large is refused by name and does not vanish.
     pub max_sample_bytes: usize,
 }
 
@@ -99,9 +106,10 @@ pub struct IntakeConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// The sender waits, at most `block-timeout-ms`.
+    /// The sender waits, at most `block-timeout-ms`. It waits on a thread of Zenoh's, so that an answer to a query for the
+    /// status may be late by as much.
     Block,
-    /// The sample that waited longest goes.
+    /// The sample that waited longest goes, unless it is a watched file. Where only those wait, the new sample goes.
     DropOldest,
     /// The new sample goes.
     DropNewest,
@@ -190,6 +198,21 @@ pub enum ConfigError {
         /// Its value.
         value: String,
     },
+    /// A sample may be larger than the message that it travels in.
+    #[error(
+        "`intake.max-sample-bytes = {sample}` does not fit into `zenoh.max-message-bytes = {message}`: lower the former to {most}, \
+         or raise the latter to {needed}, here and at the senders"
+    )]
+    SampleAboveMessage {
+        /// `intake.max-sample-bytes`.
+        sample: usize,
+        /// `zenoh.max-message-bytes`.
+        message: usize,
+        /// The largest sample that fits.
+        most: usize,
+        /// The smallest message that holds it.
+        needed: usize,
+    },
     /// A number is out of its range.
     #[error("`{key} = {value}` is out of range: use {least} to {most}")]
     Range {
@@ -248,7 +271,7 @@ impl Default for IntakeConfig {
             queue: 16,
             when_full: WhenFull::Block,
             block_timeout_ms: 4_000,
-            max_sample_bytes: 16 << 20,
+            max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
         }
     }
 }
@@ -363,7 +386,7 @@ impl Config {
             "intake.max-sample-bytes",
             intake.max_sample_bytes as u64,
             1,
-            1 << 30,
+            (MAX_MESSAGE_BYTES - MESSAGE_OVERHEAD) as u64,
         )?;
         check_range(
             "intake.block-timeout-ms",
@@ -375,7 +398,7 @@ impl Config {
             "zenoh.max-message-bytes",
             self.zenoh.max_message_bytes as u64,
             1 << 16,
-            1 << 30,
+            MAX_MESSAGE_BYTES as u64,
         )?;
         check_range(
             "workers.threads",
@@ -383,7 +406,8 @@ impl Config {
             1,
             MAX_WORKERS as u64,
         )?;
-        check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)
+        check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)?;
+        check_sample_fits(self.intake.max_sample_bytes, self.zenoh.max_message_bytes)
     }
 
     /// The device as releases select it and policies see it.
@@ -405,6 +429,18 @@ fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
         key,
         value: value.to_owned(),
     })
+}
+
+fn check_sample_fits(sample: usize, message: usize) -> Result<(), ConfigError> {
+    let most = message.saturating_sub(MESSAGE_OVERHEAD);
+    (sample <= most)
+        .then_some(())
+        .ok_or(ConfigError::SampleAboveMessage {
+            sample,
+            message,
+            most,
+            needed: sample.saturating_add(MESSAGE_OVERHEAD),
+        })
 }
 
 fn check_range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {

@@ -82,16 +82,16 @@ impl Recent {
         StageLatency {
             name: name.to_owned(),
             count: self.count,
-            p50_us: percentile(&sorted, 50),
-            p95_us: percentile(&sorted, 95),
+            p50_us: nearest_rank(&sorted, 50).unwrap_or(0),
+            p95_us: nearest_rank(&sorted, 95).unwrap_or(0),
         }
     }
 }
 
-/// Nearest-rank percentile of sorted values; 0 if there are none.
-fn percentile(sorted: &[u64], percent: usize) -> u64 {
+/// The smallest of the sorted values that at least `percent` of 100 of them do not exceed; `None` if there are none.
+pub fn nearest_rank(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100);
-    sorted.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+    sorted.get(rank.saturating_sub(1)).copied()
 }
 
 /// A duration in whole microseconds.

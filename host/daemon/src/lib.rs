@@ -13,6 +13,7 @@ pub mod deploy;
 pub mod intake;
 pub mod latency;
 pub mod link;
+pub mod media;
 pub mod metrics;
 pub mod output;
 pub mod pipeline;

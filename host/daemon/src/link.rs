@@ -30,7 +30,7 @@ const CLIENT_CONNECT_MS: u64 = 3_000;
 const CLIENT_RETRY: &str =
     r#"{"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2}"#;
 /// What a message holds besides its payload (key, media type, id), at most, in bytes.
-const MESSAGE_OVERHEAD: usize = 16 << 10;
+pub const MESSAGE_OVERHEAD: usize = 16 << 10;
 
 /// Why Zenoh could not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -15,18 +15,26 @@ pub struct Queue<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    items: VecDeque<T>,
+    items: VecDeque<Waiting<T>>,
     closed: bool,
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    item: T,
+    /// Whether it came with [`Full::Wait`].
+    patient: bool,
 }
 
 /// What to do with an item that finds the queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// Wait until there is room.
+    /// Wait until there is room. No [`Full::DropOldest`] displaces such an item, since its sender counts on it.
     Wait,
     /// Wait this long for room.
     WaitFor(Duration),
-    /// The item that waited longest makes room.
+    /// The item that waited longest makes room, of those that did not come with [`Full::Wait`]. The new item is refused
+    /// where there are only those.
     DropOldest,
     /// The new item is refused.
     DropNewest,
@@ -92,7 +100,10 @@ impl<T> Queue<T> {
                 Full::Wait => self.wait_for_room(state, None),
                 Full::WaitFor(limit) => self.wait_for_room(state, Some(limit)),
                 Full::DropOldest => {
-                    displaced = state.items.pop_front();
+                    let Some(oldest) = state.items.iter().position(|w| !w.patient) else {
+                        return Pushed::Refused(item, Refusal::Full);
+                    };
+                    displaced = state.items.remove(oldest);
                     state
                 }
                 Full::DropNewest => return Pushed::Refused(item, Refusal::Full),
@@ -104,20 +115,28 @@ impl<T> Queue<T> {
         if state.items.len() >= self.capacity {
             return Pushed::Refused(item, Refusal::Timeout);
         }
-        state.items.push_back(item);
+        let patient = full == Full::Wait;
+        state.items.push_back(Waiting { item, patient });
         drop(state);
         self.filled.notify_one();
-        displaced.map_or(Pushed::Stored, Pushed::Displaced)
+        displaced.map_or(Pushed::Stored, |oldest| Pushed::Displaced(oldest.item))
     }
 
     /// Takes the oldest item; waits for one. `None` once the queue is closed and empty.
     pub fn pop(&self) -> Option<T> {
+        self.pop_into(|item| item)
+    }
+
+    /// Takes the oldest item as [`Queue::pop`] does, and lets `place` put it somewhere before anybody else sees the queue
+    /// without it. `place` must not use the queue.
+    pub fn pop_into<P>(&self, place: impl FnOnce(T) -> P) -> Option<P> {
         let mut state = self.lock();
         loop {
-            if let Some(item) = state.items.pop_front() {
+            if let Some(waiting) = state.items.pop_front() {
+                let placed = place(waiting.item);
                 drop(state);
                 self.freed.notify_one();
-                return Some(item);
+                return Some(placed);
             }
             if state.closed {
                 return None;
@@ -138,7 +157,7 @@ impl<T> Queue<T> {
 
     /// Takes everything that waits, oldest first.
     pub fn take_all(&self) -> Vec<T> {
-        let items = self.lock().items.drain(..).collect();
+        let items = self.lock().items.drain(..).map(|w| w.item).collect();
         self.freed.notify_all();
         items
     }
@@ -171,7 +190,7 @@ impl<T> Queue<T> {
         state
     }
 
-    // Nothing in this file panics while it holds the lock, so a poisoned state is whole.
+    // What is done under the lock is done in one step, so a state that a panic in `place` poisoned is whole.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -174,10 +174,8 @@ impl Service {
 
     fn work(&self, desk: usize) {
         let mut worker: Option<Worker> = None;
-        while let Some(job) = self.queue.pop() {
+        while let Some(job) = self.take(desk) {
             self.gauge_queue();
-            let job = Arc::new(job);
-            self.put_on_desk(desk, Some(Arc::clone(&job)));
             // The sample keeps this pipeline to its end, whatever is swapped meanwhile.
             let pipeline = self.pipeline.load_full();
             worker = worker.filter(|w| Arc::ptr_eq(w.pipeline(), &pipeline));
@@ -194,6 +192,15 @@ impl Service {
             }
             self.put_on_desk(desk, None);
         }
+    }
+
+    /// The next job, which is in the queue or on the desk at every moment, so that the end of the service finds it.
+    fn take(&self, desk: usize) -> Option<Arc<Job>> {
+        self.queue.pop_into(|job| {
+            let job = Arc::new(job);
+            self.put_on_desk(desk, Some(Arc::clone(&job)));
+            job
+        })
     }
 
     fn record(&self, job: &Job, started: Instant, stages: &[StageTime]) {

@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,7 @@ use crate::answer::{Answer, Ending};
 use crate::config::{After, WatchConfig};
 use crate::intake::micros_since_epoch;
 use crate::link::Incoming;
+use crate::media::content_type;
 
 /// Events that may wait. When there are more, the folder is listed anew instead.
 const MAX_EVENTS: usize = 1_024;
@@ -53,24 +55,60 @@ pub enum WatchError {
     Thread(#[source] io::Error),
 }
 
+/// Tells one content of a path from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Version {
+    size: u64,
+    modified: SystemTime,
+    /// A file that was renamed over another may have the other's size and time, but has a number of its own.
+    inode: u64,
+}
+
+impl Version {
+    fn of(metadata: &Metadata) -> io::Result<Self> {
+        Ok(Self {
+            size: metadata.len(),
+            modified: metadata.modified()?,
+            inode: metadata.ino(),
+        })
+    }
+}
+
 /// A file whose sample is on its way.
 #[derive(Debug)]
 pub struct WatchedFile {
     path: PathBuf,
+    version: Version,
     after: After,
 }
 
 impl WatchedFile {
-    /// Does with the file what `watch.after` says. The file of a dropped sample stays.
+    /// Does with the file what `watch.after` says. The file of a dropped sample stays, and so does one that was
+    /// overwritten or replaced since it was read: that is another sample, which is read in its turn.
     pub fn finish(self, ending: Ending) {
-        let moved = match (self.after, ending) {
-            (After::Keep, _) | (_, Ending::Drop) => return,
+        if self.after == After::Keep || ending == Ending::Drop {
+            return;
+        }
+        if let Err(error) = self.put_away(ending) {
+            tracing::warn!(path = %self.path.display(), %error, "a watched file could not be put away");
+        }
+    }
+
+    fn put_away(&self, ending: Ending) -> io::Result<()> {
+        let metadata = match fs::symlink_metadata(&self.path) {
+            Ok(metadata) => metadata,
+            // Whoever moved it away wants it elsewhere.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if Version::of(&metadata)? != self.version {
+            return Ok(());
+        }
+        match (self.after, ending) {
+            (After::Keep, _) | (_, Ending::Drop) => Ok(()),
             (After::Delete, Ending::Result) => fs::remove_file(&self.path),
             (After::Move, Ending::Result) => self.move_to(DONE),
             (After::Move | After::Delete, Ending::Failure) => self.move_to(FAILED),
-        };
-        if let Err(error) = moved {
-            tracing::warn!(path = %self.path.display(), %error, "a watched file could not be put away");
         }
     }
 
@@ -166,8 +204,8 @@ struct Reader<O> {
     config: WatchConfig,
     max_bytes: usize,
     offer: O,
-    /// Size and time of each file that was read, so that it is read once.
-    seen: HashMap<PathBuf, (u64, SystemTime)>,
+    /// What was read of each file, so that it is read once.
+    seen: HashMap<PathBuf, Version>,
     missed: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
 }
@@ -227,8 +265,7 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
             return;
         }
         match read(path, self.max_bytes) {
-            Ok(Some((payload, size, modified))) => {
-                let version = (size, modified);
+            Ok(Some((payload, version))) => {
                 if self.seen.insert(path.to_owned(), version) == Some(version) {
                     return;
                 }
@@ -236,11 +273,12 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
                     source: path.display().to_string(),
                     id: None,
                     content_type: content_type(path).map(str::to_owned),
-                    timestamp_us: Some(micros_since_epoch(modified)),
+                    timestamp_us: Some(micros_since_epoch(version.modified)),
                     payload: Cow::Owned(payload),
                 };
                 let file = WatchedFile {
                     path: path.to_owned(),
+                    version,
                     after: self.config.after,
                 };
                 (self.offer)(incoming, Answer::File(file));
@@ -256,37 +294,24 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
 }
 
 /// One byte more than the limit is read at most, which is enough to refuse it. `None` for what is no regular file.
-fn read(path: &Path, max_bytes: usize) -> io::Result<Option<(Vec<u8>, u64, SystemTime)>> {
+fn read(path: &Path, max_bytes: usize) -> io::Result<Option<(Vec<u8>, Version)>> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
     let file = File::open(path)?;
-    let metadata = file.metadata()?;
+    // Before the bytes: what is written while they are read makes another version.
+    let version = Version::of(&file.metadata()?)?;
     let mut payload = Vec::new();
     file.take(max_bytes as u64 + 1).read_to_end(&mut payload)?;
-    Ok(Some((payload, metadata.len(), metadata.modified()?)))
+    Ok(Some((payload, version)))
 }
 
 fn is_unfinished(path: &Path) -> bool {
     let hidden = path
         .file_name()
         .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    hidden || extension(path).is_some_and(|e| matches!(e.as_str(), "part" | "tmp"))
-}
-
-fn extension(path: &Path) -> Option<String> {
-    Some(path.extension()?.to_str()?.to_ascii_lowercase())
-}
-
-/// The media type that a file's name suggests.
-fn content_type(path: &Path) -> Option<&'static str> {
-    match extension(path)?.as_str() {
-        "png" => Some("image/png"),
-        "jpg" | "jpeg" => Some("image/jpeg"),
-        "json" => Some("application/json"),
-        "txt" => Some("text/plain"),
-        "csv" => Some("text/csv"),
-        "wav" => Some("audio/wav"),
-        _ => None,
-    }
+    hidden
+        || path.extension().is_some_and(|extension| {
+            extension.eq_ignore_ascii_case("part") || extension.eq_ignore_ascii_case("tmp")
+        })
 }

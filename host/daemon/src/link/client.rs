@@ -242,7 +242,7 @@ impl Window {
     }
 }
 
-/// One unanswered sample. When Zenoh lets go of it without an answer, that is the answer.
+/// One unanswered sample. When everybody lets go of it without an answer, that is the answer.
 #[derive(Debug)]
 struct Unanswered {
     id: String,
@@ -256,7 +256,7 @@ struct Unanswered {
 impl Unanswered {
     /// The first answer counts.
     fn answer(&self, result: Result<Value, FeedError>) {
-        if self.answered.swap(true, Ordering::AcqRel) {
+        if !self.close() {
             return;
         }
         let fed = Fed {
@@ -265,9 +265,17 @@ impl Unanswered {
             elapsed: self.sent.elapsed(),
             result,
         };
-        self.window.leave();
         // The feeder may be gone; then nobody wants the answer.
         let _ = self.sender.send(fed);
+    }
+
+    /// No answer counts from here on. False where one did already.
+    fn close(&self) -> bool {
+        let open = !self.answered.swap(true, Ordering::AcqRel);
+        if open {
+            self.window.leave();
+        }
+        open
     }
 }
 
@@ -293,24 +301,30 @@ impl Feeder {
         let key = format!("{}/input/{name}", self.root);
         let address = owned_key(&key)?;
         self.window.enter();
-        let unanswered = Unanswered {
+        let unanswered = Arc::new(Unanswered {
             id: id.to_owned(),
             name: name.to_owned(),
             sent: Instant::now(),
             answered: AtomicBool::new(false),
             window: Arc::clone(&self.window),
             sender: self.sender.clone(),
-        };
-        self.session
+        });
+        let waiting = Arc::clone(&unanswered);
+        let sent = self
+            .session
             .get(address)
             .payload(payload)
             .encoding(Encoding::from(content_type))
             .attachment(id)
             .consolidation(ConsolidationMode::None)
             .timeout(self.timeout)
-            .callback(move |reply| unanswered.answer(outcome(&reply)))
-            .wait()
-            .map_err(|source| LinkError::Use { key, source })
+            .callback(move |reply| waiting.answer(outcome(&reply)))
+            .wait();
+        match sent {
+            // The error is the sample's only end.
+            Err(source) if unanswered.close() => Err(LinkError::Use { key, source }),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// The next answer, or `None` when the time is over.
