@@ -1,5 +1,7 @@
 //! A preprocessor that misbehaves as the sample's payload says, for tests of the host.
 
+use std::time::Duration;
+
 use hotshoe_sdk::prelude::*;
 
 /// The angle classifier's input.
@@ -15,7 +17,13 @@ impl Preprocessor for Hostile {
         match sample.read().trim_ascii() {
             b"loop" => loop_for_ever(),
             b"bomb" => allocate_for_ever(),
+            b"tensors" => keep_tensors(),
             b"trap" => trap(),
+            b"sleep" => {
+                // Without WASI this traps.
+                std::thread::sleep(Duration::from_hours(1));
+                zeros(&SHAPE)
+            }
             b"shape" => zeros(&[1, 3, 5]),
             b"error" => Err(Error::invalid_input("the sample asked for an error")),
             _ => zeros(&SHAPE),
@@ -42,6 +50,15 @@ fn allocate_for_ever() -> ! {
     let mut kept: Vec<Vec<u8>> = Vec::new();
     loop {
         kept.push(std::hint::black_box(vec![1; BOMB_BYTES]));
+    }
+}
+
+/// Holds tensors of the host until the host has had enough, and returns what it says then.
+fn keep_tensors() -> Result<Vec<NamedTensor>> {
+    let bytes = vec![0; BOMB_BYTES];
+    let mut kept = Vec::new();
+    loop {
+        kept.push(Tensor::from_u8(&[BOMB_BYTES as u32], &bytes)?);
     }
 }
 

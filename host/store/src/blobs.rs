@@ -72,6 +72,17 @@ pub enum BlobError {
 }
 
 impl BlobError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing_blob",
+            Self::Damaged { .. } | Self::Size { .. } => "damaged_blob",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotAFile { .. } => "not_a_file",
+            Self::Io { .. } => "io",
+        }
+    }
+
     pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io {
@@ -180,11 +191,11 @@ impl Blobs {
         }
     }
 
-    fn path(&self, digest: Digest) -> PathBuf {
+    pub fn path(&self, digest: Digest) -> PathBuf {
         self.folder.join(digest.hex())
     }
 
-    /// One name for what is being written: a store has one writer, and a layout in the making too.
+    /// One name for what is being written: stores and layouts have one writer at a time.
     fn part(&self) -> PathBuf {
         self.folder.join("incoming.part")
     }

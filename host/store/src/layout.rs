@@ -3,7 +3,10 @@
 //! What is read here is not yet verified. It is looked at just enough to find the bytes of the release's
 //! manifest, its config and its signatures, each within its limit; `hotshoe_trust::verify` judges them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+};
 
 use hotshoe_trust::{
     Blob, Digest, Package, ReleaseLimits,
@@ -95,6 +98,21 @@ pub enum LayoutError {
     },
 }
 
+impl LayoutError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotALayout { .. } | Self::NoRelease { .. } => "not_a_release",
+            Self::Json { .. } => "malformed",
+            Self::SeveralReleases { .. } => "several_releases",
+            Self::TooManyManifests { .. } => "too_many_manifests",
+            Self::Blob { source, .. } => source.name(),
+            Self::InTheWay { .. } => "in_the_way",
+            Self::Io { .. } => "io",
+        }
+    }
+}
+
 /// A release folder.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -162,8 +180,20 @@ impl Layout {
         self.blobs.read(blob).map_err(self.blob())
     }
 
+    /// Hashes a blob piece by piece, and checks its size and digest.
+    pub fn check(&self, blob: &Blob) -> Result<(), LayoutError> {
+        self.blobs.check(blob).map_err(self.blob())
+    }
+
+    /// The file of a blob, for tools that read it themselves.
+    pub fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.blobs.path(digest)
+    }
+
     /// Attaches a signature bundle to the release, as an OCI referrer. The same bundle again changes nothing.
+    /// Another process that attaches one is waited for.
     pub fn attach(&self, bundle: &[u8]) -> Result<(), LayoutError> {
+        let _lock = self.lock()?;
         let mut index = self.index()?;
         let (release, _) = self.find(&index)?.release;
         let layer = self.put(bundle)?;
@@ -196,6 +226,14 @@ impl Layout {
             .collect::<Vec<_>>();
         index.set_manifests(manifests);
         self.write_index(&index)
+    }
+
+    /// Held by whoever changes the folder. The lock is on a file that every layout has and that never changes.
+    fn lock(&self) -> Result<File, LayoutError> {
+        let path = self.path.join("oci-layout");
+        File::open(&path)
+            .and_then(|file| file.lock().map(|()| file))
+            .map_err(|source| LayoutError::Io { path, source })
     }
 
     pub(crate) fn write_index(&self, index: &ImageIndex) -> Result<(), LayoutError> {

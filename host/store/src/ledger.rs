@@ -99,8 +99,6 @@ pub struct Ledger {
     pub live: Option<Slot>,
     /// The release that served before it, to go back to.
     pub previous: Option<Slot>,
-    /// A release that serves and is not yet confirmed.
-    pub trial: Option<Slot>,
     /// The floor of each release name seen.
     pub floor: BTreeMap<String, FloorEntry>,
     /// The latest issue time of an installed release: the clock cannot stand before it.

@@ -75,6 +75,21 @@ pub enum PackError {
     Layout(#[from] LayoutError),
 }
 
+impl PackError {
+    /// The stable name, in snake case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.name(),
+            Self::Text { .. } => "invalid_toml",
+            Self::Toml { source, .. } => source.name(),
+            Self::File { source, .. } => source.name(),
+            Self::Release { .. } => "invalid_release",
+            Self::Encode(_) => "io",
+            Self::Layout(error) => error.name(),
+        }
+    }
+}
+
 /// A packed release, not yet signed.
 #[derive(Debug)]
 pub struct Packed {

@@ -56,6 +56,18 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "in_use",
+            Self::Io { .. } => "io",
+            Self::Blobs(error) => error.name(),
+            Self::Ledger { .. } => "unusable_ledger",
+        }
+    }
+}
+
 fn who(holder: Option<u32>) -> String {
     holder.map_or_else(
         || "another process".to_owned(),
@@ -84,10 +96,21 @@ pub enum InstallError {
     Ledger(#[from] LedgerError),
 }
 
+impl InstallError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Blob(error) => error.name(),
+            Self::Floor { .. } => "below_floor",
+            Self::Ledger(_) => "unusable_ledger",
+        }
+    }
+}
+
 /// A data folder that this process holds.
 #[derive(Debug)]
 pub struct Store {
-    root: PathBuf,
+    ledger_path: PathBuf,
     aot: PathBuf,
     blobs: Blobs,
     ledger: Ledger,
@@ -127,11 +150,9 @@ impl Store {
             ledger
         };
         blobs.prepare(&disk).map_err(OpenError::Blobs)?;
-        let aot = folder.join("aot");
-        disk.make_folder(&aot).map_err(io(&aot))?;
         Ok(Self {
-            root: folder.to_owned(),
-            aot,
+            ledger_path,
+            aot: folder.join("aot"),
             blobs,
             ledger,
             disk,
@@ -139,12 +160,7 @@ impl Store {
         })
     }
 
-    /// The data folder.
-    pub fn root(&self) -> &Path {
-        &self.root
-    }
-
-    /// The folder for ahead-of-time code.
+    /// The folder for ahead-of-time code. The engine makes it, for its owner alone.
     pub fn aot_dir(&self) -> &Path {
         &self.aot
     }
@@ -210,7 +226,7 @@ impl Store {
             bundles.push(self.blobs.put(&self.disk, bundle)?.digest);
         }
         let (ledger, slot) = self.ledger.with_live(release, bundles, now);
-        ledger.write(&self.disk, &self.root.join("ledger.json"))?;
+        ledger.write(&self.disk, &self.ledger_path)?;
         self.ledger = ledger;
         Ok(slot)
     }
@@ -225,6 +241,16 @@ pub enum ReadError {
     /// Its manifest is not one.
     #[error("the installed release's manifest cannot be read")]
     Manifest(#[from] hotshoe_trust::strict_json::JsonError),
+}
+
+impl ReadError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Blob(error) => error.name(),
+            Self::Manifest(_) => "malformed",
+        }
+    }
 }
 
 /// Locks the folder, and leaves this process's id for whoever else would open it.

@@ -45,6 +45,17 @@ pub enum BundleError {
     Signature(#[source] SignatureError),
 }
 
+impl BundleError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Json(_) | Self::Format(_) | Self::Kind { .. } => "unreadable_bundle",
+            Self::OtherKey { .. } => "unknown_signer",
+            Self::OtherMessage | Self::Signature(_) => "bad_signature",
+        }
+    }
+}
+
 /// A bundle of the one kind that is checked: a message signature by a key.
 pub(crate) struct KeyBundle {
     /// Which key made it, by its own account: it finds the key and proves nothing.
@@ -79,18 +90,31 @@ impl KeyBundle {
         })
     }
 
+    /// Checks that the bundle, if it says which bytes it signs, means `message`.
+    fn check_digest(&self, message: &[u8]) -> Result<(), BundleError> {
+        match &self.digest {
+            Some((HashAlgorithm::Sha2256, digest)) if digest == Digest::of(message).bytes() => {
+                Ok(())
+            }
+            None => Ok(()),
+            Some(_) => Err(BundleError::OtherMessage),
+        }
+    }
+
     /// Checks the signature over `message` with `key`, which the caller found by the hint.
     pub fn verify(&self, message: &[u8], key: &PublicKey) -> Result<(), BundleError> {
-        if let Some((algorithm, digest)) = &self.digest {
-            let same =
-                *algorithm == HashAlgorithm::Sha2256 && digest == Digest::of(message).bytes();
-            if !same {
-                return Err(BundleError::OtherMessage);
-            }
-        }
+        self.check_digest(message)?;
         key.verify(message, &self.signature)
             .map_err(BundleError::Signature)
     }
+}
+
+/// Checks what can be checked without a key: that `bundle` (JSON) is of the kind that [`verify_blob`] takes and,
+/// if it says so, that it signs `blob`. Gives the hint of the key that it claims to be by; nothing is proven.
+pub fn check_bundle(blob: &[u8], bundle: &[u8]) -> Result<String, BundleError> {
+    let bundle = KeyBundle::parse(bundle)?;
+    bundle.check_digest(blob)?;
+    Ok(bundle.hint)
 }
 
 /// Checks that `bundle` (JSON) is `key`'s signature over `blob`, as `cosign verify-blob --key` does offline.

@@ -23,7 +23,7 @@ pub mod release_toml;
 pub mod strict_json;
 pub mod toml_file;
 
-pub use bundle::{BundleError, verify_blob};
+pub use bundle::{BundleError, check_bundle, verify_blob};
 pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};

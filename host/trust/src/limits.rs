@@ -18,8 +18,8 @@ impl ReleaseLimits {
     pub const BUNDLES: u64 = 32;
     /// One component: 64 MiB (a Python component has about 40).
     pub const COMPONENT_BYTES: u64 = 64 * MIB;
-    /// One model: 2 GiB, which is also protobuf's limit for an ONNX file.
-    pub const MODEL_BYTES: u64 = 2 * GIB;
+    /// One model: 1 GiB, the most that inference loads by default.
+    pub const MODEL_BYTES: u64 = GIB;
     /// One data file: 64 MiB.
     pub const DATA_BYTES: u64 = 64 * MIB;
     /// All blobs of one release together: 4 GiB.

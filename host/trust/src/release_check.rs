@@ -195,6 +195,14 @@ impl Release {
                 most,
             )?;
         }
+        if let Some(fuel) = limits.fuel {
+            within(
+                &format!("limit `fuel` of component `{name}`"),
+                fuel,
+                1,
+                u64::MAX,
+            )?;
+        }
         Ok(())
     }
 

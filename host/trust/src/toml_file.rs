@@ -34,6 +34,16 @@ pub enum TomlError {
     },
 }
 
+impl TomlError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "unknown_key",
+            Self::Invalid { .. } => "invalid_toml",
+        }
+    }
+}
+
 /// Parses `text` as a `T`.
 pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, TomlError> {
     toml::from_str(text).map_err(|error| {

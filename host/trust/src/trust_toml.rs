@@ -72,6 +72,16 @@ pub enum TrustError {
     },
 }
 
+impl TrustError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Toml(error) => error.name(),
+            _ => "invalid_trust",
+        }
+    }
+}
+
 /// The file as written.
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -54,21 +54,6 @@ impl<T> Verified<T> {
         &self.package
     }
 
-    /// The manifest's bytes: what is signed.
-    pub fn manifest_bytes(&self) -> &[u8] {
-        &self.package.manifest
-    }
-
-    /// The config's bytes.
-    pub fn config_bytes(&self) -> &[u8] {
-        &self.package.config
-    }
-
-    /// The signature bundles that counted, one a signer.
-    pub fn bundles(&self) -> &[Vec<u8>] {
-        &self.package.bundles
-    }
-
     /// The names of the trusted keys that signed it, in `trust.toml`.
     pub fn signers(&self) -> &[String] {
         &self.signers

@@ -70,9 +70,7 @@ fn a_good_release_passes() {
     let verified = case.verify().unwrap();
     assert_eq!(*verified, release());
     assert_eq!(verified.digest(), Digest::of(&case.package.manifest));
-    assert_eq!(verified.manifest_bytes(), case.package.manifest);
-    assert_eq!(verified.config_bytes(), case.package.config);
-    assert_eq!(verified.bundles(), case.package.bundles);
+    assert_eq!(*verified.package(), case.package);
     assert_eq!(verified.signers(), ["a"]);
 }
 
@@ -149,7 +147,7 @@ fn a_spoilt_bundle_beside_enough_good_ones_does_no_harm() {
     let verified = case.verify().unwrap();
     assert_eq!(verified.signers(), ["a"]);
     assert_eq!(
-        verified.bundles(),
+        verified.package().bundles,
         &case.package.bundles[1..],
         "the spoilt one is not kept"
     );

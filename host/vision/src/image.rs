@@ -55,11 +55,6 @@ impl Image {
         &self.pixels
     }
 
-    /// The RGB bytes, without a copy.
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
-    }
-
     /// Bytes of memory that the pixels take.
     pub fn byte_len(&self) -> usize {
         self.pixels.len()
