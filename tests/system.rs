@@ -18,6 +18,8 @@ mod bad_input;
 mod bad_release;
 #[path = "system/demo.rs"]
 mod demo;
+#[path = "system/guests.rs"]
+mod guests;
 #[path = "system/hostile.rs"]
 mod hostile;
 #[path = "system/layering.rs"]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::support::{Lab, environment, failure, json_lines};
+use crate::support::{Lab, environment, failure, hotshoe, json_lines};
 
 /// A PNG's signature and header, of this many pixels each way, and nothing else.
 fn png_header(width: u32, height: u32) -> Vec<u8> {
@@ -83,7 +83,7 @@ fn a_misspelt_configuration_names_the_key_that_was_meant() {
     .unwrap();
     let said = failure(["run", "--config", &config.display().to_string()]);
     assert!(
-        said.contains("queu") && said.contains("did you mean `queue`"),
+        said.starts_with("unknown_key: ") && said.contains("did you mean `queue`"),
         "{said}"
     );
 }
@@ -95,6 +95,67 @@ fn a_misspelt_recipe_names_the_key_that_was_meant() {
     fs::write(&recipe, "name = \"x\"\ngenration = 1\n").unwrap();
     let out = lab.path("out").display().to_string();
     let said = failure(["pack", &recipe.display().to_string(), "--out", &out]);
-    assert!(said.contains("did you mean `generation`"), "{said}");
+    assert!(
+        said.starts_with("unknown_key: ") && said.contains("did you mean `generation`"),
+        "{said}"
+    );
     assert!(!lab.path("out").exists(), "nothing half-made is left");
+}
+
+#[test]
+fn a_device_that_cannot_start_says_what_it_lacks() {
+    let lab = Lab::new();
+    let config = lab.path("hotshoe.toml").display().to_string();
+    let run = || failure(["run", "--config", &config]);
+    fs::write(&config, "site = \"lab\"\ndevice = \"a b\"\n").unwrap();
+    assert!(run().starts_with("invalid_config: "), "{}", run());
+    fs::write(&config, "site = \"lab\ndevice = \"a\"\n").unwrap();
+    assert!(run().starts_with("invalid_toml: "), "{}", run());
+    fs::write(&config, "site = \"lab\"\ndevice = \"a\"\n").unwrap();
+    assert!(run().starts_with("nothing_installed: "), "{}", run());
+    let held = hotshoe_store::Store::open(&lab.path("data")).unwrap();
+    assert!(run().starts_with("in_use: "), "{}", run());
+    drop(held);
+}
+
+#[test]
+fn an_input_has_at_most_what_the_device_takes() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let config = lab.path("hotshoe.toml");
+    let page = environment().picture("page.png");
+    let most = fs::metadata(&page).unwrap().len() - 1;
+    fs::write(
+        &config,
+        format!("site = \"lab\"\ndevice = \"a\"\n[intake]\nmax-sample-bytes = {most}\n"),
+    )
+    .unwrap();
+    let output = hotshoe([
+        "exec".as_ref(),
+        release.as_os_str(),
+        page.as_os_str(),
+        "--config".as_ref(),
+        config.as_os_str(),
+    ]);
+    let results = json_lines(&String::from_utf8(output.stdout).unwrap());
+    let error = &results[0]["error"];
+    assert_eq!(error["fault"], "unreadable");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("max-sample-bytes"), "{message}");
+}
+
+#[test]
+fn wrong_usage_names_every_way_to_do_it_right() {
+    for (command, ways) in [
+        ("verify", ["--config", "--trust"]),
+        ("install", ["--config", "--trust"]),
+        ("sign", ["--key", "--bundle"]),
+    ] {
+        let output = hotshoe([command, "release"]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(ways.iter().all(|way| said.contains(way)), "{said}");
+    }
+    let output = hotshoe(["trust", "--key", "a=a.pub", "--threshold", "0"]);
+    assert_eq!(output.status.code(), Some(2));
 }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hotshoe_trust::Digest;
+use hotshoe_trust::{Digest, SigningKey};
 use serde_json::Value;
 
 use crate::support::{Lab, environment, failure, success};
@@ -51,6 +51,45 @@ fn check(said: &str, expected: &[&str]) {
     }
 }
 
+/// A bundle as another tool would make it with `alice`'s key, in a file.
+fn foreign_bundle(lab: &Lab, message: &[u8]) -> String {
+    let pem = fs::read_to_string(lab.path("alice.key")).unwrap();
+    let key = SigningKey::from_pem(&pem, None).unwrap();
+    let path = lab.path("alice.json");
+    fs::write(&path, key.sign_bundle(message).unwrap()).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn a_signature_that_another_tool_made() {
+    let lab = Lab::new();
+    let folder = lab.pack(&Lab::recipe("classify-angle.toml"));
+    let release = folder.display().to_string();
+    let inspection: Value =
+        serde_json::from_str(&success(["inspect", &release, "--json"])).unwrap();
+    let manifest = inspection["manifest"].as_str().unwrap();
+    let manifest = fs::read(manifest).unwrap();
+
+    let other = foreign_bundle(&lab, b"another message");
+    let said = failure(["sign", &release, "--bundle", &other]);
+    check(&said, &["bad_signature: ", "other bytes"]);
+    let junk = lab.path("junk.json").display().to_string();
+    fs::write(&junk, "{}").unwrap();
+    let said = failure(["sign", &release, "--bundle", &junk]);
+    check(&said, &["unreadable_bundle: ", "junk.json"]);
+    check(&lab.refusal(&folder), &["no_bundle: "]);
+
+    let bundle = foreign_bundle(&lab, &manifest);
+    for added in [true, false] {
+        let signed: Value =
+            serde_json::from_str(&success(["sign", &release, "--bundle", &bundle, "--json"]))
+                .unwrap();
+        assert_eq!(signed["added"], added);
+        assert_eq!(signed["signatures"], 1);
+    }
+    success(["verify", &release, "--trust", &lab.trust_file()]);
+}
+
 #[test]
 fn signatures_that_do_not_suffice() {
     let lab = Lab::new();
@@ -58,16 +97,16 @@ fn signatures_that_do_not_suffice() {
         lab.key(name);
     }
     let release = lab.pack(&Lab::recipe("classify-angle.toml"));
-    check(&lab.refusal(&release), &["no_bundle"]);
+    check(&lab.refusal(&release), &["no_bundle: "]);
     lab.sign(&release, "mallory");
-    check(&lab.refusal(&release), &["unknown_signer"]);
+    check(&lab.refusal(&release), &["unknown_signer: "]);
     lab.sign(&release, "alice");
     lab.sign(&release, "alice");
     lab.trust(&["alice", "bob", "carol"], 3);
     lab.sign(&release, "bob");
     check(
         &lab.refusal(&release),
-        &["too_few_signatures", "alice", "bob"],
+        &["too_few_signatures: ", "alice", "bob"],
     );
     lab.sign(&release, "carol");
     success([
@@ -83,12 +122,21 @@ fn one_flipped_bit() {
     let lab = Lab::new();
     let release = lab.release(&Lab::recipe("classify-angle.toml"));
     let model = fs::read(environment().model("classify-angle")).unwrap();
-    let path = blob(&release, &Digest::of(&model).to_string());
-    let mut bytes = fs::read(&path).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    fs::write(&path, bytes).unwrap();
-    check(&lab.refusal(&release), &["sha256:"]);
+    lab.device("a", &release, "");
+    let digest = Digest::of(&model).to_string();
+    let flip = |path: PathBuf| {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    };
+    flip(blob(&release, &digest));
+    check(&lab.refusal(&release), &["damaged_blob: ", &digest]);
+    // The same on the device: it does not start.
+    flip(blob(&lab.path("a-data"), &digest));
+    let config = lab.path("a.toml").display().to_string();
+    let said = failure(["run", "--config", &config]);
+    check(&said, &["damaged_blob: ", &digest]);
 }
 
 #[test]
@@ -97,7 +145,7 @@ fn a_manifest_with_an_unknown_key() {
     let release = lab.pack(&Lab::recipe("classify-angle.toml"));
     edit(&release, |config| config["surprise"] = true.into());
     lab.sign(&release, "alice");
-    check(&lab.refusal(&release), &["unknown_key", "surprise"]);
+    check(&lab.refusal(&release), &["unknown_key: ", "surprise"]);
 }
 
 #[test]
@@ -109,7 +157,7 @@ fn an_expired_release() {
         config["expires"] = "2021-01-01T00:00:00Z".into();
     });
     lab.sign(&release, "alice");
-    check(&lab.refusal(&release), &["expired", "2021"]);
+    check(&lab.refusal(&release), &["expired: ", "2021"]);
 }
 
 #[test]
@@ -123,7 +171,7 @@ fn a_release_for_another_device() {
         ["verify", &release, "--trust", &trust, "--device", name].map(str::to_owned)
     };
     success(device("line-4"));
-    check(&failure(device("desk-1")), &["wrong_device", "desk-1"]);
+    check(&failure(device("desk-1")), &["wrong_device: ", "desk-1"]);
 }
 
 #[test]
@@ -136,7 +184,7 @@ fn a_model_cut_in_half() {
     let recipe = Lab::recipe("classify-angle.toml").replace(&whole, &half.display().to_string());
     check(
         &lab.refusal(&lab.release(&recipe)),
-        &["model", "classify-angle"],
+        &["invalid_model: ", "model `classify-angle`"],
     );
 }
 
@@ -150,6 +198,7 @@ fn a_component_of_the_wrong_world() {
     check(
         &lab.refusal(&lab.release(&recipe)),
         &[
+            "wrong_world: ",
             "empty-policy",
             "is no policy",
             "hotshoe:pipeline/decide@0.1.0",
@@ -164,11 +213,68 @@ fn a_component_that_imports_what_it_is_not_granted() {
     check(
         &lab.refusal(&lab.release(&recipe)),
         &[
+            "not_granted: ",
             "classify-angle-pre",
             "hotshoe:pipeline/vision@0.1.0",
             "does not grant",
         ],
     );
+}
+
+#[test]
+fn a_release_that_cannot_serve_is_not_installed() {
+    let lab = Lab::new();
+    let recipe = Lab::recipe("classify-angle.toml");
+    lab.device("a", &lab.release(&recipe), "");
+    let config = lab.path("a.toml").display().to_string();
+    let install = |release: &Path| {
+        [
+            "install",
+            &release.display().to_string(),
+            "--config",
+            &config,
+        ]
+        .map(str::to_owned)
+    };
+    let ledger = || fs::read(lab.path("a-data/ledger.json")).unwrap();
+    let first = ledger();
+
+    let second = recipe.replace("generation = 1", "generation = 2");
+    let model = environment().model("classify-angle");
+    let half = lab.path("half.onnx");
+    let bytes = fs::read(&model).unwrap();
+    fs::write(&half, &bytes[..bytes.len() / 2]).unwrap();
+    let half = second.replace(&model.display().to_string(), &half.display().to_string());
+    let ungranted = second.replace("grants = [\"vision\"]", "grants = []");
+    let other_world = second.replace(
+        "guests/empty-policy.wasm",
+        "guests/classify-angle-post.wasm",
+    );
+    for (recipe, name) in [
+        (half, "invalid_model"),
+        (ungranted, "not_granted"),
+        (other_world, "wrong_world"),
+    ] {
+        let said = failure(install(&lab.release(&recipe)));
+        check(&said, &[&format!("{name}: "), "cannot serve"]);
+        assert_eq!(ledger(), first, "{name}: the ledger changed");
+    }
+    // The generation is not burnt: the repaired release has the same one.
+    success(install(&lab.release(&second)));
+    let ledger: Value = serde_json::from_slice(&ledger()).unwrap();
+    assert_eq!(ledger["ledger"]["live"]["generation"], 2);
+    assert_eq!(ledger["ledger"]["previous"]["generation"], 1);
+}
+
+#[test]
+fn a_device_decides_what_may_be_installed_on_it() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let config = lab.path("strict.toml");
+    fs::write(&config, "site = \"lab\"\ndevice = \"a\"\nallow = []\n").unwrap();
+    let (release, config) = (release.display().to_string(), config.display().to_string());
+    let said = failure(["install", &release, "--config", &config]);
+    check(&said, &["not_allowed: ", "classify-angle-pre"]);
 }
 
 #[test]
@@ -182,13 +288,13 @@ fn a_generation_that_goes_back() {
     let older = lab.release(&recipe).display().to_string();
     check(
         &failure(["install", &older, "--config", &config]),
-        &["below_floor"],
+        &["below_floor: "],
     );
     // The same number again, with other content.
     let other = second.replace("expires-in = \"365d\"", "expires-in = \"364d\"");
     let other = lab.release(&other).display().to_string();
     check(
         &failure(["install", &other, "--config", &config]),
-        &["same_generation"],
+        &["same_generation: "],
     );
 }

@@ -1,11 +1,13 @@
 //! Power cuts, restarts and the end: with no network at all.
 
 use std::fs;
+use std::time::Duration;
 
 use hotshoe_daemon::FeedError;
 use rustix::process::Signal;
+use serde_json::Value;
 
-use crate::support::{Lab, environment, failure};
+use crate::support::{DEADLINE, Lab, environment, failure};
 
 #[test]
 fn killed_and_started_again_it_serves_the_same_release() {
@@ -58,34 +60,40 @@ fn compiled_code_that_was_tampered_with_is_not_loaded() {
 #[test]
 fn it_drains_on_sigterm() {
     let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("classify-angle.toml"));
-    let daemon = lab.device("a", &release, "").run();
-    let page = fs::read(environment().picture("page.png")).unwrap();
-    let feeder = daemon.feeder(16);
+    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 2000");
+    let more = "[workers]\nthreads = 1\n[drain]\ndeadline-ms = 60000";
+    let daemon = lab.device("a", &lab.release(&recipe), more).run();
+    let feeder = daemon.feeder(12);
+    // The first keeps the only worker busy until its deadline; the rest wait behind it when the signal comes.
     for number in 0..12 {
-        let id = number.to_string();
+        let payload = if number == 0 { "loop" } else { "good" };
         feeder
-            .send("page.png", "image/png", &id, page.clone())
+            .send("test", "text/plain", &number.to_string(), payload.into())
             .unwrap();
     }
-    assert!(feeder.next(crate::support::DEADLINE).is_some(), "it serves");
-    assert!(daemon.stop().success());
-    // Whatever was accepted was answered before the end; what arrived after the signal was told so.
-    let mut answers = 1;
-    while let Some(fed) = feeder.next(std::time::Duration::from_secs(5)) {
-        answers += 1;
-        assert!(
-            matches!(
-                fed.result,
-                Ok(_) | Err(FeedError::NoReply | FeedError::Refused(_))
-            ),
-            "{fed:?}"
-        );
-        if answers == 12 {
+    loop {
+        let open = feeder.outstanding();
+        if daemon.status().counters.accepted == 12 {
             break;
         }
+        assert!(open > 0, "a sample ended without having been accepted");
     }
-    assert_eq!(answers, 12);
+    assert!(daemon.stop().success());
+    // Whatever was accepted before the signal was processed to its own end.
+    for _ in 0..12 {
+        let fed = feeder.next(DEADLINE).expect("an answer");
+        match fed.result {
+            Ok(answer) => assert_eq!(answer["insight"]["kind"], "classes"),
+            Err(FeedError::Refused(error)) => {
+                assert_eq!(
+                    (fed.id.as_str(), &error["fault"]),
+                    ("0", &Value::from("deadline"))
+                );
+            }
+            Err(FeedError::NoReply) => panic!("sample {} was lost", fed.id),
+        }
+    }
+    assert!(feeder.next(Duration::ZERO).is_none());
 }
 
 #[test]

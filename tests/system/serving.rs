@@ -143,6 +143,46 @@ fn a_full_queue_drops_by_its_policy_and_counts_it() {
 }
 
 #[test]
+fn a_watched_file_is_not_displaced() {
+    let lab = Lab::new();
+    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 2000");
+    fs::create_dir(lab.path("inbox")).unwrap();
+    let more = "[intake]\nqueue = 1\nwhen-full = \"drop-oldest\"\n[workers]\nthreads = 1\n[watch]\nfolder = \"inbox\"\nafter = \"move\"";
+    let daemon = lab.device("a", &lab.release(&recipe), more).run();
+    let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
+    let feeder = daemon.feeder(4);
+    // It keeps the only worker busy until its deadline, so that the file has to wait.
+    feeder
+        .send("test", "text/plain", "loop", b"loop".to_vec())
+        .unwrap();
+    let accepted = |count| while daemon.status().counters.accepted < count {};
+    accepted(1);
+    fs::write(lab.path("file.part"), "good").unwrap();
+    fs::rename(lab.path("file.part"), lab.path("inbox/file.txt")).unwrap();
+    accepted(2);
+    for number in 0..3 {
+        feeder
+            .send("test", "text/plain", &number.to_string(), b"good".to_vec())
+            .unwrap();
+    }
+    for _ in 0..4 {
+        feeder.next(DEADLINE).expect("an answer");
+    }
+    loop {
+        let insight = next(&outputs, "output/insight");
+        if insight.body["source"]
+            .as_str()
+            .unwrap()
+            .ends_with("file.txt")
+        {
+            break;
+        }
+    }
+    let counters = daemon.status().counters;
+    assert!(counters.add_up(), "{counters:?}");
+}
+
+#[test]
 fn status_is_told_by_the_command_too() {
     let lab = Lab::new();
     let release = lab.release(&Lab::recipe("classify-angle.toml"));

@@ -1,18 +1,21 @@
 //! Which device a release is judged for, and by whose signatures: from flags, or from the device's configuration.
 use crate::files::read_text;
 use anyhow::Context;
-use hotshoe_daemon::Config;
-use hotshoe_trust::{Device, TrustRoot};
+use hotshoe_daemon::config::DEFAULT_MAX_SAMPLE_BYTES;
+use hotshoe_daemon::{Config, default_allow};
+use hotshoe_trust::{Device, Grant, TrustRoot};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// The flags that `verify` and `install` share.
+/// The flags that `verify`, `install` and `exec` share.
 #[derive(Debug, Clone, clap::Args)]
+#[command(group(clap::ArgGroup::new("whom").args(["config", "trust"]).required(true)))]
 pub struct DeviceArgs {
     /// Take trust and identity from a device's configuration
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["trust", "device", "site", "label"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "site", "label"])]
     pub config: Option<PathBuf>,
     /// The keys to trust (trust.toml)
-    #[arg(long, value_name = "FILE", required_unless_present = "config")]
+    #[arg(long, value_name = "FILE")]
     pub trust: Option<PathBuf>,
     /// The device's name, which the release's selector must match
     #[arg(
@@ -44,6 +47,23 @@ pub struct Identity {
     pub device: Device,
     /// The device's data folder, where a configuration names one.
     pub data: Option<PathBuf>,
+    /// What components may be granted on it.
+    pub allow: BTreeSet<Grant>,
+    /// The largest sample that it takes, in bytes.
+    pub max_sample_bytes: usize,
+}
+
+impl Identity {
+    /// What a configuration says, with trust that was read already.
+    pub fn of(trust: TrustRoot, config: &Config) -> Self {
+        Self {
+            trust,
+            device: config.identity(),
+            data: Some(config.data.clone()),
+            allow: config.allow.clone(),
+            max_sample_bytes: config.intake.max_sample_bytes,
+        }
+    }
 }
 
 impl DeviceArgs {
@@ -52,11 +72,7 @@ impl DeviceArgs {
         if let Some(path) = &self.config {
             let config =
                 Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
-            return Ok(Identity {
-                trust: trust_root(&config.trust)?,
-                device: config.identity(),
-                data: Some(config.data),
-            });
+            return Ok(Identity::of(trust_root(&config.trust)?, &config));
         }
         let trust = self.trust.as_deref().context("give --trust or --config")?;
         Ok(Identity {
@@ -67,6 +83,8 @@ impl DeviceArgs {
                 labels: self.label.iter().cloned().collect(),
             },
             data: None,
+            allow: default_allow(),
+            max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
         })
     }
 }

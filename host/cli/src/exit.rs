@@ -1,7 +1,13 @@
 //! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
 use crate::terminal::Terminal;
-use hotshoe_trust::VerifyError;
+use hotshoe_daemon::pipeline::LoadError;
+use hotshoe_daemon::{ConfigError, DeployError, StartError};
+use hotshoe_engine::PrepareError;
+use hotshoe_store::{BlobError, InstallError, LayoutError, OpenError, PackError, ReadError};
+use hotshoe_trust::toml_file::TomlError;
+use hotshoe_trust::{BundleError, TrustError, VerifyError};
 use serde::Serialize;
+use std::error::Error;
 use std::io;
 use std::process::ExitCode;
 
@@ -13,7 +19,7 @@ struct Report {
 
 #[derive(Debug, Serialize, PartialEq)]
 struct Failure {
-    /// A stable word, where a release was refused: `expired`, `wrong_device`, ...
+    /// A stable word, where there is one: `expired`, `wrong_world`, `damaged_blob`, `unknown_key`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'static str>,
     message: String,
@@ -28,13 +34,68 @@ impl Failure {
         messages.dedup();
         let mut messages = messages.into_iter();
         Self {
-            name: error
-                .chain()
-                .find_map(|cause| cause.downcast_ref::<VerifyError>())
-                .map(VerifyError::name),
+            name: error.chain().find_map(name),
             message: messages.next().unwrap_or_default(),
             causes: messages.collect(),
         }
+    }
+}
+
+/// The stable name of one link of an error's chain.
+fn name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+    None.or_else(|| find::<VerifyError>(cause).map(VerifyError::name))
+        .or_else(|| find::<LoadError>(cause).and_then(load_name))
+        .or_else(|| find::<PrepareError>(cause).map(PrepareError::name))
+        .or_else(|| find::<StartError>(cause).and_then(start_name))
+        .or_else(|| find::<DeployError>(cause).and_then(deploy_name))
+        .or_else(|| find::<ConfigError>(cause).and_then(config_name))
+        .or_else(|| find::<TrustError>(cause).map(TrustError::name))
+        .or_else(|| find::<TomlError>(cause).map(TomlError::name))
+        .or_else(|| find::<BundleError>(cause).map(BundleError::name))
+        .or_else(|| find::<PackError>(cause).map(PackError::name))
+        .or_else(|| find::<InstallError>(cause).map(InstallError::name))
+        .or_else(|| find::<OpenError>(cause).map(OpenError::name))
+        .or_else(|| find::<ReadError>(cause).map(ReadError::name))
+        .or_else(|| find::<LayoutError>(cause).map(LayoutError::name))
+        .or_else(|| find::<BlobError>(cause).map(BlobError::name))
+}
+
+/// An error that stands in the chain itself, or in a box.
+fn find<'a, E: Error + 'static>(cause: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    cause
+        .downcast_ref::<E>()
+        .or_else(|| cause.downcast_ref::<Box<E>>().map(AsRef::as_ref))
+}
+
+/// A blob that cannot be read is named by what is wrong with it.
+fn load_name(error: &LoadError) -> Option<&'static str> {
+    match error {
+        LoadError::Blob { .. } => None,
+        error => Some(error.name()),
+    }
+}
+
+/// A transparent error hides the one that it is from the chain.
+fn start_name(error: &StartError) -> Option<&'static str> {
+    match error {
+        StartError::Deploy(error) => deploy_name(error),
+        _ => None,
+    }
+}
+
+fn deploy_name(error: &DeployError) -> Option<&'static str> {
+    match error {
+        DeployError::NoRelease { .. } => Some("nothing_installed"),
+        _ => None,
+    }
+}
+
+/// What is wrong with the TOML comes next in the chain.
+fn config_name(error: &ConfigError) -> Option<&'static str> {
+    match error {
+        ConfigError::Toml(_) => None,
+        ConfigError::Read { .. } => Some("io"),
+        _ => Some("invalid_config"),
     }
 }
 

@@ -13,6 +13,8 @@ use hotshoe_infer::{ErrorKind, Model, Models, RunError, Tensor};
 use hotshoe_trust::{Blob, Device, Digest, Grant, Release, Verified};
 use serde::{Deserialize, Serialize};
 
+use crate::latency::micros;
+
 /// Why a release cannot serve on this device. The release that serves now goes on serving.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -28,7 +30,9 @@ pub enum LoadError {
         source: Box<dyn Error + Send + Sync>,
     },
     /// The bytes are not those that the release signed.
-    #[error("{kind} `{name}` of the release is damaged: it has digest {found} instead of {expected}")]
+    #[error(
+        "{kind} `{name}` of the release is damaged: it has digest {found} instead of {expected}"
+    )]
     Damaged {
         /// `component`, `model` or `data file`.
         kind: &'static str,
@@ -377,8 +381,4 @@ fn failure(error: &RunError) -> Failure {
         cause = error.source();
     }
     Failure::new(fault, message)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

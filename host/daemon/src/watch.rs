@@ -86,29 +86,28 @@ impl WatchedFile {
     /// Does with the file what `watch.after` says. The file of a dropped sample stays, and so does one that was
     /// overwritten or replaced since it was read: that is another sample, which is read in its turn.
     pub fn finish(self, ending: Ending) {
-        if self.after == After::Keep || ending == Ending::Drop {
-            return;
-        }
         if let Err(error) = self.put_away(ending) {
             tracing::warn!(path = %self.path.display(), %error, "a watched file could not be put away");
         }
     }
 
     fn put_away(&self, ending: Ending) -> io::Result<()> {
-        let metadata = match fs::symlink_metadata(&self.path) {
-            Ok(metadata) => metadata,
+        let subfolder = match (self.after, ending) {
+            (After::Keep, _) | (_, Ending::Drop) => return Ok(()),
+            (After::Delete, Ending::Result) => None,
+            (After::Move, Ending::Result) => Some(DONE),
+            (After::Move | After::Delete, Ending::Failure) => Some(FAILED),
+        };
+        match fs::symlink_metadata(&self.path) {
+            Ok(metadata) if Version::of(&metadata)? == self.version => {}
+            Ok(_) => return Ok(()),
             // Whoever moved it away wants it elsewhere.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
-        };
-        if Version::of(&metadata)? != self.version {
-            return Ok(());
         }
-        match (self.after, ending) {
-            (After::Keep, _) | (_, Ending::Drop) => Ok(()),
-            (After::Delete, Ending::Result) => fs::remove_file(&self.path),
-            (After::Move, Ending::Result) => self.move_to(DONE),
-            (After::Move | After::Delete, Ending::Failure) => self.move_to(FAILED),
+        match subfolder {
+            Some(subfolder) => self.move_to(subfolder),
+            None => fs::remove_file(&self.path),
         }
     }
 

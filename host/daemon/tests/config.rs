@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use hotshoe_daemon::config::{After, Config, ConfigError, WhenFull};
+use hotshoe_daemon::link::MESSAGE_OVERHEAD;
 use hotshoe_daemon::queue::Full;
 use hotshoe_trust::Grant;
 
@@ -82,7 +83,7 @@ fn the_shortest_has_quiet_defaults() {
         config.intake.full(),
         Full::WaitFor(Duration::from_millis(4_000))
     );
-    assert_eq!(config.intake.max_sample_bytes, 16 << 20);
+    assert_eq!(config.intake.max_sample_bytes, 7 << 20);
     assert!(config.workers.threads >= 1);
     assert_eq!(config.drain.deadline(), Duration::from_secs(5));
     assert!(config.watch.is_none() && config.metrics.is_none());
@@ -145,6 +146,39 @@ fn values_out_of_range_are_named() {
         let said = complaint(&format!("{SHORTEST}{text}\n"));
         assert!(said.contains(key), "{said}");
     }
+}
+
+#[test]
+fn a_sample_that_no_message_holds_is_refused_with_the_way_out() {
+    let with = |sample: usize, message: usize| {
+        format!(
+            "{SHORTEST}[intake]\nmax-sample-bytes = {sample}\n[zenoh]\nmax-message-bytes = {message}\n"
+        )
+    };
+    let message = 1 << 20;
+    let most = message - MESSAGE_OVERHEAD;
+    assert!(parse(&with(most, message)).is_ok());
+    let error = parse(&with(most + 1, message)).unwrap_err();
+    assert!(
+        matches!(error, ConfigError::SampleAboveMessage { needed, .. } if needed == message + 1),
+        "{error}"
+    );
+    let said = error.to_string();
+    for part in [
+        "intake.max-sample-bytes",
+        "zenoh.max-message-bytes",
+        &most.to_string(),
+        &(message + 1).to_string(),
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    // A smaller message than the default alone is such a mistake too.
+    assert!(
+        complaint(&format!(
+            "{SHORTEST}[zenoh]\nmax-message-bytes = {message}\n"
+        ))
+        .contains("max-sample-bytes")
+    );
 }
 
 #[test]

@@ -206,6 +206,22 @@ fn namespaces_keep_devices_of_one_name_apart() {
 }
 
 #[test]
+fn a_sample_that_was_not_sent_has_one_end() {
+    let (_link, client) = device(None);
+    let client = Client::open(&client).unwrap();
+    let feeder = client.feeder("lab", "camera", 1, PATIENCE);
+    client.close();
+    for _ in 0..2 {
+        let error = feeder
+            .send("page", "image/png", "1", b"abc".to_vec())
+            .unwrap_err();
+        assert!(matches!(error, LinkError::Use { .. }), "{error}");
+    }
+    assert_eq!(feeder.outstanding(), 0);
+    assert!(feeder.next(Duration::ZERO).is_none());
+}
+
+#[test]
 fn a_daemon_that_is_not_there_is_named() {
     let nowhere = ZenohConfig::default();
     assert!(matches!(Client::open(&nowhere), Err(LinkError::Nowhere)));

@@ -8,7 +8,8 @@
 )]
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ fn step() -> impl Strategy<Value = Step> {
             Just(Full::DropOldest),
             Just(Full::DropNewest),
             Just(Full::WaitFor(Duration::ZERO)),
+            Just(Full::Wait),
         ]
         .prop_map(Step::Push),
         4 => Just(Step::Pop),
@@ -40,7 +42,7 @@ proptest! {
     #[test]
     fn agrees_with_a_model(capacity in 1_usize..5, steps in prop::collection::vec(step(), 0..60)) {
         let queue = Queue::new(capacity);
-        let mut model: VecDeque<usize> = VecDeque::new();
+        let mut model: VecDeque<(usize, Full)> = VecDeque::new();
         let mut closed = false;
         for (item, step) in steps.into_iter().enumerate() {
             match step {
@@ -50,20 +52,25 @@ proptest! {
                 }
                 // A pop on an open and empty queue would wait.
                 Step::Pop if model.is_empty() && !closed => {}
-                Step::Pop => prop_assert_eq!(queue.pop(), model.pop_front()),
+                Step::Pop => prop_assert_eq!(queue.pop(), model.pop_front().map(|(item, _)| item)),
+                // So would this push.
+                Step::Push(Full::Wait) if model.len() == capacity && !closed => {}
                 Step::Push(full) => {
                     let expected = if closed {
                         Pushed::Refused(item, Refusal::Closed)
                     } else if model.len() < capacity {
-                        model.push_back(item);
+                        model.push_back((item, full));
                         Pushed::Stored
                     } else {
                         match full {
-                            Full::DropOldest => {
-                                let oldest = model.pop_front().unwrap();
-                                model.push_back(item);
-                                Pushed::Displaced(oldest)
-                            }
+                            Full::DropOldest => match model.iter().position(|(_, how)| *how != Full::Wait) {
+                                Some(oldest) => {
+                                    let (oldest, _) = model.remove(oldest).unwrap();
+                                    model.push_back((item, full));
+                                    Pushed::Displaced(oldest)
+                                }
+                                None => Pushed::Refused(item, Refusal::Full),
+                            },
                             Full::DropNewest => Pushed::Refused(item, Refusal::Full),
                             Full::Wait | Full::WaitFor(_) => Pushed::Refused(item, Refusal::Timeout),
                         }
@@ -74,7 +81,7 @@ proptest! {
             prop_assert_eq!(queue.len(), model.len());
             prop_assert!(queue.len() <= capacity);
         }
-        prop_assert_eq!(queue.take_all(), Vec::from(model));
+        prop_assert_eq!(queue.take_all(), model.into_iter().map(|(item, _)| item).collect::<Vec<_>>());
     }
 }
 
@@ -103,6 +110,29 @@ fn senders_that_wait_lose_nothing() {
     let mut taken: Vec<usize> = takers.into_iter().flat_map(|t| t.join().unwrap()).collect();
     taken.sort_unstable();
     assert_eq!(taken, (0..4 * EACH).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_item_is_in_the_queue_or_where_it_was_placed() {
+    let queue = Arc::new(Queue::new(1));
+    queue.push(1, Full::Wait);
+    let desk = Arc::new(Mutex::new(None));
+    let (sender, popping) = channel();
+    let taker = {
+        let (queue, desk) = (Arc::clone(&queue), Arc::clone(&desk));
+        thread::spawn(move || {
+            queue.pop_into(|item| {
+                sender.send(()).unwrap();
+                // Time enough for the other thread to look between the queue and the desk, if it could.
+                (0..1_000).for_each(|_| thread::yield_now());
+                *desk.lock().unwrap() = Some(item);
+            })
+        })
+    };
+    popping.recv().unwrap();
+    assert!(queue.take_all().is_empty());
+    assert_eq!(*desk.lock().unwrap(), Some(1));
+    taker.join().unwrap();
 }
 
 #[test]

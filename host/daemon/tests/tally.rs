@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_daemon::answer::Answer;
 use hotshoe_daemon::intake::{Refusal, admit};
-use hotshoe_daemon::latency::{Latency, MAX_STAGES, WINDOW};
+use hotshoe_daemon::latency::{Latency, MAX_STAGES, WINDOW, nearest_rank};
 use hotshoe_daemon::link::Incoming;
 use hotshoe_daemon::tally::{DropReason, Settlement, Tally, Ticket};
 use proptest::prelude::*;
@@ -133,6 +133,14 @@ fn latency_is_of_the_most_recent_samples() {
         (page.count, page.p50_us, page.p95_us),
         (100 + WINDOW as u64, 7, 7)
     );
+}
+
+#[test]
+fn a_percentile_is_one_of_the_values() {
+    assert_eq!(nearest_rank(&[], 50), None);
+    assert_eq!(nearest_rank(&[3], 95), Some(3));
+    assert_eq!(nearest_rank(&[1, 2, 3, 4], 50), Some(2));
+    assert_eq!(nearest_rank(&[1, 2, 3, 4], 95), Some(4));
 }
 
 #[test]

@@ -107,6 +107,41 @@ fn a_file_goes_where_its_ending_says() {
 }
 
 #[test]
+fn a_file_that_changed_since_it_was_read_is_another_sample() {
+    for after in [After::Move, After::Delete] {
+        for replace in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            fs::write(at("a"), "1").unwrap();
+            let (sender, offered) = channel();
+            let config = WatchConfig {
+                folder: folder.path().to_owned(),
+                after,
+            };
+            let watch = Watch::start(&config, 4, move |incoming, answer| {
+                sender.send((incoming.payload.to_vec(), answer)).unwrap();
+            })
+            .unwrap();
+            let (first, answer) = offered.recv_timeout(PATIENCE).unwrap();
+            if replace {
+                fs::write(at("a.part"), "2").unwrap();
+                fs::rename(at("a.part"), at("a")).unwrap();
+            } else {
+                fs::write(at("a"), "22").unwrap();
+            }
+            answer.give(Ending::Result, b"");
+            assert!(at("a").exists(), "{after:?}: the new file was never read");
+            let (second, answer) = offered.recv_timeout(PATIENCE).unwrap();
+            assert_eq!((first[0], second[0]), (b'1', b'2'));
+            answer.give(Ending::Result, b"");
+            assert!(!at("a").exists());
+            assert_eq!(at("done/a").exists(), after == After::Move);
+            watch.join();
+        }
+    }
+}
+
+#[test]
 fn a_file_of_the_same_name_is_not_overwritten() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

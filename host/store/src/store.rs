@@ -129,11 +129,10 @@ impl Store {
     #[doc(hidden)]
     pub fn open_with(folder: &Path, faults: Faults) -> Result<Self, OpenError> {
         let disk = Disk::new(faults);
-        let io = |path: &Path| {
-            let path = path.to_owned();
-            move |source| OpenError::Io { path, source }
-        };
-        disk.make_folder(folder).map_err(io(folder))?;
+        disk.make_folder(folder).map_err(|source| OpenError::Io {
+            path: folder.to_owned(),
+            source,
+        })?;
         let lock = lock(folder)?;
         let blobs = Blobs::under(folder);
         let ledger_path = folder.join("ledger.json");

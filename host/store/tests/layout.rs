@@ -13,7 +13,7 @@ use std::{error::Error, fs, os::unix::fs::symlink};
 
 use common::{Deployer, FILES, blob_files, flip_a_bit, names, now, release_toml};
 use hotshoe_store::{BlobError, Layout, LayoutError, PackError, pack};
-use hotshoe_trust::{Blob, Digest, Floor, ReleaseLimits};
+use hotshoe_trust::{Blob, Digest, Floor, ReleaseLimits, SigningKey};
 
 /// All messages of an error, outermost first.
 fn chain(error: &dyn Error) -> String {
@@ -82,6 +82,26 @@ fn signatures_are_referrers_and_each_is_attached_once() {
 }
 
 #[test]
+fn signers_at_the_same_time_do_not_lose_each_others_signatures() {
+    let deployer = Deployer::new();
+    let packed = deployer.packed(1);
+    let manifest = packed.layout.package().unwrap().manifest;
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let bundle = SigningKey::generate()
+                    .unwrap()
+                    .sign_bundle(&manifest)
+                    .unwrap();
+                let layout = Layout::open(packed.layout.path()).unwrap();
+                layout.attach(&bundle).unwrap();
+            });
+        }
+    });
+    assert_eq!(packed.layout.package().unwrap().bundles.len(), 8);
+}
+
+#[test]
 fn a_layout_without_artifact_types_in_its_index_reads_too() {
     let deployer = Deployer::new();
     let layout = deployer.signed(1);
@@ -109,7 +129,7 @@ fn one_flipped_bit_is_found_and_its_blob_named() {
         let read = layout
             .package()
             .map(drop)
-            .and_then(|()| verified.blobs().try_for_each(|b| layout.read(&b).map(drop)));
+            .and_then(|()| verified.blobs().try_for_each(|b| layout.check(&b)));
         match read {
             Err(LayoutError::Blob {
                 source: BlobError::Damaged { digest: named, .. },
@@ -137,6 +157,7 @@ fn a_cut_or_missing_blob_is_named() {
     let blob = Blob::of(b"abc");
     let path = layout.path().join("blobs/sha256").join(blob.digest.hex());
     fs::write(&path, b"ab").unwrap();
+    assert!(layout.check(&blob).is_err());
     let cut = layout.read(&blob).unwrap_err();
     assert!(
         matches!(

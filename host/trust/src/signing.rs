@@ -78,7 +78,7 @@ impl SigningKey {
             }
             Some(l) if l.ends_with("SIGSTORE PRIVATE KEY") => form(
                 l,
-                "sign with `cosign sign-blob --key` and attach its bundle, or make a key with `hotshoe keygen`",
+                "sign with `cosign sign-blob --key` and attach its bundle by `hotshoe sign --bundle`, or make a key with `hotshoe keygen`",
             ),
             other => form(other.unwrap_or("nothing"), "make one with `hotshoe keygen`"),
         }

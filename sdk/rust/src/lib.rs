@@ -20,8 +20,10 @@
 //! # fn main() {}
 //! ```
 //!
-//! The crate is a `cdylib`, built for `wasm32-unknown-unknown` (which imports no WASI at all) or `wasm32-wasip2`. What a component
-//! does not call it does not import, so it asks for no grant that it does not use.
+//! The crate is a `cdylib`. For `wasm32-wasip2`, cargo makes a component by itself; Rust's standard library then imports WASI, and the release must
+//! grant `wasi`. For `wasm32-unknown-unknown`, it imports no WASI at all, and what cargo makes is a module that is still to be encoded as a component
+//! (as Hotshoe's set-up does for `guests/`). Of Hotshoe's interfaces a component imports what it calls, so it asks for no grant that it does
+//! not use.
 
 mod bindings;
 mod error;

@@ -176,11 +176,7 @@ impl Device {
         fs::create_dir_all(&device.folder)
             .with_context(|| format!("cannot make {}", device.folder.display()))?;
         let config = device.configure(&free_endpoint()?)?;
-        let identity = Identity {
-            trust: setting.trust().clone(),
-            device: config.identity(),
-            data: Some(config.data.clone()),
-        };
+        let identity = Identity::of(setting.trust().clone(), &config);
         install::install(&release, &config.data, &identity, Time::now())?;
         Ok(device)
     }

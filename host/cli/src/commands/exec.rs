@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
+use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
+use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::pipeline::{Outcome, Pipeline, StageTime};
-use hotshoe_daemon::{Config, default_allow};
 use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
 use hotshoe_infer::{Models, Options};
 use hotshoe_trust::{Digest, Floor, Time};
@@ -18,9 +19,6 @@ use crate::device::{DeviceArgs, Identity};
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// Largest input file, in bytes: the default of the daemon's `[intake] max-sample-bytes`.
-const MAX_INPUT_BYTES: u64 = 16 << 20;
-
 /// Run a release on files, without a daemon
 ///
 /// Verifies the release as a device would, runs its pipeline on each file, and prints one JSON object per input on a line of its
@@ -30,7 +28,7 @@ const MAX_INPUT_BYTES: u64 = 16 << 20;
 Example:
   hotshoe exec target/demo/release page.png --trust target/demo/trust.toml
 
-Exit code 1 if any input failed.")]
+An input may have as many bytes as a sample of the daemon: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
 pub struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
@@ -71,22 +69,18 @@ struct Failure {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("warn")?;
-    let Identity { trust, device, .. } = args.device.identity()?;
-    let allowed = match &args.device.config {
-        Some(path) => Config::load(path)?.allow,
-        None => default_allow(),
-    };
+    let Identity {
+        trust,
+        device,
+        allow,
+        max_sample_bytes,
+        ..
+    } = args.device.identity()?;
     let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
     let engine = Engine::new(EngineOptions::default()).context("cannot start the engine")?;
     let models = Models::new(Options::default());
-    let pipeline = Pipeline::load(
-        release,
-        |blob| layout.read(blob),
-        &engine,
-        &models,
-        &allowed,
-    )
-    .with_context(|| format!("cannot run {}", args.layout.display()))?;
+    let pipeline = Pipeline::load(release, |blob| layout.read(blob), &engine, &models, &allow)
+        .with_context(|| format!("cannot run {}", args.layout.display()))?;
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName {
@@ -95,7 +89,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         generation: pipeline.release().generation,
     };
     for input in &args.inputs {
-        let report = match read(input) {
+        let report = match read(input, max_sample_bytes) {
             Ok(sample) => Report::of(input, release, worker.process(&sample, &device)),
             Err(error) => Report::unread(input, release, &error),
         };
@@ -151,15 +145,18 @@ impl<'a> Report<'a> {
     }
 }
 
-/// A file as a sample: its path is its id and its source.
-fn read(path: &Path) -> anyhow::Result<Sample> {
+/// A file of at most `limit` bytes as a sample: its path is its id and its source.
+fn read(path: &Path, limit: usize) -> anyhow::Result<Sample> {
     let mut payload = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_INPUT_BYTES + 1).read_to_end(&mut payload))
+        .and_then(|file| {
+            file.take((limit as u64).saturating_add(1))
+                .read_to_end(&mut payload)
+        })
         .with_context(|| format!("cannot read {}", path.display()))?;
     anyhow::ensure!(
-        payload.len() as u64 <= MAX_INPUT_BYTES,
-        "{} is larger than {MAX_INPUT_BYTES} bytes",
+        payload.len() <= limit,
+        "{} is larger than the {limit} bytes of `[intake] max-sample-bytes`",
         path.display()
     );
     let name = path.display().to_string();
@@ -169,23 +166,10 @@ fn read(path: &Path) -> anyhow::Result<Sample> {
     Ok(Sample {
         id: name.clone(),
         source: name,
-        content_type: content_type(path).to_owned(),
+        content_type: content_type(path)
+            .unwrap_or(UNKNOWN_CONTENT_TYPE)
+            .to_owned(),
         timestamp_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         payload: Arc::from(payload),
     })
-}
-
-fn content_type(path: &Path) -> &'static str {
-    let extension = path
-        .extension()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .to_ascii_lowercase();
-    match extension.as_str() {
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "json" => "application/json",
-        "txt" => "text/plain",
-        _ => "application/octet-stream",
-    }
 }

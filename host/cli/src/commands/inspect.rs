@@ -32,6 +32,8 @@ pub struct Inspection {
     pub verified: bool,
     /// The digest of the manifest.
     pub digest: Digest,
+    /// The manifest's file, which is what a signature covers.
+    pub manifest: PathBuf,
     /// The manifest's config.
     pub release: Release,
     /// What each component's bytes say that it imports and exports, or why they cannot be read.
@@ -88,9 +90,11 @@ pub fn inspect(path: &Path) -> anyhow::Result<Inspection> {
         .iter()
         .map(|(name, component)| (name.clone(), boundary(&layout, &component.blob)))
         .collect();
+    let digest = Digest::of(&package.manifest);
     Ok(Inspection {
         verified: false,
-        digest: Digest::of(&package.manifest),
+        digest,
+        manifest: layout.blob_path(digest),
         release,
         interfaces,
         signatures: package
@@ -184,7 +188,11 @@ fn print(inspection: &Inspection, terminal: &Terminal) -> anyhow::Result<()> {
     if !others.is_empty() {
         terminal.print(super::pack::contents_table(&others, terminal))?;
     }
-    terminal.print(format!("signatures: {}", inspection.signatures.len()))?;
+    terminal.print(format!(
+        "signatures: {}, over {}",
+        inspection.signatures.len(),
+        inspection.manifest.display()
+    ))?;
     for signature in &inspection.signatures {
         let hint = signature.key_hint.as_deref().unwrap_or("(names no key)");
         terminal.print(format!("  key {hint}"))?;

@@ -3,16 +3,21 @@ use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::terminal::Terminal;
 use anyhow::Context;
-use hotshoe_store::{Slot, Store};
-use hotshoe_trust::{Release, Time, Verified};
+use hotshoe_daemon::pipeline::Pipeline;
+use hotshoe_engine::{Engine, EngineOptions};
+use hotshoe_infer::{Models, Options};
+use hotshoe_store::{Layout, Slot, Store};
+use hotshoe_trust::{Grant, Release, Time, Verified};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Put a release into a device's data folder, without a network
 ///
-/// Verifies the release for this device, copies its blobs, and makes it the live one; what was live is kept as the
-/// previous one. A generation below the newest that this device has accepted is refused. The daemon must not be running.
+/// Verifies the release for this device, loads it as the daemon would, copies its blobs, and makes it the live one; what
+/// was live is kept as the previous one. A release that cannot serve here, and a generation below the newest that this
+/// device has accepted, are refused and change nothing. The daemon must not be running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -99,7 +104,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Verifies a release against a data folder's own history and makes it live there.
+/// Verifies a release against a data folder's own history, loads it, and makes it live there.
 pub fn install(
     layout: &Path,
     data: &Path,
@@ -111,6 +116,8 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
+    check_serves(&release, &layout, &store, &identity.allow)
+        .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store
         .install(&layout, &release, now)
         .with_context(|| format!("cannot install into {}", data.display()))?;
@@ -120,4 +127,23 @@ pub fn install(
         slot,
         previous,
     })
+}
+
+/// Loads the release as the daemon will, before the floor rises to it. The code that this compiles is what the first
+/// start finds.
+fn check_serves(
+    release: &Verified<Release>,
+    layout: &Layout,
+    store: &Store,
+    allow: &BTreeSet<Grant>,
+) -> anyhow::Result<()> {
+    let engine = Engine::new(EngineOptions {
+        cache: Some(store.aot_dir().to_owned()),
+        ..EngineOptions::default()
+    })
+    .context("cannot start the engine")?;
+    let models = Models::new(Options::default());
+    let read = |blob: &_| layout.read(blob);
+    Pipeline::load(release.clone(), read, &engine, &models, allow)?;
+    Ok(())
 }

@@ -1,9 +1,9 @@
 use crate::files::read_text;
 use crate::passphrase;
 use crate::terminal::Terminal;
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hotshoe_store::Layout;
-use hotshoe_trust::{Digest, SigningKey, is_encrypted, verify_blob};
+use hotshoe_trust::{Digest, Package, SigningKey, check_bundle, is_encrypted, verify_blob};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,12 +11,19 @@ use std::process::ExitCode;
 /// Sign a release
 ///
 /// Adds a signature (a Sigstore bundle, as an OCI referrer) to what earlier signers added. Several people sign in turn,
-/// each on their own machine, until the device's threshold is reached. A bundle that `cosign sign-blob --key` made over
-/// the manifest counts as well.
+/// each on their own machine, until the device's threshold is reached. What a signature covers is the release's manifest,
+/// RELEASE/blobs/sha256/DIGEST, whose path `hotshoe inspect` prints: a key that this program cannot read, such as
+/// cosign's own, signs that file, and --bundle attaches the outcome.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("by").args(["key", "bundle"]).required(true)))]
 #[command(after_help = "\
 Example:
   hotshoe sign my-release --key alice.key
+
+With cosign's key:
+  MANIFEST=$(hotshoe inspect my-release --json | jq -r .manifest)
+  cosign sign-blob --key cosign.key --bundle alice.json $MANIFEST
+  hotshoe sign my-release --bundle alice.json
 
 The passphrase is asked for, or taken from HOTSHOE_PASSPHRASE.")]
 pub struct Args {
@@ -25,7 +32,11 @@ pub struct Args {
     layout: PathBuf,
     /// The secret key
     #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    key: Option<PathBuf>,
+    /// A signature that another tool made over the manifest: a Sigstore bundle v0.3 by a key. Who made it is judged by
+    /// `verify`
+    #[arg(long, value_name = "FILE")]
+    bundle: Option<PathBuf>,
 }
 
 /// What signing did.
@@ -33,32 +44,44 @@ pub struct Args {
 pub struct Signed {
     /// The digest of the manifest that was signed.
     pub release: Digest,
-    /// The fingerprint of the key.
-    pub fingerprint: Digest,
+    /// The manifest's file.
+    pub manifest: PathBuf,
+    /// The fingerprint of the key; none where a bundle was attached, which only claims one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Digest>,
+    /// The hint of the key in the bundle: its fingerprint in base64, by the bundle's own account.
+    pub key_hint: String,
     /// How many signatures the release carries now.
     pub signatures: usize,
-    /// False if this key had signed before; nothing was added then.
+    /// False if the release carried this key's signature, or this bundle, before; nothing was added then.
     pub added: bool,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let key = read_key(&args.key)?;
-    let signed = sign(&args.layout, &key)?;
+    let signed = match (&args.key, &args.bundle) {
+        (Some(key), _) => sign(&args.layout, &read_key(key)?)?,
+        (None, Some(bundle)) => attach(&args.layout, bundle)?,
+        (None, None) => bail!("give --key or --bundle"),
+    };
     if terminal.json {
         terminal.json(&signed)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let done = if signed.added {
-        "signed"
-    } else {
-        "was signed before"
+    let done = match (signed.added, signed.fingerprint) {
+        (false, _) => "was signed before",
+        (true, Some(_)) => "signed",
+        (true, None) => "attached a signature that claims to be",
     };
+    let signer = signed
+        .fingerprint
+        .map_or_else(|| format!("key {}", signed.key_hint), |key| key.to_string());
     terminal.print(format!(
         "{}  {}",
         args.layout.display(),
         terminal.dim(&signed.release.to_string())
     ))?;
-    terminal.print(format!("{done} by {}", signed.fingerprint))?;
+    terminal.print(format!("manifest  {}", signed.manifest.display()))?;
+    terminal.print(format!("{done} by {signer}"))?;
     terminal.print(format!("signatures: {}", signed.signatures))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -90,10 +113,46 @@ pub fn sign(layout: &Path, key: &SigningKey) -> anyhow::Result<Signed> {
         let bundle = key.sign_bundle(&package.manifest).with_context(cannot)?;
         layout.attach(&bundle).with_context(cannot)?;
     }
-    Ok(Signed {
-        release: Digest::of(&package.manifest),
-        fingerprint: public_key.fingerprint(),
-        signatures: package.bundles.len() + usize::from(!known),
-        added: !known,
-    })
+    let fingerprint = Some(public_key.fingerprint());
+    Ok(signed(
+        &layout,
+        &package,
+        !known,
+        fingerprint,
+        public_key.hint(),
+    ))
+}
+
+/// Attaches a bundle that another tool made, if it is of the kind that devices check and means this release's manifest.
+pub fn attach(layout: &Path, bundle: &Path) -> anyhow::Result<Signed> {
+    let cannot = || format!("cannot sign {}", layout.display());
+    let bytes = read_text(bundle)?.into_bytes();
+    let layout = Layout::open(layout).with_context(cannot)?;
+    let package = layout.package().with_context(cannot)?;
+    let key_hint = check_bundle(&package.manifest, &bytes)
+        .with_context(|| format!("cannot use {}", bundle.display()))?;
+    let known = package.bundles.contains(&bytes);
+    if !known {
+        layout.attach(&bytes).with_context(cannot)?;
+    }
+    Ok(signed(&layout, &package, !known, None, key_hint))
+}
+
+/// What became of a release that was as `package` says before.
+fn signed(
+    layout: &Layout,
+    package: &Package,
+    added: bool,
+    fingerprint: Option<Digest>,
+    key_hint: String,
+) -> Signed {
+    let release = Digest::of(&package.manifest);
+    Signed {
+        release,
+        manifest: layout.blob_path(release),
+        fingerprint,
+        key_hint,
+        signatures: package.bundles.len() + usize::from(added),
+        added,
+    }
 }

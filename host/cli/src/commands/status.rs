@@ -3,10 +3,14 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use hotshoe_daemon::config::ZENOH_BLOCK_LIMIT_MS;
 use hotshoe_daemon::{Client, Config, Status, ZenohConfig};
 
 use crate::logging;
 use crate::terminal::Terminal;
+
+/// Longer than the longest time that a full queue with `when-full = "block"` holds up an answer, in seconds.
+const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
 
 /// Ask daemons how they are
 ///
@@ -36,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "PREFIX")]
     namespace: Option<String>,
     /// How long to wait for answers
-    #[arg(long, value_name = "SECONDS", default_value_t = 3)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_S)]
     timeout: u64,
 }
 

@@ -26,8 +26,8 @@ pub struct Args {
     #[arg(long = "key", value_name = "NAME=FILE", required = true, value_parser = named_file)]
     keys: Vec<(String, PathBuf)>,
     /// How many different keys must have signed a release
-    #[arg(long, value_name = "K", default_value_t = 1)]
-    threshold: usize,
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    threshold: u16,
     /// The names of releases that the keys may sign (globs); may be repeated
     #[arg(long = "release", value_name = "GLOB", default_values_t = ["*".to_owned()])]
     releases: Vec<String>,
@@ -49,7 +49,13 @@ struct Report<'a> {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let releases: Vec<&str> = args.releases.iter().map(String::as_str).collect();
-    let root = write_trust(&args.keys, args.threshold, &releases, &args.out, args.force)?;
+    let root = write_trust(
+        &args.keys,
+        args.threshold.into(),
+        &releases,
+        &args.out,
+        args.force,
+    )?;
     let report = Report {
         trust: &args.out,
         threshold: root.threshold(),

@@ -23,7 +23,7 @@ pub struct Args {
     layout: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Judge the times at this moment instead of now (RFC 3339)
+    /// Judge the times at this moment instead of now (RFC 3339, such as 2027-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME")]
     at: Option<Time>,
 }
@@ -87,7 +87,7 @@ pub fn verify(
     let release = hotshoe_trust::verify(&package, trust, floor, device, &host_version()?, now)
         .with_context(cannot)?;
     for blob in release.blobs() {
-        layout.read(&blob).with_context(cannot)?;
+        layout.check(&blob).with_context(cannot)?;
     }
     Ok((layout, release))
 }

@@ -79,11 +79,7 @@ pub fn prepare(
     let config = Config::load(&bench.config).context("cannot use the demo's configuration")?;
     // Each demo is a device's first day: it would rightly refuse another release of the same generation.
     forget(&config.data)?;
-    let identity = Identity {
-        trust: trust_root(&bench.trust)?,
-        device: config.identity(),
-        data: Some(config.data.clone()),
-    };
+    let identity = Identity::of(trust_root(&bench.trust)?, &config);
     install::install(&bench.release, &config.data, &identity, Time::now())?;
     terminal.note(format!("installed into   {}", config.data.display()));
     Ok(bench)

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use comfy_table::{CellAlignment, Table, presets};
 use hotshoe_daemon::Counters;
+use hotshoe_daemon::latency::nearest_rank;
 use serde::Serialize;
 
 /// What became of the samples of one input.
@@ -61,13 +62,9 @@ impl Percentiles {
     pub fn of(values: &[u64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_unstable();
-        let rank = |percent: usize| {
-            let rank = (sorted.len() * percent).div_ceil(100).max(1);
-            sorted.get(rank - 1).copied()
-        };
         Some(Self {
-            p50_us: rank(50)?,
-            p95_us: rank(95)?,
+            p50_us: nearest_rank(&sorted, 50)?,
+            p95_us: nearest_rank(&sorted, 95)?,
         })
     }
 }
