@@ -60,8 +60,7 @@ fn in_the_daemon_only_link_names_zenoh() {
     assert!(!names.is_empty());
     for path in names {
         assert!(
-            path.components().any(|part| part.as_os_str() == "link")
-                || path.ends_with("link.rs"),
+            path.components().any(|part| part.as_os_str() == "link") || path.ends_with("link.rs"),
             "{} names zenoh",
             path.display()
         );

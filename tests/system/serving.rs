@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use hotshoe_daemon::link::Published;
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Daemon, Lab, environment, lines, success};
+use crate::support::{DEADLINE, Daemon, Lab, environment, failure, lines, success};
 
 fn page() -> Vec<u8> {
     fs::read(environment().picture("page.png")).unwrap()
@@ -66,6 +66,36 @@ fn a_published_sample_becomes_an_insight_with_its_release() {
     let error = next(&outputs, "output/error");
     assert_eq!(error.body["id"], "sample-8");
     assert_eq!(error.body["fault"], "unsupported");
+}
+
+#[test]
+fn samples_come_from_other_keys_too_but_never_from_its_own_results() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let camera = lab.device("camera", &release, "").run();
+    let endpoint = camera.status().session.locators.remove(0);
+    // A device that reads what the other one is sent: one key expression away from a loop.
+    let config =
+        |keys: &str| format!("connect = [\"{endpoint}\"]\n[intake]\nsubscribe = [\"{keys}\"]");
+    let reader = lab
+        .device("reader", &release, &config("hotshoe/lab/camera/input/**"))
+        .run();
+    let outputs = reader
+        .client()
+        .outputs(Some("lab"), Some("reader"), 64)
+        .unwrap();
+    reader
+        .client()
+        .put("lab", "camera", "door", "image/png", Some("shared"), page())
+        .unwrap();
+    let insight = next(&outputs, "output/insight");
+    assert_eq!(insight.body["id"], "shared");
+    assert_eq!(insight.body["source"], "hotshoe/lab/camera/input/door");
+
+    let looped = lab.device("loop", &release, &config("hotshoe/**"));
+    let config = looped.config.display().to_string();
+    let said = failure(["run", "--config", &config]);
+    assert!(said.contains("intake.subscribe"), "{said}");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn component(package: &str) -> Result<PathBuf, String> {
             "build",
             "--release",
             "--package",
-            "empty-policy",
+            package,
             "--target",
             TARGET,
         ])

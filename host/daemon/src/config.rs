@@ -89,6 +89,9 @@ pub struct ZenohConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct IntakeConfig {
+    /// Key expressions to take samples from, besides the device's own `input/**`: where cameras publish already, for
+    /// example. They lie below `zenoh.namespace` too. Default: none.
+    pub subscribe: Vec<String>,
     /// Samples that may wait. Default: 16.
     pub queue: usize,
     /// What happens to a sample that arrives when the queue is full. Files of a watched folder wait in any case, and no
@@ -268,6 +271,7 @@ impl Default for ZenohConfig {
 impl Default for IntakeConfig {
     fn default() -> Self {
         Self {
+            subscribe: Vec::new(),
             queue: 16,
             when_full: WhenFull::Block,
             block_timeout_ms: 4_000,

@@ -152,6 +152,7 @@ fn open_intake(
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);
     let serving = link.serve(
+        &config.intake.subscribe,
         move |incoming, answer| offered.offer(incoming, answer),
         move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
     )?;

@@ -90,6 +90,14 @@ pub enum LinkError {
         #[source]
         source: zenoh::Error,
     },
+    /// The device would take its own results for samples.
+    #[error(
+        "`intake.subscribe` holds `{key}`, which matches this device's own keys; name the keys that the samples come under"
+    )]
+    Loop {
+        /// The key expression.
+        key: String,
+    },
     /// Something could not be declared, sent or asked for.
     #[error("cannot use the key `{key}`; the Zenoh session may be closed")]
     Use {
@@ -147,7 +155,7 @@ pub struct Link {
 /// What a device has declared. It is taken back when this is dropped.
 #[derive(Debug)]
 pub struct Serving {
-    input: Option<(Subscriber<()>, Queryable<()>)>,
+    input: Option<(Vec<Subscriber<()>>, Queryable<()>)>,
     _status: Queryable<()>,
     _alive: LivelinessToken,
 }
@@ -215,17 +223,17 @@ impl Link {
         })
     }
 
-    /// Takes samples and answers for the status until the [`Serving`] is dropped. Both functions are called on Zenoh's threads.
+    /// Takes samples from `input/**` and from the key expressions `more`, and answers for the status, until the [`Serving`] is
+    /// dropped. Both functions are called on Zenoh's threads.
     ///
     /// # Errors
-    /// [`LinkError::Use`].
-    pub fn serve<O, S>(&self, offer: O, status: S) -> Result<Serving, LinkError>
+    /// [`LinkError::Key`], [`LinkError::Loop`] and [`LinkError::Use`].
+    pub fn serve<O, S>(&self, more: &[String], offer: O, status: S) -> Result<Serving, LinkError>
     where
         O: Fn(Incoming<'_>, Answer) + Send + Sync + 'static,
         S: Fn() -> Vec<u8> + Send + Sync + 'static,
     {
         let offer = Arc::new(offer);
-        let published = Arc::clone(&offer);
         let input = format!("{}/input/**", self.root);
         let state = format!("{}/status", self.root);
         let alive = format!("{}/alive", self.root);
@@ -245,18 +253,29 @@ impl Link {
             })
             .wait()
             .map_err(failed(&state))?;
+        let asked = Arc::clone(&offer);
         let queries = self
             .session
             .declare_queryable(&input)
-            .callback(move |query| take_query(query, &*offer))
+            .callback(move |query| take_query(query, &*asked))
             .wait()
             .map_err(failed(&input))?;
-        let samples = self
-            .session
-            .declare_subscriber(&input)
-            .callback(move |sample| take_sample(&sample, &*published))
-            .wait()
-            .map_err(failed(&input))?;
+        let own = owned_key(&format!("{}/**", self.root))?;
+        let mut samples = Vec::with_capacity(more.len() + 1);
+        for key in more.iter().chain([&input]) {
+            let expression = owned_key(key)?;
+            if *key != input && expression.intersects(&own) {
+                return Err(LinkError::Loop { key: key.clone() });
+            }
+            let published = Arc::clone(&offer);
+            let subscriber = self
+                .session
+                .declare_subscriber(expression)
+                .callback(move |sample| take_sample(&sample, &*published))
+                .wait()
+                .map_err(failed(key))?;
+            samples.push(subscriber);
+        }
         let token = self
             .session
             .liveliness()

@@ -66,7 +66,7 @@ fn echo(incoming: &Incoming<'_>, answer: Answer) {
 }
 
 fn serve(link: &Link) -> Serving {
-    link.serve(|incoming, answer| echo(&incoming, answer), status)
+    link.serve(&[], |incoming, answer| echo(&incoming, answer), status)
         .unwrap()
 }
 
@@ -130,6 +130,7 @@ fn a_published_sample_arrives_and_its_messages_leave() {
     let publisher = Arc::clone(&link);
     let serving = link
         .serve(
+            &[],
             move |incoming, answer| {
                 assert!(matches!(answer, Answer::Nobody));
                 publisher
