@@ -42,9 +42,8 @@ fn component(package: &str) -> Result<PathBuf, String> {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    Ok(root.join(format!(
-        "target/guests-build/{TARGET}/release/empty_policy.wasm"
-    )))
+    let file = package.replace('-', "_");
+    Ok(root.join(format!("target/guests-build/{TARGET}/release/{file}.wasm")))
 }
 
 /// The configuration of a device that allows what these tests grant.
