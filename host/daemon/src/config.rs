@@ -5,10 +5,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hotshoe_trust::toml_file::{self, TomlError};
+use hotshoe_trust::toml_file;
 use hotshoe_trust::{Device, Grant};
 use serde::Deserialize;
 
+pub use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
 use crate::queue::Full;
 

@@ -9,6 +9,7 @@
 
 pub mod answer;
 pub mod config;
+mod config_error;
 pub mod deploy;
 pub mod intake;
 pub mod latency;

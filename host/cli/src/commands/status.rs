@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ Example:
 
 Exit code 1 if no device answers.")]
 pub struct Args {
-    /// Ask the device of this configuration
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "site", "device", "namespace"], required_unless_present = "connect")]
+    /// Ask the device of this configuration [default: hotshoe.toml, unless --connect is given]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "site", "device", "namespace"])]
     config: Option<PathBuf>,
     /// A Zenoh endpoint to connect to; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
@@ -46,24 +46,21 @@ pub struct Args {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let (zenoh, site, device) = match &args.config {
-        Some(path) => {
-            let config =
-                Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
-            (
-                config.zenoh.client(),
-                Some(config.site),
-                Some(config.device),
-            )
-        }
-        None => {
-            let zenoh = ZenohConfig {
-                connect: args.connect.clone(),
-                namespace: args.namespace.clone(),
-                ..ZenohConfig::default()
-            };
-            (zenoh, args.site.clone(), args.device.clone())
-        }
+    let (zenoh, site, device) = if args.connect.is_empty() {
+        let path = args.config.as_deref().unwrap_or(Path::new("hotshoe.toml"));
+        let config = Config::load(path).context("give --config or --connect")?;
+        (
+            config.zenoh.client(),
+            args.site.or(Some(config.site)),
+            args.device.or(Some(config.device)),
+        )
+    } else {
+        let zenoh = ZenohConfig {
+            connect: args.connect,
+            namespace: args.namespace,
+            ..ZenohConfig::default()
+        };
+        (zenoh, args.site, args.device)
     };
     let client = Client::open(&zenoh).context("cannot reach any device")?;
     let mut statuses = client.statuses(
