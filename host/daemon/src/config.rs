@@ -169,68 +169,6 @@ pub struct MetricsConfig {
     pub listen: SocketAddr,
 }
 
-/// Why a configuration was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file could not be read.
-    #[error("cannot read the configuration {path}; name another with --config")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The file is larger than [`MAX_CONFIG_BYTES`].
-    #[error("the configuration {path} has {bytes} bytes; at most {MAX_CONFIG_BYTES} are read")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-    },
-    /// It is not the TOML that is expected: a spelling mistake, a wrong type, a missing key.
-    #[error("the configuration is not valid")]
-    Toml(#[source] TomlError),
-    /// A name cannot be part of a key.
-    #[error(
-        "`{key} = \"{value}\"` cannot be part of a key: use 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`"
-    )]
-    Name {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: String,
-    },
-    /// A sample may be larger than the message that it travels in.
-    #[error(
-        "`intake.max-sample-bytes = {sample}` does not fit into `zenoh.max-message-bytes = {message}`: lower the former to {most}, \
-         or raise the latter to {needed}, here and at the senders"
-    )]
-    SampleAboveMessage {
-        /// `intake.max-sample-bytes`.
-        sample: usize,
-        /// `zenoh.max-message-bytes`.
-        message: usize,
-        /// The largest sample that fits.
-        most: usize,
-        /// The smallest message that holds it.
-        needed: usize,
-    },
-    /// A number is out of its range.
-    #[error("`{key} = {value}` is out of range: use {least} to {most}")]
-    Range {
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        value: u64,
-        /// The smallest value.
-        least: u64,
-        /// The largest value.
-        most: u64,
-    },
-}
-
 fn default_data() -> PathBuf {
     PathBuf::from("data")
 }
