@@ -1,6 +1,7 @@
 //! Power cuts, restarts and the end: with no network at all.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use hotshoe_daemon::FeedError;
@@ -51,6 +52,20 @@ fn compiled_code_that_was_tampered_with_is_not_loaded() {
         }
     }
     assert_eq!(tampered, 3, "one file of compiled code a component");
+    let daemon = device.run();
+    assert_eq!(daemon.log().matches("compiled code is not used").count(), 3);
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    assert!(daemon.feed(&[("1", page)])[0].result.is_ok());
+}
+
+#[test]
+fn compiled_code_that_others_may_write_is_not_loaded() {
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let device = lab.device("a", &release, "");
+    device.run().kill();
+    let folder = lab.path("a-data/aot");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
     let daemon = device.run();
     assert_eq!(daemon.log().matches("compiled code is not used").count(), 3);
     let page = fs::read(environment().picture("page.png")).unwrap();
