@@ -8,6 +8,7 @@
 )]
 //! The three OCR models (PP-OCRv4), against what Python's onnxruntime 1.31.1 gives for the same synthetic inputs.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +19,9 @@ fn bytes(name: &str) -> Option<Vec<u8>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/fixtures/models");
     let read = std::fs::read(folder.join(format!("{name}.onnx"))).ok();
     if read.is_none() {
-        println!(
+        // Past the test runner's capture of what tests print.
+        let _ = writeln!(
+            std::io::stderr(),
             "skipped: there is no {name}.onnx under target/fixtures/models; run `cargo demo` once, it fetches the models"
         );
     }

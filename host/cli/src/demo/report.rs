@@ -76,7 +76,7 @@ fn milliseconds(micros: u64) -> String {
 /// Right-aligns all columns but the first.
 fn table(head: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.load_style(presets::NOTHING);
     table.set_header(head);
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -88,7 +88,14 @@ impl Summary {
     /// The summary as two tables.
     pub fn tables(&self) -> String {
         let mut inputs = table(&[
-            "input", "samples", "results", "dropped", "failed", "lines", "p50 ms", "p95 ms",
+            "input",
+            "samples",
+            "results",
+            "dropped",
+            "failed",
+            "lines",
+            "answer p50 ms",
+            "answer p95 ms",
         ]);
         for (name, input) in &self.inputs {
             let lines = self.text.get(name).map_or(0, Vec::len);
