@@ -373,12 +373,5 @@ fn failure(error: &RunError) -> Failure {
         ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidInput => Fault::Tensor,
         ErrorKind::LimitExceeded | ErrorKind::Internal => Fault::Model,
     };
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message.push_str(": ");
-        message.push_str(&error.to_string());
-        cause = error.source();
-    }
-    Failure::new(fault, message)
+    Failure::of(fault, error)
 }

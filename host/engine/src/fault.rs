@@ -90,6 +90,11 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// A failure of this kind, told by an error and its causes.
+    pub fn of(fault: Fault, error: &dyn std::error::Error) -> Self {
+        Self::new(fault, chain(error))
+    }
+
     /// A failure of this kind, with one sentence for a person.
     pub fn new(fault: Fault, message: impl Into<String>) -> Self {
         Self {
@@ -97,4 +102,16 @@ impl Failure {
             message: message.into(),
         }
     }
+}
+
+/// An error and its causes in one sentence.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

@@ -8,10 +8,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::media::content_type;
+use hotshoe_daemon::output::ReleaseName;
 use hotshoe_daemon::pipeline::{Outcome, Pipeline, StageTime};
 use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
 use hotshoe_infer::{Models, Options};
-use hotshoe_trust::{Digest, Floor, Time};
+use hotshoe_trust::{Floor, Time};
 use serde::Serialize;
 
 use super::verify::verify;
@@ -53,13 +54,6 @@ struct Report<'a> {
     stages: Vec<StageTime>,
 }
 
-#[derive(Clone, Copy, Serialize)]
-struct ReleaseName<'a> {
-    name: &'a str,
-    digest: Digest,
-    generation: u64,
-}
-
 #[derive(Serialize)]
 struct Failure {
     stage: String,
@@ -83,11 +77,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("cannot run {}", args.layout.display()))?;
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
-    let release = ReleaseName {
-        name: &pipeline.release().name,
-        digest: pipeline.release().digest(),
-        generation: pipeline.release().generation,
-    };
+    let release = ReleaseName::of(pipeline.release());
     for input in &args.inputs {
         let report = match read(input, max_sample_bytes) {
             Ok(sample) => Report::of(input, release, worker.process(&sample, &device)),

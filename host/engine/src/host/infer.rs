@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 use hotshoe_infer::{ErrorKind, RunError, Tensor};
 use wasmtime::component::Resource;
 
-use super::{HeldTensor, NamedModel, State, chain, error};
+use super::{HeldTensor, NamedModel, State, error};
 use crate::bindings::hotshoe::pipeline::infer;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use crate::fault::chain;
 use crate::vector;
 
 impl infer::Host for State {}

@@ -125,21 +125,10 @@ impl State {
 
 impl types::Host for State {}
 
-/// An error for the component, with the whole chain of causes in one sentence.
+/// An error for the component.
 fn error(code: ErrorCode, message: impl std::fmt::Display) -> Error {
     Error {
         code,
         message: message.to_string(),
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -2,9 +2,10 @@ use hotshoe_infer::Tensor;
 use hotshoe_vision::{DecodeError, DecodeLimits, ErrorKind, Image, VisionError};
 use wasmtime::component::Resource;
 
-use super::{HeldImage, HeldTensor, State, chain, error};
+use super::{HeldImage, HeldTensor, State, error};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
 use crate::bindings::hotshoe::pipeline::vision;
+use crate::fault::chain;
 use crate::sample::Sample;
 
 /// Bytes that decoding takes for a pixel: the image's own 3, and up to 8 inside the decoder (16-bit RGBA).
