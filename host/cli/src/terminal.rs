@@ -1,6 +1,6 @@
 //! Where a command's words go: results to standard output, everything else to standard error.
 use anyhow::Context;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use hotshoe_devkit::Progress;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -55,13 +55,26 @@ impl Terminal {
 
     /// A table whose columns are sized to fit, as text.
     pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+        self.unaligned(header, rows).to_string()
+    }
+
+    /// A table of figures: all columns but the first are aligned to the right.
+    pub fn figures(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+        let mut table = self.unaligned(header, rows);
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        table.to_string()
+    }
+
+    fn unaligned(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Table {
         let mut table = Table::new();
         table
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(header.iter().map(|title| self.bold(title)))
             .add_rows(rows);
-        table.to_string()
+        table
     }
 
     /// Bars and spinners on standard error, or plain lines where it is no terminal.

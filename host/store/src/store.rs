@@ -174,7 +174,7 @@ impl Store {
         self.blobs.read(blob)
     }
 
-    /// Hashes every blob of `release` again, as is done when the daemon starts.
+    /// Hashes every blob of `release` again, whether its pipeline uses it or not.
     pub fn check(&self, release: &Release) -> Result<(), BlobError> {
         release.blobs().try_for_each(|blob| self.blobs.check(&blob))
     }

@@ -78,7 +78,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if terminal.json {
         terminal.json_line(&summary)?;
     } else {
-        terminal.print(format!("\n{}\n", summary.tables()))?;
+        terminal.print(format!("\n{}\n", summary.tables(terminal)))?;
         terminal.print(format!(
             "{} samples in {:.1} s: {} results, {} dropped, {} failed",
             summary.samples, summary.seconds, summary.results, summary.dropped, summary.failed

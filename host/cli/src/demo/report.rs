@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 
-use comfy_table::{CellAlignment, Table, presets};
 use hotshoe_daemon::Counters;
 use hotshoe_daemon::latency::nearest_rank;
 use serde::Serialize;
+
+use crate::terminal::Terminal;
 
 /// What became of the samples of one input.
 #[derive(Debug, Default, Serialize)]
@@ -73,37 +74,16 @@ fn milliseconds(micros: u64) -> String {
     format!("{:.1}", micros as f64 / 1000.0)
 }
 
-/// Right-aligns all columns but the first.
-fn table(head: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header(head);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
-}
-
 impl Summary {
     /// The summary as two tables.
-    pub fn tables(&self) -> String {
-        let mut inputs = table(&[
-            "input",
-            "samples",
-            "results",
-            "dropped",
-            "failed",
-            "lines",
-            "answer p50 ms",
-            "answer p95 ms",
-        ]);
-        for (name, input) in &self.inputs {
+    pub fn tables(&self, terminal: &Terminal) -> String {
+        let inputs = self.inputs.iter().map(|(name, input)| {
             let lines = self.text.get(name).map_or(0, Vec::len);
             let [p50, p95] = Percentiles::of(&input.elapsed_us).map_or_else(
                 || ["-".to_owned(), "-".to_owned()],
                 |p| [milliseconds(p.p50_us), milliseconds(p.p95_us)],
             );
-            inputs.add_row([
+            vec![
                 name.clone(),
                 input.samples.to_string(),
                 input.results.to_string(),
@@ -112,12 +92,26 @@ impl Summary {
                 lines.to_string(),
                 p50,
                 p95,
-            ]);
-        }
-        let mut stages = table(&["stage", "p50 ms", "p95 ms"]);
-        for (name, p) in &self.stages {
-            stages.add_row([name.clone(), milliseconds(p.p50_us), milliseconds(p.p95_us)]);
-        }
+            ]
+        });
+        let inputs = terminal.figures(
+            &[
+                "input",
+                "samples",
+                "results",
+                "dropped",
+                "failed",
+                "lines",
+                "answer p50 ms",
+                "answer p95 ms",
+            ],
+            inputs,
+        );
+        let stages = self
+            .stages
+            .iter()
+            .map(|(name, p)| vec![name.clone(), milliseconds(p.p50_us), milliseconds(p.p95_us)]);
+        let stages = terminal.figures(&["stage", "p50 ms", "p95 ms"], stages);
         format!("{inputs}\n\n{stages}")
     }
 }
