@@ -16,6 +16,10 @@ mod support;
 mod bad_input;
 #[path = "system/bad_release.rs"]
 mod bad_release;
+#[path = "system/crash.rs"]
+mod crash;
+#[path = "system/delivery.rs"]
+mod delivery;
 #[path = "system/demo.rs"]
 mod demo;
 #[path = "system/guests.rs"]
@@ -26,11 +30,15 @@ mod hostile;
 mod layering;
 #[path = "system/page.rs"]
 mod page;
+#[path = "system/proxy.rs"]
+mod proxy;
 #[path = "system/python.rs"]
 mod python;
 #[path = "system/restart.rs"]
 mod restart;
 #[path = "system/serving.rs"]
 mod serving;
+#[path = "system/site.rs"]
+mod site;
 #[path = "system/wasip2.rs"]
 mod wasip2;

@@ -158,6 +158,10 @@ impl Lab {
                 "\"rules.json",
                 &format!("\"{}/rules.json", folder.display()),
             )
+            .replace(
+                "\"expected/",
+                &format!("\"{}/expected/", folder.display()),
+            )
     }
 
     /// Packs a recipe into the folder `release`, unsigned.
@@ -280,6 +284,10 @@ pub struct Daemon {
 impl Daemon {
     pub fn client(&self) -> &Client {
         self.client.as_ref().expect("a client")
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     fn ask(&self) -> Option<Status> {

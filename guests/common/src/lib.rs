@@ -1,5 +1,6 @@
 //! What several components here do in the same way.
 
+pub mod label;
 mod line;
 pub mod nn;
 

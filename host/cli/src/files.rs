@@ -9,20 +9,26 @@ const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Reads a small text file whole.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
+    String::from_utf8(read_bytes(path)?)
+        .with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// Reads a small file whole.
+pub fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     File::open(path)
         .with_context(cannot)?
         .take(MAX_TEXT_BYTES + 1)
-        .read_to_string(&mut text)
+        .read_to_end(&mut bytes)
         .with_context(cannot)?;
-    if text.len() as u64 > MAX_TEXT_BYTES {
+    if bytes.len() as u64 > MAX_TEXT_BYTES {
         bail!(
             "{} is longer than {MAX_TEXT_BYTES} bytes; is it the right file?",
             path.display()
         );
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Who may read a new file.

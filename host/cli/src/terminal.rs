@@ -111,6 +111,11 @@ impl Terminal {
     pub fn error_word(&self, word: &str) -> String {
         paint(self.error_colour, RED, word)
     }
+
+    /// How something ended, on standard error.
+    pub fn ending(&self, good: bool, text: &str) -> String {
+        paint(self.error_colour, if good { GREEN } else { RED }, text)
+    }
 }
 
 fn paint(colour: bool, code: &str, text: &str) -> String {

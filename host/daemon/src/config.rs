@@ -9,6 +9,13 @@ use hotshoe_trust::toml_file;
 use hotshoe_trust::{Device, Grant};
 use serde::Deserialize;
 
+mod deploy;
+mod session;
+
+pub use self::deploy::{
+    DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
+};
+pub use self::session::{LEAST_MESSAGE_BYTES, TlsConfig, ZenohConfig, ZenohMode};
 pub use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
 use crate::queue::Full;
@@ -29,7 +36,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1 << 30;
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The whole of `hotshoe.toml`. Relative paths are relative to the folder of the file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Where the device stands: one part of its keys. Letters, digits, `-`, `_` and `.`.
@@ -66,24 +73,9 @@ pub struct Config {
     /// The Prometheus endpoint. Default: none.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
-}
-
-/// `[zenoh]`. The session is a peer that keeps trying to reach `connect` in the background, so that a device
-/// without a network starts and serves all the same. Multicast scouting, gossip and autoconnect are off unless `scouting` is set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-pub struct ZenohConfig {
-    /// Endpoints to connect to, such as `tcp/192.0.2.1:7447`. Default: none.
-    pub connect: Vec<String>,
-    /// Endpoints to listen on, such as `tcp/127.0.0.1:7447`; port 0 takes a free one. Default: none.
-    pub listen: Vec<String>,
-    /// A prefix of all keys, which keeps deployments on one network apart. Default: none.
-    pub namespace: Option<String>,
-    /// Finds other peers by multicast and gossip, and connects to them. Default: false.
-    pub scouting: bool,
-    /// The largest message that is received, in bytes. Zenoh ignores a larger one without a word, so whoever sends samples
-    /// must know it. `intake.max-sample-bytes` lies below it. Default: 8 MiB (Zenoh's own is 1 GiB).
-    pub max_message_bytes: usize,
+    /// Releases that come over Zenoh.
+    #[serde(default)]
+    pub deploy: DeployConfig,
 }
 
 /// `[intake]`
@@ -195,18 +187,6 @@ pub fn default_allow() -> BTreeSet<Grant> {
     ])
 }
 
-impl Default for ZenohConfig {
-    fn default() -> Self {
-        Self {
-            connect: Vec::new(),
-            listen: Vec::new(),
-            namespace: None,
-            scouting: false,
-            max_message_bytes: 8 << 20,
-        }
-    }
-}
-
 impl Default for IntakeConfig {
     fn default() -> Self {
         Self {
@@ -263,27 +243,6 @@ impl WhenFull {
     }
 }
 
-impl ZenohConfig {
-    /// How another program on the same machine reaches the daemon that has this configuration: it connects to
-    /// where the daemon listens and to where the daemon connects, and listens nowhere.
-    pub fn client(&self) -> Self {
-        let mut connect: Vec<String> = self.listen.iter().map(|e| to_loopback(e)).collect();
-        connect.extend(self.connect.iter().cloned());
-        Self {
-            connect,
-            listen: Vec::new(),
-            ..self.clone()
-        }
-    }
-}
-
-/// An endpoint that listens on every address is reached by loopback.
-fn to_loopback(endpoint: &str) -> String {
-    endpoint
-        .replacen("/0.0.0.0:", "/127.0.0.1:", 1)
-        .replacen("/[::]:", "/[::1]:", 1)
-}
-
 impl Config {
     /// Reads and checks a file.
     ///
@@ -313,6 +272,7 @@ impl Config {
         let mut config: Self = toml_file::parse(text).map_err(ConfigError::Toml)?;
         config.data = folder.join(&config.data);
         config.trust = folder.join(&config.trust);
+        config.zenoh.resolve(folder);
         if let Some(watch) = &mut config.watch {
             watch.folder = folder.join(&watch.folder);
         }
@@ -337,12 +297,8 @@ impl Config {
             0,
             ZENOH_BLOCK_LIMIT_MS - 1,
         )?;
-        check_range(
-            "zenoh.max-message-bytes",
-            self.zenoh.max_message_bytes as u64,
-            1 << 16,
-            MAX_MESSAGE_BYTES as u64,
-        )?;
+        self.zenoh.check()?;
+        self.deploy.check()?;
         check_range(
             "workers.threads",
             self.workers.threads as u64,

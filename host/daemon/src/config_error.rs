@@ -54,6 +54,17 @@ pub enum ConfigError {
         /// The smallest message that holds it.
         needed: usize,
     },
+    /// A setting is of no use without another one.
+    #[error("`{key}` needs `{needed}` as well")]
+    Needs {
+        /// The key.
+        key: &'static str,
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// A bound of the health gate is no share, or no number that can be kept.
+    #[error("`[deploy.health]` is not valid")]
+    Health(#[source] hotshoe_trust::ReleaseError),
     /// A number is out of its range.
     #[error("`{key} = {value}` is out of range: use {least} to {most}")]
     Range {

@@ -10,6 +10,8 @@
 pub mod answer;
 pub mod config;
 mod config_error;
+pub mod control;
+pub mod delivery;
 pub mod deploy;
 pub mod intake;
 pub mod latency;
@@ -35,7 +37,7 @@ pub use service::DrainReport;
 pub use status::Status;
 pub use tally::Counters;
 
-use crate::deploy::Deployment;
+use crate::deploy::{Board, Boot};
 use crate::link::{Link, Serving};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::service::{Crew, Service};
@@ -74,7 +76,7 @@ pub struct Daemon {
     link: Arc<Link>,
     serving: Serving,
     watch: Option<Watch>,
-    _deployment: Deployment,
+    _boot: Boot,
     _metrics: Option<Endpoint>,
 }
 
@@ -89,11 +91,12 @@ impl Daemon {
             .as_ref()
             .map(|m| crate::metrics::serve(m.listen))
             .transpose()?;
-        let deployment = Deployment::start(&config)?;
-        let pipeline = deployment.pipeline();
-        crate::metrics::release(pipeline.release());
+        let boot = Boot::open(&config)?;
+        let serving = boot.serving();
+        crate::metrics::release(None, serving.as_deref().map(deploy::Served::release));
+        let board = Arc::new(Board::default());
         let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
-        let service = Service::new(config.clone(), pipeline, Arc::clone(&link));
+        let service = Service::new(config.clone(), serving, Arc::clone(&board), Arc::clone(&link));
         let crew = service.hire().map_err(|source| StartError::Workers {
             threads: config.workers.threads,
             source,
@@ -113,7 +116,7 @@ impl Daemon {
             link,
             serving,
             watch,
-            _deployment: deployment,
+            _boot: boot,
             _metrics: endpoint,
         })
     }

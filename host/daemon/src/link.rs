@@ -1,11 +1,21 @@
 //! The only module that names zenoh: sessions, keys, and what travels under them.
 //!
 //! A device's keys stand below `hotshoe/<site>/<device>/`: `input/**` takes samples, `output/insight`, `output/action` and
-//! `output/error` carry what became of them, `status` answers queries, and `alive` is a liveliness token.
+//! `output/error` carry what became of them, `event` says how a release fares, `status` and `order` answer queries, and `alive` is a
+//! liveliness token. What concerns the whole site stands beside the devices, under parts that begin with `@`, which no wildcard of a
+//! device's keys matches: see [`Site`].
 
+pub mod acl;
 mod client;
+mod device;
+mod fleet;
+mod objects;
+mod settings;
+mod site;
 
 use std::borrow::Cow;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
@@ -16,19 +26,23 @@ use zenoh::pubsub::Subscriber;
 use zenoh::qos::CongestionControl;
 use zenoh::query::{Query, Queryable};
 use zenoh::sample::{Sample, SampleKind};
-use zenoh::{Session, Wait};
+use zenoh::Wait;
 
 use crate::answer::Answer;
 use crate::config::ZenohConfig;
 use crate::status::SessionStatus;
 
-pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
+use settings::{client_settings, settings};
 
-/// How long a command tries to reach a daemon, in milliseconds.
-const CLIENT_CONNECT_MS: u64 = 3_000;
-/// How long it waits between tries, as Zenoh's JSON: a daemon that has just started is there soon.
-const CLIENT_RETRY: &str =
-    r#"{"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2}"#;
+pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
+pub use device::Orders;
+pub use fleet::{DeviceKey, Events, OrderError};
+pub use objects::{Asked, Heard, Sharing, WAITING_REQUESTS};
+pub use site::{
+    ASK_AGAIN, Answering, Desired, MAX_PENDING, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site,
+    Sources, Watch,
+};
+
 /// What a message holds besides its payload (key, media type, id), at most, in bytes.
 pub const MESSAGE_OVERHEAD: usize = 16 << 10;
 
@@ -98,6 +112,22 @@ pub enum LinkError {
         /// The key expression.
         key: String,
     },
+    /// The access rules cannot be read.
+    #[error("cannot read the access rules {}; `hotshoe zenoh-acl` makes such a file", path.display())]
+    AccessControl {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// No thread could be started.
+    #[error("cannot start a thread")]
+    Thread {
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// Something could not be declared, sent or asked for.
     #[error("cannot use the key `{key}`; the Zenoh session may be closed")]
     Use {
@@ -148,7 +178,8 @@ pub struct Incoming<'a> {
 /// The device's end of a Zenoh session.
 #[derive(Debug)]
 pub struct Link {
-    session: Session,
+    site: Site,
+    device: String,
     root: String,
 }
 
@@ -211,14 +242,9 @@ impl Link {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, site: &str, device: &str) -> Result<Self, LinkError> {
-        let session = zenoh::open(settings(config)?)
-            .wait()
-            .map_err(|source| LinkError::Open {
-                listen: config.listen.clone(),
-                source,
-            })?;
         Ok(Self {
-            session,
+            site: Site::open(config, site)?,
+            device: device.to_owned(),
             root: root(site, device),
         })
     }
@@ -243,6 +269,7 @@ impl Link {
         };
         let status_key = owned_key(&state)?;
         let status = self
+            .site
             .session
             .declare_queryable(&state)
             .callback(move |query| {
@@ -255,6 +282,7 @@ impl Link {
             .map_err(failed(&state))?;
         let asked = Arc::clone(&offer);
         let queries = self
+            .site
             .session
             .declare_queryable(&input)
             .callback(move |query| take_query(query, &*asked))
@@ -269,6 +297,7 @@ impl Link {
             }
             let published = Arc::clone(&offer);
             let subscriber = self
+                .site
                 .session
                 .declare_subscriber(expression)
                 .callback(move |sample| take_sample(&sample, &*published))
@@ -277,6 +306,7 @@ impl Link {
             samples.push(subscriber);
         }
         let token = self
+            .site
             .session
             .liveliness()
             .declare_token(&alive)
@@ -296,6 +326,7 @@ impl Link {
     pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
         let put = self
+            .site
             .session
             .put(&key, body)
             .encoding(Encoding::APPLICATION_JSON)
@@ -306,24 +337,12 @@ impl Link {
 
     /// The session's state.
     pub fn status(&self) -> SessionStatus {
-        let info = self.session.info();
-        SessionStatus {
-            id: self.session.zid().to_string(),
-            locators: info
-                .locators()
-                .wait()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            peers: info.peers_zid().wait().count() + info.routers_zid().wait().count(),
-        }
+        self.site.status()
     }
 
     /// Closes the session, after what was published has left.
     pub fn close(&self) {
-        if let Err(error) = self.session.close().wait() {
-            tracing::warn!(%error, "the Zenoh session did not close cleanly");
-        }
+        self.site.close();
     }
 }
 
@@ -376,43 +395,4 @@ fn owned_key(key: &str) -> Result<KeyExpr<'static>, LinkError> {
         key: key.to_owned(),
         source,
     })
-}
-
-/// Zenoh's settings for a device.
-fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
-    let mut settings = zenoh::Config::default();
-    let mut set = |key: &'static str, value: serde_json::Value| {
-        let value = value.to_string();
-        settings
-            .insert_json5(key, &value)
-            .map_err(|source| LinkError::Setting { key, value, source })
-    };
-    set("mode", "peer".into())?;
-    set("connect/endpoints", config.connect.clone().into())?;
-    set("listen/endpoints", config.listen.clone().into())?;
-    set("scouting/multicast/enabled", config.scouting.into())?;
-    set("scouting/gossip/enabled", config.scouting.into())?;
-    set(
-        "transport/link/rx/max_message_size",
-        config.max_message_bytes.into(),
-    )?;
-    if let Some(namespace) = &config.namespace {
-        set("namespace", namespace.as_str().into())?;
-    }
-    Ok(settings)
-}
-
-/// Zenoh's settings for a command: it fails where it reaches nobody.
-fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
-    let mut settings = settings(config)?;
-    for (key, value) in [
-        ("connect/timeout_ms", CLIENT_CONNECT_MS.to_string()),
-        ("connect/exit_on_failure", true.to_string()),
-        ("connect/retry", CLIENT_RETRY.to_owned()),
-    ] {
-        settings
-            .insert_json5(key, &value)
-            .map_err(|source| LinkError::Setting { key, value, source })?;
-    }
-    Ok(settings)
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 
+use hotshoe_store::Phase;
 use hotshoe_trust::{Release, Verified};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tokio::runtime::Runtime;
@@ -102,6 +103,20 @@ fn describe() {
         "hotshoe_unpublished_total",
         "Messages that Zenoh did not take."
     );
+    metrics::describe_counter!(
+        "hotshoe_tolerated_total",
+        "Failures of policies that fail open, by stage."
+    );
+    metrics::describe_counter!("hotshoe_swaps_total", "Times that another release began to serve.");
+    metrics::describe_counter!("hotshoe_rollbacks_total", "Trials that were rolled back.");
+    metrics::describe_counter!(
+        "hotshoe_refused_total",
+        "Releases that were refused or failed, by reason."
+    );
+    metrics::describe_gauge!(
+        "hotshoe_deploy_phase",
+        "1 for the phase of the release that is being worked on."
+    );
     metrics::describe_histogram!(
         "hotshoe_stage_seconds",
         "Time that a stage took for one sample."
@@ -114,14 +129,28 @@ fn describe() {
     );
 }
 
-/// Tells which release and which parts serve.
-pub fn release(release: &Verified<Release>) {
+/// Tells which release and which parts serve, and that those of `before` serve no more.
+pub fn release(before: Option<&Verified<Release>>, now: Option<&Verified<Release>>) {
+    for (release, serves) in [(before, 0.0), (now, 1.0)] {
+        if let Some(release) = release {
+            tell(release, serves);
+        }
+    }
+}
+
+/// Tells the phase of the release that is being worked on.
+pub fn phase(before: Phase, now: Phase) {
+    metrics::gauge!("hotshoe_deploy_phase", "phase" => before.to_string()).set(0.0);
+    metrics::gauge!("hotshoe_deploy_phase", "phase" => now.to_string()).set(1.0);
+}
+
+fn tell(release: &Verified<Release>, serves: f64) {
     let labels = [
         ("name", release.name.clone()),
         ("digest", release.digest().to_string()),
         ("generation", release.generation.to_string()),
     ];
-    metrics::gauge!("hotshoe_release_info", &labels).set(1.0);
+    metrics::gauge!("hotshoe_release_info", &labels).set(serves);
     let components = release
         .components
         .iter()
@@ -134,6 +163,6 @@ pub fn release(release: &Verified<Release>) {
             ("name", name.clone()),
             ("digest", blob.digest.to_string()),
         ];
-        metrics::gauge!("hotshoe_part_info", &labels).set(1.0);
+        metrics::gauge!("hotshoe_part_info", &labels).set(serves);
     }
 }

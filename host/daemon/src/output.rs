@@ -37,18 +37,18 @@ pub struct Head<'a> {
     pub source: &'a str,
     /// When it was taken, in microseconds since 1970-01-01T00:00:00Z.
     pub timestamp_us: u64,
-    /// The release that processed it.
-    pub release: ReleaseName<'a>,
+    /// The release that processed it; null where the device has none.
+    pub release: Option<ReleaseName<'a>>,
 }
 
 impl<'a> Head<'a> {
     /// The head of what `release` made of `sample`.
-    pub fn of(sample: &'a Sample, release: &'a Verified<Release>) -> Self {
+    pub fn of(sample: &'a Sample, release: Option<&'a Verified<Release>>) -> Self {
         Self {
             id: &sample.id,
             source: &sample.source,
             timestamp_us: sample.timestamp_us,
-            release: ReleaseName::of(release),
+            release: release.map(ReleaseName::of),
         }
     }
 }

@@ -1,27 +1,29 @@
 //! The worker threads, and what becomes of each sample.
 
-use std::io;
+mod crew;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use hotshoe_engine::{Action, Sample};
-use hotshoe_trust::Device;
+use hotshoe_trust::{Device, Release, Verified};
 use serde::Serialize;
 
 use crate::answer::{Answer, Ending};
 use crate::config::Config;
+use crate::deploy::{Board, Fared, Served, Tap};
 use crate::intake;
 use crate::latency::{Latency, micros};
 use crate::link::{Incoming, Link, Topic};
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
-use crate::pipeline::{Decision, Outcome, Pipeline, StageTime, Worker};
+use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
 use crate::status::{QueueStatus, ReleaseStatus, Status};
-use crate::tally::{Counters, DropReason, Settlement, Tally, Ticket};
+use crate::tally::{DropReason, Settlement, Tally, Ticket};
+
+pub use crew::{Crew, DrainReport};
 
 /// Stage of samples that are refused as they arrive.
 const INTAKE: &str = "intake";
@@ -34,7 +36,7 @@ const HOST_PANIC: &str = "host_panic";
 
 /// One accepted sample on its way.
 struct Job {
-    sample: Sample,
+    sample: Arc<Sample>,
     ticket: Ticket,
     arrived: Instant,
 }
@@ -45,7 +47,9 @@ pub struct Service {
     full: Full,
     config: Config,
     identity: Device,
-    pipeline: ArcSwap<Pipeline>,
+    serving: ArcSwapOption<Served>,
+    shadow: ArcSwapOption<Tap>,
+    board: Arc<Board>,
     link: Arc<Link>,
     tally: Tally,
     latency: Latency,
@@ -54,37 +58,14 @@ pub struct Service {
     desks: Vec<Mutex<Option<Arc<Job>>>>,
 }
 
-/// The worker threads.
-#[derive(Debug)]
-pub struct Crew {
-    threads: Vec<JoinHandle<()>>,
-    finished: Receiver<()>,
-}
-
-/// Tells that a worker ended, however it ended.
-struct Leaving(Sender<()>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        // Nobody listens after the deadline.
-        let _ = self.0.send(());
-    }
-}
-
-/// How the service ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct DrainReport {
-    /// Whether every sample was finished in time.
-    pub finished: bool,
-    /// Samples that were dropped because the time was over.
-    pub dropped: u64,
-    /// All counts at the end; nothing is in flight.
-    pub counters: Counters,
-}
-
 impl Service {
     /// A service that nothing works for yet; see [`Service::hire`].
-    pub fn new(config: Config, pipeline: Arc<Pipeline>, link: Arc<Link>) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        serving: Option<Arc<Served>>,
+        board: Arc<Board>,
+        link: Arc<Link>,
+    ) -> Arc<Self> {
         let desks = (0..config.workers.threads)
             .map(|_| Mutex::default())
             .collect();
@@ -93,40 +74,15 @@ impl Service {
             full: config.intake.full(),
             identity: config.identity(),
             config,
-            pipeline: ArcSwap::new(pipeline),
+            serving: ArcSwapOption::new(serving),
+            shadow: ArcSwapOption::empty(),
+            board,
             link,
             tally: Tally::default(),
             latency: Latency::default(),
             started: Instant::now(),
             desks,
         })
-    }
-
-    /// Starts the worker threads.
-    ///
-    /// # Errors
-    /// Where the machine has no thread left.
-    pub fn hire(self: &Arc<Self>) -> io::Result<Crew> {
-        let (sender, finished) = channel();
-        let mut threads = Vec::with_capacity(self.desks.len());
-        for desk in 0..self.desks.len() {
-            let service = Arc::clone(self);
-            let leaving = Leaving(sender.clone());
-            let spawned = thread::Builder::new()
-                .name(format!("hotshoe-worker-{desk}"))
-                .spawn(move || {
-                    let _leaving = leaving;
-                    service.work(desk);
-                });
-            match spawned {
-                Ok(thread) => threads.push(thread),
-                Err(error) => {
-                    self.queue.close();
-                    return Err(error);
-                }
-            }
-        }
-        Ok(Crew { threads, finished })
     }
 
     /// Takes a sample that came over Zenoh.
@@ -144,15 +100,15 @@ impl Service {
         let limit = self.config.intake.max_sample_bytes;
         let admitted = intake::admit(incoming, limit, SystemTime::now());
         let job = Job {
-            sample: admitted.sample,
+            sample: Arc::new(admitted.sample),
             ticket,
             arrived: Instant::now(),
         };
         if let Some(refusal) = admitted.refusal {
-            let pipeline = self.pipeline.load();
+            let serving = self.serving.load();
             self.fail(
                 &job,
-                &pipeline,
+                serving.as_deref().map(Served::release),
                 INTAKE,
                 refusal.name(),
                 &refusal.to_string(),
@@ -176,22 +132,57 @@ impl Service {
         let mut worker: Option<Worker> = None;
         while let Some(job) = self.take(desk) {
             self.gauge_queue();
-            // The sample keeps this pipeline to its end, whatever is swapped meanwhile.
-            let pipeline = self.pipeline.load_full();
-            worker = worker.filter(|w| Arc::ptr_eq(w.pipeline(), &pipeline));
-            let ready = worker.get_or_insert_with(|| pipeline.worker());
-            let started = Instant::now();
-            let run = AssertUnwindSafe(|| ready.process(&job.sample, &self.identity));
-            if let Ok(outcome) = catch_unwind(run) {
-                self.record(&job, started, &outcome.stages);
-                self.finish(&job, &pipeline, outcome);
-            } else {
-                worker = None;
-                let message = "the daemon itself failed on this sample; please report it";
-                self.fail(&job, &pipeline, SERVICE, HOST_PANIC, message);
+            // The sample keeps this release to its end, whatever is swapped meanwhile.
+            match self.serving.load_full() {
+                Some(served) => self.process(&job, &served, &mut worker),
+                None => {
+                    self.drop_job(&job, DropReason::NoRelease);
+                }
             }
             self.put_on_desk(desk, None);
         }
+    }
+
+    /// Runs one sample. A worker of another release makes room for one of this release.
+    fn process(&self, job: &Job, served: &Arc<Served>, worker: &mut Option<Worker>) {
+        if worker
+            .as_ref()
+            .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
+        {
+            // The old one first: the two need not have room at the same time.
+            *worker = None;
+        }
+        let ready = worker.get_or_insert_with(|| served.worker());
+        let started = Instant::now();
+        let run = AssertUnwindSafe(|| ready.process(&job.sample, &self.identity));
+        let ended = catch_unwind(run);
+        let time = micros(started.elapsed());
+        if let Ok(outcome) = ended {
+            served.observer().add(Fared::of(&outcome), time);
+            for failure in &outcome.tolerated {
+                self.tally.tolerated(&failure.stage);
+            }
+            self.record(job, started, &outcome.stages);
+            self.finish(job, served.release(), outcome);
+        } else {
+            *worker = None;
+            served.observer().add(Fared::Trap, time);
+            let message = "the daemon itself failed on this sample; please report it";
+            self.fail(job, Some(served.release()), SERVICE, HOST_PANIC, message);
+        }
+    }
+
+    /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the
+    /// release that they have. The one that served is returned, so that no worker is the one to take it down.
+    pub fn swap(&self, next: Option<Arc<Served>>) -> (Option<Arc<Served>>, Duration) {
+        let started = Instant::now();
+        let before = self.serving.swap(next);
+        (before, started.elapsed())
+    }
+
+    /// Copies samples and their insights to a trial in shadow, or no more.
+    pub fn shadow(&self, tap: Option<Arc<Tap>>) {
+        self.shadow.store(tap);
     }
 
     /// The next job, which is in the queue or on the desk at every moment, so that the end of the service finds it.
@@ -211,13 +202,18 @@ impl Service {
         self.latency.record("total", micros(job.arrived.elapsed()));
     }
 
-    fn finish(&self, job: &Job, pipeline: &Pipeline, outcome: Outcome) {
+    fn finish(&self, job: &Job, release: &Verified<Release>, outcome: Outcome) {
         match outcome.result {
-            Ok(decision) => self.succeed(job, pipeline, &decision, &outcome.stages),
+            Ok(decision) => {
+                self.succeed(job, release, &decision, &outcome.stages);
+                if let Some(tap) = self.shadow.load().as_ref() {
+                    tap.offer(&job.sample, decision.insight);
+                }
+            }
             Err(error) => {
                 self.fail(
                     job,
-                    pipeline,
+                    Some(release),
                     &error.stage,
                     error.fault.name(),
                     &error.message,
@@ -226,11 +222,17 @@ impl Service {
         }
     }
 
-    fn succeed(&self, job: &Job, pipeline: &Pipeline, decision: &Decision, stages: &[StageTime]) {
+    fn succeed(
+        &self,
+        job: &Job,
+        release: &Verified<Release>,
+        decision: &Decision,
+        stages: &[StageTime],
+    ) {
         let Some(answer) = job.ticket.settle(Settlement::Result) else {
             return;
         };
-        let head = Head::of(&job.sample, pipeline.release());
+        let head = Head::of(&job.sample, Some(release));
         let insight = decision.published().then_some(&decision.insight);
         if let Some(insight) = insight {
             self.publish(
@@ -255,12 +257,19 @@ impl Service {
         give(answer, Ending::Result, &body);
     }
 
-    fn fail(&self, job: &Job, pipeline: &Pipeline, stage: &str, fault: &str, message: &str) {
+    fn fail(
+        &self,
+        job: &Job,
+        release: Option<&Verified<Release>>,
+        stage: &str,
+        fault: &str,
+        message: &str,
+    ) {
         let Some(answer) = job.ticket.settle(Settlement::Failed { stage, fault }) else {
             return;
         };
         let body = ErrorMessage {
-            head: Head::of(&job.sample, pipeline.release()),
+            head: Head::of(&job.sample, release),
             stage,
             fault,
             message,
@@ -283,9 +292,9 @@ impl Service {
         let Some(answer) = job.ticket.settle(Settlement::Dropped(reason)) else {
             return false;
         };
-        let pipeline = self.pipeline.load();
+        let serving = self.serving.load();
         let body = ErrorMessage {
-            head: Head::of(&job.sample, pipeline.release()),
+            head: Head::of(&job.sample, serving.as_deref().map(Served::release)),
             stage: QUEUE,
             fault: reason.name(),
             message: "the sample was dropped",
@@ -313,59 +322,32 @@ impl Service {
         metrics::gauge!("hotshoe_queue_depth").set(self.queue.len() as f64);
     }
 
-    /// Takes no more samples.
-    pub fn close(&self) {
-        self.queue.close();
-    }
-
-    /// Finishes what was accepted, and drops by name what is not finished when the time is over.
-    pub fn drain(&self, crew: Crew, deadline: Duration) -> DrainReport {
-        let started = Instant::now();
-        self.close();
-        let finished = crew.threads.iter().all(|_| {
-            let left = deadline.saturating_sub(started.elapsed());
-            crew.finished.recv_timeout(left).is_ok()
-        });
-        let mut dropped = 0;
-        for job in self.queue.take_all() {
-            dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
-        }
-        if finished {
-            for thread in crew.threads {
-                if thread.join().is_err() {
-                    tracing::error!("a worker thread ended by a panic");
-                }
-            }
-        } else {
-            dropped += self.drop_desks();
-        }
-        DrainReport {
-            finished,
-            dropped,
-            counters: self.tally.snapshot(),
-        }
-    }
-
-    /// Drops what workers are still busy with; what they make of it is not published.
-    fn drop_desks(&self) -> u64 {
-        let mut dropped = 0;
-        for desk in &self.desks {
-            let job = desk.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(job) = job {
-                dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
-            }
-        }
-        dropped
-    }
-
     /// The state at this moment.
     pub fn status(&self) -> Status {
-        let pipeline = self.pipeline.load();
+        let serving = self.serving.load();
+        let health = serving.as_ref().map(|served| served.observer().read());
+        let mut view = self.board.view();
+        if let (Some(trial), Some(seen)) = (&mut view.slots.trial, &health) {
+            trial.samples = seen.samples;
+            trial.seconds = view.probation_since.map_or(0, |since| since.elapsed().as_secs());
+        }
         Status {
             site: self.identity.site.clone(),
             device: self.identity.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            release: ReleaseStatus::of(pipeline.release()),
+            labels: self.identity.labels.clone(),
+            release: serving.as_ref().map(|s| ReleaseStatus::of(s.release())),
+            slots: view.slots,
+            deploy: view.deploy,
+            last_rollback: view.last_rollback,
+            health,
+            trust_version: view.trust_version,
+            swaps: view.swaps,
+            rollbacks: view.rollbacks,
+            refused: view.refused,
+            ignored: view.ignored,
+            last_swap_ns: view.last_swap_ns,
+            stale: view.stale,
             uptime_s: self.started.elapsed().as_secs(),
             workers: self.desks.len(),
             queue: QueueStatus {

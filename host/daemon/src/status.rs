@@ -1,8 +1,12 @@
 //! What a device says of itself, as JSON under its `status` key.
 
-use hotshoe_trust::{Digest, Release, Verified};
+use std::collections::BTreeMap;
+
+use hotshoe_store::{Cause, Ledger, Phase, Remembered, Slot, Trial};
+use hotshoe_trust::{Digest, Release, Time, Verified};
 use serde::{Deserialize, Serialize};
 
+use crate::deploy::Observed;
 use crate::latency::StageLatency;
 use crate::tally::Counters;
 
@@ -15,8 +19,32 @@ pub struct Status {
     pub device: String,
     /// The daemon's version.
     pub version: String,
-    /// The release that serves.
-    pub release: ReleaseStatus,
+    /// The labels that releases may select the device by.
+    pub labels: BTreeMap<String, String>,
+    /// The release that serves: the trial during its probation, else the live one. None before the first release.
+    pub release: Option<ReleaseStatus>,
+    /// Which release is in which slot.
+    pub slots: SlotsStatus,
+    /// The release that is being worked on, or the last that was.
+    pub deploy: DeployStatus,
+    /// The last trial that was rolled back, of those that are remembered.
+    pub last_rollback: Option<RollbackStatus>,
+    /// What was seen of the release that serves, since it began to.
+    pub health: Option<Observed>,
+    /// The version of the trusted keys.
+    pub trust_version: u64,
+    /// Times that another release began to serve, since the start.
+    pub swaps: u64,
+    /// Trials that were rolled back, since the start.
+    pub rollbacks: u64,
+    /// Releases that were refused or failed, since the start, by cause.
+    pub refused: BTreeMap<String, u64>,
+    /// Statements and orders that were not followed, since the start, by reason.
+    pub ignored: BTreeMap<String, u64>,
+    /// How long the last swap of the pointer itself took, in nanoseconds.
+    pub last_swap_ns: Option<u64>,
+    /// Whether no valid statement is as new as `deploy.fresh-within-hours` asks for.
+    pub stale: bool,
     /// Seconds since the daemon started.
     pub uptime_s: u64,
     /// Threads that process samples.
@@ -64,6 +92,199 @@ pub struct SessionStatus {
     pub locators: Vec<String>,
     /// Other sessions that it is connected to.
     pub peers: usize,
+}
+
+/// Which release is in which slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotsStatus {
+    /// The release that was confirmed last.
+    pub live: Option<SlotStatus>,
+    /// The one before it, to go back to.
+    pub previous: Option<SlotStatus>,
+    /// A release that is whole on the disk and does not serve yet.
+    pub staged: Option<SlotStatus>,
+    /// A release that serves and is not confirmed yet.
+    pub trial: Option<TrialStatus>,
+}
+
+/// A release in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// When it was installed or staged, by the device's clock.
+    pub installed: Time,
+}
+
+/// A release in probation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrialStatus {
+    /// Which.
+    pub slot: SlotStatus,
+    /// How many more times the daemon may start with it before it is confirmed.
+    pub tries_left: u32,
+    /// Since when it is tried, by the device's clock.
+    pub since: Time,
+    /// Samples that it has processed since the daemon's start.
+    pub samples: u64,
+    /// How many it must.
+    pub wanted_samples: u64,
+    /// How long it has served since the daemon's start, in seconds.
+    pub seconds: u64,
+    /// How long it must.
+    pub wanted_seconds: u64,
+}
+
+/// How far a release has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployStatus {
+    /// Its phase; `absent` where there has been none.
+    pub phase: Phase,
+    /// The digest of its manifest.
+    pub release: Option<Digest>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its generation.
+    pub generation: Option<u64>,
+    /// Bytes that are on the disk.
+    pub fetched: u64,
+    /// Bytes that it has.
+    pub total: u64,
+    /// Why it was refused, failed or rolled back; while it is fetched, why the last try did not end well.
+    pub cause: Option<Cause>,
+    /// What it waits for.
+    pub waiting: Option<Waiting>,
+}
+
+/// What a release waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Waiting {
+    /// An order to activate it.
+    Activation,
+    /// The maintenance window.
+    Window,
+    /// The end of another release's probation.
+    Probation,
+    /// The next try, after a passing failure.
+    Retry,
+}
+
+/// A trial that was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackStatus {
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// Why.
+    pub cause: Cause,
+    /// When, by the device's clock.
+    pub at: Time,
+}
+
+/// What a device says when a release goes from one phase to the next, or has fetched more; under its key `event`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeployEvent {
+    /// The site's name.
+    pub site: String,
+    /// The device's name.
+    pub device: String,
+    /// The digest of the release's manifest.
+    pub release: Digest,
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// Its phase.
+    pub phase: Phase,
+    /// Bytes that are on the disk.
+    pub fetched: u64,
+    /// Bytes that it has.
+    pub total: u64,
+    /// Why it was refused, failed or rolled back.
+    pub cause: Option<Cause>,
+    /// When, by the device's clock.
+    pub at: Time,
+}
+
+impl Default for DeployStatus {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Absent,
+            release: None,
+            name: None,
+            generation: None,
+            fetched: 0,
+            total: 0,
+            cause: None,
+            waiting: None,
+        }
+    }
+}
+
+impl SlotStatus {
+    /// Describes a slot.
+    pub fn of(slot: &Slot) -> Self {
+        Self {
+            release: slot.release,
+            name: slot.name.clone(),
+            generation: slot.generation,
+            installed: slot.installed,
+        }
+    }
+}
+
+impl TrialStatus {
+    /// Describes a trial that nothing is known of but what the ledger says.
+    pub fn of(trial: &Trial) -> Self {
+        Self {
+            slot: SlotStatus::of(&trial.slot),
+            tries_left: trial.tries_left,
+            since: trial.since,
+            samples: 0,
+            wanted_samples: 0,
+            seconds: 0,
+            wanted_seconds: 0,
+        }
+    }
+}
+
+impl SlotsStatus {
+    /// Describes a ledger's slots.
+    pub fn of(ledger: &Ledger) -> Self {
+        Self {
+            live: ledger.live.as_ref().map(SlotStatus::of),
+            previous: ledger.previous.as_ref().map(SlotStatus::of),
+            staged: ledger.staged.as_ref().map(SlotStatus::of),
+            trial: ledger.trial.as_ref().map(TrialStatus::of),
+        }
+    }
+}
+
+impl RollbackStatus {
+    /// The latest rollback that a ledger remembers.
+    pub fn latest(ledger: &Ledger) -> Option<Self> {
+        let rolled_back = |(_, failed): &(&String, &Remembered)| failed.phase == Phase::RolledBack;
+        let (name, failed) = ledger
+            .failed
+            .iter()
+            .filter(rolled_back)
+            .max_by_key(|(_, failed)| failed.at)?;
+        Some(Self {
+            release: failed.release,
+            name: name.clone(),
+            generation: failed.generation,
+            cause: failed.cause.clone(),
+            at: failed.at,
+        })
+    }
 }
 
 impl ReleaseStatus {

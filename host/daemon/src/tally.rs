@@ -23,6 +23,8 @@ pub enum DropReason {
     DrainDeadline,
     /// It came when the daemon was about to end.
     ShuttingDown,
+    /// The device has no release yet.
+    NoRelease,
 }
 
 impl DropReason {
@@ -34,6 +36,7 @@ impl DropReason {
             Self::BlockTimeout => "block_timeout",
             Self::DrainDeadline => "drain_deadline",
             Self::ShuttingDown => "shutting_down",
+            Self::NoRelease => "no_release",
         }
     }
 }
@@ -71,6 +74,9 @@ pub struct Counters {
     pub failed_at: BTreeMap<String, u64>,
     /// Samples that wait or are being processed.
     pub in_flight: u64,
+    /// Failures of policies that fail open, by stage. Their samples gave a result all the same.
+    #[serde(default)]
+    pub tolerated: BTreeMap<String, u64>,
     /// Messages that could not be handed to Zenoh. Their samples are counted above all the same.
     pub unpublished: u64,
 }
@@ -112,6 +118,12 @@ impl Tally {
             tally: self.clone(),
             answer: Mutex::new(Some(answer)),
         }
+    }
+
+    /// Counts a failure that did not cost its sample.
+    pub fn tolerated(&self, stage: &str) {
+        count(&mut self.lock().tolerated, stage);
+        metrics::counter!("hotshoe_tolerated_total", "stage" => stage.to_owned()).increment(1);
     }
 
     /// Counts a message that could not be handed to Zenoh.

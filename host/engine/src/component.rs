@@ -7,8 +7,10 @@ use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline as imports;
-use crate::engine::{Engine, EngineError};
+use crate::engine::Engine;
 use crate::host::{Services, State, wasi};
+use crate::prepare_error::PrepareError;
+use crate::state::{KeptState, StateSnapshot};
 
 /// The parts of a release that its components use, by name.
 #[derive(Debug, Default)]
@@ -19,128 +21,14 @@ pub struct Parts {
     pub data: BTreeMap<String, Arc<[u8]>>,
 }
 
-/// Why a component of a release cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum PrepareError {
-    /// The release has no component of that name.
-    #[error("the release has no component `{0}`")]
-    Unknown(String),
-    /// The bytes are not those that the release signed.
-    #[error(
-        "component `{component}`: the bytes have digest {found}, the release signed {expected}"
-    )]
-    Mismatch {
-        /// Its name in the release.
-        component: String,
-        /// What was signed.
-        expected: Digest,
-        /// What the bytes have.
-        found: Digest,
-    },
-    /// The operator does not allow a capability that the release grants.
-    #[error(
-        "component `{component}` is granted `{grant}` by the release, but this device does not allow it; add it to `allow` in hotshoe.toml if you trust the signer with it"
-    )]
-    NotAllowed {
-        /// Its name in the release.
-        component: String,
-        /// The capability.
-        grant: Grant,
-    },
-    /// The release names a model or data file for the component that it does not hold.
-    #[error("component `{component}` uses {kind} `{name}`, which the release does not hold")]
-    Missing {
-        /// Its name in the release.
-        component: String,
-        /// `model` or `data file`.
-        kind: &'static str,
-        /// What is missing.
-        name: String,
-    },
-    /// The bytes are no WebAssembly component that this host can run.
-    #[error(
-        "component `{component}` cannot be compiled; a core module must be made a component first"
-    )]
-    Compile {
-        /// Its name in the release.
-        component: String,
-        /// What the compiler says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It implements another world than the release says.
-    #[error(
-        "component `{component}` is no {expected}: it does not export `{export}` (it exports: {found})"
-    )]
-    WrongWorld {
-        /// Its name in the release.
-        component: String,
-        /// The world that the release states.
-        expected: World,
-        /// The interface that this world exports.
-        export: &'static str,
-        /// What it does export.
-        found: String,
-    },
-    /// It imports an interface whose capability the release does not grant.
-    #[error(
-        "component `{component}` imports `{import}`, which the release does not grant; add `{grant}` to its `grants` in release.toml, or build it without"
-    )]
-    NotGranted {
-        /// Its name in the release.
-        component: String,
-        /// The interface.
-        import: String,
-        /// The capability that would allow it.
-        grant: Grant,
-    },
-    /// It imports an interface that this host does not serve.
-    #[error(
-        "component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2"
-    )]
-    UnknownImport {
-        /// Its name in the release.
-        component: String,
-        /// The interface.
-        import: String,
-    },
-    /// Its imports or exports have other types than the interfaces that they name.
-    #[error("component `{component}` does not fit the interfaces that it names")]
-    Link {
-        /// Its name in the release.
-        component: String,
-        /// What does not fit.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// An engine that counts fuel could not be set up.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-impl PrepareError {
-    /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Unknown(_) => "unknown_component",
-            Self::Mismatch { .. } => "component_mismatch",
-            Self::NotAllowed { .. } => "not_allowed",
-            Self::Missing { .. } => "missing_part",
-            Self::Compile { .. } => "not_a_component",
-            Self::WrongWorld { .. } => "wrong_world",
-            Self::NotGranted { .. } => "not_granted",
-            Self::UnknownImport { .. } => "unknown_import",
-            Self::Link { .. } => "wrong_interface",
-            Self::Engine(_) => "engine",
-        }
-    }
-}
-
 /// A component that is compiled, checked and linked. Each worker makes its own [`crate::Instance`] of it.
+#[derive(Clone)]
 pub struct Component {
     pub(crate) name: String,
     pub(crate) limits: Limits,
     pub(crate) services: Arc<Services>,
+    /// None without the grant `state`.
+    pub(crate) state: Option<Arc<KeptState>>,
     pub(crate) pre: InstancePre<State>,
     pub(crate) entry: Entry,
 }
@@ -158,6 +46,33 @@ impl Component {
     /// Its name in the release.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same component, with a copy of what it keeps: what the copy writes goes no further.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let mut fork = self.clone();
+        fork.state = self.state.as_ref().map(|state| Arc::new(state.fork()));
+        fork
+    }
+
+    /// Adds what it keeps to a snapshot.
+    pub fn save_state(&self, snapshot: &mut StateSnapshot) {
+        if let Some(state) = &self.state {
+            snapshot.add(&self.name, state);
+        }
+    }
+
+    /// Gives it what a snapshot has under its name, in the place of what it kept before.
+    pub fn restore_state(&self, snapshot: &StateSnapshot) {
+        if let Some(state) = &self.state {
+            snapshot.restore(&self.name, state);
+        }
+    }
+
+    /// How often it has changed what it keeps. Restoring counts for nothing.
+    pub fn state_changes(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.changes())
     }
 }
 
@@ -222,6 +137,10 @@ impl Engine {
             name: name.to_owned(),
             limits: spec.limits.clone(),
             services: Arc::new(services),
+            state: spec
+                .grants
+                .contains(&Grant::State)
+                .then(|| Arc::new(KeptState::new(spec.state_version))),
             pre,
             entry,
         })
@@ -238,8 +157,13 @@ impl Engine {
             component: name.to_owned(),
             source: source.into(),
         };
+        let compile = || {
+            self.compilers
+                .install(|| wasmtime::component::Component::new(engine, bytes))
+                .map_err(compile_error)
+        };
         let Some(cache) = &self.cache else {
-            return wasmtime::component::Component::new(engine, bytes).map_err(compile_error);
+            return compile();
         };
         match cache.load(engine, digest) {
             Ok(Some(component)) => return Ok(component),
@@ -250,8 +174,7 @@ impl Engine {
                 "compiled code is not used"
             ),
         }
-        let component =
-            wasmtime::component::Component::new(engine, bytes).map_err(compile_error)?;
+        let component = compile()?;
         let kept = component
             .serialize()
             .map_err(compile_error)
@@ -318,6 +241,7 @@ fn need(import: &str) -> Need {
             "clock" => Need::Grant(Grant::Clock),
             "config" => Need::Grant(Grant::Config),
             "data" => Need::Grant(Grant::Data),
+            "state" => Need::Grant(Grant::State),
             "vision" => Need::Grant(Grant::Vision),
             "infer" => Need::Grant(Grant::Infer),
             _ => Need::Unknown,
@@ -384,6 +308,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
             Grant::Metrics => imports::metrics::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Clock => imports::clock::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Config => imports::config::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::State => imports::state::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Data => imports::data::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Vision => imports::vision::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,

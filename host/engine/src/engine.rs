@@ -7,6 +7,7 @@ use hotshoe_trust::ReleaseLimits;
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::cache::CodeCache;
+use crate::priority::low_priority;
 
 /// Resolution of a component's deadline: how often a running guest is looked at.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
@@ -55,6 +56,9 @@ pub enum EngineError {
     /// The ticker thread could not be started.
     #[error("cannot start the thread that watches deadlines")]
     Ticker(#[source] std::io::Error),
+    /// The threads that compile could not be started.
+    #[error("cannot start the threads that compile components")]
+    Compilers(#[source] rayon::ThreadPoolBuildError),
 }
 
 /// Compiles components and holds the pool that their instances live in.
@@ -64,18 +68,22 @@ pub struct Engine {
     fuelled: Mutex<Option<wasmtime::Engine>>,
     options: EngineOptions,
     pub(crate) cache: Option<CodeCache>,
+    /// Where components are compiled: wasmtime spreads the work over the pool that it is called in. Its threads have low
+    /// priority, since another release may be serving meanwhile.
+    pub(crate) compilers: rayon::ThreadPool,
 }
 
 impl Engine {
     /// Sets up the pool and the thread that watches deadlines.
     ///
     /// # Errors
-    /// [`EngineError`], when the machine refuses the address space or the thread.
+    /// [`EngineError`], when the machine refuses the address space or a thread.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         Ok(Self {
             plain: start(&options, false)?,
             fuelled: Mutex::new(None),
             cache: options.cache.clone().map(CodeCache::new),
+            compilers: compilers()?,
             options,
         })
     }
@@ -96,6 +104,18 @@ impl Engine {
         *fuelled = Some(engine.clone());
         Ok(engine)
     }
+}
+
+fn compilers() -> Result<rayon::ThreadPool, EngineError> {
+    rayon::ThreadPoolBuilder::new()
+        .thread_name(|number| format!("hotshoe-compile-{number}"))
+        .start_handler(|_| {
+            if let Err(error) = low_priority() {
+                tracing::warn!(%error, "components are compiled with ordinary priority");
+            }
+        })
+        .build()
+        .map_err(EngineError::Compilers)
 }
 
 fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, EngineError> {

@@ -174,7 +174,12 @@ impl Instance {
 fn instantiate(component: &Component) -> Result<Live, Failure> {
     let mut store = Store::new(
         component.pre.engine(),
-        State::new(Arc::clone(&component.services), &component.limits),
+        State::new(
+            Arc::clone(&component.services),
+            // Without the grant nothing can reach it.
+            component.state.clone().unwrap_or_default(),
+            &component.limits,
+        ),
     );
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(mib(component.limits.tensor_mib));

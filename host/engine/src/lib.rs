@@ -8,6 +8,7 @@
 //! Stores are synchronous: a guest's call runs on the caller's thread to its end, so workers are threads, not tasks.
 #![deny(unsafe_code)] // two functions allow it: in `cache.rs`, to load code that this crate compiled, and in `vector.rs`
 
+mod agreement;
 mod bindings;
 mod cache;
 mod component;
@@ -19,14 +20,24 @@ mod insight;
 mod instance;
 mod limits;
 mod nn;
+mod prepare_error;
+mod priority;
 mod sample;
+mod state;
 mod vector;
 
-pub use component::{Component, Parts, PrepareError};
+pub use agreement::agreement;
+pub use component::{Component, Parts};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
 pub use instance::Instance;
+pub use prepare_error::PrepareError;
+pub use priority::low_priority;
 pub use sample::Sample;
+pub use state::{
+    MAX_SNAPSHOT_BYTES, MAX_STATE_BYTES, MAX_STATE_ENTRIES, MAX_STATE_KEY_BYTES,
+    MAX_STATE_VALUE_BYTES, SnapshotError, StateSnapshot,
+};

@@ -113,6 +113,21 @@ impl Model {
             .map(drop)
     }
 
+    /// Compiles the plans that another model has run with, so that this one can take its place at once. Inputs go by their
+    /// names; shapes that this model does not take are passed over. Returns how many plans are ready.
+    pub fn prepare_like(&self, other: &Self) -> usize {
+        let all = other.plans.shapes();
+        all.iter()
+            .filter(|shapes| {
+                let inputs = other.inputs.iter().zip(shapes.iter());
+                let named: Vec<(&str, &[usize])> = inputs
+                    .map(|(info, shape)| (info.name.as_str(), shape.as_slice()))
+                    .collect();
+                self.prepare(&named).is_ok()
+            })
+            .count()
+    }
+
     /// Runs the model on one tensor for each input; the names and tensors of its outputs, in the order of the file.
     /// The first run with new shapes compiles a plan for them, which takes many times as long as a run.
     ///

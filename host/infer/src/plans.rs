@@ -87,6 +87,16 @@ impl Plans {
         }
     }
 
+    /// The shapes of all plans that are compiled, the least recently used first.
+    pub(crate) fn shapes(&self) -> Vec<Shapes> {
+        let kept = self.kept();
+        let compiled = kept
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.get(), Some(Ok(_))));
+        compiled.map(|(shapes, _)| shapes.clone()).collect()
+    }
+
     fn slot(&self, shapes: &Shapes) -> Slot {
         let mut kept = self.kept();
         let found = kept.slots.iter().position(|(known, _)| known == shapes);

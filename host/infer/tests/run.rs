@@ -142,6 +142,20 @@ fn the_last_used_plans_are_kept() {
 }
 
 #[test]
+fn plans_are_made_like_those_of_another_model() {
+    let (old, new) = (model(), model());
+    assert_eq!(new.prepare_like(&old), 0);
+    let y = f32s(&[2], &[0.0; 2]);
+    for n in [1, 3] {
+        old.run(&[("x", &rows(n)), ("y", &y)]).unwrap();
+    }
+    assert_eq!(new.prepare_like(&old), 2);
+    new.run(&[("x", &rows(3)), ("y", &y)]).unwrap();
+    let stats = new.stats();
+    assert_eq!((stats.hits, stats.misses, stats.plans), (1, 2, 2));
+}
+
+#[test]
 fn threads_share_one_plan() {
     let (model, barrier) = (model(), Barrier::new(4));
     let y = f32s(&[2], &[1.0; 2]);

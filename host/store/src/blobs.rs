@@ -1,134 +1,304 @@
 //! A folder of blobs, each a file named by its SHA-256: `blobs/sha256/<hex>`, as in an OCI image layout.
 
 use std::{
-    fs::{self, File},
+    collections::{BTreeSet, HashMap},
+    fs::{File, Metadata},
     io::{self, Read},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use hotshoe_trust::{Blob, Digest, Hasher};
+use hotshoe_trust::{Blob, Digest, Hasher, Release};
 
-use crate::disk::Disk;
+use crate::{
+    blob_error::{BlobError, open_file, read_file},
+    disk::{Disk, Faults, PART},
+    open::{OpenError, lock},
+};
 
 /// Bytes read and hashed at a time: 1 MiB.
 const PIECE: usize = 1 << 20;
 
-/// Why a blob could not be read or written.
-#[derive(Debug, thiserror::Error)]
-pub enum BlobError {
-    /// It is not there.
-    #[error("blob {digest} is missing; fetch or install the release again")]
-    Missing {
-        /// The blob.
-        digest: Digest,
-    },
-    /// Its bytes are not what its digest says.
-    #[error(
-        "blob {digest} is damaged: its bytes hash to {found}; fetch or install the release again"
-    )]
-    Damaged {
-        /// The blob.
-        digest: Digest,
-        /// What its bytes hash to.
-        found: Digest,
-    },
-    /// It has another size than the release says.
-    #[error(
-        "blob {digest} has {found} bytes, and should have {expected}; fetch or install the release again"
-    )]
-    Size {
-        /// The blob.
-        digest: Digest,
-        /// Bytes found.
-        found: u64,
-        /// Bytes expected.
-        expected: u64,
-    },
-    /// More bytes than allowed, or no end to them.
-    #[error("{} has more than the {limit} bytes allowed", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// Bytes allowed.
+/// A handle to the blobs of a data folder or of a release folder. Clones are the same store; the data folder stays
+/// locked against other processes for as long as one of them lives.
+#[derive(Debug, Clone)]
+pub struct BlobStore {
+    root: PathBuf,
+    disk: Disk,
+    shared: Arc<Shared>,
+}
+
+/// What all handles to one folder share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Held for as long as a handle lives.
+    _lock: Option<File>,
+    /// Counts what is written, so that several threads may write at once.
+    written: AtomicU64,
+    /// Blobs whose bytes this process has hashed, and what their files looked like then.
+    proven: Mutex<HashMap<Digest, Stamp>>,
+    /// Blobs that are arriving now.
+    arriving: Mutex<BTreeSet<Digest>>,
+}
+
+/// What changes when a file changes: its inode, size and time of change.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp(u64, u64, i64, i64);
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self(
+            metadata.ino(),
+            metadata.len(),
+            metadata.ctime(),
+            metadata.ctime_nsec(),
+        )
+    }
+}
+
+impl BlobStore {
+    /// Opens a folder of blobs that has no ledger, as a registry keeps it; makes it where it is missing, and holds it
+    /// against other processes.
+    pub fn open(folder: &Path) -> Result<Self, OpenError> {
+        let disk = Disk::new(Faults::never());
+        let lock = lock(&disk, folder)?;
+        let store = Self::locked(folder, disk, lock);
+        store.prepare().map_err(OpenError::Blobs)?;
+        Ok(store)
+    }
+
+    pub(crate) fn locked(root: &Path, disk: Disk, lock: File) -> Self {
+        let shared = Shared {
+            _lock: Some(lock),
+            ..Shared::default()
+        };
+        Self {
+            root: root.to_owned(),
+            disk,
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The blobs of a release folder, which need not be there yet.
+    pub(crate) fn of_layout(root: &Path) -> Self {
+        Self {
+            root: root.to_owned(),
+            disk: Disk::new(Faults::never()),
+            shared: Arc::default(),
+        }
+    }
+
+    /// Makes the folder, and clears away what a power cut left half written.
+    pub(crate) fn prepare(&self) -> Result<(), BlobError> {
+        let folder = self.folder();
+        self.disk
+            .make_folder(&folder)
+            .and_then(|()| self.disk.sweep(&folder))
+            .map_err(BlobError::write(&folder))
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.root.join("blobs").join("sha256")
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    pub(crate) fn arriving(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        let lock = self.shared.arriving.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn proven(&self) -> MutexGuard<'_, HashMap<Digest, Stamp>> {
+        let lock = self.shared.proven.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The file of a blob.
+    pub(crate) fn path(&self, digest: Digest) -> PathBuf {
+        self.folder().join(digest.hex())
+    }
+
+    /// The size of a blob that is there; it is not hashed.
+    pub fn size(&self, digest: Digest) -> Option<u64> {
+        let metadata = self.path(digest).metadata().ok()?;
+        metadata.is_file().then(|| metadata.len())
+    }
+
+    /// Whether a blob is there with its size; it is not hashed.
+    pub fn has(&self, blob: &Blob) -> bool {
+        self.size(blob.digest) == Some(blob.size)
+    }
+
+    /// Opens a blob and checks its size.
+    fn open_sized(&self, blob: &Blob) -> Result<File, BlobError> {
+        let (file, found) = self.open_any(blob.digest)?;
+        if found != blob.size {
+            return Err(BlobError::Size {
+                digest: blob.digest,
+                found,
+                expected: blob.size,
+            });
+        }
+        Ok(file)
+    }
+
+    fn open_any(&self, digest: Digest) -> Result<(File, u64), BlobError> {
+        open_file(&self.path(digest)).map_err(|error| match error {
+            BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                BlobError::Missing { digest }
+            }
+            other => other,
+        })
+    }
+
+    /// Reads a blob whole, and checks its size and digest.
+    pub fn read(&self, blob: &Blob) -> Result<Vec<u8>, BlobError> {
+        // A wrong size is found before anything is read.
+        drop(self.open_sized(blob)?);
+        self.read_any(blob.digest, blob.size)
+    }
+
+    /// Reads a blob whose size is not known, of at most `limit` bytes, and checks its digest.
+    pub fn read_any(&self, digest: Digest, limit: u64) -> Result<Vec<u8>, BlobError> {
+        self.open_any(digest)?;
+        let bytes = read_file(&self.path(digest), limit)?;
+        match Digest::of(&bytes) {
+            found if found == digest => Ok(bytes),
+            found => Err(BlobError::Damaged { digest, found }),
+        }
+    }
+
+    /// Hashes a blob piece by piece, and checks its size and digest.
+    pub fn check(&self, blob: &Blob) -> Result<(), BlobError> {
+        let path = self.path(blob.digest);
+        let mut file = self.open_sized(blob)?;
+        // Taken before the bytes are read: a change while they are read is a change since.
+        let stamp = Stamp::of(&file.metadata().map_err(BlobError::read(&path))?);
+        let found = pieces(&mut file, &path, blob.size, |_| Ok(()))?;
+        same(blob, &found)?;
+        self.proven().insert(blob.digest, stamp);
+        Ok(())
+    }
+
+    /// [`Self::check`], but a blob that this process has written or hashed, and whose file has not changed since, is
+    /// not hashed again. For a release that has just arrived; at a start everything is hashed.
+    pub fn prove(&self, blob: &Blob) -> Result<(), BlobError> {
+        let path = self.path(blob.digest);
+        let file = self.open_sized(blob)?;
+        let stamp = Stamp::of(&file.metadata().map_err(BlobError::read(&path))?);
+        if self.proven().get(&blob.digest) == Some(&stamp) {
+            return Ok(());
+        }
+        self.check(blob)
+    }
+
+    /// [`Self::prove`] for every blob of a release.
+    pub fn prove_release(&self, release: &Release) -> Result<(), BlobError> {
+        release.blobs().try_for_each(|blob| self.prove(&blob))
+    }
+
+    /// Notes that a blob was hashed while it was written.
+    pub(crate) fn note_proven(&self, digest: Digest) {
+        if let Ok(metadata) = self.path(digest).metadata() {
+            self.proven().insert(digest, Stamp::of(&metadata));
+        }
+    }
+
+    /// Stores `bytes`, unless they are there already and whole.
+    pub fn put(&self, bytes: &[u8]) -> Result<Blob, BlobError> {
+        let blob = Blob::of(bytes);
+        if self.check(&blob).is_err() {
+            let path = self.path(blob.digest);
+            self.write(&mut &*bytes, &path, blob.size, Some(&blob))?;
+        }
+        Ok(blob)
+    }
+
+    /// Stores a file of at most `limit` bytes.
+    pub(crate) fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
+        let (mut file, size) = open_file(path)?;
+        if size > limit {
+            return Err(BlobError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
+        }
+        self.write(&mut file, path, limit, None)
+    }
+
+    /// Copies a blob from another folder, unless it is here already and whole.
+    pub(crate) fn copy(&self, from: &Self, blob: &Blob) -> Result<(), BlobError> {
+        if self.check(blob).is_ok() {
+            return Ok(());
+        }
+        let mut file = from.open_sized(blob)?;
+        let source = from.path(blob.digest);
+        self.write(&mut file, &source, blob.size, Some(blob))
+            .map(drop)
+    }
+
+    /// Removes a blob; that it is not there is no failure.
+    pub fn remove(&self, digest: Digest) -> Result<(), BlobError> {
+        let path = self.path(digest);
+        self.proven().remove(&digest);
+        self.disk.remove(&path).map_err(BlobError::remove(&path))
+    }
+
+    /// Opens a blob to pass it on piece by piece.
+    pub(crate) fn reader(&self, blob: &Blob) -> Result<impl Read, BlobError> {
+        self.open_sized(blob)
+    }
+
+    /// Writes what `reader` (of the file `source`) gives under its digest, which must be `expected`'s.
+    fn write(
+        &self,
+        reader: &mut impl Read,
+        source: &Path,
         limit: u64,
-    },
-    /// A folder, device or pipe where a file should be.
-    #[error("{} is not a file", path.display())]
-    NotAFile {
-        /// What is not a file.
-        path: PathBuf,
-    },
-    /// The disk refused.
-    #[error("cannot {action} {}", path.display())]
-    Io {
-        /// `read` or `write`.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-}
-
-impl BlobError {
-    /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Missing { .. } => "missing_blob",
-            Self::Damaged { .. } | Self::Size { .. } => "damaged_blob",
-            Self::TooLarge { .. } => "too_large",
-            Self::NotAFile { .. } => "not_a_file",
-            Self::Io { .. } => "io",
+        expected: Option<&Blob>,
+    ) -> Result<Blob, BlobError> {
+        let number = self.shared.written.fetch_add(1, Ordering::Relaxed);
+        let part = self.folder().join(format!("incoming-{number}.{PART}"));
+        let written = self.write_part(reader, source, limit, expected, &part);
+        if written.is_err() {
+            // The disk may be full: leave nothing. What cannot be removed now goes at the next start.
+            let _ = self.disk.remove(&part);
         }
+        written
     }
 
-    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io {
-            action: "read",
-            path,
-            source,
+    fn write_part(
+        &self,
+        reader: &mut impl Read,
+        source: &Path,
+        limit: u64,
+        expected: Option<&Blob>,
+        part: &Path,
+    ) -> Result<Blob, BlobError> {
+        let write = || BlobError::write(part);
+        let mut file = self.disk.create(part).map_err(write())?;
+        let found = pieces(reader, source, limit, |piece| {
+            self.disk.write(&mut file, piece).map_err(write())
+        })?;
+        if let Some(expected) = expected {
+            same(expected, &found)?;
         }
+        self.disk
+            .finish(&file, part, &self.path(found.digest))
+            .map_err(write())?;
+        self.note_proven(found.digest);
+        Ok(found)
     }
-
-    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io {
-            action: "write",
-            path,
-            source,
-        }
-    }
-}
-
-/// Opens a file for reading, and nothing but a file: opening a pipe could wait for ever.
-pub(crate) fn open_file(path: &Path) -> Result<(File, u64), BlobError> {
-    let read = || BlobError::read(path);
-    let metadata = fs::metadata(path).map_err(read())?;
-    if !metadata.is_file() {
-        return Err(BlobError::NotAFile {
-            path: path.to_owned(),
-        });
-    }
-    Ok((File::open(path).map_err(read())?, metadata.len()))
-}
-
-/// Reads a whole file of at most `limit` bytes.
-pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
-    let (file, size) = open_file(path)?;
-    let mut bytes = Vec::new();
-    // The file may grow while it is read, hence the limit on the reader too.
-    file.take(limit.saturating_add(1))
-        .read_to_end(&mut bytes)
-        .map_err(BlobError::read(path))?;
-    if size > limit || bytes.len() as u64 > limit {
-        return Err(BlobError::TooLarge {
-            path: path.to_owned(),
-            limit,
-        });
-    }
-    Ok(bytes)
 }
 
 /// Passes `reader` on piece by piece, and says what it was as a whole. Stops after `limit` bytes.
@@ -162,154 +332,6 @@ fn pieces(
         }
         hasher.update(read);
         each(read)?;
-    }
-}
-
-/// The folder `blobs/sha256` of a store or layout.
-#[derive(Debug, Clone)]
-pub(crate) struct Blobs {
-    folder: PathBuf,
-}
-
-impl Blobs {
-    /// The blobs under `root`, which need not be there yet.
-    pub fn under(root: &Path) -> Self {
-        Self {
-            folder: root.join("blobs").join("sha256"),
-        }
-    }
-
-    /// Makes the folder, and clears away what a power cut left half written.
-    pub fn prepare(&self, disk: &Disk) -> Result<(), BlobError> {
-        disk.make_folder(&self.folder)
-            .map_err(BlobError::write(&self.folder))?;
-        match fs::remove_file(self.part()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(BlobError::write(&self.part())(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub fn path(&self, digest: Digest) -> PathBuf {
-        self.folder.join(digest.hex())
-    }
-
-    /// One name for what is being written: stores and layouts have one writer at a time.
-    fn part(&self) -> PathBuf {
-        self.folder.join("incoming.part")
-    }
-
-    /// Opens a blob and checks its size.
-    fn open(&self, blob: &Blob) -> Result<File, BlobError> {
-        let (file, found) = self.open_any(blob.digest)?;
-        if found != blob.size {
-            return Err(BlobError::Size {
-                digest: blob.digest,
-                found,
-                expected: blob.size,
-            });
-        }
-        Ok(file)
-    }
-
-    fn open_any(&self, digest: Digest) -> Result<(File, u64), BlobError> {
-        open_file(&self.path(digest)).map_err(|error| match error {
-            BlobError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-                BlobError::Missing { digest }
-            }
-            other => other,
-        })
-    }
-
-    /// Reads a blob whole, and checks its size and digest.
-    pub fn read(&self, blob: &Blob) -> Result<Vec<u8>, BlobError> {
-        // A wrong size is found before anything is read.
-        drop(self.open(blob)?);
-        self.read_any(blob.digest, blob.size)
-    }
-
-    /// Reads a blob whose size is not known, of at most `limit` bytes, and checks its digest.
-    pub fn read_any(&self, digest: Digest, limit: u64) -> Result<Vec<u8>, BlobError> {
-        self.open_any(digest)?;
-        let bytes = read_file(&self.path(digest), limit)?;
-        match Digest::of(&bytes) {
-            found if found == digest => Ok(bytes),
-            found => Err(BlobError::Damaged { digest, found }),
-        }
-    }
-
-    /// Hashes a blob piece by piece, and checks its size and digest.
-    pub fn check(&self, blob: &Blob) -> Result<(), BlobError> {
-        let mut file = self.open(blob)?;
-        let found = pieces(&mut file, &self.path(blob.digest), blob.size, |_| Ok(()))?;
-        same(blob, &found)
-    }
-
-    /// Stores `bytes`, unless they are there already and whole.
-    pub fn put(&self, disk: &Disk, bytes: &[u8]) -> Result<Blob, BlobError> {
-        let blob = Blob::of(bytes);
-        if self.check(&blob).is_err() {
-            self.write(
-                disk,
-                &mut &*bytes,
-                &self.path(blob.digest),
-                blob.size,
-                Some(&blob),
-            )?;
-        }
-        Ok(blob)
-    }
-
-    /// Stores a file of at most `limit` bytes.
-    pub fn put_file(&self, disk: &Disk, path: &Path, limit: u64) -> Result<Blob, BlobError> {
-        let (mut file, size) = open_file(path)?;
-        if size > limit {
-            return Err(BlobError::TooLarge {
-                path: path.to_owned(),
-                limit,
-            });
-        }
-        self.write(disk, &mut file, path, limit, None)
-    }
-
-    /// Copies a blob from another folder, unless it is here already and whole.
-    pub fn copy(&self, disk: &Disk, from: &Self, blob: &Blob) -> Result<(), BlobError> {
-        if self.check(blob).is_ok() {
-            return Ok(());
-        }
-        let mut file = from.open(blob)?;
-        self.write(
-            disk,
-            &mut file,
-            &from.path(blob.digest),
-            blob.size,
-            Some(blob),
-        )
-        .map(drop)
-    }
-
-    /// Writes what `reader` (of the file `source`) gives under its digest, which must be `expected`'s.
-    fn write(
-        &self,
-        disk: &Disk,
-        reader: &mut impl Read,
-        source: &Path,
-        limit: u64,
-        expected: Option<&Blob>,
-    ) -> Result<Blob, BlobError> {
-        let part = self.part();
-        let write = || BlobError::write(&part);
-        let mut file = disk.create(&part).map_err(write())?;
-        let found = pieces(reader, source, limit, |piece| {
-            disk.write(&mut file, piece).map_err(write())
-        })?;
-        if let Some(expected) = expected {
-            same(expected, &found)?;
-        }
-        disk.finish(&file, &part, &self.path(found.digest))
-            .map_err(write())?;
-        Ok(found)
     }
 }
 

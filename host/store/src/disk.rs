@@ -1,8 +1,10 @@
-//! Durable writes. Every step goes through [`Faults`], so that a test can cut the power at any of them.
+//! Every change of the file system. Each step goes through [`Faults`], so that a test can cut the power, or fill
+//! the disk, at any of them.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -10,39 +12,75 @@ use std::{
     },
 };
 
-/// A power cut to come: after so many steps of writing, this one and all later ones fail.
+/// What half-written files are called until they are whole.
+pub(crate) const PART: &str = "part";
+
+/// What a step needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Free space on the disk.
+    Space,
+    /// Nothing but power: names and syncs.
+    Power,
+}
+
+/// What strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cut,
+    Full,
+}
+
+/// A power cut or a full disk to come: after so many steps, this one and all later ones fail.
 #[derive(Debug, Clone)]
-pub struct Faults(Arc<AtomicU64>);
+pub struct Faults {
+    left: Arc<AtomicU64>,
+    kind: Kind,
+}
 
 impl Faults {
     const NEVER: u64 = u64::MAX;
 
-    /// No power cut.
+    fn new(kind: Kind, steps: u64) -> Self {
+        let left = Arc::new(AtomicU64::new(steps));
+        Self { left, kind }
+    }
+
+    /// No fault.
     pub fn never() -> Self {
-        Self(Arc::new(AtomicU64::new(Self::NEVER)))
+        Self::new(Kind::Cut, Self::NEVER)
     }
 
     /// Cuts the power before the next step but `steps`.
     pub fn after(steps: u64) -> Self {
-        Self(Arc::new(AtomicU64::new(steps)))
+        Self::new(Kind::Cut, steps)
     }
 
-    /// Whether the cut has come.
+    /// Fills the disk before the next step but `steps` that needs space. Removing and reading go on working.
+    pub fn full_after(steps: u64) -> Self {
+        Self::new(Kind::Full, steps)
+    }
+
+    /// Whether the fault has come.
     pub fn struck(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+        self.left.load(Ordering::Relaxed) == 0
     }
 
-    fn step(&self) -> io::Result<()> {
+    fn step(&self, needs: Needs) -> io::Result<()> {
+        if self.kind == Kind::Full && needs == Needs::Power {
+            return Ok(());
+        }
         let count_down = |left: u64| match left {
             Self::NEVER => Some(left),
             left => left.checked_sub(1),
         };
-        match self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down)
-        {
-            Ok(_) => Ok(()),
-            Err(_) => Err(io::Error::other("injected power cut")),
+        let counted = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down);
+        match (counted, self.kind) {
+            (Ok(_), _) => Ok(()),
+            (Err(_), Kind::Cut) => Err(io::Error::other("injected power cut")),
+            (Err(_), Kind::Full) => Err(io::ErrorKind::StorageFull.into()),
         }
     }
 }
@@ -61,50 +99,132 @@ impl Disk {
         if folder.is_dir() {
             return Ok(());
         }
-        self.0.step()?;
+        self.0.step(Needs::Space)?;
         fs::create_dir_all(folder)?;
         self.sync_folder(parent(folder))
     }
 
     /// Opens `path` for writing, empty.
     pub fn create(&self, path: &Path) -> io::Result<File> {
-        self.0.step()?;
+        self.0.step(Needs::Space)?;
         File::create(path)
+    }
+
+    /// Opens `path` for reading and writing as it is; makes it where it is missing.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        if !path.exists() {
+            self.0.step(Needs::Space)?;
+        }
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
     }
 
     /// Writes a piece.
     pub fn write(&self, file: &mut File, piece: &[u8]) -> io::Result<()> {
-        if let Err(cut) = self.0.step() {
-            // A power cut in the middle of a write leaves a part of it.
-            let half = piece.len() / 2;
-            file.write_all(piece.get(..half).unwrap_or_default())?;
-            return Err(cut);
-        }
-        file.write_all(piece)
+        let whole = self.0.step(Needs::Space);
+        file.write_all(written(piece, &whole))?;
+        whole
+    }
+
+    /// Writes a piece at its place.
+    pub fn write_at(&self, file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
+        let whole = self.0.step(Needs::Space);
+        file.write_all_at(written(piece, &whole), offset)?;
+        whole
+    }
+
+    /// Makes a file so long; what is new in it is empty.
+    pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        self.0.step(Needs::Space)?;
+        file.set_len(bytes)
     }
 
     /// Makes what was written to `part` durable, and gives it the name `path`.
     pub fn finish(&self, file: &File, part: &Path, path: &Path) -> io::Result<()> {
-        self.0.step()?;
-        file.sync_all()?;
-        self.0.step()?;
-        fs::rename(part, path)?;
-        self.sync_folder(parent(path))
+        self.sync(file)?;
+        self.rename(part, path)
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&self, file: &File) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        file.sync_all()
+    }
+
+    /// Gives `from` the name `to`, durably.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        fs::rename(from, to)?;
+        self.sync_folder(parent(to))
+    }
+
+    /// Removes a file; that it is not there is no failure.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Replaces `path` with `bytes`, whole or not at all.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let part = part_of(path);
-        let mut file = self.create(&part)?;
-        self.write(&mut file, bytes)?;
-        self.finish(&file, &part, path)
+        let written = self.create(&part).and_then(|mut file| {
+            self.write(&mut file, bytes)?;
+            self.finish(&file, &part, path)
+        });
+        if written.is_err() {
+            // The disk may be full: leave nothing. What cannot be removed now goes at the next start.
+            let _ = self.remove(&part);
+        }
+        written
     }
 
     /// Makes the names in `folder` durable.
     pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        self.0.step()?;
+        self.0.step(Needs::Power)?;
         File::open(folder)?.sync_all()
     }
+
+    /// Removes the files in `folder` that a power cut left half written.
+    pub fn sweep(&self, folder: &Path) -> io::Result<()> {
+        for file in files(folder)? {
+            if file.extension().is_some_and(|extension| extension == PART) {
+                self.remove(&file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What reaches the disk of a piece: a fault in the middle of a write leaves a half of it.
+fn written<'a>(piece: &'a [u8], whole: &io::Result<()>) -> &'a [u8] {
+    match whole {
+        Ok(()) => piece,
+        Err(_) => piece.get(..piece.len() / 2).unwrap_or_default(),
+    }
+}
+
+/// The files in `folder`, in order; none where there is no such folder.
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// The folder that holds `path`.
@@ -118,6 +238,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
 /// The name that `path` is written under until it is whole.
 fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(".part");
+    name.push(".");
+    name.push(PART);
     name.into()
 }

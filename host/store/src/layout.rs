@@ -18,8 +18,8 @@ use oci_spec::image::{
 };
 
 use crate::{
-    blobs::{BlobError, Blobs, read_file},
-    disk::{Disk, Faults},
+    blob_error::{BlobError, read_file},
+    blobs::BlobStore,
 };
 
 /// `index.json` may have 1 MiB.
@@ -117,8 +117,7 @@ impl LayoutError {
 #[derive(Debug, Clone)]
 pub struct Layout {
     path: PathBuf,
-    pub(crate) blobs: Blobs,
-    disk: Disk,
+    pub(crate) blobs: BlobStore,
 }
 
 /// The manifests of a layout that matter here.
@@ -144,8 +143,7 @@ impl Layout {
     pub(crate) fn at(path: &Path) -> Self {
         Self {
             path: path.to_owned(),
-            blobs: Blobs::under(path),
-            disk: Disk::new(Faults::never()),
+            blobs: BlobStore::of_layout(path),
         }
     }
 
@@ -244,21 +242,22 @@ impl Layout {
     /// Replaces a file of the layout, whole or not at all.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
         let path = self.path.join(name);
-        self.disk
+        self.blobs
+            .disk()
             .replace(&path, bytes)
             .map_err(|source| LayoutError::Io { path, source })
     }
 
     pub(crate) fn prepare(&self) -> Result<(), LayoutError> {
-        self.blobs.prepare(&self.disk).map_err(self.blob())
+        self.blobs.prepare().map_err(self.blob())
     }
 
     pub(crate) fn put(&self, bytes: &[u8]) -> Result<Blob, LayoutError> {
-        self.blobs.put(&self.disk, bytes).map_err(self.blob())
+        self.blobs.put(bytes).map_err(self.blob())
     }
 
     pub(crate) fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
-        self.blobs.put_file(&self.disk, path, limit)
+        self.blobs.put_file(path, limit)
     }
 
     pub(crate) fn descriptor(

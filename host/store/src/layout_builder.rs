@@ -11,7 +11,8 @@ use oci_spec::image::{ImageIndexBuilder, MediaType, OciLayoutBuilder};
 use tempfile::TempDir;
 
 use crate::{
-    blobs::BlobError,
+    blob_error::BlobError,
+    chunking::chunk,
     disk::parent,
     layout::{Layout, LayoutError},
 };
@@ -75,6 +76,15 @@ impl LayoutBuilder {
     /// Adds a file of at most `limit` bytes as a blob.
     pub fn put_file(&self, path: &Path, limit: u64) -> Result<Blob, BlobError> {
         self.layout.put_file(path, limit)
+    }
+
+    /// Adds the chunk index of a blob that was added.
+    pub(crate) fn put_chunks(&self, blob: Blob) -> Result<Blob, LayoutError> {
+        let index = chunk(&self.layout.blobs, blob).map_err(|source| LayoutError::Blob {
+            path: self.target.clone(),
+            source,
+        })?;
+        self.put(&index.to_bytes())
     }
 
     /// Adds the release's manifest and moves the layout to its place.

@@ -1,4 +1,4 @@
-//! The ledger: which release is live, which was before, and below which generation none is accepted.
+//! The ledger: which release is live, which was before, which waits or is on trial, and what is refused.
 
 use std::{
     collections::BTreeMap,
@@ -7,20 +7,21 @@ use std::{
 };
 
 use hotshoe_trust::{
-    Digest, Floor, Release, Time, Verified,
+    Digest, Floor, Time,
     strict_json::{self, JsonError},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    blobs::{BlobError, read_file},
+    blob_error::{BlobError, read_file},
     disk::Disk,
+    phase::{Cause, Phase},
 };
 
 /// The ledger's file may have 1 MiB: some thousands of release names.
 const LEDGER_BYTES: u64 = 1 << 20;
-/// The version of the record's format.
-const VERSION: u32 = 1;
+/// The version of the record's format. Version 1 had slots and floors alone, and is read as well.
+const VERSION: u32 = 2;
 
 /// Why a ledger could not be read or written. A device whose ledger is not readable accepts nothing.
 #[derive(Debug, thiserror::Error)]
@@ -54,15 +55,25 @@ pub enum LedgerError {
     /// The record could not be made into JSON.
     #[error("the ledger cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
-    /// The disk refused.
-    #[error("cannot write {}", path.display())]
-    Write {
-        /// The ledger's file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
+    /// The record would be too large to be read again.
+    #[error("the ledger would have {bytes} bytes, more than the {LEDGER_BYTES} allowed")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
     },
+    /// The disk refused, or is full.
+    #[error("the ledger cannot be written")]
+    Write(#[source] BlobError),
+}
+
+impl LedgerError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Write(error) => error.name(),
+            _ => "unusable_ledger",
+        }
+    }
 }
 
 /// An installed release.
@@ -81,28 +92,110 @@ pub struct Slot {
     pub installed: Time,
 }
 
+/// A release that serves and is not confirmed yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Trial {
+    /// The release.
+    pub slot: Slot,
+    /// Starts of the daemon in which it may serve again without being confirmed.
+    pub tries_left: u32,
+    /// When the trial began, by the device's clock.
+    pub since: Time,
+}
+
+impl Trial {
+    /// The most tries that a trial gets: 100.
+    pub const MAX_TRIES: u32 = 100;
+}
+
+/// A release that failed on this device: it and all lower generations of its name are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Remembered {
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// Its generation.
+    pub generation: u64,
+    /// How far it came: refused, failed or rolled back.
+    pub phase: Phase,
+    /// Why.
+    pub cause: Cause,
+    /// When, by the device's clock.
+    pub at: Time,
+}
+
+/// Something that happened to a release, or to a floor.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Event {
+    /// When, by the device's clock.
+    pub at: Time,
+    /// The release; none where a floor was set.
+    pub release: Option<Digest>,
+    /// The release's name.
+    pub name: String,
+    /// Its generation, or the floor.
+    pub generation: u64,
+    /// What became of it.
+    pub phase: Phase,
+    /// Why, where there is more to say.
+    pub cause: Option<Cause>,
+}
+
 /// The lowest generation of one release name that is still accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct FloorEntry {
     /// The generation.
     pub generation: u64,
-    /// The manifest that it had: the same generation with another is refused.
-    pub release: Digest,
+    /// The manifest that it had: the same generation with another is refused. None where the floor was set by
+    /// hand or by new trusted keys.
+    #[serde(default)]
+    pub release: Option<Digest>,
 }
 
-/// A device's slots and floors. Read-only to others: only the [`crate::Store`] changes it.
+/// The version of the trusted keys that this device holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TrustEntry {
+    /// The version.
+    pub version: u64,
+    /// The blob that holds its text.
+    pub file: Digest,
+}
+
+/// A device's slots and floors. Read-only to others: only the [`crate::Store`] changes it, by
+/// [transitions](crate::Transition).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Ledger {
-    /// The release that serves.
+    /// The release that serves where none is on trial, and that is gone back to when a trial fails.
     pub live: Option<Slot>,
     /// The release that served before it, to go back to.
     pub previous: Option<Slot>,
+    /// The release that is whole on disk and waits for its trial.
+    #[serde(default)]
+    pub staged: Option<Slot>,
+    /// The release that serves on trial.
+    #[serde(default)]
+    pub trial: Option<Trial>,
+    /// The release of each name that failed here last and highest.
+    #[serde(default)]
+    pub failed: BTreeMap<String, Remembered>,
     /// The floor of each release name seen.
     pub floor: BTreeMap<String, FloorEntry>,
-    /// The latest issue time of an installed release: the clock cannot stand before it.
+    /// The latest issue time of a release taken in: the clock cannot stand before it.
     pub clock_floor: Option<Time>,
+    /// The trusted keys, once they were replaced over the network.
+    #[serde(default)]
+    pub trust: Option<TrustEntry>,
+    /// The issue time of the newest statement on each release name; the 1,000 newest.
+    #[serde(default)]
+    pub statement_seen: BTreeMap<String, Time>,
+    /// What happened, newest last; the last 100 events.
+    #[serde(default)]
+    pub history: Vec<Event>,
 }
 
 /// The record as it stands in the file.
@@ -118,47 +211,43 @@ impl Ledger {
     pub fn floor(&self) -> Floor {
         self.floor.iter().fold(
             Floor::none().with_clock(self.clock_floor),
-            |floor, (name, entry)| floor.with(name, entry.generation, Some(entry.release)),
+            |floor, (name, entry)| floor.with(name, entry.generation, entry.release),
         )
     }
 
-    /// Whether this ledger's floor still allows `release`.
-    pub(crate) fn allows(&self, release: &Verified<Release>) -> bool {
-        self.floor.get(&release.name).is_none_or(|entry| {
-            release.generation > entry.generation
-                || (release.generation == entry.generation && release.digest() == entry.release)
-        })
+    /// The failure that refuses this generation of `name`, or this very release: it, or a later one, failed here.
+    pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&Remembered> {
+        let failed = self.failed.get(name)?;
+        (generation <= failed.generation || release == failed.release).then_some(failed)
     }
 
-    /// The ledger once `release` has become live. The same release again only renews its bundles.
-    pub(crate) fn with_live(
-        &self,
-        release: &Verified<Release>,
-        bundles: Vec<Digest>,
-        now: Time,
-    ) -> (Self, Slot) {
-        let mut next = self.clone();
-        let slot = Slot {
-            release: release.digest(),
-            bundles,
-            name: release.name.clone(),
-            generation: release.generation,
-            installed: now,
-        };
-        let live = next.live.replace(slot.clone());
-        if live
-            .as_ref()
-            .is_none_or(|live| live.release != slot.release)
-        {
-            next.previous = live;
-        }
-        let entry = FloorEntry {
-            generation: release.generation,
-            release: release.digest(),
-        };
-        next.floor.insert(release.name.clone(), entry);
-        next.clock_floor = next.clock_floor.max(Some(release.issued));
-        (next, slot)
+    /// Whether a statement on `name` issued then is older than the newest one seen.
+    pub fn is_replayed(&self, name: &str, issued: Time) -> bool {
+        self.statement_seen
+            .get(name)
+            .is_some_and(|newest| issued < *newest)
+    }
+
+    /// Every slot that is taken: live, previous, staged and on trial.
+    pub fn slots(&self) -> impl Iterator<Item = &Slot> {
+        let trial = self.trial.as_ref().map(|trial| &trial.slot);
+        [
+            self.live.as_ref(),
+            self.previous.as_ref(),
+            self.staged.as_ref(),
+            trial,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Whether the floor still allows this generation of `name` with this manifest.
+    pub(crate) fn allows(&self, name: &str, generation: u64, release: Digest) -> bool {
+        self.floor.get(name).is_none_or(|entry| {
+            generation > entry.generation
+                || (generation == entry.generation
+                    && entry.release.is_none_or(|known| known == release))
+        })
     }
 
     pub(crate) fn read(path: &Path) -> Result<Self, LedgerError> {
@@ -175,7 +264,7 @@ impl Ledger {
             source: Box::new(source),
         };
         let record: Record = strict_json::parse(&bytes, LEDGER_BYTES).map_err(damaged)?;
-        if record.version != VERSION {
+        if !(1..=VERSION).contains(&record.version) {
             return Err(LedgerError::Version {
                 path: path.to_owned(),
                 found: record.version,
@@ -189,11 +278,12 @@ impl Ledger {
             version: VERSION,
             ledger: self.clone(),
         };
-        let bytes = serde_json::to_vec_pretty(&record).map_err(LedgerError::Encode)?;
-        disk.replace(path, &bytes)
-            .map_err(|source| LedgerError::Write {
-                path: path.to_owned(),
-                source,
-            })
+        let text = serde_json::to_vec_pretty(&record).map_err(LedgerError::Encode)?;
+        let bytes = text.len() as u64;
+        if bytes > LEDGER_BYTES {
+            return Err(LedgerError::TooLarge { bytes });
+        }
+        disk.replace(path, &text)
+            .map_err(|source| LedgerError::Write(BlobError::write(path)(source)))
     }
 }

@@ -6,19 +6,36 @@
 //! are durable before the record that names them, so a power cut at any write leaves the old release or the
 //! new one, never half of either.
 
+mod blob_error;
 mod blobs;
+mod catalogue;
+mod chunking;
 mod disk;
+mod gc;
 mod layout;
 mod layout_builder;
 mod ledger;
+mod open;
 mod pack;
+mod partial;
+mod phase;
+mod states;
 mod store;
+mod transition;
 
-pub use blobs::BlobError;
+pub use blob_error::BlobError;
+pub use blobs::BlobStore;
+pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, Served};
 #[doc(hidden)]
 pub use disk::Faults;
+pub use gc::{Freed, GcError};
 pub use layout::{Layout, LayoutError};
 pub use layout_builder::LayoutBuilder;
-pub use ledger::{FloorEntry, Ledger, LedgerError, Slot};
+pub use ledger::{Event, FloorEntry, Ledger, LedgerError, Remembered, Slot, Trial, TrustEntry};
+pub use open::OpenError;
 pub use pack::{PackError, Packed, pack};
-pub use store::{InstallError, OpenError, ReadError, Store};
+pub use partial::{Partial, PartialError};
+pub use phase::{Cause, Phase};
+pub use states::{MAX_STATE_BYTES, replace_file};
+pub use store::{ApplyError, InstallError, ReadError, Store};
+pub use transition::{IllegalTransition, Transition};

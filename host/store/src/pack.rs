@@ -1,19 +1,19 @@
 //! `release.toml` and the files it names, into a release folder.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
 };
 
 use hotshoe_trust::{
-    Digest, Release, Time,
+    Digest, MAX_CHUNK_BYTES, Release, Time,
     manifest::Manifest,
     release_toml::{ReleaseToml, ReleaseTomlError},
     toml_file::TomlError,
 };
 
 use crate::{
-    blobs::{BlobError, read_file},
+    blob_error::{BlobError, read_file},
     disk::parent,
     layout::{Layout, LayoutError},
 };
@@ -50,7 +50,7 @@ pub enum PackError {
     File {
         /// The `release.toml`.
         path: PathBuf,
-        /// `components`, `models` or `data`.
+        /// `components`, `models`, `data` or `tests`.
         table: &'static str,
         /// The entry.
         name: String,
@@ -132,8 +132,14 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
             blobs.insert(file.file.to_owned(), blob);
         }
     }
+    let mut chunks = BTreeMap::new();
+    for blob in blobs.values().filter(|blob| blob.size > MAX_CHUNK_BYTES) {
+        if let Entry::Vacant(entry) = chunks.entry(blob.digest) {
+            entry.insert(builder.put_chunks(*blob)?);
+        }
+    }
     let release = description
-        .release(now, &blobs)
+        .release(now, &blobs, chunks)
         .map_err(|source| PackError::Release {
             path: path(),
             source,

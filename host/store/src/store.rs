@@ -3,77 +3,25 @@
 //! ```text
 //! lock              held while a process uses the folder; its text is that process's id
 //! ledger.json       the one record that changes
-//! blobs/sha256/...  manifests, configs, signatures, components, models, data
+//! blobs/sha256/...  manifests, configs, signatures, components, models, data, chunk indexes, trusted keys
+//! parts/...         blobs that are arriving
+//! state/...         what the components of a release keep
 //! aot/              compiled components; the engine's
 //! ```
 
-use std::{
-    fs::{File, OpenOptions, TryLockError},
-    io::{self, Read as _, Write as _},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use hotshoe_trust::{Blob, Package, Release, ReleaseLimits, Time, Verified, manifest::Manifest};
 
 use crate::{
-    blobs::{BlobError, Blobs},
+    blob_error::BlobError,
+    blobs::BlobStore,
     disk::{Disk, Faults},
     layout::Layout,
     ledger::{Ledger, LedgerError, Slot},
+    open::{OpenError, lock},
+    transition::{IllegalTransition, Transition},
 };
-
-/// Why a data folder could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Another process has it.
-    #[error("the data folder {} is in use by {}; stop it, or choose another folder", folder.display(), who(*holder))]
-    InUse {
-        /// The folder.
-        folder: PathBuf,
-        /// The process that holds it, where it left its id.
-        holder: Option<u32>,
-    },
-    /// The disk refused.
-    #[error("cannot use {}", path.display())]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// The blobs' folder could not be made.
-    #[error("the data folder cannot be prepared")]
-    Blobs(#[source] BlobError),
-    /// The ledger cannot be read or begun. Nothing runs without it: it holds the floor.
-    #[error("the data folder {} has no usable ledger", folder.display())]
-    Ledger {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        #[source]
-        source: Box<LedgerError>,
-    },
-}
-
-impl OpenError {
-    /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::InUse { .. } => "in_use",
-            Self::Io { .. } => "io",
-            Self::Blobs(error) => error.name(),
-            Self::Ledger { .. } => "unusable_ledger",
-        }
-    }
-}
-
-fn who(holder: Option<u32>) -> String {
-    holder.map_or_else(
-        || "another process".to_owned(),
-        |pid| format!("process {pid}"),
-    )
-}
 
 /// Why a release could not be installed.
 #[derive(Debug, thiserror::Error)]
@@ -82,17 +30,10 @@ pub enum InstallError {
     #[error("the release's blobs cannot be stored")]
     Blob(#[from] BlobError),
     /// The floor has risen since the release was verified.
-    #[error(
-        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
-    )]
-    Floor {
-        /// The release's name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-    },
+    #[error("the release is not accepted any more")]
+    Illegal(#[from] IllegalTransition),
     /// The ledger could not be written. Opened again, the folder has the old release or the new one.
-    #[error("the ledger cannot be written")]
+    #[error("the release cannot be recorded")]
     Ledger(#[from] LedgerError),
 }
 
@@ -101,8 +42,38 @@ impl InstallError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Blob(error) => error.name(),
-            Self::Floor { .. } => "below_floor",
-            Self::Ledger(_) => "unusable_ledger",
+            Self::Illegal(error) => error.name(),
+            Self::Ledger(error) => error.name(),
+        }
+    }
+}
+
+/// Why a transition was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// It does not fit the ledger.
+    #[error("this cannot happen now")]
+    Illegal(#[from] IllegalTransition),
+    /// The ledger could not be written. Opened again, the folder has the ledger before the transition or after it.
+    #[error("the change cannot be recorded")]
+    Ledger(#[from] LedgerError),
+}
+
+impl ApplyError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Illegal(error) => error.name(),
+            Self::Ledger(error) => error.name(),
+        }
+    }
+}
+
+impl From<ApplyError> for InstallError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Illegal(error) => Self::Illegal(error),
+            ApplyError::Ledger(error) => Self::Ledger(error),
         }
     }
 }
@@ -112,11 +83,8 @@ impl InstallError {
 pub struct Store {
     ledger_path: PathBuf,
     aot: PathBuf,
-    blobs: Blobs,
+    blobs: BlobStore,
     ledger: Ledger,
-    disk: Disk,
-    /// Held for as long as the store lives.
-    _lock: File,
 }
 
 impl Store {
@@ -125,16 +93,18 @@ impl Store {
         Self::open_with(folder, Faults::never())
     }
 
-    /// [`Self::open`] with a power cut to come, for tests.
+    /// [`Self::open`] with a power cut or a full disk to come, for tests.
     #[doc(hidden)]
     pub fn open_with(folder: &Path, faults: Faults) -> Result<Self, OpenError> {
         let disk = Disk::new(faults);
-        disk.make_folder(folder).map_err(|source| OpenError::Io {
-            path: folder.to_owned(),
-            source,
-        })?;
-        let lock = lock(folder)?;
-        let blobs = Blobs::under(folder);
+        let lock = lock(&disk, folder)?;
+        let blobs = BlobStore::locked(folder, disk.clone(), lock);
+        for swept in [folder, &blobs.state_folder()] {
+            disk.sweep(swept).map_err(|source| OpenError::Io {
+                path: swept.to_owned(),
+                source,
+            })?;
+        }
         let ledger_path = folder.join("ledger.json");
         let in_folder = |source| OpenError::Ledger {
             folder: folder.to_owned(),
@@ -148,14 +118,12 @@ impl Store {
             ledger.write(&disk, &ledger_path).map_err(in_folder)?;
             ledger
         };
-        blobs.prepare(&disk).map_err(OpenError::Blobs)?;
+        blobs.prepare().map_err(OpenError::Blobs)?;
         Ok(Self {
             ledger_path,
             aot: folder.join("aot"),
             blobs,
             ledger,
-            disk,
-            _lock: lock,
         })
     }
 
@@ -167,6 +135,11 @@ impl Store {
     /// Slots and floors.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
+    }
+
+    /// A handle to the blobs, for other threads.
+    pub fn blobs(&self) -> BlobStore {
+        self.blobs.clone()
     }
 
     /// Reads a blob, and checks its size and digest.
@@ -184,7 +157,7 @@ impl Store {
         let manifest = self
             .blobs
             .read_any(slot.release, ReleaseLimits::MANIFEST_BYTES)?;
-        let config = Manifest::parse(&manifest)?.config.blob();
+        let config = Manifest::parse(&manifest)?.config;
         let config = self
             .blobs
             .read_any(config.digest, ReleaseLimits::CONFIG_BYTES)?;
@@ -199,34 +172,54 @@ impl Store {
         })
     }
 
-    /// Takes the blobs of a verified release in from its folder and makes it live; the release that was
-    /// live becomes the previous one, and the floor rises to it. `now` is the device's clock.
+    /// Changes the ledger, by one durable commit: after an error it is as it was, here and, unless the power went, on
+    /// disk. `now` is the device's clock.
+    pub fn apply(&mut self, transition: &Transition, now: Time) -> Result<(), ApplyError> {
+        let ledger = self.ledger.after(transition, now)?;
+        ledger.write(self.blobs.disk(), &self.ledger_path)?;
+        self.ledger = ledger;
+        Ok(())
+    }
+
+    /// Stores the manifest, config and signatures of a verified release. Gives the slot that a transition takes.
+    pub fn keep_package(&self, release: &Verified<Release>, now: Time) -> Result<Slot, BlobError> {
+        let package = release.package();
+        self.blobs.put(&package.config)?;
+        self.blobs.put(&package.manifest)?;
+        let bundles = package.bundles.iter();
+        let bundles = bundles.map(|bundle| Ok(self.blobs.put(bundle)?.digest));
+        Ok(Slot {
+            release: release.digest(),
+            bundles: bundles.collect::<Result<_, BlobError>>()?,
+            name: release.name.clone(),
+            generation: release.generation,
+            installed: now,
+        })
+    }
+
+    /// Takes the blobs of a verified release in from its folder and makes it live; see [`Transition::Install`].
     pub fn install(
         &mut self,
         from: &Layout,
         release: &Verified<Release>,
         now: Time,
     ) -> Result<Slot, InstallError> {
-        if !self.ledger.allows(release) {
-            return Err(InstallError::Floor {
-                name: release.name.clone(),
-                generation: release.generation,
-            });
-        }
+        let slot = Slot {
+            release: release.digest(),
+            bundles: Vec::new(),
+            name: release.name.clone(),
+            generation: release.generation,
+            installed: now,
+        };
+        // Refused before anything is copied.
+        self.ledger
+            .after(&Transition::Install(slot, release.issued), now)?;
         for blob in release.blobs() {
-            self.blobs.copy(&self.disk, &from.blobs, &blob)?;
+            self.blobs.copy(&from.blobs, &blob)?;
         }
         // From the verified bytes, not from the folder, which may have changed since.
-        let package = release.package();
-        self.blobs.put(&self.disk, &package.config)?;
-        self.blobs.put(&self.disk, &package.manifest)?;
-        let mut bundles = Vec::new();
-        for bundle in &package.bundles {
-            bundles.push(self.blobs.put(&self.disk, bundle)?.digest);
-        }
-        let (ledger, slot) = self.ledger.with_live(release, bundles, now);
-        ledger.write(&self.disk, &self.ledger_path)?;
-        self.ledger = ledger;
+        let slot = self.keep_package(release, now)?;
+        self.apply(&Transition::Install(slot.clone(), release.issued), now)?;
         Ok(slot)
     }
 }
@@ -250,38 +243,4 @@ impl ReadError {
             Self::Manifest(_) => "malformed",
         }
     }
-}
-
-/// Locks the folder, and leaves this process's id for whoever else would open it.
-fn lock(folder: &Path) -> Result<File, OpenError> {
-    let path = folder.join("lock");
-    let io = |source| OpenError::Io {
-        path: path.clone(),
-        source,
-    };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(io)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            // A holder that left no readable id is still a holder.
-            let read = file.take(16).read_to_string(&mut text);
-            let holder = read.ok().and_then(|_| text.trim().parse().ok());
-            return Err(OpenError::InUse {
-                folder: folder.to_owned(),
-                holder,
-            });
-        }
-        Err(TryLockError::Error(source)) => return Err(io(source)),
-    }
-    file.set_len(0)
-        .and_then(|()| writeln!(file, "{}", std::process::id()))
-        .map_err(io)?;
-    Ok(file)
 }

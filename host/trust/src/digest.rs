@@ -22,6 +22,11 @@ impl Digest {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
+    /// The digest of these raw bytes, as they stand in a binary format.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 64 lower-case hexadecimal digits, without the prefix: a blob's file name in an OCI layout.
     pub fn hex(&self) -> String {
         hex::encode(self.0)

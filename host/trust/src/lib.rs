@@ -6,13 +6,17 @@
 //! it takes from outside is randomness, in [`SigningKey::generate`] and when a key is encrypted.
 
 mod bundle;
+mod chunks;
+mod delivery_check;
 mod digest;
 mod floor;
+mod health;
 mod keys;
 mod limits;
 mod nearest;
 mod release;
 mod release_check;
+mod release_error;
 mod signing;
 mod trust_toml;
 mod verify;
@@ -24,14 +28,19 @@ pub mod strict_json;
 pub mod toml_file;
 
 pub use bundle::{BundleError, check_bundle, verify_blob};
+pub use chunks::{
+    AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES,
+};
 pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
+pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
 pub use release::{
-    Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World,
+    Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, SelfTest,
+    StageFailure, Step, Time, World,
 };
-pub use release_check::ReleaseError;
+pub use release_error::ReleaseError;
 pub use signing::{SigningKey, is_encrypted};
 pub use trust_toml::{TrustError, TrustRoot, TrustedKey};
 pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_installed};

@@ -22,12 +22,20 @@ impl ReleaseLimits {
     pub const MODEL_BYTES: u64 = GIB;
     /// One data file: 64 MiB.
     pub const DATA_BYTES: u64 = 64 * MIB;
+    /// One index of chunks: 4 MiB. The largest model cut into the smallest chunks needs 2.3.
+    pub const INDEX_BYTES: u64 = 4 * MIB;
+    /// The sample of one self-test: 16 MiB.
+    pub const SAMPLE_BYTES: u64 = 16 * MIB;
+    /// The expected insight of one self-test: 1 MiB.
+    pub const EXPECTED_BYTES: u64 = MIB;
     /// All blobs of one release together: 4 GiB.
     pub const RELEASE_BYTES: u64 = 4 * GIB;
     /// Components, models and data files, each: 64.
     pub const ENTRIES: u64 = 64;
     /// Steps of the pipeline: 64.
     pub const STEPS: u64 = 64;
+    /// Self-tests: 64.
+    pub const TESTS: u64 = 64;
     /// Any name, in characters: 64.
     pub const NAME_CHARS: u64 = 64;
     /// `limits.memory-mib` of a component: 4096 MiB, all that 32-bit WebAssembly can address.
@@ -36,4 +44,10 @@ impl ReleaseLimits {
     pub const DEADLINE_MS: u64 = 600_000;
     /// `limits.tensor-mib` of a component: 16 384 MiB.
     pub const TENSOR_MIB: u64 = 16_384;
+    /// `min-samples` of a health gate, and `samples` of its shadow phase: a million.
+    pub const TRIAL_SAMPLES: u64 = 1_000_000;
+    /// `min-seconds` of a health gate: a week.
+    pub const TRIAL_SECONDS: u64 = 7 * 24 * 60 * 60;
+    /// `tries` of a health gate: 10.
+    pub const TRIES: u64 = 10;
 }

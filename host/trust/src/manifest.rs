@@ -22,6 +22,10 @@ pub const CONFIG: &str = "application/vnd.hotshoe.release.config.v1+json";
 pub const WASM: &str = "application/wasm";
 /// Media type of a model.
 pub const MODEL: &str = "application/vnd.cncf.model.weight.v1.raw";
+/// Media type of an index of chunks; see [`crate::ChunkIndex`].
+pub const CHUNKS: &str = "application/vnd.hotshoe.chunks.v1";
+/// Media type of the insight that a self-test expects.
+pub const INSIGHT: &str = "application/json";
 /// Media type of a signature: a Sigstore bundle.
 pub const BUNDLE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// Media type of the manifest itself.
@@ -73,7 +77,7 @@ pub struct Manifest {
     pub artifact_type: String,
     /// The release, as JSON.
     pub config: Descriptor,
-    /// Components, models and data, each distinct blob once.
+    /// Components, models, data, self-tests and indexes of chunks, each distinct blob once.
     pub layers: Vec<Descriptor>,
     /// Free text; it decides nothing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -5,9 +5,13 @@ use std::{
     fmt,
 };
 
+use globset::Glob;
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Blob;
+use crate::{
+    digest::{Blob, Digest},
+    health::HealthGate,
+};
 
 /// A point in time, UTC; written as RFC 3339.
 pub type Time = jiff::Timestamp;
@@ -59,6 +63,8 @@ pub enum Grant {
     WasiNn,
     /// WASI 0.2, with no network, environment or directories.
     Wasi,
+    /// Keep values from sample to sample, and from release to release.
+    State,
 }
 
 impl fmt::Display for Grant {
@@ -73,6 +79,7 @@ impl fmt::Display for Grant {
             Self::Infer => "infer",
             Self::WasiNn => "wasi-nn",
             Self::Wasi => "wasi",
+            Self::State => "state",
         })
     }
 }
@@ -126,6 +133,22 @@ pub struct Component {
     /// What one call may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// The version of what it keeps through the `state` import. Default 1.
+    #[serde(default = "first", skip_serializing_if = "is_first")]
+    pub state_version: u32,
+}
+
+/// The `state-version` of a component that does not give one.
+pub(crate) const fn first() -> u32 {
+    1
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks for a reference"
+)]
+const fn is_first(version: &u32) -> bool {
+    *version == first()
 }
 
 /// A model of a release.
@@ -174,7 +197,53 @@ pub enum Step {
     Policy {
         /// The component's name.
         component: String,
+        /// What becomes of a sample on which it fails. Default: it fails.
+        #[serde(default, skip_serializing_if = "StageFailure::is_default")]
+        on_failure: StageFailure,
     },
+}
+
+/// What becomes of a sample on which a policy fails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StageFailure {
+    /// The sample fails.
+    #[default]
+    FailClosed,
+    /// The insight passes as if the policy were not there.
+    FailOpen,
+}
+
+impl StageFailure {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for a reference"
+    )]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// A sample with the insight that the release makes of it: a device tries it before the release serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SelfTest {
+    /// Its name.
+    pub name: String,
+    /// The sample's bytes.
+    pub sample: Blob,
+    /// The sample's media type.
+    pub media_type: String,
+    /// The insight expected, as JSON.
+    pub expected: Blob,
+    /// How far the insight made must agree with the one expected, 0 to 1. Default 0.99.
+    #[serde(default = "most")]
+    pub min_agreement: f64,
+}
+
+/// The `min-agreement` of a self-test that does not give one.
+pub(crate) const fn most() -> f64 {
+    0.99
 }
 
 /// Which devices a release is for.
@@ -187,6 +256,29 @@ pub struct DeviceSelector {
     /// Labels that the device must have, each with this value. Empty: any device.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+}
+
+impl DeviceSelector {
+    /// Whether `device` is meant; if not, why.
+    pub fn matches(&self, device: &Device) -> Result<(), String> {
+        // Patterns were compiled once by `validate`, so one that does not compile here matches nothing.
+        let fits = |pattern: &String| {
+            Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(&device.name))
+        };
+        if !self.names.is_empty() && !self.names.iter().any(fits) {
+            return Err(format!("its name matches none of {:?}", self.names));
+        }
+        for (label, wanted) in &self.labels {
+            match device.labels.get(label) {
+                Some(found) if found == wanted => {}
+                Some(found) => {
+                    return Err(format!("label `{label}` is `{found}`, not `{wanted}`"));
+                }
+                None => return Err(format!("it has no label `{label}`")),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The device that judges a release: what its operator called it.
@@ -203,7 +295,7 @@ pub struct Device {
 /// One signed, immutable set of components, models, data and pipeline.
 ///
 /// Its JSON is the config blob of the OCI manifest that is signed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Release {
     /// The release's name; generations are counted per name.
@@ -229,10 +321,19 @@ pub struct Release {
     pub data: BTreeMap<String, DataFile>,
     /// `(stage | preprocess infer* postprocess) policy*`.
     pub pipeline: Vec<Step>,
+    /// The index of chunks of each blob that has one, by the blob's digest.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chunks: BTreeMap<Digest, Blob>,
+    /// What a device tries before the release serves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tests: Vec<SelfTest>,
+    /// What the release must show before a device keeps it.
+    #[serde(default, skip_serializing_if = "HealthGate::is_default")]
+    pub health: HealthGate,
 }
 
 impl Release {
-    /// Every distinct blob of components, models and data.
+    /// Every distinct blob of components, models, data and self-tests, and every index of chunks.
     pub fn blobs(&self) -> impl Iterator<Item = Blob> {
         self.uses()
             .map(|(blob, _)| blob)
@@ -240,8 +341,17 @@ impl Release {
             .into_iter()
     }
 
-    /// Every use of a blob, with the media type of that use: components, then models, then data.
+    /// Every use of a blob, with the media type of that use.
     pub(crate) fn uses(&self) -> impl Iterator<Item = (Blob, &str)> {
+        let indexes = self
+            .chunks
+            .values()
+            .map(|index| (*index, crate::manifest::CHUNKS));
+        self.contents().chain(indexes)
+    }
+
+    /// Every use but the indexes: components, then models, data and self-tests.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (Blob, &str)> {
         let components = self
             .components
             .values()
@@ -251,6 +361,12 @@ impl Release {
             .values()
             .map(|m| (m.blob, crate::manifest::MODEL));
         let data = self.data.values().map(|d| (d.blob, d.media_type.as_str()));
-        components.chain(models).chain(data)
+        let tests = self.tests.iter().flat_map(|test| {
+            [
+                (test.sample, test.media_type.as_str()),
+                (test.expected, crate::manifest::INSIGHT),
+            ]
+        });
+        components.chain(models).chain(data).chain(tests)
     }
 }

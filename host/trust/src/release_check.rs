@@ -3,116 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    digest::Digest,
     limits::ReleaseLimits,
-    release::{Component, Grant, Release, Step, World},
+    release::{Component, Grant, Release, Step, World, first},
+    release_error::ReleaseError,
 };
-
-/// A rule that a release breaks.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ReleaseError {
-    /// A name with other characters, or too long.
-    #[error(
-        "{what} name `{name}`: use 1 to {max} of `a-z 0-9 - _ .`, beginning and ending with a letter or digit",
-        max = ReleaseLimits::NAME_CHARS
-    )]
-    Name {
-        /// Whose name it is.
-        what: &'static str,
-        /// The name.
-        name: String,
-    },
-    /// It expires before, or when, it is issued.
-    #[error("the release expires at or before it is issued; let `expires` lie after {issued}")]
-    ExpiresTooSoon {
-        /// When it was issued.
-        issued: crate::Time,
-    },
-    /// A device name pattern that is not a glob.
-    #[error("device name pattern `{pattern}` is not a glob ({reason})")]
-    Glob {
-        /// The pattern.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A name that the release does not hold.
-    #[error(
-        "{user} names {what} `{name}`, which the release does not hold; add `[{what}s.{name}]` or correct the name"
-    )]
-    Missing {
-        /// Who names it.
-        user: String,
-        /// `component`, `model` or `data`.
-        what: &'static str,
-        /// The name.
-        name: String,
-    },
-    /// A step whose component implements another world.
-    #[error("pipeline step {step} needs a {needed}, and component `{component}` is a {found}")]
-    World {
-        /// The step, from 1.
-        step: usize,
-        /// The component.
-        component: String,
-        /// The world that the step needs.
-        needed: World,
-        /// The world that the component has.
-        found: World,
-    },
-    /// Steps in an order that makes no pipeline.
-    #[error(
-        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess; then policies"
-    )]
-    Order {
-        /// The step, from 1; one past the last where the pipeline ends too early.
-        step: usize,
-        /// What stands there.
-        found: &'static str,
-    },
-    /// A component that lists models, data or config without the grant to reach them.
-    #[error(
-        "component `{component}` lists {what} without the grant to reach them; add {grant} to its `grants`"
-    )]
-    Grant {
-        /// The component.
-        component: String,
-        /// `models`, `data` or `config`.
-        what: &'static str,
-        /// The grant that is missing.
-        grant: &'static str,
-    },
-    /// Something larger than a limit of [`ReleaseLimits`], or zero where zero makes no sense.
-    #[error("{what} is {value}; allowed are 1 to {limit}")]
-    Limit {
-        /// What is too large.
-        what: String,
-        /// How large it is.
-        value: u64,
-        /// The limit.
-        limit: u64,
-    },
-    /// One digest with two sizes.
-    #[error("blob {digest} is given two sizes; one of them cannot be true")]
-    TwoSizes {
-        /// The blob.
-        digest: Digest,
-    },
-    /// A data file whose media type is not `type/subtype`.
-    #[error(
-        "data `{name}` has media type `{media_type}`; write `type/subtype`, such as `text/plain`"
-    )]
-    MediaType {
-        /// The data file.
-        name: String,
-        /// What stands there.
-        media_type: String,
-    },
-}
 
 impl Release {
     /// Checks every rule that the types alone do not hold: names, order of the pipeline, worlds,
-    /// grants, times and [`ReleaseLimits`].
+    /// grants, times, self-tests, chunks, the health gate and [`ReleaseLimits`].
     pub fn validate(&self) -> Result<(), ReleaseError> {
         check_name("release", &self.name)?;
         for (what, names) in [
@@ -140,7 +38,10 @@ impl Release {
             self.check_component(name, component)?;
         }
         self.check_sizes()?;
-        self.check_pipeline()
+        self.check_pipeline()?;
+        self.check_tests()?;
+        self.check_chunks()?;
+        self.health.check()
     }
 
     fn check_component(&self, name: &str, component: &Component) -> Result<(), ReleaseError> {
@@ -178,6 +79,17 @@ impl Release {
                 });
             }
         }
+        if component.state_version != first() && !has(Grant::State) {
+            return Err(ReleaseError::StateVersion {
+                component: name.to_owned(),
+            });
+        }
+        within(
+            &format!("`state-version` of component `{name}`"),
+            component.state_version.into(),
+            1,
+            u32::MAX.into(),
+        )?;
         let limits = &component.limits;
         for (key, value, most) in [
             ("memory-mib", limits.memory_mib, ReleaseLimits::MEMORY_MIB),
@@ -232,7 +144,7 @@ impl Release {
             )?;
             if !is_media_type(&data.media_type) {
                 return Err(ReleaseError::MediaType {
-                    name: name.clone(),
+                    what: format!("data `{name}`"),
                     media_type: data.media_type.clone(),
                 });
             }
@@ -326,7 +238,7 @@ impl Release {
             Step::Preprocess { component } => (component, World::Preprocessor),
             Step::Postprocess { component } => (component, World::Postprocessor),
             Step::Stage { component } => (component, World::Stage),
-            Step::Policy { component } => (component, World::Policy),
+            Step::Policy { component, .. } => (component, World::Policy),
             Step::Infer { model } => {
                 return require(self.models.contains_key(model), || (user(), "model", model));
             }
@@ -359,11 +271,12 @@ fn require<'a>(
     })
 }
 
-fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(), ReleaseError> {
+pub(crate) fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(), ReleaseError> {
     if value < least || value > limit {
         return Err(ReleaseError::Limit {
             what: what.to_owned(),
             value,
+            least,
             limit,
         });
     }
@@ -387,7 +300,7 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseEr
 }
 
 /// `type/subtype` in the characters of RFC 6838, section 4.2, and at most 127 on each side of the slash.
-fn is_media_type(text: &str) -> bool {
+pub(crate) fn is_media_type(text: &str) -> bool {
     let is_part = |part: &str| {
         (1..=127).contains(&part.len())
             && part

@@ -36,17 +36,19 @@ use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
 
 use crate::{
-    digest::Blob,
+    digest::{Blob, Digest},
+    health::HealthGate,
     limits::ReleaseLimits,
     release::{
-        Component, DataFile, DeviceSelector, Grant, Limits, Model, Release, Step, Time, World,
+        Component, DataFile, DeviceSelector, Grant, Limits, Model, Release, SelfTest, StageFailure,
+        Step, Time, World, first, most,
     },
-    release_check::ReleaseError,
+    release_error::ReleaseError,
     toml_file::{self, TomlError},
 };
 
 /// A `release.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct ReleaseToml {
     /// The release's name.
@@ -75,6 +77,12 @@ pub struct ReleaseToml {
     pub data: BTreeMap<String, DataToml>,
     /// The steps, in order.
     pub pipeline: Vec<StepToml>,
+    /// What a device tries before the release serves.
+    #[serde(default)]
+    pub tests: Vec<TestToml>,
+    /// What the release must show before a device keeps it.
+    #[serde(default)]
+    pub health: HealthGate,
 }
 
 /// A `[components.NAME]` table.
@@ -100,6 +108,9 @@ pub struct ComponentToml {
     /// What one call may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// The version of what it keeps through the `state` import. Default 1.
+    #[serde(default = "first")]
+    pub state_version: u32,
 }
 
 /// A `[models.NAME]` table.
@@ -120,20 +131,73 @@ pub struct DataToml {
     pub media_type: String,
 }
 
-/// A `[[pipeline]]` entry: one key, which is the kind of step, with a component's or model's name.
+/// A `[[tests]]` entry.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TestToml {
+    /// Its name.
+    pub name: String,
+    /// The sample's file, relative to the `release.toml`.
+    pub sample: String,
+    /// The sample's media type.
+    pub content_type: String,
+    /// The file of the insight expected, as JSON, relative to the `release.toml`.
+    pub expected: String,
+    /// How far the insight made must agree with the one expected, 0 to 1. Default 0.99.
+    #[serde(default = "most")]
+    pub min_agreement: f64,
+}
+
+/// A `[[pipeline]]` entry: one key is the kind of step, with a component's or model's name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepToml {
-    /// A preprocessor component.
-    Preprocess(String),
-    /// A model.
-    Infer(String),
-    /// A postprocessor component.
-    Postprocess(String),
-    /// A stage component.
-    Stage(String),
-    /// A policy component.
-    Policy(String),
+#[serde(try_from = "StepFields")]
+pub struct StepToml(Step);
+
+/// The keys of a `[[pipeline]]` entry.
+#[derive(Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct StepFields {
+    preprocess: Option<String>,
+    infer: Option<String>,
+    postprocess: Option<String>,
+    stage: Option<String>,
+    policy: Option<String>,
+    on_failure: Option<StageFailure>,
+}
+
+impl TryFrom<StepFields> for StepToml {
+    type Error = &'static str;
+
+    fn try_from(fields: StepFields) -> Result<Self, Self::Error> {
+        let policy_fails = fields.on_failure.is_some();
+        let on_failure = fields.on_failure.unwrap_or_default();
+        let is_policy = fields.policy.is_some();
+        let mut steps = [
+            fields
+                .preprocess
+                .map(|component| Step::Preprocess { component }),
+            fields.infer.map(|model| Step::Infer { model }),
+            fields
+                .postprocess
+                .map(|component| Step::Postprocess { component }),
+            fields.stage.map(|component| Step::Stage { component }),
+            fields.policy.map(|component| Step::Policy {
+                component,
+                on_failure,
+            }),
+        ]
+        .into_iter()
+        .flatten();
+        let (Some(step), None) = (steps.next(), steps.next()) else {
+            return Err(
+                "a step has one of `preprocess`, `infer`, `postprocess`, `stage` and `policy`",
+            );
+        };
+        if policy_fails && !is_policy {
+            return Err("`on-failure` stands beside `policy` alone: no other step can be left out");
+        }
+        Ok(Self(step))
+    }
 }
 
 /// A file that a `release.toml` names.
@@ -182,7 +246,7 @@ impl ReleaseToml {
         toml_file::parse(text)
     }
 
-    /// Every file it names: components, then models, then data.
+    /// Every file it names: components, then models, data and self-tests.
     pub fn files(&self) -> impl Iterator<Item = FileUse<'_>> {
         let file = |key, name, file, max_bytes| FileUse {
             key,
@@ -201,14 +265,23 @@ impl ReleaseToml {
             .data
             .iter()
             .map(move |(n, d)| file("data", n, &d.file, ReleaseLimits::DATA_BYTES));
-        components.chain(models).chain(data)
+        let tests = self.tests.iter().flat_map(move |t| {
+            [
+                file("tests", &t.name, &t.sample, ReleaseLimits::SAMPLE_BYTES),
+                file("tests", &t.name, &t.expected, ReleaseLimits::EXPECTED_BYTES),
+            ]
+        });
+        components.chain(models).chain(data).chain(tests)
     }
 
     /// The release that it describes, issued at `issued`, with `blobs` for the paths of [`Self::files`].
+    ///
+    /// `chunks` has the index of each blob that is moved in chunks, by the blob's digest.
     pub fn release(
         &self,
         issued: Time,
         blobs: &BTreeMap<String, Blob>,
+        chunks: BTreeMap<Digest, Blob>,
     ) -> Result<Release, ReleaseTomlError> {
         let blob = |file: &String| {
             blobs
@@ -226,6 +299,7 @@ impl ReleaseToml {
                 data: c.data.clone(),
                 config: c.config.clone(),
                 limits: c.limits.clone(),
+                state_version: c.state_version,
             };
             components.insert(name.clone(), component);
         }
@@ -248,6 +322,16 @@ impl ReleaseToml {
                 },
             );
         }
+        let mut tests = Vec::new();
+        for test in &self.tests {
+            tests.push(SelfTest {
+                name: test.name.clone(),
+                sample: blob(&test.sample)?,
+                media_type: test.content_type.clone(),
+                expected: blob(&test.expected)?,
+                min_agreement: test.min_agreement,
+            });
+        }
         let release = Release {
             name: self.name.clone(),
             generation: self.generation,
@@ -258,7 +342,10 @@ impl ReleaseToml {
             components,
             models,
             data,
-            pipeline: self.pipeline.iter().map(StepToml::step).collect(),
+            pipeline: self.pipeline.iter().map(|step| step.0.clone()).collect(),
+            chunks,
+            tests,
+            health: self.health.clone(),
         };
         release.validate()?;
         Ok(release)
@@ -290,28 +377,6 @@ impl ReleaseToml {
                 "a time such as \"2027-01-31T00:00:00Z\"",
             )),
             _ => Err(ReleaseTomlError::Expiry),
-        }
-    }
-}
-
-impl StepToml {
-    fn step(&self) -> Step {
-        match self {
-            Self::Preprocess(component) => Step::Preprocess {
-                component: component.clone(),
-            },
-            Self::Infer(model) => Step::Infer {
-                model: model.clone(),
-            },
-            Self::Postprocess(component) => Step::Postprocess {
-                component: component.clone(),
-            },
-            Self::Stage(component) => Step::Stage {
-                component: component.clone(),
-            },
-            Self::Policy(component) => Step::Policy {
-                component: component.clone(),
-            },
         }
     }
 }

@@ -6,8 +6,6 @@
 
 use std::{collections::BTreeMap, ops::Deref};
 
-use globset::Glob;
-
 use crate::{
     bundle::KeyBundle,
     digest::Digest,
@@ -255,28 +253,13 @@ fn allowed(
 }
 
 fn check_device(release: &Release, device: &Device) -> Result<(), VerifyError> {
-    let wrong = |reason| {
-        Err(VerifyError::WrongDevice {
+    release
+        .devices
+        .matches(device)
+        .map_err(|reason| VerifyError::WrongDevice {
             device: device.name.clone(),
             reason,
         })
-    };
-    let selector = &release.devices;
-    // Patterns were compiled once by `validate`, so one that does not compile here matches nothing.
-    let matches = |pattern: &String| {
-        Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(&device.name))
-    };
-    if !selector.names.is_empty() && !selector.names.iter().any(matches) {
-        return wrong(format!("its name matches none of {:?}", selector.names));
-    }
-    for (label, wanted) in &selector.labels {
-        match device.labels.get(label) {
-            Some(found) if found == wanted => {}
-            Some(found) => return wrong(format!("label `{label}` is `{found}`, not `{wanted}`")),
-            None => return wrong(format!("it has no label `{label}`")),
-        }
-    }
-    Ok(())
 }
 
 fn check_times(release: &Release, floor: &Floor, now: Time) -> Result<(), VerifyError> {

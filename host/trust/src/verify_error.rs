@@ -2,7 +2,7 @@
 
 use crate::{
     bundle::BundleError, digest::Digest, manifest::ManifestError, release::Time,
-    release_check::ReleaseError, strict_json::JsonError,
+    release_error::ReleaseError, strict_json::JsonError,
 };
 
 /// Why a release was refused.

@@ -28,6 +28,7 @@
 mod bindings;
 mod error;
 mod log;
+pub mod state;
 mod tensors;
 mod worlds;
 

@@ -218,7 +218,7 @@ fn step(step: &hotshoe_trust::Step) -> String {
     use hotshoe_trust::Step;
     match step {
         Step::Preprocess { component } | Step::Postprocess { component } => component.clone(),
-        Step::Stage { component } | Step::Policy { component } => component.clone(),
+        Step::Stage { component } | Step::Policy { component, .. } => component.clone(),
         Step::Infer { model } => format!("[{model}]"),
     }
 }

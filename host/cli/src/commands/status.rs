@@ -4,8 +4,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::config::ZENOH_BLOCK_LIMIT_MS;
+use hotshoe_daemon::control::{self, ControlError};
+use hotshoe_daemon::deploy::Command;
 use hotshoe_daemon::{Client, Config, Status, ZenohConfig};
 
+use crate::fleet::local::CONFIG;
+use crate::fleet::overview::{Overview, table};
+use crate::fleet::reach::ReachArgs;
+use crate::fleet::report;
 use crate::logging;
 use crate::terminal::Terminal;
 
@@ -14,118 +20,117 @@ const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
 
 /// Ask daemons how they are
 ///
-/// Asks over Zenoh, and shows each device's release, queue, counters and latencies: the device of a configuration, or every
-/// device that can be reached from an endpoint.
+/// Of one device, by its configuration or by --device, it shows the releases in its slots, what is being worked on, the queue,
+/// the counters and latencies. Of a site it shows a table of all devices: one that is there but does not answer is listed too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
+Example: the device on this machine
   hotshoe status --config hotshoe.toml
-  hotshoe status --connect tcp/192.0.2.7:7447 --site lab --json
 
-Exit code 1 if no device answers.")]
+Example: a whole site, through its registry
+  hotshoe status --site lab --connect tcp/192.0.2.7:7447
+  hotshoe status --site lab --connect tcp/192.0.2.7:7447 --json | jq -r '.[] | select(.last_rollback) | .device'
+
+Example: one device of it
+  hotshoe status --site lab --device line-4 --connect tcp/192.0.2.7:7447
+
+With --json, a list of devices; of those of a site each says whether it `answered`. Exit code 1 if no device answers.")]
 pub struct Args {
-    /// Ask the device of this configuration [default: hotshoe.toml, unless --connect is given]
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["connect", "site", "device", "namespace"])]
+    /// The device of this configuration, or its network [default: hotshoe.toml, unless --connect is given]
+    #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// A Zenoh endpoint to connect to; may be repeated
-    #[arg(long, value_name = "ENDPOINT")]
-    connect: Vec<String>,
-    /// Devices of this site alone
+    /// All devices of this site
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
     /// The device of this name alone
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// The prefix that the devices' keys have
-    #[arg(long, value_name = "PREFIX")]
-    namespace: Option<String>,
     /// How long to wait for answers
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_S)]
     timeout: u64,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let (zenoh, site, device) = if args.connect.is_empty() {
-        let path = args.config.as_deref().unwrap_or(Path::new("hotshoe.toml"));
-        let config = Config::load(path).context("give --config or --connect")?;
-        (
-            config.zenoh.client(),
-            args.site.or(Some(config.site)),
-            args.device.or(Some(config.device)),
-        )
-    } else {
-        let zenoh = ZenohConfig {
-            connect: args.connect,
-            namespace: args.namespace,
-            ..ZenohConfig::default()
-        };
-        (zenoh, args.site, args.device)
-    };
-    let client = Client::open(&zenoh).context("cannot reach any device")?;
-    let mut statuses = client.statuses(
-        site.as_deref(),
-        device.as_deref(),
-        Duration::from_secs(args.timeout),
-    )?;
+    let is_own = args.reach.connect.is_empty() && args.site.is_none() && args.device.is_none();
+    if is_own {
+        let statuses = own(&args)?;
+        return details(statuses, &args, terminal);
+    }
+    let config = args.config.as_deref().or_else(|| {
+        let default = Path::new(CONFIG);
+        (args.reach.connect.is_empty() && default.exists()).then_some(default)
+    });
+    let reached = args.reach.resolve(config, None)?;
+    let own = reached.own.map(|(site, _)| site);
+    let site = args.site.clone().or(own);
+    let client = Client::open(&reached.zenoh).context("cannot reach any device")?;
+    let timeout = Duration::from_secs(args.timeout);
+    let statuses = client.statuses(site.as_deref(), args.device.as_deref(), timeout)?;
+    if args.device.is_some() {
+        client.close();
+        return details(statuses, &args, terminal);
+    }
+    let present = client.devices(site.as_deref(), timeout)?;
     client.close();
+    let overviews = Overview::join(statuses, present);
+    if overviews.is_empty() {
+        return nobody(&args);
+    }
+    if terminal.json {
+        terminal.json(&overviews)?;
+    } else {
+        terminal.print(table(&overviews, site.is_none(), terminal))?;
+    }
+    Ok(if overviews.iter().any(|it| it.status.is_some()) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Asks the device on this machine: through its socket, which needs no network, else over Zenoh.
+fn own(args: &Args) -> anyhow::Result<Vec<Status>> {
+    let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
+    let config = Config::load(path).context("give --config or --connect")?;
+    match control::call(&config.data, &Command::Status) {
+        Ok(status) => {
+            let status = serde_json::from_value(status).context("the answer is no status")?;
+            return Ok(vec![status]);
+        }
+        // The configuration may be a copy, on another machine.
+        Err(ControlError::NotRunning { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let zenoh: ZenohConfig = config.zenoh.client();
+    let client = Client::open(&zenoh).context("cannot reach any device")?;
+    let timeout = Duration::from_secs(args.timeout);
+    let statuses = client.statuses(Some(&config.site), Some(&config.device), timeout)?;
+    client.close();
+    Ok(statuses)
+}
+
+fn nobody(args: &Args) -> anyhow::Result<ExitCode> {
+    bail!("no device answered within {} s", args.timeout)
+}
+
+fn details(
+    mut statuses: Vec<Status>,
+    args: &Args,
+    terminal: &Terminal,
+) -> anyhow::Result<ExitCode> {
     if statuses.is_empty() {
-        bail!("no device answered within {} s", args.timeout);
+        return nobody(args);
     }
     statuses.sort_by(|a, b| (&a.site, &a.device).cmp(&(&b.site, &b.device)));
     if terminal.json {
         terminal.json(&statuses)?;
-    } else {
-        for status in &statuses {
-            show(status, terminal)?;
-        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    for status in &statuses {
+        report::show(status, terminal)?;
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
-    let release = &status.release;
-    let counters = &status.counters;
-    terminal.print(format!(
-        "{}  hotshoe {}, up {} s",
-        terminal.bold(&format!("{}/{}", status.site, status.device)),
-        status.version,
-        status.uptime_s
-    ))?;
-    terminal.print(format!(
-        "release   {} generation {}, signed by {}",
-        release.name,
-        release.generation,
-        release.signers.join(", ")
-    ))?;
-    terminal.print(format!(
-        "          {}",
-        terminal.dim(&release.digest.to_string())
-    ))?;
-    terminal.print(format!(
-        "queue     {} of {}, {} when full, {} workers",
-        status.queue.len, status.queue.capacity, status.queue.policy, status.workers
-    ))?;
-    terminal.print(format!(
-        "samples   {} accepted, {} results, {} dropped, {} failed, {} in flight",
-        counters.accepted,
-        counters.results,
-        counters.dropped_total(),
-        counters.failed,
-        counters.in_flight
-    ))?;
-    for (what, names) in [("dropped", &counters.dropped), ("failed", &counters.faults)] {
-        for (name, count) in names {
-            terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
-        }
-    }
-    let rows = status.stages.iter().map(|stage| {
-        vec![
-            stage.name.clone(),
-            stage.count.to_string(),
-            stage.p50_us.to_string(),
-            stage.p95_us.to_string(),
-        ]
-    });
-    terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
 }

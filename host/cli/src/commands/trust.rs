@@ -1,27 +1,62 @@
+mod floor;
+mod publish;
+mod sign;
+
 use crate::files::{Readers, read_text, write_new};
+use crate::logging;
 use crate::terminal::Terminal;
 use anyhow::{Context, bail};
 use hotshoe_trust::{PublicKey, Scheme, TrustRoot};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Write trust.toml: whose signatures a device accepts
+/// Write trust.toml, whose signatures a device accepts, and change it
 ///
-/// Joins public keys (ECDSA P-256 or Ed25519, in PEM) into the file that tells a device whom to trust.
+/// Joins public keys (ECDSA P-256 or Ed25519, in PEM) into the file that tells a device whom to trust. Its next version reaches
+/// devices as an update that both versions' signers sign: `hotshoe trust sign` and `hotshoe trust publish`.
 #[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
+)]
 #[command(after_help = "\
 Example: two of three must sign
   hotshoe trust --key alice=alice.pub --key bob=bob.pub --key carol=carol.pub --threshold 2 --out trust.toml
 
+Example: a key was stolen, and signed `labels` with generation 9999999999
+  hotshoe trust --key alice=alice.pub --key bob=bob.pub --version 2 --reset labels=12 --out new.toml
+  hotshoe trust sign new.toml --key alice.key --out update.json --current trust.toml
+  hotshoe trust publish update.json --site lab --connect tcp/192.0.2.7:7447
+
 trust.toml:
+  version = 1                      # the next one is 2
   threshold = 2
+  [reset]                          # optional: floors that this version sets anew
+  labels = 12
   [keys.alice]
   scheme = \"ecdsa-p256-sha256\"   # or \"ed25519\"
   releases = [\"*\"]               # the names of releases that this key may sign; * stands for anything
+  rotates = true                   # whether it counts for the next version; default: where it may sign \"*\"
   public-key = \"\"\"...\"\"\"")]
 pub struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    #[command(flatten)]
+    file: FileArgs,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Floor(floor::Args),
+    Sign(sign::Args),
+    Publish(publish::Args),
+}
+
+#[derive(Debug, clap::Args)]
+struct FileArgs {
     /// A key to trust, and what to call it; may be repeated
     #[arg(long = "key", value_name = "NAME=FILE", required = true, value_parser = named_file)]
     keys: Vec<(String, PathBuf)>,
@@ -31,6 +66,12 @@ pub struct Args {
     /// The names of releases that the keys may sign (globs); may be repeated
     #[arg(long = "release", value_name = "GLOB", default_values_t = ["*".to_owned()])]
     releases: Vec<String>,
+    /// The version of the file: devices take only the one after theirs
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    version: u64,
+    /// Sets the lowest generation that devices accept of a release, after a stolen key signed too high a one; may be repeated
+    #[arg(long = "reset", value_name = "NAME=GENERATION", value_parser = reset)]
+    resets: Vec<(String, u64)>,
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "trust.toml")]
     out: PathBuf,
@@ -42,22 +83,37 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report<'a> {
     trust: &'a Path,
+    version: u64,
     threshold: usize,
     /// Fingerprints by name.
     keys: BTreeMap<String, String>,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let Some(action) = args.action else {
+        return write(&args.file, terminal);
+    };
+    logging::init("error")?;
+    match action {
+        Action::Floor(args) => floor::run(&args, terminal),
+        Action::Sign(args) => sign::run(&args, terminal),
+        Action::Publish(args) => publish::run(&args, terminal),
+    }
+}
+
+fn write(args: &FileArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let releases: Vec<&str> = args.releases.iter().map(String::as_str).collect();
-    let root = write_trust(
-        &args.keys,
-        args.threshold.into(),
-        &releases,
-        &args.out,
-        args.force,
-    )?;
+    let trust = Trust {
+        keys: &args.keys,
+        threshold: args.threshold.into(),
+        releases: &releases,
+        version: args.version,
+        resets: &args.resets,
+    };
+    let root = trust.write(&args.out, args.force)?;
     let report = Report {
         trust: &args.out,
+        version: root.version(),
         threshold: root.threshold(),
         keys: root
             .keys()
@@ -80,7 +136,45 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes a `trust.toml` of the public keys in some files, and returns what a device will read in it.
+/// What a `trust.toml` is to say.
+#[derive(Debug)]
+struct Trust<'a> {
+    keys: &'a [(String, PathBuf)],
+    threshold: usize,
+    releases: &'a [&'a str],
+    version: u64,
+    resets: &'a [(String, u64)],
+}
+
+impl Trust<'_> {
+    /// Writes it, and returns what a device will read in it.
+    fn write(&self, out: &Path, force: bool) -> anyhow::Result<TrustRoot> {
+        let mut text = format!(
+            "# Whose signatures this device accepts, and how many it needs.\nversion = {}\nthreshold = {}\n",
+            self.version, self.threshold
+        );
+        if !self.resets.is_empty() {
+            text.push_str("\n[reset]\n");
+        }
+        for (name, generation) in self.resets {
+            text.push_str(&format!("{} = {generation}\n", toml::Value::from(name.as_str())));
+        }
+        let mut names = BTreeSet::new();
+        for (name, path) in self.keys {
+            if !names.insert(name) {
+                bail!("two keys are called `{name}`; give each its own name");
+            }
+            text.push('\n');
+            text.push_str(&TrustRoot::key_entry(name, &public_key(path)?, self.releases));
+        }
+        // What a device would refuse is not written.
+        let root = TrustRoot::parse(&text).context("these keys make no usable trust.toml")?;
+        write_new(out, text.as_bytes(), Readers::Anyone, force)?;
+        Ok(root)
+    }
+}
+
+/// Writes the first version of a `trust.toml` of the public keys in some files, and returns what a device will read in it.
 pub fn write_trust(
     keys: &[(String, PathBuf)],
     threshold: usize,
@@ -88,21 +182,14 @@ pub fn write_trust(
     out: &Path,
     force: bool,
 ) -> anyhow::Result<TrustRoot> {
-    let mut text = format!(
-        "# Whose signatures this device accepts, and how many it needs.\nthreshold = {threshold}\n"
-    );
-    let mut names = std::collections::BTreeSet::new();
-    for (name, path) in keys {
-        if !names.insert(name) {
-            bail!("two keys are called `{name}`; give each its own name");
-        }
-        text.push('\n');
-        text.push_str(&TrustRoot::key_entry(name, &public_key(path)?, releases));
-    }
-    // What a device would refuse is not written.
-    let root = TrustRoot::parse(&text).context("these keys make no usable trust.toml")?;
-    write_new(out, text.as_bytes(), Readers::Anyone, force)?;
-    Ok(root)
+    let trust = Trust {
+        keys,
+        threshold,
+        releases,
+        version: 1,
+        resets: &[],
+    };
+    trust.write(out, force)
 }
 
 /// Reads a public key of either scheme.
@@ -119,5 +206,28 @@ fn named_file(text: &str) -> Result<(String, PathBuf), String> {
             Ok((name.to_owned(), PathBuf::from(path)))
         }
         _ => Err("a key is NAME=FILE, as in alice=keys/alice.pub".to_owned()),
+    }
+}
+
+fn reset(text: &str) -> Result<(String, u64), String> {
+    let wrong = || "a reset is NAME=GENERATION, as in labels=12".to_owned();
+    let (name, generation) = text.split_once('=').ok_or_else(wrong)?;
+    let generation = generation.parse().map_err(|_| wrong())?;
+    if name.is_empty() {
+        return Err(wrong());
+    }
+    Ok((name.to_owned(), generation))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_is_a_name_and_a_generation() {
+        assert_eq!(reset("labels=12"), Ok(("labels".to_owned(), 12)));
+        for wrong in ["labels", "=12", "labels=", "labels=-1", "labels=x"] {
+            assert!(reset(wrong).is_err(), "{wrong}");
+        }
     }
 }

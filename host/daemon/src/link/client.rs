@@ -14,6 +14,7 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
+use super::site::Site;
 use super::{LinkError, MESSAGE_OVERHEAD, client_settings, owned_key, root};
 use crate::config::ZenohConfig;
 use crate::status::Status;
@@ -21,7 +22,7 @@ use crate::status::Status;
 /// A session that asks devices and feeds them.
 #[derive(Debug)]
 pub struct Client {
-    session: Session,
+    pub(super) session: Session,
     max_payload: usize,
 }
 
@@ -44,6 +45,14 @@ impl Client {
             session,
             max_payload: config.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD),
         })
+    }
+
+    /// The same session as `site`'s. Closing one closes both.
+    pub(crate) fn of(site: &Site, max_message_bytes: usize) -> Self {
+        Self {
+            session: site.session.clone(),
+            max_payload: max_message_bytes.saturating_sub(MESSAGE_OVERHEAD),
+        }
     }
 
     /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped.

@@ -2,6 +2,7 @@
 
 mod infer;
 mod services;
+mod state;
 mod tensors;
 mod vision;
 pub(crate) mod wasi;
@@ -21,6 +22,7 @@ use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
 use crate::instance::mib;
 use crate::limits::{Held, MAX_HANDLES, MAX_NN_HANDLES, MemoryLimit, Meter};
 use crate::nn;
+use crate::state::KeptState;
 
 pub(crate) use services::Services;
 
@@ -45,6 +47,7 @@ pub(crate) struct State {
     pub(crate) model_times: Vec<(String, Duration)>,
     meter: Arc<Meter>,
     services: Arc<Services>,
+    kept: Arc<KeptState>,
     started: Instant,
     /// When the present call must have ended.
     pub(crate) deadline: Instant,
@@ -60,7 +63,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(services: Arc<Services>, limits: &Limits) -> Self {
+    pub(crate) fn new(services: Arc<Services>, kept: Arc<KeptState>, limits: &Limits) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(MAX_HANDLES);
         Self {
@@ -70,6 +73,7 @@ impl State {
             model_times: Vec::new(),
             meter: Meter::new(mib(limits.tensor_mib) as u64),
             services,
+            kept,
             started: Instant::now(),
             deadline: Instant::now(),
             nn_table: ResourceTable::new(),

@@ -9,8 +9,9 @@ use hotshoe_infer::Model;
 use super::{State, error};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::bindings::hotshoe::pipeline::{clock, config, data, log, metrics};
-use crate::component::{Parts, PrepareError};
+use crate::component::Parts;
 use crate::convert::clip;
+use crate::prepare_error::PrepareError;
 
 /// Log lines that one component may write in a second, over all of its instances.
 const MAX_LOG_LINES_A_SECOND: u32 = 100;

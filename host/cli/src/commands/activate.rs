@@ -1,0 +1,38 @@
+use crate::fleet::order::{OrderArgs, What, give};
+use crate::logging;
+use crate::terminal::Terminal;
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// Let a staged release serve
+///
+/// A release that was published with `--stage-only` lies on the device, verified and self-tested, and waits for this. It then
+/// begins its trial; with `[deploy] window` it waits for that as well.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: on the device itself
+  hotshoe activate --config hotshoe.toml
+
+Example: from elsewhere
+  hotshoe activate --site lab --device line-4 --connect tcp/192.0.2.7:7447")]
+pub struct Args {
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    logging::init("error")?;
+    let answer = give(&args.order, What::Activate)?;
+    if terminal.json {
+        terminal.json(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let text = |key| answer.get(key).and_then(Value::as_str);
+    let release = text("release").unwrap_or_default();
+    terminal.print(match text("waiting") {
+        Some("window") => format!("{release} waits for the maintenance window"),
+        Some(waiting) => format!("{release} waits: {waiting}"),
+        None => format!("{} {release}", terminal.good("activated")),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

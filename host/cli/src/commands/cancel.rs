@@ -1,0 +1,36 @@
+use crate::fleet::order::{OrderArgs, What, give};
+use crate::logging;
+use crate::terminal::Terminal;
+use serde_json::Value;
+use std::process::ExitCode;
+
+/// Drop a release that is on its way
+///
+/// Stops fetching a release, or drops one that is staged. What serves is left alone: `rollback` ends a trial.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: on the device itself
+  hotshoe cancel --config hotshoe.toml
+
+Example: from elsewhere
+  hotshoe cancel --site lab --device line-4 --connect tcp/192.0.2.7:7447")]
+pub struct Args {
+    #[command(flatten)]
+    order: OrderArgs,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    logging::init("error")?;
+    let answer = give(&args.order, What::Cancel)?;
+    if terminal.json {
+        terminal.json(&answer)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let release = answer.get("release").and_then(Value::as_str);
+    terminal.print(format!(
+        "{} {}",
+        terminal.good("cancelled"),
+        release.unwrap_or_default()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

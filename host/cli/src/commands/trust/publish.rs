@@ -1,0 +1,158 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+use std::{collections::BTreeMap, thread};
+
+use anyhow::Context;
+use hotshoe_daemon::delivery::Publisher;
+use hotshoe_trust::TrustRoot;
+use serde::Serialize;
+
+use super::sign::read_update;
+use crate::fleet::error::FleetError;
+use crate::fleet::follow::{Heard, listen, next};
+use crate::fleet::reach::ReachArgs;
+use crate::signals;
+use crate::terminal::Terminal;
+
+/// How long devices have to show themselves before those that did count as all.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Bring a signed update of trust.toml to the devices of a site
+///
+/// Shows which version each device has, and ends when all that are there have this one. A registry keeps it for devices that
+/// come later.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe trust publish update.json --site lab --connect tcp/192.0.2.7:7447
+
+Exit code 1 if a device did not take it in time; its log says why.")]
+pub struct Args {
+    /// The update that `hotshoe trust sign` wrote
+    #[arg(value_name = "UPDATE.JSON")]
+    update: PathBuf,
+    /// The site [default: that of --config]
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+    /// Go on saying it until Ctrl-C
+    #[arg(long)]
+    serve: bool,
+    /// Give up after so long; with --serve never
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    timeout: u64,
+    /// Take the network, and the site, from this configuration
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A Zenoh endpoint to listen on, for devices that connect to this machine; may be repeated
+    #[arg(long, value_name = "ENDPOINT")]
+    listen: Vec<String>,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    site: &'a str,
+    version: u64,
+    /// Whether all devices that are there have it.
+    ok: bool,
+    /// The version that each device has; none where it did not answer.
+    devices: BTreeMap<String, Option<u64>>,
+}
+
+pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let listening = Some(args.listen.as_slice());
+    let (zenoh, site) =
+        args.reach
+            .site(args.site.as_deref(), args.config.as_deref(), listening)?;
+    let update = read_update(&args.update)?;
+    let root = TrustRoot::parse(&update.trust)
+        .with_context(|| format!("cannot use {}", args.update.display()))?;
+    let mut publisher = Publisher::open(&zenoh, &site).context("cannot open a Zenoh session")?;
+    publisher.update_trust(update.to_bytes())?;
+    let devices = follow(args, &publisher, &site, root.version(), terminal)?;
+    publisher.close();
+    if devices.is_empty() && !args.serve {
+        return Err(FleetError::NoDevice {
+            site,
+            whom: String::new(),
+            seconds: args.timeout,
+        }
+        .into());
+    }
+    let has = |version: &Option<u64>| version.is_some_and(|version| version >= root.version());
+    let report = Report {
+        site: &site,
+        version: root.version(),
+        ok: devices.values().all(has),
+        devices,
+    };
+    if terminal.json {
+        terminal.json(&report)?;
+    } else {
+        let taken = report.devices.values().filter(|it| has(it)).count();
+        terminal.print(format!(
+            "version {} on {taken} of {} devices",
+            report.version,
+            report.devices.len()
+        ))?;
+    }
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The version that each device has, once all have this one or the time is over.
+fn follow(
+    args: &Args,
+    publisher: &Publisher,
+    site: &str,
+    version: u64,
+    terminal: &Terminal,
+) -> anyhow::Result<BTreeMap<String, Option<u64>>> {
+    let (sender, heard) = channel();
+    let stop = sender.clone();
+    signals::on_first(move |_| drop(stop.send(Heard::Stop)))?;
+    let over = AtomicBool::new(false);
+    let begun = Instant::now();
+    let deadline = (!args.serve).then(|| begun + Duration::from_secs(args.timeout));
+    let mut devices = BTreeMap::new();
+    thread::scope(|scope| {
+        let listening = listen(scope, publisher.client(), site, &over, &sender);
+        let mut is_over = listening.is_err();
+        while !is_over {
+            match next(&heard, deadline) {
+                None | Some(Heard::Stop) => is_over = true,
+                Some(Heard::Event(_)) => {}
+                Some(Heard::Round { statuses, present }) => {
+                    for device in present {
+                        devices.entry(device).or_insert(None);
+                    }
+                    for status in statuses {
+                        let now = Some(status.trust_version);
+                        let before = devices.insert(status.device.clone(), now);
+                        if before.flatten() != now && !terminal.json {
+                            terminal.note(format!(
+                                "{}  version {}",
+                                status.device, status.trust_version
+                            ));
+                        }
+                    }
+                    let have = |it: &Option<u64>| it.is_some_and(|it| it >= version);
+                    is_over = !args.serve
+                        && begun.elapsed() >= SETTLE
+                        && !devices.is_empty()
+                        && devices.values().all(have);
+                }
+            }
+        }
+        over.store(true, Ordering::Release);
+        listening
+    })?;
+    Ok(devices)
+}

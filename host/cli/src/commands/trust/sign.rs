@@ -1,0 +1,125 @@
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use hotshoe_trust::{RotationError, SigningKey, TrustRoot, TrustUpdate, rotate};
+use serde::Serialize;
+
+use crate::commands::sign::read_key;
+use crate::device::trust_root;
+use crate::files::{Readers, read_bytes, read_text, write_new};
+use crate::terminal::Terminal;
+
+/// Sign a new trust.toml, to replace the one that devices have
+///
+/// A device takes version N+1 of its trust.toml when the thresholds of version N and of version N+1 have both signed it. Each
+/// call adds one signature to the update; the signers take turns with the file. Write the new version with `hotshoe trust
+/// --version N+1`, with `--reset NAME=GENERATION` where a stolen key signed a generation too high to be followed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: carol takes the place of mallory
+  hotshoe trust --key alice=alice.pub --key carol=carol.pub --version 2 --out new.toml
+  hotshoe trust sign new.toml --key alice.key --out update.json --current trust.toml
+  hotshoe trust publish update.json --site lab --connect tcp/192.0.2.7:7447")]
+pub struct Args {
+    /// The new trust.toml
+    #[arg(value_name = "NEW.TOML")]
+    new: PathBuf,
+    /// The secret key
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The update; one that is there gets one more signature
+    #[arg(long, value_name = "FILE", default_value = "update.json")]
+    out: PathBuf,
+    /// The trust.toml that devices have now: says whether the update would be taken
+    #[arg(long, value_name = "FILE")]
+    current: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    update: &'a Path,
+    version: u64,
+    signatures: usize,
+    /// Whether devices with the current trust would take it; none where it was not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    complete: Option<bool>,
+    /// What is missing still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<String>,
+}
+
+pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let current = args.current.as_deref().map(trust_root).transpose()?;
+    let (update, root) = sign(&args.new, &args.out, &read_key(&args.key)?)?;
+    let judged = current.map(|current| rotate(&current, &update));
+    let missing = match &judged {
+        Some(Err(error)) if !is_incomplete(error) => {
+            bail!("devices would refuse this update: {error}");
+        }
+        Some(Err(error)) => Some(error.to_string()),
+        _ => None,
+    };
+    let report = Report {
+        update: &args.out,
+        version: root.version(),
+        signatures: update.bundles.len(),
+        complete: judged.map(|it| it.is_ok()),
+        missing,
+    };
+    if terminal.json {
+        terminal.json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.print(format!(
+        "{}: version {}, {} signatures",
+        args.out.display(),
+        report.version,
+        report.signatures
+    ))?;
+    match (report.complete, &report.missing) {
+        (Some(true), _) => terminal.print(terminal.good("devices will take it"))?,
+        (_, Some(missing)) => terminal.print(terminal.warning(&format!("not yet: {missing}")))?,
+        _ => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// More signatures would mend it.
+fn is_incomplete(error: &RotationError) -> bool {
+    matches!(error.name(), "too_few_old_signatures" | "too_few_new_signatures")
+}
+
+/// Adds a signature to the update in a file, which is made where there is none.
+pub fn sign(new: &Path, out: &Path, key: &SigningKey) -> anyhow::Result<(TrustUpdate, TrustRoot)> {
+    let text = read_text(new)?;
+    let root =
+        TrustRoot::parse(&text).with_context(|| format!("cannot use {}", new.display()))?;
+    let mut update = if out.exists() {
+        let update = read_update(out)?;
+        if update.trust != text {
+            bail!(
+                "{} is an update to another trust.toml than {}; remove it, or choose another --out",
+                out.display(),
+                new.display()
+            );
+        }
+        update
+    } else {
+        TrustUpdate::new(text)
+    };
+    let before = update.bundles.len();
+    update.sign(key).context("cannot sign the update")?;
+    // The same key and text give the same bundle.
+    let (earlier, added) = update.bundles.split_at(before);
+    if added.iter().all(|bundle| earlier.contains(bundle)) {
+        update.bundles.truncate(before);
+    }
+    write_new(out, &update.to_bytes(), Readers::Anyone, true)?;
+    Ok((update, root))
+}
+
+/// Reads an update.
+pub fn read_update(path: &Path) -> anyhow::Result<TrustUpdate> {
+    TrustUpdate::parse(&read_bytes(path)?).with_context(|| format!("cannot use {}", path.display()))
+}

@@ -1,0 +1,84 @@
+//! Why a site could not be asked.
+
+/// Why a command that is about other machines could not begin, or found nobody.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// Nothing says how to reach anybody.
+    #[error(
+        "nothing says how to reach the site; give --connect ENDPOINT (a router, a registry or a device){}, or --config hotshoe.toml",
+        if *may_listen { ", --listen ENDPOINT for those that connect to this machine" } else { "" }
+    )]
+    Nowhere {
+        /// Whether the command can also wait for others to connect.
+        may_listen: bool,
+    },
+    /// No site was named.
+    #[error("no site was named; give --site, or --config hotshoe.toml")]
+    NoSite,
+    /// No device that is meant was seen.
+    #[error("no device of site {site}{whom} was seen within {seconds} s; `hotshoe status --site {site}` lists those that are there")]
+    NoDevice {
+        /// The site.
+        site: String,
+        /// Which devices are meant, such as ` with line=4`.
+        whom: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A device did not answer.
+    #[error("device {device} of site {site} did not answer within {seconds} s")]
+    NoAnswer {
+        /// The site.
+        site: String,
+        /// The device.
+        device: String,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// A device refused an order.
+    #[error("device {device} refused: {message}")]
+    Refused {
+        /// The device.
+        device: String,
+        /// The stable name of the reason, as the device gives it.
+        name: String,
+        /// The reason, as the device gives it.
+        message: String,
+    },
+    /// There is no release that an order could mean.
+    #[error("device {device} has no release {what}")]
+    Nothing {
+        /// The device.
+        device: String,
+        /// What would have to be there: `to leave`, `that waits`.
+        what: &'static str,
+    },
+    /// A release without a signature.
+    #[error("{release} is not signed, so no device would take it; sign it with `hotshoe sign {release} --key FILE`")]
+    Unsigned {
+        /// The folder.
+        release: String,
+    },
+    /// A period that cannot be read.
+    #[error("`{text}` is no period; write a number and a unit, as 7d or 12h, at most 90 days")]
+    Period {
+        /// What was written.
+        text: String,
+    },
+}
+
+impl FleetError {
+    /// The stable name, in snake case.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Nowhere { .. } => "nowhere",
+            Self::NoSite => "no_site",
+            Self::NoDevice { .. } => "no_device",
+            Self::NoAnswer { .. } => "no_answer",
+            Self::Refused { name, .. } => name,
+            Self::Nothing { .. } => "unknown_release",
+            Self::Unsigned { .. } => "too_few_signatures",
+            Self::Period { .. } => "invalid_period",
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! How a command reaches a site.
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hotshoe_daemon::config::TlsConfig;
+use hotshoe_daemon::{Config, ZenohConfig};
+use hotshoe_trust::Time;
+use jiff::{Span, SpanRelativeTo};
+
+use super::error::FleetError;
+
+/// The flags of every command that goes over Zenoh.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Network")]
+pub struct ReachArgs {
+    /// A Zenoh endpoint to connect to, such as tcp/192.0.2.7:7447: a router, a registry or a device; may be repeated
+    #[arg(long, value_name = "ENDPOINT")]
+    pub connect: Vec<String>,
+    /// The prefix that the site's keys have (`[zenoh] namespace`)
+    #[arg(long, value_name = "PREFIX")]
+    pub namespace: Option<String>,
+    /// For tls/ endpoints: the certificate authority of the site, in PEM
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// For mutual TLS: this end's own certificate, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate_key")]
+    pub certificate: Option<PathBuf>,
+    /// For mutual TLS: its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub certificate_key: Option<PathBuf>,
+}
+
+/// Where a command goes.
+#[derive(Debug)]
+pub struct Reached {
+    /// The session's settings.
+    pub zenoh: ZenohConfig,
+    /// The site and the device, where a configuration names them.
+    pub own: Option<(String, String)>,
+}
+
+impl ReachArgs {
+    /// What the flags and the configuration say together, and the endpoints to listen on.
+    pub fn resolve(
+        &self,
+        config: Option<&Path>,
+        listen: Option<&[String]>,
+    ) -> anyhow::Result<Reached> {
+        let (mut zenoh, own) = match config {
+            Some(path) => {
+                let config =
+                    Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
+                (config.zenoh.client(), Some((config.site, config.device)))
+            }
+            None => (ZenohConfig::default(), None),
+        };
+        self.apply(&mut zenoh);
+        zenoh.listen.extend(listen.unwrap_or_default().to_owned());
+        if zenoh.connect.is_empty() && zenoh.listen.is_empty() && !zenoh.scouting {
+            let may_listen = listen.is_some();
+            return Err(FleetError::Nowhere { may_listen }.into());
+        }
+        zenoh.check()?;
+        Ok(Reached { zenoh, own })
+    }
+
+    /// Lets the flags win over settings.
+    pub fn apply(&self, zenoh: &mut ZenohConfig) {
+        zenoh.connect.extend(self.connect.iter().cloned());
+        if let Some(namespace) = &self.namespace {
+            zenoh.namespace = Some(namespace.clone());
+        }
+        if self.ca.is_some() || self.certificate.is_some() {
+            let tls = zenoh.tls.get_or_insert_with(TlsConfig::default);
+            tls.ca = self.ca.clone().or(tls.ca.take());
+            tls.certificate = self.certificate.clone().or(tls.certificate.take());
+            tls.key = self.certificate_key.clone().or(tls.key.take());
+        }
+    }
+
+    /// The same, of a site that must be named.
+    pub fn site(
+        &self,
+        site: Option<&str>,
+        config: Option<&Path>,
+        listen: Option<&[String]>,
+    ) -> anyhow::Result<(ZenohConfig, String)> {
+        let reached = self.resolve(config, listen)?;
+        let own = reached.own.map(|(site, _)| site);
+        let site = site.map(str::to_owned).or(own).ok_or(FleetError::NoSite)?;
+        Ok((reached.zenoh, site))
+    }
+}
+
+/// The moment that lies a period such as `7d` after `now`.
+pub fn after(now: Time, text: &str) -> Result<Time, FleetError> {
+    text.parse::<Span>()
+        .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
+        .and_then(|duration| now.checked_add(duration))
+        .ok()
+        .filter(|then| *then > now)
+        .ok_or_else(|| FleetError::Period {
+            text: text.to_owned(),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_period_is_a_number_and_a_unit() {
+        let now: Time = "2026-01-01T00:00:00Z".parse().unwrap();
+        assert_eq!(after(now, "7d").unwrap().to_string(), "2026-01-08T00:00:00Z");
+        assert_eq!(after(now, "12h").unwrap().to_string(), "2026-01-01T12:00:00Z");
+        for wrong in ["", "7", "soon", "-1d", "0d"] {
+            assert_eq!(after(now, wrong).unwrap_err().name(), "invalid_period", "{wrong}");
+        }
+    }
+
+    #[test]
+    fn without_an_endpoint_the_error_says_what_to_give() {
+        let nowhere = ReachArgs::default().resolve(None, Some(&[])).unwrap_err();
+        assert!(nowhere.to_string().contains("--connect"), "{nowhere}");
+        assert!(nowhere.to_string().contains("--listen"), "{nowhere}");
+        let listen = ["tcp/127.0.0.1:0".to_owned()];
+        assert!(ReachArgs::default().resolve(None, Some(&listen)).is_ok());
+    }
+
+    #[test]
+    fn flags_win_over_settings() {
+        let mut zenoh = ZenohConfig {
+            connect: vec!["tcp/127.0.0.1:1".to_owned()],
+            namespace: Some("old".to_owned()),
+            ..ZenohConfig::default()
+        };
+        let flags = ReachArgs {
+            connect: vec!["tls/site:7447".to_owned()],
+            namespace: Some("new".to_owned()),
+            ca: Some("ca.pem".into()),
+            ..ReachArgs::default()
+        };
+        flags.apply(&mut zenoh);
+        assert_eq!(zenoh.connect, ["tcp/127.0.0.1:1", "tls/site:7447"]);
+        assert_eq!(zenoh.namespace.as_deref(), Some("new"));
+        assert_eq!(zenoh.tls.unwrap().ca, Some("ca.pem".into()));
+    }
+}

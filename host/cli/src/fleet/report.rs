@@ -1,0 +1,161 @@
+//! One device's status in words.
+use hotshoe_daemon::Status;
+use hotshoe_daemon::status::{SlotStatus, Waiting};
+use hotshoe_store::Phase;
+
+use crate::terminal::{Terminal, size};
+
+/// What a device is working on, in a few words: `live`, `fetching 3.1 MB of 10.9 MB`, `self-tested, waits for activation`.
+pub fn working(status: &Status, terminal: &Terminal) -> String {
+    let deploy = &status.deploy;
+    let mut words = match deploy.phase {
+        Phase::Absent => "-".to_owned(),
+        Phase::Fetching if deploy.total > 0 => {
+            format!("fetching {} of {}", size(deploy.fetched), size(deploy.total))
+        }
+        phase => phase.to_string(),
+    };
+    if let Some(waiting) = deploy.waiting {
+        words.push_str(match waiting {
+            Waiting::Activation => ", waits for activation",
+            Waiting::Window => ", waits for its window",
+            Waiting::Probation => ", waits for a probation",
+            Waiting::Retry => ", tries again",
+        });
+    }
+    if let Some(cause) = &deploy.cause {
+        words.push_str(&format!(": {}", cause.name));
+    }
+    match deploy.phase {
+        Phase::Live => terminal.good(&words),
+        phase if phase.is_failure() => terminal.bad(&words),
+        _ => words,
+    }
+}
+
+/// How the release that serves does.
+pub fn health(status: &Status, terminal: &Terminal) -> Option<String> {
+    let health = status.health.as_ref()?;
+    let mut words = format!("{} samples, {} errors", health.samples, health.errors);
+    if let Some(p95) = health.p95_us {
+        words.push_str(&format!(", p95 {:.1} ms", p95 as f64 / 1_000.0));
+    }
+    Some(if health.errors == 0 {
+        words
+    } else {
+        terminal.warning(&words)
+    })
+}
+
+/// All that a device says, for people.
+pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    terminal.print(format!(
+        "{}  hotshoe {}, up {} s",
+        terminal.bold(&format!("{}/{}", status.site, status.device)),
+        status.version,
+        status.uptime_s
+    ))?;
+    show_release(status, terminal)?;
+    show_slots(status, terminal)?;
+    let counters = &status.counters;
+    terminal.print(format!(
+        "queue     {} of {}, {} when full, {} workers",
+        status.queue.len, status.queue.capacity, status.queue.policy, status.workers
+    ))?;
+    terminal.print(format!(
+        "samples   {} accepted, {} results, {} dropped, {} failed, {} in flight",
+        counters.accepted,
+        counters.results,
+        counters.dropped_total(),
+        counters.failed,
+        counters.in_flight
+    ))?;
+    for (what, names) in [("dropped", &counters.dropped), ("failed", &counters.faults)] {
+        for (name, count) in names {
+            terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
+        }
+    }
+    if status.stages.is_empty() {
+        return Ok(());
+    }
+    let rows = status.stages.iter().map(|stage| {
+        vec![
+            stage.name.clone(),
+            stage.count.to_string(),
+            stage.p50_us.to_string(),
+            stage.p95_us.to_string(),
+        ]
+    });
+    terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
+}
+
+fn show_release(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let Some(release) = &status.release else {
+        return terminal.print(terminal.warning("release   none yet; `hotshoe publish` brings one"));
+    };
+    terminal.print(format!(
+        "release   {} generation {}, signed by {}",
+        release.name,
+        release.generation,
+        release.signers.join(", ")
+    ))?;
+    terminal.print(format!(
+        "          {}",
+        terminal.dim(&release.digest.to_string())
+    ))
+}
+
+fn show_slots(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let slots = &status.slots;
+    let line = |title: &str, slot: &SlotStatus, more: &str| {
+        terminal.print(format!(
+            "{title:<9} {} generation {}{more}",
+            slot.name, slot.generation
+        ))
+    };
+    if let Some(trial) = &slots.trial {
+        let more = format!(
+            ", {} of {} samples, {} of {} s",
+            trial.samples, trial.wanted_samples, trial.seconds, trial.wanted_seconds
+        );
+        line("trial", &trial.slot, &more)?;
+    }
+    // The live release is the one that serves, unless there is a trial.
+    let live = slots.live.as_ref().filter(|_| slots.trial.is_some());
+    for (title, slot) in [
+        ("live", live),
+        ("previous", slots.previous.as_ref()),
+        ("staged", slots.staged.as_ref()),
+    ] {
+        if let Some(slot) = slot {
+            line(title, slot, "")?;
+        }
+    }
+    let deploy = &status.deploy;
+    if deploy.phase != Phase::Absent {
+        let name = deploy.name.as_deref().unwrap_or("-");
+        let generation = deploy.generation.unwrap_or_default();
+        terminal.print(format!(
+            "update    {name} generation {generation}: {}",
+            working(status, terminal)
+        ))?;
+    }
+    if let Some(cause) = &deploy.cause {
+        terminal.print(format!("          {}", cause.message))?;
+    }
+    if let Some(last) = &status.last_rollback {
+        terminal.print(terminal.bad(&format!(
+            "rollback  {} generation {}: {}",
+            last.name, last.generation, last.cause
+        )))?;
+    }
+    if let Some(health) = health(status, terminal) {
+        terminal.print(format!("health    {health}"))?;
+    }
+    if status.stale {
+        terminal.print(terminal.warning(
+            "stale     no valid statement is as new as `[deploy] fresh-within-hours` asks for",
+        ))?;
+    }
+    Ok(())
+}

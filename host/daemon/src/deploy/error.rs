@@ -1,0 +1,113 @@
+//! Why the daemon's releases cannot be taken in hand at all.
+
+use std::error::Error;
+use std::io;
+use std::path::PathBuf;
+
+use hotshoe_engine::EngineError;
+use hotshoe_store::{ApplyError, BlobError, OpenError};
+use hotshoe_trust::TrustError;
+
+use crate::deploy::loader::LoadFailure;
+
+/// Why a daemon cannot start on its data folder. One that holds no release is no error: the device waits for its first.
+#[derive(Debug, thiserror::Error)]
+pub enum DeployError {
+    /// `trust.toml` cannot be read.
+    #[error("cannot read the trusted keys {path}; `hotshoe keygen` prints what belongs there")]
+    TrustFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `trust.toml` is not valid.
+    #[error("the trusted keys {path} are not valid")]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TrustError,
+    },
+    /// The trusted keys that came over the network cannot be read back.
+    #[error(
+        "the trusted keys of version {version} in {data} are damaged; put that version or a later one into `trust.toml`"
+    )]
+    StoredTrust {
+        /// Their version.
+        version: u64,
+        /// The data folder.
+        data: PathBuf,
+        /// Why.
+        #[source]
+        source: StoredTrustError,
+    },
+    /// The data folder cannot be opened.
+    #[error("cannot open the data folder")]
+    Store(#[source] OpenError),
+    /// The ledger cannot be written.
+    #[error("cannot write the ledger of {data}")]
+    Ledger {
+        /// The data folder.
+        data: PathBuf,
+        /// Why.
+        #[source]
+        source: ApplyError,
+    },
+    /// Neither the live release nor the one before it can serve.
+    #[error(
+        "the installed release `{name}` in {data} cannot serve; install it again with `hotshoe install`"
+    )]
+    Release {
+        /// Its name.
+        name: String,
+        /// The data folder.
+        data: PathBuf,
+        /// Why.
+        #[source]
+        source: LoadFailure,
+    },
+    /// The host's own version is no version.
+    #[error("this program's version `{0}` is no semantic version")]
+    Version(&'static str),
+    /// The WebAssembly engine cannot be set up.
+    #[error("cannot set up the WebAssembly engine")]
+    Engine(#[source] EngineError),
+    /// The deploy thread cannot be started.
+    #[error("cannot start the thread that deploys releases")]
+    Thread(#[source] io::Error),
+}
+
+/// Why trusted keys in the data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StoredTrustError {
+    /// The file cannot be read.
+    #[error("the file cannot be read")]
+    Blob(#[from] BlobError),
+    /// It is no text.
+    #[error("the file is no text")]
+    Text(#[from] std::str::Utf8Error),
+    /// It is not valid.
+    #[error("the file is not valid")]
+    Trust(#[from] TrustError),
+}
+
+/// An error and its causes in one sentence, none of them twice.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut last = text.clone();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        // A transparent error says what its source says.
+        if next != last {
+            text.push_str(": ");
+            text.push_str(&next);
+            last = next;
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,189 @@
+//! From a slot of the ledger to a release that can serve. Nothing else in the daemon compiles or loads.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use hotshoe_engine::{Engine, EngineOptions, StateSnapshot};
+use hotshoe_infer::{Models, Options};
+use hotshoe_store::{Cause, ReadError, Slot, Store};
+use hotshoe_trust::{
+    Device, Floor, Grant, Package, Release, Time, TrustRoot, Verified, VerifyError,
+};
+
+use crate::config::Config;
+use crate::deploy::error::{DeployError, chain};
+use crate::deploy::served::Served;
+use crate::pipeline::{LoadError, Pipeline, SelfTestError};
+
+/// Fewest instances that the engine has room for.
+const MIN_INSTANCES: usize = 64;
+/// Most of them: each reserves some 24 GiB of addresses, of which a process has 128 TiB.
+const MAX_INSTANCES: usize = 1_024;
+/// Steps that a pipeline is expected to have at most; one with more needs fewer threads.
+const STEPS: usize = 16;
+/// Pipelines that overlap: the one that serves, the one that is about to, and a shadow or a self-test.
+const OVERLAP: usize = 3;
+
+/// What is needed to load a release on this device.
+pub struct Loader {
+    engine: Engine,
+    models: Models,
+    host: semver::Version,
+    device: Device,
+    allow: BTreeSet<Grant>,
+    threads: usize,
+}
+
+/// Why a slot's release cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadFailure {
+    /// Its manifest, config or signatures cannot be read back.
+    #[error("the release cannot be read")]
+    Package(#[source] ReadError),
+    /// It is not trusted on this device.
+    #[error("the release is not accepted on this device")]
+    Verify(#[source] VerifyError),
+    /// A part of it cannot be loaded.
+    #[error("the release cannot serve on this device")]
+    Load(#[source] LoadError),
+    /// It does not give what it says that it gives.
+    #[error("the release does not pass its own tests")]
+    SelfTest(#[source] SelfTestError),
+}
+
+impl LoadFailure {
+    /// The stable name, in snake case.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Package(error) => error.name(),
+            Self::Verify(error) => error.name(),
+            Self::Load(error) => error.name(),
+            Self::SelfTest(error) => error.name(),
+        }
+    }
+
+    /// As the ledger and events carry it.
+    pub fn cause(&self) -> Cause {
+        Cause {
+            name: self.name().to_owned(),
+            message: chain(self),
+        }
+    }
+}
+
+impl Loader {
+    /// Sets up the engine, which keeps compiled code in `aot`.
+    pub fn new(config: &Config, aot: &Path) -> Result<Self, DeployError> {
+        let version = env!("CARGO_PKG_VERSION");
+        let host = version.parse().map_err(|_| DeployError::Version(version))?;
+        let threads = config.workers.threads;
+        let engine = Engine::new(EngineOptions {
+            cache: Some(aot.to_owned()),
+            instances: instances(threads),
+        })
+        .map_err(DeployError::Engine)?;
+        Ok(Self {
+            engine,
+            models: Models::new(Options::default()),
+            host,
+            device: config.identity(),
+            allow: config.allow.clone(),
+            threads,
+        })
+    }
+
+    /// The device that releases are judged for.
+    pub const fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Threads that a release serves with.
+    pub const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Judges a release that has just arrived.
+    pub fn admit(
+        &self,
+        package: &Package,
+        trust: &TrustRoot,
+        floor: &Floor,
+        now: Time,
+    ) -> Result<Verified<Release>, VerifyError> {
+        hotshoe_trust::verify(package, trust, floor, &self.device, &self.host, now)
+    }
+
+    /// Judges a release again that was admitted before.
+    pub fn verified(
+        &self,
+        store: &Store,
+        slot: &Slot,
+        trust: &TrustRoot,
+    ) -> Result<Verified<Release>, LoadFailure> {
+        let package = store.read_package(slot).map_err(LoadFailure::Package)?;
+        hotshoe_trust::verify_installed(&package, trust, slot.release, &self.device, &self.host)
+            .map_err(LoadFailure::Verify)
+    }
+
+    /// Loads a verified release, with the state that it left on the disk.
+    pub fn load(&self, store: &Store, release: Verified<Release>) -> Result<Arc<Served>, LoadFailure> {
+        let digest = release.digest();
+        let read = |blob: &_| store.blob(blob);
+        let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &self.allow)
+            .map_err(LoadFailure::Load)?;
+        let saved = store
+            .load_state(digest)
+            .map_err(|error| chain(&error))
+            .and_then(|bytes| {
+                bytes
+                    .map(|bytes| StateSnapshot::parse(&bytes))
+                    .transpose()
+                    .map_err(|error| chain(&error))
+            });
+        match saved {
+            Ok(Some(state)) => pipeline.restore_state(&state),
+            Ok(None) => {}
+            Err(reason) => tracing::warn!(%digest, reason, "saved state is lost; components begin anew"),
+        }
+        Ok(Served::new(pipeline))
+    }
+
+    /// Judges and loads what is in a slot.
+    pub fn load_slot(
+        &self,
+        store: &Store,
+        slot: &Slot,
+        trust: &TrustRoot,
+    ) -> Result<Arc<Served>, LoadFailure> {
+        let release = self.verified(store, slot, trust)?;
+        self.load(store, release)
+    }
+
+    /// Loads a release that is to take over from `serving`, gives it a copy of its state, and runs its own tests.
+    pub fn prove(
+        &self,
+        store: &Store,
+        slot: &Slot,
+        trust: &TrustRoot,
+        serving: Option<&Served>,
+    ) -> Result<Arc<Served>, LoadFailure> {
+        let served = self.load_slot(store, slot, trust)?;
+        if let Some(serving) = serving {
+            let state = serving.pipeline().state_snapshot();
+            served.pipeline().restore_state(&state);
+        }
+        let reports = served
+            .pipeline()
+            .self_test(|blob| store.blob(blob), &self.device)
+            .map_err(LoadFailure::SelfTest)?;
+        tracing::info!(release = slot.name, generation = slot.generation, tests = reports.len(), "self-tested");
+        Ok(served)
+    }
+}
+
+/// Every worker has one instance for each step of each pipeline that overlaps.
+fn instances(threads: usize) -> u32 {
+    let wanted = threads.saturating_mul(STEPS).saturating_mul(OVERLAP);
+    u32::try_from(wanted.clamp(MIN_INSTANCES, MAX_INSTANCES)).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,111 @@
+//! What workers see of one release while it serves.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::latency::{WINDOW, nearest_rank};
+
+/// How one sample fared, as far as the release is to blame, from good to bad. Refusals at the intake never come here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fared {
+    /// A result.
+    Well,
+    /// A component, a model or a policy returned an error.
+    Error,
+    /// A component ran past its deadline.
+    Deadline,
+    /// A component broke off: a trap, its memory or fuel used up, no instance to be had.
+    Trap,
+}
+
+/// Counts for one release, from the moment it serves. Workers add to it: a few atomic additions and one short lock a sample.
+#[derive(Debug, Default)]
+pub struct Observer {
+    samples: AtomicU64,
+    errors: AtomicU64,
+    traps: AtomicU64,
+    deadlines: AtomicU64,
+    recent: Mutex<Recent>,
+}
+
+/// A ring of the most recent durations, in microseconds.
+#[derive(Debug, Default)]
+struct Recent {
+    values: Vec<u64>,
+    next: usize,
+}
+
+/// All counts at one moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// Samples that the release processed.
+    pub samples: u64,
+    /// Samples that failed, of whatever kind.
+    pub errors: u64,
+    /// Those of them by which a component broke off.
+    pub traps: u64,
+    /// Those of them that ran past a deadline.
+    pub deadline_misses: u64,
+    /// 95th percentile of the time in the pipeline, without the queue, over the most recent samples, in microseconds.
+    pub p95_us: Option<u64>,
+}
+
+impl Observer {
+    /// Adds one sample and its time in the pipeline, in microseconds.
+    pub fn add(&self, fared: Fared, micros: u64) {
+        // The kinds before the sum, so that a reader never sees a sample without its failure.
+        match fared {
+            Fared::Well => {}
+            Fared::Error => count(&self.errors),
+            Fared::Trap => {
+                count(&self.traps);
+                count(&self.errors);
+            }
+            Fared::Deadline => {
+                count(&self.deadlines);
+                count(&self.errors);
+            }
+        }
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.add(micros);
+        drop(recent);
+        self.samples.fetch_add(1, Ordering::Release);
+    }
+
+    /// Samples so far.
+    pub fn samples(&self) -> u64 {
+        self.samples.load(Ordering::Acquire)
+    }
+
+    /// All counts at this moment.
+    pub fn read(&self) -> Observed {
+        let samples = self.samples();
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sorted = recent.values.clone();
+        drop(recent);
+        sorted.sort_unstable();
+        Observed {
+            samples,
+            errors: self.errors.load(Ordering::Acquire),
+            traps: self.traps.load(Ordering::Acquire),
+            deadline_misses: self.deadlines.load(Ordering::Acquire),
+            p95_us: nearest_rank(&sorted, 95),
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Release);
+}
+
+impl Recent {
+    fn add(&mut self, micros: u64) {
+        match self.values.get_mut(self.next) {
+            Some(value) => *value = micros,
+            None => self.values.push(micros),
+        }
+        self.next = (self.next + 1) % WINDOW;
+    }
+}

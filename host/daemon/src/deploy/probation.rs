@@ -1,0 +1,240 @@
+//! The trial: the swap, the watch over it, and its end, for good or back.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
+use hotshoe_trust::{HealthGate, OnFailure, Time};
+
+use crate::config::KeepPrevious;
+use crate::deploy::board::View;
+use crate::deploy::command::CommandError;
+use crate::deploy::health::{Verdict, judge};
+use crate::deploy::observed::Observed;
+use crate::deploy::reconciler::Reconciler;
+use crate::deploy::reporter::Subject;
+use crate::deploy::served::Served;
+
+/// Pause before a ledger that could not be written is written again, in milliseconds.
+const SETTLE_PAUSE_MS: u64 = 1_000;
+
+/// A trial that serves.
+pub struct Probation {
+    pub(super) subject: Subject,
+    gate: HealthGate,
+    /// What was last seen of the release before it.
+    before: Option<Observed>,
+    since: Instant,
+    /// Not before then, after a confirmation that could not be written.
+    due: Instant,
+}
+
+impl Reconciler {
+    /// Writes the trial down, gives it the state as it is now, and lets it serve.
+    pub(super) fn begin_trial(
+        &mut self,
+        subject: &Subject,
+        served: Arc<Served>,
+        gate: HealthGate,
+    ) -> Result<(), ApplyError> {
+        served.prepare(self.loader.threads());
+        self.store
+            .apply(&Transition::BeginTrial { tries: gate.tries }, Time::now())?;
+        let before = self.serving.as_ref().map(|serving| serving.observer().read());
+        if let Some(serving) = &self.serving {
+            let state = serving.pipeline().state_snapshot();
+            served.pipeline().restore_state(&state);
+        }
+        let old = self.swap(Some(served));
+        match self.config.deploy.keep_previous {
+            KeepPrevious::Memory => self.old = old,
+            KeepPrevious::Disk => self.retire(old),
+        }
+        self.reporter.board().change(|view| view.swaps += 1);
+        metrics::counter!("hotshoe_swaps_total").increment(1);
+        self.enter_probation(subject.clone(), gate, before);
+        self.slots_changed();
+        Ok(())
+    }
+
+    /// Watches the release that serves from now on.
+    pub(super) fn enter_probation(
+        &mut self,
+        subject: Subject,
+        gate: HealthGate,
+        before: Option<Observed>,
+    ) {
+        let now = Instant::now();
+        self.reporter.phase(&subject, Phase::Trial, None);
+        self.probation = Some(Probation {
+            subject,
+            gate,
+            before,
+            since: now,
+            due: now,
+        });
+    }
+
+    /// Puts a release, or none, in the place of the one that serves, which is returned.
+    fn swap(&mut self, next: Option<Arc<Served>>) -> Option<Arc<Served>> {
+        self.save_state();
+        let (before, took) = self.service.swap(next.clone());
+        crate::metrics::release(
+            before.as_deref().map(Served::release),
+            next.as_deref().map(Served::release),
+        );
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.reporter
+            .board()
+            .change(|view| view.last_swap_ns = Some(nanos));
+        self.serving = next;
+        if let Some(before) = &before {
+            before.rest();
+        }
+        before
+    }
+
+    /// Holds a release that serves no more until no worker does, so that this thread takes it down and not one of theirs.
+    pub(super) fn retire(&mut self, served: Option<Arc<Served>>) {
+        self.retired.extend(served);
+        self.retired.retain(|served| {
+            Arc::strong_count(served) > 1 || Arc::strong_count(served.pipeline()) > 1
+        });
+    }
+
+    /// Judges the trial by what was seen of it so far.
+    pub(super) fn watch(&mut self) {
+        let (Some(probation), Some(serving)) = (&self.probation, &self.serving) else {
+            return;
+        };
+        if probation.due > Instant::now() {
+            return;
+        }
+        let seen = serving.observer().read();
+        let elapsed = probation.since.elapsed();
+        match judge(&probation.gate, &seen, probation.before.as_ref(), elapsed) {
+            Verdict::Wait => {}
+            Verdict::Confirm => self.confirm(None),
+            Verdict::Fail(failing) if probation.gate.on_failure == OnFailure::Keep => {
+                self.confirm(Some(failing.cause()));
+            }
+            Verdict::Fail(failing) => {
+                self.roll_back(failing.cause());
+            }
+        }
+    }
+
+    /// The trial becomes the live release; `cause` says what it did not keep, where its release wants it kept all the same.
+    fn confirm(&mut self, cause: Option<Cause>) {
+        let Some(mut probation) = self.probation.take() else {
+            return;
+        };
+        if let Err(error) = self.store.apply(&Transition::Confirm, Time::now()) {
+            tracing::error!(%error, "the trial passed, and could not be confirmed yet");
+            probation.due = Instant::now() + Duration::from_millis(SETTLE_PAUSE_MS);
+            self.probation = Some(probation);
+            return;
+        }
+        let old = self.old.take();
+        self.retire(old);
+        self.reporter.phase(&probation.subject, Phase::Live, cause);
+        self.slots_changed();
+    }
+
+    /// Ends the trial: the release before it serves again, with its own state, and then the ledger says so.
+    pub(super) fn roll_back(&mut self, cause: Cause) {
+        let Some(probation) = self.probation.take() else {
+            return;
+        };
+        let (next, recover) = self.way_back();
+        if let Some(next) = &next {
+            next.prepare(self.loader.threads());
+        }
+        let trial = self.swap(next);
+        self.retire(trial);
+        self.unsettled.push_back(Transition::RollBack(cause.clone()));
+        self.unsettled.extend(recover);
+        self.settle();
+        if let Err(error) = self.store.drop_state(probation.subject.release) {
+            tracing::warn!(%error, "the trial's state is still on the disk");
+        }
+        metrics::counter!("hotshoe_rollbacks_total").increment(1);
+        self.reporter.board().change(|view| view.rollbacks += 1);
+        self.reporter
+            .phase(&probation.subject, Phase::RolledBack, Some(cause));
+        self.slots_changed();
+    }
+
+    /// The release before the trial, from memory or from the disk; nothing where there was none. Where the live one is
+    /// damaged on the disk, the one before it, and what the ledger must be told.
+    fn way_back(&mut self) -> (Option<Arc<Served>>, Option<Transition>) {
+        if let Some(old) = self.old.take() {
+            return (Some(old), None);
+        }
+        let Some(live) = self.store.ledger().live.clone() else {
+            return (None, None);
+        };
+        let error = match self.loader.load_slot(&self.store, &live, &self.trust) {
+            Ok(served) => return (Some(served), None),
+            Err(error) => error,
+        };
+        tracing::error!(release = live.name, cause = super::chain(&error), "the release to go back to cannot serve");
+        let previous = self.store.ledger().previous.clone();
+        let loaded = previous.and_then(|slot| self.loader.load_slot(&self.store, &slot, &self.trust).ok());
+        match loaded {
+            Some(served) => (Some(served), Some(Transition::Recover(error.cause()))),
+            None => (None, None),
+        }
+    }
+
+    /// Writes what must be written down. While the disk refuses, it is tried again, and nothing else is begun.
+    pub(super) fn settle(&mut self) {
+        if self.settle_due > Instant::now() {
+            return;
+        }
+        while let Some(transition) = self.unsettled.front() {
+            match self.store.apply(transition, Time::now()) {
+                Ok(()) => {}
+                Err(ApplyError::Illegal(error)) => {
+                    tracing::error!(%error, "the ledger does not allow what has happened; this is a defect");
+                }
+                Err(error) => {
+                    tracing::error!(cause = super::chain(&error), "the ledger cannot be written; will try again");
+                    self.settle_due = Instant::now() + Duration::from_millis(SETTLE_PAUSE_MS);
+                    return;
+                }
+            }
+            self.unsettled.pop_front();
+            self.slots_changed();
+        }
+    }
+
+    /// Makes the previous release live again, as the operator or a deployer ordered.
+    pub(super) fn go_back(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
+        let served = self
+            .loader
+            .load_slot(&self.store, previous, &self.trust)
+            .map_err(|error| CommandError::Damaged(super::chain(&error)))?;
+        served.prepare(self.loader.threads());
+        let left = self.store.ledger().live.clone();
+        self.store
+            .apply(&Transition::GoBack(cause.clone()), Time::now())?;
+        let before = self.swap(Some(served));
+        self.retire(before);
+        if let Some(left) = left {
+            self.reporter
+                .phase(&Subject::of(&left), Phase::RolledBack, Some(cause));
+        }
+        self.slots_changed();
+        Ok(())
+    }
+
+    /// What the status says of the trial.
+    pub(super) fn show_probation(&self, view: &mut View) {
+        view.probation_since = self.probation.as_ref().map(|p| p.since);
+        if let (Some(trial), Some(probation)) = (&mut view.slots.trial, &self.probation) {
+            trial.wanted_samples = probation.gate.min_samples;
+            trial.wanted_seconds = probation.gate.min_seconds;
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the deploy thread tells: the status, events over Zenoh, metrics, the log.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hotshoe_store::{Cause, Phase, Slot};
+use hotshoe_trust::{Digest, Time};
+
+use crate::deploy::board::{Board, count};
+use crate::link::Link;
+use crate::status::{DeployEvent, Waiting};
+
+/// Least time between two events that only say that more bytes have come, in milliseconds.
+const PROGRESS_MS: u64 = 250;
+
+/// A release as it is told of: what the statement claims, until it is verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+}
+
+impl Subject {
+    /// The release in a slot.
+    pub fn of(slot: &Slot) -> Self {
+        Self {
+            release: slot.release,
+            name: slot.name.clone(),
+            generation: slot.generation,
+        }
+    }
+}
+
+/// Tells everybody. Shared with the thread that fetches.
+pub struct Reporter {
+    board: Arc<Board>,
+    link: Arc<Link>,
+    site: String,
+    device: String,
+    progress: Mutex<Option<Instant>>,
+}
+
+impl Reporter {
+    /// A reporter for one device.
+    pub fn new(board: Arc<Board>, link: Arc<Link>, site: String, device: String) -> Self {
+        Self {
+            board,
+            link,
+            site,
+            device,
+            progress: Mutex::new(None),
+        }
+    }
+
+    /// What is told is kept here.
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// A release has come to a phase.
+    pub fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
+        let mut before = phase;
+        let mut bytes = (0, 0);
+        self.board.change(|view| {
+            before = view.deploy.phase;
+            let deploy = &mut view.deploy;
+            if deploy.release != Some(subject.release) || phase == Phase::Fetching {
+                (deploy.fetched, deploy.total) = (0, 0);
+            }
+            deploy.phase = phase;
+            deploy.release = Some(subject.release);
+            deploy.name = Some(subject.name.clone());
+            deploy.generation = Some(subject.generation);
+            deploy.cause = cause.clone();
+            deploy.waiting = None;
+            bytes = (deploy.fetched, deploy.total);
+        });
+        crate::metrics::phase(before, phase);
+        let Subject { name, generation, release } = subject;
+        match &cause {
+            Some(Cause { name: cause, message }) => {
+                tracing::warn!(release = name, generation, digest = %release, %phase, cause, message, "deploy");
+            }
+            None => tracing::info!(release = name, generation, digest = %release, %phase, "deploy"),
+        }
+        self.publish(subject, phase, bytes, cause);
+    }
+
+    /// What the release at work waits for.
+    pub fn waiting(&self, waiting: Option<Waiting>) {
+        self.board.change(|view| view.deploy.waiting = waiting);
+    }
+
+    /// The last try did not end well, and another one follows.
+    pub fn retry(&self, cause: Cause) {
+        tracing::warn!(cause = cause.name, message = cause.message, "will try again");
+        self.board.change(|view| {
+            view.deploy.cause = Some(cause);
+            view.deploy.waiting = Some(Waiting::Retry);
+        });
+    }
+
+    /// More bytes of a release are there.
+    pub fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
+        self.board.change(|view| {
+            if view.deploy.release == Some(subject.release) {
+                (view.deploy.fetched, view.deploy.total) = (fetched, total);
+            }
+        });
+        let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.is_none_or(|last| last.elapsed() >= Duration::from_millis(PROGRESS_MS));
+        if due || fetched == total {
+            *last = Some(Instant::now());
+            drop(last);
+            self.publish(subject, Phase::Fetching, (fetched, total), None);
+        }
+    }
+
+    /// A release is not taken. `phase` says how far it came.
+    pub fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
+        metrics::counter!("hotshoe_refused_total", "reason" => cause.name.clone()).increment(1);
+        self.board.change(|view| count(&mut view.refused, &cause.name));
+        self.phase(subject, phase, Some(cause));
+    }
+
+    /// A statement or an order is not followed. There may be floods of them, so nobody is told; they are counted.
+    pub fn ignored(&self, reason: &str) {
+        tracing::debug!(reason, "ignored a statement");
+        self.board.change(|view| count(&mut view.ignored, reason));
+    }
+
+    fn publish(&self, subject: &Subject, phase: Phase, bytes: (u64, u64), cause: Option<Cause>) {
+        let event = DeployEvent {
+            site: self.site.clone(),
+            device: self.device.clone(),
+            release: subject.release,
+            name: subject.name.clone(),
+            generation: subject.generation,
+            phase,
+            fetched: bytes.0,
+            total: bytes.1,
+            cause,
+            at: Time::now(),
+        };
+        if let Err(error) = self.link.publish_event(&event) {
+            tracing::debug!(%error, "an event could not be published");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a device says of itself besides its results, and the orders that it takes.
+
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use hotshoe_store::Catalogue;
+use serde::Serialize;
+use zenoh::Wait;
+use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::{Query, Queryable};
+
+use super::objects::Sharing;
+use super::site::{Desired, Notice, Site, Watch};
+use super::{Link, LinkError, owned_key, warn_unanswered};
+
+/// Orders that wait; the next is told that the device is busy.
+const WAITING_ORDERS: usize = 16;
+/// Largest order, in bytes: a statement with its signatures.
+const MAX_ORDER_BYTES: usize = 1 << 20;
+/// What an order is told that finds too many before it.
+const BUSY: &str = r#"{"name":"busy","message":"too many orders wait; try again"}"#;
+/// What an order is told that is too large.
+const TOO_LARGE: &str = r#"{"name":"too_large","message":"the order is larger than a statement may be"}"#;
+
+impl Link {
+    /// The site's keys in this session.
+    pub fn grounds(&self) -> &Site {
+        &self.site
+    }
+
+    /// The site's name.
+    pub fn site(&self) -> &str {
+        self.site.name()
+    }
+
+    /// The device's name.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Listens to what the site should run; see [`Site::watch`].
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn desired(&self, each: impl FnMut(Desired) + Send + 'static) -> Result<Watch, LinkError> {
+        self.site.watch(Notice::Desired, each)
+    }
+
+    /// Listens to new versions of `trust.toml`.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn trust_updates(
+        &self,
+        mut each: impl FnMut(Vec<u8>) + Send + 'static,
+    ) -> Result<Watch, LinkError> {
+        self.site.watch(Notice::Trust, move |said| each(said.bytes))
+    }
+
+    /// Answers neighbours for what `catalogue` holds, until the [`Sharing`] is dropped.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn share(&self, catalogue: Catalogue) -> Result<Sharing, LinkError> {
+        self.site.share(&self.device, catalogue)
+    }
+
+    /// Says how a release fares. Nobody waits for it: under congestion it is lost, and the status tells the same.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] where the session is closed.
+    pub fn publish_event(&self, event: &impl Serialize) -> Result<(), LinkError> {
+        let key = format!("{}/event", self.root);
+        let body = serde_json::to_vec(event).unwrap_or_default();
+        self.site
+            .session
+            .put(&key, body)
+            .encoding(Encoding::APPLICATION_JSON)
+            .priority(Priority::DataLow)
+            .congestion_control(CongestionControl::Drop)
+            .wait()
+            .map_err(|source| LinkError::Use { key, source })
+    }
+
+    /// Takes orders, until the [`Orders`] is dropped. `each` is called on a thread of its own, one at a time; it gives the JSON of the
+    /// answer, or of why there is none.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn orders(
+        &self,
+        each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
+    ) -> Result<Orders, LinkError> {
+        let key = format!("{}/order", self.root);
+        let (queue, waiting) = sync_channel(WAITING_ORDERS);
+        let sender: SyncSender<Query> = queue;
+        let answered = owned_key(&key)?;
+        let thread = std::thread::Builder::new()
+            .name("hotshoe-order".to_owned())
+            .spawn(move || carry_out(&waiting, &answered, &each))
+            .map_err(|source| LinkError::Thread { source })?;
+        let queryable = self
+            .site
+            .session
+            .declare_queryable(&key)
+            .callback(move |query| enqueue(&sender, query))
+            .wait()
+            .map_err(|source| LinkError::Use { key, source })?;
+        Ok(Orders {
+            queryable: Some(queryable),
+            thread: Some(thread),
+        })
+    }
+}
+
+fn enqueue(queue: &SyncSender<Query>, query: Query) {
+    if query.payload().map_or(0, ZBytes::len) > MAX_ORDER_BYTES {
+        warn_unanswered(query.reply_err(TOO_LARGE).wait());
+        return;
+    }
+    if let Err(TrySendError::Full(query)) = queue.try_send(query) {
+        warn_unanswered(query.reply_err(BUSY).wait());
+    }
+}
+
+fn carry_out(
+    waiting: &Receiver<Query>,
+    key: &zenoh::key_expr::KeyExpr<'static>,
+    each: &impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>>,
+) {
+    while let Ok(query) = waiting.recv() {
+        let order = query
+            .payload()
+            .map(|payload| payload.to_bytes().into_owned())
+            .unwrap_or_default();
+        let answered = match each(order) {
+            Ok(body) => query
+                .reply(key, body)
+                .encoding(Encoding::APPLICATION_JSON)
+                .wait(),
+            Err(body) => query
+                .reply_err(body)
+                .encoding(Encoding::APPLICATION_JSON)
+                .wait(),
+        };
+        warn_unanswered(answered);
+    }
+}
+
+/// Takes orders, until it is dropped.
+#[derive(Debug)]
+pub struct Orders {
+    queryable: Option<Queryable<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Orders {
+    fn drop(&mut self) {
+        // With the queryable goes the sender of orders, and then the thread ends.
+        if let Some(queryable) = self.queryable.take()
+            && let Err(error) = queryable.undeclare().wait()
+        {
+            tracing::debug!(%error, "the orders' key could not be given up");
+        }
+        let own = std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != own) {
+            let _ = thread.join();
+        }
+    }
+}

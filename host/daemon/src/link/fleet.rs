@@ -1,0 +1,191 @@
+//! What a deployer does with the devices of a site.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use zenoh::Wait;
+use zenoh::bytes::Encoding;
+use zenoh::handlers::{RingChannel, RingChannelHandler};
+use zenoh::pubsub::Subscriber;
+use zenoh::query::{ConsolidationMode, QueryTarget};
+use zenoh::sample::Sample;
+
+use super::client::Client;
+use super::site::{Notice, Site};
+use super::{LinkError, owned_key, root};
+
+/// A device, as its keys name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceKey {
+    /// The site.
+    pub site: String,
+    /// The device.
+    pub device: String,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The device did not answer in time, or is not there.
+    #[error("device `{device}` of site `{site}` did not answer; see `hotshoe status`")]
+    NoReply {
+        /// The site.
+        site: String,
+        /// The device.
+        device: String,
+    },
+    /// The device says why: JSON with `name` and `message`.
+    #[error("device `{device}` refused: {}", .said["message"].as_str().unwrap_or("it does not say why"))]
+    Refused {
+        /// The device.
+        device: String,
+        /// What it said.
+        said: Value,
+    },
+    /// Zenoh refused.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl OrderError {
+    /// The stable name, in snake case.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::NoReply { .. } => "no_reply",
+            Self::Refused { said, .. } => said["name"].as_str().unwrap_or("refused"),
+            Self::Link(_) => "link",
+        }
+    }
+}
+
+/// What devices say of the releases that they take.
+#[derive(Debug)]
+pub struct Events {
+    subscriber: Subscriber<RingChannelHandler<Sample>>,
+}
+
+impl Events {
+    /// The next event, or `None` when the time is over or the session is closed. What is no JSON is null.
+    pub fn next(&self, timeout: Duration) -> Option<Value> {
+        let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        Some(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default())
+    }
+}
+
+impl Client {
+    /// The devices of a site, or of all, that are alive.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn devices(
+        &self,
+        site: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<DeviceKey>, LinkError> {
+        let key = format!("{}/alive", root(site.unwrap_or("*"), "*"));
+        let replies = self
+            .session
+            .liveliness()
+            .get(owned_key(&key)?)
+            .timeout(timeout)
+            .wait()
+            .map_err(Site::failed(&key))?;
+        let mut devices: Vec<DeviceKey> = replies
+            .iter()
+            .filter_map(|reply| {
+                let sample = reply.into_result().ok()?;
+                let mut parts = sample.key_expr().as_str().split('/').skip(1);
+                Some(DeviceKey {
+                    site: parts.next()?.to_owned(),
+                    device: parts.next()?.to_owned(),
+                })
+            })
+            .collect();
+        devices.sort();
+        devices.dedup();
+        Ok(devices)
+    }
+
+    /// Follows what the devices of a site, or one of them, say of releases. The oldest of more than `capacity` unread events are lost.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn events(
+        &self,
+        site: &str,
+        device: Option<&str>,
+        capacity: usize,
+    ) -> Result<Events, LinkError> {
+        let key = format!("{}/event", root(site, device.unwrap_or("*")));
+        let subscriber = self
+            .session
+            .declare_subscriber(owned_key(&key)?)
+            .with(RingChannel::new(capacity.max(1)))
+            .wait()
+            .map_err(Site::failed(&key))?;
+        Ok(Events { subscriber })
+    }
+
+    /// Gives one device an order: the bytes of a statement's envelope. The answer is the device's.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn order(
+        &self,
+        site: &str,
+        device: &str,
+        envelope: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, OrderError> {
+        let key = format!("{}/order", root(site, device));
+        let replies = self
+            .session
+            .get(owned_key(&key)?)
+            .payload(envelope)
+            .encoding(Encoding::APPLICATION_JSON)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(timeout)
+            .wait()
+            .map_err(Site::failed(&key))?;
+        let mut refused = None;
+        for reply in replies {
+            match reply.into_result() {
+                Ok(sample) => {
+                    return Ok(
+                        serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default()
+                    );
+                }
+                // Zenoh's own errors, such as a timeout, are no JSON objects.
+                Err(error) => {
+                    let said = serde_json::from_slice::<Value>(&error.payload().to_bytes());
+                    refused = said.ok().filter(Value::is_object).or(refused);
+                }
+            }
+        }
+        let device = device.to_owned();
+        Err(match refused {
+            Some(said) => OrderError::Refused { device, said },
+            None => OrderError::NoReply {
+                site: site.to_owned(),
+                device,
+            },
+        })
+    }
+
+    /// States what a site should run, to those that listen now: the bytes of a statement's envelope. Registries keep it.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn desire(&self, site: &str, name: &str, envelope: &[u8]) -> Result<(), LinkError> {
+        Site::of(self.session.clone(), site).say(Notice::Desired, name, envelope)
+    }
+
+    /// Passes on a new `trust.toml`, to those that listen now. Registries keep it.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn update_trust(&self, site: &str, update: &[u8]) -> Result<(), LinkError> {
+        Site::of(self.session.clone(), site).say(Notice::Trust, "", update)
+    }
+}

@@ -1,0 +1,438 @@
+//! Objects by digest: asking one source for many, and answering others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hotshoe_store::Catalogue;
+use hotshoe_trust::Digest;
+use zenoh::Wait;
+use zenoh::bytes::Encoding;
+use zenoh::cancellation::CancellationToken;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::{ConsolidationMode, Query, QueryTarget, Queryable, Reply};
+use zenoh::sample::{Locality, Sample};
+
+use super::site::{Site, last_part};
+use super::{LinkError, owned_key};
+use crate::delivery::have;
+use crate::delivery::wire::{Kind, MAX_ASKED, Request, digest_bytes, parse_digests, shrink};
+
+/// The encoding of an object that was compressed.
+const ZSTD: &str = "application/zstd";
+/// The error reply of a source that has too much to do.
+const BUSY: &[u8] = b"busy";
+/// What an error reply begins with that lists what a source does not hold.
+const MISSING: &[u8] = b"missing:";
+/// Requests that wait for a thread; the next is told that the source is busy.
+pub const WAITING_REQUESTS: usize = 64;
+/// Threads that read, compress and send objects.
+const SERVERS: usize = 4;
+/// Of those, how many one asker may hold at a time: one that reads slowly must not stop the others.
+const SERVERS_EACH: usize = 2;
+
+/// What came back for a request.
+#[derive(Debug)]
+pub enum Heard {
+    /// An object, not yet checked.
+    Object {
+        /// What it is said to be.
+        digest: Digest,
+        /// Who says so: Zenoh's id of the sender. A source's key may be answered by others too.
+        from: u128,
+        /// Whether it is compressed.
+        zstd: bool,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// The source does not hold these.
+    Missing(Vec<Digest>),
+    /// The source has too much to do.
+    Busy,
+    /// A reply that answers nothing that was asked.
+    Strange,
+    /// What the source holds of the indexes that were asked about.
+    Have(Vec<u8>),
+    /// There is nothing more to come; so many objects came.
+    Over {
+        /// Objects that were passed on.
+        objects: usize,
+    },
+}
+
+/// A request under way. When this is dropped, what still comes is ignored.
+#[derive(Debug)]
+pub struct Asked {
+    token: CancellationToken,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // It waits for callbacks that run at this moment, and those never wait themselves.
+        let _ = self.token.cancel().wait();
+    }
+}
+
+/// Passes replies on, within bounds, and says when there are no more.
+struct Listener<F: Fn(Heard)> {
+    each: F,
+    /// The most bytes that each object may have.
+    asked: HashMap<Digest, u64>,
+    /// Replies that may still come. A source that sends more than was asked for is not listened to.
+    left: AtomicUsize,
+    objects: AtomicUsize,
+}
+
+impl<F: Fn(Heard)> Listener<F> {
+    fn hear(&self, reply: &Reply) {
+        let spent = |left: usize| left.checked_sub(1);
+        if self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent)
+            .is_err()
+        {
+            return;
+        }
+        let heard = match reply.result() {
+            Ok(sample) => {
+                let from = reply
+                    .replier_id()
+                    .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()));
+                self.object(sample, from)
+            }
+            Err(error) => refusal(&error.payload().to_bytes()),
+        };
+        if let Heard::Object { .. } = heard {
+            self.objects.fetch_add(1, Ordering::Relaxed);
+        }
+        (self.each)(heard);
+    }
+
+    fn object(&self, sample: &Sample, from: u128) -> Heard {
+        let name = last_part(sample.key_expr()).unwrap_or_default();
+        if name == Kind::Have.name() && self.asked.is_empty() {
+            return Heard::Have(sample.payload().to_bytes().into_owned());
+        }
+        let digest = format!("sha256:{name}").parse::<Digest>().ok();
+        let asked = digest.and_then(|digest| Some((digest, *self.asked.get(&digest)?)));
+        match asked {
+            Some((digest, most)) if sample.payload().len() as u64 <= most => Heard::Object {
+                digest,
+                from,
+                zstd: sample.encoding().to_string() == ZSTD,
+                bytes: sample.payload().to_bytes().into_owned(),
+            },
+            _ => Heard::Strange,
+        }
+    }
+}
+
+impl<F: Fn(Heard)> Drop for Listener<F> {
+    fn drop(&mut self) {
+        let objects = self.objects.load(Ordering::Relaxed);
+        (self.each)(Heard::Over { objects });
+    }
+}
+
+/// Reads an error reply.
+fn refusal(payload: &[u8]) -> Heard {
+    match payload.strip_prefix(MISSING) {
+        Some(list) => parse_digests(list).map_or(Heard::Strange, Heard::Missing),
+        // Zenoh's own errors, such as a timeout, mean the same: not from here, not now.
+        None => Heard::Busy,
+    }
+}
+
+impl Site {
+    /// Asks `source` for objects, each of at most so many bytes. `each` is called on Zenoh's threads, and must not wait.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn ask(
+        &self,
+        source: &str,
+        asker: &str,
+        objects: &[(Digest, u64)],
+        timeout: Duration,
+        each: impl Fn(Heard) + Send + Sync + 'static,
+    ) -> Result<Asked, LinkError> {
+        let request = Request {
+            kind: Kind::Objects,
+            asker: asker.to_owned(),
+            digests: objects.iter().map(|(digest, _)| *digest).collect(),
+        };
+        // Others than the source may answer under its key; what is good counts, whoever sends it.
+        let replies = objects.len().saturating_mul(4).saturating_add(16);
+        let listener = Listener {
+            each,
+            asked: objects.iter().copied().collect(),
+            left: AtomicUsize::new(replies),
+            objects: AtomicUsize::new(0),
+        };
+        self.request(source, "*", &request, timeout, listener)
+    }
+
+    /// Asks `source` which chunks of these indexes it holds.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn ask_have(
+        &self,
+        source: &str,
+        asker: &str,
+        indexes: &[Digest],
+        timeout: Duration,
+        each: impl Fn(Heard) + Send + Sync + 'static,
+    ) -> Result<Asked, LinkError> {
+        let request = Request {
+            kind: Kind::Have,
+            asker: asker.to_owned(),
+            digests: indexes.to_vec(),
+        };
+        let listener = Listener {
+            each,
+            asked: HashMap::new(),
+            left: AtomicUsize::new(2),
+            objects: AtomicUsize::new(0),
+        };
+        self.request(source, Kind::Have.name(), &request, timeout, listener)
+    }
+
+    fn request<F: Fn(Heard) + Send + Sync + 'static>(
+        &self,
+        source: &str,
+        part: &str,
+        request: &Request,
+        timeout: Duration,
+        listener: Listener<F>,
+    ) -> Result<Asked, LinkError> {
+        let key = self.key(&format!("@objects/{source}/{part}"));
+        let token = CancellationToken::default();
+        self.session
+            .get(owned_key(&key)?)
+            .payload(request.to_bytes())
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .allowed_destination(Locality::Remote)
+            // Below the data plane, and never lost on the way: a reply takes these from its query.
+            .priority(Priority::Background)
+            .congestion_control(CongestionControl::Block)
+            .timeout(timeout)
+            .cancellation_token(token.clone())
+            .callback(move |reply| listener.hear(&reply))
+            .wait()
+            .map_err(Self::failed(&key))?;
+        Ok(Asked { token })
+    }
+
+    /// Answers for what `catalogue` holds, as `source`, until the [`Sharing`] is dropped.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`], [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn share(&self, source: &str, catalogue: Catalogue) -> Result<Sharing, LinkError> {
+        let desk = Arc::new(Desk {
+            root: self.key(&format!("@objects/{source}")),
+            site: self.clone(),
+            catalogue,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            sent: AtomicU64::new(0),
+        });
+        let key = format!("{}/*", desk.root);
+        let queue = Arc::clone(&desk);
+        let queryable = self
+            .session
+            .declare_queryable(owned_key(&key)?)
+            .callback(move |query| queue.enqueue(query))
+            .wait()
+            .map_err(Self::failed(&key))?;
+        let mut sharing = Sharing {
+            desk,
+            threads: Vec::with_capacity(SERVERS),
+            _queryable: queryable,
+            _token: None,
+        };
+        for _ in 0..SERVERS {
+            let desk = Arc::clone(&sharing.desk);
+            let thread = std::thread::Builder::new()
+                .name("hotshoe-share".to_owned())
+                .spawn(move || desk.serve())
+                .map_err(|source| LinkError::Thread { source })?;
+            sharing.threads.push(thread);
+        }
+        sharing._token = Some(self.token(source)?);
+        Ok(sharing)
+    }
+}
+
+/// Answers for objects, until it is dropped.
+#[derive(Debug)]
+pub struct Sharing {
+    desk: Arc<Desk>,
+    threads: Vec<JoinHandle<()>>,
+    _queryable: Queryable<()>,
+    _token: Option<LivelinessToken>,
+}
+
+impl Sharing {
+    /// Bytes of objects that were sent.
+    pub fn sent(&self) -> u64 {
+        self.desk.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        self._token = None;
+        self.desk.lock().closed = true;
+        self.desk.work.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where requests wait until a thread has time for them.
+#[derive(Debug)]
+struct Desk {
+    root: String,
+    site: Site,
+    catalogue: Catalogue,
+    state: Mutex<DeskState>,
+    work: Condvar,
+    sent: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct DeskState {
+    waiting: VecDeque<(Query, Request)>,
+    /// Threads that each asker holds.
+    held: HashMap<String, usize>,
+    closed: bool,
+}
+
+impl DeskState {
+    /// The oldest request of an asker that does not hold its share of the threads.
+    fn next(&mut self) -> Option<(Query, Request)> {
+        let free = |(_, request): &(Query, Request)| {
+            self.held.get(&request.asker).copied().unwrap_or(0) < SERVERS_EACH
+        };
+        let next = self.waiting.iter().position(free)?;
+        let (query, request) = self.waiting.remove(next)?;
+        *self.held.entry(request.asker.clone()).or_default() += 1;
+        Some((query, request))
+    }
+
+    fn finished(&mut self, asker: &str) {
+        if let Some(held) = self.held.get_mut(asker) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.held.remove(asker);
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, DeskState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called on Zenoh's threads: nothing here waits.
+    fn enqueue(&self, query: Query) {
+        let request = query
+            .payload()
+            .and_then(|payload| Request::parse(&payload.to_bytes()));
+        // Whoever asks for nothing, or for too much, gets nothing.
+        let Some(request) = request else {
+            return;
+        };
+        let mut state = self.lock();
+        if state.waiting.len() >= WAITING_REQUESTS {
+            drop(state);
+            let _ = query.reply_err(BUSY).wait();
+            return;
+        }
+        state.waiting.push_back((query, request));
+        drop(state);
+        self.work.notify_one();
+    }
+
+    fn serve(&self) {
+        loop {
+            let mut state = self.lock();
+            let (query, request) = loop {
+                if state.closed {
+                    return;
+                }
+                match state.next() {
+                    Some(next) => break next,
+                    None => {
+                        state = self
+                            .work
+                            .wait(state)
+                            .unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            };
+            drop(state);
+            match request.kind {
+                Kind::Objects => self.send(&query, &request),
+                Kind::Have => self.tell(&query, &request),
+            }
+            drop(query);
+            self.lock().finished(&request.asker);
+            // The same asker's next request may be served now.
+            self.work.notify_one();
+        }
+    }
+
+    fn read(&self, digest: Digest) -> Option<Vec<u8>> {
+        self.catalogue
+            .read(digest)
+            .or_else(|| self.site.index(digest))
+    }
+
+    fn send(&self, query: &Query, request: &Request) {
+        let mut missing = Vec::new();
+        for digest in &request.digests {
+            if self.lock().closed {
+                return;
+            }
+            let Some(bytes) = self.read(*digest) else {
+                missing.push(*digest);
+                continue;
+            };
+            let key = format!("{}/{}", self.root, digest.hex());
+            let small = shrink(&bytes);
+            let encoding = match small {
+                Some(_) => Encoding::from(ZSTD),
+                None => Encoding::ZENOH_BYTES,
+            };
+            let bytes = small.unwrap_or(bytes);
+            let size = bytes.len() as u64;
+            if let Err(error) = query.reply(key, bytes).encoding(encoding).wait() {
+                tracing::debug!(%error, %digest, "an object could not be sent");
+                return;
+            }
+            self.sent.fetch_add(size, Ordering::Relaxed);
+        }
+        if !missing.is_empty() {
+            let mut list = MISSING.to_vec();
+            list.extend(digest_bytes(missing.get(..MAX_ASKED).unwrap_or(&missing)));
+            let _ = query.reply_err(list).wait();
+        }
+    }
+
+    fn tell(&self, query: &Query, request: &Request) {
+        let key = format!("{}/{}", self.root, Kind::Have.name());
+        let read = |digest| self.read(digest);
+        let answer = have::answer(&read, &|digest| self.catalogue.has(digest), &request.digests);
+        if let Err(error) = query.reply(key, answer).wait() {
+            tracing::debug!(%error, "a neighbour could not be told");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Zenoh's settings, from `[zenoh]`.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{LinkError, acl};
+use crate::config::{TlsConfig, ZenohConfig, ZenohMode};
+
+/// How long a command tries to reach a daemon, in milliseconds.
+const CLIENT_CONNECT_MS: u64 = 3_000;
+
+/// The settings of a session that starts without anybody there.
+pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
+    let mut settings = zenoh::Config::default();
+    let mut all = vec![
+        ("mode", json!(config.mode.name())),
+        ("connect/endpoints", json!(config.connect)),
+        ("listen/endpoints", json!(config.listen)),
+        ("scouting/multicast/enabled", json!(config.scouting)),
+        ("scouting/gossip/enabled", json!(config.scouting)),
+        (
+            "transport/link/rx/max_message_size",
+            json!(config.max_message_bytes),
+        ),
+    ];
+    if let Some(namespace) = &config.namespace {
+        all.push(("namespace", json!(namespace)));
+    }
+    if config.mode == ZenohMode::Router {
+        // It lets those find each other that connect to it; who connects is their own choice.
+        all.push(("timestamping/enabled", json!(false)));
+    }
+    all.extend(config.tls.iter().flat_map(tls));
+    if let Some(path) = &config.access_control {
+        all.push(("access_control", acl::read(path)?));
+    }
+    for (key, value) in all {
+        set(&mut settings, key, &value)?;
+    }
+    Ok(settings)
+}
+
+/// The settings of a command: it fails where it reaches nobody.
+pub(super) fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
+    let mut settings = settings(config)?;
+    // A daemon that has just started is there soon.
+    let retry =
+        json!({"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2});
+    for (key, value) in [
+        ("connect/timeout_ms", json!(CLIENT_CONNECT_MS)),
+        ("connect/exit_on_failure", json!(true)),
+        ("connect/retry", retry),
+    ] {
+        set(&mut settings, key, &value)?;
+    }
+    Ok(settings)
+}
+
+fn set(settings: &mut zenoh::Config, key: &'static str, value: &Value) -> Result<(), LinkError> {
+    let value = value.to_string();
+    settings
+        .insert_json5(key, &value)
+        .map_err(|source| LinkError::Setting { key, value, source })
+}
+
+fn tls(tls: &TlsConfig) -> Vec<(&'static str, Value)> {
+    let file = |path: &Path| json!(path.to_string_lossy());
+    let mut all = vec![
+        ("transport/link/tls/enable_mtls", json!(tls.is_mutual())),
+        (
+            "transport/link/tls/verify_name_on_connect",
+            json!(tls.verify_name),
+        ),
+    ];
+    if let Some(ca) = &tls.ca {
+        all.push(("transport/link/tls/root_ca_certificate", file(ca)));
+    }
+    // The same certificate serves both ends, so that a device may listen and connect.
+    if let Some(certificate) = &tls.certificate {
+        all.push(("transport/link/tls/listen_certificate", file(certificate)));
+        all.push(("transport/link/tls/connect_certificate", file(certificate)));
+    }
+    if let Some(key) = &tls.key {
+        all.push(("transport/link/tls/listen_private_key", file(key)));
+        all.push(("transport/link/tls/connect_private_key", file(key)));
+    }
+    all
+}

@@ -1,0 +1,475 @@
+//! What devices, publishers and registries of one site share: who answers for objects, and what a site should run.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hotshoe_trust::Digest;
+use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::key_expr::KeyExpr;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::pubsub::Subscriber;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
+use zenoh::sample::{Locality, Sample, SampleKind};
+use zenoh::{Session, Wait};
+
+use super::{LinkError, owned_key, settings, warn_unanswered};
+use crate::config::ZenohConfig;
+use crate::status::SessionStatus;
+
+/// How often a site is asked again what it should run: a put may have been lost, and a publisher may have come unseen.
+pub const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// How long an answer to that may take.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest statement or trust update that is taken, in bytes: the statement, and its signatures.
+pub const MAX_STATEMENT_MESSAGE: usize = 3 << 20;
+/// Most names whose newest statements wait to be looked at.
+pub const MAX_PENDING: usize = 64;
+/// Most statements of one name that wait: two publishers may disagree, and the device judges which of them it believes.
+const PENDING_EACH: usize = 4;
+/// Most sources that are listened to at one site.
+pub const MAX_SOURCES: usize = 1_024;
+
+/// A session, and the keys of a site.
+#[derive(Debug, Clone)]
+pub struct Site {
+    pub(super) session: Session,
+    name: String,
+    /// Indexes of blobs that are arriving, which the catalogue does not list yet.
+    indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
+}
+
+/// What is said to a whole site.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// What should run, by the name of the release.
+    Desired,
+    /// A new `trust.toml`.
+    Trust,
+}
+
+/// A statement as it arrived, before anything was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The name of the release, by its key. Empty for a trust update.
+    pub name: String,
+    /// The statement with its signatures.
+    pub bytes: Vec<u8>,
+}
+
+impl Site {
+    /// Opens a session. It does not wait for a network.
+    ///
+    /// # Errors
+    /// [`LinkError::Setting`] and [`LinkError::Open`].
+    pub fn open(config: &ZenohConfig, name: &str) -> Result<Self, LinkError> {
+        let session = zenoh::open(settings(config)?)
+            .wait()
+            .map_err(|source| LinkError::Open {
+                listen: config.listen.clone(),
+                source,
+            })?;
+        Ok(Self::of(session, name))
+    }
+
+    /// The same session, for another site.
+    pub(super) fn of(session: Session, name: &str) -> Self {
+        Self {
+            session,
+            name: name.to_owned(),
+            indexes: Arc::default(),
+        }
+    }
+
+    /// Shows neighbours which chunks a blob that is arriving has, until [`Site::hide_indexes`].
+    pub(crate) fn show_index(&self, index: Digest, bytes: Vec<u8>) {
+        self.lock_indexes().insert(index, bytes);
+    }
+
+    /// Shows no indexes any more.
+    pub(crate) fn hide_indexes(&self) {
+        self.lock_indexes().clear();
+    }
+
+    /// An index that is shown.
+    pub(super) fn index(&self, index: Digest) -> Option<Vec<u8>> {
+        self.lock_indexes().get(&index).cloned()
+    }
+
+    fn lock_indexes(&self) -> MutexGuard<'_, BTreeMap<Digest, Vec<u8>>> {
+        self.indexes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The site's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The session's state.
+    pub fn status(&self) -> SessionStatus {
+        let info = self.session.info();
+        SessionStatus {
+            id: self.session.zid().to_string(),
+            locators: info
+                .locators()
+                .wait()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            peers: info.peers_zid().wait().count() + info.routers_zid().wait().count(),
+        }
+    }
+
+    /// Closes the session, after what was published has left.
+    pub fn close(&self) {
+        if let Err(error) = self.session.close().wait() {
+            tracing::warn!(%error, "the Zenoh session did not close cleanly");
+        }
+    }
+
+    /// A key of the site.
+    pub(super) fn key(&self, rest: &str) -> String {
+        format!("hotshoe/{}/{rest}", self.name)
+    }
+
+    pub(super) fn failed(key: &str) -> impl FnOnce(zenoh::Error) -> LinkError {
+        let key = key.to_owned();
+        move |source| LinkError::Use { key, source }
+    }
+
+    /// Says something to the whole site, to those that listen now.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn say(&self, notice: Notice, name: &str, bytes: &[u8]) -> Result<(), LinkError> {
+        let key = self.key(&notice.key(name));
+        self.session
+            .put(owned_key(&key)?, bytes)
+            .encoding(Encoding::APPLICATION_JSON)
+            .congestion_control(CongestionControl::Block)
+            .wait()
+            .map_err(Self::failed(&key))
+    }
+
+    /// Answers those that ask what was said, until the [`Answering`] is dropped. `said` gives names and bytes, on Zenoh's threads.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`].
+    pub fn answer(
+        &self,
+        notice: Notice,
+        said: impl Fn() -> Vec<Desired> + Send + Sync + 'static,
+    ) -> Result<Answering, LinkError> {
+        let key = self.key(&notice.key("*"));
+        let site = self.clone();
+        let queryable = self
+            .session
+            .declare_queryable(owned_key(&key)?)
+            .callback(move |query| {
+                for Desired { name, bytes } in said() {
+                    let Ok(key) = owned_key(&site.key(&notice.key(&name))) else {
+                        continue;
+                    };
+                    if query.key_expr().intersects(&key) {
+                        let reply = query
+                            .reply(key, bytes)
+                            .encoding(Encoding::APPLICATION_JSON);
+                        warn_unanswered(reply.wait());
+                    }
+                }
+            })
+            .wait()
+            .map_err(Self::failed(&key))?;
+        Ok(Answering {
+            _queryable: queryable,
+        })
+    }
+
+    /// Listens to what is said to the site: at once, whenever a source appears, and every [`ASK_AGAIN`]. `each` is called on a
+    /// thread of its own, one at a time, with the newest of each name.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`].
+    pub fn watch(
+        &self,
+        notice: Notice,
+        each: impl FnMut(Desired) + Send + 'static,
+    ) -> Result<Watch, LinkError> {
+        let (wake, woken) = sync_channel(1);
+        let pending = Arc::new(Pending {
+            newest: Mutex::default(),
+            wake,
+        });
+        let key = self.key(&notice.key("*"));
+        let heard = Arc::clone(&pending);
+        let subscriber = self
+            .session
+            .declare_subscriber(owned_key(&key)?)
+            .callback(move |sample| {
+                if sample.kind() == SampleKind::Put {
+                    heard.take(notice, sample.key_expr(), sample.payload());
+                }
+            })
+            .wait()
+            .map_err(Self::failed(&key))?;
+        let tokens = self.key("@source/*");
+        let appeared = Arc::clone(&pending);
+        let sources = self
+            .session
+            .liveliness()
+            .declare_subscriber(owned_key(&tokens)?)
+            .history(true)
+            .callback(move |sample| {
+                if sample.kind() == SampleKind::Put {
+                    appeared.ask();
+                }
+            })
+            .wait()
+            .map_err(Self::failed(&tokens))?;
+        pending.ask();
+        let asker = Asking {
+            site: self.clone(),
+            notice,
+            pending: Arc::downgrade(&pending),
+        };
+        std::thread::Builder::new()
+            .name("hotshoe-watch".to_owned())
+            .spawn(move || asker.run(&woken, each))
+            .map(|thread| Watch {
+                _subscribers: (subscriber, sources),
+                pending: Some(pending),
+                thread: Some(thread),
+            })
+            .map_err(|source| LinkError::Thread { source })
+    }
+
+    /// Says that `source` answers for objects, until the token is dropped.
+    pub(super) fn token(&self, source: &str) -> Result<LivelinessToken, LinkError> {
+        let key = self.key(&format!("@source/{source}"));
+        self.session
+            .liveliness()
+            .declare_token(owned_key(&key)?)
+            .wait()
+            .map_err(Self::failed(&key))
+    }
+
+    /// Follows which sources there are.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`].
+    pub fn sources(&self) -> Result<Sources, LinkError> {
+        let key = self.key("@source/*");
+        let live = Arc::new(Mutex::new(BTreeSet::new()));
+        let seen = Arc::clone(&live);
+        let subscriber = self
+            .session
+            .liveliness()
+            .declare_subscriber(owned_key(&key)?)
+            .history(true)
+            .callback(move |sample: Sample| {
+                let Some(name) = last_part(sample.key_expr()) else {
+                    return;
+                };
+                let mut live = seen.lock().unwrap_or_else(PoisonError::into_inner);
+                match sample.kind() {
+                    SampleKind::Put if live.len() < MAX_SOURCES => drop(live.insert(name)),
+                    SampleKind::Put => {}
+                    SampleKind::Delete => drop(live.remove(&name)),
+                }
+            })
+            .wait()
+            .map_err(Self::failed(&key))?;
+        Ok(Sources {
+            live,
+            _subscriber: subscriber,
+        })
+    }
+}
+
+/// The last part of a key.
+pub(super) fn last_part(key: &KeyExpr<'_>) -> Option<String> {
+    key.as_str().rsplit('/').next().map(str::to_owned)
+}
+
+impl Notice {
+    fn key(self, name: &str) -> String {
+        match self {
+            Self::Desired => format!("@desired/{name}"),
+            Self::Trust => "@trust".to_owned(),
+        }
+    }
+}
+
+/// Answers what was said to a site, until it is dropped.
+#[derive(Debug)]
+pub struct Answering {
+    _queryable: Queryable<()>,
+}
+
+/// The sources of a site that are alive.
+#[derive(Debug)]
+pub struct Sources {
+    live: Arc<Mutex<BTreeSet<String>>>,
+    _subscriber: Subscriber<()>,
+}
+
+impl Sources {
+    /// Their names.
+    pub fn live(&self) -> BTreeSet<String> {
+        self.live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Listens to what is said to a site, until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    _subscribers: (Subscriber<()>, Subscriber<()>),
+    pending: Option<Arc<Pending>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Statements that were thrown away unread: too large, too many names at once, or followed by a newer one too soon.
+    pub fn dropped(&self) -> u64 {
+        self.pending.as_ref().map_or(0, |p| p.lock().dropped)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            pending.lock().closed = true;
+            pending.wake();
+        }
+        let own = std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != own) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The newest of each name, until it is looked at.
+#[derive(Debug)]
+struct Pending {
+    newest: Mutex<Newest>,
+    wake: SyncSender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Newest {
+    by_name: BTreeMap<String, VecDeque<Vec<u8>>>,
+    dropped: u64,
+    ask: bool,
+    closed: bool,
+}
+
+impl Pending {
+    fn lock(&self) -> MutexGuard<'_, Newest> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One waiting wake-up is as good as many.
+    fn wake(&self) {
+        let _ = self.wake.try_send(());
+    }
+
+    fn ask(&self) {
+        self.lock().ask = true;
+        self.wake();
+    }
+
+    fn take(&self, notice: Notice, key: &KeyExpr<'_>, payload: &ZBytes) {
+        let name = match notice {
+            Notice::Desired => last_part(key).unwrap_or_default(),
+            Notice::Trust => String::new(),
+        };
+        let mut newest = self.lock();
+        let full = newest.by_name.len() >= MAX_PENDING && !newest.by_name.contains_key(&name);
+        if full || payload.len() > MAX_STATEMENT_MESSAGE {
+            newest.dropped += 1;
+            return;
+        }
+        let bytes = payload.to_bytes().into_owned();
+        let waiting = newest.by_name.entry(name).or_default();
+        waiting.retain(|other| *other != bytes);
+        waiting.push_back(bytes);
+        if waiting.len() > PENDING_EACH {
+            waiting.pop_front();
+            newest.dropped += 1;
+        }
+        drop(newest);
+        self.wake();
+    }
+}
+
+/// The thread that asks, and that passes on what was heard.
+struct Asking {
+    site: Site,
+    notice: Notice,
+    pending: std::sync::Weak<Pending>,
+}
+
+impl Asking {
+    fn run(self, woken: &Receiver<()>, mut each: impl FnMut(Desired)) {
+        let mut asked = Instant::now();
+        loop {
+            let wait = ASK_AGAIN.saturating_sub(asked.elapsed());
+            let timed_out = woken.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+            let Some(pending) = self.pending.upgrade() else {
+                return;
+            };
+            let mut newest = pending.lock();
+            if newest.closed {
+                return;
+            }
+            let ask = std::mem::take(&mut newest.ask) || timed_out;
+            let heard = std::mem::take(&mut newest.by_name);
+            drop(newest);
+            if ask {
+                asked = Instant::now();
+                self.ask(&pending);
+            }
+            drop(pending);
+            for (name, waiting) in heard {
+                for bytes in waiting {
+                    each(Desired {
+                        name: name.clone(),
+                        bytes,
+                    });
+                }
+            }
+        }
+    }
+
+    fn ask(&self, pending: &Arc<Pending>) {
+        let key = self.site.key(&self.notice.key("*"));
+        let Ok(address) = owned_key(&key) else {
+            return;
+        };
+        let (pending, notice) = (Arc::clone(pending), self.notice);
+        let asked = self
+            .site
+            .session
+            .get(address)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .allowed_destination(Locality::Remote)
+            .priority(Priority::DataLow)
+            .timeout(STATEMENT_TIMEOUT)
+            .callback(move |reply| {
+                if let Ok(sample) = reply.result() {
+                    pending.take(notice, sample.key_expr(), sample.payload());
+                }
+            })
+            .wait();
+        if let Err(error) = asked {
+            tracing::debug!(%error, key, "the site could not be asked");
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Proving a release before it serves: its own test samples, and a first instance of every component.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hotshoe_engine::{Insight, Sample, agreement};
+use hotshoe_trust::{Blob, Device, SelfTest};
+use serde::Serialize;
+
+use super::{LoadError, Pipeline, SampleError, Worker, checked};
+use crate::latency::micros;
+
+/// A component of the release cannot be instantiated, or its start-up code fails.
+#[derive(Debug, thiserror::Error)]
+#[error("a component cannot be started")]
+pub struct WarmUpError(#[source] SampleError);
+
+impl WarmUpError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        "warm_up_failed"
+    }
+}
+
+/// Why a release has not proved itself.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfTestError {
+    /// It does not even start.
+    #[error(transparent)]
+    WarmUp(#[from] WarmUpError),
+    /// A file of a test cannot be read.
+    #[error("the release's self-test cannot be read")]
+    Blob(#[source] LoadError),
+    /// The expected result is no insight.
+    #[error(
+        "what self-test `{test}` expects is no insight; the file must hold the `insight` that `hotshoe exec` prints"
+    )]
+    Expected {
+        /// The test's name.
+        test: String,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The sample of a test ended with an error.
+    #[error("self-test `{test}` ended with an error")]
+    Sample {
+        /// The test's name.
+        test: String,
+        /// Which.
+        #[source]
+        source: SampleError,
+    },
+    /// The insight is not what the release's author saw.
+    #[error(
+        "self-test `{test}` failed: its insight agrees with the expected one to {found:.3}, and {wanted:.3} is wanted"
+    )]
+    Failed {
+        /// The test's name.
+        test: String,
+        /// The agreement, 0 to 1.
+        found: f64,
+        /// The least that the release accepts.
+        wanted: f64,
+    },
+}
+
+impl SelfTestError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::WarmUp(error) => error.name(),
+            Self::Blob(_) | Self::Expected { .. } => "self_test_unreadable",
+            Self::Sample { .. } => "self_test_error",
+            Self::Failed { .. } => "self_test_failed",
+        }
+    }
+}
+
+/// One test that the release has passed.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SelfTestReport {
+    /// The test's name.
+    pub name: String,
+    /// How much the insight agreed with the expected one, 0 to 1.
+    pub agreement: f64,
+    /// The least that the release accepts.
+    pub min_agreement: f64,
+    /// Wall time of the sample in microseconds: the first of its shape, for which plans are compiled.
+    pub micros: u64,
+}
+
+impl Pipeline {
+    /// Makes an instance of every component and drops it, which finds start-up code that fails.
+    ///
+    /// # Errors
+    /// [`WarmUpError`], whose source names the component.
+    pub fn warm_up(&self) -> Result<(), WarmUpError> {
+        self.fork().worker().warm_up().map_err(WarmUpError)
+    }
+
+    /// Compiles for each model the plans that the model of the same name has run with in the release that serves, so that
+    /// samples need not wait for them after the swap. A model that both releases share has them already.
+    pub fn warm_up_like(&self, serving: &Self) {
+        for (name, model) in &self.models {
+            match serving.models.get(name) {
+                Some(old) if !Arc::ptr_eq(old, model) => {
+                    let plans = model.prepare_like(old);
+                    tracing::debug!(model = name, plans, "plans are ready");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Runs the release's own test samples and compares each insight with the expected one. Models thereby compile their plans
+    /// for these samples' shapes. It runs over a copy of what the components keep at this moment.
+    ///
+    /// # Errors
+    /// The first test that does not pass.
+    pub fn self_test<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+    ) -> Result<Vec<SelfTestReport>, SelfTestError> {
+        let mut worker = self.fork().worker();
+        worker.warm_up().map_err(WarmUpError)?;
+        let mut passed = Vec::with_capacity(self.release.tests.len());
+        for test in &self.release.tests {
+            let blob = |blob| {
+                checked(&read, "self-test file", &test.name, blob).map_err(SelfTestError::Blob)
+            };
+            let sample = blob(&test.sample)?;
+            let expected = serde_json::from_slice(&blob(&test.expected)?).map_err(|source| {
+                SelfTestError::Expected {
+                    test: test.name.clone(),
+                    source,
+                }
+            })?;
+            passed.push(run(&mut worker, test, sample, &expected, device)?);
+        }
+        Ok(passed)
+    }
+}
+
+fn run(
+    worker: &mut Worker,
+    test: &SelfTest,
+    payload: Vec<u8>,
+    expected: &Insight,
+    device: &Device,
+) -> Result<SelfTestReport, SelfTestError> {
+    let id = format!("self-test/{}", test.name);
+    let issued = worker.pipeline().release().issued.as_microsecond();
+    let sample = Sample {
+        source: id.clone(),
+        id,
+        content_type: test.media_type.clone(),
+        // The same at every run, so that the same release gives the same result.
+        timestamp_us: u64::try_from(issued).unwrap_or_default(),
+        payload: Arc::from(payload),
+    };
+    let started = Instant::now();
+    let outcome = worker.process(&sample, device);
+    let micros = micros(started.elapsed());
+    let decision = outcome.result.map_err(|source| SelfTestError::Sample {
+        test: test.name.clone(),
+        source,
+    })?;
+    let found = agreement(&decision.insight, expected);
+    if found < test.min_agreement {
+        return Err(SelfTestError::Failed {
+            test: test.name.clone(),
+            found,
+            wanted: test.min_agreement,
+        });
+    }
+    Ok(SelfTestReport {
+        name: test.name.clone(),
+        agreement: found,
+        min_agreement: test.min_agreement,
+        micros,
+    })
+}

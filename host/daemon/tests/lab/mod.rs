@@ -1,0 +1,130 @@
+//! Releases of the components that ship, packed and signed in a folder of their own, and loaded.
+#![allow(dead_code, reason = "each test binary uses some of it")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use hotshoe_daemon::pipeline::{LoadError, Outcome, Pipeline, Worker};
+use hotshoe_devkit::{Environment, Progress, find_root, set_up};
+use hotshoe_engine::{Engine, EngineOptions, Sample};
+use hotshoe_infer::{Models, Options};
+use hotshoe_store::{Layout, LayoutError, pack};
+use hotshoe_trust::{Blob, Device, Floor, Grant, SigningKey, Time, TrustRoot, verify};
+use tempfile::TempDir;
+
+/// Components, built once for all tests of a binary.
+fn environment() -> &'static Environment {
+    static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+    ENVIRONMENT.get_or_init(|| {
+        let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a checkout");
+        set_up(&root, &Progress::plain()).expect("fixtures and components")
+    })
+}
+
+pub struct Lab {
+    folder: TempDir,
+    key: SigningKey,
+    trust: TrustRoot,
+    engine: Engine,
+    models: Models,
+}
+
+/// A loaded release, with the folder that its blobs are in.
+pub struct Loaded {
+    pub pipeline: Arc<Pipeline>,
+    layout: Layout,
+}
+
+impl Loaded {
+    pub fn read(&self) -> impl Fn(&Blob) -> Result<Vec<u8>, LayoutError> {
+        |blob| self.layout.read(blob)
+    }
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let key = SigningKey::generate().unwrap();
+        let trust = format!(
+            "threshold = 1\n[keys.test]\nscheme = \"ecdsa-p256-sha256\"\nreleases = [\"*\"]\npublic-key = \"\"\"\n{}\"\"\"\n",
+            key.public_key().unwrap().to_pem()
+        );
+        Self {
+            folder: TempDir::new().unwrap(),
+            key,
+            trust: TrustRoot::parse(&trust).unwrap(),
+            engine: Engine::new(EngineOptions::default()).unwrap(),
+            models: Models::new(Options::default()),
+        }
+    }
+
+    /// Writes a file that a release may name.
+    pub fn file(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.folder.path().join(name), bytes).unwrap();
+    }
+
+    /// Packs, signs, verifies and loads a release. `{guests}` in its text is the folder of components.
+    pub fn load(&self, release_toml: &str) -> Result<Loaded, LoadError> {
+        let text = release_toml.replace("{guests}", &environment().guests.display().to_string());
+        let text = format!("name = \"test\"\nexpires-in = \"1d\"\n{text}");
+        self.file("release.toml", text.as_bytes());
+        let out = self.folder.path().join("release");
+        let packed = pack(&self.folder.path().join("release.toml"), Time::now(), &out).unwrap();
+        let manifest = packed.layout.package().unwrap().manifest;
+        let bundle = self.key.sign_bundle(&manifest).unwrap();
+        packed.layout.attach(&bundle).unwrap();
+        let layout = Layout::open(&out).unwrap();
+        let release = verify(
+            &layout.package().unwrap(),
+            &self.trust,
+            &Floor::none(),
+            &device(),
+            &env!("CARGO_PKG_VERSION").parse().unwrap(),
+            Time::now(),
+        )
+        .unwrap();
+        let read = |blob: &Blob| layout.read(blob);
+        let allowed = [Grant::State, Grant::Data, Grant::Config].into();
+        let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &allowed)?;
+        Ok(Loaded { pipeline, layout })
+    }
+}
+
+pub fn device() -> Device {
+    Device {
+        name: "device".to_owned(),
+        site: "site".to_owned(),
+        labels: [].into(),
+    }
+}
+
+pub fn process(worker: &mut Worker, payload: &[u8]) -> Outcome {
+    let sample = Sample {
+        id: "sample".to_owned(),
+        source: "test".to_owned(),
+        content_type: "application/octet-stream".to_owned(),
+        timestamp_us: 0,
+        payload: payload.into(),
+    };
+    worker.process(&sample, &device())
+}
+
+/// `measure` with one policy after it.
+pub fn release_with(generation: u64, policy: &str, component: &str, step: &str) -> String {
+    format!(
+        r#"generation = {generation}
+[components.measure]
+file = "{{guests}}/measure.wasm"
+world = "stage"
+[components.{policy}]
+file = "{{guests}}/{policy}.wasm"
+world = "policy"
+{component}
+[[pipeline]]
+stage = "measure"
+[[pipeline]]
+policy = "{policy}"
+{step}
+"#
+    )
+}

@@ -1,0 +1,93 @@
+//! Releases that prove themselves, or do not, before they serve.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod lab;
+
+use hotshoe_daemon::pipeline::{SelfTestError, SelfTestReport};
+use lab::{Lab, Loaded, device, release_with};
+
+/// Three bytes whose sum is 6, and what `measure` makes of them.
+const SAMPLE: &[u8] = &[1, 2, 3];
+const EXPECTED: &str = r#"{"kind":"scalars","scalars":[{"name":"bytes","value":3.0,"unit":""},{"name":"sum","value":6.0,"unit":""}]}"#;
+
+fn load(lab: &Lab, policy: &str, tests: usize, expected: &str) -> Loaded {
+    lab.file("sample.bin", SAMPLE);
+    lab.file("expected.json", expected.as_bytes());
+    let mut release = release_with(1, policy, "grants = [\"state\"]", "");
+    for test in 1..=tests {
+        release.push_str(&format!(
+            "[[tests]]\nname = \"three-bytes-{test}\"\nsample = \"sample.bin\"\nmedia-type = \"application/octet-stream\"\nexpected = \"expected.json\"\n"
+        ));
+    }
+    lab.load(&release).unwrap()
+}
+
+fn run(loaded: &Loaded) -> Result<Vec<SelfTestReport>, SelfTestError> {
+    loaded.pipeline.self_test(loaded.read(), &device())
+}
+
+#[test]
+fn a_release_that_does_as_its_author_saw_passes_and_keeps_its_state() {
+    let lab = Lab::new();
+    let loaded = load(&lab, "counting-policy", 2, EXPECTED);
+    let reports = run(&loaded).unwrap();
+    let passed: Vec<(&str, f64)> = reports
+        .iter()
+        .map(|report| (report.name.as_str(), report.agreement))
+        .collect();
+    assert_eq!(passed, [("three-bytes-1", 1.0), ("three-bytes-2", 1.0)]);
+    // The policy counted both samples, in a copy.
+    assert!(loaded.pipeline.state_snapshot().is_empty());
+    assert_eq!(loaded.pipeline.state_changes(), 0);
+}
+
+#[test]
+fn another_result_is_named_with_both_figures() {
+    let lab = Lab::new();
+    let wrong = EXPECTED.replace("6.0", "7.0");
+    let error = run(&load(&lab, "counting-policy", 1, &wrong)).unwrap_err();
+    assert_eq!(error.name(), "self_test_failed");
+    let SelfTestError::Failed {
+        test,
+        found,
+        wanted,
+    } = error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!((test.as_str(), found, wanted), ("three-bytes-1", 0.5, 0.99));
+}
+
+#[test]
+fn a_test_that_ends_with_an_error_fails_the_release() {
+    let lab = Lab::new();
+    let loaded = load(&lab, "flaky-policy", 3, EXPECTED);
+    let error = run(&loaded).unwrap_err();
+    assert_eq!(error.name(), "self_test_error");
+    assert!(error.to_string().contains("three-bytes-3"), "{error}");
+    // It begins again with the state that goes live, so that it fails in the same way.
+    assert_eq!(run(&loaded).unwrap_err().name(), "self_test_error");
+}
+
+#[test]
+fn an_expected_result_that_is_none_is_told_as_such() {
+    let lab = Lab::new();
+    for expected in ["", "{}", "[1, 2]", r#"{"kind":"song"}"#] {
+        let error = run(&load(&lab, "counting-policy", 1, expected)).unwrap_err();
+        assert_eq!(error.name(), "self_test_unreadable", "{expected}");
+    }
+}
+
+#[test]
+fn a_release_without_tests_is_started_all_the_same() {
+    let lab = Lab::new();
+    let loaded = load(&lab, "counting-policy", 0, EXPECTED);
+    assert_eq!(run(&loaded).unwrap(), []);
+    loaded.pipeline.warm_up().unwrap();
+}

@@ -1,0 +1,120 @@
+use hotshoe_trust::{Digest, Grant, World};
+
+use crate::engine::EngineError;
+
+/// Why a component of a release cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The release has no component of that name.
+    #[error("the release has no component `{0}`")]
+    Unknown(String),
+    /// The bytes are not those that the release signed.
+    #[error(
+        "component `{component}`: the bytes have digest {found}, the release signed {expected}"
+    )]
+    Mismatch {
+        /// Its name in the release.
+        component: String,
+        /// What was signed.
+        expected: Digest,
+        /// What the bytes have.
+        found: Digest,
+    },
+    /// The operator does not allow a capability that the release grants.
+    #[error(
+        "component `{component}` is granted `{grant}` by the release, but this device does not allow it; add it to `allow` in hotshoe.toml if you trust the signer with it"
+    )]
+    NotAllowed {
+        /// Its name in the release.
+        component: String,
+        /// The capability.
+        grant: Grant,
+    },
+    /// The release names a model or data file for the component that it does not hold.
+    #[error("component `{component}` uses {kind} `{name}`, which the release does not hold")]
+    Missing {
+        /// Its name in the release.
+        component: String,
+        /// `model` or `data file`.
+        kind: &'static str,
+        /// What is missing.
+        name: String,
+    },
+    /// The bytes are no WebAssembly component that this host can run.
+    #[error(
+        "component `{component}` cannot be compiled; a core module must be made a component first"
+    )]
+    Compile {
+        /// Its name in the release.
+        component: String,
+        /// What the compiler says.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It implements another world than the release says.
+    #[error(
+        "component `{component}` is no {expected}: it does not export `{export}` (it exports: {found})"
+    )]
+    WrongWorld {
+        /// Its name in the release.
+        component: String,
+        /// The world that the release states.
+        expected: World,
+        /// The interface that this world exports.
+        export: &'static str,
+        /// What it does export.
+        found: String,
+    },
+    /// It imports an interface whose capability the release does not grant.
+    #[error(
+        "component `{component}` imports `{import}`, which the release does not grant; add `{grant}` to its `grants` in release.toml, or build it without"
+    )]
+    NotGranted {
+        /// Its name in the release.
+        component: String,
+        /// The interface.
+        import: String,
+        /// The capability that would allow it.
+        grant: Grant,
+    },
+    /// It imports an interface that this host does not serve.
+    #[error(
+        "component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2"
+    )]
+    UnknownImport {
+        /// Its name in the release.
+        component: String,
+        /// The interface.
+        import: String,
+    },
+    /// Its imports or exports have other types than the interfaces that they name.
+    #[error("component `{component}` does not fit the interfaces that it names")]
+    Link {
+        /// Its name in the release.
+        component: String,
+        /// What does not fit.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// An engine that counts fuel could not be set up.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+impl PrepareError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "unknown_component",
+            Self::Mismatch { .. } => "component_mismatch",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::Missing { .. } => "missing_part",
+            Self::Compile { .. } => "not_a_component",
+            Self::WrongWorld { .. } => "wrong_world",
+            Self::NotGranted { .. } => "not_granted",
+            Self::UnknownImport { .. } => "unknown_import",
+            Self::Link { .. } => "wrong_interface",
+            Self::Engine(_) => "engine",
+        }
+    }
+}

@@ -1,0 +1,408 @@
+//! What components keep through the `state` import: from sample to sample, and from release to release.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::insight::base64_bytes;
+
+/// Entries that one component may keep.
+pub const MAX_STATE_ENTRIES: usize = 256;
+/// Longest key, in bytes.
+pub const MAX_STATE_KEY_BYTES: usize = 128;
+/// Largest value, in bytes.
+pub const MAX_STATE_VALUE_BYTES: usize = 64 << 10;
+/// Most that one component may keep, in bytes of keys and values.
+pub const MAX_STATE_BYTES: usize = 1 << 20;
+/// Largest written snapshot, in bytes: more than the components that one release can have keep at their most.
+pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
+
+/// What one component keeps, shared by all of its instances in a pipeline.
+#[derive(Debug, Default)]
+pub(crate) struct KeptState {
+    /// The state-version that this release writes.
+    own_version: u32,
+    kept: Mutex<Kept>,
+    changes: AtomicU64,
+}
+
+/// The entries of one component.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    /// The state-version that wrote last; 0 if none did.
+    version: u32,
+    entries: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct Value(#[serde(with = "base64_bytes")] Vec<u8>);
+
+/// Why a component may not write an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum StateError {
+    #[error("a key of the state must not be empty")]
+    EmptyKey,
+    #[error("a key of {0} bytes is longer than the {MAX_STATE_KEY_BYTES} bytes that one may have")]
+    Key(usize),
+    #[error(
+        "a value of {0} bytes is larger than the {MAX_STATE_VALUE_BYTES} bytes that one may have"
+    )]
+    Value(usize),
+    #[error("the state holds {MAX_STATE_ENTRIES} entries already; delete one first")]
+    Entries,
+    #[error(
+        "the state would hold {0} bytes, more than the {MAX_STATE_BYTES} bytes that a component may keep"
+    )]
+    Bytes(usize),
+}
+
+impl Kept {
+    fn check(&self, key: &str, value: &[u8]) -> Result<(), StateError> {
+        if key.is_empty() {
+            return Err(StateError::EmptyKey);
+        }
+        if key.len() > MAX_STATE_KEY_BYTES {
+            return Err(StateError::Key(key.len()));
+        }
+        if value.len() > MAX_STATE_VALUE_BYTES {
+            return Err(StateError::Value(value.len()));
+        }
+        let old = self.entries.get(key);
+        if old.is_none() && self.entries.len() >= MAX_STATE_ENTRIES {
+            return Err(StateError::Entries);
+        }
+        let freed = old.map_or(0, |old| key.len() + old.0.len());
+        let bytes = self.bytes() - freed + key.len() + value.len();
+        if bytes > MAX_STATE_BYTES {
+            return Err(StateError::Bytes(bytes));
+        }
+        Ok(())
+    }
+
+    /// Adding up at most 256 lengths is cheaper than keeping a sum right.
+    fn bytes(&self) -> usize {
+        let sizes = self.entries.iter();
+        sizes.map(|(key, value)| key.len() + value.0.len()).sum()
+    }
+
+    fn within_limits(&self) -> Result<(), StateError> {
+        let mut checked = Self::default();
+        for (key, value) in &self.entries {
+            checked.check(key, &value.0)?;
+            checked.entries.insert(key.clone(), value.clone());
+        }
+        Ok(())
+    }
+}
+
+impl KeptState {
+    /// Empty, for a component that writes this state-version.
+    pub(crate) fn new(own_version: u32) -> Self {
+        Self {
+            own_version,
+            ..Self::default()
+        }
+    }
+
+    /// One that begins with the same entries and goes its own way.
+    pub(crate) fn fork(&self) -> Self {
+        Self {
+            own_version: self.own_version,
+            kept: Mutex::new(self.lock().clone()),
+            changes: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<Vec<u8>> {
+        self.lock().entries.get(key).map(|value| value.0.clone())
+    }
+
+    pub(crate) fn set(&self, key: String, value: Vec<u8>) -> Result<(), StateError> {
+        self.write(&mut self.lock(), key, value)
+    }
+
+    pub(crate) fn replace(
+        &self,
+        key: String,
+        expected: Option<&[u8]>,
+        value: Option<Vec<u8>>,
+    ) -> Result<bool, StateError> {
+        let mut kept = self.lock();
+        if kept.entries.get(&key).map(|value| value.0.as_slice()) != expected {
+            return Ok(false);
+        }
+        match value {
+            Some(value) => self.write(&mut kept, key, value)?,
+            None => self.remove(&mut kept, &key),
+        }
+        Ok(true)
+    }
+
+    pub(crate) fn delete(&self, key: &str) {
+        self.remove(&mut self.lock(), key);
+    }
+
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.lock().entries.keys().cloned().collect()
+    }
+
+    pub(crate) fn version(&self) -> u32 {
+        self.lock().version
+    }
+
+    fn write(&self, kept: &mut Kept, key: String, value: Vec<u8>) -> Result<(), StateError> {
+        kept.check(&key, &value)?;
+        let value = Value(value);
+        if kept.version == self.own_version && kept.entries.get(&key) == Some(&value) {
+            return Ok(());
+        }
+        kept.version = self.own_version;
+        kept.entries.insert(key, value);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn remove(&self, kept: &mut Kept, key: &str) {
+        if kept.entries.remove(key).is_some() {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What all components of a pipeline keep, at one moment, by their names. It is what goes to the disk and to the next release.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSnapshot {
+    components: BTreeMap<String, Kept>,
+}
+
+/// Why a written snapshot cannot be used. The components then begin with nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// It is larger than any that is written.
+    #[error(
+        "the kept state has {0} bytes, more than the {MAX_SNAPSHOT_BYTES} bytes that are ever written"
+    )]
+    TooLarge(usize),
+    /// It is no JSON of that form: the file is damaged.
+    #[error("the kept state is damaged")]
+    Unreadable(#[source] serde_json::Error),
+    /// A component would hold more than it could have written.
+    #[error("the kept state of component `{component}` passes a limit: {message}")]
+    OverLimit {
+        /// Its name in the release.
+        component: String,
+        /// Which limit.
+        message: String,
+    },
+}
+
+impl SnapshotError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TooLarge(_) => "state_too_large",
+            Self::Unreadable(_) => "state_unreadable",
+            Self::OverLimit { .. } => "state_over_limit",
+        }
+    }
+}
+
+impl StateSnapshot {
+    /// Reads back what [`Self::to_bytes`] made.
+    ///
+    /// # Errors
+    /// [`SnapshotError`] for anything else; it should not keep a release from serving.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SnapshotError> {
+        if bytes.len() > MAX_SNAPSHOT_BYTES {
+            return Err(SnapshotError::TooLarge(bytes.len()));
+        }
+        let snapshot: Self = serde_json::from_slice(bytes).map_err(SnapshotError::Unreadable)?;
+        for (component, kept) in &snapshot.components {
+            kept.within_limits()
+                .map_err(|error| SnapshotError::OverLimit {
+                    component: component.clone(),
+                    message: error.to_string(),
+                })?;
+        }
+        Ok(snapshot)
+    }
+
+    /// As JSON, values in base64.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // Maps with text keys and numbers: there is nothing that JSON cannot say.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Whether no component has ever kept anything.
+    pub fn is_empty(&self) -> bool {
+        self.components.is_empty()
+    }
+
+    /// Adds what a component keeps, if it ever kept anything.
+    pub(crate) fn add(&mut self, component: &str, state: &KeptState) {
+        let kept = state.lock().clone();
+        if kept != Kept::default() {
+            self.components.insert(component.to_owned(), kept);
+        }
+    }
+
+    /// Gives a component what it keeps here, and takes away what it kept before. That is no change of its own.
+    pub(crate) fn restore(&self, component: &str, state: &KeptState) {
+        *state.lock() = self.components.get(component).cloned().unwrap_or_default();
+    }
+}
+
+impl KeptState {
+    /// Grows with every write that changed something.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        reason = "tests"
+    )]
+    use super::*;
+
+    fn set(state: &KeptState, key: &str, value: &[u8]) -> Result<(), StateError> {
+        state.set(key.to_owned(), value.to_vec())
+    }
+
+    #[test]
+    fn the_first_write_of_a_release_stamps_its_version() {
+        let old = KeptState::new(1);
+        assert_eq!(old.version(), 0);
+        set(&old, "a", b"1").unwrap();
+        let mut snapshot = StateSnapshot::default();
+        snapshot.add("counter", &old);
+
+        let new = KeptState::new(2);
+        StateSnapshot::parse(&snapshot.to_bytes())
+            .unwrap()
+            .restore("counter", &new);
+        assert_eq!(
+            (new.version(), new.get("a"), new.changes()),
+            (1, Some(b"1".to_vec()), 0)
+        );
+        new.delete("a");
+        assert_eq!((new.version(), new.changes()), (1, 1));
+        set(&new, "a", b"1").unwrap();
+        assert_eq!((new.version(), new.changes()), (2, 2));
+        // The same again changes nothing that would have to be written.
+        set(&new, "a", b"1").unwrap();
+        assert_eq!(new.changes(), 2);
+        assert_eq!(old.version(), 1);
+    }
+
+    #[test]
+    fn each_limit_has_its_own_error_and_changes_nothing() {
+        let state = KeptState::new(1);
+        assert_eq!(set(&state, "", b""), Err(StateError::EmptyKey));
+        let long = "k".repeat(MAX_STATE_KEY_BYTES + 1);
+        assert_eq!(set(&state, &long, b""), Err(StateError::Key(long.len())));
+        set(&state, &long[1..], b"").unwrap();
+        state.delete(&long[1..]);
+        let large = vec![0; MAX_STATE_VALUE_BYTES + 1];
+        assert_eq!(
+            set(&state, "a", &large),
+            Err(StateError::Value(large.len()))
+        );
+        for n in 0..MAX_STATE_ENTRIES {
+            set(&state, &n.to_string(), b"x").unwrap();
+        }
+        assert_eq!(set(&state, "more", b"x"), Err(StateError::Entries));
+        set(&state, "0", b"other").unwrap();
+        assert_eq!(state.keys().len(), MAX_STATE_ENTRIES);
+    }
+
+    #[test]
+    fn all_values_together_are_bounded() {
+        let state = KeptState::new(1);
+        let value = vec![7; MAX_STATE_VALUE_BYTES];
+        let fit = MAX_STATE_BYTES / (MAX_STATE_VALUE_BYTES + 2);
+        for n in 0..fit {
+            set(&state, &format!("{n:02}"), &value).unwrap();
+        }
+        assert!(matches!(
+            set(&state, "xx", &value),
+            Err(StateError::Bytes(_))
+        ));
+        assert_eq!(state.get("xx"), None);
+        // In the place of an entry of the same size it fits.
+        set(&state, "00", &value).unwrap();
+    }
+
+    #[test]
+    fn replace_writes_only_over_what_is_expected() {
+        let state = KeptState::new(1);
+        let replace = |expected: Option<&[u8]>, value: Option<&[u8]>| {
+            state
+                .replace("n".to_owned(), expected, value.map(<[u8]>::to_vec))
+                .unwrap()
+        };
+        assert!(!replace(Some(b"0"), Some(b"1")));
+        assert!(replace(None, Some(b"1")));
+        assert!(!replace(None, Some(b"2")));
+        assert!(replace(Some(b"1"), Some(b"2")));
+        assert_eq!(state.get("n").unwrap(), b"2");
+        assert!(replace(Some(b"2"), None));
+        assert_eq!(state.get("n"), None);
+    }
+
+    #[test]
+    fn a_fork_goes_its_own_way() {
+        let state = KeptState::new(3);
+        set(&state, "a", b"1").unwrap();
+        let fork = state.fork();
+        set(&fork, "a", b"2").unwrap();
+        assert_eq!(state.get("a").unwrap(), b"1");
+        assert_eq!(fork.get("a").unwrap(), b"2");
+    }
+
+    #[test]
+    fn what_nobody_wrote_is_refused() {
+        for (bytes, name) in [
+            (&b"{"[..], "state_unreadable"),
+            (b"\xff\xfe", "state_unreadable"),
+            (
+                br#"{"components":{"a":{"version":1,"entries":{"":"AA=="}}}}"#,
+                "state_over_limit",
+            ),
+            (
+                br#"{"components":{"a":{"version":1,"entries":{"k":"?"}}}}"#,
+                "state_unreadable",
+            ),
+            (br#"{"components":{},"more":1}"#, "state_unreadable"),
+        ] {
+            assert_eq!(StateSnapshot::parse(bytes).unwrap_err().name(), name);
+        }
+        assert!(
+            StateSnapshot::parse(br#"{"components":{}}"#)
+                .unwrap()
+                .is_empty()
+        );
+    }
+
+    #[test]
+    fn a_component_that_the_snapshot_lacks_begins_with_nothing() {
+        let state = KeptState::new(1);
+        set(&state, "a", b"1").unwrap();
+        StateSnapshot::default().restore("other", &state);
+        assert_eq!((state.version(), state.keys()), (0, Vec::new()));
+    }
+}

@@ -1,0 +1,151 @@
+//! Why a blob cannot be had, and files read within a limit.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use hotshoe_trust::Digest;
+
+/// Why a blob could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BlobError {
+    /// It is not there.
+    #[error("blob {digest} is missing; fetch or install the release again")]
+    Missing {
+        /// The blob.
+        digest: Digest,
+    },
+    /// Its bytes are not what its digest says.
+    #[error(
+        "blob {digest} is damaged: its bytes hash to {found}; fetch or install the release again"
+    )]
+    Damaged {
+        /// The blob.
+        digest: Digest,
+        /// What its bytes hash to.
+        found: Digest,
+    },
+    /// It has another size than the release says.
+    #[error(
+        "blob {digest} has {found} bytes, and should have {expected}; fetch or install the release again"
+    )]
+    Size {
+        /// The blob.
+        digest: Digest,
+        /// Bytes found.
+        found: u64,
+        /// Bytes expected.
+        expected: u64,
+    },
+    /// More bytes than allowed, or no end to them.
+    #[error("{} has more than the {limit} bytes allowed", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// A folder, device or pipe where a file should be.
+    #[error("{} is not a file", path.display())]
+    NotAFile {
+        /// What is not a file.
+        path: PathBuf,
+    },
+    /// No space is left.
+    #[error("the disk is full: cannot write {}", path.display())]
+    DiskFull {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The disk refused.
+    #[error("cannot {action} {}", path.display())]
+    Io {
+        /// `read`, `write` or `remove`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl BlobError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "missing_blob",
+            Self::Damaged { .. } | Self::Size { .. } => "damaged_blob",
+            Self::TooLarge { .. } => "too_large",
+            Self::NotAFile { .. } => "not_a_file",
+            Self::DiskFull { .. } => "disk_full",
+            Self::Io { .. } => "io",
+        }
+    }
+
+    pub(crate) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action: "read",
+            path,
+            source,
+        }
+    }
+
+    pub(crate) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Self::DiskFull { path, source }
+            }
+            _ => Self::Io {
+                action: "write",
+                path,
+                source,
+            },
+        }
+    }
+
+    pub(crate) fn remove(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action: "remove",
+            path,
+            source,
+        }
+    }
+}
+
+/// Opens a file for reading, and nothing but a file: opening a pipe could wait for ever.
+pub(crate) fn open_file(path: &Path) -> Result<(File, u64), BlobError> {
+    let read = || BlobError::read(path);
+    let metadata = fs::metadata(path).map_err(read())?;
+    if !metadata.is_file() {
+        return Err(BlobError::NotAFile {
+            path: path.to_owned(),
+        });
+    }
+    Ok((File::open(path).map_err(read())?, metadata.len()))
+}
+
+/// Reads a whole file of at most `limit` bytes.
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
+    let (file, size) = open_file(path)?;
+    let mut bytes = Vec::new();
+    // The file may grow while it is read, hence the limit on the reader too.
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(BlobError::read(path))?;
+    if size > limit || bytes.len() as u64 > limit {
+        return Err(BlobError::TooLarge {
+            path: path.to_owned(),
+            limit,
+        });
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,280 @@
+//! Which objects a process can answer for: small blobs whole, large ones chunk by chunk, and what has arrived so far.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use hotshoe_trust::{
+    Blob, ChunkIndex, Digest, IndexError, Release, ReleaseLimits,
+    strict_json::{self, JsonError},
+};
+
+use crate::{
+    blob_error::BlobError,
+    blobs::BlobStore,
+    layout::{Layout, LayoutError},
+    partial::Partial,
+    store::ReadError,
+};
+
+/// An object has at most 4 MiB; what is larger goes in chunks.
+pub const MAX_OBJECT_BYTES: u64 = 4 << 20;
+
+/// Why a release cannot be answered for.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// Its manifest cannot be read.
+    #[error("the release to share cannot be read")]
+    Read(#[from] ReadError),
+    /// A blob of it is missing or damaged.
+    #[error("a blob of the release to share is at fault")]
+    Blob(#[from] BlobError),
+    /// Its folder cannot be read.
+    #[error("the release folder to share cannot be read")]
+    Layout(#[from] LayoutError),
+    /// Its config is no release.
+    #[error("the config of the release to share cannot be read")]
+    Config(#[source] Box<JsonError>),
+    /// One of its chunk indexes is not one.
+    #[error("the chunk index of blob {blob} cannot be read; pack the release anew")]
+    Index {
+        /// The blob.
+        blob: Digest,
+        /// Why.
+        #[source]
+        source: Box<IndexError>,
+    },
+}
+
+impl CatalogueError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Read(error) => error.name(),
+            Self::Blob(error) => error.name(),
+            Self::Layout(error) => error.name(),
+            Self::Config(_) => "malformed",
+            Self::Index { .. } => "bad_index",
+        }
+    }
+}
+
+/// A release folder that is answered for: what a statement says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Served {
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// The manifest's size in bytes.
+    pub manifest_size: u64,
+    /// The digests of its signature bundles.
+    pub bundles: Vec<Digest>,
+}
+
+/// Which digest can be answered from where. Clones are the same catalogue. It locks nothing on disk: a blob that is
+/// removed is simply not found any more.
+#[derive(Debug, Clone, Default)]
+pub struct Catalogue(Arc<RwLock<HashMap<Digest, Vec<Place>>>>);
+
+/// Where the bytes of an object are, and on whose behalf they are listed.
+#[derive(Debug, Clone)]
+struct Place {
+    owner: Owner,
+    bytes: Bytes,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    Release(Digest),
+    Partial(Digest),
+}
+
+#[derive(Debug, Clone)]
+enum Bytes {
+    /// A range of a file.
+    File {
+        path: Arc<Path>,
+        offset: u64,
+        len: u64,
+    },
+    /// A chunk of a blob that is arriving.
+    Chunk(Arc<Partial>, usize),
+}
+
+impl Catalogue {
+    /// A catalogue that lists nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lists a release that is whole in `blobs`, with its signature bundles.
+    pub fn add_release(
+        &self,
+        blobs: &BlobStore,
+        release: Digest,
+        bundles: &[Digest],
+    ) -> Result<(), CatalogueError> {
+        let config = blobs.manifest(release)?.config.digest;
+        let bytes = blobs.read_any(config, ReleaseLimits::CONFIG_BYTES)?;
+        let content: Release = strict_json::parse(&bytes, ReleaseLimits::CONFIG_BYTES)
+            .map_err(|source| CatalogueError::Config(Box::new(source)))?;
+        let mut list = List {
+            blobs,
+            owner: Owner::Release(release),
+            places: Vec::new(),
+        };
+        for digest in [release, config].iter().chain(bundles) {
+            let size = blobs.size(*digest);
+            let size = size.ok_or(BlobError::Missing { digest: *digest })?;
+            list.add_whole(&Blob {
+                digest: *digest,
+                size,
+            })?;
+        }
+        for blob in content.blobs() {
+            list.add_whole(&blob)?;
+            if let Some(index) = content.chunks.get(&blob.digest) {
+                list.add_chunks(blob, index)?;
+            }
+        }
+        let places = list.places;
+        self.replace(Owner::Release(release), places);
+        Ok(())
+    }
+
+    /// Lists the release of a release folder, with all its signatures.
+    pub fn add_layout(&self, layout: &Layout) -> Result<Served, CatalogueError> {
+        let package = layout.package()?;
+        let served = Served {
+            release: Digest::of(&package.manifest),
+            manifest_size: package.manifest.len() as u64,
+            bundles: package.bundles.iter().map(|b| Digest::of(b)).collect(),
+        };
+        self.add_release(&layout.blobs, served.release, &served.bundles)?;
+        Ok(served)
+    }
+
+    /// Lists a release no more; what another one shares with it stays listed.
+    pub fn remove_release(&self, release: Digest) {
+        self.replace(Owner::Release(release), Vec::new());
+    }
+
+    /// Lists the chunks of a blob that is arriving, each from when it has come.
+    pub fn add_partial(&self, partial: &Arc<Partial>) {
+        let owner = Owner::Partial(partial.blob().digest);
+        let chunks = partial.digests().enumerate();
+        let places = chunks.map(|(index, digest)| {
+            let bytes = Bytes::Chunk(Arc::clone(partial), index);
+            (digest, Place { owner, bytes })
+        });
+        self.replace(owner, places.collect());
+    }
+
+    /// Lists a blob that was arriving no more.
+    pub fn remove_partial(&self, blob: Digest) {
+        self.replace(Owner::Partial(blob), Vec::new());
+    }
+
+    /// The bytes of an object, as they are on disk: whoever receives them hashes them. None where it is not listed,
+    /// has not come yet, or has gone.
+    pub fn read(&self, digest: Digest) -> Option<Vec<u8>> {
+        // Read without the lock: a slow disk keeps nobody from the catalogue.
+        let places = self.places().get(&digest)?.clone();
+        places.iter().find_map(|place| place.bytes.read())
+    }
+
+    /// Whether an object is listed, and has come.
+    pub fn has(&self, digest: Digest) -> bool {
+        let places = self.places();
+        let places = places.get(&digest).map(Vec::as_slice).unwrap_or_default();
+        places.iter().any(|place| match &place.bytes {
+            Bytes::File { .. } => true,
+            Bytes::Chunk(partial, index) => partial.has(*index),
+        })
+    }
+
+    fn replace(&self, owner: Owner, new: Vec<(Digest, Place)>) {
+        let mut places = self.places_mut();
+        places.retain(|_, places| {
+            places.retain(|place| place.owner != owner);
+            !places.is_empty()
+        });
+        for (digest, place) in new {
+            let listed = places.entry(digest).or_default();
+            // A chunk may stand in one blob many times; once is enough.
+            let again = listed.last().is_some_and(|last| last.owner == owner);
+            if !again || matches!(place.bytes, Bytes::Chunk(..)) {
+                listed.push(place);
+            }
+        }
+    }
+
+    fn places(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<Place>>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn places_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<Place>>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The places of one release, as they are found.
+struct List<'a> {
+    blobs: &'a BlobStore,
+    owner: Owner,
+    places: Vec<(Digest, Place)>,
+}
+
+impl List<'_> {
+    /// A blob that is small enough to be an object.
+    fn add_whole(&mut self, blob: &Blob) -> Result<(), BlobError> {
+        if !self.blobs.has(blob) {
+            return Err(BlobError::Missing {
+                digest: blob.digest,
+            });
+        }
+        if blob.size <= MAX_OBJECT_BYTES {
+            let path = self.blobs.path(blob.digest).into();
+            self.add(blob.digest, path, 0, blob.size);
+        }
+        Ok(())
+    }
+
+    fn add_chunks(&mut self, blob: Blob, index: &Blob) -> Result<(), CatalogueError> {
+        let bytes = self.blobs.read_any(index.digest, ReleaseLimits::INDEX_BYTES)?;
+        let index = ChunkIndex::parse(&bytes, blob).map_err(|source| CatalogueError::Index {
+            blob: blob.digest,
+            source: Box::new(source),
+        })?;
+        let path: Arc<Path> = self.blobs.path(blob.digest).into();
+        for (offset, chunk) in index.offsets() {
+            self.add(chunk.digest, Arc::clone(&path), offset, chunk.size);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, digest: Digest, path: Arc<Path>, offset: u64, len: u64) {
+        let owner = self.owner;
+        let bytes = Bytes::File { path, offset, len };
+        self.places.push((digest, Place { owner, bytes }));
+    }
+}
+
+impl Bytes {
+    fn read(&self) -> Option<Vec<u8>> {
+        match self {
+            Self::File { path, offset, len } => read_range(path, *offset, *len).ok(),
+            Self::Chunk(partial, index) => partial.read(*index).ok().flatten(),
+        }
+    }
+}
+
+fn read_range(path: &Path, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).map_err(io::Error::other)?];
+    File::open(path)?.read_exact_at(&mut bytes, offset)?;
+    Ok(bytes)
+}

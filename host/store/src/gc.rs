@@ -1,0 +1,173 @@
+//! What a data folder holds, and what of it is not needed any more.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use hotshoe_trust::{Digest, ReleaseLimits, manifest::Manifest};
+
+use crate::{
+    blob_error::BlobError,
+    blobs::BlobStore,
+    disk::files,
+    store::{ReadError, Store},
+};
+
+/// Why nothing more could be freed.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError {
+    /// What a slot needs cannot be told: nothing is removed.
+    #[error("what generation {generation} of `{name}` needs cannot be told, so nothing was removed")]
+    Unreadable {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+        /// Why.
+        #[source]
+        source: ReadError,
+    },
+    /// The disk refused.
+    #[error("the data folder cannot be cleared")]
+    Blob(#[from] BlobError),
+}
+
+impl GcError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unreadable { source, .. } => source.name(),
+            Self::Blob(error) => error.name(),
+        }
+    }
+}
+
+/// What a clearing freed and left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Freed {
+    /// Files removed.
+    pub files: u64,
+    /// Bytes that they had.
+    pub bytes: u64,
+    /// Bytes in use now.
+    pub used: u64,
+    /// Bytes in use above the quota; 0 where there is none.
+    pub over: u64,
+}
+
+impl BlobStore {
+    /// Reads the manifest of a release.
+    pub(crate) fn manifest(&self, release: Digest) -> Result<Manifest, ReadError> {
+        let bytes = self.read_any(release, ReleaseLimits::MANIFEST_BYTES)?;
+        Ok(Manifest::parse(&bytes)?)
+    }
+
+    /// The digests of a release's manifest, config and blobs; its signatures stand elsewhere.
+    pub fn contents(&self, release: Digest) -> Result<BTreeSet<Digest>, ReadError> {
+        let manifest = self.manifest(release)?;
+        let layers = manifest.layers.iter().map(|layer| layer.digest);
+        Ok(layers.chain([release, manifest.config.digest]).collect())
+    }
+
+    /// Bytes in use. A blob that is arriving counts whole: so much it will need.
+    pub fn usage(&self) -> Result<u64, BlobError> {
+        let mut used = 0_u64;
+        for folder in self.folders() {
+            for path in files(&folder).map_err(BlobError::read(&folder))? {
+                used = used.saturating_add(size(&path)?);
+            }
+        }
+        Ok(used)
+    }
+
+    /// Removes the blobs, half-arrived blobs and states of other digests than `keep`. What is arriving now stays.
+    pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<Freed, BlobError> {
+        let arriving = self.arriving();
+        let kept: BTreeSet<_> = keep.iter().chain(arriving.iter()).map(Digest::hex).collect();
+        let mut freed = Freed::default();
+        for folder in self.folders() {
+            for path in files(&folder).map_err(BlobError::read(&folder))? {
+                // Files are named by a digest, and those of states have an extension. What is being written has
+                // another name, and stays.
+                let name = path.file_stem().and_then(|name| name.to_str());
+                let of_digest = |name: &str| format!("sha256:{name}").parse::<Digest>().is_ok();
+                if name.is_none_or(|name| !of_digest(name) || kept.contains(name)) {
+                    continue;
+                }
+                freed.bytes = freed.bytes.saturating_add(size(&path)?);
+                self.disk().remove(&path).map_err(BlobError::remove(&path))?;
+                freed.files = freed.files.saturating_add(1);
+            }
+        }
+        freed.used = self.usage()?;
+        Ok(freed)
+    }
+
+    fn folders(&self) -> [PathBuf; 3] {
+        [self.folder(), self.parts_folder(), self.state_folder()]
+    }
+}
+
+/// A file's size; one that has gone meanwhile has none.
+fn size(path: &std::path::Path) -> Result<u64, BlobError> {
+    match path.metadata() {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(BlobError::read(path)(error)),
+    }
+}
+
+impl Store {
+    /// Bytes in use by blobs, half-arrived blobs and states.
+    pub fn usage(&self) -> Result<u64, BlobError> {
+        self.blobs().usage()
+    }
+
+    /// Removes what no slot needs, and what `keep_also` does not need: the manifests of releases that are arriving,
+    /// kept by [`Store::keep_package`]; half-arrived blobs of theirs stay. Where more than `quota` bytes are still in
+    /// use, those go as well, the last first. What is live, previous, staged or on trial never goes.
+    pub fn collect_garbage(
+        &mut self,
+        keep_also: &[Digest],
+        quota: Option<u64>,
+    ) -> Result<Freed, GcError> {
+        let blobs = self.blobs();
+        let needed = self.needed()?;
+        let quota = quota.unwrap_or(u64::MAX);
+        let mut also = keep_also.to_vec();
+        let mut total = Freed::default();
+        loop {
+            let mut keep = needed.clone();
+            for release in &also {
+                keep.insert(*release);
+                // One that has only begun to arrive has no manifest yet.
+                keep.extend(blobs.contents(*release).unwrap_or_default());
+            }
+            let freed = blobs.retain(&keep)?;
+            total = Freed {
+                files: total.files.saturating_add(freed.files),
+                bytes: total.bytes.saturating_add(freed.bytes),
+                used: freed.used,
+                over: freed.used.saturating_sub(quota),
+            };
+            if total.over == 0 || also.pop().is_none() {
+                return Ok(total);
+            }
+        }
+    }
+
+    /// The digests that the ledger needs, directly or through a manifest.
+    fn needed(&self) -> Result<BTreeSet<Digest>, GcError> {
+        let blobs = self.blobs();
+        let trust = self.ledger().trust.iter().map(|trust| trust.file);
+        let mut needed: BTreeSet<_> = trust.collect();
+        for slot in self.ledger().slots() {
+            let contents = blobs.contents(slot.release);
+            needed.extend(contents.map_err(|source| GcError::Unreadable {
+                name: slot.name.clone(),
+                generation: slot.generation,
+                source,
+            })?);
+            needed.extend(&slot.bundles);
+        }
+        Ok(needed)
+    }
+}

@@ -1,0 +1,93 @@
+//! Opening a data folder: one process at a time.
+
+use std::{
+    fs::{File, TryLockError},
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{blob_error::BlobError, disk::Disk, ledger::LedgerError};
+
+/// Why a data folder could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("the data folder {} is in use by {}; stop it, or choose another folder", folder.display(), who(*holder))]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process that holds it, where it left its id.
+        holder: Option<u32>,
+    },
+    /// The disk refused.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The blobs' folder could not be made.
+    #[error("the data folder cannot be prepared")]
+    Blobs(#[source] BlobError),
+    /// The ledger cannot be read or begun. Nothing runs without it: it holds the floor.
+    #[error("the data folder {} has no usable ledger", folder.display())]
+    Ledger {
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: Box<LedgerError>,
+    },
+}
+
+impl OpenError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::InUse { .. } => "in_use",
+            Self::Io { .. } => "io",
+            Self::Blobs(error) => error.name(),
+            Self::Ledger { .. } => "unusable_ledger",
+        }
+    }
+}
+
+fn who(holder: Option<u32>) -> String {
+    holder.map_or_else(
+        || "another process".to_owned(),
+        |pid| format!("process {pid}"),
+    )
+}
+
+/// Makes the folder where it is missing, locks it, and leaves this process's id for whoever else would open it.
+pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        |source| OpenError::Io { path, source }
+    };
+    disk.make_folder(folder).map_err(io(folder))?;
+    let path = folder.join("lock");
+    let mut file = disk.open(&path).map_err(io(&path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // A holder that left no readable id is still a holder.
+            let read = file.take(16).read_to_string(&mut text);
+            let holder = read.ok().and_then(|_| text.trim().parse().ok());
+            return Err(OpenError::InUse {
+                folder: folder.to_owned(),
+                holder,
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(io(&path)(source)),
+    }
+    let id = format!("{}\n", std::process::id());
+    // The id is a courtesy: a full disk keeps no device from starting.
+    let _ = disk
+        .set_len(&file, 0)
+        .and_then(|()| disk.write(&mut file, id.as_bytes()));
+    Ok(file)
+}

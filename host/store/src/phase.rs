@@ -1,0 +1,124 @@
+//! What becomes of one release on one device. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A cause's message is cut at 500 characters: it stands in the ledger, which is written often.
+const MESSAGE_CHARS: usize = 500;
+
+/// How far a release has come on this device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Not wanted, or not yet begun.
+    Absent,
+    /// Its bytes are arriving.
+    Fetching,
+    /// Enough trusted keys signed it, and it is for this device.
+    Verified,
+    /// All its blobs are whole on disk.
+    Staged,
+    /// It loads here, and answers its own test vectors as its author expects.
+    SelfTested,
+    /// It gets copies of samples, and its answers are compared and thrown away.
+    Shadow,
+    /// It serves, and the health gate watches it.
+    Trial,
+    /// It serves.
+    Live,
+    /// It may not run here.
+    Refused,
+    /// It could not be made to run, or its self-test failed.
+    Failed,
+    /// It served on trial or live, and the one before it serves again.
+    RolledBack,
+}
+
+impl Phase {
+    /// Whether `next` may come after this phase. To stay in a phase is no change.
+    pub const fn may_become(self, next: Self) -> bool {
+        use Phase::{
+            Absent, Failed, Fetching, Live, Refused, RolledBack, SelfTested, Shadow, Staged, Trial,
+            Verified,
+        };
+        match self {
+            // An operator's own install goes straight to live.
+            Absent => matches!(next, Fetching | Live | Refused),
+            Fetching => matches!(next, Verified | Refused | Failed | Absent),
+            // The small package is verified first, and then its blobs are fetched.
+            Verified => matches!(next, Fetching | Staged | Refused | Failed | Absent),
+            Staged => matches!(next, SelfTested | Live | Refused | Failed | Absent),
+            // Self-test and shadow are not recorded: a restart begins again from staged.
+            SelfTested => matches!(next, Shadow | Trial | Staged | Failed | Absent),
+            Shadow => matches!(next, Trial | Staged | Failed | Absent),
+            Trial => matches!(next, Live | RolledBack),
+            Live => matches!(next, RolledBack | Failed | Absent),
+            // What failed comes back only by an operator's act or under a new trust root.
+            Refused | Failed => matches!(next, Absent),
+            RolledBack => matches!(next, Absent | Live),
+        }
+    }
+
+    /// Whether a release in this phase is remembered and refused.
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Refused | Self::Failed | Self::RolledBack)
+    }
+
+    /// Its name, in kebab case.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Fetching => "fetching",
+            Self::Verified => "verified",
+            Self::Staged => "staged",
+            Self::SelfTested => "self-tested",
+            Self::Shadow => "shadow",
+            Self::Trial => "trial",
+            Self::Live => "live",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled-back",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Why a release is in its phase.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cause {
+    /// A stable name, in snake case.
+    pub name: String,
+    /// What happened, for a person.
+    pub message: String,
+}
+
+impl Cause {
+    /// A cause; a message that is too long for the ledger is cut.
+    pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
+        let (name, message) = (name.into(), message.into());
+        Self { name, message }.bounded()
+    }
+
+    /// The same, short enough for the ledger.
+    pub(crate) fn bounded(mut self) -> Self {
+        for text in [&mut self.name, &mut self.message] {
+            if let Some((cut, _)) = text.char_indices().nth(MESSAGE_CHARS) {
+                text.truncate(cut);
+            }
+        }
+        self
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.message)
+    }
+}

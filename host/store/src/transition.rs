@@ -1,0 +1,517 @@
+//! The one thing that changes a ledger: a transition, judged against the ledger before it. Pure.
+
+use std::collections::BTreeMap;
+
+use hotshoe_trust::{Digest, Time};
+
+use crate::{
+    ledger::{Event, FloorEntry, Ledger, Remembered, Slot, Trial, TrustEntry},
+    phase::{Cause, Phase},
+};
+
+/// Events that the history keeps.
+const HISTORY: usize = 100;
+/// Release names whose newest statement is remembered.
+const STATEMENTS: usize = 1000;
+
+/// A change of the ledger. Each is one durable commit; see [`crate::Store::apply`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transition {
+    /// An operator's own act: the release, issued at that time, is live at once and the floor rises to it. What was
+    /// live becomes previous. What is staged or on trial under its name, and no newer, is dropped.
+    Install(Slot, Time),
+    /// A verified release, issued at that time, whose blobs are whole on disk, waits for its trial. It takes the place
+    /// of an older one that waits. The clock's floor rises to its issue; the floor of generations does not rise yet.
+    Stage(Slot, Time),
+    /// What is staged is no longer wanted.
+    Unstage(Cause),
+    /// What is staged goes on trial. Recorded before the swap. After this many more starts of the daemon without a
+    /// confirmation it is rolled back; at most [`Trial::MAX_TRIES`].
+    BeginTrial {
+        /// Starts in which the unconfirmed trial may serve again.
+        tries: u32,
+    },
+    /// The daemon starts with a trial that was not confirmed, and uses up one of its tries. Recorded before the trial
+    /// serves again. With none left it must be rolled back.
+    TryAgain,
+    /// The trial has proved itself: it is live, what was live is previous, and the floor rises to it.
+    Confirm,
+    /// The trial has not proved itself: it is dropped and remembered, and what is live serves.
+    RollBack(Cause),
+    /// A verified release was refused, or failed, before any trial; it is remembered. The phase is
+    /// [`Phase::Refused`] or [`Phase::Failed`]. Its name and generation must be signed: whoever could have an unsigned
+    /// claim remembered could block a name for good.
+    Fail(Slot, Phase, Cause),
+    /// An operator's own act: what is live and what is previous change places. The release left is remembered as
+    /// rolled back, and the one gone back to is forgiven. The floor stays: what is on the device was admitted once.
+    GoBack(Cause),
+    /// What is live cannot be loaded any more: what is previous becomes live, and the damaged one is dropped. It is
+    /// not remembered, so that it may be delivered again.
+    Recover(Cause),
+    /// An operator's own act: older generations of a name are accepted again, and a failure of that name at or above
+    /// the new floor is forgiven.
+    LowerFloor {
+        /// The release's name.
+        name: String,
+        /// The new floor.
+        generation: u64,
+    },
+    /// A new version of the trusted keys, which may set floors: recovery from a stolen key that signed a huge
+    /// generation. A failure of such a name at or above its new floor is forgiven.
+    ReplaceTrust {
+        /// The version, above the present one.
+        version: u64,
+        /// The blob that holds its text.
+        file: Digest,
+        /// New floors by name.
+        resets: BTreeMap<String, u64>,
+    },
+    /// The newest statement on a name, so that no older one is heard again.
+    StatementSeen {
+        /// The release's name.
+        name: String,
+        /// When the statement was issued.
+        issued: Time,
+    },
+}
+
+/// Why a transition does not fit the ledger. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalTransition {
+    /// No release is live.
+    #[error("no release is live on this device")]
+    NothingLive,
+    /// There is none to go back to.
+    #[error("there is no previous release to go back to")]
+    NothingPrevious,
+    /// None is staged.
+    #[error("no release is staged; publish one first")]
+    NothingStaged,
+    /// None is on trial.
+    #[error("no release is on trial")]
+    NothingOnTrial,
+    /// One is on trial already.
+    #[error("generation {generation} of `{name}` is on trial; wait until it is confirmed, or roll it back")]
+    OnTrial {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// The trial has used up its tries.
+    #[error("the trial of generation {generation} of `{name}` has no tries left; roll it back")]
+    NoTriesLeft {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// Below the floor, or another content than the floor's.
+    #[error(
+        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
+    )]
+    BelowFloor {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// It, or a later one of its name, failed here.
+    #[error("generation {generation} of `{name}` is refused, since generation {failed} failed here ({cause}); publish a higher one")]
+    FailedBefore {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+        /// The generation that failed.
+        failed: u64,
+        /// The name of the cause.
+        cause: String,
+    },
+    /// It serves already.
+    #[error("generation {generation} of `{name}` serves already")]
+    AlreadyServing {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// A phase that is no failure.
+    #[error("`{0}` is no failure before a trial")]
+    NotAFailure(Phase),
+    /// No floor of that name.
+    #[error("this device has no floor for a release named `{0}`")]
+    NoSuchName(String),
+    /// Not below the floor.
+    #[error("the floor of `{name}` is {floor}, which {generation} does not lower")]
+    NotLower {
+        /// The name.
+        name: String,
+        /// The floor asked for.
+        generation: u64,
+        /// The floor.
+        floor: u64,
+    },
+    /// A version of the trusted keys that is not newer.
+    #[error("version {version} of the trusted keys does not follow version {current}")]
+    OldTrust {
+        /// The version asked for.
+        version: u64,
+        /// The present one.
+        current: u64,
+    },
+    /// An older statement than one seen.
+    #[error("the statement on `{name}` is from {issued}, and a newer one has been seen")]
+    Replayed {
+        /// The release's name.
+        name: String,
+        /// When it was issued.
+        issued: Time,
+    },
+}
+
+impl IllegalTransition {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NothingLive => "nothing_live",
+            Self::NothingPrevious => "nothing_previous",
+            Self::NothingStaged => "nothing_staged",
+            Self::NothingOnTrial => "nothing_in_trial",
+            Self::OnTrial { .. } => "in_trial",
+            Self::NoTriesLeft { .. } => "no_tries_left",
+            Self::BelowFloor { .. } => "below_floor",
+            Self::FailedBefore { .. } => "failed_before",
+            Self::AlreadyServing { .. } => "already_serving",
+            Self::NotAFailure(_) => "not_a_failure",
+            Self::NoSuchName(_) => "no_such_name",
+            Self::NotLower { .. } => "not_lower",
+            Self::OldTrust { .. } => "old_trust",
+            Self::Replayed { .. } => "replayed",
+        }
+    }
+}
+
+impl Ledger {
+    /// The ledger that follows when `transition` happens at `now`, by the device's clock.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`], when it does not fit this ledger.
+    pub fn after(&self, transition: &Transition, now: Time) -> Result<Self, IllegalTransition> {
+        let mut next = self.clone();
+        match transition {
+            Transition::Install(slot, issued) => next.install(slot, *issued, now)?,
+            Transition::Stage(slot, issued) => next.stage(slot, *issued, now)?,
+            Transition::Unstage(cause) => {
+                let slot = next.staged.take();
+                let slot = slot.ok_or(IllegalTransition::NothingStaged)?;
+                next.record(&slot, Phase::Absent, Some(cause), now);
+            }
+            Transition::BeginTrial { tries } => next.begin_trial(*tries, now)?,
+            Transition::TryAgain => next.try_again(now)?,
+            Transition::Confirm => next.confirm(now)?,
+            Transition::RollBack(cause) => {
+                let trial = next.trial.take();
+                let trial = trial.ok_or(IllegalTransition::NothingOnTrial)?;
+                next.remember(&trial.slot, Phase::RolledBack, cause, now);
+            }
+            Transition::Fail(slot, phase, cause) => next.fail(slot, *phase, cause, now)?,
+            Transition::GoBack(cause) => next.go_back(cause, now)?,
+            Transition::Recover(cause) => next.recover(cause, now)?,
+            Transition::LowerFloor { name, generation } => {
+                next.lower_floor(name, *generation, now)?;
+            }
+            Transition::ReplaceTrust {
+                version,
+                file,
+                resets,
+            } => next.replace_trust(*version, *file, resets, now)?,
+            Transition::StatementSeen { name, issued } => next.statement_seen(name, *issued)?,
+        }
+        Ok(next)
+    }
+
+    fn install(&mut self, slot: &Slot, issued: Time, now: Time) -> Result<(), IllegalTransition> {
+        self.check_floor(slot)?;
+        self.make_live(slot.clone(), now);
+        self.clock_floor = self.clock_floor.max(Some(issued));
+        Ok(())
+    }
+
+    /// The same release again only renews its slot, and keeps the way back.
+    fn make_live(&mut self, slot: Slot, now: Time) {
+        let replaced = self.live.replace(slot.clone());
+        if replaced.as_ref().is_none_or(|old| old.release != slot.release) {
+            self.previous = replaced;
+        }
+        let entry = FloorEntry {
+            generation: slot.generation,
+            release: Some(slot.release),
+        };
+        self.floor.insert(slot.name.clone(), entry);
+        let no_newer =
+            |other: &Slot| other.name == slot.name && other.generation <= slot.generation;
+        self.staged.take_if(|staged| no_newer(staged));
+        self.trial.take_if(|trial| no_newer(&trial.slot));
+        self.forgive(&slot.name, |failed| failed.generation <= slot.generation);
+        self.record(&slot, Phase::Live, None, now);
+    }
+
+    fn stage(&mut self, slot: &Slot, issued: Time, now: Time) -> Result<(), IllegalTransition> {
+        self.check_not_serving(slot)?;
+        self.check_floor(slot)?;
+        self.check_memory(slot)?;
+        self.staged = Some(slot.clone());
+        self.clock_floor = self.clock_floor.max(Some(issued));
+        self.record(slot, Phase::Staged, None, now);
+        Ok(())
+    }
+
+    fn begin_trial(&mut self, tries: u32, now: Time) -> Result<(), IllegalTransition> {
+        if let Some(trial) = &self.trial {
+            return Err(IllegalTransition::OnTrial {
+                name: trial.slot.name.clone(),
+                generation: trial.slot.generation,
+            });
+        }
+        let slot = self.staged.take();
+        let slot = slot.ok_or(IllegalTransition::NothingStaged)?;
+        // The floor may have moved, or one of its name may have failed, since it was staged.
+        self.check_floor(&slot)?;
+        self.check_memory(&slot)?;
+        self.record(&slot, Phase::Trial, None, now);
+        self.trial = Some(Trial {
+            slot,
+            tries_left: tries.min(Trial::MAX_TRIES),
+            since: now,
+        });
+        Ok(())
+    }
+
+    fn try_again(&mut self, now: Time) -> Result<(), IllegalTransition> {
+        let trial = self.trial.as_mut();
+        let trial = trial.ok_or(IllegalTransition::NothingOnTrial)?;
+        let slot = trial.slot.clone();
+        let Some(left) = trial.tries_left.checked_sub(1) else {
+            return Err(IllegalTransition::NoTriesLeft {
+                name: slot.name,
+                generation: slot.generation,
+            });
+        };
+        trial.tries_left = left;
+        let cause = Cause::new(
+            "started_again",
+            format!("the daemon started before the trial was confirmed; tries left: {left}"),
+        );
+        self.record(&slot, Phase::Trial, Some(&cause), now);
+        Ok(())
+    }
+
+    fn confirm(&mut self, now: Time) -> Result<(), IllegalTransition> {
+        let trial = self.trial.take();
+        let trial = trial.ok_or(IllegalTransition::NothingOnTrial)?;
+        self.check_floor(&trial.slot)?;
+        self.make_live(trial.slot, now);
+        Ok(())
+    }
+
+    fn fail(
+        &mut self,
+        slot: &Slot,
+        phase: Phase,
+        cause: &Cause,
+        now: Time,
+    ) -> Result<(), IllegalTransition> {
+        if !matches!(phase, Phase::Refused | Phase::Failed) {
+            return Err(IllegalTransition::NotAFailure(phase));
+        }
+        self.check_not_serving(slot)?;
+        self.staged
+            .take_if(|staged| staged.release == slot.release);
+        self.remember(slot, phase, cause, now);
+        Ok(())
+    }
+
+    fn go_back(&mut self, cause: &Cause, now: Time) -> Result<(), IllegalTransition> {
+        if let Some(trial) = &self.trial {
+            return Err(IllegalTransition::OnTrial {
+                name: trial.slot.name.clone(),
+                generation: trial.slot.generation,
+            });
+        }
+        let left = self.live.take().ok_or(IllegalTransition::NothingLive)?;
+        let back = self.previous.take();
+        let back = back.ok_or(IllegalTransition::NothingPrevious)?;
+        self.forgive(&back.name, |failed| failed.release == back.release);
+        self.remember(&left, Phase::RolledBack, cause, now);
+        self.record(&back, Phase::Live, Some(cause), now);
+        self.live = Some(back);
+        self.previous = Some(left);
+        Ok(())
+    }
+
+    fn recover(&mut self, cause: &Cause, now: Time) -> Result<(), IllegalTransition> {
+        let damaged = self.live.take().ok_or(IllegalTransition::NothingLive)?;
+        let back = self.previous.take();
+        let back = back.ok_or(IllegalTransition::NothingPrevious)?;
+        self.record(&damaged, Phase::Failed, Some(cause), now);
+        self.record(&back, Phase::Live, Some(cause), now);
+        self.live = Some(back);
+        Ok(())
+    }
+
+    fn lower_floor(
+        &mut self,
+        name: &str,
+        generation: u64,
+        now: Time,
+    ) -> Result<(), IllegalTransition> {
+        let floor = self.floor.get(name).map(|entry| entry.generation);
+        let floor = floor.ok_or_else(|| IllegalTransition::NoSuchName(name.to_owned()))?;
+        if generation >= floor {
+            return Err(IllegalTransition::NotLower {
+                name: name.to_owned(),
+                generation,
+                floor,
+            });
+        }
+        let cause = Cause::new("floor_lowered", format!("from {floor} to {generation}"));
+        self.set_floor(name, generation, cause, now);
+        Ok(())
+    }
+
+    fn set_floor(&mut self, name: &str, generation: u64, cause: Cause, now: Time) {
+        let entry = FloorEntry {
+            generation,
+            release: None,
+        };
+        self.floor.insert(name.to_owned(), entry);
+        self.forgive(name, |failed| failed.generation >= generation);
+        self.push(Event {
+            at: now,
+            release: None,
+            name: name.to_owned(),
+            generation,
+            phase: Phase::Absent,
+            cause: Some(cause),
+        });
+    }
+
+    fn replace_trust(
+        &mut self,
+        version: u64,
+        file: Digest,
+        resets: &BTreeMap<String, u64>,
+        now: Time,
+    ) -> Result<(), IllegalTransition> {
+        if let Some(trust) = &self.trust
+            && version <= trust.version
+        {
+            return Err(IllegalTransition::OldTrust {
+                version,
+                current: trust.version,
+            });
+        }
+        self.trust = Some(TrustEntry { version, file });
+        for (name, generation) in resets {
+            let message = format!("to {generation} by version {version} of the trusted keys");
+            self.set_floor(name, *generation, Cause::new("floor_reset", message), now);
+        }
+        Ok(())
+    }
+
+    fn statement_seen(&mut self, name: &str, issued: Time) -> Result<(), IllegalTransition> {
+        if self.is_replayed(name, issued) {
+            return Err(IllegalTransition::Replayed {
+                name: name.to_owned(),
+                issued,
+            });
+        }
+        self.statement_seen.insert(name.to_owned(), issued);
+        while self.statement_seen.len() > STATEMENTS {
+            let seen = self.statement_seen.iter().filter(|(other, _)| *other != name);
+            let Some(oldest) = seen.min_by_key(|(_, issued)| **issued) else {
+                break;
+            };
+            let oldest = oldest.0.clone();
+            self.statement_seen.remove(&oldest);
+        }
+        Ok(())
+    }
+
+    fn check_floor(&self, slot: &Slot) -> Result<(), IllegalTransition> {
+        if self.allows(&slot.name, slot.generation, slot.release) {
+            return Ok(());
+        }
+        Err(IllegalTransition::BelowFloor {
+            name: slot.name.clone(),
+            generation: slot.generation,
+        })
+    }
+
+    fn check_memory(&self, slot: &Slot) -> Result<(), IllegalTransition> {
+        let failed = self.remembers(&slot.name, slot.generation, slot.release);
+        failed.map_or(Ok(()), |failed| {
+            Err(IllegalTransition::FailedBefore {
+                name: slot.name.clone(),
+                generation: slot.generation,
+                failed: failed.generation,
+                cause: failed.cause.name.clone(),
+            })
+        })
+    }
+
+    fn check_not_serving(&self, slot: &Slot) -> Result<(), IllegalTransition> {
+        let trial = self.trial.as_ref().map(|trial| &trial.slot);
+        if [self.live.as_ref(), trial]
+            .into_iter()
+            .flatten()
+            .any(|serving| serving.release == slot.release)
+        {
+            return Err(IllegalTransition::AlreadyServing {
+                name: slot.name.clone(),
+                generation: slot.generation,
+            });
+        }
+        Ok(())
+    }
+
+    /// Remembers a failure. One name has one memory, the highest generation: it refuses all below it too.
+    fn remember(&mut self, slot: &Slot, phase: Phase, cause: &Cause, now: Time) {
+        self.record(slot, phase, Some(cause), now);
+        let highest = self.failed.get(&slot.name).map(|failed| failed.generation);
+        if highest.is_none_or(|highest| highest <= slot.generation) {
+            let remembered = Remembered {
+                release: slot.release,
+                generation: slot.generation,
+                phase,
+                cause: cause.clone().bounded(),
+                at: now,
+            };
+            self.failed.insert(slot.name.clone(), remembered);
+        }
+    }
+
+    fn forgive(&mut self, name: &str, which: impl FnOnce(&Remembered) -> bool) {
+        if self.failed.get(name).is_some_and(which) {
+            self.failed.remove(name);
+        }
+    }
+
+    fn record(&mut self, slot: &Slot, phase: Phase, cause: Option<&Cause>, now: Time) {
+        self.push(Event {
+            at: now,
+            release: Some(slot.release),
+            name: slot.name.clone(),
+            generation: slot.generation,
+            phase,
+            cause: cause.cloned().map(Cause::bounded),
+        });
+    }
+
+    fn push(&mut self, event: Event) {
+        self.history.push(event);
+        let over = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..over);
+    }
+}

@@ -1,0 +1,155 @@
+//! The rules that a release can break, one variant a rule.
+
+use crate::{digest::Digest, limits::ReleaseLimits, release::World};
+
+/// A rule that a release breaks.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum ReleaseError {
+    /// A name with other characters, or too long.
+    #[error(
+        "{what} name `{name}`: use 1 to {max} of `a-z 0-9 - _ .`, beginning and ending with a letter or digit",
+        max = ReleaseLimits::NAME_CHARS
+    )]
+    Name {
+        /// Whose name it is.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// It expires before, or when, it is issued.
+    #[error("the release expires at or before it is issued; let `expires` lie after {issued}")]
+    ExpiresTooSoon {
+        /// When it was issued.
+        issued: crate::Time,
+    },
+    /// A device name pattern that is not a glob.
+    #[error("device name pattern `{pattern}` is not a glob ({reason})")]
+    Glob {
+        /// The pattern.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A name that the release does not hold.
+    #[error(
+        "{user} names {what} `{name}`, which the release does not hold; add `[{what}s.{name}]` or correct the name"
+    )]
+    Missing {
+        /// Who names it.
+        user: String,
+        /// `component`, `model` or `data`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A step whose component implements another world.
+    #[error("pipeline step {step} needs a {needed}, and component `{component}` is a {found}")]
+    World {
+        /// The step, from 1.
+        step: usize,
+        /// The component.
+        component: String,
+        /// The world that the step needs.
+        needed: World,
+        /// The world that the component has.
+        found: World,
+    },
+    /// Steps in an order that makes no pipeline.
+    #[error(
+        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess; then policies"
+    )]
+    Order {
+        /// The step, from 1; one past the last where the pipeline ends too early.
+        step: usize,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A component that lists models, data or config without the grant to reach them.
+    #[error(
+        "component `{component}` lists {what} without the grant to reach them; add {grant} to its `grants`"
+    )]
+    Grant {
+        /// The component.
+        component: String,
+        /// `models`, `data` or `config`.
+        what: &'static str,
+        /// The grant that is missing.
+        grant: &'static str,
+    },
+    /// Something larger than a limit of [`ReleaseLimits`], or zero where zero makes no sense.
+    #[error("{what} is {value}; allowed are {least} to {limit}")]
+    Limit {
+        /// What is too large.
+        what: String,
+        /// How large it is.
+        value: u64,
+        /// The least allowed.
+        least: u64,
+        /// The limit.
+        limit: u64,
+    },
+    /// One digest with two sizes.
+    #[error("blob {digest} is given two sizes; one of them cannot be true")]
+    TwoSizes {
+        /// The blob.
+        digest: Digest,
+    },
+    /// A media type that is not `type/subtype`.
+    #[error(
+        "{what} has media type `{media_type}`; write `type/subtype`, such as `text/plain`"
+    )]
+    MediaType {
+        /// The data file or self-test.
+        what: String,
+        /// What stands there.
+        media_type: String,
+    },
+    /// A number outside its range.
+    #[error("{what} is {value}; allowed are {least} to {most}")]
+    Range {
+        /// Which number.
+        what: String,
+        /// What it is.
+        value: f64,
+        /// The least allowed.
+        least: f64,
+        /// The most allowed.
+        most: f64,
+    },
+    /// A version of kept state, for a component that keeps none.
+    #[error(
+        "component `{component}` has a `state-version` and keeps no state; add `state` to its `grants`"
+    )]
+    StateVersion {
+        /// The component.
+        component: String,
+    },
+    /// Two self-tests of one name.
+    #[error("two self-tests are called `{name}`; rename one")]
+    SameTest {
+        /// The name.
+        name: String,
+    },
+    /// Chunks of a blob that the release does not use.
+    #[error("chunks are listed for blob {blob}, which the release does not use; pack it again")]
+    ChunksOfNothing {
+        /// The blob.
+        blob: Digest,
+    },
+    /// An index that is itself cut into chunks.
+    #[error("blob {index} is an index of chunks and is itself cut into chunks; pack it again")]
+    ChunkedIndex {
+        /// The index.
+        index: Digest,
+    },
+    /// An index with a size that no index of that blob has.
+    #[error(
+        "the index of blob {blob} has {size} bytes, which no list of its chunks has; pack it again"
+    )]
+    IndexSize {
+        /// The blob.
+        blob: Digest,
+        /// The size of its index.
+        size: u64,
+    },
+}

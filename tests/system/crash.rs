@@ -1,0 +1,74 @@
+//! The daemon is killed at random moments while releases stream in.
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use super::site::{Site, light, settled_on};
+use super::support::DEADLINE;
+
+/// Kills in the ordinary suite. `HOTSHOE_LONG=1` makes it [`LONG`].
+const KILLS: u64 = 200;
+/// Kills in the long run.
+const LONG: u64 = 2_000;
+/// The latest moment of a kill after the start, in milliseconds: by then a release has been fetched, tried and confirmed.
+const LATEST_MS: u64 = 600;
+/// A release of a new generation is published at every so-many-th kill.
+const NEW_EVERY: u64 = 4;
+
+/// Numbers that look random and are the same for one seed (xorshift64, Marsaglia 2003).
+struct Dice(u64);
+
+impl Dice {
+    fn throw(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below
+    }
+}
+
+#[test]
+fn killed_at_random_moments_it_always_starts_and_serves_and_ends_on_the_right_generation() {
+    let kills = if env::var_os("HOTSHOE_LONG").is_some() { LONG } else { KILLS };
+    let seed = env::var("HOTSHOE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+    let mut dice = Dice(seed);
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let device = site.device("cam", &first, "");
+    let mut published = 1;
+    let mut confirmed = 1;
+    for kill in 0..kills {
+        let daemon = device.run();
+        let state = daemon.state();
+        let live = state["slots"]["live"]["generation"].as_u64().expect("a live release");
+        assert!(live >= confirmed, "seed {seed}, kill {kill}: {live} after {confirmed}: {state:#}");
+        confirmed = live;
+        let serving = state["release"]["generation"].as_u64().expect("a release serves");
+        assert!((live..=published).contains(&serving), "seed {seed}, kill {kill}: {state:#}");
+        if kill % NEW_EVERY == 0 {
+            published += 1;
+            let next = site.pack(&light(published, ""));
+            site.publish(&next);
+        }
+        let until = Instant::now() + Duration::from_millis(dice.throw(LATEST_MS));
+        let feeder = daemon.feeder(4);
+        let mut number = 0;
+        while Instant::now() < until {
+            number += 1;
+            feeder
+                .send("test", "application/octet-stream", &format!("{kill}-{number}"), b"abc".to_vec())
+                .expect("sent");
+            if let Some(fed) = feeder.next(until.saturating_duration_since(Instant::now())) {
+                assert!(fed.result.is_ok(), "seed {seed}, kill {kill}: {:?}", fed.result);
+            }
+        }
+        daemon.kill();
+    }
+    published += 1;
+    let last = site.pack(&light(published, ""));
+    site.publish(&last);
+    let daemon = device.run();
+    let started = Instant::now();
+    daemon.feed_until(settled_on(published));
+    assert!(started.elapsed() < DEADLINE);
+}

@@ -1,0 +1,130 @@
+//! A cable with a switch: a TCP proxy on loopback that can be cut, also in the middle of a transfer.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+/// A cable from its own port to another one. Connections that are cut stay cut; whether new ones come through is `connected`.
+pub struct Cable {
+    port: u16,
+    state: Arc<State>,
+}
+
+struct State {
+    connected: AtomicBool,
+    /// Bytes that may still come from the far end before the cable cuts itself.
+    allowance: AtomicU64,
+    carried: AtomicU64,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Cable {
+    /// A cable to `127.0.0.1:far`.
+    pub fn to(far: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        let state = Arc::new(State {
+            connected: AtomicBool::new(true),
+            allowance: AtomicU64::new(u64::MAX),
+            carried: AtomicU64::new(0),
+            streams: Mutex::default(),
+        });
+        let shared = Arc::clone(&state);
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                shared.join(near, far);
+            }
+        });
+        Self { port, state }
+    }
+
+    /// Where to connect to, as a Zenoh endpoint.
+    pub fn endpoint(&self) -> String {
+        format!("tcp/127.0.0.1:{}", self.port)
+    }
+
+    /// Bytes that came from the far end so far.
+    pub fn carried(&self) -> u64 {
+        self.state.carried.load(Ordering::SeqCst)
+    }
+
+    /// Cuts all connections, and lets no new ones through until [`Cable::mend`].
+    pub fn cut(&self) {
+        self.state.cut();
+    }
+
+    /// Cuts itself after so many bytes more from the far end.
+    pub fn cut_after(&self, bytes: u64) {
+        self.state.allowance.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether it is whole.
+    pub fn is_connected(&self) -> bool {
+        self.state.connected.load(Ordering::SeqCst)
+    }
+
+    /// Lets connections through again.
+    pub fn mend(&self) {
+        self.state.allowance.store(u64::MAX, Ordering::SeqCst);
+        self.state.connected.store(true, Ordering::SeqCst);
+    }
+}
+
+impl State {
+    fn cut(&self) {
+        self.connected.store(false, Ordering::SeqCst);
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        for stream in streams.drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn join(self: &Arc<Self>, near: TcpStream, far: u16) {
+        if !self.connected.load(Ordering::SeqCst) {
+            return;
+        }
+        let Ok(far) = TcpStream::connect(("127.0.0.1", far)) else {
+            return;
+        };
+        let clones = (near.try_clone(), far.try_clone());
+        let (Ok(near_end), Ok(far_end)) = clones else {
+            return;
+        };
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.extend([near.try_clone(), far.try_clone()].into_iter().flatten());
+        drop(streams);
+        thread::spawn(move || carry(near_end, far_end, |_| true));
+        let state = Arc::clone(self);
+        thread::spawn(move || carry(far, near, |bytes| state.count(bytes)));
+    }
+
+    /// Whether `bytes` more may pass.
+    fn count(&self, bytes: u64) -> bool {
+        let pay = |left: u64| match left {
+            u64::MAX => Some(left),
+            left => left.checked_sub(bytes),
+        };
+        let paid = self
+            .allowance
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, pay);
+        if paid.is_err() {
+            self.cut();
+            return false;
+        }
+        self.carried.fetch_add(bytes, Ordering::SeqCst);
+        true
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, may_pass: impl Fn(u64) -> bool) {
+    let mut piece = [0; 16 << 10];
+    while let Ok(read) = from.read(&mut piece) {
+        if read == 0 || !may_pass(read as u64) || to.write_all(&piece[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = from.shutdown(Shutdown::Both);
+    let _ = to.shutdown(Shutdown::Both);
+}
