@@ -28,7 +28,7 @@ fn put(release: &Path, descriptor: &mut Value, document: &Value) {
 }
 
 /// Changes the release's configuration before it is signed, and keeps all digests right.
-fn edit(release: &Path, change: impl FnOnce(&mut Value)) {
+pub fn edit(release: &Path, change: impl FnOnce(&mut Value)) {
     let index_path = release.join("index.json");
     let mut index = read_json(&index_path);
     let mut manifest = read_json(&blob(

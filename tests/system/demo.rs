@@ -5,10 +5,10 @@ use serde_json::Value;
 use crate::support::{environment, success};
 
 #[test]
-fn the_demo_reads_the_page_and_accounts_for_every_sample() {
+fn the_demo_reads_the_page_and_updates_itself_without_losing_a_sample() {
     let root = environment().root.display().to_string();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_hotshoe"))
-        .args(["demo", "--seconds", "3", "--json"])
+        .args(["demo", "--seconds", "2", "--json"])
         .current_dir(root)
         .output()
         .unwrap();
@@ -25,9 +25,29 @@ fn the_demo_reads_the_page_and_accounts_for_every_sample() {
         count("samples"),
         count("results") + count("dropped") + count("failed")
     );
-    assert_eq!(count("failed") + count("dropped"), 0);
+    assert_eq!(count("lost") + count("dropped"), 0);
     assert_eq!(summary["text"]["page.png"].as_array().unwrap().len(), 5);
     assert!(summary["stages"]["read-page"]["p50_us"].as_u64().unwrap() > 0);
+
+    assert!(count("swaps") >= 2, "{summary}");
+    assert_eq!((count("rollbacks"), count("refused")), (1, 1), "{summary}");
+    assert!(summary["max_gap_ms"].as_f64().unwrap() > 0.0);
+    let [installed, better, flaky, strange] = summary["versions"].as_array().unwrap().as_slice()
+    else {
+        panic!("there are four versions: {summary}");
+    };
+    let phase = |version: &Value| version["phase"].as_str().unwrap().to_owned();
+    assert_eq!(phase(installed), "live");
+    assert_eq!(phase(better), "live");
+    assert!(better["results"].as_u64().unwrap() >= 6, "{better}");
+    assert!(better["bytes_moved"].as_u64().unwrap() > 0, "{better}");
+    assert_eq!(phase(flaky), "rolled-back");
+    assert_eq!(phase(strange), "refused");
+    assert_eq!(strange["results"], 0, "{strange}");
+    // Nothing failed but what trapped, and only the version that traps did.
+    assert_eq!(flaky["failed"].as_u64().unwrap(), count("failed"));
+    assert!(count("failed") > 0);
+
     let release = environment()
         .root
         .join("target/demo/release")

@@ -1,13 +1,20 @@
 //! One module a command, each with `Args`, `run`, and the work itself as a function that others may call.
+pub mod activate;
 pub mod bench;
+pub mod cancel;
 pub mod demo;
 pub mod exec;
+pub mod history;
 pub mod inspect;
 pub mod install;
 pub mod keygen;
 pub mod pack;
+pub mod publish;
+// pub mod registry;
+pub mod rollback;
 pub mod run;
 pub mod sign;
 pub mod status;
 pub mod trust;
 pub mod verify;
+pub mod zenoh_acl;

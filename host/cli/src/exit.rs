@@ -1,11 +1,19 @@
 //! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
+use crate::fleet::error::FleetError;
 use crate::terminal::Terminal;
+use hotshoe_daemon::ConfigError;
+use hotshoe_daemon::control::ControlError;
+use hotshoe_daemon::delivery::PublishError;
+use hotshoe_daemon::deploy::CommandError;
+use hotshoe_daemon::link::OrderError;
 use hotshoe_daemon::pipeline::LoadError;
-use hotshoe_daemon::{ConfigError, DeployError, StartError};
 use hotshoe_engine::PrepareError;
-use hotshoe_store::{BlobError, InstallError, LayoutError, OpenError, PackError, ReadError};
+use hotshoe_store::{
+    ApplyError, BlobError, CatalogueError, InstallError, LayoutError, OpenError, PackError,
+    ReadError,
+};
 use hotshoe_trust::toml_file::TomlError;
-use hotshoe_trust::{BundleError, TrustError, VerifyError};
+use hotshoe_trust::{BundleError, RotationError, StatementError, TrustError, VerifyError};
 use serde::Serialize;
 use std::error::Error;
 use std::io;
@@ -21,7 +29,7 @@ struct Report {
 struct Failure {
     /// A stable word, where there is one: `expired`, `wrong_world`, `damaged_blob`, `unknown_key`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<&'static str>,
+    name: Option<String>,
     message: String,
     /// From the nearest to the deepest.
     causes: Vec<String>,
@@ -42,22 +50,40 @@ impl Failure {
 }
 
 /// The stable name of one link of an error's chain.
-fn name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
+fn name(cause: &(dyn Error + 'static)) -> Option<String> {
+    fixed_name(cause)
+        .or_else(|| fleet_name(cause))
+        .map(str::to_owned)
+}
+
+/// Of what this machine found.
+fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     None.or_else(|| find::<VerifyError>(cause).map(VerifyError::name))
         .or_else(|| find::<LoadError>(cause).and_then(load_name))
         .or_else(|| find::<PrepareError>(cause).map(PrepareError::name))
-        .or_else(|| find::<StartError>(cause).and_then(start_name))
-        .or_else(|| find::<DeployError>(cause).and_then(deploy_name))
         .or_else(|| find::<ConfigError>(cause).and_then(config_name))
+        .or_else(|| find::<StatementError>(cause).map(StatementError::name))
+        .or_else(|| find::<RotationError>(cause).map(RotationError::name))
         .or_else(|| find::<TrustError>(cause).map(TrustError::name))
         .or_else(|| find::<TomlError>(cause).map(TomlError::name))
         .or_else(|| find::<BundleError>(cause).map(BundleError::name))
         .or_else(|| find::<PackError>(cause).map(PackError::name))
         .or_else(|| find::<InstallError>(cause).map(InstallError::name))
+        .or_else(|| find::<ApplyError>(cause).map(ApplyError::name))
+        .or_else(|| find::<CatalogueError>(cause).map(CatalogueError::name))
         .or_else(|| find::<OpenError>(cause).map(OpenError::name))
         .or_else(|| find::<ReadError>(cause).map(ReadError::name))
         .or_else(|| find::<LayoutError>(cause).map(LayoutError::name))
         .or_else(|| find::<BlobError>(cause).map(BlobError::name))
+}
+
+/// Of what other machines said, or of not reaching them.
+fn fleet_name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
+    None.or_else(|| find::<FleetError>(cause).map(FleetError::name))
+        .or_else(|| find::<CommandError>(cause).map(CommandError::name))
+        .or_else(|| find::<ControlError>(cause).map(ControlError::name))
+        .or_else(|| find::<OrderError>(cause).map(OrderError::name))
+        .or_else(|| find::<PublishError>(cause).map(PublishError::name))
 }
 
 /// An error that stands in the chain itself, or in a box.
@@ -72,21 +98,6 @@ fn load_name(error: &LoadError) -> Option<&'static str> {
     match error {
         LoadError::Blob { .. } => None,
         error => Some(error.name()),
-    }
-}
-
-/// A transparent error hides the one that it is from the chain.
-fn start_name(error: &StartError) -> Option<&'static str> {
-    match error {
-        StartError::Deploy(error) => deploy_name(error),
-        _ => None,
-    }
-}
-
-fn deploy_name(error: &DeployError) -> Option<&'static str> {
-    match error {
-        DeployError::NoRelease { .. } => Some("nothing_installed"),
-        _ => None,
     }
 }
 

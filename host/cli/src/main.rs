@@ -7,14 +7,16 @@ mod demo;
 mod device;
 mod exit;
 mod files;
+mod fleet;
 mod logging;
 mod passphrase;
+mod signals;
 mod terminal;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    bench as measure, demo as demonstrate, exec, inspect, install, keygen, pack, run, sign, status,
-    trust, verify,
+    activate, bench as measure, cancel, demo as demonstrate, exec, history, inspect, install,
+    keygen, pack, publish, rollback, run, sign, status, trust, verify, zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;
@@ -41,7 +43,7 @@ See it work:
 
 Make a release:
   keygen    Make a key to sign releases with
-  trust     Write trust.toml: whose signatures a device accepts
+  trust     Write trust.toml: whose signatures a device accepts; change it later
   pack      Make a release from a release.toml
   sign      Sign a release
   inspect   Show what a release holds, without trusting it
@@ -50,16 +52,25 @@ Make a release:
 
 On a device:
   install   Put a release into a device's data folder, without a network
-  run       Serve the installed release
+  run       Serve this device's release, and take new ones
+  history   Show what became of releases on this device
+
+For a site:
+  publish   Bring a release to devices
+  registry  Hold a site's releases
   status    Ask daemons how they are
+  rollback  Go back to the release before
+  activate  Let a staged release serve
+  cancel    Drop a release that is on its way
+  zenoh-acl Print Zenoh's access control for a site
 
 From nothing to a served release:
   hotshoe keygen --name me
   hotshoe trust --key me=me.pub --out trust.toml
   hotshoe pack release.toml --out my-release
   hotshoe sign my-release --key me.key
-  hotshoe install my-release --config hotshoe.toml
   hotshoe run --config hotshoe.toml
+  hotshoe publish my-release --site lab --connect tcp/192.0.2.7:7447
 
 `hotshoe COMMAND --help` explains a command and gives an example.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
@@ -75,7 +86,13 @@ enum Command {
     Install(install::Args),
     Exec(exec::Args),
     Run(run::Args),
+    History(history::Args),
+    Publish(publish::Args),
     Status(status::Args),
+    Rollback(rollback::Args),
+    Activate(activate::Args),
+    Cancel(cancel::Args),
+    ZenohAcl(zenoh_acl::Args),
     Demo(demonstrate::Args),
     Bench(measure::Args),
 }
@@ -92,7 +109,13 @@ impl Command {
             Self::Install(args) => install::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),
             Self::Run(args) => run::run(args, terminal),
+            Self::History(args) => history::run(args, terminal),
+            Self::Publish(args) => publish::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
+            Self::Rollback(args) => rollback::run(args, terminal),
+            Self::Activate(args) => activate::run(args, terminal),
+            Self::Cancel(args) => cancel::run(args, terminal),
+            Self::ZenohAcl(args) => zenoh_acl::run(args, terminal),
             Self::Demo(args) => demonstrate::run(args, terminal),
             Self::Bench(args) => measure::run(args, terminal),
         }

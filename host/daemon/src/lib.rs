@@ -37,7 +37,7 @@ pub use service::DrainReport;
 pub use status::Status;
 pub use tally::Counters;
 
-use crate::deploy::{Board, Boot};
+use crate::deploy::{Board, Boot, Deployment};
 use crate::link::{Link, Serving};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::service::{Crew, Service};
@@ -76,12 +76,13 @@ pub struct Daemon {
     link: Arc<Link>,
     serving: Serving,
     watch: Option<Watch>,
-    _boot: Boot,
+    deployment: Deployment,
     _metrics: Option<Endpoint>,
 }
 
 impl Daemon {
-    /// Starts to serve the installed release: first it is verified and loaded, then samples are taken.
+    /// Starts to serve the installed release: first it is verified and loaded, then samples are taken. Where none is installed, samples
+    /// are dropped by name until the first release has come over Zenoh.
     ///
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
@@ -101,12 +102,21 @@ impl Daemon {
             threads: config.workers.threads,
             source,
         })?;
+        let give_up = |crew, error| {
+            service.drain(crew, Duration::ZERO);
+            link.close();
+            error
+        };
+        // First, so that the status says from the start what is in the slots.
+        let deployment = match Deployment::start(boot, &config, &service, board, &link) {
+            Ok(deployment) => deployment,
+            Err(error) => return Err(give_up(crew, error)),
+        };
         let (serving, watch) = match open_intake(&config, &service, &link) {
             Ok(open) => open,
             Err(error) => {
-                service.drain(crew, Duration::ZERO);
-                link.close();
-                return Err(error);
+                deployment.stop();
+                return Err(give_up(crew, error));
             }
         };
         tracing::info!(site = config.site, device = config.device, locators = ?link.status().locators, "serving");
@@ -116,7 +126,7 @@ impl Daemon {
             link,
             serving,
             watch,
-            _boot: boot,
+            deployment,
             _metrics: endpoint,
         })
     }
@@ -142,6 +152,7 @@ impl Daemon {
         if let Some(watch) = self.watch {
             watch.join();
         }
+        self.deployment.stop();
         drop(self.serving);
         self.link.close();
         report

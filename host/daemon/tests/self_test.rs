@@ -22,7 +22,7 @@ fn load(lab: &Lab, policy: &str, tests: usize, expected: &str) -> Loaded {
     let mut release = release_with(1, policy, "grants = [\"state\"]", "");
     for test in 1..=tests {
         release.push_str(&format!(
-            "[[tests]]\nname = \"three-bytes-{test}\"\nsample = \"sample.bin\"\nmedia-type = \"application/octet-stream\"\nexpected = \"expected.json\"\n"
+            "[[tests]]\nname = \"three-bytes-{test}\"\nsample = \"sample.bin\"\ncontent-type = \"application/octet-stream\"\nexpected = \"expected.json\"\n"
         ));
     }
     lab.load(&release).unwrap()

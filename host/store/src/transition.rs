@@ -344,10 +344,18 @@ impl Ledger {
         let back = back.ok_or(IllegalTransition::NothingPrevious)?;
         self.forgive(&back.name, |failed| failed.release == back.release);
         self.remember(&left, Phase::RolledBack, cause, now);
-        self.record(&back, Phase::Live, Some(cause), now);
-        self.live = Some(back);
+        self.serve_again(back, cause, now);
         self.previous = Some(left);
         Ok(())
+    }
+
+    /// What was previous is live, and needs no trial any more.
+    fn serve_again(&mut self, back: Slot, cause: &Cause, now: Time) {
+        self.record(&back, Phase::Live, Some(cause), now);
+        self.staged.take_if(|staged| staged.release == back.release);
+        self.trial
+            .take_if(|trial| trial.slot.release == back.release);
+        self.live = Some(back);
     }
 
     fn recover(&mut self, cause: &Cause, now: Time) -> Result<(), IllegalTransition> {
@@ -355,8 +363,7 @@ impl Ledger {
         let back = self.previous.take();
         let back = back.ok_or(IllegalTransition::NothingPrevious)?;
         self.record(&damaged, Phase::Failed, Some(cause), now);
-        self.record(&back, Phase::Live, Some(cause), now);
-        self.live = Some(back);
+        self.serve_again(back, cause, now);
         Ok(())
     }
 

@@ -12,7 +12,9 @@ mod common;
 use std::{collections::BTreeSet, fs};
 
 use common::{Deployer, blob_files, flip_a_bit, now};
-use hotshoe_store::{BlobError, Faults, InstallError, LedgerError, OpenError, ReadError, Store};
+use hotshoe_store::{
+    BlobError, Faults, IllegalTransition, InstallError, LedgerError, OpenError, ReadError, Store,
+};
 use hotshoe_trust::{Digest, Floor};
 
 #[test]
@@ -67,7 +69,7 @@ fn the_floor_holds_even_against_a_caller_that_forgot_it() {
     let below = deployer.verify(&first, &Floor::none());
     let refused = store.install(&first, &below, now());
     assert!(
-        matches!(refused, Err(InstallError::Floor { generation: 1, .. })),
+        matches!(refused, Err(InstallError::Illegal(IllegalTransition::BelowFloor { generation: 1, .. }))),
         "{refused:?}"
     );
     fs::write(deployer.folder.path().join("characters.txt"), b"xyz").unwrap();
@@ -75,7 +77,7 @@ fn the_floor_holds_even_against_a_caller_that_forgot_it() {
     let changed = deployer.verify(&other, &Floor::none());
     let refused = store.install(&other, &changed, now());
     assert!(
-        matches!(refused, Err(InstallError::Floor { generation: 2, .. })),
+        matches!(refused, Err(InstallError::Illegal(IllegalTransition::BelowFloor { generation: 2, .. }))),
         "{refused:?}"
     );
 }
@@ -127,8 +129,11 @@ fn a_ledger_that_cannot_be_read_closes_the_device() {
         fs::write(&path, spoilt).unwrap();
         assert!(matches!(refused(), LedgerError::Damaged { .. }));
     }
-    fs::write(&path, text.replace("\"version\": 1", "\"version\": 2")).unwrap();
-    assert!(matches!(refused(), LedgerError::Version { found: 2, .. }));
+    for version in [0, 3] {
+        let other = text.replace("\"version\": 2", &format!("\"version\": {version}"));
+        fs::write(&path, other).unwrap();
+        assert!(matches!(refused(), LedgerError::Version { found, .. } if found == version));
+    }
     fs::remove_file(&path).unwrap();
     assert!(matches!(refused(), LedgerError::Missing { .. }));
     fs::create_dir(&path).unwrap();
@@ -247,4 +252,32 @@ fn a_power_cut_while_a_new_data_folder_is_made_does_no_harm() {
             break;
         }
     }
+}
+
+#[test]
+fn a_ledger_of_format_1_is_read_and_raised() {
+    let deployer = Deployer::new();
+    let data = tempfile::tempdir().unwrap();
+    let layout = deployer.signed(1);
+    let mut store = Store::open(data.path()).unwrap();
+    let slot = deployer.install(&mut store, &layout);
+    drop(store);
+    let path = data.path().join("ledger.json");
+    let old = serde_json::json!({
+        "version": 1,
+        "ledger": {
+            "live": slot,
+            "previous": null,
+            "floor": { "ocr": { "generation": 1, "release": slot.release } },
+            "clock-floor": now(),
+        }
+    });
+    fs::write(&path, old.to_string()).unwrap();
+    let mut store = Store::open(data.path()).unwrap();
+    assert_eq!(store.ledger().live.as_ref(), Some(&slot));
+    assert_eq!(store.ledger().floor["ocr"].release, Some(slot.release));
+    assert!(store.ledger().history.is_empty() && store.ledger().trial.is_none());
+    deployer.install(&mut store, &layout);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"version\": 2"), "{text}");
 }

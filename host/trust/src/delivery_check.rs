@@ -93,12 +93,7 @@ impl HealthGate {
             0,
             ReleaseLimits::TRIAL_SECONDS,
         )?;
-        within(
-            "`health.tries`",
-            self.tries.into(),
-            0,
-            ReleaseLimits::TRIES,
-        )?;
+        within("`health.tries`", self.tries.into(), 0, ReleaseLimits::TRIES)?;
         for (what, value) in [
             ("`health.max-error-rate`", self.max_error_rate),
             ("`health.max-trap-rate`", self.max_trap_rate),
@@ -128,11 +123,31 @@ impl HealthBounds {
     /// Checks that every bound lies where a release's own value may lie.
     pub fn check(&self) -> Result<(), ReleaseError> {
         for (what, value, most) in [
-            ("`min-samples`", self.min_samples, ReleaseLimits::TRIAL_SAMPLES),
-            ("`max-samples`", self.max_samples, ReleaseLimits::TRIAL_SAMPLES),
-            ("`min-seconds`", self.min_seconds, ReleaseLimits::TRIAL_SECONDS),
-            ("`max-seconds`", self.max_seconds, ReleaseLimits::TRIAL_SECONDS),
-            ("`max-tries`", self.max_tries.map(u64::from), ReleaseLimits::TRIES),
+            (
+                "`min-samples`",
+                self.min_samples,
+                ReleaseLimits::TRIAL_SAMPLES,
+            ),
+            (
+                "`max-samples`",
+                self.max_samples,
+                ReleaseLimits::TRIAL_SAMPLES,
+            ),
+            (
+                "`min-seconds`",
+                self.min_seconds,
+                ReleaseLimits::TRIAL_SECONDS,
+            ),
+            (
+                "`max-seconds`",
+                self.max_seconds,
+                ReleaseLimits::TRIAL_SECONDS,
+            ),
+            (
+                "`max-tries`",
+                self.max_tries.map(u64::from),
+                ReleaseLimits::TRIES,
+            ),
         ] {
             value.map_or(Ok(()), |value| within(what, value, 0, most))?;
         }
@@ -159,12 +174,7 @@ impl HealthBounds {
 
 fn check_latency(p95_ms: Option<u64>, ratio: Option<f64>) -> Result<(), ReleaseError> {
     if let Some(value) = p95_ms {
-        within(
-            "`max-latency-p95-ms`",
-            value,
-            1,
-            ReleaseLimits::DEADLINE_MS,
-        )?;
+        within("`max-latency-p95-ms`", value, 1, ReleaseLimits::DEADLINE_MS)?;
     }
     let (least, most) = LATENCY_RATIOS;
     ratio.map_or(Ok(()), |value| {

@@ -17,7 +17,11 @@ mod nearest;
 mod release;
 mod release_check;
 mod release_error;
+mod rotation;
+mod signers;
 mod signing;
+mod statement;
+mod statement_error;
 mod trust_toml;
 mod verify;
 mod verify_error;
@@ -28,9 +32,7 @@ pub mod strict_json;
 pub mod toml_file;
 
 pub use bundle::{BundleError, check_bundle, verify_blob};
-pub use chunks::{
-    AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES,
-};
+pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
@@ -41,7 +43,17 @@ pub use release::{
     StageFailure, Step, Time, World,
 };
 pub use release_error::ReleaseError;
+pub use rotation::{
+    MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, Shortfall, TrustUpdate,
+    rotate,
+};
+pub use signers::SignerError;
 pub use signing::{SigningKey, is_encrypted};
+pub use statement::{
+    Envelope, MAX_ENVELOPE_BYTES, MAX_STATEMENT_BUNDLES, MAX_STATEMENT_BYTES,
+    MAX_STATEMENT_LIFETIME, Order, ReadStatement, Signatures, Statement, read_statement,
+};
+pub use statement_error::StatementError;
 pub use trust_toml::{TrustError, TrustRoot, TrustedKey};
-pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_installed};
+pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_for_registry, verify_installed};
 pub use verify_error::VerifyError;

@@ -28,12 +28,7 @@ impl Release {
                 issued: self.issued,
             });
         }
-        for pattern in &self.devices.names {
-            globset::Glob::new(pattern).map_err(|e| ReleaseError::Glob {
-                pattern: pattern.clone(),
-                reason: e.kind().to_string(),
-            })?;
-        }
+        check_globs(&self.devices.names)?;
         for (name, component) in &self.components {
             self.check_component(name, component)?;
         }
@@ -297,6 +292,17 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseEr
         what,
         name: name.chars().take(80).collect(),
     })
+}
+
+/// Checks that every pattern of device names is a glob.
+pub(crate) fn check_globs(patterns: &[String]) -> Result<(), ReleaseError> {
+    for pattern in patterns {
+        globset::Glob::new(pattern).map_err(|e| ReleaseError::Glob {
+            pattern: pattern.clone(),
+            reason: e.kind().to_string(),
+        })?;
+    }
+    Ok(())
 }
 
 /// `type/subtype` in the characters of RFC 6838, section 4.2, and at most 127 on each side of the slash.

@@ -95,9 +95,7 @@ pub enum ReleaseError {
         digest: Digest,
     },
     /// A media type that is not `type/subtype`.
-    #[error(
-        "{what} has media type `{media_type}`; write `type/subtype`, such as `text/plain`"
-    )]
+    #[error("{what} has media type `{media_type}`; write `type/subtype`, such as `text/plain`")]
     MediaType {
         /// The data file or self-test.
         what: String,

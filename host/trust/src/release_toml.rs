@@ -13,11 +13,12 @@
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
 //! world = "stage"               # preprocessor, postprocessor, policy or stage
-//! grants = ["log", "infer", "data", "config"]
+//! grants = ["log", "infer", "data", "config", "state"]
 //! models = ["detect"]           # needs grant infer or wasi-nn
 //! data = ["characters"]         # needs grant data
 //! config = { language = "en" }  # needs grant config
 //! limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
+//! state-version = 1             # of what it keeps; needs grant state; default: 1
 //!
 //! [models.detect]
 //! file = "detect.onnx"
@@ -28,6 +29,33 @@
 //!
 //! [[pipeline]]                  # (stage | preprocess infer... postprocess) policy...
 //! stage = "read-page"
+//!
+//! [[pipeline]]
+//! policy = "raise-alarm"
+//! on-failure = "fail-open"      # policies alone: the insight passes without it; default: "fail-closed"
+//!
+//! [[tests]]                     # tried on the device before the release serves; default: none
+//! name = "a-clear-page"
+//! sample = "tests/page.png"     # at most 16 MiB
+//! content-type = "image/png"
+//! expected = "tests/page.json"  # the insight, as JSON, at most 1 MiB
+//! min-agreement = 0.99          # 0 to 1; default: 0.99
+//!
+//! [health]                      # what a trial must show; the defaults are those written here
+//! min-samples = 20              # both are waited for before the trial is confirmed
+//! min-seconds = 10
+//! max-error-rate = 0.05         # shares of the trial's samples
+//! max-trap-rate = 0.0
+//! max-deadline-miss-rate = 0.01
+//! max-latency-p95-ms = 200      # default: any
+//! max-latency-ratio = 1.5       # of the previous release's latency; default: any
+//! tries = 1                     # starts of the daemon in which a trial may still serve, 0 to 10
+//! on-failure = "rollback"       # or "keep": the failure is only reported
+//!
+//! [health.shadow]               # compared with the serving release first; default: no shadow phase
+//! share = 1.0                   # of the samples
+//! samples = 20
+//! min-agreement = 0.9
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};

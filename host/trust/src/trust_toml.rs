@@ -1,10 +1,16 @@
 //! `trust.toml`: whose signatures count, how many are needed, and which releases each may sign.
 //!
 //! ```toml
+//! version = 1                           # grows by one with each rotation; default: 1
 //! threshold = 1                         # distinct keys that must have signed
+//!
+//! [reset]                               # floors that this version sets, as after a stolen key
+//! ocr = 12                              # from now on, generation 12 of `ocr` and later ones are accepted
+//!
 //! [keys.alice]
 //! scheme = "ecdsa-p256-sha256"          # or "ed25519"
 //! releases = ["ocr", "demo-*"]          # globs of the release names that this key may sign
+//! rotates = false                       # may sign the next trust.toml; default: whether `releases` has "*"
 //! public-key = """
 //! -----BEGIN PUBLIC KEY-----
 //! ...
@@ -12,13 +18,18 @@
 //! """
 //! ```
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU64, NonZeroUsize},
+};
 
 use globset::{Glob, GlobMatcher};
 use serde::Deserialize;
 
 use crate::{
     keys::{KeyError, PublicKey, Scheme},
+    release_check::check_name,
+    release_error::ReleaseError,
     toml_file::{self, TomlError},
 };
 
@@ -53,12 +64,15 @@ pub enum TrustError {
         /// How many keys there are.
         keys: usize,
     },
-    /// A key that may sign nothing.
+    /// A key that may sign nothing, not even the next `trust.toml`.
     #[error("key `{name}` may sign no release; list names or globs in its `releases`")]
     NoReleases {
         /// The key's name.
         name: String,
     },
+    /// A reset of a name that no release can have.
+    #[error("`[reset]` of trust.toml")]
+    Reset(#[source] ReleaseError),
     /// A pattern that is not a glob.
     #[error("key `{name}`: `{pattern}` is not a glob")]
     Glob {
@@ -86,15 +100,25 @@ impl TrustError {
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct TrustToml {
+    #[serde(default = "first_version")]
+    version: NonZeroU64,
     threshold: NonZeroUsize,
+    #[serde(default)]
+    reset: BTreeMap<String, u64>,
     keys: BTreeMap<String, KeyToml>,
+}
+
+const fn first_version() -> NonZeroU64 {
+    NonZeroU64::MIN
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct KeyToml {
     scheme: Scheme,
+    #[serde(default)]
     releases: Vec<String>,
+    rotates: Option<bool>,
     public_key: String,
 }
 
@@ -104,6 +128,7 @@ pub struct TrustedKey {
     name: String,
     key: PublicKey,
     releases: Vec<GlobMatcher>,
+    rotates: bool,
 }
 
 impl TrustedKey {
@@ -121,11 +146,19 @@ impl TrustedKey {
     pub fn may_sign(&self, release: &str) -> bool {
         self.releases.iter().any(|glob| glob.is_match(release))
     }
+
+    /// Whether its signature counts for the next `trust.toml`. A key for some releases alone must not reach the
+    /// others by changing who may sign them.
+    pub fn rotates(&self) -> bool {
+        self.rotates
+    }
 }
 
 /// Whose signatures a device accepts.
 #[derive(Debug, Clone)]
 pub struct TrustRoot {
+    version: u64,
+    resets: BTreeMap<String, u64>,
     threshold: usize,
     keys: Vec<TrustedKey>,
 }
@@ -135,6 +168,10 @@ impl TrustRoot {
     pub fn parse(text: &str) -> Result<Self, TrustError> {
         let file: TrustToml = toml_file::parse(text)?;
         let threshold = file.threshold.get();
+        file.reset
+            .keys()
+            .try_for_each(|name| check_name("release", name))
+            .map_err(TrustError::Reset)?;
         let mut keys = Vec::new();
         let mut names = BTreeMap::new();
         for (name, entry) in file.keys {
@@ -150,7 +187,10 @@ impl TrustRoot {
                     second: name,
                 });
             }
-            if entry.releases.is_empty() {
+            let rotates = entry
+                .rotates
+                .unwrap_or_else(|| entry.releases.iter().any(|glob| glob == "*"));
+            if entry.releases.is_empty() && !rotates {
                 return Err(TrustError::NoReleases { name });
             }
             let glob = |pattern: String| match Glob::new(&pattern) {
@@ -170,6 +210,7 @@ impl TrustRoot {
                 name,
                 key,
                 releases,
+                rotates,
             });
         }
         if threshold > keys.len() {
@@ -178,7 +219,22 @@ impl TrustRoot {
                 keys: keys.len(),
             });
         }
-        Ok(Self { threshold, keys })
+        Ok(Self {
+            version: file.version.get(),
+            resets: file.reset,
+            threshold,
+            keys,
+        })
+    }
+
+    /// Its version: each rotation adds one.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The floors that this version sets, by release name: the lowest generation accepted from now on.
+    pub fn resets(&self) -> &BTreeMap<String, u64> {
+        &self.resets
     }
 
     /// How many distinct keys must have signed.

@@ -4,15 +4,15 @@
 //! distinct trusted keys signed are parsed. The manifest vouches for the config by its digest, and the
 //! config for every blob by its own.
 
-use std::{collections::BTreeMap, ops::Deref};
+use std::ops::Deref;
 
 use crate::{
-    bundle::KeyBundle,
     digest::Digest,
     floor::Floor,
     limits::ReleaseLimits,
     manifest::Manifest,
     release::{Device, Release, Time},
+    signers::{Signers, names},
     strict_json::{self, JsonError},
     trust_toml::{TrustRoot, TrustedKey},
     verify_error::VerifyError,
@@ -77,8 +77,8 @@ pub fn verify(
     host: &semver::Version,
     now: Time,
 ) -> Result<Verified<Release>, VerifyError> {
-    let verified = verify_content(package, trust, device, host)?;
-    check_times(&verified, floor, now)?;
+    let verified = verify_on_device(package, trust, device, host)?;
+    check_times(&verified, floor.clock(), now)?;
     check_floor(&verified, floor)?;
     Ok(verified)
 }
@@ -101,16 +101,41 @@ pub fn verify_installed(
             found,
         });
     }
-    verify_content(package, trust, device, host)
+    verify_on_device(package, trust, device, host)
 }
 
-/// All that does not depend on the time or on what was seen before.
-fn verify_content(
+/// Checks a release for whoever only keeps it for others: signatures, format, names and times.
+///
+/// No floor, no device and no host version are looked at: those are for each device to judge.
+pub fn verify_for_registry(
+    package: &Package,
+    trust: &TrustRoot,
+    now: Time,
+) -> Result<Verified<Release>, VerifyError> {
+    let verified = verify_content(package, trust)?;
+    check_times(&verified, None, now)?;
+    Ok(verified)
+}
+
+fn verify_on_device(
     package: &Package,
     trust: &TrustRoot,
     device: &Device,
     host: &semver::Version,
 ) -> Result<Verified<Release>, VerifyError> {
+    let verified = verify_content(package, trust)?;
+    check_device(&verified, device)?;
+    if !verified.hotshoe.matches(host) {
+        return Err(VerifyError::WrongHostVersion {
+            needed: verified.hotshoe.clone(),
+            host: host.clone(),
+        });
+    }
+    Ok(verified)
+}
+
+/// All that depends on the release and the trusted keys alone.
+fn verify_content(package: &Package, trust: &TrustRoot) -> Result<Verified<Release>, VerifyError> {
     check_size("manifest", &package.manifest, ReleaseLimits::MANIFEST_BYTES)?;
     check_size("config", &package.config, ReleaseLimits::CONFIG_BYTES)?;
     let (signers, bundles): (Vec<_>, Vec<_>) = signers(package, trust)?.into_iter().unzip();
@@ -126,13 +151,6 @@ fn verify_content(
         .check_layers(&release)
         .map_err(VerifyError::ManifestMismatch)?;
     let signers = allowed(signers, trust, &release.name)?;
-    check_device(&release, device)?;
-    if !release.hotshoe.matches(host) {
-        return Err(VerifyError::WrongHostVersion {
-            needed: release.hotshoe,
-            host: host.clone(),
-        });
-    }
     // Bundles that did not count are not kept: an installed release carries nothing that was not checked.
     let package = Package {
         manifest: package.manifest.clone(),
@@ -159,7 +177,7 @@ fn check_size(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), Verify
 }
 
 /// The trusted keys with a good signature over the manifest, each with its bundle, at least as many as the
-/// threshold. They are counted by the keys' own digests: two bundles by one key count once.
+/// threshold.
 fn signers<'t>(
     package: &Package,
     trust: &'t TrustRoot,
@@ -171,61 +189,24 @@ fn signers<'t>(
             limit: ReleaseLimits::BUNDLES,
         });
     }
-    let mut good = BTreeMap::new();
-    let mut refused = Vec::new();
-    for (index, bundle) in package.bundles.iter().enumerate() {
-        match signer(index + 1, bundle, &package.manifest, trust) {
-            Ok(key) => {
-                good.insert(key.key().fingerprint(), (key, bundle.clone()));
-            }
-            Err(error) => refused.push(error),
-        }
-    }
+    let Signers { good, refused } = Signers::of(&package.bundles, &package.manifest, trust);
     if good.len() >= trust.threshold() {
-        return Ok(good.into_values().collect());
+        let with_bundle = |(key, place): (&'t TrustedKey, usize)| {
+            Some((key, package.bundles.get(place)?.clone()))
+        };
+        return Ok(good.into_iter().filter_map(with_bundle).collect());
     }
     if good.is_empty() {
         // With no good signature at all, the first bundle's own fault says most.
-        return Err(refused.into_iter().next().unwrap_or(VerifyError::NoBundle));
+        let first = refused.into_iter().next();
+        return Err(first.map_or(VerifyError::NoBundle, VerifyError::Signer));
     }
     Err(VerifyError::TooFewSignatures {
         found: good.len(),
         needed: trust.threshold(),
-        signers: good
-            .values()
-            .map(|(key, _)| key.name().to_owned())
-            .collect(),
+        signers: names(good.into_iter().map(|(key, _)| key)),
         refused: refused.iter().map(ToString::to_string).collect(),
     })
-}
-
-fn signer<'t>(
-    index: usize,
-    bundle: &[u8],
-    manifest: &[u8],
-    trust: &'t TrustRoot,
-) -> Result<&'t TrustedKey, VerifyError> {
-    let bundle = KeyBundle::parse(bundle).map_err(|source| VerifyError::UnreadableBundle {
-        index,
-        source: Box::new(source),
-    })?;
-    let Some(trusted) = trust
-        .keys()
-        .find(|trusted| trusted.key().hint() == bundle.hint)
-    else {
-        return Err(VerifyError::UnknownSigner {
-            index,
-            hint: bundle.hint,
-        });
-    };
-    match bundle.verify(manifest, trusted.key()) {
-        Ok(()) => Ok(trusted),
-        Err(source) => Err(VerifyError::BadSignature {
-            index,
-            key: trusted.name().to_owned(),
-            source: Box::new(source),
-        }),
-    }
 }
 
 /// The names of those signers that may sign releases of this name, still at least the threshold.
@@ -241,14 +222,7 @@ fn allowed(
             key: other.name().to_owned(),
             release: release.to_owned(),
         }),
-        _ => {
-            let mut names: Vec<_> = allowed
-                .into_iter()
-                .map(|key| key.name().to_owned())
-                .collect();
-            names.sort();
-            Ok(names)
-        }
+        _ => Ok(names(allowed)),
     }
 }
 
@@ -262,10 +236,10 @@ fn check_device(release: &Release, device: &Device) -> Result<(), VerifyError> {
         })
 }
 
-fn check_times(release: &Release, floor: &Floor, now: Time) -> Result<(), VerifyError> {
+fn check_times(release: &Release, clock_floor: Option<Time>, now: Time) -> Result<(), VerifyError> {
     // Saturating: a clock at the end of time is simply late.
     let latest_now = now.saturating_add(CLOCK_SKEW).unwrap_or(now);
-    if let Some(clock) = floor.clock().filter(|clock| latest_now < *clock) {
+    if let Some(clock) = clock_floor.filter(|clock| latest_now < *clock) {
         return Err(VerifyError::ClockBackwards { now, floor: clock });
     }
     if latest_now < release.issued {

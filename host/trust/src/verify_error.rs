@@ -1,8 +1,12 @@
 //! Why a release was refused: one variant a reason, each with a stable name for counters and JSON.
 
 use crate::{
-    bundle::BundleError, digest::Digest, manifest::ManifestError, release::Time,
-    release_error::ReleaseError, strict_json::JsonError,
+    digest::Digest,
+    manifest::ManifestError,
+    release::Time,
+    release_error::ReleaseError,
+    signers::{SignerError, also},
+    strict_json::JsonError,
 };
 
 /// Why a release was refused.
@@ -19,34 +23,9 @@ pub enum VerifyError {
         /// Bundles allowed.
         limit: u64,
     },
-    /// A bundle that cannot be read.
-    #[error("signature bundle {index} cannot be read")]
-    UnreadableBundle {
-        /// Which bundle, from 1.
-        index: usize,
-        /// Why.
-        #[source]
-        source: Box<BundleError>,
-    },
-    /// A bundle by a key that `trust.toml` does not hold.
-    #[error("signature bundle {index} is by a key (hint `{hint}`) that trust.toml does not hold")]
-    UnknownSigner {
-        /// Which bundle, from 1.
-        index: usize,
-        /// The hint of its key.
-        hint: String,
-    },
-    /// A signature that does not hold.
-    #[error("signature bundle {index}, said to be by key `{key}`, does not sign this manifest")]
-    BadSignature {
-        /// Which bundle, from 1.
-        index: usize,
-        /// The key's name.
-        key: String,
-        /// Why.
-        #[source]
-        source: Box<BundleError>,
-    },
+    /// No bundle on it counts; this is the first one's fault.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
     /// Fewer distinct keys signed than are needed.
     #[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]
     TooFewSignatures {
@@ -193,23 +172,13 @@ pub enum VerifyError {
     },
 }
 
-fn also(refused: &[String]) -> String {
-    if refused.is_empty() {
-        String::new()
-    } else {
-        format!("; {}", refused.join("; "))
-    }
-}
-
 impl VerifyError {
     /// A stable snake_case name of the reason.
     pub fn name(&self) -> &'static str {
         match self {
             Self::NoBundle => "no_bundle",
             Self::TooManyBundles { .. } => "too_many_bundles",
-            Self::UnreadableBundle { .. } => "unreadable_bundle",
-            Self::UnknownSigner { .. } => "unknown_signer",
-            Self::BadSignature { .. } => "bad_signature",
+            Self::Signer(error) => error.name(),
             Self::TooFewSignatures { .. } => "too_few_signatures",
             Self::SignerNotAllowed { .. } => "signer_not_allowed",
             Self::BelowFloor { .. } => "below_floor",

@@ -181,7 +181,7 @@ fn unknown_keys_of_a_release_toml_are_named_with_line_and_nearest() {
         (
             "stage = \"read\"",
             "stge = \"read\"",
-            "line 26: unknown value `stge`; did you mean `stage`?",
+            "line 26: unknown key `stge`; did you mean `stage`?",
         ),
     ] {
         assert!(RELEASE_TOML.contains(from));

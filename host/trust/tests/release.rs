@@ -9,9 +9,11 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{RELEASE_TOML, blobs, release, time};
 use hotshoe_trust::{
-    Blob, Component, Release, ReleaseError, ReleaseLimits, Step, World,
+    Blob, Component, Release, ReleaseError, ReleaseLimits, StageFailure, Step, World,
     release_toml::{ReleaseToml, ReleaseTomlError},
     strict_json,
     toml_file::TomlError,
@@ -27,7 +29,7 @@ fn a_release_toml_makes_the_release() {
         ["policy.wasm", "stage.wasm", "detect.onnx", "characters.txt"]
     );
     let made = file
-        .release(time("2026-05-01T00:00:00Z"), &blobs())
+        .release(time("2026-05-01T00:00:00Z"), &blobs(), BTreeMap::new())
         .unwrap();
     let expected = Release {
         expires: time("2026-07-30T00:00:00Z"),
@@ -44,7 +46,7 @@ fn expiry_is_given_once_and_readable() {
     let with = |line: &str| {
         ReleaseToml::parse(&RELEASE_TOML.replace("expires-in = \"90d\"", line))
             .unwrap()
-            .release(issued, &blobs())
+            .release(issued, &blobs(), BTreeMap::new())
     };
     assert_eq!(
         with("expires = \"2027-01-31T00:00:00Z\"").unwrap().expires,
@@ -192,6 +194,7 @@ fn grammar_of_a_pipeline() {
         },
         _ => Step::Policy {
             component: "label".into(),
+            on_failure: StageFailure::FailClosed,
         },
     };
     let judged = |text: &str| {

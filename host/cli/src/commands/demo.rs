@@ -1,38 +1,40 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use hotshoe_daemon::ZenohConfig;
+use anyhow::{Context, anyhow};
+use hotshoe_daemon::{Client, Status, ZenohConfig};
 use hotshoe_devkit::{Environment, Progress, find_root, set_up};
-use serde::Deserialize;
 
 use crate::demo::feed::{Collected, Picture, feed};
 use crate::demo::prepare::prepare;
 use crate::demo::process::{DaemonProcess, free_endpoint};
-use crate::demo::report::{Percentiles, Summary};
+use crate::demo::summary::{PAGE, expected_page, judge, summarise};
+use crate::demo::updates::{Delivered, deliver};
+use crate::demo::versions::Version;
 use crate::terminal::Terminal;
 
-/// Most character errors in the page's text, as a share of the reference's characters.
-const MAX_CHARACTER_ERROR_RATE: f64 = 0.01;
-/// The picture whose text must be read.
-const PAGE: &str = "page.png";
+/// How long the daemon may take to tell its status.
+const ANSWER: Duration = Duration::from_secs(5);
 
-/// Read a scanned page through a daemon on this machine, from nothing
+/// Read a scanned page through a daemon on this machine, from nothing, and update it while it reads
 ///
 /// Run it in a checkout of Hotshoe. It gets the WebAssembly toolchain, models and pictures if they are not there yet, builds
 /// the components, packs, signs and installs the OCR release, starts a daemon, feeds it pictures over Zenoh on loopback, and
-/// prints what they say. What it made stays under target/demo.
+/// prints what they say. Then, while it goes on, it publishes three more versions: a good one, which is tried and confirmed; one
+/// that traps, which is rolled back; and one that a stranger signed, which is refused. What it made stays under target/demo.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe demo                # or `cargo demo`
   hotshoe demo --seconds 5 --json
 
-Exit code 0 only if every sample is accounted for and the text of page.png was read.")]
+Exit code 0 only if every sample is accounted for, the text of page.png was read, and each version became what it should.")]
 pub struct Args {
-    /// How long to feed the daemon
-    #[arg(long, value_name = "N", default_value_t = 15)]
+    /// How long to feed the daemon before the first update
+    #[arg(long, value_name = "N", default_value_t = 8)]
     seconds: u64,
 }
 
@@ -49,46 +51,82 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         ..ZenohConfig::default()
     };
     let (client, device) = daemon.ready(&zenoh)?;
+    let release = device
+        .release
+        .as_ref()
+        .context("the daemon serves no release")?;
     terminal.note(format!(
         "daemon           hotshoe/{}/{} serves {} generation {}, log in {}\n",
         device.site,
         device.device,
-        device.release.name,
-        device.release.generation,
+        release.name,
+        release.generation,
         bench.log.display()
     ));
 
     let pictures = pictures(&environment)?;
     let time = Duration::from_secs(args.seconds);
-    let collected = feed(&client, &device, &pictures, time, terminal)?;
-    let counters = client
-        .statuses(
-            Some(&device.site),
-            Some(&device.device),
-            Duration::from_secs(5),
-        )?
+    let run = Run {
+        client: &client,
+        zenoh: &zenoh,
+        device: &device,
+        versions: &bench.versions,
+        terminal,
+    };
+    let (collected, delivered) = run.feed_and_update(&pictures, time)?;
+    let status = client
+        .statuses(Some(&device.site), Some(&device.device), ANSWER)?
         .pop()
-        .context("the daemon did not tell its status")?
-        .counters;
+        .context("the daemon did not tell its status")?;
     client.close();
     daemon.stop()?;
 
     let expected = expected_page(&environment.root)?;
-    let summary = summarise(collected, counters, &expected);
+    let serving = status.release.as_ref().map(|release| release.generation);
+    let summary = summarise(collected, status, &bench.versions, &delivered, &expected);
     if terminal.json {
         terminal.json_line(&summary)?;
     } else {
-        terminal.print(format!("\n{}\n", summary.tables(terminal)))?;
-        terminal.print(format!(
-            "{} samples in {:.1} s: {} results, {} dropped, {} failed",
-            summary.samples, summary.seconds, summary.results, summary.dropped, summary.failed
-        ))?;
+        terminal.print(summary.text(terminal))?;
     }
-    judge(&summary)?;
+    judge(&summary, &bench.versions, serving)?;
     if !terminal.json {
         terminal.print(next_steps(&root, &bench.release, &bench.trust))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What both threads need.
+struct Run<'a> {
+    client: &'a Client,
+    zenoh: &'a ZenohConfig,
+    device: &'a Status,
+    versions: &'a [Version],
+    terminal: &'a Terminal,
+}
+
+impl Run<'_> {
+    /// Feeds the daemon for a time and then until all versions were delivered.
+    fn feed_and_update(
+        &self,
+        pictures: &[Picture],
+        time: Duration,
+    ) -> anyhow::Result<(Collected, Vec<Delivered>)> {
+        let (fed, over) = sync_channel(0);
+        thread::scope(|scope| {
+            let (zenoh, device, versions, terminal) =
+                (self.zenoh, self.device, self.versions, self.terminal);
+            let updates =
+                scope.spawn(move || deliver(zenoh, device, versions, time, &over, terminal));
+            let enough = |_| updates.is_finished();
+            let collected = feed(self.client, device, pictures, enough, terminal);
+            drop(fed);
+            let delivered = updates
+                .join()
+                .map_err(|_| anyhow!("the thread that publishes panicked"))?;
+            Ok((collected?, delivered?))
+        })
+    }
 }
 
 fn pictures(environment: &Environment) -> anyhow::Result<Vec<Picture>> {
@@ -109,86 +147,6 @@ fn pictures(environment: &Environment) -> anyhow::Result<Vec<Picture>> {
         })
     })
     .collect()
-}
-
-/// What the reference implementation read in a picture.
-#[derive(Deserialize)]
-struct Recorded {
-    lines: Vec<RecordedLine>,
-}
-
-#[derive(Deserialize)]
-struct RecordedLine {
-    text: String,
-}
-
-/// The lines of `page.png` as the reference implementation read them.
-fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
-    let path = root.join("examples/label-reader/expected/page.json");
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
-    let recorded: Recorded = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no recording", path.display()))?;
-    Ok(recorded.lines.into_iter().map(|line| line.text).collect())
-}
-
-fn summarise(
-    collected: Collected,
-    counters: hotshoe_daemon::Counters,
-    expected: &[String],
-) -> Summary {
-    let total =
-        |of: fn(&crate::demo::report::Input) -> u64| collected.inputs.values().map(of).sum();
-    let (samples, results): (u64, u64) = (total(|i| i.samples), total(|i| i.results));
-    let (dropped, failed): (u64, u64) = (total(|i| i.dropped), total(|i| i.failed));
-    let accounted = samples == results + dropped + failed
-        && counters.add_up()
-        && counters.accepted == samples
-        && counters.in_flight == 0;
-    let error_rate = collected.text.get(PAGE).map(|lines| {
-        let expected = expected.join("\n");
-        let errors = strsim::levenshtein(&lines.join("\n"), &expected);
-        errors as f64 / expected.chars().count().max(1) as f64
-    });
-    Summary {
-        samples,
-        results,
-        dropped,
-        failed,
-        accounted,
-        seconds: collected.elapsed.as_secs_f64(),
-        text: collected.text,
-        page_character_error_rate: error_rate,
-        stages: collected
-            .stages
-            .into_iter()
-            .filter_map(|(name, times)| Some((name, Percentiles::of(&times)?)))
-            .collect(),
-        inputs: collected.inputs,
-        daemon: counters,
-    }
-}
-
-fn judge(summary: &Summary) -> anyhow::Result<()> {
-    if !summary.accounted {
-        bail!(
-            "not every sample is accounted for: {} sent, {} results, {} dropped, {} failed; the daemon says {:?}",
-            summary.samples,
-            summary.results,
-            summary.dropped,
-            summary.failed,
-            summary.daemon
-        );
-    }
-    match summary.page_character_error_rate {
-        Some(rate) if rate <= MAX_CHARACTER_ERROR_RATE => Ok(()),
-        Some(rate) => bail!(
-            "{PAGE} was read with a character error rate of {:.1}%; at most {:.0}% is right",
-            rate * 100.0,
-            MAX_CHARACTER_ERROR_RATE * 100.0
-        ),
-        None => bail!("{PAGE} was not read"),
-    }
 }
 
 fn next_steps(root: &Path, release: &Path, trust: &Path) -> String {

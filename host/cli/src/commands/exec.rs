@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::output::ReleaseName;
@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
+use crate::files::{Readers, write_new};
 use crate::logging;
 use crate::terminal::Terminal;
 
@@ -29,6 +30,9 @@ use crate::terminal::Terminal;
 Example:
   hotshoe exec target/demo/release page.png --trust target/demo/trust.toml
 
+Example: record what a self-test of release.toml expects
+  hotshoe exec my-release page.png --trust trust.toml --record tests/page.json
+
 An input may have as many bytes as a sample of the daemon: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
 pub struct Args {
     /// The release
@@ -37,6 +41,9 @@ pub struct Args {
     /// The files, one sample each
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
+    /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -63,6 +70,9 @@ struct Failure {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("warn")?;
+    if args.record.is_some() && args.inputs.len() != 1 {
+        bail!("--record takes one input, since a self-test has one sample");
+    }
     let Identity {
         trust,
         device,
@@ -85,6 +95,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         };
         failed += usize::from(report.error.is_some());
         terminal.json_line(&report)?;
+        if let (Some(path), Some(insight)) = (&args.record, &report.insight) {
+            record(path, insight)?;
+        }
     }
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
@@ -133,6 +146,13 @@ impl<'a> Report<'a> {
             stages: Vec::new(),
         }
     }
+}
+
+/// Writes an insight as `[[tests]]` reads it. A recording that is there is replaced: recording anew is what people do.
+fn record(path: &Path, insight: &Insight) -> anyhow::Result<()> {
+    let mut text = serde_json::to_vec_pretty(insight)?;
+    text.push(b'\n');
+    write_new(path, &text, Readers::Anyone, true)
 }
 
 /// A file of at most `limit` bytes as a sample: its path is its id and its source.

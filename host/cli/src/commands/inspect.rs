@@ -12,8 +12,8 @@ use std::process::ExitCode;
 
 /// Show what a release holds, without trusting it
 ///
-/// Shows the manifest, each component with its world, grants, imports and exports, the models and data, and whose
-/// signatures are attached. Nothing is checked but that the files can be read: use `verify` for that.
+/// Shows the manifest, each component with its world, grants, imports and exports, the models and data, the self-tests and the
+/// health gate, and whose signatures are attached. Nothing is checked but that the files can be read: use `verify` for that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -188,6 +188,9 @@ fn print(inspection: &Inspection, terminal: &Terminal) -> anyhow::Result<()> {
     if !others.is_empty() {
         terminal.print(super::pack::contents_table(&others, terminal))?;
     }
+    for line in trial(release) {
+        terminal.print(line)?;
+    }
     terminal.print(format!(
         "signatures: {}, over {}",
         inspection.signatures.len(),
@@ -198,6 +201,43 @@ fn print(inspection: &Inspection, terminal: &Terminal) -> anyhow::Result<()> {
         terminal.print(format!("  key {hint}"))?;
     }
     Ok(())
+}
+
+/// What a device tries before the release serves, and what it asks of it on trial.
+fn trial(release: &Release) -> Vec<String> {
+    let mut lines = Vec::new();
+    for test in &release.tests {
+        lines.push(format!(
+            "self-test {}: {}, agreement at least {}",
+            test.name, test.media_type, test.min_agreement
+        ));
+    }
+    let health = &release.health;
+    let mut gate = format!(
+        "health gate: at least {} samples and {} s; at most {} errors, {} traps, {} missed deadlines a sample",
+        health.min_samples,
+        health.min_seconds,
+        health.max_error_rate,
+        health.max_trap_rate,
+        health.max_deadline_miss_rate
+    );
+    if let Some(p95) = health.max_latency_p95_ms {
+        gate.push_str(&format!("; p95 at most {p95} ms"));
+    }
+    if let Some(ratio) = health.max_latency_ratio {
+        gate.push_str(&format!("; p95 at most {ratio} times the previous release's"));
+    }
+    lines.push(gate);
+    if let Some(shadow) = &health.shadow {
+        lines.push(format!(
+            "shadow: {} samples, agreement at least {}",
+            shadow.samples, shadow.min_agreement
+        ));
+    }
+    if !release.chunks.is_empty() {
+        lines.push(format!("blobs that move in chunks: {}", release.chunks.len()));
+    }
+    lines
 }
 
 fn devices(release: &Release) -> String {

@@ -27,7 +27,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   [components.read-page]
   file = \"read-page.wasm\"
   world = \"stage\"                     # preprocessor | postprocessor | policy | stage
-  grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data vision infer wasi-nn wasi
+  grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data state vision infer wasi-nn wasi
   models = [\"detect\"]                 # the models it may run
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
   [models.detect]
@@ -36,7 +36,19 @@ release.toml (paths are relative to it; an unknown key is refused):
   file = \"rules.json\"
   media-type = \"application/json\"
   [[pipeline]]                        # (stage | preprocess infer* postprocess) policy*
-  stage = \"read-page\"")]
+  stage = \"read-page\"
+  [[tests]]                           # optional: a device tries them before the release serves
+  name = \"page\"
+  sample = \"tests/page.png\"
+  content-type = \"image/png\"
+  expected = \"tests/page.json\"       # as `hotshoe exec RELEASE tests/page.png --record tests/page.json` writes it
+  min-agreement = 0.99
+  [health]                            # optional: what a device must see on trial before it keeps the release
+  min-samples = 20
+  min-seconds = 10
+  max-error-rate = 0.05               # also max-trap-rate, max-deadline-miss-rate, max-latency-p95-ms, max-latency-ratio
+  shadow = { samples = 20, min-agreement = 0.9 } # first compare with the release that serves
+  on-failure = \"rollback\"            # or \"keep\"")]
 pub struct Args {
     /// What to pack
     #[arg(value_name = "RELEASE.TOML", default_value = "release.toml")]
@@ -87,7 +99,7 @@ impl Summary {
 /// One file of a release.
 #[derive(Debug, Clone, Serialize)]
 pub struct Content {
-    /// `component`, `model` or `data`.
+    /// `component`, `model`, `data`, `sample` or `expected`.
     pub kind: &'static str,
     /// What the release calls it.
     pub name: String,
@@ -156,7 +168,13 @@ pub fn contents(release: &Release) -> Vec<Content> {
         .data
         .iter()
         .map(|(name, it)| content("data", name, it.blob));
-    components.chain(models).chain(data).collect()
+    let tests = release.tests.iter().flat_map(|it| {
+        [
+            content("sample", &it.name, it.sample),
+            content("expected", &it.name, it.expected),
+        ]
+    });
+    components.chain(models).chain(data).chain(tests).collect()
 }
 
 /// The files of a release, as a table.

@@ -143,7 +143,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let envelope = envelope(&statement, key.as_ref())?;
     let begun = Instant::now();
     let mut publisher = Publisher::open(&zenoh, &site).context("cannot open a Zenoh session")?;
-    publisher.serve(&offer.layout, &offer.release)?;
+    publisher.serve(&offer.layout)?;
     publisher.desire(&offer.release.name, envelope.to_bytes())?;
     args.say_beginning(&offer, &site, &selector, &publisher, terminal);
 

@@ -1,18 +1,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::channel;
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::{Config, Daemon};
-use tokio::signal::unix::{SignalKind, signal};
+use hotshoe_daemon::{Config, Daemon, Status};
 
-use crate::logging;
 use crate::terminal::Terminal;
+use crate::{logging, signals};
 
-/// Serve the installed release on this device
+/// Serve this device's release, and take new ones
 ///
-/// Starts the daemon: it verifies the installed release, loads its components and models, and serves samples until it
-/// gets SIGTERM or SIGINT. Then it takes no more samples, finishes those that it has within `[drain] deadline-ms`, and exits.
-/// A second signal ends it at once.
+/// Starts the daemon: it verifies the release that it has, loads its components and models, and serves samples until it
+/// gets SIGTERM or SIGINT. Without a release it waits for one. A release that is published to its site is fetched, verified,
+/// tried and kept, or rolled back, meanwhile. At the end it takes no more samples, finishes those that it has within
+/// `[drain] deadline-ms`, and exits. A second signal ends it at once.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -31,34 +32,13 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;
     let deadline = config.drain.deadline();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .context("cannot start the runtime that waits for signals")?;
-    // Handlers first: a signal during the start must not kill the process half-way.
-    let (mut terminate, mut interrupt) = {
-        let _guard = runtime.enter();
-        (
-            signal(SignalKind::terminate()).context("cannot handle SIGTERM")?,
-            signal(SignalKind::interrupt()).context("cannot handle SIGINT")?,
-        )
-    };
+    // First: a signal during the start must not kill the process half-way.
+    let (sender, signals) = channel();
+    signals::on_first(move |name| drop(sender.send(name)))?;
     let daemon = Daemon::start(config).context("cannot start the daemon")?;
-    if terminal.json {
-        terminal.json_line(&daemon.status())?;
-    }
-    runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => tracing::info!(signal = "SIGTERM", "draining"),
-            _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "draining"),
-        }
-    });
-    runtime.spawn(async move {
-        tokio::select! { _ = terminate.recv() => (), _ = interrupt.recv() => () }
-        tracing::warn!("a second signal: ending at once");
-        std::process::exit(1);
-    });
+    say_started(&daemon.status(), terminal)?;
+    let signal = signals.recv().context("nobody waits for signals")?;
+    tracing::info!(signal, "draining");
     let report = daemon.drain(deadline);
     tracing::info!(
         finished = report.finished,
@@ -73,4 +53,18 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_started(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    if terminal.json {
+        return terminal.json_line(status);
+    }
+    if status.release.is_none() {
+        tracing::info!(
+            site = status.site,
+            device = status.device,
+            "no release yet: waiting for one to be published"
+        );
+    }
+    Ok(())
 }

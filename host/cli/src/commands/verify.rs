@@ -36,6 +36,10 @@ struct Report<'a> {
     threshold: usize,
     blobs: usize,
     bytes: u64,
+    /// Self-tests that a device runs before the release serves.
+    tests: usize,
+    /// Blobs that move in chunks.
+    chunked: usize,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -49,6 +53,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         threshold: trust.threshold(),
         blobs: release.blobs().count(),
         bytes: release.blobs().map(|blob| blob.size).sum(),
+        tests: release.tests.len(),
+        chunked: release.chunks.len(),
     };
     if terminal.json {
         terminal.json(&report)?;
@@ -66,9 +72,10 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         report.threshold
     ))?;
     terminal.print(format!(
-        "{} blobs, {}, all as the manifest says",
+        "{} blobs, {}, all as the manifest says; {} self-tests",
         report.blobs,
-        size(report.bytes)
+        size(report.bytes),
+        report.tests
     ))?;
     Ok(ExitCode::SUCCESS)
 }

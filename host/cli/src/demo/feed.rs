@@ -35,16 +35,34 @@ pub struct Collected {
     pub text: BTreeMap<String, Vec<String>>,
     /// Times of each stage, in microseconds.
     pub stages: BTreeMap<String, Vec<u64>>,
+    /// By the generation of the release that answered.
+    pub generations: BTreeMap<u64, Answered>,
+    /// When results came, in the order in which they were read.
+    pub arrivals: Vec<Instant>,
+    /// When samples were sent that have no answer yet.
+    sent: BTreeMap<String, Instant>,
     /// From the first sample to the last answer.
     pub elapsed: Duration,
 }
 
-/// Feeds the pictures in turn for this long, as fast as the daemon takes them, and prints what it reads.
+/// What one release answered.
+#[derive(Default)]
+pub struct Answered {
+    /// Samples with a result.
+    pub results: u64,
+    /// Samples that failed.
+    pub failed: u64,
+    /// When its first result came.
+    pub first: Option<Instant>,
+}
+
+/// Feeds the pictures in turn until it is enough, as fast as the daemon takes them, and prints what it reads. `enough` is
+/// given the time since the first.
 pub fn feed(
     client: &Client,
     device: &Status,
     pictures: &[Picture],
-    time: Duration,
+    enough: impl Fn(Duration) -> bool,
     terminal: &Terminal,
 ) -> anyhow::Result<Collected> {
     let feeder = client.feeder(&device.site, &device.device, IN_FLIGHT, ANSWER_DEADLINE);
@@ -52,7 +70,7 @@ pub fn feed(
     let started = Instant::now();
     // Every picture once at least, however short the time.
     for (number, picture) in pictures.iter().cycle().enumerate() {
-        if started.elapsed() >= time && number >= pictures.len() {
+        if number >= pictures.len() && enough(started.elapsed()) {
             break;
         }
         let id = format!("demo-{number}");
@@ -64,6 +82,8 @@ pub fn feed(
                 picture.bytes.clone(),
             )
             .context("cannot feed the daemon")?;
+        // It waits for its turn first, so this is close to when it was sent.
+        collected.sent.insert(id, Instant::now());
         collected
             .inputs
             .entry(picture.name.clone())
@@ -90,14 +110,23 @@ impl Collected {
     fn take(&mut self, fed: Fed, terminal: &Terminal) -> anyhow::Result<()> {
         let input = self.inputs.entry(fed.name.clone()).or_default();
         let elapsed_us = u64::try_from(fed.elapsed.as_micros()).unwrap_or(u64::MAX);
+        let sent = self.sent.remove(&fed.id);
+        let arrived = sent.map_or_else(Instant::now, |sent| sent + fed.elapsed);
         let answer = match fed.result {
             Ok(answer) => answer,
             Err(error) => {
                 match &error {
                     FeedError::Refused(body) if is_drop(body) => input.dropped += 1,
-                    FeedError::Refused(_) | FeedError::NoReply => input.failed += 1,
+                    FeedError::Refused(body) => {
+                        input.failed += 1;
+                        let generation = body.pointer("/release/generation");
+                        if let Some(generation) = generation.and_then(Value::as_u64) {
+                            self.generations.entry(generation).or_default().failed += 1;
+                        }
+                    }
+                    FeedError::NoReply => input.lost += 1,
                 }
-                terminal.note(format!("{} {}: {error}", fed.name, fed.id));
+                terminal.note(format!("{} {}: {}", fed.name, fed.id, reason(&error)));
                 return Ok(());
             }
         };
@@ -105,6 +134,13 @@ impl Collected {
             serde_json::from_value(answer).context("the daemon's answer has another form")?;
         input.results += 1;
         input.elapsed_us.push(elapsed_us);
+        self.arrivals.push(arrived);
+        let generation = self
+            .generations
+            .entry(answer.release.generation)
+            .or_default();
+        generation.results += 1;
+        generation.first.get_or_insert(arrived);
         let mut times = Vec::new();
         for stage in &answer.stages {
             let stages = self.stages.entry(stage.name.clone()).or_default();
@@ -129,10 +165,16 @@ impl Collected {
 /// The daemon's answer to a sample.
 #[derive(Deserialize)]
 struct Answer {
+    release: AnsweredBy,
     /// None where the policy kept it on the device.
     insight: Option<Insight>,
     actions: Vec<Action>,
     stages: Vec<StageTime>,
+}
+
+#[derive(Deserialize)]
+struct AnsweredBy {
+    generation: u64,
 }
 
 impl Answer {
@@ -157,6 +199,19 @@ impl Answer {
             terminal.print(terminal.warning(&said))?;
         }
         Ok(())
+    }
+}
+
+/// One line, however long the daemon's own message is.
+fn reason(error: &FeedError) -> String {
+    let text = |body: &Value, key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
+    match error {
+        FeedError::Refused(body) => {
+            let [stage, fault] =
+                ["stage", "fault"].map(|key| text(body, key).unwrap_or_else(|| "?".to_owned()));
+            format!("failed at {stage}: {fault}")
+        }
+        FeedError::NoReply => error.to_string(),
     }
 }
 

@@ -6,17 +6,20 @@ use hotshoe_daemon::Config;
 use hotshoe_devkit::Environment;
 use hotshoe_trust::Time;
 
+use super::versions::{self, Version};
 use crate::commands::{install, keygen, pack, sign, trust};
 use crate::device::{Identity, trust_root};
 use crate::terminal::Terminal;
 
 /// The label-reader application in the checkout.
-const APPLICATION: &str = "examples/label-reader";
+pub const APPLICATION: &str = "examples/label-reader";
 
 /// Where the demo keeps what it makes, for other commands to be tried on.
 pub struct Bench {
-    /// The signed release.
+    /// The signed release that is installed.
     pub release: PathBuf,
+    /// Those that are delivered.
+    pub versions: [Version; 3],
     /// Whose signatures the device accepts.
     pub trust: PathBuf,
     /// The device's configuration.
@@ -25,27 +28,15 @@ pub struct Bench {
     pub log: PathBuf,
 }
 
-impl Bench {
-    /// The paths below `target/demo`.
-    pub fn below(root: &Path) -> Self {
-        let folder = root.join("target/demo");
-        Self {
-            release: folder.join("release"),
-            trust: folder.join("trust.toml"),
-            config: folder.join("hotshoe.toml"),
-            log: folder.join("daemon.log"),
-        }
-    }
-}
-
 /// Makes a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`.
 pub fn prepare(
     environment: &Environment,
     endpoint: &str,
     terminal: &Terminal,
 ) -> anyhow::Result<Bench> {
-    let bench = Bench::below(&environment.root);
     let folder = environment.root.join("target/demo");
+    let [release, trust_file, config_file, log] =
+        ["release", "trust.toml", "hotshoe.toml", "daemon.log"].map(|name| folder.join(name));
     let keys = folder.join("keys");
     fs::create_dir_all(&keys).with_context(|| format!("cannot make {}", keys.display()))?;
 
@@ -59,35 +50,44 @@ pub fn prepare(
         &[("demo".to_owned(), public)],
         1,
         &["*"],
-        &bench.trust,
+        &trust_file,
         true,
     )?;
 
     let source = environment.root.join(APPLICATION).join("release.toml");
-    let packed = pack::pack(&source, &bench.release, Time::now())?;
+    let packed = pack::pack(&source, &release, Time::now())?;
     terminal.note(format!(
         "packed           {}  {} generation {}",
-        bench.release.display(),
+        release.display(),
         packed.release.name,
         packed.release.generation
     ));
-    let signed = sign::sign(&bench.release, &sign::read_key(&secret)?)?;
+    let signed = sign::sign(&release, &sign::read_key(&secret)?)?;
     terminal.note(format!("signed           {}", signed.release));
 
-    fs::write(&bench.config, configuration(endpoint))
-        .with_context(|| format!("cannot write {}", bench.config.display()))?;
-    let config = Config::load(&bench.config).context("cannot use the demo's configuration")?;
+    let versions = versions::prepare(environment, &folder, &secret)?;
+    terminal.note("packed           generations 2, 3 and 4, to be delivered while it serves");
+
+    fs::write(&config_file, configuration(endpoint))
+        .with_context(|| format!("cannot write {}", config_file.display()))?;
+    let config = Config::load(&config_file).context("cannot use the demo's configuration")?;
     // Each demo is a device's first day: it would rightly refuse another release of the same generation.
     forget(&config.data)?;
-    let identity = Identity::of(trust_root(&bench.trust)?, &config);
-    install::install(&bench.release, &config.data, &identity, Time::now())?;
+    let identity = Identity::of(trust_root(&trust_file)?, &config);
+    install::install(&release, &config.data, &identity, Time::now())?;
     terminal.note(format!("installed into   {}", config.data.display()));
-    Ok(bench)
+    Ok(Bench {
+        release,
+        versions,
+        trust: trust_file,
+        config: config_file,
+        log,
+    })
 }
 
 /// Removes what an earlier demo installed, but not the compiled code, which is found again by its digest.
 fn forget(data: &Path) -> anyhow::Result<()> {
-    for part in ["ledger.json", "blobs"] {
+    for part in ["ledger.json", "blobs", "parts", "states"] {
         let path = data.join(part);
         let removed = if path.is_dir() {
             fs::remove_dir_all(&path)

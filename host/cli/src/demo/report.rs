@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
 
 use hotshoe_daemon::Counters;
+use hotshoe_store::{Cause, Phase};
 use hotshoe_daemon::latency::nearest_rank;
 use serde::Serialize;
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, size};
 
 /// What became of the samples of one input.
 #[derive(Debug, Default, Serialize)]
@@ -15,8 +16,10 @@ pub struct Input {
     pub results: u64,
     /// Samples that the daemon dropped.
     pub dropped: u64,
-    /// Samples that failed, or that nobody answered.
+    /// Samples that failed, by name.
     pub failed: u64,
+    /// Samples that nobody answered.
+    pub lost: u64,
     /// From sending to the answer, in microseconds.
     #[serde(skip)]
     pub elapsed_us: Vec<u64>,
@@ -40,10 +43,24 @@ pub struct Summary {
     pub results: u64,
     /// Samples that the daemon dropped.
     pub dropped: u64,
-    /// Samples that failed, or that nobody answered.
+    /// Samples that failed, by name.
     pub failed: u64,
-    /// Whether every sample ended in one of the three, in the daemon's own counters too.
+    /// Samples that nobody answered.
+    pub lost: u64,
+    /// Whether every sample ended in one of the first three, in the daemon's own counters too.
     pub accounted: bool,
+    /// How often another release took over, by the daemon's own count.
+    pub swaps: u64,
+    /// How often the one before took over again.
+    pub rollbacks: u64,
+    /// Releases that were refused.
+    pub refused: u64,
+    /// The longest time between two results, in milliseconds.
+    pub max_gap_ms: f64,
+    /// The same before the first update.
+    pub max_gap_before_ms: f64,
+    /// What became of each version.
+    pub versions: Vec<VersionReport>,
     /// Seconds from the first sample to the last answer.
     pub seconds: f64,
     /// The lines read from each input, as it was read last.
@@ -56,6 +73,31 @@ pub struct Summary {
     pub inputs: BTreeMap<String, Input>,
     /// The daemon's own counters at the end.
     pub daemon: Counters,
+}
+
+/// What became of one version.
+#[derive(Debug, Serialize)]
+pub struct VersionReport {
+    /// Its generation.
+    pub generation: u64,
+    /// What was new in it.
+    pub what: &'static str,
+    /// Where it ended.
+    pub phase: Phase,
+    /// Why it went no further.
+    pub cause: Option<Cause>,
+    /// Whether that is what should become of it.
+    pub expected: bool,
+    /// Bytes that the publisher sent; none for the one that was installed.
+    pub bytes_moved: Option<u64>,
+    /// Seconds from publishing it to its first result.
+    pub first_result_s: Option<f64>,
+    /// Seconds from publishing it to its end: confirmed, rolled back or refused.
+    pub seconds: Option<f64>,
+    /// Samples with a result.
+    pub results: u64,
+    /// Samples that failed.
+    pub failed: u64,
 }
 
 impl Percentiles {
@@ -75,8 +117,26 @@ fn milliseconds(micros: u64) -> String {
 }
 
 impl Summary {
-    /// The summary as two tables.
-    pub fn tables(&self, terminal: &Terminal) -> String {
+    /// The summary for people.
+    pub fn text(&self, terminal: &Terminal) -> String {
+        format!(
+            "\n{}\n\n{} samples in {:.1} s: {} results, {} dropped, {} failed, {} lost\n{} swaps, {} rollbacks, {} refused; longest time between two results {:.0} ms, {:.0} ms before the first update",
+            self.tables(terminal),
+            self.samples,
+            self.seconds,
+            self.results,
+            self.dropped,
+            self.failed,
+            self.lost,
+            self.swaps,
+            self.rollbacks,
+            self.refused,
+            self.max_gap_ms,
+            self.max_gap_before_ms
+        )
+    }
+
+    fn tables(&self, terminal: &Terminal) -> String {
         let inputs = self.inputs.iter().map(|(name, input)| {
             let lines = self.text.get(name).map_or(0, Vec::len);
             let [p50, p95] = Percentiles::of(&input.elapsed_us).map_or_else(
@@ -89,6 +149,7 @@ impl Summary {
                 input.results.to_string(),
                 input.dropped.to_string(),
                 input.failed.to_string(),
+                input.lost.to_string(),
                 lines.to_string(),
                 p50,
                 p95,
@@ -101,6 +162,7 @@ impl Summary {
                 "results",
                 "dropped",
                 "failed",
+                "lost",
                 "lines",
                 "answer p50 ms",
                 "answer p95 ms",
@@ -112,6 +174,41 @@ impl Summary {
             .iter()
             .map(|(name, p)| vec![name.clone(), milliseconds(p.p50_us), milliseconds(p.p95_us)]);
         let stages = terminal.figures(&["stage", "p50 ms", "p95 ms"], stages);
-        format!("{inputs}\n\n{stages}")
+        let versions = self.versions.iter().map(VersionReport::cells);
+        let versions = terminal.figures(
+            &[
+                "version",
+                "what is new",
+                "became",
+                "because of",
+                "moved",
+                "first result s",
+                "end s",
+                "results",
+                "failed",
+            ],
+            versions,
+        );
+        format!("{inputs}\n\n{stages}\n\n{versions}")
+    }
+}
+
+impl VersionReport {
+    fn cells(&self) -> Vec<String> {
+        let none = || "-".to_owned();
+        let seconds = |value: Option<f64>| value.map_or_else(none, |value| format!("{value:.1}"));
+        vec![
+            self.generation.to_string(),
+            self.what.to_owned(),
+            self.phase.to_string(),
+            self.cause
+                .as_ref()
+                .map_or_else(none, |cause| cause.name.clone()),
+            self.bytes_moved.map_or_else(none, size),
+            seconds(self.first_result_s),
+            seconds(self.seconds),
+            self.results.to_string(),
+            self.failed.to_string(),
+        ]
     }
 }

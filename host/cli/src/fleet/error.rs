@@ -25,26 +25,6 @@ pub enum FleetError {
         /// How long was waited.
         seconds: u64,
     },
-    /// A device did not answer.
-    #[error("device {device} of site {site} did not answer within {seconds} s")]
-    NoAnswer {
-        /// The site.
-        site: String,
-        /// The device.
-        device: String,
-        /// How long was waited.
-        seconds: u64,
-    },
-    /// A device refused an order.
-    #[error("device {device} refused: {message}")]
-    Refused {
-        /// The device.
-        device: String,
-        /// The stable name of the reason, as the device gives it.
-        name: String,
-        /// The reason, as the device gives it.
-        message: String,
-    },
     /// There is no release that an order could mean.
     #[error("device {device} has no release {what}")]
     Nothing {
@@ -69,13 +49,11 @@ pub enum FleetError {
 
 impl FleetError {
     /// The stable name, in snake case.
-    pub fn name(&self) -> &str {
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Nowhere { .. } => "nowhere",
             Self::NoSite => "no_site",
             Self::NoDevice { .. } => "no_device",
-            Self::NoAnswer { .. } => "no_answer",
-            Self::Refused { name, .. } => name,
             Self::Nothing { .. } => "unknown_release",
             Self::Unsigned { .. } => "too_few_signatures",
             Self::Period { .. } => "invalid_period",

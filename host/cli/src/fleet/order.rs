@@ -5,7 +5,8 @@ use std::time::Duration;
 use anyhow::Context;
 use hotshoe_daemon::deploy::Command;
 use hotshoe_daemon::status::SlotStatus;
-use hotshoe_daemon::{Client, OrderError, Status};
+use hotshoe_daemon::link::OrderError;
+use hotshoe_daemon::{Client, Status};
 use hotshoe_store::Phase;
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde_json::Value;
@@ -124,10 +125,9 @@ fn remote(
     seconds: u64,
 ) -> anyhow::Result<Value> {
     let timeout = Duration::from_secs(seconds);
-    let silent = || FleetError::NoAnswer {
+    let silent = || OrderError::NoReply {
         site: site.to_owned(),
         device: device.to_owned(),
-        seconds,
     };
     let mut statuses = client.statuses(Some(site), Some(device), timeout)?;
     let (release, name) = what.target(&statuses.pop().ok_or_else(silent)?)?;
@@ -145,20 +145,7 @@ fn remote(
     if let Some(key) = key {
         envelope.sign(key).context("cannot sign the order")?;
     }
-    match client.order(site, device, &envelope.to_bytes(), timeout) {
-        Ok(value) => Ok(value),
-        Err(OrderError::NoReply) => Err(silent().into()),
-        Err(OrderError::Refused(reason)) => {
-            let text = |key: &str| reason.get(key).and_then(Value::as_str).map(str::to_owned);
-            Err(FleetError::Refused {
-                device: device.to_owned(),
-                name: text("name").unwrap_or_else(|| "refused".to_owned()),
-                message: text("message").unwrap_or_else(|| reason.to_string()),
-            }
-            .into())
-        }
-        Err(OrderError::Link(error)) => Err(error.into()),
-    }
+    Ok(client.order(site, device, &envelope.to_bytes(), timeout)?)
 }
 
 /// `NAME generation N` of a slot in an answer.

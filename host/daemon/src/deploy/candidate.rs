@@ -301,7 +301,13 @@ impl Reconciler {
     fn fail(&mut self, candidate: &Candidate, phase: Phase, cause: Cause) {
         self.service.shadow(None);
         let now = Time::now();
-        let slot = Slot::of(&candidate.release, candidate.wanted.bundles.clone(), now);
+        let slot = Slot {
+            release: candidate.release.digest(),
+            bundles: candidate.wanted.bundles.clone(),
+            name: candidate.release.name.clone(),
+            generation: candidate.release.generation,
+            installed: now,
+        };
         let transition = Transition::Fail(slot, phase, cause.clone());
         if let Err(error) = self.store.apply(&transition, now) {
             tracing::error!(%error, "a failed release could not be written down; it may be tried again");

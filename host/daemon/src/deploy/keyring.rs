@@ -16,7 +16,7 @@ pub const MAX_TRUST_BYTES: u64 = 1 << 20;
 /// The trusted keys that count: those of the higher version, and the operator's where both are the same.
 pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     let own = read_trust(&config.trust)?;
-    let entry = newer(store.ledger(), u64::MAX);
+    let entry = newer(store.ledger(), own.version());
     let Some((version, digest)) = entry else {
         return Ok(own);
     };

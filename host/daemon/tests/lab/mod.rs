@@ -14,7 +14,7 @@ use hotshoe_trust::{Blob, Device, Floor, Grant, SigningKey, Time, TrustRoot, ver
 use tempfile::TempDir;
 
 /// Components, built once for all tests of a binary.
-fn environment() -> &'static Environment {
+pub fn environment() -> &'static Environment {
     static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
     ENVIRONMENT.get_or_init(|| {
         let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a checkout");

@@ -1,11 +1,11 @@
 //! A signed release on disk, made from a `release.toml` as an author would.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
-use std::{fs, path::Path};
+use std::{error::Error, fs, path::Path};
 
 use hotshoe_store::{Layout, Packed, Slot, Store, pack};
 use hotshoe_trust::{
-    Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify, verify_installed,
+    Blob, ChunkIndex, Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify, verify_installed,
 };
 
 pub const FILES: [(&str, &[u8]); 4] = [
@@ -72,11 +72,12 @@ impl Deployer {
 
     /// A release that differs from other generations in its model too.
     pub fn signed(&self, generation: u64) -> Layout {
-        fs::write(
-            self.folder.path().join("detect.onnx"),
-            format!("weights {generation}"),
-        )
-        .unwrap();
+        self.signed_model(generation, format!("weights {generation}").as_bytes())
+    }
+
+    /// A release with this model.
+    pub fn signed_model(&self, generation: u64, model: &[u8]) -> Layout {
+        fs::write(self.folder.path().join("detect.onnx"), model).unwrap();
         let packed = self.packed(generation);
         let bundle = self
             .key
@@ -155,4 +156,59 @@ pub fn names(folder: &Path) -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// Bytes that no chunker finds anything in; the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
+}
+
+/// The chunk index of `blob`, as `layout` has it.
+pub fn index_of(layout: &Layout, release: &Release, blob: &Blob) -> ChunkIndex {
+    let bytes = layout.read(&release.chunks[&blob.digest]).unwrap();
+    ChunkIndex::parse(&bytes, *blob).unwrap()
+}
+
+/// The bytes of one chunk.
+pub fn piece(index: &ChunkIndex, whole: &[u8], number: usize) -> Vec<u8> {
+    let (offset, chunk) = index.offsets().nth(number).unwrap();
+    let start = usize::try_from(offset).unwrap();
+    whole[start..start + usize::try_from(chunk.size).unwrap()].to_vec()
+}
+
+/// What a device does with a release from the network: its package, then its blobs, large ones in chunks.
+pub fn deliver(
+    store: &Store,
+    layout: &Layout,
+    release: &Verified<Release>,
+) -> Result<Slot, Box<dyn Error>> {
+    let slot = store.keep_package(release, now())?;
+    let blobs = store.blobs();
+    for blob in release.blobs() {
+        if blobs.check(&blob).is_ok() {
+            continue;
+        }
+        let whole = layout.read(&blob)?;
+        if release.chunks.contains_key(&blob.digest) {
+            let index = index_of(layout, release, &blob);
+            let partial = blobs.partial(&index)?;
+            for number in partial.missing() {
+                partial.put(number, &piece(&index, &whole, number))?;
+            }
+            partial.finish()?;
+        } else {
+            blobs.put(&whole)?;
+        }
+    }
+    blobs.prove_release(release)?;
+    Ok(slot)
 }

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use hotshoe_trust::{
-    Blob, Component, DataFile, Device, DeviceSelector, Floor, Grant, Limits, Model, Package,
-    Release, SigningKey, Step, Time, TrustRoot, Verified, VerifyError, World, manifest::Manifest,
-    verify,
+    Blob, Component, DataFile, Device, DeviceSelector, Floor, Grant, HealthGate, Limits, Model,
+    Package, Release, SigningKey, StageFailure, Step, Time, TrustRoot, Verified, VerifyError,
+    World, manifest::Manifest, verify,
 };
 
 pub const NOW: &str = "2026-06-01T00:00:00Z";
@@ -25,6 +25,7 @@ pub fn release() -> Release {
         data: [].into(),
         config: BTreeMap::new(),
         limits: Limits::default(),
+        state_version: 1,
     };
     let mut read = component(b"stage wasm", World::Stage);
     read.grants
@@ -68,8 +69,12 @@ pub fn release() -> Release {
             },
             Step::Policy {
                 component: "label".into(),
+                on_failure: StageFailure::FailClosed,
             },
         ],
+        chunks: BTreeMap::new(),
+        tests: vec![],
+        health: HealthGate::default(),
     }
 }
 

@@ -1,0 +1,172 @@
+//! Publishing releases to one device, and following what becomes of them.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hotshoe_daemon::delivery::Publisher;
+use hotshoe_daemon::link::Events;
+use hotshoe_daemon::status::DeployEvent;
+use hotshoe_daemon::{Client, Status, ZenohConfig};
+use hotshoe_store::{Cause, Layout, Phase};
+use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Release, Statement, Time};
+
+use crate::fleet::reach::after;
+
+/// How long a statement is valid.
+const LIFETIME: &str = "1d";
+/// Events that may wait to be read; the oldest of more are lost, and the status makes up for them.
+const EVENTS: usize = 4096;
+/// Without an event for so long, the device is asked.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How long the device has to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// Publishes releases to one device.
+pub struct Deployer {
+    publisher: Publisher,
+    events: Events,
+    site: String,
+    device: String,
+}
+
+/// A release that was published.
+#[derive(Debug, Clone, Copy)]
+pub struct Published {
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// When publishing began.
+    pub at: Instant,
+    /// What all of this publisher's devices had fetched by then, in bytes.
+    sent: u64,
+}
+
+/// What a device said of a release.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// How far it is.
+    pub phase: Phase,
+    /// Why it went no further.
+    pub cause: Option<Cause>,
+    /// When that was heard.
+    pub at: Instant,
+}
+
+impl Deployer {
+    /// Connects to the device as `zenoh` says.
+    pub fn open(zenoh: &ZenohConfig, site: &str, device: &str) -> anyhow::Result<Self> {
+        let publisher = Publisher::open(zenoh, site).context("cannot publish")?;
+        let events = publisher.client().events(site, Some(device), EVENTS)?;
+        Ok(Self {
+            publisher,
+            events,
+            site: site.to_owned(),
+            device: device.to_owned(),
+        })
+    }
+
+    /// The publisher's own session.
+    pub fn client(&self) -> &Client {
+        self.publisher.client()
+    }
+
+    /// Serves the release in a folder, and states that the device should run it.
+    pub fn publish(&mut self, layout: &Path, release: &Release) -> anyhow::Result<Published> {
+        let (at, sent) = (Instant::now(), self.publisher.sent());
+        let layout = Layout::open(layout)?;
+        let package = layout.package()?;
+        let digest = Digest::of(&package.manifest);
+        self.publisher.serve(&layout, release)?;
+        let issued = Time::now();
+        let statement = Statement {
+            site: self.site.clone(),
+            devices: DeviceSelector {
+                names: vec![self.device.clone()],
+                ..DeviceSelector::default()
+            },
+            order: Order::Deploy {
+                release: digest,
+                name: release.name.clone(),
+                generation: release.generation,
+                bundles: package.bundles.iter().map(|b| Digest::of(b)).collect(),
+                activate: true,
+            },
+            issued,
+            expires: after(issued, LIFETIME)?,
+        };
+        let envelope = Envelope::new(&statement)?.to_bytes();
+        self.publisher.desire(&release.name, envelope)?;
+        Ok(Published {
+            release: digest,
+            at,
+            sent,
+        })
+    }
+
+    /// Bytes that were sent since a release was published.
+    pub fn sent_since(&self, published: &Published) -> u64 {
+        self.publisher.sent().saturating_sub(published.sent)
+    }
+
+    /// Passes on what the device says of a release, until `last` says that this was the last of interest.
+    pub fn follow(
+        &self,
+        published: &Published,
+        deadline: Duration,
+        mut last: impl FnMut(&Step) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<Step> {
+        let started = Instant::now();
+        let mut heard = None;
+        while started.elapsed() < deadline {
+            let step = match self.events.next(PATIENCE) {
+                Some(event) => self.step(published.release, event),
+                None => self.asked(published.release)?,
+            };
+            let Some(step) = step else {
+                continue;
+            };
+            if last(&step)? {
+                return Ok(step);
+            }
+            heard = Some(step.phase);
+        }
+        let phase = heard.map_or_else(|| "nothing".to_owned(), |phase| phase.to_string());
+        bail!(
+            "the device did not finish {} within {} s; the last that was heard is: {phase}",
+            published.release,
+            deadline.as_secs()
+        )
+    }
+
+    fn step(&self, release: Digest, event: serde_json::Value) -> Option<Step> {
+        let event: DeployEvent = serde_json::from_value(event).ok()?;
+        (event.release == release && event.device == self.device).then(|| Step {
+            phase: event.phase,
+            cause: event.cause,
+            at: Instant::now(),
+        })
+    }
+
+    fn asked(&self, release: Digest) -> anyhow::Result<Option<Step>> {
+        let deploy = self.status()?.deploy;
+        Ok((deploy.release == Some(release)).then(|| Step {
+            phase: deploy.phase,
+            cause: deploy.cause,
+            at: Instant::now(),
+        }))
+    }
+
+    /// The device's status.
+    pub fn status(&self) -> anyhow::Result<Status> {
+        self.client()
+            .statuses(Some(&self.site), Some(&self.device), ANSWER)?
+            .pop()
+            .context("the device did not tell its status")
+    }
+
+    /// Takes everything back.
+    pub fn close(self) {
+        drop(self.events);
+        self.publisher.close();
+    }
+}

@@ -1,0 +1,13 @@
+//! Delivery between real Zenoh sessions over loopback: publishers, devices, registries, and those who mean harm.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod fetch;
+mod hostile;
+mod plan;
+mod support;

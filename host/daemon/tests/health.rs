@@ -1,0 +1,198 @@
+//! The health gate, the maintenance window and what workers see: pure rules, tried on many cases.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::cast_precision_loss,
+    reason = "tests"
+)]
+
+use std::time::Duration;
+
+use hotshoe_daemon::config::{Config, Window};
+use hotshoe_daemon::deploy::health::{Failing, Verdict, judge};
+use hotshoe_daemon::deploy::{Compared, Fared, Likeness, Observed, Observer};
+use hotshoe_trust::{HealthGate, Shadow, Time};
+use proptest::prelude::*;
+
+fn gate() -> HealthGate {
+    HealthGate {
+        min_samples: 20,
+        min_seconds: 10,
+        max_error_rate: 0.1,
+        max_trap_rate: 0.0,
+        max_deadline_miss_rate: 0.05,
+        ..HealthGate::default()
+    }
+}
+
+fn seen(samples: u64, errors: u64) -> Observed {
+    Observed {
+        samples,
+        errors,
+        p95_us: Some(1_000),
+        ..Observed::default()
+    }
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_trial_waits_for_samples_and_for_time() {
+    let gate = gate();
+    assert_eq!(judge(&gate, &seen(0, 0), None, LONG), Verdict::Wait);
+    assert_eq!(judge(&gate, &seen(19, 0), None, LONG), Verdict::Wait);
+    let early = Duration::from_millis(9_999);
+    assert_eq!(judge(&gate, &seen(5_000, 0), None, early), Verdict::Wait);
+    assert_eq!(judge(&gate, &seen(20, 0), None, LONG), Verdict::Confirm);
+}
+
+#[test]
+fn a_trial_fails_as_soon_as_nothing_can_save_it() {
+    let gate = gate();
+    // Two of twenty are allowed, three can never be.
+    assert_eq!(judge(&gate, &seen(2, 2), None, Duration::ZERO), Verdict::Wait);
+    let verdict = judge(&gate, &seen(3, 3), None, Duration::ZERO);
+    assert!(matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })), "{verdict:?}");
+    let trapped = Observed { traps: 1, ..seen(1, 1) };
+    let verdict = judge(&gate, &trapped, None, Duration::ZERO);
+    assert!(matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })), "{verdict:?}");
+    let late = Observed { deadline_misses: 2, ..seen(20, 2) };
+    let verdict = judge(&gate, &late, None, Duration::ZERO);
+    assert!(matches!(verdict, Verdict::Fail(Failing::DeadlineMisses { .. })), "{verdict:?}");
+}
+
+#[test]
+fn bad_samples_are_no_releases_fault() {
+    let gate = gate();
+    let before = seen(100, 40);
+    let verdict = judge(&gate, &seen(100, 40), Some(&before), LONG);
+    assert_eq!(verdict, Verdict::Confirm, "as many samples failed before");
+    let verdict = judge(&gate, &seen(100, 41), Some(&before), LONG);
+    assert!(matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })), "{verdict:?}");
+    // One bad sample of one says nothing.
+    let verdict = judge(&gate, &seen(100, 40), Some(&seen(1, 1)), LONG);
+    assert!(matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })), "{verdict:?}");
+    // A trap is never the sample's fault.
+    let trapped = Observed { traps: 1, ..seen(100, 1) };
+    let verdict = judge(&gate, &trapped, Some(&Observed { traps: 50, ..before }), LONG);
+    assert!(matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })), "{verdict:?}");
+}
+
+#[test]
+fn latency_is_judged_alone_and_against_what_was() {
+    let absolute = HealthGate { max_latency_p95_ms: Some(2), ..gate() };
+    let slow = Observed { p95_us: Some(2_001), ..seen(20, 0) };
+    let verdict = judge(&absolute, &slow, None, LONG);
+    assert!(matches!(verdict, Verdict::Fail(Failing::LatencyP95 { .. })), "{verdict:?}");
+    let few = Observed { samples: 19, ..slow };
+    assert_eq!(judge(&absolute, &few, None, LONG), Verdict::Wait);
+    let relative = HealthGate { max_latency_ratio: Some(1.5), ..gate() };
+    let verdict = judge(&relative, &slow, Some(&seen(50, 0)), LONG);
+    assert!(matches!(verdict, Verdict::Fail(Failing::LatencyRatio { before_us: 1_000, .. })), "{verdict:?}");
+    assert_eq!(judge(&relative, &slow, None, LONG), Verdict::Confirm, "there is nothing to compare with");
+}
+
+#[test]
+fn every_failure_says_its_name_and_its_figures() {
+    let trapped = Observed { traps: 3, ..seen(9, 3) };
+    let Verdict::Fail(failing) = judge(&gate(), &trapped, None, LONG) else {
+        panic!("three traps pass");
+    };
+    let cause = failing.cause();
+    assert_eq!(cause.name, "trap_rate");
+    assert!(cause.message.contains("3 of 9 samples"), "{}", cause.message);
+}
+
+proptest! {
+    /// What was judged good stays good when a sample more goes well, and what failed does not come back by waiting.
+    #[test]
+    fn verdicts_do_not_waver(
+        samples in 0_u64..200,
+        errors in 0_u64..200,
+        traps in 0_u64..5,
+        rate in 0.0_f64..0.5,
+        secs in 0_u64..30,
+    ) {
+        let gate = HealthGate { max_error_rate: rate, max_trap_rate: rate / 4.0, ..gate() };
+        let errors = errors.min(samples);
+        let seen = Observed { samples, errors, traps: traps.min(errors), ..Observed::default() };
+        let now = Duration::from_secs(secs);
+        let verdict = judge(&gate, &seen, None, now);
+        let later = judge(&gate, &seen, None, now + LONG);
+        let more = judge(&gate, &Observed { samples: samples + 1, ..seen }, None, now);
+        match verdict {
+            Verdict::Confirm => {
+                prop_assert_eq!(later, Verdict::Confirm);
+                prop_assert_eq!(more, Verdict::Confirm);
+                prop_assert!(samples >= gate.min_samples && secs >= gate.min_seconds);
+                prop_assert!(errors as f64 <= rate * samples as f64 + 1e-9);
+            }
+            Verdict::Fail(_) => {
+                prop_assert_eq!(later, verdict);
+                // Not even if every further sample up to the least number went well.
+                let best = Observed { samples: samples.max(gate.min_samples), ..seen };
+                prop_assert!(matches!(judge(&gate, &best, None, now), Verdict::Fail(_)));
+            }
+            Verdict::Wait => prop_assert!(!matches!(later, Verdict::Fail(_))),
+        }
+    }
+
+    #[test]
+    fn a_window_is_open_as_long_as_it_says(from in 0_u16..1_440, length in 1_u16..1_440) {
+        let to = (from + length) % 1_440;
+        let text = format!("{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60);
+        let window: Window = text.parse().unwrap();
+        prop_assert_eq!(window.to_string(), text);
+        let day: Time = "2026-03-01T00:00:00Z".parse().unwrap();
+        let open = (0..1_440_i64)
+            .filter(|minute| window.is_open(day + jiff::SignedDuration::from_mins(*minute)))
+            .count();
+        prop_assert_eq!(open, usize::from(length));
+        prop_assert!(window.is_open(day + jiff::SignedDuration::from_mins(i64::from(from))));
+        prop_assert!(!window.is_open(day + jiff::SignedDuration::from_mins(i64::from(to))));
+    }
+
+    #[test]
+    fn the_shadow_judges_by_the_mean(agreements in prop::collection::vec(0.0_f64..=1.0, 1..60), least in 0.0_f64..=1.0) {
+        let shadow = Shadow { share: 1.0, samples: 20, min_agreement: least };
+        let mut compared = Compared::default();
+        for agreement in &agreements {
+            compared.samples += 1;
+            compared.agreement += agreement;
+            let mean = compared.agreement / compared.samples as f64;
+            match compared.judge(&shadow) {
+                Likeness::Wait => prop_assert!(compared.samples < 20),
+                Likeness::Alike => prop_assert!(compared.samples >= 20 && mean >= least - 1e-6),
+                Likeness::Unlike(found) => prop_assert!((found - mean).abs() < 1e-9 && mean < least),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_no_time_of_day_is_refused() {
+    for text in ["", "02:00", "2:00-4:00", "02:00-02:00", "25:00-26:00", "02:60-03:00", "02.00-03.00", "-1:00-02:00"] {
+        assert!(text.parse::<Window>().is_err(), "{text}");
+    }
+    assert_eq!("22:30-24:00".parse::<Window>().unwrap().to_string(), "22:30-24:00");
+    let config = "site = \"a\"\ndevice = \"b\"\n[deploy]\nwindow = \"noon\"\n";
+    let error = Config::parse(config, std::path::Path::new(".")).unwrap_err();
+    let told = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    assert!(told.contains("line 4") && told.contains("02:00-04:00"), "{told}");
+}
+
+#[test]
+fn observers_count_kinds_and_the_percentile_of_the_most_recent() {
+    let observer = Observer::default();
+    for micros in 1..=100 {
+        observer.add(Fared::Well, micros);
+    }
+    observer.add(Fared::Error, 1);
+    observer.add(Fared::Trap, 1);
+    observer.add(Fared::Deadline, 1);
+    let seen = observer.read();
+    assert_eq!((seen.samples, seen.errors, seen.traps, seen.deadline_misses), (103, 3, 1, 1));
+    assert_eq!(seen.p95_us, Some(95));
+}

@@ -1,0 +1,203 @@
+//! Changing whom a device trusts: `trust.toml` version N + 1, signed by those of N and by those of N + 1.
+//!
+//! The old keys agree that the new ones take over, and the new ones show that they can sign. Only keys that
+//! may change `trust.toml` count (see [`TrustedKey::rotates`]); a key in both versions counts for both.
+//!
+//! A stolen key that signed a release of a huge generation would block its name for good, since generations
+//! only grow. So the new version leaves the key out and lists the name under `[reset]`, with the generation
+//! that devices accept from then on.
+//!
+//! On the wire, a [`TrustUpdate`]: `{"trust": "<TOML text>", "bundles": ["<Sigstore bundle>", ...]}`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::{
+    keys::KeyError,
+    limits::ReleaseLimits,
+    signers::{SignerError, Signers, also, names},
+    signing::SigningKey,
+    strict_json::{self, JsonError},
+    trust_toml::{TrustError, TrustRoot, TrustedKey},
+};
+
+/// The largest `trust.toml` that a rotation brings: 256 KiB.
+pub const MAX_TRUST_BYTES: u64 = 256 * 1024;
+/// The largest update, a `trust.toml` with its bundles: 1 MiB.
+pub const MAX_TRUST_UPDATE_BYTES: u64 = 1024 * 1024;
+
+/// The next `trust.toml` as it travels, with signatures over its text. Nothing is known of it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct TrustUpdate {
+    /// The `trust.toml`.
+    pub trust: String,
+    /// Sigstore bundles over the text's bytes, as JSON texts.
+    #[serde(default)]
+    pub bundles: Vec<String>,
+}
+
+impl TrustUpdate {
+    /// The text of a `trust.toml`, not signed yet.
+    pub fn new(trust: impl Into<String>) -> Self {
+        Self {
+            trust: trust.into(),
+            bundles: Vec::new(),
+        }
+    }
+
+    /// Adds the signature of `key`.
+    pub fn sign(&mut self, key: &SigningKey) -> Result<(), KeyError> {
+        let bundle = key.sign_bundle(self.trust.as_bytes())?;
+        // A bundle is JSON, hence UTF-8.
+        self.bundles
+            .push(String::from_utf8_lossy(&bundle).into_owned());
+        Ok(())
+    }
+
+    /// Reads an update; what is in it is not looked at.
+    pub fn parse(bytes: &[u8]) -> Result<Self, RotationError> {
+        let update: Self = strict_json::parse(bytes, MAX_TRUST_UPDATE_BYTES)?;
+        update.check_size()?;
+        Ok(update)
+    }
+
+    /// The update as it travels.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::json!({ "trust": self.trust, "bundles": self.bundles })
+            .to_string()
+            .into_bytes()
+    }
+
+    fn check_size(&self) -> Result<(), RotationError> {
+        let (size, limit) = (self.trust.len() as u64, MAX_TRUST_BYTES);
+        if size > limit {
+            return Err(JsonError::TooLarge { size, limit }.into());
+        }
+        let (found, limit) = (self.bundles.len() as u64, ReleaseLimits::BUNDLES);
+        if found > limit {
+            return Err(RotationError::TooManyBundles { found, limit });
+        }
+        Ok(())
+    }
+}
+
+/// A `trust.toml` that follows the current one.
+#[derive(Debug, Clone)]
+pub struct NewTrust {
+    /// Whose signatures count from now on.
+    pub root: TrustRoot,
+    /// The text, to be kept.
+    pub text: String,
+    /// The floors that it sets, by release name.
+    pub resets: BTreeMap<String, u64>,
+}
+
+/// Which keys of a `trust.toml` signed an update, and which did not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]
+pub struct Shortfall {
+    /// Distinct keys with a good signature that may change `trust.toml`.
+    pub found: usize,
+    /// The threshold.
+    pub needed: usize,
+    /// Their names.
+    pub signers: Vec<String>,
+    /// Why other signatures did not count.
+    pub refused: Vec<String>,
+}
+
+/// Why a new `trust.toml` does not take the place of the current one.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// An update that cannot be read.
+    #[error("the update of trust.toml cannot be read")]
+    Json(#[from] JsonError),
+    /// More bundles than [`ReleaseLimits::BUNDLES`].
+    #[error("the update carries {found} signature bundles, and at most {limit} are looked at")]
+    TooManyBundles {
+        /// Bundles given.
+        found: u64,
+        /// Bundles allowed.
+        limit: u64,
+    },
+    /// Too few keys of the current version signed it.
+    #[error("the current trust.toml does not agree to the new one; sign it with its keys as well")]
+    TooFewOldSignatures(#[source] Shortfall),
+    /// Signed by the current keys, and no usable `trust.toml`.
+    #[error("the new trust.toml is signed, and not valid")]
+    Trust(#[source] TrustError),
+    /// Not the version after the current one.
+    #[error(
+        "the new trust.toml has version {found}, and only the one after {current} can follow; apply the versions in order"
+    )]
+    NotTheNextVersion {
+        /// The version that this device has.
+        current: u64,
+        /// The version given.
+        found: u64,
+    },
+    /// Too few keys of the new version signed it.
+    #[error("the new trust.toml is not signed by its own keys; sign it with them as well")]
+    TooFewNewSignatures(#[source] Shortfall),
+}
+
+impl RotationError {
+    /// A stable snake_case name of the reason.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Json(JsonError::TooLarge { .. }) => "too_large",
+            Self::Json(JsonError::Unknown { .. }) => "unknown_key",
+            Self::Json(JsonError::DuplicateKey { .. }) => "duplicate_key",
+            Self::Json(JsonError::TooDeep { .. } | JsonError::Invalid(_)) => "malformed",
+            Self::TooManyBundles { .. } => "too_many_bundles",
+            Self::TooFewOldSignatures(_) => "too_few_old_signatures",
+            Self::Trust(_) => "invalid_trust",
+            Self::NotTheNextVersion { .. } => "not_the_next_version",
+            Self::TooFewNewSignatures(_) => "too_few_new_signatures",
+        }
+    }
+}
+
+/// Admits the `trust.toml` that follows `current`: exactly the next version, signed by the thresholds of both.
+///
+/// The text is parsed only when the current keys have signed it.
+pub fn rotate(current: &TrustRoot, update: &TrustUpdate) -> Result<NewTrust, RotationError> {
+    update.check_size()?;
+    check_threshold(current, update).map_err(RotationError::TooFewOldSignatures)?;
+    let root = TrustRoot::parse(&update.trust).map_err(RotationError::Trust)?;
+    if current.version().checked_add(1) != Some(root.version()) {
+        return Err(RotationError::NotTheNextVersion {
+            current: current.version(),
+            found: root.version(),
+        });
+    }
+    check_threshold(&root, update).map_err(RotationError::TooFewNewSignatures)?;
+    Ok(NewTrust {
+        text: update.trust.clone(),
+        resets: root.resets().clone(),
+        root,
+    })
+}
+
+/// Checks that enough keys of `root` that may change it signed the update.
+fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), Shortfall> {
+    let signers = Signers::of(&update.bundles, update.trust.as_bytes(), root);
+    let (rotating, others): (Vec<_>, Vec<&TrustedKey>) = signers
+        .good
+        .into_iter()
+        .map(|(key, _)| key)
+        .partition(|key| key.rotates());
+    if rotating.len() >= root.threshold() {
+        return Ok(());
+    }
+    let not_allowed = |key: &&TrustedKey| format!("key `{}` may not change trust.toml", key.name());
+    let refused = signers.refused.iter().map(SignerError::to_string);
+    Err(Shortfall {
+        found: rotating.len(),
+        needed: root.threshold(),
+        refused: others.iter().map(not_allowed).chain(refused).collect(),
+        signers: names(rotating),
+    })
+}

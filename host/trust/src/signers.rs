@@ -1,0 +1,125 @@
+//! Which trusted keys signed some bytes: the one place where bundles are matched with `trust.toml`.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    bundle::{BundleError, KeyBundle},
+    trust_toml::{TrustRoot, TrustedKey},
+};
+
+/// Why a signature bundle does not count.
+#[derive(Debug, thiserror::Error)]
+pub enum SignerError {
+    /// A bundle that cannot be read.
+    #[error("signature bundle {index} cannot be read")]
+    Unreadable {
+        /// Which bundle, from 1.
+        index: usize,
+        /// Why.
+        #[source]
+        source: Box<BundleError>,
+    },
+    /// A bundle by a key that `trust.toml` does not hold.
+    #[error("signature bundle {index} is by a key (hint `{hint}`) that trust.toml does not hold")]
+    Unknown {
+        /// Which bundle, from 1.
+        index: usize,
+        /// The hint of its key.
+        hint: String,
+    },
+    /// A signature that does not hold.
+    #[error("signature bundle {index}, said to be by key `{key}`, does not sign these bytes")]
+    Bad {
+        /// Which bundle, from 1.
+        index: usize,
+        /// The key's name.
+        key: String,
+        /// Why.
+        #[source]
+        source: Box<BundleError>,
+    },
+}
+
+impl SignerError {
+    /// A stable snake_case name of the reason.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Unreadable { .. } => "unreadable_bundle",
+            Self::Unknown { .. } => "unknown_signer",
+            Self::Bad { .. } => "bad_signature",
+        }
+    }
+}
+
+/// What the bundles on some bytes prove.
+pub(crate) struct Signers<'t> {
+    /// The keys with a good signature, each once, with its bundle's place.
+    pub good: Vec<(&'t TrustedKey, usize)>,
+    /// Why the other bundles do not count.
+    pub refused: Vec<SignerError>,
+}
+
+impl<'t> Signers<'t> {
+    /// Who signed `message`. Keys are counted by their own digests: two bundles by one key count once.
+    pub fn of(bundles: &[impl AsRef<[u8]>], message: &[u8], trust: &'t TrustRoot) -> Self {
+        let mut good = BTreeMap::new();
+        let mut refused = Vec::new();
+        for (place, bundle) in bundles.iter().enumerate() {
+            match signer(place + 1, bundle.as_ref(), message, trust) {
+                Ok(key) => {
+                    good.insert(key.key().fingerprint(), (key, place));
+                }
+                Err(error) => refused.push(error),
+            }
+        }
+        Self {
+            good: good.into_values().collect(),
+            refused,
+        }
+    }
+}
+
+fn signer<'t>(
+    index: usize,
+    bundle: &[u8],
+    message: &[u8],
+    trust: &'t TrustRoot,
+) -> Result<&'t TrustedKey, SignerError> {
+    let bundle = KeyBundle::parse(bundle).map_err(|source| SignerError::Unreadable {
+        index,
+        source: Box::new(source),
+    })?;
+    let Some(trusted) = trust
+        .keys()
+        .find(|trusted| trusted.key().hint() == bundle.hint)
+    else {
+        return Err(SignerError::Unknown {
+            index,
+            hint: bundle.hint,
+        });
+    };
+    match bundle.verify(message, trusted.key()) {
+        Ok(()) => Ok(trusted),
+        Err(source) => Err(SignerError::Bad {
+            index,
+            key: trusted.name().to_owned(),
+            source: Box::new(source),
+        }),
+    }
+}
+
+/// The names of keys, sorted.
+pub(crate) fn names<'t>(keys: impl IntoIterator<Item = &'t TrustedKey>) -> Vec<String> {
+    let mut names: Vec<_> = keys.into_iter().map(|key| key.name().to_owned()).collect();
+    names.sort();
+    names
+}
+
+/// What an error says of the bundles that did not count.
+pub(crate) fn also(refused: &[String]) -> String {
+    if refused.is_empty() {
+        String::new()
+    } else {
+        format!("; {}", refused.join("; "))
+    }
+}

@@ -1,0 +1,339 @@
+//! What a deployer says a site should run: a few hundred bytes, which may be signed.
+//!
+//! A statement chooses among releases; it makes none. Whatever it names must still pass [`crate::verify()`],
+//! with the threshold's signatures and a generation that is not below the floor. So one allowed key is
+//! enough to sign a statement, even where a release needs several. What an unsigned or stolen statement can
+//! do is to choose another properly signed release, to go back to the previous one, or to stand still; the
+//! last two are bounded by the times in it. Sites where that is too much ask for signed statements.
+//!
+//! On the wire, an [`Envelope`]: `{"statement": "<JSON text>", "bundles": ["<Sigstore bundle>", ...]}`. The
+//! signature is over the text's bytes. Its keys are those of no manifest and no `trust.toml`, so that no
+//! signed text of one kind passes for another.
+
+use std::ops::Deref;
+
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    keys::KeyError,
+    limits::ReleaseLimits,
+    release::{DeviceSelector, Time},
+    release_check::{check_globs, check_name},
+    signers::{Signers, names},
+    signing::SigningKey,
+    statement_error::StatementError,
+    strict_json,
+    trust_toml::TrustRoot,
+    verify::CLOCK_SKEW,
+};
+
+/// The largest statement: 64 KiB.
+pub const MAX_STATEMENT_BYTES: u64 = 64 * 1024;
+/// Signature bundles on one statement: 8.
+pub const MAX_STATEMENT_BUNDLES: u64 = 8;
+/// The largest envelope, a statement with its bundles: 512 KiB.
+pub const MAX_ENVELOPE_BYTES: u64 = 512 * 1024;
+/// The longest time between a statement's `issued` and `expires`: 90 days. It bounds how long an old wish
+/// can be held back and then shown as a new one.
+pub const MAX_STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// What a deployer asks of some devices of a site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Statement {
+    /// The site it is for.
+    pub site: String,
+    /// The devices it is for.
+    #[serde(default)]
+    pub devices: DeviceSelector,
+    /// What they should do.
+    pub order: Order,
+    /// When it was made: of two statements about one release name, the later counts.
+    pub issued: Time,
+    /// From when on no device follows it.
+    pub expires: Time,
+}
+
+/// What devices should do about the releases of one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Order {
+    /// Fetch a release and prove it.
+    Deploy {
+        /// The digest of its manifest.
+        release: Digest,
+        /// Its name.
+        name: String,
+        /// Its generation, so that a device need not fetch what it would refuse.
+        generation: u64,
+        /// The digests of its signature bundles.
+        bundles: Vec<Digest>,
+        /// Whether it is then tried; else it stays staged until it is activated.
+        activate: bool,
+    },
+    /// Try the release that is staged.
+    Activate {
+        /// The digest of its manifest.
+        release: Digest,
+        /// Its name.
+        name: String,
+    },
+    /// Give up a release that is not live yet.
+    Cancel {
+        /// The digest of its manifest.
+        release: Digest,
+        /// Its name.
+        name: String,
+    },
+    /// Leave a release for the previous one.
+    Rollback {
+        /// The digest of the manifest of the release to leave.
+        release: Digest,
+        /// Its name.
+        name: String,
+    },
+}
+
+impl Order {
+    /// The digest of the manifest of the release that it is about.
+    pub const fn release(&self) -> Digest {
+        match self {
+            Self::Deploy { release, .. }
+            | Self::Activate { release, .. }
+            | Self::Cancel { release, .. }
+            | Self::Rollback { release, .. } => *release,
+        }
+    }
+
+    /// The name of that release.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Deploy { name, .. }
+            | Self::Activate { name, .. }
+            | Self::Cancel { name, .. }
+            | Self::Rollback { name, .. } => name,
+        }
+    }
+
+    /// `deploy`, `activate`, `cancel` or `rollback`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Deploy { .. } => "deploy",
+            Self::Activate { .. } => "activate",
+            Self::Cancel { .. } => "cancel",
+            Self::Rollback { .. } => "rollback",
+        }
+    }
+}
+
+impl Statement {
+    /// Checks what the types alone do not hold.
+    fn check(&self) -> Result<(), StatementError> {
+        check_name("release", self.order.name())?;
+        check_globs(&self.devices.names)?;
+        if let Order::Deploy { bundles, .. } = &self.order
+            && bundles.len() as u64 > ReleaseLimits::BUNDLES
+        {
+            return Err(StatementError::TooManyReleaseBundles {
+                found: bundles.len() as u64,
+                limit: ReleaseLimits::BUNDLES,
+            });
+        }
+        if self.expires <= self.issued {
+            return Err(StatementError::ExpiresTooSoon {
+                issued: self.issued,
+            });
+        }
+        if self.issued.duration_until(self.expires) > MAX_STATEMENT_LIFETIME {
+            return Err(StatementError::TooLongLived {
+                issued: self.issued,
+                expires: self.expires,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_times(&self, clock_floor: Option<Time>, now: Time) -> Result<(), StatementError> {
+        // Saturating: a clock at the end of time is simply late.
+        let latest_now = now.saturating_add(CLOCK_SKEW).unwrap_or(now);
+        if let Some(floor) = clock_floor.filter(|floor| latest_now < *floor) {
+            return Err(StatementError::ClockBackwards { now, floor });
+        }
+        if latest_now < self.issued {
+            return Err(StatementError::FromFuture {
+                issued: self.issued,
+                now,
+            });
+        }
+        if self.expires <= now {
+            return Err(StatementError::Expired {
+                expires: self.expires,
+                now,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A statement as it travels, with signatures over its text. Nothing is known of it yet.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Envelope {
+    /// The statement, as JSON text.
+    pub statement: String,
+    /// Sigstore bundles over the text's bytes, as JSON texts.
+    #[serde(default)]
+    pub bundles: Vec<String>,
+}
+
+impl Envelope {
+    /// `statement`, not signed yet.
+    pub fn new(statement: &Statement) -> Result<Self, StatementError> {
+        statement.check()?;
+        let text = serde_json::to_string(statement).map_err(StatementError::Encode)?;
+        let envelope = Self {
+            statement: text,
+            bundles: Vec::new(),
+        };
+        envelope.check_size()?;
+        Ok(envelope)
+    }
+
+    /// Adds the signature of `key`.
+    pub fn sign(&mut self, key: &SigningKey) -> Result<(), KeyError> {
+        let bundle = key.sign_bundle(self.statement.as_bytes())?;
+        // A bundle is JSON, hence UTF-8.
+        self.bundles
+            .push(String::from_utf8_lossy(&bundle).into_owned());
+        Ok(())
+    }
+
+    /// Reads an envelope; what is in it is not looked at.
+    pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
+        let envelope: Self = strict_json::parse(bytes, MAX_ENVELOPE_BYTES)
+            .map_err(|source| StatementError::json("envelope", source))?;
+        envelope.check_size()?;
+        Ok(envelope)
+    }
+
+    /// The envelope as it travels.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::json!({ "statement": self.statement, "bundles": self.bundles })
+            .to_string()
+            .into_bytes()
+    }
+
+    /// The digest of the statement's text: one statement, one digest, whoever signed it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.statement.as_bytes())
+    }
+
+    fn check_size(&self) -> Result<(), StatementError> {
+        let size = self.statement.len() as u64;
+        if size > MAX_STATEMENT_BYTES {
+            let limit = MAX_STATEMENT_BYTES;
+            let source = strict_json::JsonError::TooLarge { size, limit };
+            return Err(StatementError::json("statement", source));
+        }
+        let found = self.bundles.len() as u64;
+        if found > MAX_STATEMENT_BUNDLES {
+            return Err(StatementError::TooManyBundles {
+                found,
+                limit: MAX_STATEMENT_BUNDLES,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a site's statements must be signed.
+#[derive(Debug, Clone, Copy)]
+pub enum Signatures<'t> {
+    /// By a key of this root that may sign releases of that name.
+    Required(&'t TrustRoot),
+    /// They need not; a signed one must be signed well all the same.
+    Optional(&'t TrustRoot),
+}
+
+/// A statement that [`read_statement`] let pass.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadStatement {
+    statement: Statement,
+    signers: Vec<String>,
+}
+
+impl ReadStatement {
+    /// The names of the trusted keys that signed it; none where it is unsigned.
+    pub fn signers(&self) -> &[String] {
+        &self.signers
+    }
+
+    /// The statement alone.
+    pub fn into_inner(self) -> Statement {
+        self.statement
+    }
+}
+
+impl Deref for ReadStatement {
+    type Target = Statement;
+
+    fn deref(&self) -> &Statement {
+        &self.statement
+    }
+}
+
+/// Admits a statement: checks sizes, signatures, format, names, site and times.
+///
+/// `clock_floor` is the latest signed time that this device has seen, `now` its clock. Whether the devices
+/// of the statement include this one, and whether a newer statement was seen, is for the caller to judge.
+pub fn read_statement(
+    envelope: &Envelope,
+    site: &str,
+    signatures: Signatures<'_>,
+    clock_floor: Option<Time>,
+    now: Time,
+) -> Result<ReadStatement, StatementError> {
+    envelope.check_size()?;
+    let text = envelope.statement.as_bytes();
+    let (trust, required) = match signatures {
+        Signatures::Required(trust) => (trust, true),
+        Signatures::Optional(trust) => (trust, false),
+    };
+    if required && envelope.bundles.is_empty() {
+        return Err(StatementError::Unsigned);
+    }
+    let signers = Signers::of(&envelope.bundles, text, trust);
+    if signers.good.is_empty()
+        && let Some(refused) = signers.refused.into_iter().next()
+    {
+        return Err(refused.into());
+    }
+    let statement: Statement = strict_json::parse(text, MAX_STATEMENT_BYTES)
+        .map_err(|source| StatementError::json("statement", source))?;
+    statement.check()?;
+    let name = statement.order.name();
+    let (allowed, others): (Vec<_>, Vec<_>) = signers
+        .good
+        .into_iter()
+        .map(|(key, _)| key)
+        .partition(|key| key.may_sign(name));
+    if let (true, Some(other)) = (allowed.is_empty(), others.first()) {
+        return Err(StatementError::SignerNotAllowed {
+            key: other.name().to_owned(),
+            release: name.to_owned(),
+        });
+    }
+    if statement.site != site {
+        return Err(StatementError::WrongSite {
+            own: site.to_owned(),
+            found: statement.site,
+        });
+    }
+    statement.check_times(clock_floor, now)?;
+    Ok(ReadStatement {
+        statement,
+        signers: names(allowed),
+    })
+}

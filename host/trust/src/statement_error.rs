@@ -1,0 +1,170 @@
+//! Why a statement is not followed: one variant a reason, each with a stable name for counters and JSON.
+
+use crate::{
+    release::Time, release_error::ReleaseError, signers::SignerError,
+    statement::MAX_STATEMENT_LIFETIME, strict_json::JsonError,
+};
+
+/// Why a statement is not followed.
+#[derive(Debug, thiserror::Error)]
+pub enum StatementError {
+    /// More bytes than allowed.
+    #[error("the {part} is too large")]
+    TooLarge {
+        /// `envelope` or `statement`.
+        part: &'static str,
+        /// How large it is.
+        #[source]
+        source: JsonError,
+    },
+    /// A key, or a value of a fixed set, that this host does not know.
+    #[error("the {part} says more than this host understands")]
+    UnknownKey {
+        /// `envelope` or `statement`.
+        part: &'static str,
+        /// Which key, where, and the nearest known one.
+        #[source]
+        source: JsonError,
+    },
+    /// A key that stands twice in one object.
+    #[error("the {part} is ambiguous")]
+    DuplicateKey {
+        /// `envelope` or `statement`.
+        part: &'static str,
+        /// Which key, and where.
+        #[source]
+        source: JsonError,
+    },
+    /// Not the JSON expected.
+    #[error("the {part} cannot be read")]
+    Malformed {
+        /// `envelope` or `statement`.
+        part: &'static str,
+        /// Why.
+        #[source]
+        source: JsonError,
+    },
+    /// More bundles than [`crate::MAX_STATEMENT_BUNDLES`].
+    #[error("the statement carries {found} signature bundles, and at most {limit} are looked at")]
+    TooManyBundles {
+        /// Bundles given.
+        found: u64,
+        /// Bundles allowed.
+        limit: u64,
+    },
+    /// It names more bundles of its release than any release may have.
+    #[error(
+        "the statement names {found} bundles of its release, and at most {limit} are looked at"
+    )]
+    TooManyReleaseBundles {
+        /// Bundles named.
+        found: u64,
+        /// Bundles allowed.
+        limit: u64,
+    },
+    /// Nobody signed it, and this site asks for signed statements.
+    #[error("the statement is not signed, and this site asks for it; publish with `--key KEY`")]
+    Unsigned,
+    /// No bundle on it counts; this is the first one's fault.
+    #[error(transparent)]
+    Signer(#[from] SignerError),
+    /// Signed, but only by keys that may not sign releases of this name.
+    #[error(
+        "key `{key}` may not sign statements about releases named `{release}`; add the name to its `releases` in trust.toml"
+    )]
+    SignerNotAllowed {
+        /// The key's name.
+        key: String,
+        /// The release's name.
+        release: String,
+    },
+    /// A statement for another site.
+    #[error("the statement is for site `{found}`, and this is `{own}`")]
+    WrongSite {
+        /// This site.
+        own: String,
+        /// The statement's.
+        found: String,
+    },
+    /// The clock stands before a time that was already signed.
+    #[error(
+        "the clock says {now}, earlier than {floor}, which this device has already seen signed; set the clock"
+    )]
+    ClockBackwards {
+        /// The time now.
+        now: Time,
+        /// The clock floor.
+        floor: Time,
+    },
+    /// Made in the future.
+    #[error("the statement was made at {issued}, and it is only {now}; set this device's clock")]
+    FromFuture {
+        /// When it was made.
+        issued: Time,
+        /// The time now.
+        now: Time,
+    },
+    /// Its time is over.
+    #[error("the statement expired at {expires}, and it is {now}; publish again")]
+    Expired {
+        /// When it expired.
+        expires: Time,
+        /// The time now.
+        now: Time,
+    },
+    /// It expires before, or when, it is made.
+    #[error("the statement expires at or before it is made; let it expire after {issued}")]
+    ExpiresTooSoon {
+        /// When it was made.
+        issued: Time,
+    },
+    /// It lives longer than [`crate::MAX_STATEMENT_LIFETIME`].
+    #[error(
+        "the statement lives from {issued} to {expires}; at most {} days are allowed",
+        MAX_STATEMENT_LIFETIME.as_hours() / 24
+    )]
+    TooLongLived {
+        /// When it was made.
+        issued: Time,
+        /// When it expires.
+        expires: Time,
+    },
+    /// A name or pattern that breaks a rule of the format.
+    #[error("the statement is not valid")]
+    Invalid(#[from] ReleaseError),
+    /// It could not be made into JSON.
+    #[error("the statement cannot be written as JSON")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl StatementError {
+    /// A stable snake_case name of the reason.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::UnknownKey { .. } => "unknown_key",
+            Self::DuplicateKey { .. } => "duplicate_key",
+            Self::Malformed { .. } | Self::Encode(_) => "malformed",
+            Self::TooManyBundles { .. } | Self::TooManyReleaseBundles { .. } => "too_many_bundles",
+            Self::Unsigned => "unsigned_statement",
+            Self::Signer(error) => error.name(),
+            Self::SignerNotAllowed { .. } => "signer_not_allowed",
+            Self::WrongSite { .. } => "wrong_site",
+            Self::ClockBackwards { .. } => "clock_backwards",
+            Self::FromFuture { .. } => "statement_from_future",
+            Self::Expired { .. } => "statement_expired",
+            Self::TooLongLived { .. } => "statement_too_long_lived",
+            Self::ExpiresTooSoon { .. } | Self::Invalid(_) => "invalid_statement",
+        }
+    }
+
+    /// Sorts what is wrong with the JSON of `part`.
+    pub(crate) fn json(part: &'static str, source: JsonError) -> Self {
+        match source {
+            JsonError::Unknown { .. } => Self::UnknownKey { part, source },
+            JsonError::DuplicateKey { .. } => Self::DuplicateKey { part, source },
+            JsonError::TooLarge { .. } => Self::TooLarge { part, source },
+            JsonError::TooDeep { .. } | JsonError::Invalid(_) => Self::Malformed { part, source },
+        }
+    }
+}

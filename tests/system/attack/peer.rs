@@ -1,0 +1,251 @@
+//! The hostile peer: a bare Zenoh session that answers and states whatever it is told to.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use hotshoe_daemon::Config;
+use hotshoe_store::{Catalogue, Layout};
+use hotshoe_trust::Digest;
+use serde_json::json;
+use zenoh::bytes::Encoding;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::qos::CongestionControl;
+use zenoh::query::{Query, Queryable};
+use zenoh::{Session, Wait};
+
+use crate::site::Packed;
+use crate::support::{DEADLINE, Device};
+
+/// The name that the peer goes by: that of a publisher, and the first in any order.
+const NAME: &str = "publisher-00000000";
+/// Root of the site's keys.
+const SITE: &str = "hotshoe/lab";
+
+/// A peer that means no good.
+pub struct HostilePeer {
+    session: Session,
+    /// What it states, by the last part of the key.
+    stated: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+    asked: Arc<AtomicUsize>,
+    over: Arc<AtomicBool>,
+    queryables: Vec<Queryable<()>>,
+    token: Option<LivelinessToken>,
+}
+
+/// A request for objects, as it arrives.
+pub struct Ask {
+    query: Query,
+    over: Arc<AtomicBool>,
+    /// What is asked for.
+    pub digests: Vec<Digest>,
+}
+
+/// What somebody holds, by digest.
+#[derive(Clone, Default)]
+pub struct Objects {
+    releases: Catalogue,
+    more: BTreeMap<Digest, Vec<u8>>,
+}
+
+impl Objects {
+    /// All objects of these releases, and chunks of their blobs.
+    pub fn of(releases: &[&Packed]) -> Self {
+        let catalogue = Catalogue::new();
+        for packed in releases {
+            let layout = Layout::open(&packed.folder).expect("a release folder");
+            catalogue.add_layout(&layout).expect("a whole release");
+        }
+        Self {
+            releases: catalogue,
+            more: BTreeMap::new(),
+        }
+    }
+
+    /// Holds this too.
+    pub fn put(&mut self, bytes: impl Into<Vec<u8>>) -> Digest {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes);
+        self.more.insert(digest, bytes);
+        digest
+    }
+
+    pub fn get(&self, digest: Digest) -> Option<Vec<u8>> {
+        let more = self.more.get(&digest).cloned();
+        more.or_else(|| self.releases.read(digest))
+    }
+
+    /// Answers as an honest peer would.
+    pub fn answer(&self, ask: &Ask) {
+        for digest in &ask.digests {
+            if let Some(bytes) = self.get(*digest) {
+                ask.reply(*digest, bytes);
+            }
+        }
+    }
+}
+
+impl Ask {
+    /// Reads a request: version, kind, length of the asker's name, the name, digests.
+    fn read(query: &Query, over: &Arc<AtomicBool>) -> Option<Self> {
+        let payload = query.payload()?.to_bytes();
+        let (&[1, b'o', name], rest) = payload.split_first_chunk::<3>()? else {
+            return None;
+        };
+        let (digests, _) = rest.get(usize::from(name)..)?.as_chunks::<32>();
+        Some(Self {
+            query: query.clone(),
+            over: Arc::clone(over),
+            digests: digests.iter().map(|d| Digest::from_bytes(*d)).collect(),
+        })
+    }
+
+    /// Sends bytes as the object of this digest. False where nobody listens any more.
+    pub fn reply(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
+        self.send(digest, bytes.into(), Encoding::ZENOH_BYTES)
+    }
+
+    /// The same, said to be compressed.
+    pub fn reply_zstd(&self, digest: Digest, bytes: impl Into<Vec<u8>>) -> bool {
+        self.send(digest, bytes.into(), Encoding::from("application/zstd"))
+    }
+
+    fn send(&self, digest: Digest, bytes: Vec<u8>, encoding: Encoding) -> bool {
+        let key = format!("{SITE}/@objects/{NAME}/{}", digest.hex());
+        let reply = self.query.reply(key, bytes).encoding(encoding);
+        reply.wait().is_ok()
+    }
+
+    /// Never ends the answer.
+    pub fn hang(self) {
+        std::mem::forget(self);
+    }
+
+    /// Goes on in a thread of its own, until `each` says that it is enough or the peer is gone.
+    pub fn for_ever(self, each: impl Fn(&Self) -> bool + Send + 'static) {
+        thread::spawn(move || while !self.over.load(Ordering::Relaxed) && each(&self) {});
+    }
+}
+
+impl HostilePeer {
+    /// Connects to a device's daemon.
+    pub fn near(device: &Device) -> Self {
+        let listens = Config::load(&device.config)
+            .expect("a configuration")
+            .zenoh
+            .listen;
+        let mut config = zenoh::Config::default();
+        for (key, value) in [
+            ("mode", json!("peer")),
+            ("connect/endpoints", json!(listens)),
+            ("connect/timeout_ms", json!(DEADLINE.as_millis())),
+            ("connect/exit_on_failure", json!(true)),
+            ("listen/endpoints", json!([])),
+            ("scouting/multicast/enabled", json!(false)),
+            ("scouting/gossip/enabled", json!(false)),
+        ] {
+            config
+                .insert_json5(key, &value.to_string())
+                .expect("a setting");
+        }
+        let mut peer = Self {
+            session: zenoh::open(config).wait().expect("a session"),
+            stated: Arc::default(),
+            asked: Arc::default(),
+            over: Arc::default(),
+            queryables: Vec::new(),
+            token: None,
+        };
+        for place in ["@desired/*", "@trust"] {
+            let stated = Arc::clone(&peer.stated);
+            peer.answer(place, move |query| {
+                let stated = stated.lock().expect("a lock").clone();
+                for (key, bytes) in stated {
+                    // What is stated elsewhere does not match the question, and Zenoh refuses it.
+                    let _ = query.reply(format!("{SITE}/{key}"), bytes).wait();
+                }
+            });
+        }
+        peer
+    }
+
+    /// Answers whatever is asked below `place`.
+    pub fn answer(&mut self, place: &str, each: impl Fn(&Query) + Send + Sync + 'static) {
+        let key = if place == "**" { place.to_owned() } else { format!("{SITE}/{place}") };
+        let queryable = self
+            .session
+            .declare_queryable(key)
+            .callback(move |query| each(&query))
+            .wait()
+            .expect("a queryable");
+        self.queryables.push(queryable);
+    }
+
+    /// Appears as a source of objects, and answers for them so.
+    pub fn source(&mut self, behave: impl Fn(Ask) + Send + Sync + 'static) {
+        let (asked, over) = (Arc::clone(&self.asked), Arc::clone(&self.over));
+        self.answer(&format!("@objects/{NAME}/*"), move |query| {
+            if let Some(ask) = Ask::read(query, &over) {
+                asked.fetch_add(ask.digests.len(), Ordering::SeqCst);
+                behave(ask);
+            }
+        });
+        self.appear();
+    }
+
+    /// Appears as an honest source of these objects.
+    pub fn serve(&mut self, objects: Objects) {
+        self.source(move |ask| objects.answer(&ask));
+    }
+
+    /// Declares the token by which devices find a source.
+    pub fn appear(&mut self) {
+        let token = self
+            .session
+            .liveliness()
+            .declare_token(format!("{SITE}/@source/{NAME}"))
+            .wait();
+        self.token = Some(token.expect("a token"));
+    }
+
+    /// Objects that it was asked for.
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// States what should run, to those that listen and to those that ask.
+    pub fn state(&self, name: &str, statement: &[u8]) {
+        self.say(&format!("@desired/{name}"), statement);
+    }
+
+    /// States new trusted keys.
+    pub fn update_trust(&self, update: &[u8]) {
+        self.say("@trust", update);
+    }
+
+    fn say(&self, place: &str, bytes: &[u8]) {
+        let mut stated = self.stated.lock().expect("a lock");
+        stated.insert(place.to_owned(), bytes.to_vec());
+        drop(stated);
+        self.put(place, bytes);
+    }
+
+    /// Publishes under any key of the site.
+    pub fn put(&self, place: &str, bytes: &[u8]) {
+        self.session
+            .put(format!("{SITE}/{place}"), bytes)
+            .congestion_control(CongestionControl::Block)
+            .wait()
+            .expect("a put");
+    }
+}
+
+impl Drop for HostilePeer {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.token = None;
+        self.queryables.clear();
+        let _ = self.session.close().wait();
+    }
+}
