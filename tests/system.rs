@@ -12,6 +12,8 @@
 #[path = "system/support.rs"]
 mod support;
 
+#[path = "system/attack.rs"]
+mod attack;
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/bad_release.rs"]

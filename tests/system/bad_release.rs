@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::{Lab, environment, failure, success};
 
-fn blob(release: &Path, digest: &str) -> PathBuf {
+pub fn blob(release: &Path, digest: &str) -> PathBuf {
     release
         .join("blobs/sha256")
         .join(digest.strip_prefix("sha256:").unwrap())

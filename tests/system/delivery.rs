@@ -114,7 +114,8 @@ fn a_fail_open_policy_that_traps_costs_nothing() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
-    let text = recipe(2, "min-samples = 12\nmin-seconds = 0\n", &["flaky-policy"], "").replace(
+    let gate = "min-samples = 12\nmin-seconds = 0\nmax-trap-rate = 0.5\nmax-error-rate = 0.5\n";
+    let text = recipe(2, gate, &["flaky-policy"], "").replace(
         "policy = \"flaky-policy\"",
         "policy = \"flaky-policy\"\non-failure = \"fail-open\"",
     );

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// A cable from its own port to another one. Connections that are cut stay cut; whether new ones come through is `connected`.
+/// A cable from its own port to another one. 
 pub struct Cable {
     port: u16,
     state: Arc<State>,
@@ -50,12 +50,7 @@ impl Cable {
         self.state.carried.load(Ordering::SeqCst)
     }
 
-    /// Cuts all connections, and lets no new ones through until [`Cable::mend`].
-    pub fn cut(&self) {
-        self.state.cut();
-    }
-
-    /// Cuts itself after so many bytes more from the far end.
+    /// Cuts all connections after so many bytes more from the far end, and lets no new ones through until [`Cable::mend`].
     pub fn cut_after(&self, bytes: u64) {
         self.state.allowance.store(bytes, Ordering::SeqCst);
     }

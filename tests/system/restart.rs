@@ -8,7 +8,7 @@ use hotshoe_daemon::FeedError;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::{DEADLINE, Lab, environment, failure};
+use crate::support::{DEADLINE, Device, Lab, environment, failure, free_endpoint};
 
 #[test]
 fn killed_and_started_again_it_serves_the_same_release() {
@@ -146,10 +146,23 @@ fn a_data_folder_has_one_holder() {
 }
 
 #[test]
-fn with_nothing_installed_it_says_what_to_do() {
+fn with_nothing_installed_it_waits_for_its_first_release() {
     let lab = Lab::new();
-    let config = lab.path("hotshoe.toml");
-    fs::write(&config, "site = \"lab\"\ndevice = \"a\"\n").unwrap();
-    let said = failure(["run", "--config", &config.display().to_string()]);
-    assert!(said.contains("hotshoe install"), "{said}");
+    let config = lab.path("a.toml");
+    let endpoint = free_endpoint();
+    let text = format!(
+        "site = \"lab\"\ndevice = \"a\"\ndata = \"a-data\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+    );
+    fs::write(&config, text).unwrap();
+    let device = Device {
+        name: "a".to_owned(),
+        config,
+    };
+    let daemon = device.run();
+    assert_eq!(daemon.status().release, None);
+    let Err(FeedError::Refused(body)) = &daemon.feed(&[("1", vec![1])])[0].result else {
+        panic!("a device without a release gave a result");
+    };
+    assert_eq!(body["fault"], "no_release");
+    assert!(daemon.stop().success());
 }

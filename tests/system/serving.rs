@@ -48,7 +48,7 @@ fn a_published_sample_becomes_an_insight_with_its_release() {
     assert_eq!(insight.body["release"]["generation"], 1);
     assert_eq!(
         insight.body["release"]["digest"],
-        status.release.digest.to_string()
+        status.release.unwrap().digest.to_string()
     );
     assert_eq!(lines(&insight.body["insight"]).len(), 5);
     // A sample that fails says so under a key of its own.

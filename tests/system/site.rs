@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use hotshoe_daemon::delivery::Publisher;
-use hotshoe_daemon::{Status, ZenohConfig};
+use hotshoe_daemon::ZenohConfig;
 use hotshoe_store::Layout;
-use hotshoe_trust::statement::{Envelope, Order, Statement};
+use hotshoe_trust::{Envelope, Order, Statement};
 use hotshoe_trust::{DeviceSelector, Digest, SigningKey, Time};
 use serde_json::Value;
 
@@ -236,9 +236,4 @@ pub fn ended(generation: u64, phase: &str) -> impl Fn(&Value) -> bool {
     move |state| {
         state["deploy"]["generation"] == generation && state["deploy"]["phase"] == phase.as_str()
     }
-}
-
-/// The serving release's generation as the status tells it.
-pub fn generation(status: &Status) -> Option<u64> {
-    status.release.as_ref().map(|release| release.generation)
 }

@@ -319,7 +319,7 @@ impl Config {
     }
 }
 
-fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
+pub(crate) fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
     let fits = (1..=MAX_NAME_BYTES).contains(&value.len())
         && value
             .bytes()

@@ -64,6 +64,8 @@ impl Default for DeliveryConfig {
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     ended: Arc<AtomicBool>,
+    /// Ended with another one.
+    parent: Option<Arc<AtomicBool>>,
     deadline: Option<Instant>,
 }
 
@@ -76,8 +78,28 @@ impl Cancel {
     /// Ends the fetch by itself after so long.
     pub fn after(time: Duration) -> Self {
         Self {
-            ended: Arc::default(),
             deadline: Instant::now().checked_add(time),
+            ..Self::default()
+        }
+    }
+
+    /// One that ends with this one, and that can be ended by itself.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            ended: Arc::default(),
+            parent: Some(Arc::clone(&self.ended)),
+            deadline: self.deadline,
+        }
+    }
+
+    /// One that ends with this one, and after so long at the latest.
+    #[must_use]
+    pub fn within(&self, time: Duration) -> Self {
+        let latest = Instant::now().checked_add(time);
+        Self {
+            deadline: [self.deadline, latest].into_iter().flatten().min(),
+            ..self.child()
         }
     }
 
@@ -88,7 +110,10 @@ impl Cancel {
 
     /// Whether it was.
     pub fn is_cancelled(&self) -> bool {
-        self.ended.load(Ordering::Acquire) || self.deadline.is_some_and(|at| at <= Instant::now())
+        let ended = |flag: &Arc<AtomicBool>| flag.load(Ordering::Acquire);
+        ended(&self.ended)
+            || self.parent.as_ref().is_some_and(ended)
+            || self.deadline.is_some_and(|at| at <= Instant::now())
     }
 }
 

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod output;
 pub mod pipeline;
 pub mod queue;
+pub mod registry;
 mod service;
 pub mod status;
 pub mod tally;

@@ -6,6 +6,7 @@
 //! device's keys matches: see [`Site`].
 
 pub mod acl;
+mod bench;
 mod client;
 mod device;
 mod fleet;
@@ -34,6 +35,7 @@ use crate::status::SessionStatus;
 
 use settings::{client_settings, settings};
 
+pub use bench::{Raw, RawValue};
 pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
 pub use device::Orders;
 pub use fleet::{DeviceKey, Events, OrderError};

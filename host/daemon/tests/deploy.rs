@@ -238,7 +238,7 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     // A deployer may not go below the floor; the operator may.
     let order = statement(Order::Rollback { release: second, name: "test".to_owned() });
     let refused = running.publisher.client().order("site", "device", &order, PATIENCE).unwrap_err();
-    assert!(refused.to_string().contains("below_floor"), "{refused}");
+    assert!(refused.to_string().contains("below the floor 2"), "{refused}");
     let data = site.config.data.clone();
     let answer = control::call(&data, &Command::Rollback).unwrap();
     assert_eq!((&answer["left"]["generation"], &answer["now"]["generation"]), (&2.into(), &1.into()));

@@ -16,6 +16,7 @@ use hotshoe_daemon::pipeline::{Outcome, Pipeline, Worker};
 use hotshoe_engine::{Action, Fault, StateSnapshot};
 use lab::{Lab, process, release_with};
 
+const BYTES: &str = "application/octet-stream";
 const STATE: &str = "grants = [\"state\"]";
 
 fn counting(lab: &Lab, generation: u64, version: u32) -> Arc<Pipeline> {
@@ -26,7 +27,7 @@ fn counting(lab: &Lab, generation: u64, version: u32) -> Arc<Pipeline> {
 
 /// What the counting policy says it has seen.
 fn seen(worker: &mut Worker) -> u64 {
-    let decision = process(worker, b"sample").result.unwrap();
+    let decision = process(worker, BYTES, b"sample").result.unwrap();
     let Some(Action::Alert { message, .. }) = decision.actions.first() else {
         panic!("{:?}", decision.actions);
     };
@@ -122,7 +123,7 @@ fn flaky(lab: &Lab, step: &str) -> Vec<Outcome> {
     let pipeline = lab.load(&release).unwrap().pipeline;
     let mut workers = [pipeline.worker(), pipeline.worker()];
     (0..9)
-        .map(|n| process(&mut workers[n % 2], b"sample"))
+        .map(|n| process(&mut workers[n % 2], BYTES, b"sample"))
         .collect()
 }
 

@@ -9,8 +9,11 @@
 
 mod lab;
 
+use std::fs;
+
 use hotshoe_daemon::pipeline::{SelfTestError, SelfTestReport};
-use lab::{Lab, Loaded, device, release_with};
+use hotshoe_engine::Action;
+use lab::{Lab, Loaded, device, environment, process, release_with};
 
 /// Three bytes whose sum is 6, and what `measure` makes of them.
 const SAMPLE: &[u8] = &[1, 2, 3];
@@ -78,7 +81,7 @@ fn a_test_that_ends_with_an_error_fails_the_release() {
 #[test]
 fn an_expected_result_that_is_none_is_told_as_such() {
     let lab = Lab::new();
-    for expected in ["", "{}", "[1, 2]", r#"{"kind":"song"}"#] {
+    for expected in ["?", "{}", "[1, 2]", r#"{"kind":"song"}"#] {
         let error = run(&load(&lab, "counting-policy", 1, expected)).unwrap_err();
         assert_eq!(error.name(), "self_test_unreadable", "{expected}");
     }
@@ -90,4 +93,62 @@ fn a_release_without_tests_is_started_all_the_same() {
     let loaded = load(&lab, "counting-policy", 0, EXPECTED);
     assert_eq!(run(&loaded).unwrap(), []);
     loaded.pipeline.warm_up().unwrap();
+}
+
+/// The label reader's release, with paths that hold from anywhere.
+fn application() -> String {
+    let root = &environment().root;
+    let folder = root.join("examples/label-reader");
+    fs::read_to_string(folder.join("release.toml"))
+        .unwrap()
+        .replace("\"../../", &format!("\"{}/", root.display()))
+        .replace(
+            "\"rules.json",
+            &format!("\"{}/rules.json", folder.display()),
+        )
+        .replace("\"expected/", &format!("\"{}/expected/", folder.display()))
+}
+
+/// The application's second release: the same weights in another file, and a policy that counts legible lines alone.
+fn second(lab: &Lab) -> String {
+    /// A field of ONNX's outermost message, `metadata_props`, with the entry `version: 2`.
+    const VERSION: &[u8] = b"\x72\x0c\x0a\x07version\x12\x012";
+    let mut model = fs::read(environment().model("recognise")).unwrap();
+    model.extend_from_slice(VERSION);
+    lab.file("recognise.onnx", &model);
+    application()
+        .replace("generation = 1", "generation = 2")
+        .replace("policy-label.wasm", "policy-legible.wasm")
+        .replace(
+            "grants = [\"data\"]",
+            "grants = [\"data\", \"config\"]\nconfig = { min-score = \"0.95\" }",
+        )
+        .replace(
+            &environment().model("recognise").display().to_string(),
+            &lab.path("recognise.onnx"),
+        )
+}
+
+#[test]
+fn the_application_proves_itself_and_its_second_release_is_warm_before_it_serves() {
+    let lab = Lab::new();
+    let first = lab.load_text(&application()).unwrap();
+    let reports = run(&first).unwrap();
+    assert_eq!(reports.len(), 1);
+    assert!(reports[0].agreement >= reports[0].min_agreement);
+
+    let second = lab.load_text(&second(&lab)).unwrap();
+    let model = |loaded: &Loaded| loaded.pipeline.release().models["recognise"].blob.digest;
+    assert_ne!(model(&first), model(&second));
+    second.pipeline.warm_up_like(&first.pipeline);
+
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    let decision = process(&mut second.pipeline.worker(), "image/png", &page)
+        .result
+        .unwrap();
+    assert!(decision.published());
+    let Some(Action::Alert { message, .. }) = decision.actions.first() else {
+        panic!("{:?}", decision.actions);
+    };
+    assert!(message.starts_with("1 of 5 lines"), "{message}");
 }

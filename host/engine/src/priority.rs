@@ -15,3 +15,24 @@ pub fn low_priority() -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::thread;
+
+    use rustix::process::getpriority_process;
+
+    use super::*;
+
+    #[test]
+    fn only_the_calling_thread_steps_back() {
+        let before = getpriority_process(None).unwrap();
+        let there = thread::spawn(|| {
+            low_priority().unwrap();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(there.join().unwrap(), (before + NICE_STEPS).min(19));
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+}

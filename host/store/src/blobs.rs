@@ -131,7 +131,7 @@ impl BlobStore {
     /// The size of a blob that is there; it is not hashed.
     pub fn size(&self, digest: Digest) -> Option<u64> {
         let metadata = self.path(digest).metadata().ok()?;
-        metadata.is_file().then(|| metadata.len())
+        metadata.is_file().then_some(metadata.len())
     }
 
     /// Whether a blob is there with its size; it is not hashed.

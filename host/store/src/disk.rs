@@ -2,12 +2,13 @@
 //! the disk, at any of them.
 
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -31,19 +32,25 @@ enum Kind {
     Full,
 }
 
-/// A power cut or a full disk to come: after so many steps, this one and all later ones fail.
+/// A power cut or a full disk to come: after so many steps, this one and all later ones fail. A power cut also takes
+/// a half of every file that was not synced.
 #[derive(Debug, Clone)]
 pub struct Faults {
     left: Arc<AtomicU64>,
     kind: Kind,
+    /// Files that a power cut would spoil, by inode.
+    unsynced: Arc<Mutex<HashMap<u64, File>>>,
 }
 
 impl Faults {
     const NEVER: u64 = u64::MAX;
 
     fn new(kind: Kind, steps: u64) -> Self {
-        let left = Arc::new(AtomicU64::new(steps));
-        Self { left, kind }
+        Self {
+            left: Arc::new(AtomicU64::new(steps)),
+            kind,
+            unsynced: Arc::default(),
+        }
     }
 
     /// No fault.
@@ -79,9 +86,38 @@ impl Faults {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down);
         match (counted, self.kind) {
             (Ok(_), _) => Ok(()),
-            (Err(_), Kind::Cut) => Err(io::Error::other("injected power cut")),
+            (Err(_), Kind::Cut) => {
+                self.lose_unsynced()?;
+                Err(io::Error::other("injected power cut"))
+            }
             (Err(_), Kind::Full) => Err(io::ErrorKind::StorageFull.into()),
         }
+    }
+
+    /// Notes that a file was written to, or synced.
+    fn note(&self, file: &File, synced: bool) -> io::Result<()> {
+        if self.kind == Kind::Full || self.left.load(Ordering::Relaxed) == Self::NEVER {
+            return Ok(());
+        }
+        let inode = file.metadata()?.ino();
+        if synced {
+            self.unsynced().remove(&inode);
+        } else {
+            let file = file.try_clone()?;
+            self.unsynced().insert(inode, file);
+        }
+        Ok(())
+    }
+
+    fn lose_unsynced(&self) -> io::Result<()> {
+        for (_, file) in self.unsynced().drain() {
+            file.set_len(file.metadata()?.len() / 2)?;
+        }
+        Ok(())
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, File>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,6 +163,7 @@ impl Disk {
     pub fn write(&self, file: &mut File, piece: &[u8]) -> io::Result<()> {
         let whole = self.0.step(Needs::Space);
         file.write_all(written(piece, &whole))?;
+        self.0.note(file, false)?;
         whole
     }
 
@@ -134,13 +171,15 @@ impl Disk {
     pub fn write_at(&self, file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
         let whole = self.0.step(Needs::Space);
         file.write_all_at(written(piece, &whole), offset)?;
+        self.0.note(file, false)?;
         whole
     }
 
     /// Makes a file so long; what is new in it is empty.
     pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
         self.0.step(Needs::Space)?;
-        file.set_len(bytes)
+        file.set_len(bytes)?;
+        self.0.note(file, false)
     }
 
     /// Makes what was written to `part` durable, and gives it the name `path`.
@@ -152,7 +191,8 @@ impl Disk {
     /// Makes what was written durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
         self.0.step(Needs::Power)?;
-        file.sync_all()
+        file.sync_all()?;
+        self.0.note(file, true)
     }
 
     /// Gives `from` the name `to`, durably.

@@ -15,7 +15,9 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
     /// What a slot needs cannot be told: nothing is removed.
-    #[error("what generation {generation} of `{name}` needs cannot be told, so nothing was removed")]
+    #[error(
+        "what generation {generation} of `{name}` needs cannot be told, so nothing was removed"
+    )]
     Unreadable {
         /// Its name.
         name: String,
@@ -81,7 +83,11 @@ impl BlobStore {
     /// Removes the blobs, half-arrived blobs and states of other digests than `keep`. What is arriving now stays.
     pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<Freed, BlobError> {
         let arriving = self.arriving();
-        let kept: BTreeSet<_> = keep.iter().chain(arriving.iter()).map(Digest::hex).collect();
+        let kept: BTreeSet<_> = keep
+            .iter()
+            .chain(arriving.iter())
+            .map(Digest::hex)
+            .collect();
         let mut freed = Freed::default();
         for folder in self.folders() {
             for path in files(&folder).map_err(BlobError::read(&folder))? {
@@ -93,7 +99,9 @@ impl BlobStore {
                     continue;
                 }
                 freed.bytes = freed.bytes.saturating_add(size(&path)?);
-                self.disk().remove(&path).map_err(BlobError::remove(&path))?;
+                self.disk()
+                    .remove(&path)
+                    .map_err(BlobError::remove(&path))?;
                 freed.files = freed.files.saturating_add(1);
             }
         }
@@ -121,37 +129,24 @@ impl Store {
         self.blobs().usage()
     }
 
-    /// Removes what no slot needs, and what `keep_also` does not need: the manifests of releases that are arriving,
-    /// kept by [`Store::keep_package`]; half-arrived blobs of theirs stay. Where more than `quota` bytes are still in
-    /// use, those go as well, the last first. What is live, previous, staged or on trial never goes.
+    /// Removes what neither a slot nor `keep_also` needs: the manifests of releases that are arriving, kept by
+    /// [`Store::keep_package`] before, so that their blobs and half-arrived blobs are known and stay. Nothing goes
+    /// that is needed, even above `quota` bytes: [`Freed::over`] then says by how much.
     pub fn collect_garbage(
         &mut self,
         keep_also: &[Digest],
         quota: Option<u64>,
     ) -> Result<Freed, GcError> {
         let blobs = self.blobs();
-        let needed = self.needed()?;
-        let quota = quota.unwrap_or(u64::MAX);
-        let mut also = keep_also.to_vec();
-        let mut total = Freed::default();
-        loop {
-            let mut keep = needed.clone();
-            for release in &also {
-                keep.insert(*release);
-                // One that has only begun to arrive has no manifest yet.
-                keep.extend(blobs.contents(*release).unwrap_or_default());
-            }
-            let freed = blobs.retain(&keep)?;
-            total = Freed {
-                files: total.files.saturating_add(freed.files),
-                bytes: total.bytes.saturating_add(freed.bytes),
-                used: freed.used,
-                over: freed.used.saturating_sub(quota),
-            };
-            if total.over == 0 || also.pop().is_none() {
-                return Ok(total);
-            }
+        let mut keep = self.needed()?;
+        for release in keep_also {
+            keep.insert(*release);
+            // One without a manifest yet is kept as the blob that it names.
+            keep.extend(blobs.contents(*release).unwrap_or_default());
         }
+        let mut freed = blobs.retain(&keep)?;
+        freed.over = freed.used.saturating_sub(quota.unwrap_or(u64::MAX));
+        Ok(freed)
     }
 
     /// The digests that the ledger needs, directly or through a manifest.

@@ -46,7 +46,7 @@ pub enum PackError {
         source: Box<TomlError>,
     },
     /// A file that it names cannot be taken in.
-    #[error("`file` of [{table}.{name}] in {}", path.display())]
+    #[error("{} in {}", which(table, name), path.display())]
     File {
         /// The `release.toml`.
         path: PathBuf,
@@ -87,6 +87,14 @@ impl PackError {
             Self::Encode(_) => "io",
             Self::Layout(error) => error.name(),
         }
+    }
+}
+
+/// A file of a `release.toml`, as its author finds it there.
+fn which(table: &str, name: &str) -> String {
+    match table {
+        "tests" => format!("a file of the [[tests]] entry `{name}`"),
+        table => format!("`file` of [{table}.{name}]"),
     }
 }
 
@@ -138,12 +146,13 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
             entry.insert(builder.put_chunks(*blob)?);
         }
     }
-    let release = description
-        .release(now, &blobs, chunks)
-        .map_err(|source| PackError::Release {
-            path: path(),
-            source,
-        })?;
+    let release =
+        description
+            .release(now, &blobs, chunks)
+            .map_err(|source| PackError::Release {
+                path: path(),
+                source,
+            })?;
     let config = serde_json::to_vec(&release).map_err(PackError::Encode)?;
     let manifest = Manifest::of(&release, &config)
         .to_bytes()

@@ -54,7 +54,9 @@ pub enum PartialError {
         missing: usize,
     },
     /// Every chunk is what the index says, and together they are not the blob: the index is wrong.
-    #[error("the chunk index of blob {blob} is wrong: its chunks make {found}; publish the release anew")]
+    #[error(
+        "the chunk index of blob {blob} is wrong: its chunks make {found}; publish the release anew"
+    )]
     WrongBlob {
         /// The blob.
         blob: Digest,
@@ -134,7 +136,11 @@ impl BlobStore {
             store: self.clone(),
             blob,
             chunks: index.offsets().collect(),
-            have: index.chunks.iter().map(|_| AtomicBool::new(false)).collect(),
+            have: index
+                .chunks
+                .iter()
+                .map(|_| AtomicBool::new(false))
+                .collect(),
             file,
             path,
             prefix: Mutex::default(),
@@ -153,12 +159,18 @@ impl BlobStore {
     /// Removes what has arrived of other blobs than `keep`, but for those that are arriving now.
     pub fn drop_partials_except(&self, keep: &[Digest]) -> Result<(), BlobError> {
         let arriving = self.arriving();
-        let kept: Vec<_> = keep.iter().chain(arriving.iter()).map(Digest::hex).collect();
+        let kept: Vec<_> = keep
+            .iter()
+            .chain(arriving.iter())
+            .map(Digest::hex)
+            .collect();
         let folder = self.parts_folder();
         for path in files(&folder).map_err(BlobError::read(&folder))? {
             let name = path.file_name().unwrap_or_default();
             if !kept.iter().any(|kept| name == kept.as_str()) {
-                self.disk().remove(&path).map_err(BlobError::remove(&path))?;
+                self.disk()
+                    .remove(&path)
+                    .map_err(BlobError::remove(&path))?;
             }
         }
         Ok(())
@@ -178,7 +190,9 @@ impl Partial {
 
     /// Which chunks have come, in order.
     pub fn have(&self) -> Vec<bool> {
-        (0..self.chunks.len()).map(|index| self.has(index)).collect()
+        (0..self.chunks.len())
+            .map(|index| self.has(index))
+            .collect()
     }
 
     /// The chunks that have not come yet.
@@ -260,6 +274,7 @@ impl Partial {
         disk.rename(&self.path, &self.store.path(digest))
             .map_err(write())?;
         self.store.note_proven(digest);
+        self.store.arriving().remove(&digest);
         prefix.finished = true;
         Ok(self.blob)
     }
@@ -349,6 +364,9 @@ impl Prefix {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        self.store.arriving().remove(&self.blob.digest);
+        // Once it is finished, another may have begun.
+        if !self.prefix().finished {
+            self.store.arriving().remove(&self.blob.digest);
+        }
     }
 }

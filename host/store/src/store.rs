@@ -17,10 +17,11 @@ use crate::{
     blob_error::BlobError,
     blobs::BlobStore,
     disk::{Disk, Faults},
+    illegal::IllegalTransition,
     layout::Layout,
     ledger::{Ledger, LedgerError, Slot},
     open::{OpenError, lock},
-    transition::{IllegalTransition, Transition},
+    transition::Transition,
 };
 
 /// Why a release could not be installed.

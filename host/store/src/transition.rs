@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hotshoe_trust::{Digest, Time};
 
 use crate::{
+    illegal::IllegalTransition,
     ledger::{Event, FloorEntry, Ledger, Remembered, Slot, Trial, TrustEntry},
     phase::{Cause, Phase},
 };
@@ -75,123 +76,6 @@ pub enum Transition {
     },
 }
 
-/// Why a transition does not fit the ledger. Nothing has changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum IllegalTransition {
-    /// No release is live.
-    #[error("no release is live on this device")]
-    NothingLive,
-    /// There is none to go back to.
-    #[error("there is no previous release to go back to")]
-    NothingPrevious,
-    /// None is staged.
-    #[error("no release is staged; publish one first")]
-    NothingStaged,
-    /// None is on trial.
-    #[error("no release is on trial")]
-    NothingOnTrial,
-    /// One is on trial already.
-    #[error("generation {generation} of `{name}` is on trial; wait until it is confirmed, or roll it back")]
-    OnTrial {
-        /// Its name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-    },
-    /// The trial has used up its tries.
-    #[error("the trial of generation {generation} of `{name}` has no tries left; roll it back")]
-    NoTriesLeft {
-        /// Its name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-    },
-    /// Below the floor, or another content than the floor's.
-    #[error(
-        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
-    )]
-    BelowFloor {
-        /// Its name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-    },
-    /// It, or a later one of its name, failed here.
-    #[error("generation {generation} of `{name}` is refused, since generation {failed} failed here ({cause}); publish a higher one")]
-    FailedBefore {
-        /// Its name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-        /// The generation that failed.
-        failed: u64,
-        /// The name of the cause.
-        cause: String,
-    },
-    /// It serves already.
-    #[error("generation {generation} of `{name}` serves already")]
-    AlreadyServing {
-        /// Its name.
-        name: String,
-        /// Its generation.
-        generation: u64,
-    },
-    /// A phase that is no failure.
-    #[error("`{0}` is no failure before a trial")]
-    NotAFailure(Phase),
-    /// No floor of that name.
-    #[error("this device has no floor for a release named `{0}`")]
-    NoSuchName(String),
-    /// Not below the floor.
-    #[error("the floor of `{name}` is {floor}, which {generation} does not lower")]
-    NotLower {
-        /// The name.
-        name: String,
-        /// The floor asked for.
-        generation: u64,
-        /// The floor.
-        floor: u64,
-    },
-    /// A version of the trusted keys that is not newer.
-    #[error("version {version} of the trusted keys does not follow version {current}")]
-    OldTrust {
-        /// The version asked for.
-        version: u64,
-        /// The present one.
-        current: u64,
-    },
-    /// An older statement than one seen.
-    #[error("the statement on `{name}` is from {issued}, and a newer one has been seen")]
-    Replayed {
-        /// The release's name.
-        name: String,
-        /// When it was issued.
-        issued: Time,
-    },
-}
-
-impl IllegalTransition {
-    /// The stable name, in snake case.
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::NothingLive => "nothing_live",
-            Self::NothingPrevious => "nothing_previous",
-            Self::NothingStaged => "nothing_staged",
-            Self::NothingOnTrial => "nothing_in_trial",
-            Self::OnTrial { .. } => "in_trial",
-            Self::NoTriesLeft { .. } => "no_tries_left",
-            Self::BelowFloor { .. } => "below_floor",
-            Self::FailedBefore { .. } => "failed_before",
-            Self::AlreadyServing { .. } => "already_serving",
-            Self::NotAFailure(_) => "not_a_failure",
-            Self::NoSuchName(_) => "no_such_name",
-            Self::NotLower { .. } => "not_lower",
-            Self::OldTrust { .. } => "old_trust",
-            Self::Replayed { .. } => "replayed",
-        }
-    }
-}
-
 impl Ledger {
     /// The ledger that follows when `transition` happens at `now`, by the device's clock.
     ///
@@ -241,7 +125,10 @@ impl Ledger {
     /// The same release again only renews its slot, and keeps the way back.
     fn make_live(&mut self, slot: Slot, now: Time) {
         let replaced = self.live.replace(slot.clone());
-        if replaced.as_ref().is_none_or(|old| old.release != slot.release) {
+        if replaced
+            .as_ref()
+            .is_none_or(|old| old.release != slot.release)
+        {
             self.previous = replaced;
         }
         let entry = FloorEntry {
@@ -326,8 +213,7 @@ impl Ledger {
             return Err(IllegalTransition::NotAFailure(phase));
         }
         self.check_not_serving(slot)?;
-        self.staged
-            .take_if(|staged| staged.release == slot.release);
+        self.staged.take_if(|staged| staged.release == slot.release);
         self.remember(slot, phase, cause, now);
         Ok(())
     }
@@ -436,7 +322,10 @@ impl Ledger {
         }
         self.statement_seen.insert(name.to_owned(), issued);
         while self.statement_seen.len() > STATEMENTS {
-            let seen = self.statement_seen.iter().filter(|(other, _)| *other != name);
+            let seen = self
+                .statement_seen
+                .iter()
+                .filter(|(other, _)| *other != name);
             let Some(oldest) = seen.min_by_key(|(_, issued)| **issued) else {
                 break;
             };

@@ -11,7 +11,7 @@ mod common;
 
 use std::{error::Error, fs, os::unix::fs::symlink};
 
-use common::{Deployer, FILES, blob_files, flip_a_bit, names, now, release_toml};
+use common::{Deployer, FILES, blob_files, flip_a_bit, names, noise, now, release_toml};
 use hotshoe_store::{BlobError, Layout, LayoutError, PackError, pack};
 use hotshoe_trust::{Blob, Digest, Floor, ReleaseLimits, SigningKey};
 
@@ -356,5 +356,62 @@ fn a_pack_that_fails_says_where_and_leaves_the_old_release() {
     assert!(
         matches!(missing, PackError::Read(_)) && chain(&missing).contains("none.toml"),
         "{missing:?}"
+    );
+}
+
+#[test]
+fn large_blobs_get_a_chunk_index_and_self_tests_are_packed() {
+    let deployer = Deployer::new();
+    let description = deployer.folder.path().join("release.toml");
+    let model = noise(1, 600 << 10);
+    for (name, bytes) in [
+        ("detect.onnx", &model[..]),
+        ("page.png", &noise(2, 300 << 10)),
+        ("page.json", b"{}"),
+    ] {
+        fs::write(deployer.folder.path().join(name), bytes).unwrap();
+    }
+    let tests = r#"
+        [[tests]]
+        name = "a-page"
+        sample = "page.png"
+        content-type = "image/png"
+        expected = "page.json"
+        "#;
+    fs::write(&description, release_toml(1) + tests).unwrap();
+    let out = deployer.folder.path().join("out");
+    let packed = pack(&description, now(), &out).unwrap();
+    let bundle = deployer
+        .key
+        .sign_bundle(&packed.layout.package().unwrap().manifest)
+        .unwrap();
+    packed.layout.attach(&bundle).unwrap();
+    let release = deployer.verify(&packed.layout, &Floor::none());
+    assert_eq!(release.tests[0].sample.size, 300 << 10);
+    let chunked: Vec<_> = release.chunks.keys().copied().collect();
+    let mut large = vec![Digest::of(&model), release.tests[0].sample.digest];
+    large.sort();
+    assert_eq!(chunked, large);
+    for blob in release.blobs() {
+        packed.layout.check(&blob).unwrap();
+    }
+    let index = common::index_of(&packed.layout, &release, &Blob::of(&model));
+    let whole: Vec<u8> = (0..index.chunks.len())
+        .flat_map(|number| common::piece(&index, &model, number))
+        .collect();
+    assert_eq!(whole, model);
+    let manifest = packed.layout.package().unwrap().manifest;
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let layers = manifest["layers"].as_array().unwrap();
+    let indexes = layers
+        .iter()
+        .filter(|layer| layer["mediaType"] == hotshoe_trust::manifest::CHUNKS);
+    assert_eq!(indexes.count(), 2);
+
+    fs::remove_file(deployer.folder.path().join("page.json")).unwrap();
+    let text = chain(&pack(&description, now(), &out).unwrap_err());
+    assert!(
+        text.contains("[[tests]] entry `a-page`") && text.contains("page.json"),
+        "{text}"
     );
 }

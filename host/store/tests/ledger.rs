@@ -65,7 +65,9 @@ fn refused(ledger: &Ledger, transition: &Transition) -> &'static str {
 
 fn phases(ledger: &Ledger) -> Vec<(u64, Phase)> {
     let events = ledger.history.iter();
-    events.map(|event| (event.generation, event.phase)).collect()
+    events
+        .map(|event| (event.generation, event.phase))
+        .collect()
 }
 
 #[test]
@@ -81,7 +83,10 @@ fn a_release_is_staged_tried_and_confirmed() {
     assert_eq!(refused(&again, &Transition::TryAgain), "no_tries_left");
     let done = run(&again, [Transition::Confirm]);
     assert_eq!((&done.live, &done.previous), (&Some(ocr(2)), &Some(ocr(1))));
-    assert_eq!((done.trial.as_ref(), done.floor["ocr"].generation), (None, 2));
+    assert_eq!(
+        (done.trial.as_ref(), done.floor["ocr"].generation),
+        (None, 2)
+    );
     assert_eq!(done.floor["ocr"].release, Some(ocr(2).release));
     assert_eq!(
         phases(&done),
@@ -98,10 +103,7 @@ fn a_release_is_staged_tried_and_confirmed() {
 
 #[test]
 fn what_was_rolled_back_is_refused_until_a_higher_one_comes() {
-    let back = run(
-        &live(1),
-        [stage(3), TRY, Transition::RollBack(cause())],
-    );
+    let back = run(&live(1), [stage(3), TRY, Transition::RollBack(cause())]);
     assert_eq!((&back.live, &back.trial), (&Some(ocr(1)), &None));
     assert_eq!(back.floor["ocr"].generation, 1, "the floor has not risen");
     assert_eq!(refused(&back, &stage(3)), "failed_before");
@@ -124,7 +126,10 @@ fn what_was_rolled_back_is_refused_until_a_higher_one_comes() {
     );
     assert_eq!(failed.failed["ocr"].generation, 7);
     // What was staged before one of its name failed does not go on trial.
-    let late = run(&live(1), [stage(9), TRY, stage(5), Transition::RollBack(cause())]);
+    let late = run(
+        &live(1),
+        [stage(9), TRY, stage(5), Transition::RollBack(cause())],
+    );
     assert_eq!(refused(&late, &TRY), "failed_before");
     run(&late, [Transition::Unstage(cause())]);
 }
@@ -135,16 +140,25 @@ fn what_failed_before_a_trial_is_remembered_and_no_longer_staged() {
         &live(1),
         [stage(2), Transition::Fail(ocr(2), Phase::Failed, cause())],
     );
-    assert_eq!((&failed.staged, failed.failed["ocr"].generation), (&None, 2));
+    assert_eq!(
+        (&failed.staged, failed.failed["ocr"].generation),
+        (&None, 2)
+    );
     let other = run(
         &live(1),
         [stage(3), Transition::Fail(ocr(2), Phase::Refused, cause())],
     );
     assert_eq!(other.staged, Some(ocr(3)));
     let fail = |generation, phase| Transition::Fail(ocr(generation), phase, cause());
-    assert_eq!(refused(&live(1), &fail(2, Phase::RolledBack)), "not_a_failure");
+    assert_eq!(
+        refused(&live(1), &fail(2, Phase::RolledBack)),
+        "not_a_failure"
+    );
     assert_eq!(refused(&live(1), &fail(2, Phase::Live)), "not_a_failure");
-    assert_eq!(refused(&live(2), &fail(2, Phase::Failed)), "already_serving");
+    assert_eq!(
+        refused(&live(2), &fail(2, Phase::Failed)),
+        "already_serving"
+    );
 }
 
 #[test]
@@ -152,10 +166,16 @@ fn an_operator_goes_back_and_back_again() {
     let second = run(&live(1), [stage(2), TRY, Transition::Confirm]);
     let back = run(&second, [Transition::GoBack(cause())]);
     assert_eq!((&back.live, &back.previous), (&Some(ocr(1)), &Some(ocr(2))));
-    assert_eq!(back.floor["ocr"].generation, 2, "a local act leaves the floor");
+    assert_eq!(
+        back.floor["ocr"].generation, 2,
+        "a local act leaves the floor"
+    );
     assert_eq!(refused(&back, &stage(2)), "failed_before");
     let again = run(&back, [Transition::GoBack(cause())]);
-    assert_eq!((&again.live, &again.previous), (&Some(ocr(2)), &Some(ocr(1))));
+    assert_eq!(
+        (&again.live, &again.previous),
+        (&Some(ocr(2)), &Some(ocr(1)))
+    );
     assert!(again.remembers("ocr", 2, ocr(2).release).is_none());
     let go = Transition::GoBack(cause());
     assert_eq!(refused(&Ledger::default(), &go), "nothing_live");
@@ -167,8 +187,14 @@ fn an_operator_goes_back_and_back_again() {
 fn a_damaged_live_release_gives_way_and_may_come_again() {
     let second = run(&live(1), [stage(2), TRY, Transition::Confirm]);
     let recovered = run(&second, [Transition::Recover(cause())]);
-    assert_eq!((&recovered.live, &recovered.previous), (&Some(ocr(1)), &None));
-    assert_eq!(phases(&recovered)[4..], [(2, Phase::Failed), (1, Phase::Live)]);
+    assert_eq!(
+        (&recovered.live, &recovered.previous),
+        (&Some(ocr(1)), &None)
+    );
+    assert_eq!(
+        phases(&recovered)[4..],
+        [(2, Phase::Failed), (1, Phase::Live)]
+    );
     let mended = run(&recovered, [stage(2), TRY, Transition::Confirm]);
     assert_eq!(mended.live, Some(ocr(2)));
     let recover = Transition::Recover(cause());
@@ -181,12 +207,18 @@ fn an_operators_install_ends_what_was_under_way_for_that_name() {
     let busy = run(&live(1), [stage(2), TRY, stage(3)]);
     let installed = run(&busy, [Transition::Install(ocr(3), at(0))]);
     assert_eq!((&installed.staged, &installed.trial), (&None, &None));
-    assert_eq!((&installed.live, &installed.previous), (&Some(ocr(3)), &Some(ocr(1))));
+    assert_eq!(
+        (&installed.live, &installed.previous),
+        (&Some(ocr(3)), &Some(ocr(1)))
+    );
     let lower = run(&busy, [Transition::Install(ocr(2), at(0))]);
     assert_eq!((&lower.staged, &lower.trial), (&Some(ocr(3)), &None));
     let other = run(&busy, [Transition::Install(slot("faces", 9), at(0))]);
     assert!(other.staged.is_some() && other.trial.is_some());
-    assert_eq!(refused(&busy, &Transition::Install(ocr(0), at(0))), "below_floor");
+    assert_eq!(
+        refused(&busy, &Transition::Install(ocr(0), at(0))),
+        "below_floor"
+    );
     // It overrides a memory; and the same again keeps the way back.
     let failed = run(&live(1), [Transition::Fail(ocr(2), Phase::Failed, cause())]);
     let overridden = run(&failed, [Transition::Install(ocr(2), at(0))]);
@@ -221,7 +253,10 @@ fn what_does_not_fit_is_named() {
     }
     let mut other = ocr(2);
     other.release = Digest::of(b"other content");
-    assert_eq!(refused(&one, &Transition::Stage(other, at(0))), "below_floor");
+    assert_eq!(
+        refused(&one, &Transition::Stage(other, at(0))),
+        "below_floor"
+    );
 }
 
 #[test]
@@ -245,7 +280,10 @@ fn floors_fall_only_by_a_local_act_or_new_keys() {
     let lowered = run(&huge, [lower("ocr", 6), stage(6), TRY, Transition::Confirm]);
     assert_eq!(lowered.live, Some(ocr(6)));
     let event = &lowered.history[lowered.history.len() - 4];
-    assert_eq!((event.release, event.cause.as_ref().unwrap().name.as_str()), (None, "floor_lowered"));
+    assert_eq!(
+        (event.release, event.cause.as_ref().unwrap().name.as_str()),
+        (None, "floor_lowered")
+    );
 
     let trust = |version, generation| Transition::ReplaceTrust {
         version,
@@ -273,7 +311,10 @@ fn older_statements_are_replays_and_memory_is_bounded() {
         ledger = run(&ledger, [seen(format!("name-{number}"), 100 + number)]);
     }
     assert_eq!(ledger.statement_seen.len(), 1000);
-    assert!(!ledger.statement_seen.contains_key("ocr"), "the oldest goes");
+    assert!(
+        !ledger.statement_seen.contains_key("ocr"),
+        "the oldest goes"
+    );
     assert!(ledger.statement_seen.contains_key("name-1004"));
     for generation in 2..300 {
         ledger = run(&ledger, [stage(generation)]);
@@ -288,7 +329,13 @@ fn a_long_message_is_cut() {
         name: "panic".to_owned(),
         message: "ä".repeat(5000),
     };
-    assert_eq!(Cause::new("panic", "ä".repeat(5000)).message.chars().count(), 500);
+    assert_eq!(
+        Cause::new("panic", "ä".repeat(5000))
+            .message
+            .chars()
+            .count(),
+        500
+    );
     let ledger = run(&live(1), [Transition::Fail(ocr(2), Phase::Failed, long)]);
     assert_eq!(ledger.failed["ocr"].cause.message.chars().count(), 500);
     let last = ledger.history.last().unwrap().cause.as_ref().unwrap();
@@ -301,14 +348,20 @@ fn phases_follow_each_other_as_a_release_does() {
         Absent, Failed, Fetching, Live, Refused, RolledBack, SelfTested, Shadow, Staged, Trial,
         Verified,
     };
-    let way = [Absent, Fetching, Verified, Staged, SelfTested, Shadow, Trial, Live];
+    let way = [
+        Absent, Fetching, Verified, Staged, SelfTested, Shadow, Trial, Live,
+    ];
     for pair in way.windows(2) {
         assert!(pair[0].may_become(pair[1]), "{pair:?}");
         assert!(!pair[1].is_failure());
     }
     for phase in way {
         assert!(!phase.may_become(phase));
-        assert_eq!(phase.may_become(RolledBack), matches!(phase, Trial | Live), "{phase}");
+        assert_eq!(
+            phase.may_become(RolledBack),
+            matches!(phase, Trial | Live),
+            "{phase}"
+        );
     }
     for ended in [Refused, Failed, RolledBack] {
         assert!(ended.is_failure());
@@ -319,14 +372,21 @@ fn phases_follow_each_other_as_a_release_does() {
     for unproven in [Absent, Fetching, Verified, Staged] {
         assert!(!unproven.may_become(Trial) && !unproven.may_become(Shadow));
     }
-    assert_eq!(serde_json::to_value(SelfTested).unwrap(), SelfTested.as_str());
+    assert_eq!(
+        serde_json::to_value(SelfTested).unwrap(),
+        SelfTested.as_str()
+    );
     assert_eq!(RolledBack.to_string(), "rolled-back");
 }
 
 /// Any transition on a few releases, most of which fit now and then.
 fn any_transition() -> impl Strategy<Value = Transition> {
     let slots = || (0..2_usize, 1..9_u64).prop_map(|(name, number)| slot(NAMES[name], number));
-    let phases = prop_oneof![Just(Phase::Refused), Just(Phase::Failed), Just(Phase::Trial)];
+    let phases = prop_oneof![
+        Just(Phase::Refused),
+        Just(Phase::Failed),
+        Just(Phase::Trial)
+    ];
     prop_oneof![
         1 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Install(slot, at(issued))),
         5 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Stage(slot, at(issued))),
@@ -380,17 +440,31 @@ fn assert_follows(before: &Ledger, transition: &Transition, after: &Ledger) {
         _ => assert!(after.trial.is_none() || after.trial == before.trial),
     }
     if let Transition::Stage(slot, _) = transition {
-        assert!(before.remembers(&slot.name, slot.generation, slot.release).is_none());
+        assert!(
+            before
+                .remembers(&slot.name, slot.generation, slot.release)
+                .is_none()
+        );
     }
     if let (None, Some(trial)) = (&before.trial, &after.trial) {
         let slot = &trial.slot;
-        assert!(before.remembers(&slot.name, slot.generation, slot.release).is_none());
+        assert!(
+            before
+                .remembers(&slot.name, slot.generation, slot.release)
+                .is_none()
+        );
     }
     // A memory goes only by an operator's act, new keys, or a newer release that proved itself.
     for (name, failed) in &before.failed {
-        let kept = after.failed.get(name).is_some_and(|now| now.generation >= failed.generation);
+        let kept = after
+            .failed
+            .get(name)
+            .is_some_and(|now| now.generation >= failed.generation);
         let local = matches!(transition, Transition::Install(..) | Transition::GoBack(_));
-        let newer = after.live.as_ref().is_some_and(|live| live.generation > failed.generation);
+        let newer = after
+            .live
+            .as_ref()
+            .is_some_and(|live| live.generation > failed.generation);
         assert!(kept || sets_floor || local || newer, "{transition:?}");
     }
     let live = after.live.as_ref().map(|slot| slot.release);

@@ -58,7 +58,13 @@ fn a_blob_arrives_in_any_order_from_several_threads() {
     assert_eq!(blobs.read(&index.blob).unwrap(), bytes);
     // A reader that still holds it reads on.
     assert_eq!(partial.read(100).unwrap().unwrap(), &bytes[100_000..]);
-    assert!(!data.path().join("parts").join(index.blob.digest.hex()).exists());
+    assert!(
+        !data
+            .path()
+            .join("parts")
+            .join(index.blob.digest.hex())
+            .exists()
+    );
     drop(partial);
     blobs.partial(&index).unwrap();
 }
@@ -71,7 +77,10 @@ fn only_the_chunk_itself_is_taken() {
     let partial = blobs.partial(&index).unwrap();
     for wrong in [&bytes[1000..2000], &bytes[..999], &bytes[..1001], &[]] {
         let refused = partial.put(0, wrong).unwrap_err();
-        assert!(matches!(refused, PartialError::WrongChunk { index: 0, .. }), "{refused}");
+        assert!(
+            matches!(refused, PartialError::WrongChunk { index: 0, .. }),
+            "{refused}"
+        );
     }
     assert!(matches!(
         partial.put(3, &bytes[..1000]),
@@ -98,7 +107,10 @@ fn what_has_arrived_outlives_a_restart_and_what_was_spoilt_is_missing_again() {
         let blobs = BlobStore::open(data.path()).unwrap();
         let missing = blobs.partial(&index).unwrap().missing();
         let had = BTreeSet::from([0, 1, 2, 7, 30, 49]);
-        assert_eq!(missing, (0..50).filter(|n| !had.contains(n)).collect::<Vec<_>>());
+        assert_eq!(
+            missing,
+            (0..50).filter(|n| !had.contains(n)).collect::<Vec<_>>()
+        );
     }
     let mut spoilt = fs::read(&path).unwrap();
     spoilt[7_500] ^= 1;
@@ -147,7 +159,9 @@ fn what_nobody_waits_for_any_more_is_dropped() {
         blobs.partial(index).unwrap();
     }
     let arriving = blobs.partial(&indexes[0]).unwrap();
-    blobs.drop_partials_except(&[indexes[1].blob.digest]).unwrap();
+    blobs
+        .drop_partials_except(&[indexes[1].blob.digest])
+        .unwrap();
     let parts = data.path().join("parts");
     let mut kept = [indexes[0].blob.digest.hex(), indexes[1].blob.digest.hex()];
     kept.sort();
@@ -177,12 +191,21 @@ fn a_change_in_a_large_model_moves_only_what_it_touches() {
         .collect();
     let known: BTreeSet<_> = indexes[0].chunks.iter().collect();
     for index in &indexes[1..] {
-        let shared: u64 = index.chunks.iter().filter(|c| known.contains(c)).map(|c| c.size).sum();
+        let shared: u64 = index
+            .chunks
+            .iter()
+            .filter(|c| known.contains(c))
+            .map(|c| c.size)
+            .sum();
         let share = shared as f64 / index.blob.size as f64;
         assert!(share >= 0.95, "only {share} is shared");
     }
     let (last, others) = indexes[0].chunks.split_last().unwrap();
-    assert!(others.iter().all(|c| (MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&c.size)));
+    assert!(
+        others
+            .iter()
+            .all(|c| (MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&c.size))
+    );
     assert!((1..=MAX_CHUNK_BYTES).contains(&last.size));
 }
 
@@ -213,7 +236,11 @@ fn a_catalogue_answers_for_objects_and_chunks_and_forgets_them() {
     let whole: BTreeSet<_> = release.blobs().map(|b| b.digest).collect();
     let whole = whole.into_iter().chain([served.release, served.bundles[0]]);
     let whole: Vec<_> = whole.filter(|digest| *digest != blob.digest).collect();
-    for digest in whole.iter().copied().chain(index.chunks.iter().map(|c| c.digest)) {
+    for digest in whole
+        .iter()
+        .copied()
+        .chain(index.chunks.iter().map(|c| c.digest))
+    {
         assert!(publisher.has(digest));
         assert_eq!(Digest::of(&publisher.read(digest).unwrap()), digest);
     }
@@ -241,7 +268,9 @@ fn a_catalogue_answers_for_objects_and_chunks_and_forgets_them() {
     drop(partial);
 
     deliver(&store, &layout, &release).unwrap();
-    device.add_release(&store.blobs(), served.release, &served.bundles).unwrap();
+    device
+        .add_release(&store.blobs(), served.release, &served.bundles)
+        .unwrap();
     assert_eq!(Digest::of(&device.read(chunk).unwrap()), chunk);
     // A blob that goes is not found, and nothing else is held up.
     store.blobs().remove(blob.digest).unwrap();
@@ -259,8 +288,12 @@ fn what_two_releases_share_is_answered_for_until_both_are_gone() {
     let deployer = Deployer::new();
     let catalogue = Catalogue::new();
     let model = noise(9, 400 << 10);
-    let first = catalogue.add_layout(&deployer.signed_model(1, &model)).unwrap();
-    let second = catalogue.add_layout(&deployer.signed_model(2, &model)).unwrap();
+    let first = catalogue
+        .add_layout(&deployer.signed_model(1, &model))
+        .unwrap();
+    let second = catalogue
+        .add_layout(&deployer.signed_model(2, &model))
+        .unwrap();
     let digest = Digest::of(&model);
     catalogue.remove_release(first.release);
     assert!(catalogue.read(digest).is_some());
@@ -273,7 +306,10 @@ fn a_folder_of_blobs_has_one_owner_and_no_ledger() {
     let (data, blobs) = open();
     let handle = blobs.clone();
     drop(blobs);
-    assert!(matches!(BlobStore::open(data.path()), Err(OpenError::InUse { .. })));
+    assert!(matches!(
+        BlobStore::open(data.path()),
+        Err(OpenError::InUse { .. })
+    ));
     let kept = handle.put(b"kept").unwrap();
     let gone = handle.put(b"gone").unwrap();
     assert_eq!(handle.usage().unwrap(), 8);

@@ -69,7 +69,13 @@ fn the_floor_holds_even_against_a_caller_that_forgot_it() {
     let below = deployer.verify(&first, &Floor::none());
     let refused = store.install(&first, &below, now());
     assert!(
-        matches!(refused, Err(InstallError::Illegal(IllegalTransition::BelowFloor { generation: 1, .. }))),
+        matches!(
+            refused,
+            Err(InstallError::Illegal(IllegalTransition::BelowFloor {
+                generation: 1,
+                ..
+            }))
+        ),
         "{refused:?}"
     );
     fs::write(deployer.folder.path().join("characters.txt"), b"xyz").unwrap();
@@ -77,7 +83,13 @@ fn the_floor_holds_even_against_a_caller_that_forgot_it() {
     let changed = deployer.verify(&other, &Floor::none());
     let refused = store.install(&other, &changed, now());
     assert!(
-        matches!(refused, Err(InstallError::Illegal(IllegalTransition::BelowFloor { generation: 2, .. }))),
+        matches!(
+            refused,
+            Err(InstallError::Illegal(IllegalTransition::BelowFloor {
+                generation: 2,
+                ..
+            }))
+        ),
         "{refused:?}"
     );
 }

@@ -36,6 +36,10 @@ impl ReleaseLimits {
     pub const STEPS: u64 = 64;
     /// Self-tests: 64.
     pub const TESTS: u64 = 64;
+    /// Patterns of device names in one selector: 64.
+    pub const PATTERNS: u64 = 64;
+    /// One such pattern: 256 bytes. An unsigned statement may bring patterns, and compiling them takes time.
+    pub const PATTERN_BYTES: u64 = 256;
     /// Any name, in characters: 64.
     pub const NAME_CHARS: u64 = 64;
     /// `limits.memory-mib` of a component: 4096 MiB, all that 32-bit WebAssembly can address.

@@ -296,7 +296,20 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseEr
 
 /// Checks that every pattern of device names is a glob.
 pub(crate) fn check_globs(patterns: &[String]) -> Result<(), ReleaseError> {
+    let most = ReleaseLimits::PATTERNS;
+    within(
+        "the number of device name patterns",
+        patterns.len() as u64,
+        0,
+        most,
+    )?;
     for pattern in patterns {
+        within(
+            "the length of a device name pattern",
+            pattern.len() as u64,
+            1,
+            ReleaseLimits::PATTERN_BYTES,
+        )?;
         globset::Glob::new(pattern).map_err(|e| ReleaseError::Glob {
             pattern: pattern.clone(),
             reason: e.kind().to_string(),

@@ -176,6 +176,18 @@ pub struct TestToml {
     pub min_agreement: f64,
 }
 
+impl TestToml {
+    fn self_test<E>(&self, blob: impl Fn(&String) -> Result<Blob, E>) -> Result<SelfTest, E> {
+        Ok(SelfTest {
+            name: self.name.clone(),
+            sample: blob(&self.sample)?,
+            media_type: self.content_type.clone(),
+            expected: blob(&self.expected)?,
+            min_agreement: self.min_agreement,
+        })
+    }
+}
+
 /// A `[[pipeline]]` entry: one key is the kind of step, with a component's or model's name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "StepFields")]
@@ -350,16 +362,8 @@ impl ReleaseToml {
                 },
             );
         }
-        let mut tests = Vec::new();
-        for test in &self.tests {
-            tests.push(SelfTest {
-                name: test.name.clone(),
-                sample: blob(&test.sample)?,
-                media_type: test.content_type.clone(),
-                expected: blob(&test.expected)?,
-                min_agreement: test.min_agreement,
-            });
-        }
+        let tests = self.tests.iter().map(|test| test.self_test(blob));
+        let tests = tests.collect::<Result<_, _>>()?;
         let release = Release {
             name: self.name.clone(),
             generation: self.generation,

@@ -236,10 +236,10 @@ fn rules_of_self_tests_and_state() {
 fn rules_of_chunks() {
     let entry = |r: &mut Release, size: u64| r.chunks.values_mut().for_each(|i| i.size = size);
     assert!(matches!(
-        broken(|r| drop(
+        broken(|r| {
             r.chunks
-                .insert(Digest::of(b"elsewhere"), Blob::of(&index(&[4])))
-        )),
+                .insert(Digest::of(b"elsewhere"), Blob::of(&index(&[4])));
+        }),
         ReleaseError::ChunksOfNothing { .. }
     ));
     let own = Blob::of(&index(&[4]));

@@ -191,6 +191,7 @@ proptest! {
         bytes: Vec<u8>, trust: String, bundles in prop::collection::vec(any::<String>(), 0..9)
     ) {
         _ = TrustUpdate::parse(&bytes);
+        _ = TrustRoot::parse(&trust);
         let update = TrustUpdate { trust, bundles };
         prop_assert_eq!(&TrustUpdate::parse(&update.to_bytes()).unwrap(), &update);
         let name = rotate(&root(1, 1, &[&key()]), &update).unwrap_err().name();

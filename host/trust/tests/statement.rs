@@ -174,6 +174,14 @@ fn signed_statements_that_are_not_followed() {
     );
     refused_though_signed(|s| s.expires = s.issued, "invalid_statement");
     refused_though_signed(|s| s.devices.names.push("[".into()), "invalid_statement");
+    refused_though_signed(
+        |s| s.devices.names.push("x".repeat(257)),
+        "invalid_statement",
+    );
+    refused_though_signed(
+        |s| s.devices.names = vec!["x".into(); 65],
+        "invalid_statement",
+    );
     let named = |name: &str| {
         let name = name.to_owned();
         move |s: &mut Statement| {

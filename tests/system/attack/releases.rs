@@ -100,10 +100,9 @@ fn a_release_with_too_few_signatures() {
     let first = read(first.folder);
     let device = site.device("a", &first, "");
     let scene = Scene::start(site, device, first);
-    let mut second = scene.site.pack(&light(2, ""));
+    let second = scene.site.pack(&light(2, ""));
     scene.refuses(&second, "too_few_signatures");
     // The same signature twice is one signature.
-    second.bundles.push(second.bundles[0]);
     let third = scene.site.pack(&light(3, ""));
     let twice = Packed {
         bundles: vec![third.bundles[0]; 2],

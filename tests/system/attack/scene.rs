@@ -16,6 +16,9 @@ use crate::support::{Daemon, Device, Lab};
 /// A health gate that one good sample satisfies.
 pub const GATE: &str = "min-samples = 1\nmin-seconds = 0\n";
 
+/// How long a remote order may take.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// A device whose daemon serves.
 pub struct Scene {
     pub site: Site,
@@ -57,6 +60,13 @@ impl Scene {
         scene.floor = scene.ledger()["floor"].clone();
         assert!(scene.floor.is_object(), "a floor: {}", scene.floor);
         scene
+    }
+
+    /// Ends the daemon and starts it again.
+    pub fn restart(self) -> Self {
+        self.daemon.stop();
+        let daemon = self.device.run();
+        Self { daemon, ..self }
     }
 
     /// A hostile peer beside the device.
@@ -113,6 +123,13 @@ impl Scene {
         peer.state("light", statement);
         self.says(reason);
         self.is_unharmed();
+    }
+
+    /// The name of the reason for which the device does not follow a remote order.
+    pub fn refusal_of(&self, order: &[u8]) -> String {
+        let client = self.daemon.client();
+        let followed = client.order("lab", "a", order, ORDER_TIMEOUT);
+        followed.expect_err("it was followed").name().to_owned()
     }
 
     /// A hostile peer states new trusted keys; the device ignores them for this reason.
@@ -178,5 +195,3 @@ pub fn hours(hours: i64) -> jiff::SignedDuration {
     jiff::SignedDuration::from_hours(hours)
 }
 
-/// How long a remote order may take.
-pub const ORDER_TIMEOUT: Duration = Duration::from_secs(30);

@@ -2,11 +2,10 @@
 
 use std::fs;
 
-use hotshoe_daemon::link::OrderError;
 use hotshoe_trust::{DeviceSelector, Envelope, Order, Statement, Time};
 
 use super::peer::Objects;
-use super::scene::{ORDER_TIMEOUT, Scene, hours, key, quick, trust, wanted, wish};
+use super::scene::{Scene, hours, key, quick, trust, wanted, wish};
 use crate::site::{Packed, Site, envelope, light, settled_on, signed};
 
 const SIGNED: &str = "[deploy]\nstatements = \"signed\"\n";
@@ -169,23 +168,16 @@ fn an_order_that_is_replayed_or_forged() {
     scene.site.publisher().desire("light", good).unwrap();
     scene.daemon.feed_until(settled_on(2));
 
-    let refused = |bytes: &[u8]| {
-        let client = scene.daemon.client();
-        match client.order("lab", "a", bytes, ORDER_TIMEOUT) {
-            Err(OrderError::Refused(said)) => said["name"].as_str().unwrap().to_owned(),
-            other => panic!("it was not refused: {other:?}"),
-        }
-    };
     let back = Order::Rollback {
         release: second.release,
         name: "light".to_owned(),
     };
     let forged = envelope(back.clone(), DeviceSelector::default());
-    assert_eq!(refused(&forged), "unsigned_statement");
+    assert_eq!(scene.refusal_of(&forged), "unsigned_statement");
     let mut elsewhere = crate::site::statement(back, DeviceSelector::default());
     elsewhere.site = "elsewhere".to_owned();
-    assert_eq!(refused(&signed(&elsewhere, &alice)), "wrong_site");
-    assert_eq!(refused(b"rubbish"), "malformed");
+    assert_eq!(scene.refusal_of(&signed(&elsewhere, &alice)), "wrong_site");
+    assert_eq!(scene.refusal_of(b"rubbish"), "malformed");
     scene.serves(2);
 
     // An order is followed once.
@@ -199,6 +191,6 @@ fn an_order_that_is_replayed_or_forged() {
         statement.issued = issued;
         signed(&statement, &alice)
     };
-    assert_eq!(refused(&cancel(Time::now())), "unknown_release");
+    assert_eq!(scene.refusal_of(&cancel(Time::now())), "unknown_release");
     scene.serves(2);
 }

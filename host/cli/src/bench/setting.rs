@@ -14,6 +14,7 @@ use hotshoe_trust::{Device, Digest, Floor, Time, TrustRoot};
 use tempfile::TempDir;
 
 use super::laps::{Laps, lap};
+use super::site::Made;
 use crate::commands::{keygen, pack, sign, trust, verify};
 
 /// The label-reader application in the checkout.
@@ -72,6 +73,29 @@ impl<'a> Setting<'a> {
             sign::sign(&out, &sign::read_key(&self.secret)?)?;
         }
         Ok(out)
+    }
+
+    /// Packs and signs a recipe under a name of its own.
+    pub fn make(&self, name: &str, recipe: &str) -> anyhow::Result<Made> {
+        let source = self.folder().join(format!("{name}.toml"));
+        fs::write(&source, recipe).with_context(|| format!("cannot write {}", source.display()))?;
+        let layout = self.folder().join(format!("{name}.release"));
+        let packed = pack::pack(&source, &layout, Time::now())?;
+        sign::sign(&layout, &sign::read_key(&self.secret)?)?;
+        Ok(Made {
+            layout,
+            release: packed.release,
+        })
+    }
+
+    /// The file of a component.
+    pub fn guest(&self, name: &str) -> PathBuf {
+        self.environment.guests.join(name).with_extension("wasm")
+    }
+
+    /// The file of one of the application's models.
+    pub fn model_path(&self, name: &str) -> PathBuf {
+        self.environment.model(name)
     }
 
     /// Verifies that release and loads it, as a device does.

@@ -4,7 +4,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use hotshoe_devkit::{find_root, set_up};
 
-use crate::bench::{pipeline, report::Report};
+use crate::bench::report::{Counts, Report};
+use crate::bench::{delivery, pipeline, swap};
 use crate::terminal::Terminal;
 
 /// Measure against the same work in plain Rust
@@ -16,6 +17,7 @@ use crate::terminal::Terminal;
 #[command(after_help = "\
 Example:
   hotshoe bench pipeline
+  hotshoe bench swap --json
   HOTSHOE_PYTHON=venv/bin/python hotshoe bench pipeline --json
 
 The row against rapidocr-onnxruntime needs a Python that can import it: pip install rapidocr-onnxruntime==1.4.4")]
@@ -40,6 +42,10 @@ pub struct Args {
 enum Name {
     /// Components against plain Rust: the angle classifier, the recogniser and the page; calls; the daemon's start
     Pipeline,
+    /// A stream of samples while releases are delivered and rolled back; publish to first result
+    Swap,
+    /// Verified delivery against a plain Zenoh query; a changed model; many devices at one site
+    Delivery,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -47,13 +53,20 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let root = find_root(&here)
         .context("a bench needs a checkout of Hotshoe: run it in the repository's folder")?;
     let environment = set_up(&root, &terminal.progress()).context("cannot set up the bench")?;
-    let rows = match args.name {
-        Name::Pipeline => pipeline::measure(&environment, args.quick, &args.python, terminal)?,
+    let report = match args.name {
+        Name::Pipeline => {
+            let rows = pipeline::measure(&environment, args.quick, &args.python, terminal)?;
+            Report::new("pipeline", Counts::new(), rows)
+        }
+        Name::Swap => {
+            let (counts, rows) = swap::measure(&environment, args.quick, terminal)?;
+            Report::new("swap", counts, rows)
+        }
+        Name::Delivery => {
+            let (counts, rows) = delivery::measure(&environment, args.quick, terminal)?;
+            Report::new("delivery", counts, rows)
+        }
     };
-    let name = match args.name {
-        Name::Pipeline => "pipeline",
-    };
-    let report = Report::new(name, rows);
     if terminal.json {
         terminal.json(&report)?;
     } else {

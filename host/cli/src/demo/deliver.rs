@@ -73,10 +73,7 @@ impl Deployer {
     /// Serves the release in a folder, and states that the device should run it.
     pub fn publish(&mut self, layout: &Path, release: &Release) -> anyhow::Result<Published> {
         let (at, sent) = (Instant::now(), self.publisher.sent());
-        let layout = Layout::open(layout)?;
-        let package = layout.package()?;
-        let digest = Digest::of(&package.manifest);
-        self.publisher.serve(&layout, release)?;
+        let served = self.publisher.serve(&Layout::open(layout)?)?;
         let issued = Time::now();
         let statement = Statement {
             site: self.site.clone(),
@@ -85,10 +82,10 @@ impl Deployer {
                 ..DeviceSelector::default()
             },
             order: Order::Deploy {
-                release: digest,
+                release: served.release,
                 name: release.name.clone(),
                 generation: release.generation,
-                bundles: package.bundles.iter().map(|b| Digest::of(b)).collect(),
+                bundles: served.bundles,
                 activate: true,
             },
             issued,
@@ -97,7 +94,7 @@ impl Deployer {
         let envelope = Envelope::new(&statement)?.to_bytes();
         self.publisher.desire(&release.name, envelope)?;
         Ok(Published {
-            release: digest,
+            release: served.release,
             at,
             sent,
         })

@@ -1,5 +1,6 @@
 //! What serves when the daemon starts: it depends on the data folder alone, never on a network.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hotshoe_store::{Cause, Slot, Store, Transition};
@@ -23,6 +24,8 @@ pub struct Boot {
     pub(super) serving: Option<Arc<Served>>,
     /// The live release beside a trial, to go back to.
     pub(super) old: Option<Arc<Served>>,
+    /// What has been decided, and the disk would not take down.
+    pub(super) unsettled: VecDeque<Transition>,
 }
 
 impl Boot {
@@ -40,8 +43,9 @@ impl Boot {
             trust,
             serving: None,
             old: None,
+            unsettled: VecDeque::new(),
         };
-        let trial = boot.next_try(config)?;
+        let trial = boot.next_try();
         let beside = trial.is_some();
         if !beside || config.deploy.keep_previous == KeepPrevious::Memory {
             boot.old = boot.live(config, beside)?;
@@ -59,24 +63,22 @@ impl Boot {
     }
 
     /// The trial, if it may start once more and can.
-    fn next_try(&mut self, config: &Config) -> Result<Option<Arc<Served>>, DeployError> {
-        let Some(trial) = self.store.ledger().trial.clone() else {
-            return Ok(None);
-        };
+    fn next_try(&mut self) -> Option<Arc<Served>> {
+        let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
             let message = "the daemon ended before the release was confirmed, as often as it may";
-            self.roll_back(config, &trial.slot, Cause::new(DIED, message))?;
-            return Ok(None);
+            self.roll_back(&trial.slot, Cause::new(DIED, message));
+            return None;
         }
         // Before anything of it is loaded: what loading does must be bounded too.
-        self.apply(config, &Transition::TryAgain)?;
-        match self.loader.load_slot(&self.store, &trial.slot, &self.trust) {
-            Ok(served) => Ok(Some(served)),
-            Err(error) => {
-                self.roll_back(config, &trial.slot, error.cause())?;
-                Ok(None)
-            }
+        if let Err(error) = self.store.apply(&Transition::TryAgain, Time::now()) {
+            self.roll_back(&trial.slot, Cause::new(error.name(), super::chain(&error)));
+            return None;
         }
+        let loaded = self.loader.load_slot(&self.store, &trial.slot, &self.trust);
+        loaded
+            .map_err(|error| self.roll_back(&trial.slot, error.cause()))
+            .ok()
     }
 
     /// The live release. Where it is damaged, the one before it becomes live.
@@ -92,12 +94,21 @@ impl Boot {
             tracing::error!(release = slot.name, %error, "the release to go back to cannot be loaded");
             return Ok(None);
         }
+        if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
+            // A device that does not start cannot be reached; one that serves nothing takes what its new keys sign.
+            tracing::error!(
+                release = slot.name,
+                cause = super::chain(&error),
+                "the live release is not trusted since the keys were replaced; NOTHING SERVES until another one comes"
+            );
+            return Ok(None);
+        }
         let previous = self.store.ledger().previous.clone();
         let recovered = previous.and_then(|previous| self.recovered(&previous));
         let Some(recovered) = recovered else {
             return Err(failed(config, slot, error));
         };
-        self.apply(config, &Transition::Recover(error.cause()))?;
+        self.apply(Transition::Recover(error.cause()));
         tracing::error!(
             release = slot.name,
             generation = slot.generation,
@@ -114,7 +125,7 @@ impl Boot {
             .ok()
     }
 
-    fn roll_back(&mut self, config: &Config, slot: &Slot, cause: Cause) -> Result<(), DeployError> {
+    fn roll_back(&mut self, slot: &Slot, cause: Cause) {
         tracing::error!(
             release = slot.name,
             generation = slot.generation,
@@ -122,16 +133,15 @@ impl Boot {
             message = cause.message,
             "rolled back at the start"
         );
-        self.apply(config, &Transition::RollBack(cause))
+        self.apply(Transition::RollBack(cause));
     }
 
-    fn apply(&mut self, config: &Config, transition: &Transition) -> Result<(), DeployError> {
-        self.store
-            .apply(transition, Time::now())
-            .map_err(|source| DeployError::Ledger {
-                data: config.data.clone(),
-                source,
-            })
+    /// A disk that refuses keeps no device from serving what it has; the ledger is told when it can be.
+    fn apply(&mut self, transition: Transition) {
+        if let Err(error) = self.store.apply(&transition, Time::now()) {
+            tracing::error!(cause = super::chain(&error), "the ledger cannot be written; will try again");
+            self.unsettled.push_back(transition);
+        }
     }
 }
 

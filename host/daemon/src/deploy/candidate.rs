@@ -95,18 +95,7 @@ impl Reconciler {
 
     /// Makes room for its blobs, and fetches them on a thread of its own.
     fn fetch(&mut self, mut candidate: Candidate) {
-        let quota = self.config.deploy.quota_bytes();
-        let digest = candidate.release.digest();
-        let missing = missing_bytes(self, &candidate.release);
-        let room = self
-            .store
-            .collect_garbage(&[digest], Some(quota.saturating_sub(missing)))
-            .map_err(|error| Cause::new(error.name(), super::chain(&error)))
-            .and_then(|freed| {
-                let over = format!("{missing} bytes are missing, and `deploy.quota-mib` leaves too little room for them");
-                (freed.over == 0).then_some(()).ok_or_else(|| Cause::new("quota", over))
-            });
-        if let Err(cause) = room {
+        if let Err(cause) = self.make_room(&candidate) {
             self.reporter.retry(cause);
             candidate.stage = Stage::Due(candidate.later());
             self.candidate = Some(candidate);
@@ -133,6 +122,30 @@ impl Reconciler {
             }
         };
         self.candidate = Some(candidate);
+    }
+
+    /// Frees what no slot needs, as far as the quota asks for it. What has come of this very release stays.
+    fn make_room(&mut self, candidate: &Candidate) -> Result<(), Cause> {
+        // Its manifest tells what of it to keep.
+        self.store
+            .keep_package(&candidate.release, Time::now())
+            .map_err(|error| Cause::new(error.name(), super::chain(&error)))?;
+        let missing = missing_bytes(self, &candidate.release);
+        // What has come by an earlier try is counted by the store.
+        let to_come = if candidate.failures == 0 { missing } else { 0 };
+        let quota = self.config.deploy.quota_bytes().saturating_sub(to_come);
+        let freed = self
+            .store
+            .collect_garbage(&[candidate.release.digest()], Some(quota))
+            .map_err(|error| Cause::new(error.name(), super::chain(&error)))?;
+        if freed.over == 0 {
+            return Ok(());
+        }
+        let message = format!(
+            "{} bytes more than `deploy.quota-mib = {}` allows would be in use",
+            freed.over, self.config.deploy.quota_mib
+        );
+        Err(Cause::new("quota", message))
     }
 
     /// A fetch of blobs has ended.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 
 use hotshoe_engine::EngineError;
-use hotshoe_store::{ApplyError, BlobError, OpenError};
+use hotshoe_store::{BlobError, OpenError};
 use hotshoe_trust::TrustError;
 
 use crate::deploy::loader::LoadFailure;
@@ -47,15 +47,6 @@ pub enum DeployError {
     /// The data folder cannot be opened.
     #[error("cannot open the data folder")]
     Store(#[source] OpenError),
-    /// The ledger cannot be written.
-    #[error("cannot write the ledger of {data}")]
-    Ledger {
-        /// The data folder.
-        data: PathBuf,
-        /// Why.
-        #[source]
-        source: ApplyError,
-    },
     /// Neither the live release nor the one before it can serve.
     #[error(
         "the installed release `{name}` in {data} cannot serve; install it again with `hotshoe install`"

@@ -124,7 +124,7 @@ impl Reconciler {
             old: boot.old,
             retired: Vec::new(),
             probation: None,
-            unsettled: VecDeque::new(),
+            unsettled: boot.unsettled,
             settle_due: Instant::now(),
             candidate: None,
             scout: Scout::default(),
@@ -170,7 +170,10 @@ impl Reconciler {
                 Err(error) => self.unsettled.push_back(Transition::Unstage(error.cause())),
             }
         }
-        if let (Some(trial), Some(serving)) = (&ledger.trial, &self.serving) {
+        // Not where the trial was rolled back, and the ledger could not be told yet.
+        if let (Some(trial), Some(serving)) = (&ledger.trial, &self.serving)
+            && serving.release().digest() == trial.slot.release
+        {
             let gate = serving.release().health.bounded(&self.config.deploy.health);
             self.enter_probation(Subject::of(&trial.slot), gate, None);
         }

@@ -47,7 +47,7 @@ fn a_fetch_goes_on_where_it_was_left() {
     let deployer = Deployer::new();
     let made = deployer.release("ocr", 1, &noise(3, 12 << 20));
     let slow = DeliveryConfig {
-        in_flight_bytes: 512 << 10,
+        max_bytes_per_second: Some(6 << 20),
         ..DeliveryConfig::default()
     };
     let device = Device::new("camera", &listening(), slow);

@@ -10,4 +10,7 @@
 mod fetch;
 mod hostile;
 mod plan;
+mod registry;
+mod statements;
 mod support;
+mod tls;

@@ -63,11 +63,20 @@ impl Lab {
         fs::write(self.folder.path().join(name), bytes).unwrap();
     }
 
-    /// Packs, signs, verifies and loads a release. `{guests}` in its text is the folder of components.
-    pub fn load(&self, release_toml: &str) -> Result<Loaded, LoadError> {
-        let text = release_toml.replace("{guests}", &environment().guests.display().to_string());
-        let text = format!("name = \"test\"\nexpires-in = \"1d\"\n{text}");
-        self.file("release.toml", text.as_bytes());
+    /// Where that file is.
+    pub fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// As [`Self::load_text`], of what [`release_with`] makes.
+    pub fn load(&self, release: &str) -> Result<Loaded, LoadError> {
+        let release = release.replace("{guests}", &environment().guests.display().to_string());
+        self.load_text(&format!("name = \"test\"\nexpires-in = \"1d\"\n{release}"))
+    }
+
+    /// Packs, signs, verifies and loads the release that this text describes.
+    pub fn load_text(&self, release_toml: &str) -> Result<Loaded, LoadError> {
+        self.file("release.toml", release_toml.as_bytes());
         let out = self.folder.path().join("release");
         let packed = pack(&self.folder.path().join("release.toml"), Time::now(), &out).unwrap();
         let manifest = packed.layout.package().unwrap().manifest;
@@ -84,7 +93,14 @@ impl Lab {
         )
         .unwrap();
         let read = |blob: &Blob| layout.read(blob);
-        let allowed = [Grant::State, Grant::Data, Grant::Config].into();
+        let allowed = [
+            Grant::State,
+            Grant::Data,
+            Grant::Config,
+            Grant::Vision,
+            Grant::Infer,
+        ]
+        .into();
         let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &allowed)?;
         Ok(Loaded { pipeline, layout })
     }
@@ -98,18 +114,18 @@ pub fn device() -> Device {
     }
 }
 
-pub fn process(worker: &mut Worker, payload: &[u8]) -> Outcome {
+pub fn process(worker: &mut Worker, content_type: &str, payload: &[u8]) -> Outcome {
     let sample = Sample {
         id: "sample".to_owned(),
         source: "test".to_owned(),
-        content_type: "application/octet-stream".to_owned(),
+        content_type: content_type.to_owned(),
         timestamp_us: 0,
         payload: payload.into(),
     };
     worker.process(&sample, &device())
 }
 
-/// `measure` with one policy after it.
+/// `measure` with one policy after it; `{guests}` stands for the folder of components.
 pub fn release_with(generation: u64, policy: &str, component: &str, step: &str) -> String {
     format!(
         r#"generation = {generation}

@@ -5,7 +5,8 @@ use std::{error::Error, fs, path::Path};
 
 use hotshoe_store::{Layout, Packed, Slot, Store, pack};
 use hotshoe_trust::{
-    Blob, ChunkIndex, Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify, verify_installed,
+    Blob, ChunkIndex, Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify,
+    verify_installed,
 };
 
 pub const FILES: [(&str, &[u8]); 4] = [

@@ -1,0 +1,232 @@
+//! From publishing a release with another model to its first result, against a plain transfer and loading.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use hotshoe_daemon::default_allow;
+use hotshoe_daemon::link::Raw;
+use hotshoe_daemon::pipeline::Pipeline;
+use hotshoe_daemon::{Client, ZenohConfig};
+use hotshoe_engine::{Engine, EngineOptions};
+use hotshoe_infer::{Models, Options};
+use hotshoe_store::LayoutError;
+use hotshoe_trust::{Device, Digest, Floor, Time};
+use serde_json::Value;
+
+use super::laps::{Laps, by_turns, lap};
+use super::lines::first_line;
+use super::report::{Row, Unit};
+use super::setting::{Setting, TOTAL, process, sample};
+use super::site::{Made, Site};
+use crate::commands::verify;
+use crate::demo::process::free_endpoint;
+use crate::demo::versions::another;
+
+/// Most that it may take, of the plain transfer and loading.
+const TARGET: f64 = 1.3;
+/// Longest time to an answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
+/// Confirmed by the first result.
+const HEALTH: &str = "min-samples = 1\nmin-seconds = 0";
+/// The model that is another one each time.
+const MODEL: &str = "recognise";
+
+/// Both sides by turns, each round with a model that neither has seen.
+pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let line = first_line(setting)?;
+    let first = release(setting, 1)?;
+    let mut site = Site::start(setting, "first-result", &first.layout)?;
+    let plain = Plain::start(setting)?;
+    // Even ones are delivered, odd ones loaded here.
+    let (mut even, mut odd) = ((2_u64..).step_by(2), (3_u64..).step_by(2));
+    let next_release = |generation: Option<u64>| {
+        release(setting, generation.context("there are numbers enough")?)
+    };
+    let (ours, theirs) = by_turns(
+        rounds,
+        || delivered(&mut site, &next_release(even.next())?, &line),
+        || plain.first_result(setting, &next_release(odd.next())?, &line),
+    )?;
+    plain.close();
+    site.stop()?;
+    Ok(vec![
+        Row::compared(
+            "publish to first result, 10 MB",
+            Unit::Millis,
+            ours.median(TOTAL)?,
+            ("plain get, load and run", theirs.median(TOTAL)?),
+            Some(TARGET),
+        ),
+        Row::alone("plain: get", Unit::Millis, theirs.median(GET)?, None),
+        Row::alone("plain: load", Unit::Millis, theirs.median(LOAD)?, None),
+        Row::alone(
+            "delivered: publish to trial",
+            Unit::Millis,
+            ours.median(TRIAL)?,
+            None,
+        ),
+    ])
+}
+
+const GET: &str = "get";
+const LOAD: &str = "load";
+const TRIAL: &str = "trial";
+
+/// From publishing to the first result of the new release.
+fn delivered(site: &mut Site, made: &Made, line: &[u8]) -> anyhow::Result<Laps> {
+    let published = site.try_out(made)?;
+    let trial = published.at.elapsed();
+    let generation = made.release.generation;
+    let started = Instant::now();
+    while started.elapsed() < ANSWER_DEADLINE {
+        if ask(&site.client, site, line)? == Some(generation) {
+            let total = published.at.elapsed();
+            site.confirmed(&published)?;
+            return Ok(vec![lap(TOTAL, total), lap(TRIAL, trial)]);
+        }
+    }
+    bail!("generation {generation} gave no result")
+}
+
+/// The generation that reads the line now.
+fn ask(client: &Client, site: &Site, line: &[u8]) -> anyhow::Result<Option<u64>> {
+    let feeder = client.feeder(&site.device.site, &site.device.device, 1, ANSWER_DEADLINE);
+    feeder.send("line", "image/png", "line", line.to_owned())?;
+    let fed = feeder
+        .next(ANSWER_DEADLINE)
+        .context("the daemon did not answer")?;
+    let answer = fed.result?;
+    Ok(answer.pointer("/release/generation").and_then(Value::as_u64))
+}
+
+/// The same without Hotshoe's delivery: one query for the model, and a pipeline in this process.
+struct Plain {
+    server: Raw,
+    client: Raw,
+    engine: Engine,
+    models: Models,
+}
+
+impl Plain {
+    fn start(setting: &Setting<'_>) -> anyhow::Result<Self> {
+        let endpoint = free_endpoint()?;
+        let zenoh = |listen: &[String], connect: &[String]| ZenohConfig {
+            listen: listen.to_vec(),
+            connect: connect.to_vec(),
+            max_message_bytes: 64 << 20,
+            ..ZenohConfig::default()
+        };
+        let endpoint = [endpoint];
+        let options = EngineOptions {
+            cache: Some(setting.folder().join("plain-cache")),
+            ..EngineOptions::default()
+        };
+        Ok(Self {
+            server: Raw::open(&zenoh(&endpoint, &[]))?,
+            client: Raw::open(&zenoh(&[], &endpoint))?,
+            engine: Engine::new(options).context("cannot start the engine")?,
+            models: Models::new(Options::default()),
+        })
+    }
+
+    fn first_result(
+        &self,
+        setting: &Setting<'_>,
+        made: &Made,
+        line: &[u8],
+    ) -> anyhow::Result<Laps> {
+        let device = Device::default();
+        let (layout, release) = verify::verify(
+            &made.layout,
+            setting.trust(),
+            &Floor::none(),
+            &device,
+            Time::now(),
+        )?;
+        let model = made.release.models.get(MODEL).context("a model")?.blob;
+        let key = format!("bench/model/{}", made.release.generation);
+        let value = self.server.serve(&key, layout.read(&model)?)?;
+        let sample = sample(line);
+        let started = Instant::now();
+        let bytes = self
+            .client
+            .get(&key, ANSWER_DEADLINE, <[u8]>::to_vec)?
+            .context("the plain query was not answered")?;
+        let got = started.elapsed();
+        let read = |blob: &hotshoe_trust::Blob| -> Result<Vec<u8>, LayoutError> {
+            if blob.digest == model.digest {
+                Ok(bytes.clone())
+            } else {
+                layout.read(blob)
+            }
+        };
+        let pipeline =
+            Pipeline::load(release, read, &self.engine, &self.models, &default_allow())?;
+        let loaded = started.elapsed();
+        process(&mut pipeline.worker(), &sample)?;
+        let total = started.elapsed();
+        drop(value);
+        anyhow::ensure!(Digest::of(&bytes) == model.digest, "other bytes came");
+        Ok(vec![
+            lap(TOTAL, total),
+            lap(GET, got),
+            lap(LOAD, loaded.saturating_sub(got)),
+        ])
+    }
+
+    fn close(self) {
+        self.client.close();
+        self.server.close();
+    }
+}
+
+/// The line recogniser with a model of its own.
+fn release(setting: &Setting<'_>, generation: u64) -> anyhow::Result<Made> {
+    let model = setting.folder().join(format!("{MODEL}-{generation}.onnx"));
+    let bytes = another(&setting.model_path(MODEL), &format!("round {generation}"))?;
+    std::fs::write(&model, bytes).with_context(|| format!("cannot write {}", model.display()))?;
+    let recipe = format!(
+        r#"name = "line"
+generation = {generation}
+expires-in = "1d"
+
+[health]
+{HEALTH}
+
+[components.recognise-text-pre]
+file = "{pre}"
+world = "preprocessor"
+grants = ["vision"]
+
+[components.recognise-text-post]
+file = "{post}"
+world = "postprocessor"
+grants = ["infer"]
+models = ["recognise"]
+
+[components.empty-policy]
+file = "{policy}"
+world = "policy"
+
+[models.recognise]
+file = "{model}"
+
+[[pipeline]]
+preprocess = "recognise-text-pre"
+
+[[pipeline]]
+infer = "recognise"
+
+[[pipeline]]
+postprocess = "recognise-text-post"
+
+[[pipeline]]
+policy = "empty-policy"
+"#,
+        pre = setting.guest("recognise-text-pre").display(),
+        post = setting.guest("recognise-text-post").display(),
+        policy = setting.guest("empty-policy").display(),
+        model = model.display()
+    );
+    setting.make(&format!("line-{generation}"), &recipe)
+}

@@ -1,0 +1,117 @@
+//! One device on this machine, its daemon in a process of its own, and who publishes to it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use hotshoe_daemon::{Client, Config, Status, ZenohConfig};
+use hotshoe_store::Phase;
+use hotshoe_trust::{Release, Time};
+
+use super::setting::{Setting, TRUST};
+use crate::commands::install;
+use crate::demo::deliver::{Deployer, Published, Step};
+use crate::demo::process::{DaemonProcess, free_endpoint};
+use crate::device::Identity;
+
+/// Longest time for one release.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A release that was made for a bench.
+pub struct Made {
+    /// Its folder.
+    pub layout: PathBuf,
+    /// What it says.
+    pub release: Release,
+}
+
+/// A device that serves, and who publishes to it.
+pub struct Site {
+    daemon: DaemonProcess,
+    /// Another session than the publisher's.
+    pub client: Client,
+    /// Who publishes.
+    pub deployer: Deployer,
+    /// The device as it was at the start.
+    pub device: Status,
+    /// Its data folder.
+    pub data: PathBuf,
+    zenoh: ZenohConfig,
+}
+
+impl Site {
+    /// Installs a release in a folder of its own and starts the daemon.
+    pub fn start(setting: &Setting<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
+        let folder = setting.folder().join(name);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot make {}", folder.display()))?;
+        let endpoint = free_endpoint()?;
+        let path = folder.join("hotshoe.toml");
+        let text = format!(
+            "site = \"bench\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
+        );
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let config = Config::load(&path).context("cannot use the bench's configuration")?;
+        let identity = Identity::of(setting.trust().clone(), &config);
+        install::install(first, &config.data, &identity, Time::now())?;
+        let zenoh = ZenohConfig {
+            connect: vec![endpoint],
+            ..ZenohConfig::default()
+        };
+        let mut daemon = DaemonProcess::start(&path, &folder.join("daemon.log"))?;
+        let (client, device) = daemon.ready(&zenoh)?;
+        let deployer = Deployer::open(&zenoh, &device.site, &device.device)?;
+        Ok(Self {
+            daemon,
+            client,
+            deployer,
+            device,
+            data: config.data,
+            zenoh,
+        })
+    }
+
+    /// One more session.
+    pub fn connect(&self) -> anyhow::Result<Client> {
+        Client::open(&self.zenoh).context("cannot reach the daemon")
+    }
+
+    /// Publishes a release and waits until it serves.
+    pub fn try_out(&mut self, made: &Made) -> anyhow::Result<Published> {
+        let published = self.deployer.publish(&made.layout, &made.release)?;
+        self.wait(&published, |phase| matches!(phase, Phase::Trial | Phase::Live))?;
+        Ok(published)
+    }
+
+    /// Publishes a release and waits until it is confirmed.
+    pub fn deliver(&mut self, made: &Made) -> anyhow::Result<()> {
+        let published = self.deployer.publish(&made.layout, &made.release)?;
+        self.confirmed(&published)
+    }
+
+    /// Waits until a release is confirmed.
+    pub fn confirmed(&self, published: &Published) -> anyhow::Result<()> {
+        self.wait(published, |phase| phase == Phase::Live)
+    }
+
+    fn wait(&self, published: &Published, there: impl Fn(Phase) -> bool) -> anyhow::Result<()> {
+        let last = |step: &Step| Ok(there(step.phase) || step.phase.is_failure());
+        let end = self.deployer.follow(published, DEADLINE, last)?;
+        ensure!(
+            there(end.phase),
+            "{} became {}: {:?}",
+            published.release,
+            end.phase,
+            end.cause
+        );
+        Ok(())
+    }
+
+    /// Ends the daemon.
+    pub fn stop(self) -> anyhow::Result<()> {
+        self.deployer.close();
+        self.client.close();
+        self.daemon.stop()
+    }
+}

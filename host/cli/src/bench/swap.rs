@@ -1,0 +1,236 @@
+//! `hotshoe bench swap`: what a stream of samples notices of releases that come and go.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hotshoe_daemon::control::{self, Command};
+use hotshoe_devkit::Environment;
+use serde_json::json;
+
+use super::first_result;
+use super::laps::median;
+use super::report::{Counts, Row, Unit};
+use super::setting::Setting;
+use super::site::{Made, Site};
+use super::stream::{Record, Span, Stream};
+use crate::terminal::Terminal;
+
+/// Most that the largest gap may grow by the swaps.
+const GAP_TARGET: f64 = 2.0;
+/// Most that the swap itself may take, in nanoseconds.
+const POINTER_TARGET: f64 = 1000.0;
+/// The stream runs so long before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// Between two looks at the time that the swap itself took.
+const LOOK_EVERY: usize = 5;
+/// Confirmed after a few samples.
+const SHORT: &str = "min-samples = 5\nmin-seconds = 0";
+/// Never confirmed while the bench runs.
+const LONG: &str = "min-samples = 5\nmin-seconds = 3600";
+
+/// How much of everything there is.
+pub struct Rounds {
+    turns: usize,
+    swaps: usize,
+    rollbacks: usize,
+    first_results: usize,
+}
+
+/// About a minute and a half on two cores.
+const FULL: Rounds = Rounds {
+    turns: 5,
+    swaps: 20,
+    rollbacks: 10,
+    first_results: 7,
+};
+
+/// A first impression.
+const QUICK: Rounds = Rounds {
+    turns: 2,
+    swaps: 5,
+    rollbacks: 2,
+    first_results: 2,
+};
+
+/// What was counted, and all rows.
+pub fn measure(
+    environment: &Environment,
+    quick: bool,
+    terminal: &Terminal,
+) -> anyhow::Result<(Counts, Vec<Row>)> {
+    let rounds = if quick { QUICK } else { FULL };
+    let setting = Setting::prepare(environment)?;
+    let (counts, mut rows) = swaps(&setting, &rounds, terminal)?;
+    terminal.note("measuring        publish to first result");
+    rows.extend(first_result::measure(&setting, rounds.first_results)?);
+    Ok((counts, rows))
+}
+
+/// When what happened, and how long it took.
+#[derive(Default)]
+struct Times {
+    with_swaps: Vec<Span>,
+    without: Vec<Span>,
+    pointer: Vec<Duration>,
+    rollback: Vec<Duration>,
+    rollback_pointer: Vec<Duration>,
+}
+
+fn swaps(
+    setting: &Setting<'_>,
+    rounds: &Rounds,
+    terminal: &Terminal,
+) -> anyhow::Result<(Counts, Vec<Row>)> {
+    let wanted = rounds.turns * rounds.swaps;
+    terminal.note(format!("packing          {} releases", wanted + rounds.rollbacks + 1));
+    let first = release(setting, 1, SHORT)?;
+    let good = releases(setting, 2, wanted, SHORT)?;
+    let left = releases(setting, 2 + wanted, rounds.rollbacks, LONG)?;
+    let mut site = Site::start(setting, "swapped", &first.layout)?;
+    // The stream has a session of its own, so that nothing else of the bench stands in its way.
+    let client = site.connect()?;
+    let over = AtomicBool::new(false);
+    let outcome = thread::scope(|scope| {
+        let stream = Stream::start(scope, &client, &site.device, &over)?;
+        let times = drive(&mut site, rounds, &good, &left, terminal);
+        over.store(true, Ordering::Release);
+        anyhow::Ok((times, stream.finish()?))
+    });
+    let (times, record) = outcome?;
+    let (times, swaps) = (times?, site.deployer.status()?.swaps);
+    client.close();
+    site.stop()?;
+    let counts = Counts::from([
+        ("samples", json!(record.samples)),
+        ("failed", json!(record.failed)),
+        ("lost", json!(record.lost())),
+        ("duplicated", json!(record.duplicated())),
+        ("order_kept", json!(record.order_kept())),
+        ("swaps", json!(swaps)),
+    ]);
+    Ok((counts, rows(&record, &times)?))
+}
+
+/// Swaps for a while and rests for as long, by turns; then rolls back.
+fn drive(
+    site: &mut Site,
+    rounds: &Rounds,
+    good: &[Made],
+    left: &[Made],
+    terminal: &Terminal,
+) -> anyhow::Result<Times> {
+    let mut times = Times::default();
+    thread::sleep(WARM_UP);
+    for (turn, releases) in good.chunks(rounds.swaps).enumerate() {
+        terminal.note(format!("measuring        swaps, turn {} of {}", turn + 1, rounds.turns));
+        let begun = Instant::now();
+        for (number, made) in releases.iter().enumerate() {
+            site.deliver(made)?;
+            if number % LOOK_EVERY == 0 {
+                times.pointer.extend(last_swap(site)?);
+            }
+        }
+        let ended = Instant::now();
+        thread::sleep(ended.duration_since(begun));
+        times.with_swaps.push((begun, ended));
+        times.without.push((ended, Instant::now()));
+    }
+    terminal.note("measuring        rollbacks");
+    for made in left {
+        site.try_out(made)?;
+        let ordered = Instant::now();
+        control::call(&site.data, &Command::Rollback).context("cannot order a rollback")?;
+        times.rollback.push(ordered.elapsed());
+        times.rollback_pointer.extend(last_swap(site)?);
+    }
+    Ok(times)
+}
+
+fn last_swap(site: &Site) -> anyhow::Result<Option<Duration>> {
+    let nanos = site.deployer.status()?.last_swap_ns;
+    Ok(nanos.map(Duration::from_nanos))
+}
+
+fn rows(record: &Record, times: &Times) -> anyhow::Result<Vec<Row>> {
+    let middle = |times: &[Duration]| median(times).context("nothing was measured");
+    let gap = |spans: &[Span]| record.largest_gap(spans).as_secs_f64() * 1e6;
+    let order = record.order_kept();
+    let count = |name: &str, count: u64| Row::alone(name, Unit::Count, count as f64, Some(0.0));
+    let disordered = order.values().filter(|kept| !**kept).count() as u64;
+    Ok(vec![
+        count("samples lost", record.lost()),
+        count("samples failed or dropped", record.failed),
+        count("results published twice", record.duplicated()),
+        count("sources whose order was not kept", disordered),
+        Row::compared(
+            "largest gap between results: with swaps",
+            Unit::Millis,
+            gap(&times.with_swaps),
+            ("without", gap(&times.without)),
+            Some(GAP_TARGET),
+        ),
+        Row::alone(
+            "swap: the pointer",
+            Unit::Nanos,
+            middle(&times.pointer)?,
+            Some(POINTER_TARGET),
+        ),
+        Row::alone(
+            "rollback of a trial: the pointer",
+            Unit::Nanos,
+            middle(&times.rollback_pointer)?,
+            Some(POINTER_TARGET),
+        ),
+        Row::alone(
+            "rollback of a trial: from order to answer",
+            Unit::Millis,
+            middle(&times.rollback)?,
+            None,
+        ),
+    ])
+}
+
+fn releases(
+    setting: &Setting<'_>,
+    from: usize,
+    count: usize,
+    health: &str,
+) -> anyhow::Result<Vec<Made>> {
+    (from..from + count)
+        .map(|generation| release(setting, generation, health))
+        .collect()
+}
+
+/// A light pipeline; each generation has another setting.
+fn release(setting: &Setting<'_>, generation: usize, health: &str) -> anyhow::Result<Made> {
+    let recipe = format!(
+        r#"name = "light"
+generation = {generation}
+expires-in = "1d"
+
+[health]
+{health}
+
+[components.measure]
+file = "{measure}"
+world = "stage"
+grants = ["config"]
+config = {{ round = "{generation}" }}
+
+[components.empty-policy]
+file = "{policy}"
+world = "policy"
+
+[[pipeline]]
+stage = "measure"
+
+[[pipeline]]
+policy = "empty-policy"
+"#,
+        measure = setting.guest("measure").display(),
+        policy = setting.guest("empty-policy").display()
+    );
+    setting.make(&format!("light-{generation}"), &recipe)
+}

@@ -1,0 +1,126 @@
+//! Why a transition does not fit the ledger.
+
+use hotshoe_trust::Time;
+
+use crate::phase::Phase;
+
+/// Why a transition does not fit the ledger. Nothing has changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalTransition {
+    /// No release is live.
+    #[error("no release is live on this device")]
+    NothingLive,
+    /// There is none to go back to.
+    #[error("there is no previous release to go back to")]
+    NothingPrevious,
+    /// None is staged.
+    #[error("no release is staged; publish one first")]
+    NothingStaged,
+    /// None is on trial.
+    #[error("no release is on trial")]
+    NothingOnTrial,
+    /// One is on trial already.
+    #[error(
+        "generation {generation} of `{name}` is on trial; wait until it is confirmed, or roll it back"
+    )]
+    OnTrial {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// The trial has used up its tries.
+    #[error("the trial of generation {generation} of `{name}` has no tries left; roll it back")]
+    NoTriesLeft {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// Below the floor, or another content than the floor's.
+    #[error(
+        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
+    )]
+    BelowFloor {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// It, or a later one of its name, failed here.
+    #[error(
+        "generation {generation} of `{name}` is refused, since generation {failed} failed here ({cause}); publish a higher one"
+    )]
+    FailedBefore {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+        /// The generation that failed.
+        failed: u64,
+        /// The name of the cause.
+        cause: String,
+    },
+    /// It serves already.
+    #[error("generation {generation} of `{name}` serves already")]
+    AlreadyServing {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+    },
+    /// A phase that is no failure.
+    #[error("`{0}` is no failure before a trial")]
+    NotAFailure(Phase),
+    /// No floor of that name.
+    #[error("this device has no floor for a release named `{0}`")]
+    NoSuchName(String),
+    /// Not below the floor.
+    #[error("the floor of `{name}` is {floor}, which {generation} does not lower")]
+    NotLower {
+        /// The name.
+        name: String,
+        /// The floor asked for.
+        generation: u64,
+        /// The floor.
+        floor: u64,
+    },
+    /// A version of the trusted keys that is not newer.
+    #[error("version {version} of the trusted keys does not follow version {current}")]
+    OldTrust {
+        /// The version asked for.
+        version: u64,
+        /// The present one.
+        current: u64,
+    },
+    /// An older statement than one seen.
+    #[error("the statement on `{name}` is from {issued}, and a newer one has been seen")]
+    Replayed {
+        /// The release's name.
+        name: String,
+        /// When it was issued.
+        issued: Time,
+    },
+}
+
+impl IllegalTransition {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NothingLive => "nothing_live",
+            Self::NothingPrevious => "nothing_previous",
+            Self::NothingStaged => "nothing_staged",
+            Self::NothingOnTrial => "nothing_in_trial",
+            Self::OnTrial { .. } => "in_trial",
+            Self::NoTriesLeft { .. } => "no_tries_left",
+            Self::BelowFloor { .. } => "below_floor",
+            Self::FailedBefore { .. } => "failed_before",
+            Self::AlreadyServing { .. } => "already_serving",
+            Self::NotAFailure(_) => "not_a_failure",
+            Self::NoSuchName(_) => "no_such_name",
+            Self::NotLower { .. } => "not_lower",
+            Self::OldTrust { .. } => "old_trust",
+            Self::Replayed { .. } => "replayed",
+        }
+    }
+}
