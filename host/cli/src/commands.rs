@@ -10,7 +10,7 @@ pub mod install;
 pub mod keygen;
 pub mod pack;
 pub mod publish;
-// pub mod registry;
+pub mod registry;
 pub mod rollback;
 pub mod run;
 pub mod sign;

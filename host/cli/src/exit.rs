@@ -7,6 +7,7 @@ use hotshoe_daemon::delivery::PublishError;
 use hotshoe_daemon::deploy::CommandError;
 use hotshoe_daemon::link::OrderError;
 use hotshoe_daemon::pipeline::LoadError;
+use hotshoe_daemon::registry::RegistryError;
 use hotshoe_engine::PrepareError;
 use hotshoe_store::{
     ApplyError, BlobError, CatalogueError, InstallError, LayoutError, OpenError, PackError,
@@ -84,6 +85,15 @@ fn fleet_name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<ControlError>(cause).map(ControlError::name))
         .or_else(|| find::<OrderError>(cause).map(OrderError::name))
         .or_else(|| find::<PublishError>(cause).map(PublishError::name))
+        .or_else(|| find::<RegistryError>(cause).and_then(registry_name))
+}
+
+/// What is wrong with a file or a folder is named by the next in the chain.
+fn registry_name(error: &RegistryError) -> Option<&'static str> {
+    match error {
+        RegistryError::Toml(_) | RegistryError::Config(_) | RegistryError::Open(_) => None,
+        error => Some(error.name()),
+    }
 }
 
 /// An error that stands in the chain itself, or in a box.

@@ -16,7 +16,7 @@ mod terminal;
 use clap::{Parser, Subcommand};
 use commands::{
     activate, bench as measure, cancel, demo as demonstrate, exec, history, inspect, install,
-    keygen, pack, publish, rollback, run, sign, status, trust, verify, zenoh_acl,
+    keygen, pack, publish, registry, rollback, run, sign, status, trust, verify, zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;
@@ -88,6 +88,7 @@ enum Command {
     Run(run::Args),
     History(history::Args),
     Publish(publish::Args),
+    Registry(registry::Args),
     Status(status::Args),
     Rollback(rollback::Args),
     Activate(activate::Args),
@@ -111,6 +112,7 @@ impl Command {
             Self::Run(args) => run::run(args, terminal),
             Self::History(args) => history::run(args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
+            Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
             Self::Rollback(args) => rollback::run(args, terminal),
             Self::Activate(args) => activate::run(args, terminal),

@@ -181,6 +181,7 @@ pub fn default_allow() -> BTreeSet<Grant> {
         Grant::Clock,
         Grant::Config,
         Grant::Data,
+        Grant::State,
         Grant::Vision,
         Grant::Infer,
         Grant::WasiNn,

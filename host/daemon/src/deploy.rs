@@ -3,6 +3,7 @@
 //! A statement says what a site should run; its release is fetched, verified, staged, proved, perhaps run in shadow, tried and
 //! confirmed, or refused by name. One thread does all of it, so that every state of the ledger follows from one before.
 
+mod admission;
 mod board;
 mod boot;
 mod candidate;
@@ -39,8 +40,8 @@ use crate::service::Service;
 pub use board::{Board, View};
 pub use boot::Boot;
 pub use command::{Command, CommandError, offline};
-pub use error::{DeployError, StoredTrustError};
 pub(crate) use error::chain;
+pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::LoadFailure;
 pub use observed::{Fared, Observed, Observer};
@@ -162,7 +163,8 @@ fn ask(
     message: impl FnOnce(reconciler::Reply) -> Message,
 ) -> Result<Value, CommandError> {
     let (reply, answer) = sync_channel(1);
-    mail.try_send(message(reply)).map_err(|_| CommandError::Busy)?;
+    mail.try_send(message(reply))
+        .map_err(|_| CommandError::Busy)?;
     answer
         .recv_timeout(Duration::from_secs(ANSWER_S))
         .unwrap_or(Err(CommandError::Busy))
@@ -170,5 +172,8 @@ fn ask(
 
 /// Starts a thread that nobody waits for.
 fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new().name(name.to_owned()).spawn(run).map(drop)
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map(drop)
 }

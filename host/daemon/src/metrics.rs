@@ -107,7 +107,10 @@ fn describe() {
         "hotshoe_tolerated_total",
         "Failures of policies that fail open, by stage."
     );
-    metrics::describe_counter!("hotshoe_swaps_total", "Times that another release began to serve.");
+    metrics::describe_counter!(
+        "hotshoe_swaps_total",
+        "Times that another release began to serve."
+    );
     metrics::describe_counter!("hotshoe_rollbacks_total", "Trials that were rolled back.");
     metrics::describe_counter!(
         "hotshoe_refused_total",

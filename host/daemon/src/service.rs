@@ -329,7 +329,9 @@ impl Service {
         let mut view = self.board.view();
         if let (Some(trial), Some(seen)) = (&mut view.slots.trial, &health) {
             trial.samples = seen.samples;
-            trial.seconds = view.probation_since.map_or(0, |since| since.elapsed().as_secs());
+            trial.seconds = view
+                .probation_since
+                .map_or(0, |since| since.elapsed().as_secs());
         }
         Status {
             site: self.identity.site.clone(),

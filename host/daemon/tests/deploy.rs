@@ -65,7 +65,11 @@ impl Site {
             "site = \"site\"\ndevice = \"device\"\nallow = [\"state\"]\n[zenoh]\nlisten = [\"tcp/127.0.0.1:0\"]\n[deploy]\n{deploy}"
         );
         let config = Config::parse(&text, folder.path()).unwrap();
-        Self { folder, key, config }
+        Self {
+            folder,
+            key,
+            config,
+        }
     }
 
     fn start(&self) -> Running {
@@ -88,21 +92,35 @@ impl Site {
     fn release(&self, generation: u64, text: &str, key: &SigningKey) -> PathBuf {
         let out = self.folder.path().join(format!("release-{generation}"));
         let guests = environment().guests.display().to_string();
-        let text = format!("name = \"test\"\nexpires-in = \"1d\"\n{}", text.replace("{guests}", &guests));
+        let text = format!(
+            "name = \"test\"\nexpires-in = \"1d\"\n{}",
+            text.replace("{guests}", &guests)
+        );
         let recipe = self.folder.path().join("release.toml");
         fs::write(&recipe, text).unwrap();
         let packed = pack(&recipe, Time::now(), &out).unwrap();
         let manifest = packed.layout.package().unwrap().manifest;
-        packed.layout.attach(&key.sign_bundle(&manifest).unwrap()).unwrap();
+        packed
+            .layout
+            .attach(&key.sign_bundle(&manifest).unwrap())
+            .unwrap();
         out
     }
 
     fn plain(&self, generation: u64, more: &str) -> PathBuf {
-        self.release(generation, &format!("generation = {generation}\n{PLAIN}{more}"), &self.key)
+        self.release(
+            generation,
+            &format!("generation = {generation}\n{PLAIN}{more}"),
+            &self.key,
+        )
     }
 }
 
 fn statement(order: Order) -> Vec<u8> {
+    envelope(order).to_bytes()
+}
+
+fn envelope(order: Order) -> Envelope {
     let statement = Statement {
         site: "site".to_owned(),
         devices: DeviceSelector::default(),
@@ -110,12 +128,15 @@ fn statement(order: Order) -> Vec<u8> {
         issued: Time::now(),
         expires: Time::now() + Duration::from_secs(3_600),
     };
-    Envelope::new(&statement).unwrap().to_bytes()
+    Envelope::new(&statement).unwrap()
 }
 
 impl Running {
     fn publish(&mut self, release: &Path, generation: u64, activate: bool) -> Digest {
-        let served = self.publisher.serve(&Layout::open(release).unwrap()).unwrap();
+        let served = self
+            .publisher
+            .serve(&Layout::open(release).unwrap())
+            .unwrap();
         let order = Order::Deploy {
             release: served.release,
             name: "test".to_owned(),
@@ -127,11 +148,33 @@ impl Running {
         served.release
     }
 
+    /// States a release, signed by `key`.
+    fn publish_signed(&mut self, release: &Path, generation: u64, key: &SigningKey) {
+        let served = self
+            .publisher
+            .serve(&Layout::open(release).unwrap())
+            .unwrap();
+        let mut envelope = envelope(Order::Deploy {
+            release: served.release,
+            name: "test".to_owned(),
+            generation,
+            bundles: served.bundles,
+            activate: true,
+        });
+        envelope.sign(key).unwrap();
+        self.publisher.desire("test", envelope.to_bytes()).unwrap();
+    }
+
     /// One sample, and what became of it.
     fn feed(&mut self) -> Result<Value, FeedError> {
         self.fed += 1;
         self.feeder
-            .send("sample", "application/octet-stream", &format!("s{}", self.fed), vec![1, 2, 3])
+            .send(
+                "sample",
+                "application/octet-stream",
+                &format!("s{}", self.fed),
+                vec![1, 2, 3],
+            )
             .unwrap();
         self.feeder.next(PATIENCE).unwrap().result
     }
@@ -174,7 +217,10 @@ fn a_device_takes_its_first_release_leaves_a_bad_one_and_refuses_a_strangers() {
     let Err(FeedError::Refused(refused)) = running.feed() else {
         panic!("a device without a release gave a result");
     };
-    assert_eq!((&refused["fault"], &refused["release"]), (&"no_release".into(), &Value::Null));
+    assert_eq!(
+        (&refused["fault"], &refused["release"]),
+        (&"no_release".into(), &Value::Null)
+    );
 
     running.publish(&site.plain(1, QUICK), 1, true);
     let status = running.until(Phase::Live, 1);
@@ -183,13 +229,20 @@ fn a_device_takes_its_first_release_leaves_a_bad_one_and_refuses_a_strangers() {
     assert!(status.last_swap_ns.is_some());
 
     let flaky = release_with(2, "flaky-policy", "grants = [\"state\"]", "");
-    running.publish(&site.release(2, &format!("{flaky}{QUICK}"), &site.key), 2, true);
+    running.publish(
+        &site.release(2, &format!("{flaky}{QUICK}"), &site.key),
+        2,
+        true,
+    );
     let status = running.until(Phase::RolledBack, 2);
     assert_eq!(live(&status), Some(1));
     assert_eq!(status.release.map(|r| r.generation), Some(1));
     assert_eq!((status.swaps, status.rollbacks), (2, 1));
     let rollback = status.last_rollback.unwrap();
-    assert_eq!((rollback.generation, rollback.cause.name.as_str()), (2, "trap_rate"));
+    assert_eq!(
+        (rollback.generation, rollback.cause.name.as_str()),
+        (2, "trap_rate")
+    );
     assert!(running.feed().is_ok());
 
     let stranger = SigningKey::generate().unwrap();
@@ -200,9 +253,21 @@ fn a_device_takes_its_first_release_leaves_a_bad_one_and_refuses_a_strangers() {
     assert_eq!(live(&status), Some(1));
 
     let history = control::call(&site.config.data, &Command::History).unwrap();
-    let phases: Vec<_> = history.as_array().unwrap().iter().map(|e| (e["generation"].as_u64(), e["phase"].as_str())).collect();
-    assert!(phases.contains(&(Some(1), Some("live"))) && phases.contains(&(Some(2), Some("rolled-back"))), "{phases:?}");
-    assert!(!phases.iter().any(|(generation, _)| *generation == Some(3)), "a stranger got into the ledger: {phases:?}");
+    let phases: Vec<_> = history
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| (e["generation"].as_u64(), e["phase"].as_str()))
+        .collect();
+    assert!(
+        phases.contains(&(Some(1), Some("live")))
+            && phases.contains(&(Some(2), Some("rolled-back"))),
+        "{phases:?}"
+    );
+    assert!(
+        !phases.iter().any(|(generation, _)| *generation == Some(3)),
+        "a stranger got into the ledger: {phases:?}"
+    );
     running.stop();
 
     // No network: what is on the disk serves.
@@ -224,26 +289,53 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     running.until(Phase::Live, 1);
     let second = running.publish(&site.plain(2, QUICK), 2, false);
     let status = running.feed_until("waiting", |s| s.deploy.waiting == Some(Waiting::Activation));
-    assert_eq!((status.deploy.phase, live(&status)), (Phase::SelfTested, Some(1)));
+    assert_eq!(
+        (status.deploy.phase, live(&status)),
+        (Phase::SelfTested, Some(1))
+    );
     assert_eq!(status.slots.staged.map(|slot| slot.release), Some(second));
 
     let answer = running
         .publisher
         .client()
-        .order("site", "device", &statement(Order::Activate { release: second, name: "test".to_owned() }), PATIENCE)
+        .order(
+            "site",
+            "device",
+            &statement(Order::Activate {
+                release: second,
+                name: "test".to_owned(),
+            }),
+            PATIENCE,
+        )
         .unwrap();
     assert_eq!(answer["release"], second.to_string());
     running.until(Phase::Live, 2);
 
     // A deployer may not go below the floor; the operator may.
-    let order = statement(Order::Rollback { release: second, name: "test".to_owned() });
-    let refused = running.publisher.client().order("site", "device", &order, PATIENCE).unwrap_err();
-    assert!(refused.to_string().contains("below the floor 2"), "{refused}");
+    let order = statement(Order::Rollback {
+        release: second,
+        name: "test".to_owned(),
+    });
+    let refused = running
+        .publisher
+        .client()
+        .order("site", "device", &order, PATIENCE)
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains("below the floor 2"),
+        "{refused}"
+    );
     let data = site.config.data.clone();
     let answer = control::call(&data, &Command::Rollback).unwrap();
-    assert_eq!((&answer["left"]["generation"], &answer["now"]["generation"]), (&2.into(), &1.into()));
+    assert_eq!(
+        (&answer["left"]["generation"], &answer["now"]["generation"]),
+        (&2.into(), &1.into())
+    );
     assert_eq!(running.feed().unwrap()["release"]["generation"], 1);
-    let lowered = Command::TrustFloor { name: "test".to_owned(), generation: 1 };
+    let lowered = Command::TrustFloor {
+        name: "test".to_owned(),
+        generation: 1,
+    };
     assert_eq!(control::call(&data, &lowered).unwrap()["generation"], 1);
     let Err(ControlError::Refused { name, .. }) = control::call(&data, &lowered) else {
         panic!("a floor was lowered to where it is");
@@ -251,7 +343,10 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     assert_eq!(name, "not_lower");
     running.stop();
 
-    assert!(matches!(control::call(&data, &Command::Status), Err(ControlError::NotRunning { .. })));
+    assert!(matches!(
+        control::call(&data, &Command::Status),
+        Err(ControlError::NotRunning { .. })
+    ));
     let mut store = Store::open(&data).unwrap();
     let answer = offline(&mut store, &Command::Rollback, Time::now()).unwrap();
     assert_eq!(answer["now"]["generation"], 2);
@@ -271,14 +366,24 @@ fn a_trial_that_the_daemon_does_not_outlive_is_rolled_back() {
     let mut running = site.start();
     let status = running.daemon.status();
     let trial = status.slots.trial.unwrap();
-    assert_eq!((trial.slot.generation, trial.tries_left, trial.wanted_samples), (2, 0, 1_000_000));
+    assert_eq!(
+        (
+            trial.slot.generation,
+            trial.tries_left,
+            trial.wanted_samples
+        ),
+        (2, 0, 1_000_000)
+    );
     assert_eq!(running.feed().unwrap()["release"]["generation"], 2);
     running.stop();
 
     let mut running = site.start();
     let status = running.daemon.status();
     assert_eq!((live(&status), status.slots.trial), (Some(1), None));
-    assert_eq!(status.last_rollback.unwrap().cause.name, "died_in_probation");
+    assert_eq!(
+        status.last_rollback.unwrap().cause.name,
+        "died_in_probation"
+    );
     assert_eq!(running.feed().unwrap()["release"]["generation"], 1);
     running.stop();
 }
@@ -293,5 +398,44 @@ fn a_shadow_that_agrees_may_serve() {
     running.publish(&site.plain(2, &shadow), 2, true);
     running.until(Phase::Shadow, 2);
     running.until(Phase::Live, 2);
+    running.stop();
+}
+
+#[test]
+fn unsigned_statements_are_not_followed_where_signed_ones_are_asked_for() {
+    let site = Site::new("statements = \"signed\"\n");
+    let mut running = site.start();
+    let release = site.plain(1, QUICK);
+    running.publish(&release, 1, true);
+    let status = running.feed_until("ignored", |s| s.ignored.contains_key("unsigned_statement"));
+    assert_eq!(status.deploy.phase, Phase::Absent);
+    running.publish_signed(&release, 1, &site.key);
+    running.until(Phase::Live, 1);
+    running.stop();
+}
+
+#[test]
+fn a_release_waits_for_the_window_until_the_operator_cancels_it() {
+    let at = |hours: u64| {
+        let time = Time::now() + Duration::from_secs(hours * 3_600);
+        time.strftime("%H:%M").to_string()
+    };
+    let site = Site::new(&format!("window = \"{}-{}\"\n", at(2), at(3)));
+    let mut running = site.start();
+    let release = running.publish(&site.plain(1, QUICK), 1, true);
+    running.feed_until("waiting", |s| s.deploy.waiting == Some(Waiting::Window));
+    let answer = control::call(&site.config.data, &Command::Cancel).unwrap();
+    assert_eq!(answer["release"], release.to_string());
+    let status = running.daemon.status();
+    assert_eq!(
+        (status.deploy.phase, status.slots.staged),
+        (Phase::Absent, None)
+    );
+    let Err(ControlError::Refused { name, .. }) =
+        control::call(&site.config.data, &Command::Cancel)
+    else {
+        panic!("nothing was cancelled");
+    };
+    assert_eq!(name, "nothing_staged");
     running.stop();
 }

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use hotshoe_daemon::config::{Config, Window};
+use hotshoe_daemon::config::{Config, ConfigError, DeployConfig, KeepPrevious, Statements, Window};
 use hotshoe_daemon::deploy::health::{Failing, Verdict, judge};
 use hotshoe_daemon::deploy::{Compared, Fared, Likeness, Observed, Observer};
 use hotshoe_trust::{HealthGate, Shadow, Time};
@@ -52,15 +52,33 @@ fn a_trial_waits_for_samples_and_for_time() {
 fn a_trial_fails_as_soon_as_nothing_can_save_it() {
     let gate = gate();
     // Two of twenty are allowed, three can never be.
-    assert_eq!(judge(&gate, &seen(2, 2), None, Duration::ZERO), Verdict::Wait);
+    assert_eq!(
+        judge(&gate, &seen(2, 2), None, Duration::ZERO),
+        Verdict::Wait
+    );
     let verdict = judge(&gate, &seen(3, 3), None, Duration::ZERO);
-    assert!(matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })), "{verdict:?}");
-    let trapped = Observed { traps: 1, ..seen(1, 1) };
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
+        "{verdict:?}"
+    );
+    let trapped = Observed {
+        traps: 1,
+        ..seen(1, 1)
+    };
     let verdict = judge(&gate, &trapped, None, Duration::ZERO);
-    assert!(matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })), "{verdict:?}");
-    let late = Observed { deadline_misses: 2, ..seen(20, 2) };
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })),
+        "{verdict:?}"
+    );
+    let late = Observed {
+        deadline_misses: 2,
+        ..seen(20, 2)
+    };
     let verdict = judge(&gate, &late, None, Duration::ZERO);
-    assert!(matches!(verdict, Verdict::Fail(Failing::DeadlineMisses { .. })), "{verdict:?}");
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::DeadlineMisses { .. })),
+        "{verdict:?}"
+    );
 }
 
 #[test]
@@ -70,39 +88,94 @@ fn bad_samples_are_no_releases_fault() {
     let verdict = judge(&gate, &seen(100, 40), Some(&before), LONG);
     assert_eq!(verdict, Verdict::Confirm, "as many samples failed before");
     let verdict = judge(&gate, &seen(100, 41), Some(&before), LONG);
-    assert!(matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })), "{verdict:?}");
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
+        "{verdict:?}"
+    );
     // One bad sample of one says nothing.
     let verdict = judge(&gate, &seen(100, 40), Some(&seen(1, 1)), LONG);
-    assert!(matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })), "{verdict:?}");
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
+        "{verdict:?}"
+    );
     // A trap is never the sample's fault.
-    let trapped = Observed { traps: 1, ..seen(100, 1) };
-    let verdict = judge(&gate, &trapped, Some(&Observed { traps: 50, ..before }), LONG);
-    assert!(matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })), "{verdict:?}");
+    let trapped = Observed {
+        traps: 1,
+        ..seen(100, 1)
+    };
+    let verdict = judge(
+        &gate,
+        &trapped,
+        Some(&Observed {
+            traps: 50,
+            ..before
+        }),
+        LONG,
+    );
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })),
+        "{verdict:?}"
+    );
 }
 
 #[test]
 fn latency_is_judged_alone_and_against_what_was() {
-    let absolute = HealthGate { max_latency_p95_ms: Some(2), ..gate() };
-    let slow = Observed { p95_us: Some(2_001), ..seen(20, 0) };
+    let absolute = HealthGate {
+        max_latency_p95_ms: Some(2),
+        ..gate()
+    };
+    let slow = Observed {
+        p95_us: Some(2_001),
+        ..seen(20, 0)
+    };
     let verdict = judge(&absolute, &slow, None, LONG);
-    assert!(matches!(verdict, Verdict::Fail(Failing::LatencyP95 { .. })), "{verdict:?}");
-    let few = Observed { samples: 19, ..slow };
+    assert!(
+        matches!(verdict, Verdict::Fail(Failing::LatencyP95 { .. })),
+        "{verdict:?}"
+    );
+    let few = Observed {
+        samples: 19,
+        ..slow
+    };
     assert_eq!(judge(&absolute, &few, None, LONG), Verdict::Wait);
-    let relative = HealthGate { max_latency_ratio: Some(1.5), ..gate() };
+    let relative = HealthGate {
+        max_latency_ratio: Some(1.5),
+        ..gate()
+    };
     let verdict = judge(&relative, &slow, Some(&seen(50, 0)), LONG);
-    assert!(matches!(verdict, Verdict::Fail(Failing::LatencyRatio { before_us: 1_000, .. })), "{verdict:?}");
-    assert_eq!(judge(&relative, &slow, None, LONG), Verdict::Confirm, "there is nothing to compare with");
+    assert!(
+        matches!(
+            verdict,
+            Verdict::Fail(Failing::LatencyRatio {
+                before_us: 1_000,
+                ..
+            })
+        ),
+        "{verdict:?}"
+    );
+    assert_eq!(
+        judge(&relative, &slow, None, LONG),
+        Verdict::Confirm,
+        "there is nothing to compare with"
+    );
 }
 
 #[test]
 fn every_failure_says_its_name_and_its_figures() {
-    let trapped = Observed { traps: 3, ..seen(9, 3) };
+    let trapped = Observed {
+        traps: 3,
+        ..seen(9, 3)
+    };
     let Verdict::Fail(failing) = judge(&gate(), &trapped, None, LONG) else {
         panic!("three traps pass");
     };
     let cause = failing.cause();
     assert_eq!(cause.name, "trap_rate");
-    assert!(cause.message.contains("3 of 9 samples"), "{}", cause.message);
+    assert!(
+        cause.message.contains("3 of 9 samples"),
+        "{}",
+        cause.message
+    );
 }
 
 proptest! {
@@ -173,14 +246,31 @@ proptest! {
 
 #[test]
 fn what_is_no_time_of_day_is_refused() {
-    for text in ["", "02:00", "2:00-4:00", "02:00-02:00", "25:00-26:00", "02:60-03:00", "02.00-03.00", "-1:00-02:00"] {
+    for text in [
+        "",
+        "02:00",
+        "2:00-4:00",
+        "02:00-02:00",
+        "25:00-26:00",
+        "02:60-03:00",
+        "02.00-03.00",
+        "-1:00-02:00",
+    ] {
         assert!(text.parse::<Window>().is_err(), "{text}");
     }
-    assert_eq!("22:30-24:00".parse::<Window>().unwrap().to_string(), "22:30-24:00");
+    assert_eq!(
+        "22:30-24:00".parse::<Window>().unwrap().to_string(),
+        "22:30-24:00"
+    );
     let config = "site = \"a\"\ndevice = \"b\"\n[deploy]\nwindow = \"noon\"\n";
     let error = Config::parse(config, std::path::Path::new(".")).unwrap_err();
-    let told = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-    assert!(told.contains("line 4") && told.contains("02:00-04:00"), "{told}");
+    let told = std::error::Error::source(&error)
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    assert!(
+        told.contains("line 4") && told.contains("02:00-04:00"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -193,6 +283,41 @@ fn observers_count_kinds_and_the_percentile_of_the_most_recent() {
     observer.add(Fared::Trap, 1);
     observer.add(Fared::Deadline, 1);
     let seen = observer.read();
-    assert_eq!((seen.samples, seen.errors, seen.traps, seen.deadline_misses), (103, 3, 1, 1));
+    assert_eq!(
+        (seen.samples, seen.errors, seen.traps, seen.deadline_misses),
+        (103, 3, 1, 1)
+    );
     assert_eq!(seen.p95_us, Some(95));
+}
+
+#[test]
+fn the_deploy_section_has_defaults_and_ranges() {
+    let parse = |deploy: &str| {
+        let text = format!("site = \"a\"\ndevice = \"b\"\n[deploy]\n{deploy}");
+        Config::parse(&text, std::path::Path::new(".")).map(|config| config.deploy)
+    };
+    assert_eq!(parse("").unwrap(), DeployConfig::default());
+    let all = parse(
+        "statements = \"signed\"\nkeep-previous = \"disk\"\nshare = false\nmax-bytes-per-second = 65536\nquota-mib = 1\n\
+         window = \"02:00-04:00\"\nfresh-within-hours = 72\n[deploy.health]\nmin-samples = 3\n",
+    )
+    .unwrap();
+    assert_eq!(
+        (all.statements, all.keep_previous),
+        (Statements::Signed, KeepPrevious::Disk)
+    );
+    assert_eq!((all.share, all.quota_bytes()), (false, 1 << 20));
+    assert_eq!(all.fresh_within(), Some(Duration::from_secs(72 * 3_600)));
+    assert_eq!(all.health.min_samples, Some(3));
+    for wrong in [
+        "quota-mib = 0",
+        "max-bytes-per-second = 100",
+        "fresh-within-hours = 3000",
+    ] {
+        let error = parse(wrong).unwrap_err();
+        assert!(
+            matches!(error, ConfigError::Range { .. }),
+            "{wrong}: {error}"
+        );
+    }
 }

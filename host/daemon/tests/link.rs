@@ -41,9 +41,13 @@ fn status() -> Vec<u8> {
     let status = json!({
         "site": "lab", "device": "camera", "version": "0.1.0",
         "release": {"name": "r", "digest": format!("sha256:{}", "0".repeat(64)), "generation": 1, "signers": ["alice"]},
+        "labels": {}, "slots": {"live": null, "previous": null, "staged": null, "trial": null},
+        "deploy": {"phase": "live", "release": null, "name": null, "generation": null, "fetched": 0, "total": 0, "cause": null, "waiting": null},
+        "last_rollback": null, "health": null, "trust_version": 1, "swaps": 0, "rollbacks": 0, "refused": {}, "ignored": {},
+        "last_swap_ns": null, "stale": false,
         "uptime_s": 1, "workers": 1, "queue": {"len": 0, "capacity": 16, "policy": "block"},
         "counters": {"accepted": 3, "results": 1, "dropped": {"block_timeout": 1}, "failed": 1, "faults": {"trap": 1},
-                     "failed_at": {"page": 1}, "in_flight": 0, "unpublished": 0},
+                     "failed_at": {"page": 1}, "in_flight": 0, "unpublished": 0, "tolerated": {}},
         "stages": [], "session": {"id": "x", "locators": [], "peers": 0}
     });
     serde_json::to_vec(&status).unwrap()

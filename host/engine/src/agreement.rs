@@ -195,7 +195,9 @@ fn embedding(a: &[f32], b: &[f32]) -> f64 {
 }
 
 fn scalars(a: &[Scalar], b: &[Scalar]) -> f64 {
-    let mut numbers: BTreeMap<(&str, &str), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    /// The values of one name and unit in both insights.
+    type Values = (Vec<f64>, Vec<f64>);
+    let mut numbers: BTreeMap<(&str, &str), Values> = BTreeMap::new();
     for scalar in a {
         let both = numbers.entry((&scalar.name, &scalar.unit)).or_default();
         both.0.push(scalar.value);

@@ -68,11 +68,6 @@ impl Faults {
         Self::new(Kind::Full, steps)
     }
 
-    /// Whether the fault has come.
-    pub fn struck(&self) -> bool {
-        self.left.load(Ordering::Relaxed) == 0
-    }
-
     fn step(&self, needs: Needs) -> io::Result<()> {
         if self.kind == Kind::Full && needs == Needs::Power {
             return Ok(());

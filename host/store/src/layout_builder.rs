@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     blob_error::BlobError,
     chunking::chunk,
-    disk::parent,
+    disk::{Disk, Faults, parent},
     layout::{Layout, LayoutError},
 };
 
@@ -38,7 +38,9 @@ impl Layout {
             path: path.to_owned(),
             source,
         };
-        fs::create_dir_all(parent(path)).map_err(io)?;
+        Disk::new(Faults::never())
+            .make_folder(parent(path))
+            .map_err(io)?;
         let folder = beside(path).map_err(io)?;
         let layout = Layout::at(folder.path());
         layout.prepare()?;
@@ -126,12 +128,13 @@ impl LayoutBuilder {
         let aside = beside(&target).map_err(io)?;
         let old = aside.path().join("old");
         let replaces = target.exists();
+        let disk = self.layout.blobs.disk();
         if replaces {
-            fs::rename(&target, &old).map_err(io)?;
+            disk.rename(&target, &old).map_err(io)?;
         }
-        if let Err(error) = fs::rename(self.folder.path(), &target) {
+        if let Err(error) = disk.rename(self.folder.path(), &target) {
             if replaces {
-                fs::rename(&old, &target).map_err(io)?;
+                disk.rename(&old, &target).map_err(io)?;
             }
             return Err(io(error));
         }

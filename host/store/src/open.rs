@@ -88,6 +88,7 @@ pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
     // The id is a courtesy: a full disk keeps no device from starting.
     let _ = disk
         .set_len(&file, 0)
-        .and_then(|()| disk.write(&mut file, id.as_bytes()));
+        .and_then(|()| disk.write(&mut file, id.as_bytes()))
+        .and_then(|()| disk.sync(&file));
     Ok(file)
 }

@@ -234,14 +234,26 @@ fn a_peer_that_answers_every_query_with_rubbish() {
     scene.serves(2);
 }
 
-/// A release whose index of chunks was changed before it was signed.
+/// The pieces of some bytes that an index lists.
+fn pieces<'a>(index: &ChunkIndex, bytes: &'a [u8]) -> Vec<&'a [u8]> {
+    let place = |(offset, chunk): (u64, Blob)| {
+        let start = usize::try_from(offset).unwrap();
+        &bytes[start..start + usize::try_from(chunk.size).unwrap()]
+    };
+    index.offsets().map(place).collect()
+}
+
+/// A release whose index of chunks was changed before it was signed, and all that belongs to it, with the chunks as they should be.
 fn with_index(scene: &Scene, change: impl FnOnce(&mut ChunkIndex)) -> (Packed, Objects) {
     let folder = scene.site.lab.pack(&chunked(scene, 2, "lie"));
-    let whole = Blob::of(&noise(2));
+    let bytes = noise(2);
+    let whole = Blob::of(&bytes);
+    let mut chunks = Vec::new();
     edit(&folder, |config| {
         let entry = &mut config["chunks"][whole.digest.to_string()];
         let at = blob(&folder, entry["digest"].as_str().unwrap());
         let mut index = ChunkIndex::parse(&fs::read(at).unwrap(), whole).unwrap();
+        chunks = pieces(&index, &bytes);
         change(&mut index);
         let bytes = index.to_bytes();
         *entry = serde_json::to_value(Blob::of(&bytes)).unwrap();
@@ -251,7 +263,10 @@ fn with_index(scene: &Scene, change: impl FnOnce(&mut ChunkIndex)) -> (Packed, O
     relist(&folder);
     scene.site.lab.sign(&folder, "alice");
     let packed = read(folder);
-    let objects = Objects::of(&[&packed]);
+    let mut objects = Objects::files(&packed);
+    for chunk in chunks {
+        objects.put(chunk);
+    }
     (packed, objects)
 }
 
@@ -291,36 +306,20 @@ fn an_index_whose_sizes_do_not_add_up() {
 #[test]
 fn an_index_of_other_content() {
     let scene = Scene::new();
-    let mut other = noise(7);
+    let other = noise(7);
+    let mut chunks = Vec::new();
     let (packed, mut objects) = with_index(&scene, |index| {
-        for (chunk, (offset, _)) in index.chunks.clone().iter().zip(index.clone().offsets()) {
-            let start = usize::try_from(offset).unwrap();
-            let end = start + usize::try_from(chunk.size).unwrap();
-            let place = index.chunks.iter().position(|c| c == chunk).unwrap();
-            index.chunks[place] = Blob::of(&other[start..end]);
-        }
+        chunks = pieces(index, &other);
+        index.chunks = chunks.iter().map(|chunk| Blob::of(chunk)).collect();
     });
-    let index = objects_index(&packed, &objects);
-    for chunk in index {
-        let rest = other.split_off(usize::try_from(chunk.size).unwrap());
-        objects.put(std::mem::replace(&mut other, rest));
+    for chunk in chunks {
+        objects.put(chunk);
     }
     let mut peer = scene.peer();
     peer.serve(objects);
     peer.state("light", &wanted(&packed));
     scene.says("wrong_blob");
     scene.is_unharmed();
-}
-
-/// The chunks that a release's index of its noise lists.
-fn objects_index(packed: &Packed, objects: &Objects) -> Vec<Blob> {
-    let manifest: Value = serde_json::from_slice(&objects.get(packed.release).unwrap()).unwrap();
-    let config = manifest["config"]["digest"].as_str().unwrap().parse().unwrap();
-    let config: Value = serde_json::from_slice(&objects.get(config).unwrap()).unwrap();
-    let whole = Blob::of(&noise(2));
-    let at = &config["chunks"][whole.digest.to_string()]["digest"];
-    let bytes = objects.get(at.as_str().unwrap().parse().unwrap()).unwrap();
-    ChunkIndex::parse(&bytes, whole).unwrap().chunks
 }
 
 #[test]

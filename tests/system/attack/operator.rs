@@ -1,13 +1,12 @@
 //! What only the operator may do, and only on the device itself.
 
-use hotshoe_daemon::Config;
-use hotshoe_daemon::control::{Command, call};
 use hotshoe_trust::{DeviceSelector, Order};
 use serde_json::{Value, json};
 
 use super::peer::Objects;
 use super::scene::{Scene, quick, wanted};
 use crate::site::{envelope, settled_on};
+use crate::support::{failure, success};
 
 #[test]
 fn a_floor_is_lowered_locally_alone_and_everybody_hears_of_it() {
@@ -38,21 +37,16 @@ fn a_floor_is_lowered_locally_alone_and_everybody_hears_of_it() {
     scene.serves(2);
     assert_eq!(scene.ledger()["floor"]["light"]["generation"], 2);
 
-    let data = Config::load(&scene.device.config).unwrap().data;
-    let floor = Command::TrustFloor {
-        name: "light".to_owned(),
-        generation: 1,
-    };
-    call(&data, &floor).unwrap();
+    let config = scene.device.config.display().to_string();
+    let floor = ["trust", "floor", "light", "1", "--config", &config, "--yes"];
+    success(floor);
     assert_eq!(scene.ledger()["floor"]["light"]["generation"], 1);
-    scene.daemon.wait_for_log("FLOOR");
-    let history = call(&data, &Command::History).unwrap();
-    let events = history.as_array().unwrap();
-    let lowered = |event: &Value| event["cause"]["name"] == "floor_lowered" && event["generation"] == 1;
-    assert!(events.iter().any(lowered), "{history:#}");
+    scene.daemon.wait_for_log("THE FLOOR WAS LOWERED");
+    let history = success(["history", "--config", &config, "--json"]);
+    assert!(history.contains("floor_lowered"), "{history}");
     // It can be lowered only.
-    let again = call(&data, &floor).unwrap_err();
-    assert_eq!(again.name(), "not_lower");
+    let again = failure(floor);
+    assert!(again.contains("not_lower"), "{again}");
     // The older release is taken again, when somebody wants it now.
     scene.site.publish(&scene.first.clone());
     scene.daemon.feed_until(settled_on(1));

@@ -1,6 +1,7 @@
 //! The hostile peer: a bare Zenoh session that answers and states whatever it is told to.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -61,6 +62,15 @@ impl Objects {
             releases: catalogue,
             more: BTreeMap::new(),
         }
+    }
+
+    /// The files of a release, whatever they hold.
+    pub fn files(packed: &Packed) -> Self {
+        let mut objects = Self::default();
+        for file in fs::read_dir(packed.folder.join("blobs/sha256")).expect("a folder") {
+            objects.put(fs::read(file.expect("a file").path()).expect("a file"));
+        }
+        objects
     }
 
     /// Holds this too.

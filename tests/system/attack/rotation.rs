@@ -7,7 +7,7 @@ use hotshoe_trust::{SigningKey, TrustUpdate};
 use super::peer::Objects;
 use super::scene::{Scene, key, quick, trust, wanted};
 use crate::site::{Packed, Site, light, settled_on};
-use crate::support::Lab;
+use crate::support::{Lab, success};
 
 /// Keys with the names that they may sign.
 type Keys<'a> = &'a [(&'a str, &'a str)];
@@ -67,6 +67,23 @@ fn a_rotation_that_both_versions_signed_revokes_a_key() {
     scene.site.publish(&third);
     scene.daemon.feed_until(settled_on(3));
     assert_eq!(scene.ledger()["trust"]["version"], 2);
+}
+
+#[test]
+fn a_rotation_by_commands() {
+    let scene = scene(&["bob"], &[("alice", "*")], 1);
+    let lab = &scene.site.lab;
+    let path = |name: &str| lab.path(name).display().to_string();
+    let bob = format!("bob={}", path("bob.pub"));
+    let (new, out) = (path("new.toml"), path("update.json"));
+    success(["trust", "--key", &bob, "--version", "2", "--out", &new]);
+    for signer in ["alice.key", "bob.key"] {
+        success(["trust", "sign", &new, "--key", &path(signer), "--out", &out]);
+    }
+    let endpoint = scene.endpoint();
+    success(["trust", "publish", &out, "--site", "lab", "--connect", &endpoint]);
+    assert_eq!(scene.daemon.state()["trust_version"], 2);
+    scene.is_unharmed();
 }
 
 #[test]

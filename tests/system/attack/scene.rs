@@ -74,6 +74,12 @@ impl Scene {
         HostilePeer::near(&self.device)
     }
 
+    /// Where the device listens.
+    pub fn endpoint(&self) -> String {
+        let config = Config::load(&self.device.config).expect("a configuration");
+        config.zenoh.listen[0].clone()
+    }
+
     /// What the device has written down.
     pub fn ledger(&self) -> Value {
         let config = Config::load(&self.device.config).expect("a configuration");

@@ -10,11 +10,15 @@ use crate::site::{Packed, Site, envelope, light, settled_on, signed};
 
 const SIGNED: &str = "[deploy]\nstatements = \"signed\"\n";
 
-/// A statement that wants `packed`, changed before it was put into its envelope.
+/// A statement that wants `packed`, changed before it was put into its envelope, by somebody who checks nothing.
 fn altered(packed: &Packed, change: impl FnOnce(&mut Statement)) -> Vec<u8> {
     let mut statement = wish(packed);
     change(&mut statement);
-    Envelope::new(&statement).unwrap().to_bytes()
+    let envelope = Envelope {
+        statement: serde_json::to_string(&statement).unwrap(),
+        bundles: Vec::new(),
+    };
+    envelope.to_bytes()
 }
 
 /// A device on generation 1, and a good release of generation 2 that the attacker's statement names.

@@ -93,7 +93,9 @@ fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Resul
     let model = made.release.models.get(MODEL).context("a model")?.blob;
     let (listen, connect) = pair(RAW_MESSAGE_BYTES)?;
     let (server, client) = (Raw::open(&listen)?, Raw::open(&connect)?);
-    let value = server.serve("bench/raw", layout.read(&model)?)?;
+    let value = server.serve(KEY, layout.read(&model)?)?;
+    let found = client.find(KEY, ANSWER_DEADLINE)?;
+    anyhow::ensure!(found, "the plain query was not answered");
     let source = Source::open(&layout)?;
     let receiver = Receiver::open(setting, &source, "receiver")?;
     let (ours, theirs) = by_turns(
@@ -108,7 +110,7 @@ fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Resul
         },
         || {
             let started = Instant::now();
-            let size = client.get("bench/raw", ANSWER_DEADLINE, <[u8]>::len)?;
+            let size = client.get(KEY, ANSWER_DEADLINE, <[u8]>::len)?;
             let elapsed = started.elapsed();
             anyhow::ensure!(size == Some(mib << 20), "the plain query brought {size:?}");
             Ok(vec![lap(TOTAL, elapsed)])
@@ -289,6 +291,9 @@ pub fn remove(folder: &Path) -> anyhow::Result<()> {
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
+/// Where the plain value is.
+const KEY: &str = "bench/raw";
+/// The name of the model.
 const MODEL: &str = "weights";
 
 fn random_release(setting: &Setting<'_>, name: &str, mib: usize) -> anyhow::Result<Made> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::default_allow;
-use hotshoe_daemon::link::Raw;
+use hotshoe_daemon::link::{Raw, RawValue};
 use hotshoe_daemon::pipeline::Pipeline;
 use hotshoe_daemon::{Client, ZenohConfig};
 use hotshoe_engine::{Engine, EngineOptions};
@@ -68,6 +68,8 @@ pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>>
     ])
 }
 
+/// Where the plain value is.
+const KEY: &str = "bench/model";
 const GET: &str = "get";
 const LOAD: &str = "load";
 const TRIAL: &str = "trial";
@@ -102,6 +104,7 @@ fn ask(client: &Client, site: &Site, line: &[u8]) -> anyhow::Result<Option<u64>>
 /// The same without Hotshoe's delivery: one query for the model, and a pipeline in this process.
 struct Plain {
     server: Raw,
+    value: RawValue,
     client: Raw,
     engine: Engine,
     models: Models,
@@ -121,9 +124,15 @@ impl Plain {
             cache: Some(setting.folder().join("plain-cache")),
             ..EngineOptions::default()
         };
+        let server = Raw::open(&zenoh(&endpoint, &[]))?;
+        let value = server.serve(KEY, b"nothing yet".to_vec())?;
+        let client = Raw::open(&zenoh(&[], &endpoint))?;
+        let found = client.find(KEY, ANSWER_DEADLINE)?;
+        anyhow::ensure!(found, "the plain query was not answered");
         Ok(Self {
-            server: Raw::open(&zenoh(&endpoint, &[]))?,
-            client: Raw::open(&zenoh(&[], &endpoint))?,
+            server,
+            value,
+            client,
             engine: Engine::new(options).context("cannot start the engine")?,
             models: Models::new(Options::default()),
         })
@@ -144,13 +153,12 @@ impl Plain {
             Time::now(),
         )?;
         let model = made.release.models.get(MODEL).context("a model")?.blob;
-        let key = format!("bench/model/{}", made.release.generation);
-        let value = self.server.serve(&key, layout.read(&model)?)?;
+        self.value.set(layout.read(&model)?);
         let sample = sample(line);
         let started = Instant::now();
         let bytes = self
             .client
-            .get(&key, ANSWER_DEADLINE, <[u8]>::to_vec)?
+            .get(KEY, ANSWER_DEADLINE, <[u8]>::to_vec)?
             .context("the plain query was not answered")?;
         let got = started.elapsed();
         let read = |blob: &hotshoe_trust::Blob| -> Result<Vec<u8>, LayoutError> {
@@ -165,7 +173,6 @@ impl Plain {
         let loaded = started.elapsed();
         process(&mut pipeline.worker(), &sample)?;
         let total = started.elapsed();
-        drop(value);
         anyhow::ensure!(Digest::of(&bytes) == model.digest, "other bytes came");
         Ok(vec![
             lap(TOTAL, total),
@@ -175,6 +182,7 @@ impl Plain {
     }
 
     fn close(self) {
+        drop(self.value);
         self.client.close();
         self.server.close();
     }

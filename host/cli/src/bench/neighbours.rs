@@ -35,24 +35,26 @@ struct Outcome {
 /// Both ways, one after the other.
 pub fn measure(setting: &Setting<'_>, made: &Made, devices: usize) -> anyhow::Result<Vec<Row>> {
     let endpoint = free_endpoint()?;
-    let registry = Registry::start(RegistryConfig {
+    let registry = Registry::start(&RegistryConfig {
+        data: setting.folder().join("registry"),
+        trust: setting.folder().join(TRUST),
         zenoh: ZenohConfig {
             mode: ZenohMode::Router,
             listen: vec![endpoint.clone()],
             ..ZenohConfig::default()
         },
-        ..RegistryConfig::new(
-            SITE,
-            "bench",
-            &setting.folder().join("registry"),
-            &setting.folder().join(TRUST),
-        )
+        ..RegistryConfig::new(SITE, "bench")
     })?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
         ..ZenohConfig::default()
     };
     let served = hand_over(&registry, made, &zenoh)?;
+    // The router passes on what clients send each other; peers would be expected to reach each other by themselves.
+    let zenoh = ZenohConfig {
+        mode: ZenohMode::Client,
+        ..zenoh
+    };
     let alone = fetch_all(setting, &served, &zenoh, devices, false)?;
     let shared = fetch_all(setting, &served, &zenoh, devices, true)?;
     registry.stop();
@@ -166,14 +168,16 @@ fn fetch_one(
         let release = receiver.package(served)?;
         anyhow::Ok((blobs, receiver, sharing, release))
     })();
-    // Everybody comes here, so that nobody waits for one who failed.
+    // Both waits are everybody's, so that nobody waits for one who failed.
     ready.wait();
-    let (blobs, receiver, sharing, release) = prepared?;
-    let started = Instant::now();
-    let moved = receiver.blobs(&release, &blobs)?;
-    let elapsed = started.elapsed();
+    let fetched = prepared.and_then(|(blobs, receiver, sharing, release)| {
+        let started = Instant::now();
+        let moved = receiver.blobs(&release, &blobs)?;
+        Ok((moved, started.elapsed(), (blobs, receiver, sharing)))
+    });
     // Others may still ask.
     ready.wait();
+    let (moved, elapsed, (blobs, receiver, sharing)) = fetched?;
     drop(sharing);
     receiver.close();
     drop(blobs);

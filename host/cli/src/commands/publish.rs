@@ -162,18 +162,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         sent: publisher.sent(),
         seconds: begun.elapsed().as_secs(),
     };
-    report.show(&courses, goal, terminal)?;
-    let (ok, none) = (report.ok, report.devices.is_empty());
     publisher.close();
-    if none && end == End::Late {
-        return Err(FleetError::NoDevice {
-            whom: select::words(&statement.devices),
-            site,
-            seconds: args.timeout,
-        }
-        .into());
+    if report.devices.is_empty() && end == End::Late {
+        let whom = select::words(&statement.devices);
+        let seconds = args.timeout;
+        return Err(FleetError::NoDevice { site, whom, seconds }.into());
     }
-    Ok(if ok {
+    report.show(&courses, goal, terminal)?;
+    Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

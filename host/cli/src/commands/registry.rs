@@ -5,12 +5,16 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, bail};
 use hotshoe_daemon::config::ZenohMode;
 use hotshoe_daemon::registry::{Registry, RegistryConfig};
+use hotshoe_trust::Digest;
 use serde::Serialize;
 
 use crate::fleet::error::FleetError;
 use crate::fleet::reach::ReachArgs;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, size};
 use crate::{logging, signals};
+
+/// What a registry is called where nothing else is said: what `hotshoe zenoh-acl` expects in its certificate.
+const DEFAULT_NAME: &str = "registry";
 
 /// Hold a site's releases
 ///
@@ -52,7 +56,7 @@ pub struct Args {
     /// Whose signatures it accepts (trust.toml)
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     trust: Option<PathBuf>,
-    /// Its name, different from that of the site's other registries
+    /// Its name, different from that of the site's other registries [default: registry]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// A Zenoh endpoint to listen on; may be repeated
@@ -84,17 +88,29 @@ struct Begun<'a> {
 struct Row {
     name: String,
     generation: u64,
-    release: String,
-    complete: bool,
+    release: Digest,
+}
+
+/// A line at the end.
+#[derive(Serialize)]
+struct Ended {
+    held: Vec<Row>,
+    /// Bytes of releases that were sent.
+    sent: u64,
+    /// Statements and releases that were refused.
+    refused: u64,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("info,zenoh=warn")?;
     let config = args.settings()?;
     let (sender, signals) = channel();
-    signals::on_first(move |name| drop(sender.send(name)))?;
+    signals::on_first(move |name| {
+        // Where nobody receives it, the run is ending anyway.
+        let _ = sender.send(name);
+    })?;
     let (site, name) = (config.site.clone(), config.name.clone());
-    let registry = Registry::start(config).context("cannot start the registry")?;
+    let registry = Registry::start(&config).context("cannot start the registry")?;
     let begun = Begun {
         site: &site,
         name: &name,
@@ -109,12 +125,21 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     let signal = signals.recv().context("nobody waits for signals")?;
     tracing::info!(signal, "ending");
-    let rows = held(&registry);
+    let ended = Ended {
+        held: held(&registry),
+        sent: registry.sent(),
+        refused: registry.refused(),
+    };
     registry.stop();
     if terminal.json {
-        terminal.json_line(&serde_json::json!({"held": rows}))?;
+        terminal.json_line(&ended)?;
     } else {
-        terminal.note(format!("{} releases are kept", rows.len()));
+        terminal.note(format!(
+            "{} releases kept, {} sent, {} refused",
+            ended.held.len(),
+            size(ended.sent),
+            ended.refused
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -124,8 +149,7 @@ fn held(registry: &Registry) -> Vec<Row> {
     held.map(|it| Row {
         name: it.name,
         generation: it.generation,
-        release: it.release.to_string(),
-        complete: it.complete,
+        release: it.release,
     })
     .collect()
 }
@@ -137,13 +161,15 @@ impl Args {
             (Some(path), ..) => RegistryConfig::load(path)
                 .with_context(|| format!("cannot use {}", path.display()))?,
             (None, Some(site), Some(data), Some(trust)) => {
-                RegistryConfig::new(site, data.clone(), trust.clone())
+                let mut config = RegistryConfig::new(site, DEFAULT_NAME);
+                config.data.clone_from(data);
+                config.trust.clone_from(trust);
+                config
             }
             _ => bail!("give --site, --data and --trust, or --config"),
         };
         if self.config.is_some() {
-            let site = self.site.clone().unwrap_or(config.site);
-            config.site = site;
+            config.site = self.site.clone().unwrap_or(config.site);
             config.data = self.data.clone().unwrap_or(config.data);
             config.trust = self.trust.clone().unwrap_or(config.trust);
         }

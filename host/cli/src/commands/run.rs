@@ -34,7 +34,10 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let deadline = config.drain.deadline();
     // First: a signal during the start must not kill the process half-way.
     let (sender, signals) = channel();
-    signals::on_first(move |name| drop(sender.send(name)))?;
+    signals::on_first(move |name| {
+        // Where nobody receives it, the run is ending anyway.
+        let _ = sender.send(name);
+    })?;
     let daemon = Daemon::start(config).context("cannot start the daemon")?;
     say_started(&daemon.status(), terminal)?;
     let signal = signals.recv().context("nobody waits for signals")?;

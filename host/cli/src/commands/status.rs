@@ -12,6 +12,7 @@ use crate::fleet::local::CONFIG;
 use crate::fleet::overview::{Overview, table};
 use crate::fleet::reach::ReachArgs;
 use crate::fleet::report;
+use crate::fleet::survey::survey;
 use crate::logging;
 use crate::terminal::Terminal;
 
@@ -68,14 +69,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let site = args.site.clone().or(own);
     let client = Client::open(&reached.zenoh).context("cannot reach any device")?;
     let timeout = Duration::from_secs(args.timeout);
-    let statuses = client.statuses(site.as_deref(), args.device.as_deref(), timeout)?;
-    if args.device.is_some() {
-        client.close();
-        return details(statuses, &args, terminal);
-    }
-    let present = client.devices(site.as_deref(), timeout)?;
+    let found = survey(&client, site.as_deref(), args.device.as_deref(), timeout)?;
     client.close();
-    let overviews = Overview::join(statuses, present);
+    if args.device.is_some() {
+        return details(found.statuses, &args, terminal);
+    }
+    let overviews = Overview::join(found.statuses, found.present);
     if overviews.is_empty() {
         return nobody(&args);
     }
@@ -107,9 +106,9 @@ fn own(args: &Args) -> anyhow::Result<Vec<Status>> {
     let zenoh: ZenohConfig = config.zenoh.client();
     let client = Client::open(&zenoh).context("cannot reach any device")?;
     let timeout = Duration::from_secs(args.timeout);
-    let statuses = client.statuses(Some(&config.site), Some(&config.device), timeout)?;
+    let found = survey(&client, Some(&config.site), Some(&config.device), timeout)?;
     client.close();
-    Ok(statuses)
+    Ok(found.statuses)
 }
 
 fn nobody(args: &Args) -> anyhow::Result<ExitCode> {

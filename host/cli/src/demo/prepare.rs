@@ -102,7 +102,6 @@ fn forget(data: &Path) -> anyhow::Result<()> {
 }
 
 fn configuration(endpoint: &str) -> String {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!(
         "# A device for `hotshoe demo`, made anew each time.
 site = \"demo\"
@@ -117,9 +116,6 @@ listen = [\"{endpoint}\"]
 [intake]
 queue = 4
 when-full = \"block\"
-
-[workers]
-threads = {threads}
 
 [drain]
 deadline-ms = 20000

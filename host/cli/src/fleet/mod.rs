@@ -10,3 +10,4 @@ pub mod overview;
 pub mod reach;
 pub mod report;
 pub mod select;
+pub mod survey;

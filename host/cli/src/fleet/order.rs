@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::error::FleetError;
 use super::local;
 use super::reach::{ReachArgs, after};
+use super::survey::survey;
 use crate::commands::sign::read_key;
 
 /// How long an order is valid: it is followed at once or not at all.
@@ -129,8 +130,8 @@ fn remote(
         site: site.to_owned(),
         device: device.to_owned(),
     };
-    let mut statuses = client.statuses(Some(site), Some(device), timeout)?;
-    let (release, name) = what.target(&statuses.pop().ok_or_else(silent)?)?;
+    let mut found = survey(client, Some(site), Some(device), timeout)?;
+    let (release, name) = what.target(&found.statuses.pop().ok_or_else(silent)?)?;
     let issued = Time::now();
     let mut envelope = Envelope::new(&Statement {
         site: site.to_owned(),

@@ -2,7 +2,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_daemon::config::TlsConfig;
+use hotshoe_daemon::config::{TlsConfig, ZenohMode};
 use hotshoe_daemon::{Config, ZenohConfig};
 use hotshoe_trust::Time;
 use jiff::{Span, SpanRelativeTo};
@@ -59,6 +59,10 @@ impl ReachArgs {
         if zenoh.connect.is_empty() && zenoh.listen.is_empty() && !zenoh.scouting {
             let may_listen = listen.is_some();
             return Err(FleetError::Nowhere { may_listen }.into());
+        }
+        if zenoh.listen.is_empty() && zenoh.connect.len() == 1 && !zenoh.scouting {
+            // A router passes on what clients say to all, but not what one peer says to another.
+            zenoh.mode = ZenohMode::Client;
         }
         zenoh.check()?;
         Ok(Reached { zenoh, own })
@@ -125,7 +129,14 @@ mod tests {
         assert!(nowhere.to_string().contains("--connect"), "{nowhere}");
         assert!(nowhere.to_string().contains("--listen"), "{nowhere}");
         let listen = ["tcp/127.0.0.1:0".to_owned()];
-        assert!(ReachArgs::default().resolve(None, Some(&listen)).is_ok());
+        let reached = ReachArgs::default().resolve(None, Some(&listen)).unwrap();
+        assert_eq!(reached.zenoh.mode, ZenohMode::Peer);
+        let one = ReachArgs {
+            connect: listen.to_vec(),
+            ..ReachArgs::default()
+        };
+        let reached = one.resolve(None, None).unwrap();
+        assert_eq!(reached.zenoh.mode, ZenohMode::Client);
     }
 
     #[test]

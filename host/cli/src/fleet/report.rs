@@ -15,7 +15,8 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
         }
         phase => phase.to_string(),
     };
-    if let Some(waiting) = deploy.waiting {
+    let is_over = deploy.phase == Phase::Live || deploy.phase.is_failure();
+    if let Some(waiting) = deploy.waiting.filter(|_| !is_over) {
         words.push_str(match waiting {
             Waiting::Activation => ", waits for activation",
             Waiting::Window => ", waits for its window",
@@ -23,8 +24,11 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
             Waiting::Retry => ", tries again",
         });
     }
-    if let Some(cause) = &deploy.cause {
-        words.push_str(&format!(": {}", cause.name));
+    match &deploy.cause {
+        None => {}
+        // The release has gone, and only the reason is left to tell.
+        Some(cause) if deploy.phase == Phase::Absent => words.clone_from(&cause.name),
+        Some(cause) => words.push_str(&format!(": {}", cause.name)),
     }
     match deploy.phase {
         Phase::Live => terminal.good(&words),

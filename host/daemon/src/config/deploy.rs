@@ -76,14 +76,17 @@ pub struct Window {
 
 /// A text that is no [`Window`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no time of day; write HH:MM-HH:MM in UTC, with two different times, such as 02:00-04:00")]
+#[error(
+    "`{0}` is no time of day; write HH:MM-HH:MM in UTC, with two different times, such as 02:00-04:00"
+)]
 pub struct WindowError(String);
 
 impl Window {
     /// Whether it is open at `now`: from its first minute to just before its last.
     pub fn is_open(self, now: Time) -> bool {
         let time = TimeZone::UTC.to_datetime(now).time();
-        let minute = u16::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).unwrap_or(0);
+        let minute =
+            u16::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).unwrap_or(0);
         if self.from < self.to {
             (self.from..self.to).contains(&minute)
         } else {
@@ -119,13 +122,22 @@ fn minute(text: &str) -> Option<u16> {
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to } = self;
-        write!(f, "{:02}:{:02}-{:02}:{:02}", from / 60, from % 60, to / 60, to % 60)
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from / 60,
+            from % 60,
+            to / 60,
+            to % 60
+        )
     }
 }
 
 impl<'de> Deserialize<'de> for Window {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
     }
 }
 
@@ -150,9 +162,15 @@ impl DeployConfig {
     /// # Errors
     /// [`ConfigError`], which names the key.
     pub fn check(&self) -> Result<(), ConfigError> {
+        self.health.check().map_err(ConfigError::Health)?;
         check_range("deploy.quota-mib", self.quota_mib, 1, MAX_QUOTA_MIB)?;
         let rate = self.max_bytes_per_second.unwrap_or(u64::MAX);
-        check_range("deploy.max-bytes-per-second", rate, MIN_BYTES_PER_SECOND, u64::MAX)?;
+        check_range(
+            "deploy.max-bytes-per-second",
+            rate,
+            MIN_BYTES_PER_SECOND,
+            u64::MAX,
+        )?;
         let hours = self.fresh_within_hours.unwrap_or(1);
         check_range("deploy.fresh-within-hours", hours, 1, MAX_FRESH_HOURS)
     }

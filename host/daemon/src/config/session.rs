@@ -35,14 +35,16 @@ pub struct ZenohConfig {
     pub access_control: Option<PathBuf>,
 }
 
-/// What a Zenoh session is to others.
+/// What a Zenoh session is to others. A router passes messages on between clients, and between clients and peers, but not from peer
+/// to peer: those are to be connected directly. So devices are peers, which start without a network, and what deployers run behind
+/// a router is a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ZenohMode {
     /// It talks to those that it connects to or that connect to it, and starts without any of them.
     #[default]
     Peer,
-    /// It talks to the whole network through one router.
+    /// It talks to the whole network through one router or peer, and does not start without it.
     Client,
     /// It passes messages on between all that connect to it.
     Router,

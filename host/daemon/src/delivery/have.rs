@@ -23,7 +23,9 @@ pub(crate) fn answer(
 /// Nothing here is checked: a neighbour that is told nonsense asks for what is not there, and no more.
 fn held(index: &[u8], has: &impl Fn(Digest) -> bool) -> Held {
     let list = index.iter().position(|byte| *byte == b'\n');
-    let list = list.and_then(|end| index.get(end + 1..)).unwrap_or_default();
+    let list = list
+        .and_then(|end| index.get(end + 1..))
+        .unwrap_or_default();
     let has = |entry: &[u8; ENTRY]| {
         entry
             .last_chunk()

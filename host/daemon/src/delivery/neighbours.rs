@@ -85,7 +85,11 @@ impl Neighbours {
 
     /// Takes note of an answer: the wants that the neighbour can bring, and whether the owners of the chunks changed thereby.
     pub fn answered(&mut self, name: &str, answer: &[u8]) -> Option<(HashSet<usize>, bool)> {
-        let counts: Vec<usize> = self.indexes.iter().map(|chunks| chunks.wants.len()).collect();
+        let counts: Vec<usize> = self
+            .indexes
+            .iter()
+            .map(|chunks| chunks.wants.len())
+            .collect();
         let held = parse_held(answer, &counts)?;
         let known = held.iter().any(|one| one.known);
         let before = self.known.insert(name.to_owned(), known);

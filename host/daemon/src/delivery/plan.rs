@@ -430,8 +430,17 @@ impl Plan {
         if !open.late {
             self.in_flight = self.in_flight.saturating_sub(open.bytes);
         }
-        let elsewhere = |number: &usize| self.open.values().any(|o| !o.late && o.wants.contains(number));
-        let back: Vec<usize> = open.wants.iter().copied().filter(|n| !elsewhere(n)).collect();
+        let elsewhere = |number: &usize| {
+            self.open
+                .values()
+                .any(|o| !o.late && o.wants.contains(number))
+        };
+        let back: Vec<usize> = open
+            .wants
+            .iter()
+            .copied()
+            .filter(|n| !elsewhere(n))
+            .collect();
         self.waiting.extend(back);
         Some(open)
     }

@@ -155,7 +155,7 @@ pub fn fetch(
             parcels,
             arrived: 0,
         };
-        let result = run.to_the_end(&happened, tell);
+        let result = run.until_done(&happened, tell);
         drop(run);
         over.store(true, Ordering::Relaxed);
         for _ in 0..CHECKERS {
@@ -211,7 +211,7 @@ fn check(
 }
 
 impl Run<'_> {
-    fn to_the_end(&mut self, happened: &Receiver<Event>, tell: Tell<'_>) -> Result<(), FetchError> {
+    fn until_done(&mut self, happened: &Receiver<Event>, tell: Tell<'_>) -> Result<(), FetchError> {
         let mut told = Instant::now();
         tell(0, self.plan.usable());
         while !self.plan.is_done() {
@@ -444,7 +444,10 @@ impl Run<'_> {
                 *moved.refused.entry(source.clone()).or_default() += 1;
                 drop(moved);
                 if lock(&self.shunned).insert((source.clone(), from)) {
-                    tracing::warn!(source, "a source sent an object that is not what its digest says");
+                    tracing::warn!(
+                        source,
+                        "a source sent an object that is not what its digest says"
+                    );
                 }
             }
         }
@@ -471,7 +474,10 @@ impl Run<'_> {
         };
         self.plan.ended(batch, &flight.missing, End::Over, now);
         if flight.bad && !flight.good {
-            tracing::warn!(source = flight.source, "a source lost its standing for this fetch");
+            tracing::warn!(
+                source = flight.source,
+                "a source lost its standing for this fetch"
+            );
             *lock(self.ground.moved)
                 .refused
                 .entry(flight.source.clone())

@@ -142,7 +142,9 @@ pub fn parse_held(bytes: &[u8], counts: &[usize]) -> Option<Vec<Held>> {
         }
         let (bits, after) = rest.split_at_checked(count.div_ceil(8))?;
         rest = after;
-        let flags = bits.iter().flat_map(|byte| (0..8).map(move |i| byte >> i & 1 == 1));
+        let flags = bits
+            .iter()
+            .flat_map(|byte| (0..8).map(move |i| byte >> i & 1 == 1));
         held.push(Held {
             known: true,
             chunks: flags.take(count).collect(),

@@ -139,7 +139,10 @@ impl Boot {
     /// A disk that refuses keeps no device from serving what it has; the ledger is told when it can be.
     fn apply(&mut self, transition: Transition) {
         if let Err(error) = self.store.apply(&transition, Time::now()) {
-            tracing::error!(cause = super::chain(&error), "the ledger cannot be written; will try again");
+            tracing::error!(
+                cause = super::chain(&error),
+                "the ledger cannot be written; will try again"
+            );
             self.unsettled.push_back(transition);
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hotshoe_store::{BlobError, Cause, Phase, Slot, Transition};
+use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, Release, Shadow, Time, Verified};
 
 use crate::config::KeepPrevious;
@@ -52,7 +52,10 @@ impl Candidate {
     /// A release that was staged before the daemon started.
     pub fn staged(wanted: Wanted, release: Verified<Release>, slot: Slot) -> Self {
         let stage = Stage::Staged(slot, Instant::now());
-        Self { stage, ..Self::new(wanted, release) }
+        Self {
+            stage,
+            ..Self::new(wanted, release)
+        }
     }
 
     /// The verified release.
@@ -96,7 +99,7 @@ impl Reconciler {
     /// Makes room for its blobs, and fetches them on a thread of its own.
     fn fetch(&mut self, mut candidate: Candidate) {
         if let Err(cause) = self.make_room(&candidate) {
-            self.reporter.retry(cause);
+            self.reporter.retry(&candidate.wanted.subject, cause);
             candidate.stage = Stage::Due(candidate.later());
             self.candidate = Some(candidate);
             return;
@@ -104,9 +107,14 @@ impl Reconciler {
         let (ticket, cancel) = (self.ticket(), Cancel::new());
         let (fetcher, reporter) = (Arc::clone(&self.fetcher), Arc::clone(&self.reporter));
         let (release, blobs) = (candidate.release.clone(), self.store.blobs());
-        let (subject, mail, flag) = (candidate.wanted.subject.clone(), self.mail.clone(), cancel.clone());
+        let (subject, mail, flag) = (
+            candidate.wanted.subject.clone(),
+            self.mail.clone(),
+            cancel.clone(),
+        );
         let run = move || {
-            let progress = |p: crate::delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
+            let progress =
+                |p: crate::delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
             let moved = fetcher.release(&release, &blobs, progress, &flag);
             // Nobody listens when the daemon ends.
             let _ = mail.send(Message::Blobs(ticket, moved));
@@ -117,7 +125,10 @@ impl Reconciler {
                 Stage::Fetching { ticket, cancel }
             }
             Err(error) => {
-                self.reporter.retry(Cause::new("no_thread", error.to_string()));
+                self.reporter.retry(
+                    &candidate.wanted.subject,
+                    Cause::new("no_thread", error.to_string()),
+                );
                 Stage::Due(candidate.later())
             }
         };
@@ -151,7 +162,8 @@ impl Reconciler {
     /// A fetch of blobs has ended.
     pub(super) fn fetched(&mut self, ticket: u64, moved: Result<Moved, FetchError>) {
         self.fetching = false;
-        let is_ours = |c: &mut Candidate| matches!(c.stage, Stage::Fetching { ticket: t, .. } if t == ticket);
+        let is_ours =
+            |c: &mut Candidate| matches!(c.stage, Stage::Fetching { ticket: t, .. } if t == ticket);
         let Some(mut candidate) = self.candidate.take_if(is_ours) else {
             return;
         };
@@ -165,7 +177,10 @@ impl Reconciler {
                 self.fail(&candidate, Phase::Failed, cause);
             }
             Err(error) => {
-                self.reporter.retry(Cause::new(error.name(), super::chain(&error)));
+                self.reporter.retry(
+                    &candidate.wanted.subject,
+                    Cause::new(error.name(), super::chain(&error)),
+                );
                 candidate.stage = Stage::Due(candidate.later());
                 self.candidate = Some(candidate);
             }
@@ -175,47 +190,69 @@ impl Reconciler {
     /// All blobs are on the disk: one durable commit says so.
     fn stage(&mut self, mut candidate: Candidate) {
         let now = Time::now();
-        let staged = self
-            .store
-            .keep_package(&candidate.release, now)
-            .map_err(|error: BlobError| Cause::new(error.name(), super::chain(&error)))
-            .and_then(|slot| {
-                let transition = Transition::Stage(slot.clone(), candidate.release.issued);
-                let applied = self.store.apply(&transition, now);
-                applied
-                    .map(|()| slot)
-                    .map_err(|error| Cause::new(error.name(), super::chain(&error)))
-            });
+        let kept = self.store.keep_package(&candidate.release, now);
+        let staged = kept.map_err(|error| Cause::new(error.name(), super::chain(&error)));
+        let staged = staged.map(|slot| {
+            let transition = Transition::Stage(slot.clone(), candidate.release.issued);
+            self.store.apply(&transition, now).map(|()| slot)
+        });
         match staged {
-            Ok(slot) => {
-                self.reporter.phase(&candidate.wanted.subject, Phase::Staged, None);
+            Ok(Ok(slot)) => {
+                self.slots_changed();
+                let subject = &candidate.wanted.subject;
+                self.reporter.phase(subject, Phase::Staged, None);
                 candidate.failures = 0;
                 candidate.stage = Stage::Staged(slot, Instant::now());
-                self.slots_changed();
+                self.candidate = Some(candidate);
+            }
+            Ok(Err(error)) => {
+                let due = candidate.later();
+                self.not_written(candidate, Stage::Due(due), &error);
             }
             Err(cause) => {
-                self.reporter.retry(cause);
+                self.reporter.retry(&candidate.wanted.subject, cause);
                 candidate.stage = Stage::Due(candidate.later());
+                self.candidate = Some(candidate);
             }
         }
+    }
+
+    /// The ledger could not be written, which passes; or it does not allow it, which does not.
+    fn not_written(&mut self, mut candidate: Candidate, again: Stage, error: &ApplyError) {
+        let cause = Cause::new(error.name(), super::chain(error));
+        candidate.stage = again;
+        if matches!(error, ApplyError::Illegal(_)) {
+            self.candidate = Some(candidate);
+            return self.abandon(cause);
+        }
+        self.reporter.retry(&candidate.wanted.subject, cause);
         self.candidate = Some(candidate);
     }
 
     /// Loads it and runs its own tests.
     fn prove(&mut self, mut candidate: Candidate, slot: Slot) {
         if self.probation.is_some() {
-            return self.wait(candidate, Stage::Staged(slot, Instant::now()), Waiting::Probation);
+            return self.wait(
+                candidate,
+                Stage::Staged(slot, Instant::now()),
+                Waiting::Probation,
+            );
         }
-        match self.loader.prove(&self.store, &slot, &self.trust, self.serving.as_deref()) {
+        match self
+            .loader
+            .prove(&self.store, &slot, &self.trust, self.serving.as_deref())
+        {
             Ok(served) => {
-                self.reporter.phase(&candidate.wanted.subject, Phase::SelfTested, None);
+                self.reporter
+                    .phase(&candidate.wanted.subject, Phase::SelfTested, None);
                 candidate.failures = 0;
                 candidate.stage = Stage::Proven(slot, Some(served));
                 self.candidate = Some(candidate);
             }
             Err(error) if is_damage(&error) => {
                 // What was fetched has been damaged since; what is whole is not fetched again.
-                self.reporter.retry(error.cause());
+                self.reporter
+                    .retry(&candidate.wanted.subject, error.cause());
                 candidate.stage = Stage::Due(candidate.later());
                 self.candidate = Some(candidate);
             }
@@ -236,7 +273,10 @@ impl Reconciler {
                 // It was let go of to save memory; it proves itself once more.
                 return self.prove(candidate, slot);
             };
-            let shadow = self.gate(&candidate).shadow.filter(|_| self.serving.is_some());
+            let shadow = self
+                .gate(&candidate)
+                .shadow
+                .filter(|_| self.serving.is_some());
             return match shadow {
                 Some(shadow) => self.shadow(candidate, slot, served, &shadow),
                 None => self.begin(candidate, slot, served),
@@ -244,15 +284,26 @@ impl Reconciler {
         };
         let keeps = self.config.deploy.keep_previous == KeepPrevious::Memory;
         candidate.stage = Stage::Proven(slot, served.filter(|_| keeps));
-        self.reporter.waiting(Some(waiting));
+        self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);
     }
 
-    fn shadow(&mut self, mut candidate: Candidate, slot: Slot, served: Arc<Served>, shadow: &Shadow) {
-        match Tap::open(served.pipeline(), shadow.share, self.loader.device().clone()) {
+    fn shadow(
+        &mut self,
+        mut candidate: Candidate,
+        slot: Slot,
+        served: Arc<Served>,
+        shadow: &Shadow,
+    ) {
+        match Tap::open(
+            served.pipeline(),
+            shadow.share,
+            self.loader.device().clone(),
+        ) {
             Ok((tap, score)) => {
                 self.service.shadow(Some(tap));
-                self.reporter.phase(&candidate.wanted.subject, Phase::Shadow, None);
+                self.reporter
+                    .phase(&candidate.wanted.subject, Phase::Shadow, None);
                 candidate.stage = Stage::Shadow(slot, served, score);
                 self.candidate = Some(candidate);
             }
@@ -264,7 +315,13 @@ impl Reconciler {
     }
 
     /// Looks at what the shadow has seen.
-    fn compare(&mut self, mut candidate: Candidate, slot: Slot, served: Arc<Served>, score: Arc<Score>) {
+    fn compare(
+        &mut self,
+        mut candidate: Candidate,
+        slot: Slot,
+        served: Arc<Served>,
+        score: Arc<Score>,
+    ) {
         let compared = score.compared();
         let Some(shadow) = self.gate(&candidate).shadow else {
             return self.begin(candidate, slot, served);
@@ -285,23 +342,26 @@ impl Reconciler {
                     compared.samples, shadow.min_agreement
                 );
                 tracing::info!(skipped = score.skipped(), "the shadow has ended");
-                self.fail(&candidate, Phase::Failed, Cause::new("shadow_disagreement", message));
+                self.fail(
+                    &candidate,
+                    Phase::Failed,
+                    Cause::new("shadow_disagreement", message),
+                );
             }
         }
     }
 
     fn wait(&mut self, mut candidate: Candidate, stage: Stage, waiting: Waiting) {
         candidate.stage = stage;
-        self.reporter.waiting(Some(waiting));
+        self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);
     }
 
     fn begin(&mut self, mut candidate: Candidate, slot: Slot, served: Arc<Served>) {
         let gate = self.gate(&candidate);
         if let Err(error) = self.begin_trial(&candidate.wanted.subject, served, gate) {
-            self.reporter.retry(Cause::new(error.name(), super::chain(&error)));
-            candidate.stage = Stage::Staged(slot, candidate.later());
-            self.candidate = Some(candidate);
+            let due = candidate.later();
+            self.not_written(candidate, Stage::Staged(slot, due), &error);
         }
     }
 
@@ -325,8 +385,9 @@ impl Reconciler {
         if let Err(error) = self.store.apply(&transition, now) {
             tracing::error!(%error, "a failed release could not be written down; it may be tried again");
         }
-        self.reporter.refused(&candidate.wanted.subject, phase, cause);
         self.slots_changed();
+        self.reporter
+            .refused(&candidate.wanted.subject, phase, cause);
     }
 
     /// The candidate is not wanted any more.
@@ -337,14 +398,23 @@ impl Reconciler {
         candidate.stop();
         self.service.shadow(None);
         let digest = candidate.release.digest();
-        if self.store.ledger().staged.as_ref().is_some_and(|s| s.release == digest) {
-            let unstaged = self.store.apply(&Transition::Unstage(cause.clone()), Time::now());
+        if self
+            .store
+            .ledger()
+            .staged
+            .as_ref()
+            .is_some_and(|s| s.release == digest)
+        {
+            let unstaged = self
+                .store
+                .apply(&Transition::Unstage(cause.clone()), Time::now());
             if let Err(error) = unstaged {
                 tracing::error!(%error, "a release that is not wanted could not be unstaged");
             }
         }
-        self.reporter.phase(&candidate.wanted.subject, Phase::Absent, Some(cause));
         self.slots_changed();
+        self.reporter
+            .phase(&candidate.wanted.subject, Phase::Absent, Some(cause));
     }
 
     /// The release at work is to serve; what it still waits for.
@@ -370,6 +440,7 @@ fn missing_bytes(reconciler: &Reconciler, release: &Release) -> u64 {
 const fn is_damage(error: &LoadFailure) -> bool {
     matches!(
         error,
-        LoadFailure::Package(_) | LoadFailure::Load(LoadError::Blob { .. } | LoadError::Damaged { .. })
+        LoadFailure::Package(_)
+            | LoadFailure::Load(LoadError::Blob { .. } | LoadError::Damaged { .. })
     )
 }

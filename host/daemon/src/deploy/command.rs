@@ -180,7 +180,10 @@ pub(super) fn going_back(
     cause: &Cause,
 ) -> Result<(Transition, SlotStatus), CommandError> {
     if let Some(trial) = &ledger.trial {
-        return Ok((Transition::RollBack(cause.clone()), SlotStatus::of(&trial.slot)));
+        return Ok((
+            Transition::RollBack(cause.clone()),
+            SlotStatus::of(&trial.slot),
+        ));
     }
     let live = ledger.live.as_ref().ok_or(CommandError::NothingLive)?;
     if ledger.previous.is_none() {

@@ -92,23 +92,46 @@ impl Failing {
 impl fmt::Display for Failing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ErrorRate { errors, samples, most } => {
-                write!(f, "{errors} of {samples} samples failed; at most {:.1}% may", most * 100.0)
+            Self::ErrorRate {
+                errors,
+                samples,
+                most,
+            } => {
+                write!(
+                    f,
+                    "{errors} of {samples} samples failed; at most {:.1}% may",
+                    most * 100.0
+                )
             }
-            Self::TrapRate { traps, samples, most } => write!(
+            Self::TrapRate {
+                traps,
+                samples,
+                most,
+            } => write!(
                 f,
                 "a component broke off by {traps} of {samples} samples; at most {:.1}% may",
                 most * 100.0
             ),
-            Self::DeadlineMisses { misses, samples, most } => write!(
+            Self::DeadlineMisses {
+                misses,
+                samples,
+                most,
+            } => write!(
                 f,
                 "a component ran past its deadline by {misses} of {samples} samples; at most {:.1}% may",
                 most * 100.0
             ),
             Self::LatencyP95 { p95_us, most_ms } => {
-                write!(f, "the 95th percentile of the latency is {p95_us} us; at most {most_ms} ms are allowed")
+                write!(
+                    f,
+                    "the 95th percentile of the latency is {p95_us} us; at most {most_ms} ms are allowed"
+                )
             }
-            Self::LatencyRatio { p95_us, before_us, most } => write!(
+            Self::LatencyRatio {
+                p95_us,
+                before_us,
+                most,
+            } => write!(
                 f,
                 "the 95th percentile of the latency is {p95_us} us, and was {before_us} us before; at most {most:.2} times as much is allowed"
             ),
@@ -147,16 +170,28 @@ fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Optio
     let of = samples.max(gate.min_samples);
     if exceeds(seen.traps, of, gate.max_trap_rate) {
         let (traps, most) = (seen.traps, gate.max_trap_rate);
-        return Some(Failing::TrapRate { traps, samples, most });
+        return Some(Failing::TrapRate {
+            traps,
+            samples,
+            most,
+        });
     }
     if exceeds(seen.deadline_misses, of, gate.max_deadline_miss_rate) {
         let (misses, most) = (seen.deadline_misses, gate.max_deadline_miss_rate);
-        return Some(Failing::DeadlineMisses { misses, samples, most });
+        return Some(Failing::DeadlineMisses {
+            misses,
+            samples,
+            most,
+        });
     }
     let usual = before.map_or(0.0, |before| share(before.errors, before.samples));
     let most = gate.max_error_rate.max(usual);
     let errors = seen.errors;
-    exceeds(errors, of, most).then_some(Failing::ErrorRate { errors, samples, most })
+    exceeds(errors, of, most).then_some(Failing::ErrorRate {
+        errors,
+        samples,
+        most,
+    })
 }
 
 fn latency(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<Failing> {
@@ -179,7 +214,10 @@ fn exceeds(count: u64, of: u64, most: f64) -> bool {
     count > 0 && share(count, of) > most
 }
 
-#[expect(clippy::cast_precision_loss, reason = "rates need no more than 53 bits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "rates need no more than 53 bits"
+)]
 fn share(count: u64, of: u64) -> f64 {
     count as f64 / of.max(1) as f64
 }

@@ -4,11 +4,13 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use hotshoe_store::{Ledger, Store};
-use hotshoe_trust::TrustRoot;
+use hotshoe_store::{Cause, Ledger, Store, Transition};
+use hotshoe_trust::{Digest, Time, TrustRoot, TrustUpdate, rotate};
 
 use crate::config::Config;
 use crate::deploy::error::{DeployError, StoredTrustError};
+use crate::deploy::orders::refuse;
+use crate::deploy::reconciler::Reconciler;
 
 /// Largest `trust.toml`, in bytes.
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;
@@ -34,7 +36,7 @@ pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     Ok(root)
 }
 
-fn newer(ledger: &Ledger, version: u64) -> Option<(u64, hotshoe_trust::Digest)> {
+fn newer(ledger: &Ledger, version: u64) -> Option<(u64, Digest)> {
     let entry = ledger.trust.as_ref()?;
     (entry.version > version).then_some((entry.version, entry.file))
 }
@@ -52,4 +54,73 @@ fn read_trust(path: &Path) -> Result<TrustRoot, DeployError> {
         path: path.to_owned(),
         source,
     })
+}
+
+impl Reconciler {
+    /// New trusted keys, signed by enough of the old ones and of the new.
+    pub(super) fn on_trust(&mut self, bytes: &[u8]) {
+        let rotated = TrustUpdate::parse(bytes)
+            .map_err(|e| refuse(e.name(), super::chain(&e)))
+            .and_then(|update| {
+                rotate(&self.trust, &update).map_err(|e| refuse(e.name(), super::chain(&e)))
+            });
+        let new = match rotated {
+            Ok(new) => new,
+            Err(error) => return self.reporter.ignored(error.name()),
+        };
+        let version = new.root.version();
+        let stored = self.store.blobs().put(new.text.as_bytes());
+        let applied = stored.map_err(|e| super::chain(&e)).and_then(|blob| {
+            let transition = Transition::ReplaceTrust {
+                version,
+                file: blob.digest,
+                resets: new.resets.clone(),
+            };
+            self.store
+                .apply(&transition, Time::now())
+                .map_err(|e| super::chain(&e))
+        });
+        if let Err(cause) = applied {
+            tracing::error!(
+                version,
+                cause,
+                "new trusted keys could not be written down; they will come again"
+            );
+            return;
+        }
+        tracing::warn!(version, resets = ?new.resets, "THE TRUSTED KEYS WERE REPLACED");
+        self.trust = new.root;
+        self.refused.clear();
+        self.recheck();
+    }
+
+    /// What serves goes on serving, since stopping it would hurt more than it; what does not serve yet is judged anew.
+    fn recheck(&mut self) {
+        let ledger = self.store.ledger().clone();
+        if let Some(live) = &ledger.live
+            && let Err(error) = self.loader.verified(&self.store, live, &self.trust)
+        {
+            tracing::error!(
+                release = live.name,
+                cause = super::chain(&error),
+                "THE LIVE RELEASE IS NOT TRUSTED ANY MORE: it goes on serving until the daemon ends; publish one that is"
+            );
+        }
+        if let Some(trial) = &ledger.trial
+            && let Err(error) = self.loader.verified(&self.store, &trial.slot, &self.trust)
+        {
+            self.roll_back(error.cause());
+        }
+        let revoked = self.candidate.as_ref().and_then(|candidate| {
+            let package = candidate.release().package();
+            let floor = self.store.ledger().floor();
+            self.loader
+                .admit(package, &self.trust, &floor, Time::now())
+                .err()
+        });
+        if let Some(error) = revoked {
+            self.abandon(Cause::new(error.name(), super::chain(&error)));
+        }
+        self.slots_changed();
+    }
 }

@@ -127,7 +127,11 @@ impl Loader {
     }
 
     /// Loads a verified release, with the state that it left on the disk.
-    pub fn load(&self, store: &Store, release: Verified<Release>) -> Result<Arc<Served>, LoadFailure> {
+    pub fn load(
+        &self,
+        store: &Store,
+        release: Verified<Release>,
+    ) -> Result<Arc<Served>, LoadFailure> {
         let digest = release.digest();
         let read = |blob: &_| store.blob(blob);
         let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &self.allow)
@@ -144,7 +148,9 @@ impl Loader {
         match saved {
             Ok(Some(state)) => pipeline.restore_state(&state),
             Ok(None) => {}
-            Err(reason) => tracing::warn!(%digest, reason, "saved state is lost; components begin anew"),
+            Err(reason) => {
+                tracing::warn!(%digest, reason, "saved state is lost; components begin anew")
+            }
         }
         Ok(Served::new(pipeline))
     }
@@ -177,7 +183,12 @@ impl Loader {
             .pipeline()
             .self_test(|blob| store.blob(blob), &self.device)
             .map_err(LoadFailure::SelfTest)?;
-        tracing::info!(release = slot.name, generation = slot.generation, tests = reports.len(), "self-tested");
+        tracing::info!(
+            release = slot.name,
+            generation = slot.generation,
+            tests = reports.len(),
+            "self-tested"
+        );
         Ok(served)
     }
 }

@@ -40,7 +40,10 @@ impl Reconciler {
         served.prepare(self.loader.threads());
         self.store
             .apply(&Transition::BeginTrial { tries: gate.tries }, Time::now())?;
-        let before = self.serving.as_ref().map(|serving| serving.observer().read());
+        let before = self
+            .serving
+            .as_ref()
+            .map(|serving| serving.observer().read());
         if let Some(serving) = &self.serving {
             let state = serving.pipeline().state_snapshot();
             served.pipeline().restore_state(&state);
@@ -53,7 +56,6 @@ impl Reconciler {
         self.reporter.board().change(|view| view.swaps += 1);
         metrics::counter!("hotshoe_swaps_total").increment(1);
         self.enter_probation(subject.clone(), gate, before);
-        self.slots_changed();
         Ok(())
     }
 
@@ -65,14 +67,15 @@ impl Reconciler {
         before: Option<Observed>,
     ) {
         let now = Instant::now();
-        self.reporter.phase(&subject, Phase::Trial, None);
         self.probation = Some(Probation {
-            subject,
+            subject: subject.clone(),
             gate,
             before,
             since: now,
             due: now,
         });
+        self.slots_changed();
+        self.reporter.phase(&subject, Phase::Trial, None);
     }
 
     /// Puts a release, or none, in the place of the one that serves, which is returned.
@@ -137,8 +140,9 @@ impl Reconciler {
         }
         let old = self.old.take();
         self.retire(old);
-        self.reporter.phase(&probation.subject, Phase::Live, cause);
         self.slots_changed();
+        self.reporter.phase(&probation.subject, Phase::Live, cause);
+        self.clear();
     }
 
     /// Ends the trial: the release before it serves again, with its own state, and then the ledger says so.
@@ -152,7 +156,8 @@ impl Reconciler {
         }
         let trial = self.swap(next);
         self.retire(trial);
-        self.unsettled.push_back(Transition::RollBack(cause.clone()));
+        self.unsettled
+            .push_back(Transition::RollBack(cause.clone()));
         self.unsettled.extend(recover);
         self.settle();
         if let Err(error) = self.store.drop_state(probation.subject.release) {
@@ -160,9 +165,10 @@ impl Reconciler {
         }
         metrics::counter!("hotshoe_rollbacks_total").increment(1);
         self.reporter.board().change(|view| view.rollbacks += 1);
+        self.slots_changed();
         self.reporter
             .phase(&probation.subject, Phase::RolledBack, Some(cause));
-        self.slots_changed();
+        self.clear();
     }
 
     /// The release before the trial, from memory or from the disk; nothing where there was none. Where the live one is
@@ -178,9 +184,14 @@ impl Reconciler {
             Ok(served) => return (Some(served), None),
             Err(error) => error,
         };
-        tracing::error!(release = live.name, cause = super::chain(&error), "the release to go back to cannot serve");
+        tracing::error!(
+            release = live.name,
+            cause = super::chain(&error),
+            "the release to go back to cannot serve"
+        );
         let previous = self.store.ledger().previous.clone();
-        let loaded = previous.and_then(|slot| self.loader.load_slot(&self.store, &slot, &self.trust).ok());
+        let loaded =
+            previous.and_then(|slot| self.loader.load_slot(&self.store, &slot, &self.trust).ok());
         match loaded {
             Some(served) => (Some(served), Some(Transition::Recover(error.cause()))),
             None => (None, None),
@@ -199,7 +210,10 @@ impl Reconciler {
                     tracing::error!(%error, "the ledger does not allow what has happened; this is a defect");
                 }
                 Err(error) => {
-                    tracing::error!(cause = super::chain(&error), "the ledger cannot be written; will try again");
+                    tracing::error!(
+                        cause = super::chain(&error),
+                        "the ledger cannot be written; will try again"
+                    );
                     self.settle_due = Instant::now() + Duration::from_millis(SETTLE_PAUSE_MS);
                     return;
                 }
@@ -221,12 +235,26 @@ impl Reconciler {
             .apply(&Transition::GoBack(cause.clone()), Time::now())?;
         let before = self.swap(Some(served));
         self.retire(before);
+        self.slots_changed();
         if let Some(left) = left {
             self.reporter
                 .phase(&Subject::of(&left), Phase::RolledBack, Some(cause));
         }
-        self.slots_changed();
         Ok(())
+    }
+
+    /// Frees what no slot and no release on its way needs.
+    fn clear(&mut self) {
+        let coming = self.candidate.as_ref().map(|c| c.release().digest());
+        match self.store.collect_garbage(coming.as_slice(), None) {
+            Ok(freed) => tracing::debug!(files = freed.files, bytes = freed.bytes, "freed"),
+            Err(error) => {
+                tracing::warn!(
+                    cause = super::chain(&error),
+                    "what is not needed stays on the disk"
+                );
+            }
+        }
     }
 
     /// What the status says of the trial.

@@ -153,7 +153,8 @@ impl Reconciler {
                 name: last.name.clone(),
                 generation: last.generation,
             };
-            self.reporter.phase(&subject, last.phase, last.cause.clone());
+            self.reporter
+                .phase(&subject, last.phase, last.cause.clone());
         }
         if let Some(slot) = &ledger.staged {
             match self.loader.verified(&self.store, slot, &self.trust) {
@@ -163,7 +164,11 @@ impl Reconciler {
                         bundles: slot.bundles.clone(),
                         // Its statement comes again and says so, or the operator does.
                         activate: false,
-                        issued: ledger.statement_seen.get(&slot.name).copied().unwrap_or(slot.installed),
+                        issued: ledger
+                            .statement_seen
+                            .get(&slot.name)
+                            .copied()
+                            .unwrap_or(slot.installed),
                     };
                     self.candidate = Some(Candidate::staged(wanted, release, slot.clone()));
                 }
@@ -233,7 +238,10 @@ impl Reconciler {
             self.advance();
         }
         self.send_scout();
-        if self.saved.is_none_or(|(.., at)| at.elapsed() >= Duration::from_millis(SAVE_MS)) {
+        if self
+            .saved
+            .is_none_or(|(.., at)| at.elapsed() >= Duration::from_millis(SAVE_MS))
+        {
             self.save_state();
         }
         self.check_fresh();
@@ -258,7 +266,10 @@ impl Reconciler {
         }
         let bytes = serving.pipeline().state_snapshot().to_bytes();
         if let Err(error) = self.store.save_state(digest, &bytes) {
-            tracing::warn!(cause = super::chain(&error), "the components' state could not be saved");
+            tracing::warn!(
+                cause = super::chain(&error),
+                "the components' state could not be saved"
+            );
         }
         self.saved = Some((digest, changes, Instant::now()));
     }
@@ -267,7 +278,9 @@ impl Reconciler {
         let Some(within) = self.config.deploy.fresh_within() else {
             return;
         };
-        let age = self.newest_heard.map(|newest| Time::now().duration_since(newest));
+        let age = self
+            .newest_heard
+            .map(|newest| Time::now().duration_since(newest));
         let stale = age.is_none_or(|age| age.unsigned_abs() > within && age.is_positive());
         self.reporter.board().change(|view| {
             if stale && !view.stale {
@@ -292,11 +305,18 @@ impl Reconciler {
             if offered.contains(&slot.release) {
                 continue;
             }
-            match self.catalogue.add_release(&self.store.blobs(), slot.release, &slot.bundles) {
+            match self
+                .catalogue
+                .add_release(&self.store.blobs(), slot.release, &slot.bundles)
+            {
                 Ok(()) => {
                     offered.insert(slot.release);
                 }
-                Err(error) => tracing::warn!(release = slot.name, cause = super::chain(&error), "cannot share a release"),
+                Err(error) => tracing::warn!(
+                    release = slot.name,
+                    cause = super::chain(&error),
+                    "cannot share a release"
+                ),
             }
         }
         self.offered = offered;
@@ -320,7 +340,10 @@ impl Reconciler {
         self.save_state();
         if !self.unsettled.is_empty() {
             let cause = Cause::new("unsettled", "the ledger could not be written");
-            tracing::error!(cause = cause.message, "a trial that was rolled back will be tried again at the next start");
+            tracing::error!(
+                cause = cause.message,
+                "a trial that was rolled back will be tried again at the next start"
+            );
         }
     }
 }

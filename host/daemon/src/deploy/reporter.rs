@@ -80,9 +80,16 @@ impl Reporter {
             bytes = (deploy.fetched, deploy.total);
         });
         crate::metrics::phase(before, phase);
-        let Subject { name, generation, release } = subject;
+        let Subject {
+            name,
+            generation,
+            release,
+        } = subject;
         match &cause {
-            Some(Cause { name: cause, message }) => {
+            Some(Cause {
+                name: cause,
+                message,
+            }) => {
                 tracing::warn!(release = name, generation, digest = %release, %phase, cause, message, "deploy");
             }
             None => tracing::info!(release = name, generation, digest = %release, %phase, "deploy"),
@@ -90,17 +97,29 @@ impl Reporter {
         self.publish(subject, phase, bytes, cause);
     }
 
-    /// What the release at work waits for.
-    pub fn waiting(&self, waiting: Option<Waiting>) {
-        self.board.change(|view| view.deploy.waiting = waiting);
+    /// What a release waits for, if it is the one that the status tells of.
+    pub fn waiting(&self, subject: &Subject, waiting: Waiting) {
+        self.board.change(|view| {
+            if view.deploy.release == Some(subject.release) {
+                view.deploy.waiting = Some(waiting);
+            }
+        });
     }
 
     /// The last try did not end well, and another one follows.
-    pub fn retry(&self, cause: Cause) {
-        tracing::warn!(cause = cause.name, message = cause.message, "will try again");
+    pub fn retry(&self, subject: &Subject, cause: Cause) {
+        tracing::warn!(
+            release = subject.name,
+            generation = subject.generation,
+            cause = cause.name,
+            message = cause.message,
+            "will try again"
+        );
         self.board.change(|view| {
-            view.deploy.cause = Some(cause);
-            view.deploy.waiting = Some(Waiting::Retry);
+            if view.deploy.release == Some(subject.release) {
+                view.deploy.cause = Some(cause);
+                view.deploy.waiting = Some(Waiting::Retry);
+            }
         });
     }
 
@@ -123,7 +142,8 @@ impl Reporter {
     /// A release is not taken. `phase` says how far it came.
     pub fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
         metrics::counter!("hotshoe_refused_total", "reason" => cause.name.clone()).increment(1);
-        self.board.change(|view| count(&mut view.refused, &cause.name));
+        self.board
+            .change(|view| count(&mut view.refused, &cause.name));
         self.phase(subject, phase, Some(cause));
     }
 

@@ -73,11 +73,18 @@ impl Scout {
         if newer_is_known {
             return false;
         }
-        if let Some(out) = self.out.as_ref().filter(|out| out.wanted.subject.name == name) {
+        if let Some(out) = self
+            .out
+            .as_ref()
+            .filter(|out| out.wanted.subject.name == name)
+        {
             out.cancel.cancel();
         }
         if self.errands.len() >= MAX_ERRANDS && !self.errands.contains_key(&name) {
-            let oldest = self.errands.iter().min_by_key(|(_, errand)| errand.wanted.issued);
+            let oldest = self
+                .errands
+                .iter()
+                .min_by_key(|(_, errand)| errand.wanted.issued);
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.errands.remove(&oldest);
             }
@@ -109,12 +116,17 @@ impl Scout {
 
     fn due(&self) -> impl Iterator<Item = &Errand> {
         let now = Instant::now();
-        self.errands.values().filter(move |errand| errand.due <= now)
+        self.errands
+            .values()
+            .filter(move |errand| errand.due <= now)
     }
 
     /// The release of the newest statement.
     pub fn newest(&self) -> Option<Digest> {
-        let newest = self.errands.values().max_by_key(|errand| errand.wanted.issued)?;
+        let newest = self
+            .errands
+            .values()
+            .max_by_key(|errand| errand.wanted.issued)?;
         Some(newest.wanted.subject.release)
     }
 
@@ -149,19 +161,23 @@ impl Scout {
             .retain(|_, errand| errand.wanted.subject.release != wanted.subject.release);
     }
 
-    /// Nobody wants this release any more. False where nobody did.
-    pub fn forget(&mut self, release: Digest) -> bool {
-        let before = self.errands.len();
-        self.errands.retain(|_, errand| errand.wanted.subject.release != release);
-        if let Some(out) = self.out.as_ref().filter(|out| out.wanted.subject.release == release) {
+    /// Nobody wants this release any more; the statement that did.
+    pub fn forget(&mut self, release: Digest) -> Option<Wanted> {
+        if let Some(out) = &self.out
+            && out.wanted.subject.release == release
+        {
             out.cancel.cancel();
         }
-        self.errands.len() < before
+        let mut wants = self.errands.values().map(|errand| &errand.wanted);
+        let wanted = wants.find(|w| w.subject.release == release)?.clone();
+        self.errands.remove(&wanted.subject.name);
+        Some(wanted)
     }
 
     /// Statements that are older than the one that is followed now.
     pub fn forget_before(&mut self, issued: Time) {
-        self.errands.retain(|_, errand| errand.wanted.issued >= issued);
+        self.errands
+            .retain(|_, errand| errand.wanted.issued >= issued);
         if let Some(out) = self.out.as_ref().filter(|out| out.wanted.issued < issued) {
             out.cancel.cancel();
         }

@@ -53,7 +53,11 @@ pub enum Likeness {
 
 impl Tap {
     /// Starts the thread that runs `pipeline` on copies. It ends when the tap is dropped.
-    pub fn open(pipeline: &Arc<Pipeline>, share: f64, device: Device) -> io::Result<(Arc<Self>, Arc<Score>)> {
+    pub fn open(
+        pipeline: &Arc<Pipeline>,
+        share: f64,
+        device: Device,
+    ) -> io::Result<(Arc<Self>, Arc<Score>)> {
         let (sender, copies) = sync_channel(QUEUE);
         let score = Arc::new(Score::default());
         let kept = Arc::clone(&score);
@@ -140,7 +144,9 @@ fn run(
         let outcome = catch_unwind(AssertUnwindSafe(|| worker.process(&sample, device)));
         let like = |insights: &Insight| agreement(insights, &insight);
         score.add(match outcome {
-            Ok(outcome) => outcome.result.map_or(0.0, |decision| like(&decision.insight)),
+            Ok(outcome) => outcome
+                .result
+                .map_or(0.0, |decision| like(&decision.insight)),
             Err(_) => {
                 worker = pipeline.worker();
                 0.0

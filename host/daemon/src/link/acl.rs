@@ -37,7 +37,20 @@ impl Default for AclOptions {
     }
 }
 
-/// Zenoh's rule: what may travel under which keys.
+/// Everything that Zenoh's rules tell apart.
+const ALL: [&str; 9] = [
+    "put",
+    "delete",
+    "declare_subscriber",
+    "query",
+    "reply",
+    "declare_queryable",
+    "liveliness_token",
+    "liveliness_query",
+    "declare_liveliness_subscriber",
+];
+
+/// Zenoh's rule: what may arrive under which keys.
 fn rule(id: &str, messages: &[&str], keys: &[String]) -> Value {
     json!({
         "id": id, "messages": messages, "flows": ["ingress"], "permission": "allow", "key_exprs": keys,
@@ -53,6 +66,8 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@desired/*"),
         key("@trust"),
     ];
+    // Parts that begin with `@` are matched by their names alone.
+    let site_wide: Vec<String> = everyone.iter().cloned().chain([key("**")]).collect();
     let mut rules = vec![
         // Asking and listening changes nothing.
         rule("ask", &["query"], &everyone),
@@ -75,11 +90,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
                 key("@source/*"),
             ],
         ),
-        rule(
-            "command",
-            &["query"],
-            &[key("*/status"), key("*/order")],
-        ),
+        rule("command", &["query"], &[key("*/status"), key("*/order")]),
         rule(
             "follow",
             &[
@@ -89,28 +100,11 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
             ],
             &[key("**")],
         ),
-        rule(
-            "all",
-            &[
-                "put",
-                "delete",
-                "declare_subscriber",
-                "query",
-                "reply",
-                "declare_queryable",
-                "liveliness_token",
-                "liveliness_query",
-                "declare_liveliness_subscriber",
-            ],
-            // Parts that begin with `@` are matched by their names alone.
-            &[
-                key("**"),
-                key("@objects/*/*"),
-                key("@source/*"),
-                key("@desired/*"),
-                key("@trust"),
-            ],
-        ),
+        rule("all", &ALL, &site_wide),
+        // What may arrive is judged where it arrives; what was let in may leave to those who asked for it.
+        json!({
+            "id": "hear", "messages": ALL, "flows": ["egress"], "permission": "allow", "key_exprs": site_wide,
+        }),
         rule(
             "use",
             &["put", "query"],
@@ -123,13 +117,13 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         (
             "deployers",
             &options.deployers,
-            &["ask", "listen", "deploy", "command", "follow"],
+            &["ask", "listen", "deploy", "command", "follow", "hear"],
         ),
-        ("registries", &options.registries, &["all"]),
+        ("registries", &options.registries, &["all", "hear"]),
         (
             "applications",
             &options.applications,
-            &["use", "follow"],
+            &["use", "follow", "hear"],
         ),
     ];
     for (id, names, allowed) in groups {
@@ -157,7 +151,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
             &own,
         ));
         subjects.push(json!({"id": id, "cert_common_names": [device]}));
-        policies.push(json!({"rules": ["ask", "listen", id], "subjects": [id]}));
+        policies.push(json!({"rules": ["ask", "listen", "hear", id], "subjects": [id]}));
     }
     json!({
         "enabled": true, "default_permission": "deny",

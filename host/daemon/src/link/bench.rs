@@ -1,6 +1,7 @@
 //! Plain Zenoh, for benches to measure against: one value under one key, and a query for it.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use zenoh::bytes::ZBytes;
 use zenoh::query::Queryable;
@@ -19,7 +20,15 @@ pub struct Raw {
 /// Answers for a value, until it is dropped.
 #[derive(Debug)]
 pub struct RawValue {
+    value: Arc<Mutex<ZBytes>>,
     _queryable: Queryable<()>,
+}
+
+impl RawValue {
+    /// From now on, these bytes are the answer.
+    pub fn set(&self, bytes: Vec<u8>) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = ZBytes::from(bytes);
+    }
 }
 
 impl Raw {
@@ -42,12 +51,15 @@ impl Raw {
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
     pub fn serve(&self, key: &str, bytes: Vec<u8>) -> Result<RawValue, LinkError> {
-        let (name, value) = (owned_key(key)?, ZBytes::from(bytes));
+        let name = owned_key(key)?;
+        let value = Arc::new(Mutex::new(ZBytes::from(bytes)));
+        let held = Arc::clone(&value);
         let queryable = self
             .session
             .declare_queryable(name.clone())
             .callback(move |query| {
-                warn_unanswered(query.reply(name.clone(), value.clone()).wait());
+                let value = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                warn_unanswered(query.reply(name.clone(), value).wait());
             })
             .wait()
             .map_err(|source| LinkError::Use {
@@ -55,8 +67,23 @@ impl Raw {
                 source,
             })?;
         Ok(RawValue {
+            value,
             _queryable: queryable,
         })
+    }
+
+    /// Waits until somebody answers for the value: that others may ask takes a moment to go round.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn find(&self, key: &str, deadline: Duration) -> Result<bool, LinkError> {
+        let started = Instant::now();
+        while started.elapsed() < deadline {
+            if self.get(key, deadline, |_| ())?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Asks for the value and hands it to `read`. None where nobody answered in time.

@@ -21,7 +21,8 @@ const MAX_ORDER_BYTES: usize = 1 << 20;
 /// What an order is told that finds too many before it.
 const BUSY: &str = r#"{"name":"busy","message":"too many orders wait; try again"}"#;
 /// What an order is told that is too large.
-const TOO_LARGE: &str = r#"{"name":"too_large","message":"the order is larger than a statement may be"}"#;
+const TOO_LARGE: &str =
+    r#"{"name":"too_large","message":"the order is larger than a statement may be"}"#;
 
 impl Link {
     /// The site's keys in this session.

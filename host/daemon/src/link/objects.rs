@@ -430,7 +430,11 @@ impl Desk {
     fn tell(&self, query: &Query, request: &Request) {
         let key = format!("{}/{}", self.root, Kind::Have.name());
         let read = |digest| self.read(digest);
-        let answer = have::answer(&read, &|digest| self.catalogue.has(digest), &request.digests);
+        let answer = have::answer(
+            &read,
+            &|digest| self.catalogue.has(digest),
+            &request.digests,
+        );
         if let Err(error) = query.reply(key, answer).wait() {
             tracing::debug!(%error, "a neighbour could not be told");
         }

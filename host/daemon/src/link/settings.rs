@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::{LinkError, acl};
-use crate::config::{TlsConfig, ZenohConfig, ZenohMode};
+use crate::config::{TlsConfig, ZenohConfig};
 
 /// How long a command tries to reach a daemon, in milliseconds.
 const CLIENT_CONNECT_MS: u64 = 3_000;
@@ -27,10 +27,6 @@ pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError>
     if let Some(namespace) = &config.namespace {
         all.push(("namespace", json!(namespace)));
     }
-    if config.mode == ZenohMode::Router {
-        // It lets those find each other that connect to it; who connects is their own choice.
-        all.push(("timestamping/enabled", json!(false)));
-    }
     all.extend(config.tls.iter().flat_map(tls));
     if let Some(path) = &config.access_control {
         all.push(("access_control", acl::read(path)?));
@@ -45,8 +41,7 @@ pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError>
 pub(super) fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = settings(config)?;
     // A daemon that has just started is there soon.
-    let retry =
-        json!({"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2});
+    let retry = json!({"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2});
     for (key, value) in [
         ("connect/timeout_ms", json!(CLIENT_CONNECT_MS)),
         ("connect/exit_on_failure", json!(true)),

@@ -174,9 +174,7 @@ impl Site {
                         continue;
                     };
                     if query.key_expr().intersects(&key) {
-                        let reply = query
-                            .reply(key, bytes)
-                            .encoding(Encoding::APPLICATION_JSON);
+                        let reply = query.reply(key, bytes).encoding(Encoding::APPLICATION_JSON);
                         warn_unanswered(reply.wait());
                     }
                 }

@@ -93,7 +93,10 @@ impl Record {
         };
         match self.statements.iter().position(same) {
             Some(place) => {
-                let older = self.statements.get(place).is_some_and(|k| k.issued < new.issued);
+                let older = self
+                    .statements
+                    .get(place)
+                    .is_some_and(|k| k.issued < new.issued);
                 if !older {
                     return false;
                 }

@@ -170,7 +170,10 @@ impl Work {
 
     fn save(&self, state: &State) {
         if let Err(error) = state.record.save(&self.record_file) {
-            tracing::error!(error = &error as &dyn std::error::Error, "the registry's record was not written");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the registry's record was not written"
+            );
         }
     }
 
@@ -204,7 +207,11 @@ impl Work {
                 return None;
             }
             let now = Instant::now();
-            let ready = state.jobs.iter().enumerate().filter(|(_, j)| j.not_before <= now);
+            let ready = state
+                .jobs
+                .iter()
+                .enumerate()
+                .filter(|(_, j)| j.not_before <= now);
             let best = ready.max_by_key(|(_, job)| (job.signed, job.issued));
             if let Some((place, _)) = best {
                 let job = state.jobs.remove(place);
@@ -226,7 +233,9 @@ impl Work {
         if state.closed || error.is_permanent() {
             return;
         }
-        let delay = FIRST_DELAY.saturating_mul(1 << job.tries.min(10)).min(LONGEST_DELAY);
+        let delay = FIRST_DELAY
+            .saturating_mul(1 << job.tries.min(10))
+            .min(LONGEST_DELAY);
         tracing::warn!(release = %job.release, why = error.name(), ?delay, "a release was put off");
         job.tries = job.tries.saturating_add(1);
         job.not_before = Instant::now() + delay;
@@ -312,7 +321,11 @@ impl Work {
         let mut gone = state.record.surplus(self.keep);
         loop {
             for held in gone.drain(..) {
-                tracing::info!(name = held.name, generation = held.generation, "holds a release no more");
+                tracing::info!(
+                    name = held.name,
+                    generation = held.generation,
+                    "holds a release no more"
+                );
                 self.catalogue.remove_release(held.release);
             }
             let keep = self.contents(&state.record);
@@ -352,7 +365,10 @@ impl Work {
                 damaged.insert(held.release, held.clone());
             }
         }
-        state.record.releases.retain(|h| !damaged.contains_key(&h.release));
+        state
+            .record
+            .releases
+            .retain(|h| !damaged.contains_key(&h.release));
         for held in damaged.into_values() {
             let job = Job {
                 release: held.release,

@@ -20,7 +20,10 @@ fn a_release_arrives_whole_and_a_changed_model_moves_what_changed() {
     let moved = device.fetch(&first);
     let total: u64 = first.release.blobs().map(|b| b.size).sum();
     assert_eq!(moved.bytes_reused, 0, "{moved:?}");
-    assert!(moved.bytes_received.abs_diff(total) < total / 100, "{moved:?}");
+    assert!(
+        moved.bytes_received.abs_diff(total) < total / 100,
+        "{moved:?}"
+    );
     assert_eq!(moved.from.keys().collect::<Vec<_>>(), [source.source()]);
     assert!(moved.refused.is_empty());
     source.close();
@@ -70,7 +73,10 @@ fn a_fetch_goes_on_where_it_was_left() {
     assert!(error.is_cancelled(), "{error}");
     assert_eq!(error.name(), "cancelled");
     let sent = source.sent();
-    assert!(sent > 0 && sent < total, "{sent} of {total} bytes were sent");
+    assert!(
+        sent > 0 && sent < total,
+        "{sent} of {total} bytes were sent"
+    );
     let moved = device.blobs_of(&made, |_| {}, &Cancel::after(PATIENCE));
     assert!(moved.bytes_reused >= total / 3, "{moved:?}");
     assert!(
@@ -160,14 +166,20 @@ fn clients_behind_a_router_get_it_too_and_download_it_once() {
         all.into_iter().map(|t| t.join().unwrap()).collect()
     });
     let total: u64 = made.release.blobs().map(|b| b.size).sum();
-    let shared: u64 = sharing.iter().map(hotshoe_daemon::link::Sharing::sent).sum();
+    let shared: u64 = sharing
+        .iter()
+        .map(hotshoe_daemon::link::Sharing::sent)
+        .sum();
     let by_origin: u64 = moved
         .iter()
         .flat_map(|m| &m.from)
         .filter(|(name, _)| is_origin(name))
         .map(|(_, bytes)| bytes)
         .sum();
-    println!("total {total}, from the origin {by_origin}, from neighbours {shared}, sent {}", source.sent());
+    println!(
+        "total {total}, from the origin {by_origin}, from neighbours {shared}, sent {}",
+        source.sent()
+    );
     // Four devices without sharing take four times the release.
     assert!(by_origin < 2 * total, "{by_origin} of {total}");
     assert!(shared > total);

@@ -49,7 +49,10 @@ fn rubbish_costs_a_source_its_standing_and_the_release_nothing() {
         let source = publisher(&connecting(&locators), &made);
         let moved = fetching.join().unwrap();
         assert!(!moved.from.contains_key("registry-a"), "{moved:?}");
-        assert!(moved.refused.get("registry-a").copied() > Some(0), "{moved:?}");
+        assert!(
+            moved.refused.get("registry-a").copied() > Some(0),
+            "{moved:?}"
+        );
         assert!(source.sent() > 4 << 20);
     });
     drop(rogue);
@@ -86,7 +89,10 @@ fn a_bomb_unpacks_to_no_more_than_was_asked_for() {
         for digest in digests {
             let key = object_key(query, digest);
             let reply = query.reply(key, bomb.clone());
-            reply.encoding(Encoding::from("application/zstd")).wait().unwrap();
+            reply
+                .encoding(Encoding::from("application/zstd"))
+                .wait()
+                .unwrap();
         }
     });
     let locators = device.locators();
@@ -105,12 +111,17 @@ fn rubbish_under_another_sources_key_does_not_harm_that_source() {
     let made = deployer.release("ocr", 1, &noise(14, 4 << 20));
     let device = Device::new("camera", &listening(), hasty());
     let everything = format!("hotshoe/{SITE}/@objects/*/*");
-    let _rogue = Rogue::under(&device.locators(), "registry-a", &everything, |query, digests| {
-        for digest in digests {
-            let key = object_key(query, digest);
-            let _ = query.reply(key, noise(98, 500)).wait();
-        }
-    });
+    let _rogue = Rogue::under(
+        &device.locators(),
+        "registry-a",
+        &everything,
+        |query, digests| {
+            for digest in digests {
+                let key = object_key(query, digest);
+                let _ = query.reply(key, noise(98, 500)).wait();
+            }
+        },
+    );
     let source = publisher(&connecting(&device.locators()), &made);
     let watched = device.link.grounds().sources().unwrap();
     until("both are there", || watched.live().len() == 2);
@@ -128,7 +139,9 @@ fn endless_replies_end_at_the_fetcher() {
             return;
         };
         for _ in 0..2_000 {
-            let _ = query.reply(object_key(query, *digest), noise(97, 2_000)).wait();
+            let _ = query
+                .reply(object_key(query, *digest), noise(97, 2_000))
+                .wait();
         }
     });
     let _source = publisher(&connecting(&device.locators()), &made);

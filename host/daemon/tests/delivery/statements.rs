@@ -71,7 +71,11 @@ fn a_flood_of_statements_is_bounded_and_counted() {
         .unwrap();
     let flood = hotshoe_daemon::link::Site::open(&connecting(&device.locators()), SITE).unwrap();
     flood
-        .say(Notice::Desired, "large", &vec![b' '; MAX_STATEMENT_MESSAGE + 1])
+        .say(
+            Notice::Desired,
+            "large",
+            &vec![b' '; MAX_STATEMENT_MESSAGE + 1],
+        )
         .unwrap();
     for i in 0..400 {
         flood.say(Notice::Desired, &format!("n{i}"), b"{}").unwrap();
@@ -83,7 +87,8 @@ fn a_flood_of_statements_is_bounded_and_counted() {
     }
     until("the flood is thrown away", || watch.dropped() >= 300);
     drop(go);
-    let names: Vec<String> = std::iter::from_fn(|| heard.recv_timeout(Duration::from_secs(1)).ok()).collect();
+    let names: Vec<String> =
+        std::iter::from_fn(|| heard.recv_timeout(Duration::from_secs(1)).ok()).collect();
     assert!((64..=140).contains(&names.len()), "{}", names.len());
     assert!(!names.contains(&"large".to_owned()));
     flood.close();
@@ -106,11 +111,17 @@ fn devices_are_found_and_take_orders_and_tell() {
     let client = hotshoe_daemon::Client::open(&connecting(&device.locators())).unwrap();
     let devices = client.devices(Some(SITE), PATIENCE).unwrap();
     assert_eq!(devices.len(), 1);
-    assert_eq!((devices[0].site.as_str(), devices[0].device.as_str()), (SITE, "camera"));
+    assert_eq!(
+        (devices[0].site.as_str(), devices[0].device.as_str()),
+        (SITE, "camera")
+    );
     let done = client.order(SITE, "camera", b"go", PATIENCE).unwrap();
     assert_eq!(done, json!({"gone": true}));
     let error = client.order(SITE, "camera", b"stay", PATIENCE).unwrap_err();
-    assert_eq!((error.name(), error.to_string().contains("what?")), ("unknown", true));
+    assert_eq!(
+        (error.name(), error.to_string().contains("what?")),
+        ("unknown", true)
+    );
     let error = client.order(SITE, "nobody", b"go", PATIENCE).unwrap_err();
     assert!(matches!(error, OrderError::NoReply { .. }), "{error}");
     let large = vec![b' '; 2 << 20];
@@ -121,6 +132,8 @@ fn devices_are_found_and_take_orders_and_tell() {
     until("an event is heard", || {
         number += 1;
         device.link.publish_event(&json!({"n": number})).unwrap();
-        events.next(Duration::from_millis(100)).is_some_and(|e| e["n"].is_u64())
+        events
+            .next(Duration::from_millis(100))
+            .is_some_and(|e| e["n"].is_u64())
     });
 }

@@ -121,13 +121,16 @@ pub fn connecting(locators: &[String]) -> ZenohConfig {
 pub fn publisher(config: &ZenohConfig, made: &Made) -> Publisher {
     let mut publisher = Publisher::open(config, SITE).unwrap();
     let served = publisher.serve(&made.layout).unwrap();
-    assert_eq!((served.release, &served.bundles), (made.digest, &made.bundles));
+    assert_eq!(
+        (served.release, &served.bundles),
+        (made.digest, &made.bundles)
+    );
     publisher
 }
 
 /// A device that fetches and shares; it runs nothing.
 pub struct Device {
-    pub folder: TempDir,
+    _folder: TempDir,
     pub link: Arc<Link>,
     pub catalogue: Catalogue,
     pub blobs: BlobStore,
@@ -142,7 +145,7 @@ impl Device {
         Self {
             blobs: BlobStore::open(folder.path()).unwrap(),
             fetcher: Fetcher::new(&link, catalogue.clone(), delivery).unwrap(),
-            folder,
+            _folder: folder,
             link,
             catalogue,
         }
@@ -203,7 +206,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// A source that does as it likes with every request.
 pub struct Rogue {
-    pub session: zenoh::Session,
+    _session: zenoh::Session,
     _queryable: zenoh::query::Queryable<()>,
     _token: zenoh::liveliness::LivelinessToken,
 }
@@ -214,7 +217,12 @@ impl Rogue {
         source: &str,
         answer: impl Fn(&Query, Vec<Digest>) + Send + Sync + 'static,
     ) -> Self {
-        Self::under(connect, source, &format!("hotshoe/{SITE}/@objects/{source}/*"), answer)
+        Self::under(
+            connect,
+            source,
+            &format!("hotshoe/{SITE}/@objects/{source}/*"),
+            answer,
+        )
     }
 
     /// It answers under these keys.
@@ -253,7 +261,7 @@ impl Rogue {
             .wait()
             .unwrap();
         Self {
-            session,
+            _session: session,
             _queryable: queryable,
             _token: token,
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hotshoe_daemon::config::{TlsConfig, ZenohConfig, ZenohMode};
 use hotshoe_daemon::delivery::{Cancel, DeliveryConfig};
 use hotshoe_daemon::link::acl::{AclOptions, access_control};
-use hotshoe_daemon::link::{Link, Notice, Site};
+use hotshoe_daemon::link::{Link, LinkError, Notice, Site};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use tempfile::TempDir;
 
@@ -66,6 +66,8 @@ fn connect(router: &Site, tls: TlsConfig) -> ZenohConfig {
     let locator = router.status().locators[0].clone();
     let port = locator.rsplit_once(':').unwrap().1.to_owned();
     ZenohConfig {
+        // A router passes on what clients say to peers and to each other, but nothing between peers.
+        mode: ZenohMode::Client,
         connect: vec![format!("tls/localhost:{port}")],
         tls: Some(tls),
         ..ZenohConfig::default()
@@ -80,11 +82,12 @@ fn without_a_certificate_of_this_site_nothing_is_got() {
     let deployer = Deployer::new();
     let made = deployer.release("ocr", 1, &noise(41, 300_000));
     let _publisher = publisher(&connect(&router, ours.issue("deployer")), &made);
-    let good = Device::new(
-        "camera",
-        &connect(&router, ours.issue("camera")),
-        DeliveryConfig::default(),
-    );
+    // A peer starts without a network, and is served by clients through the router.
+    let peer = ZenohConfig {
+        mode: ZenohMode::Peer,
+        ..connect(&router, ours.issue("camera"))
+    };
+    let good = Device::new("camera", &peer, DeliveryConfig::default());
     good.fetch(&made);
     let bare = TlsConfig {
         ca: ours.issue("x").ca,
@@ -96,7 +99,14 @@ fn without_a_certificate_of_this_site_nothing_is_got() {
         ..theirs.issue("camera")
     };
     for tls in [bare, mixed, theirs.issue("camera")] {
-        let bad = Device::new("camera", &connect(&router, tls), DeliveryConfig::default());
+        let client = connect(&router, tls);
+        let error = Link::open(&client, SITE, "camera").unwrap_err();
+        assert!(matches!(error, LinkError::Open { .. }), "{error}");
+        let peer = ZenohConfig {
+            mode: ZenohMode::Peer,
+            ..client
+        };
+        let bad = Device::new("camera", &peer, DeliveryConfig::default());
         let cancel = Cancel::after(Duration::from_secs(2));
         let error = bad
             .fetcher
@@ -140,7 +150,8 @@ fn a_device_writes_its_own_keys_alone() {
     until("the camera's own event is heard", || {
         let lie = serde_json::json!({"device": "camera", "lie": true});
         liar.publish_event(&lie).unwrap();
-        gate.publish_event(&serde_json::json!({"device": "gate"})).unwrap();
+        gate.publish_event(&serde_json::json!({"device": "gate"}))
+            .unwrap();
         device
             .link
             .publish_event(&serde_json::json!({"device": "camera"}))
@@ -156,7 +167,9 @@ fn a_device_writes_its_own_keys_alone() {
     liar.grounds()
         .say(Notice::Desired, "ocr", b"from a gate")
         .unwrap();
-    publisher.desire("ocr", b"from the deployer".to_vec()).unwrap();
+    publisher
+        .desire("ocr", b"from the deployer".to_vec())
+        .unwrap();
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"from the deployer");
     router.close();
 }
