@@ -9,8 +9,7 @@ const MAX_TEXT_BYTES: u64 = 1 << 20;
 
 /// Reads a small text file whole.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
-    String::from_utf8(read_bytes(path)?)
-        .with_context(|| format!("{} is not UTF-8", path.display()))
+    String::from_utf8(read_bytes(path)?).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
 /// Reads a small file whole.

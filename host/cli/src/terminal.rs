@@ -1,6 +1,6 @@
 //! Where a command's words go: results to standard output, everything else to standard error.
 use anyhow::Context;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use hotshoe_devkit::Progress;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
@@ -72,8 +72,11 @@ impl Terminal {
         table
             .load_style(presets::NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
-            .set_header(header.iter().map(|title| self.bold(title)))
-            .add_rows(rows);
+            .set_header(header.iter().map(|title| cell(&self.bold(title))))
+            .add_rows(
+                rows.into_iter()
+                    .map(|row| row.iter().map(|text| cell(text)).collect::<Vec<_>>()),
+            );
         table
     }
 
@@ -115,6 +118,26 @@ impl Terminal {
     /// How something ended, on standard error.
     pub fn ending(&self, good: bool, text: &str) -> String {
         paint(self.error_colour, if good { GREEN } else { RED }, text)
+    }
+}
+
+/// A cell of a table, which measures its text and so must be told of paint.
+fn cell(text: &str) -> Cell {
+    let painted = text
+        .strip_prefix("\x1b[")
+        .and_then(|rest| rest.strip_suffix("\x1b[0m"))
+        .and_then(|rest| rest.split_once('m'));
+    let Some((code, text)) = painted else {
+        return Cell::new(text);
+    };
+    let cell = Cell::new(text);
+    match code {
+        BOLD => cell.add_attribute(Attribute::Bold),
+        DIM => cell.add_attribute(Attribute::Dim),
+        RED => cell.fg(Color::DarkRed),
+        GREEN => cell.fg(Color::DarkGreen),
+        YELLOW => cell.fg(Color::DarkYellow),
+        _ => cell,
     }
 }
 
@@ -162,6 +185,13 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn paint_takes_no_room_in_a_table() {
+        let painted = cell(&paint(true, GREEN, "live"));
+        assert_eq!(painted.content(), "live");
+        assert_eq!(cell("plain").content(), "plain");
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::device::host_version;
 use crate::terminal::Terminal;
 
 /// The site of all sessions.
-pub const SITE: &str = "bench";
+const SITE: &str = "bench";
 /// Least throughput, of that of a plain query.
 const THROUGHPUT_TARGET: f64 = 0.8;
 /// Most that a changed model may move, in percent of its size.
@@ -76,7 +76,7 @@ pub fn measure(
     let (changed, moved) = changed_model(&setting)?;
     rows.push(changed);
     terminal.note(format!("measuring        {} devices at one site", rounds.devices));
-    let made = random_release(&setting, "shared", rounds.shared_mib)?;
+    let made = neighbours_release(&setting, rounds.shared_mib)?;
     rows.extend(neighbours::measure(&setting, &made, rounds.devices)?);
     let counts = Counts::from([
         ("devices", json!(rounds.devices)),
@@ -181,13 +181,10 @@ fn pair(max_message_bytes: usize) -> anyhow::Result<(ZenohConfig, ZenohConfig)> 
 }
 
 /// Who has a release.
-pub struct Source {
-    /// Where.
-    pub connect: ZenohConfig,
-    /// The release.
-    pub served: Served,
-    /// Who answers for it.
-    pub publisher: Publisher,
+struct Source {
+    connect: ZenohConfig,
+    served: Served,
+    publisher: Publisher,
 }
 
 impl Source {
@@ -208,29 +205,18 @@ impl Source {
 }
 
 /// A device's end, without the device.
-pub struct Receiver<'a> {
+struct Receiver<'a> {
     setting: &'a Setting<'a>,
     link: Arc<Link>,
-    /// What it holds.
-    pub catalogue: Catalogue,
+    catalogue: Catalogue,
     fetcher: Fetcher,
 }
 
 impl<'a> Receiver<'a> {
     fn open(setting: &'a Setting<'a>, source: &Source, name: &str) -> anyhow::Result<Self> {
-        Self::connect(setting, &source.connect, name, DeliveryConfig::default())
-    }
-
-    /// A session of its own.
-    pub fn connect(
-        setting: &'a Setting<'a>,
-        zenoh: &ZenohConfig,
-        name: &str,
-        config: DeliveryConfig,
-    ) -> anyhow::Result<Self> {
-        let link = Arc::new(Link::open(zenoh, SITE, name)?);
+        let link = Arc::new(Link::open(&source.connect, SITE, name)?);
         let catalogue = Catalogue::new();
-        let fetcher = Fetcher::new(&link, catalogue.clone(), config)?;
+        let fetcher = Fetcher::new(&link, catalogue.clone(), DeliveryConfig::default())?;
         Ok(Self {
             setting,
             link,
@@ -245,49 +231,33 @@ impl<'a> Receiver<'a> {
         source: &Source,
         blobs: &BlobStore,
     ) -> anyhow::Result<((Verified<Release>, Moved), Duration)> {
-        let release = self.package(&source.served)?;
-        let started = Instant::now();
-        let moved = self.blobs(&release, blobs)?;
-        Ok(((release, moved), started.elapsed()))
-    }
-
-    /// Fetches and verifies what is signed.
-    pub fn package(&self, served: &Served) -> anyhow::Result<Verified<Release>> {
+        let cancel = Cancel::new();
+        let served = &source.served;
         let package = self
             .fetcher
-            .package(served.release, &served.bundles, &Cancel::new())?;
+            .package(served.release, &served.bundles, &cancel)?;
         let (device, floor) = (Device::default(), Floor::none());
-        Ok(verify(
+        let release = verify(
             &package,
             self.setting.trust(),
             &floor,
             &device,
             &host_version()?,
             Time::now(),
-        )?)
+        )?;
+        let started = Instant::now();
+        let moved = self.fetcher.release(&release, blobs, |_| {}, &cancel)?;
+        Ok(((release, moved), started.elapsed()))
     }
 
-    /// Fetches and writes the blobs.
-    pub fn blobs(&self, release: &Release, blobs: &BlobStore) -> anyhow::Result<Moved> {
-        Ok(self
-            .fetcher
-            .release(release, blobs, |_| {}, &Cancel::new())?)
-    }
-
-    /// The session.
-    pub fn link(&self) -> &Link {
-        &self.link
-    }
-
-    /// Ends the session.
-    pub fn close(self) {
+    fn close(self) {
         drop(self.fetcher);
         self.link.close();
     }
 }
 
 /// Removes a folder that was received.
-pub fn remove(folder: &Path) -> anyhow::Result<()> {
+fn remove(folder: &Path) -> anyhow::Result<()> {
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
@@ -332,4 +302,34 @@ stage = "measure"
         path = path.display()
     );
     setting.make(name, &recipe)
+}
+
+/// A light pipeline with a data file of random bytes.
+fn neighbours_release(setting: &Setting<'_>, mib: usize) -> anyhow::Result<Made> {
+    let path = setting.folder().join("shared.bin");
+    let mut bytes = vec![0; mib << 20];
+    Random::new(3).fill(&mut bytes);
+    fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
+    let recipe = format!(
+        r#"name = "shared"
+generation = 1
+expires-in = "1d"
+
+[components.measure]
+file = "{measure}"
+world = "stage"
+grants = ["data"]
+data = ["bytes"]
+
+[data.bytes]
+file = "{path}"
+media-type = "application/octet-stream"
+
+[[pipeline]]
+stage = "measure"
+"#,
+        measure = setting.guest("measure").display(),
+        path = path.display()
+    );
+    setting.make("shared", &recipe)
 }

@@ -14,6 +14,7 @@ use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::demo::summary::{PAGE, expected_page, judge, summarise};
 use crate::demo::updates::{Delivered, deliver};
 use crate::demo::versions::Version;
+use crate::logging;
 use crate::terminal::Terminal;
 
 /// How long the daemon may take to tell its status.
@@ -39,6 +40,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    logging::init("error")?;
     let here = std::env::current_dir().context("cannot tell the current folder")?;
     let root = find_root(&here)
         .context("the demo needs a checkout of Hotshoe: run it in the repository's folder")?;

@@ -225,7 +225,9 @@ fn trial(release: &Release) -> Vec<String> {
         gate.push_str(&format!("; p95 at most {p95} ms"));
     }
     if let Some(ratio) = health.max_latency_ratio {
-        gate.push_str(&format!("; p95 at most {ratio} times the previous release's"));
+        gate.push_str(&format!(
+            "; p95 at most {ratio} times the previous release's"
+        ));
     }
     lines.push(gate);
     if let Some(shadow) = &health.shadow {
@@ -235,7 +237,10 @@ fn trial(release: &Release) -> Vec<String> {
         ));
     }
     if !release.chunks.is_empty() {
-        lines.push(format!("blobs that move in chunks: {}", release.chunks.len()));
+        lines.push(format!(
+            "blobs that move in chunks: {}",
+            release.chunks.len()
+        ));
     }
     lines
 }

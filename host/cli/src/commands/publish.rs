@@ -166,7 +166,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if report.devices.is_empty() && end == End::Late {
         let whom = select::words(&statement.devices);
         let seconds = args.timeout;
-        return Err(FleetError::NoDevice { site, whom, seconds }.into());
+        return Err(FleetError::NoDevice {
+            site,
+            whom,
+            seconds,
+        }
+        .into());
     }
     report.show(&courses, goal, terminal)?;
     Ok(if report.ok {
@@ -218,7 +223,11 @@ impl Args {
             size(offer.bytes()),
             select::words(selector),
         ));
-        for locator in publisher.locators().iter().filter(|_| !self.listen.is_empty()) {
+        for locator in publisher
+            .locators()
+            .iter()
+            .filter(|_| !self.listen.is_empty())
+        {
             terminal.note(format!("listening on {locator}"));
         }
     }

@@ -157,7 +157,10 @@ impl Trust<'_> {
             text.push_str("\n[reset]\n");
         }
         for (name, generation) in self.resets {
-            text.push_str(&format!("{} = {generation}\n", toml::Value::from(name.as_str())));
+            text.push_str(&format!(
+                "{} = {generation}\n",
+                toml::Value::from(name.as_str())
+            ));
         }
         let mut names = BTreeSet::new();
         for (name, path) in self.keys {
@@ -165,7 +168,11 @@ impl Trust<'_> {
                 bail!("two keys are called `{name}`; give each its own name");
             }
             text.push('\n');
-            text.push_str(&TrustRoot::key_entry(name, &public_key(path)?, self.releases));
+            text.push_str(&TrustRoot::key_entry(
+                name,
+                &public_key(path)?,
+                self.releases,
+            ));
         }
         // What a device would refuse is not written.
         let root = TrustRoot::parse(&text).context("these keys make no usable trust.toml")?;

@@ -265,12 +265,12 @@ fn outcome(event: &DeployEvent, waiting: Option<Waiting>, goal: Goal) -> Option<
 fn told(status: &Status, release: Digest, now: Time) -> Option<DeployEvent> {
     let slots = &status.slots;
     let trial = slots.trial.as_ref().map(|trial| &trial.slot);
-    let serving = [
-        (Phase::Trial, trial),
-        (Phase::Live, slots.live.as_ref()),
-    ]
-    .into_iter()
-    .find_map(|(phase, slot)| slot.filter(|slot| slot.release == release).map(|slot| (phase, slot)));
+    let serving = [(Phase::Trial, trial), (Phase::Live, slots.live.as_ref())]
+        .into_iter()
+        .find_map(|(phase, slot)| {
+            slot.filter(|slot| slot.release == release)
+                .map(|slot| (phase, slot))
+        });
     let deploy = &status.deploy;
     let mine = deploy.release == Some(release);
     let (phase, name, generation) = match serving {

@@ -48,12 +48,15 @@ impl<'t> Display<'t> {
         }
         let Some(bars) = &self.bars else {
             if change == Change::Phase && course.last.is_some() {
-                self.terminal.print(format!("{device}  {}", words(course)))?;
+                self.terminal
+                    .print(format!("{device}  {}", words(course)))?;
             }
             return Ok(());
         };
         let bar = self.devices.entry(device.to_owned()).or_insert_with(|| {
-            let bar = bars.add(ProgressBar::new(STEPS)).with_prefix(device.to_owned());
+            let bar = bars
+                .add(ProgressBar::new(STEPS))
+                .with_prefix(device.to_owned());
             if let Ok(style) = ProgressStyle::with_template(BAR) {
                 bar.set_style(style);
             }
@@ -64,7 +67,9 @@ impl<'t> Display<'t> {
         let words = words(course);
         match course.outcome {
             None => bar.set_message(words),
-            Some(outcome) => bar.finish_with_message(self.terminal.ending(outcome.is_good(), &words)),
+            Some(outcome) => {
+                bar.finish_with_message(self.terminal.ending(outcome.is_good(), &words))
+            }
         }
         Ok(())
     }
@@ -81,9 +86,9 @@ impl<'t> Display<'t> {
 
 impl Drop for Display<'_> {
     fn drop(&mut self) {
-        // What was not finished stays as it was seen last.
-        for bar in self.devices.values().filter(|bar| !bar.is_finished()) {
-            bar.abandon();
+        // What they said is told once more in the summary.
+        for bar in self.devices.values() {
+            bar.finish_and_clear();
         }
     }
 }

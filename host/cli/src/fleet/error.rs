@@ -16,7 +16,9 @@ pub enum FleetError {
     #[error("no site was named; give --site, or --config hotshoe.toml")]
     NoSite,
     /// No device that is meant was seen.
-    #[error("no device of site {site}{whom} was seen within {seconds} s; `hotshoe status --site {site}` lists those that are there")]
+    #[error(
+        "no device of site {site}{whom} was seen within {seconds} s; `hotshoe status --site {site}` lists those that are there"
+    )]
     NoDevice {
         /// The site.
         site: String,
@@ -34,7 +36,9 @@ pub enum FleetError {
         what: &'static str,
     },
     /// A release without a signature.
-    #[error("{release} is not signed, so no device would take it; sign it with `hotshoe sign {release} --key FILE`")]
+    #[error(
+        "{release} is not signed, so no device would take it; sign it with `hotshoe sign {release} --key FILE`"
+    )]
     Unsigned {
         /// The folder.
         release: String,

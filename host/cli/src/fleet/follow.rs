@@ -1,6 +1,6 @@
 //! Listening to a site: its devices' events, and now and then their statuses, since an event may be lost.
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, Sender};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
@@ -92,11 +92,8 @@ fn round(client: &Client, site: &str) -> Result<Heard, LinkError> {
 pub fn next(heard: &Receiver<Heard>, deadline: Option<Instant>) -> Option<Heard> {
     match deadline {
         None => heard.recv().ok(),
-        Some(deadline) => {
-            match heard.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(heard) => Some(heard),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => None,
-            }
-        }
+        Some(deadline) => heard
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            .ok(),
     }
 }

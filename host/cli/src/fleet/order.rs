@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hotshoe_daemon::deploy::Command;
-use hotshoe_daemon::status::SlotStatus;
 use hotshoe_daemon::link::OrderError;
+use hotshoe_daemon::status::SlotStatus;
 use hotshoe_daemon::{Client, Status};
 use hotshoe_store::Phase;
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};

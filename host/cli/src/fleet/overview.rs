@@ -59,7 +59,15 @@ impl Serialize for Overview {
 
 /// The devices as a table, with their sites where there may be several.
 pub fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> String {
-    let mut header = vec!["device", "live", "previous", "trial", "phase", "health", "last rollback"];
+    let mut header = vec![
+        "device",
+        "live",
+        "previous",
+        "trial",
+        "phase",
+        "health",
+        "last rollback",
+    ];
     if with_sites {
         header.insert(0, "site");
     }
@@ -83,7 +91,11 @@ fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
     let slots = &status.slots;
     let slot = |slot: &Option<SlotStatus>| slot.as_ref().map_or_else(nothing, named);
     let trial = slots.trial.as_ref().map_or_else(nothing, |trial| {
-        let samples = format!("{}/{}", trial.samples.min(trial.wanted_samples), trial.wanted_samples);
+        let samples = format!(
+            "{}/{}",
+            trial.samples.min(trial.wanted_samples),
+            trial.wanted_samples
+        );
         terminal.warning(&format!("{}, {samples} samples", named(&trial.slot)))
     });
     let rollback = status.last_rollback.as_ref().map_or_else(nothing, |it| {

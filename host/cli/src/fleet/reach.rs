@@ -116,10 +116,20 @@ mod tests {
     #[test]
     fn a_period_is_a_number_and_a_unit() {
         let now: Time = "2026-01-01T00:00:00Z".parse().unwrap();
-        assert_eq!(after(now, "7d").unwrap().to_string(), "2026-01-08T00:00:00Z");
-        assert_eq!(after(now, "12h").unwrap().to_string(), "2026-01-01T12:00:00Z");
+        assert_eq!(
+            after(now, "7d").unwrap().to_string(),
+            "2026-01-08T00:00:00Z"
+        );
+        assert_eq!(
+            after(now, "12h").unwrap().to_string(),
+            "2026-01-01T12:00:00Z"
+        );
         for wrong in ["", "7", "soon", "-1d", "0d"] {
-            assert_eq!(after(now, wrong).unwrap_err().name(), "invalid_period", "{wrong}");
+            assert_eq!(
+                after(now, wrong).unwrap_err().name(),
+                "invalid_period",
+                "{wrong}"
+            );
         }
     }
 

@@ -11,7 +11,11 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
     let mut words = match deploy.phase {
         Phase::Absent => "-".to_owned(),
         Phase::Fetching if deploy.total > 0 => {
-            format!("fetching {} of {}", size(deploy.fetched), size(deploy.total))
+            format!(
+                "fetching {} of {}",
+                size(deploy.fetched),
+                size(deploy.total)
+            )
         }
         phase => phase.to_string(),
     };
@@ -95,7 +99,8 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
 
 fn show_release(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(release) = &status.release else {
-        return terminal.print(terminal.warning("release   none yet; `hotshoe publish` brings one"));
+        return terminal
+            .print(terminal.warning("release   none yet; `hotshoe publish` brings one"));
     };
     terminal.print(format!(
         "release   {} generation {}, signed by {}",

@@ -5,10 +5,7 @@ use anyhow::bail;
 use hotshoe_trust::DeviceSelector;
 
 /// The selector of `--device` and `--select`: any of the names, and all of the labels.
-pub fn selector(
-    names: &[String],
-    labels: &[(String, String)],
-) -> anyhow::Result<DeviceSelector> {
+pub fn selector(names: &[String], labels: &[(String, String)]) -> anyhow::Result<DeviceSelector> {
     let mut wanted = BTreeMap::new();
     for (key, value) in labels {
         if let Some(other) = wanted.insert(key.clone(), value.clone())

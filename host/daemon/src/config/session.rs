@@ -113,10 +113,14 @@ impl Default for ZenohConfig {
 
 impl ZenohConfig {
     /// How another program on the same machine reaches the daemon that has this configuration: it connects to
-    /// where the daemon listens and to where the daemon connects, and listens nowhere.
+    /// where the daemon listens, or else to where the daemon connects, and listens nowhere.
     pub fn client(&self) -> Self {
-        let mut connect: Vec<String> = self.listen.iter().map(|e| to_loopback(e)).collect();
-        connect.extend(self.connect.iter().cloned());
+        let connect = if self.listen.is_empty() {
+            self.connect.clone()
+        } else {
+            // Those that the daemon connects to may be away.
+            self.listen.iter().map(|e| to_loopback(e)).collect()
+        };
         Self {
             mode: ZenohMode::Peer,
             connect,

@@ -118,7 +118,7 @@ impl Reconciler {
         if self.candidate.is_none() && self.probation.is_none() {
             self.reporter.phase(&wanted.subject, Phase::Fetching, None);
         }
-        self.scout.went(wanted, ticket, cancel);
+        self.scout.went(&wanted, ticket, cancel);
     }
 
     /// A package has come, or has not.
@@ -189,7 +189,7 @@ impl Reconciler {
 
     /// What did not pass verification is not written down: anybody could fill the ledger with it.
     fn refuse_package(&mut self, wanted: &Wanted, cause: Cause) {
-        self.scout.done(wanted);
+        self.scout.refused(wanted);
         if self.first_refusal(wanted, None) {
             self.reporter
                 .refused(&wanted.subject, Phase::Refused, cause);
@@ -204,14 +204,10 @@ impl Reconciler {
     }
 }
 
-/// What a refused package is remembered by: its release with its bundles, and the statement where that matters too.
+/// What a refused package is remembered by: what was said of it, and the statement where that matters too.
 fn refusal(wanted: &Wanted, issued: Option<Time>) -> Digest {
-    let mut text = wanted.subject.release.to_string();
-    for bundle in &wanted.bundles {
-        text.push_str(&bundle.to_string());
-    }
-    if let Some(issued) = issued {
-        text.push_str(&issued.to_string());
-    }
-    Digest::of(text.as_bytes())
+    let claims = wanted.claims();
+    issued.map_or(claims, |issued| {
+        Digest::of(format!("{claims} {issued}").as_bytes())
+    })
 }

@@ -32,7 +32,11 @@ impl Reconciler {
 
     fn follow_statement(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
         let Read { statement, signed } = self.read(bytes)?;
-        let issued = statement.issued;
+        // An unsigned one may say any time, and is not to keep those away that are made after it.
+        let issued = match signed {
+            true => statement.issued,
+            false => statement.issued.min(Time::now()),
+        };
         self.newest_heard = self.newest_heard.max(Some(issued));
         if self.followed().is_some_and(|followed| issued < followed) {
             return Err(refuse("replayed", "a newer statement is followed already"));
@@ -56,6 +60,7 @@ impl Reconciler {
                     bundles,
                     activate,
                     issued,
+                    signed,
                 };
                 self.want(wanted);
                 Ok(())

@@ -169,6 +169,7 @@ impl Reconciler {
                             .get(&slot.name)
                             .copied()
                             .unwrap_or(slot.installed),
+                        signed: false,
                     };
                     self.candidate = Some(Candidate::staged(wanted, release, slot.clone()));
                 }

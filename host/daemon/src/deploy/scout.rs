@@ -1,6 +1,7 @@
 //! Statements whose releases are not verified yet. They wait here in bounded number, and one at a time gets its package fetched, so that
 //! a flood of them costs a verified release nothing.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,12 @@ use hotshoe_trust::{Digest, Time};
 use crate::delivery::Cancel;
 use crate::deploy::reporter::Subject;
 
-/// Most release names of which a statement waits. A further one takes the place of the oldest.
+/// Most statements that wait. Beyond it, the least of them makes room.
 const MAX_ERRANDS: usize = 64;
 /// How long one package may take while other statements wait, in seconds.
 const PATIENCE_S: u64 = 10;
+/// How long it may take while one waits that comes first, in seconds.
+const SHORT_PATIENCE_S: u64 = 1;
 /// The first pause after a failure, in milliseconds; each further one is twice as long.
 const FIRST_PAUSE_MS: u64 = 500;
 /// The longest pause after a failure, in seconds.
@@ -29,12 +32,32 @@ pub struct Wanted {
     pub activate: bool,
     /// When the statement was made.
     pub issued: Time,
+    /// Whether a trusted key signed the statement.
+    pub signed: bool,
 }
 
-/// Statements that wait, and the one that is seen to.
+impl Wanted {
+    /// The digest of all that the statement claims of the release. Statements with the same claims are one errand; one that lies about
+    /// a release is another than one that tells the truth.
+    pub fn claims(&self) -> Digest {
+        let Subject {
+            release,
+            name,
+            generation,
+        } = &self.subject;
+        let mut text = format!("{release} {generation} {name}");
+        for bundle in &self.bundles {
+            text.push(' ');
+            text.push_str(&bundle.to_string());
+        }
+        Digest::of(text.as_bytes())
+    }
+}
+
+/// Statements that wait, by their claims, and the one that is seen to.
 #[derive(Debug, Default)]
 pub struct Scout {
-    errands: BTreeMap<String, Errand>,
+    errands: BTreeMap<Digest, Errand>,
     out: Option<Out>,
 }
 
@@ -45,9 +68,18 @@ struct Errand {
     due: Instant,
 }
 
+impl Errand {
+    /// The greatest comes first. Anybody can make unsigned statements by the thousand, and each comes to nothing: they go after signed
+    /// ones, and after those that have not failed yet.
+    fn rank(&self) -> impl Ord + use<> {
+        (self.wanted.signed, Reverse(self.failures), self.wanted.issued)
+    }
+}
+
 #[derive(Debug)]
 struct Out {
-    wanted: Wanted,
+    claims: Digest,
+    release: Digest,
     ticket: u64,
     cancel: Cancel,
     since: Instant,
@@ -61,55 +93,55 @@ pub fn pause(failures: u32) -> Duration {
 }
 
 impl Scout {
-    /// Takes a statement in. A newer one takes the place of an older one of the same name. False where it is known already.
-    pub fn add(&mut self, wanted: Wanted) -> bool {
-        let name = wanted.subject.name.clone();
-        let known = self.errands.get(&name).map(|errand| &errand.wanted);
-        let out = self.out.as_ref().map(|out| &out.wanted);
-        let newer_is_known = known
-            .into_iter()
-            .chain(out.filter(|out| out.subject.name == name))
-            .any(|other| *other == wanted || other.issued > wanted.issued);
-        if newer_is_known {
-            return false;
-        }
-        if let Some(out) = self
-            .out
-            .as_ref()
-            .filter(|out| out.wanted.subject.name == name)
-        {
-            out.cancel.cancel();
-        }
-        if self.errands.len() >= MAX_ERRANDS && !self.errands.contains_key(&name) {
-            let oldest = self
-                .errands
-                .iter()
-                .min_by_key(|(_, errand)| errand.wanted.issued);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.errands.remove(&oldest);
+    /// Takes a statement in. With the claims of one that waits already, it is that one, said once more.
+    pub fn add(&mut self, wanted: Wanted) {
+        let claims = wanted.claims();
+        if let Some(errand) = self.errands.get_mut(&claims) {
+            let known = &mut errand.wanted;
+            known.signed |= wanted.signed;
+            if wanted.issued > known.issued {
+                known.issued = wanted.issued;
+                known.activate |= wanted.activate;
             }
+            return;
         }
         let errand = Errand {
             wanted,
             failures: 0,
             due: Instant::now(),
         };
-        self.errands.insert(name, errand);
-        true
+        self.errands.insert(claims, errand);
+        if self.errands.len() > MAX_ERRANDS {
+            let ranked = self.errands.iter();
+            let least = ranked.min_by_key(|(_, errand)| errand.rank());
+            if let Some(least) = least.map(|(claims, _)| *claims) {
+                self.errands.remove(&least);
+            }
+        }
     }
 
-    /// The newest statement that may be seen to now.
+    /// The first of the statements that may be seen to now.
     pub fn next(&self) -> Option<Wanted> {
-        let newest = self.due().max_by_key(|errand| errand.wanted.issued)?;
-        Some(newest.wanted.clone())
+        let first = self.due().max_by_key(|errand| errand.rank())?;
+        Some(first.wanted.clone())
     }
 
     /// Calls the one that is out back if it takes long and others wait.
     pub fn hurry(&self) {
-        if let Some(out) = &self.out
-            && out.since.elapsed() > Duration::from_secs(PATIENCE_S)
-            && self.due().any(|errand| errand.wanted != out.wanted)
-        {
+        let Some(out) = &self.out else {
+            return;
+        };
+        let own = self.errands.get(&out.claims).map(Errand::rank);
+        let others = || {
+            self.due()
+                .filter(|errand| errand.wanted.claims() != out.claims)
+        };
+        let comes_first = others().any(|errand| Some(errand.rank()) > own);
+        let patience = match comes_first {
+            true => SHORT_PATIENCE_S,
+            false => PATIENCE_S,
+        };
+        if out.since.elapsed() > Duration::from_secs(patience) && others().next().is_some() {
             out.cancel.cancel();
         }
     }
@@ -131,9 +163,10 @@ impl Scout {
     }
 
     /// Its package is being fetched.
-    pub fn went(&mut self, wanted: Wanted, ticket: u64, cancel: Cancel) {
+    pub fn went(&mut self, wanted: &Wanted, ticket: u64, cancel: Cancel) {
         self.out = Some(Out {
-            wanted,
+            claims: wanted.claims(),
+            release: wanted.subject.release,
             ticket,
             cancel,
             since: Instant::now(),
@@ -143,42 +176,52 @@ impl Scout {
     /// The fetch with this ticket has ended. None where its statement is not wanted any more.
     pub fn came_back(&mut self, ticket: u64) -> Option<Wanted> {
         let out = self.out.take_if(|out| out.ticket == ticket)?;
-        let errand = self.errands.get(&out.wanted.subject.name)?;
-        (errand.wanted == out.wanted).then_some(out.wanted)
+        let errand = self.errands.get(&out.claims)?;
+        Some(errand.wanted.clone())
     }
 
     /// It did not end well, and is tried again later.
     pub fn again(&mut self, wanted: &Wanted) {
-        if let Some(errand) = self.errands.get_mut(&wanted.subject.name) {
+        if let Some(errand) = self.errands.get_mut(&wanted.claims()) {
             errand.due = Instant::now() + pause(errand.failures);
             errand.failures = errand.failures.saturating_add(1);
         }
     }
 
-    /// The statement of this name is done with.
+    /// These claims are wrong. Another statement may say the truth of the same release.
+    pub fn refused(&mut self, wanted: &Wanted) {
+        self.errands.remove(&wanted.claims());
+    }
+
+    /// The release is verified.
     pub fn done(&mut self, wanted: &Wanted) {
         self.errands
             .retain(|_, errand| errand.wanted.subject.release != wanted.subject.release);
     }
 
-    /// Nobody wants this release any more; the statement that did.
+    /// Nobody wants this release any more; the newest statement that did.
     pub fn forget(&mut self, release: Digest) -> Option<Wanted> {
         if let Some(out) = &self.out
-            && out.wanted.subject.release == release
+            && out.release == release
         {
             out.cancel.cancel();
         }
-        let mut wants = self.errands.values().map(|errand| &errand.wanted);
-        let wanted = wants.find(|w| w.subject.release == release)?.clone();
-        self.errands.remove(&wanted.subject.name);
-        Some(wanted)
+        let wants = self.errands.values().map(|errand| &errand.wanted);
+        let newest = wants
+            .filter(|wanted| wanted.subject.release == release)
+            .max_by_key(|wanted| wanted.issued)?
+            .clone();
+        self.done(&newest);
+        Some(newest)
     }
 
     /// Statements that are older than the one that is followed now.
     pub fn forget_before(&mut self, issued: Time) {
         self.errands
             .retain(|_, errand| errand.wanted.issued >= issued);
-        if let Some(out) = self.out.as_ref().filter(|out| out.wanted.issued < issued) {
+        if let Some(out) = &self.out
+            && !self.errands.contains_key(&out.claims)
+        {
             out.cancel.cancel();
         }
     }

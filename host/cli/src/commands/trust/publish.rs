@@ -65,9 +65,9 @@ struct Report<'a> {
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let listening = Some(args.listen.as_slice());
-    let (zenoh, site) =
-        args.reach
-            .site(args.site.as_deref(), args.config.as_deref(), listening)?;
+    let (zenoh, site) = args
+        .reach
+        .site(args.site.as_deref(), args.config.as_deref(), listening)?;
     let update = read_update(&args.update)?;
     let root = TrustRoot::parse(&update.trust)
         .with_context(|| format!("cannot use {}", args.update.display()))?;

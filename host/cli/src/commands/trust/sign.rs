@@ -87,14 +87,16 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 /// More signatures would mend it.
 fn is_incomplete(error: &RotationError) -> bool {
-    matches!(error.name(), "too_few_old_signatures" | "too_few_new_signatures")
+    matches!(
+        error.name(),
+        "too_few_old_signatures" | "too_few_new_signatures"
+    )
 }
 
 /// Adds a signature to the update in a file, which is made where there is none.
 pub fn sign(new: &Path, out: &Path, key: &SigningKey) -> anyhow::Result<(TrustUpdate, TrustRoot)> {
     let text = read_text(new)?;
-    let root =
-        TrustRoot::parse(&text).with_context(|| format!("cannot use {}", new.display()))?;
+    let root = TrustRoot::parse(&text).with_context(|| format!("cannot use {}", new.display()))?;
     let mut update = if out.exists() {
         let update = read_update(out)?;
         if update.trust != text {

@@ -132,9 +132,17 @@ fn labels_are_known_by_the_status_alone() {
     courses.event(&event("a", Phase::Live));
     assert_eq!(courses.devices().count(), 0);
     let now = Time::UNIX_EPOCH;
-    courses.status(&status("a", "5", working(Phase::Live, None, None), empty()), true, now);
+    courses.status(
+        &status("a", "5", working(Phase::Live, None, None), empty()),
+        true,
+        now,
+    );
     assert_eq!(courses.devices().count(), 0);
-    courses.status(&status("b", "4", working(Phase::Live, None, None), empty()), true, now);
+    courses.status(
+        &status("b", "4", working(Phase::Live, None, None), empty()),
+        true,
+        now,
+    );
     assert!(courses.are_over(1) && courses.are_good());
 }
 
