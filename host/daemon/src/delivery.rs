@@ -11,6 +11,7 @@ mod pace;
 mod plan;
 mod publisher;
 mod run;
+mod standing;
 pub(crate) mod wire;
 
 use std::collections::BTreeMap;

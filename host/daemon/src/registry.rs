@@ -232,10 +232,10 @@ impl Registry {
             site.watch(Notice::Trust, move |said| judge.heard_trust(&said.bytes))?,
             site.watch(Notice::Desired, move |said| jury.heard(&said))?,
         ];
-        let worker = Arc::clone(&work);
+        let (worker, speaker) = (Arc::clone(&work), site.clone());
         let thread = std::thread::Builder::new()
             .name("hotshoe-registry".to_owned())
-            .spawn(move || worker.run(&fetcher))
+            .spawn(move || worker.run(&fetcher, &speaker))
             .map_err(|source| LinkError::Thread { source })?;
         Ok(Self {
             site,

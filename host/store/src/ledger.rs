@@ -177,6 +177,9 @@ pub struct Ledger {
     /// The release that is whole on disk and waits for its trial.
     #[serde(default)]
     pub staged: Option<Slot>,
+    /// The release that goes on trial as soon as it may, where it is the staged one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activate: Option<Digest>,
     /// The release that serves on trial.
     #[serde(default)]
     pub trial: Option<Trial>,

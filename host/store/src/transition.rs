@@ -23,7 +23,16 @@ pub enum Transition {
     Install(Slot, Time),
     /// A verified release, issued at that time, whose blobs are whole on disk, waits for its trial. It takes the place
     /// of an older one that waits. The clock's floor rises to its issue; the floor of generations does not rise yet.
-    Stage(Slot, Time),
+    Stage {
+        /// The release.
+        slot: Slot,
+        /// When it was issued.
+        issued: Time,
+        /// Whether it goes on trial as soon as it may, without another word.
+        activate: bool,
+    },
+    /// What is staged goes on trial as soon as it may.
+    Activate,
     /// What is staged is no longer wanted.
     Unstage(Cause),
     /// What is staged goes on trial. Recorded before the swap. After this many more starts of the daemon without a
@@ -85,7 +94,16 @@ impl Ledger {
         let mut next = self.clone();
         match transition {
             Transition::Install(slot, issued) => next.install(slot, *issued, now)?,
-            Transition::Stage(slot, issued) => next.stage(slot, *issued, now)?,
+            Transition::Stage {
+                slot,
+                issued,
+                activate,
+            } => next.stage(slot, *issued, *activate, now)?,
+            Transition::Activate => {
+                let staged = next.staged.as_ref();
+                let staged = staged.ok_or(IllegalTransition::NothingStaged)?;
+                next.activate = Some(staged.release);
+            }
             Transition::Unstage(cause) => {
                 let slot = next.staged.take();
                 let slot = slot.ok_or(IllegalTransition::NothingStaged)?;
@@ -144,11 +162,18 @@ impl Ledger {
         self.record(&slot, Phase::Live, None, now);
     }
 
-    fn stage(&mut self, slot: &Slot, issued: Time, now: Time) -> Result<(), IllegalTransition> {
+    fn stage(
+        &mut self,
+        slot: &Slot,
+        issued: Time,
+        activate: bool,
+        now: Time,
+    ) -> Result<(), IllegalTransition> {
         self.check_not_serving(slot)?;
         self.check_floor(slot)?;
         self.check_memory(slot)?;
         self.staged = Some(slot.clone());
+        self.activate = activate.then_some(slot.release);
         self.clock_floor = self.clock_floor.max(Some(issued));
         self.record(slot, Phase::Staged, None, now);
         Ok(())

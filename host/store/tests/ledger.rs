@@ -38,7 +38,7 @@ fn ocr(generation: u64) -> Slot {
 }
 
 fn stage(generation: u64) -> Transition {
-    Transition::Stage(ocr(generation), at(0))
+    Transition::Stage { slot: ocr(generation), issued: at(0), activate: false }
 }
 
 const TRY: Transition = Transition::BeginTrial { tries: 1 };
@@ -72,7 +72,7 @@ fn phases(ledger: &Ledger) -> Vec<(u64, Phase)> {
 
 #[test]
 fn a_release_is_staged_tried_and_confirmed() {
-    let staged = run(&live(1), [Transition::Stage(ocr(2), at(50))]);
+    let staged = run(&live(1), [Transition::Stage { slot: ocr(2), issued: at(50), activate: false }]);
     assert_eq!(staged.staged, Some(ocr(2)));
     assert_eq!(staged.floor["ocr"].generation, 1, "not yet");
     assert_eq!(staged.clock_floor, Some(at(50)));
@@ -254,7 +254,7 @@ fn what_does_not_fit_is_named() {
     let mut other = ocr(2);
     other.release = Digest::of(b"other content");
     assert_eq!(
-        refused(&one, &Transition::Stage(other, at(0))),
+        refused(&one, &Transition::Stage { slot: other, issued: at(0), activate: true }),
         "below_floor"
     );
 }
@@ -389,7 +389,7 @@ fn any_transition() -> impl Strategy<Value = Transition> {
     ];
     prop_oneof![
         1 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Install(slot, at(issued))),
-        5 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Stage(slot, at(issued))),
+        5 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Stage { slot, issued: at(issued), activate: issued % 2 == 0 }),
         1 => Just(Transition::Unstage(cause())),
         5 => (0..200_u32).prop_map(|tries| Transition::BeginTrial { tries }),
         3 => Just(Transition::TryAgain),
@@ -439,7 +439,7 @@ fn assert_follows(before: &Ledger, transition: &Transition, after: &Ledger) {
         // A trial that was there may end, and never gains tries.
         _ => assert!(after.trial.is_none() || after.trial == before.trial),
     }
-    if let Transition::Stage(slot, _) = transition {
+    if let Transition::Stage { slot, .. } = transition {
         assert!(
             before
                 .remembers(&slot.name, slot.generation, slot.release)

@@ -234,6 +234,26 @@ fn a_peer_that_answers_every_query_with_rubbish() {
     scene.serves(2);
 }
 
+#[test]
+fn a_peer_that_answers_under_the_name_of_another() {
+    let (mut scene, second) = scene();
+    let mut peer = scene.peer();
+    // More than anybody asked for, so that the good source is not heard.
+    peer.answer("@objects/*/*", |query| {
+        let key = query.key_expr().as_str();
+        let source = key.trim_end_matches("/*").to_owned();
+        for digest in Ask::of(query) {
+            for _ in 0..100 {
+                let key = format!("{source}/{}", digest.hex());
+                let _ = zenoh::Wait::wait(query.reply(key, "rubbish"));
+            }
+        }
+    });
+    scene.site.publish(&second);
+    scene.daemon.feed_until(settled_on(2));
+    scene.serves(2);
+}
+
 /// The pieces of some bytes that an index lists.
 fn pieces<'a>(index: &ChunkIndex, bytes: &'a [u8]) -> Vec<&'a [u8]> {
     let place = |(offset, chunk): (u64, Blob)| {

@@ -97,18 +97,15 @@ impl Objects {
 }
 
 impl Ask {
-    /// Reads a request: version, kind, length of the asker's name, the name, digests.
-    fn read(query: &Query, over: &Arc<AtomicBool>) -> Option<Self> {
-        let payload = query.payload()?.to_bytes();
-        let (&[1, b'o', name], rest) = payload.split_first_chunk::<3>()? else {
-            return None;
+    /// The objects that a query asks for: version, kind, length of the asker's name, the name, digests.
+    pub fn of(query: &Query) -> Vec<Digest> {
+        let payload = query.payload().map(|payload| payload.to_bytes());
+        let payload = payload.unwrap_or_default();
+        let Some((&[1, b'o', name], rest)) = payload.split_first_chunk::<3>() else {
+            return Vec::new();
         };
-        let (digests, _) = rest.get(usize::from(name)..)?.as_chunks::<32>();
-        Some(Self {
-            query: query.clone(),
-            over: Arc::clone(over),
-            digests: digests.iter().map(|d| Digest::from_bytes(*d)).collect(),
-        })
+        let (digests, _) = rest[usize::from(name)..].as_chunks::<32>();
+        digests.iter().map(|d| Digest::from_bytes(*d)).collect()
     }
 
     /// Sends bytes as the object of this digest. False where nobody listens any more.
@@ -196,9 +193,14 @@ impl HostilePeer {
     pub fn source(&mut self, behave: impl Fn(Ask) + Send + Sync + 'static) {
         let (asked, over) = (Arc::clone(&self.asked), Arc::clone(&self.over));
         self.answer(&format!("@objects/{NAME}/*"), move |query| {
-            if let Some(ask) = Ask::read(query, &over) {
-                asked.fetch_add(ask.digests.len(), Ordering::SeqCst);
-                behave(ask);
+            let digests = Ask::of(query);
+            if !digests.is_empty() {
+                asked.fetch_add(digests.len(), Ordering::SeqCst);
+                behave(Ask {
+                    query: query.clone(),
+                    over: Arc::clone(&over),
+                    digests,
+                });
             }
         });
         self.appear();

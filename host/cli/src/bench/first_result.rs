@@ -9,7 +9,7 @@ use hotshoe_daemon::pipeline::Pipeline;
 use hotshoe_daemon::{Client, ZenohConfig};
 use hotshoe_engine::{Engine, EngineOptions};
 use hotshoe_infer::{Models, Options};
-use hotshoe_store::LayoutError;
+use hotshoe_store::{LayoutError, Phase};
 use hotshoe_trust::{Device, Digest, Floor, Time};
 use serde_json::Value;
 
@@ -49,7 +49,7 @@ pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>>
     )?;
     plain.close();
     site.stop()?;
-    Ok(vec![
+    let mut rows = vec![
         Row::compared(
             "publish to first result, 10 MB",
             Unit::Millis,
@@ -59,32 +59,44 @@ pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>>
         ),
         Row::alone("plain: get", Unit::Millis, theirs.median(GET)?, None),
         Row::alone("plain: load", Unit::Millis, theirs.median(LOAD)?, None),
-        Row::alone(
-            "delivered: publish to trial",
-            Unit::Millis,
-            ours.median(TRIAL)?,
-            None,
-        ),
-    ])
+    ];
+    for phase in PHASES {
+        let reached = ours.median(&phase.to_string())?;
+        let name = format!("delivered: publish to {phase}");
+        rows.push(Row::alone(&name, Unit::Millis, reached, None));
+    }
+    Ok(rows)
 }
 
 /// Where the plain value is.
 const KEY: &str = "bench/model";
 const GET: &str = "get";
 const LOAD: &str = "load";
-const TRIAL: &str = "trial";
+/// What is told of the way there.
+const PHASES: [Phase; 4] = [
+    Phase::Verified,
+    Phase::Staged,
+    Phase::SelfTested,
+    Phase::Trial,
+];
 
 /// From publishing to the first result of the new release.
 fn delivered(site: &mut Site, made: &Made, line: &[u8]) -> anyhow::Result<Laps> {
-    let published = site.try_out(made)?;
-    let trial = published.at.elapsed();
+    let mut steps = Vec::new();
+    let published = site.try_out(made, |step| steps.push((step.phase, step.at)))?;
     let generation = made.release.generation;
     let started = Instant::now();
     while started.elapsed() < ANSWER_DEADLINE {
         if ask(&site.client, site, line)? == Some(generation) {
             let total = published.at.elapsed();
             site.confirmed(&published)?;
-            return Ok(vec![lap(TOTAL, total), lap(TRIAL, trial)]);
+            let since = |at: Instant| at.saturating_duration_since(published.at);
+            let mut laps = vec![lap(TOTAL, total)];
+            laps.extend(PHASES.map(|phase| {
+                let step = steps.iter().find(|(reached, _)| *reached == phase);
+                lap(phase.to_string(), step.map_or(total, |(_, at)| since(*at)))
+            }));
+            return Ok(laps);
         }
     }
     bail!("generation {generation} gave no result")

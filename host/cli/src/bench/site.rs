@@ -77,10 +77,11 @@ impl Site {
         Client::open(&self.zenoh).context("cannot reach the daemon")
     }
 
-    /// Publishes a release and waits until it serves.
-    pub fn try_out(&mut self, made: &Made) -> anyhow::Result<Published> {
+    /// Publishes a release and waits until it serves. What the device says on the way is told to `each`.
+    pub fn try_out(&mut self, made: &Made, each: impl FnMut(&Step)) -> anyhow::Result<Published> {
         let published = self.deployer.publish(&made.layout, &made.release)?;
-        self.wait(&published, |phase| matches!(phase, Phase::Trial | Phase::Live))?;
+        let serves = |phase| matches!(phase, Phase::Trial | Phase::Live);
+        self.wait(&published, serves, each)?;
         Ok(published)
     }
 
@@ -92,11 +93,19 @@ impl Site {
 
     /// Waits until a release is confirmed.
     pub fn confirmed(&self, published: &Published) -> anyhow::Result<()> {
-        self.wait(published, |phase| phase == Phase::Live)
+        self.wait(published, |phase| phase == Phase::Live, |_| {})
     }
 
-    fn wait(&self, published: &Published, there: impl Fn(Phase) -> bool) -> anyhow::Result<()> {
-        let last = |step: &Step| Ok(there(step.phase) || step.phase.is_failure());
+    fn wait(
+        &self,
+        published: &Published,
+        there: impl Fn(Phase) -> bool,
+        mut each: impl FnMut(&Step),
+    ) -> anyhow::Result<()> {
+        let last = |step: &Step| {
+            each(step);
+            Ok(there(step.phase) || step.phase.is_failure())
+        };
         let end = self.deployer.follow(published, DEADLINE, last)?;
         ensure!(
             there(end.phase),

@@ -116,6 +116,9 @@ struct Row<'a> {
     outcome: Option<Outcome>,
     phase: Phase,
     cause: Option<&'a Cause>,
+    /// Why the device has left statements aside, where it has said nothing of this release.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ignored: &'a [String],
 }
 
 /// How waiting ended.
@@ -331,6 +334,7 @@ fn rows(courses: &Courses) -> Vec<Row<'_>> {
             outcome: course.outcome,
             phase: course.phase(),
             cause: course.cause(),
+            ignored: &course.ignored,
         })
         .collect()
 }

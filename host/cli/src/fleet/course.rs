@@ -63,6 +63,8 @@ pub struct Course {
     pub samples: Option<(u64, u64)>,
     /// How it ended.
     pub outcome: Option<Outcome>,
+    /// Why the device has left statements aside, where it has said nothing of this release.
+    pub ignored: Vec<String>,
 }
 
 impl Course {
@@ -71,6 +73,7 @@ impl Course {
         waiting: None,
         samples: None,
         outcome: None,
+        ignored: Vec::new(),
     };
 
     /// Its phase.
@@ -195,7 +198,7 @@ impl Courses {
             return Change::None;
         };
         let Some(event) = told(status, release, now) else {
-            return Change::None;
+            return course.leave_aside(status, settled);
         };
         let mine = status.deploy.release == Some(release);
         let waiting = status.deploy.waiting.filter(|_| mine);
@@ -232,6 +235,21 @@ impl Courses {
 }
 
 impl Course {
+    /// The device says nothing of the release: why it may have left the statement aside.
+    fn leave_aside(&mut self, status: &Status, settled: bool) -> Change {
+        // Statements for others, and those it knows already, are left aside all the time.
+        let names = status
+            .ignored
+            .keys()
+            .filter(|name| !["other_device", "same"].contains(&name.as_str()));
+        let ignored: Vec<String> = names.cloned().collect();
+        if !settled || self.last.is_some() || self.ignored == ignored {
+            return Change::None;
+        }
+        self.ignored = ignored;
+        Change::Phase
+    }
+
     fn take(&mut self, event: DeployEvent) -> Change {
         let change = match &self.last {
             Some(last) if last.phase == event.phase && last.cause == event.cause => {

@@ -47,7 +47,8 @@ impl<'t> Display<'t> {
             };
         }
         let Some(bars) = &self.bars else {
-            if change == Change::Phase && course.last.is_some() {
+            let says = course.last.is_some() || !course.ignored.is_empty();
+            if change == Change::Phase && says {
                 self.terminal
                     .print(format!("{device}  {}", words(course)))?;
             }
@@ -130,6 +131,12 @@ pub fn words(course: &Course) -> String {
             }
             (Phase::Trial, _, Some((samples, wanted))) if wanted > 0 => {
                 format!("trial: {} of {wanted} samples", samples.min(wanted))
+            }
+            (Phase::Absent, ..) if !course.ignored.is_empty() => {
+                format!(
+                    "seen; it has left statements aside: {}",
+                    course.ignored.join(", ")
+                )
             }
             (Phase::Absent, ..) => "seen".to_owned(),
             (phase, ..) => phase.to_string(),

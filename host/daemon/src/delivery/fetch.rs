@@ -12,6 +12,7 @@ use super::neighbours::{Chunks, Neighbours};
 use super::pace::Pace;
 use super::plan::Want;
 use super::run::{Ground, Stored, fetch};
+use super::standing::Standing;
 use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, Moved, Progress};
 use crate::link::{Link, LinkError, Site, Sources};
 
@@ -23,6 +24,7 @@ pub struct Fetcher {
     config: DeliveryConfig,
     catalogue: Catalogue,
     pace: Mutex<Pace>,
+    standing: Standing,
     /// Blobs whose partials neighbours are told of.
     shown: Mutex<BTreeSet<Digest>>,
 }
@@ -68,6 +70,7 @@ impl Fetcher {
             pace: Mutex::new(Pace::new(config.max_bytes_per_second, Instant::now())),
             config,
             catalogue,
+            standing: Standing::default(),
             shown: Mutex::default(),
         })
     }
@@ -172,6 +175,7 @@ impl Fetcher {
             moved: &state.moved,
             banned: &state.banned,
             pace: &self.pace,
+            standing: &self.standing,
         }
     }
 

@@ -24,6 +24,9 @@ const MISSING_AGAIN: Duration = Duration::from_secs(1);
 /// When the origin is asked for what the neighbours should have brought, but did not.
 const GRACE: Duration = Duration::from_millis(1_500);
 
+/// A source that has given nothing yet is late after this part of the time that another one has.
+const UNPROVEN_PART: u32 = 5;
+
 /// An object that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Want {
@@ -79,6 +82,8 @@ struct Source {
     forget_missing: Option<Instant>,
     pause: Duration,
     rests_until: Option<Instant>,
+    /// It has given something.
+    proven: bool,
 }
 
 impl Source {
@@ -91,6 +96,7 @@ impl Source {
             forget_missing: None,
             pause: FIRST_PAUSE,
             rests_until: None,
+            proven: false,
         }
     }
 
@@ -131,6 +137,8 @@ pub struct Plan {
     left: usize,
     sources: BTreeMap<String, Source>,
     banned: BTreeSet<String>,
+    /// Sources that were late or lied: they are asked for what no other publisher or registry has.
+    suspects: BTreeSet<String>,
     open: BTreeMap<u64, Open>,
     next_batch: u64,
     in_flight: u64,
@@ -155,6 +163,7 @@ impl Plan {
             wants,
             sources: BTreeMap::new(),
             banned: BTreeSet::new(),
+            suspects: BTreeSet::new(),
             open: BTreeMap::new(),
             next_batch: 0,
             in_flight: 0,
@@ -231,9 +240,32 @@ impl Plan {
         self.theirs = theirs;
     }
 
+    /// Asks these last.
+    pub fn suspect(&mut self, sources: BTreeSet<String>) {
+        self.suspects.extend(sources);
+    }
+
+    /// Sources that are asked last.
+    pub fn suspects(&self) -> &BTreeSet<String> {
+        &self.suspects
+    }
+
+    /// What publishers and registries without a blemish have, as far as one knows.
+    fn elsewhere(&self) -> HashSet<usize> {
+        let good: Vec<&Source> = self
+            .sources
+            .iter()
+            .filter(|(name, source)| source.holds == Holds::All && !self.suspects.contains(*name))
+            .map(|(_, source)| source)
+            .collect();
+        let has = |number: &usize| good.iter().any(|source| !source.missing.contains(number));
+        self.waiting.iter().copied().filter(has).collect()
+    }
+
     /// Never asks a source again, and takes its batches back, whose numbers are returned.
     pub fn ban(&mut self, source: &str) -> Vec<u64> {
         self.banned.insert(source.to_owned());
+        self.suspects.insert(source.to_owned());
         self.drop_source(source)
     }
 
@@ -283,6 +315,10 @@ impl Plan {
             .filter(|open| open.source == name && open.late)
             .flat_map(|open| open.wants.iter().copied())
             .collect();
+        let left_alone = match self.suspects.contains(name) {
+            true => self.elsewhere(),
+            false => HashSet::new(),
+        };
         let Some(source) = self.sources.get_mut(name) else {
             return Vec::new();
         };
@@ -300,7 +336,10 @@ impl Plan {
         let mut chosen = Vec::new();
         let mut bytes = 0_u64;
         for &number in &self.waiting {
-            if source.missing.contains(&number) || asked.contains(&number) || !fits(number) {
+            let is_wrong = source.missing.contains(&number)
+                || asked.contains(&number)
+                || left_alone.contains(&number);
+            if is_wrong || !fits(number) {
                 continue;
             }
             let most = self.wants.get(number).map_or(0, |want| want.most);
@@ -353,6 +392,7 @@ impl Plan {
             open.gave = true;
             if let Some(source) = self.sources.get_mut(&open.source) {
                 source.pause = FIRST_PAUSE;
+                source.proven = true;
                 if source.holds != Holds::All {
                     self.neighbours_moved = Some(now);
                 }
@@ -454,11 +494,17 @@ impl Plan {
             if quiet >= self.bounds.timeout {
                 given_up.push(*id);
             }
-            let slow = now.saturating_duration_since(open.asked) >= self.bounds.stall;
+            let proven = self.sources.get(&open.source).is_some_and(|s| s.proven);
+            let stall = match proven {
+                true => self.bounds.stall,
+                false => self.bounds.stall / UNPROVEN_PART,
+            };
+            let slow = now.saturating_duration_since(open.asked) >= stall;
             if slow && !open.late {
                 open.late = true;
                 self.in_flight = self.in_flight.saturating_sub(open.bytes);
                 self.waiting.extend(open.wants.iter().copied());
+                self.suspects.insert(open.source.clone());
                 if let Some(source) = self.sources.get_mut(&open.source) {
                     source.rest(now);
                 }

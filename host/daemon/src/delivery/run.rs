@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::neighbours::Neighbours;
 use super::pace::Pace;
 use super::plan::{Batch, Bounds, End, Plan, Want};
+use super::standing::Standing;
 use super::wire::expand;
 use super::{Cancel, DeliveryConfig, FetchError, Moved, is_origin};
 use crate::link::{Asked, Heard, Site, Sources};
@@ -46,6 +47,8 @@ pub struct Ground<'a> {
     /// Sources that lost their standing in this fetch.
     pub banned: &'a Mutex<BTreeSet<String>>,
     pub pace: &'a Mutex<Pace>,
+    /// Sources that are asked last.
+    pub standing: &'a Standing,
 }
 
 /// What to do with an object, by the number of its want: check it, and keep it.
@@ -133,6 +136,7 @@ pub fn fetch(
     for source in lock(ground.banned).iter() {
         plan.ban(source);
     }
+    plan.suspect(ground.standing.suspects(Instant::now()));
     std::thread::scope(|scope| {
         let (arrived, most, over) = (&arrived, most.as_slice(), &over);
         for _ in 0..CHECKERS {

@@ -193,7 +193,11 @@ impl Reconciler {
         let kept = self.store.keep_package(&candidate.release, now);
         let staged = kept.map_err(|error| Cause::new(error.name(), super::chain(&error)));
         let staged = staged.map(|slot| {
-            let transition = Transition::Stage(slot.clone(), candidate.release.issued);
+            let transition = Transition::Stage {
+                    slot: slot.clone(),
+                    issued: candidate.release.issued,
+                    activate: candidate.wanted.activate,
+                };
             self.store.apply(&transition, now).map(|()| slot)
         });
         match staged {
@@ -231,12 +235,18 @@ impl Reconciler {
 
     /// Loads it and runs its own tests.
     fn prove(&mut self, mut candidate: Candidate, slot: Slot) {
-        if self.probation.is_some() {
-            return self.wait(
-                candidate,
-                Stage::Staged(slot, Instant::now()),
-                Waiting::Probation,
-            );
+        if let Some(probation) = &self.probation {
+            let (tried, next) = (&probation.subject, &candidate.wanted);
+            let newer = tried.name == next.subject.name
+                && tried.generation < next.subject.generation
+                && next.activate;
+            if !newer {
+                let staged = Stage::Staged(slot, Instant::now());
+                return self.wait(candidate, staged, Waiting::Probation);
+            }
+            // A trial that gets no samples must not keep out the release that mends it.
+            let message = format!("generation {} takes its place", next.subject.generation);
+            self.roll_back(Cause::new("superseded", message));
         }
         match self
             .loader
@@ -286,6 +296,22 @@ impl Reconciler {
         candidate.stage = Stage::Proven(slot, served.filter(|_| keeps));
         self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);
+        self.note_activation();
+    }
+
+    /// Writes down that the staged release is to serve, so that it does after a restart without a network too.
+    fn note_activation(&mut self) {
+        let ledger = self.store.ledger();
+        let staged = ledger.staged.as_ref().map(|slot| slot.release);
+        let wanted = self.candidate.as_ref().is_some_and(|candidate| {
+            candidate.wanted.activate && staged == Some(candidate.release.digest())
+        });
+        if !wanted || ledger.activate == staged {
+            return;
+        }
+        if let Err(error) = self.store.apply(&Transition::Activate, Time::now()) {
+            tracing::error!(%error, "that the staged release is to serve could not be written down");
+        }
     }
 
     fn shadow(
@@ -421,6 +447,7 @@ impl Reconciler {
     pub(super) fn order_activation(&mut self) -> Result<Option<Waiting>, CommandError> {
         let candidate = self.candidate.as_mut().ok_or(CommandError::NothingStaged)?;
         candidate.wanted.activate = true;
+        self.note_activation();
         if self.probation.is_some() {
             return Ok(Some(Waiting::Probation));
         }

@@ -162,8 +162,7 @@ impl Reconciler {
                     let wanted = Wanted {
                         subject: Subject::of(slot),
                         bundles: slot.bundles.clone(),
-                        // Its statement comes again and says so, or the operator does.
-                        activate: false,
+                        activate: ledger.activate == Some(slot.release),
                         issued: ledger
                             .statement_seen
                             .get(&slot.name)

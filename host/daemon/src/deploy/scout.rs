@@ -12,10 +12,9 @@ use crate::deploy::reporter::Subject;
 
 /// Most statements that wait. Beyond it, the least of them makes room.
 const MAX_ERRANDS: usize = 64;
-/// How long one package may take while other statements wait, in seconds.
+/// The longest that one package may take while other statements wait, in seconds. It is less at first: as long as the pause after
+/// as many failures.
 const PATIENCE_S: u64 = 10;
-/// How long it may take while one waits that comes first, in seconds.
-const SHORT_PATIENCE_S: u64 = 1;
 /// The first pause after a failure, in milliseconds; each further one is twice as long.
 const FIRST_PAUSE_MS: u64 = 500;
 /// The longest pause after a failure, in seconds.
@@ -131,17 +130,12 @@ impl Scout {
         let Some(out) = &self.out else {
             return;
         };
-        let own = self.errands.get(&out.claims).map(Errand::rank);
-        let others = || {
-            self.due()
-                .filter(|errand| errand.wanted.claims() != out.claims)
-        };
-        let comes_first = others().any(|errand| Some(errand.rank()) > own);
-        let patience = match comes_first {
-            true => SHORT_PATIENCE_S,
-            false => PATIENCE_S,
-        };
-        if out.since.elapsed() > Duration::from_secs(patience) && others().next().is_some() {
+        let failures = self.errands.get(&out.claims).map_or(0, |e| e.failures);
+        let patience = pause(failures).min(Duration::from_secs(PATIENCE_S));
+        let others = self
+            .due()
+            .any(|errand| errand.wanted.claims() != out.claims);
+        if others && out.since.elapsed() > patience {
             out.cancel.cancel();
         }
     }

@@ -29,6 +29,8 @@ const BUSY: &[u8] = b"busy";
 const MISSING: &[u8] = b"missing:";
 /// Requests that wait for a thread; the next is told that the source is busy.
 pub const WAITING_REQUESTS: usize = 64;
+/// Most senders that are listened to for one request.
+const MAX_REPLIERS: usize = 16;
 /// Threads that read, compress and send objects.
 const SERVERS: usize = 4;
 /// Of those, how many one asker may hold at a time: one that reads slowly must not stop the others.
@@ -81,34 +83,41 @@ struct Listener<F: Fn(Heard)> {
     each: F,
     /// The most bytes that each object may have.
     asked: HashMap<Digest, u64>,
-    /// Replies that may still come. A source that sends more than was asked for is not listened to.
-    left: AtomicUsize,
+    /// Replies that one sender may send, and those that each may send still. Others than the source may answer under its key, and one
+    /// that sends more than was asked for must not drown the rest.
+    most: usize,
+    left: Mutex<HashMap<u128, usize>>,
     objects: AtomicUsize,
 }
 
 impl<F: Fn(Heard)> Listener<F> {
     fn hear(&self, reply: &Reply) {
-        let spent = |left: usize| left.checked_sub(1);
-        if self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, spent)
-            .is_err()
-        {
+        let from = reply
+            .replier_id()
+            .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()));
+        if !self.may_speak(from) {
             return;
         }
         let heard = match reply.result() {
-            Ok(sample) => {
-                let from = reply
-                    .replier_id()
-                    .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()));
-                self.object(sample, from)
-            }
+            Ok(sample) => self.object(sample, from),
             Err(error) => refusal(&error.payload().to_bytes()),
         };
         if let Heard::Object { .. } = heard {
             self.objects.fetch_add(1, Ordering::Relaxed);
         }
         (self.each)(heard);
+    }
+
+    /// Whether this sender has not sent more than was asked for yet.
+    fn may_speak(&self, from: u128) -> bool {
+        let mut senders = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
+            return false;
+        }
+        let left = senders.entry(from).or_insert(self.most);
+        let may = *left > 0;
+        *left = left.saturating_sub(1);
+        may
     }
 
     fn object(&self, sample: &Sample, from: u128) -> Heard {
@@ -164,12 +173,12 @@ impl Site {
             asker: asker.to_owned(),
             digests: objects.iter().map(|(digest, _)| *digest).collect(),
         };
-        // Others than the source may answer under its key; what is good counts, whoever sends it.
-        let replies = objects.len().saturating_mul(4).saturating_add(16);
         let listener = Listener {
             each,
             asked: objects.iter().copied().collect(),
-            left: AtomicUsize::new(replies),
+            // Each object, and what is missing.
+            most: objects.len().saturating_add(1),
+            left: Mutex::default(),
             objects: AtomicUsize::new(0),
         };
         self.request(source, "*", &request, timeout, listener)
@@ -195,7 +204,8 @@ impl Site {
         let listener = Listener {
             each,
             asked: HashMap::new(),
-            left: AtomicUsize::new(2),
+            most: 2,
+            left: Mutex::default(),
             objects: AtomicUsize::new(0),
         };
         self.request(source, Kind::Have.name(), &request, timeout, listener)

@@ -14,7 +14,7 @@ use hotshoe_trust::{
 
 use super::record::{Held, Record};
 use crate::delivery::{Cancel, FetchError, Fetcher, Progress};
-use crate::link::Desired;
+use crate::link::{Desired, Notice, Site};
 
 /// How long the package of a release may take that a signed statement names.
 const SIGNED_PATIENCE: Duration = Duration::from_secs(60);
@@ -178,7 +178,7 @@ impl Work {
     }
 
     /// Fetches one release after the other, until the registry is closed.
-    pub fn run(&self, fetcher: &Fetcher) {
+    pub fn run(&self, fetcher: &Fetcher, site: &Site) {
         while let Some((job, cancel)) = self.next() {
             let done = self.fetch(fetcher, &job, &cancel);
             fetcher.forget();
@@ -187,9 +187,11 @@ impl Work {
             match done {
                 Ok(Some(held)) => {
                     tracing::info!(name = held.name, generation = held.generation, release = %held.release, "holds a release");
+                    let name = held.name.clone();
                     state.record.hold(held);
                     self.tidy(&mut state);
                     self.save(&state);
+                    pass_on(site, &state, &name);
                 }
                 Ok(None) => {}
                 Err(error) => self.put_off(&mut state, job, &error),
@@ -379,6 +381,15 @@ impl Work {
                 not_before: Instant::now(),
             };
             self.enqueue(&mut state, job);
+        }
+    }
+}
+
+/// Tells those that hear this registry alone what was said of a release, now that they can get it here.
+fn pass_on(site: &Site, state: &State, name: &str) {
+    for kept in state.record.statements.iter().filter(|kept| kept.name == name) {
+        if let Err(error) = site.say(Notice::Desired, name, kept.envelope.as_bytes()) {
+            tracing::warn!(%error, "a statement was not passed on; devices ask for it again");
         }
     }
 }

@@ -197,3 +197,21 @@ fn staging_is_over_when_the_release_waits_to_be_activated() {
     courses.status(&status("a", "4", waits, empty()), true, Time::UNIX_EPOCH);
     assert_eq!(courses.get("a").unwrap().outcome, Some(Outcome::Staged));
 }
+
+#[test]
+fn a_device_that_says_nothing_of_the_release_tells_why() {
+    let mut courses = courses(Goal::Confirmed, DeviceSelector::default());
+    let nothing = json!({
+        "phase": "absent", "release": null, "name": null, "generation": null, "fetched": 0, "total": 0, "cause": null,
+        "waiting": null,
+    });
+    let mut status = status("a", "4", nothing, empty());
+    for name in ["unsigned_statement", "other_device"] {
+        status.ignored.insert(name.to_owned(), 1);
+    }
+    let now = Time::UNIX_EPOCH;
+    assert_eq!(courses.status(&status, false, now), Change::None);
+    assert_eq!(courses.status(&status, true, now), Change::Phase);
+    assert_eq!(courses.get("a").unwrap().ignored, ["unsigned_statement"]);
+    assert_eq!(courses.status(&status, true, now), Change::None);
+}

@@ -1,0 +1,34 @@
+//! Which sources have let this device down lately. Others are asked before them, so that one that is silent or lies costs its delay
+//! once, and not in every part of every release.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long that is remembered.
+const MEMORY: Duration = Duration::from_secs(300);
+/// Most sources that are remembered.
+const MOST: usize = 1_024;
+
+/// Sources that are asked last, and since when.
+#[derive(Debug, Default)]
+pub struct Standing(Mutex<BTreeMap<String, Instant>>);
+
+impl Standing {
+    /// Those that are remembered at `now`.
+    pub fn suspects(&self, now: Instant) -> BTreeSet<String> {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.retain(|_, since| now.saturating_duration_since(*since) < MEMORY);
+        since.keys().cloned().collect()
+    }
+
+    /// Remembers those that are not yet.
+    pub fn remember(&self, suspects: &BTreeSet<String>, now: Instant) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in suspects {
+            if since.len() < MOST {
+                since.entry(name.clone()).or_insert(now);
+            }
+        }
+    }
+}
