@@ -4,21 +4,18 @@
 //! batches, when the first source that was asked is late. A source has a window: how many bytes it is asked for at a time. The
 //! window grows with a source that answers fast and shrinks with one that does not.
 
+mod source;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use hotshoe_trust::Digest;
 
 use super::wire::MAX_ASKED;
+use source::{FIRST_PAUSE, Source};
 
-/// The window that a source begins with, in bytes.
-const FIRST_WINDOW: u64 = 256 << 10;
 /// Batches that one source has in hand at a time.
 const BATCHES_EACH: usize = 4;
-/// How long a source is left alone that was busy or gave nothing; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// When a source is asked again for what it did not hold.
 const MISSING_AGAIN: Duration = Duration::from_secs(1);
 /// When the origin is asked for what the neighbours should have brought, but did not.
@@ -71,40 +68,6 @@ pub enum Holds {
     Unknown,
     /// These wants, by number.
     Some(HashSet<usize>),
-}
-
-#[derive(Debug)]
-struct Source {
-    holds: Holds,
-    window: u64,
-    batches: usize,
-    missing: HashSet<usize>,
-    forget_missing: Option<Instant>,
-    pause: Duration,
-    rests_until: Option<Instant>,
-    /// It has given something.
-    proven: bool,
-}
-
-impl Source {
-    fn new(holds: Holds) -> Self {
-        Self {
-            holds,
-            window: FIRST_WINDOW,
-            batches: 0,
-            missing: HashSet::new(),
-            forget_missing: None,
-            pause: FIRST_PAUSE,
-            rests_until: None,
-            proven: false,
-        }
-    }
-
-    fn rest(&mut self, now: Instant) {
-        self.rests_until = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        self.window = (self.window / 2).max(1);
-    }
 }
 
 #[derive(Debug)]

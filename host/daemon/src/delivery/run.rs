@@ -160,6 +160,8 @@ pub fn fetch(
             arrived: 0,
         };
         let result = run.until_done(&happened, tell);
+        let standing = ground.standing;
+        standing.remember(run.plan.suspects(), Instant::now());
         drop(run);
         over.store(true, Ordering::Relaxed);
         for _ in 0..CHECKERS {

@@ -44,6 +44,8 @@ impl Reconciler {
             .serving
             .as_ref()
             .map(|serving| serving.observer().read());
+        // Written before the state is taken over: what samples change meanwhile would stay behind.
+        self.save_state();
         if let Some(serving) = &self.serving {
             let state = serving.pipeline().state_snapshot();
             served.pipeline().restore_state(&state);
@@ -80,7 +82,6 @@ impl Reconciler {
 
     /// Puts a release, or none, in the place of the one that serves, which is returned.
     fn swap(&mut self, next: Option<Arc<Served>>) -> Option<Arc<Served>> {
-        self.save_state();
         let (before, took) = self.service.swap(next.clone());
         crate::metrics::release(
             before.as_deref().map(Served::release),
@@ -233,6 +234,7 @@ impl Reconciler {
         let left = self.store.ledger().live.clone();
         self.store
             .apply(&Transition::GoBack(cause.clone()), Time::now())?;
+        self.save_state();
         let before = self.swap(Some(served));
         self.retire(before);
         self.slots_changed();
