@@ -36,6 +36,8 @@ mod page;
 mod proxy;
 #[path = "system/python.rs"]
 mod python;
+#[path = "system/recovery.rs"]
+mod recovery;
 #[path = "system/restart.rs"]
 mod restart;
 #[path = "system/serving.rs"]

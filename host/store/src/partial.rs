@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError, TryLockError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -21,6 +21,8 @@ use crate::{
 
 /// Chunks that one [`Partial::put`] hashes for the whole blob, beside its own: what came before its turn.
 const CATCH_UP: usize = 2;
+/// Bytes after which what has come is made durable: 16 MiB.
+const SYNC_EVERY: u64 = 16 << 20;
 
 /// Why a chunk was not taken, or a blob not finished.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,8 @@ pub struct Partial {
     file: File,
     path: PathBuf,
     prefix: Mutex<Prefix>,
+    /// Bytes written since the file was made durable last.
+    unsynced: AtomicU64,
 }
 
 /// The blob's own digest, taken while the chunks arrive as far as they have come in order.
@@ -144,6 +148,7 @@ impl BlobStore {
             file,
             path,
             prefix: Mutex::default(),
+            unsynced: AtomicU64::new(0),
         };
         partial.size_file(disk)?;
         if resumed {
@@ -229,7 +234,8 @@ impl Partial {
             .write_at(&self.file, bytes, offset)
             .map_err(BlobError::write(&self.path))?;
         self.mark(index);
-        self.hash_along(index, bytes)
+        self.hash_along(index, bytes)?;
+        self.sync_along(chunk.size)
     }
 
     /// A chunk that has come; it is not hashed again.
@@ -338,6 +344,17 @@ impl Partial {
         self.catch_up(&mut prefix, CATCH_UP)
             .map_err(BlobError::read(&self.path))?;
         Ok(())
+    }
+
+    /// Makes what has come durable now and then, so that little is left to wait for at the end. Others write on meanwhile.
+    fn sync_along(&self, written: u64) -> Result<(), PartialError> {
+        let unsynced = self.unsynced.fetch_add(written, Ordering::Relaxed) + written;
+        if unsynced < SYNC_EVERY {
+            return Ok(());
+        }
+        self.unsynced.store(0, Ordering::Relaxed);
+        let synced = self.store.disk().sync(&self.file);
+        Ok(synced.map_err(BlobError::write(&self.path))?)
     }
 
     /// Hashes what has come and is next in order, at most so many chunks.

@@ -78,15 +78,21 @@ impl Candidate {
 }
 
 impl Reconciler {
-    /// Takes the candidate as far as it gets now.
-    pub(super) fn advance(&mut self) {
+    /// Takes the candidate one step further, where it gets any further now. True: there may be one more step at once.
+    pub(super) fn advance(&mut self) -> bool {
         let Some(mut candidate) = self.candidate.take() else {
-            return;
+            return false;
         };
         let stage = std::mem::replace(&mut candidate.stage, Stage::Due(Instant::now()));
         match stage {
             Stage::Due(due) if due <= Instant::now() && !self.fetching => self.fetch(candidate),
-            Stage::Staged(slot, due) if due <= Instant::now() => self.prove(candidate, slot),
+            Stage::Staged(slot, due) if due <= Instant::now() => {
+                self.prove(candidate, slot);
+                return self
+                    .candidate
+                    .as_ref()
+                    .is_some_and(|candidate| matches!(candidate.stage, Stage::Proven(..)));
+            }
             Stage::Proven(slot, served) => self.activate(candidate, slot, served),
             Stage::Shadow(slot, served, score) => self.compare(candidate, slot, served, score),
             waiting => {
@@ -94,6 +100,7 @@ impl Reconciler {
                 self.candidate = Some(candidate);
             }
         }
+        false
     }
 
     /// Makes room for its blobs, and fetches them on a thread of its own.

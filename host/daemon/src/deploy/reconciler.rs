@@ -192,11 +192,17 @@ impl Reconciler {
             tracing::warn!(%error, "releases are deployed at the priority of the samples");
         }
         let mut tick = Instant::now();
+        let mut stated = None;
         loop {
             let pause = tick.saturating_duration_since(Instant::now());
             match messages.recv_timeout(pause) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
-                Ok(message) => self.take(message),
+                Ok(message) => {
+                    if is_urgent(&message, &mut stated) {
+                        tick = Instant::now();
+                    }
+                    self.take(message);
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             // A flood of messages must not keep the watch from a trial.
@@ -235,7 +241,7 @@ impl Reconciler {
         self.retire(None);
         if self.unsettled.is_empty() {
             self.watch();
-            self.advance();
+            while self.advance() {}
         }
         self.send_scout();
         if self
@@ -351,4 +357,17 @@ impl Reconciler {
 /// The caller may be tired of waiting; then nobody wants the answer.
 fn answer_with(reply: &Reply, answer: Result<Value, CommandError>) {
     let _ = reply.send(answer);
+}
+
+/// Whether a message is to be gone on with at once. What was fetched is; of statements, of which anybody may send many, the first
+/// after a while.
+fn is_urgent(message: &Message, stated: &mut Option<Instant>) -> bool {
+    match message {
+        Message::Package(..) | Message::Blobs(..) => true,
+        Message::Statement(_) => {
+            let last = stated.replace(Instant::now());
+            last.is_none_or(|last| last.elapsed() >= Duration::from_millis(TICK_MS))
+        }
+        _ => false,
+    }
 }

@@ -30,7 +30,7 @@ pub struct Source {
     /// It is left alone until then.
     pub rests_until: Option<Instant>,
     /// It has given something.
-    proven: bool,
+    pub proven: bool,
 }
 
 impl Source {
