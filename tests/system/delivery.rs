@@ -155,6 +155,15 @@ fn a_staged_release_can_be_cancelled() {
     local("cancel", &device.config);
     let state = daemon.wait_until(|state| state["slots"]["staged"].is_null());
     assert_eq!(state["release"]["generation"], 1);
+    // The statement is heard again when a publisher comes back, and stays cancelled.
+    site.close();
+    site.open();
+    site.state(&second, false, DeviceSelector::default());
+    site.close();
+    site.open();
+    let third = site.pack(&light(3, ""));
+    site.publish(&third);
+    daemon.feed_until(settled_on(3));
 }
 
 #[test]
@@ -393,6 +402,43 @@ fn a_registry_serves_when_the_publisher_has_gone_and_after_a_restart() {
     let _registry = Registry::start(&site, "shelf", &listen, None, false);
     let late = site.device_at("late", &first, &listen, "").run();
     late.feed_until(settled_on(2));
+}
+
+#[test]
+fn devices_that_are_routers_too_see_each_other_behind_one() {
+    let mut site = Site::new();
+    site.close();
+    let listen = free_endpoint();
+    let first = site.pack(&light(1, ""));
+    // They start without it.
+    let devices: Vec<Daemon> = ["a", "b", "c"]
+        .map(|name| {
+            let more = "mode = \"router\"\n[deploy]\nshare = true\n";
+            site.device_at(name, &first, &listen, more).run()
+        })
+        .into();
+    let _hub = Registry::start(&site, "hub", &listen, None, true);
+    let size = 8 << 20;
+    fs::write(site.lab.path("filler"), noise(size, 5)).unwrap();
+    let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
+    let folder = second.folder.display().to_string();
+    let said = success([
+        "publish", &folder, "--site", "lab", "--connect", &listen, "--expect", "3", "--stage-only", "--timeout",
+        "100", "--json",
+    ]);
+    assert!(!said.is_empty());
+    let listed = success(["status", "--site", "lab", "--connect", &listen, "--json"]);
+    for device in &devices {
+        let state = device.state();
+        assert_eq!(state["slots"]["staged"]["generation"], 2, "{state:#}");
+        assert!(listed.contains(&format!("\"{}\"", device.name())), "{listed}");
+    }
+    let shared = devices.iter().any(|device| {
+        let log = device.log();
+        let mut fetched = log.lines().filter(|line| line.contains("\"fetched\""));
+        fetched.any(|line| ["a", "b", "c"].iter().any(|name| line.contains(&format!("\\\"{name}\\\":"))))
+    });
+    assert!(shared, "{}", devices[0].log());
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod client;
 mod device;
 mod fleet;
 mod objects;
+mod pending;
 mod settings;
 mod site;
 
@@ -40,8 +41,9 @@ pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
 pub use device::Orders;
 pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{Asked, Heard, Sharing, WAITING_REQUESTS};
+pub use pending::MAX_PENDING;
 pub use site::{
-    ASK_AGAIN, Answering, Desired, MAX_PENDING, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site,
+    ASK_AGAIN, Answering, Desired, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site,
     Sources, Watch,
 };
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hotshoe_daemon::ZenohConfig;
 use hotshoe_daemon::delivery::{Cancel, DeliveryConfig, Fetcher, Moved, Publisher};
 use hotshoe_daemon::link::{Link, Raw};
-use hotshoe_daemon::ZenohConfig;
 use hotshoe_devkit::Environment;
 use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};
 use hotshoe_trust::{Device, Floor, Release, Time, Verified, verify};
@@ -75,7 +75,10 @@ pub fn measure(
     terminal.note("measuring        a changed model");
     let (changed, moved) = changed_model(&setting)?;
     rows.push(changed);
-    terminal.note(format!("measuring        {} devices at one site", rounds.devices));
+    terminal.note(format!(
+        "measuring        {} devices at one site",
+        rounds.devices
+    ));
     let made = neighbours_release(&setting, rounds.shared_mib)?;
     rows.extend(neighbours::measure(&setting, &made, rounds.devices)?);
     let counts = Counts::from([

@@ -39,9 +39,8 @@ pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>>
     let plain = Plain::start(setting)?;
     // Even ones are delivered, odd ones loaded here.
     let (mut even, mut odd) = ((2_u64..).step_by(2), (3_u64..).step_by(2));
-    let next_release = |generation: Option<u64>| {
-        release(setting, generation.context("there are numbers enough")?)
-    };
+    let next_release =
+        |generation: Option<u64>| release(setting, generation.context("there are numbers enough")?);
     let (ours, theirs) = by_turns(
         rounds,
         || delivered(&mut site, &next_release(even.next())?, &line),
@@ -110,7 +109,9 @@ fn ask(client: &Client, site: &Site, line: &[u8]) -> anyhow::Result<Option<u64>>
         .next(ANSWER_DEADLINE)
         .context("the daemon did not answer")?;
     let answer = fed.result?;
-    Ok(answer.pointer("/release/generation").and_then(Value::as_u64))
+    Ok(answer
+        .pointer("/release/generation")
+        .and_then(Value::as_u64))
 }
 
 /// The same without Hotshoe's delivery: one query for the model, and a pipeline in this process.
@@ -180,8 +181,7 @@ impl Plain {
                 layout.read(blob)
             }
         };
-        let pipeline =
-            Pipeline::load(release, read, &self.engine, &self.models, &default_allow())?;
+        let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &default_allow())?;
         let loaded = started.elapsed();
         process(&mut pipeline.worker(), &sample)?;
         let total = started.elapsed();

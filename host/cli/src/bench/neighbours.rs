@@ -159,8 +159,7 @@ impl Ground<'_> {
 
     fn start(&self, name: &str, share: bool) -> anyhow::Result<DaemonProcess> {
         let folder = self.setting.folder().join(name);
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
             "site = \"{SITE}\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nmode = \"client\"\nconnect = [\"{}\"]\n[deploy]\nshare = {share}\n",

@@ -44,8 +44,7 @@ impl Site {
     /// Installs a release in a folder of its own and starts the daemon.
     pub fn start(setting: &Setting<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
         let folder = setting.folder().join(name);
-        fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let endpoint = free_endpoint()?;
         let path = folder.join("hotshoe.toml");
         let text = format!(

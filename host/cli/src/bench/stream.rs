@@ -67,7 +67,10 @@ impl<'s> Stream<'s> {
 
     /// Everything that came of it, once `over` was set.
     pub fn finish(self) -> anyhow::Result<Record> {
-        let sent = self.sending.join().map_err(|_| anyhow!("the sender panicked"))?;
+        let sent = self
+            .sending
+            .join()
+            .map_err(|_| anyhow!("the sender panicked"))?;
         let published = self.listening.join();
         let published = published.map_err(|_| anyhow!("the listener panicked"))?;
         Ok(Record { published, ..sent? })

@@ -84,7 +84,10 @@ fn swaps(
     terminal: &Terminal,
 ) -> anyhow::Result<(Counts, Vec<Row>)> {
     let wanted = rounds.turns * rounds.swaps;
-    terminal.note(format!("packing          {} releases", wanted + rounds.rollbacks + 1));
+    terminal.note(format!(
+        "packing          {} releases",
+        wanted + rounds.rollbacks + 1
+    ));
     let first = release(setting, 1, SHORT)?;
     let good = releases(setting, 2, wanted, SHORT)?;
     let left = releases(setting, 2 + wanted, rounds.rollbacks, LONG)?;
@@ -124,7 +127,11 @@ fn drive(
     let mut times = Times::default();
     thread::sleep(WARM_UP);
     for (turn, releases) in good.chunks(rounds.swaps).enumerate() {
-        terminal.note(format!("measuring        swaps, turn {} of {}", turn + 1, rounds.turns));
+        terminal.note(format!(
+            "measuring        swaps, turn {} of {}",
+            turn + 1,
+            rounds.turns
+        ));
         let begun = Instant::now();
         for (number, made) in releases.iter().enumerate() {
             site.deliver(made)?;

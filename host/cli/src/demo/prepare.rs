@@ -46,13 +46,7 @@ pub fn prepare(
         keygen::keygen(&keys, "demo", None, true)?;
         terminal.note(format!("made a key       {}", secret.display()));
     }
-    trust::write_trust(
-        &[("demo".to_owned(), public)],
-        1,
-        &["*"],
-        &trust_file,
-        true,
-    )?;
+    trust::write_trust(&[("demo".to_owned(), public)], 1, &["*"], &trust_file, true)?;
 
     let source = environment.root.join(APPLICATION).join("release.toml");
     let packed = pack::pack(&source, &release, Time::now())?;

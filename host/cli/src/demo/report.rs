@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 
 use hotshoe_daemon::Counters;
-use hotshoe_store::{Cause, Phase};
 use hotshoe_daemon::latency::nearest_rank;
+use hotshoe_store::{Cause, Phase};
 use serde::Serialize;
 
 use crate::terminal::{Terminal, size};

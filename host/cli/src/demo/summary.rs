@@ -97,7 +97,12 @@ fn reports(
 ) -> Vec<VersionReport> {
     let answered = |generation: u64| collected.generations.get(&generation);
     let counts = |generation| {
-        answered(generation).map_or((0, 0), |Answered { results, failed, .. }| (*results, *failed))
+        answered(generation).map_or(
+            (0, 0),
+            |Answered {
+                 results, failed, ..
+             }| (*results, *failed),
+        )
     };
     let (results, failed) = counts(1);
     let first = VersionReport {

@@ -1,5 +1,6 @@
 //! Delivering one version after the other to a device that serves.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -62,14 +63,17 @@ fn deliver_one(
     let say = |text: &str| terminal.note(format!("generation {generation}     {text}"));
     say(&format!("published: {}", version.what));
     let published = deployer.publish(&version.layout, &version.release)?;
-    let mut said = Phase::Absent;
+    let mut said = BTreeSet::new();
     let end = deployer.follow(&published, DEADLINE, |step| {
         ensure!(
-            !matches!(over.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Disconnected)),
+            !matches!(
+                over.recv_timeout(Duration::ZERO),
+                Err(RecvTimeoutError::Disconnected)
+            ),
             "the samples ended before the update did"
         );
-        if step.phase != said {
-            said = step.phase;
+        // It fetches what is signed first, and then the rest; once is enough to say so.
+        if said.insert(step.phase) {
             let cause = step.cause.as_ref();
             say(&cause.map_or_else(
                 || step.phase.to_string(),

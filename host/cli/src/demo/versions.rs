@@ -137,8 +137,7 @@ fn make(
 
 /// A model's file with a remark added, so that it is another file and the same network.
 pub fn another(model: &Path, remark: &str) -> anyhow::Result<Vec<u8>> {
-    let mut bytes =
-        fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
+    let mut bytes = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
     let length = u8::try_from(remark.len())
         .ok()
         .filter(|length| *length < 0x80)
@@ -154,7 +153,9 @@ fn make_absolute(value: &mut Value, folder: &Path) {
         Value::Table(table) => {
             for (key, value) in table.iter_mut() {
                 match value {
-                    Value::String(path) if ["file", "sample", "expected"].contains(&key.as_str()) => {
+                    Value::String(path)
+                        if ["file", "sample", "expected"].contains(&key.as_str()) =>
+                    {
                         *value = path_value(&folder.join(&*path));
                     }
                     value => make_absolute(value, folder),
@@ -216,7 +217,12 @@ mod tests {
             make_absolute(value, Path::new("/app"));
         }
         let text = recipe.to_string();
-        for wanted in ["name = \"file\"", "\"/app/../a.onnx\"", "\"/app/b.png\"", "\"/app/b.json\""] {
+        for wanted in [
+            "name = \"file\"",
+            "\"/app/../a.onnx\"",
+            "\"/app/b.png\"",
+            "\"/app/b.json\"",
+        ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
     }

@@ -78,6 +78,13 @@ impl Drop for Asked {
     }
 }
 
+/// Who sent a reply, as it says itself.
+pub(super) fn replier(reply: &Reply) -> u128 {
+    reply
+        .replier_id()
+        .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()))
+}
+
 /// Passes replies on, within bounds, and says when there are no more.
 struct Listener<F: Fn(Heard)> {
     each: F,
@@ -92,9 +99,7 @@ struct Listener<F: Fn(Heard)> {
 
 impl<F: Fn(Heard)> Listener<F> {
     fn hear(&self, reply: &Reply) {
-        let from = reply
-            .replier_id()
-            .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()));
+        let from = replier(reply);
         if !self.may_speak(from) {
             return;
         }

@@ -10,6 +10,9 @@ use crate::config::{TlsConfig, ZenohConfig};
 /// How long a command tries to reach a daemon, in milliseconds.
 const CLIENT_CONNECT_MS: u64 = 3_000;
 
+/// How long a session that looks for others waits for them to start, in milliseconds: Zenoh's own default.
+const SCOUTING_DELAY_MS: u64 = 500;
+
 /// The settings of a session that starts without anybody there.
 pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = zenoh::Config::default();
@@ -19,6 +22,8 @@ pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError>
         ("listen/endpoints", json!(config.listen)),
         ("scouting/multicast/enabled", json!(config.scouting)),
         ("scouting/gossip/enabled", json!(config.scouting)),
+        // Whoever is to connect may be away: a device does not wait for it to start.
+        ("scouting/delay", json!(if config.scouting { SCOUTING_DELAY_MS } else { 0 })),
         (
             "transport/link/rx/max_message_size",
             json!(config.max_message_bytes),

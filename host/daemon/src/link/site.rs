@@ -1,6 +1,6 @@
 //! What devices, publishers and registries of one site share: who answers for objects, and what a site should run.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -16,20 +16,20 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
 use zenoh::sample::{Locality, Sample, SampleKind};
 use zenoh::{Session, Wait};
 
+use super::objects::replier;
+use super::pending::Pending;
 use super::{LinkError, owned_key, settings, warn_unanswered};
 use crate::config::ZenohConfig;
 use crate::status::SessionStatus;
 
 /// How often a site is asked again what it should run: a put may have been lost, and a publisher may have come unseen.
 pub const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// How soon it is asked again where something was thrown away unread: it may have been what counts.
+const ASK_SOON: Duration = Duration::from_secs(2);
 /// How long an answer to that may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest statement or trust update that is taken, in bytes: the statement, and its signatures.
 pub const MAX_STATEMENT_MESSAGE: usize = 3 << 20;
-/// Most names whose newest statements wait to be looked at.
-pub const MAX_PENDING: usize = 64;
-/// Most statements of one name that wait: two publishers may disagree, and the device judges which of them it believes.
-const PENDING_EACH: usize = 4;
 /// Most sources that are listened to at one site.
 pub const MAX_SOURCES: usize = 1_024;
 
@@ -197,8 +197,8 @@ impl Site {
         each: impl FnMut(Desired) + Send + 'static,
     ) -> Result<Watch, LinkError> {
         let (wake, woken) = sync_channel(1);
-        let pending = Arc::new(Pending {
-            newest: Mutex::default(),
+        let pending = Arc::new(Ear {
+            heard: Mutex::default(),
             wake,
         });
         let key = self.key(&notice.key("*"));
@@ -208,7 +208,7 @@ impl Site {
             .declare_subscriber(owned_key(&key)?)
             .callback(move |sample| {
                 if sample.kind() == SampleKind::Put {
-                    heard.take(notice, sample.key_expr(), sample.payload());
+                    heard.take(notice, None, &sample);
                 }
             })
             .wait()
@@ -328,14 +328,14 @@ impl Sources {
 #[derive(Debug)]
 pub struct Watch {
     _subscribers: (Subscriber<()>, Subscriber<()>),
-    pending: Option<Arc<Pending>>,
+    pending: Option<Arc<Ear>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
     /// Statements that were thrown away unread: too large, too many names at once, or followed by a newer one too soon.
     pub fn dropped(&self) -> u64 {
-        self.pending.as_ref().map_or(0, |p| p.lock().dropped)
+        self.pending.as_ref().map_or(0, |p| p.lock().waiting.dropped())
     }
 }
 
@@ -352,24 +352,25 @@ impl Drop for Watch {
     }
 }
 
-/// The newest of each name, until it is looked at.
+/// What was heard, until the thread that asks looks at it.
 #[derive(Debug)]
-struct Pending {
-    newest: Mutex<Newest>,
+struct Ear {
+    heard: Mutex<Heard>,
     wake: SyncSender<()>,
 }
 
 #[derive(Debug, Default)]
-struct Newest {
-    by_name: BTreeMap<String, VecDeque<Vec<u8>>>,
-    dropped: u64,
+struct Heard {
+    waiting: Pending,
+    /// Something was thrown away since the site was asked.
+    missed: bool,
     ask: bool,
     closed: bool,
 }
 
-impl Pending {
-    fn lock(&self) -> MutexGuard<'_, Newest> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+impl Ear {
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One waiting wake-up is as good as many.
@@ -382,26 +383,19 @@ impl Pending {
         self.wake();
     }
 
-    fn take(&self, notice: Notice, key: &KeyExpr<'_>, payload: &ZBytes) {
+    fn take(&self, notice: Notice, sender: Option<u128>, sample: &Sample) {
         let name = match notice {
-            Notice::Desired => last_part(key).unwrap_or_default(),
+            Notice::Desired => last_part(sample.key_expr()).unwrap_or_default(),
             Notice::Trust => String::new(),
         };
-        let mut newest = self.lock();
-        let full = newest.by_name.len() >= MAX_PENDING && !newest.by_name.contains_key(&name);
-        if full || payload.len() > MAX_STATEMENT_MESSAGE {
-            newest.dropped += 1;
+        let mut heard = self.lock();
+        if sample.payload().len() > MAX_STATEMENT_MESSAGE {
+            heard.waiting.refuse();
             return;
         }
-        let bytes = payload.to_bytes().into_owned();
-        let waiting = newest.by_name.entry(name).or_default();
-        waiting.retain(|other| *other != bytes);
-        waiting.push_back(bytes);
-        if waiting.len() > PENDING_EACH {
-            waiting.pop_front();
-            newest.dropped += 1;
-        }
-        drop(newest);
+        let bytes = sample.payload().to_bytes().into_owned();
+        heard.missed |= !heard.waiting.add(sender, name, bytes);
+        drop(heard);
         self.wake();
     }
 }
@@ -410,42 +404,44 @@ impl Pending {
 struct Asking {
     site: Site,
     notice: Notice,
-    pending: std::sync::Weak<Pending>,
+    pending: std::sync::Weak<Ear>,
 }
 
 impl Asking {
     fn run(self, woken: &Receiver<()>, mut each: impl FnMut(Desired)) {
         let mut asked = Instant::now();
+        let mut pause = ASK_AGAIN;
         loop {
-            let wait = ASK_AGAIN.saturating_sub(asked.elapsed());
-            let timed_out = woken.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+            let wait = pause.saturating_sub(asked.elapsed());
+            if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
             let Some(pending) = self.pending.upgrade() else {
                 return;
             };
-            let mut newest = pending.lock();
-            if newest.closed {
+            let mut heard = pending.lock();
+            if heard.closed {
                 return;
             }
-            let ask = std::mem::take(&mut newest.ask) || timed_out;
-            let heard = std::mem::take(&mut newest.by_name);
-            drop(newest);
+            if heard.missed {
+                pause = ASK_SOON;
+            }
+            // Under a flood there is always something to wake up for, and the time comes all the same.
+            let ask = std::mem::take(&mut heard.ask) || asked.elapsed() >= pause;
+            heard.missed &= !ask;
+            let waiting = heard.waiting.take();
+            drop(heard);
             if ask {
                 asked = Instant::now();
+                pause = ASK_AGAIN;
                 self.ask(&pending);
             }
             drop(pending);
-            for (name, waiting) in heard {
-                for bytes in waiting {
-                    each(Desired {
-                        name: name.clone(),
-                        bytes,
-                    });
-                }
-            }
+            waiting.into_iter().for_each(&mut each);
         }
     }
 
-    fn ask(&self, pending: &Arc<Pending>) {
+    fn ask(&self, pending: &Arc<Ear>) {
         let key = self.site.key(&self.notice.key("*"));
         let Ok(address) = owned_key(&key) else {
             return;
@@ -462,7 +458,7 @@ impl Asking {
             .timeout(STATEMENT_TIMEOUT)
             .callback(move |reply| {
                 if let Ok(sample) = reply.result() {
-                    pending.take(notice, sample.key_expr(), sample.payload());
+                    pending.take(notice, Some(replier(&reply)), sample);
                 }
             })
             .wait();

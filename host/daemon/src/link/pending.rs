@@ -1,0 +1,83 @@
+//! What was said to a site and waits to be looked at. Whoever says much keeps nobody else from being heard.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::site::Desired;
+
+/// Most names of which statements of one sender wait.
+pub const MAX_PENDING: usize = 64;
+/// Most statements of one name that wait: two publishers may disagree, and the device judges which of them it believes.
+const EACH: usize = 4;
+/// Most bytes that wait of one sender: 8 MiB.
+const BYTES: usize = 8 << 20;
+/// Most senders.
+const SENDERS: usize = 16;
+
+/// Statements that wait, by sender. What was put does not say who did, so all of that counts as one sender's.
+#[derive(Debug, Default)]
+pub struct Pending {
+    senders: BTreeMap<Option<u128>, Sender>,
+    dropped: u64,
+}
+
+#[derive(Debug, Default)]
+struct Sender {
+    by_name: BTreeMap<String, VecDeque<Vec<u8>>>,
+    bytes: usize,
+}
+
+impl Pending {
+    /// Takes a statement in. False where it, or an older one of its name, is thrown away.
+    pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
+        let is_new = !self.senders.contains_key(&sender);
+        let kept = (!is_new || self.senders.len() < SENDERS)
+            && self.senders.entry(sender).or_default().add(name, bytes);
+        self.dropped += u64::from(!kept);
+        kept
+    }
+
+    /// Counts a statement that was not even looked at.
+    pub fn refuse(&mut self) {
+        self.dropped += 1;
+    }
+
+    /// Statements that were thrown away.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// All that wait. Those that somebody was asked for come first.
+    pub fn take(&mut self) -> Vec<Desired> {
+        let senders = std::mem::take(&mut self.senders).into_iter().rev();
+        senders
+            .flat_map(|(_, sender)| sender.by_name)
+            .flat_map(|(name, waiting)| {
+                waiting.into_iter().map(move |bytes| Desired {
+                    name: name.clone(),
+                    bytes,
+                })
+            })
+            .collect()
+    }
+}
+
+impl Sender {
+    fn add(&mut self, name: String, bytes: Vec<u8>) -> bool {
+        let full = self.by_name.len() >= MAX_PENDING && !self.by_name.contains_key(&name);
+        if full || self.bytes.saturating_add(bytes.len()) > BYTES {
+            return false;
+        }
+        let waiting = self.by_name.entry(name).or_default();
+        if waiting.contains(&bytes) {
+            return true;
+        }
+        self.bytes += bytes.len();
+        waiting.push_back(bytes);
+        if waiting.len() <= EACH {
+            return true;
+        }
+        let oldest = waiting.pop_front().map_or(0, |oldest| oldest.len());
+        self.bytes = self.bytes.saturating_sub(oldest);
+        false
+    }
+}
