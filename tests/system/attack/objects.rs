@@ -120,10 +120,12 @@ fn endless_data_in_one_reply() {
 fn endless_data_in_replies_without_end() {
     survives(|ask, good| {
         let good = good.clone();
-        ask.for_ever(move |ask| ask.digests.iter().all(|d| {
-            let bytes = good.get(*d).unwrap_or_default();
-            ask.reply(*d, bytes.repeat(2)) && ask.reply(*d, "rubbish")
-        }));
+        ask.for_ever(move |ask| {
+            ask.digests.iter().all(|d| {
+                let bytes = good.get(*d).unwrap_or_default();
+                ask.reply(*d, bytes.repeat(2)) && ask.reply(*d, "rubbish")
+            })
+        });
     });
 }
 
@@ -295,9 +297,20 @@ fn relist(folder: &Path) {
     let json = |path: &Path| -> Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let index_path = folder.join("index.json");
     let mut index = json(&index_path);
-    let mut manifest = json(&blob(folder, index["manifests"][0]["digest"].as_str().unwrap()));
-    let config = json(&blob(folder, manifest["config"]["digest"].as_str().unwrap()));
-    let named: Vec<Value> = config["chunks"].as_object().unwrap().values().cloned().collect();
+    let mut manifest = json(&blob(
+        folder,
+        index["manifests"][0]["digest"].as_str().unwrap(),
+    ));
+    let config = json(&blob(
+        folder,
+        manifest["config"]["digest"].as_str().unwrap(),
+    ));
+    let named: Vec<Value> = config["chunks"]
+        .as_object()
+        .unwrap()
+        .values()
+        .cloned()
+        .collect();
     let layers = manifest["layers"].as_array_mut().unwrap();
     let is_index = |layer: &&mut Value| layer["mediaType"].as_str().unwrap().contains("chunks");
     for (layer, name) in layers.iter_mut().filter(is_index).zip(named) {

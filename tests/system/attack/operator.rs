@@ -29,7 +29,10 @@ fn a_floor_is_lowered_locally_alone_and_everybody_hears_of_it() {
     statement["order"] = json!({"trust-floor": {"name": "light", "generation": 1}});
     lower["statement"] = statement.to_string().into();
     let refused = scene.refusal_of(lower.to_string().as_bytes());
-    assert!(["malformed", "unknown_key"].contains(&refused.as_str()), "{refused}");
+    assert!(
+        ["malformed", "unknown_key"].contains(&refused.as_str()),
+        "{refused}"
+    );
     let mut peer = scene.peer();
     peer.serve(Objects::of(&[&scene.first]));
     peer.state("light", &wanted(&scene.first));

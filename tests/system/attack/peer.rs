@@ -179,7 +179,11 @@ impl HostilePeer {
 
     /// Answers whatever is asked below `place`.
     pub fn answer(&mut self, place: &str, each: impl Fn(&Query) + Send + Sync + 'static) {
-        let key = if place == "**" { place.to_owned() } else { format!("{SITE}/{place}") };
+        let key = if place == "**" {
+            place.to_owned()
+        } else {
+            format!("{SITE}/{place}")
+        };
         let queryable = self
             .session
             .declare_queryable(key)

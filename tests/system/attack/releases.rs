@@ -12,7 +12,13 @@ use crate::site::{Packed, Site, envelope, light, read, settled_on};
 
 /// What a statement says that wants `packed`, with another manifest or with other bundles.
 fn forged(packed: &Packed, manifest: Digest, their_bundles: &[Digest]) -> Vec<u8> {
-    let Order::Deploy { name, generation, activate, .. } = deploy(packed) else {
+    let Order::Deploy {
+        name,
+        generation,
+        activate,
+        ..
+    } = deploy(packed)
+    else {
         panic!("it is no deployment");
     };
     let order = Order::Deploy {
@@ -75,7 +81,9 @@ fn a_release_whose_time_is_over() {
 #[test]
 fn a_release_for_another_device() {
     let scene = Scene::new();
-    let theirs = scene.site.pack(&light(2, "[devices]\nnames = [\"line-*\"]\n"));
+    let theirs = scene
+        .site
+        .pack(&light(2, "[devices]\nnames = [\"line-*\"]\n"));
     scene.refuses(&theirs, "wrong_device");
 }
 
@@ -111,14 +119,19 @@ fn a_release_with_too_few_signatures() {
     let mut peer = scene.peer();
     peer.serve(Objects::of(&[&twice]));
     peer.state("light", &wanted(&twice));
-    scene.daemon.wait_until(|state| state["refused"]["too_few_signatures"] == 2);
+    scene
+        .daemon
+        .wait_until(|state| state["refused"]["too_few_signatures"] == 2);
     scene.is_unharmed();
 }
 
 #[test]
 fn mix_and_match_of_a_manifest_and_anothers_signature() {
     let scene = Scene::new();
-    let (second, third) = (scene.site.pack(&light(2, "")), scene.site.pack(&light(3, "")));
+    let (second, third) = (
+        scene.site.pack(&light(2, "")),
+        scene.site.pack(&light(3, "")),
+    );
     let mixed = Packed {
         bundles: second.bundles.clone(),
         ..third.clone()
@@ -133,7 +146,10 @@ fn mix_and_match_of_a_manifest_and_anothers_signature() {
 #[test]
 fn mix_and_match_of_a_manifest_and_anothers_configuration() {
     let scene = Scene::new();
-    let (second, third) = (scene.site.pack(&light(2, "")), scene.site.pack(&light(3, "")));
+    let (second, third) = (
+        scene.site.pack(&light(2, "")),
+        scene.site.pack(&light(3, "")),
+    );
     let mut objects = Objects::of(&[&second, &third]);
     let manifest = |packed: &Packed| -> Value {
         serde_json::from_slice(&objects.get(packed.release).unwrap()).unwrap()

@@ -18,7 +18,11 @@ fn scene(names: &[&str], keys: Keys<'_>, threshold: usize) -> Scene {
     for name in names {
         site.lab.key(name);
     }
-    fs::write(site.lab.trust_file(), trust(&site.lab, 1, threshold, keys, "")).unwrap();
+    fs::write(
+        site.lab.trust_file(),
+        trust(&site.lab, 1, threshold, keys, ""),
+    )
+    .unwrap();
     let first = site.pack(&quick(1, ""));
     if threshold > 1 {
         site.lab.sign(&first.folder, "bob");
@@ -42,7 +46,9 @@ fn update(lab: &Lab, text: String, signers: &[&str]) -> Vec<u8> {
 fn rotate(scene: &Scene, update: &[u8], version: u64) {
     let peer = scene.peer();
     peer.update_trust(update);
-    scene.daemon.wait_until(|state| state["trust_version"] == version);
+    scene
+        .daemon
+        .wait_until(|state| state["trust_version"] == version);
 }
 
 /// A hostile peer wants a release that is no more trusted; what serves is of this generation and stays.
@@ -81,7 +87,15 @@ fn a_rotation_by_commands() {
         success(["trust", "sign", &new, "--key", &path(signer), "--out", &out]);
     }
     let endpoint = scene.endpoint();
-    success(["trust", "publish", &out, "--site", "lab", "--connect", &endpoint]);
+    success([
+        "trust",
+        "publish",
+        &out,
+        "--site",
+        "lab",
+        "--connect",
+        &endpoint,
+    ]);
     assert_eq!(scene.daemon.state()["trust_version"], 2);
     scene.is_unharmed();
 }
@@ -89,7 +103,13 @@ fn a_rotation_by_commands() {
 #[test]
 fn a_rotation_outlives_the_daemon() {
     let scene = scene(&["bob"], &[("alice", "*")], 1);
-    let text = trust(&scene.site.lab, 2, 1, &[("alice", "light"), ("bob", "*")], "");
+    let text = trust(
+        &scene.site.lab,
+        2,
+        1,
+        &[("alice", "light"), ("bob", "*")],
+        "",
+    );
     rotate(&scene, &update(&scene.site.lab, text, &["alice", "bob"]), 2);
     let mut scene = scene.restart();
     assert_eq!(scene.daemon.state()["trust_version"], 2);
@@ -155,7 +175,13 @@ fn a_stolen_key_that_signed_a_huge_generation() {
     let second = scene.site.pack_by(&quick(2, ""), "bob");
     refused(&scene, &second, "below_floor", 1 << 40);
     let reset = "[reset]\n\"light\" = 2\n";
-    let text = trust(&scene.site.lab, 2, 1, &[("bob", "*"), ("dora", "light")], reset);
+    let text = trust(
+        &scene.site.lab,
+        2,
+        1,
+        &[("bob", "*"), ("dora", "light")],
+        reset,
+    );
     rotate(&scene, &update(&scene.site.lab, text, &["bob"]), 2);
     assert_eq!(scene.ledger()["floor"]["light"]["generation"], 2);
     drop(thief);

@@ -4,9 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use hotshoe_daemon::Config;
-use hotshoe_trust::{
-    DeviceSelector, Order, PublicKey, Scheme, SigningKey, Statement, TrustRoot,
-};
+use hotshoe_trust::{DeviceSelector, Order, PublicKey, Scheme, SigningKey, Statement, TrustRoot};
 use serde_json::Value;
 
 use super::peer::{HostilePeer, Objects};
@@ -17,7 +15,7 @@ use crate::support::{Daemon, Device, Lab};
 pub const GATE: &str = "min-samples = 1\nmin-seconds = 0\n";
 
 /// How long a remote order may take.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
+pub const ORDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A device whose daemon serves.
 pub struct Scene {
@@ -200,4 +198,3 @@ pub fn trust(
 pub fn hours(hours: i64) -> jiff::SignedDuration {
     jiff::SignedDuration::from_hours(hours)
 }
-

@@ -3,10 +3,11 @@
 use std::fs;
 
 use hotshoe_trust::{DeviceSelector, Envelope, Order, Statement, Time};
+use serde_json::Value;
 
 use super::peer::Objects;
-use super::scene::{Scene, hours, key, quick, trust, wanted, wish};
-use crate::site::{Packed, Site, envelope, light, settled_on, signed};
+use super::scene::{ORDER_TIMEOUT, Scene, hours, key, quick, trust, wanted, wish};
+use crate::site::{Packed, Site, envelope, light, settled_on, signed, statement};
 
 const SIGNED: &str = "[deploy]\nstatements = \"signed\"\n";
 
@@ -41,7 +42,10 @@ fn freeze_by_an_expired_statement() {
 #[test]
 fn freeze_by_a_replayed_statement() {
     let mut scene = Scene::new();
-    let (second, third) = (scene.site.pack(&quick(2, "")), scene.site.pack(&quick(3, "")));
+    let (second, third) = (
+        scene.site.pack(&quick(2, "")),
+        scene.site.pack(&quick(3, "")),
+    );
     let recorded = altered(&second, |statement| statement.issued -= hours(1));
     scene.site.publish(&third);
     scene.daemon.feed_until(settled_on(3));
@@ -82,7 +86,9 @@ fn a_statement_from_the_future() {
 #[test]
 fn a_statement_that_never_ends() {
     let (scene, second) = scene("");
-    let eternal = altered(&second, |statement| statement.expires = Time::now() + hours(24 * 365));
+    let eternal = altered(&second, |statement| {
+        statement.expires = Time::now() + hours(24 * 365)
+    });
     scene.ignores(&eternal, "statement_too_long_lived");
 }
 
@@ -122,8 +128,7 @@ fn an_unsigned_statement_where_signatures_are_needed() {
     let second = scene.site.pack(&quick(2, ""));
     scene.ignores(&wanted(&second), "unsigned_statement");
     // The same statement with a signature is followed.
-    let packed = second.clone();
-    scene.site.publish(&packed);
+    scene.site.publish(&second);
     let alice = key(&scene.site.lab, "alice");
     let good = signed(&wish(&second), &alice);
     scene.site.publisher().desire("light", good).unwrap();
@@ -178,7 +183,7 @@ fn an_order_that_is_replayed_or_forged() {
     };
     let forged = envelope(back.clone(), DeviceSelector::default());
     assert_eq!(scene.refusal_of(&forged), "unsigned_statement");
-    let mut elsewhere = crate::site::statement(back, DeviceSelector::default());
+    let mut elsewhere = statement(back, DeviceSelector::default());
     elsewhere.site = "elsewhere".to_owned();
     assert_eq!(scene.refusal_of(&signed(&elsewhere, &alice)), "wrong_site");
     assert_eq!(scene.refusal_of(b"rubbish"), "malformed");
@@ -186,15 +191,24 @@ fn an_order_that_is_replayed_or_forged() {
 
     // An order is followed once.
     let third = scene.site.pack(&quick(3, ""));
-    let cancel = |issued: Time| {
-        let order = Order::Cancel {
-            release: third.release,
-            name: "light".to_owned(),
-        };
-        let mut statement = crate::site::statement(order, DeviceSelector::default());
-        statement.issued = issued;
-        signed(&statement, &alice)
+    scene.site.state(&third, false, DeviceSelector::default());
+    let mut stage = wish(&third);
+    if let Order::Deploy { activate, .. } = &mut stage.order {
+        *activate = false;
+    }
+    let stage = signed(&stage, &alice);
+    scene.site.publisher().desire("light", stage).unwrap();
+    let staged = |state: &Value| state["slots"]["staged"]["generation"] == 3;
+    scene.daemon.wait_until(staged);
+    let cancel = Order::Cancel {
+        release: third.release,
+        name: "light".to_owned(),
     };
-    assert_eq!(scene.refusal_of(&cancel(Time::now())), "unknown_release");
+    let cancel = statement(cancel, DeviceSelector::default());
+    let cancel = signed(&cancel, &alice);
+    let client = scene.daemon.client();
+    client.order("lab", "a", &cancel, ORDER_TIMEOUT).unwrap();
+    assert_eq!(scene.refusal_of(&cancel), "replayed");
+    scene.daemon.wait_until(|state| !staged(state));
     scene.serves(2);
 }

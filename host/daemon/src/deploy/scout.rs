@@ -71,7 +71,11 @@ impl Errand {
     /// The greatest comes first. Anybody can make unsigned statements by the thousand, and each comes to nothing: they go after signed
     /// ones, and after those that have not failed yet.
     fn rank(&self) -> impl Ord + use<> {
-        (self.wanted.signed, Reverse(self.failures), self.wanted.issued)
+        (
+            self.wanted.signed,
+            Reverse(self.failures),
+            self.wanted.issued,
+        )
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_trust::Digest;
-use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::bytes::Encoding;
 use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
@@ -335,7 +335,9 @@ pub struct Watch {
 impl Watch {
     /// Statements that were thrown away unread: too large, too many names at once, or followed by a newer one too soon.
     pub fn dropped(&self) -> u64 {
-        self.pending.as_ref().map_or(0, |p| p.lock().waiting.dropped())
+        self.pending
+            .as_ref()
+            .map_or(0, |p| p.lock().waiting.dropped())
     }
 }
 
@@ -427,13 +429,19 @@ impl Asking {
                 pause = ASK_SOON;
             }
             // Under a flood there is always something to wake up for, and the time comes all the same.
-            let ask = std::mem::take(&mut heard.ask) || asked.elapsed() >= pause;
+            let appeared = std::mem::take(&mut heard.ask);
+            let ask = appeared || asked.elapsed() >= pause;
             heard.missed &= !ask;
             let waiting = heard.waiting.take();
             drop(heard);
             if ask {
                 asked = Instant::now();
-                pause = ASK_AGAIN;
+                // A source's token may arrive before the way to its answers is known: ask again soon, then less and less often.
+                pause = if appeared {
+                    ASK_SOON
+                } else {
+                    pause.saturating_mul(2).min(ASK_AGAIN)
+                };
                 self.ask(&pending);
             }
             drop(pending);
