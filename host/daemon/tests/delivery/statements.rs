@@ -69,6 +69,8 @@ fn a_flood_of_statements_is_bounded_and_counted() {
             let _ = sender.send(said.name);
         })
         .unwrap();
+    // Dropped before the watch, which waits for its thread.
+    let go = go;
     let flood = hotshoe_daemon::link::Site::open(&connecting(&device.locators()), SITE).unwrap();
     flood
         .say(
@@ -85,7 +87,8 @@ fn a_flood_of_statements_is_bounded_and_counted() {
             .say(Notice::Desired, "n0", i.to_string().as_bytes())
             .unwrap();
     }
-    until("the flood is thrown away", || watch.dropped() >= 300);
+    // At most 64 are being looked at, and as many wait.
+    until("the flood is thrown away", || watch.dropped() >= 270);
     drop(go);
     let names: Vec<String> =
         std::iter::from_fn(|| heard.recv_timeout(Duration::from_secs(1)).ok()).collect();
