@@ -29,8 +29,15 @@ impl Dice {
 
 #[test]
 fn killed_at_random_moments_it_always_starts_and_serves_and_ends_on_the_right_generation() {
-    let kills = if env::var_os("HOTSHOE_LONG").is_some() { LONG } else { KILLS };
-    let seed = env::var("HOTSHOE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_121);
+    let kills = if env::var_os("HOTSHOE_LONG").is_some() {
+        LONG
+    } else {
+        KILLS
+    };
+    let seed = env::var("HOTSHOE_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(20_261_121);
     let mut dice = Dice(seed);
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
@@ -40,11 +47,21 @@ fn killed_at_random_moments_it_always_starts_and_serves_and_ends_on_the_right_ge
     for kill in 0..kills {
         let daemon = device.run();
         let state = daemon.state();
-        let live = state["slots"]["live"]["generation"].as_u64().expect("a live release");
-        assert!(live >= confirmed, "seed {seed}, kill {kill}: {live} after {confirmed}: {state:#}");
+        let live = state["slots"]["live"]["generation"]
+            .as_u64()
+            .expect("a live release");
+        assert!(
+            live >= confirmed,
+            "seed {seed}, kill {kill}: {live} after {confirmed}: {state:#}"
+        );
         confirmed = live;
-        let serving = state["release"]["generation"].as_u64().expect("a release serves");
-        assert!((live..=published).contains(&serving), "seed {seed}, kill {kill}: {state:#}");
+        let serving = state["release"]["generation"]
+            .as_u64()
+            .expect("a release serves");
+        assert!(
+            (live..=published).contains(&serving),
+            "seed {seed}, kill {kill}: {state:#}"
+        );
         if kill % NEW_EVERY == 0 {
             published += 1;
             let next = site.pack(&light(published, ""));
@@ -56,10 +73,19 @@ fn killed_at_random_moments_it_always_starts_and_serves_and_ends_on_the_right_ge
         while Instant::now() < until {
             number += 1;
             feeder
-                .send("test", "application/octet-stream", &format!("{kill}-{number}"), b"abc".to_vec())
+                .send(
+                    "test",
+                    "application/octet-stream",
+                    &format!("{kill}-{number}"),
+                    b"abc".to_vec(),
+                )
                 .expect("sent");
             if let Some(fed) = feeder.next(until.saturating_duration_since(Instant::now())) {
-                assert!(fed.result.is_ok(), "seed {seed}, kill {kill}: {:?}", fed.result);
+                assert!(
+                    fed.result.is_ok(),
+                    "seed {seed}, kill {kill}: {:?}",
+                    fed.result
+                );
             }
         }
         daemon.kill();

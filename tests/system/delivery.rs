@@ -95,7 +95,10 @@ fn a_release_that_traps_is_rolled_back_and_remembered_until_a_higher_generation(
     let second = site.pack(&recipe(2, patient, &["flaky-policy"], ""));
     site.publish(&second);
     let state = daemon.feed_until(ended(2, "rolled-back"));
-    assert_eq!(state["last_rollback"]["cause"]["name"], "trap_rate", "{state:#}");
+    assert_eq!(
+        state["last_rollback"]["cause"]["name"], "trap_rate",
+        "{state:#}"
+    );
     assert_eq!(state["release"]["generation"], 1);
     assert_eq!(state["rollbacks"], 1);
     accounted(&state);
@@ -233,7 +236,10 @@ fn state_is_carried_over_and_restored_on_rollback() {
     let before = seen(&daemon);
     let accepted = daemon.state()["counters"]["accepted"].as_u64().unwrap();
     // What a sample in flight counts while the state is taken over stays with the release that it ran on.
-    assert!(before + 2 >= accepted, "{before} of {accepted} samples were counted");
+    assert!(
+        before + 2 >= accepted,
+        "{before} of {accepted} samples were counted"
+    );
 
     // The third release counts too, and traps: what it counted is forgotten.
     let third = site.pack(&recipe(
@@ -246,7 +252,10 @@ fn state_is_carried_over_and_restored_on_rollback() {
     daemon.feed_until(ended(3, "rolled-back"));
     let after = seen(&daemon);
     let accepted = daemon.state()["counters"]["accepted"].as_u64().unwrap();
-    assert!(after > before && after < accepted, "{before} {after} {accepted}");
+    assert!(
+        after > before && after < accepted,
+        "{before} {after} {accepted}"
+    );
 }
 
 #[test]
@@ -260,7 +269,9 @@ fn a_shadow_that_disagrees_never_serves() {
     site.publish(&second);
     daemon.feed_until(settled_on(2));
     // Another stage altogether disagrees with every sample.
-    let guests = super::support::environment().root.join("target/guests/hostile.wasm");
+    let guests = super::support::environment()
+        .root
+        .join("target/guests/hostile.wasm");
     let text = recipe(3, &gate, &[], "").replace(
         &super::support::environment()
             .root
@@ -297,7 +308,10 @@ fn a_failed_self_test_keeps_a_release_from_serving() {
     let second = site.pack(&light(2, &test(4.0)));
     site.publish(&second);
     let state = daemon.feed_until(ended(2, "failed"));
-    assert_eq!(state["deploy"]["cause"]["name"], "self_test_failed", "{state:#}");
+    assert_eq!(
+        state["deploy"]["cause"]["name"], "self_test_failed",
+        "{state:#}"
+    );
     assert_eq!(state["release"]["generation"], 1);
     let third = site.pack(&light(3, &test(3.0)));
     site.publish(&third);
@@ -360,7 +374,9 @@ impl Registry {
     fn start(site: &Site, name: &str, listen: &str, connect: Option<&str>, router: bool) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
         command
-            .args(["registry", "--site", "lab", "--name", name, "--listen", listen])
+            .args([
+                "registry", "--site", "lab", "--name", name, "--listen", listen,
+            ])
             .arg("--data")
             .arg(site.lab.path(&format!("{name}-registry")))
             .args(["--trust", &site.lab.trust_file()])
@@ -423,20 +439,37 @@ fn devices_that_are_routers_too_see_each_other_behind_one() {
     let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
     let folder = second.folder.display().to_string();
     let said = success([
-        "publish", &folder, "--site", "lab", "--connect", &listen, "--expect", "3", "--stage-only", "--timeout",
-        "100", "--json",
+        "publish",
+        &folder,
+        "--site",
+        "lab",
+        "--connect",
+        &listen,
+        "--expect",
+        "3",
+        "--stage-only",
+        "--timeout",
+        "100",
+        "--json",
     ]);
     assert!(!said.is_empty());
     let listed = success(["status", "--site", "lab", "--connect", &listen, "--json"]);
     for device in &devices {
         let state = device.state();
         assert_eq!(state["slots"]["staged"]["generation"], 2, "{state:#}");
-        assert!(listed.contains(&format!("\"{}\"", device.name())), "{listed}");
+        assert!(
+            listed.contains(&format!("\"{}\"", device.name())),
+            "{listed}"
+        );
     }
     let shared = devices.iter().any(|device| {
         let log = device.log();
         let mut fetched = log.lines().filter(|line| line.contains("\"fetched\""));
-        fetched.any(|line| ["a", "b", "c"].iter().any(|name| line.contains(&format!("\\\"{name}\\\":"))))
+        fetched.any(|line| {
+            ["a", "b", "c"]
+                .iter()
+                .any(|name| line.contains(&format!("\\\"{name}\\\":")))
+        })
     });
     assert!(shared, "{}", devices[0].log());
 }
@@ -453,7 +486,17 @@ fn a_registry_that_is_a_router_connects_a_site_and_may_restart() {
     let publish = |packed: &super::site::Packed| {
         let folder = packed.folder.display().to_string();
         let arguments = [
-            "publish", &folder, "--site", "lab", "--connect", &listen, "--expect", "1", "--stage-only", "--timeout", "60",
+            "publish",
+            &folder,
+            "--site",
+            "lab",
+            "--connect",
+            &listen,
+            "--expect",
+            "1",
+            "--stage-only",
+            "--timeout",
+            "60",
         ];
         let output = hotshoe(arguments);
         assert!(

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// A cable from its own port to another one. 
+/// A cable from its own port to another one.
 pub struct Cable {
     port: u16,
     state: Arc<State>,

@@ -24,7 +24,9 @@ fn a_live_release_that_is_damaged_gives_way_to_the_one_before() {
     site.close();
     daemon.kill();
     let digest = hotshoe_trust::Digest::of(b"two");
-    let blob = site.lab.path(&format!("cam-data/blobs/sha256/{}", digest.hex()));
+    let blob = site
+        .lab
+        .path(&format!("cam-data/blobs/sha256/{}", digest.hex()));
     fs::write(blob, b"twX").unwrap();
     let daemon = device.run();
     let state = daemon.state();
@@ -74,11 +76,15 @@ fn a_quota_frees_what_no_slot_needs_and_refuses_what_does_not_fit() {
     let mut site = Site::new();
     let filler = site.lab.path("filler");
     let bytes = |size: usize, seed: u8| -> Vec<u8> {
-        (0..size).map(|i| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[1] ^ seed).collect()
+        (0..size)
+            .map(|i| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[1] ^ seed)
+            .collect()
     };
     fs::write(&filler, bytes(300_000, 1)).unwrap();
     let first = site.pack(&light(1, &data_file("filler", &filler)));
-    let daemon = site.device("cam", &first, "[deploy]\nquota-mib = 2\n").run();
+    let daemon = site
+        .device("cam", &first, "[deploy]\nquota-mib = 2\n")
+        .run();
     for generation in 2..=8 {
         fs::write(&filler, bytes(300_000, generation as u8)).unwrap();
         let next = site.pack(&light(generation, &data_file("filler", &filler)));
@@ -115,7 +121,9 @@ fn what_was_to_be_activated_is_activated_after_a_restart_without_a_network() {
     daemon.wait_until(|state| state["deploy"]["waiting"] == "window");
     site.close();
     daemon.kill();
-    let text = fs::read_to_string(&device.config).unwrap().replace(&window, "");
+    let text = fs::read_to_string(&device.config)
+        .unwrap()
+        .replace(&window, "");
     fs::write(&device.config, text).unwrap();
     let daemon = device.run();
     daemon.feed_until(settled_on(2));
@@ -126,7 +134,12 @@ fn a_newer_release_ends_the_trial_of_one_that_gets_nowhere() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
-    let second = site.pack(&recipe(2, "min-samples = 1000000\nmin-seconds = 0\n", &[], ""));
+    let second = site.pack(&recipe(
+        2,
+        "min-samples = 1000000\nmin-seconds = 0\n",
+        &[],
+        "",
+    ));
     site.publish(&second);
     daemon.feed_until(|state| state["slots"]["trial"]["slot"]["generation"] == 2);
     let third = site.pack(&recipe(3, EAGER, &[], ""));

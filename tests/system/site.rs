@@ -4,11 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::delivery::Publisher;
 use hotshoe_daemon::ZenohConfig;
+use hotshoe_daemon::delivery::Publisher;
 use hotshoe_store::Layout;
-use hotshoe_trust::{Envelope, Order, Statement};
 use hotshoe_trust::{DeviceSelector, Digest, SigningKey, Time};
+use hotshoe_trust::{Envelope, Order, Statement};
 use serde_json::Value;
 
 use super::support::{DEADLINE, Daemon, Device, Lab, environment, free_endpoint, success};
@@ -108,7 +108,12 @@ impl Site {
         let toml = self.lab.path(&format!("release-{number}.toml"));
         fs::write(&toml, recipe).expect("a recipe");
         let folder = self.lab.path(&format!("release-{number}"));
-        success(["pack".as_ref(), toml.as_os_str(), "--out".as_ref(), folder.as_os_str()]);
+        success([
+            "pack".as_ref(),
+            toml.as_os_str(),
+            "--out".as_ref(),
+            folder.as_os_str(),
+        ]);
         self.lab.sign(&folder, key);
         read(folder)
     }
@@ -152,20 +157,29 @@ impl Site {
 
 /// What a folder holds.
 pub fn read(folder: PathBuf) -> Packed {
-    let package = Layout::open(&folder).expect("a release folder").package().expect("a package");
+    let package = Layout::open(&folder)
+        .expect("a release folder")
+        .package()
+        .expect("a package");
     let config: Value = serde_json::from_slice(&package.config).expect("a config");
     Packed {
         folder,
         name: config["name"].as_str().expect("a name").to_owned(),
         generation: config["generation"].as_u64().expect("a generation"),
         release: Digest::of(&package.manifest),
-        bundles: package.bundles.iter().map(|bundle| Digest::of(bundle)).collect(),
+        bundles: package
+            .bundles
+            .iter()
+            .map(|bundle| Digest::of(bundle))
+            .collect(),
     }
 }
 
 /// An unsigned statement for the site `lab`, good for an hour.
 pub fn envelope(order: Order, devices: DeviceSelector) -> Vec<u8> {
-    Envelope::new(&statement(order, devices)).expect("a statement").to_bytes()
+    Envelope::new(&statement(order, devices))
+        .expect("a statement")
+        .to_bytes()
 }
 
 /// A statement signed by `key`.
@@ -203,14 +217,21 @@ impl Daemon {
     }
 
     fn wait(&self, feed: bool, wanted: impl Fn(&Value) -> bool) -> Value {
-        let events = self.client().events("lab", Some(self.name()), 64).expect("events");
+        let events = self
+            .client()
+            .events("lab", Some(self.name()), 64)
+            .expect("events");
         let started = Instant::now();
         loop {
             let state = self.state();
             if wanted(&state) {
                 return state;
             }
-            assert!(started.elapsed() < DEADLINE, "not as wanted: {state:#}\n{}", self.log());
+            assert!(
+                started.elapsed() < DEADLINE,
+                "not as wanted: {state:#}\n{}",
+                self.log()
+            );
             if feed {
                 self.feed(&[("sample", b"abc".to_vec())]);
             } else {

@@ -158,10 +158,7 @@ impl Lab {
                 "\"rules.json",
                 &format!("\"{}/rules.json", folder.display()),
             )
-            .replace(
-                "\"expected/",
-                &format!("\"{}/expected/", folder.display()),
-            )
+            .replace("\"expected/", &format!("\"{}/expected/", folder.display()))
     }
 
     /// Packs a recipe into the folder `release`, unsigned.

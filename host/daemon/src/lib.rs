@@ -98,7 +98,12 @@ impl Daemon {
         crate::metrics::release(None, serving.as_deref().map(deploy::Served::release));
         let board = Arc::new(Board::default());
         let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
-        let service = Service::new(config.clone(), serving, Arc::clone(&board), Arc::clone(&link));
+        let service = Service::new(
+            config.clone(),
+            serving,
+            Arc::clone(&board),
+            Arc::clone(&link),
+        );
         let crew = service.hire().map_err(|source| StartError::Workers {
             threads: config.workers.threads,
             source,

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use zenoh::Wait;
 use zenoh::bytes::{Encoding, ZBytes};
 use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
@@ -28,7 +29,6 @@ use zenoh::pubsub::Subscriber;
 use zenoh::qos::CongestionControl;
 use zenoh::query::{Query, Queryable};
 use zenoh::sample::{Sample, SampleKind};
-use zenoh::Wait;
 
 use crate::answer::Answer;
 use crate::config::ZenohConfig;
@@ -43,8 +43,7 @@ pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{Asked, Heard, Sharing, WAITING_REQUESTS};
 pub use pending::MAX_PENDING;
 pub use site::{
-    ASK_AGAIN, Answering, Desired, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site,
-    Sources, Watch,
+    ASK_AGAIN, Answering, Desired, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site, Sources, Watch,
 };
 
 /// What a message holds besides its payload (key, media type, id), at most, in bytes.

@@ -8,9 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::Arc;
 
-use hotshoe_engine::{
-    Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot,
-};
+use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
 use hotshoe_infer::{Model, Models};
 use hotshoe_trust::{Blob, Digest, Grant, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};

@@ -326,7 +326,8 @@ fn answer(site: &Site, notice: Notice, work: &Arc<Work>) -> Result<Answering, Li
         match notice {
             Notice::Desired => {
                 let kept = state.record.statements.iter();
-                kept.map(|kept| desired(&kept.name, &kept.envelope)).collect()
+                kept.map(|kept| desired(&kept.name, &kept.envelope))
+                    .collect()
             }
             Notice::Trust => {
                 let updates = state.record.updates.iter();

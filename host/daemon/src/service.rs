@@ -175,9 +175,6 @@ impl Service {
     /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the
     /// release that they have. The one that served is returned, so that no worker is the one to take it down.
     pub fn swap(&self, next: Option<Arc<Served>>) -> (Option<Arc<Served>>, Duration) {
-        // The same release once more: so the exchange itself finds all that it touches in the cache, after waits for the disk.
-        let serving = self.serving.load_full();
-        drop(self.serving.swap(serving));
         let started = Instant::now();
         let before = self.serving.swap(next);
         (before, started.elapsed())

@@ -50,7 +50,14 @@ impl Releases {
     fn stage(&self, store: &mut Store, generation: u64) -> Outcome<()> {
         let (layout, release) = &self.by_generation[&generation];
         let slot = deliver(store, layout, release)?;
-        store.apply(&Transition::Stage { slot, issued: release.issued, activate: true }, now())?;
+        store.apply(
+            &Transition::Stage {
+                slot,
+                issued: release.issued,
+                activate: true,
+            },
+            now(),
+        )?;
         Ok(())
     }
 

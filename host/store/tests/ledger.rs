@@ -38,7 +38,11 @@ fn ocr(generation: u64) -> Slot {
 }
 
 fn stage(generation: u64) -> Transition {
-    Transition::Stage { slot: ocr(generation), issued: at(0), activate: false }
+    Transition::Stage {
+        slot: ocr(generation),
+        issued: at(0),
+        activate: false,
+    }
 }
 
 const TRY: Transition = Transition::BeginTrial { tries: 1 };
@@ -72,7 +76,14 @@ fn phases(ledger: &Ledger) -> Vec<(u64, Phase)> {
 
 #[test]
 fn a_release_is_staged_tried_and_confirmed() {
-    let staged = run(&live(1), [Transition::Stage { slot: ocr(2), issued: at(50), activate: false }]);
+    let staged = run(
+        &live(1),
+        [Transition::Stage {
+            slot: ocr(2),
+            issued: at(50),
+            activate: false,
+        }],
+    );
     assert_eq!(staged.staged, Some(ocr(2)));
     assert_eq!(staged.floor["ocr"].generation, 1, "not yet");
     assert_eq!(staged.clock_floor, Some(at(50)));
@@ -254,7 +265,14 @@ fn what_does_not_fit_is_named() {
     let mut other = ocr(2);
     other.release = Digest::of(b"other content");
     assert_eq!(
-        refused(&one, &Transition::Stage { slot: other, issued: at(0), activate: true }),
+        refused(
+            &one,
+            &Transition::Stage {
+                slot: other,
+                issued: at(0),
+                activate: true
+            }
+        ),
         "below_floor"
     );
 }

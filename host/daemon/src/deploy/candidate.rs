@@ -201,10 +201,10 @@ impl Reconciler {
         let staged = kept.map_err(|error| Cause::new(error.name(), super::chain(&error)));
         let staged = staged.map(|slot| {
             let transition = Transition::Stage {
-                    slot: slot.clone(),
-                    issued: candidate.release.issued,
-                    activate: candidate.wanted.activate,
-                };
+                slot: slot.clone(),
+                issued: candidate.release.issued,
+                activate: candidate.wanted.activate,
+            };
             self.store.apply(&transition, now).map(|()| slot)
         });
         match staged {

@@ -23,7 +23,14 @@ pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError>
         ("scouting/multicast/enabled", json!(config.scouting)),
         ("scouting/gossip/enabled", json!(config.scouting)),
         // Whoever is to connect may be away: a device does not wait for it to start.
-        ("scouting/delay", json!(if config.scouting { SCOUTING_DELAY_MS } else { 0 })),
+        (
+            "scouting/delay",
+            json!(if config.scouting {
+                SCOUTING_DELAY_MS
+            } else {
+                0
+            }),
+        ),
         (
             "transport/link/rx/max_message_size",
             json!(config.max_message_bytes),

@@ -387,7 +387,12 @@ impl Work {
 
 /// Tells those that hear this registry alone what was said of a release, now that they can get it here.
 fn pass_on(site: &Site, state: &State, name: &str) {
-    for kept in state.record.statements.iter().filter(|kept| kept.name == name) {
+    for kept in state
+        .record
+        .statements
+        .iter()
+        .filter(|kept| kept.name == name)
+    {
         if let Err(error) = site.say(Notice::Desired, name, kept.envelope.as_bytes()) {
             tracing::warn!(%error, "a statement was not passed on; devices ask for it again");
         }
