@@ -153,7 +153,7 @@ fn a_staged_release_can_be_cancelled() {
     let device = site.device("cam", &first, "");
     let daemon = device.run();
     let second = site.pack(&light(2, ""));
-    site.state(&second, false, DeviceSelector::default());
+    let cancelled = site.state(&second, false, DeviceSelector::default());
     daemon.wait_until(|state| state["slots"]["staged"]["generation"] == 2);
     local("cancel", &device.config);
     let state = daemon.wait_until(|state| state["slots"]["staged"].is_null());
@@ -161,9 +161,8 @@ fn a_staged_release_can_be_cancelled() {
     // The statement is heard again when a publisher comes back, and stays cancelled.
     site.close();
     site.open();
-    site.state(&second, false, DeviceSelector::default());
-    site.close();
-    site.open();
+    site.publisher().desire(&second.name, cancelled).unwrap();
+    daemon.wait_until(|state| !state["ignored"]["cancelled"].is_null());
     let third = site.pack(&light(3, ""));
     site.publish(&third);
     daemon.feed_until(settled_on(3));

@@ -123,8 +123,8 @@ impl Site {
         self.state(packed, true, DeviceSelector::default());
     }
 
-    /// Serves a release and says that these devices should have it.
-    pub fn state(&mut self, packed: &Packed, activate: bool, devices: DeviceSelector) {
+    /// Serves a release and says that these devices should have it; returns what it said.
+    pub fn state(&mut self, packed: &Packed, activate: bool, devices: DeviceSelector) -> Vec<u8> {
         let layout = Layout::open(&packed.folder).expect("a release folder");
         self.publisher().serve(&layout).expect("it is served");
         let order = Order::Deploy {
@@ -136,8 +136,9 @@ impl Site {
         };
         let envelope = envelope(order, devices);
         self.publisher()
-            .desire(&packed.name, envelope)
+            .desire(&packed.name, envelope.clone())
             .expect("it is stated");
+        envelope
     }
 
     /// A device with this release installed, whose daemon connects to the publisher.
