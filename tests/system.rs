@@ -38,6 +38,8 @@ mod proxy;
 mod python;
 #[path = "system/recovery.rs"]
 mod recovery;
+#[path = "system/registry.rs"]
+mod registry;
 #[path = "system/restart.rs"]
 mod restart;
 #[path = "system/serving.rs"]

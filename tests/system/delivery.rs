@@ -2,29 +2,16 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use hotshoe_trust::DeviceSelector;
 use serde_json::Value;
 
 use super::proxy::Cable;
-use super::site::{Site, data_file, ended, light, recipe, settled_on};
-use super::support::{DEADLINE, Daemon, free_endpoint, hotshoe, success};
+use super::site::{Site, data_file, ended, light, noise, recipe, settled_on};
+use super::support::{DEADLINE, Daemon, success};
 
 const EAGER: &str = "min-samples = 3\nmin-seconds = 0\n";
-
-/// Bytes that do not shrink, the same at each call (a linear congruential generator, constants by Knuth's MMIX).
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
-}
 
 fn accounted(state: &Value) {
     let counters = &state["counters"];
@@ -365,152 +352,4 @@ fn a_changed_model_moves_what_changed() {
     daemon.feed_until(settled_on(2));
     let share = cable.carried() as f64 / size as f64;
     assert!(share < 0.05, "{share} of the model was moved");
-}
-
-struct Registry(Child);
-
-impl Registry {
-    fn start(site: &Site, name: &str, listen: &str, connect: Option<&str>, router: bool) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
-        command
-            .args([
-                "registry", "--site", "lab", "--name", name, "--listen", listen,
-            ])
-            .arg("--data")
-            .arg(site.lab.path(&format!("{name}-registry")))
-            .args(["--trust", &site.lab.trust_file()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
-        let log = fs::File::create(site.lab.path(&format!("{name}.log"))).unwrap();
-        command.stderr(log);
-        if let Some(connect) = connect {
-            command.args(["--connect", connect]);
-        }
-        if router {
-            command.arg("--router");
-        }
-        Self(command.spawn().expect("a registry"))
-    }
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[test]
-fn a_registry_serves_when_the_publisher_has_gone_and_after_a_restart() {
-    let mut site = Site::new();
-    let listen = free_endpoint();
-    let endpoint = site.endpoint.clone();
-    let registry = Registry::start(&site, "shelf", &listen, Some(&endpoint), false);
-    let first = site.pack(&light(1, ""));
-    let second = site.pack(&light(2, ""));
-    // A device of the same site beside it says when the registry has the release: it gets it from nobody else.
-    let watcher = site.device_at("watcher", &first, &listen, "").run();
-    site.publish(&second);
-    watcher.feed_until(settled_on(2));
-    site.close();
-    drop(registry);
-    let _registry = Registry::start(&site, "shelf", &listen, None, false);
-    let late = site.device_at("late", &first, &listen, "").run();
-    late.feed_until(settled_on(2));
-}
-
-#[test]
-fn devices_that_are_routers_too_see_each_other_behind_one() {
-    let mut site = Site::new();
-    site.close();
-    let listen = free_endpoint();
-    let first = site.pack(&light(1, ""));
-    // They start without it.
-    let devices: Vec<Daemon> = ["a", "b", "c"]
-        .map(|name| {
-            let more = "mode = \"router\"\n[deploy]\nshare = true\n";
-            site.device_at(name, &first, &listen, more).run()
-        })
-        .into();
-    let _hub = Registry::start(&site, "hub", &listen, None, true);
-    let size = 8 << 20;
-    fs::write(site.lab.path("filler"), noise(size, 5)).unwrap();
-    let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
-    let folder = second.folder.display().to_string();
-    let said = success([
-        "publish",
-        &folder,
-        "--site",
-        "lab",
-        "--connect",
-        &listen,
-        "--expect",
-        "3",
-        "--stage-only",
-        "--timeout",
-        "100",
-        "--json",
-    ]);
-    assert!(!said.is_empty());
-    let listed = success(["status", "--site", "lab", "--connect", &listen, "--json"]);
-    for device in &devices {
-        let state = device.state();
-        assert_eq!(state["slots"]["staged"]["generation"], 2, "{state:#}");
-        assert!(
-            listed.contains(&format!("\"{}\"", device.name())),
-            "{listed}"
-        );
-    }
-    let shared = devices.iter().any(|device| {
-        let log = device.log();
-        let mut fetched = log.lines().filter(|line| line.contains("\"fetched\""));
-        fetched.any(|line| {
-            ["a", "b", "c"]
-                .iter()
-                .any(|name| line.contains(&format!("\\\"{name}\\\":")))
-        })
-    });
-    assert!(shared, "{}", devices[0].log());
-}
-
-#[test]
-fn a_registry_that_is_a_router_connects_a_site_and_may_restart() {
-    let mut site = Site::new();
-    site.close();
-    let listen = free_endpoint();
-    let router = Registry::start(&site, "hub", &listen, None, true);
-    let first = site.pack(&light(1, ""));
-    let device = site.device_at("cam", &first, &listen, "").run();
-    let second = site.pack(&light(2, ""));
-    let publish = |packed: &super::site::Packed| {
-        let folder = packed.folder.display().to_string();
-        let arguments = [
-            "publish",
-            &folder,
-            "--site",
-            "lab",
-            "--connect",
-            &listen,
-            "--expect",
-            "1",
-            "--stage-only",
-            "--timeout",
-            "60",
-        ];
-        let output = hotshoe(arguments);
-        assert!(
-            output.status.success(),
-            "{}\n{}",
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-    };
-    publish(&second);
-    drop(router);
-    let _router = Registry::start(&site, "hub", &listen, None, true);
-    let third = site.pack(&light(3, ""));
-    publish(&third);
-    let state = device.state();
-    assert_eq!(state["slots"]["staged"]["generation"], 3, "{state:#}");
-    assert_eq!(state["release"]["generation"], 1);
 }

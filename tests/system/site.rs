@@ -259,3 +259,15 @@ pub fn ended(generation: u64, phase: &str) -> impl Fn(&Value) -> bool {
         state["deploy"]["generation"] == generation && state["deploy"]["phase"] == phase.as_str()
     }
 }
+
+/// Bytes that do not shrink, the same at each call (a linear congruential generator, constants by Knuth's MMIX).
+pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u8
+    };
+    (0..bytes).map(|_| next()).collect()
+}

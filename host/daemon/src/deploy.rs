@@ -3,6 +3,7 @@
 //! A statement says what a site should run; its release is fetched, verified, staged, proved, perhaps run in shadow, tried and
 //! confirmed, or refused by name. One thread does all of it, so that every state of the ledger follows from one before.
 
+mod activation;
 mod admission;
 mod board;
 mod boot;
@@ -25,7 +26,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotshoe_store::Catalogue;
 use serde_json::Value;
@@ -162,12 +163,12 @@ fn ask(
     mail: &SyncSender<Message>,
     message: impl FnOnce(reconciler::Reply) -> Message,
 ) -> Result<Value, CommandError> {
-    let (reply, answer) = sync_channel(1);
-    mail.try_send(message(reply))
+    let (to, answer) = sync_channel(1);
+    let wait = Duration::from_secs(ANSWER_S);
+    let until = Instant::now() + wait;
+    mail.try_send(message(reconciler::Reply { to, until }))
         .map_err(|_| CommandError::Busy)?;
-    answer
-        .recv_timeout(Duration::from_secs(ANSWER_S))
-        .unwrap_or(Err(CommandError::Busy))
+    answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
 }
 
 /// Starts a thread that nobody waits for.

@@ -325,7 +325,10 @@ fn answer(site: &Site, notice: Notice, work: &Arc<Work>) -> Result<Answering, Li
         };
         match notice {
             Notice::Desired => {
-                let kept = state.record.statements.iter();
+                // What is signed comes first: of too many, whoever asks takes the first.
+                let (signed, others): (Vec<_>, Vec<_>) =
+                    state.record.statements.iter().partition(|kept| kept.signed);
+                let kept = signed.iter().chain(&others);
                 kept.map(|kept| desired(&kept.name, &kept.envelope))
                     .collect()
             }

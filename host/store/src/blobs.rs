@@ -174,7 +174,11 @@ impl BlobStore {
         let bytes = read_file(&self.path(digest), limit)?;
         match Digest::of(&bytes) {
             found if found == digest => Ok(bytes),
-            found => Err(BlobError::Damaged { digest, found }),
+            found => {
+                // Else what was spoilt without a trace in its metadata would pass for whole, and never be fetched again.
+                self.proven().remove(&digest);
+                Err(BlobError::Damaged { digest, found })
+            }
         }
     }
 

@@ -145,8 +145,32 @@ impl Store {
             keep.extend(blobs.contents(*release).unwrap_or_default());
         }
         let mut freed = blobs.retain(&keep)?;
+        self.retain_code(&keep, &mut freed)?;
         freed.over = freed.used.saturating_sub(quota.unwrap_or(u64::MAX));
         Ok(freed)
+    }
+
+    /// Removes the compiled code of components that are not kept. Its files are named `<digest>-<settings>.code`; it counts
+    /// against no quota, since it can be made again.
+    fn retain_code(&self, keep: &BTreeSet<Digest>, freed: &mut Freed) -> Result<(), BlobError> {
+        let folder = self.aot_dir();
+        for path in files(folder).map_err(BlobError::read(folder))? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let component = name
+                .and_then(|name| name.split_once('-'))
+                .map(|(hex, _)| hex);
+            let component = component.and_then(|hex| format!("sha256:{hex}").parse().ok());
+            if component.is_none_or(|component| keep.contains(&component)) {
+                continue;
+            }
+            freed.bytes = freed.bytes.saturating_add(size(&path)?);
+            self.blobs()
+                .disk()
+                .remove(&path)
+                .map_err(BlobError::remove(&path))?;
+            freed.files = freed.files.saturating_add(1);
+        }
+        Ok(())
     }
 
     /// The digests that the ledger needs, directly or through a manifest.

@@ -180,6 +180,9 @@ pub struct Ledger {
     /// The release that goes on trial as soon as it may, where it is the staged one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activate: Option<Digest>,
+    /// How often the staged release began to be loaded and tested, and did not end it.
+    #[serde(default)]
+    pub proofs: u32,
     /// The release that serves on trial.
     #[serde(default)]
     pub trial: Option<Trial>,

@@ -126,6 +126,11 @@ impl BlobStore {
         Ok(opened?)
     }
 
+    /// Whether a blob has begun to arrive: then [`BlobStore::usage`] counts it whole.
+    pub fn has_begun(&self, blob: &Blob) -> bool {
+        self.parts_folder().join(blob.digest.hex()).exists()
+    }
+
     fn open_partial(&self, index: &ChunkIndex) -> Result<Partial, BlobError> {
         let blob = index.blob;
         let folder = self.parts_folder();

@@ -33,6 +33,11 @@ pub enum Transition {
     },
     /// What is staged goes on trial as soon as it may.
     Activate,
+    /// What is staged is about to be loaded and tested. Recorded before that: a release that takes the daemon down with it
+    /// is to fail after some starts.
+    BeginProof,
+    /// The daemon has outlived the proof.
+    EndProof,
     /// What is staged is no longer wanted.
     Unstage(Cause),
     /// What is staged goes on trial. Recorded before the swap. After this many more starts of the daemon without a
@@ -104,6 +109,15 @@ impl Ledger {
                 let staged = staged.ok_or(IllegalTransition::NothingStaged)?;
                 next.activate = Some(staged.release);
             }
+            Transition::BeginProof | Transition::EndProof => {
+                if next.staged.is_none() {
+                    return Err(IllegalTransition::NothingStaged);
+                }
+                next.proofs = match transition {
+                    Transition::BeginProof => next.proofs.saturating_add(1),
+                    _ => 0,
+                };
+            }
             Transition::Unstage(cause) => {
                 let slot = next.staged.take();
                 let slot = slot.ok_or(IllegalTransition::NothingStaged)?;
@@ -174,6 +188,7 @@ impl Ledger {
         self.check_memory(slot)?;
         self.staged = Some(slot.clone());
         self.activate = activate.then_some(slot.release);
+        self.proofs = 0;
         self.clock_floor = self.clock_floor.max(Some(issued));
         self.record(slot, Phase::Staged, None, now);
         Ok(())

@@ -38,10 +38,14 @@ fn ocr(generation: u64) -> Slot {
 }
 
 fn stage(generation: u64) -> Transition {
+    stage_at(ocr(generation), 0)
+}
+
+fn stage_at(slot: Slot, issued: i64) -> Transition {
     Transition::Stage {
-        slot: ocr(generation),
-        issued: at(0),
-        activate: false,
+        slot,
+        issued: at(issued),
+        activate: issued % 2 == 0,
     }
 }
 
@@ -76,14 +80,7 @@ fn phases(ledger: &Ledger) -> Vec<(u64, Phase)> {
 
 #[test]
 fn a_release_is_staged_tried_and_confirmed() {
-    let staged = run(
-        &live(1),
-        [Transition::Stage {
-            slot: ocr(2),
-            issued: at(50),
-            activate: false,
-        }],
-    );
+    let staged = run(&live(1), [stage_at(ocr(2), 50)]);
     assert_eq!(staged.staged, Some(ocr(2)));
     assert_eq!(staged.floor["ocr"].generation, 1, "not yet");
     assert_eq!(staged.clock_floor, Some(at(50)));
@@ -264,17 +261,7 @@ fn what_does_not_fit_is_named() {
     }
     let mut other = ocr(2);
     other.release = Digest::of(b"other content");
-    assert_eq!(
-        refused(
-            &one,
-            &Transition::Stage {
-                slot: other,
-                issued: at(0),
-                activate: true
-            }
-        ),
-        "below_floor"
-    );
+    assert_eq!(refused(&one, &stage_at(other, 0)), "below_floor");
 }
 
 #[test]
@@ -407,7 +394,10 @@ fn any_transition() -> impl Strategy<Value = Transition> {
     ];
     prop_oneof![
         1 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Install(slot, at(issued))),
-        5 => (slots(), 0..100_i64).prop_map(|(slot, issued)| Transition::Stage { slot, issued: at(issued), activate: issued % 2 == 0 }),
+        1 => Just(Transition::BeginProof),
+        1 => Just(Transition::EndProof),
+        1 => Just(Transition::Activate),
+        5 => (slots(), 0..100_i64).prop_map(|(slot, issued)| stage_at(slot, issued)),
         1 => Just(Transition::Unstage(cause())),
         5 => (0..200_u32).prop_map(|tries| Transition::BeginTrial { tries }),
         3 => Just(Transition::TryAgain),

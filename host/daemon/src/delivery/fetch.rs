@@ -417,7 +417,11 @@ impl Arriving {
             let mut left = lock(left);
             *left = left.saturating_sub(1);
             if *left == 0 {
-                partial.finish()?;
+                // Two threads may have brought the same chunk at once, and counted it twice.
+                *left = partial.missing().len();
+                if *left == 0 {
+                    partial.finish()?;
+                }
             }
         }
         Ok(Stored::Kept)

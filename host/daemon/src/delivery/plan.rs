@@ -21,6 +21,9 @@ const MISSING_AGAIN: Duration = Duration::from_secs(1);
 /// When the origin is asked for what the neighbours should have brought, but did not.
 const GRACE: Duration = Duration::from_millis(1_500);
 
+/// When sources that were banned may be asked again, where nothing has come for so long.
+const PARDON: Duration = Duration::from_secs(30);
+
 /// A source that has given nothing yet is late after this part of the time that another one has.
 const UNPROVEN_PART: u32 = 5;
 
@@ -109,6 +112,8 @@ pub struct Plan {
     /// Wants that a neighbour is to bring, by number.
     theirs: HashSet<usize>,
     neighbours_moved: Option<Instant>,
+    /// When something came last.
+    moved: Option<Instant>,
 }
 
 impl Plan {
@@ -133,6 +138,7 @@ impl Plan {
             bounds,
             theirs: HashSet::new(),
             neighbours_moved: None,
+            moved: None,
         }
     }
 
@@ -377,6 +383,9 @@ impl Plan {
             }
         }
         self.left -= usize::from(was_wanted);
+        if was_wanted {
+            self.moved = Some(now);
+        }
         for id in &complete {
             self.complete(*id, now);
         }
@@ -452,6 +461,12 @@ impl Plan {
     /// the latter, which are to be ended.
     pub fn overdue(&mut self, now: Instant) -> Vec<u64> {
         let mut given_up = Vec::new();
+        // Others may have lied in a source's name, and it may be the only one: it stays suspect, and is asked last.
+        let moved = *self.moved.get_or_insert(now);
+        if now.saturating_duration_since(moved) >= PARDON {
+            self.banned.clear();
+            self.moved = Some(now);
+        }
         for (id, open) in &mut self.open {
             let quiet = now.saturating_duration_since(open.heard);
             if quiet >= self.bounds.timeout {

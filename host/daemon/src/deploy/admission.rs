@@ -43,7 +43,11 @@ impl Reconciler {
             return;
         }
         let cancelled = ledger.statement_seen.get(CANCELLED);
-        if cancelled.is_some_and(|cancelled| wanted.issued <= *cancelled) {
+        let unverified = self.cancelled.get(&release);
+        if cancelled
+            .max(unverified)
+            .is_some_and(|at| wanted.issued <= *at)
+        {
             return self.reporter.ignored("cancelled");
         }
         if let Some(remembered) = ledger.remembers(name, generation, release) {
@@ -196,7 +200,16 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn first_refusal(&mut self, wanted: &Wanted, issued: Option<Time>) -> bool {
+    /// A release that is not verified is not wanted, until a newer statement wants it.
+    pub(super) fn cancel_unverified(&mut self, wanted: &Wanted) {
+        if self.cancelled.len() >= MAX_REFUSED {
+            self.cancelled.clear();
+        }
+        let release = wanted.subject.release;
+        self.cancelled.insert(release, wanted.issued);
+    }
+
+    fn first_refusal(&mut self, wanted: &Wanted, issued: Option<Time>) -> bool {
         if self.refused.len() >= MAX_REFUSED {
             self.refused.clear();
         }

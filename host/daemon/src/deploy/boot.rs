@@ -94,18 +94,18 @@ impl Boot {
             tracing::error!(release = slot.name, %error, "the release to go back to cannot be loaded");
             return Ok(None);
         }
-        if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
-            // A device that does not start cannot be reached; one that serves nothing takes what its new keys sign.
-            tracing::error!(
-                release = slot.name,
-                cause = super::chain(&error),
-                "the live release is not trusted since the keys were replaced; NOTHING SERVES until another one comes"
-            );
-            return Ok(None);
-        }
         let previous = self.store.ledger().previous.clone();
         let recovered = previous.and_then(|previous| self.recovered(&previous));
         let Some(recovered) = recovered else {
+            if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
+                // A device that does not start cannot be reached; one that serves nothing takes what its new keys sign.
+                tracing::error!(
+                    release = slot.name,
+                    cause = super::chain(&error),
+                    "the live release is not trusted since the keys were replaced; NOTHING SERVES until another one comes"
+                );
+                return Ok(None);
+            }
             return Err(failed(config, slot, error));
         };
         self.apply(Transition::Recover(error.cause()));

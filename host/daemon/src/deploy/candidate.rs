@@ -4,28 +4,27 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
-use hotshoe_trust::{HealthGate, Release, Shadow, Time, Verified};
+use hotshoe_trust::{Release, Time, Verified};
 
-use crate::config::KeepPrevious;
 use crate::delivery::{Cancel, FetchError, Moved};
-use crate::deploy::command::CommandError;
 use crate::deploy::loader::LoadFailure;
 use crate::deploy::reconciler::{Message, Reconciler};
 use crate::deploy::scout::{Wanted, pause};
 use crate::deploy::served::Served;
-use crate::deploy::shadow::{Likeness, Score, Tap};
-use crate::pipeline::LoadError;
+use crate::deploy::shadow::Score;
+use crate::pipeline::{LoadError, SelfTestError};
 use crate::status::Waiting;
 
 /// A release that passed verification.
 pub struct Candidate {
     pub(super) wanted: Wanted,
-    release: Verified<Release>,
-    stage: Stage,
+    pub(super) release: Verified<Release>,
+    pub(super) stage: Stage,
     failures: u32,
 }
 
-enum Stage {
+/// How far it is.
+pub(super) enum Stage {
     /// Its blobs are to be fetched, from then on.
     Due(Instant),
     /// They are being fetched.
@@ -70,12 +69,15 @@ impl Candidate {
         }
     }
 
-    fn later(&mut self) -> Instant {
+    pub(super) fn later(&mut self) -> Instant {
         let due = Instant::now() + pause(self.failures);
         self.failures = self.failures.saturating_add(1);
         due
     }
 }
+
+/// How often a release may begin to be loaded and tested, or run in shadow, and take the daemon down with it.
+const MAX_PROOFS: u32 = 3;
 
 impl Reconciler {
     /// Takes the candidate one step further, where it gets any further now. True: there may be one more step at once.
@@ -148,9 +150,7 @@ impl Reconciler {
         self.store
             .keep_package(&candidate.release, Time::now())
             .map_err(|error| Cause::new(error.name(), super::chain(&error)))?;
-        let missing = missing_bytes(self, &candidate.release);
-        // What has come by an earlier try is counted by the store.
-        let to_come = if candidate.failures == 0 { missing } else { 0 };
+        let to_come = bytes_to_come(self, &candidate.release);
         let quota = self.config.deploy.quota_bytes().saturating_sub(to_come);
         let freed = self
             .store
@@ -210,6 +210,8 @@ impl Reconciler {
         match staged {
             Ok(Ok(slot)) => {
                 self.slots_changed();
+                // The catalogue lists the release now; files that stay open would keep their space when they are removed.
+                self.fetcher.forget();
                 let subject = &candidate.wanted.subject;
                 self.reporter.phase(subject, Phase::Staged, None);
                 candidate.failures = 0;
@@ -229,7 +231,12 @@ impl Reconciler {
     }
 
     /// The ledger could not be written, which passes; or it does not allow it, which does not.
-    fn not_written(&mut self, mut candidate: Candidate, again: Stage, error: &ApplyError) {
+    pub(super) fn not_written(
+        &mut self,
+        mut candidate: Candidate,
+        again: Stage,
+        error: &ApplyError,
+    ) {
         let cause = Cause::new(error.name(), super::chain(error));
         candidate.stage = again;
         if matches!(error, ApplyError::Illegal(_)) {
@@ -241,7 +248,7 @@ impl Reconciler {
     }
 
     /// Loads it and runs its own tests.
-    fn prove(&mut self, mut candidate: Candidate, slot: Slot) {
+    pub(super) fn prove(&mut self, mut candidate: Candidate, slot: Slot) {
         if let Some(probation) = &self.probation {
             let (tried, next) = (&probation.subject, &candidate.wanted);
             let newer = tried.name == next.subject.name
@@ -254,6 +261,30 @@ impl Reconciler {
             // A trial that gets no samples must not keep out the release that mends it.
             let message = format!("generation {} takes its place", next.subject.generation);
             self.roll_back(Cause::new("superseded", message));
+            if !self.unsettled.is_empty() {
+                // The ledger still has the old trial, and would refuse the new one for good.
+                candidate.stage = Stage::Staged(slot, Instant::now());
+                self.candidate = Some(candidate);
+                return;
+            }
+        }
+        if self.store.ledger().proofs >= MAX_PROOFS {
+            let message =
+                "the daemon ended while it loaded or tested the release, as often as it may";
+            return self.fail(
+                &candidate,
+                Phase::Failed,
+                Cause::new("died_in_proof", message),
+            );
+        }
+        if let Err(error) = self.store.apply(&Transition::BeginProof, Time::now()) {
+            self.reporter.retry(
+                &candidate.wanted.subject,
+                Cause::new(error.name(), super::chain(&error)),
+            );
+            candidate.stage = Stage::Staged(slot, candidate.later());
+            self.candidate = Some(candidate);
+            return;
         }
         match self
             .loader
@@ -267,6 +298,7 @@ impl Reconciler {
                 self.candidate = Some(candidate);
             }
             Err(error) if is_damage(&error) => {
+                self.end_proof();
                 // What was fetched has been damaged since; what is whole is not fetched again.
                 self.reporter
                     .retry(&candidate.wanted.subject, error.cause());
@@ -277,134 +309,8 @@ impl Reconciler {
         }
     }
 
-    /// Lets it serve, or run in shadow, when it may.
-    fn activate(&mut self, mut candidate: Candidate, slot: Slot, served: Option<Arc<Served>>) {
-        let waiting = if !candidate.wanted.activate {
-            Waiting::Activation
-        } else if self.probation.is_some() {
-            Waiting::Probation
-        } else if !self.config.deploy.may_activate(Time::now()) {
-            Waiting::Window
-        } else {
-            let Some(served) = served else {
-                // It was let go of to save memory; it proves itself once more.
-                return self.prove(candidate, slot);
-            };
-            let shadow = self
-                .gate(&candidate)
-                .shadow
-                .filter(|_| self.serving.is_some());
-            return match shadow {
-                Some(shadow) => self.shadow(candidate, slot, served, &shadow),
-                None => self.begin(candidate, slot, served),
-            };
-        };
-        let keeps = self.config.deploy.keep_previous == KeepPrevious::Memory;
-        candidate.stage = Stage::Proven(slot, served.filter(|_| keeps));
-        self.reporter.waiting(&candidate.wanted.subject, waiting);
-        self.candidate = Some(candidate);
-        self.note_activation();
-    }
-
-    /// Writes down that the staged release is to serve, so that it does after a restart without a network too.
-    fn note_activation(&mut self) {
-        let ledger = self.store.ledger();
-        let staged = ledger.staged.as_ref().map(|slot| slot.release);
-        let wanted = self.candidate.as_ref().is_some_and(|candidate| {
-            candidate.wanted.activate && staged == Some(candidate.release.digest())
-        });
-        if !wanted || ledger.activate == staged {
-            return;
-        }
-        if let Err(error) = self.store.apply(&Transition::Activate, Time::now()) {
-            tracing::error!(%error, "that the staged release is to serve could not be written down");
-        }
-    }
-
-    fn shadow(
-        &mut self,
-        mut candidate: Candidate,
-        slot: Slot,
-        served: Arc<Served>,
-        shadow: &Shadow,
-    ) {
-        match Tap::open(
-            served.pipeline(),
-            shadow.share,
-            self.loader.device().clone(),
-        ) {
-            Ok((tap, score)) => {
-                self.service.shadow(Some(tap));
-                self.reporter
-                    .phase(&candidate.wanted.subject, Phase::Shadow, None);
-                candidate.stage = Stage::Shadow(slot, served, score);
-                self.candidate = Some(candidate);
-            }
-            Err(error) => {
-                let cause = Cause::new("no_thread", format!("the shadow cannot run: {error}"));
-                self.fail(&candidate, Phase::Failed, cause);
-            }
-        }
-    }
-
-    /// Looks at what the shadow has seen.
-    fn compare(
-        &mut self,
-        mut candidate: Candidate,
-        slot: Slot,
-        served: Arc<Served>,
-        score: Arc<Score>,
-    ) {
-        let compared = score.compared();
-        let Some(shadow) = self.gate(&candidate).shadow else {
-            return self.begin(candidate, slot, served);
-        };
-        match compared.judge(&shadow) {
-            Likeness::Wait => {
-                candidate.stage = Stage::Shadow(slot, served, score);
-                self.candidate = Some(candidate);
-            }
-            Likeness::Alike => {
-                self.service.shadow(None);
-                self.begin(candidate, slot, served);
-            }
-            Likeness::Unlike(mean) => {
-                self.service.shadow(None);
-                let message = format!(
-                    "over {} samples the insights agree to {mean:.3} with those of the release that serves, and {:.3} is wanted",
-                    compared.samples, shadow.min_agreement
-                );
-                tracing::info!(skipped = score.skipped(), "the shadow has ended");
-                self.fail(
-                    &candidate,
-                    Phase::Failed,
-                    Cause::new("shadow_disagreement", message),
-                );
-            }
-        }
-    }
-
-    fn wait(&mut self, mut candidate: Candidate, stage: Stage, waiting: Waiting) {
-        candidate.stage = stage;
-        self.reporter.waiting(&candidate.wanted.subject, waiting);
-        self.candidate = Some(candidate);
-    }
-
-    fn begin(&mut self, mut candidate: Candidate, slot: Slot, served: Arc<Served>) {
-        let gate = self.gate(&candidate);
-        if let Err(error) = self.begin_trial(&candidate.wanted.subject, served, gate) {
-            let due = candidate.later();
-            self.not_written(candidate, Stage::Staged(slot, due), &error);
-        }
-    }
-
-    /// What the release asks of itself, within what the device allows.
-    fn gate(&self, candidate: &Candidate) -> HealthGate {
-        candidate.release.health.bounded(&self.config.deploy.health)
-    }
-
     /// It is refused or has failed, and is remembered.
-    fn fail(&mut self, candidate: &Candidate, phase: Phase, cause: Cause) {
+    pub(super) fn fail(&mut self, candidate: &Candidate, phase: Phase, cause: Cause) {
         self.service.shadow(None);
         let now = Time::now();
         let slot = Slot {
@@ -449,24 +355,14 @@ impl Reconciler {
         self.reporter
             .phase(&candidate.wanted.subject, Phase::Absent, Some(cause));
     }
-
-    /// The release at work is to serve; what it still waits for.
-    pub(super) fn order_activation(&mut self) -> Result<Option<Waiting>, CommandError> {
-        let candidate = self.candidate.as_mut().ok_or(CommandError::NothingStaged)?;
-        candidate.wanted.activate = true;
-        self.note_activation();
-        if self.probation.is_some() {
-            return Ok(Some(Waiting::Probation));
-        }
-        let open = self.config.deploy.may_activate(Time::now());
-        Ok((!open).then_some(Waiting::Window))
-    }
 }
 
-/// The bytes of a release that are not on the disk.
-fn missing_bytes(reconciler: &Reconciler, release: &Release) -> u64 {
+/// The bytes of a release that the disk has no room set aside for: a blob that has begun to arrive is counted whole by the store.
+fn bytes_to_come(reconciler: &Reconciler, release: &Release) -> u64 {
     let blobs = reconciler.store.blobs();
-    let missing = release.blobs().filter(|blob| !blobs.has(blob));
+    let missing = release
+        .blobs()
+        .filter(|blob| !blobs.has(blob) && !blobs.has_begun(blob));
     missing.map(|blob| blob.size).fold(0, u64::saturating_add)
 }
 
@@ -476,5 +372,6 @@ const fn is_damage(error: &LoadFailure) -> bool {
         error,
         LoadFailure::Package(_)
             | LoadFailure::Load(LoadError::Blob { .. } | LoadError::Damaged { .. })
+            | LoadFailure::SelfTest(SelfTestError::Blob(_))
     )
 }

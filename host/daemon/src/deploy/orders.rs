@@ -116,7 +116,9 @@ impl Reconciler {
         issued: Time,
         signed: bool,
     ) -> Result<Value, CommandError> {
-        if self.store.ledger().is_replayed(ORDERS, issued) || self.last_order == Some(issued) {
+        // The very last one too, also when the daemon has started since.
+        let last = self.store.ledger().statement_seen.get(ORDERS).copied();
+        if last.is_some_and(|last| issued <= last) || self.last_order == Some(issued) {
             return Err(refuse(
                 "replayed",
                 "this order, or a newer one, was followed already",
@@ -240,8 +242,8 @@ impl Reconciler {
             self.abandon(Cause::new("cancelled", by));
             self.seen(CANCELLED, issued);
         } else if let Some(wanted) = forgotten {
-            // It is not verified: its time may be anything.
-            self.first_refusal(&wanted, None);
+            // It is not verified: its time is not to keep other releases away.
+            self.cancel_unverified(&wanted);
         } else {
             let place = "staged or on its way";
             return Err(CommandError::UnknownRelease { release, place });

@@ -38,6 +38,8 @@ impl Reconciler {
         gate: HealthGate,
     ) -> Result<(), ApplyError> {
         served.prepare(self.loader.threads());
+        // Before the ledger names the trial: one that starts again without it would begin anew.
+        let kept = self.hand_over_state(&served, None);
         self.store
             .apply(&Transition::BeginTrial { tries: gate.tries }, Time::now())?;
         let before = self
@@ -46,10 +48,7 @@ impl Reconciler {
             .map(|serving| serving.observer().read());
         // Written before the state is taken over: what samples change meanwhile would stay behind.
         self.save_state();
-        if let Some(serving) = &self.serving {
-            let state = serving.pipeline().state_snapshot();
-            served.pipeline().restore_state(&state);
-        }
+        self.hand_over_state(&served, kept);
         let old = self.swap(Some(served));
         match self.config.deploy.keep_previous {
             KeepPrevious::Memory => self.old = old,
@@ -59,6 +58,31 @@ impl Reconciler {
         metrics::counter!("hotshoe_swaps_total").increment(1);
         self.enter_probation(subject.clone(), gate, before);
         Ok(())
+    }
+
+    /// Gives the trial the state of what serves, in memory and, where that is not what the disk has, on the disk: restoring is no
+    /// change of its own that would be saved later. Returns what the disk has.
+    fn hand_over_state(&self, served: &Served, on_disk: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let serving = self.serving.as_ref()?;
+        let state = serving.pipeline().state_snapshot();
+        served.pipeline().restore_state(&state);
+        let (digest, bytes) = (served.release().digest(), state.to_bytes());
+        if on_disk.as_ref() == Some(&bytes) {
+            return on_disk;
+        }
+        let saved = match state.is_empty() {
+            true => self.store.drop_state(digest),
+            false => self.store.save_state(digest, &bytes),
+        };
+        saved
+            .inspect_err(|error| {
+                tracing::warn!(
+                    cause = super::chain(error),
+                    "the trial's state could not be saved"
+                )
+            })
+            .ok()
+            .map(|()| bytes)
     }
 
     /// Watches the release that serves from now on.
@@ -134,6 +158,11 @@ impl Reconciler {
             return;
         };
         if let Err(error) = self.store.apply(&Transition::Confirm, Time::now()) {
+            if matches!(error, ApplyError::Illegal(_)) {
+                // New trusted keys may have set the floor above it: it would stay on trial for good.
+                self.probation = Some(probation);
+                return self.roll_back(Cause::new(error.name(), super::chain(&error)));
+            }
             tracing::error!(%error, "the trial passed, and could not be confirmed yet");
             probation.due = Instant::now() + Duration::from_millis(SETTLE_PAUSE_MS);
             self.probation = Some(probation);

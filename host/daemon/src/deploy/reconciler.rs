@@ -3,7 +3,7 @@
 //! It runs at low priority, so that what it loads and compiles does not disturb the samples, and never waits for a network: packages and
 //! blobs are fetched on threads of their own, one each at most.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -32,7 +32,12 @@ const TICK_MS: u64 = 100;
 const SAVE_MS: u64 = 1_000;
 
 /// Where an answer goes.
-pub type Reply = SyncSender<Result<Value, CommandError>>;
+pub struct Reply {
+    /// To whoever waits.
+    pub to: SyncSender<Result<Value, CommandError>>,
+    /// How long somebody does.
+    pub until: Instant,
+}
 
 /// What the deploy thread is told.
 pub enum Message {
@@ -81,6 +86,8 @@ pub struct Reconciler {
     pub(super) fetching: bool,
     /// Packages that were refused since the start.
     pub(super) refused: BTreeSet<Digest>,
+    /// Releases that were cancelled before they were verified, and the newest statement that wanted each.
+    pub(super) cancelled: BTreeMap<Digest, Time>,
     /// The time of the newest valid statement that was heard.
     pub(super) newest_heard: Option<Time>,
     /// The time of the last order that was followed.
@@ -131,6 +138,7 @@ impl Reconciler {
             scouting: false,
             fetching: false,
             refused: BTreeSet::new(),
+            cancelled: BTreeMap::new(),
             newest_heard,
             last_order: None,
             catalogue: with.catalogue,
@@ -217,6 +225,12 @@ impl Reconciler {
     fn take(&mut self, message: Message) {
         match message {
             Message::Statement(bytes) => self.on_statement(&bytes),
+            // Whoever asked was told to try again: followed as well, the first order to roll back would be undone by the second.
+            Message::Order(_, reply) | Message::Command(_, reply)
+                if reply.until <= Instant::now() =>
+            {
+                answer_with(&reply, Err(CommandError::Busy));
+            }
             Message::Order(bytes, reply) => {
                 let answer = self.on_order(&bytes);
                 if let Err(error) = &answer {
@@ -271,13 +285,16 @@ impl Reconciler {
             return;
         }
         let bytes = serving.pipeline().state_snapshot().to_bytes();
+        let mut on_disk = changes;
         if let Err(error) = self.store.save_state(digest, &bytes) {
             tracing::warn!(
                 cause = super::chain(&error),
                 "the components' state could not be saved"
             );
+            // Tried again, also where nothing more changes.
+            on_disk = saved.map_or(0, |(_, changes, _)| changes);
         }
-        self.saved = Some((digest, changes, Instant::now()));
+        self.saved = Some((digest, on_disk, Instant::now()));
     }
 
     fn check_fresh(&self) {
@@ -356,7 +373,7 @@ impl Reconciler {
 
 /// The caller may be tired of waiting; then nobody wants the answer.
 fn answer_with(reply: &Reply, answer: Result<Value, CommandError>) {
-    let _ = reply.send(answer);
+    let _ = reply.to.send(answer);
 }
 
 /// Whether a message is to be gone on with at once. What was fetched is; of statements, of which anybody may send many, the first

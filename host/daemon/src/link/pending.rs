@@ -6,8 +6,9 @@ use super::site::Desired;
 
 /// Most names of which statements of one sender wait.
 pub const MAX_PENDING: usize = 64;
-/// Most statements of one name that wait: two publishers may disagree, and the device judges which of them it believes.
-const EACH: usize = 4;
+/// Most statements of one name that wait: publishers may disagree, or speak to different devices, and the device judges which of them
+/// it believes.
+const EACH: usize = 16;
 /// Most bytes that wait of one sender: 8 MiB.
 const BYTES: usize = 8 << 20;
 /// Most senders.
@@ -31,7 +32,12 @@ impl Pending {
     pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
         let is_new = !self.senders.contains_key(&sender);
         let kept = (!is_new || self.senders.len() < SENDERS)
-            && self.senders.entry(sender).or_default().add(name, bytes);
+            && self
+                .senders
+                .entry(sender)
+                .or_default()
+                // A registry lists what is signed first; of what is put, the newest counts.
+                .add(name, bytes, sender.is_some());
         self.dropped += u64::from(!kept);
         kept
     }
@@ -62,7 +68,7 @@ impl Pending {
 }
 
 impl Sender {
-    fn add(&mut self, name: String, bytes: Vec<u8>) -> bool {
+    fn add(&mut self, name: String, bytes: Vec<u8>, first_counts: bool) -> bool {
         let full = self.by_name.len() >= MAX_PENDING && !self.by_name.contains_key(&name);
         if full || self.bytes.saturating_add(bytes.len()) > BYTES {
             return false;
@@ -70,6 +76,9 @@ impl Sender {
         let waiting = self.by_name.entry(name).or_default();
         if waiting.contains(&bytes) {
             return true;
+        }
+        if first_counts && waiting.len() >= EACH {
+            return false;
         }
         self.bytes += bytes.len();
         waiting.push_back(bytes);

@@ -54,7 +54,7 @@ pub enum Notice {
 /// A statement as it arrived, before anything was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Desired {
-    /// The name of the release, by its key. Empty for a trust update.
+    /// The name of the release, by its key. For a trust update a number.
     pub name: String,
     /// The statement with its signatures.
     pub bytes: Vec<u8>,
@@ -364,6 +364,8 @@ struct Ear {
 #[derive(Debug, Default)]
 struct Heard {
     waiting: Pending,
+    /// Updates of `trust.toml` so far.
+    updates: u64,
     /// Something was thrown away since the site was asked.
     missed: bool,
     ask: bool,
@@ -386,11 +388,15 @@ impl Ear {
     }
 
     fn take(&self, notice: Notice, sender: Option<u128>, sample: &Sample) {
+        let mut heard = self.lock();
         let name = match notice {
             Notice::Desired => last_part(sample.key_expr()).unwrap_or_default(),
-            Notice::Trust => String::new(),
+            // Each by itself and in order: no version displaces the one that must come before it.
+            Notice::Trust => {
+                heard.updates += 1;
+                format!("{:020}", heard.updates)
+            }
         };
-        let mut heard = self.lock();
         if sample.payload().len() > MAX_STATEMENT_MESSAGE {
             heard.waiting.refuse();
             return;

@@ -7,13 +7,15 @@ use std::io;
 use std::path::Path;
 
 use hotshoe_store::{BlobError, replace_file};
-use hotshoe_trust::{Digest, ReadStatement, Time};
+use hotshoe_trust::{DeviceSelector, Digest, ReadStatement, Time};
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
 
 /// Statements that are kept at most; of those beyond, the unsigned ones are not taken.
 const MAX_STATEMENTS: usize = 1_024;
+/// Bytes of unsigned statements that are kept at most: 16 MiB.
+const MAX_UNSIGNED_BYTES: usize = 16 << 20;
 /// Versions of `trust.toml` that are kept at most. A device that missed more is brought up to date by hand.
 const MAX_UPDATES: usize = 32;
 /// Largest file, in bytes.
@@ -41,6 +43,9 @@ pub(super) struct Kept {
     /// Of signed statements and of unsigned ones the newest is kept, each by itself: nobody displaces what is signed without a key.
     pub signed: bool,
     pub kind: String,
+    /// Whom it is for: what one device is told does not displace what all are.
+    #[serde(default)]
+    pub devices: DeviceSelector,
     pub issued: Time,
     pub expires: Time,
     pub envelope: String,
@@ -84,13 +89,21 @@ impl Record {
             name: statement.order.name().to_owned(),
             signed: !statement.signers().is_empty(),
             kind: statement.order.kind().to_owned(),
+            devices: statement.devices.clone(),
             issued: statement.issued,
             expires: statement.expires,
             envelope,
         };
         let same = |kept: &Kept| {
-            (&kept.name, kept.signed, &kept.kind) == (&new.name, new.signed, &new.kind)
+            (&kept.name, kept.signed, &kept.kind, &kept.devices)
+                == (&new.name, new.signed, &new.kind, &new.devices)
         };
+        // Anybody can make them as large as they may be, and the record is written whole with each.
+        let others = self.statements.iter().filter(|k| !k.signed && !same(k));
+        let unsigned: usize = others.map(|kept| kept.envelope.len()).sum();
+        if !new.signed && unsigned.saturating_add(new.envelope.len()) > MAX_UNSIGNED_BYTES {
+            return false;
+        }
         match self.statements.iter().position(same) {
             Some(place) => {
                 let older = self

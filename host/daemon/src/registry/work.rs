@@ -1,5 +1,6 @@
 //! The registry's one thread that judges what is said, and fetches what it is to hold.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use hotshoe_trust::{
     read_statement, rotate, verify_for_registry,
 };
 
-use super::record::{Held, Record};
+use super::record::{Held, Kept, Record};
 use crate::delivery::{Cancel, FetchError, Fetcher, Progress};
 use crate::link::{Desired, Notice, Site};
 
@@ -38,6 +39,13 @@ struct Job {
     issued: Time,
     tries: u32,
     not_before: Instant,
+}
+
+impl Job {
+    /// The least makes room for others.
+    const fn rank(&self) -> (bool, Reverse<u32>, Time) {
+        (self.signed, Reverse(self.tries), self.issued)
+    }
 }
 
 /// What the registry knows and has to do.
@@ -132,16 +140,25 @@ impl Work {
         if state.holds(job.release) || under_way == Some(job.release) {
             return;
         }
-        let full = state.jobs.len() >= MAX_JOBS;
-        match state.jobs.iter_mut().find(|j| j.release == job.release) {
-            // More bundles, or a signature, may make the difference.
-            Some(known) => {
+        let known = state.jobs.iter_mut().find(|j| j.release == job.release);
+        if let Some(known) = known {
+            // More bundles, or a signature, may make the difference; but nobody changes without a key what a signed statement says.
+            if job.signed || !known.signed {
                 known.signed |= job.signed;
                 known.bundles = job.bundles;
             }
-            None if full => self.refuse(&job.release.to_string(), "too_many"),
-            None => state.jobs.push(job),
+            return;
         }
+        if state.jobs.len() >= MAX_JOBS {
+            // Anybody can name releases that nobody has: what is signed, or has failed less often, takes their place.
+            let ranked = state.jobs.iter().map(Job::rank).enumerate();
+            let least = ranked.min_by_key(|(_, rank)| *rank);
+            match least.filter(|(_, rank)| *rank < job.rank()) {
+                Some((place, _)) => drop(state.jobs.remove(place)),
+                None => return self.refuse(&job.release.to_string(), "too_many"),
+            }
+        }
+        state.jobs.push(job);
     }
 
     fn refuse(&self, what: &str, why: &str) {
@@ -184,6 +201,7 @@ impl Work {
             fetcher.forget();
             let mut state = self.lock();
             state.under_way = None;
+            let mut told = Vec::new();
             match done {
                 Ok(Some(held)) => {
                     tracing::info!(name = held.name, generation = held.generation, release = %held.release, "holds a release");
@@ -191,13 +209,16 @@ impl Work {
                     state.record.hold(held);
                     self.tidy(&mut state);
                     self.save(&state);
-                    pass_on(site, &state, &name);
+                    let said = state.record.statements.iter();
+                    told.extend(said.filter(|kept| kept.name == name).cloned());
                 }
                 Ok(None) => {}
                 Err(error) => self.put_off(&mut state, job, &error),
             }
             drop(state);
             self.changed.notify_all();
+            // Without the lock, for which Zenoh's own threads may wait: a put may wait for them.
+            pass_on(site, &told);
         }
     }
 
@@ -273,10 +294,11 @@ impl Work {
             self.refuse(&release.name, "above_quota");
             return Ok(None);
         }
-        self.blobs(fetcher, &release, cancel)?;
         let package = release.package();
         self.blobs.put(&package.config)?;
+        // Before its blobs: should it be put off, the manifest tells what of it to keep.
         self.blobs.put(&package.manifest)?;
+        self.blobs(fetcher, &release, cancel)?;
         let mut bundles = Vec::new();
         for bundle in &package.bundles {
             bundles.push(self.blobs.put(bundle)?.digest);
@@ -321,6 +343,7 @@ impl Work {
     /// Removes what is too much. The newest release of each name stays.
     fn tidy(&self, state: &mut State) {
         let mut gone = state.record.surplus(self.keep);
+        let mut with_jobs = true;
         loop {
             for held in gone.drain(..) {
                 tracing::info!(
@@ -330,12 +353,14 @@ impl Work {
                 );
                 self.catalogue.remove_release(held.release);
             }
-            let keep = self.contents(&state.record);
+            let keep = self.contents(state, with_jobs);
             if let Err(error) = self.blobs.retain(&keep) {
                 tracing::error!(%error, "blobs could not be removed");
                 return;
             }
             match self.blobs.usage() {
+                // What has come of releases that were put off goes before what is whole.
+                Ok(used) if used > self.quota && with_jobs => with_jobs = false,
                 Ok(used) if used > self.quota => match state.record.oldest() {
                     Some(held) => gone.push(held),
                     None => return,
@@ -345,11 +370,15 @@ impl Work {
         }
     }
 
-    fn contents(&self, record: &Record) -> BTreeSet<Digest> {
+    fn contents(&self, state: &State, with_jobs: bool) -> BTreeSet<Digest> {
         let mut keep = BTreeSet::new();
-        for held in &record.releases {
+        for held in &state.record.releases {
             keep.extend(&held.bundles);
             keep.extend(self.blobs.contents(held.release).unwrap_or_default());
+        }
+        // What has come of a release that was put off is not fetched twice.
+        for job in state.jobs.iter().filter(|_| with_jobs) {
+            keep.extend(self.blobs.contents(job.release).unwrap_or_default());
         }
         keep
     }
@@ -386,14 +415,9 @@ impl Work {
 }
 
 /// Tells those that hear this registry alone what was said of a release, now that they can get it here.
-fn pass_on(site: &Site, state: &State, name: &str) {
-    for kept in state
-        .record
-        .statements
-        .iter()
-        .filter(|kept| kept.name == name)
-    {
-        if let Err(error) = site.say(Notice::Desired, name, kept.envelope.as_bytes()) {
+fn pass_on(site: &Site, told: &[Kept]) {
+    for kept in told {
+        if let Err(error) = site.say(Notice::Desired, &kept.name, kept.envelope.as_bytes()) {
             tracing::warn!(%error, "a statement was not passed on; devices ask for it again");
         }
     }
