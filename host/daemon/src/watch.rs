@@ -144,8 +144,13 @@ impl Watch {
         if config.after != After::Keep {
             for name in [DONE, FAILED] {
                 let folder = config.folder.join(name);
-                fs::create_dir_all(&folder)
-                    .map_err(|source| WatchError::Folder { folder, source })?;
+                // The watched folder itself must be there: one that is made for a misspelt name would stay empty.
+                match fs::create_dir(&folder) {
+                    Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(WatchError::Folder { folder, source });
+                    }
+                    Ok(()) | Err(_) => {}
+                }
             }
         }
         let failed = |source| WatchError::Watch {
