@@ -38,7 +38,10 @@ struct Failure {
 
 impl Failure {
     fn of(error: &anyhow::Error) -> Self {
-        let mut messages: Vec<String> = error.chain().map(ToString::to_string).collect();
+        let mut messages: Vec<String> = error
+            .chain()
+            .map(|it| without_place(it.to_string()))
+            .collect();
         // A transparent error says what its source says; once is enough.
         messages.dedup();
         let mut messages = messages.into_iter();
@@ -47,6 +50,21 @@ impl Failure {
             message: messages.next().unwrap_or_default(),
             causes: messages.collect(),
         }
+    }
+}
+
+/// Zenoh ends its messages with the place in its source, ` at /.../link.rs:388.`, which tells a user nothing.
+fn without_place(message: String) -> String {
+    let is_place = |text: &str| {
+        text.trim_end_matches('.')
+            .rsplit_once(".rs:")
+            .is_some_and(|(path, line)| {
+                !path.contains(' ') && !line.is_empty() && line.chars().all(|c| c.is_ascii_digit())
+            })
+    };
+    match message.rsplit_once(" at ") {
+        Some((words, place)) if is_place(place) => words.trim_end().to_owned(),
+        _ => message,
     }
 }
 

@@ -9,6 +9,7 @@ mod board;
 mod boot;
 mod candidate;
 mod command;
+mod company;
 mod error;
 pub mod health;
 mod keyring;
@@ -23,6 +24,7 @@ mod served;
 mod shadow;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
@@ -34,7 +36,7 @@ use serde_json::Value;
 use crate::StartError;
 use crate::config::Config;
 use crate::control::Control;
-use crate::delivery::{DeliveryConfig, Fetcher};
+use crate::delivery::{DeliveryConfig, FetchError, Fetcher};
 use crate::link::{Link, LinkError, Orders, Sharing, Watch};
 use crate::service::Service;
 
@@ -169,6 +171,14 @@ fn ask(
     mail.try_send(message(reconciler::Reply { to, until }))
         .map_err(|_| CommandError::Busy)?;
     answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
+}
+
+/// Fetches on a thread whose end somebody waits for: a panic must not keep it away.
+fn caught<T>(fetch: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
+    catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(|_| {
+        let message = "the thread that fetches panicked; this is a defect";
+        Err(FetchError::Thread(io::Error::other(message)))
+    })
 }
 
 /// Starts a thread that nobody waits for.

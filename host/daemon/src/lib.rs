@@ -125,7 +125,12 @@ impl Daemon {
                 return Err(give_up(crew, error));
             }
         };
-        tracing::info!(site = config.site, device = config.device, locators = ?link.status().locators, "serving");
+        tracing::info!(
+            site = config.site,
+            device = config.device,
+            locators = link.status().locators.join(", "),
+            "serving"
+        );
         Ok(Self {
             service,
             crew,

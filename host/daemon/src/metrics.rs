@@ -111,7 +111,10 @@ fn describe() {
         "hotshoe_swaps_total",
         "Times that another release began to serve."
     );
-    metrics::describe_counter!("hotshoe_rollbacks_total", "Trials that were rolled back.");
+    metrics::describe_counter!(
+        "hotshoe_rollbacks_total",
+        "Trials that were rolled back, but for those whose place another one took."
+    );
     metrics::describe_counter!(
         "hotshoe_refused_total",
         "Releases that were refused or failed, by reason."

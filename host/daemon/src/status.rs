@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hotshoe_store::{Cause, Ledger, Phase, Remembered, Slot, Trial};
+use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, Time, Verified};
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub struct Status {
     pub slots: SlotsStatus,
     /// The release that is being worked on, or the last that was.
     pub deploy: DeployStatus,
-    /// The last trial that was rolled back, of those that are remembered.
+    /// The last release that was rolled back, of those in the history; not a trial whose place another one took.
     pub last_rollback: Option<RollbackStatus>,
     /// What was seen of the release that serves, since it began to.
     pub health: Option<Observed>,
@@ -35,7 +35,7 @@ pub struct Status {
     pub trust_version: u64,
     /// Times that another release began to serve, since the start.
     pub swaps: u64,
-    /// Trials that were rolled back, since the start.
+    /// Trials that were rolled back, since the start; not those whose place another one took.
     pub rollbacks: u64,
     /// Releases that were refused or failed, since the start, by cause.
     pub refused: BTreeMap<String, u64>,
@@ -174,7 +174,7 @@ pub enum Waiting {
     Retry,
 }
 
-/// A trial that was rolled back.
+/// A release that was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackStatus {
     /// The digest of its manifest.
@@ -269,20 +269,27 @@ impl SlotsStatus {
 }
 
 impl RollbackStatus {
-    /// The latest rollback that a ledger remembers.
+    /// Name of the cause where another release took a trial's place: that says nothing against it.
+    pub(crate) const SUPERSEDED: &str = "superseded";
+
+    /// The latest rollback in a ledger's history.
     pub fn latest(ledger: &Ledger) -> Option<Self> {
-        let rolled_back = |(_, failed): &(&String, &Remembered)| failed.phase == Phase::RolledBack;
-        let (name, failed) = ledger
-            .failed
-            .iter()
-            .filter(rolled_back)
-            .max_by_key(|(_, failed)| failed.at)?;
+        let rolled_back = ledger.history.iter().rev();
+        rolled_back
+            .filter(|event| event.phase == Phase::RolledBack)
+            .find_map(Self::of)
+    }
+
+    fn of(event: &Event) -> Option<Self> {
+        let cause = event.cause.as_ref();
         Some(Self {
-            release: failed.release,
-            name: name.clone(),
-            generation: failed.generation,
-            cause: failed.cause.clone(),
-            at: failed.at,
+            release: event.release?,
+            name: event.name.clone(),
+            generation: event.generation,
+            cause: cause
+                .filter(|cause| cause.name != Self::SUPERSEDED)?
+                .clone(),
+            at: event.at,
         })
     }
 }

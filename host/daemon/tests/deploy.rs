@@ -282,6 +282,51 @@ fn a_device_takes_its_first_release_leaves_a_bad_one_and_refuses_a_strangers() {
 }
 
 #[test]
+fn the_status_names_the_right_cause() {
+    let site = Site::new("");
+    let mut running = site.start();
+    running.publish(&site.plain(3, QUICK), 3, true);
+    running.until(Phase::Live, 3);
+    let flaky = release_with(4, "flaky-policy", "grants = [\"state\"]", "");
+    let flaky = site.release(4, &format!("{flaky}{QUICK}"), &site.key);
+    running.publish(&flaky, 4, true);
+    running.until(Phase::RolledBack, 4);
+    // Below the floor anyhow, whatever failed above it.
+    running.publish(&site.plain(2, QUICK), 2, true);
+    let status = running.until(Phase::Refused, 2);
+    assert_eq!(status.deploy.cause.unwrap().name, "below_floor");
+    running.publish(&flaky, 4, true);
+    let cause = running.until(Phase::Refused, 4).deploy.cause.unwrap();
+    assert_eq!(cause.name, "failed_before");
+    assert!(
+        cause
+            .message
+            .starts_with("generation 4 of `test` was rolled back (trap_rate: "),
+        "{cause}"
+    );
+    // Nobody answers for this one.
+    let order = Order::Deploy {
+        release: Digest::of(b"nowhere"),
+        name: "test".to_owned(),
+        generation: 6,
+        bundles: vec![Digest::of(b"nowhere either")],
+        activate: true,
+    };
+    running.publisher.desire("test", statement(order)).unwrap();
+    let status = running.feed_until("missed", |s| s.deploy.waiting == Some(Waiting::Retry));
+    assert_eq!(
+        (status.deploy.phase, status.deploy.generation),
+        (Phase::Fetching, Some(6))
+    );
+    assert_eq!(status.deploy.cause.unwrap().name, "no_source");
+    running.publish(&site.plain(7, QUICK), 7, true);
+    let status = running.until(Phase::Live, 7);
+    // What was confirmed since does not hide it.
+    assert_eq!(status.last_rollback.unwrap().generation, 4);
+    running.stop();
+}
+
+#[test]
 fn staging_waits_for_an_order_and_the_operator_goes_back() {
     let site = Site::new("keep-previous = \"disk\"\n");
     let mut running = site.start();
@@ -332,6 +377,11 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
         (&2.into(), &1.into())
     );
     assert_eq!(running.feed().unwrap()["release"]["generation"], 1);
+    // A second rollback would undo the first.
+    let Err(ControlError::Refused { name, .. }) = control::call(&data, &Command::Rollback) else {
+        panic!("what was left came back");
+    };
+    assert_eq!(name, "previous_rolled_back");
     let lowered = Command::TrustFloor {
         name: "test".to_owned(),
         generation: 1,

@@ -13,6 +13,19 @@ pub enum IllegalTransition {
     /// There is none to go back to.
     #[error("there is no previous release to go back to")]
     NothingPrevious,
+    /// The one to go back to was itself left for the one that is live.
+    #[error(
+        "the release before, generation {generation} of `{name}`, was itself rolled back ({cause}); \
+         to have it again, publish it anew with a higher generation, or install it with `hotshoe install`"
+    )]
+    PreviousRolledBack {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+        /// Why it was.
+        cause: String,
+    },
     /// None is staged.
     #[error("no release is staged; publish one first")]
     NothingStaged,
@@ -109,6 +122,7 @@ impl IllegalTransition {
         match self {
             Self::NothingLive => "nothing_live",
             Self::NothingPrevious => "nothing_previous",
+            Self::PreviousRolledBack { .. } => "previous_rolled_back",
             Self::NothingStaged => "nothing_staged",
             Self::NothingOnTrial => "nothing_in_trial",
             Self::OnTrial { .. } => "in_trial",

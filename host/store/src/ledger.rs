@@ -125,17 +125,19 @@ pub struct Remembered {
     pub at: Time,
 }
 
-/// Something that happened to a release, or to a floor.
+/// Something that happened to a release, to a floor, or to the trusted keys. Only what was verified gets here: of a release
+/// that was refused before, such as one that a stranger signed, the log and the status tell alone, since anybody could fill
+/// the history with them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Event {
     /// When, by the device's clock.
     pub at: Time,
-    /// The release; none where a floor was set.
+    /// The release; none where a floor was set, or the trusted keys were replaced.
     pub release: Option<Digest>,
-    /// The release's name.
+    /// The release's name, or [`crate::TRUST`].
     pub name: String,
-    /// Its generation, or the floor.
+    /// Its generation, the floor, or the version of the trusted keys.
     pub generation: u64,
     /// What became of it.
     pub phase: Phase,
@@ -225,6 +227,19 @@ impl Ledger {
     pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&Remembered> {
         let failed = self.failed.get(name)?;
         (generation <= failed.generation || release == failed.release).then_some(failed)
+    }
+
+    /// Why the release in this slot was rolled back, where it was and has not served since.
+    pub fn rolled_back(&self, slot: &Slot) -> Option<&Cause> {
+        let failed = self.remembers(&slot.name, slot.generation, slot.release)?;
+        if failed.release == slot.release && failed.phase == Phase::RolledBack {
+            return Some(&failed.cause);
+        }
+        // The memory of its name may be of a later generation.
+        let its = |event: &&Event| event.release == Some(slot.release);
+        let last = self.history.iter().rev().find(its)?;
+        let cause = last.cause.as_ref();
+        cause.filter(|_| last.phase == Phase::RolledBack)
     }
 
     /// Whether a statement on `name` issued then is older than the newest one seen.

@@ -41,4 +41,4 @@ pub use partial::{Partial, PartialError};
 pub use phase::{Cause, Phase};
 pub use states::{MAX_STATE_BYTES, replace_file};
 pub use store::{ApplyError, InstallError, ReadError, Store};
-pub use transition::Transition;
+pub use transition::{TRUST, Transition};

@@ -12,6 +12,8 @@ use crate::{
 
 /// Events that the history keeps.
 const HISTORY: usize = 100;
+/// The name of an [`Event`] that tells of the trusted keys; no release can have it.
+pub const TRUST: &str = "@trust";
 /// Release names whose newest statement is remembered.
 const STATEMENTS: usize = 1000;
 
@@ -59,6 +61,7 @@ pub enum Transition {
     Fail(Slot, Phase, Cause),
     /// An operator's own act: what is live and what is previous change places. The release left is remembered as
     /// rolled back, and the one gone back to is forgiven. The floor stays: what is on the device was admitted once.
+    /// A previous release that was itself rolled back is not gone back to: a second rollback would undo the first.
     GoBack(Cause),
     /// What is live cannot be loaded any more: what is previous becomes live, and the damaged one is dropped. It is
     /// not remembered, so that it may be delivered again.
@@ -71,8 +74,8 @@ pub enum Transition {
         /// The new floor.
         generation: u64,
     },
-    /// A new version of the trusted keys, which may set floors: recovery from a stolen key that signed a huge
-    /// generation. A failure of such a name at or above its new floor is forgiven.
+    /// A new version of the trusted keys, which the history shows under the name [`TRUST`], and which may set floors:
+    /// recovery from a stolen key that signed a huge generation. A failure of such a name at or above its new floor is forgiven.
     ReplaceTrust {
         /// The version, above the present one.
         version: u64,
@@ -268,6 +271,13 @@ impl Ledger {
         let left = self.live.take().ok_or(IllegalTransition::NothingLive)?;
         let back = self.previous.take();
         let back = back.ok_or(IllegalTransition::NothingPrevious)?;
+        if let Some(cause) = self.rolled_back(&back) {
+            return Err(IllegalTransition::PreviousRolledBack {
+                cause: cause.to_string(),
+                name: back.name,
+                generation: back.generation,
+            });
+        }
         self.forgive(&back.name, |failed| failed.release == back.release);
         self.remember(&left, Phase::RolledBack, cause, now);
         self.serve_again(back, cause, now);
@@ -346,6 +356,15 @@ impl Ledger {
             });
         }
         self.trust = Some(TrustEntry { version, file });
+        let cause = Cause::new("trust_replaced", format!("by their version {version}"));
+        self.push(Event {
+            at: now,
+            release: None,
+            name: TRUST.to_owned(),
+            generation: version,
+            phase: Phase::Absent,
+            cause: Some(cause),
+        });
         for (name, generation) in resets {
             let message = format!("to {generation} by version {version} of the trusted keys");
             self.set_floor(name, *generation, Cause::new("floor_reset", message), now);

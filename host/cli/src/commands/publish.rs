@@ -145,7 +145,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let statement = args.statement(&offer, &site, &selector)?;
     let envelope = envelope(&statement, key.as_ref())?;
     let begun = Instant::now();
-    let mut publisher = Publisher::open(&zenoh, &site).context("cannot open a Zenoh session")?;
+    let mut publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
     publisher.serve(&offer.layout)?;
     publisher.desire(&offer.release.name, envelope.to_bytes())?;
     args.say_beginning(&offer, &site, &selector, &publisher, terminal);
@@ -155,7 +155,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     } else {
         Goal::Confirmed
     };
-    let mut courses = Courses::new(offer.digest, goal, selector);
+    let mut courses = Courses::new(offer.digest, goal, selector).signed(key.is_some());
     let end = follow(&publisher, &site, &args, &mut courses, terminal)?;
     let report = Report {
         ok: courses.are_good() && (end == End::Over || args.serve),

@@ -67,7 +67,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let reached = args.reach.resolve(config, None)?;
     let own = reached.own.map(|(site, _)| site);
     let site = args.site.clone().or(own);
-    let client = Client::open(&reached.zenoh).context("cannot reach any device")?;
+    let client = Client::open(&reached.zenoh).with_context(|| args.reach.cannot_open())?;
     let timeout = Duration::from_secs(args.timeout);
     let found = survey(&client, site.as_deref(), args.device.as_deref(), timeout)?;
     client.close();
@@ -112,7 +112,11 @@ fn own(args: &Args) -> anyhow::Result<Vec<Status>> {
 }
 
 fn nobody(args: &Args) -> anyhow::Result<ExitCode> {
-    bail!("no device answered within {} s", args.timeout)
+    let of = args
+        .site
+        .as_ref()
+        .map_or_else(String::new, |site| format!(" of site {site}"));
+    bail!("no device{of} answered within {} s", args.timeout)
 }
 
 fn details(

@@ -6,6 +6,11 @@ use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Device, DeviceSelector, Digest, Time};
 use serde::Serialize;
 
+/// Why a statement that nobody signed is left aside for good.
+const UNSIGNED: &[&str] = &["unsigned_statement"];
+/// Why one that is signed is left aside for good.
+const SIGNED_BY: &[&str] = &["unknown_signer", "signer_not_allowed"];
+
 /// When a device has done what was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
@@ -65,6 +70,8 @@ pub struct Course {
     pub outcome: Option<Outcome>,
     /// Why the device has left statements aside, where it has said nothing of this release.
     pub ignored: Vec<String>,
+    /// The device's counts when it was first asked: what was left aside before says nothing of this statement.
+    before: Option<BTreeMap<String, u64>>,
 }
 
 impl Course {
@@ -74,6 +81,7 @@ impl Course {
         samples: None,
         outcome: None,
         ignored: Vec::new(),
+        before: None,
     };
 
     /// Its phase.
@@ -111,6 +119,8 @@ pub struct Courses {
     release: Digest,
     goal: Goal,
     selector: DeviceSelector,
+    /// Whether the statement is signed.
+    signed: bool,
     devices: BTreeMap<String, Course>,
 }
 
@@ -121,8 +131,15 @@ impl Courses {
             release,
             goal,
             selector,
+            signed: false,
             devices: BTreeMap::new(),
         }
+    }
+
+    /// Brought by a statement that is signed, or is not.
+    pub const fn signed(mut self, signed: bool) -> Self {
+        self.signed = signed;
+        self
     }
 
     /// The devices that are known to be meant, by name.
@@ -193,12 +210,12 @@ impl Courses {
             }
             self.devices.insert(status.device.clone(), Course::SEEN);
         }
-        let (release, goal) = (self.release, self.goal);
+        let (release, goal, signed) = (self.release, self.goal, self.signed);
         let Some(course) = self.devices.get_mut(&status.device) else {
             return Change::None;
         };
         let Some(event) = told(status, release, now) else {
-            return course.leave_aside(status, settled);
+            return course.leave_aside(status, signed);
         };
         let mine = status.deploy.release == Some(release);
         let waiting = status.deploy.waiting.filter(|_| mine);
@@ -214,6 +231,8 @@ impl Courses {
         course.outcome = outcome;
         let waits = waiting != course.waiting;
         let counts = samples != course.samples;
+        // Nothing else may happen until somebody sends samples, so that is said once.
+        let waits = waits || (course.samples.is_none() && samples.is_some());
         course.waiting = waiting;
         course.samples = samples;
         let change = course.take(event);
@@ -236,15 +255,26 @@ impl Courses {
 
 impl Course {
     /// The device says nothing of the release: why it may have left the statement aside.
-    fn leave_aside(&mut self, status: &Status, settled: bool) -> Change {
+    fn leave_aside(&mut self, status: &Status, signed: bool) -> Change {
+        let before = self.before.get_or_insert_with(|| status.ignored.clone());
         // Statements for others, and those it knows already, are left aside all the time.
         let names = status
             .ignored
-            .keys()
+            .iter()
+            .filter(|(name, count)| before.get(*name).is_none_or(|before| before < *count))
+            .map(|(name, _)| name)
             .filter(|name| !["other_device", "same"].contains(&name.as_str()));
         let ignored: Vec<String> = names.cloned().collect();
-        if !settled || self.last.is_some() || self.ignored == ignored {
+        if self.last.is_some() || ignored.is_empty() || self.ignored == ignored {
             return Change::None;
+        }
+        // Waiting changes nothing about who signed. Another's statement is left aside too, but not for what this one is not.
+        let final_names = if signed { SIGNED_BY } else { UNSIGNED };
+        if ignored
+            .iter()
+            .any(|name| final_names.contains(&name.as_str()))
+        {
+            self.outcome = Some(Outcome::Failed);
         }
         self.ignored = ignored;
         Change::Phase

@@ -124,10 +124,16 @@ fn position(course: &Course) -> u64 {
 /// How far a device is, in words.
 pub fn words(course: &Course) -> String {
     let mut words = match course.outcome {
-        Some(outcome) => outcome.as_str().to_owned(),
+        Some(outcome) => match way_out(course) {
+            Some(way_out) => format!("{}: {way_out}", outcome.as_str()),
+            None => outcome.as_str().to_owned(),
+        },
         None => match (course.phase(), course.bytes(), course.samples) {
             (Phase::Fetching, (fetched, total), _) if total > 0 => {
                 format!("fetching {} of {}", size(fetched), size(total))
+            }
+            (Phase::Trial, _, Some((0, wanted))) if wanted > 0 => {
+                format!("trial: waits for samples: 0 of {wanted}")
             }
             (Phase::Trial, _, Some((samples, wanted))) if wanted > 0 => {
                 format!("trial: {} of {wanted} samples", samples.min(wanted))
@@ -153,4 +159,20 @@ pub fn words(course: &Course) -> String {
         words.push_str(&format!(": {}: {}", cause.name, cause.message));
     }
     words
+}
+
+/// What to do where the device left the statement aside for who signed it.
+fn way_out(course: &Course) -> Option<&'static str> {
+    course.ignored.iter().find_map(|name| match name.as_str() {
+        "unsigned_statement" => Some(
+            "the statement is not signed, and this device asks for it; publish with `--key KEY`",
+        ),
+        "unknown_signer" => Some(
+            "the statement is signed by a key that this device's trust.toml does not hold; publish with the `--key` of one that it does",
+        ),
+        "signer_not_allowed" => Some(
+            "the statement's key may not sign this release, says this device's trust.toml; publish with the `--key` of one that may",
+        ),
+        _ => None,
+    })
 }

@@ -111,7 +111,7 @@ pub fn give(args: &OrderArgs, what: What) -> anyhow::Result<Value> {
         .site(args.site.as_deref(), args.config.as_deref(), None)?;
     // Before anything goes over the network: it may ask for a passphrase.
     let key = args.key.as_deref().map(read_key).transpose()?;
-    let client = Client::open(&zenoh).context("cannot reach the site")?;
+    let client = Client::open(&zenoh).with_context(|| args.reach.cannot_open())?;
     let outcome = remote(&client, &site, device, what, key.as_ref(), args.timeout);
     client.close();
     outcome

@@ -68,6 +68,17 @@ impl ReachArgs {
         Ok(Reached { zenoh, own })
     }
 
+    /// What failed where no session could be opened.
+    pub fn cannot_open(&self) -> String {
+        if self.connect.is_empty() {
+            return "cannot open a Zenoh session".to_owned();
+        }
+        format!(
+            "cannot reach {}; is `hotshoe run` or a registry running there, and does it want --certificate?",
+            self.connect.join(" or ")
+        )
+    }
+
     /// Lets the flags win over settings.
     pub fn apply(&self, zenoh: &mut ZenohConfig) {
         zenoh.connect.extend(self.connect.iter().cloned());

@@ -65,6 +65,7 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     ))?;
     show_release(status, terminal)?;
     show_slots(status, terminal)?;
+    terminal.print(format!("trust     version {}", status.trust_version))?;
     let counters = &status.counters;
     terminal.print(format!(
         "queue     {} of {}, {} when full, {} workers",

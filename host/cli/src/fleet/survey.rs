@@ -41,6 +41,7 @@ pub fn survey(
             return Ok(found);
         }
         before = Some(all);
-        std::thread::park_timeout(PAUSE);
+        // Not parking: waiting for an answer may leave a wake-up behind, and this would spin.
+        std::thread::sleep(PAUSE);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hotshoe_store::{Cause, Phase, Slot};
+use hotshoe_store::{Cause, Phase, Remembered, Slot};
 use hotshoe_trust::{Digest, Package, Time, VerifyError};
 
 use crate::delivery::{Cancel, FetchError};
@@ -51,21 +51,17 @@ impl Reconciler {
             return self.reporter.ignored("cancelled");
         }
         if let Some(remembered) = ledger.remembers(name, generation, release) {
-            let message = format!(
-                "it is remembered as {} ({}: {}); publish it anew with a higher generation",
-                remembered.phase, remembered.cause.name, remembered.cause.message
-            );
+            let floor = ledger.floor.get(name).map(|entry| entry.generation);
+            let cause = failed_before(name, generation, floor, remembered);
             // The statement that led there is heard again and again.
             if self
                 .followed()
                 .is_none_or(|followed| wanted.issued > followed)
                 && self.first_refusal(&wanted, Some(wanted.issued))
             {
-                self.reporter.refused(
-                    &wanted.subject,
-                    Phase::Refused,
-                    Cause::new("failed_before", message),
-                );
+                self.judged = self.judged.max(Some(wanted.issued));
+                self.reporter
+                    .refused(&wanted.subject, Phase::Refused, cause);
             }
             return;
         }
@@ -100,6 +96,7 @@ impl Reconciler {
     /// Sends for the package of the newest statement, if nobody is out.
     pub(super) fn send_scout(&mut self) {
         if self.scouting {
+            self.miss_package();
             return self.scout.hurry();
         }
         let Some(wanted) = self.scout.next() else {
@@ -109,7 +106,7 @@ impl Reconciler {
         let (fetcher, mail, flag) = (Arc::clone(&self.fetcher), self.mail.clone(), cancel.clone());
         let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
         let run = move || {
-            let package = fetcher.package(release, &bundles, &flag);
+            let package = super::caught(|| fetcher.package(release, &bundles, &flag));
             // Nobody listens when the daemon ends.
             let _ = mail.send(Message::Package(ticket, package));
         };
@@ -119,10 +116,27 @@ impl Reconciler {
             return;
         }
         self.scouting = true;
-        if self.candidate.is_none() && self.probation.is_none() {
-            self.reporter.phase(&wanted.subject, Phase::Fetching, None);
+        if self.is_told(&wanted) {
+            self.reporter.begins(&wanted.subject);
         }
         self.scout.went(&wanted, ticket, cancel);
+    }
+
+    /// Whether the status tells of a release that is not verified: not beside one that is, nor over what became of a newer one.
+    fn is_told(&self, wanted: &Wanted) -> bool {
+        self.candidate.is_none()
+            && self.probation.is_none()
+            && self.judged.is_none_or(|judged| wanted.issued >= judged)
+    }
+
+    /// Says that nobody answers for the package that is out.
+    fn miss_package(&mut self) {
+        let Some(wanted) = self.scout.missed() else {
+            return;
+        };
+        if self.is_told(&wanted) {
+            self.reporter.retry(&wanted.subject, no_source());
+        }
     }
 
     /// A package has come, or has not.
@@ -139,7 +153,13 @@ impl Reconciler {
         if error.is_permanent() {
             self.refuse_package(&wanted, cause);
         } else {
-            if !error.is_cancelled() && self.candidate.is_none() && self.probation.is_none() {
+            if self.is_told(&wanted) {
+                // Called back because others wait.
+                let cause = if error.is_cancelled() {
+                    no_source()
+                } else {
+                    cause
+                };
                 self.reporter.retry(&wanted.subject, cause);
             }
             self.scout.again(&wanted);
@@ -186,6 +206,7 @@ impl Reconciler {
             "a newer statement wants another release",
         ));
         self.scout.forget_before(wanted.issued);
+        self.judged = self.judged.max(Some(wanted.issued));
         self.seen(&wanted.subject.name, wanted.issued);
         self.reporter.phase(&wanted.subject, Phase::Verified, None);
         self.candidate = Some(Candidate::new(wanted, release));
@@ -194,6 +215,7 @@ impl Reconciler {
     /// What did not pass verification is not written down: anybody could fill the ledger with it.
     fn refuse_package(&mut self, wanted: &Wanted, cause: Cause) {
         self.scout.refused(wanted);
+        self.judged = self.judged.max(Some(wanted.issued));
         if self.first_refusal(wanted, None) {
             self.reporter
                 .refused(&wanted.subject, Phase::Refused, cause);
@@ -207,6 +229,11 @@ impl Reconciler {
         }
         let release = wanted.subject.release;
         self.cancelled.insert(release, wanted.issued);
+        if self.is_told(wanted) {
+            let cause = Cause::new("cancelled", "before its package came");
+            self.reporter
+                .phase(&wanted.subject, Phase::Absent, Some(cause));
+        }
     }
 
     fn first_refusal(&mut self, wanted: &Wanted, issued: Option<Time>) -> bool {
@@ -215,6 +242,32 @@ impl Reconciler {
         }
         self.refused.insert(refusal(wanted, issued))
     }
+}
+
+fn no_source() -> Cause {
+    let message = "nobody has answered for its package yet; is its publisher, or a registry that has it, connected?";
+    Cause::new("no_source", message)
+}
+
+/// Why a release is not taken whose name has failed here: it lies below the floor anyhow, or another one's failure stands above it.
+fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &Remembered) -> Cause {
+    if let Some(floor) = floor.filter(|floor| generation < *floor) {
+        let message = format!(
+            "generation {generation} of `{name}` lies below this device's floor {floor}; publish it anew with a higher generation"
+        );
+        return Cause::new("below_floor", message);
+    }
+    let what = match failed.phase {
+        Phase::Refused => "was refused",
+        Phase::RolledBack => "was rolled back",
+        _ => "failed",
+    };
+    let message = format!(
+        "generation {highest} of `{name}` {what} ({}), so only a generation above {highest} is taken",
+        failed.cause,
+        highest = failed.generation,
+    );
+    Cause::new("failed_before", message)
 }
 
 /// What a refused package is remembered by: what was said of it, and the statement where that matters too.

@@ -19,13 +19,13 @@ pub struct View {
     pub probation_since: Option<Instant>,
     /// The release that is being worked on, or the last that was.
     pub deploy: DeployStatus,
-    /// The last trial that was rolled back.
+    /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.
     pub trust_version: u64,
     /// Times that another release began to serve.
     pub swaps: u64,
-    /// Trials that were rolled back.
+    /// Trials that were rolled back; not those whose place another one took.
     pub rollbacks: u64,
     /// Releases that were refused or failed, by cause.
     pub refused: BTreeMap<String, u64>,

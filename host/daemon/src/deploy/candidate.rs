@@ -13,7 +13,7 @@ use crate::deploy::scout::{Wanted, pause};
 use crate::deploy::served::Served;
 use crate::deploy::shadow::Score;
 use crate::pipeline::{LoadError, SelfTestError};
-use crate::status::Waiting;
+use crate::status::{RollbackStatus, Waiting};
 
 /// A release that passed verification.
 pub struct Candidate {
@@ -124,7 +124,7 @@ impl Reconciler {
         let run = move || {
             let progress =
                 |p: crate::delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
-            let moved = fetcher.release(&release, &blobs, progress, &flag);
+            let moved = super::caught(|| fetcher.release(&release, &blobs, progress, &flag));
             // Nobody listens when the daemon ends.
             let _ = mail.send(Message::Blobs(ticket, moved));
         };
@@ -176,7 +176,17 @@ impl Reconciler {
         };
         match moved {
             Ok(moved) => {
-                tracing::info!(received = moved.bytes_received, reused = moved.bytes_reused, from = ?moved.from, "fetched");
+                let from = moved.from.iter();
+                let from: Vec<_> = from
+                    .map(|(source, bytes)| format!("{source} ({bytes} bytes)"))
+                    .collect();
+                let from = from.join(", ");
+                tracing::info!(
+                    received = moved.bytes_received,
+                    reused = moved.bytes_reused,
+                    from,
+                    "fetched"
+                );
                 self.stage(candidate);
             }
             Err(error) if error.is_permanent() => {
@@ -196,6 +206,15 @@ impl Reconciler {
 
     /// All blobs are on the disk: one durable commit says so.
     fn stage(&mut self, mut candidate: Candidate) {
+        self.settle();
+        if !self.unsettled.is_empty() {
+            // What waits to be unstaged must not be this one.
+            let cause = Cause::new("unsettled", "the ledger cannot be written");
+            self.reporter.retry(&candidate.wanted.subject, cause);
+            candidate.stage = Stage::Due(candidate.later());
+            self.candidate = Some(candidate);
+            return;
+        }
         let now = Time::now();
         let kept = self.store.keep_package(&candidate.release, now);
         let staged = kept.map_err(|error| Cause::new(error.name(), super::chain(&error)));
@@ -260,7 +279,7 @@ impl Reconciler {
             }
             // A trial that gets no samples must not keep out the release that mends it.
             let message = format!("generation {} takes its place", next.subject.generation);
-            self.roll_back(Cause::new("superseded", message));
+            self.roll_back(Cause::new(RollbackStatus::SUPERSEDED, message));
             if !self.unsettled.is_empty() {
                 // The ledger still has the old trial, and would refuse the new one for good.
                 candidate.stage = Stage::Staged(slot, Instant::now());
@@ -320,10 +339,7 @@ impl Reconciler {
             generation: candidate.release.generation,
             installed: now,
         };
-        let transition = Transition::Fail(slot, phase, cause.clone());
-        if let Err(error) = self.store.apply(&transition, now) {
-            tracing::error!(%error, "a failed release could not be written down; it may be tried again");
-        }
+        self.write_down(Transition::Fail(slot, phase, cause.clone()));
         self.slots_changed();
         self.reporter
             .refused(&candidate.wanted.subject, phase, cause);
@@ -343,13 +359,12 @@ impl Reconciler {
             .staged
             .as_ref()
             .is_some_and(|s| s.release == digest)
+            && !self
+                .unsettled
+                .iter()
+                .any(|told| matches!(told, Transition::Unstage(_)))
         {
-            let unstaged = self
-                .store
-                .apply(&Transition::Unstage(cause.clone()), Time::now());
-            if let Err(error) = unstaged {
-                tracing::error!(%error, "a release that is not wanted could not be unstaged");
-            }
+            self.write_down(Transition::Unstage(cause.clone()));
         }
         self.slots_changed();
         self.reporter

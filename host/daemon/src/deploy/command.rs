@@ -21,7 +21,7 @@ pub const ORDERED: &str = "ordered";
 pub enum Command {
     /// The whole status.
     Status,
-    /// Back to the release before: ends a trial, or makes the previous release live.
+    /// Back to the release before: ends a trial, or makes the previous release live, if that was not rolled back itself.
     Rollback,
     /// The staged release is to serve, as soon as the maintenance window allows it.
     Activate,
@@ -47,6 +47,19 @@ pub enum CommandError {
     /// There is no release to go back to.
     #[error("there is no previous release to go back to; publish one with a higher generation")]
     NothingPrevious,
+    /// The release before was itself left for the one that is live.
+    #[error(
+        "the release before, `{name}` generation {generation}, was itself rolled back ({cause}); \
+         to have it again, publish it anew with a higher generation, or install it on the device with `hotshoe install`"
+    )]
+    PreviousRolledBack {
+        /// Its name.
+        name: String,
+        /// Its generation.
+        generation: u64,
+        /// Why it was.
+        cause: String,
+    },
     /// No release is staged.
     #[error("no release is staged or on its way")]
     NothingStaged,
@@ -113,6 +126,7 @@ impl CommandError {
         match self {
             Self::NothingLive => "nothing_live",
             Self::NothingPrevious => "nothing_previous",
+            Self::PreviousRolledBack { .. } => "previous_rolled_back",
             Self::NothingStaged => "nothing_staged",
             Self::UnknownRelease { .. } => "unknown_release",
             Self::BelowFloor { .. } => "below_floor",
@@ -186,8 +200,14 @@ pub(super) fn going_back(
         ));
     }
     let live = ledger.live.as_ref().ok_or(CommandError::NothingLive)?;
-    if ledger.previous.is_none() {
-        return Err(CommandError::NothingPrevious);
+    let previous = ledger.previous.as_ref();
+    let previous = previous.ok_or(CommandError::NothingPrevious)?;
+    if let Some(cause) = ledger.rolled_back(previous) {
+        return Err(CommandError::PreviousRolledBack {
+            name: previous.name.clone(),
+            generation: previous.generation,
+            cause: cause.to_string(),
+        });
     }
     Ok((Transition::GoBack(cause.clone()), SlotStatus::of(live)))
 }

@@ -14,6 +14,7 @@ use crate::deploy::observed::Observed;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
 use crate::deploy::served::Served;
+use crate::status::RollbackStatus;
 
 /// Pause before a ledger that could not be written is written again, in milliseconds.
 const SETTLE_PAUSE_MS: u64 = 1_000;
@@ -193,8 +194,10 @@ impl Reconciler {
         if let Err(error) = self.store.drop_state(probation.subject.release) {
             tracing::warn!(%error, "the trial's state is still on the disk");
         }
-        metrics::counter!("hotshoe_rollbacks_total").increment(1);
-        self.reporter.board().change(|view| view.rollbacks += 1);
+        if cause.name != RollbackStatus::SUPERSEDED {
+            metrics::counter!("hotshoe_rollbacks_total").increment(1);
+            self.reporter.board().change(|view| view.rollbacks += 1);
+        }
         self.slots_changed();
         self.reporter
             .phase(&probation.subject, Phase::RolledBack, Some(cause));
@@ -226,6 +229,12 @@ impl Reconciler {
             Some(served) => (Some(served), Some(Transition::Recover(error.cause()))),
             None => (None, None),
         }
+    }
+
+    /// Writes down what has been decided, after what waits to be written already.
+    pub(super) fn write_down(&mut self, transition: Transition) {
+        self.unsettled.push_back(transition);
+        self.settle();
     }
 
     /// Writes what must be written down. While the disk refuses, it is tried again, and nothing else is begun.

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use hotshoe_engine::low_priority;
-use hotshoe_store::{Catalogue, Cause, Store, Transition};
+use hotshoe_store::{Catalogue, Cause, Event, Store, Transition};
 use hotshoe_trust::{Digest, Package, Time, TrustRoot};
 use serde_json::Value;
 
@@ -18,6 +18,7 @@ use crate::delivery::{FetchError, Fetcher, Moved};
 use crate::deploy::boot::Boot;
 use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{Command, CommandError};
+use crate::deploy::company::Company;
 use crate::deploy::loader::Loader;
 use crate::deploy::probation::Probation;
 use crate::deploy::reporter::{Reporter, Subject};
@@ -30,6 +31,8 @@ use crate::status::{RollbackStatus, SlotsStatus};
 const TICK_MS: u64 = 100;
 /// Least time between two writes of components' state, in milliseconds.
 const SAVE_MS: u64 = 1_000;
+/// How long after the start statements have to be heard before their age is judged, in seconds.
+const FRESH_AFTER_S: u64 = 60;
 
 /// Where an answer goes.
 pub struct Reply {
@@ -92,6 +95,10 @@ pub struct Reconciler {
     pub(super) newest_heard: Option<Time>,
     /// The time of the last order that was followed.
     pub(super) last_order: Option<Time>,
+    pub(super) company: Company,
+    /// The time of the newest statement whose release was verified or refused since the start.
+    pub(super) judged: Option<Time>,
+    started: Instant,
     catalogue: Catalogue,
     /// Releases that the catalogue answers for.
     offered: BTreeSet<Digest>,
@@ -141,6 +148,9 @@ impl Reconciler {
             cancelled: BTreeMap::new(),
             newest_heard,
             last_order: None,
+            company: Company::new(),
+            judged: None,
+            started: Instant::now(),
             catalogue: with.catalogue,
             offered: BTreeSet::new(),
             tickets: 0,
@@ -153,7 +163,8 @@ impl Reconciler {
     /// Goes on where the ledger says that the daemon was.
     fn resume(&mut self) {
         let ledger = self.store.ledger().clone();
-        if let Some(last) = ledger.history.last()
+        let of_release = |event: &&Event| event.release.is_some();
+        if let Some(last) = ledger.history.iter().rev().find(of_release)
             && let Some(release) = last.release
         {
             let subject = Subject {
@@ -265,6 +276,7 @@ impl Reconciler {
             self.save_state();
         }
         self.check_fresh();
+        self.look_around();
     }
 
     /// A number for a fetch, by which its end is told from that of an earlier one.
@@ -301,6 +313,9 @@ impl Reconciler {
         let Some(within) = self.config.deploy.fresh_within() else {
             return;
         };
+        if self.started.elapsed() < Duration::from_secs(FRESH_AFTER_S) {
+            return;
+        }
         let age = self
             .newest_heard
             .map(|newest| Time::now().duration_since(newest));

@@ -61,6 +61,19 @@ impl Reporter {
         &self.board
     }
 
+    /// How many are connected.
+    pub fn peers(&self) -> usize {
+        self.link.status().peers
+    }
+
+    /// The package of a release is sent for, perhaps not for the first time.
+    pub fn begins(&self, subject: &Subject) {
+        let deploy = self.board.view().deploy;
+        if deploy.release != Some(subject.release) || deploy.phase != Phase::Fetching {
+            self.phase(subject, Phase::Fetching, None);
+        }
+    }
+
     /// A release has come to a phase.
     pub fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
         let mut before = phase;

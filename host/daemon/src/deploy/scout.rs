@@ -15,6 +15,8 @@ const MAX_ERRANDS: usize = 64;
 /// The longest that one package may take while other statements wait, in seconds. It is less at first: as long as the pause after
 /// as many failures.
 const PATIENCE_S: u64 = 10;
+/// How long a package may take before the status says that nobody answers for it, in seconds.
+const ANSWER_S: u64 = 5;
 /// The first pause after a failure, in milliseconds; each further one is twice as long.
 const FIRST_PAUSE_MS: u64 = 500;
 /// The longest pause after a failure, in seconds.
@@ -86,6 +88,8 @@ struct Out {
     ticket: u64,
     cancel: Cancel,
     since: Instant,
+    /// Whether it was said that nobody answers.
+    missed: bool,
 }
 
 /// The pause after so many failures in a row.
@@ -168,7 +172,20 @@ impl Scout {
             ticket,
             cancel,
             since: Instant::now(),
+            missed: false,
         });
+    }
+
+    /// The one that is out, once, when nobody has answered it for a while.
+    pub fn missed(&mut self) -> Option<Wanted> {
+        let waits = Duration::from_secs(ANSWER_S);
+        let out = self.out.as_mut()?;
+        if out.missed || out.since.elapsed() < waits {
+            return None;
+        }
+        out.missed = true;
+        let errand = self.errands.get(&out.claims)?;
+        Some(errand.wanted.clone())
     }
 
     /// The fetch with this ticket has ended. None where its statement is not wanted any more.

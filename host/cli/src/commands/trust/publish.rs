@@ -71,7 +71,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let update = read_update(&args.update)?;
     let root = TrustRoot::parse(&update.trust)
         .with_context(|| format!("cannot use {}", args.update.display()))?;
-    let publisher = Publisher::open(&zenoh, &site).context("cannot open a Zenoh session")?;
+    let publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
     publisher.update_trust(update.to_bytes())?;
     let devices = follow(args, &publisher, &site, root.version(), terminal)?;
     publisher.close();

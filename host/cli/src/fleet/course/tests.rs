@@ -206,12 +206,14 @@ fn a_device_that_says_nothing_of_the_release_tells_why() {
         "waiting": null,
     });
     let mut status = status("a", "4", nothing, empty());
+    status.ignored.insert("refused_before".to_owned(), 3);
+    let now = Time::UNIX_EPOCH;
+    assert_eq!(courses.status(&status, true, now), Change::None);
     for name in ["unsigned_statement", "other_device"] {
         status.ignored.insert(name.to_owned(), 1);
     }
-    let now = Time::UNIX_EPOCH;
-    assert_eq!(courses.status(&status, false, now), Change::None);
-    assert_eq!(courses.status(&status, true, now), Change::Phase);
+    assert_eq!(courses.status(&status, false, now), Change::Phase);
     assert_eq!(courses.get("a").unwrap().ignored, ["unsigned_statement"]);
+    assert_eq!(courses.get("a").unwrap().outcome, Some(Outcome::Failed));
     assert_eq!(courses.status(&status, true, now), Change::None);
 }

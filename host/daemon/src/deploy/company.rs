@@ -1,0 +1,63 @@
+//! Whether anybody is connected: a device that nobody reaches, and that says nothing, looks like one that is well.
+
+use std::time::{Duration, Instant};
+
+use crate::deploy::reconciler::Reconciler;
+
+/// Least time between two looks, in milliseconds.
+const LOOK_MS: u64 = 1_000;
+/// How long the configured peers have to be reached after the start, in seconds.
+const REACH_S: u64 = 10;
+
+/// How many were connected at the last look.
+pub struct Company {
+    started: Instant,
+    looked: Instant,
+    peers: usize,
+    /// Whether anybody has been missed, or needs to be missed no more.
+    settled: bool,
+}
+
+impl Company {
+    /// Nobody yet.
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            started: now,
+            looked: now,
+            peers: 0,
+            settled: false,
+        }
+    }
+}
+
+impl Reconciler {
+    /// Says when the first peer comes and when the last one goes, and once when none that is configured can be reached.
+    pub(super) fn look_around(&mut self) {
+        let company = &mut self.company;
+        if company.looked.elapsed() < Duration::from_millis(LOOK_MS) {
+            return;
+        }
+        company.looked = Instant::now();
+        let peers = self.reporter.peers();
+        let before = std::mem::replace(&mut company.peers, peers);
+        let connect = self.config.zenoh.connect.join(", ");
+        match (before, peers) {
+            (0, 1..) => {
+                company.settled = true;
+                tracing::info!(peers, "connected");
+            }
+            (1.., 0) => tracing::warn!("nobody is connected any more; connect = [{connect}]"),
+            _ => {}
+        }
+        let late = company.started.elapsed() >= Duration::from_secs(REACH_S);
+        if late && !company.settled {
+            company.settled = true;
+            if !connect.is_empty() {
+                tracing::warn!(
+                    "cannot reach any of connect = [{connect}]; is the server there, and does it want a certificate ([zenoh.tls])?"
+                );
+            }
+        }
+    }
+}
