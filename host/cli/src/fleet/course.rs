@@ -232,7 +232,8 @@ impl Courses {
         let waits = waiting != course.waiting;
         let counts = samples != course.samples;
         // Nothing else may happen until somebody sends samples, so that is said once.
-        let waits = waits || (course.samples.is_none() && samples.is_some());
+        let waits = waits
+            || (counts && samples.is_some_and(|(samples, wanted)| samples == 0 && wanted > 0));
         course.waiting = waiting;
         course.samples = samples;
         let change = course.take(event);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotshoe_engine::StateSnapshot;
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, OnFailure, Time};
 
@@ -40,7 +41,8 @@ impl Reconciler {
     ) -> Result<(), ApplyError> {
         served.prepare(self.loader.threads());
         // Before the ledger names the trial: one that starts again without it would begin anew.
-        let kept = self.hand_over_state(&served, None);
+        let kept = self.hand_over_state(&served);
+        self.keep_state(&served, kept.as_ref(), None);
         self.store
             .apply(&Transition::BeginTrial { tries: gate.tries }, Time::now())?;
         let before = self
@@ -49,8 +51,10 @@ impl Reconciler {
             .map(|serving| serving.observer().read());
         // Written before the state is taken over: what samples change meanwhile would stay behind.
         self.save_state();
-        self.hand_over_state(&served, kept);
-        let old = self.swap(Some(served));
+        // Nothing between this and the swap waits for the disk.
+        let state = self.hand_over_state(&served);
+        let old = self.swap(Some(Arc::clone(&served)));
+        self.keep_state(&served, state.as_ref(), kept.as_ref());
         match self.config.deploy.keep_previous {
             KeepPrevious::Memory => self.old = old,
             KeepPrevious::Disk => self.retire(old),
@@ -61,29 +65,34 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Gives the trial the state of what serves, in memory and, where that is not what the disk has, on the disk: restoring is no
-    /// change of its own that would be saved later. Returns what the disk has.
-    fn hand_over_state(&self, served: &Served, on_disk: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        let serving = self.serving.as_ref()?;
-        let state = serving.pipeline().state_snapshot();
+    /// Gives the trial the state of what serves, and returns it.
+    fn hand_over_state(&self, served: &Served) -> Option<StateSnapshot> {
+        let state = self.serving.as_ref()?.pipeline().state_snapshot();
         served.pipeline().restore_state(&state);
-        let (digest, bytes) = (served.release().digest(), state.to_bytes());
-        if on_disk.as_ref() == Some(&bytes) {
-            return on_disk;
-        }
-        let saved = match state.is_empty() {
-            true => self.store.drop_state(digest),
-            false => self.store.save_state(digest, &bytes),
+        Some(state)
+    }
+
+    /// Writes the state that a trial was given, where the disk has another: restoring is no change of its own that would be saved
+    /// later.
+    fn keep_state(
+        &self,
+        served: &Served,
+        state: Option<&StateSnapshot>,
+        on_disk: Option<&StateSnapshot>,
+    ) {
+        let Some(state) = state.filter(|state| on_disk != Some(*state)) else {
+            return;
         };
-        saved
-            .inspect_err(|error| {
-                tracing::warn!(
-                    cause = super::chain(error),
-                    "the trial's state could not be saved"
-                )
-            })
-            .ok()
-            .map(|()| bytes)
+        let digest = served.release().digest();
+        let saved = if state.is_empty() {
+            self.store.drop_state(digest)
+        } else {
+            self.store.save_state(digest, &state.to_bytes())
+        };
+        if let Err(error) = saved {
+            let cause = super::chain(&error);
+            tracing::warn!(cause, "the trial's state could not be saved");
+        }
     }
 
     /// Watches the release that serves from now on.
