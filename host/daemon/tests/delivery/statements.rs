@@ -94,7 +94,8 @@ fn a_flood_of_statements_is_bounded_and_counted() {
     drop(go);
     let names: Vec<String> =
         std::iter::from_fn(|| heard.recv_timeout(Duration::from_secs(1)).ok()).collect();
-    assert!((64..=150).contains(&names.len()), "{}", names.len());
+    // Twice 64 names, of one of which 16 statements wait.
+    assert!((64..=158).contains(&names.len()), "{}", names.len());
     assert!(!names.contains(&"large".to_owned()));
     flood.close();
 }
