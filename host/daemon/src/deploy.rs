@@ -43,7 +43,8 @@ use crate::service::Service;
 pub use board::{Board, View};
 pub use boot::Boot;
 pub use command::{Command, CommandError, offline};
-pub(crate) use error::chain;
+pub(crate) use hotshoe_engine::chain;
+
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::LoadFailure;

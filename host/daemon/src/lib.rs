@@ -13,6 +13,7 @@ mod config_error;
 pub mod control;
 pub mod delivery;
 pub mod deploy;
+mod files;
 pub mod intake;
 pub mod latency;
 pub mod link;

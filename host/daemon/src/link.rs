@@ -34,7 +34,7 @@ use crate::answer::Answer;
 use crate::config::ZenohConfig;
 use crate::status::SessionStatus;
 
-use settings::{client_settings, settings};
+use settings::client_settings;
 
 pub use bench::{Raw, RawValue};
 pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};

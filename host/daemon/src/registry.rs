@@ -6,7 +6,6 @@
 mod record;
 mod work;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +20,7 @@ use serde::Deserialize;
 
 use crate::config::{ConfigError, ZenohConfig, check_name};
 use crate::delivery::{DeliveryConfig, Fetcher, REGISTRY};
+use crate::files;
 use crate::link::{Answering, Desired, LinkError, Notice, Sharing, Site, Watch};
 pub use record::Held;
 use record::Record;
@@ -172,14 +172,10 @@ impl RegistryConfig {
 }
 
 fn read_text(path: &Path, most: u64) -> Result<String, RegistryError> {
-    let failed = |source| RegistryError::Read {
+    files::read_text(path, most).map_err(|source| RegistryError::Read {
         path: path.to_owned(),
         source,
-    };
-    if fs::metadata(path).map_err(failed)?.len() > most {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
-    }
-    fs::read_to_string(path).map_err(failed)
+    })
 }
 
 /// A registry at work.

@@ -29,7 +29,7 @@ mod vector;
 pub use agreement::agreement;
 pub use component::{Component, Parts};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
-pub use fault::{ErrorCode, Failure, Fault};
+pub use fault::{ErrorCode, Failure, Fault, chain};
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };

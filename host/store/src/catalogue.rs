@@ -90,7 +90,6 @@ struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Release(Digest),
-    Blob(Digest),
     Partial(Digest),
 }
 
@@ -162,25 +161,6 @@ impl Catalogue {
     /// Lists a release no more; what another one shares with it stays listed.
     pub fn remove_release(&self, release: Digest) {
         self.replace(Owner::Release(release), Vec::new());
-    }
-
-    /// Lists one blob that is whole in `blobs`, where it is small enough: of a release that is still arriving.
-    pub fn add_blob(&self, blobs: &BlobStore, blob: &Blob) -> Result<(), BlobError> {
-        let owner = Owner::Blob(blob.digest);
-        let mut list = List {
-            blobs,
-            owner,
-            places: Vec::new(),
-        };
-        list.add_whole(blob)?;
-        let places = list.places;
-        self.replace(owner, places);
-        Ok(())
-    }
-
-    /// Lists a blob no more, but for the releases and the blobs that it is a part of.
-    pub fn remove_blob(&self, blob: Digest) {
-        self.replace(Owner::Blob(blob), Vec::new());
     }
 
     /// Lists the chunks of a blob that is arriving, each from when it has come.

@@ -14,6 +14,7 @@ mod health;
 mod keys;
 mod limits;
 mod nearest;
+mod part_error;
 mod release;
 mod release_check;
 mod release_error;
@@ -38,6 +39,7 @@ pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
+pub use part_error::PartError;
 pub use release::{
     Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, SelfTest,
     StageFailure, Step, Time, World,

@@ -19,6 +19,7 @@ use crate::{
     digest::Digest,
     keys::KeyError,
     limits::ReleaseLimits,
+    part_error::PartError,
     release::{DeviceSelector, Time},
     release_check::{check_globs, check_name},
     signers::{Signers, names},
@@ -213,7 +214,7 @@ impl Envelope {
     /// Reads an envelope; what is in it is not looked at.
     pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
         let envelope: Self = strict_json::parse(bytes, MAX_ENVELOPE_BYTES)
-            .map_err(|source| StatementError::json("envelope", source))?;
+            .map_err(|source| PartError::of("envelope", source))?;
         envelope.check_size()?;
         Ok(envelope)
     }
@@ -235,7 +236,7 @@ impl Envelope {
         if size > MAX_STATEMENT_BYTES {
             let limit = MAX_STATEMENT_BYTES;
             let source = strict_json::JsonError::TooLarge { size, limit };
-            return Err(StatementError::json("statement", source));
+            return Err(PartError::of("statement", source).into());
         }
         let found = self.bundles.len() as u64;
         if found > MAX_STATEMENT_BUNDLES {
@@ -311,7 +312,7 @@ pub fn read_statement(
         return Err(refused.into());
     }
     let statement: Statement = strict_json::parse(text, MAX_STATEMENT_BYTES)
-        .map_err(|source| StatementError::json("statement", source))?;
+        .map_err(|source| PartError::of("statement", source))?;
     statement.check()?;
     let name = statement.order.name();
     let (allowed, others): (Vec<_>, Vec<_>) = signers

@@ -1,49 +1,16 @@
 //! Why a statement is not followed: one variant a reason, each with a stable name for counters and JSON.
 
 use crate::{
-    release::Time, release_error::ReleaseError, signers::SignerError,
-    statement::MAX_STATEMENT_LIFETIME, strict_json::JsonError,
+    part_error::PartError, release::Time, release_error::ReleaseError, signers::SignerError,
+    statement::MAX_STATEMENT_LIFETIME,
 };
 
 /// Why a statement is not followed.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
-    /// More bytes than allowed.
-    #[error("the {part} is too large")]
-    TooLarge {
-        /// `envelope` or `statement`.
-        part: &'static str,
-        /// How large it is.
-        #[source]
-        source: JsonError,
-    },
-    /// A key, or a value of a fixed set, that this host does not know.
-    #[error("the {part} says more than this host understands")]
-    UnknownKey {
-        /// `envelope` or `statement`.
-        part: &'static str,
-        /// Which key, where, and the nearest known one.
-        #[source]
-        source: JsonError,
-    },
-    /// A key that stands twice in one object.
-    #[error("the {part} is ambiguous")]
-    DuplicateKey {
-        /// `envelope` or `statement`.
-        part: &'static str,
-        /// Which key, and where.
-        #[source]
-        source: JsonError,
-    },
-    /// Not the JSON expected.
-    #[error("the {part} cannot be read")]
-    Malformed {
-        /// `envelope` or `statement`.
-        part: &'static str,
-        /// Why.
-        #[source]
-        source: JsonError,
-    },
+    /// The JSON of a part is not what is expected.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// More bundles than [`crate::MAX_STATEMENT_BUNDLES`].
     #[error("the statement carries {found} signature bundles, and at most {limit} are looked at")]
     TooManyBundles {
@@ -141,10 +108,8 @@ impl StatementError {
     /// A stable snake_case name of the reason.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::TooLarge { .. } => "too_large",
-            Self::UnknownKey { .. } => "unknown_key",
-            Self::DuplicateKey { .. } => "duplicate_key",
-            Self::Malformed { .. } | Self::Encode(_) => "malformed",
+            Self::Part(error) => error.name(),
+            Self::Encode(_) => "malformed",
             Self::TooManyBundles { .. } | Self::TooManyReleaseBundles { .. } => "too_many_bundles",
             Self::Unsigned => "unsigned_statement",
             Self::Signer(error) => error.name(),
@@ -155,16 +120,6 @@ impl StatementError {
             Self::Expired { .. } => "statement_expired",
             Self::TooLongLived { .. } => "statement_too_long_lived",
             Self::ExpiresTooSoon { .. } | Self::Invalid(_) => "invalid_statement",
-        }
-    }
-
-    /// Sorts what is wrong with the JSON of `part`.
-    pub(crate) fn json(part: &'static str, source: JsonError) -> Self {
-        match source {
-            JsonError::Unknown { .. } => Self::UnknownKey { part, source },
-            JsonError::DuplicateKey { .. } => Self::DuplicateKey { part, source },
-            JsonError::TooLarge { .. } => Self::TooLarge { part, source },
-            JsonError::TooDeep { .. } | JsonError::Invalid(_) => Self::Malformed { part, source },
         }
     }
 }

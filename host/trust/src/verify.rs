@@ -11,6 +11,7 @@ use crate::{
     floor::Floor,
     limits::ReleaseLimits,
     manifest::Manifest,
+    part_error::PartError,
     release::{Device, Release, Time},
     signers::{Signers, names},
     strict_json::{self, JsonError},
@@ -139,13 +140,12 @@ fn verify_content(package: &Package, trust: &TrustRoot) -> Result<Verified<Relea
     check_size("manifest", &package.manifest, ReleaseLimits::MANIFEST_BYTES)?;
     check_size("config", &package.config, ReleaseLimits::CONFIG_BYTES)?;
     let (signers, bundles): (Vec<_>, Vec<_>) = signers(package, trust)?.into_iter().unzip();
-    let manifest =
-        Manifest::parse(&package.manifest).map_err(|e| VerifyError::json("manifest", e))?;
+    let manifest = Manifest::parse(&package.manifest).map_err(|e| PartError::of("manifest", e))?;
     manifest
         .check_config(&package.config)
         .map_err(VerifyError::ManifestMismatch)?;
     let release: Release = strict_json::parse(&package.config, ReleaseLimits::CONFIG_BYTES)
-        .map_err(|e| VerifyError::json("config", e))?;
+        .map_err(|e| PartError::of("config", e))?;
     release.validate().map_err(VerifyError::InvalidRelease)?;
     manifest
         .check_layers(&release)
@@ -168,10 +168,7 @@ fn verify_content(package: &Package, trust: &TrustRoot) -> Result<Verified<Relea
 fn check_size(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), VerifyError> {
     let size = bytes.len() as u64;
     if size > limit {
-        return Err(VerifyError::TooLarge {
-            part,
-            source: JsonError::TooLarge { size, limit },
-        });
+        return Err(PartError::of(part, JsonError::TooLarge { size, limit }).into());
     }
     Ok(())
 }

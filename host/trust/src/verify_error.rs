@@ -3,10 +3,10 @@
 use crate::{
     digest::Digest,
     manifest::ManifestError,
+    part_error::PartError,
     release::Time,
     release_error::ReleaseError,
     signers::{SignerError, also},
-    strict_json::JsonError,
 };
 
 /// Why a release was refused.
@@ -121,42 +121,9 @@ pub enum VerifyError {
     /// The parts do not belong together.
     #[error("the release's parts do not fit together")]
     ManifestMismatch(#[source] ManifestError),
-    /// A key, or a value of a fixed set, that this host does not know.
-    #[error("the {part} says more than this host understands")]
-    UnknownKey {
-        /// `manifest` or `config`.
-        part: &'static str,
-        /// Which key, where, and the nearest known one.
-        #[source]
-        source: JsonError,
-    },
-    /// A key that stands twice in one object.
-    #[error("the {part} is ambiguous")]
-    DuplicateKey {
-        /// `manifest` or `config`.
-        part: &'static str,
-        /// Which key, and where.
-        #[source]
-        source: JsonError,
-    },
-    /// A part with more bytes than allowed.
-    #[error("the {part} is too large")]
-    TooLarge {
-        /// `manifest` or `config`.
-        part: &'static str,
-        /// How large it is.
-        #[source]
-        source: JsonError,
-    },
-    /// A part that is not the JSON expected.
-    #[error("the {part} cannot be read")]
-    Malformed {
-        /// `manifest` or `config`.
-        part: &'static str,
-        /// Why.
-        #[source]
-        source: JsonError,
-    },
+    /// The JSON of a part is not what is expected.
+    #[error(transparent)]
+    Part(#[from] PartError),
     /// A release that breaks a rule of the format.
     #[error("the release is signed, and not valid")]
     InvalidRelease(#[source] ReleaseError),
@@ -189,22 +156,9 @@ impl VerifyError {
             Self::WrongDevice { .. } => "wrong_device",
             Self::WrongHostVersion { .. } => "wrong_host_version",
             Self::ManifestMismatch(_) => "manifest_mismatch",
-            Self::UnknownKey { .. } => "unknown_key",
-            Self::DuplicateKey { .. } => "duplicate_key",
-            Self::TooLarge { .. } => "too_large",
-            Self::Malformed { .. } => "malformed",
+            Self::Part(error) => error.name(),
             Self::InvalidRelease(_) => "invalid_release",
             Self::NotTheSlot { .. } => "not_the_slot",
-        }
-    }
-
-    /// Sorts what is wrong with the JSON of `part`.
-    pub(crate) fn json(part: &'static str, source: JsonError) -> Self {
-        match source {
-            JsonError::Unknown { .. } => Self::UnknownKey { part, source },
-            JsonError::DuplicateKey { .. } => Self::DuplicateKey { part, source },
-            JsonError::TooLarge { .. } => Self::TooLarge { part, source },
-            JsonError::TooDeep { .. } | JsonError::Invalid(_) => Self::Malformed { part, source },
         }
     }
 }

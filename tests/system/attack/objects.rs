@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::peer::{Ask, Objects};
 use super::scene::{Scene, quick, wanted};
 use crate::bad_release::{blob, edit};
-use crate::site::{Packed, data_file, read, settled_on};
+use crate::site::{Packed, data_file, noise, read, settled_on};
 
 /// Size of the data file that the releases carry, in bytes: some chunks.
 const NOISE: usize = 1 << 20;
@@ -18,22 +18,10 @@ const MEMORY_KIB: u64 = 200 << 10;
 /// Bytes that one zip bomb unpacks to: 64 GiB.
 const BOMB: u64 = 64 << 30;
 
-/// Bytes that do not compress, other ones for each seed.
-fn noise(seed: u64) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..NOISE / 8).flat_map(|_| next()).collect()
-}
-
 /// The recipe of a release with a data file in chunks.
 fn chunked(scene: &Scene, generation: u64, folder: &str) -> String {
     let path = scene.site.lab.path(&format!("{folder}-noise.bin"));
-    fs::write(&path, noise(generation)).unwrap();
+    fs::write(&path, noise(NOISE, generation)).unwrap();
     quick(generation, &data_file("noise", &path))
 }
 
@@ -268,7 +256,7 @@ fn pieces<'a>(index: &ChunkIndex, bytes: &'a [u8]) -> Vec<&'a [u8]> {
 /// A release whose index of chunks was changed before it was signed, and all that belongs to it, with the chunks as they should be.
 fn with_index(scene: &Scene, change: impl FnOnce(&mut ChunkIndex)) -> (Packed, Objects) {
     let folder = scene.site.lab.pack(&chunked(scene, 2, "lie"));
-    let bytes = noise(2);
+    let bytes = noise(NOISE, 2);
     let whole = Blob::of(&bytes);
     let mut chunks = Vec::new();
     edit(&folder, |config| {
@@ -339,7 +327,7 @@ fn an_index_whose_sizes_do_not_add_up() {
 #[test]
 fn an_index_of_other_content() {
     let scene = Scene::new();
-    let other = noise(7);
+    let other = noise(NOISE, 7);
     let mut chunks = Vec::new();
     let (packed, mut objects) = with_index(&scene, |index| {
         chunks = pieces(index, &other);

@@ -11,7 +11,6 @@ const REACH_S: u64 = 10;
 
 /// How many were connected at the last look.
 pub struct Company {
-    started: Instant,
     looked: Instant,
     peers: usize,
     /// Whether anybody has been missed, or needs to be missed no more.
@@ -21,10 +20,8 @@ pub struct Company {
 impl Company {
     /// Nobody yet.
     pub fn new() -> Self {
-        let now = Instant::now();
         Self {
-            started: now,
-            looked: now,
+            looked: Instant::now(),
             peers: 0,
             settled: false,
         }
@@ -50,7 +47,7 @@ impl Reconciler {
             (1.., 0) => tracing::warn!("nobody is connected any more; connect = [{connect}]"),
             _ => {}
         }
-        let late = company.started.elapsed() >= Duration::from_secs(REACH_S);
+        let late = self.started.elapsed() >= Duration::from_secs(REACH_S);
         if late && !company.settled {
             company.settled = true;
             if !connect.is_empty() {

@@ -1,6 +1,5 @@
 //! Why the daemon's releases cannot be taken in hand at all.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
@@ -83,22 +82,4 @@ pub enum StoredTrustError {
     /// It is not valid.
     #[error("the file is not valid")]
     Trust(#[from] TrustError),
-}
-
-/// An error and its causes in one sentence, none of them twice.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut last = text.clone();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let next = cause.to_string();
-        // A transparent error says what its source says.
-        if next != last {
-            text.push_str(": ");
-            text.push_str(&next);
-            last = next;
-        }
-        source = cause.source();
-    }
-    text
 }

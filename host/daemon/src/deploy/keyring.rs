@@ -1,7 +1,5 @@
 //! Whom the device trusts: the operator's `trust.toml`, or a newer version of it that came over the network.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use hotshoe_store::{Cause, Ledger, Store, Transition};
@@ -11,6 +9,7 @@ use crate::config::Config;
 use crate::deploy::error::{DeployError, StoredTrustError};
 use crate::deploy::orders::refuse;
 use crate::deploy::reconciler::Reconciler;
+use crate::files::read_text;
 
 /// Largest `trust.toml`, in bytes.
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;
@@ -46,10 +45,7 @@ fn read_trust(path: &Path) -> Result<TrustRoot, DeployError> {
         path: path.to_owned(),
         source,
     };
-    if fs::metadata(path).map_err(unreadable)?.len() > MAX_TRUST_BYTES {
-        return Err(unreadable(io::ErrorKind::FileTooLarge.into()));
-    }
-    let text = fs::read_to_string(path).map_err(unreadable)?;
+    let text = read_text(path, MAX_TRUST_BYTES).map_err(unreadable)?;
     TrustRoot::parse(&text).map_err(|source| DeployError::Trust {
         path: path.to_owned(),
         source,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use hotshoe_engine::{Engine, EngineOptions, StateSnapshot};
+use hotshoe_engine::{Engine, EngineOptions, StateSnapshot, chain};
 use hotshoe_infer::{Models, Options};
 use hotshoe_store::{Cause, ReadError, Slot, Store};
 use hotshoe_trust::{
@@ -12,7 +12,7 @@ use hotshoe_trust::{
 };
 
 use crate::config::Config;
-use crate::deploy::error::{DeployError, chain};
+use crate::deploy::error::DeployError;
 use crate::deploy::served::Served;
 use crate::pipeline::{LoadError, Pipeline, SelfTestError};
 
@@ -183,6 +183,9 @@ impl Loader {
             .pipeline()
             .self_test(|blob| store.blob(blob), &self.device)
             .map_err(LoadFailure::SelfTest)?;
+        if let Some(serving) = serving {
+            served.pipeline().warm_up_like(serving.pipeline());
+        }
         tracing::info!(
             release = slot.name,
             generation = slot.generation,

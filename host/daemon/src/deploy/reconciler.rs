@@ -98,7 +98,7 @@ pub struct Reconciler {
     pub(super) company: Company,
     /// The time of the newest statement whose release was verified or refused since the start.
     pub(super) judged: Option<Time>,
-    started: Instant,
+    pub(super) started: Instant,
     catalogue: Catalogue,
     /// Releases that the catalogue answers for.
     offered: BTreeSet<Digest>,

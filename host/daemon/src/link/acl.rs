@@ -2,13 +2,12 @@
 //!
 //! It has to stand where messages arrive: at the router or registry that devices connect to, and at a device that listens itself.
 
-use std::fs;
-use std::io;
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use super::LinkError;
+use crate::files::read_bytes;
 
 /// Largest file of access rules, in bytes.
 pub const MAX_ACL_BYTES: u64 = 4 << 20;
@@ -165,11 +164,7 @@ pub(super) fn read(path: &Path) -> Result<Value, LinkError> {
         path: path.to_owned(),
         source,
     };
-    let size = fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_ACL_BYTES {
-        return Err(failed(io::ErrorKind::FileTooLarge.into()));
-    }
-    let text = fs::read(path).map_err(failed)?;
+    let text = read_bytes(path, MAX_ACL_BYTES).map_err(failed)?;
     let value: Value = serde_json::from_slice(&text).map_err(|e| failed(e.into()))?;
     // The file may be a whole configuration for `zenohd`, too.
     Ok(value.get("access_control").cloned().unwrap_or(value))

@@ -7,7 +7,7 @@ use zenoh::bytes::ZBytes;
 use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
 
-use super::settings::settings;
+use super::settings;
 use super::{LinkError, owned_key, warn_unanswered};
 use crate::config::ZenohConfig;
 
@@ -37,12 +37,7 @@ impl Raw {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig) -> Result<Self, LinkError> {
-        let session = zenoh::open(settings(config)?)
-            .wait()
-            .map_err(|source| LinkError::Open {
-                listen: config.listen.clone(),
-                source,
-            })?;
+        let session = settings::open(config)?;
         Ok(Self { session })
     }
 

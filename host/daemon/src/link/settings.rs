@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use zenoh::{Session, Wait};
+
 use super::{LinkError, acl};
 use crate::config::{TlsConfig, ZenohConfig};
 
@@ -14,7 +16,7 @@ const CLIENT_CONNECT_MS: u64 = 3_000;
 const SCOUTING_DELAY_MS: u64 = 500;
 
 /// The settings of a session that starts without anybody there.
-pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
+fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = zenoh::Config::default();
     let mut all = vec![
         ("mode", json!(config.mode.name())),
@@ -47,6 +49,16 @@ pub(super) fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError>
         set(&mut settings, key, &value)?;
     }
     Ok(settings)
+}
+
+/// Opens a session that starts without anybody there.
+pub(super) fn open(config: &ZenohConfig) -> Result<Session, LinkError> {
+    zenoh::open(settings(config)?)
+        .wait()
+        .map_err(|source| LinkError::Open {
+            listen: config.listen.clone(),
+            source,
+        })
 }
 
 /// The settings of a command: it fails where it reaches nobody.

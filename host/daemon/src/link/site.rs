@@ -66,13 +66,7 @@ impl Site {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, name: &str) -> Result<Self, LinkError> {
-        let session = zenoh::open(settings(config)?)
-            .wait()
-            .map_err(|source| LinkError::Open {
-                listen: config.listen.clone(),
-                source,
-            })?;
-        Ok(Self::of(session, name))
+        Ok(Self::of(settings::open(config)?, name))
     }
 
     /// The same session, for another site.

@@ -2,7 +2,6 @@
 //! and writing the one file.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use hotshoe_trust::{DeviceSelector, Digest, ReadStatement, Time};
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
+use crate::files::read_bytes;
 
 /// Statements that are kept at most; of those beyond, the unsigned ones are not taken.
 const MAX_STATEMENTS: usize = 1_024;
@@ -66,16 +66,11 @@ impl Record {
             path: path.to_owned(),
             source,
         };
-        match fs::metadata(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
-            Err(error) => return Err(failed(error)),
-            Ok(file) if file.len() > MAX_RECORD_BYTES => {
-                return Err(failed(io::ErrorKind::FileTooLarge.into()));
-            }
-            Ok(_) => {}
+        match read_bytes(path, MAX_RECORD_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(failed(error)),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.into())),
         }
-        let bytes = fs::read(path).map_err(failed)?;
-        serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))
     }
 
     pub fn save(&self, path: &Path) -> Result<(), BlobError> {

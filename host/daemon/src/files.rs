@@ -1,0 +1,24 @@
+//! Small files that an operator or the daemon itself wrote, read whole and within bounds.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Reads a text of at most `most` bytes; a larger file is [`io::ErrorKind::FileTooLarge`].
+pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
+    check_size(path, most)?;
+    fs::read_to_string(path)
+}
+
+/// Reads at most `most` bytes; a larger file is [`io::ErrorKind::FileTooLarge`].
+pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    check_size(path, most)?;
+    fs::read(path)
+}
+
+fn check_size(path: &Path, most: u64) -> io::Result<()> {
+    if fs::metadata(path)?.len() > most {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(())
+}
