@@ -30,6 +30,12 @@ mod guests;
 mod hostile;
 #[path = "system/layering.rs"]
 mod layering;
+#[path = "system/nn.rs"]
+mod nn;
+#[path = "system/oip.rs"]
+mod oip;
+#[path = "system/model.rs"]
+mod model;
 #[path = "system/page.rs"]
 mod page;
 #[path = "system/proxy.rs"]
@@ -46,5 +52,7 @@ mod restart;
 mod serving;
 #[path = "system/site.rs"]
 mod site;
+#[path = "system/voice.rs"]
+mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;

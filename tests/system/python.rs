@@ -1,5 +1,7 @@
 //! Another implementation of Zenoh, from PyPI, publishes a sample and reads the insight.
 
+use std::fs::{self, File};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
@@ -27,33 +29,37 @@ with zenoh.open(config) as session:
     print(heard.get(timeout=120).payload.to_string())
 "#;
 
-/// Where the package is, or why it cannot be had.
-fn package() -> Result<std::path::PathBuf, String> {
-    let folder = environment()
-        .root
-        .join("target/fixtures/python")
-        .join(PACKAGE.replace("==", "-"));
-    if folder.join("zenoh").exists() {
+/// Where packages from PyPI are, installed once under `name`, or why they cannot be had. Their versions are all given: nothing else
+/// is fetched for them.
+pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
+    let all = environment().root.join("target/fixtures/python");
+    let folder = all.join(name);
+    fs::create_dir_all(&all).map_err(|error| format!("{}: {error}", all.display()))?;
+    // Several test processes may want them at once; it is let go when it is dropped.
+    let lock = File::create(all.join("lock")).and_then(|file| file.lock().map(|()| file));
+    let _lock = lock.map_err(|error| format!("the lock of {}: {error}", all.display()))?;
+    if folder.exists() {
         return Ok(folder);
     }
+    let unfinished = all.join(format!("{name}.part"));
     let pip = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
-        .arg(&folder)
-        .arg(PACKAGE)
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"])
+        .arg(&unfinished)
+        .args(packages)
         .output()
         .map_err(|error| format!("python3 cannot be started: {error}"))?;
-    if pip.status.success() {
-        Ok(folder)
-    } else {
+    if !pip.status.success() {
         let said = String::from_utf8_lossy(&pip.stderr);
         let last = said.lines().last().unwrap_or("nothing").to_owned();
-        Err(format!("pip cannot install {PACKAGE}: {last}"))
+        return Err(format!("pip cannot install {name}: {last}"));
     }
+    fs::rename(&unfinished, &folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
 }
 
 #[test]
 fn a_python_program_is_served() {
-    let package = match package() {
+    let package = match installed(&PACKAGE.replace("==", "-"), &[PACKAGE]) {
         Ok(package) => package,
         Err(reason) => return skipped("a_python_program_is_served", &reason),
     };

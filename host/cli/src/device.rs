@@ -1,7 +1,7 @@
 //! Which device a release is judged for, and by whose signatures: from flags, or from the device's configuration.
 use crate::files::read_text;
 use anyhow::Context;
-use hotshoe_daemon::config::DEFAULT_MAX_SAMPLE_BYTES;
+use hotshoe_daemon::config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig};
 use hotshoe_daemon::{Config, default_allow};
 use hotshoe_trust::{Device, Grant, TrustRoot};
 use std::collections::BTreeSet;
@@ -49,6 +49,8 @@ pub struct Identity {
     pub data: Option<PathBuf>,
     /// What components may be granted on it.
     pub allow: BTreeSet<Grant>,
+    /// How models run on it.
+    pub inference: InferenceConfig,
     /// The largest sample that it takes, in bytes.
     pub max_sample_bytes: usize,
 }
@@ -61,6 +63,7 @@ impl Identity {
             device: config.identity(),
             data: Some(config.data.clone()),
             allow: config.allow.clone(),
+            inference: config.inference.clone(),
             max_sample_bytes: config.intake.max_sample_bytes,
         }
     }
@@ -84,6 +87,7 @@ impl DeviceArgs {
             },
             data: None,
             allow: default_allow(),
+            inference: InferenceConfig::default(),
             max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
         })
     }

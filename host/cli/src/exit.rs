@@ -1,4 +1,5 @@
 //! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
+use crate::commands::model::ModelError;
 use crate::fleet::error::FleetError;
 use crate::terminal::Terminal;
 use hotshoe_daemon::ConfigError;
@@ -9,6 +10,8 @@ use hotshoe_daemon::link::OrderError;
 use hotshoe_daemon::pipeline::LoadError;
 use hotshoe_daemon::registry::RegistryError;
 use hotshoe_engine::PrepareError;
+use hotshoe_infer::fold::FoldError;
+use hotshoe_infer::inspect::InspectError;
 use hotshoe_store::{
     ApplyError, BlobError, CatalogueError, InstallError, LayoutError, OpenError, PackError,
     ReadError,
@@ -94,6 +97,9 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<ReadError>(cause).map(ReadError::name))
         .or_else(|| find::<LayoutError>(cause).map(LayoutError::name))
         .or_else(|| find::<BlobError>(cause).map(BlobError::name))
+        .or_else(|| find::<ModelError>(cause).map(ModelError::name))
+        .or_else(|| find::<InspectError>(cause).map(InspectError::name))
+        .or_else(|| find::<FoldError>(cause).map(FoldError::name))
 }
 
 /// Of what other machines said, or of not reaching them.

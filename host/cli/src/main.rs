@@ -15,8 +15,8 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, bench as measure, cancel, demo as demonstrate, exec, history, inspect, install,
-    keygen, pack, publish, registry, rollback, run, sign, status, trust, verify, zenoh_acl,
+    activate, bench as measure, cancel, demo as demonstrate, doctor, exec, history, inspect, install,
+    keygen, model, pack, publish, registry, rollback, run, sign, status, trust, verify, zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;
@@ -42,6 +42,7 @@ See it work:
   bench     Measure against the same work in plain Rust
 
 Make a release:
+  model     Look into ONNX models, compare them, make them smaller
   keygen    Make a key to sign releases with
   trust     Write trust.toml: whose signatures a device accepts; change it later
   pack      Make a release from a release.toml
@@ -54,6 +55,7 @@ On a device:
   install   Put a release into a device's data folder, without a network
   run       Serve this device's release, and take new ones
   history   Show what became of releases on this device
+  doctor    Say what this machine has for Hotshoe, and what it lacks
 
 For a site:
   publish   Bring a release to devices
@@ -82,11 +84,13 @@ enum Command {
     Pack(pack::Args),
     Sign(sign::Args),
     Inspect(inspect::Args),
+    Model(model::Args),
     Verify(verify::Args),
     Install(install::Args),
     Exec(exec::Args),
     Run(run::Args),
     History(history::Args),
+    Doctor(doctor::Args),
     Publish(publish::Args),
     Registry(registry::Args),
     Status(status::Args),
@@ -106,11 +110,13 @@ impl Command {
             Self::Pack(args) => pack::run(args, terminal),
             Self::Sign(args) => sign::run(args, terminal),
             Self::Inspect(args) => inspect::run(args, terminal),
+            Self::Model(args) => model::run(args, terminal),
             Self::Verify(args) => verify::run(args, terminal),
             Self::Install(args) => install::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),
             Self::Run(args) => run::run(args, terminal),
             Self::History(args) => history::run(args, terminal),
+            Self::Doctor(args) => doctor::run(&args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
             Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),

@@ -1,5 +1,7 @@
 //! Whoever waits to hear how one sample ended.
 
+use std::sync::mpsc::SyncSender;
+
 use crate::link::Asker;
 use crate::watch::WatchedFile;
 
@@ -12,6 +14,8 @@ pub enum Answer {
     Query(Asker),
     /// A file of the watched folder.
     File(WatchedFile),
+    /// A caller on this machine: a channel that has room for the one answer.
+    Call(SyncSender<(Ending, Vec<u8>)>),
 }
 
 /// How it ended, for whoever waits.
@@ -33,11 +37,13 @@ impl Answer {
             (Self::Query(asker), Ending::Result) => asker.reply(body),
             (Self::Query(asker), Ending::Failure | Ending::Drop) => asker.refuse(body),
             (Self::File(file), ending) => file.finish(ending),
+            // A caller that went away wants no answer.
+            (Self::Call(caller), ending) => drop(caller.try_send((ending, body.to_vec()))),
         }
     }
 
     /// Whether the JSON of an answer is needed.
     pub const fn wants_body(&self) -> bool {
-        matches!(self, Self::Query(_))
+        matches!(self, Self::Query(_) | Self::Call(_))
     }
 }

@@ -1,5 +1,6 @@
 //! `hotshoe.toml`: what the operator of one device decides. Unknown keys are refused.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,17 @@ use hotshoe_trust::{Device, Grant};
 use serde::Deserialize;
 
 mod deploy;
+mod inference;
+mod oip;
 mod session;
 
 pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
+pub use self::inference::{
+    InferenceConfig, MAX_POOL, MAX_RUN_THREADS, ModelConfig, ProviderConfig,
+};
+pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig, OipTls};
 pub use self::session::{LEAST_MESSAGE_BYTES, TlsConfig, ZenohConfig, ZenohMode};
 pub use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
@@ -76,6 +83,12 @@ pub struct Config {
     /// Releases that come over Zenoh.
     #[serde(default)]
     pub deploy: DeployConfig,
+    /// How models run.
+    #[serde(default)]
+    pub inference: InferenceConfig,
+    /// The server of the Open Inference Protocol. Default: none.
+    #[serde(default)]
+    pub oip: Option<OipConfig>,
 }
 
 /// `[intake]`
@@ -274,6 +287,10 @@ impl Config {
         config.data = folder.join(&config.data);
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);
+        config.inference.resolve(folder);
+        if let Some(oip) = &mut config.oip {
+            oip.resolve(folder);
+        }
         if let Some(watch) = &mut config.watch {
             watch.folder = folder.join(&watch.folder);
         }
@@ -300,6 +317,8 @@ impl Config {
         )?;
         self.zenoh.check()?;
         self.deploy.check()?;
+        self.inference.check()?;
+        self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         check_range(
             "workers.threads",
             self.workers.threads as u64,
@@ -343,12 +362,17 @@ fn check_sample_fits(sample: usize, message: usize) -> Result<(), ConfigError> {
         })
 }
 
-fn check_range(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+fn check_range(
+    key: impl Into<Cow<'static, str>>,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<(), ConfigError> {
     (least..=most)
         .contains(&value)
         .then_some(())
-        .ok_or(ConfigError::Range {
-            key,
+        .ok_or_else(|| ConfigError::Range {
+            key: key.into(),
             value,
             least,
             most,

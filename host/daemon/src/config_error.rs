@@ -1,5 +1,6 @@
 //! Why a `hotshoe.toml` is not taken.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use hotshoe_trust::toml_file::TomlError;
@@ -54,6 +55,17 @@ pub enum ConfigError {
         /// The smallest message that holds it.
         needed: usize,
     },
+    /// The Open Inference Protocol would be open to a whole network.
+    #[error(
+        "`oip.listen = {listen}` is beyond loopback, and {problem}: add `[oip.tls]` with either `client-ca` in it or `oip.token-file`, \
+         or listen on 127.0.0.1"
+    )]
+    OpenDoor {
+        /// `oip.listen`.
+        listen: std::net::SocketAddr,
+        /// Why it is refused.
+        problem: &'static str,
+    },
     /// A setting is of no use without another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {
@@ -69,7 +81,7 @@ pub enum ConfigError {
     #[error("`{key} = {value}` is out of range: use {least} to {most}")]
     Range {
         /// The key.
-        key: &'static str,
+        key: Cow<'static, str>,
         /// Its value.
         value: u64,
         /// The smallest value.

@@ -35,7 +35,7 @@ use std::time::Duration;
 pub use config::{Config, ConfigError, ZenohConfig, default_allow};
 pub use deploy::DeployError;
 pub use link::{Client, Fed, FeedError, Feeder, LinkError, Outputs, Published};
-pub use service::DrainReport;
+pub use service::{CallError, Called, CalledRelease, Door, DrainReport};
 pub use status::Status;
 pub use tally::Counters;
 
@@ -146,6 +146,11 @@ impl Daemon {
     /// The state at this moment.
     pub fn status(&self) -> Status {
         self.service.status()
+    }
+
+    /// A way in that is not Zenoh.
+    pub fn door(&self) -> Door {
+        Door::new(Arc::clone(&self.service))
     }
 
     /// The endpoints that the daemon listens on, with the ports that it was given.

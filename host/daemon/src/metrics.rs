@@ -161,7 +161,10 @@ fn tell(release: &Verified<Release>, serves: f64) {
         .components
         .iter()
         .map(|(n, c)| ("component", n, &c.blob));
-    let models = release.models.iter().map(|(n, m)| ("model", n, &m.blob));
+    let models = release.models.iter().flat_map(|(n, m)| {
+        let files = m.variants.iter();
+        files.map(move |variant| ("model", n, &variant.blob))
+    });
     let data = release.data.iter().map(|(n, d)| ("data", n, &d.blob));
     for (kind, name, blob) in components.chain(models).chain(data) {
         let labels = [

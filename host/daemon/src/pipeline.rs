@@ -1,35 +1,51 @@
 //! One verified release, loaded: `sample -> pre (wasm) -> infer (native) -> post (wasm) -> policy (wasm) -> actions`.
 
+mod choice;
+mod infer;
 mod load_error;
+mod model_status;
+mod models;
+mod recurrent;
 mod self_test;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
-use hotshoe_infer::{Model, Models};
+use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Blob, Digest, Grant, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};
 
+use crate::config::InferenceConfig;
+
+use self::infer::InferStep;
+pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES};
 pub use load_error::LoadError;
+pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use worker::Worker;
 
 /// A loaded release: components compiled and linked, models in memory. It is shared by all workers and never changes, but for
-/// what its components keep through the `state` import.
+/// what its components keep through the `state` import, and what its models keep for each source, in memory alone.
 pub struct Pipeline {
     release: Verified<Release>,
     components: BTreeMap<String, Arc<Component>>,
-    models: BTreeMap<String, Arc<Model>>,
+    models: BTreeMap<String, Arc<NamedModel>>,
+    /// Why each variant of each model runs on its backend.
+    reasons: Arc<Mutex<Reasons>>,
+    inference: Arc<InferenceConfig>,
     steps: Vec<Step>,
 }
+
+/// By model and variant.
+type Reasons = BTreeMap<(String, String), String>;
 
 #[derive(Clone)]
 enum Step {
     Preprocess(Arc<Component>),
-    Infer(String, Arc<Model>),
+    Infer(InferStep),
     Postprocess(Arc<Component>),
     Stage(Arc<Component>),
     Policy(Arc<Component>, StageFailure),
@@ -107,18 +123,14 @@ impl Pipeline {
         engine: &Engine,
         models: &Models,
         allowed: &BTreeSet<Grant>,
+        inference: &InferenceConfig,
     ) -> Result<Arc<Self>, LoadError> {
         let mut parts = Parts::default();
-        for (name, model) in &release.models {
-            let bytes = checked(&read, "model", name, &model.blob)?;
-            let model =
-                models
-                    .load(model.blob.digest, &bytes)
-                    .map_err(|source| LoadError::Model {
-                        name: name.clone(),
-                        source,
-                    })?;
-            parts.models.insert(name.clone(), model);
+        let models = self::models::load(&release, &read, models, inference)?;
+        for (name, named) in &models {
+            parts
+                .models
+                .insert(name.clone(), Arc::clone(named));
         }
         for (name, file) in &release.data {
             let bytes = checked(&read, "data file", name, &file.blob)?;
@@ -130,15 +142,18 @@ impl Pipeline {
             let component = engine.prepare(&release, name, &bytes, &parts, allowed)?;
             components.insert(name.clone(), Arc::new(component));
         }
+        let infers = infer::steps(&release, &models)?;
         let steps = release
             .pipeline
             .iter()
-            .map(|named| Step::of(named, &components, &parts.models))
+            .map(|named| Step::of(named, &components, &infers))
             .collect::<Result<_, _>>()?;
         Ok(Arc::new(Self {
             release,
             components,
-            models: parts.models,
+            models,
+            reasons: Arc::default(),
+            inference: Arc::new(inference.clone()),
             steps,
         }))
     }
@@ -148,13 +163,18 @@ impl Pipeline {
         &self.release
     }
 
+    /// Its models by their names in the release.
+    pub const fn models(&self) -> &BTreeMap<String, Arc<NamedModel>> {
+        &self.models
+    }
+
     /// A worker with its own instance of every component, for one thread.
     pub fn worker(self: &Arc<Self>) -> Worker {
         Worker::new(self)
     }
 
-    /// The same pipeline over a copy of what its components keep: whatever runs through it leaves this one as it is. It shares
-    /// models and compiled code.
+    /// The same pipeline over a copy of what its components keep, and with models that have seen nothing: whatever runs through
+    /// it leaves this one as it is. It shares models and compiled code.
     pub fn fork(&self) -> Arc<Self> {
         let components: BTreeMap<String, Arc<Component>> = self
             .components
@@ -165,8 +185,13 @@ impl Pipeline {
             let fork = components.get(component.name());
             Arc::clone(fork.unwrap_or(component))
         };
+        // Steps with the same model go on sharing what it keeps.
+        let mut infers: BTreeMap<String, InferStep> = BTreeMap::new();
         let steps = self.steps.iter().map(|step| match step {
-            Step::Infer(name, model) => Step::Infer(name.clone(), Arc::clone(model)),
+            Step::Infer(step) => {
+                let forked = infers.entry(step.name().to_owned());
+                Step::Infer(forked.or_insert_with(|| step.fork()).clone())
+            }
             Step::Preprocess(component) => Step::Preprocess(fork(component)),
             Step::Postprocess(component) => Step::Postprocess(fork(component)),
             Step::Stage(component) => Step::Stage(fork(component)),
@@ -176,6 +201,8 @@ impl Pipeline {
             release: self.release.clone(),
             steps: steps.collect(),
             models: self.models.clone(),
+            reasons: Arc::clone(&self.reasons),
+            inference: Arc::clone(&self.inference),
             components,
         })
     }
@@ -208,7 +235,7 @@ impl Step {
     fn of(
         named: &hotshoe_trust::Step,
         components: &BTreeMap<String, Arc<Component>>,
-        models: &BTreeMap<String, Arc<Model>>,
+        infers: &BTreeMap<String, InferStep>,
     ) -> Result<Self, LoadError> {
         use hotshoe_trust::Step as Named;
         let component = |name: &String| match components.get(name) {
@@ -223,8 +250,8 @@ impl Step {
                 component: name,
                 on_failure,
             } => Self::Policy(component(name)?, *on_failure),
-            Named::Infer { model: name } => match models.get(name) {
-                Some(model) => Self::Infer(name.clone(), Arc::clone(model)),
+            Named::Infer { model: name } => match infers.get(name) {
+                Some(step) => Self::Infer(step.clone()),
                 None => return Err(LoadError::Unknown(name.clone())),
             },
         })

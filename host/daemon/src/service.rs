@@ -1,6 +1,7 @@
 //! The worker threads, and what becomes of each sample.
 
 mod crew;
+mod door;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,6 +25,7 @@ use crate::status::{QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 
 pub use crew::{Crew, DrainReport};
+pub use door::{CallError, Called, CalledRelease, Door};
 
 /// Stage of samples that are refused as they arrive.
 const INTAKE: &str = "intake";
@@ -359,6 +361,10 @@ impl Service {
             },
             counters: self.tally.snapshot(),
             stages: self.latency.snapshot(),
+            models: serving
+                .as_ref()
+                .map(|served| served.pipeline().model_status())
+                .unwrap_or_default(),
             session: self.link.status(),
         }
     }

@@ -55,6 +55,9 @@ pub struct Status {
     pub counters: Counters,
     /// Latency of each stage, over the most recent samples.
     pub stages: Vec<StageLatency>,
+    /// The models of the release that serves.
+    #[serde(default)]
+    pub models: Vec<ModelStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
 }
@@ -70,6 +73,54 @@ pub struct ReleaseStatus {
     pub generation: u64,
     /// Names of the trusted keys that signed it.
     pub signers: Vec<String>,
+}
+
+/// A model of the release that serves. Its counts are those since it was loaded, by whichever release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelStatus {
+    /// Its name in the release.
+    pub name: String,
+    /// The variant that runs; `default` where it has one file alone.
+    pub variant: String,
+    /// What runs it: `tract` or `ort`.
+    pub backend: String,
+    /// What it runs on: `cpu`, or the execution provider of ONNX Runtime.
+    pub provider: String,
+    /// Why it does not run on an execution provider that is preferred.
+    pub provider_notes: Vec<String>,
+    /// Why this backend.
+    pub reason: String,
+    /// Threads of one run.
+    pub threads: usize,
+    /// Compiled plans that it keeps, one for each combination of input shapes.
+    pub plans: usize,
+    /// Plans that were compiled.
+    pub plans_made: u64,
+    /// Runs that began.
+    pub runs: u64,
+    /// Runs that failed.
+    pub failed: u64,
+    /// Runs that were given up when their deadline passed.
+    pub abandoned: u64,
+    /// Runs whose deadline passed before they began.
+    pub expired: u64,
+    /// Runs under way.
+    pub in_flight: u64,
+    /// Runs that wait for their turn.
+    pub waiting: u64,
+    /// Runs that took several samples together.
+    pub batches: u64,
+    /// Variants that do not serve, though they come before the one that does.
+    pub fallbacks: Vec<FallbackStatus>,
+}
+
+/// A variant that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FallbackStatus {
+    /// Its name.
+    pub variant: String,
+    /// Why it does not serve.
+    pub cause: String,
 }
 
 /// The queue of samples.

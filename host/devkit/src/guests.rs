@@ -16,7 +16,13 @@ mod encode;
 /// Counted up when the way of building or encoding changes, so that old components are not taken for current ones.
 const RECIPE: u32 = 1;
 /// The folders whose files decide what a component is.
-const SOURCES: [&str; 4] = ["guests", "sdk/rust", "wit", "examples/label-reader"];
+const SOURCES: [&str; 5] = [
+    "guests",
+    "sdk/rust",
+    "wit",
+    "examples/label-reader",
+    "examples/voice-activity",
+];
 const STATE: &str = "built.json";
 
 /// Why the components are not there.

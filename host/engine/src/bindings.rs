@@ -1,4 +1,4 @@
-//! Bindings of every interface of `hotshoe:pipeline`, generated from `wit/`.
+//! Bindings of every interface of `hotshoe:pipeline` and of `wasi:nn`, generated from `wit/`.
 #![allow(missing_docs, reason = "generated; the WIT files are documented")]
 
 wasmtime::component::bindgen!({
@@ -18,7 +18,24 @@ wasmtime::component::bindgen!({
         "hotshoe:pipeline/samples.sample": crate::sample::Sample,
         "hotshoe:pipeline/tensors.tensor": crate::host::HeldTensor,
         "hotshoe:pipeline/vision.image": crate::host::HeldImage,
-        "hotshoe:pipeline/infer.model": crate::host::NamedModel,
+        "hotshoe:pipeline/infer.model": crate::host::OpenModel,
     },
     imports: { default: trappable },
 });
+
+/// `wasi:nn`.
+pub(crate) mod nn {
+    wasmtime::component::bindgen!({
+        path: "../../wit/deps/wasi-nn",
+        world: "wasi:nn/ml",
+        with: {
+            "wasi:nn/graph.graph": crate::host::nn::Graph,
+            "wasi:nn/inference.graph-execution-context": crate::host::nn::Context,
+            "wasi:nn/tensor.tensor": crate::host::nn::NnTensor,
+            "wasi:nn/errors.error": crate::host::nn::Failed,
+        },
+        imports: { default: trappable },
+    });
+
+    pub(crate) use wasi::nn::{errors, graph, inference, tensor};
+}

@@ -1,14 +1,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use hotshoe_infer::Model;
+use hotshoe_infer::NamedModel;
 use hotshoe_trust::{Digest, Grant, Limits, Release, Verified, World};
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline as imports;
+use crate::core_module::core_module;
 use crate::engine::Engine;
-use crate::host::{Services, State, wasi};
+use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::prepare_error::PrepareError;
 use crate::state::{KeptState, StateSnapshot};
 
@@ -16,7 +17,7 @@ use crate::state::{KeptState, StateSnapshot};
 #[derive(Debug, Default)]
 pub struct Parts {
     /// Loaded models.
-    pub models: BTreeMap<String, Arc<Model>>,
+    pub models: BTreeMap<String, Arc<NamedModel>>,
     /// Contents of data files.
     pub data: BTreeMap<String, Arc<[u8]>>,
 }
@@ -102,6 +103,12 @@ impl Engine {
                 component: name.to_owned(),
                 expected: spec.blob.digest,
                 found,
+            });
+        }
+        if let Some(imports) = core_module(bytes) {
+            return Err(PrepareError::CoreModule {
+                component: name.to_owned(),
+                imports,
             });
         }
         if let Some(grant) = spec.grants.difference(allowed).next() {
@@ -300,8 +307,8 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
     let mut linker = Linker::new(engine);
     let l = &mut linker;
     imports::types::add_to_linker::<_, Own>(l, |state| state)?;
-    imports::samples::add_to_linker::<_, Own>(l, |state| state)?;
-    imports::tensors::add_to_linker::<_, Own>(l, |state| state)?;
+    samples::add_to_linker(l)?;
+    tensors::add_to_linker(l)?;
     for grant in grants {
         match grant {
             Grant::Log => imports::log::add_to_linker::<_, Own>(l, |state| state)?,
@@ -309,10 +316,10 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
             Grant::Clock => imports::clock::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Config => imports::config::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::State => imports::state::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::Data => imports::data::add_to_linker::<_, Own>(l, |state| state)?,
+            Grant::Data => services::add_data_to_linker(l)?,
             Grant::Vision => imports::vision::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
-            Grant::WasiNn => wasmtime_wasi_nn::wit::add_to_linker(l, State::wasi_nn)?,
+            Grant::WasiNn => nn::add_to_linker(l)?,
             Grant::Wasi => wasi::add_to_linker(l)?,
         }
     }

@@ -3,17 +3,19 @@ use std::time::{Duration, Instant};
 
 use hotshoe_infer::Tensor;
 use wasmtime::Store;
-use wasmtime::component::Resource;
+use wasmtime::component::{Resource, ResourceTableError};
 
 use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
+use crate::call_end::CallEnd;
 use crate::component::{Component, Entry};
 use crate::convert;
 use crate::engine::EPOCH_TICK;
 use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
 use crate::insight::{Action, DeviceContext, Insight};
+use crate::limits::MAX_HANDLES;
 use crate::sample::Sample;
 use crate::vector;
 
@@ -100,7 +102,7 @@ impl Instance {
             let Guest::Postprocess(guest) = guest else {
                 return Err(wrong_world("postprocessor"));
             };
-            let outputs = match give(store.data_mut(), outputs)? {
+            let outputs = match store.data_mut().hold_tensors(outputs)? {
                 Ok(outputs) => outputs,
                 Err(error) => return Ok(Err(error)),
             };
@@ -183,7 +185,7 @@ fn instantiate(component: &Component) -> Result<Live, Failure> {
     );
     store.limiter(|state| &mut state.memory);
     store.set_hostcall_fuel(mib(component.limits.tensor_mib));
-    store.set_max_component_handles(crate::limits::MAX_HANDLES);
+    store.set_max_component_handles(MAX_HANDLES);
     let guest = arm(&mut store, component)
         .and_then(|()| component.pre.instantiate(&mut store))
         .and_then(|instance| {
@@ -217,7 +219,6 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
     }
     let state = store.data_mut();
     state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
-    state.nn_full = false;
     state.memory.refused = false;
     state.meter_refused = false;
     Ok(())
@@ -226,6 +227,19 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
 fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
     let name = &component.name;
     let limits = &component.limits;
+    match error.downcast_ref::<CallEnd>() {
+        Some(CallEnd::ModelDeadline { model }) => {
+            let deadline = limits.deadline_ms;
+            let message = format!(
+                "`{name}` ran past its deadline of {deadline} ms while model `{model}` ran for it"
+            );
+            return Failure::new(Fault::Deadline, message);
+        }
+        Some(CallEnd::Tensors(refusal)) => {
+            return Failure::new(Fault::Memory, format!("`{name}`: {refusal}"));
+        }
+        None => {}
+    }
     match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::Interrupt) => Failure::new(
             Fault::Deadline,
@@ -249,13 +263,9 @@ fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Fa
                 limits.memory_mib
             ),
         ),
-        None if state.nn_full => Failure::new(
+        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => Failure::new(
             Fault::Memory,
-            format!(
-                "`{name}` holds more wasi:nn tensors than its tensor-mib of {} MiB or {} handles",
-                limits.tensor_mib,
-                crate::limits::MAX_NN_HANDLES
-            ),
+            format!("`{name}` holds more than {MAX_HANDLES} handles of the host"),
         ),
         Some(trap) => Failure::new(Fault::Trap, format!("`{name}` trapped: {trap}")),
         None => Failure::new(Fault::Trap, format!("`{name}` trapped: {error:#}")),
@@ -275,26 +285,6 @@ fn take(state: &mut State, tensors: Vec<NamedTensor>) -> wasmtime::Result<Tensor
             Ok((named.name, Tensor::clone(&tensor)))
         })
         .collect()
-}
-
-/// Puts tensors into the component's table, where they count against its limit.
-fn give(
-    state: &mut State,
-    tensors: Tensors,
-) -> wasmtime::Result<Result<Vec<NamedTensor>, types::Error>> {
-    let mut given = Vec::with_capacity(tensors.len());
-    for (name, tensor) in tensors {
-        match state.hold_tensor(tensor)? {
-            Ok(tensor) => given.push(NamedTensor { name, tensor }),
-            Err(error) => {
-                for named in given {
-                    state.table.delete(named.tensor)?;
-                }
-                return Ok(Err(error));
-            }
-        }
-    }
-    Ok(Ok(given))
 }
 
 pub(crate) const fn mib(mib: u32) -> usize {

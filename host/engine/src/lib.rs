@@ -6,20 +6,22 @@
 //! costs the sample that was being processed, is named by a [`Fault`], and the instance is replaced at the next call.
 //!
 //! Stores are synchronous: a guest's call runs on the caller's thread to its end, so workers are threads, not tasks.
-#![deny(unsafe_code)] // two functions allow it: in `cache.rs`, to load code that this crate compiled, and in `vector.rs`
+#![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
 
 mod agreement;
 mod bindings;
 mod cache;
+mod call_end;
 mod component;
 mod convert;
+mod core_module;
 mod engine;
 mod fault;
 mod host;
 mod insight;
 mod instance;
 mod limits;
-mod nn;
+mod lists;
 mod prepare_error;
 mod priority;
 mod sample;

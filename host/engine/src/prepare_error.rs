@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use hotshoe_trust::{Digest, Grant, World};
 
 use crate::engine::EngineError;
@@ -40,10 +42,19 @@ pub enum PrepareError {
         /// What is missing.
         name: String,
     },
-    /// The bytes are no WebAssembly component that this host can run.
+    /// The bytes are a core WebAssembly module, as compilers make it for `wasm32-unknown-unknown`, `wasm32-wasip1` and Emscripten.
     #[error(
-        "component `{component}` cannot be compiled; a core module must be made a component first"
+        "component `{component}` is a core WebAssembly module, not a component; {}",
+        way_out(imports)
     )]
+    CoreModule {
+        /// Its name in the release.
+        component: String,
+        /// The modules that it imports from.
+        imports: BTreeSet<String>,
+    },
+    /// The bytes are no WebAssembly component that this host can run.
+    #[error("component `{component}` cannot be compiled; build it again")]
     Compile {
         /// Its name in the release.
         component: String,
@@ -109,6 +120,7 @@ impl PrepareError {
             Self::Mismatch { .. } => "component_mismatch",
             Self::NotAllowed { .. } => "not_allowed",
             Self::Missing { .. } => "missing_part",
+            Self::CoreModule { .. } => "core_module",
             Self::Compile { .. } => "not_a_component",
             Self::WrongWorld { .. } => "wrong_world",
             Self::NotGranted { .. } => "not_granted",
@@ -116,5 +128,26 @@ impl PrepareError {
             Self::Link { .. } => "wrong_interface",
             Self::Engine(_) => "engine",
         }
+    }
+}
+
+/// The module that wasi-nn's older ABI is imported from.
+const WITX_NN: &str = "wasi_ephemeral_nn";
+/// The module that WASI's older ABI is imported from.
+const WASI_P1: &str = "wasi_snapshot_preview1";
+
+/// How a core module becomes a component, by what it imports.
+fn way_out(imports: &BTreeSet<String>) -> String {
+    const BUILD: &str = "build it for wasm32-wasip2, or with hotshoe-sdk, or make a component of it with `wasm-tools component new`";
+    if imports.contains(WITX_NN) {
+        format!(
+            "it imports `{WITX_NN}`, wasi-nn's older ABI, which this host does not serve: use wasi:nn@0.2.0-rc-2024-10-28 with `load-by-name`, and {BUILD}"
+        )
+    } else if imports.contains(WASI_P1) {
+        format!(
+            "it imports `{WASI_P1}`: {BUILD} and its adapter (`--adapt wasi_snapshot_preview1.reactor.wasm`)"
+        )
+    } else {
+        BUILD.to_owned()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use tract_onnx::Onnx;
-use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
 use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
@@ -64,7 +64,7 @@ fn describe(
     }
     let dimensions = tensor.shape.iter().flat_map(|shape| &shape.dim);
     let shape = dimensions.map(|dimension| match dimension.value {
-        Some(Dimension::DimValue(size)) => usize::try_from(size).ok().filter(|&size| size > 0),
+        Some(Dimension::DimValue(size)) => usize::try_from(size).ok(),
         _ => None,
     });
     Ok(TensorInfo {
@@ -118,4 +118,24 @@ pub(crate) fn unsupported_operators(graph: &GraphProto, backend: &Onnx) -> BTree
         }
     }
     missing
+}
+
+/// A weight that lies in another file, if there is one. Such a file is never opened: its path comes from the model.
+pub(crate) fn external_weight(graph: &GraphProto) -> Option<&str> {
+    let mut graphs = vec![graph];
+    while let Some(graph) = graphs.pop() {
+        let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+        let sparse = graph.sparse_initializer.iter();
+        let sparse = sparse.flat_map(|tensor| tensor.values.iter().chain(&tensor.indices));
+        let mut tensors = attributes
+            .clone()
+            .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors))
+            .chain(&graph.initializer)
+            .chain(sparse);
+        if let Some(outside) = tensors.find(|it| it.data_location == Some(DataLocation::External as i32)) {
+            return Some(&outside.name);
+        }
+        graphs.extend(attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+    }
+    None
 }

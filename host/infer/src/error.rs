@@ -19,6 +19,8 @@ pub enum ErrorKind {
     NotFound,
     /// A limit was reached.
     LimitExceeded,
+    /// The time that the caller gave is over.
+    DeadlineExceeded,
     /// A defect of the model or of the backend.
     Internal,
 }
@@ -130,6 +132,39 @@ pub enum LoadError {
         /// What is not handled.
         problem: String,
     },
+    /// Weights that are not in the file.
+    #[error(
+        "the model's weight \"{weight}\" lies in another file; export the model into one file"
+    )]
+    External {
+        /// Its name.
+        weight: String,
+    },
+    /// The system gave no threads.
+    #[error("the {threads} threads of a run could not be started; give the model fewer")]
+    Threads {
+        /// As asked for.
+        threads: usize,
+        /// What the system said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// There is no ONNX Runtime.
+    #[error(
+        "the model is to run on ONNX Runtime, which was not found; name its library in the config or in ORT_DYLIB_PATH, or use tract"
+    )]
+    NoRuntime {
+        /// What was tried.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// ONNX Runtime does not take the file.
+    #[error("ONNX Runtime does not take the model; export it again, or use tract")]
+    Runtime {
+        /// What it said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// The backend panicked while it read the file.
     #[error("the model is broken in a way that the backend did not expect: {message}")]
     Panicked {
@@ -207,6 +242,17 @@ pub enum RunError {
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
+    /// The caller's time was over before there were outputs.
+    #[error("the model was not done by its deadline; give it more time, or use a smaller model")]
+    Deadline,
+    /// Too many runs wait for their turn.
+    #[error(
+        "{waiting} runs of models wait for their turn already, which is the limit; send fewer at once"
+    )]
+    Busy {
+        /// Runs.
+        waiting: usize,
+    },
     /// The backend failed.
     #[error("the model failed")]
     Failed {
@@ -232,10 +278,55 @@ impl RunError {
             | Self::RepeatedInput { .. }
             | Self::WrongShape { .. }
             | Self::Plan { .. } => ErrorKind::InvalidInput,
-            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
+            Self::TooLarge { .. } | Self::Busy { .. } => ErrorKind::LimitExceeded,
+            Self::Deadline => ErrorKind::DeadlineExceeded,
             Self::Failed { .. } | Self::Panicked { .. } => ErrorKind::Internal,
         }
     }
+}
+
+/// Why variants do not make one model.
+#[derive(Debug, Error)]
+pub enum VariantError {
+    /// There are none.
+    #[error("the model \"{model}\" has no variant; name at least one file")]
+    None {
+        /// In the release.
+        model: String,
+    },
+    /// Two have one name.
+    #[error("the model \"{model}\" has two variants \"{variant}\"; give each its own name")]
+    Repeated {
+        /// In the release.
+        model: String,
+        /// The name.
+        variant: String,
+    },
+    /// They cannot take each other's place.
+    #[error(
+        "the variants \"{first}\" and \"{variant}\" of the model \"{model}\" differ: {problem}; export them alike"
+    )]
+    Different {
+        /// In the release.
+        model: String,
+        /// The preferred variant.
+        first: String,
+        /// The other one.
+        variant: String,
+        /// Names, element types or ranks, the preferred variant's first.
+        problem: String,
+    },
+}
+
+/// An error with its causes, outermost first.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
 }
 
 fn quoted(names: &[String]) -> String {

@@ -1,31 +1,58 @@
 //! A loaded model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use hotshoe_trust::Digest;
 use prost::Message;
-use tract_onnx::pb::ModelProto;
-use tract_onnx::prelude::{Framework, InferenceModel, TVec};
+use tract_onnx::pb::{GraphProto, ModelProto};
 
+use crate::backend::{Backend, BackendChoice, Session, Setting};
+use crate::batch::{Batcher, Batching};
+use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
-use crate::plans::{Plan, PlanError, Plans, Shapes};
-use crate::{LoadError, Options, RunError, Stats, Tensor, TensorInfo, describe};
+use crate::tract::TractSession;
+use crate::error::chain;
+use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-/// A model that is ready to run. Threads may run it at the same time; each run uses the calling thread alone.
+/// A model that is ready to run. Threads may run it at the same time.
 #[derive(Debug)]
 pub struct Model {
     digest: Digest,
     inputs: Vec<TensorInfo>,
     outputs: Vec<TensorInfo>,
     metadata: BTreeMap<String, String>,
-    graph: InferenceModel,
-    plans: Plans,
+    loaded: RwLock<Loaded>,
+    refused: Vec<(Backend, String)>,
+    recorder: Mutex<Recorder>,
+    lane: Lane,
+    batcher: Option<Arc<Batcher>>,
     max_tensor_bytes: usize,
 }
 
+/// The model as its backends hold it.
+#[derive(Debug)]
+struct Loaded {
+    serving: (Backend, Arc<dyn Session>),
+    other: Option<(Backend, Arc<dyn Session>)>,
+}
+
+/// Inputs of runs, kept for whoever wants to repeat them.
+#[derive(Debug, Default)]
+struct Recorder {
+    wanted: usize,
+    runs: VecDeque<Vec<(String, Tensor)>>,
+}
+
 impl Model {
-    pub(crate) fn load(digest: Digest, bytes: &[u8], options: &Options) -> Result<Self, LoadError> {
+    pub(crate) fn load(
+        digest: Digest,
+        bytes: &[u8],
+        how: &ModelOptions,
+        options: &Options,
+        executor: &Arc<Executor>,
+    ) -> Result<Self, LoadError> {
         if bytes.is_empty() {
             return Err(LoadError::Empty);
         }
@@ -36,23 +63,25 @@ impl Model {
             });
         }
         let panicked = |message| LoadError::Panicked { message };
-        guard(|| Self::parse(digest, bytes, options)).map_err(panicked)?
+        guard(|| Self::parse(digest, bytes, how, options, executor)).map_err(panicked)?
     }
 
-    fn parse(digest: Digest, bytes: &[u8], options: &Options) -> Result<Self, LoadError> {
+    fn parse(
+        digest: Digest,
+        bytes: &[u8],
+        how: &ModelOptions,
+        options: &Options,
+        executor: &Arc<Executor>,
+    ) -> Result<Self, LoadError> {
         let start = Instant::now();
         let file =
             ModelProto::decode(bytes).map_err(|e| LoadError::Malformed { source: e.into() })?;
         let graph = file.graph.as_ref().ok_or_else(|| LoadError::Malformed {
             source: "it has no graph".into(),
         })?;
-        // Shapes noted between the layers are those of one export; here they follow from the inputs.
-        let backend = tract_onnx::onnx().with_ignore_value_info(true);
-        let missing = describe::unsupported_operators(graph, &backend);
-        if !missing.is_empty() {
-            return Err(LoadError::Operators {
-                operators: missing.into_iter().collect(),
-            });
+        if let Some(weight) = describe::external_weight(graph) {
+            let weight = weight.to_owned();
+            return Err(LoadError::External { weight });
         }
         let (inputs, outputs) = (describe::inputs(graph)?, describe::outputs(graph)?);
         if outputs.is_empty() {
@@ -61,18 +90,19 @@ impl Model {
             });
         }
         let metadata = describe::metadata(&file);
-        let graph = backend
-            .model_for_proto_model(&file)
-            .map_err(|e| LoadError::Malformed { source: e.into() })?;
+        let (loaded, refused) = open(&file, graph, bytes, how, options)?;
         tracing::debug!(%digest, bytes = bytes.len(), elapsed = ?start.elapsed(), "model loaded");
-        let plans = Plans::new(options.plans, options.max_tensor_bytes);
+        let batcher = Batcher::new(digest, how, &inputs, &outputs);
         Ok(Self {
             digest,
             inputs,
             outputs,
             metadata,
-            graph,
-            plans,
+            loaded: RwLock::new(loaded),
+            refused,
+            recorder: Mutex::default(),
+            lane: executor.lane(how.max_runs),
+            batcher,
             max_tensor_bytes: options.max_tensor_bytes,
         })
     }
@@ -97,9 +127,89 @@ impl Model {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// How the compiled plans were used.
+    /// How the compiled plans of the backend that runs the model were used.
     pub fn stats(&self) -> Stats {
-        self.plans.stats()
+        self.session().stats()
+    }
+
+    /// The backends that hold the model, the one that runs it first. There are two only where the choice is automatic and not
+    /// made yet.
+    pub fn backends(&self) -> Vec<Backend> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        let both = std::iter::once(&loaded.serving).chain(&loaded.other);
+        both.map(|(backend, _)| *backend).collect()
+    }
+
+    /// The backend that runs the model.
+    pub fn backend(&self) -> Backend {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.serving.0
+    }
+
+    /// Backends that an automatic choice would have tried, and why they cannot run this model.
+    pub fn refused(&self) -> &[(Backend, String)] {
+        &self.refused
+    }
+
+    /// What the model runs on: "cpu", or an execution provider of ONNX Runtime, such as "cuda".
+    pub fn provider(&self) -> String {
+        self.session().provider().to_owned()
+    }
+
+    /// Why it does not run on an execution provider that was asked for.
+    pub fn provider_notes(&self) -> Vec<String> {
+        self.session().provider_notes().to_vec()
+    }
+
+    /// Lets this backend run the model from the next run on. False if it does not hold the model.
+    pub fn use_backend(&self, backend: Backend) -> bool {
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        let Loaded { serving, other } = &mut *loaded;
+        if serving.0 == backend {
+            return true;
+        }
+        match other {
+            Some(other) if other.0 == backend => {
+                std::mem::swap(serving, other);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Lets this backend run the model and drops the other one. Nothing happens if it does not hold the model.
+    pub fn settle(&self, backend: Backend) {
+        if self.use_backend(backend) {
+            let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+            // Another call may have switched since.
+            if loaded.serving.0 == backend {
+                let dropped = loaded.other.take();
+                drop(loaded);
+                drop(dropped);
+            }
+        }
+    }
+
+    /// Keeps the inputs of the next `most` runs for [`Model::take_recorded`]. What was kept before is dropped.
+    pub fn record(&self, most: usize) {
+        *self
+            .recorder
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Recorder {
+            wanted: most,
+            runs: VecDeque::new(),
+        };
+    }
+
+    /// The inputs that were kept, the first run first; nothing is kept from here on.
+    pub fn take_recorded(&self) -> Vec<Vec<(String, Tensor)>> {
+        let recorder = std::mem::take(
+            &mut *self
+                .recorder
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        recorder.runs.into()
     }
 
     /// Compiles the plan for inputs of these shapes, so that the first run with them is as fast as the next.
@@ -109,23 +219,38 @@ impl Model {
     pub fn prepare(&self, shapes: &[(&str, &[usize])]) -> Result<(), RunError> {
         let ordered = self.in_order(shapes.iter().copied())?;
         self.check_shapes(ordered.iter().copied())?;
-        self.plan(ordered.into_iter().map(<[usize]>::to_vec).collect())
-            .map(drop)
+        self.session().prepare(&Setting {
+            shapes: ordered.into_iter().map(<[usize]>::to_vec).collect(),
+            values: Vec::new(),
+        })
     }
 
     /// Compiles the plans that another model has run with, so that this one can take its place at once. Inputs go by their
     /// names; shapes that this model does not take are passed over. Returns how many plans are ready.
     pub fn prepare_like(&self, other: &Self) -> usize {
-        let all = other.plans.shapes();
-        all.iter()
-            .filter(|shapes| {
-                let inputs = other.inputs.iter().zip(shapes.iter());
-                let named: Vec<(&str, &[usize])> = inputs
-                    .map(|(info, shape)| (info.name.as_str(), shape.as_slice()))
-                    .collect();
-                self.prepare(&named).is_ok()
-            })
-            .count()
+        let all = other.session().settings();
+        let session = self.session();
+        let fits = |setting: &&Setting| {
+            let theirs = setting.shapes.iter().enumerate();
+            let named = theirs.zip(&other.inputs).map(|((at, shape), info)| {
+                let value = setting.values.get(at).cloned().flatten();
+                (info.name.as_str(), (shape.as_slice(), value))
+            });
+            let named: Vec<_> = named.collect();
+            let ordered = self.in_order(named.iter().map(|(name, given)| (*name, given)));
+            let Ok(ordered) = ordered else { return false };
+            let values = ordered.iter().zip(&self.inputs).map(|((_, value), info)| {
+                let fits = |value: &Tensor| value.element_type() == info.element_type;
+                value.clone().filter(fits)
+            });
+            let ready = Setting {
+                shapes: ordered.iter().map(|(shape, _)| shape.to_vec()).collect(),
+                values: values.collect(),
+            };
+            let shapes = ready.shapes.iter().map(Vec::as_slice);
+            self.check_shapes(shapes).is_ok() && session.prepare(&ready).is_ok()
+        };
+        all.iter().filter(fits).count()
     }
 
     /// Runs the model on one tensor for each input; the names and tensors of its outputs, in the order of the file.
@@ -134,6 +259,49 @@ impl Model {
     /// # Errors
     /// [`RunError`]: a wrong name, element type or shape, a limit, or a failure of the model itself.
     pub fn run(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<(String, Tensor)>, RunError> {
+        self.run_by(inputs, None)
+    }
+
+    /// As [`Model::run`], but no longer than until `deadline`.
+    ///
+    /// # Errors
+    /// The same, and [`RunError::Deadline`].
+    pub fn run_by(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        let ordered = self.checked(inputs)?;
+        let session = self.session();
+        let results = match &self.batcher {
+            Some(batcher) => batcher.run(&self.lane, session, ordered, deadline)?,
+            None => self
+                .lane
+                .run(deadline, move |stop| session.run(&ordered, stop))?,
+        };
+        let names = self.outputs.iter().map(|info| info.name.clone());
+        Ok(names.zip(results).collect())
+    }
+
+    /// How it was used since it was loaded.
+    pub fn usage(&self) -> Usage {
+        self.lane.usage()
+    }
+
+    /// Whether its runs are joined.
+    pub fn batching(&self) -> Batching {
+        self.batcher
+            .as_ref()
+            .map_or(Batching::Off, |batcher| batcher.batching())
+    }
+
+    fn session(&self) -> Arc<dyn Session> {
+        let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
+        loaded.serving.1.clone()
+    }
+
+    /// The inputs in the order of the file, if they fit the model. They are recorded where that is wanted.
+    fn checked(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, RunError> {
         let ordered = self.in_order(inputs.iter().copied())?;
         for (info, tensor) in self.inputs.iter().zip(&ordered) {
             let (want, got) = (info.element_type, tensor.element_type());
@@ -146,26 +314,13 @@ impl Model {
             }
         }
         self.check_shapes(ordered.iter().map(|tensor| tensor.shape()))?;
-        let plan = self.plan(
-            ordered
-                .iter()
-                .map(|tensor| tensor.shape().to_vec())
-                .collect(),
-        )?;
-        let values: TVec<_> = ordered.iter().map(|tensor| tensor.to_raw()).collect();
-        let results =
-            guard(|| plan.run(values)).map_err(|message| RunError::Panicked { message })?;
-        let results = results.map_err(|e| RunError::Failed { source: e.into() })?;
-        let named = self.outputs.iter().zip(results).map(|(info, value)| {
-            let tensor = Tensor::from_raw(value).map_err(|problem| {
-                let message = format!("its output \"{}\" cannot be read: {problem}", info.name);
-                RunError::Failed {
-                    source: message.into(),
-                }
-            })?;
-            Ok((info.name.clone(), tensor))
-        });
-        named.collect()
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorder.runs.len() < recorder.wanted {
+            let named = self.inputs.iter().zip(&ordered);
+            let run = named.map(|(info, &tensor)| (info.name.clone(), tensor.clone()));
+            recorder.runs.push_back(run.collect());
+        }
+        Ok(ordered.into_iter().cloned().collect())
     }
 
     /// What was given for each input, in the order of the file.
@@ -230,21 +385,40 @@ impl Model {
         }
         Ok(())
     }
+}
 
-    fn plan(&self, shapes: Shapes) -> Result<Plan, RunError> {
-        self.plans
-            .get(&self.graph, &shapes)
-            .map_err(|error| match error {
-                PlanError::Refused(source) => RunError::Plan { shapes, source },
-                PlanError::Panicked(message) => RunError::Panicked { message },
-                PlanError::TooLarge { node, bytes } => {
-                    let what = format!("the output of the model's node \"{node}\"");
-                    RunError::TooLarge {
-                        what,
-                        bytes,
-                        limit: self.max_tensor_bytes,
-                    }
-                }
-            })
+/// Loads a file for the backends that are wanted. Where either would do, one that cannot is noted with its reason.
+fn open(
+    file: &ModelProto,
+    graph: &GraphProto,
+    bytes: &[u8],
+    how: &ModelOptions,
+    options: &Options,
+) -> Result<(Loaded, Vec<(Backend, String)>), LoadError> {
+    let tract = || -> Result<Arc<dyn Session>, LoadError> {
+        let session = TractSession::load(file, graph, how.threads, options)?;
+        Ok(Arc::new(session))
+    };
+    let ort = || crate::ort::load(file, bytes, how, options);
+    let alone = |backend, session| Loaded {
+        serving: (backend, session),
+        other: None,
+    };
+    match how.backend {
+        BackendChoice::Tract => Ok((alone(Backend::Tract, tract()?), Vec::new())),
+        BackendChoice::Ort => Ok((alone(Backend::Ort, ort()?), Vec::new())),
+        BackendChoice::Auto => match (tract(), ort()) {
+            (Ok(tract), Ok(ort)) => {
+                let loaded = Loaded {
+                    serving: (Backend::Tract, tract),
+                    other: Some((Backend::Ort, ort)),
+                };
+                Ok((loaded, Vec::new()))
+            }
+            (Ok(tract), Err(e)) => Ok((alone(Backend::Tract, tract), vec![(Backend::Ort, chain(&e))])),
+            (Err(e), Ok(ort)) => Ok((alone(Backend::Ort, ort), vec![(Backend::Tract, chain(&e))])),
+            // tract's word: it is always there.
+            (Err(e), Err(_)) => Err(e),
+        },
     }
 }

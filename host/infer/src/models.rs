@@ -5,72 +5,73 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hotshoe_trust::Digest;
 
-use crate::{LoadError, Model};
+use crate::executor::Executor;
+use crate::{LoadError, Model, ModelOptions, Options};
 
-/// What models may cost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// Compiled plans that a model keeps, one for each combination of input shapes. Each holds its own copy of the weights
-    /// as the processor likes them. Default 16, at least 1.
-    pub plans: usize,
-    /// Most bytes of one tensor: an input, an output, or one between two layers. Default 256 MiB.
-    pub max_tensor_bytes: usize,
-    /// Most bytes of a model file. Default 1 GiB.
-    pub max_model_bytes: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            plans: 16,
-            max_tensor_bytes: 256 << 20,
-            max_model_bytes: 1 << 30,
-        }
-    }
-}
+/// A model, and how it is run.
+type Key = (Digest, ModelOptions);
 
 /// Locked while its model loads, so that a second caller waits instead of loading it again.
 type Slot = Arc<Mutex<Weak<Model>>>;
 
-/// Loads models and shares them: there is one of each digest for as long as someone holds it.
-#[derive(Debug, Default)]
+/// Loads models and shares them: there is one of each digest and way to run it for as long as someone holds it.
+#[derive(Debug)]
 pub struct Models {
     options: Options,
-    slots: Mutex<HashMap<Digest, Slot>>,
+    executor: Arc<Executor>,
+    slots: Mutex<HashMap<Key, Slot>>,
+}
+
+impl Default for Models {
+    fn default() -> Self {
+        Self::new(Options::default())
+    }
 }
 
 impl Models {
     /// No model is loaded yet.
     pub fn new(options: Options) -> Self {
         Self {
+            executor: Executor::new(options.pool),
             options,
             slots: Mutex::default(),
         }
     }
 
-    /// The model of this digest, loaded from `bytes` unless someone holds it already. The caller has checked that `bytes`
+    /// The model of this digest to be run this way, loaded from `bytes` unless someone holds it already. The caller has checked that `bytes`
     /// have this digest. No plan is compiled; see [`Model::prepare`].
     ///
     /// # Errors
     /// [`LoadError`].
-    pub fn load(&self, digest: Digest, bytes: &[u8]) -> Result<Arc<Model>, LoadError> {
-        let slot = self.slot(digest);
+    pub fn load(
+        &self,
+        digest: Digest,
+        bytes: &[u8],
+        options: &ModelOptions,
+    ) -> Result<Arc<Model>, LoadError> {
+        let slot = self.slot((digest, options.clone()));
         let mut held = slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(model) = held.upgrade() {
             return Ok(model);
         }
-        let model = Arc::new(Model::load(digest, bytes, &self.options)?);
+        let model = Arc::new(Model::load(
+            digest,
+            bytes,
+            options,
+            &self.options,
+            &self.executor,
+        )?);
         *held = Arc::downgrade(&model);
         Ok(model)
     }
 
-    fn slot(&self, digest: Digest) -> Slot {
+    fn slot(&self, key: Key) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         // A slot that someone loads into has a second owner; one that is locked has too.
         slots.retain(|_, slot| {
             let loaded = slot.try_lock().is_ok_and(|held| held.strong_count() > 0);
             loaded || Arc::strong_count(slot) > 1
         });
-        slots.entry(digest).or_default().clone()
+        slots.entry(key).or_default().clone()
     }
 }

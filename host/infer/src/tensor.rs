@@ -3,7 +3,7 @@
 use std::fmt;
 
 use tract_onnx::prelude::{Arc, Datum, DatumType, TValue, Tensor as Raw, f16};
-use tract_onnx::prelude::{IntoArcTensor, IntoTValue, IntoTensor, TDim};
+use tract_onnx::prelude::{IntoArcTensor, IntoTValue, IntoTensor, TDim, TractResult};
 
 use crate::TensorError;
 
@@ -143,18 +143,52 @@ impl Tensor {
         {
             return Err(TensorError::NotBool { position });
         }
-        let mut raw = Raw::zero_dt(element_type.raw(), shape)
-            .map_err(|e| TensorError::Backend { source: e.into() })?;
-        if !bytes.is_empty() {
-            raw.as_bytes_mut().copy_from_slice(bytes);
-        }
+        let raw = match element_type {
+            ElementType::U8 => Raw::from_shape(shape, bytes),
+            ElementType::I8 => copied::<i8>(element_type, shape, bytes),
+            ElementType::I32 => copied::<i32>(element_type, shape, bytes),
+            ElementType::I64 => copied::<i64>(element_type, shape, bytes),
+            ElementType::F32 => copied::<f32>(element_type, shape, bytes),
+            ElementType::F64 => copied::<f64>(element_type, shape, bytes),
+            ElementType::Bool | ElementType::F16 => zeroed_and_copied(element_type, shape, bytes),
+        };
+        let raw = raw.map_err(|e| TensorError::Backend { source: e.into() })?;
         Ok(Self {
             element_type,
             raw: raw.into(),
         })
     }
 
-    fn from_elements<T: Datum + Copy>(
+    /// Makes a tensor of `f32` whose elements are 0 until `write` puts them where they stay.
+    ///
+    /// # Errors
+    /// [`TensorError::Overflow`].
+    pub fn write_f32(
+        shape: &[usize],
+        write: impl FnOnce(&mut [f32]),
+    ) -> Result<Self, TensorError> {
+        let backend = |e: tract_onnx::prelude::TractError| TensorError::Backend { source: e.into() };
+        count(shape)?;
+        let mut raw = Raw::zero::<f32>(shape).map_err(backend)?;
+        let mut view = raw.try_as_plain_ram_mut().map_err(backend)?;
+        write(view.as_slice_mut::<f32>().map_err(backend)?);
+        Ok(Self {
+            element_type: ElementType::F32,
+            raw: raw.into(),
+        })
+    }
+
+    /// Zeros.
+    pub(crate) fn zeros(element_type: ElementType, shape: &[usize]) -> Result<Self, TensorError> {
+        let raw = Raw::zero_dt(element_type.raw(), shape)
+            .map_err(|e| TensorError::Backend { source: e.into() })?;
+        Ok(Self {
+            element_type,
+            raw: raw.into(),
+        })
+    }
+
+    pub(crate) fn from_elements<T: Datum + Copy>(
         element_type: ElementType,
         shape: &[usize],
         elements: &[T],
@@ -263,7 +297,7 @@ impl Tensor {
         self.elements(ElementType::I64)
     }
 
-    fn elements<T: Datum>(&self, want: ElementType) -> Result<&[T], TensorError> {
+    pub(crate) fn elements<T: Datum>(&self, want: ElementType) -> Result<&[T], TensorError> {
         let got = self.element_type;
         if got != want {
             return Err(TensorError::WrongType { want, got });
@@ -282,6 +316,31 @@ impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Tensor({} {:?})", self.element_type, self.shape())
     }
+}
+
+/// A copy of elements that lie where the processor likes them, as a rule; else as below.
+fn copied<T: Datum + bytemuck::Pod>(
+    element_type: ElementType,
+    shape: &[usize],
+    bytes: &[u8],
+) -> TractResult<Raw> {
+    match bytemuck::try_cast_slice::<u8, T>(bytes) {
+        Ok(elements) => Raw::from_shape(shape, elements),
+        Err(_) => zeroed_and_copied(element_type, shape, bytes),
+    }
+}
+
+/// A copy of elements that lie anywhere.
+fn zeroed_and_copied(
+    element_type: ElementType,
+    shape: &[usize],
+    bytes: &[u8],
+) -> TractResult<Raw> {
+    let mut raw = Raw::zero_dt(element_type.raw(), shape)?;
+    if !bytes.is_empty() {
+        raw.as_bytes_mut().copy_from_slice(bytes);
+    }
+    Ok(raw)
 }
 
 /// The product of a shape.

@@ -13,7 +13,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{arithmetic, file, node, value};
-use hotshoe_infer::{LoadError, Models, Options};
+use hotshoe_infer::{LoadError, ModelOptions, Models, Options};
 use hotshoe_trust::Digest;
 use proptest::prelude::*;
 use tract_onnx::pb::GraphProto;
@@ -21,7 +21,7 @@ use tract_onnx::pb::tensor_proto::DataType;
 
 fn error(bytes: &[u8]) -> LoadError {
     Models::default()
-        .load(Digest::of(bytes), bytes)
+        .load(Digest::of(bytes), bytes, &ModelOptions::default())
         .unwrap_err()
 }
 
@@ -29,16 +29,16 @@ fn error(bytes: &[u8]) -> LoadError {
 fn a_model_is_loaded_once_while_someone_holds_it() {
     let (models, bytes) = (Models::default(), arithmetic());
     let digest = Digest::of(&bytes);
-    let first = models.load(digest, &bytes).unwrap();
-    let second = models.load(digest, b"not looked at").unwrap();
+    let first = models.load(digest, &bytes, &ModelOptions::default()).unwrap();
+    let second = models.load(digest, b"not looked at", &ModelOptions::default()).unwrap();
     assert!(Arc::ptr_eq(&first, &second));
     drop((first, second));
     assert!(
-        models.load(digest, b"looked at").is_err(),
+        models.load(digest, b"looked at", &ModelOptions::default()).is_err(),
         "nobody held it, so it was gone"
     );
     assert!(
-        models.load(digest, &bytes).is_ok(),
+        models.load(digest, &bytes, &ModelOptions::default()).is_ok(),
         "a failure is not remembered"
     );
 }
@@ -59,7 +59,7 @@ fn bad_files_have_names() {
         max_model_bytes: 10,
         ..Options::default()
     });
-    let large = models.load(Digest::of(&whole), &whole).unwrap_err();
+    let large = models.load(Digest::of(&whole), &whole, &ModelOptions::default()).unwrap_err();
     assert!(matches!(large, LoadError::TooLarge { limit: 10, .. }));
 }
 
@@ -106,7 +106,7 @@ proptest! {
 
     #[test]
     fn any_bytes_load_or_fail(bytes in prop::collection::vec(any::<u8>(), 0..256)) {
-        let _ = Models::default().load(Digest::of(&bytes), &bytes);
+        let _ = Models::default().load(Digest::of(&bytes), &bytes, &ModelOptions::default());
     }
 
     #[test]
@@ -114,7 +114,7 @@ proptest! {
         let mut bytes = arithmetic();
         let at = at.index(bytes.len());
         bytes[at] = value;
-        if let Ok(model) = Models::default().load(Digest::of(&bytes), &bytes) {
+        if let Ok(model) = Models::default().load(Digest::of(&bytes), &bytes, &ModelOptions::default()) {
             let _ = model.prepare(&[("x", &[1, 2]), ("y", &[2])]);
         }
     }

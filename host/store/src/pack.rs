@@ -46,7 +46,7 @@ pub enum PackError {
         source: Box<TomlError>,
     },
     /// A file that it names cannot be taken in.
-    #[error("{} in {}", which(table, name), path.display())]
+    #[error("{} in {}", which(table, name, key), path.display())]
     File {
         /// The `release.toml`.
         path: PathBuf,
@@ -54,6 +54,8 @@ pub enum PackError {
         table: &'static str,
         /// The entry.
         name: String,
+        /// Its key, or the name of a model's variant.
+        key: String,
         /// Which file, and why.
         #[source]
         source: Box<BlobError>,
@@ -91,10 +93,11 @@ impl PackError {
 }
 
 /// A file of a `release.toml`, as its author finds it there.
-fn which(table: &str, name: &str) -> String {
-    match table {
-        "tests" => format!("a file of the [[tests]] entry `{name}`"),
-        table => format!("`file` of [{table}.{name}]"),
+fn which(table: &str, name: &str, key: &str) -> String {
+    match (table, key) {
+        ("tests", _) => format!("`{key}` of the [[tests]] entry `{name}`"),
+        (_, "file") => format!("`file` of [{table}.{name}]"),
+        _ => format!("`{key}` of [{table}.{name}.variants]"),
     }
 }
 
@@ -128,13 +131,14 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
     let mut blobs = BTreeMap::new();
     for file in description.files() {
         if !blobs.contains_key(file.file) {
-            let (table, name) = (file.key, file.name.to_owned());
+            let (table, name, key) = (file.table, file.name.to_owned(), file.key.to_owned());
             let blob = builder
                 .put_file(&parent(release_toml).join(file.file), file.max_bytes)
                 .map_err(|source| PackError::File {
                     path: path(),
                     table,
                     name,
+                    key,
                     source: Box::new(source),
                 })?;
             blobs.insert(file.file.to_owned(), blob);

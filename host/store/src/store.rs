@@ -7,6 +7,7 @@
 //! parts/...         blobs that are arriving
 //! state/...         what the components of a release keep
 //! aot/              compiled components; the engine's
+//! backends.json     what was measured to run each model fastest here; the daemon's
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -126,6 +127,11 @@ impl Store {
             blobs,
             ledger,
         })
+    }
+
+    /// The data folder itself.
+    pub fn folder(&self) -> &Path {
+        self.blobs.root()
     }
 
     /// The folder for ahead-of-time code. The engine makes it, for its owner alone.

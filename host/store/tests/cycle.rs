@@ -86,7 +86,7 @@ impl Releases {
         store.collect_garbage(&[], None)?;
         let (layout, release) = &self.by_generation[&4];
         store.keep_package(release, now())?;
-        let model = release.models["detect"].blob;
+        let model = release.models["detect"].variants[0].blob;
         let index = index_of(layout, release, &model);
         let partial = store.blobs().partial(&index)?;
         partial.put(0, &piece(&index, &layout.read(&model)?, 0))?;

@@ -51,7 +51,7 @@ fn installing_moves_the_slots_and_raises_the_floor() {
     assert_eq!(*store.ledger(), ledger);
     let verified = deployer.start(&store, &next);
     assert_eq!(verified.generation, 2);
-    let model = store.blob(&verified.models["detect"].blob).unwrap();
+    let model = store.blob(&verified.models["detect"].variants[0].blob).unwrap();
     assert_eq!(model, b"weights 2");
     // The previous one is still whole, to go back to.
     assert_eq!(deployer.start(&store, &slot).generation, 1);
@@ -200,7 +200,7 @@ fn a_blob_spoilt_in_the_release_folder_is_not_taken_in() {
     let mut store = Store::open(data.path()).unwrap();
     let layout = deployer.signed(1);
     let verified = deployer.verify(&layout, &Floor::none());
-    let digest = verified.models["detect"].blob.digest;
+    let digest = verified.models["detect"].variants[0].blob.digest;
     flip_a_bit(&layout.path().join("blobs/sha256").join(digest.hex()));
     let refused = store.install(&layout, &verified, now());
     assert!(

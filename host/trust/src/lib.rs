@@ -13,6 +13,7 @@ mod floor;
 mod health;
 mod keys;
 mod limits;
+mod model;
 mod nearest;
 mod part_error;
 mod release;
@@ -39,9 +40,10 @@ pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
+pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use release::{
-    Component, DataFile, Device, DeviceSelector, Grant, Limits, Model, Release, SelfTest,
+    Component, DataFile, Device, DeviceSelector, Grant, Limits, Release, SelfTest,
     StageFailure, Step, Time, World,
 };
 pub use release_error::ReleaseError;

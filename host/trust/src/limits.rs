@@ -32,6 +32,16 @@ impl ReleaseLimits {
     pub const RELEASE_BYTES: u64 = 4 * GIB;
     /// Components, models and data files, each: 64.
     pub const ENTRIES: u64 = 64;
+    /// Variants of one model: 8.
+    pub const VARIANTS: u64 = 8;
+    /// `max-batch` of a model: 256 samples.
+    pub const BATCH: u64 = 256;
+    /// `max-wait-us` of a model: a second.
+    pub const BATCH_WAIT_US: u64 = 1_000_000;
+    /// Inputs of one model that are its own memory: 64.
+    pub const MODEL_STATES: u64 = 64;
+    /// The name of a tensor in `state`: 256 bytes.
+    pub const TENSOR_NAME_BYTES: u64 = 256;
     /// Steps of the pipeline: 64.
     pub const STEPS: u64 = 64;
     /// Self-tests: 64.
@@ -44,7 +54,7 @@ impl ReleaseLimits {
     pub const NAME_CHARS: u64 = 64;
     /// `limits.memory-mib` of a component: 4096 MiB, all that 32-bit WebAssembly can address.
     pub const MEMORY_MIB: u64 = 4096;
-    /// `limits.deadline-ms` of a component: 600 000 ms.
+    /// `limits.deadline-ms` of a component, and `deadline-ms` of a model: 600 000 ms.
     pub const DEADLINE_MS: u64 = 600_000;
     /// `limits.tensor-mib` of a component: 16 384 MiB.
     pub const TENSOR_MIB: u64 = 16_384;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
+    model::Model,
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -149,14 +150,6 @@ pub(crate) const fn first() -> u32 {
 )]
 const fn is_first(version: &u32) -> bool {
     *version == first()
-}
-
-/// A model of a release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Model {
-    /// Its weights, as ONNX.
-    pub blob: Blob,
 }
 
 /// A data file of a release: labels, rules, anything that a component reads.
@@ -359,7 +352,8 @@ impl Release {
         let models = self
             .models
             .values()
-            .map(|m| (m.blob, crate::manifest::MODEL));
+            .flat_map(|m| &m.variants)
+            .map(|variant| (variant.blob, crate::manifest::MODEL));
         let data = self.data.values().map(|d| (d.blob, d.media_type.as_str()));
         let tests = self.tests.iter().flat_map(|test| {
             [

@@ -123,12 +123,7 @@ impl Release {
             )?;
         }
         for (name, model) in &self.models {
-            within(
-                &format!("size of model `{name}`"),
-                model.blob.size,
-                1,
-                ReleaseLimits::MODEL_BYTES,
-            )?;
+            model.check(name)?;
         }
         for (name, data) in &self.data {
             within(

@@ -88,6 +88,14 @@ pub enum ReleaseError {
         /// The limit.
         limit: u64,
     },
+    /// A model whose settings do not go together.
+    #[error("model `{model}`: {problem}")]
+    Model {
+        /// The model.
+        model: String,
+        /// What does not, and the way out.
+        problem: String,
+    },
     /// One digest with two sizes.
     #[error("blob {digest} is given two sizes; one of them cannot be true")]
     TwoSizes {

@@ -21,7 +21,18 @@
 //! state-version = 1             # of what it keeps; needs grant state; default: 1
 //!
 //! [models.detect]
-//! file = "detect.onnx"
+//! file = "detect.onnx"          # or variants; the defaults of the rest are those written here
+//! deadline-ms = 10000           # wall time of one run in a step of the pipeline
+//! max-batch = 1                 # samples that may run together, stacked along the first dimension
+//! max-wait-us = 0               # how long one may wait for others; needs a max-batch above 1
+//!
+//! [models.read]
+//! prefer = ["int8", "fp32"]     # where one cannot be loaded, or fails, the next one serves
+//! variants = { fp32 = "read.onnx", int8 = "read-int8.onnx" }
+//!
+//! [models.listen]
+//! file = "listen.onnx"
+//! state = { h = "h-next" }      # input = the output that becomes it for the next sample of the same source; zeros at first
 //!
 //! [data.characters]
 //! file = "characters.txt"
@@ -60,6 +71,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+mod model;
+
+pub use self::model::ModelToml;
+
 use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
 
@@ -68,8 +83,8 @@ use crate::{
     health::HealthGate,
     limits::ReleaseLimits,
     release::{
-        Component, DataFile, DeviceSelector, Grant, Limits, Model, Release, SelfTest, StageFailure,
-        Step, Time, World, first, most,
+        Component, DataFile, DeviceSelector, Grant, Limits, Release, SelfTest, StageFailure, Step,
+        Time, World, first, most,
     },
     release_error::ReleaseError,
     toml_file::{self, TomlError},
@@ -139,14 +154,6 @@ pub struct ComponentToml {
     /// The version of what it keeps through the `state` import. Default 1.
     #[serde(default = "first")]
     pub state_version: u32,
-}
-
-/// A `[models.NAME]` table.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct ModelToml {
-    /// The ONNX file, relative to the `release.toml`.
-    pub file: String,
 }
 
 /// A `[data.NAME]` table.
@@ -243,10 +250,12 @@ impl TryFrom<StepFields> for StepToml {
 /// A file that a `release.toml` names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileUse<'a> {
-    /// The table it is named in: `components`, `models` or `data`.
-    pub key: &'static str,
+    /// The table it is named in: `components`, `models`, `data` or `tests`.
+    pub table: &'static str,
     /// The entry's name.
     pub name: &'a str,
+    /// Its key there: `file`; the name of a model's variant; `sample` or `expected` of a self-test.
+    pub key: &'a str,
     /// The path as written.
     pub file: &'a str,
     /// The most bytes that it may have.
@@ -288,27 +297,27 @@ impl ReleaseToml {
 
     /// Every file it names: components, then models, data and self-tests.
     pub fn files(&self) -> impl Iterator<Item = FileUse<'_>> {
-        let file = |key, name, file, max_bytes| FileUse {
-            key,
+        let file = |table, name, key, file, max_bytes| FileUse {
+            table,
             name,
+            key,
             file,
             max_bytes,
         };
-        let components = self.components.iter();
-        let components = components
-            .map(move |(n, c)| file("components", n, &c.file, ReleaseLimits::COMPONENT_BYTES));
-        let models = self
-            .models
-            .iter()
-            .map(move |(n, m)| file("models", n, &m.file, ReleaseLimits::MODEL_BYTES));
+        let components = self.components.iter().map(move |(n, c)| {
+            let most = ReleaseLimits::COMPONENT_BYTES;
+            file("components", n.as_str(), "file", c.file.as_str(), most)
+        });
+        let models = self.models.iter().flat_map(|(n, m)| m.files(n));
         let data = self
             .data
             .iter()
-            .map(move |(n, d)| file("data", n, &d.file, ReleaseLimits::DATA_BYTES));
+            .map(move |(n, d)| file("data", n, "file", &d.file, ReleaseLimits::DATA_BYTES));
         let tests = self.tests.iter().flat_map(move |t| {
+            let (sample, expected) = (ReleaseLimits::SAMPLE_BYTES, ReleaseLimits::EXPECTED_BYTES);
             [
-                file("tests", &t.name, &t.sample, ReleaseLimits::SAMPLE_BYTES),
-                file("tests", &t.name, &t.expected, ReleaseLimits::EXPECTED_BYTES),
+                file("tests", &t.name, "sample", &t.sample, sample),
+                file("tests", &t.name, "expected", &t.expected, expected),
             ]
         });
         components.chain(models).chain(data).chain(tests)
@@ -345,12 +354,7 @@ impl ReleaseToml {
         }
         let mut models = BTreeMap::new();
         for (name, model) in &self.models {
-            models.insert(
-                name.clone(),
-                Model {
-                    blob: blob(&model.file)?,
-                },
-            );
+            models.insert(name.clone(), model.model(name, blob)?);
         }
         let mut data = BTreeMap::new();
         for (name, file) in &self.data {

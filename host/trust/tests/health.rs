@@ -56,7 +56,7 @@ fn full() -> Release {
     let index = Blob::of(&index(&[4]));
     let chunks = [(Digest::of(b"onnx"), index)].into();
     let file = ReleaseToml::parse(&text).unwrap();
-    let files: Vec<_> = file.files().filter(|f| f.key == "tests").collect();
+    let files: Vec<_> = file.files().filter(|f| f.table == "tests").collect();
     assert_eq!(
         files
             .iter()
@@ -261,7 +261,7 @@ fn rules_of_chunks() {
         ));
     }
     assert!(matches!(
-        broken(|r| r.models.get_mut("detect").unwrap().blob.size = 300_000),
+        broken(|r| r.models.get_mut("detect").unwrap().variants[0].blob.size = 300_000),
         ReleaseError::IndexSize { .. }
     ));
 }

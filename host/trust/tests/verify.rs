@@ -11,7 +11,7 @@ mod common;
 
 use common::{Case, case, release, sign, time, trust, unsigned};
 use hotshoe_trust::{
-    Blob, Device, Digest, Floor, Model, Package, Release, ReleaseLimits, SigningKey, Step,
+    Blob, Device, Digest, Floor, Package, Release, ReleaseLimits, SigningKey, Step,
     TrustRoot, VerifyError, manifest::Manifest, verify_installed,
 };
 
@@ -227,12 +227,9 @@ fn parts_of_two_releases_do_not_mix() {
         case.package.config = unsigned(&other).config;
     });
     // A layer too few, one too many, twice, of another size, of another kind.
-    let model = || Model {
-        blob: Blob::of(b"more"),
-    };
-    let layers: [fn(&mut Manifest, Model); 5] = [
+    let layers: [fn(&mut Manifest, Blob); 5] = [
         |manifest, _| drop(manifest.layers.pop()),
-        |manifest, model| manifest.layers[0].digest = model.blob.digest,
+        |manifest, more| manifest.layers[0].digest = more.digest,
         |manifest, _| manifest.layers.push(manifest.layers[0].clone()),
         |manifest, _| manifest.layers[0].size += 1,
         |manifest, _| manifest.layers[0].media_type = "text/plain".into(),
@@ -240,7 +237,7 @@ fn parts_of_two_releases_do_not_mix() {
     for change in layers {
         check("manifest_mismatch", |case, key| {
             let mut manifest = Manifest::parse(&case.package.manifest).unwrap();
-            change(&mut manifest, model());
+            change(&mut manifest, Blob::of(b"more"));
             case.package.manifest = manifest.to_bytes().unwrap();
             sign(&mut case.package, &[key]);
         });

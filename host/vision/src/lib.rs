@@ -19,6 +19,6 @@ pub use decode::{DecodeLimits, decode};
 pub use encode::{Format, encode};
 pub use error::{DecodeError, ErrorKind, VisionError};
 pub use image::{Image, MAX_PIXELS};
-pub use normalise::{Channels, Layout, Normalisation, normalise};
+pub use normalise::{Channels, Layout, Normalisation, Normaliser, normalise};
 pub use resize::{Filter, resize};
 pub use warp::warp;

@@ -36,45 +36,83 @@ pub struct Normalisation {
     pub std: [f32; 3],
 }
 
-/// Makes one tensor of all pictures, `[n, 3, height, width]` or `[n, height, width, 3]`; the shape and the elements are
-/// returned. Smaller pictures lie at the top left, and the rest is 0 (after normalisation).
+/// Pictures and all that is to be known to make a tensor of them, which cannot fail any more.
+#[derive(Debug)]
+pub struct Normaliser<'a> {
+    images: &'a [&'a Image],
+    how: &'a Normalisation,
+    columns: usize,
+    rows: usize,
+}
+
+impl<'a> Normaliser<'a> {
+    /// For one tensor of all pictures, `[n, 3, height, width]` or `[n, height, width, 3]`. Smaller pictures lie at the top
+    /// left, and the rest is 0 (after normalisation).
+    ///
+    /// # Errors
+    /// [`VisionError::NoImages`], [`VisionError::NoPixels`], [`VisionError::TooLarge`] over [`MAX_PIXELS`] in all,
+    /// [`VisionError::NotFinite`], [`VisionError::ZeroDeviation`]; [`VisionError::DoesNotFit`] for a larger picture.
+    pub fn new(
+        images: &'a [&'a Image],
+        width: u32,
+        height: u32,
+        how: &'a Normalisation,
+    ) -> Result<Self, VisionError> {
+        check(images, width, height, how)?;
+        Ok(Self {
+            images,
+            how,
+            columns: width as usize,
+            rows: height as usize,
+        })
+    }
+
+    /// Of the tensor.
+    pub fn shape(&self) -> [usize; 4] {
+        let (n, rows, columns) = (self.images.len(), self.rows, self.columns);
+        match self.how.layout {
+            Layout::Nchw => [n, CHANNELS, rows, columns],
+            Layout::Nhwc => [n, rows, columns, CHANNELS],
+        }
+    }
+
+    /// Writes the tensor's elements; `elements` are as many as the shape says, and 0 before.
+    pub fn write(&self, elements: &mut [f32]) {
+        let plane = self.rows * self.columns;
+        let parts = elements.chunks_exact_mut(plane * CHANNELS);
+        for (image, out) in self.images.iter().zip(parts) {
+            match self.how.layout {
+                Layout::Nchw => planes(image, out, plane, self.columns, self.how),
+                Layout::Nhwc => interleaved(image, out, self.columns, self.how),
+            }
+        }
+    }
+}
+
+/// The shape and the elements of the tensor that a [`Normaliser`] makes.
 ///
 /// # Errors
-/// [`VisionError::NoImages`], [`VisionError::NoPixels`], [`VisionError::TooLarge`] over [`MAX_PIXELS`] in all,
-/// [`VisionError::NotFinite`], [`VisionError::ZeroDeviation`]; [`VisionError::DoesNotFit`] for a larger picture.
+/// As [`Normaliser::new`].
 pub fn normalise(
     images: &[&Image],
     width: u32,
     height: u32,
     how: &Normalisation,
 ) -> Result<(Vec<usize>, Vec<f32>), VisionError> {
-    let plane = check(images, width, height, how)?;
-    let columns = width as usize;
-    let mut elements = vec![0.0; images.len() * plane * CHANNELS];
-    for (image, out) in images
-        .iter()
-        .zip(elements.chunks_exact_mut(plane * CHANNELS))
-    {
-        match how.layout {
-            Layout::Nchw => planes(image, out, plane, columns, how),
-            Layout::Nhwc => interleaved(image, out, columns, how),
-        }
-    }
-    let (rows, n) = (height as usize, images.len());
-    let shape = match how.layout {
-        Layout::Nchw => vec![n, CHANNELS, rows, columns],
-        Layout::Nhwc => vec![n, rows, columns, CHANNELS],
-    };
-    Ok((shape, elements))
+    let normaliser = Normaliser::new(images, width, height, how)?;
+    let shape = normaliser.shape();
+    let mut elements = vec![0.0; shape.iter().product()];
+    normaliser.write(&mut elements);
+    Ok((shape.to_vec(), elements))
 }
 
-/// Checks all arguments; the pixels of one plane.
+/// Checks all arguments.
 fn check(
     images: &[&Image],
     width: u32,
     height: u32,
     how: &Normalisation,
-) -> Result<usize, VisionError> {
+) -> Result<(), VisionError> {
     if images.is_empty() {
         return Err(VisionError::NoImages);
     }
@@ -120,7 +158,7 @@ fn check(
             });
         }
     }
-    Ok(plane as usize)
+    Ok(())
 }
 
 /// Where channel `channel` of the tensor is in an RGB pixel.

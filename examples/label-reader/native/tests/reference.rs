@@ -10,7 +10,7 @@
 use std::path::Path;
 
 use hotshoe_devkit::{Environment, Progress};
-use hotshoe_infer::{Models, Options};
+use hotshoe_infer::{ModelOptions, Models, Options};
 use hotshoe_trust::Digest;
 use label_reader_native::NativeReader;
 
@@ -50,7 +50,7 @@ fn reader(environment: &Environment) -> NativeReader {
     let models = Models::new(Options::default());
     let load = |name: &str| {
         let bytes = std::fs::read(environment.model(name)).unwrap();
-        models.load(Digest::of(&bytes), &bytes).unwrap()
+        models.load(Digest::of(&bytes), &bytes, &ModelOptions::default()).unwrap()
     };
     NativeReader::new(load("detect"), load("classify-angle"), load("recognise"))
 }

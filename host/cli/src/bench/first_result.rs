@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use hotshoe_daemon::config::InferenceConfig;
 use hotshoe_daemon::default_allow;
 use hotshoe_daemon::link::{Raw, RawValue};
 use hotshoe_daemon::pipeline::Pipeline;
@@ -165,7 +166,8 @@ impl Plain {
             &device,
             Time::now(),
         )?;
-        let model = made.release.models.get(MODEL).context("a model")?.blob;
+        let model = made.release.models.get(MODEL).and_then(|m| m.variants.first());
+        let model = model.context("a model")?.blob;
         self.value.set(layout.read(&model)?);
         let sample = sample(line);
         let started = Instant::now();
@@ -181,7 +183,14 @@ impl Plain {
                 layout.read(blob)
             }
         };
-        let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &default_allow())?;
+        let pipeline = Pipeline::load(
+            release,
+            read,
+            &self.engine,
+            &self.models,
+            &default_allow(),
+            &InferenceConfig::default(),
+        )?;
         let loaded = started.elapsed();
         process(&mut pipeline.worker(), &sample)?;
         let total = started.elapsed();

@@ -3,13 +3,15 @@
 mod calls;
 pub mod delivery;
 mod first_result;
+pub mod infer;
 mod laps;
 mod lines;
-mod machine;
+pub mod machine;
 mod neighbours;
 mod page;
 pub mod pipeline;
-mod random;
+mod python;
+pub mod random;
 mod reference;
 pub mod report;
 mod setting;

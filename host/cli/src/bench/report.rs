@@ -26,6 +26,9 @@ pub struct Row {
     name: String,
     value: f64,
     unit: Unit,
+    /// The time within which 19 of 20 runs end, where that was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    p95: Option<f64>,
     /// The other side, if there is one.
     against: Option<String>,
     against_value: Option<f64>,
@@ -130,6 +133,7 @@ impl Row {
             name: name.to_owned(),
             value,
             unit,
+            p95: None,
             against: None,
             against_value: None,
             ratio: None,
@@ -152,6 +156,7 @@ impl Row {
             name: name.to_owned(),
             value: unit.of(measured),
             unit,
+            p95: None,
             against: Some(against.to_owned()),
             against_value: Some(unit.of(against_measured)),
             ratio,
@@ -174,6 +179,13 @@ impl Row {
         self
     }
 
+    /// With the time within which 19 of 20 runs end.
+    #[must_use]
+    pub fn with_p95(mut self, measured: f64) -> Self {
+        self.p95 = Some(self.unit.of(measured));
+        self
+    }
+
     fn cells(&self, terminal: &Terminal) -> Vec<String> {
         let number = |value: Option<f64>| value.map_or_else(String::new, |v| format!("{v:.3}"));
         let against = self.against.as_ref().zip(self.against_value);
@@ -186,7 +198,14 @@ impl Row {
         });
         vec![
             self.name.clone(),
-            self.unit.text(self.value),
+            match self.p95 {
+                Some(p95) => format!(
+                    "{}, p95 {}",
+                    self.unit.text(self.value),
+                    self.unit.text(p95)
+                ),
+                None => self.unit.text(self.value),
+            },
             against.map_or_else(String::new, |(name, value)| {
                 format!("{} {name}", self.unit.text(value))
             }),

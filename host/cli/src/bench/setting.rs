@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use hotshoe_daemon::config::InferenceConfig;
 use hotshoe_daemon::default_allow;
 use hotshoe_daemon::pipeline::{Decision, Pipeline, Worker};
 use hotshoe_devkit::Environment;
 use hotshoe_engine::{Engine, EngineOptions, Sample};
-use hotshoe_infer::{Model, Models, Options};
+use hotshoe_infer::{Model, ModelOptions, Models, Options};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Device, Digest, Floor, Time, TrustRoot};
 use tempfile::TempDir;
@@ -110,6 +111,7 @@ impl<'a> Setting<'a> {
             &self.engine,
             &self.models,
             &default_allow(),
+            &InferenceConfig::default(),
         )
         .with_context(|| format!("cannot load {file}"))?;
         Ok((layout, pipeline))
@@ -119,7 +121,7 @@ impl<'a> Setting<'a> {
     pub fn model(&self, name: &str) -> anyhow::Result<Arc<Model>> {
         let bytes = read(&self.environment.model(name))?;
         self.models
-            .load(Digest::of(&bytes), &bytes)
+            .load(Digest::of(&bytes), &bytes, &ModelOptions::default())
             .with_context(|| format!("cannot load the model {name}"))
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::{Config, ZenohConfig};
-use hotshoe_infer::{Model, Models, Options};
+use hotshoe_infer::{Model, ModelOptions, Models, Options};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Floor, Release, Time};
 use hotshoe_vision::DecodeLimits;
@@ -124,7 +124,8 @@ impl Case<'_> {
                 .models
                 .get(*name)
                 .with_context(|| format!("the release has no model {name}"))?;
-            let model = models.load(spec.blob.digest, &layout.read(&spec.blob)?)?;
+            let blob = spec.variants.first().context("a variant")?.blob;
+            let model = models.load(blob.digest, &layout.read(&blob)?, &ModelOptions::default())?;
             model.prepare(&[(INPUT, shape)])?;
             loaded.insert(name, model);
         }

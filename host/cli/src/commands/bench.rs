@@ -5,7 +5,7 @@ use anyhow::Context;
 use hotshoe_devkit::{find_root, set_up};
 
 use crate::bench::report::{Counts, Report};
-use crate::bench::{delivery, pipeline, swap};
+use crate::bench::{delivery, infer, pipeline, swap};
 use crate::logging;
 use crate::terminal::Terminal;
 
@@ -20,8 +20,10 @@ Example:
   hotshoe bench pipeline
   hotshoe bench swap --json
   HOTSHOE_PYTHON=venv/bin/python hotshoe bench pipeline --json
+  hotshoe bench infer --python venv/bin/python --rounds 10
 
-The row against rapidocr-onnxruntime needs a Python that can import it: pip install rapidocr-onnxruntime==1.4.4")]
+Some rows need a Python that can import what they compare with: pip install rapidocr-onnxruntime==1.4.4 for `pipeline`,
+onnxruntime==1.31.1 and 'tritonclient[http,grpc]' for `infer`")]
 pub struct Args {
     /// What to measure
     #[arg(value_name = "NAME")]
@@ -29,7 +31,13 @@ pub struct Args {
     /// Fewer repetitions: a first impression
     #[arg(long)]
     quick: bool,
-    /// The Python interpreter that has rapidocr-onnxruntime
+    /// Turns of each side; for `infer`
+    #[arg(long, value_name = "N")]
+    rounds: Option<usize>,
+    /// The folder of the models, where it is not the checkout's own; for `infer`
+    #[arg(long, value_name = "DIR")]
+    models: Option<PathBuf>,
+    /// The Python interpreter that has the packages to compare with
     #[arg(
         long,
         value_name = "FILE",
@@ -47,6 +55,8 @@ enum Name {
     Swap,
     /// Verified delivery against a plain Zenoh query; a changed model; many devices at one site
     Delivery,
+    /// Models by tract and ONNX Runtime against ONNX Runtime's own package; the ways to a model; memory; starts
+    Infer,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -67,6 +77,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         Name::Delivery => {
             let (counts, rows) = delivery::measure(&environment, args.quick, terminal)?;
             Report::new("delivery", counts, rows)
+        }
+        Name::Infer => {
+            let plan = infer::Plan {
+                models: args.models.as_deref(),
+                python: &args.python,
+                rounds: args.rounds,
+                quick: args.quick,
+            };
+            let (counts, rows) = infer::measure(&environment, &plan, terminal)?;
+            Report::new("infer", counts, rows)
         }
     };
     if terminal.json {

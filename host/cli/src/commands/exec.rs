@@ -9,9 +9,9 @@ use anyhow::{Context, bail};
 use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::output::ReleaseName;
-use hotshoe_daemon::pipeline::{Outcome, Pipeline, StageTime};
+use hotshoe_daemon::pipeline::{Backends, Outcome, Pipeline, StageTime};
 use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
-use hotshoe_infer::{Models, Options};
+use hotshoe_infer::{BackendChoice, Models};
 use hotshoe_trust::{Floor, Time};
 use serde::Serialize;
 
@@ -44,6 +44,12 @@ pub struct Args {
     /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// What runs the models: tract, ort, or the faster one that gives the same [default: that of --config, else auto]
+    #[arg(long, value_name = "BACKEND", value_parser = backend)]
+    backend: Option<BackendChoice>,
+    /// The library of ONNX Runtime [default: that of --config, else what ORT_DYLIB_PATH names, else the system's]
+    #[arg(long, value_name = "FILE")]
+    ort_library: Option<PathBuf>,
     #[command(flatten)]
     device: DeviceArgs,
 }
@@ -77,14 +83,32 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         trust,
         device,
         allow,
+        data,
+        mut inference,
         max_sample_bytes,
         ..
     } = args.device.identity()?;
     let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
     let engine = Engine::new(EngineOptions::default()).context("cannot start the engine")?;
-    let models = Models::new(Options::default());
-    let pipeline = Pipeline::load(release, |blob| layout.read(blob), &engine, &models, &allow)
+    if let Some(backend) = args.backend {
+        inference.backend = backend;
+        inference
+            .models
+            .values_mut()
+            .for_each(|own| own.backend = None);
+    }
+    inference.library = args.ort_library.or(inference.library);
+    let models = Models::new(inference.options());
+    let blob = |blob: &_| layout.read(blob);
+    let pipeline = Pipeline::load(release, blob, &engine, &models, &allow, &inference)
         .with_context(|| format!("cannot run {}", args.layout.display()))?;
+    // What the device remembers is read; it alone writes it.
+    let mut backends = match data {
+        Some(data) => Backends::open(&data, &inference),
+        None => Backends::forgetful(&inference),
+    };
+    pipeline.decide(blob, &device, &mut backends);
+    pipeline.settle();
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
@@ -146,6 +170,19 @@ impl<'a> Report<'a> {
             stages: Vec::new(),
         }
     }
+}
+
+/// `tract`, `ort` or `auto`, for flags.
+fn backend(text: &str) -> Result<BackendChoice, String> {
+    let known = [
+        BackendChoice::Auto,
+        BackendChoice::Tract,
+        BackendChoice::Ort,
+    ];
+    let found = known
+        .into_iter()
+        .find(|choice| choice.to_string() == text);
+    found.ok_or_else(|| "a backend is tract, ort or auto".to_owned())
 }
 
 /// Writes an insight as `[[tests]]` reads it. A recording that is there is replaced: recording anew is what people do.

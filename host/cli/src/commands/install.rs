@@ -3,13 +3,12 @@ use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::terminal::Terminal;
 use anyhow::Context;
-use hotshoe_daemon::pipeline::Pipeline;
+use hotshoe_daemon::pipeline::{Backends, Pipeline};
 use hotshoe_engine::{Engine, EngineOptions};
-use hotshoe_infer::{Models, Options};
+use hotshoe_infer::Models;
 use hotshoe_store::{Layout, Slot, Store};
-use hotshoe_trust::{Grant, Release, Time, Verified};
+use hotshoe_trust::{Release, Time, Verified};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -116,7 +115,7 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
-    check_serves(&release, &layout, &store, &identity.allow)
+    check_serves(&release, &layout, &store, identity)
         .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store
         .install(&layout, &release, now)
@@ -135,15 +134,20 @@ fn check_serves(
     release: &Verified<Release>,
     layout: &Layout,
     store: &Store,
-    allow: &BTreeSet<Grant>,
+    identity: &Identity,
 ) -> anyhow::Result<()> {
     let engine = Engine::new(EngineOptions {
         cache: Some(store.aot_dir().to_owned()),
         ..EngineOptions::default()
     })
     .context("cannot start the engine")?;
-    let models = Models::new(Options::default());
+    let (allow, inference) = (&identity.allow, &identity.inference);
+    let models = Models::new(inference.options());
     let read = |blob: &_| layout.read(blob);
-    Pipeline::load(release.clone(), read, &engine, &models, allow)?;
+    let pipeline = Pipeline::load(release.clone(), read, &engine, &models, allow, inference)?;
+    // The first start then knows what runs each model fastest.
+    let mut backends = Backends::open(store.folder(), inference);
+    pipeline.decide(read, &identity.device, &mut backends);
+    backends.save();
     Ok(())
 }

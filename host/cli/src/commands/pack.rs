@@ -1,7 +1,7 @@
 use crate::terminal::{Terminal, size};
 use anyhow::Context;
 use hotshoe_store::Packed;
-use hotshoe_trust::{Blob, Digest, Release, Time};
+use hotshoe_trust::{Blob, Digest, Release, Time, Variant};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -160,10 +160,16 @@ pub fn contents(release: &Release) -> Vec<Content> {
         .components
         .iter()
         .map(|(name, it)| content("component", name, it.blob));
-    let models = release
-        .models
-        .iter()
-        .map(|(name, it)| content("model", name, it.blob));
+    let models = release.models.iter().flat_map(|(name, it)| {
+        it.variants.iter().map(move |variant| {
+            let named = if variant.name == Variant::ONLY {
+                name.clone()
+            } else {
+                format!("{name}/{}", variant.name)
+            };
+            content("model", &named, variant.blob)
+        })
+    });
     let data = release
         .data
         .iter()

@@ -1,9 +1,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::{Config, Daemon, Status};
+use hotshoe_oip::Bound;
 
 use crate::terminal::Terminal;
 use crate::{logging, signals};
@@ -38,11 +40,26 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         // Where nobody receives it, the run is ending anyway.
         let _ = sender.send(name);
     })?;
+    // Before the daemon takes samples: what is wrong with this port ends the start.
+    let bound = config.oip.as_ref().map(Bound::bind).transpose();
+    let bound = bound.context("cannot serve the Open Inference Protocol")?;
     let daemon = Daemon::start(config).context("cannot start the daemon")?;
+    let mut server = bound.map(|bound| bound.serve(daemon.door()));
     say_started(&daemon.status(), terminal)?;
     let signal = signals.recv().context("nobody waits for signals")?;
     tracing::info!(signal, "draining");
+    let began = Instant::now();
+    if let Some(server) = &mut server {
+        server.close();
+    }
     let report = daemon.drain(deadline);
+    let answered = server.is_none_or(|server| {
+        let left = deadline.saturating_sub(began.elapsed());
+        server.join(left)
+    });
+    if !answered {
+        tracing::warn!("requests of the Open Inference Protocol were cut off");
+    }
     tracing::info!(
         finished = report.finished,
         dropped = report.dropped,

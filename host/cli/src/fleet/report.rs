@@ -84,6 +84,7 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    show_models(status, terminal)?;
     if status.stages.is_empty() {
         return Ok(());
     }
@@ -96,6 +97,38 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         ]
     });
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
+}
+
+fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    if status.models.is_empty() {
+        return Ok(());
+    }
+    let rows = status.models.iter().map(|model| {
+        vec![
+            model.name.clone(),
+            model.variant.clone(),
+            format!("{}/{}", model.backend, model.provider),
+            model.runs.to_string(),
+            (model.failed + model.abandoned + model.expired).to_string(),
+            model.reason.clone(),
+        ]
+    });
+    terminal.print(terminal.table(
+        &["model", "variant", "runs on", "runs", "failed", "because"],
+        rows,
+    ))?;
+    for model in &status.models {
+        for fallback in &model.fallbacks {
+            terminal.print(terminal.warning(&format!(
+                "          {} does not run as {}: {}",
+                model.name, fallback.variant, fallback.cause
+            )))?;
+        }
+        for note in &model.provider_notes {
+            terminal.print(terminal.warning(&format!("          {}: {note}", model.name)))?;
+        }
+    }
+    Ok(())
 }
 
 fn show_release(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {

@@ -5,16 +5,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hotshoe_engine::{Engine, EngineOptions, StateSnapshot, chain};
-use hotshoe_infer::{Models, Options};
+use hotshoe_infer::Models;
 use hotshoe_store::{Cause, ReadError, Slot, Store};
 use hotshoe_trust::{
     Device, Floor, Grant, Package, Release, Time, TrustRoot, Verified, VerifyError,
 };
 
-use crate::config::Config;
+use crate::config::{Config, InferenceConfig};
 use crate::deploy::error::DeployError;
 use crate::deploy::served::Served;
-use crate::pipeline::{LoadError, Pipeline, SelfTestError};
+use crate::pipeline::{Backends, LoadError, Pipeline, SelfTestError};
 
 /// Fewest instances that the engine has room for.
 const MIN_INSTANCES: usize = 64;
@@ -32,6 +32,7 @@ pub struct Loader {
     host: semver::Version,
     device: Device,
     allow: BTreeSet<Grant>,
+    inference: InferenceConfig,
     threads: usize,
 }
 
@@ -85,10 +86,11 @@ impl Loader {
         .map_err(DeployError::Engine)?;
         Ok(Self {
             engine,
-            models: Models::new(Options::default()),
+            models: Models::new(config.inference.options()),
             host,
             device: config.identity(),
             allow: config.allow.clone(),
+            inference: config.inference.clone(),
             threads,
         })
     }
@@ -126,16 +128,29 @@ impl Loader {
             .map_err(LoadFailure::Verify)
     }
 
-    /// Loads a verified release, with the state that it left on the disk.
+    /// Loads a verified release, with the state that it left on the disk, and decides what runs its models.
     pub fn load(
         &self,
         store: &Store,
         release: Verified<Release>,
     ) -> Result<Arc<Served>, LoadFailure> {
+        let pipeline = self.pipeline(store, release)?;
+        self.decide(store, &pipeline);
+        pipeline.settle();
+        Ok(Served::new(pipeline))
+    }
+
+    fn pipeline(
+        &self,
+        store: &Store,
+        release: Verified<Release>,
+    ) -> Result<Arc<Pipeline>, LoadFailure> {
         let digest = release.digest();
         let read = |blob: &_| store.blob(blob);
-        let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &self.allow)
-            .map_err(LoadFailure::Load)?;
+        let (engine, models) = (&self.engine, &self.models);
+        let pipeline =
+            Pipeline::load(release, read, engine, models, &self.allow, &self.inference)
+                .map_err(LoadFailure::Load)?;
         let saved = store
             .load_state(digest)
             .map_err(|error| chain(&error))
@@ -152,7 +167,21 @@ impl Loader {
                 tracing::warn!(%digest, reason, "saved state is lost; components begin anew")
             }
         }
-        Ok(Served::new(pipeline))
+        Ok(pipeline)
+    }
+
+    /// Decides what runs the models. Returns whether anything was remembered of them.
+    fn decide(&self, store: &Store, pipeline: &Pipeline) -> bool {
+        let mut backends = Backends::open(store.folder(), &self.inference);
+        let known = pipeline.decide(|blob| store.blob(blob), &self.device, &mut backends);
+        backends.save();
+        known > 0
+    }
+
+    fn decide_anew(&self, store: &Store, pipeline: &Pipeline) {
+        let mut backends = Backends::open(store.folder(), &self.inference);
+        pipeline.decide_anew(|blob| store.blob(blob), &self.device, &mut backends);
+        backends.save();
     }
 
     /// Judges and loads what is in a slot.
@@ -174,15 +203,25 @@ impl Loader {
         trust: &TrustRoot,
         serving: Option<&Served>,
     ) -> Result<Arc<Served>, LoadFailure> {
-        let served = self.load_slot(store, slot, trust)?;
+        let release = self.verified(store, slot, trust)?;
+        let pipeline = self.pipeline(store, release)?;
         if let Some(serving) = serving {
             let state = serving.pipeline().state_snapshot();
-            served.pipeline().restore_state(&state);
+            pipeline.restore_state(&state);
         }
-        let reports = served
-            .pipeline()
-            .self_test(|blob| store.blob(blob), &self.device)
-            .map_err(LoadFailure::SelfTest)?;
+        let remembered = self.decide(store, &pipeline);
+        let test = || pipeline.self_test(|blob| store.blob(blob), &self.device);
+        let reports = match test() {
+            // What was remembered may be what does not pass.
+            Err(_) if remembered => {
+                self.decide_anew(store, &pipeline);
+                test()
+            }
+            other => other,
+        };
+        let reports = reports.map_err(LoadFailure::SelfTest)?;
+        pipeline.settle();
+        let served = Served::new(pipeline);
         if let Some(serving) = serving {
             served.pipeline().warm_up_like(serving.pipeline());
         }

@@ -1,7 +1,10 @@
 use std::error::Error;
 
 use hotshoe_engine::PrepareError;
+use hotshoe_infer::VariantError;
 use hotshoe_trust::Digest;
+
+use super::StateError;
 
 /// Why a release cannot serve on this device. The release that serves now goes on serving.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,18 @@ pub enum LoadError {
         #[source]
         source: hotshoe_infer::LoadError,
     },
+    /// The variants of a model cannot take each other's place.
+    #[error("a model of the release has variants that do not fit together")]
+    Variants(#[from] VariantError),
+    /// A model does not have what its `state` names.
+    #[error("model `{name}` cannot keep its state")]
+    State {
+        /// Its name in the release.
+        name: String,
+        /// Why not.
+        #[source]
+        source: StateError,
+    },
     /// A component cannot be made ready.
     #[error(transparent)]
     Component(#[from] PrepareError),
@@ -54,7 +69,7 @@ impl LoadError {
         match self {
             Self::Blob { .. } => "unreadable_blob",
             Self::Damaged { .. } => "damaged_blob",
-            Self::Model { .. } => "invalid_model",
+            Self::Model { .. } | Self::Variants(_) | Self::State { .. } => "invalid_model",
             Self::Component(error) => error.name(),
             Self::Unknown(_) => "unknown_part",
         }

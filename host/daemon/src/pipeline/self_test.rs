@@ -105,8 +105,8 @@ impl Pipeline {
     pub fn warm_up_like(&self, serving: &Self) {
         for (name, model) in &self.models {
             match serving.models.get(name) {
-                Some(old) if !Arc::ptr_eq(old, model) => {
-                    let plans = model.prepare_like(old);
+                Some(old) if !Arc::ptr_eq(old.active(), model.active()) => {
+                    let plans = model.active().prepare_like(old.active());
                     tracing::debug!(model = name, plans, "plans are ready");
                 }
                 _ => {}

@@ -1,10 +1,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
-use hotshoe_infer::{ErrorKind, Model, RunError, Tensor};
+use hotshoe_engine::{Action, Component, DeviceContext, Failure, Insight, Instance, Sample};
+use hotshoe_infer::Tensor;
 use hotshoe_trust::{Device, StageFailure};
 
+use super::infer::InferStep;
 use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
 use crate::latency::micros;
 
@@ -16,7 +17,7 @@ pub struct Worker {
 
 enum Ready {
     Preprocess(Instance),
-    Infer(String, Arc<Model>),
+    Infer(InferStep),
     Postprocess(Instance),
     Stage(Instance),
     Policy(Instance, StageFailure),
@@ -38,7 +39,7 @@ impl Worker {
             .iter()
             .map(|step| match step {
                 Step::Preprocess(component) => Ready::Preprocess(instance(component)),
-                Step::Infer(name, model) => Ready::Infer(name.clone(), Arc::clone(model)),
+                Step::Infer(step) => Ready::Infer(step.clone()),
                 Step::Postprocess(component) => Ready::Postprocess(instance(component)),
                 Step::Stage(component) => Ready::Stage(instance(component)),
                 Step::Policy(component, failure) => Ready::Policy(instance(component), *failure),
@@ -126,7 +127,7 @@ impl Worker {
 impl Ready {
     fn name(&self) -> &str {
         match self {
-            Self::Infer(name, _) => name,
+            Self::Infer(step) => step.name(),
             Self::Preprocess(instance)
             | Self::Postprocess(instance)
             | Self::Stage(instance)
@@ -167,14 +168,7 @@ impl Ready {
     ) -> Result<(), Failure> {
         match self {
             Self::Preprocess(instance) => flow.tensors = instance.prepare(sample)?,
-            Self::Infer(_, model) => {
-                let inputs: Vec<(&str, &Tensor)> = flow
-                    .tensors
-                    .iter()
-                    .map(|(name, tensor)| (name.as_str(), tensor))
-                    .collect();
-                flow.tensors = model.run(&inputs).map_err(|error| failure(&error))?;
-            }
+            Self::Infer(step) => flow.tensors = step.run(&sample.source, &flow.tensors)?,
             Self::Postprocess(instance) => {
                 let outputs = std::mem::take(&mut flow.tensors);
                 flow.insight = Some(instance.interpret(sample, outputs)?);
@@ -189,12 +183,4 @@ impl Ready {
         }
         Ok(())
     }
-}
-
-fn failure(error: &RunError) -> Failure {
-    let fault = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidInput => Fault::Tensor,
-        ErrorKind::LimitExceeded | ErrorKind::Internal => Fault::Model,
-    };
-    Failure::of(fault, error)
 }

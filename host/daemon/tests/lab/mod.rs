@@ -1,14 +1,17 @@
 //! Releases of the components that ship, packed and signed in a folder of their own, and loaded.
 #![allow(dead_code, reason = "each test binary uses some of it")]
 
+pub mod onnx;
+
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use hotshoe_daemon::config::InferenceConfig;
 use hotshoe_daemon::pipeline::{LoadError, Outcome, Pipeline, Worker};
 use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 use hotshoe_engine::{Engine, EngineOptions, Sample};
-use hotshoe_infer::{Models, Options};
+use hotshoe_infer::Models;
 use hotshoe_store::{Layout, LayoutError, pack};
 use hotshoe_trust::{Blob, Device, Floor, Grant, SigningKey, Time, TrustRoot, verify};
 use tempfile::TempDir;
@@ -28,6 +31,7 @@ pub struct Lab {
     trust: TrustRoot,
     engine: Engine,
     models: Models,
+    pub inference: InferenceConfig,
 }
 
 /// A loaded release, with the folder that its blobs are in.
@@ -44,6 +48,10 @@ impl Loaded {
 
 impl Lab {
     pub fn new() -> Self {
+        Self::with(InferenceConfig::default())
+    }
+
+    pub fn with(inference: InferenceConfig) -> Self {
         let key = SigningKey::generate().unwrap();
         let trust = format!(
             "threshold = 1\n[keys.test]\nscheme = \"ecdsa-p256-sha256\"\nreleases = [\"*\"]\npublic-key = \"\"\"\n{}\"\"\"\n",
@@ -54,7 +62,8 @@ impl Lab {
             key,
             trust: TrustRoot::parse(&trust).unwrap(),
             engine: Engine::new(EngineOptions::default()).unwrap(),
-            models: Models::new(Options::default()),
+            models: Models::new(inference.options()),
+            inference,
         }
     }
 
@@ -101,7 +110,10 @@ impl Lab {
             Grant::Infer,
         ]
         .into();
-        let pipeline = Pipeline::load(release, read, &self.engine, &self.models, &allowed)?;
+        let pipeline = {
+            let (engine, models) = (&self.engine, &self.models);
+            Pipeline::load(release, read, engine, models, &allowed, &self.inference)?
+        };
         Ok(Loaded { pipeline, layout })
     }
 }
@@ -115,9 +127,18 @@ pub fn device() -> Device {
 }
 
 pub fn process(worker: &mut Worker, content_type: &str, payload: &[u8]) -> Outcome {
+    process_from(worker, "test", content_type, payload)
+}
+
+pub fn process_from(
+    worker: &mut Worker,
+    source: &str,
+    content_type: &str,
+    payload: &[u8],
+) -> Outcome {
     let sample = Sample {
         id: "sample".to_owned(),
-        source: "test".to_owned(),
+        source: source.to_owned(),
         content_type: content_type.to_owned(),
         timestamp_us: 0,
         payload: payload.into(),

@@ -1,65 +1,72 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_infer::{ErrorKind, RunError, Tensor};
+use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
 use wasmtime::component::Resource;
 
-use super::{HeldTensor, NamedModel, State, error};
+use super::{HeldTensor, OpenModel, State, error};
 use crate::bindings::hotshoe::pipeline::infer;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
+use crate::call_end::CallEnd;
 use crate::fault::chain;
+use crate::instance::Tensors;
 use crate::vector;
+
+impl State {
+    /// Runs a model on the component's behalf, until the component's own deadline at the latest: a run that has not ended by then ends
+    /// the call, and the component runs no further.
+    pub(super) fn run_model(
+        &mut self,
+        model: &NamedModel,
+        inputs: &[(&str, &Tensor)],
+    ) -> wasmtime::Result<Result<Tensors, RunError>> {
+        let started = Instant::now();
+        let outputs = model.run_by(inputs, Some(self.deadline));
+        let elapsed = started.elapsed();
+        vector::tidy();
+        add_time(&mut self.model_times, model.name(), elapsed);
+        match outputs {
+            Err(error) if error.kind() == ErrorKind::DeadlineExceeded => {
+                let model = model.name().to_owned();
+                Err(CallEnd::ModelDeadline { model }.into())
+            }
+            outputs => Ok(outputs),
+        }
+    }
+}
 
 impl infer::Host for State {}
 
 impl infer::HostModel for State {
-    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<NamedModel>, Error>> {
-        let Some(model) = self.services.models.get(&name) else {
-            let known: Vec<&str> = self.services.models.keys().map(String::as_str).collect();
-            return Ok(Err(error(
-                ErrorCode::NotFound,
-                format_args!(
-                    "no model `{name}` for this component; the release names: {}",
-                    if known.is_empty() {
-                        "none".to_owned()
-                    } else {
-                        known.join(", ")
-                    }
-                ),
-            )));
-        };
-        let model = NamedModel {
-            name,
-            model: Arc::clone(model),
+    fn open(&mut self, name: String) -> wasmtime::Result<Result<Resource<OpenModel>, Error>> {
+        let model = match self.services.model(&name) {
+            Ok(model) => OpenModel(Arc::clone(model)),
+            Err(message) => return Ok(Err(error(ErrorCode::NotFound, message))),
         };
         Ok(Ok(self.table.push(model)?))
     }
 
-    fn inputs(&mut self, model: Resource<NamedModel>) -> wasmtime::Result<Vec<infer::TensorInfo>> {
-        Ok(infos(self.table.get(&model)?.model.inputs()))
+    fn inputs(&mut self, model: Resource<OpenModel>) -> wasmtime::Result<Vec<infer::TensorInfo>> {
+        Ok(infos(self.table.get(&model)?.0.inputs()))
     }
 
-    fn outputs(&mut self, model: Resource<NamedModel>) -> wasmtime::Result<Vec<infer::TensorInfo>> {
-        Ok(infos(self.table.get(&model)?.model.outputs()))
+    fn outputs(&mut self, model: Resource<OpenModel>) -> wasmtime::Result<Vec<infer::TensorInfo>> {
+        Ok(infos(self.table.get(&model)?.0.outputs()))
     }
 
     fn metadata(
         &mut self,
-        model: Resource<NamedModel>,
+        model: Resource<OpenModel>,
         key: String,
     ) -> wasmtime::Result<Option<String>> {
-        Ok(self
-            .table
-            .get(&model)?
-            .model
-            .metadata(&key)
-            .map(ToOwned::to_owned))
+        let model = &self.table.get(&model)?.0;
+        Ok(model.metadata(&key).map(ToOwned::to_owned))
     }
 
     fn run(
         &mut self,
-        model: Resource<NamedModel>,
+        model: Resource<OpenModel>,
         inputs: Vec<(String, Resource<HeldTensor>)>,
     ) -> wasmtime::Result<Result<Vec<NamedTensor>, Error>> {
         let inputs: Vec<(String, Tensor)> = inputs
@@ -70,27 +77,14 @@ impl infer::HostModel for State {
             .iter()
             .map(|(name, tensor)| (name.as_str(), tensor))
             .collect();
-        let named_model = self.table.get(&model)?;
-        let started = Instant::now();
-        let outputs = named_model.model.run(&named);
-        let elapsed = started.elapsed();
-        vector::tidy();
-        add_time(&mut self.model_times, &named_model.name, elapsed);
-        let outputs = match outputs {
-            Ok(outputs) => outputs,
-            Err(cause) => return Ok(Err(error(code(&cause), chain(&cause)))),
-        };
-        let mut given = Vec::with_capacity(outputs.len());
-        for (name, tensor) in outputs {
-            match self.hold_tensor(tensor)? {
-                Ok(tensor) => given.push(NamedTensor { name, tensor }),
-                Err(error) => return Ok(Err(error)),
-            }
+        let model = Arc::clone(&self.table.get(&model)?.0);
+        match self.run_model(&model, &named)? {
+            Ok(outputs) => self.hold_tensors(outputs),
+            Err(cause) => Ok(Err(error(code(&cause), chain(&cause)))),
         }
-        Ok(Ok(given))
     }
 
-    fn drop(&mut self, model: Resource<NamedModel>) -> wasmtime::Result<()> {
+    fn drop(&mut self, model: Resource<OpenModel>) -> wasmtime::Result<()> {
         self.table.delete(model)?;
         Ok(())
     }
@@ -124,6 +118,6 @@ fn code(error: &RunError) -> ErrorCode {
         ErrorKind::Unsupported => ErrorCode::Unsupported,
         ErrorKind::NotFound => ErrorCode::NotFound,
         ErrorKind::LimitExceeded => ErrorCode::LimitExceeded,
-        ErrorKind::Internal => ErrorCode::Internal,
+        ErrorKind::Internal | ErrorKind::DeadlineExceeded => ErrorCode::Internal,
     }
 }

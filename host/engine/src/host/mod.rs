@@ -1,27 +1,27 @@
 //! What the host gives to components: one file an interface, over one [`State`] an instance.
 
 mod infer;
-mod services;
+pub(crate) mod nn;
+pub(crate) mod samples;
+pub(crate) mod services;
 mod state;
-mod tensors;
+pub(crate) mod tensors;
 mod vision;
 pub(crate) mod wasi;
 
-use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_infer::{Model, Tensor};
+use hotshoe_infer::{NamedModel, Tensor};
 use hotshoe_trust::Limits;
 use hotshoe_vision::Image;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::WasiCtx;
-use wasmtime_wasi_nn::wit::{Tensor as NnTensor, WasiNnCtx, WasiNnView};
 
+use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
-use crate::instance::mib;
-use crate::limits::{Held, MAX_HANDLES, MAX_NN_HANDLES, MemoryLimit, Meter};
-use crate::nn;
+use crate::instance::{Tensors, mib};
+use crate::limits::{Held, MAX_HANDLES, MemoryLimit, Meter};
 use crate::state::KeptState;
 
 pub(crate) use services::Services;
@@ -31,11 +31,8 @@ pub type HeldTensor = Held<Tensor>;
 /// An image whose bytes count against its component.
 pub type HeldImage = Held<Image>;
 
-/// A model of the release, opened by its name.
-pub struct NamedModel {
-    pub(crate) name: String,
-    pub(crate) model: Arc<Model>,
-}
+/// A model of the release that the component has opened.
+pub struct OpenModel(Arc<NamedModel>);
 
 /// What one instance of a component holds on the host's side.
 pub(crate) struct State {
@@ -51,14 +48,7 @@ pub(crate) struct State {
     started: Instant,
     /// When the present call must have ended.
     pub(crate) deadline: Instant,
-    /// Tensors and contexts of `wasi:nn`, whose host keeps them itself.
-    nn_table: ResourceTable,
-    nn_max_bytes: usize,
-    /// Whether that table took nothing more at the last call.
-    pub(crate) nn_full: bool,
     /// Made at the first call, as most components have no use for it.
-    nn: Option<WasiNnCtx>,
-    /// As `nn`.
     wasi: Option<WasiCtx>,
 }
 
@@ -76,12 +66,16 @@ impl State {
             kept,
             started: Instant::now(),
             deadline: Instant::now(),
-            nn_table: ResourceTable::new(),
-            nn_max_bytes: mib(limits.tensor_mib),
-            nn_full: false,
-            nn: None,
             wasi: None,
         }
+    }
+
+    /// Tells the component, before anything is made, when it could not hold `count` more tensors or images of these bytes in all.
+    fn room(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
+        self.meter.room(count, bytes as u64).map_err(|refusal| {
+            self.meter_refused = true;
+            error(ErrorCode::LimitExceeded, refusal)
+        })
     }
 
     pub(crate) fn hold_tensor(
@@ -92,6 +86,24 @@ impl State {
         self.hold(tensor, bytes)
     }
 
+    /// Hands all of these to the component, or none.
+    pub(crate) fn hold_tensors(
+        &mut self,
+        tensors: Tensors,
+    ) -> wasmtime::Result<Result<Vec<NamedTensor>, Error>> {
+        if let Err(error) = self.room(tensors.len() as u64, byte_len(&tensors)) {
+            return Ok(Err(error));
+        }
+        let mut given = Vec::with_capacity(tensors.len());
+        for (name, tensor) in tensors {
+            match self.hold_tensor(tensor)? {
+                Ok(tensor) => given.push(NamedTensor { name, tensor }),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(given))
+    }
+
     /// Puts a value of this many bytes into the table, or tells the component that it holds too much.
     fn hold<T: Send + 'static>(
         &mut self,
@@ -100,31 +112,18 @@ impl State {
     ) -> wasmtime::Result<Result<Resource<Held<T>>, Error>> {
         match self.meter.hold(value, bytes) {
             Ok(held) => Ok(Ok(self.table.push(held)?)),
-            Err(message) => {
+            Err(refusal) => {
                 self.meter_refused = true;
-                Ok(Err(error(ErrorCode::LimitExceeded, message)))
+                Ok(Err(error(ErrorCode::LimitExceeded, refusal)))
             }
         }
     }
+}
 
-    /// The state of `wasi:nn`, for one call. Its host pushes tensors into the table without asking: where they hold
-    /// `tensor-mib` already, the table is closed, and the call that would add another one fails.
-    pub(crate) fn wasi_nn(&mut self) -> WasiNnView<'_> {
-        let (mut entries, mut bytes) = (0, 0_usize);
-        for entry in self.nn_table.iter_mut() {
-            entries += 1;
-            if let Some(tensor) = (entry as &dyn Any).downcast_ref::<NnTensor>() {
-                bytes = bytes.saturating_add(tensor.data.len());
-            }
-        }
-        self.nn_full = bytes >= self.nn_max_bytes || entries >= MAX_NN_HANDLES;
-        let capacity = if self.nn_full { 0 } else { MAX_NN_HANDLES };
-        self.nn_table.set_max_capacity(capacity);
-        let ctx = self
-            .nn
-            .get_or_insert_with(|| nn::context(&self.services.models));
-        WasiNnView::new(&mut self.nn_table, ctx)
-    }
+/// Bytes of all of them.
+fn byte_len(tensors: &Tensors) -> usize {
+    let sizes = tensors.iter().map(|(_, tensor)| tensor.byte_len());
+    sizes.fold(0, usize::saturating_add)
 }
 
 impl types::Host for State {}
@@ -136,3 +135,6 @@ fn error(code: ErrorCode, message: impl std::fmt::Display) -> Error {
         message: message.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;

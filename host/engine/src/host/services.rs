@@ -4,15 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use hotshoe_infer::Model;
+use hotshoe_infer::NamedModel;
+use wasmtime::StoreContextMut;
+use wasmtime::component::Linker;
 
 use super::{State, error};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
-use crate::bindings::hotshoe::pipeline::{clock, config, data, log, metrics};
+use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
 use crate::component::Parts;
 use crate::convert::clip;
 use crate::prepare_error::PrepareError;
 
+/// The interface that is linked by hand.
+const DATA: &str = "hotshoe:pipeline/data@0.1.0";
 /// Log lines that one component may write in a second, over all of its instances.
 const MAX_LOG_LINES_A_SECOND: u32 = 100;
 /// Metrics that one component may have.
@@ -25,7 +29,7 @@ pub(crate) struct Services {
     component: String,
     config: BTreeMap<String, String>,
     data: BTreeMap<String, Arc<[u8]>>,
-    pub(crate) models: BTreeMap<String, Arc<Model>>,
+    models: BTreeMap<String, Arc<NamedModel>>,
     log: Mutex<LogBudget>,
     metric_names: Mutex<MetricNames>,
 }
@@ -45,6 +49,34 @@ impl Services {
             metric_names: Mutex::default(),
         })
     }
+
+    /// A data file that the release names for the component.
+    fn file(&self, name: &str) -> Result<Arc<[u8]>, Error> {
+        self.data.get(name).map(Arc::clone).ok_or_else(|| {
+            let known = listed(&self.data);
+            let message = format_args!(
+                "no data file `{name}` for this component; the release names: {known}"
+            );
+            error(ErrorCode::NotFound, message)
+        })
+    }
+
+    /// The model of this name, if the component may run it; else what to say. Other models of the release do not exist for it.
+    pub(crate) fn model(&self, name: &str) -> Result<&Arc<NamedModel>, String> {
+        self.models.get(name).ok_or_else(|| {
+            let known = listed(&self.models);
+            format!("no model `{name}` for this component; the release names: {known}")
+        })
+    }
+}
+
+/// The names, for a message.
+fn listed<T>(named: &BTreeMap<String, T>) -> String {
+    if named.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<&str> = named.keys().map(String::as_str).collect();
+    names.join(", ")
 }
 
 fn select<T: ?Sized>(
@@ -192,24 +224,12 @@ impl config::Host for State {
     }
 }
 
-impl data::Host for State {
-    fn read(&mut self, name: String) -> wasmtime::Result<Result<Vec<u8>, Error>> {
-        Ok(match self.services.data.get(&name) {
-            Some(bytes) => Ok(bytes.to_vec()),
-            None => {
-                let known: Vec<&str> = self.services.data.keys().map(String::as_str).collect();
-                Err(error(
-                    ErrorCode::NotFound,
-                    format_args!(
-                        "no data file `{name}` for this component; the release names: {}",
-                        if known.is_empty() {
-                            "none".to_owned()
-                        } else {
-                            known.join(", ")
-                        }
-                    ),
-                ))
-            }
-        })
-    }
+/// Links `data`, by hand: a file goes from where it lies to the component's memory.
+pub(crate) fn add_data_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.instance(DATA)?.func_wrap(
+        "read",
+        |caller: StoreContextMut<'_, State>, (name,): (String,)| {
+            Ok((caller.data().services.file(&name),))
+        },
+    )
 }

@@ -1,142 +1,166 @@
+//! `tensors`, linked by hand, since generated bindings copy every list once more on the host.
+
 use hotshoe_infer::{ElementType, Tensor, TensorError};
-use wasmtime::component::Resource;
+use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
+use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
 use super::{HeldTensor, State, error};
+use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
-use crate::bindings::hotshoe::pipeline::{samples, tensors};
-use crate::sample::Sample;
+use crate::lists::{Floats, Lent};
 
-impl samples::Host for State {}
+/// The interface that is linked here.
+const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
 
-impl samples::HostSample for State {
-    fn id(&mut self, sample: Resource<Sample>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&sample)?.id.clone())
+type Caller<'a> = StoreContextMut<'a, State>;
+type Handle = Resource<HeldTensor>;
+type Made = wasmtime::Result<(Result<Handle, Error>,)>;
+type Read<T> = wasmtime::Result<(Result<Lent<Tensor, T>, Error>,)>;
+
+/// Links `tensors`.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(TENSORS)?;
+    interface.resource(
+        "tensor",
+        ResourceType::host::<HeldTensor>(),
+        |mut caller: Caller<'_>, index| {
+            let tensor = Handle::new_own(index);
+            caller.data_mut().table.delete(tensor)?;
+            Ok(())
+        },
+    )?;
+    add_makers(&mut interface)?;
+    add_readers(&mut interface)
+}
+
+fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    interface.func_wrap(
+        "[static]tensor.from-f32",
+        |caller: Caller<'_>, (shape, list): (Vec<u32>, Floats)| {
+            let bytes = list.len().saturating_mul(size_of::<f32>());
+            make(caller, ElementType::F32, &shape, bytes, |memory| {
+                bytemuck::cast_slice(list.bits(memory))
+            })
+        },
+    )?;
+    interface.func_wrap(
+        "[static]tensor.from-u8",
+        |caller: Caller<'_>, (shape, list): (Vec<u32>, WasmList<u8>)| {
+            make(caller, ElementType::U8, &shape, list.len(), |memory| {
+                list.as_le_slice(memory)
+            })
+        },
+    )?;
+    interface.func_wrap(
+        "[static]tensor.from-i64",
+        |caller: Caller<'_>, (shape, list): (Vec<u32>, WasmList<i64>)| {
+            let bytes = list.len().saturating_mul(size_of::<i64>());
+            make(caller, ElementType::I64, &shape, bytes, |memory| {
+                bytemuck::cast_slice(list.as_le_slice(memory))
+            })
+        },
+    )?;
+    interface.func_wrap(
+        "[static]tensor.from-bytes",
+        |caller: Caller<'_>,
+         (element_type, shape, list): (tensors::ElementType, Vec<u32>, WasmList<u8>)| {
+            make(caller, element_type.into(), &shape, list.len(), |memory| {
+                list.as_le_slice(memory)
+            })
+        },
+    )
+}
+
+/// Makes a tensor of elements that lie in the component's memory, if there is room for these many bytes.
+fn make(
+    mut caller: Caller<'_>,
+    element_type: ElementType,
+    shape: &[u32],
+    bytes: usize,
+    elements: impl for<'a> FnOnce(StoreContext<'a, State>) -> &'a [u8],
+) -> Made {
+    if let Err(error) = caller.data_mut().room(1, bytes) {
+        return Ok((Err(error),));
     }
-
-    fn source(&mut self, sample: Resource<Sample>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&sample)?.source.clone())
-    }
-
-    fn content_type(&mut self, sample: Resource<Sample>) -> wasmtime::Result<String> {
-        Ok(self.table.get(&sample)?.content_type.clone())
-    }
-
-    fn timestamp(&mut self, sample: Resource<Sample>) -> wasmtime::Result<u64> {
-        Ok(self.table.get(&sample)?.timestamp_us)
-    }
-
-    fn size(&mut self, sample: Resource<Sample>) -> wasmtime::Result<u64> {
-        Ok(self.table.get(&sample)?.payload.len() as u64)
-    }
-
-    fn read(&mut self, sample: Resource<Sample>) -> wasmtime::Result<Vec<u8>> {
-        Ok(self.table.get(&sample)?.payload.to_vec())
-    }
-
-    fn drop(&mut self, sample: Resource<Sample>) -> wasmtime::Result<()> {
-        self.table.delete(sample)?;
-        Ok(())
+    let shape = dimensions(shape);
+    match Tensor::from_bytes(element_type, &shape, elements(caller.as_context())) {
+        Ok(tensor) => Ok((caller.data_mut().hold_tensor(tensor)?,)),
+        Err(cause) => Ok((Err(error(ErrorCode::InvalidInput, cause)),)),
     }
 }
 
-impl tensors::Host for State {}
-
-type Made = wasmtime::Result<Result<Resource<HeldTensor>, Error>>;
-
-impl State {
-    fn made(&mut self, tensor: Result<Tensor, TensorError>) -> Made {
-        match tensor {
-            Ok(tensor) => self.hold_tensor(tensor),
-            Err(cause) => Ok(Err(error(ErrorCode::InvalidInput, cause))),
-        }
-    }
-
-    fn elements<T: Clone>(
-        &self,
-        tensor: &Resource<HeldTensor>,
-        view: impl FnOnce(&Tensor) -> Result<&[T], TensorError>,
-    ) -> wasmtime::Result<Result<Vec<T>, Error>> {
-        let tensor = self.table.get(tensor)?;
-        Ok(view(tensor)
-            .map(<[T]>::to_vec)
-            .map_err(|cause| error(ErrorCode::Unsupported, cause)))
-    }
+fn add_readers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    interface.func_wrap(
+        "[method]tensor.element-type",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            let element_type = caller.data().table.get(&tensor)?.element_type();
+            Ok((tensors::ElementType::from(element_type),))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.shape",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            Ok((shape(caller.data().table.get(&tensor)?)?,))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.read-f32",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            read(&caller, &tensor, ElementType::F32, |tensor| {
+                tensor.as_f32().unwrap_or_default()
+            })
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.read-u8",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            read(&caller, &tensor, ElementType::U8, |tensor| {
+                tensor.as_u8().unwrap_or_default()
+            })
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.read-i64",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            read(&caller, &tensor, ElementType::I64, |tensor| {
+                tensor.as_i64().unwrap_or_default()
+            })
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.read-bytes",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            let tensor = Tensor::clone(caller.data().table.get(&tensor)?);
+            Ok((Lent::new(tensor, Tensor::bytes),))
+        },
+    )
 }
 
-fn dimensions(shape: &[u32]) -> Vec<usize> {
+/// Lends the elements of a tensor of this type.
+fn read<T>(
+    caller: &Caller<'_>,
+    tensor: &Handle,
+    want: ElementType,
+    view: for<'a> fn(&'a Tensor) -> &'a [T],
+) -> Read<T> {
+    let tensor = Tensor::clone(caller.data().table.get(tensor)?);
+    let got = tensor.element_type();
+    if got != want {
+        let cause = TensorError::WrongType { want, got };
+        return Ok((Err(error(ErrorCode::Unsupported, cause)),));
+    }
+    Ok((Ok(Lent::new(tensor, view)),))
+}
+
+/// The shape as components see it.
+pub(super) fn shape(tensor: &Tensor) -> wasmtime::Result<Vec<u32>> {
+    let dimensions = tensor.shape().iter();
+    let dimensions = dimensions.map(|&dimension| u32::try_from(dimension));
+    Ok(dimensions.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn dimensions(shape: &[u32]) -> Vec<usize> {
     shape.iter().map(|&dimension| dimension as usize).collect()
-}
-
-impl tensors::HostTensor for State {
-    fn from_f32(&mut self, shape: Vec<u32>, elements: Vec<f32>) -> Made {
-        self.made(Tensor::from_f32(&dimensions(&shape), elements))
-    }
-
-    fn from_u8(&mut self, shape: Vec<u32>, elements: Vec<u8>) -> Made {
-        self.made(Tensor::from_u8(&dimensions(&shape), elements))
-    }
-
-    fn from_i64(&mut self, shape: Vec<u32>, elements: Vec<i64>) -> Made {
-        self.made(Tensor::from_i64(&dimensions(&shape), elements))
-    }
-
-    fn from_bytes(
-        &mut self,
-        element_type: tensors::ElementType,
-        shape: Vec<u32>,
-        bytes: Vec<u8>,
-    ) -> Made {
-        self.made(Tensor::from_bytes(
-            element_type.into(),
-            &dimensions(&shape),
-            &bytes,
-        ))
-    }
-
-    fn element_type(
-        &mut self,
-        tensor: Resource<HeldTensor>,
-    ) -> wasmtime::Result<tensors::ElementType> {
-        Ok(self.table.get(&tensor)?.element_type().into())
-    }
-
-    fn shape(&mut self, tensor: Resource<HeldTensor>) -> wasmtime::Result<Vec<u32>> {
-        let shape = self.table.get(&tensor)?.shape();
-        Ok(shape
-            .iter()
-            .map(|&dimension| u32::try_from(dimension))
-            .collect::<Result<_, _>>()?)
-    }
-
-    fn read_f32(
-        &mut self,
-        tensor: Resource<HeldTensor>,
-    ) -> wasmtime::Result<Result<Vec<f32>, Error>> {
-        self.elements(&tensor, Tensor::as_f32)
-    }
-
-    fn read_u8(
-        &mut self,
-        tensor: Resource<HeldTensor>,
-    ) -> wasmtime::Result<Result<Vec<u8>, Error>> {
-        self.elements(&tensor, Tensor::as_u8)
-    }
-
-    fn read_i64(
-        &mut self,
-        tensor: Resource<HeldTensor>,
-    ) -> wasmtime::Result<Result<Vec<i64>, Error>> {
-        self.elements(&tensor, Tensor::as_i64)
-    }
-
-    fn read_bytes(&mut self, tensor: Resource<HeldTensor>) -> wasmtime::Result<Vec<u8>> {
-        Ok(self.table.get(&tensor)?.bytes().to_vec())
-    }
-
-    fn drop(&mut self, tensor: Resource<HeldTensor>) -> wasmtime::Result<()> {
-        self.table.delete(tensor)?;
-        Ok(())
-    }
 }
 
 impl From<tensors::ElementType> for ElementType {

@@ -1,5 +1,5 @@
 use hotshoe_infer::Tensor;
-use hotshoe_vision::{DecodeError, DecodeLimits, ErrorKind, Image, VisionError};
+use hotshoe_vision::{DecodeError, DecodeLimits, ErrorKind, Image, Normaliser, VisionError};
 use wasmtime::component::Resource;
 
 use super::{HeldImage, HeldTensor, State, error};
@@ -10,6 +10,8 @@ use crate::sample::Sample;
 
 /// Bytes that decoding takes for a pixel: the image's own 3, and up to 8 inside the decoder (16-bit RGBA).
 const DECODED_PIXEL_BYTES: u64 = 11;
+/// Bytes of a pixel of an image: 8-bit RGB.
+const PIXEL_BYTES: u64 = 3;
 /// Bytes that making an image of another size takes for a pixel: its own 3, and 6 between the passes (16-bit RGB).
 const SCALED_PIXEL_BYTES: u64 = 9;
 /// Bytes of an element of a normalised tensor (f32), three a pixel.
@@ -49,21 +51,11 @@ impl State {
     }
 
     /// Refuses what could not be held before the work of making it.
-    fn room(&mut self, width: u32, height: u32, pixel_bytes: u64) -> Result<(), Error> {
+    fn room_for(&mut self, width: u32, height: u32, pixel_bytes: u64) -> Result<(), Error> {
         let bytes = u64::from(width)
             .saturating_mul(u64::from(height))
             .saturating_mul(pixel_bytes);
-        if bytes <= self.meter.left() {
-            return Ok(());
-        }
-        self.meter_refused = true;
-        Err(error(
-            ErrorCode::LimitExceeded,
-            format_args!(
-                "{width} x {height} pixels take {bytes} bytes; {} are left of the component's tensor-mib",
-                self.meter.left()
-            ),
-        ))
+        self.room(1, usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 }
 
@@ -86,7 +78,7 @@ impl vision::Host for State {
         height: u32,
         filter: vision::Filter,
     ) -> MadeImage {
-        if let Err(error) = self.room(width, height, SCALED_PIXEL_BYTES) {
+        if let Err(error) = self.room_for(width, height, SCALED_PIXEL_BYTES) {
             return Ok(Err(error));
         }
         let image = hotshoe_vision::resize(self.table.get(&image)?, width, height, filter.into());
@@ -110,6 +102,13 @@ impl vision::Host for State {
             vision::Rotation::Half => hotshoe_vision::Rotation::Half,
             vision::Rotation::ThreeQuarters => hotshoe_vision::Rotation::ThreeQuarters,
         };
+        let (width, height) = {
+            let image = self.table.get(&image)?;
+            (image.width(), image.height())
+        };
+        if let Err(error) = self.room_for(width, height, PIXEL_BYTES) {
+            return Ok(Err(error));
+        }
         let image = hotshoe_vision::rotate(self.table.get(&image)?, rotation);
         self.made_image(image)
     }
@@ -122,7 +121,7 @@ impl vision::Host for State {
         height: u32,
         filter: vision::Filter,
     ) -> MadeImage {
-        if let Err(error) = self.room(width, height, SCALED_PIXEL_BYTES) {
+        if let Err(error) = self.room_for(width, height, SCALED_PIXEL_BYTES) {
             return Ok(Err(error));
         }
         let quad = [[a.x, a.y], [b.x, b.y], [c.x, c.y], [d.x, d.y]];
@@ -139,7 +138,7 @@ impl vision::Host for State {
         how: vision::Normalisation,
     ) -> wasmtime::Result<Result<Resource<HeldTensor>, Error>> {
         let count = images.len() as u64;
-        if let Err(error) = self.room(width, height, count.saturating_mul(NORMALISED_PIXEL_BYTES)) {
+        if let Err(error) = self.room_for(width, height, count.saturating_mul(NORMALISED_PIXEL_BYTES)) {
             return Ok(Err(error));
         }
         let images: Vec<&Image> = images
@@ -159,11 +158,13 @@ impl vision::Host for State {
             mean: [how.mean.0, how.mean.1, how.mean.2],
             std: [how.std.0, how.std.1, how.std.2],
         };
-        let (shape, elements) = match hotshoe_vision::normalise(&images, width, height, &how) {
-            Ok(normalised) => normalised,
+        let normaliser = match Normaliser::new(&images, width, height, &how) {
+            Ok(normaliser) => normaliser,
             Err(cause) => return Ok(Err(from_vision(&cause))),
         };
-        match Tensor::from_f32(&shape, elements) {
+        // Straight into the memory that the model will read.
+        let write = |elements: &mut [f32]| normaliser.write(elements);
+        match Tensor::write_f32(&normaliser.shape(), write) {
             Ok(tensor) => self.hold_tensor(tensor),
             Err(cause) => Ok(Err(error(ErrorCode::Internal, cause))),
         }

@@ -1,13 +1,19 @@
 //! Tiny models, encoded in the test itself.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_infer::{Backend, BackendChoice, Options};
 use prost::Message;
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value as Size};
 use tract_onnx::pb::type_proto::{Tensor, Value};
 use tract_onnx::pb::{
-    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
-    TensorShapeProto, TypeProto, ValueInfoProto,
+    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto,
+    TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
 /// A named value; a negative size is open.
@@ -93,4 +99,37 @@ pub fn arithmetic() -> Vec<u8> {
         ],
         ..GraphProto::default()
     })
+}
+
+pub fn integer(name: &str, number: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.to_owned(),
+        i: number,
+        r#type: AttributeType::Int as i32,
+        ..AttributeProto::default()
+    }
+}
+
+/// ONNX Runtime's library, or a note past the test runner's capture of what tests print.
+pub fn library() -> Option<PathBuf> {
+    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "skipped: without ONNX Runtime: {error}");
+            None
+        }
+    }
+}
+
+/// How a model is loaded for this backend, if it is there.
+pub fn on(backend: Backend) -> Option<(BackendChoice, Options)> {
+    let mut options = Options::default();
+    match backend {
+        Backend::Tract => Some((BackendChoice::Tract, options)),
+        Backend::Ort => {
+            options.ort.library = Some(library()?);
+            Some((BackendChoice::Ort, options))
+        }
+    }
 }

@@ -50,9 +50,7 @@ pub fn release() -> Release {
         .into(),
         models: [(
             "detect".into(),
-            Model {
-                blob: Blob::of(b"onnx"),
-            },
+            Model::of(Blob::of(b"onnx")),
         )]
         .into(),
         data: [(

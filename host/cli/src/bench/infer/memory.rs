@@ -1,0 +1,42 @@
+//! The memory of one pipeline, and of two on the same model.
+
+use std::fs;
+
+use crate::bench::lines::{RECOGNISER, first_line};
+use crate::bench::report::{Row, Unit};
+use crate::bench::setting::{Setting, process, sample};
+
+/// Most that two pipelines may hold, of what one holds.
+const TARGET: f64 = 1.1;
+
+/// Loads a release twice; each pipeline reads a line, so that all that it needs is there. No row where the system does not tell.
+pub fn memory(setting: &Setting<'_>) -> anyhow::Result<Vec<Row>> {
+    let line = sample(&first_line(setting)?);
+    let mut pipelines = Vec::new();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (_, pipeline) = setting.load(RECOGNISER)?;
+        let mut worker = pipeline.worker();
+        process(&mut worker, &line)?;
+        held.extend(resident());
+        pipelines.push((pipeline, worker));
+    }
+    let [one, two] = held.as_slice() else {
+        return Ok(Vec::new());
+    };
+    Ok(vec![Row::compared(
+        "memory: two pipelines on one model",
+        Unit::Megabytes,
+        *two,
+        ("one pipeline", *one),
+        Some(TARGET),
+    )])
+}
+
+/// What this process holds, in millions of bytes (proc(5), `VmRSS`).
+fn resident() -> Option<f64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024.0 / 1e6)
+}

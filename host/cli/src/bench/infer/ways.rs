@@ -1,0 +1,87 @@
+//! The same model called directly, by a pipeline's own step, and by a component through `infer` and through `wasi:nn`.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use hotshoe_daemon::pipeline::{Pipeline, Worker};
+use hotshoe_engine::Sample;
+
+use super::sides::{Turn, run_model, take_turns};
+use super::subject::Subject;
+use crate::bench::laps::Laps;
+use crate::bench::lines::first_line;
+use crate::bench::report::{Row, Unit};
+use crate::bench::setting::{Setting, TOTAL, process, sample};
+
+/// The model, by its name in the releases and here.
+pub const MODEL: &str = "classify-angle";
+/// A release that has it as a step of the pipeline.
+pub const STEP: &str = "classify-angle.toml";
+/// A release whose component calls it by `infer`.
+const BY_INFER: &str = "classify-angle-infer.toml";
+/// A release whose component calls it by `wasi:nn`.
+const BY_NN: &str = "classify-angle-nn.toml";
+
+/// All rows.
+pub fn ways(
+    setting: &Setting<'_>,
+    subjects: &[Subject],
+    rounds: usize,
+) -> anyhow::Result<Vec<Row>> {
+    let subject = subject(subjects)?;
+    let line = sample(&first_line(setting)?);
+    let [step, infer, nn] = [STEP, BY_INFER, BY_NN].map(|file| setting.load(file));
+    let (step, infer, nn) = (step?.1, infer?.1, nn?.1);
+    let model = model(&step)?;
+    let mut workers = [step.worker(), step.worker(), infer.worker(), nn.worker()];
+    let [by_step, whole_step, by_infer, by_nn] = &mut workers;
+    let mut turns: [Turn<'_>; 5] = [
+        Box::new(|times| run_model(&model, &subject.borrowed(), times)),
+        through(by_step, &line, MODEL),
+        through(whole_step, &line, TOTAL),
+        through(by_infer, &line, TOTAL),
+        through(by_nn, &line, TOTAL),
+    ];
+    let times = take_turns(&mut turns, rounds)?;
+    let [direct, step, whole, infer, nn] = times.as_slice() else {
+        return Ok(Vec::new());
+    };
+    let row = |name: &str, ours: &super::sides::Times, against: &str, theirs: &super::sides::Times| {
+        let against = (against, theirs.median());
+        Row::compared(name, Unit::Micros, ours.median(), against, None).with_p95(ours.p95())
+    };
+    Ok(vec![
+        row("way: a pipeline's step", step, "the model called directly", direct),
+        row("way: a component by infer, whole sample", infer, "a pipeline with the step", whole),
+        row("way: a component by wasi:nn, whole sample", nn, "a component by infer", infer),
+    ])
+}
+
+/// The one subject that the releases have.
+pub fn subject(subjects: &[Subject]) -> anyhow::Result<&Subject> {
+    subjects
+        .iter()
+        .find(|subject| subject.name == MODEL)
+        .with_context(|| format!("there is no {MODEL}"))
+}
+
+fn model(pipeline: &Pipeline) -> anyhow::Result<Arc<hotshoe_infer::Model>> {
+    let named = pipeline.models().get(MODEL);
+    let named = named.with_context(|| format!("{STEP} has no model {MODEL}"))?;
+    Ok(Arc::clone(named.active()))
+}
+
+/// Runs samples; of each, the time under this name.
+fn through<'a>(worker: &'a mut Worker, line: &'a Sample, name: &'a str) -> Turn<'a> {
+    Box::new(move |times| {
+        process(worker, line)?;
+        (0..times)
+            .map(|_| {
+                let (_, laps): (_, Laps) = process(worker, line)?;
+                let lap = laps.into_iter().find(|(lap, _)| lap == name);
+                let (_, time) = lap.with_context(|| format!("nothing took time under {name}"))?;
+                Ok(time)
+            })
+            .collect()
+    })
+}

@@ -1,0 +1,255 @@
+//! How well the outputs of two models agree.
+
+use std::collections::BTreeSet;
+
+use hotshoe_infer::inspect::values;
+use hotshoe_infer::{ElementType, Tensor};
+use serde::Serialize;
+
+/// The highest rank of an output that may be classes: batch, position, class. Of more, the last axis is a picture's.
+const MAX_CLASS_RANK: usize = 3;
+/// How far the probabilities of one row may be from adding up to 1: f16's and INT8's rounding.
+const SUM_TOLERANCE: f64 = 0.02;
+
+/// What an output's agreement is measured by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Measure {
+    /// The share of rows in which both have the same class first.
+    #[serde(rename = "top-1")]
+    Top1,
+    /// The share of elements that are equal: for outputs that are not floating point.
+    Equal,
+    /// The mean over samples of the cosine between both.
+    Cosine,
+}
+
+impl Measure {
+    /// As tables show it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Top1 => "top-1",
+            Self::Equal => "equal",
+            Self::Cosine => "cosine",
+        }
+    }
+}
+
+/// How well one output agrees, over all samples.
+#[derive(Debug, Clone, Serialize)]
+pub struct Agreement {
+    /// The output.
+    pub output: String,
+    /// What `agreement` is.
+    pub measure: Measure,
+    /// From 0 to 1.
+    pub agreement: f64,
+    /// The mean over samples of the cosine between both.
+    pub cosine_mean: f64,
+    /// The least of them.
+    pub cosine_min: f64,
+    /// The largest difference of two elements.
+    pub max_error: f64,
+}
+
+/// Collects an output's samples.
+pub struct Tally {
+    output: String,
+    /// The user said that its last axis is classes.
+    is_classes: bool,
+    measure: Option<Measure>,
+    same: u64,
+    compared: u64,
+    cosines: Vec<f64>,
+    max_error: f64,
+}
+
+impl Tally {
+    /// Nothing is compared yet.
+    pub fn new(output: &str, classes: &BTreeSet<String>) -> Self {
+        Self {
+            output: output.to_owned(),
+            is_classes: classes.contains(output),
+            measure: None,
+            same: 0,
+            compared: 0,
+            cosines: Vec::new(),
+            max_error: 0.0,
+        }
+    }
+
+    /// Adds what both gave for one sample. The error says how they differ in kind.
+    pub fn add(&mut self, a: &Tensor, b: &Tensor) -> Result<(), (String, String)> {
+        if a.shape() != b.shape() {
+            return Err((format!("{:?}", a.shape()), format!("{:?}", b.shape())));
+        }
+        let (first, second) = (values(a), values(b));
+        let width = a.shape().last().copied().unwrap_or(1).max(1);
+        // What the first sample's output looks like holds for all: of classes, no row ever adds up to anything else.
+        let looks = || self.is_classes || are_classes(a, &first, width);
+        let measure = match self.measure {
+            Some(Measure::Top1) if looks() => Measure::Top1,
+            Some(Measure::Top1) => {
+                self.start_over();
+                Measure::Cosine
+            }
+            Some(measure) => measure,
+            None if !is_float(a) => Measure::Equal,
+            None if looks() => Measure::Top1,
+            None => Measure::Cosine,
+        };
+        self.measure = Some(measure);
+        match measure {
+            Measure::Top1 => {
+                for (first, second) in first.chunks(width).zip(second.chunks(width)) {
+                    self.same += u64::from(top(first) == top(second));
+                    self.compared += 1;
+                }
+            }
+            Measure::Equal => {
+                let equal = first.iter().zip(&second).filter(|(a, b)| a == b).count();
+                self.same += equal as u64;
+                self.compared += first.len() as u64;
+            }
+            Measure::Cosine => {}
+        }
+        self.cosines.push(cosine(&first, &second));
+        let errors = first.iter().zip(&second).map(|(a, b)| error(*a, *b));
+        self.max_error = errors.fold(self.max_error, f64::max);
+        Ok(())
+    }
+
+    fn start_over(&mut self) {
+        (self.same, self.compared) = (0, 0);
+    }
+
+    /// The figures.
+    pub fn finish(self) -> Agreement {
+        let count = self.cosines.len().max(1) as f64;
+        let cosine_mean = self.cosines.iter().sum::<f64>() / count;
+        let measure = self.measure.unwrap_or(Measure::Cosine);
+        Agreement {
+            output: self.output,
+            measure,
+            agreement: match measure {
+                Measure::Cosine => cosine_mean.max(0.0),
+                // No elements at all are all equal.
+                _ if self.compared == 0 => 1.0,
+                _ => self.same as f64 / self.compared as f64,
+            },
+            cosine_mean,
+            cosine_min: self.cosines.iter().copied().fold(1.0, f64::min),
+            max_error: self.max_error,
+        }
+    }
+}
+
+fn is_float(tensor: &Tensor) -> bool {
+    matches!(
+        tensor.element_type(),
+        ElementType::F16 | ElementType::F32 | ElementType::F64
+    )
+}
+
+/// Rows of probabilities: none is negative, and each row adds up to 1.
+fn are_classes(tensor: &Tensor, values: &[f64], width: usize) -> bool {
+    let is_row = |row: &[f64]| {
+        row.iter().all(|it| *it >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() <= SUM_TOLERANCE
+    };
+    let rank = tensor.shape().len();
+    width > 1
+        && (1..=MAX_CLASS_RANK).contains(&rank)
+        && !values.is_empty()
+        && values.chunks(width).all(is_row)
+}
+
+/// The position of the highest value, the first of equals; none where one is not a number, which agrees with nothing.
+fn top(row: &[f64]) -> Option<usize> {
+    let mut best: Option<(usize, f64)> = None;
+    for (position, &value) in row.iter().enumerate() {
+        if best.is_none_or(|(_, highest)| value > highest) {
+            best = Some((position, value));
+        }
+    }
+    best.map(|(position, _)| position)
+}
+
+/// The cosine of the angle between both. What is all 0 agrees with itself alone; what is not a number with nothing.
+fn cosine(a: &[f64], b: &[f64]) -> f64 {
+    if a == b {
+        return 1.0;
+    }
+    let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+    let norm = |values: &[f64]| values.iter().map(|it| it * it).sum::<f64>().sqrt();
+    let cosine = dot / (norm(a) * norm(b));
+    if cosine.is_nan() { 0.0 } else { cosine.min(1.0) }
+}
+
+fn error(a: f64, b: f64) -> f64 {
+    if a == b || (a.is_nan() && b.is_nan()) {
+        0.0
+    } else {
+        let error = (a - b).abs();
+        if error.is_nan() { f64::INFINITY } else { error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn tally(shape: &[usize], pairs: &[(Vec<f32>, Vec<f32>)], classes: &[&str]) -> Agreement {
+        let classes = classes.iter().map(|it| (*it).to_owned()).collect();
+        let mut tally = Tally::new("y", &classes);
+        for (a, b) in pairs {
+            let a = Tensor::from_f32(shape, a.clone()).unwrap();
+            let b = Tensor::from_f32(shape, b.clone()).unwrap();
+            tally.add(&a, &b).unwrap();
+        }
+        tally.finish()
+    }
+
+    #[test]
+    fn probabilities_are_compared_by_their_first_class() {
+        let pairs = [
+            (vec![0.9, 0.1], vec![0.6, 0.4]),
+            (vec![0.9, 0.1], vec![0.4, 0.6]),
+        ];
+        let agreement = tally(&[1, 2], &pairs, &[]);
+        assert_eq!(agreement.measure, Measure::Top1);
+        assert!((agreement.agreement - 0.5).abs() < 1e-9);
+        assert!((agreement.max_error - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn anything_else_is_compared_by_its_angle_unless_it_is_said_to_be_classes() {
+        let pairs = [(vec![3.0, -1.0], vec![6.0, -2.0])];
+        let agreement = tally(&[1, 2], &pairs, &[]);
+        assert_eq!(agreement.measure, Measure::Cosine);
+        assert!((agreement.cosine_min - 1.0).abs() < 1e-9);
+        assert_eq!(tally(&[1, 2], &pairs, &["y"]).measure, Measure::Top1);
+    }
+
+    #[test]
+    fn what_is_not_a_number_agrees_with_nothing() {
+        let agreement = tally(&[2], &[(vec![1.0, 2.0], vec![f32::NAN, 2.0])], &[]);
+        assert_eq!(agreement.agreement, 0.0);
+        assert_eq!(agreement.max_error, f64::INFINITY);
+    }
+
+    #[test]
+    fn nothing_agrees_with_nothing() {
+        let agreement = tally(&[2], &[(vec![0.0; 2], vec![0.0; 2])], &[]);
+        assert_eq!(agreement.agreement, 1.0);
+        assert_eq!(tally(&[2], &[(vec![0.0; 2], vec![1.0; 2])], &[]).agreement, 0.0);
+    }
+
+    #[test]
+    fn other_shapes_are_another_kind() {
+        let mut tally = Tally::new("y", &BTreeSet::new());
+        let a = Tensor::from_f32(&[2], vec![0.0; 2]).unwrap();
+        let b = Tensor::from_f32(&[3], vec![0.0; 3]).unwrap();
+        assert!(tally.add(&a, &b).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+use std::path::PathBuf;
+
+use hotshoe_infer::{LoadError, RunError};
+use thiserror::Error;
+
+/// What is wrong with models and samples that a `model` command was given.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The file is larger than a release's model may be.
+    #[error("{} has {bytes} bytes, over the limit of {limit}; use a smaller model", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+        /// The highest number of bytes.
+        limit: u64,
+    },
+    /// A backend does not take it.
+    #[error("{backend} cannot run {}; `hotshoe model inspect` says which backends can", path.display())]
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// The backend.
+        backend: String,
+        /// Why.
+        #[source]
+        source: LoadError,
+    },
+    /// It fails on a sample.
+    #[error("{} failed on {sample}", path.display())]
+    Run {
+        /// The model.
+        path: PathBuf,
+        /// The sample.
+        sample: String,
+        /// Why.
+        #[source]
+        source: RunError,
+    },
+    /// Two models that do not do the same.
+    #[error("the two models differ in their {what}: {first}, and {second}; only models with the same can be compared")]
+    Different {
+        /// `inputs`, for example.
+        what: &'static str,
+        /// Of the first.
+        first: String,
+        /// Of the second.
+        second: String,
+    },
+    /// A folder without samples.
+    #[error("{} holds no samples; a sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb", folder.display())]
+    NoSamples {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A sample that cannot be read.
+    #[error("{} cannot be used: {reason}", path.display())]
+    Sample {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and the way out.
+        reason: String,
+    },
+    /// An input whose shape nobody can guess.
+    #[error("the model's input \"{input}\" has open dimensions; give --shape {input}=SIZES, or --inputs")]
+    Shape {
+        /// Its name.
+        input: String,
+    },
+    /// Python lacks what quantises.
+    #[error("{} cannot quantise: {reason}", python.display())]
+    Python {
+        /// The interpreter.
+        python: PathBuf,
+        /// What it said, and the way out.
+        reason: String,
+    },
+}
+
+impl ModelError {
+    /// A stable word for machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "too_large",
+            Self::Load { .. } => "not_loadable",
+            Self::Run { .. } => "run_failed",
+            Self::Different { .. } => "different_models",
+            Self::NoSamples { .. } => "no_samples",
+            Self::Sample { .. } => "bad_sample",
+            Self::Shape { .. } => "open_shape",
+            Self::Python { .. } => "no_quantiser",
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Two models on the same samples, by turns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hotshoe_devkit::Progress;
+use hotshoe_infer::{
+    Backend, BackendChoice, Model, ModelOptions, Models, Options, OrtOptions, Tensor,
+};
+use hotshoe_trust::Digest;
+use serde::Serialize;
+
+use super::agreement::{Agreement, Tally};
+use super::samples::Sample;
+use super::{ModelError, memory, read_model};
+
+/// A model and what runs it.
+#[derive(Debug, Clone)]
+pub struct Side {
+    /// The ONNX file.
+    pub file: PathBuf,
+    /// `None`: tract if it can, else ONNX Runtime.
+    pub backend: Option<Backend>,
+}
+
+/// How to compare.
+#[derive(Debug)]
+pub struct Settings {
+    /// Timed runs of each.
+    pub runs: usize,
+    /// Threads of one run.
+    pub threads: usize,
+    /// Outputs whose last axis is classes.
+    pub classes: BTreeSet<String>,
+    /// Most that the agreement may be below 1.
+    pub max_drop: Option<f64>,
+    pub ort: OrtOptions,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub struct Comparison {
+    pub first: Subject,
+    pub second: Subject,
+    pub samples: usize,
+    /// Timed runs of each, by turns, after each ran every sample once.
+    pub runs: usize,
+    pub outputs: Vec<Agreement>,
+    /// 1 less the agreement of the output that agrees least.
+    pub drop: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_drop: Option<f64>,
+    /// Whether the drop is within what was allowed.
+    pub passed: bool,
+}
+
+/// One of the two.
+#[derive(Debug, Serialize)]
+pub struct Subject {
+    pub file: PathBuf,
+    pub backend: Backend,
+    pub provider: String,
+    /// On disk.
+    pub bytes: u64,
+    /// By how much the resident memory of a fresh process grew from before the file was read to after its first run.
+    pub memory_bytes: Option<u64>,
+    pub p50_ms: f64,
+    pub p95_ms: f64,
+}
+
+/// Loads a model for its backend; its size on disk beside it.
+pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Arc<Model>, u64)> {
+    let bytes = read_model(&side.file)?;
+    let size = bytes.len() as u64;
+    let digest = Digest::of(&bytes);
+    let models = Models::new(Options {
+        ort: ort.clone(),
+        ..Options::default()
+    });
+    let with = |backend| {
+        let options = ModelOptions {
+            backend,
+            threads,
+            ..ModelOptions::default()
+        };
+        models.load(digest, &bytes, &options)
+    };
+    let (backend, loaded) = match side.backend {
+        Some(Backend::Ort) => (Backend::Ort, with(BackendChoice::Ort)),
+        Some(Backend::Tract) => (Backend::Tract, with(BackendChoice::Tract)),
+        // Why tract cannot is more to the point than that the other is not there.
+        None => match with(BackendChoice::Tract) {
+            Ok(model) => (Backend::Tract, Ok(model)),
+            Err(error) => (
+                Backend::Tract,
+                with(BackendChoice::Ort).map_err(|_| error),
+            ),
+        },
+    };
+    let model = loaded.map_err(|source| ModelError::Load {
+        path: side.file.clone(),
+        backend: backend.to_string(),
+        source,
+    })?;
+    Ok((model, size))
+}
+
+/// Runs both on all samples, then times them by turns.
+pub fn compare(
+    sides: [&Side; 2],
+    models: [&(Arc<Model>, u64); 2],
+    samples: &[Sample],
+    settings: &Settings,
+    progress: &Progress,
+) -> anyhow::Result<Comparison> {
+    let [first, second] = models.map(|(model, _)| model);
+    check_inputs(first, second)?;
+    let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
+    for sample in samples {
+        let a = run(sides[0], first, sample)?.0;
+        let b = run(sides[1], second, sample)?.0;
+        tally(&mut tallies, &a, &b, &settings.classes)?;
+    }
+    let task = progress.bar("timing both by turns", settings.runs as u64);
+    let mut times = [Vec::new(), Vec::new()];
+    for (round, sample) in (0..settings.runs).zip(samples.iter().cycle()) {
+        task.at(round as u64);
+        // The one that goes first changes, so that a busy moment costs both.
+        let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
+        for position in order {
+            let (Some(model), Some(side)) = (models.get(position), sides.get(position)) else {
+                continue;
+            };
+            let (_, time) = run(side, &model.0, sample)?;
+            if let Some(times) = times.get_mut(position) {
+                times.push(time);
+            }
+        }
+    }
+    task.done("");
+    let outputs: Vec<Agreement> = tallies.into_values().map(Tally::finish).collect();
+    let least = outputs.iter().map(|it| it.agreement).fold(1.0, f64::min);
+    let [first_times, second_times] = times;
+    let drop = 1.0 - least;
+    Ok(Comparison {
+        first: subject(sides[0], models[0], first_times, samples, settings)?,
+        second: subject(sides[1], models[1], second_times, samples, settings)?,
+        samples: samples.len(),
+        runs: settings.runs,
+        outputs,
+        drop,
+        max_drop: settings.max_drop,
+        passed: settings.max_drop.is_none_or(|most| drop <= most),
+    })
+}
+
+fn subject(
+    side: &Side,
+    (model, bytes): &(Arc<Model>, u64),
+    times: Vec<Duration>,
+    samples: &[Sample],
+    settings: &Settings,
+) -> anyhow::Result<Subject> {
+    let backend = model.backend();
+    let memory_bytes = match samples.first() {
+        Some(sample) => {
+            memory::measure(&side.file, backend, sample, settings.threads, &settings.ort)?
+        }
+        None => None,
+    };
+    Ok(Subject {
+        file: side.file.clone(),
+        backend,
+        provider: model.provider(),
+        bytes: *bytes,
+        memory_bytes,
+        p50_ms: quantile(&times, 50),
+        p95_ms: quantile(&times, 95),
+    })
+}
+
+fn run(
+    side: &Side,
+    model: &Model,
+    sample: &Sample,
+) -> Result<(Vec<(String, Tensor)>, Duration), ModelError> {
+    let inputs = sample.inputs();
+    let started = Instant::now();
+    let outputs = model.run(&inputs);
+    let time = started.elapsed();
+    match outputs {
+        Ok(outputs) => Ok((outputs, time)),
+        Err(source) => Err(ModelError::Run {
+            path: side.file.clone(),
+            sample: sample.name.clone(),
+            source,
+        }),
+    }
+}
+
+fn check_inputs(first: &Model, second: &Model) -> Result<(), ModelError> {
+    let names = |model: &Model| -> BTreeSet<String> {
+        model.inputs().iter().map(|it| it.name.clone()).collect()
+    };
+    let (first, second) = (names(first), names(second));
+    if first == second {
+        return Ok(());
+    }
+    Err(different("inputs", joined(first), joined(second)))
+}
+
+fn tally(
+    tallies: &mut BTreeMap<String, Tally>,
+    first: &[(String, Tensor)],
+    second: &[(String, Tensor)],
+    classes: &BTreeSet<String>,
+) -> Result<(), ModelError> {
+    let names = |outputs: &[(String, Tensor)]| -> BTreeSet<String> {
+        outputs.iter().map(|(name, _)| name.clone()).collect()
+    };
+    if names(first) != names(second) {
+        let (first, second) = (joined(names(first)), joined(names(second)));
+        return Err(different("outputs", first, second));
+    }
+    for (name, a) in first {
+        let Some((_, b)) = second.iter().find(|(other, _)| other == name) else {
+            continue;
+        };
+        let tally = tallies
+            .entry(name.clone())
+            .or_insert_with(|| Tally::new(name, classes));
+        tally
+            .add(a, b)
+            .map_err(|(a, b)| different("outputs' shapes", format!("{name} is {a}"), b))?;
+    }
+    Ok(())
+}
+
+fn different(what: &'static str, first: String, second: String) -> ModelError {
+    ModelError::Different {
+        what,
+        first,
+        second,
+    }
+}
+
+fn joined(names: BTreeSet<String>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// The nearest rank, in milliseconds; 0 of nothing.
+fn quantile(times: &[Duration], percent: usize) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted
+        .get(rank - 1)
+        .map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_the_nearest_rank() {
+        let times: Vec<Duration> = (1..=20).map(Duration::from_millis).collect();
+        assert!((quantile(&times, 50) - 10.0).abs() < 1e-9);
+        assert!((quantile(&times, 95) - 19.0).abs() < 1e-9);
+        assert!((quantile(&times[..1], 95) - 1.0).abs() < 1e-9);
+        assert!(quantile(&[], 50).abs() < 1e-9);
+    }
+}

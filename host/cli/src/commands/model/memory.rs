@@ -1,0 +1,103 @@
+//! What a model adds to a process's memory, measured in a process of its own: what another model left free would hide it.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, ensure};
+use hotshoe_infer::{OrtOptions, ort_library};
+use serde::{Deserialize, Serialize};
+
+use super::measure::{Side, load};
+use super::samples::{self, Sample};
+use super::{BackendArg, OrtArgs, npy};
+use crate::terminal::Terminal;
+
+/// Load a model, run it once, and print by how much resident memory grew
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// What it is run on
+    #[arg(long, value_name = "FILE")]
+    sample: PathBuf,
+    #[arg(long, value_name = "BACKEND")]
+    backend: BackendArg,
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    threads: usize,
+    #[command(flatten)]
+    ort: OrtArgs,
+}
+
+/// What it prints, on one line.
+#[derive(Serialize, Deserialize)]
+struct Growth {
+    /// `None` where the system does not tell.
+    bytes: Option<u64>,
+}
+
+pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let side = Side {
+        file: args.file.clone(),
+        backend: Some(args.backend.into()),
+    };
+    let ort = args.ort.options();
+    // Loaded before, since it is there once for all models.
+    let _ = ort_library(&ort);
+    // The file's own bytes, and what it is run on, are no part of what it adds.
+    let before = resident_bytes();
+    let (model, _) = load(&side, args.threads, &ort)?;
+    let sample = samples::read_file(&args.sample, &model)?;
+    model
+        .run(&sample.inputs())
+        .context("the model failed on the sample")?;
+    let bytes = resident_bytes()
+        .zip(before)
+        .map(|(after, before)| after.saturating_sub(before));
+    terminal.json_line(&Growth { bytes })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Resident memory of this process, on Linux.
+fn resident_bytes() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Runs this program once more, for one model.
+pub fn measure(
+    file: &Path,
+    backend: hotshoe_infer::Backend,
+    sample: &Sample,
+    threads: usize,
+    ort: &OrtOptions,
+) -> anyhow::Result<Option<u64>> {
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let path = folder.path().join("sample.npz");
+    let written = File::create(&path).context("cannot write a sample")?;
+    npy::write_archive(written, &sample.inputs).context("cannot write a sample")?;
+    let program = std::env::current_exe().context("cannot tell which program this is")?;
+    let mut command = Command::new(program);
+    command
+        .args(["model", "memory"])
+        .arg(file)
+        .arg("--sample")
+        .arg(&path)
+        .args(["--backend", &backend.to_string()])
+        .args(["--threads", &threads.to_string()])
+        .stdin(Stdio::null());
+    if let Some(library) = &ort.library {
+        command.arg("--ort-library").arg(library);
+    }
+    let output = command.output().context("cannot start a process of its own")?;
+    ensure!(
+        output.status.success(),
+        "{} could not be measured: {}",
+        file.display(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    let growth: Growth = serde_json::from_slice(&output.stdout).context("it said something else")?;
+    Ok(growth.bytes)
+}

@@ -1,0 +1,180 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, bail};
+use hotshoe_infer::fold::{Folded, fold};
+use serde::Serialize;
+
+use super::compare::{self, GateArgs, SourceArgs};
+use super::measure::{Comparison, Side};
+use super::{ModelError, read_model, report};
+use crate::files::{Readers, write_new};
+use crate::terminal::{Terminal, size};
+
+/// What quantises, run by Python.
+const QUANTISE: &str = include_str!("quantise.py");
+/// The exit code by which it says that a package is missing.
+const NO_PACKAGE: i32 = 3;
+/// Samples that are made up where none are given.
+const SAMPLES: u32 = 4;
+
+/// Make a model simpler or smaller, without training
+///
+/// Fixes input shapes (--shape), computes what is constant once and for all, and takes out what does nothing; with --int8 it
+/// then stores weights as 8-bit integers and quantises activations as they come (dynamic quantisation), by the
+/// onnxruntime.quantization of Python. What came of it is always compared with the file before.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe model optimise classify.onnx -o classify-fixed.onnx --shape x=1,3,48,192
+  hotshoe model optimise recognise.onnx -o recognise-int8.onnx --int8 --inputs samples/recognise --max-drop 2%
+
+Exit code 1 past --max-drop, and then OUT is not left behind unless --keep. --int8 needs: pip install onnxruntime onnx")]
+pub struct Args {
+    /// The ONNX file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The file to write
+    #[arg(short, long, value_name = "OUT")]
+    out: PathBuf,
+    /// Store weights as 8-bit integers
+    #[arg(long)]
+    int8: bool,
+    /// The Python interpreter that has onnxruntime and onnx
+    #[arg(long, value_name = "FILE", env = "HOTSHOE_PYTHON", default_value = "python3")]
+    python: PathBuf,
+    #[command(flatten)]
+    source: SourceArgs,
+    #[command(flatten)]
+    gate: GateArgs,
+    /// Leave OUT behind although it is past --max-drop
+    #[arg(long)]
+    keep: bool,
+    /// Replace OUT if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    out: &'a Path,
+    /// Whether OUT is there now.
+    kept: bool,
+    #[serde(flatten)]
+    folded: &'a Folded,
+    int8: bool,
+    bytes_before: u64,
+    bytes_after: u64,
+    comparison: Comparison,
+}
+
+pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    if args.out.exists() && !args.force {
+        bail!("{} is there already; give --force to replace it", args.out.display());
+    }
+    let before = read_model(&args.file)?;
+    let folded = fold(&before, &args.source.shape.shapes())
+        .with_context(|| format!("cannot simplify {}", args.file.display()))?;
+    // Compared before it appears under its name, so that nobody takes what did not pass.
+    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let mut made = folder.path().join("simplified.onnx");
+    fs::write(&made, &folded.bytes).context("cannot write a temporary file")?;
+    if args.int8 {
+        let quantised = folder.path().join("int8.onnx");
+        quantise(&args.python, &made, &quantised, terminal)?;
+        made = quantised;
+    }
+    let after = read_model(&made)?;
+    let [first, second] = [&args.file, &made].map(|file| Side {
+        file: file.clone(),
+        backend: None,
+    });
+    let mut comparison = compare::of(
+        &first,
+        &second,
+        &args.source,
+        &args.gate,
+        Some(SAMPLES),
+        terminal,
+    )?;
+    comparison.second.file.clone_from(&args.out);
+    let kept = comparison.passed || args.keep;
+    if kept {
+        write_new(&args.out, &after, Readers::Anyone, args.force)?;
+    }
+    let report = Report {
+        out: &args.out,
+        kept,
+        folded: &folded,
+        int8: args.int8,
+        bytes_before: before.len() as u64,
+        bytes_after: after.len() as u64,
+        comparison,
+    };
+    print(&report, terminal)?;
+    Ok(if report.comparison.passed {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+    if terminal.json {
+        return terminal.json(report);
+    }
+    let folded = report.folded;
+    for (name, shape) in &folded.fixed {
+        terminal.print(format!("the input {name} is fixed to {shape:?}"))?;
+    }
+    terminal.print(format!(
+        "{} nodes computed, {} taken out, {} nodes and weights unused: {} nodes before, {} after",
+        folded.computed,
+        folded.passed_through,
+        folded.unused,
+        folded.nodes_before,
+        folded.nodes_after
+    ))?;
+    if report.int8 {
+        terminal.print("weights are 8-bit integers; activations are quantised as they come")?;
+    }
+    terminal.print(format!(
+        "{} before, {} after\n",
+        size(report.bytes_before),
+        size(report.bytes_after)
+    ))?;
+    report::print(&report.comparison, terminal)?;
+    if report.kept {
+        terminal.print(format!("{} {}", terminal.good("written"), report.out.display()))
+    } else {
+        let text = format!("{} is not written; give --keep to have it all the same", report.out.display());
+        terminal.print(terminal.bad(&text))
+    }
+}
+
+fn quantise(python: &Path, from: &Path, to: &Path, terminal: &Terminal) -> anyhow::Result<()> {
+    let wrong = |reason: String| ModelError::Python {
+        python: python.to_owned(),
+        reason,
+    };
+    let task = terminal.progress().spinner("quantising");
+    let output = Command::new(python)
+        .args(["-c", QUANTISE])
+        .args([from, to])
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| wrong(format!("it does not start ({error}); name another with --python")))?;
+    if output.status.success() {
+        task.done("");
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let reason = if output.status.code() == Some(NO_PACKAGE) {
+        format!("{last}; pip install onnxruntime onnx")
+    } else {
+        format!("{last}; the model may use what onnxruntime.quantization does not know")
+    };
+    Err(wrong(reason).into())
+}

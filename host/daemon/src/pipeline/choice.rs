@@ -1,0 +1,279 @@
+//! Which backend runs a model that more than one can run: the faster of those that pass the release's own tests.
+
+mod likeness;
+mod machine;
+mod race;
+mod remembered;
+mod synthetic;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use hotshoe_engine::chain;
+use hotshoe_infer::{Backend, Model, NamedModel, Tensor};
+use hotshoe_trust::{Blob, Device};
+
+use self::race::{Race, race};
+use super::Pipeline;
+pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
+
+/// Runs of one model in the self-tests whose inputs serve to time it, at most.
+const RECORDED_RUNS: usize = 4;
+
+/// The inputs of one run.
+type Inputs = Vec<(String, Tensor)>;
+
+/// A model that both backends hold.
+struct Open<'a> {
+    named: &'a Arc<NamedModel>,
+    variant: &'a str,
+    model: &'a Arc<Model>,
+    /// Threads of one run.
+    threads: usize,
+    /// Whether samples run on it, and not on another variant.
+    serves: bool,
+    /// What the self-tests gave it.
+    recorded: Vec<Inputs>,
+}
+
+/// A backend, and why it.
+struct Chosen {
+    backend: Backend,
+    reason: String,
+    /// Whether it says something of the model, and not of this release alone.
+    lasting: bool,
+}
+
+impl Chosen {
+    fn new(backend: Backend, reason: impl Into<String>) -> Self {
+        Self {
+            backend,
+            reason: reason.into(),
+            lasting: true,
+        }
+    }
+
+    fn passing(backend: Backend, reason: impl Into<String>) -> Self {
+        Self {
+            lasting: false,
+            ..Self::new(backend, reason)
+        }
+    }
+}
+
+impl Pipeline {
+    /// Decides which backend runs each model that both can run: what is remembered of this machine, or what the self-tests and
+    /// the clock say. Returns how many were remembered. Both stay loaded until [`Self::settle`].
+    pub fn decide<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) -> usize {
+        let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
+            let found = backends.get(open.model.digest(), open.threads);
+            found.is_some_and(|(backend, reason)| {
+                self.note(open, format!("remembered: {reason}"));
+                open.model.use_backend(backend)
+            })
+        });
+        self.choose(unknown, read, device, backends);
+        known.len()
+    }
+
+    /// Decides anew for all models that both backends hold, whatever is remembered.
+    pub fn decide_anew<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) {
+        self.choose(self.open(), read, device, backends);
+    }
+
+    /// Lets go of the backends that were not chosen.
+    pub fn settle(&self) {
+        for (_, model) in self.models.values().flat_map(|named| named.variants()) {
+            model.settle(model.backend());
+        }
+    }
+
+    fn open(&self) -> Vec<Open<'_>> {
+        let all = self.models.iter().flat_map(|(name, named)| {
+            let threads = self.threads(name);
+            named.variants().map(move |(variant, model)| Open {
+                named,
+                variant,
+                model,
+                threads,
+                serves: variant == named.variant(),
+                recorded: Vec::new(),
+            })
+        });
+        all.filter(|open| open.model.backends().len() > 1).collect()
+    }
+
+    fn note(&self, open: &Open<'_>, reason: String) {
+        let which = (open.named.name().to_owned(), open.variant.to_owned());
+        self.reasons().insert(which, reason);
+    }
+
+    fn choose<E: Error + Send + Sync + 'static>(
+        &self,
+        mut open: Vec<Open<'_>>,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) {
+        if open.is_empty() {
+            return;
+        }
+        let run = || {
+            let ended = self.self_test(&read, device);
+            // A run that a backend fails must not cost the variant.
+            self.models.values().for_each(|named| named.restart());
+            ended.map(drop).map_err(|error| chain(&error))
+        };
+        let verdicts = (!self.release.tests.is_empty()).then(|| {
+            open.iter().for_each(|open| open.model.record(RECORDED_RUNS));
+            let tract = on(&open, Backend::Tract, run);
+            for open in &mut open {
+                open.recorded = open.model.take_recorded();
+            }
+            (tract, on(&open, Backend::Ort, run))
+        });
+        let chosen: Vec<Chosen> = (0..open.len())
+            .filter_map(|at| {
+                let this = open.get(at)?;
+                Some(match &verdicts {
+                    Some((tract, ort)) if this.serves && !this.recorded.is_empty() => {
+                        let alone = || {
+                            on(&open, Backend::Tract, || {
+                                this.model.use_backend(Backend::Ort);
+                                run()
+                            })
+                        };
+                        by_tests(this, tract, ort, alone)
+                    }
+                    _ => by_likeness(this, &open),
+                })
+            })
+            .collect();
+        let mixed = verdicts.is_some() && !uniform(&chosen);
+        apply(&open, &chosen);
+        let joint = if mixed { run() } else { Ok(()) };
+        for (open, chosen) in open.iter().zip(chosen) {
+            let chosen = match &joint {
+                Ok(()) => chosen,
+                Err(error) => Chosen::passing(
+                    Backend::Tract,
+                    format!("the self-test fails with backends of two kinds: {error}"),
+                ),
+            };
+            open.model.use_backend(chosen.backend);
+            tracing::info!(
+                model = open.named.name(),
+                variant = open.variant,
+                backend = %chosen.backend,
+                reason = chosen.reason,
+                "backend chosen"
+            );
+            if chosen.lasting {
+                let digest = open.model.digest();
+                backends.remember(digest, open.threads, chosen.backend, &chosen.reason);
+            }
+            self.note(open, chosen.reason);
+        }
+    }
+}
+
+/// What `run` gives while this backend runs all of them.
+fn on<T>(open: &[Open<'_>], backend: Backend, run: impl FnOnce() -> T) -> T {
+    for open in open {
+        open.model.use_backend(backend);
+    }
+    run()
+}
+
+fn apply(open: &[Open<'_>], chosen: &[Chosen]) {
+    for (open, chosen) in open.iter().zip(chosen) {
+        open.model.use_backend(chosen.backend);
+    }
+}
+
+fn uniform(chosen: &[Chosen]) -> bool {
+    let mut backends = chosen.iter().map(|chosen| chosen.backend);
+    let first = backends.next();
+    backends.all(|backend| Some(backend) == first)
+}
+
+/// By the self-tests, which ran with all models on one backend, and on the other; `alone` runs them with this one on ONNX Runtime.
+fn by_tests(
+    this: &Open<'_>,
+    tract: &Result<(), String>,
+    ort: &Result<(), String>,
+    alone: impl FnOnce() -> Result<(), String>,
+) -> Chosen {
+    let disagrees =
+        |backend: Backend, error: &str| format!("{backend} disagrees with the self-test: {error}");
+    match (tract, ort) {
+        (Ok(()), Ok(())) => faster(this, &this.recorded),
+        (Ok(()), Err(_)) => match alone() {
+            Ok(()) => faster(this, &this.recorded),
+            Err(error) => Chosen::new(Backend::Tract, disagrees(Backend::Ort, &error)),
+        },
+        (Err(error), Ok(())) => Chosen::new(Backend::Ort, disagrees(Backend::Tract, error)),
+        (Err(error), Err(_)) => Chosen::passing(
+            Backend::Tract,
+            format!("neither backend passes the self-test: {error}"),
+        ),
+    }
+}
+
+/// Without a self-test that reaches the model: both must give the same.
+fn by_likeness(this: &Open<'_>, open: &[Open<'_>]) -> Chosen {
+    // All variants of a model take the same inputs.
+    let twin = open
+        .iter()
+        .find(|other| other.named.name() == this.named.name() && !other.recorded.is_empty());
+    if let Some(twin) = twin {
+        return alike_and_faster(this, &twin.recorded);
+    }
+    for inputs in synthetic::inputs(this.model.inputs()) {
+        let runs = [inputs];
+        if race::runs(this.model, &runs) {
+            return alike_and_faster(this, &runs);
+        }
+    }
+    let reason = "no self-test reaches the model, and inputs made up for it do not fit";
+    Chosen::passing(Backend::Tract, reason)
+}
+
+fn alike_and_faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
+    match likeness::compare(this.model, runs) {
+        Ok(()) => faster(this, runs),
+        Err(difference) => Chosen::new(Backend::Tract, difference),
+    }
+}
+
+fn faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
+    match race(this.model, runs) {
+        Race::Ended { tract, ort } => {
+            let (backend, won, other, lost) = if ort < tract {
+                (Backend::Ort, ort, Backend::Tract, tract)
+            } else {
+                (Backend::Tract, tract, Backend::Ort, ort)
+            };
+            let ms = |time: std::time::Duration| time.as_secs_f64() * 1_000.0;
+            let reason = format!("measured {:.2} ms, {other} {:.2} ms", ms(won), ms(lost));
+            Chosen::new(backend, reason)
+        }
+        Race::Failed(backend, error) => {
+            let other = match backend {
+                Backend::Tract => Backend::Ort,
+                Backend::Ort => Backend::Tract,
+            };
+            Chosen::new(other, format!("{backend} fails: {error}"))
+        }
+    }
+}

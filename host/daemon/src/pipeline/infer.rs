@@ -1,0 +1,93 @@
+//! A step that runs a model on the tensors of a sample.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hotshoe_engine::{Failure, Fault};
+use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
+use hotshoe_trust::Release;
+
+use super::LoadError;
+use super::recurrent::Recurrent;
+
+/// Tensors by name.
+type Tensors = Vec<(String, Tensor)>;
+
+/// A model in a step of the pipeline.
+#[derive(Clone)]
+pub(super) struct InferStep {
+    model: Arc<NamedModel>,
+    deadline: Duration,
+    /// What the model keeps from sample to sample.
+    memory: Option<Arc<Recurrent>>,
+}
+
+/// A step for each model of the release, which the pipeline may have in any number.
+pub(super) fn steps(
+    release: &Release,
+    models: &BTreeMap<String, Arc<NamedModel>>,
+) -> Result<BTreeMap<String, InferStep>, LoadError> {
+    let mut steps = BTreeMap::new();
+    for (name, model) in models {
+        let Some(spec) = release.models.get(name) else {
+            continue;
+        };
+        let memory = Recurrent::of(spec, model).map_err(|source| LoadError::State {
+            name: name.clone(),
+            source,
+        })?;
+        let step = InferStep {
+            model: Arc::clone(model),
+            deadline: spec.deadline(),
+            memory: memory.map(Arc::new),
+        };
+        steps.insert(name.clone(), step);
+    }
+    Ok(steps)
+}
+
+impl InferStep {
+    /// The same step with nothing in the model's memory.
+    pub fn fork(&self) -> Self {
+        let memory = self.memory.as_ref();
+        Self {
+            memory: memory.map(|memory| Arc::new(memory.anew())),
+            ..self.clone()
+        }
+    }
+
+    /// The model's name in the release.
+    pub fn name(&self) -> &str {
+        self.model.name()
+    }
+
+    /// Runs the model on these tensors, and on what it keeps for `source`: neither are the inputs that are its memory asked of the
+    /// step before, nor are the outputs that become it passed on.
+    pub fn run(&self, source: &str, tensors: &[(String, Tensor)]) -> Result<Tensors, Failure> {
+        let given = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        let Some(memory) = &self.memory else {
+            let inputs: Vec<_> = given.collect();
+            return self.run_by(&inputs);
+        };
+        let turn = memory.turn(source, Instant::now() + self.deadline)?;
+        let inputs: Vec<_> = given.chain(turn.inputs()).collect();
+        let outputs = self.run_by(&inputs)?;
+        turn.keep(outputs)
+    }
+
+    fn run_by(&self, inputs: &[(&str, &Tensor)]) -> Result<Tensors, Failure> {
+        let deadline = Instant::now() + self.deadline;
+        let run = self.model.run_by(inputs, Some(deadline));
+        run.map_err(|error| failure(&error))
+    }
+}
+
+fn failure(error: &RunError) -> Failure {
+    let fault = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Unsupported | ErrorKind::InvalidInput => Fault::Tensor,
+        ErrorKind::DeadlineExceeded => Fault::Deadline,
+        ErrorKind::LimitExceeded | ErrorKind::Internal => Fault::Model,
+    };
+    Failure::of(fault, error)
+}

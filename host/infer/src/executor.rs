@@ -1,0 +1,350 @@
+//! Turns of models on a bounded number of compute threads.
+//!
+//! A run holds one place of the pool from its beginning to its real end, even if its caller has given up. A model takes a
+//! limited number of places at once, so that one whose runs are long leaves some to the others, and models that wait are served
+//! in turn. A run with a deadline runs on a thread of the pool, since its caller may have to leave it alone; one without runs on
+//! the caller's thread, in its turn.
+
+mod ledger;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+pub use ledger::Usage;
+pub(crate) use ledger::{Ledger, Outcome, Run};
+
+use crate::RunError;
+use crate::backend::Stop;
+use crate::guard::guard;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// What happens when a turn comes.
+enum Start {
+    /// On a thread of the pool.
+    Work(Work),
+    /// The caller goes on.
+    Caller(Arc<Gate>),
+}
+
+/// Where a caller waits for its turn.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    fn open(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.opened.notify_one();
+    }
+
+    fn pass(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(open, |open| !*open));
+    }
+}
+
+/// One model's share.
+struct Share {
+    most: usize,
+    taken: usize,
+    /// First come, first served, each with its ticket.
+    queue: VecDeque<(u64, Start)>,
+}
+
+#[derive(Default)]
+struct State {
+    shares: BTreeMap<u64, Share>,
+    /// Models with a queue, the one whose turn it is first.
+    order: VecDeque<u64>,
+    /// Places that are taken.
+    taken: usize,
+    /// Work that has its place, and its model.
+    ready: VecDeque<(u64, Work)>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+    last_id: u64,
+}
+
+impl State {
+    fn id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Takes a place for the first of the model whose turn it is.
+    fn next(&mut self) -> Option<(u64, Start)> {
+        let free = |id: &u64| self.shares.get(id).is_some_and(|s| s.taken < s.most);
+        let position = self.order.iter().position(free)?;
+        let id = self.order.remove(position)?;
+        let share = self.shares.get_mut(&id)?;
+        let (_, start) = share.queue.pop_front()?;
+        share.taken += 1;
+        self.taken += 1;
+        if !share.queue.is_empty() {
+            self.order.push_back(id);
+        }
+        Some((id, start))
+    }
+
+    fn leave(&mut self, id: u64) {
+        self.taken -= 1;
+        // Its model may be gone: an abandoned run outlives it.
+        if let Some(share) = self.shares.get_mut(&id) {
+            share.taken -= 1;
+        }
+    }
+}
+
+struct Shared {
+    places: usize,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts whatever may start.
+    fn dispatch(self: &Arc<Self>, state: &mut State) {
+        while state.taken < self.places {
+            let Some((id, start)) = state.next() else {
+                return;
+            };
+            match start {
+                Start::Caller(gate) => gate.open(),
+                Start::Work(work) => {
+                    state.ready.push_back((id, work));
+                    if state.ready.len() > state.idle
+                        && state.threads < self.places
+                        && let Err(error) = self.spawn(state)
+                    {
+                        // There is another one: nothing is queued before the first has started.
+                        tracing::warn!(%error, "no further thread for models");
+                    }
+                    self.work.notify_one();
+                }
+            }
+        }
+    }
+
+    fn spawn(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let shared = self.clone();
+        let name = format!("infer-{}", state.threads + 1);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || shared.serve())?;
+        state.threads += 1;
+        Ok(())
+    }
+
+    /// The life of a thread of the pool.
+    fn serve(self: Arc<Self>) {
+        let mut state = self.state();
+        loop {
+            if let Some((id, work)) = state.ready.pop_front() {
+                drop(state);
+                if let Err(message) = guard(work) {
+                    tracing::error!(message, "a run's own handling panicked");
+                }
+                state = self.state();
+                state.leave(id);
+                self.dispatch(&mut state);
+            } else if state.closed {
+                return;
+            } else {
+                state.idle += 1;
+                state = self
+                    .work
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                state.idle -= 1;
+            }
+        }
+    }
+}
+
+/// The pool. Its threads start when they are needed, and end with it and the last [`Lane`].
+pub(crate) struct Executor {
+    shared: Arc<Shared>,
+}
+
+impl Executor {
+    /// `places` is the number of runs at once of all models together, at least 1.
+    pub(crate) fn new(places: usize) -> Arc<Self> {
+        let shared = Shared {
+            places: places.max(1),
+            state: Mutex::default(),
+            work: Condvar::new(),
+        };
+        Arc::new(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// For a model that may take `most` places at once: at least 1, by default all but one.
+    pub(crate) fn lane(self: &Arc<Self>, most: Option<usize>) -> Lane {
+        let most = most.unwrap_or(self.shared.places - 1).max(1);
+        let mut state = self.shared.state();
+        let id = state.id();
+        let share = Share {
+            most,
+            taken: 0,
+            queue: VecDeque::new(),
+        };
+        state.shares.insert(id, share);
+        drop(state);
+        Lane {
+            executor: self.clone(),
+            id,
+            ledger: Arc::default(),
+        }
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        self.shared.state().closed = true;
+        self.shared.work.notify_all();
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Executor({} places)", self.shared.places)
+    }
+}
+
+/// One model's way to the pool.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    executor: Arc<Executor>,
+    id: u64,
+    ledger: Arc<Ledger>,
+}
+
+/// A place in the pool that a caller's thread has taken.
+struct Place<'a>(&'a Lane);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let shared = &self.0.executor.shared;
+        let mut state = shared.state();
+        state.leave(self.0.id);
+        shared.dispatch(&mut state);
+    }
+}
+
+impl Lane {
+    /// Does `work` in its turn.
+    ///
+    /// # Errors
+    /// What `work` gives; its panic; [`RunError::Deadline`] as soon as `deadline` passes, whether or not its turn has come;
+    /// [`RunError::Busy`].
+    pub(crate) fn run(
+        &self,
+        deadline: Option<Instant>,
+        work: impl FnOnce(&Stop) -> Outcome + Send + 'static,
+    ) -> Outcome {
+        let run = self.ledger.arrive(deadline)?;
+        if deadline.is_none() {
+            let place = self.turn();
+            perform(&self.ledger, &run, work);
+            drop(place);
+            return self.ledger.answer(&run);
+        }
+        let (ledger, theirs) = (self.ledger.clone(), run.clone());
+        let ticket = self
+            .submit(Box::new(move || perform(&ledger, &theirs, work)))
+            .map_err(|error| {
+                let source = error.into();
+                self.ledger.cancel(&run, RunError::Failed { source });
+            });
+        let outcome = self.ledger.answer(&run);
+        if let (Ok(ticket), Err(RunError::Deadline)) = (ticket, &outcome) {
+            self.withdraw(ticket);
+        }
+        outcome
+    }
+
+    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        self.ledger.read()
+    }
+
+    /// Has a thread of the pool do `work` in its turn; a ticket to withdraw it with.
+    pub(crate) fn submit(&self, work: Work) -> io::Result<u64> {
+        let shared = &self.executor.shared;
+        let mut state = shared.state();
+        if state.threads == 0 {
+            shared.spawn(&mut state)?;
+        }
+        Ok(self.queue(&mut state, Start::Work(work)))
+    }
+
+    /// Waits for a place.
+    fn turn(&self) -> Place<'_> {
+        let gate = Arc::new(Gate::default());
+        self.queue(
+            &mut self.executor.shared.state(),
+            Start::Caller(gate.clone()),
+        );
+        gate.pass();
+        Place(self)
+    }
+
+    fn queue(&self, state: &mut State, start: Start) -> u64 {
+        let ticket = state.id();
+        if let Some(share) = state.shares.get_mut(&self.id) {
+            share.queue.push_back((ticket, start));
+            if share.queue.len() == 1 {
+                state.order.push_back(self.id);
+            }
+        }
+        self.executor.shared.dispatch(state);
+        ticket
+    }
+
+    /// Work that no one waits for gives up its place in the queue.
+    pub(crate) fn withdraw(&self, ticket: u64) {
+        let mut state = self.executor.shared.state();
+        if let Some(share) = state.shares.get_mut(&self.id) {
+            share.queue.retain(|(known, _)| *known != ticket);
+            if share.queue.is_empty() {
+                state.order.retain(|&id| id != self.id);
+            }
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        let mut state = self.executor.shared.state();
+        state.shares.remove(&self.id);
+        state.order.retain(|&id| id != self.id);
+    }
+}
+
+/// Begins and ends one run, unless its caller has given up.
+fn perform(ledger: &Ledger, run: &Arc<Run>, work: impl FnOnce(&Stop) -> Outcome) {
+    let (group, begun) = ledger.begin(std::iter::once(run));
+    if begun.contains(&true) {
+        let outcome = guard(|| work(&group.stop));
+        let panicked = |message| Err(RunError::Panicked { message });
+        ledger.end(run, outcome.unwrap_or_else(panicked));
+    }
+}

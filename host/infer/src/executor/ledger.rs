@@ -1,0 +1,244 @@
+//! What became of each run of a model: every run that arrives gets exactly one answer and is counted exactly once.
+
+use std::mem;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::backend::Stop;
+use crate::{RunError, Tensor};
+
+/// Runs of one model that may wait for their turn. Further ones are refused: whoever sends that many has to slow down.
+const MAX_WAITING: usize = 256;
+
+/// What a run gives: the outputs in the order of the file.
+pub(crate) type Outcome = Result<Vec<Tensor>, RunError>;
+
+/// How a model was used since it was loaded. `runs` = those that succeeded + `failed` + `abandoned` + those of `in_flight` that
+/// are not abandoned yet; a run that ends just as it is given up counts as what its caller was told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Runs that began.
+    pub runs: u64,
+    /// Runs that began and ended with an error, told to their caller.
+    pub failed: u64,
+    /// Runs whose deadline passed while they ran.
+    pub abandoned: u64,
+    /// Runs whose deadline passed before their turn came. They never began.
+    pub expired: u64,
+    /// Runs that were refused, because too many waited or no thread could be started. They never began.
+    pub refused: u64,
+    /// Runs that began and have not ended, abandoned ones included.
+    pub in_flight: u64,
+    /// Runs that wait for their turn.
+    pub waiting: u64,
+    /// Times that several runs were joined into one.
+    pub batches: u64,
+}
+
+/// Runs that are one run for the backend. It is told to stop when none of their callers waits for it any more.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) stop: Stop,
+    waited_for: AtomicUsize,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// For its turn.
+    Waiting,
+    Running(Arc<Group>),
+    Done(Outcome),
+    /// The caller has its answer.
+    Answered,
+}
+
+/// One run, shared by its caller and the thread that runs it.
+#[derive(Debug)]
+pub(crate) struct Run {
+    deadline: Option<Instant>,
+    phase: Mutex<Phase>,
+    done: Condvar,
+}
+
+impl Run {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the outcome, up to the deadline.
+    fn wait(&self) -> Option<Outcome> {
+        let mut phase = self.phase();
+        loop {
+            if matches!(*phase, Phase::Done(_)) {
+                return take(&mut phase);
+            }
+            phase = match self.deadline {
+                None => self
+                    .done
+                    .wait(phase)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return None;
+                    }
+                    let woken = self.done.wait_timeout(phase, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+fn take(phase: &mut Phase) -> Option<Outcome> {
+    match mem::replace(phase, Phase::Answered) {
+        Phase::Done(outcome) => Some(outcome),
+        other => {
+            *phase = other;
+            None
+        }
+    }
+}
+
+/// The runs of one model. A run changes its phase and the counters in one step: the counters are locked first.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    usage: Mutex<Usage>,
+}
+
+impl Ledger {
+    fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.usage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn read(&self) -> Usage {
+        *self.usage()
+    }
+
+    /// A run that waits for its turn from now on.
+    pub(crate) fn arrive(&self, deadline: Option<Instant>) -> Result<Arc<Run>, RunError> {
+        let mut usage = self.usage();
+        if usage.waiting >= MAX_WAITING as u64 {
+            usage.refused += 1;
+            let waiting = MAX_WAITING;
+            return Err(RunError::Busy { waiting });
+        }
+        usage.waiting += 1;
+        Ok(Arc::new(Run {
+            deadline,
+            phase: Mutex::new(Phase::Waiting),
+            done: Condvar::new(),
+        }))
+    }
+
+    /// Begins those of `runs` that someone still waits for, as one group.
+    pub(crate) fn begin<'a>(
+        &self,
+        runs: impl Iterator<Item = &'a Arc<Run>>,
+    ) -> (Arc<Group>, Vec<bool>) {
+        let group = Arc::new(Group {
+            stop: Stop::default(),
+            waited_for: AtomicUsize::new(0),
+        });
+        let mut usage = self.usage();
+        let now = Instant::now();
+        let begun = runs.map(|run| {
+            let mut phase = run.phase();
+            // The caller of a run that is late has not woken up yet; it counts it.
+            let late = run.deadline.is_some_and(|deadline| deadline <= now);
+            if late || !matches!(*phase, Phase::Waiting) {
+                return false;
+            }
+            *phase = Phase::Running(group.clone());
+            group.waited_for.fetch_add(1, Ordering::Relaxed);
+            usage.waiting -= 1;
+            usage.runs += 1;
+            usage.in_flight += 1;
+            true
+        });
+        let begun: Vec<bool> = begun.collect();
+        if group.waited_for.load(Ordering::Relaxed) > 1 {
+            usage.batches += 1;
+        }
+        drop(usage);
+        (group, begun)
+    }
+
+    /// Makes a run of a group one of its own, unless it was given up.
+    pub(crate) fn single_out(&self, run: &Run) -> Option<Arc<Group>> {
+        let usage = self.usage();
+        let mut phase = run.phase();
+        let Phase::Running(old) = &*phase else {
+            return None;
+        };
+        old.waited_for.fetch_sub(1, Ordering::Relaxed);
+        let group = Arc::new(Group {
+            stop: Stop::default(),
+            waited_for: AtomicUsize::new(1),
+        });
+        *phase = Phase::Running(group.clone());
+        drop(usage);
+        Some(group)
+    }
+
+    /// A run that began has ended. Its caller gets the outcome, unless it gave up.
+    pub(crate) fn end(&self, run: &Run, outcome: Outcome) {
+        let mut usage = self.usage();
+        usage.in_flight -= 1;
+        let mut phase = run.phase();
+        if matches!(*phase, Phase::Running(_)) {
+            usage.failed += u64::from(outcome.is_err());
+            *phase = Phase::Done(outcome);
+        }
+        drop(phase);
+        drop(usage);
+        run.done.notify_one();
+    }
+
+    /// A run that arrived cannot begin at all.
+    pub(crate) fn cancel(&self, run: &Run, error: RunError) {
+        let mut usage = self.usage();
+        let mut phase = run.phase();
+        if matches!(*phase, Phase::Waiting) {
+            usage.waiting -= 1;
+            usage.refused += 1;
+            *phase = Phase::Done(Err(error));
+        }
+        drop(phase);
+        drop(usage);
+        run.done.notify_one();
+    }
+
+    /// The answer for the caller of a run: its outcome, or that its deadline passed.
+    pub(crate) fn answer(&self, run: &Run) -> Outcome {
+        if let Some(outcome) = run.wait() {
+            return outcome;
+        }
+        let mut usage = self.usage();
+        let mut phase = run.phase();
+        if let Some(outcome) = take(&mut phase) {
+            return outcome;
+        }
+        match mem::replace(&mut *phase, Phase::Answered) {
+            Phase::Running(group) => {
+                usage.abandoned += 1;
+                if group.waited_for.fetch_sub(1, Ordering::Relaxed) == 1 {
+                    group.stop.stop();
+                }
+            }
+            Phase::Waiting => {
+                usage.waiting -= 1;
+                usage.expired += 1;
+            }
+            Phase::Done(_) | Phase::Answered => {}
+        }
+        Err(RunError::Deadline)
+    }
+}

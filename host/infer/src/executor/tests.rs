@@ -1,0 +1,332 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::{Executor, Lane, Outcome, Usage};
+use crate::RunError;
+
+/// Far away: whatever takes this long hangs.
+fn far() -> Option<Instant> {
+    Some(Instant::now() + Duration::from_secs(60))
+}
+
+#[track_caller]
+fn until(mut event: impl FnMut() -> bool) {
+    let limit = far();
+    while !event() {
+        assert!(Some(Instant::now()) < limit, "it never happened");
+        thread::yield_now();
+    }
+}
+
+fn nothing() -> Outcome {
+    Ok(Vec::new())
+}
+
+/// A run that takes a place until the sender is dropped.
+fn occupy(lane: &Arc<Lane>) -> (Sender<()>, thread::JoinHandle<Outcome>) {
+    let (release, held): (Sender<()>, Receiver<()>) = mpsc::channel();
+    let before = lane.usage().runs;
+    let own = lane.clone();
+    let caller = thread::spawn(move || {
+        own.run(far(), move |_| {
+            let _ = held.recv();
+            nothing()
+        })
+    });
+    until(|| lane.usage().runs > before);
+    (release, caller)
+}
+
+fn lanes<const N: usize>(places: usize, most: Option<usize>) -> [Arc<Lane>; N] {
+    let executor = Executor::new(places);
+    std::array::from_fn(|_| Arc::new(executor.lane(most)))
+}
+
+#[test]
+fn the_caller_of_a_run_past_its_deadline_is_free_at_once_and_the_run_holds_its_place() {
+    let [lane] = lanes(1, None);
+    let (release, held) = mpsc::channel::<()>();
+    let stopped = Arc::new(AtomicBool::new(false));
+    let told = stopped.clone();
+    let soon = Instant::now() + Duration::from_millis(500);
+    let outcome = lane.run(Some(soon), move |stop| {
+        let _ = held.recv();
+        told.store(stop.is_stopped(), Ordering::SeqCst);
+        nothing()
+    });
+    assert!(matches!(outcome, Err(RunError::Deadline)));
+    let abandoned = Usage {
+        runs: 1,
+        abandoned: 1,
+        in_flight: 1,
+        ..Usage::default()
+    };
+    assert_eq!(lane.usage(), abandoned);
+    // The only place is taken still.
+    let soon = Instant::now() + Duration::from_millis(20);
+    let begun = Arc::new(AtomicBool::new(false));
+    let began = begun.clone();
+    let outcome = lane.run(Some(soon), move |_| {
+        began.store(true, Ordering::SeqCst);
+        nothing()
+    });
+    assert!(matches!(outcome, Err(RunError::Deadline)));
+    assert_eq!(lane.usage().expired, 1);
+    drop(release);
+    assert!(lane.run(far(), |_| nothing()).is_ok());
+    assert!(stopped.load(Ordering::SeqCst), "it was told to stop");
+    assert!(!begun.load(Ordering::SeqCst), "too late, so never begun");
+    let usage = lane.usage();
+    assert_eq!((usage.runs, usage.in_flight, usage.waiting), (2, 0, 0));
+}
+
+#[test]
+fn a_model_leaves_a_place_to_the_others() {
+    let [slow, other] = lanes(2, None);
+    let (release, first) = occupy(&slow);
+    let waiting = slow.clone();
+    let second = thread::spawn(move || waiting.run(far(), |_| nothing()));
+    until(|| slow.usage().waiting == 1);
+    for deadline in [far(), None] {
+        assert!(other.run(deadline, |_| nothing()).is_ok());
+    }
+    assert_eq!((slow.usage().in_flight, slow.usage().waiting), (1, 1));
+    drop(release);
+    assert!(first.join().unwrap().is_ok() && second.join().unwrap().is_ok());
+}
+
+#[test]
+fn models_that_wait_are_served_in_turn() {
+    let [held, many, one] = lanes(1, None);
+    let (release, first) = occupy(&held);
+    let order = Arc::new(Mutex::new(String::new()));
+    let mut callers = Vec::new();
+    for (lane, letter, deadline) in [
+        (&many, 'm', far()),
+        (&many, 'm', None),
+        (&many, 'm', far()),
+        (&one, 'o', None),
+    ] {
+        let (own, order) = (lane.clone(), order.clone());
+        let before = lane.usage().waiting;
+        callers.push(thread::spawn(move || {
+            own.run(deadline, move |_| {
+                order.lock().unwrap().push(letter);
+                nothing()
+            })
+        }));
+        // In the queue, not only counted: the queue is under the state's lock, which `occupy` and `usage` do not take.
+        until(|| lane.usage().waiting > before && queued(lane) > before as usize);
+    }
+    drop(release);
+    assert!(first.join().unwrap().is_ok());
+    for caller in callers {
+        assert!(caller.join().unwrap().is_ok());
+    }
+    assert_eq!(*order.lock().unwrap(), "momm");
+}
+
+fn queued(lane: &Lane) -> usize {
+    lane.executor.shared.state().shares[&lane.id].queue.len()
+}
+
+#[test]
+fn waiting_is_bounded() {
+    let [lane] = lanes(1, None);
+    let (release, first) = occupy(&lane);
+    let callers: Vec<_> = (0..256)
+        .map(|_| {
+            let own = lane.clone();
+            thread::spawn(move || own.run(far(), |_| nothing()))
+        })
+        .collect();
+    until(|| lane.usage().waiting == 256);
+    for deadline in [far(), None] {
+        let error = lane.run(deadline, |_| nothing()).unwrap_err();
+        assert!(matches!(error, RunError::Busy { waiting: 256 }), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::LimitExceeded);
+    }
+    drop(release);
+    assert!(first.join().unwrap().is_ok());
+    for caller in callers {
+        assert!(caller.join().unwrap().is_ok());
+    }
+    assert_eq!((lane.usage().runs, lane.usage().refused), (257, 2));
+}
+
+#[test]
+fn a_panic_costs_one_run_and_no_thread() {
+    let [lane] = lanes(2, Some(2));
+    for deadline in [far(), None, far(), far(), far()] {
+        let error = lane.run(deadline, |_| panic!("on purpose")).unwrap_err();
+        assert!(matches!(error, RunError::Panicked { message } if message == "on purpose"));
+        assert!(lane.run(deadline, |_| nothing()).is_ok());
+    }
+    assert_eq!((lane.usage().runs, lane.usage().failed), (10, 5));
+}
+
+#[test]
+fn the_threads_end_with_the_last_model() {
+    let executor = Executor::new(2);
+    let lane = executor.lane(None);
+    let shared = Arc::downgrade(&executor.shared);
+    drop(executor);
+    assert!(lane.run(far(), |_| nothing()).is_ok());
+    drop(lane);
+    until(|| shared.upgrade().is_none());
+}
+
+#[test]
+fn the_handover_to_a_thread_is_cheap() {
+    let [lane] = lanes(2, None);
+    let mut figures = Vec::new();
+    for deadline in [None, far()] {
+        let mut times: Vec<Duration> = (0..2000)
+            .map(|_| {
+                let start = Instant::now();
+                assert!(lane.run(deadline, |_| nothing()).is_ok());
+                start.elapsed()
+            })
+            .collect();
+        times.sort();
+        figures.push((times[1000], times[1900]));
+    }
+    eprintln!(
+        "an empty run (p50, p95): on the caller's thread {:?}, on the pool {:?}",
+        figures[0], figures[1]
+    );
+}
+
+/// What a run of the stress test does.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Succeed,
+    Fail,
+    Panic,
+    UntilStopped,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    lane: usize,
+    act: Act,
+    /// Microseconds.
+    deadline: Option<u64>,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let act = prop_oneof![
+        4 => Just(Act::Succeed),
+        1 => Just(Act::Fail),
+        1 => Just(Act::Panic),
+        1 => Just(Act::UntilStopped)
+    ];
+    (0..3_usize, act, prop::option::of(0..2000_u64)).prop_map(|(lane, act, deadline)| Step {
+        lane,
+        act,
+        // Without a deadline nobody would stop it.
+        deadline: match act {
+            Act::UntilStopped => Some(deadline.unwrap_or(500)),
+            _ => deadline,
+        },
+    })
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    succeeded: u64,
+    failed: u64,
+    late: u64,
+    busy: u64,
+}
+
+fn act(lane: &Lane, step: Step, at_once: &Arc<[AtomicUsize; 4]>) -> Outcome {
+    let deadline = step
+        .deadline
+        .map(|us| Instant::now() + Duration::from_micros(us));
+    let at_once = at_once.clone();
+    lane.run(deadline, move |stop| {
+        let mine = at_once[step.lane].fetch_add(1, Ordering::SeqCst) + 1;
+        let all = at_once[3].fetch_add(1, Ordering::SeqCst) + 1;
+        let within = mine <= 2 && all <= 3;
+        while matches!(step.act, Act::UntilStopped) && !stop.is_stopped() {
+            thread::yield_now();
+        }
+        at_once[step.lane].fetch_sub(1, Ordering::SeqCst);
+        at_once[3].fetch_sub(1, Ordering::SeqCst);
+        assert!(within, "over the limits: {mine} of one model, {all} of all");
+        match step.act {
+            Act::Succeed | Act::UntilStopped => nothing(),
+            Act::Fail => Err(RunError::MissingInput {
+                name: "x".to_owned(),
+            }),
+            Act::Panic => panic!("on purpose"),
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    /// Every run gets one answer, and the counters say which.
+    #[test]
+    fn counters_are_exact(steps in prop::collection::vec(step(), 1..120)) {
+        let lanes: Arc<[Arc<Lane>; 3]> = Arc::new(lanes(3, Some(2)));
+        let at_once = Arc::new(<[AtomicUsize; 4]>::default());
+        let count = steps.len() as u64;
+        let steps = Arc::new(Mutex::new(VecDeque::from(steps)));
+        let callers: Vec<_> = (0..8).map(|_| {
+            let (lanes, steps, at_once) = (lanes.clone(), steps.clone(), at_once.clone());
+            thread::spawn(move || {
+                let mut told: [Told; 3] = Default::default();
+                loop {
+                    let next = steps.lock().unwrap().pop_front();
+                    let Some(step) = next else { return told };
+                    let told = &mut told[step.lane];
+                    match act(&lanes[step.lane], step, &at_once) {
+                        Ok(_) => told.succeeded += 1,
+                        Err(RunError::Deadline) => told.late += 1,
+                        Err(RunError::Busy { .. }) => told.busy += 1,
+                        Err(RunError::Panicked { message }) => {
+                            assert_eq!(message, "on purpose");
+                            told.failed += 1;
+                        }
+                        Err(_) => told.failed += 1,
+                    }
+                    let usage = lanes[step.lane].usage();
+                    assert!(usage.failed + usage.abandoned <= usage.runs, "{usage:?}");
+                    assert!(usage.in_flight <= usage.runs && usage.in_flight <= 2, "{usage:?}");
+                }
+            })
+        }).collect();
+        let told: Vec<[Told; 3]> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+        let mut answers = 0;
+        for (position, lane) in lanes.iter().enumerate() {
+            until(|| lane.usage().in_flight == 0);
+            let usage = lane.usage();
+            let sum = |of: fn(&Told) -> u64| told.iter().map(|each| of(&each[position])).sum::<u64>();
+            prop_assert_eq!(usage.waiting, 0);
+            prop_assert_eq!(usage.failed, sum(|t| t.failed));
+            prop_assert_eq!(usage.abandoned + usage.expired, sum(|t| t.late));
+            prop_assert_eq!(usage.refused, sum(|t| t.busy));
+            prop_assert_eq!(usage.runs, sum(|t| t.succeeded) + usage.failed + usage.abandoned);
+            answers += usage.runs + usage.expired + usage.refused;
+        }
+        prop_assert_eq!(answers, count);
+        until(|| lanes[0].executor.shared.state().taken == 0);
+        prop_assert!(lanes.iter().all(|lane| queued(lane) == 0));
+    }
+}

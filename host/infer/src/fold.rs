@@ -1,0 +1,171 @@
+//! An ONNX file made simpler without changing what it computes: input shapes fixed, what is constant computed, what does
+//! nothing removed. What comes out is an ONNX file again, for any backend.
+
+mod graph;
+
+use std::collections::HashSet;
+
+use prost::Message;
+use serde::Serialize;
+use thiserror::Error;
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::type_proto::Value;
+use tract_onnx::pb::{GraphProto, ModelProto, TensorShapeProto, ValueInfoProto};
+
+use crate::inspect::{
+    self, Facts, InputShapes, InspectError, census, check_shapes, inputs, settle, to_proto,
+};
+
+/// The first version of the file format in which weights need not be inputs as well (ONNX `IR.md`, version 4).
+const IR_OF_FREE_WEIGHTS: i64 = 4;
+
+/// Why a file is not made simpler.
+#[derive(Debug, Error)]
+pub enum FoldError {
+    /// The file cannot be read, or a shape does not fit it.
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    /// It uses parts of the format that would be lost.
+    #[error("the model {what}, which this command cannot write again; {way_out}")]
+    Unwritable {
+        /// What it has.
+        what: &'static str,
+        /// What to do.
+        way_out: &'static str,
+    },
+}
+
+impl FoldError {
+    /// A stable word for machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Inspect(error) => error.name(),
+            Self::Unwritable { .. } => "unwritable_model",
+        }
+    }
+}
+
+/// What was done to a file.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Folded {
+    /// The new file.
+    #[serde(skip)]
+    pub bytes: Vec<u8>,
+    /// Inputs whose shape is fixed now.
+    pub fixed: InputShapes,
+    /// Nodes of the outermost graph before.
+    pub nodes_before: usize,
+    /// And after.
+    pub nodes_after: usize,
+    /// Nodes whose outputs were computed, once and for all.
+    pub computed: usize,
+    /// Nodes that hand on their input, and were taken out.
+    pub passed_through: usize,
+    /// Nodes and weights that nothing uses.
+    pub unused: usize,
+}
+
+/// Makes a file simpler. `shapes` fixes inputs: the file takes these alone from then on.
+///
+/// # Errors
+/// [`FoldError`].
+pub fn fold(bytes: &[u8], shapes: &InputShapes) -> Result<Folded, FoldError> {
+    let mut model = inspect::open(bytes)?;
+    check_writable(&model)?;
+    let given = inputs(inspect::graph(&model)?);
+    check_shapes(&given, shapes)?;
+    let facts = Facts::infer(&model, inspect::graph(&model)?, &known(&given, shapes));
+    model.ir_version = model.ir_version.max(IR_OF_FREE_WEIGHTS);
+    let opset = own_opset(&model);
+    let Some(graph) = model.graph.as_mut() else {
+        return Ok(Folded::default());
+    };
+    let mut folded = Folded {
+        fixed: shapes.clone(),
+        nodes_before: graph.node.len(),
+        ..Folded::default()
+    };
+    fix_shapes(graph, shapes, &facts);
+    folded.computed = graph::compute(graph, &facts);
+    folded.passed_through = graph::pass_through(graph, opset);
+    folded.unused = graph::remove_unused(graph);
+    folded.nodes_after = graph.node.len();
+    folded.bytes = model.encode_to_vec();
+    Ok(folded)
+}
+
+/// Only shapes that hold for every run count: those that the file fixes, and those that are fixed now.
+fn known(given: &[inspect::Port], shapes: &InputShapes) -> InputShapes {
+    let settled = settle(given, shapes);
+    let guessed: HashSet<&String> = settled.assumed.iter().collect();
+    settled
+        .shapes
+        .iter()
+        .filter(|(name, _)| !guessed.contains(name))
+        .map(|(name, shape)| (name.clone(), shape.clone()))
+        .collect()
+}
+
+fn own_opset(model: &ModelProto) -> i64 {
+    let mut imports = model.opset_import.iter();
+    let own = imports.find(|import| import.domain.is_empty() || import.domain == "ai.onnx");
+    own.map_or(0, |import| import.version)
+}
+
+/// The protobuf types at hand know version 8 of the format; what is newer would be dropped in silence.
+fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
+    let refuse = |what, way_out| Err(FoldError::Unwritable { what, way_out });
+    if !model.functions.is_empty() {
+        return refuse(
+            "has functions",
+            "inline them first, with `onnx.inliner.inline_local_functions` in Python",
+        );
+    }
+    let graph = inspect::graph(model)?;
+    if !census(model, graph).external_files.is_empty() {
+        return refuse(
+            "keeps weights in other files",
+            "join them first, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python",
+        );
+    }
+    let is_tensor = |value: &ValueInfoProto| value.r#type.as_ref().is_some_and(|it| it.value.is_some());
+    if !graph.input.iter().chain(&graph.output).all(is_tensor) {
+        return refuse(
+            "has inputs or outputs that are not tensors",
+            "export it with tensors alone",
+        );
+    }
+    Ok(())
+}
+
+/// Writes the shapes of inputs into the file, and those of outputs as far as they follow.
+fn fix_shapes(graph: &mut GraphProto, shapes: &InputShapes, facts: &Facts) {
+    if shapes.is_empty() {
+        return;
+    }
+    // Those noted between the nodes are of the old inputs, and nothing needs them.
+    graph.value_info.clear();
+    for input in &mut graph.input {
+        if let Some(shape) = shapes.get(&input.name) {
+            state_shape(input, shape);
+        }
+    }
+    for output in &mut graph.output {
+        if let Some(shape) = facts.shape(&output.name) {
+            state_shape(output, &shape);
+        }
+    }
+}
+
+fn state_shape(value: &mut ValueInfoProto, shape: &[usize]) {
+    let kind = value.r#type.as_mut().and_then(|it| it.value.as_mut());
+    if let Some(Value::TensorType(tensor)) = kind {
+        let dimensions = shape.iter().map(|&size| Dimension {
+            value: Some(dimension::Value::DimValue(size as i64)),
+            ..Dimension::default()
+        });
+        tensor.shape = Some(TensorShapeProto {
+            dim: dimensions.collect(),
+        });
+    }
+}

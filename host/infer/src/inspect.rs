@@ -1,0 +1,195 @@
+//! What an ONNX file holds and what it asks of a device, without running it.
+
+mod backends;
+mod file;
+mod probe;
+mod shapes;
+mod tensors;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+
+use serde::Serialize;
+use thiserror::Error;
+
+pub use backends::Fit;
+pub(crate) use file::{census, check_shapes, graph, inner_graphs, inputs, open};
+pub(crate) use shapes::{Facts, settle};
+pub use probe::{Probed, probe};
+pub use tensors::{TensorFileError, onnx_tensor, values};
+pub(crate) use tensors::to_proto;
+pub use work::Work;
+
+use crate::OrtOptions;
+
+/// Shapes of inputs by their names, outermost dimension first.
+pub type InputShapes = BTreeMap<String, Vec<usize>>;
+
+/// Why a file cannot be looked into.
+#[derive(Debug, Error)]
+pub enum InspectError {
+    /// There are no bytes.
+    #[error("the file has 0 bytes; export or fetch the model again")]
+    Empty,
+    /// It is cut off, broken, or something else.
+    #[error("this is not a whole ONNX file; export or fetch it again")]
+    Malformed {
+        /// What the parser met.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A shape for an input that the model does not have.
+    #[error("the model has no input \"{name}\"; it has {}", known.join(", "))]
+    UnknownInput {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// A shape that contradicts the file.
+    #[error("the model's input \"{name}\" has shape [{want}], so {got:?} does not fit; an open dimension is at least 1")]
+    Shape {
+        /// The input's name.
+        name: String,
+        /// As the file states it.
+        want: String,
+        /// As given.
+        got: Vec<usize>,
+    },
+}
+
+impl InspectError {
+    /// A stable word for machines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Empty | Self::Malformed { .. } => "bad_model",
+            Self::UnknownInput { .. } => "unknown_input",
+            Self::Shape { .. } => "wrong_shape",
+        }
+    }
+}
+
+/// What a model file holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// The tool that wrote the file and its version, where it says so.
+    pub producer: String,
+    /// Version of the file format.
+    pub ir_version: i64,
+    /// Versions of the operator sets by domain. ONNX's own is `ai.onnx`.
+    pub opsets: BTreeMap<String, i64>,
+    /// Inputs that the caller has to give, in the order of the file.
+    pub inputs: Vec<Port>,
+    /// In the order of the file.
+    pub outputs: Vec<Port>,
+    /// Nodes, with those of graphs inside it (branches, loops, functions).
+    pub nodes: usize,
+    /// How often each operator is used; with its domain, where that is not ONNX's own.
+    pub operators: BTreeMap<String, usize>,
+    /// Its weights.
+    pub parameters: Parameters,
+    /// Files beside it that hold weights. A release carries one file a model.
+    pub external_files: BTreeSet<String>,
+    /// The multiplications of one run.
+    pub work: Work,
+    /// The file's own metadata.
+    pub metadata: BTreeMap<String, String>,
+    /// Which backends can run it.
+    pub backends: Vec<Fit>,
+}
+
+/// An input or an output.
+#[derive(Debug, Clone, Serialize)]
+pub struct Port {
+    /// The name in the file.
+    pub name: String,
+    /// Type of its elements, or what it is instead of a tensor.
+    #[serde(rename = "type")]
+    pub element_type: String,
+    /// Outermost dimension first; `None` where the file states no shape.
+    pub shape: Option<Vec<Dimension>>,
+}
+
+/// A dimension of an input or output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Dimension {
+    /// It always has this size.
+    Fixed(usize),
+    /// The caller chooses it, or it follows from the inputs: the file's name for it, or `?`.
+    Open(String),
+}
+
+/// The weights of a model: initialisers and constants, in all its graphs.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Parameters {
+    /// Elements.
+    pub count: u64,
+    /// Bytes as they are in memory.
+    pub bytes: u64,
+    /// The same by element type.
+    pub by_type: BTreeMap<String, Amount>,
+}
+
+/// Parameters of one element type.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// Elements.
+    pub count: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Looks into an ONNX file. `shapes` are for inputs with open dimensions; they are needed for the multiply-adds and for knowing
+/// whether a backend can plan a run, not for the rest. `ort` says where ONNX Runtime is.
+///
+/// # Errors
+/// [`InspectError`]. What a backend cannot run is no error: see [`Inspection::backends`].
+pub fn inspect(
+    bytes: &[u8],
+    shapes: &InputShapes,
+    ort: &OrtOptions,
+) -> Result<Inspection, InspectError> {
+    let model = open(bytes)?;
+    let graph = graph(&model)?;
+    let inputs = inputs(graph);
+    check_shapes(&inputs, shapes)?;
+    let census = census(&model, graph);
+    let settled = settle(&inputs, shapes);
+    let work = work::estimate(&model, graph, &settled);
+    let candidate = backends::Candidate {
+        bytes,
+        model: &model,
+        graph,
+        external_files: &census.external_files,
+        settled: &settled,
+    };
+    let backends = backends::fits(&candidate, ort);
+    Ok(Inspection {
+        producer: [model.producer_name.as_str(), &model.producer_version]
+            .join(" ")
+            .trim()
+            .to_owned(),
+        ir_version: model.ir_version,
+        opsets: file::opsets(&model),
+        inputs,
+        outputs: graph.output.iter().map(file::port).collect(),
+        nodes: census.operators.values().sum(),
+        operators: census.operators,
+        parameters: census.parameters,
+        external_files: census.external_files,
+        work,
+        metadata: crate::describe::metadata(&model),
+        backends,
+    })
+}
+
+/// `1, 3, height, ?`, for messages.
+pub(crate) fn shape_text(shape: &[Dimension]) -> String {
+    let sizes = shape.iter().map(|dimension| match dimension {
+        Dimension::Fixed(size) => size.to_string(),
+        Dimension::Open(name) => name.clone(),
+    });
+    sizes.collect::<Vec<_>>().join(", ")
+}

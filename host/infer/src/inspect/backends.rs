@@ -1,0 +1,190 @@
+//! Which backends can run a file, and the first operator that one cannot.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use hotshoe_trust::Digest;
+use serde::Serialize;
+use tract_onnx::model::ParsingContext;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+use super::file::{node_name, operator};
+use super::shapes::Settled;
+use crate::guard::guard;
+use crate::{Backend, BackendChoice, ModelOptions, Models, Options, OrtOptions};
+
+/// Whether a backend can run a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fit {
+    /// The backend.
+    pub backend: Backend,
+    /// Whether it takes the model; with the shapes of all inputs known, whether it also plans a run with them.
+    pub runs: bool,
+    /// Whether a run was planned, for which all shapes must be known.
+    pub planned: bool,
+    /// Why it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The first operator that it cannot run, where one is to blame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// The name of that operator's node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+}
+
+impl Fit {
+    fn refused(backend: Backend, reason: String, node: Option<&NodeProto>) -> Self {
+        Self {
+            backend,
+            runs: false,
+            planned: false,
+            reason: Some(reason),
+            operator: node.map(operator),
+            node: node.map(|node| node_name(node).to_owned()),
+        }
+    }
+}
+
+/// What is looked at.
+pub(super) struct Candidate<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) model: &'a ModelProto,
+    pub(super) graph: &'a GraphProto,
+    pub(super) external_files: &'a BTreeSet<String>,
+    pub(super) settled: &'a Settled,
+}
+
+pub(super) fn fits(candidate: &Candidate<'_>, ort: &OrtOptions) -> Vec<Fit> {
+    [Backend::Tract, Backend::Ort]
+        .into_iter()
+        .map(|backend| fit(backend, candidate, ort))
+        .collect()
+}
+
+fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
+    if !candidate.external_files.is_empty() {
+        let files: Vec<&str> = candidate.external_files.iter().map(String::as_str).collect();
+        let reason = format!(
+            "it keeps weights in {}, but a release carries one file a model; join them, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python, for example",
+            files.join(", ")
+        );
+        return Fit::refused(backend, reason, None);
+    }
+    if backend == Backend::Tract
+        && let Some((node, reason)) = unreadable_by_tract(candidate)
+    {
+        return Fit::refused(backend, reason, Some(node));
+    }
+    match try_out(backend, candidate, ort) {
+        Ok(planned) => Fit {
+            backend,
+            runs: true,
+            planned,
+            reason: None,
+            operator: None,
+            node: None,
+        },
+        Err(reason) => {
+            let node = blamed(candidate.graph, &reason);
+            Fit::refused(backend, reason, node)
+        }
+    }
+}
+
+/// Loads the model, and plans a run if all shapes are known.
+fn try_out(
+    backend: Backend,
+    candidate: &Candidate<'_>,
+    ort: &OrtOptions,
+) -> Result<bool, String> {
+    let models = Models::new(Options {
+        ort: ort.clone(),
+        ..Options::default()
+    });
+    let options = ModelOptions {
+        backend: match backend {
+            Backend::Tract => BackendChoice::Tract,
+            Backend::Ort => BackendChoice::Ort,
+        },
+        ..ModelOptions::default()
+    };
+    let (bytes, settled) = (candidate.bytes, candidate.settled);
+    let model = models
+        .load(Digest::of(bytes), bytes, &options)
+        .map_err(|error| causes(&error))?;
+    if !settled.open.is_empty() {
+        return Ok(false);
+    }
+    let shapes: Vec<(&str, &[usize])> = settled
+        .shapes
+        .iter()
+        .map(|(name, shape)| (name.as_str(), shape.as_slice()))
+        .collect();
+    model.prepare(&shapes).map_err(|error| causes(&error))?;
+    Ok(true)
+}
+
+/// The first node that tract does not know, or whose attributes it does not take, and why.
+fn unreadable_by_tract<'a>(candidate: &Candidate<'a>) -> Option<(&'a NodeProto, String)> {
+    let (model, graph) = (candidate.model, candidate.graph);
+    let backend = tract_onnx::onnx().with_ignore_value_info(true);
+    let own = model
+        .opset_import
+        .iter()
+        .find(|import| import.domain.is_empty() || import.domain == "ai.onnx");
+    let context = ParsingContext {
+        onnx_operator_set_version: own.map_or(0, |import| import.version),
+        framework: &backend,
+        model,
+        parent_graphs: vec![graph],
+        model_dir: None,
+        template: Default::default(),
+    };
+    graph.node.iter().find_map(|node| {
+        let Some(build) = backend.op_register.0.get(&node.op_type) else {
+            return Some((node, "tract does not have this operator".to_owned()));
+        };
+        match guard(|| build(&context, node)) {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some((node, format!("{error:#}"))),
+            Err(panic) => Some((node, format!("tract panicked while it read it: {panic}"))),
+        }
+    })
+}
+
+/// The node that a backend's message names: by its own name in quotes, or by its operator as ONNX Runtime writes it.
+fn blamed<'a>(graph: &'a GraphProto, message: &str) -> Option<&'a NodeProto> {
+    let named = |node: &&NodeProto| {
+        let name = node_name(node);
+        !name.is_empty()
+            && [format!("\"{name}\""), format!("'{name}'"), format!("({name})")]
+                .iter()
+                .any(|quoted| message.contains(quoted.as_str()))
+    };
+    let of_operator = |node: &&NodeProto| {
+        [format!("{}(", node.op_type), format!(":{}", node.op_type)]
+            .iter()
+            .any(|operator| message.contains(operator.as_str()))
+    };
+    let mut nodes = graph.node.iter();
+    nodes
+        .clone()
+        .find(named)
+        .or_else(|| nodes.find(of_operator))
+}
+
+/// An error with all its causes, each once.
+pub(super) fn causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text.push_str(": ");
+            text.push_str(&message);
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,106 @@
+//! Whether ONNX Runtime runs anything here, on the execution providers that are asked for.
+
+use hotshoe_trust::Digest;
+use prost::Message;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::type_proto::{self, Value};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
+    ValueInfoProto,
+};
+
+use super::backends::causes;
+use super::to_proto;
+use crate::{BackendChoice, ModelOptions, Models, Options, OrtOptions, Tensor, TensorError};
+
+/// Rows and columns of the matrix: any will do.
+const SIZE: usize = 4;
+/// A version of the file format, and of the operators, that every ONNX Runtime since 2020 takes.
+const IR_VERSION: i64 = 7;
+const OPSET: i64 = 12;
+
+/// What ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// The execution provider in use; `cpu` where none of those asked for works.
+    pub provider: String,
+    /// Why those that were asked for are not in use.
+    pub notes: Vec<String>,
+}
+
+/// Runs one matrix product on ONNX Runtime, with these options.
+///
+/// # Errors
+/// Why it cannot be run, for people.
+pub fn probe(ort: &OrtOptions) -> Result<Probed, String> {
+    let models = Models::new(Options {
+        ort: ort.clone(),
+        ..Options::default()
+    });
+    let options = ModelOptions {
+        backend: BackendChoice::Ort,
+        ..ModelOptions::default()
+    };
+    let bytes = product().map_err(|error| causes(&error))?;
+    let model = models
+        .load(Digest::of(&bytes), &bytes, &options)
+        .map_err(|error| causes(&error))?;
+    let ones = Tensor::from_f32(&[SIZE, SIZE], vec![1.0; SIZE * SIZE]);
+    let ones = ones.map_err(|error| causes(&error))?;
+    model
+        .run(&[("x", &ones)])
+        .map_err(|error| causes(&error))?;
+    Ok(Probed {
+        provider: model.provider(),
+        notes: model.provider_notes(),
+    })
+}
+
+/// An ONNX file that multiplies its input by a matrix of ones.
+fn product() -> Result<Vec<u8>, TensorError> {
+    let port = |name: &str| {
+        let size = Dimension {
+            value: Some(dimension::Value::DimValue(SIZE as i64)),
+            ..Dimension::default()
+        };
+        let tensor = type_proto::Tensor {
+            elem_type: DataType::Float as i32,
+            shape: Some(TensorShapeProto {
+                dim: vec![size.clone(), size],
+            }),
+        };
+        ValueInfoProto {
+            name: name.to_owned(),
+            r#type: Some(TypeProto {
+                value: Some(Value::TensorType(tensor)),
+                ..TypeProto::default()
+            }),
+            ..ValueInfoProto::default()
+        }
+    };
+    let ones = Tensor::from_f32(&[SIZE, SIZE], vec![1.0; SIZE * SIZE])?;
+    let graph = GraphProto {
+        name: "probe".to_owned(),
+        node: vec![NodeProto {
+            op_type: "MatMul".to_owned(),
+            input: vec!["x".to_owned(), "ones".to_owned()],
+            output: vec!["y".to_owned()],
+            ..NodeProto::default()
+        }],
+        initializer: vec![to_proto("ones", &ones)],
+        input: vec![port("x")],
+        output: vec![port("y")],
+        ..GraphProto::default()
+    };
+    let model = ModelProto {
+        ir_version: IR_VERSION,
+        opset_import: vec![OperatorSetIdProto {
+            version: OPSET,
+            ..OperatorSetIdProto::default()
+        }],
+        graph: Some(graph),
+        ..ModelProto::default()
+    };
+    Ok(model.encode_to_vec())
+}

@@ -1,0 +1,133 @@
+//! Shapes and values between the nodes, as tract infers them from the shapes of the inputs.
+
+use std::collections::{BTreeMap, HashMap};
+
+use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::prelude::{InferenceFact, InferenceModelExt, IntoTValue, OutletId, TractResult};
+use tract_onnx::tract_hir::infer::{Factoid, InferenceModel};
+use tract_onnx::tract_hir::internal::DimLike;
+
+use super::{Dimension, InputShapes, Port};
+use crate::Tensor;
+use crate::guard::guard;
+
+/// The shapes with which a model is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    /// Of all inputs whose shape is known now.
+    pub(crate) shapes: InputShapes,
+    /// Those of them whose outermost dimension is open and was taken to be 1.
+    pub(crate) assumed: Vec<String>,
+    /// Inputs of which more is open: nobody can guess that.
+    pub(crate) open: Vec<String>,
+}
+
+/// Joins what the file fixes and what was given. An outermost dimension that is open is a batch in practice, so 1 is assumed.
+pub(crate) fn settle(inputs: &[Port], given: &InputShapes) -> Settled {
+    let mut settled = Settled::default();
+    for input in inputs {
+        let name = input.name.clone();
+        if let Some(shape) = given.get(&name) {
+            settled.shapes.insert(name, shape.clone());
+            continue;
+        }
+        let Some(stated) = &input.shape else {
+            settled.open.push(name);
+            continue;
+        };
+        let sizes: Vec<usize> = stated
+            .iter()
+            .enumerate()
+            .map_while(|(position, dimension)| match dimension {
+                Dimension::Fixed(size) => Some(*size),
+                Dimension::Open(_) => (position == 0).then_some(1),
+            })
+            .collect();
+        if sizes.len() < stated.len() {
+            settled.open.push(name);
+            continue;
+        }
+        if matches!(stated.first(), Some(Dimension::Open(_))) {
+            settled.assumed.push(name.clone());
+        }
+        settled.shapes.insert(name, sizes);
+    }
+    settled
+}
+
+/// What is known of the tensors between the nodes.
+pub(crate) struct Facts {
+    inferred: Option<(InferenceModel, HashMap<String, OutletId>)>,
+    /// Weights, for a file that tract cannot read.
+    weights: BTreeMap<String, Vec<usize>>,
+}
+
+impl Facts {
+    /// Infers what follows from the shapes of the inputs. What tract cannot infer, or not read, is unknown.
+    pub(crate) fn infer(model: &ModelProto, graph: &GraphProto, shapes: &InputShapes) -> Self {
+        let weights = graph.initializer.iter().map(|weight| {
+            let sizes = weight.dims.iter().map(|&size| usize::try_from(size));
+            let sizes = sizes.map(Result::unwrap_or_default).collect();
+            (weight.name.clone(), sizes)
+        });
+        let inferred = guard(|| analyse(model, shapes));
+        Self {
+            inferred: match inferred {
+                Ok(Ok(inferred)) => Some(inferred),
+                Ok(Err(error)) => {
+                    tracing::debug!("shapes cannot be inferred: {error:#}");
+                    None
+                }
+                Err(panic) => {
+                    tracing::debug!("shapes cannot be inferred: {panic}");
+                    None
+                }
+            },
+            weights: weights.collect(),
+        }
+    }
+
+    /// The shape of a tensor of the outermost graph.
+    pub(crate) fn shape(&self, name: &str) -> Option<Vec<usize>> {
+        let known = self.fact(name).and_then(|fact| {
+            let dimensions = fact.shape.concretize()?;
+            let sizes = dimensions.iter().map(|size| size.to_usize().ok());
+            sizes.collect::<Option<Vec<_>>>()
+        });
+        known.or_else(|| self.weights.get(name).cloned())
+    }
+
+    /// Its elements, where they do not depend on the inputs' elements.
+    pub(crate) fn value(&self, name: &str) -> Option<Tensor> {
+        let value = self.fact(name)?.value.concretize()?;
+        Tensor::from_raw(value.into_tvalue()).ok()
+    }
+
+    fn fact(&self, name: &str) -> Option<&InferenceFact> {
+        let (model, outlets) = self.inferred.as_ref()?;
+        model.outlet_fact(*outlets.get(name)?).ok()
+    }
+}
+
+fn analyse(
+    model: &ModelProto,
+    shapes: &InputShapes,
+) -> TractResult<(InferenceModel, HashMap<String, OutletId>)> {
+    let parsed = tract_onnx::onnx()
+        .with_ignore_value_info(true)
+        .with_ignore_output_shapes(true)
+        .parse(model, None)?;
+    let (mut graph, outlets) = (parsed.model, parsed.outlets_by_name);
+    for (name, shape) in shapes {
+        if let Some(&outlet) = outlets.get(name) {
+            let mut fact = InferenceFact::shape(shape);
+            fact.datum_type = graph.outlet_fact(outlet)?.datum_type;
+            graph.set_outlet_fact(outlet, fact)?;
+        }
+    }
+    // Its error is the first node's; what the others gave is in the graph all the same.
+    if let Err(error) = graph.analyse(true) {
+        tracing::debug!("not all shapes can be inferred: {error:#}");
+    }
+    Ok((graph, outlets))
+}

@@ -1,0 +1,111 @@
+//! Tensors as ONNX files hold them: in weights, and in the test sets that come with models (`input_0.pb`).
+
+use half::f16;
+use prost::Message;
+use thiserror::Error;
+use tract_onnx::pb::TensorProto;
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::prelude::IntoTValue;
+
+use super::file::type_name;
+use crate::guard::guard;
+use crate::{ElementType, Tensor};
+
+/// Why a file is no tensor.
+#[derive(Debug, Error)]
+pub enum TensorFileError {
+    /// It is cut off or something else.
+    #[error("this is not a whole ONNX tensor")]
+    Malformed {
+        /// What the parser met.
+        #[source]
+        source: prost::DecodeError,
+    },
+    /// A type that models here do not take.
+    #[error("it has elements of {element_type}, which models here do not take")]
+    ElementType {
+        /// As the file has it.
+        element_type: String,
+    },
+    /// The elements do not fit the shape.
+    #[error("its elements cannot be read: {reason}")]
+    Elements {
+        /// What the backend said.
+        reason: String,
+    },
+}
+
+/// Reads a serialised ONNX `TensorProto`; its name, which may be empty, and the tensor.
+///
+/// # Errors
+/// [`TensorFileError`].
+pub fn onnx_tensor(bytes: &[u8]) -> Result<(String, Tensor), TensorFileError> {
+    let proto =
+        TensorProto::decode(bytes).map_err(|source| TensorFileError::Malformed { source })?;
+    if data_type(&proto).is_none() {
+        let element_type = type_name(proto.data_type);
+        return Err(TensorFileError::ElementType { element_type });
+    }
+    let elements = |reason: String| TensorFileError::Elements { reason };
+    let framework = tract_onnx::onnx();
+    let read = guard(|| tract_onnx::tensor::load_tensor(&*framework.provider, &proto, None));
+    let raw = read
+        .map_err(elements)?
+        .map_err(|error| elements(format!("{error:#}")))?;
+    let tensor = Tensor::from_raw(raw.into_tvalue()).map_err(elements)?;
+    Ok((proto.name, tensor))
+}
+
+fn data_type(proto: &TensorProto) -> Option<ElementType> {
+    Some(match DataType::try_from(proto.data_type).ok()? {
+        DataType::Bool => ElementType::Bool,
+        DataType::Uint8 => ElementType::U8,
+        DataType::Int8 => ElementType::I8,
+        DataType::Int32 => ElementType::I32,
+        DataType::Int64 => ElementType::I64,
+        DataType::Float16 => ElementType::F16,
+        DataType::Float => ElementType::F32,
+        DataType::Double => ElementType::F64,
+        _ => return None,
+    })
+}
+
+/// A tensor as a weight of a file.
+pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> TensorProto {
+    let data_type = match tensor.element_type() {
+        ElementType::Bool => DataType::Bool,
+        ElementType::U8 => DataType::Uint8,
+        ElementType::I8 => DataType::Int8,
+        ElementType::I32 => DataType::Int32,
+        ElementType::I64 => DataType::Int64,
+        ElementType::F16 => DataType::Float16,
+        ElementType::F32 => DataType::Float,
+        ElementType::F64 => DataType::Double,
+    };
+    TensorProto {
+        name: name.to_owned(),
+        data_type: data_type as i32,
+        // A dimension is far below 2^63: the elements are in memory.
+        dims: tensor.shape().iter().map(|&size| size as i64).collect(),
+        raw_data: tensor.bytes().to_vec(),
+        ..TensorProto::default()
+    }
+}
+
+/// The elements of a tensor of any type as `f64`, in which all of them fit but large `i64`, which are rounded.
+pub fn values(tensor: &Tensor) -> Vec<f64> {
+    let bytes = tensor.bytes();
+    match tensor.element_type() {
+        ElementType::Bool | ElementType::U8 => bytes.iter().map(|&it| it.into()).collect(),
+        ElementType::I8 => each(bytes, |it| i8::from_le_bytes(it).into()),
+        ElementType::I32 => each(bytes, |it| i32::from_le_bytes(it).into()),
+        ElementType::I64 => each(bytes, |it| i64::from_le_bytes(it) as f64),
+        ElementType::F16 => each(bytes, |it| f16::from_le_bytes(it).into()),
+        ElementType::F32 => each(bytes, |it| f32::from_le_bytes(it).into()),
+        ElementType::F64 => each(bytes, f64::from_le_bytes),
+    }
+}
+
+fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+    bytes.as_chunks::<N>().0.iter().map(|&it| read(it)).collect()
+}

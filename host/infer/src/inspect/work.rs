@@ -1,0 +1,123 @@
+//! How many multiplications with an addition one run takes, by the shapes of the operators that do nearly all of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
+
+use super::file::{inner_graphs, node_name, operator};
+use super::shapes::{Facts, Settled};
+use super::InputShapes;
+
+/// The multiply-adds of one run: convolutions, matrix products and recurrent layers. All else is not counted.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Work {
+    /// All together; `None` where the shapes of inputs are not known.
+    pub multiply_adds: Option<u64>,
+    /// By operator.
+    pub by_operator: BTreeMap<String, u64>,
+    /// The shapes of the inputs that this holds for.
+    pub shapes: InputShapes,
+    /// Inputs whose outermost dimension is open and was taken to be 1.
+    pub assumed: Vec<String>,
+    /// Inputs whose shape has to be given.
+    pub open: Vec<String>,
+    /// Nodes that should be in the count but are not, since their shapes do not follow from those of the inputs, or they are in
+    /// a branch or loop: `Conv "name"`.
+    pub not_counted: Vec<String>,
+}
+
+pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled) -> Work {
+    let mut work = Work {
+        shapes: settled.shapes.clone(),
+        assumed: settled.assumed.clone(),
+        open: settled.open.clone(),
+        ..Work::default()
+    };
+    if !settled.open.is_empty() {
+        return work;
+    }
+    let facts = Facts::infer(model, graph, &settled.shapes);
+    let mut total = 0_u64;
+    for node in &graph.node {
+        if let Some(rule) = rule(&node.op_type) {
+            match multiply_adds(rule, node, &facts) {
+                Some(count) => {
+                    let sum = work.by_operator.entry(operator(node)).or_default();
+                    *sum = sum.saturating_add(count);
+                    total = total.saturating_add(count);
+                }
+                None => work.not_counted.push(title(node)),
+            }
+        }
+        let mut inside: Vec<&GraphProto> = inner_graphs(node).collect();
+        while let Some(graph) = inside.pop() {
+            let counted = graph.node.iter().filter(|node| rule(&node.op_type).is_some());
+            work.not_counted.extend(counted.map(title));
+            inside.extend(graph.node.iter().flat_map(inner_graphs));
+        }
+    }
+    work.multiply_adds = Some(total);
+    work
+}
+
+fn title(node: &NodeProto) -> String {
+    format!("{} \"{}\"", operator(node), node_name(node))
+}
+
+/// How an operator's multiply-adds follow from shapes.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Each element of the output takes one for each element of one filter; the input with the filters.
+    PerOutput(usize),
+    /// Each element of the input takes one for each element of one filter.
+    PerInput,
+    /// Each element of the output takes one for each element of a row of this input.
+    Product(usize),
+    /// As `Product(0)`, but the rows may be columns (`transA`).
+    Gemm,
+    /// Each step of each sequence takes one for each element of the two weights.
+    Recurrent,
+}
+
+fn rule(operator: &str) -> Option<Rule> {
+    Some(match operator {
+        "Conv" | "ConvInteger" | "FusedConv" => Rule::PerOutput(1),
+        // Input, its scale and zero point, then the filters.
+        "QLinearConv" => Rule::PerOutput(3),
+        "ConvTranspose" => Rule::PerInput,
+        "MatMul" | "MatMulInteger" | "QLinearMatMul" | "FusedMatMul" | "DynamicQuantizeMatMul"
+        | "MatMulIntegerToFloat" => Rule::Product(0),
+        "Gemm" | "FusedGemm" => Rule::Gemm,
+        "LSTM" | "GRU" | "RNN" | "DynamicQuantizeLSTM" => Rule::Recurrent,
+        _ => return None,
+    })
+}
+
+fn multiply_adds(rule: Rule, node: &NodeProto, facts: &Facts) -> Option<u64> {
+    let input = |position: usize| facts.shape(node.input.get(position)?);
+    let output = || facts.shape(node.output.iter().find(|name| !name.is_empty())?);
+    let rest = |shape: Vec<usize>| Some(product(shape.get(1..)?));
+    Some(match rule {
+        Rule::PerOutput(filters) => product(&output()?).saturating_mul(rest(input(filters)?)?),
+        Rule::PerInput => product(&input(0)?).saturating_mul(rest(input(1)?)?),
+        Rule::Product(rows) => product(&output()?).saturating_mul(*input(rows)?.last()? as u64),
+        Rule::Gemm => {
+            let is_turned = node.attribute.iter().any(|it| it.name == "transA" && it.i != 0);
+            let row = *input(0)?.get(usize::from(!is_turned))?;
+            product(&output()?).saturating_mul(row as u64)
+        }
+        Rule::Recurrent => {
+            // The sequence's two outer dimensions are steps and batch, in either order.
+            let steps = product(input(0)?.get(..2)?);
+            let weights = product(&input(1)?).saturating_add(product(&input(2)?));
+            steps.saturating_mul(weights)
+        }
+    })
+}
+
+fn product(sizes: &[usize]) -> u64 {
+    sizes
+        .iter()
+        .fold(1, |product, &size| product.saturating_mul(size as u64))
+}

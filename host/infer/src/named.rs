@@ -1,0 +1,246 @@
+//! A model by its name in a release: one or several variants of it, of which one serves.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::error::chain;
+use crate::{ErrorKind, Model, RunError, Tensor, TensorInfo, VariantError};
+
+/// A variant that does not serve any more, or never did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fallback {
+    /// Its name.
+    pub variant: String,
+    /// Why another one serves: the error and what caused it, outermost first.
+    pub cause: String,
+}
+
+/// A model as a pipeline and its components know it: a name, and variants in order of preference. The first serves until it
+/// fails by its own fault on an input that a later one takes; from then on that one serves.
+#[derive(Debug)]
+pub struct NamedModel {
+    name: String,
+    first: (String, Arc<Model>),
+    others: Vec<(String, Arc<Model>)>,
+    /// Position of the one that serves; it only grows, but for a restart.
+    serving: AtomicUsize,
+    /// At most one entry a variant of the release.
+    fallbacks: Mutex<Vec<Fallback>>,
+}
+
+impl NamedModel {
+    /// Variants by their names, the preferred one first.
+    ///
+    /// # Errors
+    /// [`VariantError`]: there is none, two have one name, or they cannot take each other's place: their inputs and outputs
+    /// must have the same names in the same order, element types and ranks.
+    pub fn new(
+        name: impl Into<String>,
+        variants: Vec<(String, Arc<Model>)>,
+    ) -> Result<Self, VariantError> {
+        let name = name.into();
+        let mut variants = variants.into_iter();
+        let Some(first) = variants.next() else {
+            return Err(VariantError::None { model: name });
+        };
+        let others: Vec<_> = variants.collect();
+        let mut known = vec![first.0.as_str()];
+        for (variant, model) in &others {
+            if known.contains(&variant.as_str()) {
+                let variant = variant.clone();
+                return Err(VariantError::Repeated {
+                    model: name,
+                    variant,
+                });
+            }
+            known.push(variant);
+            let problem = difference("input", first.1.inputs(), model.inputs())
+                .or_else(|| difference("output", first.1.outputs(), model.outputs()));
+            if let Some(problem) = problem {
+                return Err(VariantError::Different {
+                    model: name,
+                    first: first.0,
+                    variant: variant.clone(),
+                    problem,
+                });
+            }
+        }
+        Ok(Self {
+            name,
+            first,
+            others,
+            serving: AtomicUsize::new(0),
+            fallbacks: Mutex::default(),
+        })
+    }
+
+    /// A model that has no variants; its only one is called "default".
+    pub fn single(name: impl Into<String>, model: Arc<Model>) -> Self {
+        Self {
+            name: name.into(),
+            first: ("default".to_owned(), model),
+            others: Vec::new(),
+            serving: AtomicUsize::new(0),
+            fallbacks: Mutex::default(),
+        }
+    }
+
+    /// Notes variants that never served, such as those that did not load.
+    #[must_use]
+    pub fn with_fallbacks(self, fallbacks: Vec<Fallback>) -> Self {
+        Self {
+            fallbacks: Mutex::new(fallbacks),
+            ..self
+        }
+    }
+
+    /// In the release.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of the variant that serves.
+    pub fn variant(&self) -> &str {
+        &self.at(self.serving.load(Ordering::Acquire)).0
+    }
+
+    /// The variant that serves.
+    pub fn active(&self) -> &Arc<Model> {
+        &self.at(self.serving.load(Ordering::Acquire)).1
+    }
+
+    /// All variants, the preferred one first.
+    pub fn variants(&self) -> impl Iterator<Item = (&str, &Arc<Model>)> {
+        std::iter::once(&self.first)
+            .chain(&self.others)
+            .map(|(name, model)| (name.as_str(), model))
+    }
+
+    /// Of the variant that serves, in the order of the file. All variants have the same names, element types and ranks.
+    pub fn inputs(&self) -> &[TensorInfo] {
+        self.active().inputs()
+    }
+
+    /// As [`NamedModel::inputs`].
+    pub fn outputs(&self) -> &[TensorInfo] {
+        self.active().outputs()
+    }
+
+    /// An entry of the file's own metadata: the serving variant's, or that of the first that has it (a tool that makes a
+    /// variant may drop it).
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        let own = self.active().metadata(key);
+        own.or_else(|| self.variants().find_map(|(_, model)| model.metadata(key)))
+    }
+
+    /// Variants that do not serve any more, and why, in the order in which they were given up.
+    pub fn fallbacks(&self) -> Vec<Fallback> {
+        self.fallbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Runs the variant that serves, as [`Model::run_by`]. Where it fails by its own fault, the next ones are tried on the
+    /// same input until one succeeds, which serves from then on. An input that fails in all of them moves nothing.
+    ///
+    /// # Errors
+    /// [`RunError`], of the variant that served when the run began.
+    pub fn run_by(
+        &self,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        let position = self.serving.load(Ordering::Acquire);
+        let error = match self.at(position).1.run_by(inputs, deadline) {
+            Ok(outputs) => return Ok(outputs),
+            Err(error) => error,
+        };
+        if !own_fault(&error) {
+            return Err(error);
+        }
+        let mut causes = vec![chain(&error)];
+        for (next, (_, model)) in self.others.iter().enumerate().skip(position) {
+            match model.run_by(inputs, deadline) {
+                Ok(outputs) => {
+                    self.fall_back(position, next + 1, causes);
+                    return Ok(outputs);
+                }
+                Err(other) if own_fault(&other) => causes.push(chain(&other)),
+                // The input, a limit or the deadline: it says nothing about the variant.
+                Err(_) => return Err(error),
+            }
+        }
+        Err(error)
+    }
+
+    /// The preferred variant serves again, and what was noted of runs is forgotten; what never loaded stays noted. For whoever
+    /// tried backends that failed.
+    pub fn restart(&self) {
+        let mut fallbacks = self
+            .fallbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        fallbacks.retain(|noted| self.variants().all(|(variant, _)| variant != noted.variant));
+        self.serving.store(0, Ordering::Release);
+    }
+
+    /// Another run may have done the same since; then nothing is left to do.
+    fn fall_back(&self, from: usize, to: usize, causes: Vec<String>) {
+        let mut fallbacks = self
+            .fallbacks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = self.serving.load(Ordering::Acquire);
+        for (position, cause) in (from..to).zip(causes).filter(|&(at, _)| at >= known) {
+            let variant = self.at(position).0.clone();
+            tracing::warn!(model = self.name, variant, cause, "variant given up");
+            fallbacks.push(Fallback { variant, cause });
+        }
+        if to > known {
+            self.serving.store(to, Ordering::Release);
+            tracing::warn!(model = self.name, variant = self.at(to).0, "variant serves");
+        }
+    }
+
+    fn at(&self, position: usize) -> &(String, Arc<Model>) {
+        let other = position.checked_sub(1).and_then(|at| self.others.get(at));
+        other.unwrap_or(&self.first)
+    }
+}
+
+/// Whether another variant may do better with the same input. Shapes that one cannot be compiled for count: a defect of the
+/// file often shows there first, and the input was right by what the file says of itself.
+fn own_fault(error: &RunError) -> bool {
+    error.kind() == ErrorKind::Internal || matches!(error, RunError::Plan { .. })
+}
+
+/// What keeps two variants from taking each other's place.
+fn difference(role: &str, first: &[TensorInfo], other: &[TensorInfo]) -> Option<String> {
+    if first.len() != other.len() {
+        let (want, got) = (first.len(), other.len());
+        return Some(format!("{want} {role}s against {got}"));
+    }
+    first.iter().zip(other).find_map(|(first, other)| {
+        let (want, got) = (first.shape.len(), other.shape.len());
+        // An output without dimensions may be one whose shape the file does not state.
+        let ranks = want == got || (role == "output" && (want == 0 || got == 0));
+        if first.name != other.name {
+            Some(format!(
+                "{role} \"{}\" against \"{}\"",
+                first.name, other.name
+            ))
+        } else if first.element_type != other.element_type {
+            let (name, want, got) = (&first.name, first.element_type, other.element_type);
+            Some(format!("{role} \"{name}\" of {want} against {got}"))
+        } else if !ranks {
+            let name = &first.name;
+            Some(format!(
+                "{role} \"{name}\" of {want} dimensions against {got}"
+            ))
+        } else {
+            None
+        }
+    })
+}

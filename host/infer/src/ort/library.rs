@@ -1,0 +1,150 @@
+//! Finding and loading ONNX Runtime's library.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{BufReader, Read};
+use std::path::{self, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use ort::LoadDynamicError;
+use ort::environment::Environment;
+
+use super::{NotFound, OrtLibrary, providers};
+use crate::OrtOptions;
+use crate::guard::guard;
+
+/// Names the library where the config does not.
+const VARIABLE: &str = "ORT_DYLIB_PATH";
+/// What the system's loader is asked for if nothing names a library.
+#[cfg(target_os = "linux")]
+const NAMES: [&str; 2] = ["libonnxruntime.so", "libonnxruntime.so.1"];
+#[cfg(target_os = "macos")]
+const NAMES: [&str; 1] = ["libonnxruntime.dylib"];
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+const NAMES: [&str; 1] = ["onnxruntime.dll"];
+
+/// The library of this process. It is never unloaded.
+static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+
+/// A library that is ready.
+#[derive(Clone)]
+pub(super) struct Loaded {
+    pub(super) environment: Environment,
+    path: PathBuf,
+    version: String,
+    pub(super) providers: Vec<&'static str>,
+}
+
+/// What there is.
+pub(super) fn found(options: &OrtOptions) -> OrtLibrary {
+    match loaded(options) {
+        Ok(loaded) => OrtLibrary {
+            path: Some(loaded.path),
+            version: loaded.version,
+            providers: loaded.providers.into_iter().map(str::to_owned).collect(),
+            tried: Vec::new(),
+        },
+        Err(NotFound { tried }) => OrtLibrary {
+            tried,
+            ..OrtLibrary::default()
+        },
+    }
+}
+
+/// The library, loaded now if it is not yet.
+pub(super) fn loaded(options: &OrtOptions) -> Result<Loaded, NotFound> {
+    let mut held = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(loaded) = &*held {
+        return Ok(loaded.clone());
+    }
+    let mut tried = Vec::new();
+    for path in candidates(options) {
+        match guard(|| open(&path)).unwrap_or_else(Err) {
+            Ok(loaded) => {
+                let (path, version) = (loaded.path.display(), &loaded.version);
+                tracing::info!(%path, version, providers = ?loaded.providers, "ONNX Runtime loaded");
+                return Ok(held.insert(loaded).clone());
+            }
+            Err(problem) => tried.push((path, problem)),
+        }
+    }
+    Err(NotFound { tried })
+}
+
+/// A library that is named is meant: no other is tried then.
+fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
+    let named = options.library.clone().or_else(|| {
+        let variable = env::var_os(VARIABLE).filter(|value| !value.is_empty());
+        variable.map(PathBuf::from)
+    });
+    match named {
+        // A bare name is one for the loader. Any other path starts here, not where this program lies.
+        Some(path) if path.components().count() > 1 => {
+            vec![path::absolute(&path).unwrap_or(path)]
+        }
+        Some(path) => vec![path],
+        None => NAMES.map(PathBuf::from).into(),
+    }
+}
+
+fn open(path: &Path) -> Result<Loaded, String> {
+    if path.is_absolute() && !path.exists() {
+        return Err("there is no such file".to_owned());
+    }
+    let builder = ort::init_from(path).map_err(|e| match e {
+        LoadDynamicError::Dlopen { error, .. } => format!("it cannot be loaded: {error}"),
+        LoadDynamicError::MissingApi { .. } => "it is not ONNX Runtime".to_owned(),
+        LoadDynamicError::BadVersion { version_str, .. } => format!(
+            "it is version {version_str}; 1.{} or newer is needed",
+            ort::MINOR_VERSION
+        ),
+        other @ LoadDynamicError::InvalidVersionString => other.to_string(),
+    })?;
+    let environment = builder
+        .with_name("hotshoe")
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| format!("it does not start: {e}"))?;
+    environment.set_log_level(ort::logging::LogLevel::Warning);
+    let path = if path.is_absolute() {
+        path.to_owned()
+    } else {
+        mapped().unwrap_or_else(|| path.to_owned())
+    };
+    Ok(Loaded {
+        environment,
+        version: version(&path).unwrap_or_default(),
+        path,
+        providers: providers::available(),
+    })
+}
+
+/// Where the loader found the library: Linux lists the files that a process has mapped.
+fn mapped() -> Option<PathBuf> {
+    let maps = fs::read_to_string("/proc/self/maps").ok()?;
+    let mut files = maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..)));
+    let file = files.find(|file| file.contains("libonnxruntime.so"))?;
+    Some(PathBuf::from(file))
+}
+
+/// ONNX Runtime's interface hides its version number from safe code. On Linux its symbols carry it: `VERS_1.22.0`.
+fn version(library: &Path) -> Option<String> {
+    const MARK: &[u8] = b"VERS_";
+    let mut matched = 0;
+    let mut bytes = BufReader::with_capacity(1 << 20, File::open(library).ok()?).bytes();
+    loop {
+        let byte = bytes.next()?.ok()?;
+        if MARK.get(matched) == Some(&byte) {
+            matched += 1;
+        } else {
+            matched = usize::from(MARK.first() == Some(&byte));
+        }
+        if matched == MARK.len() {
+            let number = bytes
+                .by_ref()
+                .map_while(Result::ok)
+                .map_while(|byte| Some(char::from(byte)).filter(|c| c.is_ascii_digit() || *c == '.'));
+            return Some(number.collect());
+        }
+    }
+}

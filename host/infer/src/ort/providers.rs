@@ -1,0 +1,121 @@
+//! Execution providers: what ONNX Runtime runs a model on.
+
+use std::collections::BTreeMap;
+
+use ort::ep::{
+    ACL, ArbitrarilyConfigurableExecutionProvider, CUDA, ExecutionProvider,
+    ExecutionProviderDispatch, OpenVINO, QNN, TensorRT, XNNPACK,
+};
+
+use crate::Provider;
+use crate::guard::guard;
+
+/// The processor: always there, and what is left if nothing else can be used.
+pub(super) const CPU: &str = "cpu";
+
+/// A provider that this program can use.
+struct Known {
+    /// In the config.
+    name: &'static str,
+    /// ONNX Runtime's.
+    full: &'static str,
+    available: fn() -> ort::Result<bool>,
+    make: fn(&BTreeMap<String, String>) -> Result<ExecutionProviderDispatch, String>,
+}
+
+const KNOWN: [Known; 6] = [
+    known::<CUDA>("cuda"),
+    known::<TensorRT>("tensorrt"),
+    known::<OpenVINO>("openvino"),
+    known::<XNNPACK>("xnnpack"),
+    known::<QNN>("qnn"),
+    Known {
+        name: "acl",
+        full: ACL::NAME,
+        available: ACL::is_available,
+        make: |options| match options.keys().next() {
+            Some(key) => Err(format!("it has no option \"{key}\"")),
+            None => Ok(ACL::default().into()),
+        },
+    },
+];
+
+const fn known<E>(name: &'static str) -> Known
+where
+    E: ExecutionProvider
+        + ArbitrarilyConfigurableExecutionProvider
+        + Default
+        + Into<ExecutionProviderDispatch>,
+{
+    Known {
+        name,
+        full: E::NAME,
+        available: E::is_available,
+        make: |options| {
+            let mut provider = E::default();
+            for (key, value) in options {
+                if key.contains('\0') || value.contains('\0') {
+                    return Err(format!("its option {key:?} has a zero byte"));
+                }
+                provider = provider.with_arbitrary_config(key, value);
+            }
+            Ok(provider.into())
+        },
+    }
+}
+
+/// Those that the loaded library has.
+pub(super) fn available() -> Vec<&'static str> {
+    let has = |known: &&Known| guard(known.available).is_ok_and(|has| has.unwrap_or(false));
+    let others = KNOWN.iter().filter(has).map(|known| known.name);
+    std::iter::once(CPU).chain(others).collect()
+}
+
+/// A provider that a session may be tried with.
+pub(super) struct Choice {
+    pub(super) name: &'static str,
+    pub(super) dispatch: ExecutionProviderDispatch,
+}
+
+/// Those that were asked for and can be tried, and a note on each other one.
+pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<Choice>, Vec<String>) {
+    let (mut choices, mut notes) = (Vec::new(), Vec::new());
+    for provider in wanted {
+        let name = provider.name.to_ascii_lowercase();
+        if name == CPU || name == "cpuexecutionprovider" {
+            break; // It takes everything, so that none after it matters.
+        }
+        let known = KNOWN
+            .iter()
+            .find(|known| known.name == name || known.full.eq_ignore_ascii_case(&name));
+        let choice = match known {
+            None => Err(format!("there is none of that name; {} are known", names())),
+            Some(known) if !available.contains(&known.name) => {
+                Err("the library was built without it".to_owned())
+            }
+            Some(known) => (known.make)(&provider.options).map(|dispatch| Choice {
+                name: known.name,
+                dispatch,
+            }),
+        };
+        match choice {
+            Ok(choice) => choices.push(choice),
+            Err(problem) => notes.push(note(&provider.name, &problem)),
+        }
+    }
+    (choices, notes)
+}
+
+/// Why a provider is not used, in the log and for `status`.
+pub(super) fn note(name: &str, problem: &str) -> String {
+    tracing::warn!(provider = name, problem, "execution provider not used");
+    format!("{name}: {problem}")
+}
+
+fn names() -> String {
+    let others = KNOWN.iter().map(|known| known.name);
+    std::iter::once(CPU)
+        .chain(others)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

@@ -1,0 +1,135 @@
+//! tract.
+
+mod plans;
+mod values;
+mod threads;
+
+use tract_onnx::pb::{GraphProto, ModelProto};
+use tract_onnx::prelude::{Framework, InferenceModel, TVec, TValue, TractError, TractResult, multithread};
+use tract_onnx::tract_core::plan::eval;
+
+use crate::backend::{Session, Setting, Stop};
+use crate::guard::guard;
+use crate::{LoadError, Options, RunError, Stats, Tensor, describe};
+use multithread::{Executor, multithread_tract_scope};
+use plans::{Plan, PlanError, Plans};
+
+/// A model that tract holds.
+#[derive(Debug)]
+pub(crate) struct TractSession {
+    graph: InferenceModel,
+    plans: Plans,
+    max_tensor_bytes: usize,
+    /// Names of the outputs, for messages.
+    outputs: Vec<String>,
+    /// The threads of one run; `None` is the calling thread alone.
+    threads: Option<Executor>,
+}
+
+impl TractSession {
+    /// Takes a file over; no plan is compiled yet.
+    pub(crate) fn load(
+        file: &ModelProto,
+        graph: &GraphProto,
+        threads: usize,
+        options: &Options,
+    ) -> Result<Self, LoadError> {
+        // Shapes noted between the layers are those of one export; here they follow from the inputs.
+        let backend = tract_onnx::onnx().with_ignore_value_info(true);
+        let missing = describe::unsupported_operators(graph, &backend);
+        if !missing.is_empty() {
+            return Err(LoadError::Operators {
+                operators: missing.into_iter().collect(),
+            });
+        }
+        let outputs = graph.output.iter().map(|output| output.name.clone());
+        let model = guard(|| backend.model_for_proto_model(file))
+            .map_err(|message| LoadError::Panicked { message })?
+            .map_err(|e| LoadError::Malformed { source: e.into() })?;
+        Ok(Self {
+            graph: model,
+            plans: Plans::new(options.plans, options.max_tensor_bytes, graph),
+            max_tensor_bytes: options.max_tensor_bytes,
+            outputs: outputs.collect(),
+            threads: threads::pool(threads)?,
+        })
+    }
+
+    fn plan(&self, setting: &Setting) -> Result<Plan, RunError> {
+        self.plans
+            .get(&self.graph, setting)
+            .map_err(|error| match error {
+                PlanError::Refused(source) => RunError::Plan {
+                    shapes: setting.shapes.clone(),
+                    source,
+                },
+                PlanError::Panicked(message) => RunError::Panicked { message },
+                PlanError::TooLarge { node, bytes } => {
+                    let what = format!("the output of the model's node \"{node}\"");
+                    RunError::TooLarge {
+                        what,
+                        bytes,
+                        limit: self.max_tensor_bytes,
+                    }
+                }
+            })
+    }
+}
+
+impl Session for TractSession {
+    fn prepare(&self, setting: &Setting) -> Result<(), RunError> {
+        self.plan(setting).map(drop)
+    }
+
+    fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
+        let plan = self.plan(&Setting::of(inputs))?;
+        let values: TVec<_> = inputs.iter().map(Tensor::to_raw).collect();
+        let run = || guard(|| run(&plan, values, stop));
+        let results = match &self.threads {
+            Some(threads) => multithread_tract_scope(threads.clone(), run),
+            None => run(),
+        };
+        let results = match results {
+            Err(message) => return Err(RunError::Panicked { message }),
+            Ok(Err(_)) if stop.is_stopped() => return Err(RunError::Deadline),
+            Ok(Err(e)) => return Err(RunError::Failed { source: e.into() }),
+            Ok(Ok(results)) => results,
+        };
+        let named = self.outputs.iter().zip(results).map(|(name, value)| {
+            Tensor::from_raw(value).map_err(|problem| {
+                let message = format!("its output \"{name}\" cannot be read: {problem}");
+                RunError::Failed {
+                    source: message.into(),
+                }
+            })
+        });
+        named.collect()
+    }
+
+    fn settings(&self) -> Vec<Setting> {
+        self.plans.settings()
+    }
+
+    fn stats(&self) -> Stats {
+        self.plans.stats()
+    }
+
+    fn provider(&self) -> &str {
+        "cpu"
+    }
+
+    fn provider_notes(&self) -> &[String] {
+        &[]
+    }
+}
+
+/// Runs a plan as tract itself does, but ends at the next node after it is told to stop.
+fn run(plan: &Plan, inputs: TVec<TValue>, stop: &Stop) -> TractResult<TVec<TValue>> {
+    let mut state = plan.spawn()?;
+    state.run_plan_with_eval(inputs, |context, state, node, inputs| {
+        if stop.is_stopped() {
+            return Err(TractError::msg("stopped"));
+        }
+        eval(context, state, node, inputs)
+    })
+}

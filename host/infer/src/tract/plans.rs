@@ -1,0 +1,225 @@
+//! Compiled plans, one for each combination of input shapes and of values that are constants in it, of which the last used
+//! are kept.
+
+use std::error::Error;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use tract_onnx::pb::GraphProto;
+use tract_onnx::prelude::{
+    InferenceFact, InferenceModel, InferenceModelExt, IntoArcTensor, IntoRunnable, TractResult,
+    TypedModel, TypedSimplePlan,
+};
+
+use crate::Stats;
+use crate::backend::Setting;
+use crate::guard::guard;
+use crate::tract::values::{Fixed, MOST_VALUES, Need};
+
+/// A plan that runs on inputs of exactly one combination of shapes and constants.
+pub(crate) type Plan = Arc<TypedSimplePlan>;
+
+/// Why there is no plan.
+#[derive(Debug, Clone)]
+pub(crate) enum PlanError {
+    /// The backend does not fit the model to these shapes.
+    Refused(Arc<dyn Error + Send + Sync>),
+    /// A tensor inside the model would have this many bytes.
+    TooLarge { node: String, bytes: usize },
+    /// The backend panicked.
+    Panicked(String),
+}
+
+/// Filled by the first that needs it; the others wait for it without holding up runs with other shapes.
+type Slot = Arc<OnceLock<Result<Plan, PlanError>>>;
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Least recently used first. There are few, so that a search through all is fast.
+    slots: Vec<(Setting, Slot)>,
+    stats: Stats,
+}
+
+/// A bounded cache of plans.
+#[derive(Debug)]
+pub(crate) struct Plans {
+    most: usize,
+    max_tensor_bytes: usize,
+    need: Need,
+    kept: Mutex<Kept>,
+}
+
+impl Plans {
+    /// Keeps up to `most` plans, at least 1, that hold no tensor over `max_tensor_bytes`.
+    pub(crate) fn new(most: usize, max_tensor_bytes: usize, graph: &GraphProto) -> Self {
+        Self {
+            most: most.max(1),
+            max_tensor_bytes,
+            need: Need::of(graph),
+            kept: Mutex::default(),
+        }
+    }
+
+    /// The plan for this setting, compiled if there is none yet. Values become constants where tract needs them.
+    pub(crate) fn get(&self, model: &InferenceModel, setting: &Setting) -> Result<Plan, PlanError> {
+        let mut fixed = self.need.get();
+        if fixed == Fixed::Scalars && self.others(&fixed.of(setting)) >= MOST_VALUES {
+            fixed = Fixed::Shapes;
+        }
+        let mut first = None;
+        loop {
+            match self.get_exactly(model, &fixed.of(setting)) {
+                Ok(plan) => {
+                    if first.is_some() {
+                        self.need.raise(fixed);
+                    }
+                    return Ok(plan);
+                }
+                Err(error @ PlanError::TooLarge { .. }) => return Err(error),
+                Err(error) => {
+                    // What is said of the most open plan names the input that is at fault.
+                    let first = first.get_or_insert(error);
+                    match fixed.more(setting) {
+                        Some(more) => fixed = more,
+                        None => return Err(first.clone()),
+                    }
+                }
+            }
+        }
+    }
+
+    fn get_exactly(&self, model: &InferenceModel, setting: &Setting) -> Result<Plan, PlanError> {
+        let slot = self.slot(setting);
+        let made = slot.get_or_init(|| compile(model, setting, self.max_tensor_bytes));
+        if made.is_err() {
+            self.kept()
+                .slots
+                .retain(|(_, kept)| !Arc::ptr_eq(kept, &slot));
+        }
+        made.clone()
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let kept = self.kept();
+        Stats {
+            plans: kept.slots.len(),
+            ..kept.stats
+        }
+    }
+
+    /// What the compiled plans are for, the least recently used first.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        let kept = self.kept();
+        let compiled = kept
+            .slots
+            .iter()
+            .filter(|(_, slot)| matches!(slot.get(), Some(Ok(_))));
+        compiled.map(|(setting, _)| setting.clone()).collect()
+    }
+
+    /// How many plans there are for the same shapes and other values.
+    fn others(&self, setting: &Setting) -> usize {
+        let kept = self.kept();
+        let alike = kept.slots.iter().filter(|(known, _)| {
+            known.shapes == setting.shapes
+                && !same(known, setting)
+                && known.values.iter().any(Option::is_some)
+        });
+        alike.count()
+    }
+
+    fn slot(&self, setting: &Setting) -> Slot {
+        let mut kept = self.kept();
+        let found = kept
+            .slots
+            .iter()
+            .position(|(known, _)| same(known, setting));
+        let (setting, slot) = match found {
+            Some(position) => {
+                kept.stats.hits += 1;
+                kept.slots.remove(position)
+            }
+            None => {
+                kept.stats.misses += 1;
+                if kept.slots.len() >= self.most {
+                    kept.slots.remove(0);
+                    kept.stats.evictions += 1;
+                }
+                (setting.clone(), Slot::default())
+            }
+        };
+        kept.slots.push((setting, slot.clone()));
+        slot
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn same(one: &Setting, other: &Setting) -> bool {
+    let mut values = one.values.iter().zip(&other.values);
+    // An input's type never changes, so that equal bytes of equal shapes are equal tensors.
+    one.shapes == other.shapes
+        && values.all(|pair| match pair {
+            (Some(one), Some(other)) => one.bytes() == other.bytes(),
+            (one, other) => one.is_none() && other.is_none(),
+        })
+}
+
+fn compile(
+    model: &InferenceModel,
+    setting: &Setting,
+    max_tensor_bytes: usize,
+) -> Result<Plan, PlanError> {
+    let refused = |e: tract_onnx::prelude::TractError| {
+        PlanError::Refused(Arc::from(Box::<dyn Error + Send + Sync>::from(e)))
+    };
+    let typed = guard(|| specialise(model, setting))
+        .map_err(PlanError::Panicked)?
+        .map_err(refused)?;
+    if let Some((node, bytes)) = largest_tensor(&typed)
+        && bytes > max_tensor_bytes
+    {
+        return Err(PlanError::TooLarge { node, bytes });
+    }
+    guard(|| typed.into_optimized()?.into_runnable())
+        .map_err(PlanError::Panicked)?
+        .map_err(refused)
+}
+
+/// The model with its input shapes and constants fixed, so that every shape inside follows.
+fn specialise(model: &InferenceModel, setting: &Setting) -> TractResult<TypedModel> {
+    let mut model = model.clone();
+    for (position, (shape, value)) in setting.shapes.iter().zip(&setting.values).enumerate() {
+        let fact = match value {
+            Some(value) => InferenceFact::try_from(value.to_raw().into_arc_tensor())?,
+            None => {
+                let known = model.input_fact(position)?.datum_type;
+                let mut fact = InferenceFact::shape(shape);
+                fact.datum_type = known;
+                fact
+            }
+        };
+        model.set_input_fact(position, fact)?;
+    }
+    model.into_typed()
+}
+
+/// The node with the largest output, and its bytes.
+fn largest_tensor(model: &TypedModel) -> Option<(String, usize)> {
+    let outputs = model
+        .nodes()
+        .iter()
+        .flat_map(|node| node.outputs.iter().map(move |output| (node, &output.fact)));
+    let sizes = outputs.filter_map(|(node, fact)| {
+        let count = fact
+            .shape
+            .as_concrete()?
+            .iter()
+            .fold(1_usize, |product, &size| product.saturating_mul(size));
+        Some((node, count.saturating_mul(fact.datum_type.size_of())))
+    });
+    sizes
+        .max_by_key(|&(_, bytes)| bytes)
+        .map(|(node, bytes)| (node.name.clone(), bytes))
+}

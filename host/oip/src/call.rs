@@ -1,0 +1,140 @@
+//! One inference request, from its inputs to its outputs. It blocks: it runs on threads that may.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use hotshoe_daemon::link::Incoming;
+use hotshoe_infer::{NamedModel, Tensor};
+
+use crate::catalogue::{ACTIONS, Callable, Catalogue, Found, INSIGHT, SAMPLE};
+use crate::datatype;
+use crate::error::{RequestError, TensorFault};
+use crate::request::{Data, InferRequest, InferResponse, Output, Wanted};
+
+/// Where samples come from that are sent by this protocol; `oip/SOURCE` where the caller names a source.
+const SOURCE: &str = "oip";
+
+/// Answers one request by `deadline`, or sooner where the request asks for it.
+pub(crate) fn infer(
+    catalogue: &Catalogue,
+    found: &Found,
+    request: InferRequest,
+    deadline: Instant,
+) -> Result<InferResponse, RequestError> {
+    check_outputs(found, &request.outputs)?;
+    let asked = request.parameters.timeout;
+    let deadline = asked
+        .and_then(|timeout| Instant::now().checked_add(timeout))
+        .map_or(deadline, |asked| asked.min(deadline));
+    match &found.callable {
+        Callable::Model(model) => run(found, model, request, deadline),
+        Callable::Pipeline => call(catalogue, found, request, deadline),
+    }
+}
+
+fn check_outputs(found: &Found, wanted: &[Wanted]) -> Result<(), RequestError> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let outputs = found.outputs();
+    let unknown = wanted
+        .iter()
+        .find(|wanted| outputs.iter().all(|output| output.name != wanted.name));
+    unknown.map_or(Ok(()), |wanted| {
+        let names: Vec<_> = outputs.iter().map(|o| format!("\"{}\"", o.name)).collect();
+        Err(RequestError::UnknownOutput {
+            name: wanted.name.clone(),
+            known: names.join(", "),
+        })
+    })
+}
+
+fn run(
+    found: &Found,
+    model: &NamedModel,
+    request: InferRequest,
+    deadline: Instant,
+) -> Result<InferResponse, RequestError> {
+    let mut tensors = Vec::with_capacity(request.inputs.len());
+    for input in request.inputs {
+        let name = input.name;
+        match input.data {
+            // The copy to aligned memory is the only one; the request's own is let go here.
+            Data::Elements {
+                element_type,
+                shape,
+                bytes,
+            } => match Tensor::from_bytes(element_type, &shape, &bytes) {
+                Ok(tensor) => tensors.push((name, tensor)),
+                Err(source) => return Err(RequestError::Tensor { name, source }),
+            },
+            Data::Sample(_) => {
+                let source = TensorFault::Datatype(datatype::BYTES.to_owned());
+                return Err(RequestError::Input { name, source });
+            }
+        }
+    }
+    let inputs: Vec<(&str, &Tensor)> = tensors.iter().map(|(n, t)| (n.as_str(), t)).collect();
+    let outputs = model.run_by(&inputs, Some(deadline))?;
+    let outputs = outputs.into_iter().map(|(n, t)| (n, Output::Tensor(t)));
+    Ok(InferResponse {
+        model: found.name.clone(),
+        version: found.version.clone(),
+        id: request.id,
+        outputs: select(outputs.collect(), &request.outputs),
+    })
+}
+
+fn call(
+    catalogue: &Catalogue,
+    found: &Found,
+    request: InferRequest,
+    deadline: Instant,
+) -> Result<InferResponse, RequestError> {
+    let [input] = request.inputs.as_slice() else {
+        return Err(RequestError::NoSample);
+    };
+    let Data::Sample(sample) = &input.data else {
+        return Err(RequestError::NoSample);
+    };
+    if input.name != SAMPLE {
+        return Err(RequestError::NoSample);
+    }
+    let id = Some(request.id.as_bytes()).filter(|id| !id.is_empty());
+    let source = request.parameters.source;
+    let incoming = Incoming {
+        source: source.map_or_else(|| SOURCE.to_owned(), |name| format!("{SOURCE}/{name}")),
+        id: id.map(Cow::Borrowed),
+        content_type: request.parameters.content_type,
+        timestamp_us: None,
+        payload: Cow::Borrowed(sample),
+    };
+    let called = catalogue.door().call(incoming, deadline)?;
+    let text = |json: &serde_json::value::RawValue| Output::Text(json.get().to_owned());
+    let outputs = vec![
+        (INSIGHT.to_owned(), text(&called.insight)),
+        (ACTIONS.to_owned(), text(&called.actions)),
+    ];
+    Ok(InferResponse {
+        model: found.name.clone(),
+        // A swap may have come between: the release that did the work has the say.
+        version: called.release.generation.to_string(),
+        id: called.id,
+        outputs: select(outputs, &request.outputs),
+    })
+}
+
+/// Those that were asked for, in that order; all where none was named.
+fn select(outputs: Vec<(String, Output)>, wanted: &[Wanted]) -> Vec<(String, Output)> {
+    if wanted.is_empty() {
+        return outputs;
+    }
+    let mut outputs = outputs;
+    let mut selected = Vec::with_capacity(wanted.len());
+    for wanted in wanted {
+        if let Some(position) = outputs.iter().position(|(name, _)| *name == wanted.name) {
+            selected.push(outputs.swap_remove(position));
+        }
+    }
+    selected
+}

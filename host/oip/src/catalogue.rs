@@ -1,0 +1,170 @@
+//! What may be called: the models of the release that serves, and its pipeline.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use hotshoe_daemon::config::OipConfig;
+use hotshoe_daemon::Door;
+use hotshoe_daemon::pipeline::Pipeline;
+use hotshoe_infer::{Backend, NamedModel, TensorInfo};
+
+use crate::datatype;
+use crate::error::RequestError;
+
+/// The pipeline's input: the sample's bytes.
+pub(crate) const SAMPLE: &str = "sample";
+/// The pipeline's output: the typed result as JSON; `null` where the policy keeps it on the device.
+pub(crate) const INSIGHT: &str = "insight";
+/// The pipeline's output: what the policy decided, as JSON.
+pub(crate) const ACTIONS: &str = "actions";
+
+/// Finds by name what may be called.
+pub(crate) struct Catalogue {
+    door: Door,
+    /// `None`: all models.
+    models: Option<BTreeSet<String>>,
+    pipeline: bool,
+}
+
+/// What a name stands for.
+pub(crate) enum Callable {
+    Model(Arc<NamedModel>),
+    Pipeline,
+}
+
+/// Something to call, of one release.
+pub(crate) struct Found {
+    pub(crate) name: String,
+    /// The release's generation.
+    pub(crate) version: String,
+    pub(crate) callable: Callable,
+}
+
+/// What is known of one input or output.
+pub(crate) struct Described {
+    pub(crate) name: String,
+    pub(crate) datatype: &'static str,
+    /// -1 is any size.
+    pub(crate) shape: Vec<i64>,
+}
+
+impl Catalogue {
+    pub(crate) fn new(config: &OipConfig, door: Door) -> Self {
+        Self {
+            door,
+            models: config.models.as_ref().map(|m| m.iter().cloned().collect()),
+            pipeline: config.pipeline,
+        }
+    }
+
+    pub(crate) const fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Whether a release serves.
+    pub(crate) fn ready(&self) -> bool {
+        self.door.pipeline().is_some()
+    }
+
+    /// Finds what has this name, in this version where one is named.
+    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Found, RequestError> {
+        let pipeline = self.door.pipeline().ok_or(RequestError::NoRelease)?;
+        let model = pipeline.models().get(name).filter(|_| self.offers(name));
+        let callable = match model {
+            Some(model) => Callable::Model(Arc::clone(model)),
+            None if self.pipeline && pipeline.release().name == name => Callable::Pipeline,
+            None => {
+                let names: Vec<_> = self.names(&pipeline).map(|n| format!("\"{n}\"")).collect();
+                return Err(RequestError::UnknownModel {
+                    name: name.to_owned(),
+                    known: if names.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        names.join(", ")
+                    },
+                });
+            }
+        };
+        let serving = pipeline.release().generation.to_string();
+        match version {
+            Some(version) if !version.is_empty() && version != serving => {
+                Err(RequestError::UnknownVersion {
+                    name: name.to_owned(),
+                    version: version.to_owned(),
+                    serving,
+                })
+            }
+            _ => Ok(Found {
+                name: name.to_owned(),
+                version: serving,
+                callable,
+            }),
+        }
+    }
+
+    /// All that may be called at this moment, with its version.
+    pub(crate) fn index(&self) -> Vec<(String, String)> {
+        let Some(pipeline) = self.door.pipeline() else {
+            return Vec::new();
+        };
+        let version = pipeline.release().generation.to_string();
+        let names = self.names(&pipeline);
+        names.map(|n| (n.to_owned(), version.clone())).collect()
+    }
+
+    fn offers(&self, model: &str) -> bool {
+        self.models.as_ref().is_none_or(|names| names.contains(model))
+    }
+
+    fn names<'a>(&'a self, pipeline: &'a Arc<Pipeline>) -> impl Iterator<Item = &'a str> {
+        let models = pipeline.models().keys().map(String::as_str);
+        let offered = models.filter(|name| self.offers(name));
+        let release = pipeline.release().name.as_str();
+        let taken = pipeline.models().contains_key(release) && self.offers(release);
+        offered.chain((self.pipeline && !taken).then_some(release))
+    }
+}
+
+impl Found {
+    /// `PROJECT_FORMAT`, as the protocol has it.
+    pub(crate) fn platform(&self) -> &'static str {
+        match &self.callable {
+            Callable::Pipeline => "hotshoe_pipeline",
+            Callable::Model(model) => match model.active().backend() {
+                Backend::Tract => "tract_onnx",
+                Backend::Ort => "onnxruntime_onnx",
+            },
+        }
+    }
+
+    pub(crate) fn inputs(&self) -> Vec<Described> {
+        match &self.callable {
+            Callable::Pipeline => vec![text(SAMPLE)],
+            Callable::Model(model) => model.inputs().iter().map(describe).collect(),
+        }
+    }
+
+    pub(crate) fn outputs(&self) -> Vec<Described> {
+        match &self.callable {
+            Callable::Pipeline => vec![text(INSIGHT), text(ACTIONS)],
+            Callable::Model(model) => model.outputs().iter().map(describe).collect(),
+        }
+    }
+}
+
+fn text(name: &str) -> Described {
+    Described {
+        name: name.to_owned(),
+        datatype: datatype::BYTES,
+        shape: vec![1],
+    }
+}
+
+fn describe(info: &TensorInfo) -> Described {
+    let size = |size: &Option<usize>| size.and_then(|s| i64::try_from(s).ok()).unwrap_or(-1);
+    Described {
+        name: info.name.clone(),
+        datatype: datatype::name(info.element_type),
+        shape: info.shape.iter().map(size).collect(),
+    }
+}

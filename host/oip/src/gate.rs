@@ -1,0 +1,217 @@
+//! Who is let in, how many at once, and for how long: before anything of a request's body is read.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body_util::BodyExt;
+use subtle::ConstantTimeEq;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{timeout, timeout_at};
+
+use crate::error::RequestError;
+use crate::{grpc, http};
+
+/// How long the rest of a refused request is read and thrown away, so that its sender gets to read the answer.
+const DISCARD: Duration = Duration::from_secs(2);
+/// The end of the path of an inference request over HTTP.
+const INFER: &str = "/infer";
+/// The path of an inference request over gRPC.
+const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+
+/// What each request is measured against.
+pub(crate) struct Gate {
+    token: Option<Vec<u8>>,
+    /// Whether callers prove nothing, so that only this machine's programs may call.
+    open: bool,
+    slots: Arc<Semaphore>,
+    max_requests: usize,
+    max_body: usize,
+    timeout: Duration,
+}
+
+/// What a request was granted.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    /// When it has to be answered.
+    pub(crate) deadline: Instant,
+    /// One of the inference requests at once; none for other requests.
+    pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
+}
+
+impl Gate {
+    pub(crate) fn new(
+        config: &hotshoe_daemon::config::OipConfig,
+        token: Option<Vec<u8>>,
+    ) -> Self {
+        Self {
+            token,
+            open: !config.knows_callers(),
+            slots: Arc::new(Semaphore::new(config.max_requests)),
+            max_requests: config.max_requests,
+            max_body: config.max_body_bytes(),
+            timeout: config.timeout(),
+        }
+    }
+
+    fn admit(&self, request: &Request) -> Result<Admitted, RequestError> {
+        let headers = request.headers();
+        if let Some(token) = &self.token
+            && !shows(headers, token)
+        {
+            return Err(RequestError::Unauthenticated);
+        }
+        if self.open && !is_local(request) {
+            return Err(RequestError::Foreign);
+        }
+        if text(headers.get(CONTENT_ENCODING)).is_some_and(|coding| coding != "identity") {
+            return Err(RequestError::Compressed);
+        }
+        let length = text(headers.get(CONTENT_LENGTH)).and_then(|l| l.parse::<usize>().ok());
+        if length.is_some_and(|length| length > self.max_body) {
+            return Err(RequestError::TooLarge {
+                limit: self.max_body,
+            });
+        }
+        let asked = text(headers.get("grpc-timeout")).and_then(parse_timeout);
+        let timeout = asked.map_or(self.timeout, |asked| asked.min(self.timeout));
+        Ok(Admitted {
+            deadline: Instant::now() + timeout,
+            slot: is_inference(request).then(|| self.slot()).transpose()?,
+        })
+    }
+
+    fn slot(&self) -> Result<Arc<OwnedSemaphorePermit>, RequestError> {
+        let slot = Arc::clone(&self.slots).try_acquire_owned();
+        slot.map(Arc::new).map_err(|_| RequestError::Busy {
+            limit: self.max_requests,
+        })
+    }
+}
+
+/// The outermost layer. It answers in the protocol's form whatever is refused or takes too long, and counts all.
+pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+    let over_grpc = is_grpc(request.headers());
+    let inference = is_inference(&request);
+    let response = match gate.admit(&request) {
+        Ok(admitted) => serve(admitted, request, next, over_grpc).await,
+        Err(error) => {
+            if !over_grpc {
+                discard(request.into_body()).await;
+            }
+            answer(&error, over_grpc)
+        }
+    };
+    count(&response, over_grpc, inference);
+    response
+}
+
+async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: bool) -> Response {
+    let deadline = admitted.deadline.into();
+    request.extensions_mut().insert(admitted);
+    let served = timeout_at(deadline, next.run(request)).await;
+    served.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
+}
+
+/// An error in the protocol's form.
+pub(crate) fn answer(error: &RequestError, over_grpc: bool) -> Response {
+    if over_grpc {
+        return grpc::status(error).into_http();
+    }
+    let mut response = http::refuse(error);
+    if matches!(error, RequestError::Unauthenticated) {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+/// Whether a request is one of gRPC.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    text(headers.get(CONTENT_TYPE)).is_some_and(|kind| kind.starts_with("application/grpc"))
+}
+
+fn is_inference(request: &Request) -> bool {
+    let path = request.uri().path();
+    request.method() == Method::POST && (path == MODEL_INFER || path.ends_with(INFER))
+}
+
+/// Whether the token is in the request. The time that it takes tells nothing but a token's length.
+fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
+    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let shown = shown.and_then(|value| value.split_at_checked("Bearer ".len()));
+    shown.is_some_and(|(scheme, shown)| {
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(shown.ct_eq(token))
+    })
+}
+
+/// Whether the request was meant for loopback and comes from no web page: a page that a browser on this machine shows could else
+/// send requests, and read the answers under a name that it lets point here.
+fn is_local(request: &Request) -> bool {
+    let headers = request.headers();
+    let authority = match request.uri().authority() {
+        Some(authority) => authority.as_str(),
+        None => text(headers.get(HOST)).unwrap_or_default(),
+    };
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback());
+    loopback && !headers.contains_key(ORIGIN)
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
+}
+
+/// `grpc-timeout`: at most 8 digits and a unit.
+fn parse_timeout(value: &str) -> Option<Duration> {
+    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = digits.parse().ok()?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// Reads a body to its end, and keeps nothing of it.
+async fn discard(mut body: Body) {
+    let read = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Whoever takes longer may lose the answer.
+    let _ = timeout(DISCARD, read).await;
+}
+
+fn count(response: &Response, over_grpc: bool, inference: bool) {
+    let status = if over_grpc {
+        let status = text(response.headers().get("grpc-status"));
+        status.unwrap_or("0").to_owned()
+    } else {
+        response.status().as_str().to_owned()
+    };
+    let labels = [
+        ("protocol", if over_grpc { "grpc" } else { "http" }.to_owned()),
+        ("call", if inference { "infer" } else { "other" }.to_owned()),
+        ("status", status),
+    ];
+    metrics::counter!("hotshoe_oip_requests_total", &labels).increment(1);
+}

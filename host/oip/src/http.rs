@@ -1,0 +1,272 @@
+//! The protocol over HTTP.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use std::vec;
+
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::Bytes;
+use hotshoe_engine::chain;
+use http_body::{Frame, SizeHint};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::timeout_at;
+
+use crate::catalogue::{Described, Found};
+use crate::error::RequestError;
+use crate::gate::{self, Admitted};
+use crate::json;
+use crate::served::{EXTENSIONS, SERVER, Served, VERSION};
+
+/// How long the JSON at the start of a body is, where bytes follow it.
+const HEADER_LENGTH: &str = "inference-header-content-length";
+
+/// What the handlers know.
+#[derive(Clone)]
+pub(crate) struct Http {
+    pub(crate) served: Arc<Served>,
+    pub(crate) max_body: usize,
+}
+
+/// A model, and its version where the path names one.
+#[derive(serde::Deserialize)]
+struct Named {
+    model: String,
+    version: Option<String>,
+}
+
+/// The paths of the protocol.
+pub(crate) fn routes(http: Http) -> Router {
+    let model = "/v2/models/{model}";
+    let version = "/v2/models/{model}/versions/{version}";
+    let mut router = Router::new()
+        .route("/v2", get(server))
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
+        .route("/v2/repository/index", post(index));
+    for path in [model, version] {
+        router = router
+            .route(path, get(metadata))
+            .route(&format!("{path}/ready"), get(model_ready))
+            .route(&format!("{path}/infer"), post(infer));
+    }
+    router.with_state(http)
+}
+
+/// Whatever no path is for, over HTTP or gRPC.
+pub(crate) async fn nothing(request: Request) -> Response {
+    let over_grpc = gate::is_grpc(request.headers());
+    let path = request.uri().path().to_owned();
+    let error = if over_grpc {
+        RequestError::Method(path)
+    } else {
+        RequestError::NoPath(path)
+    };
+    gate::answer(&error, over_grpc)
+}
+
+/// A path that takes another method.
+pub(crate) async fn wrong_method(request: Request) -> Response {
+    refuse(&RequestError::Method(request.uri().path().to_owned()))
+}
+
+/// An error in the protocol's form.
+pub(crate) fn refuse(error: &RequestError) -> Response {
+    let status = error.kind().http();
+    let message = chain(error);
+    if status.is_server_error() {
+        tracing::debug!(%status, message, "a request was not answered");
+    }
+    reply(status, &json!({ "error": message }))
+}
+
+fn reply(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    let kind = HeaderValue::from_static("application/json");
+    (status, [(CONTENT_TYPE, kind)], body).into_response()
+}
+
+async fn server() -> Response {
+    let body = json!({ "name": SERVER, "version": VERSION, "extensions": EXTENSIONS });
+    reply(StatusCode::OK, &body)
+}
+
+async fn live() -> Response {
+    reply(StatusCode::OK, &json!({ "live": true }))
+}
+
+async fn ready(State(http): State<Http>) -> Response {
+    let ready = http.served.ready();
+    reply(is_ready(ready), &json!({ "ready": ready }))
+}
+
+async fn model_ready(State(http): State<Http>, Path(named): Path<Named>) -> Response {
+    match http.find(&named) {
+        Ok(found) => {
+            let ready = http.served.ready();
+            reply(is_ready(ready), &json!({ "name": found.name, "ready": ready }))
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+const fn is_ready(ready: bool) -> StatusCode {
+    if ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+}
+
+async fn metadata(State(http): State<Http>, Path(named): Path<Named>) -> Response {
+    match http.find(&named) {
+        Ok(found) => reply(StatusCode::OK, &describe(&found)),
+        Err(error) => refuse(&error),
+    }
+}
+
+fn describe(found: &Found) -> serde_json::Value {
+    let tensors = |described: Vec<Described>| -> Vec<serde_json::Value> {
+        let tensors = described.into_iter();
+        tensors
+            .map(|t| json!({ "name": t.name, "datatype": t.datatype, "shape": t.shape }))
+            .collect()
+    };
+    json!({
+        "name": found.name,
+        "versions": [found.version],
+        "platform": found.platform(),
+        "inputs": tensors(found.inputs()),
+        "outputs": tensors(found.outputs()),
+    })
+}
+
+async fn index(State(http): State<Http>) -> Response {
+    let index = http.served.catalogue().index().into_iter();
+    let models = index.map(|(name, version)| {
+        json!({ "name": name, "version": version, "state": "READY", "reason": "" })
+    });
+    reply(StatusCode::OK, &models.collect::<Vec<_>>())
+}
+
+async fn infer(
+    State(http): State<Http>,
+    Path(named): Path<Named>,
+    Extension(admitted): Extension<Admitted>,
+    request: Request,
+) -> Response {
+    match http.infer(&named, &admitted, request).await {
+        Ok(body) => body.into_response(),
+        Err(error) => refuse(&error),
+    }
+}
+
+impl Http {
+    fn find(&self, named: &Named) -> Result<Found, RequestError> {
+        let catalogue = self.served.catalogue();
+        catalogue.find(&named.model, named.version.as_deref())
+    }
+
+    async fn infer(
+        &self,
+        named: &Named,
+        admitted: &Admitted,
+        request: Request,
+    ) -> Result<json::Body, RequestError> {
+        let length = request.headers().get(HEADER_LENGTH).cloned();
+        let body = read(request.into_body(), self.max_body, admitted.deadline).await?;
+        // What is not there is said only now: whoever is still sending does not listen.
+        let found = self.find(named)?;
+        let work = move |served: &Served, deadline| {
+            let length = header_length(length.as_ref(), body.len())?;
+            let request = json::read(&body, length)?;
+            drop(body);
+            let (wanted, binary) = (request.outputs.clone(), request.parameters.binary_output);
+            let response = served.infer(&found, request, deadline)?;
+            json::write(&response, &wanted, binary)
+        };
+        self.served.blocking(admitted, work).await
+    }
+}
+
+async fn read(body: Body, limit: usize, deadline: Instant) -> Result<Bytes, RequestError> {
+    let read = Limited::new(body, limit).collect();
+    match timeout_at(deadline.into(), read).await {
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestError::TooLarge { limit }),
+        Ok(Err(_)) => Err(RequestError::Broken),
+        Err(_) => Err(RequestError::Slow),
+    }
+}
+
+fn header_length(value: Option<&HeaderValue>, body: usize) -> Result<Option<usize>, RequestError> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    let length = value.to_str().ok().and_then(|text| text.parse().ok());
+    length.map(Some).ok_or(RequestError::HeaderLength { body })
+}
+
+impl IntoResponse for json::Body {
+    fn into_response(self) -> Response {
+        let kind = match self.header_length {
+            Some(_) => "application/octet-stream",
+            None => "application/json",
+        };
+        let header_length = self.header_length;
+        let mut response = Response::new(Body::new(Pieces::new(self.pieces)));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        if let Some(length) = header_length {
+            headers.insert(HEADER_LENGTH, HeaderValue::from(length));
+        }
+        response
+    }
+}
+
+/// A body of known length that is written piece by piece, none of them copied.
+struct Pieces {
+    pieces: vec::IntoIter<Bytes>,
+    left: u64,
+}
+
+impl Pieces {
+    fn new(pieces: Vec<Bytes>) -> Self {
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self {
+            pieces: pieces.into_iter(),
+            left,
+        }
+    }
+}
+
+impl http_body::Body for Pieces {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let piece = self.pieces.next();
+        self.left -= piece.as_ref().map_or(0, |piece| piece.len() as u64);
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

@@ -1,0 +1,264 @@
+//! Requests and answers over HTTP: JSON, and behind it the bytes of tensors (the binary tensor data extension). Nothing here touches the
+//! network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::ser::{SerializeMap, SerializeSeq, Serializer};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::elements;
+use crate::error::{RequestError, TensorFault};
+use crate::request::{
+    self, Data, Given, InferRequest, InferResponse, Input, Output, Parameter, Parameters, Wanted,
+};
+
+/// The parameter that says how many bytes of a tensor follow the JSON.
+const BINARY_SIZE: &str = "binary_data_size";
+/// The parameter that asks for an output's bytes.
+const BINARY: &str = "binary_data";
+
+/// The answer's body, in pieces that are written one after the other.
+#[derive(Debug)]
+pub(crate) struct Body {
+    /// The JSON, and the bytes of each output that is not in it.
+    pub(crate) pieces: Vec<Bytes>,
+    /// The length of the JSON where bytes follow it.
+    pub(crate) header_length: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(default)]
+    id: String,
+    #[serde(default)]
+    parameters: Given,
+    #[serde(borrow)]
+    inputs: Vec<InputHead<'a>>,
+    #[serde(default)]
+    outputs: Vec<OutputHead>,
+}
+
+#[derive(Deserialize)]
+struct InputHead<'a> {
+    name: String,
+    datatype: String,
+    shape: Vec<i64>,
+    #[serde(default)]
+    parameters: Given,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OutputHead {
+    name: String,
+    #[serde(default)]
+    parameters: Given,
+}
+
+/// Reads the body of an inference request. `header_length` is what `Inference-Header-Content-Length` says; without it the whole
+/// body is JSON.
+///
+/// Memory is taken in proportion to the body, whatever sizes it claims.
+pub(crate) fn read(
+    body: &Bytes,
+    header_length: Option<usize>,
+) -> Result<InferRequest, RequestError> {
+    let length = header_length.unwrap_or(body.len());
+    let json = body
+        .get(..length)
+        .ok_or(RequestError::HeaderLength { body: body.len() })?;
+    let head: Head<'_> = serde_json::from_slice(json).map_err(RequestError::Json)?;
+    let mut rest = body.slice(length..);
+    let mut inputs = Vec::with_capacity(head.inputs.len());
+    for input in head.inputs {
+        let name = input.name.clone();
+        match read_input(input, &mut rest) {
+            Ok(data) => inputs.push(Input { name, data }),
+            Err(source) => return Err(RequestError::Input { name, source }),
+        }
+    }
+    if !rest.is_empty() {
+        return Err(RequestError::Rest { left: rest.len() });
+    }
+    let outputs = head.outputs.into_iter().map(read_output);
+    Ok(InferRequest {
+        id: head.id,
+        parameters: Parameters::read(head.parameters)?,
+        inputs,
+        outputs: outputs.collect::<Result<_, _>>()?,
+    })
+}
+
+fn read_input(input: InputHead<'_>, rest: &mut Bytes) -> Result<Data, TensorFault> {
+    request::check_tensor_parameters(input.parameters.keys())?;
+    let shape = request::sizes(&input.shape)?;
+    match (input.parameters.get(BINARY_SIZE), input.data) {
+        (Some(_), Some(_)) => Err(TensorFault::Twice),
+        (None, None) => Err(TensorFault::NoData),
+        (None, Some(json)) => elements::from_json(&input.datatype, shape, json),
+        (Some(Parameter::Whole(size)), None) => {
+            let size = u64::try_from(*size).map_err(|_| TensorFault::BinarySize)?;
+            let left = rest.len();
+            let end = usize::try_from(size).ok().filter(|&size| size <= left);
+            let end = end.ok_or(TensorFault::Beyond { size, left })?;
+            request::from_raw(&input.datatype, shape, rest.split_to(end))
+        }
+        (Some(_), None) => Err(TensorFault::BinarySize),
+    }
+}
+
+fn read_output(output: OutputHead) -> Result<Wanted, RequestError> {
+    let name = output.name;
+    if let Err(source) = request::check_tensor_parameters(output.parameters.keys()) {
+        return Err(RequestError::Output { name, source });
+    }
+    let binary = match output.parameters.get(BINARY) {
+        Some(Parameter::Bool(binary)) => Some(*binary),
+        Some(_) => return Err(RequestError::Parameter(BINARY.to_owned())),
+        None => None,
+    };
+    Ok(Wanted { name, binary })
+}
+
+/// Writes the answer to `request`.
+pub(crate) fn write(
+    response: &InferResponse,
+    wanted: &[Wanted],
+    binary_output: bool,
+) -> Result<Body, RequestError> {
+    let is_binary = |name: &str| {
+        let asked = wanted.iter().find(|w| w.name == name);
+        asked.and_then(|w| w.binary).unwrap_or(binary_output)
+    };
+    let mut tail = Vec::new();
+    let mut outputs = Vec::with_capacity(response.outputs.len());
+    for (name, output) in &response.outputs {
+        let binary = is_binary(name).then(|| output.raw());
+        if binary.is_none()
+            && let Output::Tensor(tensor) = output
+            && let Err(source) = elements::check_json(tensor)
+        {
+            let name = name.clone();
+            return Err(RequestError::Output { name, source });
+        }
+        outputs.push(OutputBody {
+            name,
+            output,
+            binary: binary.as_ref().map(Bytes::len),
+        });
+        tail.extend(binary);
+    }
+    let head = ResponseBody {
+        model_name: &response.model,
+        model_version: &response.version,
+        id: Some(response.id.as_str()).filter(|id| !id.is_empty()),
+        outputs,
+    };
+    let json = serde_json::to_vec(&head).map_err(RequestError::Json)?;
+    let header_length = (!tail.is_empty()).then_some(json.len());
+    let mut pieces = vec![Bytes::from(json)];
+    pieces.append(&mut tail);
+    Ok(Body {
+        pieces,
+        header_length,
+    })
+}
+
+#[derive(Serialize)]
+struct ResponseBody<'a> {
+    model_name: &'a str,
+    model_version: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    outputs: Vec<OutputBody<'a>>,
+}
+
+struct OutputBody<'a> {
+    name: &'a str,
+    output: &'a Output,
+    binary: Option<usize>,
+}
+
+impl Serialize for OutputBody<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(4))?;
+        map.serialize_entry("name", self.name)?;
+        map.serialize_entry("datatype", self.output.datatype())?;
+        map.serialize_entry("shape", self.output.shape())?;
+        match (self.binary, self.output) {
+            (Some(size), _) => {
+                map.serialize_entry("parameters", &BTreeMap::from([(BINARY_SIZE, size)]))?;
+            }
+            (None, Output::Tensor(tensor)) => {
+                map.serialize_entry("data", &elements::Json(tensor))?;
+            }
+            (None, Output::Text(text)) => map.serialize_entry("data", &One(text))?,
+        }
+        map.end()
+    }
+}
+
+struct One<'a>(&'a str);
+
+impl Serialize for One<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(1))?;
+        list.serialize_element(self.0)?;
+        list.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Parameter {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ParameterVisitor)
+    }
+}
+
+struct ParameterVisitor;
+
+impl<'de> Visitor<'de> for ParameterVisitor {
+    type Value = Parameter;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a parameter: a string, a number or a boolean")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Parameter, E> {
+        Ok(Parameter::Bool(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Parameter, E> {
+        Ok(Parameter::Whole(value.into()))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Parameter, E> {
+        Ok(Parameter::Whole(value.into()))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Parameter, E> {
+        Ok(Parameter::Other)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Parameter, E> {
+        Ok(Parameter::Text(value.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Parameter, E> {
+        Ok(Parameter::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Parameter, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Parameter::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Parameter, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Parameter::Other)
+    }
+}

@@ -1,0 +1,223 @@
+//! An inference request and its answer, as both forms of the protocol have them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hotshoe_infer::{ElementType, Tensor};
+
+use crate::datatype;
+use crate::error::{RequestError, TensorFault};
+
+/// Most bytes of the `source` parameter.
+pub(crate) const MAX_SOURCE_BYTES: usize = 256;
+
+/// One value of a `parameters` object.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Parameter {
+    Bool(bool),
+    Whole(i128),
+    Text(String),
+    /// What no parameter here takes.
+    Other,
+}
+
+/// The parameters of a request that mean something here. Others are for other servers, and are passed over.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Parameters {
+    /// `content_type`: the media type of a pipeline's sample.
+    pub(crate) content_type: Option<String>,
+    /// `source`: who sends a pipeline's samples, where one caller speaks for several. Models with a state keep one for each.
+    pub(crate) source: Option<String>,
+    /// `timeout` in microseconds.
+    pub(crate) timeout: Option<Duration>,
+    /// `binary_data_output`: whether outputs are bytes where they do not say themselves. JSON alone asks.
+    pub(crate) binary_output: bool,
+}
+
+/// One input with its elements.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Input {
+    pub(crate) name: String,
+    pub(crate) data: Data,
+}
+
+/// The elements of one input.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Data {
+    /// A tensor: little-endian elements, whose number is not checked yet.
+    Elements {
+        element_type: ElementType,
+        shape: Vec<usize>,
+        bytes: Bytes,
+    },
+    /// The one element of a BYTES tensor.
+    Sample(Bytes),
+}
+
+/// One output that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) name: String,
+    /// `binary_data`, in JSON.
+    pub(crate) binary: Option<bool>,
+}
+
+/// One inference request.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct InferRequest {
+    /// Empty where the caller gave none.
+    pub(crate) id: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) inputs: Vec<Input>,
+    /// None: all outputs.
+    pub(crate) outputs: Vec<Wanted>,
+}
+
+/// One output.
+#[derive(Debug, Clone)]
+pub(crate) enum Output {
+    Tensor(Tensor),
+    /// The one element of a BYTES tensor: JSON.
+    Text(String),
+}
+
+/// What one inference request gets.
+#[derive(Debug)]
+pub(crate) struct InferResponse {
+    pub(crate) model: String,
+    pub(crate) version: String,
+    pub(crate) id: String,
+    pub(crate) outputs: Vec<(String, Output)>,
+}
+
+impl Output {
+    pub(crate) fn datatype(&self) -> &'static str {
+        match self {
+            Self::Tensor(tensor) => datatype::name(tensor.element_type()),
+            Self::Text(_) => datatype::BYTES,
+        }
+    }
+
+    pub(crate) fn shape(&self) -> &[usize] {
+        match self {
+            Self::Tensor(tensor) => tensor.shape(),
+            Self::Text(_) => &[1],
+        }
+    }
+
+    /// The elements as the protocol's raw bytes: those of a tensor are not copied.
+    pub(crate) fn raw(&self) -> Bytes {
+        match self {
+            Self::Tensor(tensor) => Bytes::from_owner(Elements(tensor.clone())),
+            Self::Text(text) => with_length(text.as_bytes()),
+        }
+    }
+}
+
+/// Keeps a tensor for as long as someone writes its bytes to the network.
+struct Elements(Tensor);
+
+impl AsRef<[u8]> for Elements {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
+}
+
+/// The raw form of a BYTES element: its length in 4 bytes, little-endian, and itself.
+fn with_length(bytes: &[u8]) -> Bytes {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    [&length.to_le_bytes(), bytes].concat().into()
+}
+
+impl Parameters {
+    /// Takes what is known, and refuses what would change the answer if it were passed over.
+    pub(crate) fn read(
+        given: impl IntoIterator<Item = (String, Parameter)>,
+    ) -> Result<Self, RequestError> {
+        let mut known = Self::default();
+        for (name, value) in given {
+            match (name.as_str(), value) {
+                ("content_type", Parameter::Text(text)) => known.content_type = Some(text),
+                ("source", Parameter::Text(text)) if is_source(&text) => known.source = Some(text),
+                ("timeout", Parameter::Whole(micros)) => {
+                    let micros = u64::try_from(micros).ok().filter(|&micros| micros > 0);
+                    known.timeout = micros.map(Duration::from_micros);
+                }
+                ("binary_data_output", Parameter::Bool(binary)) => known.binary_output = binary,
+                ("sequence_id", Parameter::Whole(0)) => {}
+                ("sequence_id", Parameter::Text(text)) if text.is_empty() => {}
+                ("sequence_id", _) => return Err(RequestError::Unsupported("sequences")),
+                ("content_type" | "source" | "timeout" | "binary_data_output", _) => {
+                    return Err(RequestError::Parameter(name));
+                }
+                _ => {}
+            }
+        }
+        Ok(known)
+    }
+}
+
+fn is_source(text: &str) -> bool {
+    (1..=MAX_SOURCE_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// Refuses the parameters of one input or output that would change the answer if they were passed over.
+pub(crate) fn check_tensor_parameters<'a>(
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<(), TensorFault> {
+    for name in names {
+        if name.starts_with("shared_memory_") {
+            return Err(TensorFault::Unsupported("shared memory"));
+        }
+        if name == "classification" {
+            return Err(TensorFault::Unsupported("classification"));
+        }
+    }
+    Ok(())
+}
+
+/// Sizes that may be negative, as callers write them.
+pub(crate) fn sizes(shape: &[i64]) -> Result<Vec<usize>, TensorFault> {
+    shape
+        .iter()
+        .map(|&size| usize::try_from(size).map_err(|_| TensorFault::Negative { size }))
+        .collect()
+}
+
+/// What the raw bytes of an input are, by its datatype.
+pub(crate) fn from_raw(
+    datatype: &str,
+    shape: Vec<usize>,
+    bytes: Bytes,
+) -> Result<Data, TensorFault> {
+    if datatype == datatype::BYTES {
+        check_one(&shape)?;
+        let length = bytes.first_chunk::<4>().map(|l| u32::from_le_bytes(*l));
+        let found = bytes.len().saturating_sub(4);
+        if length.map(u64::from) != Some(found as u64) {
+            return Err(TensorFault::Prefix { found });
+        }
+        return Ok(Data::Sample(bytes.slice(4..)));
+    }
+    let element_type = element_type(datatype)?;
+    Ok(Data::Elements {
+        element_type,
+        shape,
+        bytes,
+    })
+}
+
+/// A BYTES tensor is one sample here.
+pub(crate) fn check_one(shape: &[usize]) -> Result<(), TensorFault> {
+    (shape == [1]).then_some(()).ok_or_else(|| TensorFault::One {
+        shape: shape.to_vec(),
+    })
+}
+
+pub(crate) fn element_type(datatype: &str) -> Result<ElementType, TensorFault> {
+    datatype::parse(datatype).ok_or_else(|| TensorFault::Datatype(datatype.to_owned()))
+}
+
+/// The parameters of a request, by their names.
+pub(crate) type Given = BTreeMap<String, Parameter>;

@@ -1,0 +1,79 @@
+//! What both forms of the protocol answer from, and the way to threads that may block.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::task::spawn_blocking;
+use tokio::time::timeout_at;
+
+use crate::call;
+use crate::catalogue::{Catalogue, Found};
+use crate::error::RequestError;
+use crate::gate::Admitted;
+use crate::request::{InferRequest, InferResponse};
+
+/// The server's name in its metadata.
+pub(crate) const SERVER: &str = "hotshoe";
+/// The server's version in its metadata.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The extensions of the protocol that are answered.
+pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
+
+/// What may be called, until the server is told to end.
+pub(crate) struct Served {
+    catalogue: Catalogue,
+    closing: AtomicBool,
+}
+
+impl Served {
+    pub(crate) const fn new(catalogue: Catalogue) -> Self {
+        Self {
+            catalogue,
+            closing: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) const fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether a release serves and the server is not about to end.
+    pub(crate) fn ready(&self) -> bool {
+        !self.closing.load(Ordering::Relaxed) && self.catalogue.ready()
+    }
+
+    /// Is ready for nothing new.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn infer(
+        &self,
+        found: &Found,
+        request: InferRequest,
+        deadline: Instant,
+    ) -> Result<InferResponse, RequestError> {
+        call::infer(&self.catalogue, found, request, deadline)
+    }
+
+    /// Does the work of a request where it may block, and answers at its deadline in any case. The request's slot is taken until the
+    /// work has ended, also where nobody waits for it any more.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        admitted: &Admitted,
+        work: impl FnOnce(&Self, Instant) -> Result<T, RequestError> + Send + 'static,
+    ) -> Result<T, RequestError> {
+        let served = Arc::clone(self);
+        let Admitted { deadline, slot } = admitted.clone();
+        let task = spawn_blocking(move || {
+            let _slot = slot;
+            work(&served, deadline)
+        });
+        match timeout_at(deadline.into(), task).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(RequestError::Panicked),
+            Err(_) => Err(RequestError::Deadline),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A model of a release: its weights, in one file or in variants, and how it may run.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Blob,
+    limits::ReleaseLimits,
+    release_check::{check_name, within},
+    release_error::ReleaseError,
+};
+
+/// One file of a model's weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Variant {
+    /// Its name, such as `fp32` or `int8`.
+    pub name: String,
+    /// Its weights, as ONNX.
+    pub blob: Blob,
+}
+
+impl Variant {
+    /// The name of the one variant of a model that gives a file alone.
+    pub const ONLY: &str = "default";
+}
+
+/// A model of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ModelJson", into = "ModelJson")]
+pub struct Model {
+    /// Its weights, the variant that is preferred first. Where one cannot be loaded, or fails, the next one serves.
+    pub variants: Vec<Variant>,
+    /// Wall time of one run in a step of the pipeline, in milliseconds. Default 10 000.
+    pub deadline_ms: u32,
+    /// The most samples that may run together, stacked along the first dimension. Default 1: each runs alone.
+    pub max_batch: u32,
+    /// How long a sample may wait for others to run with, in microseconds. Default 0.
+    pub max_wait_us: u32,
+    /// The inputs that are the model's own memory, each with the output that becomes it for the next sample of the same
+    /// source. They are zeros at first. Default: none.
+    pub state: BTreeMap<String, String>,
+}
+
+impl Model {
+    /// The `deadline-ms` of a model that does not give one.
+    pub(crate) const DEADLINE_MS: u32 = 10_000;
+    /// The `max-batch` of a model that does not give one.
+    pub(crate) const MAX_BATCH: u32 = 1;
+
+    /// A model of one file, with the defaults for the rest.
+    pub fn of(blob: Blob) -> Self {
+        Self {
+            variants: vec![Variant {
+                name: Variant::ONLY.to_owned(),
+                blob,
+            }],
+            deadline_ms: Self::DEADLINE_MS,
+            max_batch: Self::MAX_BATCH,
+            max_wait_us: 0,
+            state: BTreeMap::new(),
+        }
+    }
+
+    /// `deadline-ms` as a duration.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms.into())
+    }
+
+    /// `max-wait-us` as a duration.
+    pub fn max_wait(&self) -> Duration {
+        Duration::from_micros(self.max_wait_us.into())
+    }
+
+    pub(crate) fn check(&self, name: &str) -> Result<(), ReleaseError> {
+        let of = |what: &str| format!("{what} of model `{name}`");
+        let variants = self.variants.len() as u64;
+        within(
+            &of("the number of variants"),
+            variants,
+            1,
+            ReleaseLimits::VARIANTS,
+        )?;
+        let mut names = BTreeSet::new();
+        for variant in &self.variants {
+            check_name("variant", &variant.name)?;
+            if !names.insert(&variant.name) {
+                return Err(Self::refuse(
+                    name,
+                    format!("two variants are called `{}`; rename one", variant.name),
+                ));
+            }
+            within(
+                &of(&format!("size of variant `{}`", variant.name)),
+                variant.blob.size,
+                1,
+                ReleaseLimits::MODEL_BYTES,
+            )?;
+        }
+        for (key, value, least, most) in [
+            (
+                "`deadline-ms`",
+                self.deadline_ms,
+                1,
+                ReleaseLimits::DEADLINE_MS,
+            ),
+            ("`max-batch`", self.max_batch, 1, ReleaseLimits::BATCH),
+            (
+                "`max-wait-us`",
+                self.max_wait_us,
+                0,
+                ReleaseLimits::BATCH_WAIT_US,
+            ),
+        ] {
+            within(&of(key), value.into(), least, most)?;
+        }
+        if self.max_wait_us > 0 && self.max_batch == 1 {
+            let problem = "`max-wait-us` waits for nobody while `max-batch` is 1; raise that or leave this out";
+            return Err(Self::refuse(name, problem));
+        }
+        self.check_state(name)
+    }
+
+    fn check_state(&self, name: &str) -> Result<(), ReleaseError> {
+        let states = self.state.len() as u64;
+        within(
+            &format!("the number of states of model `{name}`"),
+            states,
+            0,
+            ReleaseLimits::MODEL_STATES,
+        )?;
+        if !self.state.is_empty() && self.max_batch > 1 {
+            let problem = "`state` belongs to one source, and a batch holds samples of several; leave out `max-batch` or `state`";
+            return Err(Self::refuse(name, problem));
+        }
+        let mut outputs = BTreeSet::new();
+        for (input, output) in &self.state {
+            for tensor in [input, output] {
+                within(
+                    &format!("the length of a name in `state` of model `{name}`"),
+                    tensor.len() as u64,
+                    1,
+                    ReleaseLimits::TENSOR_NAME_BYTES,
+                )?;
+            }
+            if !outputs.insert(output) {
+                return Err(Self::refuse(
+                    name,
+                    format!("two inputs of `state` come from the output `{output}`; correct one"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse(name: &str, problem: impl Into<String>) -> ReleaseError {
+        ReleaseError::Model {
+            model: name.to_owned(),
+            problem: problem.into(),
+        }
+    }
+}
+
+/// A model in the release's JSON: `blob` where there is one variant alone, which has no name of its own.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct ModelJson {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    blob: Option<Blob>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    variants: Vec<Variant>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deadline_ms: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_batch: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_wait_us: Option<u32>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    state: BTreeMap<String, String>,
+}
+
+impl TryFrom<ModelJson> for Model {
+    type Error = &'static str;
+
+    fn try_from(json: ModelJson) -> Result<Self, Self::Error> {
+        let variants = match (json.blob, json.variants) {
+            (Some(blob), variants) if variants.is_empty() => Self::of(blob).variants,
+            (None, variants) if !variants.is_empty() => variants,
+            _ => return Err("a model has either `blob` or `variants`"),
+        };
+        Ok(Self {
+            variants,
+            deadline_ms: json.deadline_ms.unwrap_or(Self::DEADLINE_MS),
+            max_batch: json.max_batch.unwrap_or(Self::MAX_BATCH),
+            max_wait_us: json.max_wait_us.unwrap_or(0),
+            state: json.state,
+        })
+    }
+}
+
+impl From<Model> for ModelJson {
+    fn from(model: Model) -> Self {
+        let unless = |value: u32, default| (value != default).then_some(value);
+        let (blob, variants) = match model.variants.as_slice() {
+            [only] if only.name == Variant::ONLY => (Some(only.blob), Vec::new()),
+            _ => (None, model.variants),
+        };
+        Self {
+            blob,
+            variants,
+            deadline_ms: unless(model.deadline_ms, Model::DEADLINE_MS),
+            max_batch: unless(model.max_batch, Model::MAX_BATCH),
+            max_wait_us: unless(model.max_wait_us, 0),
+            state: model.state,
+        }
+    }
+}

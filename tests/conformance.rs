@@ -1,0 +1,91 @@
+//! The ONNX project's node tests on every backend: each case passes, is not supported, or fails this suite.
+//!
+//! What is not supported stands in `conformance/unsupported-BACKEND.txt`, which can only shrink. The table by operator is
+//! written to `target/conformance`. `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists anew.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+#[path = "conformance/case.rs"]
+mod case;
+#[path = "conformance/compare.rs"]
+mod compare;
+#[path = "conformance/lists.rs"]
+mod lists;
+#[path = "conformance/table.rs"]
+mod table;
+#[path = "conformance/workers.rs"]
+mod workers;
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_infer::Backend;
+
+use crate::workers::Results;
+
+/// Asks for the lists to be written instead of being held against the results.
+const MODE: &str = "HOTSHOE_CONFORMANCE";
+
+fn root() -> PathBuf {
+    find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).expect("a checkout")
+}
+
+/// Past the test runner's capture of what tests print.
+fn say(text: &str) {
+    writeln!(std::io::stderr(), "{text}").expect("standard error");
+}
+
+#[test]
+fn the_node_cases_of_onnx_are_passed_or_refused() {
+    let root = root();
+    let folder = match fetch(&root, Extra::NodeCases, &Progress::plain()) {
+        Ok(folder) => folder,
+        Err(error) => return say(&format!("skipped: the node cases of ONNX: {error}")),
+    };
+    let names = case::names(&folder);
+    let mut backends = vec![Backend::Tract];
+    match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
+        Ok(_) => backends.push(Backend::Ort),
+        Err(error) => say(&format!("skipped: the node cases on ONNX Runtime: {error}")),
+    }
+    let mut results = Results::new();
+    for backend in backends {
+        let start = Instant::now();
+        let outcomes = workers::run(backend, &names);
+        let seconds = start.elapsed().as_secs_f32();
+        say(&format!(
+            "{backend}: {} in {seconds:.0} s",
+            table::totals(&outcomes)
+        ));
+        results.insert(backend.to_string(), outcomes);
+    }
+    table::write(&root.join("target/conformance"), &folder, &results);
+    let lists = root.join("tests/conformance");
+    if std::env::var(MODE).as_deref() == Ok("accept") {
+        lists::accept(&lists, &results);
+    }
+    let complaints = lists::complaints(&lists, &results);
+    assert!(
+        complaints.is_empty(),
+        "{} complaints:\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
+}
+
+/// Does nothing unless the test above started it, to have cases run where an abort or a hang costs one case.
+#[test]
+fn worker() {
+    if let Some(backend) = workers::asked_for() {
+        let folder = fetch(&root(), Extra::NodeCases, &Progress::silent()).expect("the node cases");
+        workers::serve(backend, &folder);
+    }
+}

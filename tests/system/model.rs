@@ -1,0 +1,321 @@
+//! `hotshoe model` and `hotshoe doctor`, on the real models, and on what is no model.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hotshoe_devkit::{Extra, Progress, fetch};
+use serde_json::Value;
+
+use crate::support::{Lab, environment, failure, hotshoe, skipped, success};
+
+fn model(name: &str) -> String {
+    environment().model(name).display().to_string()
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).expect("JSON")
+}
+
+/// ONNX Runtime's library, if this machine has one for the tests.
+fn ort_library(test: &str) -> Option<String> {
+    let found = fetch(&environment().root, Extra::OnnxRuntime, &Progress::silent());
+    match found {
+        Ok(path) => Some(path.display().to_string()),
+        Err(error) => {
+            skipped(test, &format!("no ONNX Runtime: {error}"));
+            None
+        }
+    }
+}
+
+/// A `.npy` of floats, version 1.
+fn npy(shape: &str, elements: usize) -> Vec<u8> {
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({shape}), }}\n");
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend(u16::try_from(header.len()).unwrap().to_le_bytes());
+    bytes.extend(header.as_bytes());
+    for position in 0..elements {
+        bytes.extend(((position % 251) as f32 / 125.0 - 1.0).to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn inspect_says_what_a_model_holds() {
+    let it = json(&success(["model", "inspect", &model("detect"), "--shape", "x=1,3,640,640", "--json"]));
+    assert_eq!(it["inputs"][0]["name"], "x");
+    assert_eq!(it["inputs"][0]["type"], "f32");
+    assert_eq!(it["inputs"][0]["shape"][1], 3);
+    assert_eq!(it["bytes"], 4_745_517);
+    assert!(it["opsets"]["ai.onnx"].as_i64().unwrap() >= 9);
+    assert!(it["operators"]["Conv"].as_u64().unwrap() > 30, "{it}");
+    let weights = it["parameters"]["by_type"]["f32"]["bytes"].as_u64().unwrap();
+    assert!((4_000_000..4_745_517).contains(&weights), "{weights}");
+    assert_eq!(it["work"]["not_counted"].as_array().unwrap().len(), 0);
+    let tract = &it["backends"][0];
+    assert_eq!(tract["backend"], "tract");
+    assert_eq!(tract["runs"], true);
+    assert_eq!(tract["planned"], true);
+
+    // Four times the pixels are four times the work of a network of convolutions.
+    let work = |sizes: &str| {
+        let shape = format!("x=1,3,{sizes}");
+        let text = success(["model", "inspect", &model("detect"), "--shape", &shape, "--json"]);
+        json(&text)["work"]["multiply_adds"].as_f64().unwrap()
+    };
+    let ratio = work("640,640") / work("320,320");
+    assert!((3.99..=4.01).contains(&ratio), "{ratio}");
+}
+
+#[test]
+fn inspect_asks_for_the_shapes_that_it_cannot_guess() {
+    let text = success(["model", "inspect", &model("classify-angle"), "--json"]);
+    let it = json(&text);
+    assert_eq!(it["work"]["multiply_adds"], Value::Null);
+    assert_eq!(it["work"]["open"][0], "x");
+    let text = success(["model", "inspect", &model("classify-angle")]);
+    assert!(text.contains("--shape x=1,3,?,?"), "{text}");
+}
+
+#[test]
+fn inspect_names_what_is_wrong_with_a_file_or_a_shape() {
+    let lab = Lab::new();
+    let whole = fs::read(environment().model("recognise")).unwrap();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = lab.path(name);
+        fs::write(&path, bytes).unwrap();
+        path.display().to_string()
+    };
+    for (name, bytes) in [
+        ("half.onnx", &whole[..whole.len() / 2]),
+        ("empty.onnx", b"".as_slice()),
+        ("page.onnx", b"<!DOCTYPE html><html></html>"),
+        ("zeros.onnx", &[0; 64]),
+    ] {
+        let path = write(name, bytes);
+        let said = failure(["model", "inspect", &path]);
+        assert!(said.starts_with("bad_model: "), "{name}: {said}");
+        let said = failure(["model", "compare", &path, &path, "--synthetic", "1"]);
+        assert!(said.starts_with("not_loadable: "), "{name}: {said}");
+        let out = lab.path("out.onnx").display().to_string();
+        let said = failure(["model", "optimise", &path, "-o", &out]);
+        assert!(said.starts_with("bad_model: "), "{name}: {said}");
+    }
+    let inspect = |shape: &str| failure(["model", "inspect", &model("detect"), "--shape", shape]);
+    assert!(inspect("y=1").starts_with("unknown_input: "));
+    assert!(inspect("x=1,4,640,640").starts_with("wrong_shape: "));
+    assert!(inspect("x=1,3").starts_with("wrong_shape: "));
+    assert_eq!(hotshoe(["model", "inspect", "a", "--shape", "x"]).status.code(), Some(2));
+}
+
+#[test]
+fn inspect_names_the_first_operator_that_a_backend_cannot_run() {
+    let test = "inspect_names_the_first_operator_that_a_backend_cannot_run";
+    let cases = match fetch(&environment().root, Extra::NodeCases, &Progress::silent()) {
+        Ok(cases) => cases,
+        Err(error) => return skipped(test, &error.to_string()),
+    };
+    let file = cases.join("test_unique_not_sorted_without_axis/model.onnx");
+    let output = hotshoe(["model".as_ref(), "inspect".as_ref(), file.as_os_str(), "--json".as_ref()]);
+    let it = json(&String::from_utf8(output.stdout).unwrap());
+    let tract = &it["backends"][0];
+    assert_eq!(tract["runs"], false, "{it}");
+    assert_eq!(tract["operator"], "Unique", "{it}");
+    assert!(tract["reason"].as_str().unwrap().contains("operator"), "{it}");
+    if let Some(library) = ort_library(test) {
+        let output = hotshoe([
+            "model".as_ref(), "inspect".as_ref(), file.as_os_str(), "--json".as_ref(), "--ort-library".as_ref(), library.as_ref(),
+        ]);
+        assert!(output.status.success());
+        let it = json(&String::from_utf8(output.stdout).unwrap());
+        assert_eq!(it["backends"][1]["runs"], true, "{it}");
+    }
+}
+
+#[test]
+fn a_model_agrees_with_itself_and_not_with_a_damaged_copy() {
+    let lab = Lab::new();
+    let samples = lab.path("samples");
+    fs::create_dir(&samples).unwrap();
+    for number in 0..3 {
+        fs::write(samples.join(format!("{number}.npy")), npy("1, 3, 48, 192", 3 * 48 * 192)).unwrap();
+    }
+    let inputs = samples.display().to_string();
+    let same = ["--inputs", &inputs, "--runs", "4", "--max-drop", "0%", "--json"];
+    let file = model("classify-angle");
+    let it = json(&success(["model", "compare", &file, &file].iter().chain(&same)));
+    assert_eq!(it["passed"], true);
+    assert_eq!(it["samples"], 3);
+    assert_eq!(it["outputs"][0]["measure"], "top-1");
+    assert_eq!(it["outputs"][0]["agreement"], 1.0);
+    assert_eq!(it["outputs"][0]["max_error"], 0.0);
+    assert_eq!(it["first"]["bytes"], 585_532);
+    assert!(it["first"]["p95_ms"].as_f64() >= it["first"]["p50_ms"].as_f64());
+    if cfg!(target_os = "linux") {
+        let memory = it["first"]["memory_bytes"].as_u64().unwrap();
+        assert!(memory > 100_000, "{memory}");
+    }
+
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 40_000].fill(0x3f); // weights of about 0.75
+    let damaged = lab.path("damaged.onnx");
+    fs::write(&damaged, bytes).unwrap();
+    let damaged = damaged.display().to_string();
+    let gated = ["model", "compare", &file, &damaged, "--inputs", &inputs, "--runs", "1", "--max-drop", "2%", "--json"];
+    let output = hotshoe(gated);
+    assert_eq!(output.status.code(), Some(1));
+    let it = json(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(it["passed"], false, "{it}");
+    assert!(it["drop"].as_f64().unwrap() > 0.02, "{it}");
+    let text = String::from_utf8(hotshoe(&gated[..gated.len() - 1]).stdout).unwrap();
+    assert!(text.contains("past 2 %"), "{text}");
+}
+
+#[test]
+fn the_backends_agree_on_the_real_models() {
+    let Some(library) = ort_library("the_backends_agree_on_the_real_models") else {
+        return;
+    };
+    for (name, shape) in [("classify-angle", "x=1,3,48,192"), ("recognise", "x=1,3,48,320")] {
+        let file = model(name);
+        let it = json(&success([
+            "model", "compare", &file, &file, "--backend-a", "tract", "--backend-b", "ort", "--ort-library", &library,
+            "--synthetic", "2", "--shape", shape, "--runs", "2", "--max-drop", "2%", "--json",
+        ]));
+        assert_eq!(it["first"]["backend"], "tract");
+        assert_eq!(it["second"]["backend"], "ort");
+        assert!(it["outputs"][0]["cosine_min"].as_f64().unwrap() > 0.9999, "{it}");
+    }
+}
+
+#[test]
+fn what_cannot_be_compared_says_why() {
+    let lab = Lab::new();
+    let (classify, recognise) = (model("classify-angle"), model("recognise"));
+    let compare = |second: &str, more: &[&str]| {
+        failure(["model", "compare", &classify, second].iter().chain(more))
+    };
+    let noise = ["--synthetic", "1", "--shape", "x=1,3,48,192"];
+    assert!(compare(&recognise, &noise).starts_with("different_models: "));
+    let open = compare(&classify, &["--synthetic", "1"]);
+    assert!(open.starts_with("open_shape: ") && open.contains("--shape x="), "{open}");
+
+    let folder = lab.path("samples");
+    fs::create_dir(&folder).unwrap();
+    let inputs = ["--inputs", &folder.display().to_string()].map(str::to_owned);
+    let with = || compare(&classify, &[&inputs[0], &inputs[1]]);
+    assert!(with().starts_with("no_samples: "), "{}", with());
+    let whole = npy("1, 3, 48, 192", 3 * 48 * 192);
+    fs::write(folder.join("a.npy"), &whole[..1000]).unwrap();
+    assert!(with().starts_with("bad_sample: "), "{}", with());
+    fs::write(folder.join("a.npy"), npy("2, 2", 4)).unwrap();
+    assert!(with().starts_with("run_failed: "), "{}", with());
+    fs::rename(folder.join("a.npy"), folder.join("a.npz")).unwrap();
+    assert!(with().starts_with("bad_sample: "), "{}", with());
+}
+
+#[test]
+fn a_model_whose_shape_is_fixed_computes_the_same_with_fewer_nodes() {
+    let lab = Lab::new();
+    for (name, shape) in [("classify-angle", "x=1,3,48,192"), ("recognise", "x=1,3,48,320"), ("detect", "x=1,3,320,320")] {
+        let out = lab.path(&format!("{name}.onnx"));
+        let path = out.display().to_string();
+        let it = json(&success([
+            "model", "optimise", &model(name), "-o", &path, "--shape", shape, "--synthetic", "2", "--runs", "1",
+            "--max-drop", "0.1%", "--json",
+        ]));
+        assert_eq!(it["kept"], true, "{it}");
+        assert!(it["nodes_after"].as_u64() < it["nodes_before"].as_u64(), "{it}");
+        let inspected = json(&success(["model", "inspect", &path, "--json"]));
+        let sizes: Vec<String> = inspected["inputs"][0]["shape"].as_array().unwrap().iter().map(Value::to_string).collect();
+        assert_eq!(format!("x={}", sizes.join(",")), shape);
+        assert_eq!(inspected["work"]["assumed"].as_array().unwrap().len(), 0);
+        let said = failure(["model", "optimise", &model(name), "-o", &path]);
+        assert!(said.contains("--force"), "{said}");
+    }
+}
+
+#[test]
+fn int8_is_written_only_if_it_passes() {
+    let lab = Lab::new();
+    let out = lab.path("int8.onnx");
+    let optimise = |python: &str, max_drop: &str| {
+        hotshoe([
+            "model", "optimise", &model("classify-angle"), "-o", &out.display().to_string(), "--int8", "--python", python,
+            "--shape", "x=1,3,48,192", "--runs", "1", "--max-drop", max_drop, "--json",
+        ])
+    };
+    let missing = json(&String::from_utf8(optimise("/nowhere/python", "2%").stdout).unwrap());
+    assert_eq!(missing["error"]["name"], "no_quantiser");
+    let python = std::env::var("HOTSHOE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let strict = optimise(&python, "0%");
+    let said = json(&String::from_utf8(strict.stdout).unwrap());
+    if said["error"]["name"] == "no_quantiser" {
+        let message = said["error"]["message"].as_str().unwrap();
+        assert!(message.contains("pip install onnxruntime onnx"), "{message}");
+        return skipped("int8_is_written_only_if_it_passes", message);
+    }
+    assert_eq!(strict.status.code(), Some(1), "{said}");
+    assert_eq!(said["kept"], false);
+    assert!(!out.exists(), "what did not pass is not left behind");
+    let lenient = optimise(&python, "100%");
+    assert!(lenient.status.success());
+    let said = json(&String::from_utf8(lenient.stdout).unwrap());
+    assert!(said["bytes_after"].as_u64() < said["bytes_before"].as_u64(), "{said}");
+    assert!(out.exists());
+}
+
+fn states(report: &Value, what: &str) -> Vec<String> {
+    let findings = report["findings"].as_array().unwrap().iter();
+    let of_it = findings.filter(|it| it["what"] == what);
+    of_it.map(|it| it["state"].as_str().unwrap().to_owned()).collect()
+}
+
+fn doctor(config: &Path) -> (Option<i32>, Value) {
+    let output = hotshoe(["doctor".as_ref(), "--json".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    (output.status.code(), json(&String::from_utf8(output.stdout).unwrap()))
+}
+
+#[test]
+fn the_doctor_says_what_a_device_lacks() {
+    let lab = Lab::new();
+    let write = |more: &str| -> PathBuf {
+        let path = lab.path("hotshoe.toml");
+        fs::write(&path, format!("site = \"lab\"\ndevice = \"a\"\n{more}\n")).unwrap();
+        path
+    };
+    let (code, report) = doctor(&write(""));
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["can_serve"], true);
+    for what in ["version", "configuration", "trust", "data", "disk", "clock"] {
+        assert_eq!(states(&report, what), ["ok"], "{what}: {report}");
+    }
+    assert!(!lab.path("data").exists(), "it changes nothing");
+
+    let (code, report) = doctor(&write("trust = \"other.toml\""));
+    assert_eq!((code, states(&report, "trust")), (Some(1), vec!["fail".to_owned()]));
+    let (code, report) = doctor(&write("sight = \"lab\""));
+    assert_eq!((code, states(&report, "configuration")), (Some(1), vec!["fail".to_owned()]));
+    let (code, report) = doctor(&write("data = \"/proc/nowhere\""));
+    assert_eq!((code, states(&report, "data")), (Some(1), vec!["fail".to_owned()]));
+    let (code, report) = doctor(&write("[inference]\nbackend = \"ort\"\nlibrary = \"/nowhere/libonnxruntime.so\""));
+    assert_eq!((code, states(&report, "ONNX Runtime")), (Some(1), vec!["fail".to_owned()]), "{report}");
+}
+
+#[test]
+fn the_doctor_tries_the_execution_providers() {
+    let Some(library) = ort_library("the_doctor_tries_the_execution_providers") else {
+        return;
+    };
+    let lab = Lab::new();
+    let config = lab.path("hotshoe.toml");
+    let text = format!("site = \"lab\"\ndevice = \"a\"\n[inference]\nlibrary = \"{library}\"\n[[inference.providers]]\nname = \"cuda\"\n");
+    fs::write(&config, text).unwrap();
+    let (code, report) = doctor(&config);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(states(&report, "ONNX Runtime"), ["ok"], "{report}");
+    // Whether there is such a processor is the machine's; that the ordinary one works is not.
+    assert_eq!(states(&report, "provider").len(), 2, "{report}");
+    assert_eq!(states(&report, "provider")[0], "ok", "{report}");
+}
