@@ -1,7 +1,8 @@
 //! The ONNX project's node tests on every backend: each case passes, is not supported, or fails this suite.
 //!
-//! What is not supported stands in `conformance/unsupported-BACKEND.txt`, which can only shrink. The table by operator is
-//! written to `target/conformance`. `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists anew.
+//! What is not supported stands in `conformance/unsupported-BACKEND.txt`, and what is wrong, each with a reason, in
+//! `conformance/wrong-BACKEND.txt`; both can only shrink. The table by operator is written to `target/conformance`.
+//! `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists anew.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -50,7 +51,16 @@ fn the_node_cases_of_onnx_are_passed_or_refused() {
         Ok(folder) => folder,
         Err(error) => return say(&format!("skipped: the node cases of ONNX: {error}")),
     };
-    let names = case::names(&folder);
+    let lists = root.join("tests/conformance");
+    let withdrawn = lists::withdrawn(&lists);
+    let mut names = case::names(&folder);
+    let all = names.len();
+    names.retain(|name| !withdrawn.contains_key(name));
+    assert_eq!(
+        all - names.len(),
+        withdrawn.len(),
+        "a withdrawn case is gone"
+    );
     let mut backends = vec![Backend::Tract];
     match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
         Ok(_) => backends.push(Backend::Ort),
@@ -67,8 +77,11 @@ fn the_node_cases_of_onnx_are_passed_or_refused() {
         ));
         results.insert(backend.to_string(), outcomes);
     }
+    say(&format!(
+        "{} cases pass on at least one backend",
+        table::somewhere(&results)
+    ));
     table::write(&root.join("target/conformance"), &folder, &results);
-    let lists = root.join("tests/conformance");
     if std::env::var(MODE).as_deref() == Ok("accept") {
         lists::accept(&lists, &results);
     }

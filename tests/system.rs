@@ -24,6 +24,8 @@ mod crash;
 mod delivery;
 #[path = "system/demo.rs"]
 mod demo;
+#[path = "system/doctor.rs"]
+mod doctor;
 #[path = "system/guests.rs"]
 mod guests;
 #[path = "system/hostile.rs"]

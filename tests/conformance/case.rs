@@ -46,9 +46,8 @@ pub fn operator(folder: &Path, name: &str) -> String {
     let graph = ModelProto::decode(bytes.as_slice()).unwrap().graph.unwrap();
     // Constants only feed the operator that is tested.
     let mut operators = graph.node.iter().map(|node| node.op_type.as_str());
-    let all: Vec<&str> = operators.by_ref().collect();
-    let tested = all.iter().rfind(|name| **name != "Constant");
-    tested.map_or("none", |operator| operator).to_owned()
+    let tested = operators.rfind(|name| *name != "Constant");
+    tested.unwrap_or("none").to_owned()
 }
 
 /// Runs all data sets of a case; the first that does not pass decides.
@@ -70,7 +69,7 @@ pub fn run(backend: Backend, library: Option<&Path>, folder: &Path) -> Outcome {
     };
     let model = match Models::new(options).load(Digest::of(&bytes), &bytes, &choice) {
         Ok(model) => model,
-        Err(error) => return Outcome::Unsupported(chain(&error)),
+        Err(error) => return Outcome::Unsupported(reason(&error)),
     };
     for set in data_sets(folder) {
         let mut inputs = Vec::new();
@@ -83,7 +82,7 @@ pub fn run(backend: Backend, library: Option<&Path>, folder: &Path) -> Outcome {
         let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, t)| (*name, t)).collect();
         let outputs = match model.run(&given) {
             Ok(outputs) => outputs,
-            Err(error) => return Outcome::Unsupported(chain(&error)),
+            Err(error) => return Outcome::Unsupported(reason(&error)),
         };
         let expected = protos(&set, "output");
         if outputs.len() != expected.len() {
@@ -161,13 +160,13 @@ fn bytes<T: Copy, const N: usize>(values: &[T], encode: impl Fn(T) -> [u8; N]) -
     values.iter().flat_map(|&value| encode(value)).collect()
 }
 
-/// An error and its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let parts: Vec<String> = causes.map(ToString::to_string).collect();
-    parts
-        .join(": ")
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+/// Why a case was refused, on one line: the causes, or the message where there are none.
+fn reason(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let mut parts: Vec<String> = causes.map(ToString::to_string).collect();
+    if parts.is_empty() {
+        parts.push(error.to_string());
+    }
+    let text = parts.join(": ");
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -1,6 +1,6 @@
 //! The results by operator, for people (`table.md`) and for programs (`table.json`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -48,6 +48,14 @@ pub fn totals(outcomes: &Outcomes) -> String {
     )
 }
 
+/// How many cases pass on at least one backend.
+pub fn somewhere(results: &Results) -> usize {
+    let cases = results.values().flatten();
+    let passed = cases.filter(|(_, outcome)| **outcome == Outcome::Passed);
+    let names: BTreeSet<&String> = passed.map(|(case, _)| case).collect();
+    names.len()
+}
+
 /// Writes both files.
 pub fn write(to: &Path, cases: &Path, results: &Results) {
     let mut operators: BTreeMap<String, Vec<&String>> = BTreeMap::new();
@@ -70,7 +78,7 @@ pub fn write(to: &Path, cases: &Path, results: &Results) {
         .map(|(backend, outcomes)| (backend, Count::of(outcomes.values())))
         .collect();
     fs::create_dir_all(to).expect("a folder");
-    let json = serde_json::json!({ "totals": totals, "operators": by_operator, "cases": results });
+    let json = serde_json::json!({ "totals": totals, "passed-somewhere": somewhere(results), "operators": by_operator, "cases": results });
     let json = serde_json::to_string_pretty(&json).expect("JSON");
     fs::write(to.join("table.json"), json).expect("a file");
 

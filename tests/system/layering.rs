@@ -40,6 +40,8 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
     assert_eq!(users_of("wasmtime"), ["hotshoe-engine"]);
     assert_eq!(users_of("tract-onnx"), ["hotshoe-infer"]);
     assert_eq!(users_of("zenoh"), ["hotshoe-daemon"]);
+    assert_eq!(users_of("axum"), ["hotshoe-oip"]);
+    assert_eq!(users_of("tonic"), ["hotshoe-oip"]);
     assert_eq!(users_of("hotshoe-sdk"), Vec::<String>::new());
 }
 

@@ -59,16 +59,26 @@ fn named_models_alone_and_within_the_limits() {
 }
 
 #[test]
-fn a_deadline_ends_the_run_of_a_model() {
+fn a_deadline_gives_up_the_run_of_a_model_and_the_daemon_serves_on() {
+    let lab = Lab::new();
     let recipe = Lab::recipe("hostile-nn.toml").replace("deadline-ms = 5000", "deadline-ms = 1000");
-    let words = "while model `detect` ran for it";
-    each_costs_one_sample(
-        &recipe,
-        &[
-            ("slow", "deadline", words),
-            ("slow-infer", "deadline", words),
-        ],
-    );
+    let release = lab.release(&recipe);
+    let daemon = lab.device("a", &release, "[workers]\nthreads = 1").run();
+    for payload in ["slow", "slow-infer"] {
+        let (kind, message) = fault(&daemon, payload);
+        assert_eq!(kind, "deadline", "{payload}: {message}");
+        let words = "while model `detect` ran for it";
+        assert!(message.contains(words), "{payload}: {message}");
+        assert_eq!(fault(&daemon, "good").0, "none", "after {payload}");
+    }
+    let status = daemon.status();
+    assert!(status.counters.add_up(), "{:?}", status.counters);
+    let named = |name: &str| status.models.iter().find(|model| model.name == name);
+    let detect = named("detect").unwrap();
+    // The second may have waited for the first to stop.
+    assert!(detect.abandoned >= 1, "{detect:?}");
+    assert_eq!(named("classify-angle").unwrap().abandoned, 0);
+    assert!(daemon.stop().success());
 }
 
 #[test]
@@ -107,10 +117,7 @@ fn core_module(module: &str) -> Vec<u8> {
 #[test]
 fn a_core_module_is_told_to_become_a_component() {
     let lab = Lab::new();
-    let plain = environment()
-        .component("hostile-nn")
-        .display()
-        .to_string();
+    let plain = environment().component("hostile-nn").display().to_string();
     let refusal = |module: &str| {
         let file = lab.path("core.wasm");
         fs::write(&file, core_module(module)).unwrap();

@@ -43,7 +43,15 @@ pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     }
     let unfinished = all.join(format!("{name}.part"));
     let pip = Command::new("python3")
-        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--upgrade", "--target"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--upgrade",
+            "--target",
+        ])
         .arg(&unfinished)
         .args(packages)
         .output()

@@ -86,7 +86,10 @@ mod tests {
     #[test]
     fn the_samples_are_found_behind_other_chunks() {
         let odd = b"LIST\x03\0\0\0abc\0";
-        assert_eq!(samples(&file(RATE, odd, &[1, 2, 3, 4])).unwrap(), [1, 2, 3, 4]);
+        assert_eq!(
+            samples(&file(RATE, odd, &[1, 2, 3, 4])).unwrap(),
+            [1, 2, 3, 4]
+        );
         assert_eq!(samples(&file(RATE, &[], &[])).unwrap(), []);
     }
 

@@ -15,8 +15,9 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, bench as measure, cancel, demo as demonstrate, doctor, exec, history, inspect, install,
-    keygen, model, pack, publish, registry, rollback, run, sign, status, trust, verify, zenoh_acl,
+    activate, bench as measure, cancel, demo as demonstrate, doctor, exec, history, inspect,
+    install, keygen, model, pack, publish, registry, rollback, run, sign, status, trust, verify,
+    zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;

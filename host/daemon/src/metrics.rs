@@ -1,12 +1,14 @@
 //! The Prometheus endpoint, where one is configured.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use hotshoe_infer::NamedModel;
 use hotshoe_store::Phase;
-use hotshoe_trust::{Release, Verified};
+use hotshoe_trust::{Digest, Release, Verified};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -123,6 +125,16 @@ fn describe() {
         "hotshoe_deploy_phase",
         "1 for the phase of the release that is being worked on."
     );
+    metrics::describe_counter!("hotshoe_model_runs_total", "Runs of a model that began.");
+    metrics::describe_counter!("hotshoe_model_failed_total", "Runs of a model that failed.");
+    metrics::describe_counter!(
+        "hotshoe_model_abandoned_total",
+        "Runs of a model that were given up, since their deadline passed."
+    );
+    metrics::describe_counter!(
+        "hotshoe_model_fallbacks_total",
+        "Variants of a model that were given up."
+    );
     metrics::describe_histogram!(
         "hotshoe_stage_seconds",
         "Time that a stage took for one sample."
@@ -140,6 +152,52 @@ pub fn release(before: Option<&Verified<Release>>, now: Option<&Verified<Release
     for (release, serves) in [(before, 0.0), (now, 1.0)] {
         if let Some(release) = release {
             tell(release, serves);
+        }
+    }
+}
+
+/// Counts what the models do, by the models' own counts.
+#[derive(Debug, Default)]
+pub struct ModelMeter(Mutex<BTreeMap<String, Seen>>);
+
+/// The counts that were told last.
+#[derive(Debug)]
+struct Seen {
+    model: Digest,
+    /// By metric, in the order of [`COUNTED`].
+    counts: [u64; 4],
+}
+
+const COUNTED: [&str; 4] = [
+    "hotshoe_model_runs_total",
+    "hotshoe_model_failed_total",
+    "hotshoe_model_abandoned_total",
+    "hotshoe_model_fallbacks_total",
+];
+
+impl ModelMeter {
+    /// Tells what has been added since the last call. A model that takes the place of another begins at zero.
+    pub fn tell(&self, models: &BTreeMap<String, Arc<NamedModel>>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, named) in models {
+            let (model, usage) = (named.active().digest(), named.active().usage());
+            let fallbacks = named.fallbacks().len() as u64;
+            let given_up = usage.abandoned + usage.expired;
+            let counts = [usage.runs, usage.failed, given_up, fallbacks];
+            let before = match all.get(name) {
+                Some(seen) if seen.model == model => seen.counts,
+                // A variant that was given up is one of the name's, whichever model serves now.
+                Some(seen) => [0, 0, 0, seen.counts[3]],
+                None => [0; 4],
+            };
+            for ((metric, now), before) in COUNTED.into_iter().zip(counts).zip(before) {
+                // Fewer than before: the model was loaded anew.
+                let added = now.checked_sub(before).unwrap_or(now);
+                if added > 0 {
+                    metrics::counter!(metric, "model" => name.clone()).increment(added);
+                }
+            }
+            all.insert(name.clone(), Seen { model, counts });
         }
     }
 }

@@ -128,9 +128,7 @@ impl Pipeline {
         let mut parts = Parts::default();
         let models = self::models::load(&release, &read, models, inference)?;
         for (name, named) in &models {
-            parts
-                .models
-                .insert(name.clone(), Arc::clone(named));
+            parts.models.insert(name.clone(), Arc::clone(named));
         }
         for (name, file) in &release.data {
             let bytes = checked(&read, "data file", name, &file.blob)?;

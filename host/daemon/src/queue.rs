@@ -124,21 +124,28 @@ impl<T> Queue<T> {
 
     /// Takes the oldest item; waits for one. `None` once the queue is closed and empty.
     pub fn pop(&self) -> Option<T> {
-        self.pop_into(|item| item)
+        self.pop_ready(|_| true, |item| item)
     }
 
-    /// Takes the oldest item as [`Queue::pop`] does, and lets `place` put it somewhere before anybody else sees the queue
-    /// without it. `place` must not use the queue.
-    pub fn pop_into<P>(&self, place: impl FnOnce(T) -> P) -> Option<P> {
+    /// Takes the oldest item that is `ready` as [`Queue::pop`] does, and lets `place` put it somewhere before anybody else sees
+    /// the queue without it. Neither may use the queue. Whoever makes an item ready says so by [`Queue::look_again`].
+    pub fn pop_ready<P>(
+        &self,
+        ready: impl Fn(&T) -> bool,
+        place: impl FnOnce(T) -> P,
+    ) -> Option<P> {
         let mut state = self.lock();
         loop {
-            if let Some(waiting) = state.items.pop_front() {
+            let oldest = state.items.iter().position(|waiting| ready(&waiting.item));
+            if let Some(waiting) = oldest.and_then(|at| state.items.remove(at)) {
                 let placed = place(waiting.item);
                 drop(state);
                 self.freed.notify_one();
                 return Some(placed);
             }
-            if state.closed {
+            if state.closed && state.items.is_empty() {
+                // Whoever waits for an item to be ready need not any more.
+                self.filled.notify_all();
                 return None;
             }
             state = self
@@ -146,6 +153,13 @@ impl<T> Queue<T> {
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Lets those who wait for an item that is ready look again.
+    pub fn look_again(&self) {
+        // Under the lock, so that it does not fall between somebody's look and wait.
+        let _state = self.lock();
+        self.filled.notify_all();
     }
 
     /// Takes nothing more; what waits can still be taken out.
@@ -159,6 +173,7 @@ impl<T> Queue<T> {
     pub fn take_all(&self) -> Vec<T> {
         let items = self.lock().items.drain(..).map(|w| w.item).collect();
         self.freed.notify_all();
+        self.filled.notify_all();
         items
     }
 

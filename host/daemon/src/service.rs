@@ -18,6 +18,7 @@ use crate::deploy::{Board, Fared, Served, Tap};
 use crate::intake;
 use crate::latency::{Latency, micros};
 use crate::link::{Incoming, Link, Topic};
+use crate::metrics::ModelMeter;
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
 use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
@@ -55,6 +56,7 @@ pub struct Service {
     link: Arc<Link>,
     tally: Tally,
     latency: Latency,
+    meter: ModelMeter,
     started: Instant,
     /// What each worker is busy with.
     desks: Vec<Mutex<Option<Arc<Job>>>>,
@@ -82,6 +84,7 @@ impl Service {
             link,
             tally: Tally::default(),
             latency: Latency::default(),
+            meter: ModelMeter::default(),
             started: Instant::now(),
             desks,
         })
@@ -142,6 +145,9 @@ impl Service {
                 }
             }
             self.put_on_desk(desk, None);
+            if self.in_turn() {
+                self.queue.look_again();
+            }
         }
     }
 
@@ -165,6 +171,7 @@ impl Service {
                 self.tally.tolerated(&failure.stage);
             }
             self.record(job, started, &outcome.stages);
+            self.meter.tell(served.pipeline().models());
             self.finish(job, served.release(), outcome);
         } else {
             *worker = None;
@@ -189,10 +196,29 @@ impl Service {
 
     /// The next job, which is in the queue or on the desk at every moment, so that the end of the service finds it.
     fn take(&self, desk: usize) -> Option<Arc<Job>> {
-        self.queue.pop_into(|job| {
-            let job = Arc::new(job);
-            self.put_on_desk(desk, Some(Arc::clone(&job)));
-            job
+        self.queue.pop_ready(
+            |job| !self.in_turn() || !self.is_on_a_desk(&job.sample.source),
+            |job| {
+                let job = Arc::new(job);
+                self.put_on_desk(desk, Some(Arc::clone(&job)));
+                job
+            },
+        )
+    }
+
+    /// Whether samples of one source go one after the other: a model keeps something from one to the next.
+    fn in_turn(&self) -> bool {
+        let serving = self.serving.load();
+        serving.as_ref().is_some_and(|served| {
+            let mut models = served.release().models.values();
+            models.any(|model| !model.state.is_empty())
+        })
+    }
+
+    fn is_on_a_desk(&self, source: &str) -> bool {
+        self.desks.iter().any(|desk| {
+            let desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+            desk.as_ref().is_some_and(|job| job.sample.source == source)
         })
     }
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 use hotshoe_daemon::config::{After, Config, ConfigError, WhenFull};
 use hotshoe_daemon::link::MESSAGE_OVERHEAD;
 use hotshoe_daemon::queue::Full;
-use hotshoe_trust::Grant;
+use hotshoe_infer::BackendChoice;
+use hotshoe_trust::{Blob, Grant, Model};
 
 const SHORTEST: &str = "site = \"lab\"\ndevice = \"camera-1\"\n";
 
@@ -51,6 +52,23 @@ deadline-ms = 10
 
 [metrics]
 listen = "127.0.0.1:9000"
+
+[inference]
+backend = "ort"
+threads = 2
+pool = 8
+max-runs = 4
+library = "lib/libonnxruntime.so"
+
+[[inference.providers]]
+name = "cuda"
+options = { device_id = "0" }
+
+[inference.models.detect]
+backend = "tract"
+threads = 3
+max-runs = 1
+prefer = ["int8"]
 "#;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
@@ -87,6 +105,8 @@ fn the_shortest_has_quiet_defaults() {
     assert!(config.workers.threads >= 1);
     assert_eq!(config.drain.deadline(), Duration::from_secs(5));
     assert!(config.watch.is_none() && config.metrics.is_none());
+    assert_eq!(config.inference.backend, BackendChoice::Auto);
+    assert_eq!((config.inference.threads, config.inference.pool), (1, None));
     assert!(config.allow.contains(&Grant::WasiNn) && !config.allow.contains(&Grant::Wasi));
 }
 
@@ -108,6 +128,41 @@ fn every_key_is_read() {
     );
     assert_eq!(config.workers.threads, 2);
     assert_eq!(config.metrics.unwrap().listen.port(), 9_000);
+
+    let options = config.inference.options();
+    assert_eq!(options.pool, 8);
+    let library = options.ort.library.as_deref();
+    assert_eq!(library, Some(Path::new("/srv/lib/libonnxruntime.so")));
+    assert_eq!(options.ort.providers[0].name, "cuda");
+    assert_eq!(options.ort.providers[0].options["device_id"], "0");
+    let model = Model {
+        max_batch: 5,
+        max_wait_us: 7,
+        ..Model::of(Blob::of(b"onnx"))
+    };
+    let other = config.inference.model("other", &model);
+    assert_eq!(
+        (other.backend, other.threads, other.max_runs),
+        (BackendChoice::Ort, 2, Some(4))
+    );
+    assert_eq!(
+        (other.max_batch, other.max_wait),
+        (5, Duration::from_micros(7))
+    );
+    let detect = config.inference.model("detect", &model);
+    assert_eq!(
+        (detect.backend, detect.threads, detect.max_runs),
+        (BackendChoice::Tract, 3, Some(1))
+    );
+    assert_eq!(config.inference.prefer("detect"), ["int8"]);
+    assert!(config.inference.prefer("other").is_empty());
+}
+
+#[test]
+fn a_library_that_is_a_name_alone_is_left_to_the_system() {
+    let text = format!("{SHORTEST}[inference]\nlibrary = \"libonnxruntime.so\"\n");
+    let library = parse(&text).unwrap().inference.library;
+    assert_eq!(library.as_deref(), Some(Path::new("libonnxruntime.so")));
 }
 
 #[test]
@@ -125,6 +180,8 @@ fn a_spelling_mistake_is_named_with_the_nearest_key() {
         ("[intake]\nqueu = 3", "queu", "queue"),
         ("[zenoh]\nconect = []", "conect", "connect"),
         ("[intakes]\nqueue = 3", "intakes", "intake"),
+        ("[inference]\nbackend = \"trac\"", "trac", "tract"),
+        ("[inference.models.x]\nprefers = []", "prefers", "prefer"),
     ] {
         let said = complaint(&format!("{SHORTEST}{mistake}\n"));
         assert!(said.contains(wrong) && said.contains(right), "{said}");
@@ -142,6 +199,13 @@ fn values_out_of_range_are_named() {
         ("[intake]\nmax-sample-bytes = 0", "intake.max-sample-bytes"),
         ("[zenoh]\nmax-message-bytes = 10", "zenoh.max-message-bytes"),
         ("[workers]\nthreads = 0", "workers.threads"),
+        ("[inference]\nthreads = 0", "inference.threads"),
+        ("[inference]\npool = 0", "inference.pool"),
+        ("[inference]\npool = 2\nmax-runs = 3", "inference.max-runs"),
+        (
+            "[inference.models.detect]\nthreads = 65",
+            "inference.models.detect.threads",
+        ),
     ] {
         let said = complaint(&format!("{SHORTEST}{text}\n"));
         assert!(said.contains(key), "{said}");

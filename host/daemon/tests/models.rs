@@ -52,7 +52,11 @@ fn score(worker: &mut Worker, source: &str) -> Result<f32, Fault> {
     let Insight::Classes { classes } = decision.insight else {
         panic!("{:?}", decision.insight);
     };
-    Ok(classes.iter().find(|class| class.label == "0").unwrap().score)
+    Ok(classes
+        .iter()
+        .find(|class| class.label == "0")
+        .unwrap()
+        .score)
 }
 
 fn model(loaded: &Loaded) -> ModelStatus {
@@ -73,7 +77,12 @@ fn with_variants(lab: &Lab, small: &[u8], middle: &[u8], large: &[u8]) {
 #[test]
 fn a_variant_that_does_not_load_is_passed_over_and_one_that_fails_gives_way() {
     let lab = Lab::new();
-    with_variants(&lab, b"no model", &onnx::other_outputs(), &onnx::constant(3.0, 1.0));
+    with_variants(
+        &lab,
+        b"no model",
+        &onnx::other_outputs(),
+        &onnx::constant(3.0, 1.0),
+    );
     // All variants of a model have the same outputs.
     let refused = lab.load(&release(VARIANTS, "")).err().unwrap();
     assert!(matches!(refused, LoadError::Variants(_)), "{refused}");
@@ -85,16 +94,28 @@ fn a_variant_that_does_not_load_is_passed_over_and_one_that_fails_gives_way() {
     assert_eq!(model(&loaded).fallbacks.len(), 1);
     assert_eq!(score(&mut worker, "a"), Ok(3.0));
     let status = model(&loaded);
-    let given_up: Vec<&str> = status.fallbacks.iter().map(|f| f.variant.as_str()).collect();
-    assert_eq!((status.variant.as_str(), given_up), ("large", vec!["small", "middle"]));
-    assert!(status.fallbacks.iter().all(|fallback| !fallback.cause.is_empty()));
+    let given_up: Vec<&str> = status
+        .fallbacks
+        .iter()
+        .map(|f| f.variant.as_str())
+        .collect();
+    assert_eq!(
+        (status.variant.as_str(), given_up),
+        ("large", vec!["small", "middle"])
+    );
+    assert!(
+        status
+            .fallbacks
+            .iter()
+            .all(|fallback| !fallback.cause.is_empty())
+    );
     assert_eq!(score(&mut worker, "a"), Ok(3.0));
 }
 
 #[test]
 fn where_no_variant_loads_the_release_does_not() {
     let lab = Lab::new();
-    with_variants(&lab, b"no model", b"", b"none either");
+    with_variants(&lab, b"no model", b"nor this", b"none either");
     let refused = lab.load(&release(VARIANTS, "")).err().unwrap();
     assert_eq!(refused.name(), "invalid_model");
 }
@@ -189,8 +210,14 @@ fn state_that_the_model_does_not_have_is_named() {
         let LoadError::State { name, source } = refused else {
             panic!("{refused}");
         };
-        let is_known = matches!(source, StateError::Unknown { .. } | StateError::Mismatch { .. });
-        assert!(is_known && name == "m" && source.to_string().contains(part), "{source}");
+        let is_known = matches!(
+            source,
+            StateError::Unknown { .. } | StateError::Mismatch { .. }
+        );
+        assert!(
+            is_known && name == "m" && source.to_string().contains(part),
+            "{source}"
+        );
     }
 }
 
@@ -216,7 +243,11 @@ fn the_choice_of_the_configuration_is_told() {
     lab.inference.backend = BackendChoice::Tract;
     let loaded = lab.load(&release(ONE, "")).unwrap();
     let status = model(&loaded);
-    let told = (status.backend.as_str(), status.provider.as_str(), status.reason.as_str());
+    let told = (
+        status.backend.as_str(),
+        status.provider.as_str(),
+        status.reason.as_str(),
+    );
     assert_eq!(told, ("tract", "cpu", "configured"));
     assert_eq!(status.variant, "default");
 }
@@ -262,7 +293,9 @@ fn the_faster_backend_is_chosen_and_remembered() {
         let decide = || {
             let loaded = lab.load(&release(ONE, tests)).unwrap();
             let mut backends = Backends::open(data.path(), &lab.inference);
-            let known = loaded.pipeline.decide(loaded.read(), &device(), &mut backends);
+            let known = loaded
+                .pipeline
+                .decide(loaded.read(), &device(), &mut backends);
             backends.save();
             loaded.pipeline.settle();
             assert_eq!(score(&mut loaded.pipeline.worker(), "a"), Ok(3.0));
@@ -270,7 +303,11 @@ fn the_faster_backend_is_chosen_and_remembered() {
         };
         let (known, first) = decide();
         assert_eq!(known, 0);
-        let slower = if first.backend == "ort" { "tract" } else { "ort" };
+        let slower = if first.backend == "ort" {
+            "tract"
+        } else {
+            "ort"
+        };
         assert!(first.reason.starts_with("measured "), "{}", first.reason);
         assert!(first.reason.contains(slower), "{}", first.reason);
 
@@ -298,7 +335,12 @@ fn what_the_file_says_of_another_machine_is_not_taken() {
     std::fs::write(data.path().join("backends.json"), text).unwrap();
     let loaded = lab.load(&release(ONE, "")).unwrap();
     let mut backends = Backends::open(data.path(), &lab.inference);
-    assert_eq!(loaded.pipeline.decide(loaded.read(), &device(), &mut backends), 0);
+    assert_eq!(
+        loaded
+            .pipeline
+            .decide(loaded.read(), &device(), &mut backends),
+        0
+    );
     assert_ne!(model(&loaded).reason, "remembered: x");
 }
 
@@ -309,7 +351,9 @@ fn a_release_that_neither_passes_is_left_to_its_own_tests() {
     let data = tempfile::tempdir().unwrap();
     let loaded = lab.load(&release(ONE, TEST)).unwrap();
     let mut backends = Backends::open(data.path(), &lab.inference);
-    loaded.pipeline.decide(loaded.read(), &device(), &mut backends);
+    loaded
+        .pipeline
+        .decide(loaded.read(), &device(), &mut backends);
     backends.save();
     let reason = model(&loaded).reason;
     assert!(reason.starts_with("neither backend passes"), "{reason}");

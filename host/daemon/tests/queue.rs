@@ -121,18 +121,45 @@ fn an_item_is_in_the_queue_or_where_it_was_placed() {
     let taker = {
         let (queue, desk) = (Arc::clone(&queue), Arc::clone(&desk));
         thread::spawn(move || {
-            queue.pop_into(|item| {
-                sender.send(()).unwrap();
-                // Time enough for the other thread to look between the queue and the desk, if it could.
-                (0..1_000).for_each(|_| thread::yield_now());
-                *desk.lock().unwrap() = Some(item);
-            })
+            queue.pop_ready(
+                |_| true,
+                |item| {
+                    sender.send(()).unwrap();
+                    // Time enough for the other thread to look between the queue and the desk, if it could.
+                    (0..1_000).for_each(|_| thread::yield_now());
+                    *desk.lock().unwrap() = Some(item);
+                },
+            )
         })
     };
     popping.recv().unwrap();
     assert!(queue.take_all().is_empty());
     assert_eq!(*desk.lock().unwrap(), Some(1));
     taker.join().unwrap();
+}
+
+#[test]
+fn an_item_waits_until_it_is_ready_and_others_go_before_it() {
+    let queue = Arc::new(Queue::new(3));
+    for item in ["busy 1", "free", "busy 2"] {
+        queue.push(item, Full::Wait);
+    }
+    let busy = Arc::new(Mutex::new(true));
+    let pop = {
+        let (queue, busy) = (Arc::clone(&queue), Arc::clone(&busy));
+        move || {
+            let ready = |item: &&str| !item.starts_with("busy") || !*busy.lock().unwrap();
+            queue.pop_ready(ready, |item| item)
+        }
+    };
+    assert_eq!(pop(), Some("free"));
+    let waiting = thread::spawn(move || [pop(), pop(), pop()]);
+    // Also where nothing more comes in.
+    queue.close();
+    *busy.lock().unwrap() = false;
+    queue.look_again();
+    let found = waiting.join().unwrap();
+    assert_eq!(found, [Some("busy 1"), Some("busy 2"), None]);
 }
 
 #[test]

@@ -138,7 +138,11 @@ fn the_application_proves_itself_and_its_second_release_is_warm_before_it_serves
     assert!(reports[0].agreement >= reports[0].min_agreement);
 
     let second = lab.load_text(&second(&lab)).unwrap();
-    let model = |loaded: &Loaded| loaded.pipeline.release().models["recognise"].variants[0].blob.digest;
+    let model = |loaded: &Loaded| {
+        loaded.pipeline.release().models["recognise"].variants[0]
+            .blob
+            .digest
+    };
     assert_ne!(model(&first), model(&second));
     second.pipeline.warm_up_like(&first.pipeline);
 

@@ -191,7 +191,10 @@ mod tests {
             assert_eq!(wheel.sha256.len(), 64);
             let members = wheel.members.iter().map(|member| member.to);
             let mut places = members.chain(wheel.tree.map(|tree| tree.to));
-            assert!(places.any(|place| place.starts_with(extra.place())), "{extra:?}");
+            assert!(
+                places.any(|place| place.starts_with(extra.place())),
+                "{extra:?}"
+            );
             assert_eq!(extra.found(Path::new("no-such-checkout")), None);
         }
     }

@@ -331,3 +331,44 @@ fn bytes_below(folder: &Path) -> u64 {
         })
         .sum()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::io::Write;
+
+    const WHEEL: Wheel = Wheel {
+        project: "cases",
+        version: "1",
+        size: 0,
+        sha256: "not looked at here",
+        built_for: None,
+        members: &[],
+        tree: Some(Tree {
+            path: "data/node/",
+            to: "cases",
+        }),
+    };
+
+    #[test]
+    fn a_tree_is_unpacked_whole_and_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cases.whl");
+        let mut zip = zip::ZipWriter::new(File::create(&path).unwrap());
+        let options = zip::write::SimpleFileOptions::default();
+        for name in ["data/node/one/model", "data/node/two", "data/other", "more"] {
+            zip.start_file(name, options).unwrap();
+            zip.write_all(name.as_bytes()).unwrap();
+        }
+        zip.finish().unwrap();
+        assert_eq!(WHEEL.missing(folder.path()), ["cases"]);
+        let to = folder.path().join("cases");
+        assert_eq!(WHEEL.unpack(&path, WHEEL.tree.unwrap(), &to).unwrap(), 2);
+        let text = fs::read_to_string(to.join("one/model")).unwrap();
+        assert_eq!(text, "data/node/one/model");
+        assert!(to.join("two").is_file());
+        assert!(!folder.path().join("other").exists());
+        assert!(WHEEL.missing(folder.path()).is_empty());
+    }
+}

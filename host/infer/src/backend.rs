@@ -72,7 +72,10 @@ impl Setting {
     pub(crate) fn of(inputs: &[Tensor]) -> Self {
         let small = |tensor: &Tensor| (tensor.len() <= SMALL).then(|| tensor.clone());
         Self {
-            shapes: inputs.iter().map(|tensor| tensor.shape().to_vec()).collect(),
+            shapes: inputs
+                .iter()
+                .map(|tensor| tensor.shape().to_vec())
+                .collect(),
             values: inputs.iter().map(small).collect(),
         }
     }
@@ -111,10 +114,6 @@ struct Flag {
 }
 
 impl Stop {
-    pub(crate) fn new() -> Self {
-        Self::default()
-    }
-
     /// Ends the run.
     pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
@@ -124,6 +123,7 @@ impl Stop {
     }
 
     /// Has `tell` called when the run is to end, also if that was before; until the result is dropped.
+    #[cfg(feature = "ort")]
     pub(crate) fn telling(&self, tell: impl Fn() + Send + 'static) -> Telling<'_> {
         *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
         if self.is_stopped() {
@@ -138,8 +138,10 @@ impl Stop {
 }
 
 /// See [`Stop::telling`].
+#[cfg(feature = "ort")]
 pub(crate) struct Telling<'a>(&'a Stop);
 
+#[cfg(feature = "ort")]
 impl Drop for Telling<'_> {
     fn drop(&mut self) {
         let mut tell = self.0.0.tell.lock().unwrap_or_else(PoisonError::into_inner);

@@ -283,6 +283,8 @@ impl Batcher {
     ) {
         let mut compared = 0;
         let mut problem = None;
+        // Answered when the verdict is known.
+        let mut last = None;
         for (member, part) in members.iter().zip(parts) {
             let Some(outcome) = alone(ledger, session, member) else {
                 continue;
@@ -291,7 +293,9 @@ impl Batcher {
                 compared += 1;
                 problem = problem.or_else(|| join::disagreement(outputs, part));
             }
-            ledger.end(&member.run, outcome);
+            if let Some((run, outcome)) = last.replace((&member.run, outcome)) {
+                ledger.end(run, outcome);
+            }
         }
         match problem {
             Some(problem) => self.refuse(problem),
@@ -302,6 +306,9 @@ impl Batcher {
                 }
             }
             None => {}
+        }
+        if let Some((run, outcome)) = last {
+            ledger.end(run, outcome);
         }
     }
 
@@ -314,15 +321,22 @@ impl Batcher {
         error: &RunError,
     ) {
         let mut succeeded = 0;
+        // Answered when the verdict is known.
+        let mut last = None;
         for member in members {
             if let Some(outcome) = alone(ledger, session, member) {
                 succeeded += usize::from(outcome.is_ok());
-                ledger.end(&member.run, outcome);
+                if let Some((run, outcome)) = last.replace((&member.run, outcome)) {
+                    ledger.end(run, outcome);
+                }
             }
         }
         if succeeded == members.len() {
             let cause = crate::error::chain(error);
             self.refuse(format!("it fails on a batch, and not alone: {cause}"));
+        }
+        if let Some((run, outcome)) = last {
+            ledger.end(run, outcome);
         }
     }
 

@@ -6,7 +6,7 @@ use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
-use tract_onnx::pb::{GraphProto, ModelProto, ValueInfoProto};
+use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
 
 use crate::{ElementType, LoadError};
 
@@ -121,8 +121,19 @@ pub(crate) fn unsupported_operators(graph: &GraphProto, backend: &Onnx) -> BTree
 }
 
 /// A weight that lies in another file, if there is one. Such a file is never opened: its path comes from the model.
-pub(crate) fn external_weight(graph: &GraphProto) -> Option<&str> {
-    let mut graphs = vec![graph];
+pub(crate) fn external_weight(model: &ModelProto) -> Option<&str> {
+    let outside = |it: &&TensorProto| it.data_location == Some(DataLocation::External as i32);
+    let mut graphs: Vec<&GraphProto> = model.graph.iter().collect();
+    for node in model.functions.iter().flat_map(|function| &function.node) {
+        let attributes = node.attribute.iter();
+        let mut tensors = attributes
+            .clone()
+            .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors));
+        if let Some(tensor) = tensors.find(outside) {
+            return Some(&tensor.name);
+        }
+        graphs.extend(attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+    }
     while let Some(graph) = graphs.pop() {
         let attributes = graph.node.iter().flat_map(|node| &node.attribute);
         let sparse = graph.sparse_initializer.iter();
@@ -132,8 +143,8 @@ pub(crate) fn external_weight(graph: &GraphProto) -> Option<&str> {
             .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors))
             .chain(&graph.initializer)
             .chain(sparse);
-        if let Some(outside) = tensors.find(|it| it.data_location == Some(DataLocation::External as i32)) {
-            return Some(&outside.name);
+        if let Some(tensor) = tensors.find(outside) {
+            return Some(&tensor.name);
         }
         graphs.extend(attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
     }

@@ -133,9 +133,7 @@ pub enum LoadError {
         problem: String,
     },
     /// Weights that are not in the file.
-    #[error(
-        "the model's weight \"{weight}\" lies in another file; export the model into one file"
-    )]
+    #[error("the model's weight \"{weight}\" lies in another file; export the model into one file")]
     External {
         /// Its name.
         weight: String,
@@ -155,6 +153,13 @@ pub enum LoadError {
     )]
     NoRuntime {
         /// What was tried.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// tract does not take the graph, or not an operator's attributes.
+    #[error("tract does not take the model; export it again, or use ONNX Runtime")]
+    Tract {
+        /// What it said.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },

@@ -59,6 +59,8 @@ pub struct Folded {
     pub nodes_after: usize,
     /// Nodes whose outputs were computed, once and for all.
     pub computed: usize,
+    /// `Constant` nodes that became weights.
+    pub moved: usize,
     /// Nodes that hand on their input, and were taken out.
     pub passed_through: usize,
     /// Nodes and weights that nothing uses.
@@ -86,7 +88,7 @@ pub fn fold(bytes: &[u8], shapes: &InputShapes) -> Result<Folded, FoldError> {
         ..Folded::default()
     };
     fix_shapes(graph, shapes, &facts);
-    folded.computed = graph::compute(graph, &facts);
+    (folded.computed, folded.moved) = graph::compute(graph, &facts);
     folded.passed_through = graph::pass_through(graph, opset);
     folded.unused = graph::remove_unused(graph);
     folded.nodes_after = graph.node.len();
@@ -128,7 +130,8 @@ fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
             "join them first, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python",
         );
     }
-    let is_tensor = |value: &ValueInfoProto| value.r#type.as_ref().is_some_and(|it| it.value.is_some());
+    let is_tensor =
+        |value: &ValueInfoProto| value.r#type.as_ref().is_some_and(|it| it.value.is_some());
     if !graph.input.iter().chain(&graph.output).all(is_tensor) {
         return refuse(
             "has inputs or outputs that are not tensors",

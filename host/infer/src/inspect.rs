@@ -15,10 +15,10 @@ use thiserror::Error;
 
 pub use backends::Fit;
 pub(crate) use file::{census, check_shapes, graph, inner_graphs, inputs, open};
-pub(crate) use shapes::{Facts, settle};
 pub use probe::{Probed, probe};
-pub use tensors::{TensorFileError, onnx_tensor, values};
+pub(crate) use shapes::{Facts, settle};
 pub(crate) use tensors::to_proto;
+pub use tensors::{TensorFileError, onnx_tensor, values};
 pub use work::Work;
 
 use crate::OrtOptions;
@@ -48,7 +48,9 @@ pub enum InspectError {
         known: Vec<String>,
     },
     /// A shape that contradicts the file.
-    #[error("the model's input \"{name}\" has shape [{want}], so {got:?} does not fit; an open dimension is at least 1")]
+    #[error(
+        "the model's input \"{name}\" has shape [{want}], so {got:?} does not fit; an open dimension is at least 1"
+    )]
     Shape {
         /// The input's name.
         name: String,

@@ -27,15 +27,15 @@ mod stats;
 mod tensor;
 mod tract;
 
+pub use self::ort::{OrtLibrary, ort_library};
 pub use backend::{Backend, BackendChoice};
 pub use batch::Batching;
 pub use describe::TensorInfo;
 pub use error::{ErrorKind, LoadError, RunError, TensorError, VariantError};
 pub use executor::Usage;
 pub use model::Model;
-pub use named::{Fallback, NamedModel};
 pub use models::Models;
+pub use named::{Fallback, NamedModel};
 pub use options::{ModelOptions, Options, OrtOptions, Provider};
-pub use self::ort::{OrtLibrary, ort_library};
 pub use stats::Stats;
 pub use tensor::{ElementType, Tensor};

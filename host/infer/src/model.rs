@@ -10,10 +10,10 @@ use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::{Backend, BackendChoice, Session, Setting};
 use crate::batch::{Batcher, Batching};
+use crate::error::chain;
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::tract::TractSession;
-use crate::error::chain;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
 /// A model that is ready to run. Threads may run it at the same time.
@@ -79,7 +79,7 @@ impl Model {
         let graph = file.graph.as_ref().ok_or_else(|| LoadError::Malformed {
             source: "it has no graph".into(),
         })?;
-        if let Some(weight) = describe::external_weight(graph) {
+        if let Some(weight) = describe::external_weight(&file) {
             let weight = weight.to_owned();
             return Err(LoadError::External { weight });
         }
@@ -192,10 +192,7 @@ impl Model {
 
     /// Keeps the inputs of the next `most` runs for [`Model::take_recorded`]. What was kept before is dropped.
     pub fn record(&self, most: usize) {
-        *self
-            .recorder
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Recorder {
+        *self.recorder.lock().unwrap_or_else(PoisonError::into_inner) = Recorder {
             wanted: most,
             runs: VecDeque::new(),
         };
@@ -203,12 +200,8 @@ impl Model {
 
     /// The inputs that were kept, the first run first; nothing is kept from here on.
     pub fn take_recorded(&self) -> Vec<Vec<(String, Tensor)>> {
-        let recorder = std::mem::take(
-            &mut *self
-                .recorder
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let recorder =
+            std::mem::take(&mut *self.recorder.lock().unwrap_or_else(PoisonError::into_inner));
         recorder.runs.into()
     }
 
@@ -415,7 +408,10 @@ fn open(
                 };
                 Ok((loaded, Vec::new()))
             }
-            (Ok(tract), Err(e)) => Ok((alone(Backend::Tract, tract), vec![(Backend::Ort, chain(&e))])),
+            (Ok(tract), Err(e)) => Ok((
+                alone(Backend::Tract, tract),
+                vec![(Backend::Ort, chain(&e))],
+            )),
             (Err(e), Ok(ort)) => Ok((alone(Backend::Ort, ort), vec![(Backend::Tract, chain(&e))])),
             // tract's word: it is always there.
             (Err(e), Err(_)) => Err(e),

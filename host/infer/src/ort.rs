@@ -79,7 +79,10 @@ pub(crate) fn load(
 
 #[cfg(not(feature = "ort"))]
 fn left_out(options: &OrtOptions) -> NotFound {
-    let path = options.library.clone().unwrap_or_else(|| "onnxruntime".into());
+    let path = options
+        .library
+        .clone()
+        .unwrap_or_else(|| "onnxruntime".into());
     let problem = "this program was built without support for ONNX Runtime".to_owned();
     NotFound {
         tried: vec![(path, problem)],

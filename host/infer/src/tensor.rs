@@ -163,11 +163,9 @@ impl Tensor {
     ///
     /// # Errors
     /// [`TensorError::Overflow`].
-    pub fn write_f32(
-        shape: &[usize],
-        write: impl FnOnce(&mut [f32]),
-    ) -> Result<Self, TensorError> {
-        let backend = |e: tract_onnx::prelude::TractError| TensorError::Backend { source: e.into() };
+    pub fn write_f32(shape: &[usize], write: impl FnOnce(&mut [f32])) -> Result<Self, TensorError> {
+        let backend =
+            |e: tract_onnx::prelude::TractError| TensorError::Backend { source: e.into() };
         count(shape)?;
         let mut raw = Raw::zero::<f32>(shape).map_err(backend)?;
         let mut view = raw.try_as_plain_ram_mut().map_err(backend)?;
@@ -179,6 +177,7 @@ impl Tensor {
     }
 
     /// Zeros.
+    #[cfg(feature = "ort")]
     pub(crate) fn zeros(element_type: ElementType, shape: &[usize]) -> Result<Self, TensorError> {
         let raw = Raw::zero_dt(element_type.raw(), shape)
             .map_err(|e| TensorError::Backend { source: e.into() })?;
@@ -331,11 +330,7 @@ fn copied<T: Datum + bytemuck::Pod>(
 }
 
 /// A copy of elements that lie anywhere.
-fn zeroed_and_copied(
-    element_type: ElementType,
-    shape: &[usize],
-    bytes: &[u8],
-) -> TractResult<Raw> {
+fn zeroed_and_copied(element_type: ElementType, shape: &[usize], bytes: &[u8]) -> TractResult<Raw> {
     let mut raw = Raw::zero_dt(element_type.raw(), shape)?;
     if !bytes.is_empty() {
         raw.as_bytes_mut().copy_from_slice(bytes);

@@ -1,11 +1,13 @@
 //! tract.
 
 mod plans;
-mod values;
 mod threads;
+mod values;
 
 use tract_onnx::pb::{GraphProto, ModelProto};
-use tract_onnx::prelude::{Framework, InferenceModel, TVec, TValue, TractError, TractResult, multithread};
+use tract_onnx::prelude::{
+    Framework, InferenceModel, TValue, TVec, TractError, TractResult, multithread,
+};
 use tract_onnx::tract_core::plan::eval;
 
 use crate::backend::{Session, Setting, Stop};
@@ -45,7 +47,7 @@ impl TractSession {
         let outputs = graph.output.iter().map(|output| output.name.clone());
         let model = guard(|| backend.model_for_proto_model(file))
             .map_err(|message| LoadError::Panicked { message })?
-            .map_err(|e| LoadError::Malformed { source: e.into() })?;
+            .map_err(|e| LoadError::Tract { source: e.into() })?;
         Ok(Self {
             graph: model,
             plans: Plans::new(options.plans, options.max_tensor_bytes, graph),

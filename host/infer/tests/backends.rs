@@ -6,25 +6,23 @@
     clippy::panic,
     reason = "tests"
 )]
-//! What every backend does alike, and how they are found and chosen.
+//! What every backend does alike.
 
 mod common;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use hotshoe_infer::{
-    Backend, BackendChoice, ElementType, ErrorKind, LoadError, Model, ModelOptions, Models,
-    Options, OrtOptions, Provider, RunError, Tensor, ort_library,
+    Backend, BackendChoice, ElementType, LoadError, Model, ModelOptions, Models, Options,
+    OrtOptions, Provider, RunError, Tensor, ort_library,
 };
 use hotshoe_trust::Digest;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, TensorProto};
 
-use common::{arithmetic, file, library, node, on, value, weight};
+use common::{arithmetic, file, node, on, value, weight};
 
 fn load(bytes: &[u8], backend: BackendChoice, options: Options) -> Result<Arc<Model>, LoadError> {
     let how = ModelOptions {
@@ -40,16 +38,6 @@ fn on_each(bytes: &[u8]) -> Vec<Arc<Model>> {
     loaded
         .map(|(choice, options)| load(bytes, choice, options).unwrap())
         .collect()
-}
-
-fn with_library(path: PathBuf) -> Options {
-    Options {
-        ort: OrtOptions {
-            library: Some(path),
-            ..OrtOptions::default()
-        },
-        ..Options::default()
-    }
 }
 
 fn single(operator: &str, from: DataType, to: DataType) -> Vec<u8> {
@@ -80,7 +68,9 @@ const TYPES: [(DataType, ElementType); 8] = [
 #[test]
 fn every_element_type_passes_unchanged() {
     for (named, element_type) in TYPES {
-        let bytes: Vec<u8> = (0..8 * element_type.size()).map(|i| (i % 2) as u8).collect();
+        let bytes: Vec<u8> = (0..8 * element_type.size())
+            .map(|i| (i % 2) as u8)
+            .collect();
         let x = Tensor::from_bytes(element_type, &[4, 2], &bytes).unwrap();
         for model in on_each(&single("Identity", named, named)) {
             let y = model.run(&[("x", &x)]).unwrap().remove(0).1;
@@ -163,10 +153,15 @@ fn quantised_models_run_alike() {
             bytes_weight(x8.2, DataType::Uint8, &[], &[x8.3]),
             weight("w_scale", &[], &[0.02]),
             bytes_weight("w_zero", DataType::Int8, &[], &[0]),
-            bytes_weight("w8", DataType::Int8, &[4, 2], &[50, -50, 25, 10, -100, 0, 5, 100]),
+            bytes_weight(
+                "w8",
+                DataType::Int8,
+                &[4, 2],
+                &[50, -50, 25, 10, -100, 0, 5, 100],
+            ),
         ];
         if style == "QLinear" {
-            all.push(weight("y_scale", &[], &[0.02]));
+            all.push(weight("y_scale", &[], &[0.04]));
             all.push(bytes_weight("y_zero", DataType::Uint8, &[], &[128]));
         }
         all
@@ -226,7 +221,7 @@ fn quantised_models_run_alike() {
             let y = model.run(&[("x", &x)]).unwrap().remove(0).1;
             for (got, want) in y.as_f32().unwrap().iter().zip(want) {
                 // One step of the coarsest scale.
-                let near = (got - want).abs() <= 0.02;
+                let near = (got - want).abs() <= 0.04;
                 assert!(near, "{style} on {}: {got}, not {want}", model.backend());
             }
         }
@@ -284,7 +279,7 @@ fn shapes_are_remembered_up_to_a_limit() {
 }
 
 #[test]
-fn shapes_that_do_not_fit_together_are_the_callers_fault() {
+fn shapes_that_do_not_fit_together_are_an_error_and_break_nothing() {
     let bytes = file(GraphProto {
         name: "sum".to_owned(),
         input: vec![
@@ -300,29 +295,27 @@ fn shapes_that_do_not_fit_together_are_the_callers_fault() {
     for model in on_each(&bytes) {
         let error = model.run(&[("x", &x), ("y", &y)]).unwrap_err();
         let _ = model.run(&[("x", &x), ("y", &x)]).unwrap();
-        if model.backend() == Backend::Tract {
-            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
-        }
+        let fault = matches!(error, RunError::Plan { .. } | RunError::Failed { .. });
+        assert!(fault, "{error:?}");
     }
 }
 
-/// A chain of products that takes minutes.
+const SIDE: usize = 1280;
+
+/// A chain of products that takes a minute.
 fn slow() -> Vec<u8> {
-    const SIZE: i64 = 1024;
-    const PRODUCTS: usize = 5_000;
-    let mut matrix = weight("matrix", &[SIZE, SIZE], &[]);
-    matrix.raw_data = vec![0; 4 * usize::try_from(SIZE * SIZE).unwrap()];
+    const PRODUCTS: usize = 600;
     let name = |at: usize| match at {
         0 => "x".to_owned(),
         PRODUCTS => "y".to_owned(),
         at => format!("x{at}"),
     };
-    let nodes = (0..PRODUCTS).map(|at| node("MatMul", &[&name(at), "matrix"], &name(at + 1)));
+    let nodes = (0..PRODUCTS).map(|at| node("MatMul", &[&name(at), "x"], &name(at + 1)));
+    let shape = [SIDE as i64; 2];
     file(GraphProto {
         name: "slow".to_owned(),
-        input: vec![value("x", DataType::Float, &[SIZE, SIZE])],
-        output: vec![value("y", DataType::Float, &[SIZE, SIZE])],
-        initializer: vec![matrix],
+        input: vec![value("x", DataType::Float, &shape)],
+        output: vec![value("y", DataType::Float, &shape)],
         node: nodes.collect(),
         ..GraphProto::default()
     })
@@ -331,10 +324,9 @@ fn slow() -> Vec<u8> {
 #[test]
 fn a_run_ends_at_the_operator_after_its_deadline() {
     let bytes = slow();
-    let x = Tensor::from_f32(&[1024, 1024], vec![0.0; 1024 * 1024]).unwrap();
+    let x = Tensor::from_f32(&[SIDE, SIDE], vec![0.0; SIDE * SIDE]).unwrap();
     for model in on_each(&bytes) {
         let backend = model.backend();
-        model.prepare(&[("x", &[1024, 1024])]).unwrap_or_default();
         let soon = Instant::now() + Duration::from_millis(300);
         let error = model.run_by(&[("x", &x)], Some(soon)).unwrap_err();
         assert!(matches!(error, RunError::Deadline), "{backend}: {error}");
@@ -397,127 +389,6 @@ fn several_threads_for_a_run_change_no_result() {
         });
         assert_eq!(one.bytes(), two.bytes(), "{backend}");
     }
-}
-
-#[test]
-fn a_missing_library_is_told() {
-    let path = Path::new("/no/such/libonnxruntime.so");
-    let options = with_library(path.to_owned());
-    let found = ort_library(&options.ort);
-    assert_eq!(found.path, None);
-    assert_eq!(found.tried[0].0, path);
-    assert!(found.tried[0].1.contains("no such file"), "{found:?}");
-
-    let error = load(&arithmetic(), BackendChoice::Ort, options.clone()).unwrap_err();
-    assert!(matches!(error, LoadError::NoRuntime { .. }), "{error}");
-
-    let model = load(&arithmetic(), BackendChoice::Auto, options).unwrap();
-    assert_eq!(model.backends(), [Backend::Tract]);
-    let (backend, reason) = &model.refused()[0];
-    assert_eq!(*backend, Backend::Ort);
-    assert!(reason.contains("/no/such/libonnxruntime.so"), "{reason}");
-}
-
-#[test]
-fn a_library_that_is_another_or_none_is_told() {
-    let found = ort_library(&with_library(PathBuf::from(file!())).ort);
-    assert_eq!(found.path, None, "{found:?}");
-    let elsewhere = ort_library(&with_library(PathBuf::from("libc.so.6")).ort);
-    assert_eq!(elsewhere.path, None, "{elsewhere:?}");
-    if cfg!(target_os = "linux") {
-        assert_eq!(elsewhere.tried[0].1, "it is not ONNX Runtime");
-    }
-}
-
-#[test]
-fn the_library_says_what_it_is() {
-    let Some(path) = library() else { return };
-    let found = ort_library(&with_library(path.clone()).ort);
-    assert_eq!(found.path, Some(path));
-    assert!(found.version.starts_with("1."), "{found:?}");
-    assert!(found.providers.contains(&"cpu".to_owned()), "{found:?}");
-}
-
-#[test]
-fn a_provider_that_is_not_there_leaves_the_processor() {
-    let Some(path) = library() else { return };
-    let provider = |name: &str, options: BTreeMap<String, String>| Provider {
-        name: name.to_owned(),
-        options,
-    };
-    let device = BTreeMap::from([("device_id".to_owned(), "0".to_owned())]);
-    let mut options = with_library(path);
-    options.ort.providers = vec![
-        provider("CUDA", device),
-        provider("abacus", BTreeMap::new()),
-    ];
-    let model = load(&arithmetic(), BackendChoice::Ort, options).unwrap();
-    assert_eq!(model.provider(), "cpu");
-    let notes = model.provider_notes();
-    assert_eq!(notes.len(), 2, "{notes:?}");
-    assert!(notes[0].starts_with("CUDA: "), "{notes:?}");
-    assert!(notes[1].contains("there is none of that name"), "{notes:?}");
-    let x = Tensor::from_f32(&[1, 2], vec![0.5, 4.0]).unwrap();
-    let y = Tensor::from_f32(&[2], vec![1.0, 2.0]).unwrap();
-    let outputs = model.run(&[("x", &x), ("y", &y)]).unwrap();
-    assert_eq!(outputs[0].1.as_f32().unwrap(), [1.5, 6.0]);
-}
-
-#[test]
-fn an_automatic_model_is_on_both_until_one_is_settled() {
-    let Some(path) = library() else { return };
-    let model = load(&arithmetic(), BackendChoice::Auto, with_library(path)).unwrap();
-    assert_eq!(model.backends(), [Backend::Tract, Backend::Ort]);
-    assert_eq!(model.refused(), []);
-    let x = Tensor::from_f32(&[1, 2], vec![0.5, 4.0]).unwrap();
-    let y = Tensor::from_f32(&[2], vec![1.0, 2.0]).unwrap();
-    model.record(1);
-    for backend in [Backend::Ort, Backend::Tract, Backend::Ort] {
-        assert!(model.use_backend(backend));
-        assert_eq!(model.backend(), backend);
-        let outputs = model.run(&[("x", &x), ("y", &y)]).unwrap();
-        assert_eq!(outputs[0].1.as_f32().unwrap(), [1.5, 6.0]);
-    }
-    let recorded = model.take_recorded();
-    assert_eq!(recorded.len(), 1, "no more than asked for");
-    assert_eq!(recorded[0][0].0, "x");
-    assert_eq!(recorded[0][0].1.bytes(), x.bytes());
-
-    model.settle(Backend::Ort);
-    assert_eq!(model.backends(), [Backend::Ort]);
-    assert!(!model.use_backend(Backend::Tract));
-    model.settle(Backend::Tract);
-    assert_eq!(model.backend(), Backend::Ort, "it is gone");
-}
-
-#[test]
-fn a_file_that_one_backend_cannot_run_goes_to_the_other() {
-    let Some(path) = library() else { return };
-    let bytes = file(GraphProto {
-        name: "determinant".to_owned(),
-        input: vec![value("x", DataType::Float, &[2, 2])],
-        output: vec![value("y", DataType::Float, &[])],
-        node: vec![node("Det", &["x"], "y")],
-        ..GraphProto::default()
-    });
-    let model = load(&bytes, BackendChoice::Auto, with_library(path.clone())).unwrap();
-    assert_eq!(model.backends(), [Backend::Ort]);
-    let (backend, reason) = &model.refused()[0];
-    assert_eq!(*backend, Backend::Tract);
-    assert!(reason.contains("Det"), "{reason}");
-    let x = Tensor::from_f32(&[2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
-    let y = model.run(&[("x", &x)]).unwrap().remove(0).1;
-    assert_eq!(y.as_f32().unwrap(), [-2.0]);
-
-    let broken = file(GraphProto {
-        name: "broken".to_owned(),
-        input: vec![value("x", DataType::Float, &[2, 2])],
-        output: vec![value("y", DataType::Float, &[])],
-        node: vec![node("NoSuchOperator", &["x"], "y")],
-        ..GraphProto::default()
-    });
-    let error = load(&broken, BackendChoice::Ort, with_library(path)).unwrap_err();
-    assert!(matches!(error, LoadError::Runtime { .. }), "{error}");
 }
 
 #[test]

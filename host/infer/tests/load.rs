@@ -29,16 +29,24 @@ fn error(bytes: &[u8]) -> LoadError {
 fn a_model_is_loaded_once_while_someone_holds_it() {
     let (models, bytes) = (Models::default(), arithmetic());
     let digest = Digest::of(&bytes);
-    let first = models.load(digest, &bytes, &ModelOptions::default()).unwrap();
-    let second = models.load(digest, b"not looked at", &ModelOptions::default()).unwrap();
+    let first = models
+        .load(digest, &bytes, &ModelOptions::default())
+        .unwrap();
+    let second = models
+        .load(digest, b"not looked at", &ModelOptions::default())
+        .unwrap();
     assert!(Arc::ptr_eq(&first, &second));
     drop((first, second));
     assert!(
-        models.load(digest, b"looked at", &ModelOptions::default()).is_err(),
+        models
+            .load(digest, b"looked at", &ModelOptions::default())
+            .is_err(),
         "nobody held it, so it was gone"
     );
     assert!(
-        models.load(digest, &bytes, &ModelOptions::default()).is_ok(),
+        models
+            .load(digest, &bytes, &ModelOptions::default())
+            .is_ok(),
         "a failure is not remembered"
     );
 }
@@ -59,7 +67,9 @@ fn bad_files_have_names() {
         max_model_bytes: 10,
         ..Options::default()
     });
-    let large = models.load(Digest::of(&whole), &whole, &ModelOptions::default()).unwrap_err();
+    let large = models
+        .load(Digest::of(&whole), &whole, &ModelOptions::default())
+        .unwrap_err();
     assert!(matches!(large, LoadError::TooLarge { limit: 10, .. }));
 }
 
@@ -97,7 +107,7 @@ fn an_output_that_nothing_makes_is_an_error() {
     });
     assert!(matches!(
         error(&bytes),
-        LoadError::Malformed { .. } | LoadError::Panicked { .. }
+        LoadError::Tract { .. } | LoadError::Panicked { .. }
     ));
 }
 

@@ -61,7 +61,9 @@ fn load(bytes: &[u8], backend: Backend) -> Option<Arc<Model>> {
         ..ModelOptions::default()
     };
     let model = Models::new(options).load(Digest::of(bytes), bytes, &how);
-    Some(model.unwrap())
+    let model = model.unwrap();
+    assert_eq!(model.backend(), backend);
+    Some(model)
 }
 
 /// The model on every backend that is there.
@@ -150,8 +152,10 @@ fn assert_agree(bytes: &[u8], inputs: &[(&str, &Tensor)]) -> Vec<Vec<(String, Te
     for (model, outputs) in models.iter().zip(&runs) {
         for ((name, one), (_, other)) in runs[0].iter().zip(outputs) {
             assert_eq!(one.shape(), other.shape(), "{name}");
-            let cosine = cosine(one, other);
-            assert!(cosine >= COSINE, "{name} on {}: {cosine}", model.backend());
+            let (cosine, backend) = (cosine(one, other), model.backend());
+            let difference = largest_difference(one, other);
+            println!("{name} on {backend}: cosine {cosine:.9}, largest difference {difference:e}");
+            assert!(cosine >= COSINE, "{name} on {backend}: {cosine}");
         }
     }
     runs
@@ -272,7 +276,10 @@ fn a_recogniser_cut_in_half_is_an_error() {
 fn opened(bytes: &[u8]) -> Vec<u8> {
     let mut file = ModelProto::decode(bytes).unwrap();
     let graph = file.graph.as_mut().unwrap();
-    let inputs = graph.input.iter_mut().filter(|input| input.name == "input.1");
+    let inputs = graph
+        .input
+        .iter_mut()
+        .filter(|input| input.name == "input.1");
     for value in inputs.chain(&mut graph.output) {
         let Some(Value::TensorType(tensor)) = value.r#type.as_mut().unwrap().value.as_mut() else {
             panic!("no tensor");

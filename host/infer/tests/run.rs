@@ -13,13 +13,18 @@ mod common;
 use std::sync::{Arc, Barrier};
 
 use common::{arithmetic, file, node, value};
-use hotshoe_infer::{ElementType, ErrorKind, Model, ModelOptions, Models, Options, RunError, Stats, Tensor, TensorInfo};
+use hotshoe_infer::{
+    ElementType, ErrorKind, Model, ModelOptions, Models, Options, RunError, Stats, Tensor,
+    TensorInfo,
+};
 use hotshoe_trust::Digest;
 use tract_onnx::pb::GraphProto;
 use tract_onnx::pb::tensor_proto::DataType;
 
 fn load(bytes: &[u8], options: Options) -> Arc<Model> {
-    Models::new(options).load(Digest::of(bytes), bytes, &ModelOptions::default()).unwrap()
+    Models::new(options)
+        .load(Digest::of(bytes), bytes, &ModelOptions::default())
+        .unwrap()
 }
 
 fn model() -> Arc<Model> {

@@ -7,7 +7,6 @@ use hotshoe_daemon::link::Incoming;
 use hotshoe_infer::{NamedModel, Tensor};
 
 use crate::catalogue::{ACTIONS, Callable, Catalogue, Found, INSIGHT, SAMPLE};
-use crate::datatype;
 use crate::error::{RequestError, TensorFault};
 use crate::request::{Data, InferRequest, InferResponse, Output, Wanted};
 
@@ -69,7 +68,7 @@ fn run(
                 Err(source) => return Err(RequestError::Tensor { name, source }),
             },
             Data::Sample(_) => {
-                let source = TensorFault::Datatype(datatype::BYTES.to_owned());
+                let source = TensorFault::Sample;
                 return Err(RequestError::Input { name, source });
             }
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use hotshoe_daemon::config::OipConfig;
 use hotshoe_daemon::Door;
+use hotshoe_daemon::config::OipConfig;
 use hotshoe_daemon::pipeline::Pipeline;
 use hotshoe_infer::{Backend, NamedModel, TensorInfo};
 
@@ -113,7 +113,9 @@ impl Catalogue {
     }
 
     fn offers(&self, model: &str) -> bool {
-        self.models.as_ref().is_none_or(|names| names.contains(model))
+        self.models
+            .as_ref()
+            .is_none_or(|names| names.contains(model))
     }
 
     fn names<'a>(&'a self, pipeline: &'a Arc<Pipeline>) -> impl Iterator<Item = &'a str> {

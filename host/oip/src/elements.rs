@@ -21,15 +21,17 @@ pub(crate) fn from_json(
 ) -> Result<Data, TensorFault> {
     if datatype == datatype::BYTES {
         request::check_one(&shape)?;
-        let (sample,): (String,) = Deserialize::deserialize(&mut reader(json))
-            .map_err(TensorFault::Json)?;
+        let (sample,): (String,) =
+            Deserialize::deserialize(&mut reader(json)).map_err(TensorFault::Json)?;
         return Ok(Data::Sample(sample.into()));
     }
     let element_type = request::element_type(datatype)?;
     if element_type == ElementType::F16 {
         return Err(TensorFault::Half);
     }
-    let product = shape.iter().try_fold(1_usize, |p, &size| p.checked_mul(size));
+    let product = shape
+        .iter()
+        .try_fold(1_usize, |p, &size| p.checked_mul(size));
     let count = product.ok_or_else(|| TensorFault::Overflow {
         shape: shape.clone(),
     })?;

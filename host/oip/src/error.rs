@@ -1,8 +1,8 @@
 //! What can be wrong with a request, and how the protocol says it: `{"error": ".."}` with an HTTP status, or a gRPC status.
 
 use axum::http::StatusCode;
-use hotshoe_daemon::answer::Ending;
 use hotshoe_daemon::CallError;
+use hotshoe_daemon::answer::Ending;
 use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;
 
@@ -13,6 +13,8 @@ use crate::datatype;
 pub(crate) enum TensorFault {
     #[error("the datatype {0:?} is not handled; use {known}", known = datatype::KNOWN)]
     Datatype(String),
+    #[error("a model takes no BYTES; a pipeline does")]
+    Sample,
     #[error("a size of its shape is {size}; sizes are 0 or more")]
     Negative { size: i64 },
     #[error("no tensor of shape {shape:?} fits into memory")]
@@ -42,7 +44,9 @@ pub(crate) enum TensorFault {
     Twice,
     #[error("its `binary_data_size` is no number of bytes")]
     BinarySize,
-    #[error("its `binary_data_size` of {size} goes beyond the end of the body, where {left} bytes are left")]
+    #[error(
+        "its `binary_data_size` of {size} goes beyond the end of the body, where {left} bytes are left"
+    )]
     Beyond { size: u64, left: usize },
     #[error("FP16 has no form in JSON; send and ask for it as binary data")]
     Half,

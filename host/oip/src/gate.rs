@@ -47,10 +47,7 @@ pub(crate) struct Admitted {
 }
 
 impl Gate {
-    pub(crate) fn new(
-        config: &hotshoe_daemon::config::OipConfig,
-        token: Option<Vec<u8>>,
-    ) -> Self {
+    pub(crate) fn new(config: &hotshoe_daemon::config::OipConfig, token: Option<Vec<u8>>) -> Self {
         Self {
             token,
             open: !config.knows_callers(),
@@ -209,7 +206,10 @@ fn count(response: &Response, over_grpc: bool, inference: bool) {
         response.status().as_str().to_owned()
     };
     let labels = [
-        ("protocol", if over_grpc { "grpc" } else { "http" }.to_owned()),
+        (
+            "protocol",
+            if over_grpc { "grpc" } else { "http" }.to_owned(),
+        ),
         ("call", if inference { "infer" } else { "other" }.to_owned()),
         ("status", status),
     ];

@@ -113,7 +113,10 @@ async fn model_ready(State(http): State<Http>, Path(named): Path<Named>) -> Resp
     match http.find(&named) {
         Ok(found) => {
             let ready = http.served.ready();
-            reply(is_ready(ready), &json!({ "name": found.name, "ready": ready }))
+            reply(
+                is_ready(ready),
+                &json!({ "name": found.name, "ready": ready }),
+            )
         }
         Err(error) => refuse(&error),
     }

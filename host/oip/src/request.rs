@@ -210,9 +210,11 @@ pub(crate) fn from_raw(
 
 /// A BYTES tensor is one sample here.
 pub(crate) fn check_one(shape: &[usize]) -> Result<(), TensorFault> {
-    (shape == [1]).then_some(()).ok_or_else(|| TensorFault::One {
-        shape: shape.to_vec(),
-    })
+    (shape == [1])
+        .then_some(())
+        .ok_or_else(|| TensorFault::One {
+            shape: shape.to_vec(),
+        })
 }
 
 pub(crate) fn element_type(datatype: &str) -> Result<ElementType, TensorFault> {

@@ -159,7 +159,11 @@ impl Bound {
         };
         let (close, closed) = oneshot::channel();
         let accepting = self.runtime.spawn(accept.run(closed));
-        let scheme = if self.acceptor.is_some() { "https" } else { "http" };
+        let scheme = if self.acceptor.is_some() {
+            "https"
+        } else {
+            "http"
+        };
         tracing::info!(
             address = %format_args!("{scheme}://{}", self.address),
             "answering the Open Inference Protocol"

@@ -47,9 +47,8 @@ fn tensor() -> impl Strategy<Value = Tensor> {
 }
 
 fn response(tensors: &[Tensor]) -> InferResponse {
-    let output = |(index, tensor): (usize, &Tensor)| {
-        (format!("t{index}"), Output::Tensor(tensor.clone()))
-    };
+    let output =
+        |(index, tensor): (usize, &Tensor)| (format!("t{index}"), Output::Tensor(tensor.clone()));
     InferResponse {
         model: "m".to_owned(),
         version: "7".to_owned(),
@@ -218,19 +217,58 @@ fn every_fault_of_an_input_is_named() {
     };
     let ones = json!([1, 1]);
     let huge = json!([i64::MAX, i64::MAX]);
-    assert!(matches!(of("UINT16", json!([2]), ones.clone()), TensorFault::Datatype(_)));
-    assert!(matches!(of("FP16", json!([2]), ones.clone()), TensorFault::Half));
-    assert!(matches!(of("FP32", json!([-1]), ones.clone()), TensorFault::Negative { size: -1 }));
-    assert!(matches!(of("FP32", huge, ones.clone()), TensorFault::Overflow { .. }));
-    assert!(matches!(of("FP32", json!([3]), ones.clone()), TensorFault::Count { want: 3, .. }));
-    assert!(matches!(of("FP32", json!([1]), ones.clone()), TensorFault::Count { want: 1, .. }));
-    assert!(matches!(of("BOOL", json!([2]), ones.clone()), TensorFault::Element { position: 0, .. }));
-    assert!(matches!(of("INT8", json!([2]), json!([1, 128])), TensorFault::Element { position: 1, .. }));
-    assert!(matches!(of("INT64", json!([1]), json!([0.5])), TensorFault::Element { .. }));
-    assert!(matches!(of("FP32", json!([1]), json!([1e300])), TensorFault::Element { .. }));
-    assert!(matches!(of("FP32", json!([1]), json!(["1"])), TensorFault::Json(_)));
-    assert!(matches!(of("BYTES", json!([2]), json!(["a", "b"])), TensorFault::One { .. }));
-    assert!(matches!(of("FP32", json!([1]), Value::Null), TensorFault::NoData));
+    assert!(matches!(
+        of("UINT16", json!([2]), ones.clone()),
+        TensorFault::Datatype(_)
+    ));
+    assert!(matches!(
+        of("FP16", json!([2]), ones.clone()),
+        TensorFault::Half
+    ));
+    assert!(matches!(
+        of("FP32", json!([-1]), ones.clone()),
+        TensorFault::Negative { size: -1 }
+    ));
+    assert!(matches!(
+        of("FP32", huge, ones.clone()),
+        TensorFault::Overflow { .. }
+    ));
+    assert!(matches!(
+        of("FP32", json!([3]), ones.clone()),
+        TensorFault::Count { want: 3, .. }
+    ));
+    assert!(matches!(
+        of("FP32", json!([1]), ones.clone()),
+        TensorFault::Count { want: 1, .. }
+    ));
+    assert!(matches!(
+        of("BOOL", json!([2]), ones.clone()),
+        TensorFault::Element { position: 0, .. }
+    ));
+    assert!(matches!(
+        of("INT8", json!([2]), json!([1, 128])),
+        TensorFault::Element { position: 1, .. }
+    ));
+    assert!(matches!(
+        of("INT64", json!([1]), json!([0.5])),
+        TensorFault::Element { .. }
+    ));
+    assert!(matches!(
+        of("FP32", json!([1]), json!([1e300])),
+        TensorFault::Element { .. }
+    ));
+    assert!(matches!(
+        of("FP32", json!([1]), json!(["1"])),
+        TensorFault::Json(_)
+    ));
+    assert!(matches!(
+        of("BYTES", json!([2]), json!(["a", "b"])),
+        TensorFault::One { .. }
+    ));
+    assert!(matches!(
+        of("FP32", json!([1]), Value::Null),
+        TensorFault::NoData
+    ));
     let shared = json!({ "shared_memory_region": "r" });
     let shared = json!({ "name": "x", "datatype": "FP32", "shape": [1], "parameters": shared });
     assert!(matches!(fault(shared), TensorFault::Unsupported(_)));
@@ -247,7 +285,10 @@ fn bytes_that_belong_to_no_input_are_refused() {
 fn a_sequence_is_not_passed_over() {
     let body = json!({ "inputs": [], "parameters": { "sequence_id": 5, "their_own": [1] } });
     let error = json::read(&serde_json::to_vec(&body).unwrap().into(), None).unwrap_err();
-    assert!(matches!(error, RequestError::Unsupported("sequences")), "{error}");
+    assert!(
+        matches!(error, RequestError::Unsupported("sequences")),
+        "{error}"
+    );
 }
 
 #[test]

@@ -75,10 +75,12 @@ pub(crate) fn acceptor(tls: &OipTls) -> Result<TlsAcceptor, TlsError> {
         Some(path) => {
             let mut roots = RootCertStore::empty();
             for certificate in certificates(path)? {
-                roots.add(certificate).map_err(|source| TlsError::Authority {
-                    path: path.clone(),
-                    source,
-                })?;
+                roots
+                    .add(certificate)
+                    .map_err(|source| TlsError::Authority {
+                        path: path.clone(),
+                        source,
+                    })?;
             }
             let verifier =
                 WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();

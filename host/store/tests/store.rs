@@ -51,7 +51,9 @@ fn installing_moves_the_slots_and_raises_the_floor() {
     assert_eq!(*store.ledger(), ledger);
     let verified = deployer.start(&store, &next);
     assert_eq!(verified.generation, 2);
-    let model = store.blob(&verified.models["detect"].variants[0].blob).unwrap();
+    let model = store
+        .blob(&verified.models["detect"].variants[0].blob)
+        .unwrap();
     assert_eq!(model, b"weights 2");
     // The previous one is still whole, to go back to.
     assert_eq!(deployer.start(&store, &slot).generation, 1);

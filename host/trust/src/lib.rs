@@ -43,8 +43,8 @@ pub use limits::ReleaseLimits;
 pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use release::{
-    Component, DataFile, Device, DeviceSelector, Grant, Limits, Release, SelfTest,
-    StageFailure, Step, Time, World,
+    Component, DataFile, Device, DeviceSelector, Grant, Limits, Release, SelfTest, StageFailure,
+    Step, Time, World,
 };
 pub use release_error::ReleaseError;
 pub use rotation::{

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use common::{RELEASE_TOML, blobs, release, time};
 use hotshoe_trust::{
-    Blob, Component, Release, ReleaseError, ReleaseLimits, StageFailure, Step, World,
+    Blob, Component, Model, Release, ReleaseError, ReleaseLimits, StageFailure, Step, Variant,
+    World,
     release_toml::{ReleaseToml, ReleaseTomlError},
     strict_json,
     toml_file::TomlError,
@@ -254,4 +255,169 @@ fn a_step_with_two_kinds_is_refused() {
         json!({"stage": {"component": "read"}}),
         serde_json::to_value(&release().pipeline[0]).unwrap()
     );
+}
+
+/// `[models.detect]` with these lines in the place of its `file`.
+fn with_model(lines: &str) -> Result<Release, ReleaseTomlError> {
+    let text = RELEASE_TOML.replace("file = \"detect.onnx\"", lines);
+    let mut blobs = blobs();
+    blobs.insert("int8.onnx".to_owned(), Blob::of(b"int8"));
+    ReleaseToml::parse(&text).unwrap().release(
+        time("2026-05-01T00:00:00Z"),
+        &blobs,
+        BTreeMap::new(),
+    )
+}
+
+const VARIANTS: &str = "variants = { fp32 = \"detect.onnx\", int8 = \"int8.onnx\" }\n";
+
+#[test]
+fn a_model_has_one_file_or_variants_in_order_of_preference() {
+    let one = with_model("file = \"detect.onnx\"\ndeadline-ms = 50").unwrap();
+    let model = &one.models["detect"];
+    assert_eq!(model.deadline().as_millis(), 50);
+    assert_eq!(model.variants[0].name, Variant::ONLY);
+    let json = serde_json::to_value(model).unwrap();
+    assert_eq!(json, json!({"blob": Blob::of(b"onnx"), "deadline-ms": 50}));
+
+    let text =
+        format!("{VARIANTS}prefer = [\"int8\", \"fp32\"]\nmax-batch = 8\nmax-wait-us = 2000");
+    let several = with_model(&text).unwrap();
+    let model = &several.models["detect"];
+    let names: Vec<_> = model.variants.iter().map(|v| v.name.as_str()).collect();
+    assert_eq!(names, ["int8", "fp32"]);
+    assert_eq!((model.max_batch, model.max_wait().as_micros()), (8, 2000));
+    let blobs: Vec<_> = several.blobs().collect();
+    for bytes in [b"int8".as_slice(), b"onnx"] {
+        assert!(blobs.contains(&Blob::of(bytes)));
+    }
+    let json = serde_json::to_vec(&several).unwrap();
+    assert_eq!(
+        strict_json::parse::<Release>(&json, 1 << 20).unwrap(),
+        several
+    );
+}
+
+#[test]
+fn a_model_of_an_older_manifest_reads_as_before() {
+    let blob = Blob::of(b"onnx");
+    let old = json!({ "blob": blob });
+    assert_eq!(
+        serde_json::from_value::<Model>(old.clone()).unwrap(),
+        Model::of(blob)
+    );
+    assert_eq!(serde_json::to_value(Model::of(blob)).unwrap(), old);
+    for wrong in [
+        json!({}),
+        json!({"variants": []}),
+        json!({"blob": blob, "variants": [{"name": "a", "blob": blob}]}),
+    ] {
+        assert!(
+            serde_json::from_value::<Model>(wrong.clone()).is_err(),
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn files_of_variants_are_told_apart() {
+    let text = RELEASE_TOML.replace(
+        "file = \"detect.onnx\"",
+        &format!("{VARIANTS}prefer = [\"int8\", \"fp32\"]"),
+    );
+    let file = ReleaseToml::parse(&text).unwrap();
+    let models = file.files().filter(|f| f.table == "models");
+    let named: Vec<_> = models.map(|f| (f.name, f.key, f.file)).collect();
+    assert_eq!(
+        named,
+        [
+            ("detect", "fp32", "detect.onnx"),
+            ("detect", "int8", "int8.onnx")
+        ]
+    );
+}
+
+#[test]
+fn rules_of_a_model() {
+    for (lines, said) in [
+        ("", "either `file`"),
+        ("file = \"detect.onnx\"\nprefer = [\"a\"]", "either `file`"),
+        (
+            &format!("file = \"detect.onnx\"\n{VARIANTS}"),
+            "either `file`",
+        ),
+        (VARIANTS, "`fp32` 0 times"),
+        (&format!("{VARIANTS}prefer = [\"int8\"]"), "`fp32` 0 times"),
+        (
+            &format!("{VARIANTS}prefer = [\"int8\", \"fp32\", \"int8\"]"),
+            "`int8` 2 times",
+        ),
+        (
+            &format!("{VARIANTS}prefer = [\"int8\", \"fp23\"]"),
+            "`fp23`; its variants are fp32, int8",
+        ),
+        ("file = \"detect.onnx\"\ndeadline-ms = 0", "`deadline-ms`"),
+        (
+            "file = \"detect.onnx\"\ndeadline-ms = 600001",
+            "`deadline-ms`",
+        ),
+        ("file = \"detect.onnx\"\nmax-batch = 0", "`max-batch`"),
+        ("file = \"detect.onnx\"\nmax-batch = 257", "`max-batch`"),
+        (
+            "file = \"detect.onnx\"\nmax-batch = 2\nmax-wait-us = 1000001",
+            "`max-wait-us`",
+        ),
+        (
+            "file = \"detect.onnx\"\nmax-wait-us = 5",
+            "waits for nobody",
+        ),
+        (
+            "file = \"detect.onnx\"\nmax-batch = 2\nstate = { h = \"n\" }",
+            "`state` belongs",
+        ),
+        (
+            "file = \"detect.onnx\"\nstate = { h = \"n\", c = \"n\" }",
+            "output `n`",
+        ),
+        ("file = \"detect.onnx\"\nstate = { h = \"\" }", "`state`"),
+        (
+            "variants = { \"FP32\" = \"detect.onnx\" }\nprefer = [\"FP32\"]",
+            "variant name `FP32`",
+        ),
+    ] {
+        let refused = with_model(lines).unwrap_err().to_string();
+        assert!(refused.contains(said), "{lines}: {refused}");
+    }
+    assert!(matches!(
+        broken(|r| r.models.get_mut("detect").unwrap().variants.clear()),
+        ReleaseError::Limit { value: 0, .. }
+    ));
+    let twice = |r: &mut Release| {
+        let variants = &mut r.models.get_mut("detect").unwrap().variants;
+        variants.push(variants[0].clone());
+    };
+    assert!(matches!(broken(twice), ReleaseError::Model { .. }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn whatever_a_model_says_reads_back(
+        names in proptest::collection::btree_set("[a-z][a-z0-9]{0,5}", 1..=8),
+        numbers in (1_u32..=600_000, 1_u32..=256, 0_u32..=1_000_000),
+        state in proptest::collection::btree_map("[a-z]{1,8}", "[A-Z]{1,8}", 0..6),
+    ) {
+        let variants = names.iter().map(|name| Variant {
+            name: name.clone(),
+            blob: Blob::of(name.as_bytes()),
+        });
+        let model = Model {
+            variants: variants.collect(),
+            deadline_ms: numbers.0,
+            max_batch: numbers.1,
+            max_wait_us: numbers.2,
+            state,
+        };
+        let json = serde_json::to_vec(&model).unwrap();
+        proptest::prop_assert_eq!(strict_json::parse::<Model>(&json, 1 << 20).unwrap(), model);
+    }
 }

@@ -11,8 +11,8 @@ mod common;
 
 use common::{Case, case, release, sign, time, trust, unsigned};
 use hotshoe_trust::{
-    Blob, Device, Digest, Floor, Package, Release, ReleaseLimits, SigningKey, Step,
-    TrustRoot, VerifyError, manifest::Manifest, verify_installed,
+    Blob, Device, Digest, Floor, Package, Release, ReleaseLimits, SigningKey, Step, TrustRoot,
+    VerifyError, manifest::Manifest, verify_installed,
 };
 
 fn key() -> SigningKey {

@@ -50,7 +50,9 @@ fn reader(environment: &Environment) -> NativeReader {
     let models = Models::new(Options::default());
     let load = |name: &str| {
         let bytes = std::fs::read(environment.model(name)).unwrap();
-        models.load(Digest::of(&bytes), &bytes, &ModelOptions::default()).unwrap()
+        models
+            .load(Digest::of(&bytes), &bytes, &ModelOptions::default())
+            .unwrap()
     };
     NativeReader::new(load("detect"), load("classify-angle"), load("recognise"))
 }

@@ -93,7 +93,11 @@ pub fn measure(
 fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Result<Row> {
     let made = random_release(setting, &format!("random-{mib}"), mib)?;
     let layout = Layout::open(&made.layout)?;
-    let model = made.release.models.get(MODEL).and_then(|m| m.variants.first());
+    let model = made
+        .release
+        .models
+        .get(MODEL)
+        .and_then(|m| m.variants.first());
     let model = model.context("a model")?.blob;
     let (listen, connect) = pair(RAW_MESSAGE_BYTES)?;
     let (server, client) = (Raw::open(&listen)?, Raw::open(&connect)?);

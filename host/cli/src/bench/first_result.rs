@@ -166,7 +166,11 @@ impl Plain {
             &device,
             Time::now(),
         )?;
-        let model = made.release.models.get(MODEL).and_then(|m| m.variants.first());
+        let model = made
+            .release
+            .models
+            .get(MODEL)
+            .and_then(|m| m.variants.first());
         let model = model.context("a model")?.blob;
         self.value.set(layout.read(&model)?);
         let sample = sample(line);

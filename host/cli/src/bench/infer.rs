@@ -122,11 +122,7 @@ fn library(environment: &Environment, terminal: &Terminal) -> OrtOptions {
     if std::env::var_os("ORT_DYLIB_PATH").is_some() {
         return found;
     }
-    let fixture = fetch(
-        &environment.root,
-        Extra::OnnxRuntime,
-        &terminal.progress(),
-    );
+    let fixture = fetch(&environment.root, Extra::OnnxRuntime, &terminal.progress());
     match fixture {
         Ok(library) => OrtOptions {
             library: Some(library),

@@ -1,11 +1,10 @@
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::Context;
 use hotshoe_daemon::Config;
 use hotshoe_infer::inspect::probe;
-use hotshoe_infer::{BackendChoice, Options, OrtOptions, ort_library};
+use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
 use hotshoe_store::{OpenError, Store};
 use hotshoe_trust::Time;
 use serde::Serialize;
@@ -128,9 +127,9 @@ fn print(report: &Report, terminal: &Terminal) -> anyhow::Result<()> {
             State::Warn => terminal.warning("warn"),
             State::Fail => terminal.bad("fail"),
         };
-        terminal.print(format!("{state}  {:<13} {}", it.what, it.found))?;
+        terminal.print(format!("{state}  {:<14} {}", it.what, it.found))?;
         if let Some(advice) = &it.advice {
-            terminal.print(format!("                    {}", terminal.dim(advice)))?;
+            terminal.print(format!("                     {}", terminal.dim(advice)))?;
         }
     }
     terminal.print(if report.can_serve {
@@ -172,7 +171,12 @@ fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Co
     }
     match Config::load(path).map_err(anyhow::Error::from) {
         Ok(config) => {
-            let found = format!("{}: device {} of site {}", path.display(), config.device, config.site);
+            let found = format!(
+                "{}: device {} of site {}",
+                path.display(),
+                config.device,
+                config.site
+            );
             findings.push(Finding::ok(WHAT, found));
             if let Some(watch) = config.watch.as_ref().filter(|it| !it.folder.is_dir()) {
                 findings.push(Finding::bad(
@@ -260,14 +264,16 @@ fn nothing_live() -> Finding {
 /// The folder itself, or where it is going to be made.
 fn nearest(folder: &Path) -> &Path {
     let mut ancestors = folder.ancestors();
-    ancestors
-        .find(|it| it.is_dir())
-        .unwrap_or(Path::new("."))
+    ancestors.find(|it| it.is_dir()).unwrap_or(Path::new("."))
 }
 
 fn writable(folder: &Path) -> Finding {
     let place = nearest(folder);
-    let will = if place == folder { "" } else { ", which will be made" };
+    let will = if place == folder {
+        ""
+    } else {
+        ", which will be made"
+    };
     // A temporary file says more than permissions do: a disk may be mounted to be read alone.
     match tempfile::tempfile_in(place) {
         Ok(_) => Finding::ok("data", format!("{} can be written{will}", folder.display())),
@@ -281,8 +287,8 @@ fn writable(folder: &Path) -> Finding {
 }
 
 fn space(folder: &Path) -> Finding {
-    let free = rustix::fs::statvfs(nearest(folder))
-        .map(|it| it.f_bavail.saturating_mul(it.f_frsize));
+    let free =
+        rustix::fs::statvfs(nearest(folder)).map(|it| it.f_bavail.saturating_mul(it.f_frsize));
     match free {
         Ok(free) if free < LEAST_FREE_BYTES => Finding::bad(
             "disk",
@@ -323,7 +329,9 @@ fn runtime(config: Option<&Config>) -> Vec<Finding> {
         let inference = config.map(|config| &config.inference);
         let is_needed = inference.is_some_and(|it| {
             let of_models = it.models.values().filter_map(|model| model.backend);
-            of_models.chain([it.backend]).any(|it| it == BackendChoice::Ort)
+            of_models
+                .chain([it.backend])
+                .any(|it| it == BackendChoice::Ort)
         });
         let tried: Vec<String> = library
             .tried
@@ -334,15 +342,29 @@ fn runtime(config: Option<&Config>) -> Vec<Finding> {
         return vec![Finding::bad(
             WHAT,
             state,
-            format!("not found, so that tract runs all models ({})", tried.join("; ")),
+            format!(
+                "not found, so that tract runs all models ({})",
+                tried.join("; ")
+            ),
             "it is in `pip install onnxruntime`, as onnxruntime/capi/libonnxruntime.so.*; name it by ORT_DYLIB_PATH, or by `library` under [inference]",
         )];
     };
     let mut findings = vec![Finding::ok(
         WHAT,
-        format!("{} at {}, with {}", library.version, path.display(), library.providers.join(", ")),
+        format!(
+            "{} at {}, with {}",
+            library.version,
+            path.display(),
+            library.providers.join(", ")
+        ),
     )];
-    findings.push(provider("cpu", OrtOptions { providers: Vec::new(), ..options.ort.clone() }));
+    findings.push(provider(
+        "cpu",
+        OrtOptions {
+            providers: Vec::new(),
+            ..options.ort.clone()
+        },
+    ));
     for wanted in &options.ort.providers {
         let alone = OrtOptions {
             providers: vec![wanted.clone()],
@@ -356,7 +378,7 @@ fn runtime(config: Option<&Config>) -> Vec<Finding> {
 /// Whether a model runs on an execution provider.
 fn provider(name: &str, options: OrtOptions) -> Finding {
     const WHAT: &str = "provider";
-    match probe(&options) {
+    match probe(Backend::Ort, &options) {
         Ok(probed) if probed.provider.eq_ignore_ascii_case(name) => {
             Finding::ok(WHAT, format!("{name} runs a model"))
         }
@@ -364,7 +386,10 @@ fn provider(name: &str, options: OrtOptions) -> Finding {
             WHAT,
             State::Warn,
             format!("{name} cannot be used: {}", probed.notes.join("; ")),
-            format!("{} runs the models instead; install what {name} needs, or take it out of [[inference.providers]]", probed.provider),
+            format!(
+                "{} runs the models instead; install what {name} needs, or take it out of [[inference.providers]]",
+                probed.provider
+            ),
         ),
         Err(reason) => Finding::bad(
             WHAT,
@@ -385,7 +410,10 @@ fn python() -> Finding {
     match version {
         Ok(output) if output.status.success() => {
             let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            Finding::ok("Python", format!("{version}; only `hotshoe model optimise --int8` uses it"))
+            Finding::ok(
+                "Python",
+                format!("{version}; only `hotshoe model optimise --int8` uses it"),
+            )
         }
         _ => Finding::ok("Python", "there is none, and none is needed to serve"),
     }
@@ -395,6 +423,7 @@ fn python() -> Finding {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_clock_before_what_was_seen_is_wrong() {

@@ -15,6 +15,7 @@ use hotshoe_infer::{BackendChoice, Models};
 use hotshoe_trust::{Floor, Time};
 use serde::Serialize;
 
+use super::model::write_inputs;
 use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::files::{Readers, write_new};
@@ -33,6 +34,10 @@ Example:
 Example: record what a self-test of release.toml expects
   hotshoe exec my-release page.png --trust trust.toml --record tests/page.json
 
+Example: keep what each model is given, to compare models on it
+  hotshoe exec my-release *.png --trust trust.toml --save-inputs samples
+  hotshoe model compare detect.onnx detect-int8.onnx --inputs samples/detect
+
 An input may have as many bytes as a sample of the daemon: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
 pub struct Args {
     /// The release
@@ -44,6 +49,9 @@ pub struct Args {
     /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+    /// Write what each model is given to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`
+    #[arg(long, value_name = "DIR")]
+    save_inputs: Option<PathBuf>,
     /// What runs the models: tract, ort, or the faster one that gives the same [default: that of --config, else auto]
     #[arg(long, value_name = "BACKEND", value_parser = backend)]
     backend: Option<BackendChoice>,
@@ -114,7 +122,15 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let release = ReleaseName::of(pipeline.release());
     for input in &args.inputs {
         let report = match read(input, max_sample_bytes) {
-            Ok(sample) => Report::of(input, release, worker.process(&sample, &device)),
+            Ok(sample) => {
+                let saving = args
+                    .save_inputs
+                    .as_deref()
+                    .map(|to| Saving::begin(to, &pipeline));
+                let outcome = worker.process(&sample, &device);
+                saving.map_or(Ok(()), Saving::finish)?;
+                Report::of(input, release, outcome)
+            }
             Err(error) => Report::unread(input, release, &error),
         };
         failed += usize::from(report.error.is_some());
@@ -128,6 +144,31 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     terminal.note(format!("{failed} of {} inputs failed", args.inputs.len()));
     Ok(ExitCode::FAILURE)
+}
+
+/// Keeps what the models are given for one sample.
+struct Saving<'a> {
+    folder: &'a Path,
+    pipeline: &'a Pipeline,
+}
+
+impl<'a> Saving<'a> {
+    /// Most runs of one model that are kept of one sample: more than a page has lines.
+    const RUNS: usize = 1_024;
+
+    fn begin(folder: &'a Path, pipeline: &'a Pipeline) -> Self {
+        for model in pipeline.models().values() {
+            model.active().record(Self::RUNS);
+        }
+        Self { folder, pipeline }
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        for (name, model) in self.pipeline.models() {
+            write_inputs(self.folder, name, &model.active().take_recorded())?;
+        }
+        Ok(())
+    }
 }
 
 impl<'a> Report<'a> {
@@ -179,9 +220,7 @@ fn backend(text: &str) -> Result<BackendChoice, String> {
         BackendChoice::Tract,
         BackendChoice::Ort,
     ];
-    let found = known
-        .into_iter()
-        .find(|choice| choice.to_string() == text);
+    let found = known.into_iter().find(|choice| choice.to_string() == text);
     found.ok_or_else(|| "a backend is tract, ort or auto".to_owned())
 }
 

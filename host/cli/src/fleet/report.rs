@@ -48,7 +48,12 @@ pub fn health(status: &Status, terminal: &Terminal) -> Option<String> {
     if let Some(p95) = health.p95_us {
         words.push_str(&format!(", p95 {:.1} ms", p95 as f64 / 1_000.0));
     }
-    Some(if health.errors == 0 {
+    let fallen = status.models.iter().filter(|it| !it.fallbacks.is_empty());
+    let fallen: Vec<String> = fallen
+        .map(|it| format!(", {} as {}", it.name, it.variant))
+        .collect();
+    words.push_str(&fallen.concat());
+    Some(if health.errors == 0 && fallen.is_empty() {
         words
     } else {
         terminal.warning(&words)

@@ -148,9 +148,8 @@ impl Loader {
         let digest = release.digest();
         let read = |blob: &_| store.blob(blob);
         let (engine, models) = (&self.engine, &self.models);
-        let pipeline =
-            Pipeline::load(release, read, engine, models, &self.allow, &self.inference)
-                .map_err(LoadFailure::Load)?;
+        let pipeline = Pipeline::load(release, read, engine, models, &self.allow, &self.inference)
+            .map_err(LoadFailure::Load)?;
         let saved = store
             .load_state(digest)
             .map_err(|error| chain(&error))

@@ -135,7 +135,8 @@ impl Pipeline {
             ended.map(drop).map_err(|error| chain(&error))
         };
         let verdicts = (!self.release.tests.is_empty()).then(|| {
-            open.iter().for_each(|open| open.model.record(RECORDED_RUNS));
+            open.iter()
+                .for_each(|open| open.model.record(RECORDED_RUNS));
             let tract = on(&open, Backend::Tract, run);
             for open in &mut open {
                 open.recorded = open.model.take_recorded();

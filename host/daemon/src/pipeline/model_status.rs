@@ -15,10 +15,13 @@ impl Pipeline {
         let models = self.models.iter().map(|(name, named)| {
             let (model, variant) = (named.active(), named.variant());
             let (usage, stats) = (model.usage(), model.stats());
-            let fallbacks = named.fallbacks().into_iter().map(|fallback| FallbackStatus {
-                variant: fallback.variant,
-                cause: fallback.cause,
-            });
+            let fallbacks = named
+                .fallbacks()
+                .into_iter()
+                .map(|fallback| FallbackStatus {
+                    variant: fallback.variant,
+                    cause: fallback.cause,
+                });
             ModelStatus {
                 name: name.clone(),
                 variant: variant.to_owned(),

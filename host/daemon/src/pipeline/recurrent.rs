@@ -27,7 +27,9 @@ pub enum StateError {
         known: Vec<String>,
     },
     /// What comes out cannot go in again.
-    #[error("`state` feeds the output `{output}` ({from}) to the input `{input}` ({to}): let them be of one element type and rank")]
+    #[error(
+        "`state` feeds the output `{output}` ({from}) to the input `{input}` ({to}): let them be of one element type and rank"
+    )]
     Mismatch {
         /// The input.
         input: String,

@@ -55,7 +55,9 @@ pub enum CallError {
         message: String,
     },
     /// It has not ended yet. It will, and is counted then.
-    #[error("the pipeline did not finish in time; allow it more, or ask again when the device has less to do")]
+    #[error(
+        "the pipeline did not finish in time; allow it more, or ask again when the device has less to do"
+    )]
     Deadline,
     /// Nobody said how it ended.
     #[error("the sample was lost in the daemon; please report it")]

@@ -115,7 +115,9 @@ fn scores(bias: &str) -> Graph {
 
 /// Always the same two scores.
 pub fn constant(first: f32, second: f32) -> Vec<u8> {
-    scores("bias").weight("bias", &[1, 2], &[first, second]).file()
+    scores("bias")
+        .weight("bias", &[1, 2], &[first, second])
+        .file()
 }
 
 /// `y = h + mean(x) + (1, 0.5)`, and `h-next = y`: what it gives grows with each sample.

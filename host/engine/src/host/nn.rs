@@ -136,7 +136,10 @@ fn make(
     room.map_err(CallEnd::Tensors)?;
     let given = from_bytes(dimensions, ty, data.as_le_slice(caller.as_context()));
     let held = caller.data().meter.hold(given, data.len());
-    Ok(caller.data_mut().table.push(held.map_err(CallEnd::Tensors)?)?)
+    Ok(caller
+        .data_mut()
+        .table
+        .push(held.map_err(CallEnd::Tensors)?)?)
 }
 
 fn from_bytes(dimensions: Vec<u32>, ty: TensorType, data: &[u8]) -> Given {
@@ -211,7 +214,8 @@ impl State {
                 }
             }
         }
-        let expressed = |info: &&hotshoe_infer::TensorInfo| tensor_type(info.element_type).is_none();
+        let expressed =
+            |info: &&hotshoe_infer::TensorInfo| tensor_type(info.element_type).is_none();
         if let Some(info) = model.outputs().iter().find(expressed) {
             let (name, kind) = (&info.name, info.element_type);
             let message = format!(
@@ -225,7 +229,9 @@ impl State {
         };
         // They are used up, and make room for the outputs.
         drop(inputs);
-        let room = self.meter.room(outputs.len() as u64, byte_len(&outputs) as u64);
+        let room = self
+            .meter
+            .room(outputs.len() as u64, byte_len(&outputs) as u64);
         if let Err(refusal) = room {
             self.meter_refused = true;
             return self.failed(errors::ErrorCode::TooLarge, refusal.to_string());

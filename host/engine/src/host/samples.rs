@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use wasmtime::StoreContextMut;
-use wasmtime::component::{ComponentNamedList, Linker, LinkerInstance, Lower, Resource, ResourceType};
+use wasmtime::component::{
+    ComponentNamedList, Linker, LinkerInstance, Lower, Resource, ResourceType,
+};
 
 use super::State;
 use crate::sample::Sample;
@@ -30,9 +32,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     add(interface, "[method]sample.content-type", |s| {
         (s.content_type.clone(),)
     })?;
-    add(interface, "[method]sample.timestamp", |s| {
-        (s.timestamp_us,)
-    })?;
+    add(interface, "[method]sample.timestamp", |s| (s.timestamp_us,))?;
     add(interface, "[method]sample.size", |s| {
         (s.payload.len() as u64,)
     })?;

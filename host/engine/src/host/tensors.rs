@@ -99,9 +99,7 @@ fn add_readers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()
     )?;
     interface.func_wrap(
         "[method]tensor.shape",
-        |caller: Caller<'_>, (tensor,): (Handle,)| {
-            Ok((shape(caller.data().table.get(&tensor)?)?,))
-        },
+        |caller: Caller<'_>, (tensor,): (Handle,)| Ok((shape(caller.data().table.get(&tensor)?)?,)),
     )?;
     interface.func_wrap(
         "[method]tensor.read-f32",

@@ -138,7 +138,9 @@ impl vision::Host for State {
         how: vision::Normalisation,
     ) -> wasmtime::Result<Result<Resource<HeldTensor>, Error>> {
         let count = images.len() as u64;
-        if let Err(error) = self.room_for(width, height, count.saturating_mul(NORMALISED_PIXEL_BYTES)) {
+        if let Err(error) =
+            self.room_for(width, height, count.saturating_mul(NORMALISED_PIXEL_BYTES))
+        {
             return Ok(Err(error));
         }
         let images: Vec<&Image> = images

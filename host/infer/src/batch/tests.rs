@@ -5,6 +5,7 @@
     reason = "tests"
 )]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -102,6 +103,7 @@ struct Lab {
     batcher: Arc<Batcher>,
     lane: Arc<Lane>,
     session: Arc<Doubler>,
+    calls: Arc<AtomicUsize>,
 }
 
 impl Lab {
@@ -119,6 +121,7 @@ impl Lab {
                 flaw,
                 runs: Mutex::default(),
             }),
+            calls: Arc::default(),
         }
     }
 
@@ -134,29 +137,32 @@ impl Lab {
             self.clone(),
             Tensor::from_f32(&[x.len()], x.to_vec()).unwrap(),
         );
-        let before = self.lane.usage().waiting;
+        let calls = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let caller = thread::spawn(move || {
             let outputs = lab
                 .batcher
                 .run(&lab.lane, lab.session.clone(), vec![x], deadline)?;
             Ok(outputs[0].as_f32().unwrap().to_vec())
         });
-        // Whoever comes later finds it there: not only counted, but in its batch.
-        until(|| {
-            caller.is_finished()
-                || (self.lane.usage().waiting > before && {
-                    let waiting = self.batcher.waiting();
-                    let members: usize = waiting.open.iter().map(|o| o.members.len()).sum();
-                    members as u64 > before
-                })
-        });
+        // Whoever comes later finds it in its batch.
+        until(|| self.entered() >= calls);
         caller
+    }
+
+    /// Runs that are in a batch, or further. One that is on its way from one to the other may be missing.
+    fn entered(&self) -> usize {
+        let usage = self.lane.usage();
+        let further = (usage.runs + usage.expired) as usize;
+        let waiting = self.batcher.waiting();
+        let members: usize = waiting.open.iter().map(|open| open.members.len()).sum();
+        further + members
     }
 
     /// Takes the only place until the sender is dropped.
     fn occupy(&self) -> (Sender<()>, JoinHandle<Outcome>) {
         let (release, held) = mpsc::channel::<()>();
         let (lane, before) = (self.lane.clone(), self.lane.usage().runs);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         let caller = thread::spawn(move || {
             lane.run(None, move |_| {
                 let _ = held.recv();

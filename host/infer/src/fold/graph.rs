@@ -24,11 +24,11 @@ const KEPT: [&str; 9] = [
 /// The operator set from which a `Dropout` says by an input whether it is in training (ONNX `Operators.md`).
 const OPSET_OF_DROPOUT_INPUTS: i64 = 12;
 
-/// Replaces nodes whose outputs are known by weights. Returns how many; constants, which only move, are not counted.
-pub(super) fn compute(graph: &mut GraphProto, facts: &Facts) -> usize {
+/// Replaces nodes whose outputs are known by weights. Returns how many, and how many of `Constant`, which only move.
+pub(super) fn compute(graph: &mut GraphProto, facts: &Facts) -> (usize, usize) {
     let outputs: HashSet<String> = graph.output.iter().map(|it| it.name.clone()).collect();
     let mut weights = Vec::new();
-    let mut computed = 0;
+    let (mut computed, mut moved) = (0, 0);
     graph.node.retain(|node| {
         let gives_output = node.output.iter().any(|name| outputs.contains(name));
         if gives_output || KEPT.contains(&node.op_type.as_str()) || node.output.is_empty() {
@@ -40,11 +40,14 @@ pub(super) fn compute(graph: &mut GraphProto, facts: &Facts) -> usize {
             .collect();
         let Some(values) = values else { return true };
         weights.extend(values);
-        computed += usize::from(node.op_type != "Constant");
+        match node.op_type.as_str() {
+            "Constant" => moved += 1,
+            _ => computed += 1,
+        }
         false
     });
     graph.initializer.extend(weights);
-    computed
+    (computed, moved)
 }
 
 /// Takes out nodes that hand on their input as it is. Returns how many.
@@ -53,7 +56,12 @@ pub(super) fn pass_through(graph: &mut GraphProto, opset: i64) -> usize {
     let mut used = HashSet::new();
     let mut graphs: Vec<&GraphProto> = vec![graph];
     while let Some(graph) = graphs.pop() {
-        used.extend(graph.node.iter().flat_map(|node| node.input.iter().cloned()));
+        used.extend(
+            graph
+                .node
+                .iter()
+                .flat_map(|node| node.input.iter().cloned()),
+        );
         used.extend(graph.output.iter().map(|it| it.name.clone()));
         graphs.extend(graph.node.iter().flat_map(inner_graphs));
     }

@@ -64,7 +64,11 @@ pub(super) fn fits(candidate: &Candidate<'_>, ort: &OrtOptions) -> Vec<Fit> {
 
 fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
     if !candidate.external_files.is_empty() {
-        let files: Vec<&str> = candidate.external_files.iter().map(String::as_str).collect();
+        let files: Vec<&str> = candidate
+            .external_files
+            .iter()
+            .map(String::as_str)
+            .collect();
         let reason = format!(
             "it keeps weights in {}, but a release carries one file a model; join them, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python, for example",
             files.join(", ")
@@ -92,21 +96,22 @@ fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
     }
 }
 
+/// This backend alone.
+pub(super) fn choice(backend: Backend) -> BackendChoice {
+    match backend {
+        Backend::Tract => BackendChoice::Tract,
+        Backend::Ort => BackendChoice::Ort,
+    }
+}
+
 /// Loads the model, and plans a run if all shapes are known.
-fn try_out(
-    backend: Backend,
-    candidate: &Candidate<'_>,
-    ort: &OrtOptions,
-) -> Result<bool, String> {
+fn try_out(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Result<bool, String> {
     let models = Models::new(Options {
         ort: ort.clone(),
         ..Options::default()
     });
     let options = ModelOptions {
-        backend: match backend {
-            Backend::Tract => BackendChoice::Tract,
-            Backend::Ort => BackendChoice::Ort,
-        },
+        backend: choice(backend),
         ..ModelOptions::default()
     };
     let (bytes, settled) = (candidate.bytes, candidate.settled);
@@ -158,9 +163,13 @@ fn blamed<'a>(graph: &'a GraphProto, message: &str) -> Option<&'a NodeProto> {
     let named = |node: &&NodeProto| {
         let name = node_name(node);
         !name.is_empty()
-            && [format!("\"{name}\""), format!("'{name}'"), format!("({name})")]
-                .iter()
-                .any(|quoted| message.contains(quoted.as_str()))
+            && [
+                format!("\"{name}\""),
+                format!("'{name}'"),
+                format!("({name})"),
+            ]
+            .iter()
+            .any(|quoted| message.contains(quoted.as_str()))
     };
     let of_operator = |node: &&NodeProto| {
         [format!("{}(", node.op_type), format!(":{}", node.op_type)]

@@ -37,7 +37,11 @@ pub(crate) fn graph(model: &ModelProto) -> Result<&GraphProto, InspectError> {
 
 /// Inputs that the caller has to give. (Older files list their weights as inputs too.)
 pub(crate) fn inputs(graph: &GraphProto) -> Vec<Port> {
-    let weights: HashSet<&str> = graph.initializer.iter().map(|it| it.name.as_str()).collect();
+    let weights: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
     let given = graph
         .input
         .iter()

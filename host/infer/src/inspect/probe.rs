@@ -1,4 +1,4 @@
-//! Whether ONNX Runtime runs anything here, on the execution providers that are asked for.
+//! Whether a backend runs anything here, on the execution providers that are asked for.
 
 use hotshoe_trust::Digest;
 use prost::Message;
@@ -10,9 +10,9 @@ use tract_onnx::pb::{
     ValueInfoProto,
 };
 
-use super::backends::causes;
+use super::backends::{causes, choice};
 use super::to_proto;
-use crate::{BackendChoice, ModelOptions, Models, Options, OrtOptions, Tensor, TensorError};
+use crate::{Backend, ModelOptions, Models, Options, OrtOptions, Tensor, TensorError};
 
 /// Rows and columns of the matrix: any will do.
 const SIZE: usize = 4;
@@ -29,17 +29,17 @@ pub struct Probed {
     pub notes: Vec<String>,
 }
 
-/// Runs one matrix product on ONNX Runtime, with these options.
+/// Runs one matrix product on a backend, which thereby has all in memory that it needs once for all models.
 ///
 /// # Errors
 /// Why it cannot be run, for people.
-pub fn probe(ort: &OrtOptions) -> Result<Probed, String> {
+pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<Probed, String> {
     let models = Models::new(Options {
         ort: ort.clone(),
         ..Options::default()
     });
     let options = ModelOptions {
-        backend: BackendChoice::Ort,
+        backend: choice(backend),
         ..ModelOptions::default()
     };
     let bytes = product().map_err(|error| causes(&error))?;
@@ -48,9 +48,7 @@ pub fn probe(ort: &OrtOptions) -> Result<Probed, String> {
         .map_err(|error| causes(&error))?;
     let ones = Tensor::from_f32(&[SIZE, SIZE], vec![1.0; SIZE * SIZE]);
     let ones = ones.map_err(|error| causes(&error))?;
-    model
-        .run(&[("x", &ones)])
-        .map_err(|error| causes(&error))?;
+    model.run(&[("x", &ones)]).map_err(|error| causes(&error))?;
     Ok(Probed {
         provider: model.provider(),
         notes: model.provider_notes(),

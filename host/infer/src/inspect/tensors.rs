@@ -107,5 +107,10 @@ pub fn values(tensor: &Tensor) -> Vec<f64> {
 }
 
 fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-    bytes.as_chunks::<N>().0.iter().map(|&it| read(it)).collect()
+    bytes
+        .as_chunks::<N>()
+        .0
+        .iter()
+        .map(|&it| read(it))
+        .collect()
 }

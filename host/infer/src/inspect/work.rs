@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
+use super::InputShapes;
 use super::file::{inner_graphs, node_name, operator};
 use super::shapes::{Facts, Settled};
-use super::InputShapes;
 
 /// The multiply-adds of one run: convolutions, matrix products and recurrent layers. All else is not counted.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -52,7 +52,10 @@ pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled
         }
         let mut inside: Vec<&GraphProto> = inner_graphs(node).collect();
         while let Some(graph) = inside.pop() {
-            let counted = graph.node.iter().filter(|node| rule(&node.op_type).is_some());
+            let counted = graph
+                .node
+                .iter()
+                .filter(|node| rule(&node.op_type).is_some());
             work.not_counted.extend(counted.map(title));
             inside.extend(graph.node.iter().flat_map(inner_graphs));
         }
@@ -86,7 +89,11 @@ fn rule(operator: &str) -> Option<Rule> {
         // Input, its scale and zero point, then the filters.
         "QLinearConv" => Rule::PerOutput(3),
         "ConvTranspose" => Rule::PerInput,
-        "MatMul" | "MatMulInteger" | "QLinearMatMul" | "FusedMatMul" | "DynamicQuantizeMatMul"
+        "MatMul"
+        | "MatMulInteger"
+        | "QLinearMatMul"
+        | "FusedMatMul"
+        | "DynamicQuantizeMatMul"
         | "MatMulIntegerToFloat" => Rule::Product(0),
         "Gemm" | "FusedGemm" => Rule::Gemm,
         "LSTM" | "GRU" | "RNN" | "DynamicQuantizeLSTM" => Rule::Recurrent,
@@ -103,7 +110,10 @@ fn multiply_adds(rule: Rule, node: &NodeProto, facts: &Facts) -> Option<u64> {
         Rule::PerInput => product(&input(0)?).saturating_mul(rest(input(1)?)?),
         Rule::Product(rows) => product(&output()?).saturating_mul(*input(rows)?.last()? as u64),
         Rule::Gemm => {
-            let is_turned = node.attribute.iter().any(|it| it.name == "transA" && it.i != 0);
+            let is_turned = node
+                .attribute
+                .iter()
+                .any(|it| it.name == "transA" && it.i != 0);
             let row = *input(0)?.get(usize::from(!is_turned))?;
             product(&output()?).saturating_mul(row as u64)
         }

@@ -122,7 +122,9 @@ fn open(path: &Path) -> Result<Loaded, String> {
 /// Where the loader found the library: Linux lists the files that a process has mapped.
 fn mapped() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    let mut files = maps.lines().filter_map(|line| line.find('/').and_then(|at| line.get(at..)));
+    let mut files = maps
+        .lines()
+        .filter_map(|line| line.find('/').and_then(|at| line.get(at..)));
     let file = files.find(|file| file.contains("libonnxruntime.so"))?;
     Some(PathBuf::from(file))
 }
@@ -140,10 +142,9 @@ fn version(library: &Path) -> Option<String> {
             matched = usize::from(MARK.first() == Some(&byte));
         }
         if matched == MARK.len() {
-            let number = bytes
-                .by_ref()
-                .map_while(Result::ok)
-                .map_while(|byte| Some(char::from(byte)).filter(|c| c.is_ascii_digit() || *c == '.'));
+            let number = bytes.by_ref().map_while(Result::ok).map_while(|byte| {
+                Some(char::from(byte)).filter(|c| c.is_ascii_digit() || *c == '.')
+            });
             return Some(number.collect());
         }
     }

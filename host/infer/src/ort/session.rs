@@ -19,9 +19,7 @@ use super::values::{self, ValueError};
 use crate::backend::{Session, Setting, Stop};
 use crate::guard::guard;
 
-use crate::{
-    LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe,
-};
+use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
 /// IR version from which on weights are no inputs unless the file lists them there to be overridden, which costs speed.
 const WEIGHTS_ARE_NO_INPUTS: i64 = 4;
@@ -85,8 +83,8 @@ impl OrtSession {
         };
         let runner = loop {
             maker.providers = choices.iter().map(|it| it.dispatch.clone()).collect();
-            let made = guard(|| maker.make(&bytes))
-                .map_err(|message| LoadError::Panicked { message })?;
+            let made =
+                guard(|| maker.make(&bytes)).map_err(|message| LoadError::Panicked { message })?;
             match made {
                 Ok(runner) => break runner,
                 Err(e) if choices.is_empty() => {
@@ -98,7 +96,10 @@ impl OrtSession {
                 }
             }
         };
-        let most = how.max_runs.unwrap_or(options.pool.saturating_sub(1)).max(1);
+        let most = how
+            .max_runs
+            .unwrap_or(options.pool.saturating_sub(1))
+            .max(1);
         if most > 1 {
             maker.bytes = bytes.into_owned();
         }
@@ -156,8 +157,9 @@ impl OrtSession {
         let named = self.inputs.iter().zip(inputs);
         let values = named
             .map(|(info, tensor)| Ok((Cow::Borrowed(info.name.as_str()), values::input(tensor)?)));
-        let values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> =
-            values.collect::<Result<_, ValueError>>().map_err(RunFailure::Input)?;
+        let values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = values
+            .collect::<Result<_, ValueError>>()
+            .map_err(RunFailure::Input)?;
         let results = runner
             .session
             .run_with_options(values, &runner.options)
@@ -174,7 +176,10 @@ impl OrtSession {
     fn error(&self, failure: RunFailure, inputs: &[Tensor]) -> RunError {
         match failure {
             RunFailure::Run(e) if e.code() == ErrorCode::InvalidArgument => RunError::Plan {
-                shapes: inputs.iter().map(|tensor| tensor.shape().to_vec()).collect(),
+                shapes: inputs
+                    .iter()
+                    .map(|tensor| tensor.shape().to_vec())
+                    .collect(),
                 source: Arc::new(e),
             },
             RunFailure::Run(e) => RunError::Failed { source: e.into() },
@@ -209,7 +214,7 @@ impl Session for OrtSession {
         let tensors = tensors
             .collect::<Result<Vec<_>, _>>()
             .map_err(|e| RunError::Failed { source: e.into() })?;
-        self.run(&tensors, &Stop::new()).map(drop)
+        self.run(&tensors, &Stop::default()).map(drop)
     }
 
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
@@ -300,7 +305,11 @@ impl Drop for Taken<'_> {
 
 impl fmt::Debug for OrtSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OrtSession({}, {} threads)", self.provider, self.maker.threads)
+        write!(
+            f,
+            "OrtSession({}, {} threads)",
+            self.provider, self.maker.threads
+        )
     }
 }
 

@@ -48,11 +48,7 @@ pub fn release() -> Release {
             ("label".into(), component(b"policy wasm", World::Policy)),
         ]
         .into(),
-        models: [(
-            "detect".into(),
-            Model::of(Blob::of(b"onnx")),
-        )]
-        .into(),
+        models: [("detect".into(), Model::of(Blob::of(b"onnx")))].into(),
         data: [(
             "characters".into(),
             DataFile {

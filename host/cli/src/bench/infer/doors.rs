@@ -56,7 +56,12 @@ fn start(setting: &Setting<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> {
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     let config = Config::load(&path).context("cannot use the bench's configuration")?;
     let identity = Identity::of(setting.trust().clone(), &config);
-    install::install(&setting.release(STEP)?, &config.data, &identity, Time::now())?;
+    install::install(
+        &setting.release(STEP)?,
+        &config.data,
+        &identity,
+        Time::now(),
+    )?;
     let mut daemon = DaemonProcess::start(&path, &folder.join("daemon.log"))?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
@@ -80,8 +85,9 @@ fn measure(
         "door: HTTP, JSON".to_owned(),
         "door: HTTP, binary tensors".to_owned(),
     ];
-    let mut turns: Vec<Turn<'_>> =
-        vec![Box::new(|times| run_model(&model, &subject.borrowed(), times))];
+    let mut turns: Vec<Turn<'_>> = vec![Box::new(|times| {
+        run_model(&model, &subject.borrowed(), times)
+    })];
     for (connection, request) in connections.iter_mut().zip(&requests) {
         turns.push(Box::new(|times| post(connection, request, times)));
     }

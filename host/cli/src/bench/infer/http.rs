@@ -18,8 +18,8 @@ pub struct Connection {
 impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
-        let stream = TcpStream::connect(address)
-            .with_context(|| format!("nobody listens on {address}"))?;
+        let stream =
+            TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         Ok(Self {

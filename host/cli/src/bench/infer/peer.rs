@@ -19,10 +19,8 @@ pub struct Peer {
     name: String,
 }
 
-/// How long a session took to be there, and what its first run gave.
+/// How long a new session's first result took, and what it was.
 pub struct Loaded {
-    /// Until the session was made.
-    pub session: Duration,
     /// Until its first run ended.
     pub first: Duration,
     /// The bytes of each output.
@@ -31,7 +29,6 @@ pub struct Loaded {
 
 #[derive(Deserialize)]
 struct LoadedAnswer {
-    loaded: f64,
     first: f64,
     outputs: Vec<Output>,
 }
@@ -79,7 +76,6 @@ impl Peer {
             Ok((output.name, bytes))
         };
         Ok(Loaded {
-            session: Duration::try_from_secs_f64(answer.loaded)?,
             first: Duration::try_from_secs_f64(answer.first)?,
             outputs: answer
                 .outputs

@@ -34,7 +34,8 @@ pub struct Subject {
 
 /// All of them, smallest first, with their inputs written to `scratch`.
 pub fn all(models: &Path, scratch: &Path) -> anyhow::Result<Vec<Subject>> {
-    let subject = |name, inputs: Vec<(&'static str, Tensor)>| Subject::new(name, models, scratch, inputs);
+    let subject =
+        |name, inputs: Vec<(&'static str, Tensor)>| Subject::new(name, models, scratch, inputs);
     Ok(vec![
         subject(
             "silero-vad",

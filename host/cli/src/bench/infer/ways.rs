@@ -46,14 +46,30 @@ pub fn ways(
     let [direct, step, whole, infer, nn] = times.as_slice() else {
         return Ok(Vec::new());
     };
-    let row = |name: &str, ours: &super::sides::Times, against: &str, theirs: &super::sides::Times| {
-        let against = (against, theirs.median());
-        Row::compared(name, Unit::Micros, ours.median(), against, None).with_p95(ours.p95())
-    };
+    let row =
+        |name: &str, ours: &super::sides::Times, against: &str, theirs: &super::sides::Times| {
+            let against = (against, theirs.median());
+            Row::compared(name, Unit::Micros, ours.median(), against, None).with_p95(ours.p95())
+        };
     Ok(vec![
-        row("way: a pipeline's step", step, "the model called directly", direct),
-        row("way: a component by infer, whole sample", infer, "a pipeline with the step", whole),
-        row("way: a component by wasi:nn, whole sample", nn, "a component by infer", infer),
+        row(
+            "way: a pipeline's step",
+            step,
+            "the model called directly",
+            direct,
+        ),
+        row(
+            "way: a component by infer, whole sample",
+            infer,
+            "a pipeline with the step",
+            whole,
+        ),
+        row(
+            "way: a component by wasi:nn, whole sample",
+            nn,
+            "a component by infer",
+            infer,
+        ),
     ])
 }
 

@@ -182,7 +182,11 @@ fn cosine(a: &[f64], b: &[f64]) -> f64 {
     let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
     let norm = |values: &[f64]| values.iter().map(|it| it * it).sum::<f64>().sqrt();
     let cosine = dot / (norm(a) * norm(b));
-    if cosine.is_nan() { 0.0 } else { cosine.min(1.0) }
+    if cosine.is_nan() {
+        0.0
+    } else {
+        cosine.min(1.0)
+    }
 }
 
 fn error(a: f64, b: f64) -> f64 {
@@ -242,7 +246,10 @@ mod tests {
     fn nothing_agrees_with_nothing() {
         let agreement = tally(&[2], &[(vec![0.0; 2], vec![0.0; 2])], &[]);
         assert_eq!(agreement.agreement, 1.0);
-        assert_eq!(tally(&[2], &[(vec![0.0; 2], vec![1.0; 2])], &[]).agreement, 0.0);
+        assert_eq!(
+            tally(&[2], &[(vec![0.0; 2], vec![1.0; 2])], &[]).agreement,
+            0.0
+        );
     }
 
     #[test]

@@ -14,9 +14,10 @@ const RUNS: usize = 50;
 ///
 /// Both run on the same samples. Of an output of probabilities it shows in how many rows both have the same class first, of
 /// others the cosine between both; then the sizes, the memory and the times. The drop is what the output that agrees least
-/// lacks to 100 %. Memory is by how much a fresh process grew from before the file was read to after its first run. Times are
-/// taken by turns, after both ran every sample once.
+/// lacks to 100 %. Memory is by how much a fresh process, whose backend had run another model, grew from before the file was
+/// read to after its first run. Times are taken by turns, after both ran every sample once.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("source").args(["inputs", "synthetic"]).required(true)))]
 #[command(after_help = "\
 Example: gate a release
   hotshoe exec my-release pages/*.png --trust trust.toml --save-inputs samples
@@ -61,14 +62,12 @@ pub struct SourceArgs {
 
 impl SourceArgs {
     /// Reads or makes the samples.
-    pub fn samples(&self, model: &Model, otherwise: Option<u32>) -> anyhow::Result<Vec<Sample>> {
+    pub fn samples(&self, model: &Model, otherwise: u32) -> anyhow::Result<Vec<Sample>> {
         if let Some(folder) = &self.inputs {
             return samples::read(folder, model);
         }
-        match self.synthetic.or(otherwise) {
-            Some(count) => samples::synthetic(count as usize, model, &self.shape.shapes()),
-            None => anyhow::bail!("give --inputs, or --synthetic for a quick look"),
-        }
+        let count = self.synthetic.unwrap_or(otherwise);
+        samples::synthetic(count as usize, model, &self.shape.shapes())
     }
 }
 
@@ -113,7 +112,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         file: args.second.clone(),
         backend: args.backend_b.map(Into::into),
     };
-    let comparison = of(&first, &second, &args.source, &args.gate, None, terminal)?;
+    let comparison = of(&first, &second, &args.source, &args.gate, 0, terminal)?;
     if terminal.json {
         terminal.json(&comparison)?;
     } else {
@@ -132,14 +131,20 @@ pub fn of(
     second: &Side,
     source: &SourceArgs,
     gate: &GateArgs,
-    otherwise: Option<u32>,
+    otherwise: u32,
     terminal: &Terminal,
 ) -> anyhow::Result<Comparison> {
     let settings = gate.settings();
     let a = load(first, settings.threads, &settings.ort)?;
     let b = load(second, settings.threads, &settings.ort)?;
     let samples = source.samples(&a.0, otherwise)?;
-    compare([first, second], [&a, &b], &samples, &settings, &terminal.progress())
+    compare(
+        [first, second],
+        [&a, &b],
+        &samples,
+        &settings,
+        &terminal.progress(),
+    )
 }
 
 /// `2%` or `0.02`.

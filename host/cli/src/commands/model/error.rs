@@ -39,7 +39,9 @@ pub enum ModelError {
         source: RunError,
     },
     /// Two models that do not do the same.
-    #[error("the two models differ in their {what}: {first}, and {second}; only models with the same can be compared")]
+    #[error(
+        "the two models differ in their {what}: {first}, and {second}; only models with the same can be compared"
+    )]
     Different {
         /// `inputs`, for example.
         what: &'static str,
@@ -63,7 +65,9 @@ pub enum ModelError {
         reason: String,
     },
     /// An input whose shape nobody can guess.
-    #[error("the model's input \"{input}\" has open dimensions; give --shape {input}=SIZES, or --inputs")]
+    #[error(
+        "the model's input \"{input}\" has open dimensions; give --shape {input}=SIZES, or --inputs"
+    )]
     Shape {
         /// Its name.
         input: String,

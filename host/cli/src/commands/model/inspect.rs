@@ -92,13 +92,16 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         .map(|(kind, amount)| format!("{} of {kind}", count(amount.count)))
         .collect();
     terminal.print(format!(
-        "\nparameters: {}, {} in memory ({})",
+        "\nparameters: {}, {} in memory{}",
         count(it.parameters.count),
         size(it.parameters.bytes),
-        by_type.join(", ")
+        in_brackets(&by_type)
     ))?;
     for file in &it.external_files {
-        terminal.print(format!("  {} {file}", terminal.warning("weights in another file:")))?;
+        terminal.print(format!(
+            "  {} {file}",
+            terminal.warning("weights in another file:")
+        ))?;
     }
     work(&it.work, &it.inputs, terminal)?;
     let mut operators: Vec<_> = it.operators.iter().collect();
@@ -119,13 +122,16 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
 }
 
 fn row(kind: &str, port: &Port) -> Vec<String> {
-    let shape = port.shape.as_deref().map_or("not stated".to_owned(), |shape| {
-        let sizes = shape.iter().map(|dimension| match dimension {
-            Dimension::Fixed(size) => size.to_string(),
-            Dimension::Open(name) => name.clone(),
+    let shape = port
+        .shape
+        .as_deref()
+        .map_or("not stated".to_owned(), |shape| {
+            let sizes = shape.iter().map(|dimension| match dimension {
+                Dimension::Fixed(size) => size.to_string(),
+                Dimension::Open(name) => name.clone(),
+            });
+            format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
         });
-        format!("[{}]", sizes.collect::<Vec<_>>().join(", "))
-    });
     vec![
         kind.to_owned(),
         port.name.clone(),
@@ -156,9 +162,9 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
         .map(|(name, shape)| format!("{name} {shape:?}"))
         .collect();
     let mut line = format!(
-        "multiply-adds: {} a run ({}) for {}",
+        "multiply-adds: {} a run{} for {}",
         count(total),
-        by_operator.join(", "),
+        in_brackets(&by_operator),
         shapes.join(", ")
     );
     if !work.assumed.is_empty() {
@@ -169,7 +175,12 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
     }
     terminal.print(line)?;
     if !work.not_counted.is_empty() {
-        let named: Vec<&str> = work.not_counted.iter().take(NAMED_NODES).map(String::as_str).collect();
+        let named: Vec<&str> = work
+            .not_counted
+            .iter()
+            .take(NAMED_NODES)
+            .map(String::as_str)
+            .collect();
         let more = match work.not_counted.len().saturating_sub(NAMED_NODES) {
             0 => String::new(),
             more => format!(" and {more} more"),
@@ -180,6 +191,14 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
         )))?;
     }
     Ok(())
+}
+
+fn in_brackets(parts: &[String]) -> String {
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", parts.join(", "))
+    }
 }
 
 /// `--shape x=1,3,?,?`, with the sizes that are known.
@@ -232,7 +251,11 @@ fn count(number: u64) -> String {
 /// Metadata may be a whole list of labels.
 fn shortened(value: &str) -> String {
     const MOST: usize = 60;
-    let line: String = value.chars().take(MOST).map(|it| if it.is_control() { ' ' } else { it }).collect();
+    let line: String = value
+        .chars()
+        .take(MOST)
+        .map(|it| if it.is_control() { ' ' } else { it })
+        .collect();
     if value.chars().nth(MOST).is_some() {
         format!("{line}... ({} characters)", value.chars().count())
     } else {

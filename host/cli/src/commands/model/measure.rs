@@ -64,7 +64,8 @@ pub struct Subject {
     pub provider: String,
     /// On disk.
     pub bytes: u64,
-    /// By how much the resident memory of a fresh process grew from before the file was read to after its first run.
+    /// By how much the resident memory of a fresh process, whose backend had run another model, grew from before the file
+    /// was read to after its first run.
     pub memory_bytes: Option<u64>,
     pub p50_ms: f64,
     pub p95_ms: f64,
@@ -93,10 +94,7 @@ pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Ar
         // Why tract cannot is more to the point than that the other is not there.
         None => match with(BackendChoice::Tract) {
             Ok(model) => (Backend::Tract, Ok(model)),
-            Err(error) => (
-                Backend::Tract,
-                with(BackendChoice::Ort).map_err(|_| error),
-            ),
+            Err(error) => (Backend::Tract, with(BackendChoice::Ort).map_err(|_| error)),
         },
     };
     let model = loaded.map_err(|source| ModelError::Load {
@@ -139,7 +137,7 @@ pub fn compare(
             }
         }
     }
-    task.done("");
+    task.done(&format!("{} runs of each", settings.runs));
     let outputs: Vec<Agreement> = tallies.into_values().map(Tally::finish).collect();
     let least = outputs.iter().map(|it| it.agreement).fold(1.0, f64::min);
     let [first_times, second_times] = times;

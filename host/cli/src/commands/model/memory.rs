@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use anyhow::{Context, ensure};
-use hotshoe_infer::{OrtOptions, ort_library};
+use anyhow::{Context, anyhow, ensure};
+use hotshoe_infer::inspect::probe;
+use hotshoe_infer::{Backend, OrtOptions};
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Side, load};
@@ -37,14 +38,14 @@ struct Growth {
 }
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let backend: Backend = args.backend.into();
     let side = Side {
         file: args.file.clone(),
-        backend: Some(args.backend.into()),
+        backend: Some(backend),
     };
     let ort = args.ort.options();
-    // Loaded before, since it is there once for all models.
-    let _ = ort_library(&ort);
-    // The file's own bytes, and what it is run on, are no part of what it adds.
+    // What a backend needs once for all models is no part of what this one adds.
+    probe(backend, &ort).map_err(|reason| anyhow!("{backend} runs nothing: {reason}"))?;
     let before = resident_bytes();
     let (model, _) = load(&side, args.threads, &ort)?;
     let sample = samples::read_file(&args.sample, &model)?;
@@ -69,7 +70,7 @@ fn resident_bytes() -> Option<u64> {
 /// Runs this program once more, for one model.
 pub fn measure(
     file: &Path,
-    backend: hotshoe_infer::Backend,
+    backend: Backend,
     sample: &Sample,
     threads: usize,
     ort: &OrtOptions,
@@ -91,13 +92,16 @@ pub fn measure(
     if let Some(library) = &ort.library {
         command.arg("--ort-library").arg(library);
     }
-    let output = command.output().context("cannot start a process of its own")?;
+    let output = command
+        .output()
+        .context("cannot start a process of its own")?;
     ensure!(
         output.status.success(),
         "{} could not be measured: {}",
         file.display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
-    let growth: Growth = serde_json::from_slice(&output.stdout).context("it said something else")?;
+    let growth: Growth =
+        serde_json::from_slice(&output.stdout).context("it said something else")?;
     Ok(growth.bytes)
 }

@@ -38,7 +38,11 @@ pub fn read_array(bytes: &[u8]) -> Result<Tensor, String> {
     match value(header, "fortran_order") {
         Some(order) if order.starts_with("False") => {}
         Some(order) if order.starts_with("True") && shape.len() < 2 => {}
-        Some(_) => return Err("its elements are column by column; save numpy.ascontiguousarray(it)".to_owned()),
+        Some(_) => {
+            return Err(
+                "its elements are column by column; save numpy.ascontiguousarray(it)".to_owned(),
+            );
+        }
         None => return Err(broken()),
     }
     Tensor::from_bytes(element_type, &shape, elements).map_err(|error| error.to_string())
@@ -90,10 +94,15 @@ fn write_array(tensor: &Tensor) -> Vec<u8> {
         ElementType::F32 => "<f4",
         ElementType::F64 => "<f8",
     };
-    let sizes: String = tensor.shape().iter().map(|size| format!("{size}, ")).collect();
+    let sizes: String = tensor
+        .shape()
+        .iter()
+        .map(|size| format!("{size}, "))
+        .collect();
     // A tuple of one is `(3,)`; of more, a comma at the end does no harm.
     let sizes = sizes.trim_end();
-    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
+    let mut header =
+        format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
     let before = MAGIC.len() + 2 + size_of::<u16>();
     let whole = (before + header.len() + 1).next_multiple_of(ALIGNMENT);
     header.extend(std::iter::repeat_n(' ', whole - before - header.len() - 1));
@@ -101,7 +110,11 @@ fn write_array(tensor: &Tensor) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend([1, 0]);
     // A header is as long as a rank of dozens makes it: far below 65,536.
-    bytes.extend(u16::try_from(header.len()).unwrap_or(u16::MAX).to_le_bytes());
+    bytes.extend(
+        u16::try_from(header.len())
+            .unwrap_or(u16::MAX)
+            .to_le_bytes(),
+    );
     bytes.extend(header.as_bytes());
     bytes.extend(tensor.bytes());
     bytes
@@ -154,9 +167,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again() {
         let tensors = [
-            ("x".to_owned(), Tensor::from_f32(&[2, 3], vec![0.5; 6]).unwrap()),
-            ("line".to_owned(), Tensor::from_u8(&[3], vec![1, 2, 3]).unwrap()),
-            ("sr".to_owned(), Tensor::from_i64(&[], vec![16_000]).unwrap()),
+            (
+                "x".to_owned(),
+                Tensor::from_f32(&[2, 3], vec![0.5; 6]).unwrap(),
+            ),
+            (
+                "line".to_owned(),
+                Tensor::from_u8(&[3], vec![1, 2, 3]).unwrap(),
+            ),
+            (
+                "sr".to_owned(),
+                Tensor::from_i64(&[], vec![16_000]).unwrap(),
+            ),
         ];
         let mut file = Cursor::new(Vec::new());
         write_archive(&mut file, &tensors).unwrap();

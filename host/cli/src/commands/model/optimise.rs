@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::compare::{self, GateArgs, SourceArgs};
 use super::measure::{Comparison, Side};
-use super::{ModelError, read_model, report};
+use super::{BackendArg, ModelError, read_model, report};
 use crate::files::{Readers, write_new};
 use crate::terminal::{Terminal, size};
 
@@ -23,7 +23,8 @@ const SAMPLES: u32 = 4;
 ///
 /// Fixes input shapes (--shape), computes what is constant once and for all, and takes out what does nothing; with --int8 it
 /// then stores weights as 8-bit integers and quantises activations as they come (dynamic quantisation), by the
-/// onnxruntime.quantization of Python. What came of it is always compared with the file before.
+/// onnxruntime.quantization of Python. ONNX Runtime is made for such models; tract runs them slowly. What came of it is always
+/// compared with the file before.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -42,12 +43,20 @@ pub struct Args {
     #[arg(long)]
     int8: bool,
     /// The Python interpreter that has onnxruntime and onnx
-    #[arg(long, value_name = "FILE", env = "HOTSHOE_PYTHON", default_value = "python3")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "HOTSHOE_PYTHON",
+        default_value = "python3"
+    )]
     python: PathBuf,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
     gate: GateArgs,
+    /// What runs both for the comparison [default: tract if it can, else ONNX Runtime]
+    #[arg(long, value_name = "BACKEND")]
+    backend: Option<BackendArg>,
     /// Leave OUT behind although it is past --max-drop
     #[arg(long)]
     keep: bool,
@@ -71,7 +80,10 @@ struct Report<'a> {
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if args.out.exists() && !args.force {
-        bail!("{} is there already; give --force to replace it", args.out.display());
+        bail!(
+            "{} is there already; give --force to replace it",
+            args.out.display()
+        );
     }
     let before = read_model(&args.file)?;
     let folded = fold(&before, &args.source.shape.shapes())
@@ -88,16 +100,9 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let after = read_model(&made)?;
     let [first, second] = [&args.file, &made].map(|file| Side {
         file: file.clone(),
-        backend: None,
+        backend: args.backend.map(Into::into),
     });
-    let mut comparison = compare::of(
-        &first,
-        &second,
-        &args.source,
-        &args.gate,
-        Some(SAMPLES),
-        terminal,
-    )?;
+    let mut comparison = compare::of(&first, &second, &args.source, &args.gate, SAMPLES, terminal)?;
     comparison.second.file.clone_from(&args.out);
     let kept = comparison.passed || args.keep;
     if kept {
@@ -129,8 +134,9 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         terminal.print(format!("the input {name} is fixed to {shape:?}"))?;
     }
     terminal.print(format!(
-        "{} nodes computed, {} taken out, {} nodes and weights unused: {} nodes before, {} after",
+        "{} nodes computed, {} constants made weights, {} nodes taken out, {} nodes and weights unused: {} nodes before, {} after",
         folded.computed,
+        folded.moved,
         folded.passed_through,
         folded.unused,
         folded.nodes_before,
@@ -146,9 +152,16 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     ))?;
     report::print(&report.comparison, terminal)?;
     if report.kept {
-        terminal.print(format!("{} {}", terminal.good("written"), report.out.display()))
+        terminal.print(format!(
+            "{} {}",
+            terminal.good("written"),
+            report.out.display()
+        ))
     } else {
-        let text = format!("{} is not written; give --keep to have it all the same", report.out.display());
+        let text = format!(
+            "{} is not written; give --keep to have it all the same",
+            report.out.display()
+        );
         terminal.print(terminal.bad(&text))
     }
 }
@@ -164,13 +177,21 @@ fn quantise(python: &Path, from: &Path, to: &Path, terminal: &Terminal) -> anyho
         .args([from, to])
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| wrong(format!("it does not start ({error}); name another with --python")))?;
+        .map_err(|error| {
+            wrong(format!(
+                "it does not start ({error}); name another with --python"
+            ))
+        })?;
     if output.status.success() {
-        task.done("");
+        task.done("done");
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
+    let last = said
+        .lines()
+        .rev()
+        .find(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing");
     let reason = if output.status.code() == Some(NO_PACKAGE) {
         format!("{last}; pip install onnxruntime onnx")
     } else {

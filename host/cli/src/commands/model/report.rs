@@ -14,7 +14,13 @@ pub fn print(comparison: &Comparison, terminal: &Terminal) -> anyhow::Result<()>
             format!("{:.3e}", it.max_error),
         ]
     });
-    let header = ["output", "agreement", "cosine, mean", "least", "largest error"];
+    let header = [
+        "output",
+        "agreement",
+        "cosine, mean",
+        "least",
+        "largest error",
+    ];
     terminal.print(terminal.figures(&header, outputs))?;
     terminal.print("")?;
     let (first, second) = (&comparison.first, &comparison.second);

@@ -1,7 +1,7 @@
 //! Inputs to compare models with: files, recordings, or made up.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -76,7 +76,10 @@ pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
         let [input] = model.inputs() else {
             let names: Vec<_> = model.inputs().iter().map(|it| it.name.as_str()).collect();
             let names = names.join(", ");
-            return Err(wrong(format!("it holds one array, but the model takes {names}; use a .npz")).into());
+            return Err(wrong(format!(
+                "it holds one array, but the model takes {names}; use a .npz"
+            ))
+            .into());
         };
         let tensor = npy::read_array(&bytes).map_err(wrong)?;
         vec![(input.name.clone(), tensor)]
@@ -181,24 +184,26 @@ fn noise(
     Tensor::from_bytes(element_type, shape, &bytes).context("no such tensor can be made")
 }
 
-/// Writes recorded inputs of a model as `FOLDER/MODEL/0000.npz` and on, after those that are there. Returns how many.
+/// Writes recorded inputs of a model as `FOLDER/MODEL/0000.npz` and on, after those that are there.
 pub fn write_inputs(
     folder: &Path,
     model: &str,
     runs: &[Vec<(String, Tensor)>],
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<()> {
     let folder = folder.join(model);
     let cannot = || format!("cannot write to {}", folder.display());
     fs::create_dir_all(&folder).with_context(cannot)?;
     let mut number = 0_usize;
     for inputs in runs {
-        let mut path = folder.join(format!("{number:04}.npz"));
-        while path.exists() {
+        let file = loop {
+            let path = folder.join(format!("{number:04}.npz"));
             number += 1;
-            path = folder.join(format!("{number:04}.npz"));
-        }
-        let file = File::create(&path).with_context(cannot)?;
+            match File::create_new(path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                file => break file.with_context(cannot)?,
+            }
+        };
         npy::write_archive(file, inputs).with_context(cannot)?;
     }
-    Ok(runs.len())
+    Ok(())
 }

@@ -40,19 +40,14 @@ fn likeness(one: &Tensor, other: &Tensor) -> f64 {
     if one.bytes() == other.bytes() {
         return 1.0;
     }
-    let (mut product, mut first, mut second, mut furthest) = (0.0, 0.0, 0.0, 0.0_f64);
+    let (mut product, mut first, mut second, mut negligible) = (0.0, 0.0, 0.0, true);
     for (a, b) in values(one).zip(values(other)) {
         product += a * b;
         first += a * a;
         second += b * b;
-        // `max` would pass over what is not a number.
-        furthest = if (a - b).abs() <= furthest {
-            furthest
-        } else {
-            (a - b).abs()
-        };
+        negligible &= (a - b).abs() <= NEGLIGIBLE;
     }
-    if furthest <= NEGLIGIBLE {
+    if negligible {
         return 1.0;
     }
     let cosine = product / (first.sqrt() * second.sqrt());

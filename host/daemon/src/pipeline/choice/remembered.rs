@@ -91,7 +91,10 @@ impl Backends {
         match written {
             Ok(()) => self.changed = false,
             Err(reason) => {
-                tracing::warn!(reason, "the choice of backends is not kept for the next start")
+                tracing::warn!(
+                    reason,
+                    "the choice of backends is not kept for the next start"
+                )
             }
         }
     }

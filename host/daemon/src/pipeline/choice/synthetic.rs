@@ -12,7 +12,9 @@ const MAX_BYTES: usize = 64 << 20;
 /// Inputs to try, the likelier to fit first: one sample with large open dimensions, and with small ones.
 pub(super) fn inputs(infos: &[TensorInfo]) -> Vec<Inputs> {
     let with = |open| {
-        let tensors = infos.iter().map(|info| Some((info.name.clone(), tensor(info, open)?)));
+        let tensors = infos
+            .iter()
+            .map(|info| Some((info.name.clone(), tensor(info, open)?)));
         tensors.collect::<Option<Inputs>>()
     };
     [OPEN, 1].into_iter().filter_map(with).collect()
@@ -25,7 +27,9 @@ fn tensor(info: &TensorInfo, open: usize) -> Option<Tensor> {
         .map(|(at, size)| size.unwrap_or(if at == 0 { 1 } else { open }))
         .collect();
     let size = info.element_type.size();
-    let count = shape.iter().try_fold(1_usize, |all, size| all.checked_mul(*size))?;
+    let count = shape
+        .iter()
+        .try_fold(1_usize, |all, size| all.checked_mul(*size))?;
     if count.checked_mul(size)? > MAX_BYTES {
         return None;
     }

@@ -1,0 +1,164 @@
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+//! How backends are found and chosen.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hotshoe_infer::{
+    Backend, BackendChoice, LoadError, Model, ModelOptions, Models, Options, OrtOptions, Provider,
+    Tensor, ort_library,
+};
+use hotshoe_trust::Digest;
+use tract_onnx::pb::GraphProto;
+use tract_onnx::pb::tensor_proto::DataType;
+
+use common::{arithmetic, file, library, node, value};
+
+fn load(bytes: &[u8], backend: BackendChoice, options: Options) -> Result<Arc<Model>, LoadError> {
+    let how = ModelOptions {
+        backend,
+        ..ModelOptions::default()
+    };
+    Models::new(options).load(Digest::of(bytes), bytes, &how)
+}
+
+fn with_library(path: PathBuf) -> Options {
+    Options {
+        ort: OrtOptions {
+            library: Some(path),
+            ..OrtOptions::default()
+        },
+        ..Options::default()
+    }
+}
+
+#[test]
+fn a_missing_library_is_told() {
+    let path = Path::new("/no/such/libonnxruntime.so");
+    let options = with_library(path.to_owned());
+    let found = ort_library(&options.ort);
+    assert_eq!(found.path, None);
+    assert_eq!(found.tried[0].0, path);
+    assert!(found.tried[0].1.contains("no such file"), "{found:?}");
+
+    let error = load(&arithmetic(), BackendChoice::Ort, options.clone()).unwrap_err();
+    assert!(matches!(error, LoadError::NoRuntime { .. }), "{error}");
+
+    let model = load(&arithmetic(), BackendChoice::Auto, options).unwrap();
+    assert_eq!(model.backends(), [Backend::Tract]);
+    let (backend, reason) = &model.refused()[0];
+    assert_eq!(*backend, Backend::Ort);
+    assert!(reason.contains("/no/such/libonnxruntime.so"), "{reason}");
+}
+
+#[test]
+fn a_library_that_is_another_or_none_is_told() {
+    let found = ort_library(&with_library(PathBuf::from(file!())).ort);
+    assert_eq!(found.path, None, "{found:?}");
+    let elsewhere = ort_library(&with_library(PathBuf::from("libc.so.6")).ort);
+    assert_eq!(elsewhere.path, None, "{elsewhere:?}");
+    if cfg!(target_os = "linux") {
+        assert_eq!(elsewhere.tried[0].1, "it is not ONNX Runtime");
+    }
+}
+
+#[test]
+fn the_library_says_what_it_is() {
+    let Some(path) = library() else { return };
+    let found = ort_library(&with_library(path.clone()).ort);
+    assert_eq!(found.path, Some(path));
+    assert!(found.version.starts_with("1."), "{found:?}");
+    assert!(found.providers.contains(&"cpu".to_owned()), "{found:?}");
+}
+
+#[test]
+fn a_provider_that_is_not_there_leaves_the_processor() {
+    let Some(path) = library() else { return };
+    let provider = |name: &str, options: BTreeMap<String, String>| Provider {
+        name: name.to_owned(),
+        options,
+    };
+    let device = BTreeMap::from([("device_id".to_owned(), "0".to_owned())]);
+    let mut options = with_library(path);
+    options.ort.providers = vec![
+        provider("CUDA", device),
+        provider("abacus", BTreeMap::new()),
+    ];
+    let model = load(&arithmetic(), BackendChoice::Ort, options).unwrap();
+    assert_eq!(model.provider(), "cpu");
+    let notes = model.provider_notes();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[0].starts_with("CUDA: "), "{notes:?}");
+    assert!(notes[1].contains("there is none of that name"), "{notes:?}");
+    let x = Tensor::from_f32(&[1, 2], vec![0.5, 4.0]).unwrap();
+    let y = Tensor::from_f32(&[2], vec![1.0, 2.0]).unwrap();
+    let outputs = model.run(&[("x", &x), ("y", &y)]).unwrap();
+    assert_eq!(outputs[0].1.as_f32().unwrap(), [1.5, 6.0]);
+}
+
+#[test]
+fn an_automatic_model_is_on_both_until_one_is_settled() {
+    let Some(path) = library() else { return };
+    let model = load(&arithmetic(), BackendChoice::Auto, with_library(path)).unwrap();
+    assert_eq!(model.backends(), [Backend::Tract, Backend::Ort]);
+    assert_eq!(model.refused(), []);
+    let x = Tensor::from_f32(&[1, 2], vec![0.5, 4.0]).unwrap();
+    let y = Tensor::from_f32(&[2], vec![1.0, 2.0]).unwrap();
+    model.record(1);
+    for backend in [Backend::Ort, Backend::Tract, Backend::Ort] {
+        assert!(model.use_backend(backend));
+        assert_eq!(model.backend(), backend);
+        let outputs = model.run(&[("x", &x), ("y", &y)]).unwrap();
+        assert_eq!(outputs[0].1.as_f32().unwrap(), [1.5, 6.0]);
+    }
+    let recorded = model.take_recorded();
+    assert_eq!(recorded.len(), 1, "no more than asked for");
+    assert_eq!(recorded[0][0].0, "x");
+    assert_eq!(recorded[0][0].1.bytes(), x.bytes());
+
+    model.settle(Backend::Ort);
+    assert_eq!(model.backends(), [Backend::Ort]);
+    assert!(!model.use_backend(Backend::Tract));
+    model.settle(Backend::Tract);
+    assert_eq!(model.backend(), Backend::Ort, "it is gone");
+}
+
+#[test]
+fn a_file_that_one_backend_cannot_run_goes_to_the_other() {
+    let Some(path) = library() else { return };
+    let bytes = file(GraphProto {
+        name: "determinant".to_owned(),
+        input: vec![value("x", DataType::Float, &[2, 2])],
+        output: vec![value("y", DataType::Float, &[])],
+        node: vec![node("Det", &["x"], "y")],
+        ..GraphProto::default()
+    });
+    let model = load(&bytes, BackendChoice::Auto, with_library(path.clone())).unwrap();
+    assert_eq!(model.backends(), [Backend::Ort]);
+    let (backend, reason) = &model.refused()[0];
+    assert_eq!(*backend, Backend::Tract);
+    assert!(reason.contains("Det"), "{reason}");
+    let x = Tensor::from_f32(&[2, 2], vec![1.0, 2.0, 3.0, 4.0]).unwrap();
+    let y = model.run(&[("x", &x)]).unwrap().remove(0).1;
+    assert!((y.as_f32().unwrap()[0] + 2.0).abs() < 1e-5, "{y:?}");
+
+    let broken = file(GraphProto {
+        name: "broken".to_owned(),
+        input: vec![value("x", DataType::Float, &[2, 2])],
+        output: vec![value("y", DataType::Float, &[])],
+        node: vec![node("NoSuchOperator", &["x"], "y")],
+        ..GraphProto::default()
+    });
+    let error = load(&broken, BackendChoice::Ort, with_library(path)).unwrap_err();
+    assert!(matches!(error, LoadError::Runtime { .. }), "{error}");
+}
