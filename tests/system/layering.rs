@@ -39,6 +39,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
     };
     assert_eq!(users_of("wasmtime"), ["hotshoe-engine"]);
     assert_eq!(users_of("tract-onnx"), ["hotshoe-infer"]);
+    assert_eq!(users_of("ort"), ["hotshoe-infer"]);
     assert_eq!(users_of("zenoh"), ["hotshoe-daemon"]);
     assert_eq!(users_of("axum"), ["hotshoe-oip"]);
     assert_eq!(users_of("tonic"), ["hotshoe-oip"]);

@@ -107,7 +107,9 @@ fn run(command: &mut Command) -> Result<(), String> {
 fn sound(blocks: usize, seed: u64) -> Vec<i16> {
     let bytes = noise(2 * WINDOW * blocks, seed);
     let samples = bytes.as_chunks().0.iter();
-    samples.map(|bytes| i16::from_le_bytes(*bytes) / 4).collect()
+    samples
+        .map(|bytes| i16::from_le_bytes(*bytes) / 4)
+        .collect()
 }
 
 fn payload(block: &[i16]) -> Vec<u8> {
@@ -178,10 +180,13 @@ fn each_source_has_a_state_of_its_own() {
     assert_ne!(alone[0], alone[1]);
     let daemon = lab.device("c", &release, "[workers]\nthreads = 2").run();
     let (together, noise) = thread::scope(|scope| {
-        let sides = ["left", "right"].iter().zip(&sounds).map(|(source, sound)| {
-            let daemon = &daemon;
-            scope.spawn(move || found(daemon, source, sound))
-        });
+        let sides = ["left", "right"]
+            .iter()
+            .zip(&sounds)
+            .map(|(source, sound)| {
+                let daemon = &daemon;
+                scope.spawn(move || found(daemon, source, sound))
+            });
         let sides: Vec<_> = sides.collect();
         // What is no block costs nobody's state anything.
         let noise: Vec<_> = (0..10)
@@ -233,9 +238,10 @@ fn a_wav_file_is_a_block_too() {
     let output = lab.exec(&release, &[folder().join("vowel.wav")]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}");
-    let record: Value =
-        serde_json::from_reader(Cursor::new(fs::read(folder().join("expected/vowel.json")).unwrap()))
-            .unwrap();
+    let record: Value = serde_json::from_reader(Cursor::new(
+        fs::read(folder().join("expected/vowel.json")).unwrap(),
+    ))
+    .unwrap();
     let answer: Value = serde_json::from_str(text.lines().next().expect("a line")).unwrap();
     let expected = record["scalars"][0]["value"].as_f64().unwrap();
     assert_close(&[speech(&answer)], &[expected], TOLERANCE);

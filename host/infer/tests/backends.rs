@@ -15,8 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use hotshoe_infer::{
-    Backend, BackendChoice, ElementType, LoadError, Model, ModelOptions, Models, Options,
-    OrtOptions, Provider, RunError, Tensor, ort_library,
+    Backend, BackendChoice, ElementType, LoadError, Model, ModelOptions, Models, Options, RunError,
+    Tensor,
 };
 use hotshoe_trust::Digest;
 use tract_onnx::pb::tensor_proto::DataType;

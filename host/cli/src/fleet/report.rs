@@ -104,6 +104,15 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
 }
 
+/// The beginning of a reason, which fits into a table; `--json` has all of it.
+fn short(reason: &str) -> String {
+    const MOST: usize = 72;
+    if reason.chars().count() <= MOST {
+        return reason.to_owned();
+    }
+    reason.chars().take(MOST).chain(['…']).collect()
+}
+
 fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     if status.models.is_empty() {
         return Ok(());
@@ -115,7 +124,7 @@ fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             format!("{}/{}", model.backend, model.provider),
             model.runs.to_string(),
             (model.failed + model.abandoned + model.expired).to_string(),
-            model.reason.clone(),
+            short(&model.reason),
         ]
     });
     terminal.print(terminal.table(

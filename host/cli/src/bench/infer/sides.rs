@@ -131,6 +131,13 @@ fn choose(model: &Model, subject: &Subject) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// One of Hotshoe's sides.
+struct Ours {
+    name: String,
+    target: Option<f64>,
+    model: Arc<Model>,
+}
+
 /// The rows of one model with so many threads.
 pub fn compare(
     subject: &Subject,
@@ -140,46 +147,18 @@ pub fn compare(
     rounds: usize,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Row>> {
-    let mut ours: Vec<(String, Option<f64>, Arc<Model>)> = Vec::new();
-    for choice in [
-        BackendChoice::Tract,
-        BackendChoice::Ort,
-        BackendChoice::Auto,
-    ] {
-        let loaded = load(subject, choice, threads, ort).and_then(|model| {
-            if choice == BackendChoice::Auto {
-                choose(&model, subject)?;
-            }
-            model.run(&subject.borrowed())?;
-            Ok(model)
-        });
-        match loaded {
-            Ok(model) if choice == BackendChoice::Auto => {
-                ours.push((
-                    format!("auto ({})", model.backend()),
-                    Some(AUTO_TARGET),
-                    model,
-                ));
-            }
-            Ok(model) => ours.push((choice.to_string(), None, model)),
-            Err(error) => {
-                terminal.note(format!(
-                    "left out: {} with {choice}: {error:#}",
-                    subject.name
-                ));
-            }
-        }
-    }
+    let ours = ours(subject, threads, ort, terminal)?;
     if let Some(peer) = peer.as_deref_mut() {
         let expected = peer.load(subject, threads)?.outputs;
-        for (name, _, model) in &ours {
-            agrees(model, subject, &expected).with_context(|| format!("{name} differs"))?;
+        for side in &ours {
+            agrees(&side.model, subject, &expected)
+                .with_context(|| format!("{} differs", side.name))?;
         }
     }
     let mut turns: Vec<Turn<'_>> = Vec::new();
-    for (_, _, model) in &ours {
+    for side in &ours {
         turns.push(Box::new(|times| {
-            run_model(model, &subject.borrowed(), times)
+            run_model(&side.model, &subject.borrowed(), times)
         }));
     }
     let theirs = peer.as_ref().map(|peer| peer.name().to_owned());
@@ -191,30 +170,85 @@ pub fn compare(
     if let Some(peer) = peer {
         peer.drop_session(subject)?;
     }
-    let reference = match &theirs {
-        Some(name) => times.pop().map(|times| (name.as_str(), times)),
+    let reference = match theirs {
+        Some(name) => times.pop().map(|times| (name, times)),
         None => None,
     };
-    let title = |name: &str| format!("{}, {}: {name}", subject.name, thread_text(threads));
+    let title = format!("{}, {}", subject.name, thread_text(threads));
+    Ok(rows(&title, &ours, &times, reference))
+}
+
+/// Hotshoe with each backend and with its own choice; what cannot be loaded is named and left out.
+fn ours(
+    subject: &Subject,
+    threads: usize,
+    ort: &OrtOptions,
+    terminal: &Terminal,
+) -> anyhow::Result<Vec<Ours>> {
+    let mut ours = Vec::new();
+    for choice in [
+        BackendChoice::Tract,
+        BackendChoice::Ort,
+        BackendChoice::Auto,
+    ] {
+        let model = match load(subject, choice, threads, ort) {
+            Ok(model) => model,
+            Err(error) => {
+                terminal.note(format!(
+                    "left out: {} with {choice}: {error:#}",
+                    subject.name
+                ));
+                continue;
+            }
+        };
+        let (mut name, mut target) = (choice.to_string(), None);
+        if choice == BackendChoice::Auto {
+            choose(&model, subject)?;
+            name = format!("auto ({})", model.backend());
+            target = Some(AUTO_TARGET);
+        }
+        ours.push(Ours {
+            name,
+            target,
+            model,
+        });
+    }
+    Ok(ours)
+}
+
+/// A row for each side, and one for what they are compared with.
+fn rows(
+    title: &str,
+    ours: &[Ours],
+    times: &[Times],
+    reference: Option<(String, Times)>,
+) -> Vec<Row> {
+    let alone = |name: &str, times: &Times| {
+        Row::alone(
+            &format!("{title}: {name}"),
+            Unit::Millis,
+            times.median(),
+            None,
+        )
+    };
     let mut rows = Vec::new();
-    for ((name, target, _), times) in ours.iter().zip(&times) {
+    for (side, times) in ours.iter().zip(times) {
         let row = match &reference {
             Some((against, theirs)) => Row::compared(
-                &title(name),
+                &format!("{title}: {}", side.name),
                 Unit::Millis,
                 times.median(),
                 (against, theirs.median()),
-                *target,
+                side.target,
             ),
-            None => Row::alone(&title(name), Unit::Millis, times.median(), None),
+            None => alone(&side.name, times),
         };
         rows.push(row.with_p95(times.p95()));
     }
     if let Some((name, times)) = &reference {
-        let row = Row::alone(&title(name), Unit::Millis, times.median(), None);
-        rows.push(row.with_p95(times.p95()));
+        rows.push(alone(name, times).with_p95(times.p95()));
     }
-    Ok(rows)
+    rows
 }
 
 fn thread_text(threads: usize) -> String {
