@@ -89,6 +89,9 @@ pub(crate) trait Session: Send + Sync + fmt::Debug {
     /// Runs the model. Inputs and outputs are in the order of the file; the inputs' types and shapes fit.
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError>;
 
+    /// How many runs go on at once, where the backend has a limit of its own: further ones would wait in it.
+    fn at_once(&self) -> Option<usize>;
+
     /// What is prepared, the least recently used first.
     fn settings(&self) -> Vec<Setting>;
 

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::ElementType;
 
-/// Who has to act on an error. It has the same cases as the component interface's `error-code`, but `denied`.
+/// Who has to act on an error. But for the deadline these are cases of the component interface's `error-code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A shape that does not fit, or a missing input.

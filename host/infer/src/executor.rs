@@ -116,6 +116,11 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A model's share: at least 1, by default all places but one.
+    fn most(&self, wanted: Option<usize>) -> usize {
+        wanted.unwrap_or(self.places - 1).max(1)
+    }
+
     /// Starts whatever may start.
     fn dispatch(self: &Arc<Self>, state: &mut State) {
         while state.taken < self.places {
@@ -195,7 +200,7 @@ impl Executor {
 
     /// For a model that may take `most` places at once: at least 1, by default all but one.
     pub(crate) fn lane(self: &Arc<Self>, most: Option<usize>) -> Lane {
-        let most = most.unwrap_or(self.shared.places - 1).max(1);
+        let most = self.shared.most(most);
         let mut state = self.shared.state();
         let id = state.id();
         let share = Share {
@@ -276,6 +281,16 @@ impl Lane {
             self.withdraw(ticket);
         }
         outcome
+    }
+
+    /// From now on the model may take `most` places at once; see [`Executor::lane`].
+    pub(crate) fn limit(&self, most: Option<usize>) {
+        let shared = &self.executor.shared;
+        let mut state = shared.state();
+        if let Some(share) = state.shares.get_mut(&self.id) {
+            share.most = shared.most(most);
+        }
+        shared.dispatch(&mut state);
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {

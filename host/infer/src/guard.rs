@@ -2,8 +2,8 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `work`; the error is the message of its panic. What `work` borrows must not be used for more than reading afterwards,
-/// which holds for all callers: they borrow models and plans, and these do not change.
+/// Runs `work`; the error is the message of its panic. What `work` borrows must be whole at every point where it may panic, which
+/// holds for all callers: models and plans do not change, and a session of ONNX Runtime changes only in code that cannot panic.
 pub(crate) fn guard<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);

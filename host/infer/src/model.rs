@@ -28,6 +28,7 @@ pub struct Model {
     recorder: Mutex<Recorder>,
     lane: Lane,
     batcher: Option<Arc<Batcher>>,
+    max_runs: Option<usize>,
     max_tensor_bytes: usize,
 }
 
@@ -93,6 +94,7 @@ impl Model {
         let (loaded, refused) = open(&file, graph, bytes, how, options)?;
         tracing::debug!(%digest, bytes = bytes.len(), elapsed = ?start.elapsed(), "model loaded");
         let batcher = Batcher::new(digest, how, &inputs, &outputs);
+        let most = loaded.serving.1.at_once().or(how.max_runs);
         Ok(Self {
             digest,
             inputs,
@@ -101,8 +103,9 @@ impl Model {
             loaded: RwLock::new(loaded),
             refused,
             recorder: Mutex::default(),
-            lane: executor.lane(how.max_runs),
+            lane: executor.lane(most),
             batcher,
+            max_runs: how.max_runs,
             max_tensor_bytes: options.max_tensor_bytes,
         })
     }
@@ -171,6 +174,7 @@ impl Model {
         match other {
             Some(other) if other.0 == backend => {
                 std::mem::swap(serving, other);
+                self.lane.limit(serving.1.at_once().or(self.max_runs));
                 true
             }
             _ => false,
@@ -392,7 +396,7 @@ fn open(
         let session = TractSession::load(file, graph, how.threads, options)?;
         Ok(Arc::new(session))
     };
-    let ort = || crate::ort::load(file, bytes, how, options);
+    let ort = || crate::ort::load(file, graph, bytes, how, options);
     let alone = |backend, session| Loaded {
         serving: (backend, session),
         other: None,

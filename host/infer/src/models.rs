@@ -38,8 +38,8 @@ impl Models {
         }
     }
 
-    /// The model of this digest to be run this way, loaded from `bytes` unless someone holds it already. The caller has checked that `bytes`
-    /// have this digest. No plan is compiled; see [`Model::prepare`].
+    /// The model of this digest to be run this way, loaded from `bytes` unless someone holds it already. The caller has checked
+    /// that `bytes` have this digest. No plan is compiled; see [`Model::prepare`].
     ///
     /// # Errors
     /// [`LoadError`].

@@ -14,7 +14,8 @@ pub struct Options {
     /// Compiled plans that a model keeps, one for each combination of input shapes. Each holds its own copy of the weights
     /// as the processor likes them. Default 16, at least 1.
     pub plans: usize,
-    /// Most bytes of one tensor: an input, an output, or one between two layers. Default 256 MiB.
+    /// Most bytes of one tensor: an input, an output, or, where its size follows from the inputs' shapes and tract runs the
+    /// model, one between two layers. Default 256 MiB.
     pub max_tensor_bytes: usize,
     /// Most bytes of a model file. Default 1 GiB.
     pub max_model_bytes: usize,
@@ -44,8 +45,10 @@ pub struct ModelOptions {
     pub backend: BackendChoice,
     /// Threads of one run. Default 1, at least 1.
     pub threads: usize,
-    /// Most runs of this model at once, at least 1. Default: one less than the pool has threads, so that a slow model leaves
-    /// room for the others, but at least 1.
+    /// Most runs of this model at once, at least 1. Default on tract: one less than the pool has threads, so that a slow model
+    /// leaves room for the others, but at least 1. Default on ONNX Runtime: 1, since each further run at once takes a session
+    /// with weights and working memory of its own: 2 to 8 times the file's size with the models of the label reader. It is made
+    /// when runs first meet, and stays; the file stays in memory for it too.
     pub max_runs: Option<usize>,
     /// Most samples that are put into one run, for a model whose outermost dimension is a batch. Default 1: none are joined.
     pub max_batch: usize,

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use thiserror::Error;
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::Session;
 use crate::{LoadError, ModelOptions, Options, OrtOptions};
@@ -62,16 +62,17 @@ pub fn ort_library(options: &OrtOptions) -> OrtLibrary {
 /// Opens a model with ONNX Runtime.
 pub(crate) fn load(
     file: &ModelProto,
+    graph: &GraphProto,
     bytes: &[u8],
     how: &ModelOptions,
     options: &Options,
 ) -> Result<Arc<dyn Session>, LoadError> {
     #[cfg(feature = "ort")]
-    return session::OrtSession::load(file, bytes, how, options)
+    return session::OrtSession::load(file, graph, bytes, how, options)
         .map(|session| -> Arc<dyn Session> { Arc::new(session) });
     #[cfg(not(feature = "ort"))]
     {
-        let _ = (file, bytes, how);
+        let _ = (file, graph, bytes, how);
         let source = left_out(&options.ort).into();
         Err(LoadError::NoRuntime { source })
     }

@@ -98,14 +98,25 @@ impl Session for TractSession {
             Ok(Ok(results)) => results,
         };
         let named = self.outputs.iter().zip(results).map(|(name, value)| {
-            Tensor::from_raw(value).map_err(|problem| {
+            let tensor = Tensor::from_raw(value).map_err(|problem| {
                 let message = format!("its output \"{name}\" cannot be read: {problem}");
                 RunError::Failed {
                     source: message.into(),
                 }
-            })
+            })?;
+            // The plan does not show the sizes that follow from values.
+            let (bytes, limit) = (tensor.byte_len(), self.max_tensor_bytes);
+            if bytes > limit {
+                let what = format!("the output \"{name}\"");
+                return Err(RunError::TooLarge { what, bytes, limit });
+            }
+            Ok(tensor)
         });
         named.collect()
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        None
     }
 
     fn settings(&self) -> Vec<Setting> {

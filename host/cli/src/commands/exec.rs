@@ -52,7 +52,8 @@ pub struct Args {
     /// Write what each model is given to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`
     #[arg(long, value_name = "DIR")]
     save_inputs: Option<PathBuf>,
-    /// What runs the models: tract, ort, or the faster one that gives the same [default: that of --config, else auto]
+    /// What runs the models: tract; ort; or auto, which measures both first [default: that of --config, where what the device
+    /// remembers is taken and nothing is measured; else tract, and ort for what tract cannot run]
     #[arg(long, value_name = "BACKEND", value_parser = backend)]
     backend: Option<BackendChoice>,
     /// The library of ONNX Runtime [default: that of --config, else what ORT_DYLIB_PATH names, else the system's]
@@ -115,7 +116,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         Some(data) => Backends::open(&data, &inference),
         None => Backends::forgetful(&inference),
     };
-    pipeline.decide(blob, &device, &mut backends);
+    if args.backend == Some(BackendChoice::Auto) {
+        pipeline.decide(blob, &device, &mut backends);
+    } else {
+        pipeline.recall(&backends);
+    }
     pipeline.settle();
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;

@@ -24,7 +24,7 @@ pub struct InferenceConfig {
     pub backend: BackendChoice,
     /// Threads of one run. Default: 1.
     pub threads: usize,
-    /// Threads that run models, those of all models together. Default: the machine's cores.
+    /// Threads that run models, those of all models together. Default: one more than the machine has cores.
     pub pool: Option<usize>,
     /// Runs of one model at once, so that a slow one leaves room for the others. Default: one fewer than `pool`, at least 1.
     pub max_runs: Option<usize>,

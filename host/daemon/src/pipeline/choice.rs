@@ -70,6 +70,18 @@ impl Pipeline {
         device: &Device,
         backends: &mut Backends,
     ) -> usize {
+        let (known, unknown) = self.remembered(backends);
+        self.choose(unknown, read, device, backends);
+        known
+    }
+
+    /// Goes by what is remembered of this machine, and measures nothing: tract runs what both backends can and nothing is known of.
+    pub fn recall(&self, backends: &Backends) {
+        self.remembered(backends);
+    }
+
+    /// Takes the remembered backends. Returns how many models have one, and those that have none.
+    fn remembered(&self, backends: &Backends) -> (usize, Vec<Open<'_>>) {
         let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
             let found = backends.get(open.model.digest(), open.threads);
             found.is_some_and(|(backend, reason)| {
@@ -77,8 +89,7 @@ impl Pipeline {
                 open.model.use_backend(backend)
             })
         });
-        self.choose(unknown, read, device, backends);
-        known.len()
+        (known.len(), unknown)
     }
 
     /// Decides anew for all models that both backends hold, whatever is remembered.

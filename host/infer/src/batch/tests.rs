@@ -59,6 +59,10 @@ impl Session for Doubler {
         Ok(vec![Tensor::from_f32(&shape, values).unwrap()])
     }
 
+    fn at_once(&self) -> Option<usize> {
+        None
+    }
+
     fn settings(&self) -> Vec<Setting> {
         Vec::new()
     }

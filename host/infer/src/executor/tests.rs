@@ -94,6 +94,23 @@ fn the_caller_of_a_run_past_its_deadline_is_free_at_once_and_the_run_holds_its_p
 }
 
 #[test]
+fn another_limit_holds_from_the_next_turn_on() {
+    let [lane] = lanes(3, None);
+    let (release, first) = occupy(&lane);
+    lane.limit(Some(1));
+    let own = lane.clone();
+    let second = thread::spawn(move || own.run(far(), |_| nothing()));
+    until(|| lane.usage().waiting == 1);
+    assert_eq!(lane.usage().in_flight, 1);
+    // Raised, it lets in who waits.
+    lane.limit(None);
+    assert!(second.join().unwrap().is_ok());
+    assert_eq!(lane.usage().in_flight, 1, "the first goes on");
+    drop(release);
+    assert!(first.join().unwrap().is_ok());
+}
+
+#[test]
 fn a_model_leaves_a_place_to_the_others() {
     let [slow, other] = lanes(2, None);
     let (release, first) = occupy(&slow);

@@ -1,6 +1,7 @@
 //! A model that ONNX Runtime holds.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +11,7 @@ use ort::ep::ExecutionProviderDispatch;
 use ort::logging::LogLevel;
 use ort::session::{RunOptions, Session as Raw, SessionInputValue};
 use prost::Message;
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{GraphProto, ModelProto};
 
 use super::library::loaded;
 use super::providers::{CPU, Choice, choose, note};
@@ -18,13 +19,17 @@ use super::settings::Settings;
 use super::values::{self, ValueError};
 use crate::backend::{Session, Setting, Stop};
 use crate::guard::guard;
-
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
 /// IR version from which on weights are no inputs unless the file lists them there to be overridden, which costs speed.
 const WEIGHTS_ARE_NO_INPUTS: i64 = 4;
 
-/// A model that ONNX Runtime holds. One of its sessions runs once at a time, so that there are several if runs come at once.
+/// Sessions of a model if its `max_runs` does not say. Each holds weights of its own: the runtime can share the file's weights
+/// between sessions, but runs convolutions on copies that each session lays out for itself.
+const SESSIONS: usize = 1;
+
+/// A model that ONNX Runtime holds. One of its sessions runs once at a time, so that there are several if runs come at once and
+/// that is wanted.
 pub(crate) struct OrtSession {
     inputs: Vec<TensorInfo>,
     /// Names, for messages.
@@ -36,6 +41,8 @@ pub(crate) struct OrtSession {
     provider: &'static str,
     notes: Vec<String>,
     max_tensor_bytes: usize,
+    /// Whether the file leaves a dimension of an input to the caller.
+    open: bool,
 }
 
 /// What it takes to make one more session.
@@ -49,44 +56,38 @@ struct Maker {
 
 #[derive(Default)]
 struct Pool {
-    idle: Vec<Runner>,
+    idle: Vec<Raw>,
     /// Sessions, the running ones among them.
     made: usize,
     most: usize,
-}
-
-struct Runner {
-    session: Raw,
-    /// Shared with whoever stops the run.
-    options: Arc<RunOptions>,
 }
 
 impl OrtSession {
     /// Opens a file, on the first of the providers that were asked for that works.
     pub(crate) fn load(
         file: &ModelProto,
+        graph: &GraphProto,
         bytes: &[u8],
         how: &ModelOptions,
         options: &Options,
     ) -> Result<Self, LoadError> {
         let library =
             loaded(&options.ort).map_err(|e| LoadError::NoRuntime { source: e.into() })?;
-        let graph = file.graph.as_ref().ok_or(LoadError::Empty)?;
         let (inputs, outputs) = (describe::inputs(graph)?, describe::outputs(graph)?);
         let (mut choices, mut notes) = choose(&options.ort.providers, &library.providers);
-        let bytes = without_weights_as_inputs(file, bytes);
+        let bytes = without_weights_as_inputs(file, graph, bytes);
         let mut maker = Maker {
             environment: library.environment,
             providers: Vec::new(),
             threads: how.threads.max(1),
             bytes: Vec::new(),
         };
-        let runner = loop {
+        let session = loop {
             maker.providers = choices.iter().map(|it| it.dispatch.clone()).collect();
             let made =
                 guard(|| maker.make(&bytes)).map_err(|message| LoadError::Panicked { message })?;
             match made {
-                Ok(runner) => break runner,
+                Ok(session) => break session,
                 Err(e) if choices.is_empty() => {
                     return Err(LoadError::Runtime { source: e.into() });
                 }
@@ -96,19 +97,17 @@ impl OrtSession {
                 }
             }
         };
-        let most = how
-            .max_runs
-            .unwrap_or(options.pool.saturating_sub(1))
-            .max(1);
+        let most = how.max_runs.unwrap_or(SESSIONS).max(1);
         if most > 1 {
             maker.bytes = bytes.into_owned();
         }
         Ok(Self {
+            open: inputs.iter().any(|info| info.shape.contains(&None)),
             inputs,
             outputs: outputs.into_iter().map(|info| info.name).collect(),
             maker,
             pool: Mutex::new(Pool {
-                idle: vec![runner],
+                idle: vec![session],
                 made: 1,
                 most,
             }),
@@ -120,27 +119,23 @@ impl OrtSession {
         })
     }
 
-    /// A session that nobody runs, made now if all run and there may be more.
-    fn take(&self) -> Result<Taken<'_>, RunError> {
+    /// A session that nobody runs, made now if all run and there may be more. It is to be given back.
+    fn take(&self) -> Result<Raw, RunError> {
         let mut pool = self.pool();
         loop {
-            if let Some(runner) = pool.idle.pop() {
-                return Ok(Taken {
-                    from: self,
-                    runner: Some(runner),
-                });
+            if let Some(session) = pool.idle.pop() {
+                return Ok(session);
             }
             if pool.made < pool.most {
                 pool.made += 1;
                 drop(pool);
-                let mut taken = Taken {
-                    from: self,
-                    runner: None,
+                let error = match guard(|| self.maker.make(&self.maker.bytes)) {
+                    Ok(Ok(session)) => return Ok(session),
+                    Ok(Err(e)) => RunError::Failed { source: e.into() },
+                    Err(message) => RunError::Panicked { message },
                 };
-                let made = guard(|| self.maker.make(&self.maker.bytes))
-                    .map_err(|message| RunError::Panicked { message })?;
-                taken.runner = Some(made.map_err(|e| RunError::Failed { source: e.into() })?);
-                return Ok(taken);
+                self.give(None);
+                return Err(error);
             }
             pool = self
                 .freed
@@ -153,16 +148,55 @@ impl OrtSession {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn outputs(&self, runner: &mut Runner, inputs: &[Tensor]) -> Result<Vec<Tensor>, RunFailure> {
+    /// The next one has this session, or makes one if there is none.
+    fn give(&self, session: Option<Raw>) {
+        let mut pool = self.pool();
+        match session {
+            Some(session) => pool.idle.push(session),
+            None => pool.made -= 1,
+        }
+        drop(pool);
+        self.freed.notify_one();
+    }
+
+    fn run_on(
+        &self,
+        session: &mut Raw,
+        inputs: &[Tensor],
+        stop: &Stop,
+    ) -> Result<Vec<Tensor>, RunError> {
+        let options = RunOptions::new().map_err(|e| RunError::Failed { source: e.into() })?;
+        let options = Arc::new(options);
+        let told = options.clone();
+        let telling = stop.telling(move || {
+            if let Err(e) = told.terminate() {
+                tracing::warn!("a run of ONNX Runtime cannot be stopped: {e}");
+            }
+        });
+        let result = self.outputs(session, &options, inputs);
+        drop(telling);
+        if stop.is_stopped() {
+            return Err(RunError::Deadline);
+        }
+        let tensors = result.map_err(|failure| self.error(failure, inputs))?;
+        self.settings.used(inputs);
+        Ok(tensors)
+    }
+
+    fn outputs(
+        &self,
+        session: &mut Raw,
+        options: &RunOptions,
+        inputs: &[Tensor],
+    ) -> Result<Vec<Tensor>, RunFailure> {
         let named = self.inputs.iter().zip(inputs);
         let values = named
             .map(|(info, tensor)| Ok((Cow::Borrowed(info.name.as_str()), values::input(tensor)?)));
         let values: Vec<(Cow<'_, str>, SessionInputValue<'_>)> = values
             .collect::<Result<_, ValueError>>()
             .map_err(RunFailure::Input)?;
-        let results = runner
-            .session
-            .run_with_options(values, &runner.options)
+        let results = session
+            .run_with_options(values, options)
             .map_err(RunFailure::Run)?;
         let copied = self.outputs.iter().zip(results.values());
         copied
@@ -175,7 +209,7 @@ impl OrtSession {
 
     fn error(&self, failure: RunFailure, inputs: &[Tensor]) -> RunError {
         match failure {
-            RunFailure::Run(e) if e.code() == ErrorCode::InvalidArgument => RunError::Plan {
+            RunFailure::Run(e) if self.refuses(e.code(), inputs) => RunError::Plan {
                 shapes: inputs
                     .iter()
                     .map(|tensor| tensor.shape().to_vec())
@@ -192,6 +226,18 @@ impl OrtSession {
             RunFailure::Output(name, e) => RunError::Failed {
                 source: format!("its output \"{name}\" cannot be read: {e}").into(),
             },
+        }
+    }
+
+    /// Whether an error says that the model's layers do not take these inputs. The runtime looks at shapes between layers as it
+    /// meets them, and gives most of what it finds no code of its own; shapes that it has run with are not at fault.
+    fn refuses(&self, code: ErrorCode, inputs: &[Tensor]) -> bool {
+        match code {
+            ErrorCode::InvalidArgument => true,
+            ErrorCode::GenericFailure | ErrorCode::RuntimeException => {
+                self.open && !self.settings.knows(inputs)
+            }
+            _ => false,
         }
     }
 }
@@ -218,28 +264,15 @@ impl Session for OrtSession {
     }
 
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
-        let mut taken = self.take()?;
-        let Some(mut runner) = taken.runner.take() else {
-            return Err(RunError::Deadline);
-        };
-        let options = runner.options.clone();
-        let telling = stop.telling(move || {
-            if let Err(e) = options.terminate() {
-                tracing::warn!("a run of ONNX Runtime cannot be stopped: {e}");
-            }
-        });
-        let result = guard(|| self.outputs(&mut runner, inputs));
-        drop(telling);
-        // After a panic nobody knows what state the session is in.
-        let result = result.map_err(|message| RunError::Panicked { message })?;
-        if stop.is_stopped() {
-            taken.runner = runner.renewed();
-            return Err(RunError::Deadline);
-        }
-        taken.runner = Some(runner);
-        let tensors = result.map_err(|failure| self.error(failure, inputs))?;
-        self.settings.used(inputs);
-        Ok(tensors)
+        let mut session = self.take()?;
+        let result = guard(|| self.run_on(&mut session, inputs, stop));
+        // Also after a panic: it is one of the code around the runtime, which itself has none.
+        self.give(Some(session));
+        result.unwrap_or_else(|message| Err(RunError::Panicked { message }))
+    }
+
+    fn at_once(&self) -> Option<usize> {
+        Some(self.pool().most)
     }
 
     fn settings(&self) -> Vec<Setting> {
@@ -260,7 +293,7 @@ impl Session for OrtSession {
 }
 
 impl Maker {
-    fn make(&self, bytes: &[u8]) -> ort::Result<Runner> {
+    fn make(&self, bytes: &[u8]) -> ort::Result<Raw> {
         let mut builder = Raw::builder(&self.environment)?
             .with_log_level(LogLevel::Warning)?
             .with_intra_threads(self.threads)?
@@ -270,36 +303,7 @@ impl Maker {
         for provider in &self.providers {
             provider.register(&mut builder)?;
         }
-        Ok(Runner {
-            session: builder.commit_from_memory(bytes)?,
-            options: Arc::new(RunOptions::new()?),
-        })
-    }
-}
-
-impl Runner {
-    /// With options that nobody has ended; `None` if there are none to have.
-    fn renewed(self) -> Option<Self> {
-        let options = Arc::new(RunOptions::new().ok()?);
-        Some(Self { options, ..self })
-    }
-}
-
-/// A session that is used; it goes back when this is dropped, or makes room for another if it is gone.
-struct Taken<'a> {
-    from: &'a OrtSession,
-    runner: Option<Runner>,
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        let mut pool = self.from.pool();
-        match self.runner.take() {
-            Some(runner) => pool.idle.push(runner),
-            None => pool.made -= 1,
-        }
-        drop(pool);
-        self.from.freed.notify_one();
+        builder.commit_from_memory(bytes)
     }
 }
 
@@ -314,11 +318,17 @@ impl fmt::Debug for OrtSession {
 }
 
 /// The file, where needed without the weights that it lists among its inputs: the runtime would not fold what may change.
-fn without_weights_as_inputs<'a>(file: &ModelProto, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-    let Some(graph) = &file.graph else {
-        return Cow::Borrowed(bytes);
-    };
-    let weight = |name: &str| graph.initializer.iter().any(|weight| weight.name == name);
+fn without_weights_as_inputs<'a>(
+    file: &ModelProto,
+    graph: &GraphProto,
+    bytes: &'a [u8],
+) -> Cow<'a, [u8]> {
+    let weights: HashSet<&str> = graph
+        .initializer
+        .iter()
+        .map(|it| it.name.as_str())
+        .collect();
+    let weight = |name: &str| weights.contains(name);
     if file.ir_version < WEIGHTS_ARE_NO_INPUTS || !graph.input.iter().any(|it| weight(&it.name)) {
         return Cow::Borrowed(bytes);
     }

@@ -31,11 +31,7 @@ impl Settings {
     /// Notes a run.
     pub(crate) fn used(&self, inputs: &[Tensor]) {
         let mut kept = self.kept();
-        let same = |setting: &Setting| {
-            let shapes = setting.shapes.iter().map(Vec::as_slice);
-            shapes.eq(inputs.iter().map(Tensor::shape))
-        };
-        if let Some(position) = kept.settings.iter().rposition(same) {
+        if let Some(position) = kept.settings.iter().rposition(|known| alike(known, inputs)) {
             kept.stats.hits += 1;
             if position + 1 < kept.settings.len() {
                 let setting = kept.settings.remove(position);
@@ -49,6 +45,14 @@ impl Settings {
             kept.stats.evictions += 1;
         }
         kept.settings.push(Setting::of(inputs));
+    }
+
+    /// Whether a run with these shapes is among the last.
+    pub(crate) fn knows(&self, inputs: &[Tensor]) -> bool {
+        self.kept()
+            .settings
+            .iter()
+            .any(|known| alike(known, inputs))
     }
 
     /// The least recently used first.
@@ -67,4 +71,9 @@ impl Settings {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn alike(setting: &Setting, inputs: &[Tensor]) -> bool {
+    let shapes = setting.shapes.iter().map(Vec::as_slice);
+    shapes.eq(inputs.iter().map(Tensor::shape))
 }
