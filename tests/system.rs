@@ -32,12 +32,12 @@ mod guests;
 mod hostile;
 #[path = "system/layering.rs"]
 mod layering;
+#[path = "system/model.rs"]
+mod model;
 #[path = "system/nn.rs"]
 mod nn;
 #[path = "system/oip.rs"]
 mod oip;
-#[path = "system/model.rs"]
-mod model;
 #[path = "system/page.rs"]
 mod page;
 #[path = "system/proxy.rs"]

@@ -2,6 +2,8 @@
 
 #[path = "oip/guarded.rs"]
 mod guarded;
+#[path = "oip/swapped.rs"]
+mod swapped;
 
 use std::fs;
 use std::path::PathBuf;

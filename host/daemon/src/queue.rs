@@ -124,19 +124,23 @@ impl<T> Queue<T> {
 
     /// Takes the oldest item; waits for one. `None` once the queue is closed and empty.
     pub fn pop(&self) -> Option<T> {
-        self.pop_ready(|_| true, |item| item)
+        self.pop_ready(|| |_: &T| true, |item| item)
     }
 
-    /// Takes the oldest item that is `ready` as [`Queue::pop`] does, and lets `place` put it somewhere before anybody else sees
-    /// the queue without it. Neither may use the queue. Whoever makes an item ready says so by [`Queue::look_again`].
-    pub fn pop_ready<P>(
+    /// Takes the oldest item that is ready as [`Queue::pop`] does, and lets `place` put it somewhere before anybody else sees the
+    /// queue without it. `look` gives what tells whether an item is ready, anew for each look at all of them. None of them may
+    /// use the queue. Whoever makes an item ready says so by [`Queue::look_again`].
+    pub fn pop_ready<R: Fn(&T) -> bool, P>(
         &self,
-        ready: impl Fn(&T) -> bool,
+        look: impl Fn() -> R,
         place: impl FnOnce(T) -> P,
     ) -> Option<P> {
         let mut state = self.lock();
         loop {
-            let oldest = state.items.iter().position(|waiting| ready(&waiting.item));
+            let oldest = {
+                let ready = look();
+                state.items.iter().position(|waiting| ready(&waiting.item))
+            };
             if let Some(waiting) = oldest.and_then(|at| state.items.remove(at)) {
                 let placed = place(waiting.item);
                 drop(state);

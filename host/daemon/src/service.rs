@@ -151,8 +151,21 @@ impl Service {
         }
     }
 
-    /// Runs one sample. A worker of another release makes room for one of this release.
+    /// Runs one sample to its end, also where the daemon itself fails on it: a thread that ended would leave its desk taken, and
+    /// other samples of this source waiting for their turn.
     fn process(&self, job: &Job, served: &Arc<Served>, worker: &mut Option<Worker>) {
+        let began = Instant::now();
+        let run = AssertUnwindSafe(|| self.run(job, served, worker));
+        if catch_unwind(run).is_err() {
+            *worker = None;
+            served.observer().add(Fared::Trap, micros(began.elapsed()));
+            let message = "the daemon itself failed on this sample; please report it";
+            self.fail(job, Some(served.release()), SERVICE, HOST_PANIC, message);
+        }
+    }
+
+    /// A worker of another release makes room for one of this release.
+    fn run(&self, job: &Job, served: &Arc<Served>, worker: &mut Option<Worker>) {
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
@@ -162,23 +175,15 @@ impl Service {
         }
         let ready = worker.get_or_insert_with(|| served.worker());
         let started = Instant::now();
-        let run = AssertUnwindSafe(|| ready.process(&job.sample, &self.identity));
-        let ended = catch_unwind(run);
+        let outcome = ready.process(&job.sample, &self.identity);
         let time = micros(started.elapsed());
-        if let Ok(outcome) = ended {
-            served.observer().add(Fared::of(&outcome), time);
-            for failure in &outcome.tolerated {
-                self.tally.tolerated(&failure.stage);
-            }
-            self.record(job, started, &outcome.stages);
-            self.meter.tell(served.pipeline().models());
-            self.finish(job, served.release(), outcome);
-        } else {
-            *worker = None;
-            served.observer().add(Fared::Trap, time);
-            let message = "the daemon itself failed on this sample; please report it";
-            self.fail(job, Some(served.release()), SERVICE, HOST_PANIC, message);
+        served.observer().add(Fared::of(&outcome), time);
+        for failure in &outcome.tolerated {
+            self.tally.tolerated(&failure.stage);
         }
+        self.record(job, started, &outcome.stages);
+        self.meter.tell(served.pipeline().models());
+        self.finish(job, served.release(), outcome);
     }
 
     /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the
@@ -186,7 +191,10 @@ impl Service {
     pub fn swap(&self, next: Option<Arc<Served>>) -> (Option<Arc<Served>>, Duration) {
         let started = Instant::now();
         let before = self.serving.swap(next);
-        (before, started.elapsed())
+        let elapsed = started.elapsed();
+        // Samples that waited for their turn may need none now.
+        self.queue.look_again();
+        (before, elapsed)
     }
 
     /// Copies samples and their insights to a trial in shadow, or no more.
@@ -197,7 +205,17 @@ impl Service {
     /// The next job, which is in the queue or on the desk at every moment, so that the end of the service finds it.
     fn take(&self, desk: usize) -> Option<Arc<Job>> {
         self.queue.pop_ready(
-            |job| !self.in_turn() || !self.is_on_a_desk(&job.sample.source),
+            || {
+                let busy = if self.in_turn() {
+                    self.busy()
+                } else {
+                    Vec::new()
+                };
+                move |job| {
+                    busy.iter()
+                        .all(|other| other.sample.source != job.sample.source)
+                }
+            },
             |job| {
                 let job = Arc::new(job);
                 self.put_on_desk(desk, Some(Arc::clone(&job)));
@@ -215,11 +233,12 @@ impl Service {
         })
     }
 
-    fn is_on_a_desk(&self, source: &str) -> bool {
-        self.desks.iter().any(|desk| {
-            let desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
-            desk.as_ref().is_some_and(|job| job.sample.source == source)
-        })
+    /// What workers are busy with.
+    fn busy(&self) -> Vec<Arc<Job>> {
+        let desks = self.desks.iter();
+        desks
+            .filter_map(|desk| desk.lock().unwrap_or_else(PoisonError::into_inner).clone())
+            .collect()
     }
 
     fn record(&self, job: &Job, started: Instant, stages: &[StageTime]) {

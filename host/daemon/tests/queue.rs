@@ -122,7 +122,7 @@ fn an_item_is_in_the_queue_or_where_it_was_placed() {
         let (queue, desk) = (Arc::clone(&queue), Arc::clone(&desk));
         thread::spawn(move || {
             queue.pop_ready(
-                |_| true,
+                || |_: &i32| true,
                 |item| {
                     sender.send(()).unwrap();
                     // Time enough for the other thread to look between the queue and the desk, if it could.
@@ -148,8 +148,11 @@ fn an_item_waits_until_it_is_ready_and_others_go_before_it() {
     let pop = {
         let (queue, busy) = (Arc::clone(&queue), Arc::clone(&busy));
         move || {
-            let ready = |item: &&str| !item.starts_with("busy") || !*busy.lock().unwrap();
-            queue.pop_ready(ready, |item| item)
+            let look = || {
+                let busy = *busy.lock().unwrap();
+                move |item: &&str| !busy || !item.starts_with("busy")
+            };
+            queue.pop_ready(look, |item| item)
         }
     };
     assert_eq!(pop(), Some("free"));

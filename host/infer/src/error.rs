@@ -236,7 +236,8 @@ pub enum RunError {
         /// The highest number of bytes.
         limit: usize,
     },
-    /// The model's own layers do not take inputs of these shapes.
+    /// The model's own layers do not take inputs of these shapes: the backend refused them, or the file leaves them open and
+    /// no run with them has succeeded.
     #[error(
         "the model cannot be run on inputs of shapes {shapes:?}; use others, such as multiples of 32"
     )]

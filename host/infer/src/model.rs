@@ -16,6 +16,9 @@ use crate::guard::guard;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
+/// What [`Model::refused`] says where ONNX Runtime's library was not found.
+pub const NO_RUNTIME: &str = "no ONNX Runtime was found";
+
 /// A model that is ready to run. Threads may run it at the same time.
 #[derive(Debug)]
 pub struct Model {
@@ -414,11 +417,22 @@ fn open(
             }
             (Ok(tract), Err(e)) => Ok((
                 alone(Backend::Tract, tract),
-                vec![(Backend::Ort, chain(&e))],
+                vec![(Backend::Ort, without_ort(&e, options))],
             )),
             (Err(e), Ok(ort)) => Ok((alone(Backend::Ort, ort), vec![(Backend::Tract, chain(&e))])),
             // tract's word: it is always there.
             (Err(e), Err(_)) => Err(e),
         },
     }
+}
+
+/// Why ONNX Runtime does not hold a model. That there is none is no news, unless the config names one.
+fn without_ort(error: &LoadError, options: &Options) -> String {
+    if !matches!(error, LoadError::NoRuntime { .. }) {
+        return chain(error);
+    }
+    if options.ort.library.is_some() {
+        tracing::warn!(error = chain(error), "tract runs the model");
+    }
+    NO_RUNTIME.to_owned()
 }

@@ -124,12 +124,7 @@ impl Tensor {
         shape: &[usize],
         bytes: &[u8],
     ) -> Result<Self, TensorError> {
-        let count = count(shape)?;
-        let want = count
-            .checked_mul(element_type.size())
-            .ok_or_else(|| TensorError::Overflow {
-                shape: shape.to_vec(),
-            })?;
+        let want = byte_count(element_type, shape)?;
         if bytes.len() != want {
             return Err(TensorError::Bytes {
                 shape: shape.to_vec(),
@@ -166,7 +161,7 @@ impl Tensor {
     pub fn write_f32(shape: &[usize], write: impl FnOnce(&mut [f32])) -> Result<Self, TensorError> {
         let backend =
             |e: tract_onnx::prelude::TractError| TensorError::Backend { source: e.into() };
-        count(shape)?;
+        byte_count(ElementType::F32, shape)?;
         let mut raw = Raw::zero::<f32>(shape).map_err(backend)?;
         let mut view = raw.try_as_plain_ram_mut().map_err(backend)?;
         write(view.as_slice_mut::<f32>().map_err(backend)?);
@@ -336,6 +331,14 @@ fn zeroed_and_copied(element_type: ElementType, shape: &[usize], bytes: &[u8]) -
         raw.as_bytes_mut().copy_from_slice(bytes);
     }
     Ok(raw)
+}
+
+/// Bytes of the elements of a tensor of this shape.
+fn byte_count(element_type: ElementType, shape: &[usize]) -> Result<usize, TensorError> {
+    let bytes = count(shape)?.checked_mul(element_type.size());
+    bytes.ok_or_else(|| TensorError::Overflow {
+        shape: shape.to_vec(),
+    })
 }
 
 /// The product of a shape.

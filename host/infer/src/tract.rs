@@ -4,6 +4,10 @@ mod plans;
 mod threads;
 mod values;
 
+use std::error::Error;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
 use tract_onnx::pb::{GraphProto, ModelProto};
 use tract_onnx::prelude::{
     Framework, InferenceModel, TValue, TVec, TractError, TractResult, multithread,
@@ -24,6 +28,8 @@ pub(crate) struct TractSession {
     max_tensor_bytes: usize,
     /// Names of the outputs, for messages.
     outputs: Vec<String>,
+    /// Whether the file leaves a dimension of an input to the caller.
+    open: bool,
     /// The threads of one run; `None` is the calling thread alone.
     threads: Option<Executor>,
 }
@@ -45,6 +51,7 @@ impl TractSession {
             });
         }
         let outputs = graph.output.iter().map(|output| output.name.clone());
+        let inputs = describe::inputs(graph)?;
         let model = guard(|| backend.model_for_proto_model(file))
             .map_err(|message| LoadError::Panicked { message })?
             .map_err(|e| LoadError::Tract { source: e.into() })?;
@@ -53,11 +60,12 @@ impl TractSession {
             plans: Plans::new(options.plans, options.max_tensor_bytes, graph),
             max_tensor_bytes: options.max_tensor_bytes,
             outputs: outputs.collect(),
+            open: inputs.iter().any(|info| info.shape.contains(&None)),
             threads: threads::pool(threads)?,
         })
     }
 
-    fn plan(&self, setting: &Setting) -> Result<Plan, RunError> {
+    fn plan(&self, setting: &Setting) -> Result<Arc<Plan>, RunError> {
         self.plans
             .get(&self.graph, setting)
             .map_err(|error| match error {
@@ -84,7 +92,8 @@ impl Session for TractSession {
     }
 
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
-        let plan = self.plan(&Setting::of(inputs))?;
+        let setting = Setting::of(inputs);
+        let plan = self.plan(&setting)?;
         let values: TVec<_> = inputs.iter().map(Tensor::to_raw).collect();
         let run = || guard(|| run(&plan, values, stop));
         let results = match &self.threads {
@@ -94,9 +103,20 @@ impl Session for TractSession {
         let results = match results {
             Err(message) => return Err(RunError::Panicked { message }),
             Ok(Err(_)) if stop.is_stopped() => return Err(RunError::Deadline),
-            Ok(Err(e)) => return Err(RunError::Failed { source: e.into() }),
+            Ok(Err(e)) => {
+                let source = Box::<dyn Error + Send + Sync>::from(e);
+                // Some operators look at their inputs' shapes only when they run; shapes that have run are not at fault.
+                let refused = self.open && !plan.proven.load(Ordering::Relaxed);
+                return Err(if refused {
+                    let (shapes, source) = (setting.shapes, Arc::from(source));
+                    RunError::Plan { shapes, source }
+                } else {
+                    RunError::Failed { source }
+                });
+            }
             Ok(Ok(results)) => results,
         };
+        plan.proven.store(true, Ordering::Relaxed);
         let named = self.outputs.iter().zip(results).map(|(name, value)| {
             let tensor = Tensor::from_raw(value).map_err(|problem| {
                 let message = format!("its output \"{name}\" cannot be read: {problem}");
@@ -138,7 +158,7 @@ impl Session for TractSession {
 
 /// Runs a plan as tract itself does, but ends at the next node after it is told to stop.
 fn run(plan: &Plan, inputs: TVec<TValue>, stop: &Stop) -> TractResult<TVec<TValue>> {
-    let mut state = plan.spawn()?;
+    let mut state = plan.compiled.spawn()?;
     state.run_plan_with_eval(inputs, |context, state, node, inputs| {
         if stop.is_stopped() {
             return Err(TractError::msg("stopped"));

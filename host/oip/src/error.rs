@@ -7,6 +7,7 @@ use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;
 
 use crate::datatype;
+use crate::request::MAX_RANK;
 
 /// Why no tensor became of an input, or none can be given for an output.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,8 @@ pub(crate) enum TensorFault {
     Datatype(String),
     #[error("a model takes no BYTES; a pipeline does")]
     Sample,
+    #[error("its shape has {rank} dimensions; there are at most {MAX_RANK}")]
+    Rank { rank: usize },
     #[error("a size of its shape is {size}; sizes are 0 or more")]
     Negative { size: i64 },
     #[error("no tensor of shape {shape:?} fits into memory")]

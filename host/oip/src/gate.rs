@@ -11,16 +11,20 @@ use axum::http::header::{
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use subtle::ConstantTimeEq;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{timeout, timeout_at};
+use tonic::{Code, Status};
 
 use crate::error::RequestError;
 use crate::{grpc, http};
 
 /// How long the rest of a refused request is read and thrown away, so that its sender gets to read the answer.
 const DISCARD: Duration = Duration::from_secs(2);
+/// The largest body of a gRPC request that is no inference request, in bytes: it holds no more than names. These requests are not
+/// limited in number.
+const MAX_SMALL_BYTES: usize = 64 << 10;
 /// The end of the path of an inference request over HTTP.
 const INFER: &str = "/infer";
 /// The path of an inference request over gRPC.
@@ -46,6 +50,10 @@ pub(crate) struct Admitted {
     pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
+/// In each request of a connection: told of the first one whose sender may ask.
+#[derive(Debug, Clone)]
+pub(crate) struct Heard(pub(crate) Arc<Notify>);
+
 impl Gate {
     pub(crate) fn new(config: &hotshoe_daemon::config::OipConfig, token: Option<Vec<u8>>) -> Self {
         Self {
@@ -67,6 +75,9 @@ impl Gate {
         }
         if self.open && !is_local(request) {
             return Err(RequestError::Foreign);
+        }
+        if let Some(Heard(heard)) = request.extensions().get() {
+            heard.notify_one();
         }
         if text(headers.get(CONTENT_ENCODING)).is_some_and(|coding| coding != "identity") {
             return Err(RequestError::Compressed);
@@ -98,7 +109,22 @@ pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
     let over_grpc = is_grpc(request.headers());
     let inference = is_inference(&request);
     let response = match gate.admit(&request) {
-        Ok(admitted) => serve(admitted, request, next, over_grpc).await,
+        Ok(admitted) => {
+            let small = over_grpc && !inference;
+            let request = if small {
+                request.map(small_body)
+            } else {
+                request
+            };
+            let response = serve(admitted, request, next, over_grpc).await;
+            // tonic says so of a message that is longer than it may be, and nobody else does.
+            if over_grpc && Status::from_header_map(response.headers()).is_some_and(is_too_long) {
+                let limit = gate.max_body;
+                answer(&RequestError::TooLarge { limit }, over_grpc)
+            } else {
+                response
+            }
+        }
         Err(error) => {
             if !over_grpc {
                 discard(request.into_body()).await;
@@ -115,6 +141,15 @@ async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: 
     request.extensions_mut().insert(admitted);
     let served = timeout_at(deadline, next.run(request)).await;
     served.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
+}
+
+fn is_too_long(status: Status) -> bool {
+    status.code() == Code::OutOfRange
+}
+
+fn small_body(body: Body) -> Body {
+    let too_long = |_| Status::resource_exhausted("the request has more bytes than its kind needs");
+    Body::new(Limited::new(body, MAX_SMALL_BYTES).map_err(too_long))
 }
 
 /// An error in the protocol's form.

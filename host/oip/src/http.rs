@@ -7,8 +7,9 @@ use std::time::Instant;
 use std::vec;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -42,6 +43,17 @@ pub(crate) struct Http {
 struct Named {
     model: String,
     version: Option<String>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let named = Path::from_request_parts(parts, state).await;
+        // A name that is no UTF-8 is nobody's.
+        let refused = |_| refuse(&RequestError::NoPath(parts.uri.path().to_owned()));
+        named.map(|Path(named)| named).map_err(refused)
+    }
 }
 
 /// The paths of the protocol.
@@ -109,7 +121,7 @@ async fn ready(State(http): State<Http>) -> Response {
     reply(is_ready(ready), &json!({ "ready": ready }))
 }
 
-async fn model_ready(State(http): State<Http>, Path(named): Path<Named>) -> Response {
+async fn model_ready(State(http): State<Http>, named: Named) -> Response {
     match http.find(&named) {
         Ok(found) => {
             let ready = http.served.ready();
@@ -130,7 +142,7 @@ const fn is_ready(ready: bool) -> StatusCode {
     }
 }
 
-async fn metadata(State(http): State<Http>, Path(named): Path<Named>) -> Response {
+async fn metadata(State(http): State<Http>, named: Named) -> Response {
     match http.find(&named) {
         Ok(found) => reply(StatusCode::OK, &describe(&found)),
         Err(error) => refuse(&error),
@@ -163,7 +175,7 @@ async fn index(State(http): State<Http>) -> Response {
 
 async fn infer(
     State(http): State<Http>,
-    Path(named): Path<Named>,
+    named: Named,
     Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Response {

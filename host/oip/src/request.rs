@@ -11,6 +11,8 @@ use crate::error::{RequestError, TensorFault};
 
 /// Most bytes of the `source` parameter.
 pub(crate) const MAX_SOURCE_BYTES: usize = 256;
+/// Most dimensions of a tensor: as many as numpy takes.
+pub(crate) const MAX_RANK: usize = 64;
 
 /// One value of a `parameters` object.
 #[derive(Debug, Clone, PartialEq)]
@@ -179,6 +181,9 @@ pub(crate) fn check_tensor_parameters<'a>(
 
 /// Sizes that may be negative, as callers write them.
 pub(crate) fn sizes(shape: &[i64]) -> Result<Vec<usize>, TensorFault> {
+    if shape.len() > MAX_RANK {
+        return Err(TensorFault::Rank { rank: shape.len() });
+    }
     shape
         .iter()
         .map(|&size| usize::try_from(size).map_err(|_| TensorFault::Negative { size }))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::http::Request;
 use axum::middleware;
 use hotshoe_daemon::Door;
 use hotshoe_daemon::config::OipConfig;
@@ -26,7 +27,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use crate::catalogue::Catalogue;
-use crate::gate::{self, Gate};
+use crate::gate::{self, Gate, Heard};
 use crate::grpc::Grpc;
 use crate::http::{self, Http};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
@@ -36,7 +37,7 @@ use crate::tls::{self, TlsError};
 
 /// Most connections at once. The next one waits until one ends.
 const MAX_CONNECTIONS: usize = 256;
-/// How long a new connection may take to its first request's head: the TLS handshake is a part of it.
+/// How long a new connection may take to the head of a request whose sender may ask: the TLS handshake is a part of it.
 const FIRST_REQUEST: Duration = Duration::from_secs(10);
 /// How long the head of each further HTTP/1.1 request may take. A connection without requests ends after it.
 const HEAD: Duration = Duration::from_secs(60);
@@ -314,7 +315,7 @@ impl Accept {
             };
             tokio::select! {
                 () = answering => {}
-                () = silent => tracing::debug!("a connection sent no request"),
+                () = silent => tracing::debug!("a connection sent no request that may be answered"),
             }
         }
     }
@@ -327,9 +328,9 @@ async fn answer<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     watcher: Watcher,
     heard: &Arc<Notify>,
 ) {
-    let heard = Arc::clone(heard);
-    let service = router.map_request(move |request| {
-        heard.notify_one();
+    let heard = Heard(Arc::clone(heard));
+    let service = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(heard.clone());
         request
     });
     let connection =

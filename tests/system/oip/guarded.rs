@@ -119,7 +119,11 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
     let found = python.call("limits", &given(&url, json!({ "pipeline": "hostile" })));
     let wanted = [
         ("large_http", "413", "oip.max-body-mib"),
-        ("large_grpc", "StatusCode.OUT_OF_RANGE", ""),
+        (
+            "large_grpc",
+            "StatusCode.RESOURCE_EXHAUSTED",
+            "oip.max-body-mib",
+        ),
         ("busy_http", "503", "oip.max-requests"),
         (
             "busy_grpc",
@@ -145,7 +149,7 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
 }
 
 /// Writes bytes to a server and reads what it says until it ends the connection.
-fn raw(url: &str, request: &str) -> String {
+pub fn raw(url: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(url).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
@@ -178,6 +182,10 @@ fn web_pages_and_silent_callers_get_nothing() {
     let method =
         "DELETE /v2/models/classify-angle HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     assert!(raw(&url, method).starts_with("HTTP/1.1 405"));
+    let name = "GET /v2/models/%ff HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let nothing = raw(&url, name);
+    assert!(nothing.starts_with("HTTP/1.1 404"), "{nothing}");
+    assert!(nothing.contains("{\"error\":"), "{nothing}");
     // The daemon ends what does not come to a request, in both protocols.
     let unfinished = ["", "GET /v2 HTTP/1.1\r\nHost: local", "PRI * HTTP/2.0\r\n"];
     let answers = unfinished.map(|start| {

