@@ -208,6 +208,7 @@ def limits(given):
     found = {
         "large_http": said(lambda: h.infer(model, [tensor(http, large)])),
         "large_grpc": said(lambda: g.infer(model, [tensor(grpc, large)])),
+        "large_name": said(lambda: g.is_model_ready("x" * 100_000)),
     }
 
     def hold():

@@ -222,6 +222,15 @@ impl Pipeline {
         }
     }
 
+    /// Lets each model begin anew for every source.
+    pub fn forget_sources(&self) {
+        for step in &self.steps {
+            if let Step::Infer(step) = step {
+                step.forget_sources();
+            }
+        }
+    }
+
     /// Grows whenever a component changes what it keeps: where it is what it was, the last snapshot still holds.
     pub fn state_changes(&self) -> u64 {
         let components = self.components.values();

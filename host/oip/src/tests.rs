@@ -230,6 +230,10 @@ fn every_fault_of_an_input_is_named() {
         TensorFault::Negative { size: -1 }
     ));
     assert!(matches!(
+        of("FP32", json!(vec![1; 65]), ones.clone()),
+        TensorFault::Rank { rank: 65 }
+    ));
+    assert!(matches!(
         of("FP32", huge, ones.clone()),
         TensorFault::Overflow { .. }
     ));

@@ -124,6 +124,11 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
             "StatusCode.RESOURCE_EXHAUSTED",
             "oip.max-body-mib",
         ),
+        (
+            "large_name",
+            "StatusCode.RESOURCE_EXHAUSTED",
+            "its kind needs",
+        ),
         ("busy_http", "503", "oip.max-requests"),
         (
             "busy_grpc",

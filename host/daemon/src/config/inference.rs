@@ -26,7 +26,8 @@ pub struct InferenceConfig {
     pub threads: usize,
     /// Threads that run models, those of all models together. Default: one more than the machine has cores.
     pub pool: Option<usize>,
-    /// Runs of one model at once, so that a slow one leaves room for the others. Default: one fewer than `pool`, at least 1.
+    /// Runs of one model at once, so that a slow one leaves room for the others. Default: one fewer than `pool`, at least 1; with
+    /// ONNX Runtime 1, since each more holds the weights again.
     pub max_runs: Option<usize>,
     /// The library of ONNX Runtime. A name alone is looked for where the system keeps its libraries; a path is relative to the
     /// folder of the configuration. Default: the environment's `ORT_DYLIB_PATH`, else `libonnxruntime.so`.

@@ -217,6 +217,8 @@ impl Reconciler {
     /// damaged on the disk, the one before it, and what the ledger must be told.
     fn way_back(&mut self) -> (Option<Arc<Served>>, Option<Transition>) {
         if let Some(old) = self.old.take() {
+            // As it would come from the disk: its models did not see what the trial saw.
+            old.pipeline().forget_sources();
             return (Some(old), None);
         }
         let Some(live) = self.store.ledger().live.clone() else {

@@ -57,6 +57,13 @@ impl InferStep {
         }
     }
 
+    /// Lets the model begin anew for every source.
+    pub fn forget_sources(&self) {
+        if let Some(memory) = &self.memory {
+            memory.forget();
+        }
+    }
+
     /// The model's name in the release.
     pub fn name(&self) -> &str {
         self.model.name()

@@ -137,6 +137,13 @@ impl Recurrent {
         Self::new(self.slots.clone())
     }
 
+    /// Forgets all sources but those that a run is using.
+    pub fn forget(&self) {
+        let mut sources = self.lock();
+        sources.by_name.retain(|_, entry| entry.busy);
+        sources.bytes = sources.by_name.values().map(|e| bytes(&e.tensors)).sum();
+    }
+
     /// Waits until no other run of `source` is under way, and takes what it keeps.
     ///
     /// # Errors

@@ -54,6 +54,19 @@ fn each_source_has_its_own() {
 }
 
 #[test]
+fn what_no_run_is_using_is_forgotten() {
+    let memory = memory();
+    for source in ["a", "b"] {
+        count(&memory, source);
+    }
+    let turn = memory.turn("a", later()).unwrap();
+    memory.forget();
+    drop(turn);
+    assert_eq!(memory.lock().bytes, number(0.0).byte_len());
+    assert_eq!((count(&memory, "a"), count(&memory, "b")), (1.0, 0.0));
+}
+
+#[test]
 fn a_run_that_fails_leaves_it_as_it_was() {
     let memory = memory();
     count(&memory, "a");
