@@ -250,7 +250,15 @@ fn a_release_that_cannot_serve_is_not_installed() {
         "guests/empty-policy.wasm",
         "guests/classify-angle-post.wasm",
     );
+    let other = lab.path("other.json");
+    fs::write(&other, r#"{"kind": "scalars", "scalars": []}"#).unwrap();
+    let failing = format!(
+        "{second}\n[[tests]]\nname = \"page\"\nsample = \"{}\"\ncontent-type = \"image/png\"\nexpected = \"{}\"\n",
+        environment().picture("page.png").display(),
+        other.display()
+    );
     for (recipe, name) in [
+        (failing, "self_test_failed"),
         (half, "invalid_model"),
         (ungranted, "not_granted"),
         (other_world, "wrong_world"),

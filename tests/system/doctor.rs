@@ -1,6 +1,7 @@
 //! `hotshoe doctor`, on devices that lack something.
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -68,6 +69,41 @@ fn the_doctor_says_what_a_device_lacks() {
         (Some(1), vec!["fail".to_owned()]),
         "{report}"
     );
+}
+
+#[test]
+fn the_doctor_refuses_a_door_that_the_daemon_refuses() {
+    let lab = Lab::new();
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
+    let config = lab.path("hotshoe.toml");
+    fs::write(lab.path("token"), "").unwrap();
+    for (oip, state) in [
+        ("listen = \"127.0.0.1:0\"".to_owned(), "ok"),
+        (format!("listen = \"{taken}\""), "fail"),
+        (
+            "listen = \"127.0.0.1:0\"\ntoken-file = \"nope\"".to_owned(),
+            "fail",
+        ),
+        (
+            "listen = \"127.0.0.1:0\"\ntoken-file = \"token\"".to_owned(),
+            "fail",
+        ),
+        (
+            "listen = \"127.0.0.1:0\"\ntls = { certificate = \"nope.pem\", key = \"nope.key\" }"
+                .to_owned(),
+            "fail",
+        ),
+    ] {
+        fs::write(
+            &config,
+            format!("site = \"lab\"\ndevice = \"a\"\n[oip]\n{oip}\n"),
+        )
+        .unwrap();
+        let (code, report) = doctor(&config);
+        assert_eq!(states(&report, "oip"), [state], "{oip}: {report}");
+        assert_eq!(code, Some(i32::from(state == "fail")), "{oip}: {report}");
+    }
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! `hotshoe model`, on the real models, and on what is no model.
 
+#[path = "model/refused.rs"]
+mod refused;
+
 use std::fs;
 use std::path::Path;
 use std::process::Command;

@@ -7,7 +7,7 @@ use hotshoe_daemon::control::ControlError;
 use hotshoe_daemon::delivery::PublishError;
 use hotshoe_daemon::deploy::CommandError;
 use hotshoe_daemon::link::OrderError;
-use hotshoe_daemon::pipeline::LoadError;
+use hotshoe_daemon::pipeline::{LoadError, SelfTestError};
 use hotshoe_daemon::registry::RegistryError;
 use hotshoe_engine::PrepareError;
 use hotshoe_infer::fold::FoldError;
@@ -83,6 +83,7 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     None.or_else(|| find::<VerifyError>(cause).map(VerifyError::name))
         .or_else(|| find::<LoadError>(cause).and_then(load_name))
         .or_else(|| find::<PrepareError>(cause).map(PrepareError::name))
+        .or_else(|| find::<SelfTestError>(cause).map(SelfTestError::name))
         .or_else(|| find::<ConfigError>(cause).and_then(config_name))
         .or_else(|| find::<StatementError>(cause).map(StatementError::name))
         .or_else(|| find::<RotationError>(cause).map(RotationError::name))

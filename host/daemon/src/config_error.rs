@@ -66,6 +66,15 @@ pub enum ConfigError {
         /// Why it is refused.
         problem: &'static str,
     },
+    /// There is no execution provider of this name.
+    #[error(
+        "`inference.providers` names `{name}`, which is none of the execution providers {}",
+        hotshoe_infer::PROVIDERS.join(", ")
+    )]
+    UnknownProvider {
+        /// The name.
+        name: String,
+    },
     /// A setting is of no use without another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

@@ -265,3 +265,17 @@ fn a_missing_key_and_a_missing_file_are_named() {
         "{error}"
     );
 }
+
+#[test]
+fn an_execution_provider_that_is_none() {
+    let text = |name: &str| {
+        format!("site = \"a\"\ndevice = \"b\"\n[[inference.providers]]\nname = \"{name}\"\n")
+    };
+    let said = complaint(&text("cudda"));
+    assert!(said.contains("`cudda`"), "{said}");
+    assert!(
+        said.contains("cuda, tensorrt, openvino, xnnpack, qnn, acl"),
+        "{said}"
+    );
+    parse(&text("CUDAExecutionProvider")).unwrap();
+}

@@ -118,6 +118,10 @@ fn where_no_variant_loads_the_release_does_not() {
     with_variants(&lab, b"no model", b"nor this", b"none either");
     let refused = lab.load(&release(VARIANTS, "")).err().unwrap();
     assert_eq!(refused.name(), "invalid_model");
+    let said = refused.to_string();
+    for variant in ["small", "middle", "large"] {
+        assert!(said.contains(&format!("variant `{variant}`: ")), "{said}");
+    }
 }
 
 #[test]

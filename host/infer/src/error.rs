@@ -149,7 +149,7 @@ pub enum LoadError {
     },
     /// There is no ONNX Runtime.
     #[error(
-        "the model is to run on ONNX Runtime, which was not found; name its library in the config or in ORT_DYLIB_PATH, or use tract"
+        "the model is to run on ONNX Runtime, which cannot be loaded; name its library as `library` in [inference], by --ort-library or in ORT_DYLIB_PATH, or use tract"
     )]
     NoRuntime {
         /// What was tried.
@@ -213,8 +213,9 @@ pub enum RunError {
     },
     /// A shape that does not fit. An open dimension takes any size but 0.
     #[error(
-        "the model's input \"{name}\" has shape {}, but the tensor {got:?}; an open dimension (?) is at least 1",
-        open(want)
+        "the model's input \"{name}\" has shape {}, but the tensor {got:?}{}",
+        open(want),
+        if want.contains(&None) { "; an open dimension (?) is at least 1" } else { "" }
     )]
     WrongShape {
         /// The input's name.

@@ -53,7 +53,7 @@ pub struct Folded {
     pub bytes: Vec<u8>,
     /// Inputs whose shape is fixed now.
     pub fixed: InputShapes,
-    /// Nodes of the outermost graph before.
+    /// Nodes before, with those of graphs inside it (branches, loops).
     pub nodes_before: usize,
     /// And after.
     pub nodes_after: usize,
@@ -79,21 +79,28 @@ pub fn fold(bytes: &[u8], shapes: &InputShapes) -> Result<Folded, FoldError> {
     let facts = Facts::infer(&model, inspect::graph(&model)?, &known(&given, shapes));
     model.ir_version = model.ir_version.max(IR_OF_FREE_WEIGHTS);
     let opset = own_opset(&model);
+    let nodes_before = nodes(&model)?;
     let Some(graph) = model.graph.as_mut() else {
         return Ok(Folded::default());
     };
     let mut folded = Folded {
         fixed: shapes.clone(),
-        nodes_before: graph.node.len(),
+        nodes_before,
         ..Folded::default()
     };
     fix_shapes(graph, shapes, &facts);
     (folded.computed, folded.moved) = graph::compute(graph, &facts);
     folded.passed_through = graph::pass_through(graph, opset);
     folded.unused = graph::remove_unused(graph);
-    folded.nodes_after = graph.node.len();
+    folded.nodes_after = nodes(&model)?;
     folded.bytes = model.encode_to_vec();
     Ok(folded)
+}
+
+/// As an inspection counts them.
+fn nodes(model: &ModelProto) -> Result<usize, InspectError> {
+    let census = census(model, inspect::graph(model)?);
+    Ok(census.operators.values().sum())
 }
 
 /// Only shapes that hold for every run count: those that the file fixes, and those that are fixed now.

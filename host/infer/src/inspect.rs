@@ -2,6 +2,7 @@
 
 mod backends;
 mod file;
+mod likeness;
 mod probe;
 mod shapes;
 mod tensors;
@@ -15,6 +16,7 @@ use thiserror::Error;
 
 pub use backends::Fit;
 pub(crate) use file::{census, check_shapes, graph, inner_graphs, inputs, open};
+pub use likeness::{NEGLIGIBLE, likeness};
 pub use probe::{Probed, probe};
 pub(crate) use shapes::{Facts, settle};
 pub(crate) use tensors::to_proto;

@@ -36,6 +36,6 @@ pub use executor::Usage;
 pub use model::{Model, NO_RUNTIME};
 pub use models::Models;
 pub use named::{Fallback, NamedModel};
-pub use options::{ModelOptions, Options, OrtOptions, Provider};
+pub use options::{ModelOptions, Options, OrtOptions, PROVIDERS, Provider};
 pub use stats::Stats;
 pub use tensor::{ElementType, Tensor};

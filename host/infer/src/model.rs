@@ -16,7 +16,7 @@ use crate::guard::guard;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-/// What [`Model::refused`] says where ONNX Runtime's library was not found.
+/// What [`Model::refused`] says where no ONNX Runtime was found, and begins with where the one that is named cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";
 
 /// A model that is ready to run. Threads may run it at the same time.
@@ -426,13 +426,18 @@ fn open(
     }
 }
 
-/// Why ONNX Runtime does not hold a model. That there is none is no news, unless the config names one.
+/// Why ONNX Runtime does not hold a model. That there is none is no news, unless one is named.
 fn without_ort(error: &LoadError, options: &Options) -> String {
-    if !matches!(error, LoadError::NoRuntime { .. }) {
+    let LoadError::NoRuntime { source } = error else {
         return chain(error);
+    };
+    if !crate::ort::is_named(&options.ort) {
+        return NO_RUNTIME.to_owned();
     }
-    if options.ort.library.is_some() {
-        tracing::warn!(error = chain(error), "tract runs the model");
-    }
-    NO_RUNTIME.to_owned()
+    let cause = chain(source.as_ref());
+    tracing::warn!(
+        cause,
+        "the named library of ONNX Runtime cannot be loaded; tract runs the model"
+    );
+    format!("{NO_RUNTIME}: {cause}")
 }

@@ -17,7 +17,8 @@ pub struct Fallback {
 }
 
 /// A model as a pipeline and its components know it: a name, and variants in order of preference. The first serves until it
-/// fails by its own fault on an input that a later one takes; from then on that one serves.
+/// fails by its own fault on an input that a later one takes; from then on that one serves. Inputs of a shape that only a later
+/// one takes, such as one without fixed dimensions, run on that one, and the first goes on serving.
 #[derive(Debug)]
 pub struct NamedModel {
     name: String,
@@ -143,10 +144,11 @@ impl NamedModel {
     }
 
     /// Runs the variant that serves, as [`Model::run_by`]. Where it fails by its own fault, the next ones are tried on the
-    /// same input until one succeeds, which serves from then on. An input that fails in all of them moves nothing.
+    /// same input until one succeeds, which serves from then on. An input that fails in all of them moves nothing. Nor does one
+    /// of a shape that it does not take: the first of the next ones that takes it runs it.
     ///
     /// # Errors
-    /// [`RunError`], of the variant that served when the run began.
+    /// [`RunError`], of the variant that served when the run began; or of a later one that took the inputs' shapes.
     pub fn run_by(
         &self,
         inputs: &[(&str, &Tensor)],
@@ -157,6 +159,9 @@ impl NamedModel {
             Ok(outputs) => return Ok(outputs),
             Err(error) => error,
         };
+        if matches!(error, RunError::WrongShape { .. }) {
+            return self.run_as_shaped(position, inputs, deadline, error);
+        }
         if !own_fault(&error) {
             return Err(error);
         }
@@ -170,6 +175,24 @@ impl NamedModel {
                 Err(other) if own_fault(&other) => causes.push(chain(&other)),
                 // The input, a limit or the deadline: it says nothing about the variant.
                 Err(_) => return Err(error),
+            }
+        }
+        Err(error)
+    }
+
+    /// Runs the variants after this position until one takes these shapes, which says nothing against those that do not.
+    fn run_as_shaped(
+        &self,
+        position: usize,
+        inputs: &[(&str, &Tensor)],
+        deadline: Option<Instant>,
+        mut error: RunError,
+    ) -> Result<Vec<(String, Tensor)>, RunError> {
+        for (_, model) in self.others.iter().skip(position) {
+            match model.run_by(inputs, deadline) {
+                Err(RunError::WrongShape { .. }) => {}
+                Err(other) if own_fault(&other) => error = other,
+                ended => return ended,
             }
         }
         Err(error)

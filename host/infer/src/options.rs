@@ -77,6 +77,11 @@ pub struct OrtOptions {
     pub providers: Vec<Provider>,
 }
 
+/// The execution providers that can be asked for; `cpu` is always there.
+pub const PROVIDERS: [&str; 7] = [
+    "cpu", "cuda", "tensorrt", "openvino", "xnnpack", "qnn", "acl",
+];
+
 /// An execution provider of ONNX Runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -86,4 +91,13 @@ pub struct Provider {
     /// Its own options, by the names that ONNX Runtime documents for it.
     #[serde(default)]
     pub options: BTreeMap<String, String>,
+}
+
+impl Provider {
+    /// Whether its name is one of [`PROVIDERS`], or ONNX Runtime's own for it, such as `CUDAExecutionProvider`.
+    pub fn is_known(&self) -> bool {
+        let name = self.name.to_ascii_lowercase();
+        let short = name.strip_suffix("executionprovider").unwrap_or(&name);
+        PROVIDERS.contains(&short)
+    }
 }

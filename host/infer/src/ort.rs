@@ -59,6 +59,14 @@ pub fn ort_library(options: &OrtOptions) -> OrtLibrary {
     }
 }
 
+/// Whether the config or the environment names a library.
+pub(crate) fn is_named(options: &OrtOptions) -> bool {
+    #[cfg(feature = "ort")]
+    return library::is_named(options);
+    #[cfg(not(feature = "ort"))]
+    options.library.is_some()
+}
+
 /// Opens a model with ONNX Runtime.
 pub(crate) fn load(
     file: &ModelProto,

@@ -56,14 +56,21 @@ fn a_missing_library_is_told() {
 
     let model = load(&arithmetic(), BackendChoice::Auto, options).unwrap();
     assert_eq!(model.backends(), [Backend::Tract]);
-    let refused = [(Backend::Ort, NO_RUNTIME.to_owned())];
-    assert_eq!(model.refused(), refused);
+    // A library that is named is missed with its reason.
+    let [(Backend::Ort, cause)] = model.refused() else {
+        panic!("{:?}", model.refused());
+    };
+    assert!(cause.starts_with(NO_RUNTIME), "{cause}");
+    assert!(cause.ends_with("there is no such file"), "{cause}");
 }
 
 #[test]
 fn a_library_that_is_another_or_none_is_told() {
     let found = ort_library(&with_library(PathBuf::from(file!())).ort);
     assert_eq!(found.path, None, "{found:?}");
+    let said = &found.tried[0].1;
+    assert!(said.len() > "it cannot be loaded: ".len(), "{said}");
+    assert!(!said.ends_with("dlopen failed"), "{said}");
     let elsewhere = ort_library(&with_library(PathBuf::from("libc.so.6")).ort);
     assert_eq!(elsewhere.path, None, "{elsewhere:?}");
     if cfg!(target_os = "linux") {

@@ -99,6 +99,34 @@ fn the_first_serves_until_it_fails_where_a_later_one_does_not() {
 }
 
 #[test]
+fn a_shape_that_only_a_later_variant_takes_runs_there_and_moves_nothing() {
+    let fixed = load(&file(GraphProto {
+        name: "table".to_owned(),
+        input: vec![value("x", DataType::Int64, &[1])],
+        output: vec![value("y", DataType::Float, &[1])],
+        initializer: vec![weight("table", &[2], &[10.0, 11.0])],
+        node: vec![node("Gather", &["table", "x"], "y")],
+        ..GraphProto::default()
+    }));
+    let model = named(&[("fixed", fixed.clone()), ("open", table(9, 30.0))]);
+    let pair = Tensor::from_i64(&[2], vec![1, 5]).unwrap();
+    let outputs = model.run_by(&[("x", &pair)], None).unwrap();
+    assert_eq!(outputs[0].1.as_f32().unwrap(), &[31.0, 35.0]);
+    assert_eq!((model.variant(), model.fallbacks()), ("fixed", vec![]));
+    assert_eq!(look_up(&model, 1).unwrap(), 11.0);
+
+    // Where none takes it, the variant that serves says so, and of no dimension that it has not.
+    let alone = named(&[("fixed", fixed)]);
+    let error = alone.run_by(&[("x", &pair)], None).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("has shape [1], but the tensor [2]"), "{said}");
+    assert!(!said.contains('?'), "{said}");
+    let none = Tensor::from_i64(&[0], vec![]).unwrap();
+    let said = model.run_by(&[("x", &none)], None).unwrap_err();
+    assert!(said.to_string().contains("has shape [1]"), "{said}");
+}
+
+#[test]
 fn the_last_answer_for_a_deadline_or_limit_is_not_a_reason() {
     let model = named(&[("small", table(2, 10.0)), ("large", table(9, 30.0))]);
     let x = Tensor::from_i64(&[1], vec![5]).unwrap();

@@ -50,6 +50,19 @@ pub(crate) struct Described {
 
 impl Catalogue {
     pub(crate) fn new(config: &OipConfig, door: Door) -> Self {
+        // The names may be meant for a later release, so that it is no error.
+        if let (Some(names), Some(pipeline)) = (&config.models, door.pipeline()) {
+            let known: Vec<&str> = pipeline.models().keys().map(String::as_str).collect();
+            for model in names {
+                if !known.contains(&model.as_str()) {
+                    tracing::warn!(
+                        model,
+                        known = known.join(", "),
+                        "`oip.models` names a model that the release does not have"
+                    );
+                }
+            }
+        }
         Self {
             door,
             models: config.models.as_ref().map(|m| m.iter().cloned().collect()),

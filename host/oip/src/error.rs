@@ -7,7 +7,8 @@ use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;
 
 use crate::datatype;
-use crate::request::MAX_RANK;
+use crate::request::{MAX_ENTRIES, MAX_RANK};
+use crate::wire::WireError;
 
 /// Why no tensor became of an input, or none can be given for an output.
 #[derive(Debug, thiserror::Error)]
@@ -16,8 +17,8 @@ pub(crate) enum TensorFault {
     Datatype(String),
     #[error("a model takes no BYTES; a pipeline does")]
     Sample,
-    #[error("its shape has {rank} dimensions; there are at most {MAX_RANK}")]
-    Rank { rank: usize },
+    #[error("its shape has more than {MAX_RANK} dimensions")]
+    Rank,
     #[error("a size of its shape is {size}; sizes are 0 or more")]
     Negative { size: i64 },
     #[error("no tensor of shape {shape:?} fits into memory")]
@@ -74,6 +75,10 @@ pub(crate) enum RequestError {
     HeaderLength { body: usize },
     #[error("{left} bytes at the end of the body belong to no input")]
     Rest { left: usize },
+    #[error("the request's JSON has more than {MAX_ENTRIES} members")]
+    Members,
+    #[error(transparent)]
+    Wire(#[from] WireError),
     #[error("there are {raw} raw contents for {inputs} inputs; give one for each, or none")]
     RawCount { raw: usize, inputs: usize },
     #[error("input \"{name}\": the tensor is not usable")]
@@ -207,7 +212,8 @@ impl RequestError {
             Self::NoRelease => Kind::Unavailable,
             Self::Deadline => Kind::Deadline,
             Self::Slow => Kind::Slow,
-            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::Wire(WireError::Malformed) => Kind::Invalid,
+            Self::TooLarge { .. } | Self::Members | Self::Wire(_) => Kind::TooLarge,
             Self::Busy { .. } => Kind::Busy,
             Self::Unauthenticated => Kind::Unauthenticated,
             Self::Foreign => Kind::Forbidden,

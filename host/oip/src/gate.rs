@@ -18,6 +18,7 @@ use tokio::time::{timeout, timeout_at};
 use tonic::{Code, Status};
 
 use crate::error::RequestError;
+use crate::held::Held;
 use crate::{grpc, http};
 
 /// How long the rest of a refused request is read and thrown away, so that its sender gets to read the answer.
@@ -28,7 +29,7 @@ const MAX_SMALL_BYTES: usize = 64 << 10;
 /// The end of the path of an inference request over HTTP.
 const INFER: &str = "/infer";
 /// The path of an inference request over gRPC.
-const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
+pub(crate) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// What each request is measured against.
 pub(crate) struct Gate {
@@ -46,7 +47,7 @@ pub(crate) struct Gate {
 pub(crate) struct Admitted {
     /// When it has to be answered.
     pub(crate) deadline: Instant,
-    /// One of the inference requests at once; none for other requests.
+    /// One of the inference requests at once, until its answer is written; none for other requests.
     pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -116,13 +117,20 @@ pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
             } else {
                 request
             };
+            let slot = admitted.slot.clone();
             let response = serve(admitted, request, next, over_grpc).await;
             // tonic says so of a message that is longer than it may be, and nobody else does.
-            if over_grpc && Status::from_header_map(response.headers()).is_some_and(is_too_long) {
+            let too_long =
+                over_grpc && Status::from_header_map(response.headers()).is_some_and(is_too_long);
+            let response = if too_long {
                 let limit = gate.max_body;
                 answer(&RequestError::TooLarge { limit }, over_grpc)
             } else {
                 response
+            };
+            match slot {
+                Some(slot) => response.map(|body| Body::new(Held::new(body, slot))),
+                None => response,
             }
         }
         Err(error) => {

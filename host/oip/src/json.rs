@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use bytes::Bytes;
 use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -13,7 +14,8 @@ use serde_json::value::RawValue;
 use crate::elements;
 use crate::error::{RequestError, TensorFault};
 use crate::request::{
-    self, Data, Given, InferRequest, InferResponse, Input, Output, Parameter, Parameters, Wanted,
+    self, Data, Given, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
+    Parameter, Parameters, Wanted,
 };
 
 /// The parameter that says how many bytes of a tensor follow the JSON.
@@ -36,9 +38,9 @@ struct Head<'a> {
     id: String,
     #[serde(default)]
     parameters: Given,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "tensors")]
     inputs: Vec<InputHead<'a>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "tensors")]
     outputs: Vec<OutputHead>,
 }
 
@@ -46,12 +48,15 @@ struct Head<'a> {
 struct InputHead<'a> {
     name: String,
     datatype: String,
-    shape: Vec<i64>,
+    shape: Sizes,
     #[serde(default)]
     parameters: Given,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
+
+/// The sizes of a shape. Beyond the most that there may be, one is kept and the others are passed over.
+struct Sizes(Vec<i64>);
 
 #[derive(Deserialize)]
 struct OutputHead {
@@ -72,6 +77,9 @@ pub(crate) fn read(
     let json = body
         .get(..length)
         .ok_or(RequestError::HeaderLength { body: body.len() })?;
+    if members(json) > MAX_ENTRIES {
+        return Err(RequestError::Members);
+    }
     let head: Head<'_> = serde_json::from_slice(json).map_err(RequestError::Json)?;
     let mut rest = body.slice(length..);
     let mut inputs = Vec::with_capacity(head.inputs.len());
@@ -94,9 +102,24 @@ pub(crate) fn read(
     })
 }
 
+/// How many members the objects of a text have, before anything of them is kept: the colons that are in no string.
+fn members(json: &[u8]) -> usize {
+    let (mut members, mut in_string, mut escaped) = (0, false, false);
+    for &byte in json {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            b':' if !in_string => members += 1,
+            _ => {}
+        }
+    }
+    members
+}
+
 fn read_input(input: InputHead<'_>, rest: &mut Bytes) -> Result<Data, TensorFault> {
     request::check_tensor_parameters(input.parameters.keys())?;
-    let shape = request::sizes(&input.shape)?;
+    let shape = request::sizes(&input.shape.0)?;
     match (input.parameters.get(BINARY_SIZE), input.data) {
         (Some(_), Some(_)) => Err(TensorFault::Twice),
         (None, None) => Err(TensorFault::NoData),
@@ -210,6 +233,61 @@ impl Serialize for One<'_> {
         let mut list = serializer.serialize_seq(Some(1))?;
         list.serialize_element(self.0)?;
         list.end()
+    }
+}
+
+/// Inputs or outputs: a struct may be written as a list, without members.
+fn tensors<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_seq(TensorsVisitor(PhantomData))
+}
+
+struct TensorsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for TensorsVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of tensors")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut tensors = Vec::new();
+        while let Some(tensor) = list.next_element()? {
+            if tensors.len() == MAX_ENTRIES {
+                let message = format!("there are more than {MAX_ENTRIES} inputs or outputs");
+                return Err(A::Error::custom(message));
+            }
+            tensors.push(tensor);
+        }
+        Ok(tensors)
+    }
+}
+
+impl<'de> Deserialize<'de> for Sizes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(SizesVisitor)
+    }
+}
+
+struct SizesVisitor;
+
+impl<'de> Visitor<'de> for SizesVisitor {
+    type Value = Sizes;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a shape: a list of sizes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Sizes, A::Error> {
+        let mut sizes = Vec::new();
+        while let Some(size) = list.next_element()? {
+            if sizes.len() <= MAX_RANK {
+                sizes.push(size);
+            }
+        }
+        Ok(Sizes(sizes))
     }
 }
 

@@ -10,11 +10,13 @@
 
 mod call;
 mod catalogue;
+mod codec;
 mod datatype;
 mod elements;
 mod error;
 mod gate;
 mod grpc;
+mod held;
 mod http;
 mod json;
 mod proto;
@@ -23,6 +25,7 @@ mod served;
 mod server;
 mod stall;
 mod tls;
+mod wire;
 
 #[cfg(test)]
 mod tests;

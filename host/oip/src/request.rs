@@ -13,6 +13,9 @@ use crate::error::{RequestError, TensorFault};
 pub(crate) const MAX_SOURCE_BYTES: usize = 256;
 /// Most dimensions of a tensor: as many as numpy takes.
 pub(crate) const MAX_RANK: usize = 64;
+/// Most entries of one request: the members of all objects in its JSON, or the fields of its message. Each is an input, an output,
+/// a parameter or a part of one, which take far more memory than bytes.
+pub(crate) const MAX_ENTRIES: usize = 1 << 16;
 
 /// One value of a `parameters` object.
 #[derive(Debug, Clone, PartialEq)]
@@ -182,7 +185,7 @@ pub(crate) fn check_tensor_parameters<'a>(
 /// Sizes that may be negative, as callers write them.
 pub(crate) fn sizes(shape: &[i64]) -> Result<Vec<usize>, TensorFault> {
     if shape.len() > MAX_RANK {
-        return Err(TensorFault::Rank { rank: shape.len() });
+        return Err(TensorFault::Rank);
     }
     shape
         .iter()

@@ -58,7 +58,7 @@ impl Served {
     }
 
     /// Does the work of a request where it may block, and answers at its deadline in any case. The request's slot is taken until the
-    /// work has ended, also where nobody waits for it any more.
+    /// work has ended at least, also where nobody waits for it any more.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         admitted: &Admitted,

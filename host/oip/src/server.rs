@@ -27,6 +27,7 @@ use tonic::service::Routes;
 use tower::ServiceExt;
 
 use crate::catalogue::Catalogue;
+use crate::codec;
 use crate::gate::{self, Gate, Heard};
 use crate::grpc::Grpc;
 use crate::http::{self, Http};
@@ -212,15 +213,15 @@ impl Server {
 }
 
 fn router(config: &OipConfig, served: &Arc<Served>, gate: Arc<Gate>) -> Router {
-    let grpc = GrpcInferenceServiceServer::new(Grpc(Arc::clone(served)))
-        .max_decoding_message_size(config.max_body_bytes())
-        .max_encoding_message_size(usize::MAX);
+    let grpc = Arc::new(Grpc(Arc::clone(served)));
+    let infer = codec::routes(Arc::clone(&grpc), config.max_body_bytes());
     let http = Http {
         served: Arc::clone(served),
         max_body: config.max_body_bytes(),
     };
-    Routes::new(grpc)
+    Routes::new(GrpcInferenceServiceServer::from_arc(grpc))
         .into_axum_router()
+        .merge(infer)
         .merge(http::routes(http))
         .fallback(http::nothing)
         .method_not_allowed_fallback(http::wrong_method)

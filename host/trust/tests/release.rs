@@ -346,8 +346,11 @@ fn rules_of_a_model() {
             &format!("file = \"detect.onnx\"\n{VARIANTS}"),
             "either `file`",
         ),
-        (VARIANTS, "`fp32` 0 times"),
-        (&format!("{VARIANTS}prefer = [\"int8\"]"), "`fp32` 0 times"),
+        (VARIANTS, "`prefer` is missing"),
+        (
+            &format!("{VARIANTS}prefer = [\"int8\"]"),
+            "does not name variant `fp32`",
+        ),
         (
             &format!("{VARIANTS}prefer = [\"int8\", \"fp32\", \"int8\"]"),
             "`int8` 2 times",

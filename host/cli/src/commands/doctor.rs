@@ -1,10 +1,12 @@
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+mod door;
+mod python;
+mod runtime;
 
-use anyhow::Context;
-use hotshoe_daemon::Config;
-use hotshoe_infer::inspect::probe;
-use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use hotshoe_daemon::{Config, ConfigError};
 use hotshoe_store::{OpenError, Store};
 use hotshoe_trust::Time;
 use serde::Serialize;
@@ -26,8 +28,8 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 
 /// Say what this machine has for Hotshoe, and what it lacks
 ///
-/// Looks at the machine, ONNX Runtime and its execution providers, the configuration, the trusted keys, the data folder and the
-/// clock. Nothing is changed.
+/// Looks at the machine, ONNX Runtime and its execution providers, the configuration, the trusted keys, the data folder, the
+/// clock, and the port of the Open Inference Protocol with its token and certificates. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -98,10 +100,11 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let config = configuration(args.config.as_deref(), &mut findings);
     if let Some(config) = &config {
         findings.push(trust(&config.trust));
-        data(&config.data, &mut findings);
+        let is_used = data(&config.data, &mut findings);
+        findings.extend(config.oip.as_ref().map(|oip| door::door(oip, is_used)));
     }
-    findings.extend(runtime(config.as_ref()));
-    findings.push(python());
+    findings.extend(runtime::runtime(config.as_ref()));
+    findings.push(python::python());
     let report = Report {
         can_serve: findings.iter().all(|it| it.state != State::Fail),
         machine: Machine::here(),
@@ -169,7 +172,7 @@ fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Co
         ));
         return None;
     }
-    match Config::load(path).map_err(anyhow::Error::from) {
+    match Config::load(path) {
         Ok(config) => {
             let found = format!(
                 "{}: device {} of site {}",
@@ -189,8 +192,15 @@ fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Co
             Some(config)
         }
         Err(error) => {
+            let advice = match &error {
+                ConfigError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
+                    "name another with --config, or write it: `site`, `device` and `trust` are what it needs at first"
+                }
+                _ => "correct it",
+            };
+            let error = anyhow::Error::from(error);
             let found = format!("{} cannot be used: {error:#}", path.display());
-            findings.push(Finding::bad(WHAT, State::Fail, found, "correct it"));
+            findings.push(Finding::bad(WHAT, State::Fail, found, advice));
             None
         }
     }
@@ -217,11 +227,12 @@ fn trust(path: &Path) -> Finding {
     }
 }
 
-/// The data folder, the space on its disk, what it holds, and the clock, which may not stand before what it has seen.
-fn data(folder: &Path, findings: &mut Vec<Finding>) {
+/// The data folder, the space on its disk, what it holds, and the clock, which may not stand before what it has seen. Returns
+/// whether a daemon uses it.
+fn data(folder: &Path, findings: &mut Vec<Finding>) -> bool {
     findings.push(writable(folder));
     findings.push(space(folder));
-    let mut floor = None;
+    let (mut floor, mut is_used) = (None, false);
     if folder.join("ledger.json").exists() {
         match Store::open(folder) {
             Ok(store) => {
@@ -235,10 +246,13 @@ fn data(folder: &Path, findings: &mut Vec<Finding>) {
                     None => nothing_live(),
                 });
             }
-            Err(OpenError::InUse { .. }) => findings.push(Finding::ok(
-                "release",
-                "a daemon uses this data folder; `hotshoe status` asks it",
-            )),
+            Err(OpenError::InUse { .. }) => {
+                is_used = true;
+                findings.push(Finding::ok(
+                    "release",
+                    "a daemon uses this data folder; `hotshoe status` asks it",
+                ));
+            }
             Err(error) => findings.push(Finding::bad(
                 "release",
                 State::Fail,
@@ -250,6 +264,7 @@ fn data(folder: &Path, findings: &mut Vec<Finding>) {
         findings.push(nothing_live());
     }
     findings.push(clock(floor, Time::now()));
+    is_used
 }
 
 fn nothing_live() -> Finding {
@@ -317,105 +332,6 @@ fn clock(floor: Option<Time>, now: Time) -> Finding {
             "set the clock: releases would be refused",
         ),
         _ => Finding::ok("clock", format!("it says {now}")),
-    }
-}
-
-/// ONNX Runtime, and its execution providers as they are configured.
-fn runtime(config: Option<&Config>) -> Vec<Finding> {
-    const WHAT: &str = "ONNX Runtime";
-    let options = config.map_or_else(Options::default, |config| config.inference.options());
-    let library = ort_library(&options.ort);
-    let Some(path) = &library.path else {
-        let inference = config.map(|config| &config.inference);
-        let is_needed = inference.is_some_and(|it| {
-            let of_models = it.models.values().filter_map(|model| model.backend);
-            of_models
-                .chain([it.backend])
-                .any(|it| it == BackendChoice::Ort)
-        });
-        let tried: Vec<String> = library
-            .tried
-            .iter()
-            .map(|(path, why)| format!("{}: {why}", path.display()))
-            .collect();
-        let state = if is_needed { State::Fail } else { State::Warn };
-        return vec![Finding::bad(
-            WHAT,
-            state,
-            format!(
-                "not found, so that tract runs all models ({})",
-                tried.join("; ")
-            ),
-            "it is in `pip install onnxruntime`, as onnxruntime/capi/libonnxruntime.so.*; name it by ORT_DYLIB_PATH, or by `library` under [inference]",
-        )];
-    };
-    let mut findings = vec![Finding::ok(
-        WHAT,
-        format!(
-            "{} at {}, with {}",
-            library.version,
-            path.display(),
-            library.providers.join(", ")
-        ),
-    )];
-    findings.push(provider(
-        "cpu",
-        OrtOptions {
-            providers: Vec::new(),
-            ..options.ort.clone()
-        },
-    ));
-    for wanted in &options.ort.providers {
-        let alone = OrtOptions {
-            providers: vec![wanted.clone()],
-            ..options.ort.clone()
-        };
-        findings.push(provider(&wanted.name, alone));
-    }
-    findings
-}
-
-/// Whether a model runs on an execution provider.
-fn provider(name: &str, options: OrtOptions) -> Finding {
-    const WHAT: &str = "provider";
-    match probe(Backend::Ort, &options) {
-        Ok(probed) if probed.provider.eq_ignore_ascii_case(name) => {
-            Finding::ok(WHAT, format!("{name} runs a model"))
-        }
-        Ok(probed) => Finding::bad(
-            WHAT,
-            State::Warn,
-            format!("{name} cannot be used: {}", probed.notes.join("; ")),
-            format!(
-                "{} runs the models instead; install what {name} needs, or take it out of [[inference.providers]]",
-                probed.provider
-            ),
-        ),
-        Err(reason) => Finding::bad(
-            WHAT,
-            State::Warn,
-            format!("{name} runs nothing: {reason}"),
-            "tract runs the models instead; try another version of ONNX Runtime",
-        ),
-    }
-}
-
-/// Only `hotshoe model optimise --int8` uses it.
-fn python() -> Finding {
-    let version = Command::new("python3")
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .context("it does not start");
-    match version {
-        Ok(output) if output.status.success() => {
-            let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-            Finding::ok(
-                "Python",
-                format!("{version}; only `hotshoe model optimise --int8` uses it"),
-            )
-        }
-        _ => Finding::ok("Python", "there is none, and none is needed to serve"),
     }
 }
 

@@ -11,11 +11,11 @@ use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::output::ReleaseName;
 use hotshoe_daemon::pipeline::{Backends, Outcome, Pipeline, StageTime};
 use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
-use hotshoe_infer::{BackendChoice, Models};
+use hotshoe_infer::{BackendChoice, Models, Tensor};
 use hotshoe_trust::{Floor, Time};
 use serde::Serialize;
 
-use super::model::write_inputs;
+use super::model::InputsWriter;
 use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::files::{Readers, write_new};
@@ -49,7 +49,7 @@ pub struct Args {
     /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Write what each model is given to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`
+    /// Write what each model is given to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`; numbers go on after those that are there
     #[arg(long, value_name = "DIR")]
     save_inputs: Option<PathBuf>,
     /// What runs the models: tract; ort; or auto, which measures both first [default: that of --config, where what the device
@@ -125,15 +125,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
+    let mut saving = args
+        .save_inputs
+        .as_deref()
+        .map(|to| Saving::new(to, &pipeline));
     for input in &args.inputs {
         let report = match read(input, max_sample_bytes) {
             Ok(sample) => {
-                let saving = args
-                    .save_inputs
-                    .as_deref()
-                    .map(|to| Saving::begin(to, &pipeline));
+                saving.iter().for_each(Saving::begin);
                 let outcome = worker.process(&sample, &device);
-                saving.map_or(Ok(()), Saving::finish)?;
+                saving.as_mut().map_or(Ok(()), Saving::finish)?;
                 Report::of(input, release, outcome)
             }
             Err(error) => Report::unread(input, release, &error),
@@ -144,6 +145,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             record(path, insight)?;
         }
     }
+    if let Some(saving) = saving {
+        terminal.note(saving.writer.summary());
+    }
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
     }
@@ -151,9 +155,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Keeps what the models are given for one sample.
+/// Keeps what the models are given, sample by sample.
 struct Saving<'a> {
-    folder: &'a Path,
+    writer: InputsWriter<'a>,
     pipeline: &'a Pipeline,
 }
 
@@ -161,19 +165,46 @@ impl<'a> Saving<'a> {
     /// Most runs of one model that are kept of one sample: more than a page has lines.
     const RUNS: usize = 1_024;
 
-    fn begin(folder: &'a Path, pipeline: &'a Pipeline) -> Self {
-        for model in pipeline.models().values() {
-            model.active().record(Self::RUNS);
+    fn new(folder: &'a Path, pipeline: &'a Pipeline) -> Self {
+        Self {
+            writer: InputsWriter::new(folder),
+            pipeline,
         }
-        Self { folder, pipeline }
     }
 
-    fn finish(self) -> anyhow::Result<()> {
+    /// A variant may be given up on this sample, so that another takes the rest.
+    fn begin(&self) {
+        for model in self.pipeline.models().values() {
+            for (_, variant) in model.variants() {
+                variant.record(Self::RUNS);
+            }
+        }
+    }
+
+    fn finish(&mut self) -> anyhow::Result<()> {
         for (name, model) in self.pipeline.models() {
-            write_inputs(self.folder, name, &model.active().take_recorded())?;
+            let mut runs = Vec::new();
+            for (_, variant) in model.variants() {
+                let recorded = variant.take_recorded();
+                // The input on which a variant is given up goes to the next one too.
+                let again: Vec<_> = recorded.into_iter().filter(|it| !has(&runs, it)).collect();
+                runs.extend(again);
+            }
+            self.writer.write(name, &runs)?;
         }
         Ok(())
     }
+}
+
+/// The inputs of one run.
+type Inputs = Vec<(String, Tensor)>;
+
+fn has(runs: &[Inputs], inputs: &Inputs) -> bool {
+    let is_same = |a: &Tensor, b: &Tensor| a.shape() == b.shape() && a.bytes() == b.bytes();
+    runs.iter().any(|run| {
+        let pairs = || run.iter().zip(inputs);
+        run.len() == inputs.len() && pairs().all(|(a, b)| a.0 == b.0 && is_same(&a.1, &b.1))
+    })
 }
 
 impl<'a> Report<'a> {

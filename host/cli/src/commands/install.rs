@@ -4,6 +4,7 @@ use crate::device::{DeviceArgs, Identity};
 use crate::terminal::Terminal;
 use anyhow::Context;
 use hotshoe_daemon::pipeline::{Backends, Pipeline};
+use hotshoe_daemon::status::ModelStatus;
 use hotshoe_engine::{Engine, EngineOptions};
 use hotshoe_infer::Models;
 use hotshoe_store::{Layout, Slot, Store};
@@ -14,9 +15,9 @@ use std::process::ExitCode;
 
 /// Put a release into a device's data folder, without a network
 ///
-/// Verifies the release for this device, loads it as the daemon would, copies its blobs, and makes it the live one; what
-/// was live is kept as the previous one. A release that cannot serve here, and a generation below the newest that this
-/// device has accepted, are refused and change nothing. The daemon must not be running.
+/// Verifies the release for this device, loads it as the daemon would, runs its self-tests, copies its blobs, and makes it
+/// the live one; what was live is kept as the previous one. A release that cannot serve here or fails its self-tests, and a
+/// generation below the newest that this device has accepted, are refused and change nothing. The daemon must not be running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -46,6 +47,21 @@ struct Report<'a> {
     installed: Time,
     /// What was live before.
     previous: Option<Previous>,
+    /// The self-tests that it has passed.
+    self_tests: usize,
+    /// Variants of its models that do not load here, so that the next one serves in their place.
+    left_out: &'a [LeftOut],
+}
+
+/// A variant that does not load.
+#[derive(Debug, Serialize)]
+pub struct LeftOut {
+    /// The model's name in the release.
+    model: String,
+    /// The variant's.
+    variant: String,
+    /// Why.
+    cause: String,
 }
 
 #[derive(Serialize)]
@@ -63,6 +79,10 @@ pub struct Installed {
     pub slot: Slot,
     /// The slot that was live before.
     pub previous: Option<Slot>,
+    /// Self-tests that the release has passed.
+    pub self_tests: usize,
+    /// Variants that do not load.
+    pub left_out: Vec<LeftOut>,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -82,6 +102,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             name: slot.name.clone(),
             generation: slot.generation,
         }),
+        self_tests: installed.self_tests,
+        left_out: &installed.left_out,
     };
     if terminal.json {
         terminal.json(&report)?;
@@ -94,6 +116,17 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     ))?;
     report.release.print(terminal)?;
     terminal.print(format!("signed by {}", report.signers.join(", ")))?;
+    if report.self_tests > 0 {
+        terminal.print(format!("self-tests passed: {}", report.self_tests))?;
+    }
+    for LeftOut {
+        model,
+        variant,
+        cause,
+    } in report.left_out
+    {
+        terminal.print(terminal.warning(&format!("{model} does not run as {variant}: {cause}")))?;
+    }
     if let Some(previous) = &report.previous {
         terminal.print(format!(
             "kept as previous: {} generation {}",
@@ -115,7 +148,7 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
-    check_serves(&release, &layout, &store, identity)
+    let (self_tests, left_out) = check_serves(&release, &layout, &store, identity)
         .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store
         .install(&layout, &release, now)
@@ -125,17 +158,19 @@ pub fn install(
         release,
         slot,
         previous,
+        self_tests,
+        left_out,
     })
 }
 
-/// Loads the release as the daemon will, before the floor rises to it. The code that this compiles is what the first
-/// start finds.
+/// Loads the release as the daemon will and runs its self-tests, before the floor rises to it: how many there are, and the
+/// variants that do not load. The code that this compiles is what the first start finds.
 fn check_serves(
     release: &Verified<Release>,
     layout: &Layout,
     store: &Store,
     identity: &Identity,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(usize, Vec<LeftOut>)> {
     let engine = Engine::new(EngineOptions {
         cache: Some(store.aot_dir().to_owned()),
         ..EngineOptions::default()
@@ -147,7 +182,19 @@ fn check_serves(
     let pipeline = Pipeline::load(release.clone(), read, &engine, &models, allow, inference)?;
     // The first start then knows what runs each model fastest.
     let mut backends = Backends::open(store.folder(), inference);
-    pipeline.decide(read, &identity.device, &mut backends);
+    let tests = pipeline
+        .prove(read, &identity.device, &mut backends)
+        .context("the release does not pass its own tests")?;
     backends.save();
-    Ok(())
+    let models = pipeline.model_status();
+    Ok((tests.len(), models.into_iter().flat_map(left_out).collect()))
+}
+
+fn left_out(status: ModelStatus) -> impl Iterator<Item = LeftOut> {
+    let model = status.name;
+    status.fallbacks.into_iter().map(move |it| LeftOut {
+        model: model.clone(),
+        variant: it.variant,
+        cause: it.cause,
+    })
 }

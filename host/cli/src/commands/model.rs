@@ -18,7 +18,7 @@ use hotshoe_infer::inspect::InputShapes;
 use hotshoe_infer::{Backend, Options};
 
 pub use error::ModelError;
-pub use samples::write_inputs;
+pub use samples::InputsWriter;
 
 use crate::logging;
 use crate::terminal::Terminal;
@@ -65,14 +65,21 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 /// Shapes of inputs, as the commands take them.
 #[derive(Debug, Clone, clap::Args)]
 struct ShapeArgs {
-    /// The shape of an input with open dimensions; may be repeated
+    /// The shape of an input with open dimensions; once an input
     #[arg(long = "shape", value_name = "INPUT=1,3,640,640", value_parser = shape)]
     shapes: Vec<(String, Vec<usize>)>,
 }
 
 impl ShapeArgs {
-    fn shapes(&self) -> InputShapes {
-        self.shapes.iter().cloned().collect()
+    fn shapes(&self) -> Result<InputShapes, ModelError> {
+        let mut shapes = InputShapes::new();
+        for (input, shape) in &self.shapes {
+            if shapes.insert(input.clone(), shape.clone()).is_some() {
+                let input = input.clone();
+                return Err(ModelError::RepeatedShape { input });
+            }
+        }
+        Ok(shapes)
     }
 }
 

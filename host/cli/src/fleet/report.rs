@@ -104,15 +104,6 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
 }
 
-/// The beginning of a reason, which fits into a table; `--json` has all of it.
-fn short(reason: &str) -> String {
-    const MOST: usize = 72;
-    if reason.chars().count() <= MOST {
-        return reason.to_owned();
-    }
-    reason.chars().take(MOST).chain(['…']).collect()
-}
-
 fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     if status.models.is_empty() {
         return Ok(());
@@ -123,15 +114,21 @@ fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             model.variant.clone(),
             format!("{}/{}", model.backend, model.provider),
             model.runs.to_string(),
-            (model.failed + model.abandoned + model.expired).to_string(),
-            short(&model.reason),
+            model.failed.to_string(),
+            // Past the caller's deadline, before or while it ran: nothing is wrong with the model.
+            (model.abandoned + model.expired).to_string(),
         ]
     });
     terminal.print(terminal.table(
-        &["model", "variant", "runs on", "runs", "failed", "because"],
+        &["model", "variant", "runs on", "runs", "failed", "late"],
         rows,
     ))?;
     for model in &status.models {
+        terminal.print(format!(
+            "          {}: {}",
+            model.name,
+            terminal.dim(&model.reason)
+        ))?;
         for fallback in &model.fallbacks {
             terminal.print(terminal.warning(&format!(
                 "          {} does not run as {}: {}",

@@ -132,6 +132,12 @@ impl InferenceConfig {
         check(of("threads"), Some(self.threads), MAX_RUN_THREADS as u64)?;
         check(of("pool"), self.pool, MAX_POOL as u64)?;
         check(of("max-runs"), self.max_runs, most_runs)?;
+        for provider in self.options().ort.providers {
+            if !provider.is_known() {
+                let name = provider.name;
+                return Err(ConfigError::UnknownProvider { name });
+            }
+        }
         for (name, own) in &self.models {
             let of = |key: &str| format!("inference.models.{name}.{key}");
             check(of("threads"), own.threads, MAX_RUN_THREADS as u64)?;

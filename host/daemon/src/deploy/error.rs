@@ -8,6 +8,7 @@ use hotshoe_store::{BlobError, OpenError};
 use hotshoe_trust::TrustError;
 
 use crate::deploy::loader::LoadFailure;
+use crate::pipeline::LoadError;
 
 /// Why a daemon cannot start on its data folder. One that holds no release is no error: the device waits for its first.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,8 @@ pub enum DeployError {
     Store(#[source] OpenError),
     /// Neither the live release nor the one before it can serve.
     #[error(
-        "the installed release `{name}` in {data} cannot serve; install it again with `hotshoe install`"
+        "the installed release `{name}` in {data} cannot serve; {}",
+        way_out(source)
     )]
     Release {
         /// Its name.
@@ -68,6 +70,19 @@ pub enum DeployError {
     /// The deploy thread cannot be started.
     #[error("cannot start the thread that deploys releases")]
     Thread(#[source] io::Error),
+}
+
+/// What is on the disk may be damaged. What a model or a component lacks on this device is the same after another install.
+const fn way_out(failure: &LoadFailure) -> &'static str {
+    match failure {
+        LoadFailure::Load(
+            LoadError::Model { .. }
+            | LoadError::NoVariant { .. }
+            | LoadError::Variants(_)
+            | LoadError::Component(_),
+        ) => "put right what it lacks, or install another release with `hotshoe install`",
+        _ => "install it again with `hotshoe install`",
+    }
 }
 
 /// Why trusted keys in the data folder cannot be used.

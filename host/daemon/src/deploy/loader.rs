@@ -169,17 +169,10 @@ impl Loader {
         Ok(pipeline)
     }
 
-    /// Decides what runs the models. Returns whether anything was remembered of them.
-    fn decide(&self, store: &Store, pipeline: &Pipeline) -> bool {
+    /// Decides what runs the models.
+    fn decide(&self, store: &Store, pipeline: &Pipeline) {
         let mut backends = Backends::open(store.folder(), &self.inference);
-        let known = pipeline.decide(|blob| store.blob(blob), &self.device, &mut backends);
-        backends.save();
-        known > 0
-    }
-
-    fn decide_anew(&self, store: &Store, pipeline: &Pipeline) {
-        let mut backends = Backends::open(store.folder(), &self.inference);
-        pipeline.decide_anew(|blob| store.blob(blob), &self.device, &mut backends);
+        pipeline.decide(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
     }
 
@@ -208,16 +201,9 @@ impl Loader {
             let state = serving.pipeline().state_snapshot();
             pipeline.restore_state(&state);
         }
-        let remembered = self.decide(store, &pipeline);
-        let test = || pipeline.self_test(|blob| store.blob(blob), &self.device);
-        let reports = match test() {
-            // What was remembered may be what does not pass.
-            Err(_) if remembered => {
-                self.decide_anew(store, &pipeline);
-                test()
-            }
-            other => other,
-        };
+        let mut backends = Backends::open(store.folder(), &self.inference);
+        let reports = pipeline.prove(|blob| store.blob(blob), &self.device, &mut backends);
+        backends.save();
         let reports = reports.map_err(LoadFailure::SelfTest)?;
         pipeline.settle();
         let served = Served::new(pipeline);

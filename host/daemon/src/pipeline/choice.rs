@@ -238,10 +238,11 @@ fn by_tests(
             Err(error) => Chosen::new(Backend::Tract, disagrees(Backend::Ort, &error)),
         },
         (Err(error), Ok(())) => Chosen::new(Backend::Ort, disagrees(Backend::Tract, error)),
-        (Err(error), Err(_)) => Chosen::passing(
-            Backend::Tract,
-            format!("neither backend passes the self-test: {error}"),
-        ),
+        (Err(error), Err(_)) => {
+            let reason = format!("neither backend passes the self-test: {error}");
+            tracing::warn!(model = this.named.name(), variant = this.variant, reason);
+            Chosen::passing(Backend::Tract, reason)
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 use std::error::Error;
 
 use hotshoe_engine::PrepareError;
-use hotshoe_infer::VariantError;
+use hotshoe_infer::{Fallback, VariantError};
 use hotshoe_trust::Digest;
 
 use super::StateError;
@@ -43,6 +43,14 @@ pub enum LoadError {
         #[source]
         source: hotshoe_infer::LoadError,
     },
+    /// None of the variants of a model can be loaded.
+    #[error("cannot load model `{name}`: {}", told(refused))]
+    NoVariant {
+        /// Its name in the release.
+        name: String,
+        /// Each variant, and why not.
+        refused: Vec<Fallback>,
+    },
     /// The variants of a model cannot take each other's place.
     #[error("a model of the release has variants that do not fit together")]
     Variants(#[from] VariantError),
@@ -69,9 +77,19 @@ impl LoadError {
         match self {
             Self::Blob { .. } => "unreadable_blob",
             Self::Damaged { .. } => "damaged_blob",
-            Self::Model { .. } | Self::Variants(_) | Self::State { .. } => "invalid_model",
+            Self::Model { .. }
+            | Self::NoVariant { .. }
+            | Self::Variants(_)
+            | Self::State { .. } => "invalid_model",
             Self::Component(error) => error.name(),
             Self::Unknown(_) => "unknown_part",
         }
     }
+}
+
+fn told(refused: &[Fallback]) -> String {
+    let each = refused
+        .iter()
+        .map(|it| format!("variant `{}`: {}", it.variant, it.cause));
+    each.collect::<Vec<_>>().join("; ")
 }

@@ -56,9 +56,10 @@ impl Pipeline {
             return "configured".to_owned();
         }
         if let Some((backend, cause)) = model.refused().first() {
-            return match cause.as_str() {
-                NO_RUNTIME => format!("{}: {cause}", model.backend()),
-                _ => format!("{backend} cannot run it: {cause}"),
+            return if cause.starts_with(NO_RUNTIME) {
+                format!("{}: {cause}", model.backend())
+            } else {
+                format!("{backend} cannot run it: {cause}")
             };
         }
         if model.backends().len() > 1 {

@@ -18,6 +18,7 @@ pub(super) fn load<E: Error + Send + Sync + 'static>(
     models: &Models,
     inference: &InferenceConfig,
 ) -> Result<BTreeMap<String, Arc<NamedModel>>, LoadError> {
+    warn_of_unknown(release, inference);
     let mut loaded = BTreeMap::new();
     for (name, spec) in &release.models {
         let (mut variants, mut refused) = (Vec::new(), Vec::new());
@@ -39,12 +40,42 @@ pub(super) fn load<E: Error + Send + Sync + 'static>(
         }
         if let (true, Some(source)) = (variants.is_empty(), last) {
             let name = name.clone();
-            return Err(LoadError::Model { name, source });
+            return Err(match refused.len() {
+                1 => LoadError::Model { name, source },
+                _ => LoadError::NoVariant { name, refused },
+            });
         }
         let named = NamedModel::new(name, variants)?.with_fallbacks(refused);
         loaded.insert(name.clone(), Arc::new(named));
     }
     Ok(loaded)
+}
+
+/// What the device's configuration says of models and variants that the release does not have. It may be meant for another
+/// release, so that it is no error.
+fn warn_of_unknown(release: &Release, inference: &InferenceConfig) {
+    for (name, own) in &inference.models {
+        let Some(spec) = release.models.get(name) else {
+            let known = release.models.keys().map(String::as_str);
+            tracing::warn!(
+                model = name,
+                known = known.collect::<Vec<_>>().join(", "),
+                "`[inference.models]` names a model that the release does not have"
+            );
+            continue;
+        };
+        let known: Vec<&str> = spec.variants.iter().map(|it| it.name.as_str()).collect();
+        for variant in &own.prefer {
+            if !known.contains(&variant.as_str()) {
+                tracing::warn!(
+                    model = name,
+                    variant,
+                    known = known.join(", "),
+                    "`prefer` names a variant that the model does not have"
+                );
+            }
+        }
+    }
 }
 
 /// The variants that the device prefers, as far as the release has them; then the others as the release prefers them.

@@ -8,7 +8,7 @@ use hotshoe_engine::{Insight, Sample, agreement};
 use hotshoe_trust::{Blob, Device, SelfTest};
 use serde::Serialize;
 
-use super::{LoadError, Pipeline, SampleError, Worker, checked};
+use super::{Backends, LoadError, Pipeline, SampleError, Worker, checked};
 use crate::latency::micros;
 
 /// A component of the release cannot be instantiated, or its start-up code fails.
@@ -111,6 +111,27 @@ impl Pipeline {
                 }
                 _ => {}
             }
+        }
+    }
+
+    /// Decides what runs each model, and runs the self-tests on that. Where they fail on what was remembered, it is decided anew.
+    ///
+    /// # Errors
+    /// As [`Self::self_test`].
+    pub fn prove<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) -> Result<Vec<SelfTestReport>, SelfTestError> {
+        let remembered = self.decide(&read, device, backends);
+        match self.self_test(&read, device) {
+            // What was remembered may be what does not pass.
+            Err(_) if remembered > 0 => {
+                self.decide_anew(&read, device, backends);
+                self.self_test(&read, device)
+            }
+            other => other,
         }
     }
 

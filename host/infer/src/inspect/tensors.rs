@@ -94,9 +94,14 @@ pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> TensorProto {
 
 /// The elements of a tensor of any type as `f64`, in which all of them fit but large `i64`, which are rounded.
 pub fn values(tensor: &Tensor) -> Vec<f64> {
+    numbers(tensor).collect()
+}
+
+/// As [`values`], one after the other.
+pub(super) fn numbers(tensor: &Tensor) -> Box<dyn Iterator<Item = f64> + '_> {
     let bytes = tensor.bytes();
     match tensor.element_type() {
-        ElementType::Bool | ElementType::U8 => bytes.iter().map(|&it| it.into()).collect(),
+        ElementType::Bool | ElementType::U8 => Box::new(bytes.iter().map(|&it| it.into())),
         ElementType::I8 => each(bytes, |it| i8::from_le_bytes(it).into()),
         ElementType::I32 => each(bytes, |it| i32::from_le_bytes(it).into()),
         ElementType::I64 => each(bytes, |it| i64::from_le_bytes(it) as f64),
@@ -106,11 +111,9 @@ pub fn values(tensor: &Tensor) -> Vec<f64> {
     }
 }
 
-fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-    bytes
-        .as_chunks::<N>()
-        .0
-        .iter()
-        .map(|&it| read(it))
-        .collect()
+fn each<const N: usize>(
+    bytes: &[u8],
+    read: fn([u8; N]) -> f64,
+) -> Box<dyn Iterator<Item = f64> + '_> {
+    Box::new(bytes.as_chunks().0.iter().map(move |&it| read(it)))
 }

@@ -12,7 +12,7 @@ use super::shapes::{Facts, Settled};
 /// The multiply-adds of one run: convolutions, matrix products and recurrent layers. All else is not counted.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Work {
-    /// All together; `None` where the shapes of inputs are not known.
+    /// All that are counted; `None` where the shapes of inputs are not known, or nothing could be counted of what there is.
     pub multiply_adds: Option<u64>,
     /// By operator.
     pub by_operator: BTreeMap<String, u64>,
@@ -60,7 +60,8 @@ pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled
             inside.extend(graph.node.iter().flat_map(inner_graphs));
         }
     }
-    work.multiply_adds = Some(total);
+    let is_known = !work.by_operator.is_empty() || work.not_counted.is_empty();
+    work.multiply_adds = is_known.then_some(total);
     work
 }
 

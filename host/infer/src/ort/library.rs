@@ -1,6 +1,7 @@
 //! Finding and loading ONNX Runtime's library.
 
 use std::env;
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::{BufReader, Read};
 use std::path::{self, Path, PathBuf};
@@ -33,6 +34,11 @@ pub(super) struct Loaded {
     path: PathBuf,
     version: String,
     pub(super) providers: Vec<&'static str>,
+}
+
+/// Whether the config or the environment names a library.
+pub(super) fn is_named(options: &OrtOptions) -> bool {
+    named(options).is_some()
 }
 
 /// What there is.
@@ -71,13 +77,16 @@ pub(super) fn loaded(options: &OrtOptions) -> Result<Loaded, NotFound> {
     Err(NotFound { tried })
 }
 
-/// A library that is named is meant: no other is tried then.
-fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
-    let named = options.library.clone().or_else(|| {
+fn named(options: &OrtOptions) -> Option<PathBuf> {
+    options.library.clone().or_else(|| {
         let variable = env::var_os(VARIABLE).filter(|value| !value.is_empty());
         variable.map(PathBuf::from)
-    });
-    match named {
+    })
+}
+
+/// A library that is named is meant: no other is tried then.
+fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
+    match named(options) {
         // A bare name is one for the loader. Any other path starts here, not where this program lies.
         Some(path) if path.components().count() > 1 => {
             vec![path::absolute(&path).unwrap_or(path)]
@@ -89,10 +98,17 @@ fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
 
 fn open(path: &Path) -> Result<Loaded, String> {
     if path.is_absolute() && !path.exists() {
+        // A link that leads nowhere is one too.
         return Err("there is no such file".to_owned());
     }
     let builder = ort::init_from(path).map_err(|e| match e {
-        LoadDynamicError::Dlopen { error, .. } => format!("it cannot be loaded: {error}"),
+        LoadDynamicError::Dlopen { error, .. } => {
+            // What the system's loader says is below: it may be a library that this one needs.
+            let reason = error
+                .source()
+                .map_or_else(|| error.to_string(), ToString::to_string);
+            format!("it cannot be loaded: {reason}")
+        }
         LoadDynamicError::MissingApi { .. } => "it is not ONNX Runtime".to_owned(),
         LoadDynamicError::BadVersion { version_str, .. } => format!(
             "it is version {version_str}; 1.{} or newer is needed",

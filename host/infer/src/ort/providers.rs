@@ -119,3 +119,22 @@ fn names() -> String {
         .collect::<Vec<_>>()
         .join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PROVIDERS;
+
+    #[test]
+    fn all_that_can_be_asked_for_are_known() {
+        let ours: Vec<&str> = KNOWN.iter().map(|known| known.name).collect();
+        assert_eq!([&[CPU], ours.as_slice()].concat(), PROVIDERS);
+        for name in KNOWN.iter().flat_map(|known| [known.name, known.full]) {
+            let provider = Provider {
+                name: name.to_owned(),
+                options: BTreeMap::new(),
+            };
+            assert!(provider.is_known(), "{name}");
+        }
+    }
+}

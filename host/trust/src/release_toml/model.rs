@@ -102,6 +102,13 @@ impl ModelToml {
 
     /// Whether `prefer` has each variant once and nothing else.
     fn check_prefer(&self) -> Result<(), String> {
+        if self.prefer.is_empty() {
+            let known: Vec<_> = self.variants.keys().map(String::as_str).collect();
+            let known = known.join("\", \"");
+            return Err(format!(
+                "`prefer` is missing: it names each variant once, in order of preference, such as prefer = [\"{known}\"]"
+            ));
+        }
         if let Some(unknown) = self.prefer.iter().find(|n| !self.variants.contains_key(*n)) {
             let known: Vec<_> = self.variants.keys().map(String::as_str).collect();
             let known = known.join(", ");
@@ -111,11 +118,14 @@ impl ModelToml {
         }
         for variant in self.variants.keys() {
             let times = self.prefer.iter().filter(|name| *name == variant).count();
-            if times != 1 {
-                return Err(format!(
-                    "`prefer` names variant `{variant}` {times} times; name each once, the one preferred first"
-                ));
-            }
+            let problem = match times {
+                1 => continue,
+                0 => format!("does not name variant `{variant}`"),
+                times => format!("names variant `{variant}` {times} times"),
+            };
+            return Err(format!(
+                "`prefer` {problem}; it names each variant once, in order of preference"
+            ));
         }
         Ok(())
     }

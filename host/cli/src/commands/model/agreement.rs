@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hotshoe_infer::inspect::values;
+use hotshoe_infer::inspect::{likeness, values};
 use hotshoe_infer::{ElementType, Tensor};
 use serde::Serialize;
 
@@ -20,7 +20,8 @@ pub enum Measure {
     Top1,
     /// The share of elements that are equal: for outputs that are not floating point.
     Equal,
-    /// The mean over samples of the cosine between both.
+    /// The mean over samples of the cosine between both; 1 where they differ nowhere by more than
+    /// [`hotshoe_infer::inspect::NEGLIGIBLE`].
     Cosine,
 }
 
@@ -44,7 +45,7 @@ pub struct Agreement {
     pub measure: Measure,
     /// From 0 to 1.
     pub agreement: f64,
-    /// The mean over samples of the cosine between both.
+    /// The mean over samples of the cosine between both, as [`Measure::Cosine`] has it.
     pub cosine_mean: f64,
     /// The least of them.
     pub cosine_min: f64,
@@ -113,7 +114,7 @@ impl Tally {
             }
             Measure::Cosine => {}
         }
-        self.cosines.push(cosine(&first, &second));
+        self.cosines.push(likeness(a, b));
         let errors = first.iter().zip(&second).map(|(a, b)| error(*a, *b));
         self.max_error = errors.fold(self.max_error, f64::max);
         Ok(())
@@ -174,21 +175,6 @@ fn top(row: &[f64]) -> Option<usize> {
     best.map(|(position, _)| position)
 }
 
-/// The cosine of the angle between both. What is all 0 agrees with itself alone; what is not a number with nothing.
-fn cosine(a: &[f64], b: &[f64]) -> f64 {
-    if a == b {
-        return 1.0;
-    }
-    let dot: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
-    let norm = |values: &[f64]| values.iter().map(|it| it * it).sum::<f64>().sqrt();
-    let cosine = dot / (norm(a) * norm(b));
-    if cosine.is_nan() {
-        0.0
-    } else {
-        cosine.min(1.0)
-    }
-}
-
 fn error(a: f64, b: f64) -> f64 {
     if a == b || (a.is_nan() && b.is_nan()) {
         0.0
@@ -240,6 +226,15 @@ mod tests {
         let agreement = tally(&[2], &[(vec![1.0, 2.0], vec![f32::NAN, 2.0])], &[]);
         assert_eq!(agreement.agreement, 0.0);
         assert_eq!(agreement.max_error, f64::INFINITY);
+    }
+
+    #[test]
+    fn what_is_next_to_nothing_in_both_agrees_whatever_its_direction() {
+        let agreement = tally(&[2], &[(vec![1e-7, 0.0], vec![0.0, 1e-7])], &[]);
+        assert_eq!(agreement.measure, Measure::Cosine);
+        assert_eq!((agreement.agreement, agreement.cosine_min), (1.0, 1.0));
+        let far = tally(&[2], &[(vec![1e-1, 0.0], vec![0.0, 1e-1])], &[]);
+        assert_eq!(far.agreement, 0.0);
     }
 
     #[test]

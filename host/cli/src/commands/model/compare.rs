@@ -1,20 +1,23 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::measure::{Comparison, Settings, Side, compare, load};
+use super::measure::{Comparison, Settings, Side, check_classes, compare, load};
 use super::samples::{self, Sample};
 use super::{BackendArg, OrtArgs, ShapeArgs, report};
 use crate::terminal::Terminal;
 use hotshoe_infer::Model;
 
 /// Timed runs of each model where nothing else is said.
-const RUNS: usize = 50;
+const RUNS: u32 = 50;
+/// Most threads of one run: more than the processors of any device.
+const MAX_THREADS: i64 = 1_024;
 
 /// Compare two models, or one model on two backends
 ///
 /// Both run on the same samples. Of an output of probabilities it shows in how many rows both have the same class first, of
-/// others the cosine between both; then the sizes, the memory and the times. The drop is what the output that agrees least
-/// lacks to 100 %. Memory is by how much a fresh process, whose backend had run another model, grew from before the file was
+/// others the cosine between both, which is 1 where they differ nowhere by more than 0.001: the direction of what is next to
+/// nothing is noise. Then the sizes, the memory and the times. The drop is what the output that agrees least lacks to 100 %. Memory is by how much a fresh process, whose backend had run another model, grew from before the file was
 /// read to after its first run. Times are taken by turns, after both ran every sample once.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").args(["inputs", "synthetic"]).required(true)))]
@@ -50,7 +53,7 @@ pub struct Args {
 /// What the models are run on.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SourceArgs {
-    /// A folder of samples
+    /// A folder of samples, such as DIR/MODEL of `hotshoe exec --save-inputs DIR`
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub inputs: Option<PathBuf>,
     /// Samples of noise instead: a quick look, which says little about agreement
@@ -67,7 +70,7 @@ impl SourceArgs {
             return samples::read(folder, model);
         }
         let count = self.synthetic.unwrap_or(otherwise);
-        samples::synthetic(count as usize, model, &self.shape.shapes())
+        samples::synthetic(count as usize, model, &self.shape.shapes()?)
     }
 }
 
@@ -78,11 +81,11 @@ pub struct GateArgs {
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub max_drop: Option<f64>,
     /// Timed runs of each
-    #[arg(long, value_name = "N", default_value_t = RUNS)]
-    pub runs: usize,
+    #[arg(long, value_name = "N", default_value_t = RUNS, value_parser = clap::value_parser!(u32).range(1..))]
+    pub runs: u32,
     /// Threads of one run
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    pub threads: usize,
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_THREADS))]
+    pub threads: u32,
     /// An output whose last axis is classes although it holds no probabilities; may be repeated
     #[arg(long, value_name = "OUTPUT")]
     pub classes: Vec<String>,
@@ -92,31 +95,32 @@ pub struct GateArgs {
 
 impl GateArgs {
     /// As the comparison takes them.
-    pub fn settings(&self) -> Settings {
+    fn settings(&self, synthetic: bool) -> Settings {
         Settings {
-            runs: self.runs,
-            threads: self.threads,
+            runs: self.runs as usize,
+            threads: self.threads as usize,
             classes: self.classes.iter().cloned().collect(),
             max_drop: self.max_drop,
+            synthetic,
             ort: self.ort.options(),
         }
     }
 }
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let first = Side {
-        file: args.first.clone(),
-        backend: args.backend_a.map(Into::into),
+    let side = |file: &Path, backend: Option<BackendArg>| Side {
+        file: file.to_owned(),
+        title: file.to_owned(),
+        backend: backend.map(Into::into),
     };
-    let second = Side {
-        file: args.second.clone(),
-        backend: args.backend_b.map(Into::into),
-    };
-    let comparison = of(&first, &second, &args.source, &args.gate, 0, terminal)?;
+    let first = Loaded::load(side(&args.first, args.backend_a), &args.gate)?;
+    let ground = Ground::lay(&first, &args.source, &args.gate, 0)?;
+    let second = Loaded::load(side(&args.second, args.backend_b), &args.gate)?;
+    let comparison = ground.compare(&first, &second, terminal)?;
     if terminal.json {
         terminal.json(&comparison)?;
     } else {
-        report::print(&comparison, terminal)?;
+        report::print(&comparison, ["A", "B"], terminal)?;
     }
     Ok(if comparison.passed {
         ExitCode::SUCCESS
@@ -125,26 +129,56 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Loads both and compares them; `otherwise` is how many samples are made up where the user names none.
-pub fn of(
-    first: &Side,
-    second: &Side,
-    source: &SourceArgs,
-    gate: &GateArgs,
-    otherwise: u32,
-    terminal: &Terminal,
-) -> anyhow::Result<Comparison> {
-    let settings = gate.settings();
-    let a = load(first, settings.threads, &settings.ort)?;
-    let b = load(second, settings.threads, &settings.ort)?;
-    let samples = source.samples(&a.0, otherwise)?;
-    compare(
-        [first, second],
-        [&a, &b],
-        &samples,
-        &settings,
-        &terminal.progress(),
-    )
+/// A model that is loaded for its comparison.
+pub struct Loaded {
+    side: Side,
+    /// With its size on disk.
+    model: (Arc<Model>, u64),
+}
+
+impl Loaded {
+    /// Loads it.
+    pub fn load(side: Side, gate: &GateArgs) -> anyhow::Result<Self> {
+        let model = load(&side, gate.threads as usize, &gate.ort.options())?;
+        Ok(Self { side, model })
+    }
+}
+
+/// What two models are compared on, made with the first of them, so that what is wrong shows before any work.
+pub struct Ground {
+    samples: Vec<Sample>,
+    settings: Settings,
+}
+
+impl Ground {
+    /// `otherwise` is how many samples are made up where the user names none.
+    pub fn lay(
+        first: &Loaded,
+        source: &SourceArgs,
+        gate: &GateArgs,
+        otherwise: u32,
+    ) -> anyhow::Result<Self> {
+        let settings = gate.settings(source.inputs.is_none());
+        check_classes(&first.model.0, &settings.classes)?;
+        let samples = source.samples(&first.model.0, otherwise)?;
+        Ok(Self { samples, settings })
+    }
+
+    /// Runs both.
+    pub fn compare(
+        &self,
+        first: &Loaded,
+        second: &Loaded,
+        terminal: &Terminal,
+    ) -> anyhow::Result<Comparison> {
+        compare(
+            [&first.side, &second.side],
+            [&first.model, &second.model],
+            &self.samples,
+            &self.settings,
+            &terminal.progress(),
+        )
+    }
 }
 
 /// `2%` or `0.02`.

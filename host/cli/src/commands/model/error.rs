@@ -56,6 +56,20 @@ pub enum ModelError {
         /// The folder.
         folder: PathBuf,
     },
+    /// A folder of folders, as `hotshoe exec --save-inputs` makes it.
+    #[error("{} holds no samples, but folders in it do; give the one of this model: {}", folder.display(), listed(deeper))]
+    DeeperSamples {
+        /// The folder.
+        folder: PathBuf,
+        /// Those in it.
+        deeper: Vec<PathBuf>,
+    },
+    /// A file in place of a folder.
+    #[error("{} is a file; --inputs takes a folder of samples", path.display())]
+    SamplesFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// A sample that cannot be read.
     #[error("{} cannot be used: {reason}", path.display())]
     Sample {
@@ -63,6 +77,20 @@ pub enum ModelError {
         path: PathBuf,
         /// What is wrong, and the way out.
         reason: String,
+    },
+    /// A shape that was given more than once.
+    #[error("--shape is given more than once for the input \"{input}\"; give it once")]
+    RepeatedShape {
+        /// Its name.
+        input: String,
+    },
+    /// An output that the models do not have.
+    #[error("the model has no output \"{name}\"; it has {}", known.join(", "))]
+    UnknownOutput {
+        /// The name given.
+        name: String,
+        /// The names there are.
+        known: Vec<String>,
     },
     /// An input whose shape nobody can guess.
     #[error(
@@ -82,6 +110,11 @@ pub enum ModelError {
     },
 }
 
+fn listed(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|it| it.display().to_string()).collect();
+    paths.join(", ")
+}
+
 impl ModelError {
     /// A stable word for machines.
     pub fn name(&self) -> &'static str {
@@ -90,7 +123,10 @@ impl ModelError {
             Self::Load { .. } => "not_loadable",
             Self::Run { .. } => "run_failed",
             Self::Different { .. } => "different_models",
-            Self::NoSamples { .. } => "no_samples",
+            Self::NoSamples { .. } | Self::DeeperSamples { .. } => "no_samples",
+            Self::SamplesFile { .. } => "no_folder",
+            Self::RepeatedShape { .. } => "repeated_shape",
+            Self::UnknownOutput { .. } => "unknown_output",
             Self::Sample { .. } => "bad_sample",
             Self::Shape { .. } => "open_shape",
             Self::Python { .. } => "no_quantiser",

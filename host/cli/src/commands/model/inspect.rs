@@ -15,7 +15,7 @@ const NAMED_NODES: usize = 5;
 ///
 /// Inputs, outputs, operators, parameters and metadata are the file's own. The multiply-adds are estimated from the shapes that
 /// follow from the inputs': convolutions, matrix products and recurrent layers are counted. An open outermost dimension is
-/// taken to be 1; others have to be given with --shape.
+/// taken to be 1; others have to be given with --shape. What is inside If, Loop or Scan is not counted, and named.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -43,7 +43,7 @@ struct Report<'a> {
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let bytes = read_model(&args.file)?;
-    let inspection = inspect(&bytes, &args.shape.shapes(), &args.ort.options())
+    let inspection = inspect(&bytes, &args.shape.shapes()?, &args.ort.options())
         .with_context(|| format!("cannot inspect {}", args.file.display()))?;
     let report = Report {
         file: &args.file,
@@ -141,13 +141,24 @@ fn row(kind: &str, port: &Port) -> Vec<String> {
 }
 
 fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()> {
-    let Some(total) = work.multiply_adds else {
+    if !work.open.is_empty() {
         let flags: Vec<String> = work.open.iter().map(|name| flag(name, inputs)).collect();
         return terminal.print(format!(
             "multiply-adds: {}",
             terminal.warning(&format!(
                 "not known, since inputs have open dimensions; give {}",
                 flags.join(" ")
+            ))
+        ));
+    }
+    let Some(total) = work.multiply_adds else {
+        let amount = work.not_counted.len();
+        let nodes = if amount == 1 { "node is" } else { "nodes are" };
+        return terminal.print(format!(
+            "multiply-adds: {}",
+            terminal.warning(&format!(
+                "not known, since {amount} {nodes} inside If, Loop or Scan, or without a known shape: {}",
+                named(&work.not_counted)
             ))
         ));
     };
@@ -162,7 +173,12 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
         .map(|(name, shape)| format!("{name} {shape:?}"))
         .collect();
     let mut line = format!(
-        "multiply-adds: {} a run{} for {}",
+        "multiply-adds: {}{} a run{} for {}",
+        if work.not_counted.is_empty() {
+            ""
+        } else {
+            "more than "
+        },
         count(total),
         in_brackets(&by_operator),
         shapes.join(", ")
@@ -175,22 +191,22 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
     }
     terminal.print(line)?;
     if !work.not_counted.is_empty() {
-        let named: Vec<&str> = work
-            .not_counted
-            .iter()
-            .take(NAMED_NODES)
-            .map(String::as_str)
-            .collect();
-        let more = match work.not_counted.len().saturating_sub(NAMED_NODES) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
         terminal.print(terminal.warning(&format!(
-            "  not counted, in branches or without a known shape: {}{more}",
-            named.join(", ")
+            "  not counted, inside If, Loop or Scan, or without a known shape: {}",
+            named(&work.not_counted)
         )))?;
     }
     Ok(())
+}
+
+/// The first nodes by their names, and how many more there are.
+fn named(nodes: &[String]) -> String {
+    let first: Vec<&str> = nodes.iter().take(NAMED_NODES).map(String::as_str).collect();
+    let first = first.join(", ");
+    match nodes.len().saturating_sub(NAMED_NODES) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 fn in_brackets(parts: &[String]) -> String {

@@ -13,6 +13,7 @@ use hotshoe_trust::Digest;
 use serde::Serialize;
 
 use super::agreement::{Agreement, Tally};
+use super::report::many;
 use super::samples::Sample;
 use super::{ModelError, memory, read_model};
 
@@ -21,6 +22,8 @@ use super::{ModelError, memory, read_model};
 pub struct Side {
     /// The ONNX file.
     pub file: PathBuf,
+    /// What messages call it: the user's name for a file that is not there yet.
+    pub title: PathBuf,
     /// `None`: tract if it can, else ONNX Runtime.
     pub backend: Option<Backend>,
 }
@@ -34,6 +37,8 @@ pub struct Settings {
     pub threads: usize,
     /// Outputs whose last axis is classes.
     pub classes: BTreeSet<String>,
+    /// Whether the samples are noise.
+    pub synthetic: bool,
     /// Most that the agreement may be below 1.
     pub max_drop: Option<f64>,
     pub ort: OrtOptions,
@@ -45,6 +50,8 @@ pub struct Comparison {
     pub first: Subject,
     pub second: Subject,
     pub samples: usize,
+    /// Whether they are noise, which says little about agreement.
+    pub synthetic: bool,
     /// Timed runs of each, by turns, after each ran every sample once.
     pub runs: usize,
     pub outputs: Vec<Agreement>,
@@ -98,7 +105,7 @@ pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Ar
         },
     };
     let model = loaded.map_err(|source| ModelError::Load {
-        path: side.file.clone(),
+        path: side.title.clone(),
         backend: backend.to_string(),
         source,
     })?;
@@ -137,7 +144,7 @@ pub fn compare(
             }
         }
     }
-    task.done(&format!("{} runs of each", settings.runs));
+    task.done(&format!("{} of each", many(settings.runs, "run")));
     let outputs: Vec<Agreement> = tallies.into_values().map(Tally::finish).collect();
     let least = outputs.iter().map(|it| it.agreement).fold(1.0, f64::min);
     let [first_times, second_times] = times;
@@ -146,6 +153,7 @@ pub fn compare(
         first: subject(sides[0], models[0], first_times, samples, settings)?,
         second: subject(sides[1], models[1], second_times, samples, settings)?,
         samples: samples.len(),
+        synthetic: settings.synthetic,
         runs: settings.runs,
         outputs,
         drop,
@@ -163,13 +171,11 @@ fn subject(
 ) -> anyhow::Result<Subject> {
     let backend = model.backend();
     let memory_bytes = match samples.first() {
-        Some(sample) => {
-            memory::measure(&side.file, backend, sample, settings.threads, &settings.ort)?
-        }
+        Some(sample) => memory::measure(side, backend, sample, settings.threads, &settings.ort)?,
         None => None,
     };
     Ok(Subject {
-        file: side.file.clone(),
+        file: side.title.clone(),
         backend,
         provider: model.provider(),
         bytes: *bytes,
@@ -191,7 +197,7 @@ fn run(
     match outputs {
         Ok(outputs) => Ok((outputs, time)),
         Err(source) => Err(ModelError::Run {
-            path: side.file.clone(),
+            path: side.title.clone(),
             sample: sample.name.clone(),
             source,
         }),
@@ -207,6 +213,18 @@ fn check_inputs(first: &Model, second: &Model) -> Result<(), ModelError> {
         return Ok(());
     }
     Err(different("inputs", joined(first), joined(second)))
+}
+
+/// Refuses outputs that a model does not have.
+pub fn check_classes(model: &Model, classes: &BTreeSet<String>) -> Result<(), ModelError> {
+    let known = || model.outputs().iter().map(|it| &it.name);
+    match classes.iter().find(|name| !known().any(|it| it == *name)) {
+        None => Ok(()),
+        Some(name) => Err(ModelError::UnknownOutput {
+            name: name.clone(),
+            known: known().cloned().collect(),
+        }),
+    }
 }
 
 fn tally(

@@ -1,7 +1,7 @@
 //! What a model adds to a process's memory, measured in a process of its own: what another model left free would hide it.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
@@ -41,6 +41,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let backend: Backend = args.backend.into();
     let side = Side {
         file: args.file.clone(),
+        title: args.file.clone(),
         backend: Some(backend),
     };
     let ort = args.ort.options();
@@ -69,7 +70,7 @@ fn resident_bytes() -> Option<u64> {
 
 /// Runs this program once more, for one model.
 pub fn measure(
-    file: &Path,
+    side: &Side,
     backend: Backend,
     sample: &Sample,
     threads: usize,
@@ -83,7 +84,7 @@ pub fn measure(
     let mut command = Command::new(program);
     command
         .args(["model", "memory"])
-        .arg(file)
+        .arg(&side.file)
         .arg("--sample")
         .arg(&path)
         .args(["--backend", &backend.to_string()])
@@ -98,7 +99,7 @@ pub fn measure(
     ensure!(
         output.status.success(),
         "{} could not be measured: {}",
-        file.display(),
+        side.title.display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
     let growth: Growth =

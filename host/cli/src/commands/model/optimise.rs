@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use hotshoe_infer::fold::{Folded, fold};
 use serde::Serialize;
 
-use super::compare::{self, GateArgs, SourceArgs};
+use super::compare::{GateArgs, Ground, Loaded, SourceArgs};
 use super::measure::{Comparison, Side};
 use super::{BackendArg, ModelError, read_model, report};
 use crate::files::{Readers, write_new};
@@ -24,7 +24,8 @@ const SAMPLES: u32 = 4;
 /// Fixes input shapes (--shape), computes what is constant once and for all, and takes out what does nothing; with --int8 it
 /// then stores weights as 8-bit integers and quantises activations as they come (dynamic quantisation), by the
 /// onnxruntime.quantization of Python. ONNX Runtime is made for such models; tract runs them slowly. What came of it is always
-/// compared with the file before.
+/// compared with the file before: on the samples of --inputs, or else on noise, 4 samples where --synthetic says no other
+/// number. Noise needs --shape for inputs with open dimensions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -79,31 +80,30 @@ struct Report<'a> {
 }
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    if args.out.exists() && !args.force {
-        bail!(
-            "{} is there already; give --force to replace it",
-            args.out.display()
-        );
-    }
+    check_out(&args.out, args.force)?;
     let before = read_model(&args.file)?;
-    let folded = fold(&before, &args.source.shape.shapes())
+    let folded = fold(&before, &args.source.shape.shapes()?)
         .with_context(|| format!("cannot simplify {}", args.file.display()))?;
+    let side = |file: &Path, title: &Path| Side {
+        file: file.to_owned(),
+        title: title.to_owned(),
+        backend: args.backend.map(Into::into),
+    };
+    let first = Loaded::load(side(&args.file, &args.file), &args.gate)?;
+    let ground = Ground::lay(&first, &args.source, &args.gate, SAMPLES)?;
     // Compared before it appears under its name, so that nobody takes what did not pass.
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut made = folder.path().join("simplified.onnx");
     fs::write(&made, &folded.bytes).context("cannot write a temporary file")?;
     if args.int8 {
         let quantised = folder.path().join("int8.onnx");
-        quantise(&args.python, &made, &quantised, terminal)?;
+        quantise(args, &made, &quantised, terminal)?;
         made = quantised;
     }
     let after = read_model(&made)?;
-    let [first, second] = [&args.file, &made].map(|file| Side {
-        file: file.clone(),
-        backend: args.backend.map(Into::into),
-    });
-    let mut comparison = compare::of(&first, &second, &args.source, &args.gate, SAMPLES, terminal)?;
-    comparison.second.file.clone_from(&args.out);
+    let comparison = Loaded::load(side(&made, &args.out), &args.gate)
+        .and_then(|second| ground.compare(&first, &second, terminal))
+        .with_context(|| format!("{} is not written", args.out.display()))?;
     let kept = comparison.passed || args.keep;
     if kept {
         write_new(&args.out, &after, Readers::Anyone, args.force)?;
@@ -123,6 +123,29 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whether the file can be written, before the work. Folders are the user's to make.
+fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
+    let name = out.display();
+    if out.is_dir() || out.file_name().is_none() {
+        bail!("{name} is a folder; name the file to write");
+    }
+    if out.exists() && !force {
+        bail!("{name} is there already; give --force to replace it");
+    }
+    let folder = match out.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        bail!(
+            "cannot write {name}: there is no folder {}; make it first",
+            folder.display()
+        );
+    }
+    tempfile::tempfile_in(folder).with_context(|| format!("cannot write {name}"))?;
+    Ok(())
 }
 
 fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
@@ -150,7 +173,7 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         size(report.bytes_before),
         size(report.bytes_after)
     ))?;
-    report::print(&report.comparison, terminal)?;
+    report::print(&report.comparison, ["before", "after"], terminal)?;
     if report.kept {
         terminal.print(format!(
             "{} {}",
@@ -166,9 +189,10 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     }
 }
 
-fn quantise(python: &Path, from: &Path, to: &Path, terminal: &Terminal) -> anyhow::Result<()> {
+fn quantise(args: &Args, from: &Path, to: &Path, terminal: &Terminal) -> anyhow::Result<()> {
+    let python = &args.python;
     let wrong = |reason: String| ModelError::Python {
-        python: python.to_owned(),
+        python: python.clone(),
         reason,
     };
     let task = terminal.progress().spinner("quantising");
@@ -191,7 +215,9 @@ fn quantise(python: &Path, from: &Path, to: &Path, terminal: &Terminal) -> anyho
         .lines()
         .rev()
         .find(|line| !line.trim().is_empty())
-        .unwrap_or("it said nothing");
+        .unwrap_or("it said nothing")
+        .replace(&*from.to_string_lossy(), &args.file.to_string_lossy())
+        .replace(&*to.to_string_lossy(), &args.out.to_string_lossy());
     let reason = if output.status.code() == Some(NO_PACKAGE) {
         format!("{last}; pip install onnxruntime onnx")
     } else {

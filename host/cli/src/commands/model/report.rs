@@ -3,14 +3,17 @@
 use super::measure::{Comparison, Subject};
 use crate::terminal::{Terminal, size};
 
-/// Prints the tables and the verdict.
-pub fn print(comparison: &Comparison, terminal: &Terminal) -> anyhow::Result<()> {
+/// Most decimals: those that a share of 1 has at most.
+const MAX_DECIMALS: usize = 17;
+
+/// Prints the tables and the verdict. The names are what it calls the two models.
+pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> anyhow::Result<()> {
     let outputs = comparison.outputs.iter().map(|it| {
         vec![
             it.output.clone(),
-            format!("{} {}", percent(it.agreement), it.measure.text()),
-            format!("{:.6}", it.cosine_mean),
-            format!("{:.6}", it.cosine_min),
+            format!("{} {}", percent(it.agreement, &[]), it.measure.text()),
+            apart(it.cosine_mean, 6, &[1.0]),
+            apart(it.cosine_min, 6, &[1.0]),
             format!("{:.3e}", it.max_error),
         ]
     });
@@ -25,33 +28,43 @@ pub fn print(comparison: &Comparison, terminal: &Terminal) -> anyhow::Result<()>
     terminal.print("")?;
     let (first, second) = (&comparison.first, &comparison.second);
     let header = ["model", "backend", "on disk", "memory", "p50", "p95"];
-    terminal.print(terminal.figures(&header, [row(first), row(second)]))?;
+    terminal.print(terminal.figures(&header, [row(names[0], first), row(names[1], second)]))?;
     let ratio = |a: f64, b: f64| if a > 0.0 { b / a } else { 0.0 };
     let memory = match (first.memory_bytes, second.memory_bytes) {
         (Some(a), Some(b)) => format!(", {:.2} times the memory", ratio(a as f64, b as f64)),
         _ => String::new(),
     };
     terminal.print(format!(
-        "\nB has {:.2} times the size of A{memory}, and takes {:.2} times its time; {} samples, {} timed runs of each by turns",
+        "\n{} has {:.2} times the size of {}{memory}, and takes {:.2} times its time; {}, {} of each by turns",
+        names[1],
         ratio(first.bytes as f64, second.bytes as f64),
+        names[0],
         ratio(first.p50_ms, second.p50_ms),
-        comparison.samples,
-        comparison.runs
+        many(comparison.samples, "sample"),
+        many(comparison.runs, "timed run")
     ))?;
-    let drop = format!("drop {}", percent(comparison.drop));
+    if comparison.synthetic {
+        terminal.print(terminal.warning(
+            "the samples are noise, which says little about agreement; give --inputs for the real ones",
+        ))?;
+    }
+    let drop = format!(
+        "drop {}",
+        percent(comparison.drop, comparison.max_drop.as_slice())
+    );
     let verdict = match comparison.max_drop {
         None => drop,
         Some(most) if comparison.passed => {
-            terminal.good(&format!("{drop}, within {}", percent(most)))
+            terminal.good(&format!("{drop}, within {}", percent(most, &[])))
         }
-        Some(most) => terminal.bad(&format!("{drop}, past {}", percent(most))),
+        Some(most) => terminal.bad(&format!("{drop}, past {}", percent(most, &[]))),
     };
     terminal.print(verdict)
 }
 
-fn row(subject: &Subject) -> Vec<String> {
+fn row(name: &str, subject: &Subject) -> Vec<String> {
     vec![
-        subject.file.display().to_string(),
+        format!("{name}: {}", subject.file.display()),
         match subject.provider.as_str() {
             "cpu" => subject.backend.to_string(),
             provider => format!("{} ({provider})", subject.backend),
@@ -63,13 +76,28 @@ fn row(subject: &Subject) -> Vec<String> {
     ]
 }
 
-/// `99.987 %`. What is not whole is never rounded to it.
-fn percent(share: f64) -> String {
-    let text = format!("{:.3}", share * 100.0);
-    if text == "100.000" && share < 1.0 {
-        return "99.999 %".to_owned();
-    }
+/// `1 sample`, `4 samples`.
+pub fn many(amount: usize, what: &str) -> String {
+    let ending = if amount == 1 { "" } else { "s" };
+    format!("{amount} {what}{ending}")
+}
+
+/// `99.987 %`. What is not whole, nor one of the shares in `marks`, is never rounded to it.
+fn percent(share: f64, marks: &[f64]) -> String {
+    let marks = marks.iter().chain(&[0.0, 1.0]).map(|it| it * 100.0);
+    let text = apart(share * 100.0, 3, &marks.collect::<Vec<_>>());
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
+}
+
+/// A number with as many decimals, or more where it would look like one of `marks` and is not.
+fn apart(value: f64, decimals: usize, marks: &[f64]) -> String {
+    let text = |value: f64, decimals: usize| format!("{value:.decimals$}");
+    let is_told = |&decimals: &usize| {
+        let mut marks = marks.iter().filter(|mark| **mark != value);
+        marks.all(|mark| text(*mark, decimals) != text(value, decimals))
+    };
+    let enough = (decimals..MAX_DECIMALS).find(is_told);
+    text(value, enough.unwrap_or(MAX_DECIMALS))
 }
 
 #[cfg(test)]
@@ -78,9 +106,21 @@ mod tests {
 
     #[test]
     fn a_percentage_is_as_long_as_it_has_to_be() {
-        assert_eq!(percent(1.0), "100 %");
-        assert_eq!(percent(0.02), "2 %");
-        assert_eq!(percent(0.999_999_9), "99.999 %");
-        assert_eq!(percent(0.0), "0 %");
+        assert_eq!(percent(1.0, &[]), "100 %");
+        assert_eq!(percent(0.02, &[]), "2 %");
+        assert_eq!(percent(0.999_87, &[]), "99.987 %");
+        assert_eq!(percent(0.999_999_9, &[]), "99.99999 %");
+        assert_eq!(percent(0.0, &[]), "0 %");
+        assert_eq!(percent(1e-8, &[0.0]), "0.000001 %");
+        assert_eq!(percent(0.020_000_01, &[0.02]), "2.000001 %");
+        assert_eq!(percent(0.02, &[0.02]), "2 %");
+        assert_ne!(percent(1.0 - f64::EPSILON, &[]), "100 %");
+        assert_eq!(apart(0.999_999_9, 6, &[1.0]), "0.9999999");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        assert_eq!(many(1, "sample"), "1 sample");
+        assert_eq!(many(2, "timed run"), "2 timed runs");
     }
 }

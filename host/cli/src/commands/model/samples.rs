@@ -1,7 +1,9 @@
 //! Inputs to compare models with: files, recordings, or made up.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -37,9 +39,41 @@ impl Sample {
 
 /// All samples of a folder, in the order of their names. The folder may itself be one, with `input_0.pb`.
 pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
-    if folder.join("input_0.pb").is_file() {
+    if folder.is_file() {
+        let path = folder.to_owned();
+        return Err(ModelError::SamplesFile { path }.into());
+    }
+    if is_test_set(folder) {
         return Ok(vec![test_set(folder, model)?]);
     }
+    let paths = entries(folder)?;
+    let samples = paths.iter().filter(|path| is_sample(path));
+    let samples: Vec<Sample> = samples
+        .map(|path| {
+            if is_test_set(path) {
+                test_set(path, model)
+            } else {
+                read_file(path, model)
+            }
+        })
+        .collect::<anyhow::Result<_>>()?;
+    if !samples.is_empty() {
+        return Ok(samples);
+    }
+    let holds_samples = |path: &PathBuf| {
+        path.is_dir() && entries(path).is_ok_and(|inside| inside.iter().any(|it| is_sample(it)))
+    };
+    let deeper: Vec<PathBuf> = paths.into_iter().filter(holds_samples).collect();
+    let folder = folder.to_owned();
+    Err(if deeper.is_empty() {
+        ModelError::NoSamples { folder }.into()
+    } else {
+        ModelError::DeeperSamples { folder, deeper }.into()
+    })
+}
+
+/// What is in a folder, by name.
+fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", folder.display());
     let mut paths = fs::read_dir(folder)
         .with_context(cannot)?
@@ -47,20 +81,16 @@ pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
         .collect::<Result<Vec<PathBuf>, _>>()
         .with_context(cannot)?;
     paths.sort();
-    let mut samples = Vec::new();
-    for path in paths {
-        let ending = path.extension().and_then(|it| it.to_str());
-        if path.join("input_0.pb").is_file() {
-            samples.push(test_set(&path, model)?);
-        } else if ending == Some("npz") || ending == Some("npy") {
-            samples.push(read_file(&path, model)?);
-        }
-    }
-    if samples.is_empty() {
-        let folder = folder.to_owned();
-        return Err(ModelError::NoSamples { folder }.into());
-    }
-    Ok(samples)
+    Ok(paths)
+}
+
+fn is_test_set(path: &Path) -> bool {
+    path.join("input_0.pb").is_file()
+}
+
+fn is_sample(path: &Path) -> bool {
+    let ending = path.extension().and_then(|it| it.to_str());
+    is_test_set(path) || ending == Some("npz") || ending == Some("npy")
 }
 
 /// A sample of one file.
@@ -184,26 +214,75 @@ fn noise(
     Tensor::from_bytes(element_type, shape, &bytes).context("no such tensor can be made")
 }
 
-/// Writes recorded inputs of a model as `FOLDER/MODEL/0000.npz` and on, after those that are there.
-pub fn write_inputs(
-    folder: &Path,
-    model: &str,
-    runs: &[Vec<(String, Tensor)>],
-) -> anyhow::Result<()> {
-    let folder = folder.join(model);
-    let cannot = || format!("cannot write to {}", folder.display());
-    fs::create_dir_all(&folder).with_context(cannot)?;
-    let mut number = 0_usize;
-    for inputs in runs {
-        let file = loop {
-            let path = folder.join(format!("{number:04}.npz"));
-            number += 1;
-            match File::create_new(path) {
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                file => break file.with_context(cannot)?,
-            }
-        };
-        npy::write_archive(file, inputs).with_context(cannot)?;
+/// Writes recorded inputs of models as `FOLDER/MODEL/0000.npz` and on, after those that are there.
+#[derive(Debug)]
+pub struct InputsWriter<'a> {
+    folder: &'a Path,
+    models: BTreeMap<String, Written>,
+}
+
+/// Of one model.
+#[derive(Debug)]
+struct Written {
+    folder: PathBuf,
+    /// Number of the next file.
+    next: usize,
+    /// How many were there before.
+    before: usize,
+    written: usize,
+}
+
+impl<'a> InputsWriter<'a> {
+    /// Nothing is written yet.
+    pub fn new(folder: &'a Path) -> Self {
+        Self {
+            folder,
+            models: BTreeMap::new(),
+        }
     }
-    Ok(())
+
+    /// Writes the inputs of one model.
+    pub fn write(&mut self, model: &str, runs: &[Vec<(String, Tensor)>]) -> anyhow::Result<()> {
+        let it = match self.models.entry(model.to_owned()) {
+            Entry::Occupied(it) => it.into_mut(),
+            Entry::Vacant(it) => it.insert(Written::at(self.folder.join(model))?),
+        };
+        let cannot = || format!("cannot write to {}", it.folder.display());
+        for inputs in runs {
+            let path = it.folder.join(format!("{:04}.npz", it.next));
+            let file = File::create_new(path).with_context(cannot)?;
+            npy::write_archive(file, inputs).with_context(cannot)?;
+            it.next += 1;
+            it.written += 1;
+        }
+        Ok(())
+    }
+
+    /// What was written, on one line.
+    pub fn summary(&self) -> String {
+        let of = |it: &Written| {
+            let after = match it.before {
+                0 => String::new(),
+                before => format!(" after the {before} there"),
+            };
+            format!("{} to {}{after}", it.written, it.folder.display())
+        };
+        let all: Vec<String> = self.models.values().map(of).collect();
+        format!("inputs saved: {}", all.join(", "))
+    }
+}
+
+impl Written {
+    fn at(folder: PathBuf) -> anyhow::Result<Self> {
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot write to {}", folder.display()))?;
+        let there = entries(&folder)?;
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse::<usize>().ok();
+        Ok(Self {
+            next: there.iter().filter_map(number).max().map_or(0, |it| it + 1),
+            before: there.iter().filter(|path| is_sample(path)).count(),
+            written: 0,
+            folder,
+        })
+    }
 }

@@ -1,0 +1,105 @@
+//! ONNX Runtime.
+
+use hotshoe_daemon::Config;
+use hotshoe_infer::inspect::probe;
+use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
+
+use super::{Finding, State};
+
+/// ONNX Runtime, and its execution providers as they are configured.
+pub fn runtime(config: Option<&Config>) -> Vec<Finding> {
+    const WHAT: &str = "ONNX Runtime";
+    let options = config.map_or_else(Options::default, |config| config.inference.options());
+    let library = ort_library(&options.ort);
+    let wanting = config.and_then(wanting);
+    let Some(path) = &library.path else {
+        let tried: Vec<String> = library
+            .tried
+            .iter()
+            .map(|(path, why)| format!("{}: {why}", path.display()))
+            .collect();
+        let (state, so) = match wanting {
+            Some(key) => (
+                State::Fail,
+                format!(
+                    "no library can be loaded, but {key} is \"ort\", so that nothing runs what it is for"
+                ),
+            ),
+            None => (
+                State::Warn,
+                "no library can be loaded, so that tract runs all models".to_owned(),
+            ),
+        };
+        return vec![Finding::bad(
+            WHAT,
+            state,
+            format!("{so} ({})", tried.join("; ")),
+            "it is in `pip install onnxruntime`, as onnxruntime/capi/libonnxruntime.so.*; name it by ORT_DYLIB_PATH, or by `library` under [inference]",
+        )];
+    };
+    let mut findings = vec![Finding::ok(
+        WHAT,
+        format!(
+            "{} at {}, with {}",
+            library.version,
+            path.display(),
+            library.providers.join(", ")
+        ),
+    )];
+    let is_needed = wanting.is_some();
+    let alone = |providers| OrtOptions {
+        providers,
+        ..options.ort.clone()
+    };
+    findings.push(provider("cpu", alone(Vec::new()), is_needed));
+    for wanted in &options.ort.providers {
+        let one = alone(vec![wanted.clone()]);
+        findings.push(provider(&wanted.name, one, is_needed));
+    }
+    findings
+}
+
+/// The first key that asks for ONNX Runtime alone.
+fn wanting(config: &Config) -> Option<String> {
+    let inference = &config.inference;
+    if inference.backend == BackendChoice::Ort {
+        return Some("`backend` under [inference]".to_owned());
+    }
+    let mut models = inference.models.iter();
+    models
+        .find(|(_, own)| own.backend == Some(BackendChoice::Ort))
+        .map(|(name, _)| format!("`backend` under [inference.models.{name}]"))
+}
+
+/// Whether a model runs on an execution provider.
+fn provider(name: &str, options: OrtOptions, is_needed: bool) -> Finding {
+    const WHAT: &str = "provider";
+    match probe(Backend::Ort, &options) {
+        Ok(probed) if probed.provider.eq_ignore_ascii_case(name) => {
+            Finding::ok(WHAT, format!("{name} runs a model"))
+        }
+        Ok(probed) => Finding::bad(
+            WHAT,
+            State::Warn,
+            format!("{name} cannot be used: {}", probed.notes.join("; ")),
+            format!(
+                "{} runs the models instead; install what {name} needs, or take it out of [[inference.providers]]",
+                probed.provider
+            ),
+        ),
+        Err(reason) => {
+            let (state, advice) = if is_needed {
+                (State::Fail, "try another version of ONNX Runtime")
+            } else {
+                let advice = "tract runs the models instead; try another version of ONNX Runtime";
+                (State::Warn, advice)
+            };
+            Finding::bad(
+                WHAT,
+                state,
+                format!("{name} runs nothing: {reason}"),
+                advice,
+            )
+        }
+    }
+}

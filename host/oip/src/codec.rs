@@ -1,0 +1,98 @@
+//! How `ModelInfer` is answered: by the service that the build script made, but its messages are checked before they are decoded.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::post;
+use bytes::Buf;
+use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
+use tonic::codegen::BoxFuture;
+use tonic::server::UnaryService;
+use tonic_prost::{ProstDecoder, ProstEncoder};
+
+use crate::gate::MODEL_INFER;
+use crate::grpc::{self, Grpc};
+use crate::proto::grpc_inference_service_server::GrpcInferenceService;
+use crate::proto::{ModelInferRequest, ModelInferResponse};
+use crate::request::MAX_ENTRIES;
+use crate::wire::{self, Limits};
+
+/// The path of `ModelInfer`. Messages have at most `max_body` bytes, and so have the numbers that they list.
+pub(crate) fn routes(grpc: Arc<Grpc>, max_body: usize) -> Router {
+    let infer = Infer { grpc, max_body };
+    Router::new()
+        .route(MODEL_INFER, post(answer))
+        .with_state(infer)
+}
+
+#[derive(Clone)]
+struct Infer {
+    grpc: Arc<Grpc>,
+    max_body: usize,
+}
+
+async fn answer(State(infer): State<Infer>, request: Request) -> Response {
+    let codec = InferCodec(Limits {
+        fields: MAX_ENTRIES,
+        list_bytes: infer.max_body,
+    });
+    let mut server = tonic::server::Grpc::new(codec)
+        .max_decoding_message_size(infer.max_body)
+        .max_encoding_message_size(usize::MAX);
+    server.unary(infer, request).await.map(Body::new)
+}
+
+impl UnaryService<ModelInferRequest> for Infer {
+    type Response = ModelInferResponse;
+    type Future = BoxFuture<tonic::Response<ModelInferResponse>, Status>;
+
+    fn call(&mut self, request: tonic::Request<ModelInferRequest>) -> Self::Future {
+        let grpc = Arc::clone(&self.grpc);
+        Box::pin(async move { grpc.model_infer(request).await })
+    }
+}
+
+struct InferCodec(Limits);
+
+impl Codec for InferCodec {
+    type Encode = ModelInferResponse;
+    type Decode = ModelInferRequest;
+    type Encoder = ProstEncoder<ModelInferResponse>;
+    type Decoder = Checked;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        Checked {
+            limits: self.0,
+            inner: ProstDecoder::default(),
+        }
+    }
+}
+
+/// Decodes what is within the limits.
+struct Checked {
+    limits: Limits,
+    inner: ProstDecoder<ModelInferRequest>,
+}
+
+impl Decoder for Checked {
+    type Item = ModelInferRequest;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        let message = buffer.chunk();
+        // tonic collects a message in one piece before it is decoded.
+        if message.len() != buffer.remaining() {
+            return Err(Status::internal("a message came in pieces"));
+        }
+        wire::check(message, self.limits).map_err(|error| grpc::status(&error.into()))?;
+        self.inner.decode(buffer)
+    }
+}
