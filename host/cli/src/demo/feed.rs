@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::report::Input;
 use crate::terminal::Terminal;
 
-/// Samples that wait for an answer at once. More than the daemon has workers, so that its queue is never empty.
+/// Samples that wait for an answer at once. More than the daemon has workers, so that its queue is never empty; fewer than the
+/// queue takes, so that no sample is dropped on a slow machine.
 const IN_FLIGHT: usize = 6;
 /// Longest time from sending a sample to its answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);

@@ -108,7 +108,7 @@ trust = \"trust.toml\"
 listen = [\"{endpoint}\"]
 
 [intake]
-queue = 4
+queue = 8
 when-full = \"block\"
 
 [drain]
