@@ -1,6 +1,8 @@
 //! Tiny models, encoded in the test itself.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub mod choice;
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
