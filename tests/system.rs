@@ -14,10 +14,16 @@ mod support;
 
 #[path = "system/attack.rs"]
 mod attack;
+#[path = "system/author.rs"]
+mod author;
 #[path = "system/bad_input.rs"]
 mod bad_input;
 #[path = "system/bad_release.rs"]
 mod bad_release;
+#[path = "system/capabilities.rs"]
+mod capabilities;
+#[path = "system/classic.rs"]
+mod classic;
 #[path = "system/crash.rs"]
 mod crash;
 #[path = "system/delivery.rs"]
@@ -36,10 +42,14 @@ mod layering;
 mod model;
 #[path = "system/nn.rs"]
 mod nn;
+#[path = "system/oci.rs"]
+mod oci;
 #[path = "system/oip.rs"]
 mod oip;
 #[path = "system/page.rs"]
 mod page;
+#[path = "system/privacy.rs"]
+mod privacy;
 #[path = "system/proxy.rs"]
 mod proxy;
 #[path = "system/python.rs"]
@@ -50,6 +60,8 @@ mod recovery;
 mod registry;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/segments.rs"]
+mod segments;
 #[path = "system/serving.rs"]
 mod serving;
 #[path = "system/site.rs"]

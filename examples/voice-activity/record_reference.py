@@ -2,12 +2,16 @@
 """Records what silero-vad finds under ONNX Runtime's own Python package, for our own results to be compared with.
 
     python3 -m venv reference
-    reference/bin/pip install onnxruntime==1.31.1 numpy
+    reference/bin/pip install onnxruntime==1.31.1 numpy packaging
+    reference/bin/pip install --no-deps silero-vad==6.2.3
     apt-get download pocketsphinx-testdata && dpkg -x pocketsphinx-testdata_*.deb speech
     reference/bin/python examples/voice-activity/record_reference.py speech/usr/share/pocketsphinx/test/data/goforward.raw
 
 The model must be in target/fixtures/models (the tests put it there). It writes expected/goforward.json, the probability of speech
-in each block of the recording, and vowel.wav and expected/vowel.json, one block of a vowel that it makes itself.
+in each block of the recording, vowel.wav and expected/vowel.json, one block of a vowel that it makes itself, and expected/stream.json, the segments of speech in
+stream.wav (see make_stream.py). The segments are what the package's own function `get_speech_timestamps_from_probs`, unchanged and with its defaults, makes of the
+probabilities; `get_speech_timestamps` is that function after a loop over the blocks. It is plain Python, so that an empty module stands in for PyTorch, which the
+package loads for its other functions and which is a gigabyte.
 
 The recording is "go forward ten meters", one channel of 16 bits at 16 kHz, from Debian's package pocketsphinx-testdata
 (Copyright 1995-2014 Carnegie Mellon University, BSD-2). It is not copied here.
@@ -17,8 +21,10 @@ import argparse
 import hashlib
 import json
 import platform
+import sys
+import types
 import wave
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from math import cos, exp, floor, pi
 from pathlib import Path
 
@@ -43,6 +49,21 @@ def find_speech(session, recording: np.ndarray) -> list[float]:
         probability, state = session.run(["output", "stateN"], inputs)
         found.append(round(float(probability[0, 0]), 6))
     return found
+
+
+def segments(speech: list[float], length: int) -> list[dict]:
+    torch = types.ModuleType("torch")
+    torch.Tensor = object
+    torch.no_grad = lambda: lambda function: function
+    torch.device = str
+    sys.modules.setdefault("torch", torch)
+    # The package's own __init__ loads more than this one file of it.
+    package = types.ModuleType("silero_vad")
+    package.__path__ = [str(Path(str(distribution("silero-vad").locate_file("silero_vad"))))]
+    sys.modules["silero_vad"] = package
+    from silero_vad.utils_vad import get_speech_timestamps_from_probs
+
+    return get_speech_timestamps_from_probs(speech, audio_length_samples=length)
 
 
 def vowel(length: int) -> np.ndarray:
@@ -88,6 +109,22 @@ def main() -> None:
             "sha256": hashlib.sha256(recording).hexdigest(),
             "recorded_with": recorded_with,
             "speech": find_speech(session, np.frombuffer(recording, "<i2")),
+        },
+    )
+
+    file = HERE / "stream.wav"
+    with wave.open(str(file), "rb") as stream:
+        sound = np.frombuffer(stream.readframes(stream.getnframes()), "<i2")
+    padded = np.concatenate([sound, np.zeros(-len(sound) % WINDOW, np.int16)])
+    speech = find_speech(session, padded)
+    write(
+        HERE / "expected" / "stream.json",
+        {
+            "recording": file.name,
+            "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+            "recorded_with": recorded_with | {"silero-vad": version("silero-vad")},
+            "segments": segments(speech, len(sound)),
+            "speech": speech,
         },
     )
 

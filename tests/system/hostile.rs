@@ -1,86 +1,156 @@
-//! A guest that misbehaves costs its own sample, and is counted by what it did.
+//! A guest that asks the host for too much, or that breaks the rules of its calls, costs its own sample.
+
+#[path = "hostile/made.rs"]
+mod made;
+#[path = "hostile/modes.rs"]
+mod modes;
+#[path = "hostile/start.rs"]
+mod start;
+#[path = "hostile/trouble.rs"]
+mod trouble;
 
 use hotshoe_daemon::FeedError;
 
 use crate::support::{Daemon, Lab};
 
-fn serve(recipe: &str) -> (Lab, Daemon) {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe(recipe));
-    let daemon = lab.device("a", &release, "[workers]\nthreads = 1").run();
-    (lab, daemon)
-}
-
-/// Feeds one sample and returns the fault that it ended with, or `none`.
-fn fault(daemon: &Daemon, id: &str, payload: &[u8]) -> String {
-    let fed = daemon.feed(&[(id, payload.to_vec())]).remove(0);
+/// Feeds one sample and returns the fault that it ended with and what was said, or `none`.
+pub fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
+    let fed = daemon.feed(&[(payload, payload.into())]).remove(0);
     match fed.result {
-        Ok(_) => "none".to_owned(),
-        Err(FeedError::Refused(body)) => body["fault"].as_str().unwrap().to_owned(),
-        Err(error) => panic!("{id}: {error}"),
+        Ok(_) => ("none".to_owned(), String::new()),
+        Err(FeedError::Refused(body)) => (
+            body["fault"].as_str().unwrap().to_owned(),
+            body["message"].as_str().unwrap().to_owned(),
+        ),
+        Err(error) => panic!("{payload}: {error}"),
     }
 }
 
-#[test]
-fn each_misdeed_costs_one_sample_and_has_its_own_count() {
-    let (_lab, daemon) = serve("hostile.toml");
-    let misdeeds = [
-        ("loop", "deadline"),
-        ("bomb", "memory"),
-        ("trap", "trap"),
-        ("shape", "tensor"),
-        ("error", "invalid_input"),
-    ];
-    for (number, (payload, expected)) in misdeeds.iter().enumerate() {
-        assert_eq!(fault(&daemon, payload, payload.as_bytes()), *expected);
-        // The next sample finds a sound instance.
-        assert_eq!(fault(&daemon, &format!("good-{number}"), b"good"), "none");
+/// Feeds each misdeed, and a good sample after it; the answers must have these faults and words, and the counters add up.
+pub fn each_costs_one_sample(recipe: &str, misdeeds: &[(&str, &str, &str)]) {
+    let lab = Lab::new();
+    let release = lab.release(recipe);
+    let daemon = lab.device("a", &release, "[workers]\nthreads = 1").run();
+    for (payload, expected, words) in misdeeds {
+        let (fault_name, message) = fault(&daemon, payload);
+        assert_eq!(fault_name, *expected, "{payload}: {message}");
+        assert!(message.contains(words), "{payload}: {message}");
+        // The next sample finds a sound instance with all of its room.
+        assert_eq!(fault(&daemon, "good").0, "none", "after {payload}");
     }
     let counters = daemon.status().counters;
     assert!(counters.add_up(), "{counters:?}");
-    assert_eq!(counters.accepted, 10);
-    assert_eq!(counters.results, 5);
-    assert_eq!(counters.failed, 5);
-    for (_, expected) in misdeeds {
-        assert_eq!(counters.faults.get(expected), Some(&1), "{counters:?}");
+    let count = misdeeds.len() as u64;
+    assert_eq!(
+        (counters.accepted, counters.results, counters.failed),
+        (2 * count, count, count)
+    );
+    for (payload, expected, _) in misdeeds {
+        let same = misdeeds.iter().filter(|(_, fault, _)| fault == expected);
+        let count = same.count() as u64;
+        assert_eq!(counters.faults.get(*expected), Some(&count), "{payload}");
     }
     assert!(daemon.stop().success());
 }
 
 #[test]
-fn fuel_is_an_option_that_ends_a_call_as_well() {
+fn host_tensors_end_at_the_limit_and_a_guest_without_wasi_cannot_wait() {
+    each_costs_one_sample(
+        &Lab::recipe("hostile.toml"),
+        &[
+            ("tensors", "limit_exceeded", "tensor-mib"),
+            ("sleep", "trap", "hostile"),
+            ("recursion", "trap", "call stack exhausted"),
+            ("names", "tensor", "no-such-input"),
+        ],
+    );
+}
+
+/// Limits that the misdeeds go past sooner.
+const LIMITS: &str = "limits = { memory-mib = 32, deadline-ms = 500, tensor-mib = 64, table-elements = 20000, handles = 32, output-kib = 8192 }";
+
+#[test]
+fn what_no_compiler_makes_costs_one_sample_as_well() {
     let lab = Lab::new();
-    let recipe = Lab::recipe("hostile.toml")
-        .replace("memory-mib = 32,", "memory-mib = 32, fuel = 100000000,");
-    let recipe = recipe.replace("deadline-ms = 500", "deadline-ms = 60000");
-    let daemon = lab.device("a", &lab.release(&recipe), "").run();
-    assert_eq!(fault(&daemon, "loop", b"loop"), "fuel");
-    assert_eq!(fault(&daemon, "good", b"good"), "none");
+    let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
+    each_costs_one_sample(
+        &recipe,
+        &[
+            ("Loop", "deadline", "deadline of 500 ms"),
+            ("Recursion", "trap", "call stack exhausted"),
+            ("Memory", "memory", "memory-mib of 32 MiB"),
+            ("Table", "table", "table-elements of 20000"),
+            ("Handles", "limit_exceeded", "the 32 tensors and images"),
+            ("Used after its drop", "trap", "unknown handle index"),
+            ("Dropped twice", "trap", "unknown handle index"),
+            ("Forged handle", "trap", "unknown handle index 1234"),
+            ("Wrong kind of handle", "trap", "handle index"),
+            ("Borrowed for ever", "trap", "borrow handles still remain"),
+            ("K: bad addresses", "trap", "realloc"),
+            ("Post-return trap", "trap", "unreachable"),
+            ("Gigabytes it has not", "trap", "out of bounds"),
+            ("Output too large", "output", "output-kib of 8192 KiB"),
+            ("All labels the same", "output", "output-kib of 8192 KiB"),
+            ("Y: a million classes", "output", "output-kib of 8192 KiB"),
+            ("E: no text", "trap", "utf-8"),
+            ("Variant there is not", "trap", "discriminant"),
+            ("Impossible address", "trap", "aligned"),
+            ("X: beyond memory", "trap", "out of bounds"),
+            ("No number", "internal", "not finite"),
+        ],
+    );
 }
 
 #[test]
-fn samples_around_a_trap_all_get_their_own_answers() {
-    let (_lab, daemon) = serve("hostile.toml");
-    let feeder = daemon.feeder(4);
-    let payload = |number: usize| {
-        if number.is_multiple_of(3) {
-            "trap"
-        } else {
-            "good"
+fn a_result_that_is_refused_takes_none_of_the_hosts_memory() {
+    let lab = Lab::new();
+    let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
+    let daemon = lab
+        .device("a", &lab.release(&recipe), "[workers]\nthreads = 1")
+        .run();
+    // What the guest itself takes for it.
+    assert_eq!(fault(&daemon, "Output too large").0, "output");
+    let before = daemon.peak_memory_kib();
+    for _ in 0..4 {
+        for payload in ["All labels the same", "Gigabytes it has not"] {
+            assert_ne!(fault(&daemon, payload).0, "none");
+            assert_eq!(fault(&daemon, "good").0, "none");
         }
-    };
-    for number in 0..30 {
-        let id = number.to_string();
-        feeder
-            .send("test", "text/plain", &id, payload(number).into())
-            .unwrap();
     }
-    for _ in 0..30 {
-        let fed = feeder.next(crate::support::DEADLINE).expect("an answer");
-        let number: usize = fed.id.parse().unwrap();
-        assert_eq!(fed.result.is_ok(), payload(number) == "good", "{fed:?}");
-    }
-    let counters = daemon.status().counters;
-    assert!(counters.add_up());
-    assert_eq!((counters.results, counters.failed), (20, 10));
+    let more = daemon.peak_memory_kib() - before;
+    // The labels have 10 GiB, and 8 MiB are taken before that is known.
+    assert!(more < 48 << 10, "{more} KiB more than before");
+}
+
+#[test]
+fn handles_that_leak_one_a_call_cost_one_sample_when_they_are_too_many() {
+    let lab = Lab::new();
+    let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
+    let daemon = lab
+        .device("a", &lab.release(&recipe), "[workers]\nthreads = 1")
+        .run();
+    let faults: Vec<String> = (0..70).map(|_| fault(&daemon, "h").0).collect();
+    let failed = |(number, fault): (usize, &String)| (fault != "none").then_some(number);
+    let failed: Vec<usize> = faults.iter().enumerate().filter_map(failed).collect();
+    // 32 fit; the next one fails, and takes the instance with all that leaked.
+    assert_eq!(failed, [32, 65]);
+    assert_eq!(faults[32], "limit_exceeded");
+}
+
+#[test]
+fn a_flood_of_log_lines_is_cut_and_counted() {
+    let lab = Lab::new();
+    let lines = "limits = { log-lines = 20, deadline-ms = 60000 }";
+    let recipe = made::recipe(&lab, &made::component(made::STAGE), lines);
+    let daemon = lab.device("a", &lab.release(&recipe), "").run();
+    assert_eq!(fault(&daemon, "Stream of lines").0, "none");
+    let status = daemon.status();
+    let dropped = status.components[0].log_lines_dropped;
+    let log = daemon.log();
+    let written = log.matches("a line of many").count() as u64;
+    assert_eq!(written + dropped, 5000);
+    assert!(written >= 20 && dropped > 0, "{written} written");
+    // What comes after a line's end is no line of its own.
+    assert!(log.contains("a line of many\\nhotshoe: which is none"), "{log}");
+    assert!(status.counters.add_up());
 }

@@ -48,7 +48,7 @@ fn named_models_alone_and_within_the_limits() {
             ),
             ("bomb", "memory", "tensor-mib of 64 MiB"),
             ("count", "memory", "1024 tensors"),
-            ("graphs", "memory", "4096 handles"),
+            ("graphs", "handles", "4096 handles"),
             ("outputs", "limit_exceeded", "tensor-mib of 64 MiB"),
             ("bf16", "unsupported", "bf16"),
             ("u8", "unsupported", "takes f32, but the tensor is u8"),

@@ -204,10 +204,15 @@ impl Lab {
     /// Writes `NAME.toml` for a device of that name, which listens on a port of its own, and installs a release for it.
     /// `more` is added to the configuration.
     pub fn device(&self, name: &str, release: &Path, more: &str) -> Device {
+        self.device_with(name, release, "", more)
+    }
+
+    /// The same, with lines for the top of the configuration as well.
+    pub fn device_with(&self, name: &str, release: &Path, top: &str, more: &str) -> Device {
         let endpoint = free_endpoint();
         let config = self.path(&format!("{name}.toml"));
         let text = format!(
-            "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n{more}\n"
+            "site = \"lab\"\ndevice = \"{name}\"\ndata = \"{name}-data\"\ntrust = \"trust.toml\"\n{top}\n[zenoh]\nlisten = [\"{endpoint}\"]\n{more}\n"
         );
         fs::write(&config, text).expect("a configuration");
         let file = config.display().to_string();

@@ -9,7 +9,7 @@ use crate::support::{Lab, environment, failure, hotshoe, json_lines, skipped, su
 const TARGET: &str = "wasm32-wasip2";
 
 /// A guest as `rustc` links it for WASI 0.2, or why it cannot be built here.
-fn component(package: &str) -> Result<PathBuf, String> {
+pub fn component(package: &str) -> Result<PathBuf, String> {
     let root = &environment().root;
     let libraries = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])

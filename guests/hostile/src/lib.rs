@@ -19,6 +19,11 @@ impl Preprocessor for Hostile {
             b"bomb" => allocate_for_ever(),
             b"tensors" => keep_tensors(),
             b"trap" => trap(),
+            b"recursion" => zeros(&[recurse(0)]),
+            b"names" => Ok(vec![NamedTensor {
+                name: "no-such-input".into(),
+                tensor: Tensor::from_f32(&SHAPE, &vec![0.0; 27_648])?,
+            }]),
             b"sleep" => {
                 // Without WASI this traps.
                 std::thread::sleep(Duration::from_hours(1));
@@ -44,6 +49,13 @@ fn loop_for_ever() -> ! {
     loop {
         step = std::hint::black_box(step.wrapping_add(1));
     }
+}
+
+/// Deeper than any stack, in a way that no optimiser makes a loop of.
+#[allow(unconditional_recursion, reason = "it is what this is for")]
+fn recurse(depth: u32) -> u32 {
+    let own = std::hint::black_box([depth; 64]);
+    recurse(depth.wrapping_add(1)).wrapping_add(std::hint::black_box(own)[7])
 }
 
 fn allocate_for_ever() -> ! {

@@ -1,2 +1,23 @@
 //! What the author of a component needs: templates in several languages, builds, and the check of a component against its world.
 #![forbid(unsafe_code)]
+
+pub mod build;
+pub mod check;
+pub mod embedded;
+pub mod manifest;
+pub mod tools;
+
+mod error;
+mod lang;
+mod language;
+mod new;
+mod project;
+mod strip;
+
+pub use error::BuildError;
+pub use lang::compile;
+pub use language::{DetectError, Language};
+pub use new::{NewError, new_project};
+pub use project::{Project, RustTarget};
+pub use strip::strip;
+pub use tools::{Consent, ToolError, Tools};

@@ -2,9 +2,8 @@
 use crate::files::read_text;
 use anyhow::Context;
 use hotshoe_daemon::config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig};
-use hotshoe_daemon::{Config, default_allow};
-use hotshoe_trust::{Device, Grant, TrustRoot};
-use std::collections::BTreeSet;
+use hotshoe_daemon::{Config, default_allowed};
+use hotshoe_trust::{Allowed, Device, TrustRoot};
 use std::path::{Path, PathBuf};
 
 /// The flags that `verify`, `install` and `exec` share.
@@ -48,7 +47,7 @@ pub struct Identity {
     /// The device's data folder, where a configuration names one.
     pub data: Option<PathBuf>,
     /// What components may be granted on it.
-    pub allow: BTreeSet<Grant>,
+    pub allow: Allowed,
     /// How models run on it.
     pub inference: InferenceConfig,
     /// The largest sample that it takes, in bytes.
@@ -62,7 +61,7 @@ impl Identity {
             trust,
             device: config.identity(),
             data: Some(config.data.clone()),
-            allow: config.allow.clone(),
+            allow: config.allowed(),
             inference: config.inference.clone(),
             max_sample_bytes: config.intake.max_sample_bytes,
         }
@@ -86,7 +85,7 @@ impl DeviceArgs {
                 labels: self.label.iter().cloned().collect(),
             },
             data: None,
-            allow: default_allow(),
+            allow: default_allowed(),
             inference: InferenceConfig::default(),
             max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
         })

@@ -1,7 +1,12 @@
 //! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
 use crate::commands::model::ModelError;
+use crate::commands::test::TestError;
+use crate::throwaway::NoDevice;
 use crate::fleet::error::FleetError;
+use crate::oci::OciError;
 use crate::terminal::Terminal;
+use hotshoe_author::build::ComponentError;
+use hotshoe_author::{NewError, ToolError};
 use hotshoe_daemon::ConfigError;
 use hotshoe_daemon::control::ControlError;
 use hotshoe_daemon::delivery::PublishError;
@@ -13,8 +18,8 @@ use hotshoe_engine::PrepareError;
 use hotshoe_infer::fold::FoldError;
 use hotshoe_infer::inspect::InspectError;
 use hotshoe_store::{
-    ApplyError, BlobError, CatalogueError, InstallError, LayoutError, OpenError, PackError,
-    ReadError,
+    ApplyError, BlobError, CatalogueError, InstallError, LayoutError, NotRecorded, OpenError,
+    PackError, ReadError, RecordingError,
 };
 use hotshoe_trust::toml_file::TomlError;
 use hotshoe_trust::{BundleError, RotationError, StatementError, TrustError, VerifyError};
@@ -80,7 +85,10 @@ fn name(cause: &(dyn Error + 'static)) -> Option<String> {
 
 /// Of what this machine found.
 fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
-    None.or_else(|| find::<VerifyError>(cause).map(VerifyError::name))
+    None.or_else(|| find::<NewError>(cause).map(NewError::name))
+        .or_else(|| find::<ComponentError>(cause).map(ComponentError::name))
+        .or_else(|| find::<ToolError>(cause).map(ToolError::name))
+        .or_else(|| find::<VerifyError>(cause).map(VerifyError::name))
         .or_else(|| find::<LoadError>(cause).and_then(load_name))
         .or_else(|| find::<PrepareError>(cause).map(PrepareError::name))
         .or_else(|| find::<SelfTestError>(cause).map(SelfTestError::name))
@@ -98,9 +106,14 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<ReadError>(cause).map(ReadError::name))
         .or_else(|| find::<LayoutError>(cause).map(LayoutError::name))
         .or_else(|| find::<BlobError>(cause).map(BlobError::name))
+        .or_else(|| find::<TestError>(cause).map(TestError::name))
+        .or_else(|| find::<NoDevice>(cause).map(NoDevice::name))
+        .or_else(|| find::<RecordingError>(cause).map(RecordingError::name))
+        .or_else(|| find::<NotRecorded>(cause).map(|_| "not_recorded"))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))
         .or_else(|| find::<FoldError>(cause).map(FoldError::name))
+        .or_else(|| find::<OciError>(cause).and_then(OciError::name))
 }
 
 /// Of what other machines said, or of not reaching them.

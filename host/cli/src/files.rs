@@ -14,16 +14,21 @@ pub fn read_text(path: &Path) -> anyhow::Result<String> {
 
 /// Reads a small file whole.
 pub fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    read_limited(path, MAX_TEXT_BYTES)
+}
+
+/// Reads a file of at most `limit` bytes whole.
+pub fn read_limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
     File::open(path)
         .with_context(cannot)?
-        .take(MAX_TEXT_BYTES + 1)
+        .take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .with_context(cannot)?;
-    if bytes.len() as u64 > MAX_TEXT_BYTES {
+    if bytes.len() as u64 > limit {
         bail!(
-            "{} is longer than {MAX_TEXT_BYTES} bytes; is it the right file?",
+            "{} is longer than {limit} bytes; is it the right file?",
             path.display()
         );
     }

@@ -4,20 +4,24 @@
 mod bench;
 mod commands;
 mod demo;
+mod dev;
 mod device;
 mod exit;
 mod files;
 mod fleet;
 mod logging;
+mod oci;
 mod passphrase;
 mod signals;
 mod terminal;
+mod throwaway;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, bench as measure, cancel, demo as demonstrate, doctor, exec, history, inspect,
-    install, keygen, model, pack, publish, registry, rollback, run, sign, status, trust, verify,
-    zenoh_acl,
+    activate, bench as measure, build, cancel, demo as demonstrate, dev as dev_loop, doctor, exec, history, inspect,
+    install, keygen, model, new, pack, publish, pull, push, registry, rollback, run, sign, status, test, trust, verify,
+    wit, zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;
@@ -42,6 +46,13 @@ See it work:
   demo      Read a scanned page through a daemon on this machine, from nothing
   bench     Measure against the same work in plain Rust
 
+Write a component:
+  new       Begin a component: sources, sample, test, release.toml
+  build     Compile components, check them and make them small
+  test      Try a release on its tests, and on what was recorded
+  dev       Rebuild, swap and try on every change
+  wit       Show the interfaces that components use
+
 Make a release:
   model     Look into ONNX models, compare them, make them smaller
   keygen    Make a key to sign releases with
@@ -51,6 +62,8 @@ Make a release:
   inspect   Show what a release holds, without trusting it
   verify    Check a release as a device would
   exec      Run a release on files, without a daemon
+  push      Bring a release to an OCI registry
+  pull      Take a release from an OCI registry
 
 On a device:
   install   Put a release into a device's data folder, without a network
@@ -80,6 +93,10 @@ Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::Args),
+    Build(build::Args),
+    Test(test::Args),
+    Wit(wit::Args),
     Keygen(keygen::Args),
     Trust(trust::Args),
     Pack(pack::Args),
@@ -88,7 +105,10 @@ enum Command {
     Model(model::Args),
     Verify(verify::Args),
     Install(install::Args),
+    Dev(dev_loop::Args),
     Exec(exec::Args),
+    Push(push::Args),
+    Pull(pull::Args),
     Run(run::Args),
     History(history::Args),
     Doctor(doctor::Args),
@@ -106,6 +126,10 @@ enum Command {
 impl Command {
     fn run(self, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         match self {
+            Self::New(args) => new::run(args, terminal),
+            Self::Build(args) => build::run(args, terminal),
+            Self::Test(args) => test::run(args, terminal),
+            Self::Wit(args) => wit::run(args, terminal),
             Self::Keygen(args) => keygen::run(args, terminal),
             Self::Trust(args) => trust::run(args, terminal),
             Self::Pack(args) => pack::run(args, terminal),
@@ -114,7 +138,10 @@ impl Command {
             Self::Model(args) => model::run(args, terminal),
             Self::Verify(args) => verify::run(args, terminal),
             Self::Install(args) => install::run(args, terminal),
+            Self::Dev(args) => dev_loop::run(args, terminal),
             Self::Exec(args) => exec::run(args, terminal),
+            Self::Push(args) => push::run(args, terminal),
+            Self::Pull(args) => pull::run(args, terminal),
             Self::Run(args) => run::run(args, terminal),
             Self::History(args) => history::run(args, terminal),
             Self::Doctor(args) => doctor::run(&args, terminal),

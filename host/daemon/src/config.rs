@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hotshoe_trust::toml_file;
-use hotshoe_trust::{Device, Grant};
+use hotshoe_trust::{Device, Grant, LimitBounds};
 use serde::Deserialize;
 
 mod deploy;
 mod inference;
 mod oip;
+mod reach;
 mod session;
 
 pub use self::deploy::{
@@ -22,6 +23,7 @@ pub use self::inference::{
     InferenceConfig, MAX_POOL, MAX_RUN_THREADS, ModelConfig, ProviderConfig,
 };
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig, OipTls};
+pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::session::{LEAST_MESSAGE_BYTES, TlsConfig, ZenohConfig, ZenohMode};
 pub use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
@@ -59,7 +61,11 @@ pub struct Config {
     /// The file of trusted keys. Default: `trust.toml`.
     #[serde(default = "default_trust")]
     pub trust: PathBuf,
-    /// What components may be granted on this device. Default: everything but `wasi`.
+    /// Development mode: the device trusts the throw-away key of `hotshoe dev`, and says so in its status and its log. Not for a device that
+    /// somebody relies on. Default: false.
+    #[serde(default)]
+    pub development: bool,
+    /// What components may be granted on this device. Default: everything but `wasi`, `wasi-sockets` and `wasi-http`.
     #[serde(default = "default_allow")]
     pub allow: BTreeSet<Grant>,
     /// How the device reaches others.
@@ -89,6 +95,18 @@ pub struct Config {
     /// The server of the Open Inference Protocol. Default: none.
     #[serde(default)]
     pub oip: Option<OipConfig>,
+    /// The most that a component may use up, whatever its release says. Default: any.
+    #[serde(default)]
+    pub limits: LimitBounds,
+    /// What policies may send.
+    #[serde(default)]
+    pub output: OutputConfig,
+    /// The folders that components may have, by the paths under which they see them. Default: none.
+    #[serde(default)]
+    pub folders: BTreeMap<String, FolderConfig>,
+    /// What components may connect to. Default: nothing.
+    #[serde(default)]
+    pub network: NetworkConfig,
 }
 
 /// `[intake]`
@@ -186,8 +204,8 @@ fn default_metrics() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9898))
 }
 
-/// What components may be granted where the operator says nothing: everything but `wasi`.
-pub fn default_allow() -> BTreeSet<Grant> {
+/// What components may be granted where the operator says nothing: everything but WASI 0.2, that is `wasi`, `wasi-sockets` and `wasi-http`.
+fn default_allow() -> BTreeSet<Grant> {
     BTreeSet::from([
         Grant::Log,
         Grant::Metrics,
@@ -288,6 +306,7 @@ impl Config {
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);
         config.inference.resolve(folder);
+        reach::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
         }
@@ -318,6 +337,7 @@ impl Config {
         self.zenoh.check()?;
         self.deploy.check()?;
         self.inference.check()?;
+        reach::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         check_range(
             "workers.threads",

@@ -75,6 +75,24 @@ pub enum ConfigError {
         /// The name.
         name: String,
     },
+    /// A pattern that is no glob.
+    #[error("`{key}` holds `{glob}`, which is not a glob ({reason})")]
+    Glob {
+        /// The key.
+        key: &'static str,
+        /// The pattern.
+        glob: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path under which no component can see a folder.
+    #[error(
+        "`[folders.\"{path}\"]` is no path that a component can see: write `/` and names of letters, digits, `-`, `_` and `.`, such as `[folders.\"/models\"]`"
+    )]
+    FolderPath {
+        /// The path.
+        path: String,
+    },
     /// A setting is of no use without another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {

@@ -32,7 +32,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{Config, ConfigError, ZenohConfig, default_allow};
+pub use config::{Config, ConfigError, ZenohConfig, default_allowed};
 pub use deploy::DeployError;
 pub use link::{Client, Fed, FeedError, Feeder, LinkError, Outputs, Published};
 pub use service::{CallError, Called, CalledRelease, Door, DrainReport};

@@ -1,7 +1,7 @@
 //! The only module that names zenoh: sessions, keys, and what travels under them.
 //!
 //! A device's keys stand below `hotshoe/<site>/<device>/`: `input/**` takes samples, `output/insight`, `output/action` and
-//! `output/error` carry what became of them, `event` says how a release fares, `status` and `order` answer queries, and `alive` is a
+//! `output/error` carry what became of them, `output/custom/<topic>` what policies send, `event` says how a release fares, `status` and `order` answer queries, and `alive` is a
 //! liveliness token. What concerns the whole site stands beside the devices, under parts that begin with `@`, which no wildcard of a
 //! device's keys matches: see [`Site`].
 
@@ -333,6 +333,29 @@ impl Link {
             .session
             .put(&key, body)
             .encoding(Encoding::APPLICATION_JSON)
+            .attachment(id)
+            .congestion_control(CongestionControl::Block);
+        put.wait().map_err(|source| LinkError::Use { key, source })
+    }
+
+    /// Publishes a message that a policy sent, under the device's own `output/custom/<topic>`. A slow receiver is waited for, until Zenoh
+    /// closes its transport.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`], and [`LinkError::Use`] where the session is closed.
+    pub fn send(
+        &self,
+        topic: &str,
+        content_type: &str,
+        id: &str,
+        payload: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        let key = format!("{}/output/custom/{topic}", self.root);
+        let put = self
+            .site
+            .session
+            .put(owned_key(&key)?, payload)
+            .encoding(Encoding::from(content_type))
             .attachment(id)
             .congestion_control(CongestionControl::Block);
         put.wait().map_err(|source| LinkError::Use { key, source })

@@ -2,6 +2,21 @@
 
 use std::path::Path;
 
+/// The extension of a file with this media type; `bin` where none is known.
+pub fn extension(content_type: &str) -> &'static str {
+    let kind = content_type.split(';').next().unwrap_or_default().trim();
+    match kind.to_ascii_lowercase().as_str() {
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        "application/json" => "json",
+        "text/plain" => "txt",
+        "text/csv" => "csv",
+        "audio/wav" => "wav",
+        hotshoe_infer::npz::CONTENT_TYPE => "npz",
+        _ => "bin",
+    }
+}
+
 /// The media type by the extension, in any case; `None` where it says nothing.
 pub fn content_type(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -12,6 +27,7 @@ pub fn content_type(path: &Path) -> Option<&'static str> {
         "txt" => Some("text/plain"),
         "csv" => Some("text/csv"),
         "wav" => Some("audio/wav"),
+        "npz" => Some(hotshoe_infer::npz::CONTENT_TYPE),
         _ => None,
     }
 }

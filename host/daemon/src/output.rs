@@ -2,7 +2,7 @@
 
 use hotshoe_engine::{Action, Insight, Sample};
 use hotshoe_trust::{Digest, Release, Verified};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::pipeline::StageTime;
 
@@ -65,7 +65,8 @@ pub struct InsightMessage<'a> {
     pub stages: &'a [StageTime],
 }
 
-/// What is published under `output/action`, one for each action but `publish`, which the insight itself stands for.
+/// What is published under `output/action`, one for each action but `publish`, which the insight itself stands for, and `send`, whose
+/// message has a key of its own.
 #[derive(Debug, Serialize)]
 pub struct ActionMessage<'a> {
     /// Which sample.
@@ -97,8 +98,37 @@ pub struct AnswerMessage<'a> {
     pub head: Head<'a>,
     /// The result; null where the policy keeps it on the device.
     pub insight: Option<&'a Insight>,
-    /// All that the policy decided.
+    /// All that the policy decided. What it sent has gone its own way: here is its size.
+    #[serde(serialize_with = "without_payloads")]
     pub actions: &'a [Action],
     /// How long each stage took.
     pub stages: &'a [StageTime],
+}
+
+/// An answer has to fit into a message, and with payloads that fit into one each it would not.
+fn without_payloads<S: Serializer>(actions: &[Action], serializer: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Told<'a> {
+        Sent {
+            action: &'static str,
+            topic: &'a str,
+            content_type: &'a str,
+            bytes: usize,
+        },
+        Other(&'a Action),
+    }
+    serializer.collect_seq(actions.iter().map(|action| match action {
+        Action::Send {
+            topic,
+            content_type,
+            payload,
+        } => Told::Sent {
+            action: "send",
+            topic,
+            content_type,
+            bytes: payload.len(),
+        },
+        other => Told::Other(other),
+    }))
 }

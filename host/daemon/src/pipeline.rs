@@ -1,29 +1,41 @@
 //! One verified release, loaded: `sample -> pre (wasm) -> infer (native) -> post (wasm) -> policy (wasm) -> actions`.
+//!
+//! Each of the steps may be missing. A pipeline that begins with tensors or an insight takes them as its samples, and one that ends with
+//! tensors gives them as its insight.
 
+mod back_off;
 mod choice;
+mod ends;
+mod expectation;
 mod infer;
 mod load_error;
 mod model_status;
 mod models;
 mod recurrent;
+mod seen;
 mod self_test;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
-use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
+use hotshoe_engine::{
+    Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot,
+};
 use hotshoe_infer::{Models, NamedModel};
-use hotshoe_trust::{Blob, Digest, Grant, Release, StageFailure, Verified};
+use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};
 
 use crate::config::InferenceConfig;
 
 use self::infer::InferStep;
+pub use back_off::{BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
 pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES};
+pub use expectation::Expectation;
 pub use load_error::LoadError;
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
+pub use seen::{Seen, StageUsage, Tensors};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use worker::Worker;
 
@@ -72,7 +84,8 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("stage `{stage}`: {message} ({fault})")]
 pub struct SampleError {
-    /// The component or model that failed, by its name in the release.
+    /// The component or model that failed, by its name in the release; `input` or `output` where a pipeline that begins or ends with
+    /// tensors failed on them itself.
     pub stage: String,
     /// What kind of failure it was.
     pub fault: Fault,
@@ -122,7 +135,7 @@ impl Pipeline {
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
         engine: &Engine,
         models: &Models,
-        allowed: &BTreeSet<Grant>,
+        allowed: &Allowed,
         inference: &InferenceConfig,
     ) -> Result<Arc<Self>, LoadError> {
         let mut parts = Parts::default();
@@ -168,7 +181,17 @@ impl Pipeline {
 
     /// A worker with its own instance of every component, for one thread.
     pub fn worker(self: &Arc<Self>) -> Worker {
-        Worker::new(self)
+        Worker::new(self, None)
+    }
+
+    /// A worker that leaves alone, with all others that share `back_offs`, what breaks off again and again.
+    pub fn patient_worker(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
+        Worker::new(self, Some(Arc::clone(back_offs)))
+    }
+
+    /// Its components by their names in the release.
+    pub const fn components(&self) -> &BTreeMap<String, Arc<Component>> {
+        &self.components
     }
 
     /// The same pipeline over a copy of what its components keep, and with models that have seen nothing: whatever runs through
@@ -222,8 +245,11 @@ impl Pipeline {
         }
     }
 
-    /// Lets each model begin anew for every source.
+    /// Lets each model and each component with an instance for every source begin anew.
     pub fn forget_sources(&self) {
+        for component in self.components.values() {
+            component.forget_sources();
+        }
         for step in &self.steps {
             if let Step::Infer(step) = step {
                 step.forget_sources();

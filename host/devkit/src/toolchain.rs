@@ -10,6 +10,9 @@ use thiserror::Error;
 /// What the components are compiled for.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Where Debian's compiler is put, below a folder of tools.
+const DEBIAN: &str = "wasm-toolchain";
+
 /// The environment variable that chooses the toolchain: `auto` (the default), `rustup` or `debian`.
 pub const SETTING: &str = "HOTSHOE_WASM_TOOLCHAIN";
 
@@ -53,15 +56,19 @@ pub enum ToolchainError {
     #[error("rustc does not run")]
     Rustc(#[source] CommandError),
     /// rustup could not add the target, and nothing else was to be tried.
-    #[error(
-        "rustup could not add the target {TARGET}; {SETTING}=debian takes Debian's packages instead"
-    )]
-    Rustup(#[source] CommandError),
+    #[error("rustup could not add the target {target}{}", instead(target))]
+    Rustup {
+        /// The target.
+        target: &'static str,
+        /// What rustup said.
+        #[source]
+        source: CommandError,
+    },
     /// rustup says that it added the target, yet rustc has no standard library for it.
     #[error(
-        "rustc has no standard library for {TARGET} although rustup added it; is rustc another one than rustup's?"
+        "rustc has no standard library for {0} although rustup added it; is rustc another one than rustup's?"
     )]
-    NotAdded,
+    NotAdded(&'static str),
     /// Neither rustup nor Debian's packages served.
     #[error(
         "rustup could not add the target {TARGET} ({rustup}), and Debian's packages could not be used either"
@@ -88,21 +95,33 @@ pub enum Toolchain {
 }
 
 impl Toolchain {
-    /// Finds a toolchain or installs one below `root/target`, and says what it did.
+    /// The toolchain that is there: nothing is fetched.
+    pub fn find(tools: &Path, setting: Setting) -> Result<Option<Self>, ToolchainError> {
+        if setting != Setting::Debian && has_target(TARGET)? {
+            return Ok(Some(Self::Ordinary));
+        }
+        if setting == Setting::Rustup {
+            return Ok(None);
+        }
+        Ok(debian::find(&tools.join(DEBIAN)).map(Self::Debian))
+    }
+
+    /// Finds a toolchain or installs one, Debian's below the folder `tools`, and says what it did.
     pub fn find_or_install(
-        root: &Path,
+        tools: &Path,
         setting: Setting,
         progress: &Progress,
     ) -> Result<Self, ToolchainError> {
+        if let Some(found) = Self::find(tools, setting)? {
+            return Ok(found);
+        }
+        let folder = tools.join(DEBIAN);
         if setting == Setting::Debian {
-            return debian::find_or_install(root, progress)
+            return debian::install(&folder, progress)
                 .map(Self::Debian)
                 .map_err(ToolchainError::Debian);
         }
-        if has_target()? {
-            return Ok(Self::Ordinary);
-        }
-        match add_with_rustup(progress) {
+        match add_with_rustup(TARGET, progress) {
             Ok(()) => Ok(Self::Ordinary),
             Err(error) if setting == Setting::Rustup => Err(error),
             Err(error) => {
@@ -110,7 +129,7 @@ impl Toolchain {
                 progress.say(&format!(
                     "{rustup}; taking Debian's packages for WebAssembly instead"
                 ));
-                debian::find_or_install(root, progress)
+                debian::install(&folder, progress)
                     .map(Self::Debian)
                     .map_err(|debian| ToolchainError::Neither { rustup, debian })
             }
@@ -118,7 +137,7 @@ impl Toolchain {
     }
 
     /// `cargo` set up to build with this toolchain, with no trace of an outer cargo in its environment.
-    pub(crate) fn cargo(&self) -> Command {
+    pub fn cargo(&self) -> Command {
         let mut command = process::clean("cargo");
         command.args(["build", "--release", "--target", TARGET]);
         if let Self::Debian(debian) = self {
@@ -136,25 +155,26 @@ impl Toolchain {
     }
 }
 
-fn add_with_rustup(progress: &Progress) -> Result<(), ToolchainError> {
-    let task = progress.spinner(&format!("adding the Rust target {TARGET} with rustup"));
+/// Adds a target to the toolchain on the path.
+pub fn add_with_rustup(target: &'static str, progress: &Progress) -> Result<(), ToolchainError> {
+    let task = progress.spinner(&format!("adding the Rust target {target} with rustup"));
     let mut command = process::clean("rustup");
-    command.args(["target", "add", TARGET]);
+    command.args(["target", "add", target]);
     process::run(&mut command, "install Rust with rustup", |line| {
         task.detail(line)
     })
-    .map_err(ToolchainError::Rustup)?;
-    if !has_target()? {
-        return Err(ToolchainError::NotAdded);
+    .map_err(|source| ToolchainError::Rustup { target, source })?;
+    if !has_target(target)? {
+        return Err(ToolchainError::NotAdded(target));
     }
     task.done("added");
     Ok(())
 }
 
-/// Does rustc have a standard library for the target?
-fn has_target() -> Result<bool, ToolchainError> {
+/// Does the `rustc` on the path have a standard library for the target?
+pub fn has_target(target: &str) -> Result<bool, ToolchainError> {
     let folder =
-        rustc(&["--print", "target-libdir", "--target", TARGET]).map_err(ToolchainError::Rustc)?;
+        rustc(&["--print", "target-libdir", "--target", target]).map_err(ToolchainError::Rustc)?;
     Ok(std::fs::read_dir(folder.trim()).is_ok_and(|entries| {
         entries
             .flatten()
@@ -175,9 +195,18 @@ pub(crate) fn rust_lld() -> Result<PathBuf, CommandError> {
     Ok(target.join("bin").join("rust-lld"))
 }
 
+/// What to do where rustup cannot: Debian has a compiler for the one target.
+fn instead(target: &str) -> String {
+    if target == TARGET {
+        format!("; {SETTING}=debian takes Debian's packages instead")
+    } else {
+        String::new()
+    }
+}
+
 fn first_line(error: &ToolchainError) -> String {
     match error {
-        ToolchainError::Rustup(source) => {
+        ToolchainError::Rustup { source, .. } => {
             let text = source.to_string();
             let line = text
                 .lines()

@@ -15,47 +15,55 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// A wheel, pinned.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wheel {
-    pub(crate) project: &'static str,
-    pub(crate) version: &'static str,
+pub struct Wheel {
+    /// Its name in the package index.
+    pub project: &'static str,
+    /// Exactly this one.
+    pub version: &'static str,
     /// Size in bytes.
-    pub(crate) size: u64,
-    pub(crate) sha256: &'static str,
+    pub size: u64,
+    /// In lower-case hexadecimal.
+    pub sha256: &'static str,
     /// The interpreter and platform that the wheel was built for, unless it fits all. This machine's do not matter:
     /// only data is read from it.
-    pub(crate) built_for: Option<BuiltFor>,
-    pub(crate) members: &'static [Member],
+    pub built_for: Option<BuiltFor>,
+    /// Files of it.
+    pub members: &'static [Member],
     /// A folder of it, whole.
-    pub(crate) tree: Option<Tree>,
+    pub tree: Option<Tree>,
 }
 
 /// The tags of a wheel that does not fit every interpreter.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct BuiltFor {
-    pub(crate) python: &'static str,
-    pub(crate) abi: &'static str,
-    pub(crate) platform: &'static str,
+pub struct BuiltFor {
+    /// As `3.11`.
+    pub python: &'static str,
+    /// As `cp311`, or `none`.
+    pub abi: &'static str,
+    /// As `manylinux_2_28_x86_64`.
+    pub platform: &'static str,
 }
 
 /// A file inside a wheel.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Member {
+pub struct Member {
     /// Its path inside the wheel.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// Its path below the fixtures' folder.
-    pub(crate) to: &'static str,
+    pub to: &'static str,
     /// Size in bytes.
-    pub(crate) size: u64,
-    pub(crate) sha256: &'static str,
+    pub size: u64,
+    /// In lower-case hexadecimal.
+    pub sha256: &'static str,
 }
 
 /// A folder inside a wheel. The wheel's own digest is the pin of all its files.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tree {
+pub struct Tree {
     /// Its path inside the wheel, with the slash at its end.
-    pub(crate) path: &'static str,
+    pub path: &'static str,
     /// Its path below the fixtures' folder.
-    pub(crate) to: &'static str,
+    pub to: &'static str,
 }
 
 /// Beside an unpacked [`Tree`], the digest of the wheel that it came from.
@@ -114,7 +122,7 @@ impl Wheel {
 
     /// What is not there, or has other bytes than the pinned ones, as paths below `folder`. A tree that was unpacked whole
     /// is not read again.
-    pub(crate) fn missing(&self, folder: &Path) -> Vec<&'static str> {
+    pub fn missing(&self, folder: &Path) -> Vec<&'static str> {
         let members = self
             .members
             .iter()
@@ -128,7 +136,7 @@ impl Wheel {
     }
 
     /// Downloads the wheel into a temporary folder and puts its files below `folder`.
-    pub(crate) fn fetch(&self, folder: &Path, progress: &Progress) -> Result<(), WheelError> {
+    pub fn fetch(&self, folder: &Path, progress: &Progress) -> Result<(), WheelError> {
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| WheelError::Io { path, source }
@@ -189,6 +197,9 @@ impl Wheel {
             fs::create_dir_all(folder).map_err(io(folder))?;
             let mut file = File::create(&path).map_err(io(&path))?;
             io::copy(&mut entry, &mut file).map_err(io(&path))?;
+            if entry.unix_mode().is_some_and(|mode| mode & 0o111 != 0) {
+                files::make_executable(&path).map_err(io(&path))?;
+            }
             files += 1;
         }
         let digest = to.join(TREE_DIGEST);

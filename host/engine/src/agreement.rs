@@ -1,7 +1,12 @@
 //! How much two insights say the same: for self-tests, and for a new release that is compared with the one that serves.
 
+mod tensors;
+
 use std::collections::BTreeMap;
 
+use hotshoe_infer::npz;
+
+use self::tensors::tensors;
 use crate::insight::{Class, Detection, Insight, Rect, Scalar, TextLine};
 
 /// Characters up to which two texts are compared letter by letter, which takes time by the product of their lengths; longer
@@ -24,7 +29,9 @@ const SCALAR_TOLERANCE: f64 = 1e-3;
 /// - Embeddings: their cosine, or 0 where it is negative.
 /// - Scalars: the share of numbers that both have, by name and unit, and that are equal to a thousandth.
 /// - Masks: the share of pixels with the same label; 0 if the sizes differ.
-/// - Custom: 1 if the type and all bytes are equal, or else 0.
+/// - Tensors (`application/x-npz`): the least share of elements of one tensor that are equal to a thousandth; 0 if names, types or shapes
+///   differ.
+/// - Custom of another type: 1 if the type and all bytes are equal, or else 0.
 pub fn agreement(a: &Insight, b: &Insight) -> f64 {
     let found = match (a, b) {
         (Insight::Classes { classes: a }, Insight::Classes { classes: b }) => classes(a, b),
@@ -50,6 +57,18 @@ pub fn agreement(a: &Insight, b: &Insight) -> f64 {
         ) if (width, height) == (other_width, other_height) => {
             let other = (other_pixels.as_slice(), other_labels.as_slice());
             mask((pixels.as_slice(), labels.as_slice()), other)
+        }
+        (
+            Insight::Custom {
+                content_type,
+                payload,
+            },
+            Insight::Custom {
+                content_type: other_type,
+                payload: other,
+            },
+        ) if content_type == other_type && content_type == npz::CONTENT_TYPE => {
+            tensors(payload, other)
         }
         (Insight::Custom { .. }, Insight::Custom { .. }) => f64::from(a == b),
         _ => 0.0,

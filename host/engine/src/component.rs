@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Digest, Grant, Limits, Release, Verified, World};
+use hotshoe_trust::{Allowed, Digest, Grant, InstanceMode, Limits, Release, Verified, World, check_imports};
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::bindings::exports::hotshoe::pipeline as exports;
@@ -11,7 +11,11 @@ use crate::core_module::core_module;
 use crate::engine::Engine;
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::prepare_error::PrepareError;
+use crate::instance::kib;
+use crate::live::Live;
+use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
+use crate::work::{self, COMPILE_LIMIT, Unfinished};
 
 /// The parts of a release that its components use, by name.
 #[derive(Debug, Default)]
@@ -27,6 +31,9 @@ pub struct Parts {
 pub struct Component {
     pub(crate) name: String,
     pub(crate) limits: Limits,
+    pub(crate) mode: InstanceMode,
+    /// Empty unless the mode is `per-source`.
+    pub(crate) sources: Arc<Sources<Live>>,
     pub(crate) services: Arc<Services>,
     /// None without the grant `state`.
     pub(crate) state: Option<Arc<KeptState>>,
@@ -49,12 +56,23 @@ impl Component {
         &self.name
     }
 
-    /// The same component, with a copy of what it keeps: what the copy writes goes no further.
+    /// The same component, with a copy of what it keeps, and instances of its own: what the copy writes goes no further.
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut fork = self.clone();
         fork.state = self.state.as_ref().map(|state| Arc::new(state.fork()));
+        fork.sources = Arc::new(self.sources.anew());
         fork
+    }
+
+    /// Lets every source begin anew, where each has an instance of its own.
+    pub fn forget_sources(&self) {
+        self.sources.forget();
+    }
+
+    /// Lines that it wanted in the log and that were left out, since it was prepared.
+    pub fn log_lines_dropped(&self) -> u64 {
+        self.services.log_lines_dropped()
     }
 
     /// Adds what it keeps to a snapshot.
@@ -91,7 +109,7 @@ impl Engine {
         name: &str,
         bytes: &[u8],
         parts: &Parts,
-        allowed: &BTreeSet<Grant>,
+        allowed: &Allowed,
     ) -> Result<Component, PrepareError> {
         let spec = release
             .components
@@ -111,17 +129,14 @@ impl Engine {
                 imports,
             });
         }
-        if let Some(grant) = spec.grants.difference(allowed).next() {
-            return Err(PrepareError::NotAllowed {
-                component: name.to_owned(),
-                grant: *grant,
-            });
-        }
-        let services = Services::new(name, spec, parts)?;
+        allowed.check(name, spec)?;
+        let services = Services::new(name, spec, parts, allowed)?;
         let engine = self.wasmtime(spec.limits.fuel.is_some())?;
         let compiled = self.compile(&engine, name, found, bytes)?;
         check_world(&engine, &compiled, name, spec.world)?;
-        check_imports(&engine, &compiled, name, &spec.grants)?;
+        let ty = compiled.component_type();
+        let imports: Vec<&str> = ty.imports(&engine).map(|(import, _)| import).collect();
+        check_imports(name, &imports, &spec.grants)?;
         let link_error = |source: wasmtime::Error| PrepareError::Link {
             component: name.to_owned(),
             source: source.into(),
@@ -143,11 +158,13 @@ impl Engine {
         Ok(Component {
             name: name.to_owned(),
             limits: spec.limits.clone(),
+            mode: spec.instance,
+            sources: Arc::new(Sources::new(Arc::clone(&self.kept))),
             services: Arc::new(services),
             state: spec
                 .grants
                 .contains(&Grant::State)
-                .then(|| Arc::new(KeptState::new(spec.state_version))),
+                .then(|| Arc::new(KeptState::new(spec.state_version, kib(spec.limits.state_kib)))),
             pre,
             entry,
         })
@@ -165,9 +182,24 @@ impl Engine {
             source: source.into(),
         };
         let compile = || {
-            self.compilers
-                .install(|| wasmtime::component::Component::new(engine, bytes))
-                .map_err(compile_error)
+            work::check(bytes).map_err(|what| PrepareError::TooComplex {
+                component: name.to_owned(),
+                what,
+            })?;
+            let (own, bytes) = (engine.clone(), bytes.to_vec());
+            work::within(COMPILE_LIMIT, &self.compilers, move || {
+                wasmtime::component::Component::new(&own, &bytes)
+            })
+            .map_err(|unfinished| match unfinished {
+                Unfinished::TooLong => PrepareError::TooSlow {
+                    component: name.to_owned(),
+                    minutes: COMPILE_LIMIT.as_secs() / 60,
+                },
+                Unfinished::Panicked => PrepareError::Compiler {
+                    component: name.to_owned(),
+                },
+            })?
+            .map_err(compile_error)
         };
         let Some(cache) = &self.cache else {
             return compile();
@@ -229,78 +261,6 @@ fn check_world(
     })
 }
 
-/// What an imported interface needs: nothing, a grant, or a host that there is not.
-enum Need {
-    Nothing,
-    Grant(Grant),
-    Unknown,
-}
-
-fn need(import: &str) -> Need {
-    if let Some(interface) = import
-        .strip_prefix("hotshoe:pipeline/")
-        .and_then(|rest| rest.strip_suffix("@0.1.0"))
-    {
-        return match interface {
-            "types" | "samples" | "tensors" => Need::Nothing,
-            "log" => Need::Grant(Grant::Log),
-            "metrics" => Need::Grant(Grant::Metrics),
-            "clock" => Need::Grant(Grant::Clock),
-            "config" => Need::Grant(Grant::Config),
-            "data" => Need::Grant(Grant::Data),
-            "state" => Need::Grant(Grant::State),
-            "vision" => Need::Grant(Grant::Vision),
-            "infer" => Need::Grant(Grant::Infer),
-            _ => Need::Unknown,
-        };
-    }
-    if import.starts_with("wasi:nn/") {
-        return if import.ends_with("@0.2.0-rc-2024-10-28") {
-            Need::Grant(Grant::WasiNn)
-        } else {
-            Need::Unknown
-        };
-    }
-    let wasi = ["cli", "clocks", "filesystem", "io", "random", "sockets"];
-    match import
-        .strip_prefix("wasi:")
-        .and_then(|rest| rest.split_once('/'))
-    {
-        Some((package, interface)) if wasi.contains(&package) && interface.contains("@0.2.") => {
-            Need::Grant(Grant::Wasi)
-        }
-        _ => Need::Unknown,
-    }
-}
-
-fn check_imports(
-    engine: &wasmtime::Engine,
-    compiled: &wasmtime::component::Component,
-    name: &str,
-    grants: &BTreeSet<Grant>,
-) -> Result<(), PrepareError> {
-    for (import, _) in compiled.component_type().imports(engine) {
-        match need(import) {
-            Need::Nothing => {}
-            Need::Grant(grant) if grants.contains(&grant) => {}
-            Need::Grant(grant) => {
-                return Err(PrepareError::NotGranted {
-                    component: name.to_owned(),
-                    import: import.to_owned(),
-                    grant,
-                });
-            }
-            Need::Unknown => {
-                return Err(PrepareError::UnknownImport {
-                    component: name.to_owned(),
-                    import: import.to_owned(),
-                });
-            }
-        }
-    }
-    Ok(())
-}
-
 /// A linker that holds what is granted and nothing else.
 fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Linker<State>> {
     type Own = HasSelf<State>;
@@ -321,6 +281,9 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
             Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::WasiNn => nn::add_to_linker(l)?,
             Grant::Wasi => wasi::add_to_linker(l)?,
+            // The interfaces come with `wasi`; what they reach is a matter of the instance.
+            Grant::WasiSockets => {}
+            Grant::WasiHttp => wasi::add_http_to_linker(l)?,
         }
     }
     Ok(linker)

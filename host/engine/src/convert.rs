@@ -265,5 +265,10 @@ fn action_from_guest(action: wit::Action) -> Action {
             },
             message: clip(alert.message),
         },
+        wit::Action::Send(message) => Action::Send {
+            topic: message.topic,
+            content_type: message.content_type,
+            payload: message.payload,
+        },
     }
 }

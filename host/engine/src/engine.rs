@@ -1,5 +1,5 @@
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -8,16 +8,22 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::cache::CodeCache;
 use crate::priority::low_priority;
+use crate::sources::Budget;
 
 /// Resolution of a component's deadline: how often a running guest is looked at.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 
 /// Most linear memory that a release can grant to one component, in bytes. It sizes the pool's slots.
 const MAX_MEMORY_BYTES: usize = (ReleaseLimits::MEMORY_MIB as usize) << 20;
-/// Core modules and their tables that one component may bring along; language runtimes need several.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 8;
+/// Core modules that one component may bring along; language runtimes need several. Slots of these cost nothing.
+const CORE_INSTANCES_PER_COMPONENT: u32 = ReleaseLimits::INSTANCES as u32;
 /// Linear memories that one component may have. All count against its `memory-mib`.
-const MEMORIES_PER_COMPONENT: u32 = 2;
+pub(crate) const MEMORIES_PER_COMPONENT: u32 = 2;
+/// Tables that one component may have. All count against its `table-elements`.
+const TABLES_PER_COMPONENT: u32 = 16;
+/// Instances that stay with their sources at once, over all components whose `instance` is `per-source`. They are besides
+/// [`EngineOptions::instances`].
+const SOURCE_INSTANCES: u32 = 64;
 /// Linear memory that stays resident in a free slot, in bytes: resetting it is cheaper than a page fault.
 const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 
@@ -67,6 +73,8 @@ pub struct Engine {
     /// Made for the first component that counts fuel: counting costs every one of its loops a little.
     fuelled: Mutex<Option<wasmtime::Engine>>,
     options: EngineOptions,
+    /// How many more instances may stay with a source.
+    pub(crate) kept: Arc<Budget>,
     pub(crate) cache: Option<CodeCache>,
     /// Where components are compiled: wasmtime spreads the work over the pool that it is called in. Its threads have low
     /// priority, since another release may be serving meanwhile.
@@ -82,6 +90,7 @@ impl Engine {
         Ok(Self {
             plain: start(&options, false)?,
             fuelled: Mutex::new(None),
+            kept: Budget::new(SOURCE_INSTANCES),
             cache: options.cache.clone().map(CodeCache::new),
             compilers: compilers()?,
             options,
@@ -120,16 +129,18 @@ fn compilers() -> Result<rayon::ThreadPool, EngineError> {
 
 fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, EngineError> {
     let mut pool = PoolingAllocationConfig::new();
-    let core = options
-        .instances
-        .saturating_mul(CORE_INSTANCES_PER_COMPONENT);
-    pool.total_component_instances(options.instances)
-        .total_core_instances(core)
-        .max_memories_per_component(MEMORIES_PER_COMPONENT)
-        .total_memories(options.instances.saturating_mul(MEMORIES_PER_COMPONENT))
-        .total_tables(core)
+    let instances = options.instances.saturating_add(SOURCE_INSTANCES);
+    let each = |of_one: u32| instances.saturating_mul(of_one);
+    pool.total_component_instances(instances)
+        .total_core_instances(each(CORE_INSTANCES_PER_COMPONENT))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .total_memories(each(MEMORIES_PER_COMPONENT))
+        .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_memory_size(MAX_MEMORY_BYTES)
+        .total_tables(each(TABLES_PER_COMPONENT))
+        .max_tables_per_component(TABLES_PER_COMPONENT)
+        .max_tables_per_module(TABLES_PER_COMPONENT)
+        .table_elements(ReleaseLimits::TABLE_ELEMENTS as usize)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
     let mut config = Config::new();
     config

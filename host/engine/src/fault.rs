@@ -27,16 +27,26 @@ pub enum Fault {
     Trap,
     /// The component ran past its `deadline-ms`.
     Deadline,
-    /// The component asked for more linear memory than its `memory-mib`.
+    /// The component asked for more linear memory than its `memory-mib`, or held more of the host's than its `tensor-mib`.
     Memory,
+    /// The component asked for more elements of tables than its `table-elements`.
+    Table,
+    /// The component held more of the host's things than its `handles`.
+    Handles,
+    /// The component returned more than its `output-kib`.
+    Output,
     /// The component used up its `fuel`.
     Fuel,
     /// The component could not be instantiated.
     Instantiation,
+    /// The component broke off too often in a row, and is not called for a while.
+    BackingOff,
     /// A tensor had a name, element type or shape that the model does not take.
     Tensor,
     /// The model failed on tensors that fit it.
     Model,
+    /// A policy wanted to send a message under a topic that the release does not state.
+    Denied,
     /// The component returned an error.
     Guest(ErrorCode),
 }
@@ -48,22 +58,29 @@ impl Fault {
             Self::Trap => "trap",
             Self::Deadline => "deadline",
             Self::Memory => "memory",
+            Self::Table => "table",
+            Self::Handles => "handles",
+            Self::Output => "output",
             Self::Fuel => "fuel",
             Self::Instantiation => "instantiation",
+            Self::BackingOff => "backing_off",
             Self::Tensor => "tensor",
             Self::Model => "model",
             Self::Guest(ErrorCode::InvalidInput) => "invalid_input",
             Self::Guest(ErrorCode::Unsupported) => "unsupported",
             Self::Guest(ErrorCode::NotFound) => "not_found",
-            Self::Guest(ErrorCode::Denied) => "denied",
+            Self::Denied | Self::Guest(ErrorCode::Denied) => "denied",
             Self::Guest(ErrorCode::LimitExceeded) => "limit_exceeded",
             Self::Guest(ErrorCode::Internal) => "internal",
         }
     }
 
     /// Whether the instance is in an unknown state afterwards, and must be replaced.
-    pub(crate) const fn ends_instance(self) -> bool {
-        !matches!(self, Self::Guest(_) | Self::Tensor | Self::Model)
+    pub const fn ends_instance(self) -> bool {
+        !matches!(
+            self,
+            Self::Guest(_) | Self::Tensor | Self::Model | Self::Denied
+        )
     }
 }
 

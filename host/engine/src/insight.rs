@@ -165,6 +165,16 @@ pub enum Action {
         /// What happened.
         message: String,
     },
+    /// Publish a message of the policy's own. `drop` does not hold it back.
+    Send {
+        /// The last part of its key.
+        topic: String,
+        /// A media type.
+        content_type: String,
+        /// The bytes. JSON: standard base64; where it is not there, it was left out.
+        #[serde(default, with = "base64_bytes")]
+        payload: Vec<u8>,
+    },
 }
 
 /// Where and under what a policy runs.

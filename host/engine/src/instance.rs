@@ -2,51 +2,53 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_infer::Tensor;
-use wasmtime::Store;
-use wasmtime::component::{Resource, ResourceTableError};
+use hotshoe_trust::InstanceMode;
+use wasmtime::component::Resource;
 
-use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types;
-use crate::call_end::CallEnd;
-use crate::component::{Component, Entry};
+use crate::component::Component;
 use crate::convert;
-use crate::engine::EPOCH_TICK;
 use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
 use crate::insight::{Action, DeviceContext, Insight};
-use crate::limits::MAX_HANDLES;
+use crate::live::{Answer, Guest, Live};
 use crate::sample::Sample;
 use crate::vector;
 
 /// Named tensors, in the order that the component or the model gave them.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// One worker's own instance of a component. It is kept from sample to sample, and replaced after a failure that leaves
-/// it in an unknown state.
+/// A worker's access to the instances of a component: one of its own, one for each call, or those that all workers share, one for each
+/// source of samples. An instance is replaced after a failure that leaves it in an unknown state; such a one is never entered again.
 pub struct Instance {
     component: Arc<Component>,
-    live: Option<Live>,
+    /// Made and not in a call.
+    ready: Option<Live>,
+    model_times: Vec<(String, Duration)>,
+    usage: Usage,
 }
 
-struct Live {
-    store: Store<State>,
-    guest: Guest,
-}
-
-enum Guest {
-    Preprocess(exports::preprocess::Guest),
-    Postprocess(exports::postprocess::Guest),
-    Decide(exports::decide::Guest),
-    Process(exports::process::Guest),
+/// The most that any instance of a component held at once.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of linear memory.
+    pub memory_bytes: u64,
+    /// Bytes of host tensors and images.
+    pub tensor_bytes: u64,
 }
 
 impl Instance {
-    /// An instance of `component`, made at its first call.
+    /// Access to instances of `component`, which are made when they are needed.
     pub const fn new(component: Arc<Component>) -> Self {
         Self {
             component,
-            live: None,
+            ready: None,
+            model_times: Vec::new(),
+            usage: Usage {
+                memory_bytes: 0,
+                tensor_bytes: 0,
+            },
         }
     }
 
@@ -57,10 +59,12 @@ impl Instance {
 
     /// The models that the last calls ran through the `infer` import, with the time that each took, and forgets them.
     pub fn take_model_times(&mut self) -> Vec<(String, Duration)> {
-        self.live
-            .as_mut()
-            .map(|live| std::mem::take(&mut live.store.data_mut().model_times))
-            .unwrap_or_default()
+        std::mem::take(&mut self.model_times)
+    }
+
+    /// The most that an instance held at once, over all calls so far.
+    pub const fn usage(&self) -> Usage {
+        self.usage
     }
 
     /// Instantiates now what the first call would, so that the first sample need not wait for it.
@@ -68,8 +72,8 @@ impl Instance {
     /// # Errors
     /// [`Fault::Instantiation`], or what the component's own start-up code did wrong.
     pub fn warm_up(&mut self) -> Result<(), Failure> {
-        if self.live.is_none() {
-            self.live = Some(instantiate(&self.component)?);
+        if self.ready.is_none() {
+            self.ready = Some(Live::new(&self.component)?);
         }
         Ok(())
     }
@@ -79,7 +83,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
-        self.call(|Live { store, guest }| {
+        self.call(&sample.source, |Live { store, guest }| {
             let Guest::Preprocess(guest) = guest else {
                 return Err(wrong_world("preprocessor"));
             };
@@ -98,7 +102,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn interpret(&mut self, sample: &Sample, outputs: Tensors) -> Result<Insight, Failure> {
-        self.call(|Live { store, guest }| {
+        self.call(&sample.source, |Live { store, guest }| {
             let Guest::Postprocess(guest) = guest else {
                 return Err(wrong_world("postprocessor"));
             };
@@ -119,7 +123,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn process(&mut self, sample: &Sample) -> Result<Insight, Failure> {
-        self.call(|Live { store, guest }| {
+        self.call(&sample.source, |Live { store, guest }| {
             let Guest::Process(guest) = guest else {
                 return Err(wrong_world("stage"));
             };
@@ -130,16 +134,17 @@ impl Instance {
         })
     }
 
-    /// Runs a `policy`: insight + device context -> actions, in the order in which they are to be carried out.
+    /// Runs a `policy`: insight of a sample of `source` + device context -> actions, in the order in which they are to be carried out.
     ///
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn decide(
         &mut self,
+        source: &str,
         insight: &Insight,
         device: &DeviceContext,
     ) -> Result<Vec<Action>, Failure> {
-        self.call(|Live { store, guest }| {
+        self.call(source, |Live { store, guest }| {
             let Guest::Decide(guest) = guest else {
                 return Err(wrong_world("policy"));
             };
@@ -148,127 +153,70 @@ impl Instance {
             let result = guest.call_decide(&mut *store, &insight, &device)?;
             Ok(result.and_then(convert::actions_from_guest))
         })
+        .and_then(|actions| {
+            let sent = self.component.services.check_sent(&actions);
+            sent.map(|()| actions)
+        })
     }
 
     fn call<T>(
         &mut self,
-        run: impl FnOnce(&mut Live) -> wasmtime::Result<Result<T, types::Error>>,
+        source: &str,
+        run: impl FnOnce(&mut Live) -> Answer<T>,
     ) -> Result<T, Failure> {
-        self.warm_up()?;
-        let Some(live) = &mut self.live else {
-            return Err(Failure::new(Fault::Instantiation, "no instance was made"));
-        };
-        vector::tidy();
-        let result = arm(&mut live.store, &self.component)
-            .and_then(|()| run(live))
-            .map_err(|error| classify(&error, live.store.data(), &self.component))
-            .and_then(|result| result.map_err(convert::failure_from_guest));
-        let leaked = live.store.data().meter_refused;
-        if let Err(failure) = &result
-            && (failure.fault.ends_instance() || leaked)
-        {
-            self.live = None;
+        let component = Arc::clone(&self.component);
+        if component.mode == InstanceMode::PerSource {
+            let limit = Duration::from_millis(component.limits.deadline_ms.into());
+            let Some((turn, kept)) = component.sources.turn(source, Instant::now() + limit) else {
+                let message = format!(
+                    "`{}` was busy with another sample of this source until the deadline",
+                    component.name
+                );
+                return Err(Failure::new(Fault::Deadline, message));
+            };
+            let mut live = self.made(kept)?;
+            let (result, whole) = self.run(&mut live, run);
+            if whole {
+                let bytes = live.held_bytes();
+                turn.keep(live, bytes);
+            }
+            return result;
+        }
+        let mut live = self.made(None)?;
+        let (result, whole) = self.run(&mut live, run);
+        if whole && component.mode == InstanceMode::Shared {
+            self.ready = Some(live);
         }
         result
     }
-}
 
-fn instantiate(component: &Component) -> Result<Live, Failure> {
-    let mut store = Store::new(
-        component.pre.engine(),
-        State::new(
-            Arc::clone(&component.services),
-            // Without the grant nothing can reach it.
-            component.state.clone().unwrap_or_default(),
-            &component.limits,
-        ),
-    );
-    store.limiter(|state| &mut state.memory);
-    store.set_hostcall_fuel(mib(component.limits.tensor_mib));
-    store.set_max_component_handles(MAX_HANDLES);
-    let guest = arm(&mut store, component)
-        .and_then(|()| component.pre.instantiate(&mut store))
-        .and_then(|instance| {
-            Ok(match &component.entry {
-                Entry::Preprocess(at) => Guest::Preprocess(at.load(&mut store, &instance)?),
-                Entry::Postprocess(at) => Guest::Postprocess(at.load(&mut store, &instance)?),
-                Entry::Decide(at) => Guest::Decide(at.load(&mut store, &instance)?),
-                Entry::Process(at) => Guest::Process(at.load(&mut store, &instance)?),
-            })
-        });
-    match guest {
-        Ok(guest) => Ok(Live { store, guest }),
-        Err(error) => {
-            let mut failure = classify(&error, store.data(), component);
-            if failure.fault == Fault::Trap {
-                failure.fault = Fault::Instantiation;
-            }
-            Err(failure)
+    /// This instance, or the one that is ready, or a new one.
+    fn made(&mut self, kept: Option<Live>) -> Result<Live, Failure> {
+        match kept.or_else(|| self.ready.take()) {
+            Some(live) => Ok(live),
+            None => Live::new(&self.component),
         }
     }
-}
 
-/// Starts the deadline and the fuel of one call.
-fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> {
-    let ticks =
-        u64::from(component.limits.deadline_ms).div_ceil(EPOCH_TICK.as_millis().max(1) as u64);
-    // One more, since the present tick has partly gone.
-    store.set_epoch_deadline(ticks + 1);
-    if let Some(fuel) = component.limits.fuel {
-        store.set_fuel(fuel)?;
-    }
-    let state = store.data_mut();
-    state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
-    state.memory.refused = false;
-    state.meter_refused = false;
-    Ok(())
-}
-
-fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
-    let name = &component.name;
-    let limits = &component.limits;
-    match error.downcast_ref::<CallEnd>() {
-        Some(CallEnd::ModelDeadline { model }) => {
-            let deadline = limits.deadline_ms;
-            let message = format!(
-                "`{name}` ran past its deadline of {deadline} ms while model `{model}` ran for it"
-            );
-            return Failure::new(Fault::Deadline, message);
-        }
-        Some(CallEnd::Tensors(refusal)) => {
-            return Failure::new(Fault::Memory, format!("`{name}`: {refusal}"));
-        }
-        None => {}
-    }
-    match error.downcast_ref::<wasmtime::Trap>() {
-        Some(wasmtime::Trap::Interrupt) => Failure::new(
-            Fault::Deadline,
-            format!(
-                "`{name}` ran past its deadline of {} ms",
-                limits.deadline_ms
-            ),
-        ),
-        Some(wasmtime::Trap::OutOfFuel) => Failure::new(
-            Fault::Fuel,
-            format!(
-                "`{name}` used up its fuel of {}",
-                limits.fuel.unwrap_or_default()
-            ),
-        ),
-        // An allocation that fails makes most languages trap: the cause is the limit.
-        _ if state.memory.refused => Failure::new(
-            Fault::Memory,
-            format!(
-                "`{name}` asked for more linear memory than its {} MiB",
-                limits.memory_mib
-            ),
-        ),
-        None if matches!(error.downcast_ref(), Some(ResourceTableError::Full)) => Failure::new(
-            Fault::Memory,
-            format!("`{name}` holds more than {MAX_HANDLES} handles of the host"),
-        ),
-        Some(trap) => Failure::new(Fault::Trap, format!("`{name}` trapped: {trap}")),
-        None => Failure::new(Fault::Trap, format!("`{name}` trapped: {error:#}")),
+    /// Runs one call, and says whether the instance is whole after it.
+    fn run<T>(
+        &mut self,
+        live: &mut Live,
+        run: impl FnOnce(&mut Live) -> Answer<T>,
+    ) -> (Result<T, Failure>, bool) {
+        vector::tidy();
+        let result = live.call(&self.component, run);
+        let usage = live.usage();
+        self.usage.memory_bytes = self.usage.memory_bytes.max(usage.memory_bytes);
+        self.usage.tensor_bytes = self.usage.tensor_bytes.max(usage.tensor_bytes);
+        self.model_times
+            .append(&mut live.store.data_mut().model_times);
+        let whole = match &result {
+            Ok(_) => true,
+            // Where it was refused a tensor it holds too many, and may go on to.
+            Err(failure) => !failure.fault.ends_instance() && !live.store.data().meter_refused,
+        };
+        (result, whole)
     }
 }
 
@@ -289,6 +237,10 @@ fn take(state: &mut State, tensors: Vec<NamedTensor>) -> wasmtime::Result<Tensor
 
 pub(crate) const fn mib(mib: u32) -> usize {
     (mib as usize) << 20
+}
+
+pub(crate) const fn kib(kib: u32) -> usize {
+    (kib as usize) << 10
 }
 
 impl From<types::ErrorCode> for ErrorCode {

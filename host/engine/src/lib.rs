@@ -22,11 +22,14 @@ mod insight;
 mod instance;
 mod limits;
 mod lists;
+mod live;
 mod prepare_error;
 mod priority;
 mod sample;
+mod sources;
 mod state;
 mod vector;
+mod work;
 
 pub use agreement::agreement;
 pub use component::{Component, Parts};
@@ -35,11 +38,14 @@ pub use fault::{ErrorCode, Failure, Fault, chain};
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
-pub use instance::Instance;
+pub use host::wasi::CaError;
+pub use instance::{Instance, Usage};
 pub use prepare_error::PrepareError;
 pub use priority::low_priority;
 pub use sample::Sample;
+pub use sources::{MAX_SOURCE_INSTANCE_BYTES, MAX_SOURCE_INSTANCES};
 pub use state::{
     MAX_SNAPSHOT_BYTES, MAX_STATE_BYTES, MAX_STATE_ENTRIES, MAX_STATE_KEY_BYTES,
     MAX_STATE_VALUE_BYTES, SnapshotError, StateSnapshot,
 };
+pub use work::TooComplex;

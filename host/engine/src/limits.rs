@@ -3,58 +3,103 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use hotshoe_trust::Limits;
 use wasmtime::ResourceLimiter;
 
-/// Host handles (samples, images, tensors, models; `wasi:nn` graphs, contexts and errors) that one instance may hold at once.
-pub(crate) const MAX_HANDLES: usize = 4096;
-/// Tensors and images that one instance may hold at once, of `hotshoe:pipeline` and of `wasi:nn` together.
-pub(crate) const MAX_TENSORS: u64 = 1024;
-/// Core tables' elements that one instance may have.
-const MAX_TABLE_ELEMENTS: usize = 100_000;
+use crate::engine::MEMORIES_PER_COMPONENT;
+use crate::instance::mib;
 
-/// Counts all linear memories of an instance against `memory-mib`, and remembers that it refused some.
-#[derive(Debug)]
-pub(crate) struct MemoryLimit {
-    max_bytes: usize,
-    held_bytes: usize,
-    pub(crate) refused: bool,
+/// Host handles of any kind that an instance may hold for each tensor or image of its `handles`: samples, models, graphs, streams.
+const HANDLES_A_TENSOR: usize = 4;
+
+/// Handles of any kind that an instance with these limits may hold.
+pub(crate) const fn all_handles(limits: &Limits) -> usize {
+    (limits.handles as usize).saturating_mul(HANDLES_A_TENSOR)
 }
 
-impl MemoryLimit {
-    pub(crate) const fn new(max_bytes: usize) -> Self {
+/// What an instance asked for in its own memory and was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// Linear memory.
+    Memory,
+    /// Elements of a table.
+    Table,
+}
+
+/// Counts what WebAssembly itself allocates: all linear memories of an instance against `memory-mib`, all tables against `table-elements`.
+/// wasmtime counts the core instances.
+#[derive(Debug)]
+pub(crate) struct Room {
+    max_bytes: usize,
+    held_bytes: usize,
+    max_elements: usize,
+    held_elements: usize,
+    instances: usize,
+    /// What was refused last, since [`Self::forget`].
+    pub(crate) refused: Option<Refused>,
+}
+
+impl Room {
+    pub(crate) const fn new(limits: &Limits) -> Self {
         Self {
-            max_bytes,
+            max_bytes: mib(limits.memory_mib),
             held_bytes: 0,
-            refused: false,
+            max_elements: limits.table_elements as usize,
+            held_elements: 0,
+            instances: limits.instances as usize,
+            refused: None,
         }
+    }
+
+    /// Bytes of all linear memories. They never shrink, so that this is the most that there ever was.
+    pub(crate) const fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 }
 
-impl ResourceLimiter for MemoryLimit {
+/// Adds what something grows by, if it stays within the limit.
+fn grow(held: &mut usize, most: usize, current: usize, desired: usize) -> bool {
+    let after = held.saturating_add(desired.saturating_sub(current));
+    let allowed = after <= most;
+    if allowed {
+        *held = after;
+    }
+    allowed
+}
+
+impl ResourceLimiter for Room {
     fn memory_growing(
         &mut self,
         current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let held = self
-            .held_bytes
-            .saturating_add(desired.saturating_sub(current));
-        let allowed = held <= self.max_bytes;
-        if allowed {
-            self.held_bytes = held;
+        let allowed = grow(&mut self.held_bytes, self.max_bytes, current, desired);
+        if !allowed {
+            self.refused = Some(Refused::Memory);
         }
-        self.refused |= !allowed;
         Ok(allowed)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= MAX_TABLE_ELEMENTS)
+        let allowed = grow(&mut self.held_elements, self.max_elements, current, desired);
+        if !allowed {
+            self.refused = Some(Refused::Table);
+        }
+        Ok(allowed)
+    }
+
+    fn instances(&self) -> usize {
+        self.instances
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_PER_COMPONENT as usize
     }
 }
 
@@ -63,6 +108,9 @@ impl ResourceLimiter for MemoryLimit {
 pub struct Meter {
     held: AtomicU64,
     held_bytes: AtomicU64,
+    /// The most bytes that were ever held.
+    peak_bytes: AtomicU64,
+    max: u64,
     max_bytes: u64,
 }
 
@@ -82,18 +130,26 @@ pub(crate) enum NoRoom {
     )]
     Bytes { bytes: u64, max_mib: u64, left: u64 },
     #[error(
-        "{count} more would pass the {MAX_TENSORS} tensors and images that a component may hold at once; drop some first"
+        "{count} more would pass the {max} tensors and images that the component's limit `handles` lets it hold at once; drop some first"
     )]
-    Count { count: u64 },
+    Count { count: u64, max: u64 },
 }
 
 impl Meter {
-    pub(crate) fn new(max_bytes: u64) -> Arc<Self> {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicU64::new(0),
             held_bytes: AtomicU64::new(0),
-            max_bytes,
+            peak_bytes: AtomicU64::new(0),
+            max: limits.handles.into(),
+            max_bytes: mib(limits.tensor_mib) as u64,
         })
+    }
+
+    /// Bytes that are held, and the most that ever were.
+    pub(crate) fn bytes(&self) -> (u64, u64) {
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        (held, self.peak_bytes.load(Ordering::Relaxed))
     }
 
     /// Bytes that may still be taken.
@@ -113,8 +169,9 @@ impl Meter {
                 left,
             });
         }
-        if self.held.load(Ordering::Relaxed).saturating_add(count) > MAX_TENSORS {
-            return Err(NoRoom::Count { count });
+        let max = self.max;
+        if self.held.load(Ordering::Relaxed).saturating_add(count) > max {
+            return Err(NoRoom::Count { count, max });
         }
         Ok(())
     }
@@ -124,7 +181,9 @@ impl Meter {
         let bytes = bytes as u64;
         self.room(1, bytes)?;
         self.held.fetch_add(1, Ordering::Relaxed);
-        self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.peak_bytes
+            .fetch_max(before.saturating_add(bytes), Ordering::Relaxed);
         Ok(Held {
             value,
             bytes,
@@ -154,19 +213,43 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
 
+    fn limits() -> Limits {
+        Limits {
+            memory_mib: 1,
+            tensor_mib: 1,
+            handles: 8,
+            table_elements: 10,
+            ..Limits::default()
+        }
+    }
+
     #[test]
     fn bytes_and_count_end_at_their_limits_and_come_back() {
-        let meter = Meter::new(1 << 20);
+        let meter = Meter::new(&limits());
         let all = meter.hold((), 1 << 20).unwrap();
         let refused = meter.hold((), 1).unwrap_err();
         assert!(refused.to_string().contains("tensor-mib of 1 MiB; 0 bytes"));
         drop(all);
-        let mut many: Vec<_> = (0..MAX_TENSORS)
-            .map(|_| meter.hold((), 1).unwrap())
-            .collect();
-        assert_eq!(meter.hold((), 1).unwrap_err(), NoRoom::Count { count: 1 });
+        let mut many: Vec<_> = (0..8).map(|_| meter.hold((), 1).unwrap()).collect();
+        let count = |count| NoRoom::Count { count, max: 8 };
+        assert_eq!(meter.hold((), 1).unwrap_err(), count(1));
         many.pop();
-        assert_eq!(meter.room(2, 2), Err(NoRoom::Count { count: 2 }));
+        assert_eq!(meter.room(2, 2), Err(count(2)));
         meter.room(1, 1).unwrap();
+        assert_eq!(meter.bytes(), (7, 1 << 20));
+    }
+
+    #[test]
+    fn memories_and_tables_are_added_up() {
+        let mut room = Room::new(&limits());
+        assert!(room.memory_growing(0, 65_536, None).unwrap());
+        // A second memory.
+        assert!(!room.memory_growing(0, 1 << 20, None).unwrap());
+        assert_eq!(room.refused, Some(Refused::Memory));
+        assert_eq!(room.held_bytes(), 65_536);
+        assert!(room.table_growing(0, 6, None).unwrap());
+        assert!(room.table_growing(6, 8, None).unwrap());
+        assert!(!room.table_growing(0, 3, None).unwrap());
+        assert_eq!(room.refused, Some(Refused::Table));
     }
 }

@@ -1,8 +1,11 @@
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use hotshoe_trust::{Digest, Grant, World};
+use hotshoe_trust::{CapabilityError, Digest, World};
 
 use crate::engine::EngineError;
+use crate::work::TooComplex;
+use crate::host::wasi::CaError;
 
 /// Why a component of a release cannot serve.
 #[derive(Debug, thiserror::Error)]
@@ -22,16 +25,28 @@ pub enum PrepareError {
         /// What the bytes have.
         found: Digest,
     },
-    /// The operator does not allow a capability that the release grants.
+    /// It asks for what it does not get.
+    #[error(transparent)]
+    Capability(#[from] CapabilityError),
+    /// A folder that the device has for components is not there.
     #[error(
-        "component `{component}` is granted `{grant}` by the release, but this device does not allow it; add it to `allow` in hotshoe.toml if you trust the signer with it"
+        "component `{component}` wants the folder `{path}`, and {} cannot be opened; make it, or correct `[folders.\"{path}\"]` in hotshoe.toml",
+        folder.display()
     )]
-    NotAllowed {
+    Folder {
         /// Its name in the release.
         component: String,
-        /// The capability.
-        grant: Grant,
+        /// The path as the component sees it.
+        path: String,
+        /// The folder on the device.
+        folder: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
+    /// The certificates that HTTPS is to trust cannot be used.
+    #[error(transparent)]
+    Ca(#[from] CaError),
     /// The release names a model or data file for the component that it does not hold.
     #[error("component `{component}` uses {kind} `{name}`, which the release does not hold")]
     Missing {
@@ -62,6 +77,31 @@ pub enum PrepareError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Compiling it could take too long.
+    #[error("component `{component}` is too much work to compile")]
+    TooComplex {
+        /// Its name in the release.
+        component: String,
+        /// What there is too much of.
+        #[source]
+        what: TooComplex,
+    },
+    /// Compiling it took too long.
+    #[error(
+        "component `{component}` was not compiled within {minutes} minutes; make it smaller, or build it with fewer inlined functions"
+    )]
+    TooSlow {
+        /// Its name in the release.
+        component: String,
+        /// How long it was waited for.
+        minutes: u64,
+    },
+    /// The compiler itself failed on it.
+    #[error("the compiler failed on component `{component}`; please report it")]
+    Compiler {
+        /// Its name in the release.
+        component: String,
+    },
     /// It implements another world than the release says.
     #[error(
         "component `{component}` is no {expected}: it does not export `{export}` (it exports: {found})"
@@ -75,28 +115,6 @@ pub enum PrepareError {
         export: &'static str,
         /// What it does export.
         found: String,
-    },
-    /// It imports an interface whose capability the release does not grant.
-    #[error(
-        "component `{component}` imports `{import}`, which the release does not grant; add `{grant}` to its `grants` in release.toml, or build it without"
-    )]
-    NotGranted {
-        /// Its name in the release.
-        component: String,
-        /// The interface.
-        import: String,
-        /// The capability that would allow it.
-        grant: Grant,
-    },
-    /// It imports an interface that this host does not serve.
-    #[error(
-        "component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2"
-    )]
-    UnknownImport {
-        /// Its name in the release.
-        component: String,
-        /// The interface.
-        import: String,
     },
     /// Its imports or exports have other types than the interfaces that they name.
     #[error("component `{component}` does not fit the interfaces that it names")]
@@ -118,13 +136,16 @@ impl PrepareError {
         match self {
             Self::Unknown(_) => "unknown_component",
             Self::Mismatch { .. } => "component_mismatch",
-            Self::NotAllowed { .. } => "not_allowed",
+            Self::Capability(error) => error.name(),
+            Self::Folder { .. } => "folder_missing",
+            Self::Ca(_) => "network_ca",
             Self::Missing { .. } => "missing_part",
             Self::CoreModule { .. } => "core_module",
             Self::Compile { .. } => "not_a_component",
+            Self::TooComplex { .. } => "too_complex",
+            Self::TooSlow { .. } => "compile_deadline",
+            Self::Compiler { .. } => "compiler_failed",
             Self::WrongWorld { .. } => "wrong_world",
-            Self::NotGranted { .. } => "not_granted",
-            Self::UnknownImport { .. } => "unknown_import",
             Self::Link { .. } => "wrong_interface",
             Self::Engine(_) => "engine",
         }

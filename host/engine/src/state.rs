@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hotshoe_trust::ReleaseLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::insight::base64_bytes;
@@ -14,8 +15,8 @@ pub const MAX_STATE_ENTRIES: usize = 256;
 pub const MAX_STATE_KEY_BYTES: usize = 128;
 /// Largest value, in bytes.
 pub const MAX_STATE_VALUE_BYTES: usize = 64 << 10;
-/// Most that one component may keep, in bytes of keys and values.
-pub const MAX_STATE_BYTES: usize = 1 << 20;
+/// Most that any component may keep, in bytes of keys and values: the largest `state-kib`. Its own may be less.
+pub const MAX_STATE_BYTES: usize = (ReleaseLimits::STATE_KIB as usize) << 10;
 /// Largest written snapshot, in bytes: more than the components that one release can have keep at their most.
 pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
 
@@ -24,6 +25,8 @@ pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
 pub(crate) struct KeptState {
     /// The state-version that this release writes.
     own_version: u32,
+    /// Its limit `state-kib`, in bytes.
+    max_bytes: usize,
     kept: Mutex<Kept>,
     changes: AtomicU64,
 }
@@ -55,13 +58,13 @@ pub(crate) enum StateError {
     #[error("the state holds {MAX_STATE_ENTRIES} entries already; delete one first")]
     Entries,
     #[error(
-        "the state would hold {0} bytes, more than the {MAX_STATE_BYTES} bytes that a component may keep"
+        "the state would hold {bytes} bytes, more than the {max} bytes of the component's limit `state-kib`"
     )]
-    Bytes(usize),
+    Bytes { bytes: usize, max: usize },
 }
 
 impl Kept {
-    fn check(&self, key: &str, value: &[u8]) -> Result<(), StateError> {
+    fn check(&self, key: &str, value: &[u8], max: usize) -> Result<(), StateError> {
         if key.is_empty() {
             return Err(StateError::EmptyKey);
         }
@@ -77,8 +80,8 @@ impl Kept {
         }
         let freed = old.map_or(0, |old| key.len() + old.0.len());
         let bytes = self.bytes() - freed + key.len() + value.len();
-        if bytes > MAX_STATE_BYTES {
-            return Err(StateError::Bytes(bytes));
+        if bytes > max {
+            return Err(StateError::Bytes { bytes, max });
         }
         Ok(())
     }
@@ -92,7 +95,7 @@ impl Kept {
     fn within_limits(&self) -> Result<(), StateError> {
         let mut checked = Self::default();
         for (key, value) in &self.entries {
-            checked.check(key, &value.0)?;
+            checked.check(key, &value.0, MAX_STATE_BYTES)?;
             checked.entries.insert(key.clone(), value.clone());
         }
         Ok(())
@@ -100,10 +103,11 @@ impl Kept {
 }
 
 impl KeptState {
-    /// Empty, for a component that writes this state-version.
-    pub(crate) fn new(own_version: u32) -> Self {
+    /// Empty, for a component that writes this state-version and may keep so many bytes.
+    pub(crate) fn new(own_version: u32, max_bytes: usize) -> Self {
         Self {
             own_version,
+            max_bytes,
             ..Self::default()
         }
     }
@@ -112,6 +116,7 @@ impl KeptState {
     pub(crate) fn fork(&self) -> Self {
         Self {
             own_version: self.own_version,
+            max_bytes: self.max_bytes,
             kept: Mutex::new(self.lock().clone()),
             changes: AtomicU64::new(0),
         }
@@ -155,7 +160,7 @@ impl KeptState {
     }
 
     fn write(&self, kept: &mut Kept, key: String, value: Vec<u8>) -> Result<(), StateError> {
-        kept.check(&key, &value)?;
+        kept.check(&key, &value, self.max_bytes)?;
         let value = Value(value);
         if kept.version == self.own_version && kept.entries.get(&key) == Some(&value) {
             return Ok(());
@@ -279,19 +284,22 @@ mod tests {
     )]
     use super::*;
 
+    /// The default of `state-kib`.
+    const MIB: usize = 1 << 20;
+
     fn set(state: &KeptState, key: &str, value: &[u8]) -> Result<(), StateError> {
         state.set(key.to_owned(), value.to_vec())
     }
 
     #[test]
     fn the_first_write_of_a_release_stamps_its_version() {
-        let old = KeptState::new(1);
+        let old = KeptState::new(1, MIB);
         assert_eq!(old.version(), 0);
         set(&old, "a", b"1").unwrap();
         let mut snapshot = StateSnapshot::default();
         snapshot.add("counter", &old);
 
-        let new = KeptState::new(2);
+        let new = KeptState::new(2, MIB);
         StateSnapshot::parse(&snapshot.to_bytes())
             .unwrap()
             .restore("counter", &new);
@@ -311,7 +319,7 @@ mod tests {
 
     #[test]
     fn each_limit_has_its_own_error_and_changes_nothing() {
-        let state = KeptState::new(1);
+        let state = KeptState::new(1, MIB);
         assert_eq!(set(&state, "", b""), Err(StateError::EmptyKey));
         let long = "k".repeat(MAX_STATE_KEY_BYTES + 1);
         assert_eq!(set(&state, &long, b""), Err(StateError::Key(long.len())));
@@ -332,15 +340,15 @@ mod tests {
 
     #[test]
     fn all_values_together_are_bounded() {
-        let state = KeptState::new(1);
+        let state = KeptState::new(1, MIB);
         let value = vec![7; MAX_STATE_VALUE_BYTES];
-        let fit = MAX_STATE_BYTES / (MAX_STATE_VALUE_BYTES + 2);
+        let fit = MIB / (MAX_STATE_VALUE_BYTES + 2);
         for n in 0..fit {
             set(&state, &format!("{n:02}"), &value).unwrap();
         }
         assert!(matches!(
             set(&state, "xx", &value),
-            Err(StateError::Bytes(_))
+            Err(StateError::Bytes { max: MIB, .. })
         ));
         assert_eq!(state.get("xx"), None);
         // In the place of an entry of the same size it fits.
@@ -349,7 +357,7 @@ mod tests {
 
     #[test]
     fn replace_writes_only_over_what_is_expected() {
-        let state = KeptState::new(1);
+        let state = KeptState::new(1, MIB);
         let replace = |expected: Option<&[u8]>, value: Option<&[u8]>| {
             state
                 .replace("n".to_owned(), expected, value.map(<[u8]>::to_vec))
@@ -366,7 +374,7 @@ mod tests {
 
     #[test]
     fn a_fork_goes_its_own_way() {
-        let state = KeptState::new(3);
+        let state = KeptState::new(3, MIB);
         set(&state, "a", b"1").unwrap();
         let fork = state.fork();
         set(&fork, "a", b"2").unwrap();
@@ -400,7 +408,7 @@ mod tests {
 
     #[test]
     fn a_component_that_the_snapshot_lacks_begins_with_nothing() {
-        let state = KeptState::new(1);
+        let state = KeptState::new(1, MIB);
         set(&state, "a", b"1").unwrap();
         StateSnapshot::default().restore("other", &state);
         assert_eq!((state.version(), state.keys()), (0, Vec::new()));

@@ -21,6 +21,7 @@ pub mod inspect;
 mod model;
 mod models;
 mod named;
+pub mod npz;
 mod options;
 mod ort;
 mod stats;

@@ -267,6 +267,29 @@ impl Tensor {
         }
     }
 
+    /// The elements as numbers, whatever their type. Integers above 2^53 are rounded.
+    #[expect(clippy::cast_precision_loss, reason = "said above")]
+    pub fn numbers(&self) -> impl Iterator<Item = f64> {
+        let kind = self.element_type;
+        self.bytes()
+            .chunks_exact(kind.size())
+            .map(move |it| match (kind, it) {
+                (ElementType::Bool | ElementType::U8, &[a]) => f64::from(a),
+                (ElementType::I8, &[a]) => f64::from(a.cast_signed()),
+                (ElementType::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f64(),
+                (ElementType::I32, &[a, b, c, d]) => f64::from(i32::from_le_bytes([a, b, c, d])),
+                (ElementType::F32, &[a, b, c, d]) => f64::from(f32::from_le_bytes([a, b, c, d])),
+                (_, it) => {
+                    let eight: [u8; 8] = it.try_into().unwrap_or_default();
+                    if kind == ElementType::I64 {
+                        i64::from_le_bytes(eight) as f64
+                    } else {
+                        f64::from_le_bytes(eight)
+                    }
+                }
+            })
+    }
+
     /// The elements, not copied.
     ///
     /// # Errors

@@ -123,7 +123,16 @@ pub struct Layout {
 /// The manifests of a layout that matter here.
 struct Found {
     release: (Blob, ImageManifest),
-    signatures: Vec<ImageManifest>,
+    signatures: Vec<(Blob, ImageManifest)>,
+}
+
+/// A signature as it is attached: a manifest that refers to the release.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Referrer {
+    /// The manifest.
+    pub manifest: Blob,
+    /// What the manifest lists: its config, and the bundle.
+    pub parts: Vec<Blob>,
 }
 
 impl Layout {
@@ -160,7 +169,7 @@ impl Layout {
         let bundles = found
             .signatures
             .iter()
-            .flat_map(|signature| signature.layers())
+            .flat_map(|(_, signature)| signature.layers())
             .filter(|layer| layer.media_type().as_ref() == BUNDLE)
             .take(usize::try_from(ReleaseLimits::BUNDLES.saturating_add(1)).unwrap_or(usize::MAX))
             .map(|layer| self.read_descriptor(layer, ReleaseLimits::BUNDLE_BYTES))
@@ -171,6 +180,21 @@ impl Layout {
             config,
             bundles,
         })
+    }
+
+    /// The signatures, as other tools see them.
+    pub fn referrers(&self) -> Result<Vec<Referrer>, LayoutError> {
+        let signatures = self.find(&self.index()?)?.signatures;
+        let referrer = |(manifest, parsed): (Blob, ImageManifest)| {
+            let parts = [parsed.config()].into_iter().chain(parsed.layers());
+            Ok(Referrer {
+                manifest,
+                parts: parts
+                    .map(|part| self.described(part))
+                    .collect::<Result<_, LayoutError>>()?,
+            })
+        };
+        signatures.into_iter().map(referrer).collect()
     }
 
     /// Reads a blob, and checks its size and digest.
@@ -299,7 +323,7 @@ impl Layout {
                 .map_err(self.json(descriptor.digest().as_ref()))?;
             match manifest.artifact_type().as_ref().map(AsRef::as_ref) {
                 Some(RELEASE) => releases.push((Blob::of(&bytes), manifest)),
-                Some(BUNDLE) => signatures.push(manifest),
+                Some(BUNDLE) => signatures.push((Blob::of(&bytes), manifest)),
                 _ => {}
             }
         }
@@ -312,7 +336,7 @@ impl Layout {
             });
         };
         let digest = release.0.digest.to_string();
-        signatures.retain(|signature| {
+        signatures.retain(|(_, signature)| {
             signature
                 .subject()
                 .as_ref()
@@ -325,20 +349,23 @@ impl Layout {
     }
 
     fn read_descriptor(&self, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>, LayoutError> {
+        let blob = self.described(descriptor)?;
+        if blob.size > limit {
+            let path = PathBuf::from(blob.digest.to_string());
+            return Err(self.blob()(BlobError::TooLarge { path, limit }));
+        }
+        self.read(&blob)
+    }
+
+    fn described(&self, descriptor: &Descriptor) -> Result<Blob, LayoutError> {
         let text = descriptor.digest().as_ref();
         let digest = text.parse::<Digest>().map_err(|error| LayoutError::Json {
             what: format!("digest {text}"),
             path: self.path.clone(),
             source: oci_spec::OciSpecError::Other(error.to_string()),
         })?;
-        if descriptor.size() > limit {
-            let path = PathBuf::from(text);
-            return Err(self.blob()(BlobError::TooLarge { path, limit }));
-        }
-        self.read(&Blob {
-            digest,
-            size: descriptor.size(),
-        })
+        let size = descriptor.size();
+        Ok(Blob { digest, size })
     }
 
     fn blob(&self) -> impl FnOnce(BlobError) -> LayoutError {

@@ -21,6 +21,7 @@ mod open;
 mod pack;
 mod partial;
 mod phase;
+mod recording;
 mod states;
 mod store;
 mod transition;
@@ -32,13 +33,17 @@ pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, Served};
 pub use disk::Faults;
 pub use gc::{Freed, GcError};
 pub use illegal::IllegalTransition;
-pub use layout::{Layout, LayoutError};
+pub use layout::{Layout, LayoutError, Referrer};
 pub use layout_builder::LayoutBuilder;
 pub use ledger::{Event, FloorEntry, Ledger, LedgerError, Remembered, Slot, Trial, TrustEntry};
 pub use open::OpenError;
-pub use pack::{PackError, Packed, pack};
+pub use pack::{PackError, Packed, RecordedError, pack, pack_changed};
 pub use partial::{Partial, PartialError};
 pub use phase::{Cause, Phase};
+pub use recording::{
+    MAX_RECORDED, MAX_RECORDED_BYTES, NotRecorded, RECORDING_FILE, RecordStage, RecordedEntry, RecordedPart,
+    RecordedRelease, Recording, RecordingError, RecordingHead, RecordingWriter, Replay,
+};
 pub use states::{MAX_STATE_BYTES, replace_file};
 pub use store::{ApplyError, InstallError, ReadError, Store};
 pub use transition::{TRUST, Transition};

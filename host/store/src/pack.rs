@@ -1,5 +1,7 @@
 //! `release.toml` and the files it names, into a release folder.
 
+mod recorded;
+
 use std::{
     collections::{BTreeMap, btree_map::Entry},
     path::{Path, PathBuf},
@@ -17,6 +19,8 @@ use crate::{
     disk::parent,
     layout::{Layout, LayoutError},
 };
+
+pub use recorded::RecordedError;
 
 /// A `release.toml` may have 1 MiB.
 const RELEASE_TOML_BYTES: u64 = 1 << 20;
@@ -60,6 +64,17 @@ pub enum PackError {
         #[source]
         source: Box<BlobError>,
     },
+    /// A recording that it names makes no self-tests.
+    #[error("`recorded` of the [[tests]] entry `{name}` in {}", path.display())]
+    Recorded {
+        /// The `release.toml`.
+        path: PathBuf,
+        /// The test.
+        name: String,
+        /// Why not.
+        #[source]
+        source: Box<RecordedError>,
+    },
     /// It makes no valid release.
     #[error("{} makes no release", path.display())]
     Release {
@@ -85,6 +100,10 @@ impl PackError {
             Self::Text { .. } => "invalid_toml",
             Self::Toml { source, .. } => source.name(),
             Self::File { source, .. } => source.name(),
+            Self::Recorded { source, .. } => match &**source {
+                RecordedError::Recording(error) => error.name(),
+                RecordedError::NotRecorded(_) => "not_recorded",
+            },
             Self::Release { .. } => "invalid_release",
             Self::Encode(_) => "io",
             Self::Layout(error) => error.name(),
@@ -117,18 +136,30 @@ pub struct Packed {
 /// Paths in the `release.toml` are relative to its folder. A release folder that is already at `out` is
 /// replaced; on failure it stays as it was.
 pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackError> {
+    pack_changed(release_toml, now, out, |_| ())
+}
+
+/// As [`pack`], with something in the `release.toml` other than it stands there.
+pub fn pack_changed(
+    release_toml: &Path,
+    now: Time,
+    out: &Path,
+    change: impl FnOnce(&mut ReleaseToml),
+) -> Result<Packed, PackError> {
     let path = || release_toml.to_owned();
     let text = read_file(release_toml, RELEASE_TOML_BYTES).map_err(PackError::Read)?;
     let text = String::from_utf8(text).map_err(|source| PackError::Text {
         path: path(),
         source,
     })?;
-    let description = ReleaseToml::parse(&text).map_err(|source| PackError::Toml {
+    let mut description = ReleaseToml::parse(&text).map_err(|source| PackError::Toml {
         path: path(),
         source: Box::new(source),
     })?;
+    change(&mut description);
     let builder = Layout::create(out)?;
     let mut blobs = BTreeMap::new();
+    recorded::expand(&mut description, release_toml, &builder, &mut blobs)?;
     for file in description.files() {
         if !blobs.contains_key(file.file) {
             let (table, name, key) = (file.table, file.name.to_owned(), file.key.to_owned());

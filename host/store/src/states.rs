@@ -14,8 +14,8 @@ use crate::{
     store::Store,
 };
 
-/// What the components of one release keep may have 4 MiB.
-pub const MAX_STATE_BYTES: u64 = 4 << 20;
+/// What the components of one release keep may have 128 MiB: more than all their `state-kib` let them, written as base64.
+pub const MAX_STATE_BYTES: u64 = 128 << 20;
 
 /// Replaces a file, whole or not at all, and durably: written beside it, synced, renamed, and the name synced.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), BlobError> {

@@ -5,10 +5,16 @@
 //! [`Verified`] release is the only thing that the rest of the host compiles, loads or runs. The one thing
 //! it takes from outside is randomness, in [`SigningKey::generate`] and when a key is encrypted.
 
+mod allowed;
 mod bundle;
+mod capabilities;
+mod capability_error;
 mod chunks;
+mod component_limits;
+mod data_contract;
 mod delivery_check;
 mod digest;
+mod ends;
 mod floor;
 mod health;
 mod keys;
@@ -16,6 +22,7 @@ mod limits;
 mod model;
 mod nearest;
 mod part_error;
+mod reach;
 mod release;
 mod release_check;
 mod release_error;
@@ -33,18 +40,29 @@ pub mod release_toml;
 pub mod strict_json;
 pub mod toml_file;
 
+pub use allowed::{Allowed, Folder};
 pub use bundle::{BundleError, check_bundle, verify_blob};
+pub use capabilities::{
+    Capabilities, Capability, Missing, Need, capabilities, check_imports, need,
+};
+pub use capability_error::CapabilityError;
 pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
+pub use component_limits::{InstanceMode, LimitBounds, Limits};
+pub use data_contract::{DataContract, RecordKind};
 pub use digest::{Blob, Digest, DigestError, Hasher};
+pub use ends::{Begin, End};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
 pub use model::{Model, Variant};
 pub use part_error::PartError;
+pub use reach::{
+    Access, HostPort, HostPortError, MAX_FOLDER_BYTES, MAX_TOPIC_BYTES, is_folder, is_topic,
+};
 pub use release::{
-    Component, DataFile, Device, DeviceSelector, Grant, Limits, Release, SelfTest, StageFailure,
-    Step, Time, World,
+    Component, DataFile, Device, DeviceSelector, Grant, Release, SelfTest, StageFailure, Step,
+    Time, World,
 };
 pub use release_error::ReleaseError;
 pub use rotation::{
@@ -58,6 +76,6 @@ pub use statement::{
     MAX_STATEMENT_LIFETIME, Order, ReadStatement, Signatures, Statement, read_statement,
 };
 pub use statement_error::StatementError;
-pub use trust_toml::{TrustError, TrustRoot, TrustedKey};
+pub use trust_toml::{DEVELOPMENT_KEY, TrustError, TrustRoot, TrustedKey};
 pub use verify::{CLOCK_SKEW, Package, Verified, verify, verify_for_registry, verify_installed};
 pub use verify_error::VerifyError;

@@ -26,8 +26,8 @@ impl ReleaseLimits {
     pub const INDEX_BYTES: u64 = 4 * MIB;
     /// The sample of one self-test: 16 MiB.
     pub const SAMPLE_BYTES: u64 = 16 * MIB;
-    /// The expected insight of one self-test: 1 MiB.
-    pub const EXPECTED_BYTES: u64 = MIB;
+    /// What is expected of one self-test: 16 MiB, since it may be tensors.
+    pub const EXPECTED_BYTES: u64 = 16 * MIB;
     /// All blobs of one release together: 4 GiB.
     pub const RELEASE_BYTES: u64 = 4 * GIB;
     /// Components, models and data files, each: 64.
@@ -42,6 +42,12 @@ impl ReleaseLimits {
     pub const MODEL_STATES: u64 = 64;
     /// The name of a tensor in `state`: 256 bytes.
     pub const TENSOR_NAME_BYTES: u64 = 256;
+    /// Folders of one component: 16.
+    pub const FOLDERS: u64 = 16;
+    /// Hosts of one component: 64.
+    pub const HOSTS: u64 = 64;
+    /// Topics of one component: 64.
+    pub const TOPICS: u64 = 64;
     /// Steps of the pipeline: 64.
     pub const STEPS: u64 = 64;
     /// Self-tests: 64.
@@ -58,6 +64,20 @@ impl ReleaseLimits {
     pub const DEADLINE_MS: u64 = 600_000;
     /// `limits.tensor-mib` of a component: 16 384 MiB.
     pub const TENSOR_MIB: u64 = 16_384;
+    /// `limits.table-elements` of a component: 262 144, 2 MiB of pointers.
+    pub const TABLE_ELEMENTS: u64 = 262_144;
+    /// `limits.instances` of a component: 64.
+    pub const INSTANCES: u64 = 64;
+    /// `limits.log-lines` of a component: 10 000 a second.
+    pub const LOG_LINES: u64 = 10_000;
+    /// `limits.state-kib` of a component: 16 MiB, 256 entries of the largest size.
+    pub const STATE_KIB: u64 = 16 * KIB;
+    /// `limits.state-kib` of all components that are granted `state` together: 64 MiB.
+    pub const STATE_KIB_TOTAL: u64 = 64 * KIB;
+    /// `limits.handles` of a component: 65 536.
+    pub const HANDLES: u64 = 65_536;
+    /// `limits.output-kib` of a component: 256 MiB.
+    pub const OUTPUT_KIB: u64 = 256 * KIB;
     /// `min-samples` of a health gate, and `samples` of its shadow phase: a million.
     pub const TRIAL_SAMPLES: u64 = 1_000_000;
     /// `min-seconds` of a health gate: a week.

@@ -9,9 +9,12 @@ use globset::Glob;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    component_limits::{InstanceMode, Limits},
+    data_contract::DataContract,
     digest::{Blob, Digest},
     health::HealthGate,
     model::Model,
+    reach::{Access, HostPort},
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -62,8 +65,12 @@ pub enum Grant {
     Infer,
     /// Run the models that the component lists, through `wasi:nn`.
     WasiNn,
-    /// WASI 0.2, with no network, environment or directories.
+    /// WASI 0.2: clocks, random numbers, lines to the log, and the folders that the component lists. No environment, no arguments.
     Wasi,
+    /// Connections to the hosts that the component lists, through `wasi:sockets`.
+    WasiSockets,
+    /// Requests to the hosts that the component lists, through `wasi:http`.
+    WasiHttp,
     /// Keep values from sample to sample, and from release to release.
     State,
 }
@@ -80,34 +87,10 @@ impl fmt::Display for Grant {
             Self::Infer => "infer",
             Self::WasiNn => "wasi-nn",
             Self::Wasi => "wasi",
+            Self::WasiSockets => "wasi-sockets",
+            Self::WasiHttp => "wasi-http",
             Self::State => "state",
         })
-    }
-}
-
-/// What one call of a component may use up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-pub struct Limits {
-    /// Linear memory, in MiB. Default 64.
-    pub memory_mib: u32,
-    /// Wall time of one call, in milliseconds. Default 1000.
-    pub deadline_ms: u32,
-    /// Instructions of one call, as wasmtime counts fuel. Default: not counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fuel: Option<u64>,
-    /// Host tensors and images held at once, in MiB. Default 256.
-    pub tensor_mib: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory_mib: 64,
-            deadline_ms: 1000,
-            fuel: None,
-            tensor_mib: 256,
-        }
     }
 }
 
@@ -131,12 +114,24 @@ pub struct Component {
     /// Strings it reads through the `config` import.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
-    /// What one call may use up.
+    /// What it may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// How long an instance of it lives. Default: `shared`.
+    #[serde(default, skip_serializing_if = "InstanceMode::is_default")]
+    pub instance: InstanceMode,
     /// The version of what it keeps through the `state` import. Default 1.
     #[serde(default = "first", skip_serializing_if = "is_first")]
     pub state_version: u32,
+    /// The folders it gets, by the paths under which it sees them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub folders: BTreeMap<String, Access>,
+    /// The hosts it may connect to.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub hosts: BTreeSet<HostPort>,
+    /// What a policy may send messages under.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub topics: BTreeSet<String>,
 }
 
 /// The `state-version` of a component that does not give one.
@@ -227,7 +222,7 @@ pub struct SelfTest {
     pub sample: Blob,
     /// The sample's media type.
     pub media_type: String,
-    /// The insight expected, as JSON.
+    /// What is expected: the insight as JSON, alone or with the actions, or the tensors as `.npz`.
     pub expected: Blob,
     /// How far the insight made must agree with the one expected, 0 to 1. Default 0.99.
     #[serde(default = "most")]
@@ -312,7 +307,7 @@ pub struct Release {
     /// Data files by name.
     #[serde(default)]
     pub data: BTreeMap<String, DataFile>,
-    /// `(stage | preprocess infer* postprocess) policy*`.
+    /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty.
     pub pipeline: Vec<Step>,
     /// The index of chunks of each blob that has one, by the blob's digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -323,6 +318,9 @@ pub struct Release {
     /// What the release must show before a device keeps it.
     #[serde(default, skip_serializing_if = "HealthGate::is_default")]
     pub health: HealthGate,
+    /// What of its data may be recorded on a device.
+    #[serde(default, skip_serializing_if = "DataContract::is_default")]
+    pub data_contract: DataContract,
 }
 
 impl Release {

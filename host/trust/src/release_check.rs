@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     limits::ReleaseLimits,
+    reach,
     release::{Component, Grant, Release, Step, World, first},
     release_error::ReleaseError,
 };
@@ -32,6 +33,7 @@ impl Release {
         for (name, component) in &self.components {
             self.check_component(name, component)?;
         }
+        self.check_state()?;
         self.check_sizes()?;
         self.check_pipeline()?;
         self.check_tests()?;
@@ -74,6 +76,7 @@ impl Release {
                 });
             }
         }
+        reach::check(name, component)?;
         if component.state_version != first() && !has(Grant::State) {
             return Err(ReleaseError::StateVersion {
                 component: name.to_owned(),
@@ -94,6 +97,16 @@ impl Release {
                 ReleaseLimits::DEADLINE_MS,
             ),
             ("tensor-mib", limits.tensor_mib, ReleaseLimits::TENSOR_MIB),
+            (
+                "table-elements",
+                limits.table_elements,
+                ReleaseLimits::TABLE_ELEMENTS,
+            ),
+            ("instances", limits.instances, ReleaseLimits::INSTANCES),
+            ("log-lines", limits.log_lines, ReleaseLimits::LOG_LINES),
+            ("state-kib", limits.state_kib, ReleaseLimits::STATE_KIB),
+            ("handles", limits.handles, ReleaseLimits::HANDLES),
+            ("output-kib", limits.output_kib, ReleaseLimits::OUTPUT_KIB),
         ] {
             within(
                 &format!("limit `{key}` of component `{name}`"),
@@ -111,6 +124,15 @@ impl Release {
             )?;
         }
         Ok(())
+    }
+
+    /// What all components keep goes into one file.
+    fn check_state(&self) -> Result<(), ReleaseError> {
+        let keeps = |c: &&Component| c.grants.contains(&Grant::State);
+        let kept = self.components.values().filter(keeps);
+        let total = kept.map(|c| u64::from(c.limits.state_kib)).sum();
+        let most = ReleaseLimits::STATE_KIB_TOTAL;
+        within("the sum of all `state-kib`", total, 0, most)
     }
 
     fn check_sizes(&self) -> Result<(), ReleaseError> {
@@ -158,52 +180,49 @@ impl Release {
         )
     }
 
-    /// `(stage | preprocess infer* postprocess) policy*`, with names that exist and worlds that fit.
+    /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty, with names that exist and worlds that fit.
     fn check_pipeline(&self) -> Result<(), ReleaseError> {
-        /// What the steps so far have made of the sample.
+        /// What the next step is given, in the order in which it can become of a sample.
         #[derive(Clone, Copy, PartialEq)]
         enum Made {
-            Sample,
+            Anything,
             Tensors,
             Insight,
         }
         within(
             "the number of pipeline steps",
             self.pipeline.len() as u64,
-            0,
+            1,
             ReleaseLimits::STEPS,
         )?;
-        let mut made = Made::Sample;
+        let mut made = Made::Anything;
         for (index, step) in self.pipeline.iter().enumerate() {
             let number = index + 1;
-            let (needs, makes, found) = match step {
+            let (fits, makes, found) = match step {
                 Step::Preprocess { .. } => (
-                    Made::Sample,
+                    made == Made::Anything,
                     Made::Tensors,
                     "a preprocess stands where no sample comes",
                 ),
                 Step::Infer { .. } => (
-                    Made::Tensors,
+                    made != Made::Insight,
                     Made::Tensors,
                     "an infer stands where no tensors come",
                 ),
                 Step::Postprocess { .. } => (
-                    Made::Tensors,
+                    made != Made::Insight,
                     Made::Insight,
                     "a postprocess stands where no tensors come",
                 ),
                 Step::Stage { .. } => (
-                    Made::Sample,
+                    made == Made::Anything,
                     Made::Insight,
                     "a stage stands where no sample comes",
                 ),
-                Step::Policy { .. } => (
-                    Made::Insight,
-                    Made::Insight,
-                    "a policy stands where no insight comes",
-                ),
+                // Tensors are an insight of their own kind, where no postprocessor makes another one of them.
+                Step::Policy { .. } => (true, Made::Insight, ""),
             };
-            if made != needs {
+            if !fits {
                 return Err(ReleaseError::Order {
                     step: number,
                     found,
@@ -211,13 +230,6 @@ impl Release {
             }
             made = makes;
             self.check_step(number, step)?;
-        }
-        if made != Made::Insight {
-            let found = "the pipeline ends before it has made an insight";
-            return Err(ReleaseError::Order {
-                step: self.pipeline.len() + 1,
-                found,
-            });
         }
         Ok(())
     }

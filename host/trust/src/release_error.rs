@@ -56,10 +56,10 @@ pub enum ReleaseError {
     },
     /// Steps in an order that makes no pipeline.
     #[error(
-        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess; then policies"
+        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess, each of which may be missing; then policies"
     )]
     Order {
-        /// The step, from 1; one past the last where the pipeline ends too early.
+        /// The step, from 1.
         step: usize,
         /// What stands there.
         found: &'static str,
@@ -75,6 +75,36 @@ pub enum ReleaseError {
         what: &'static str,
         /// The grant that is missing.
         grant: &'static str,
+    },
+    /// A path that is no folder's as a component sees it.
+    #[error(
+        "component `{component}` lists the folder `{path}`: write `/` and names of letters, digits, `-`, `_` and `.`, in at most {max} bytes, such as `/models`",
+        max = crate::reach::MAX_FOLDER_BYTES
+    )]
+    Folder {
+        /// The component.
+        component: String,
+        /// What stands there.
+        path: String,
+    },
+    /// A topic that cannot be part of a key.
+    #[error(
+        "component `{component}` lists the topic `{topic}`: use 1 to {max} letters, digits, `-`, `_` and `.`",
+        max = crate::reach::MAX_TOPIC_BYTES
+    )]
+    Topic {
+        /// The component.
+        component: String,
+        /// What stands there.
+        topic: String,
+    },
+    /// Topics of a component that decides nothing.
+    #[error(
+        "component `{component}` lists topics and is no policy; only a policy sends messages: take `topics` out"
+    )]
+    NoPolicy {
+        /// The component.
+        component: String,
     },
     /// Something larger than a limit of [`ReleaseLimits`], or zero where zero makes no sense.
     #[error("{what} is {value}; allowed are {least} to {limit}")]

@@ -12,13 +12,22 @@
 //!
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
+//! source = "."                  # where `hotshoe build` finds what it makes `file` of; `pack` does not look at it; default: none
 //! world = "stage"               # preprocessor, postprocessor, policy or stage
 //! grants = ["log", "infer", "data", "config", "state"]
 //! models = ["detect"]           # needs grant infer or wasi-nn
 //! data = ["characters"]         # needs grant data
 //! config = { language = "en" }  # needs grant config
-//! limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
+//! limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }  # more of them: `Limits`
+//! instance = "shared"           # or "per-source", "per-call": whom its memory is kept for
 //! state-version = 1             # of what it keeps; needs grant state; default: 1
+//! folders = { "/models" = "read" } # or "write": folders that the device has for it; needs grant wasi
+//! hosts = ["api.example.org:443"] # what it may connect to; needs grant wasi-sockets or wasi-http, and wasi
+//!
+//! [components.raise-alarm]
+//! file = "raise-alarm.wasm"
+//! world = "policy"
+//! topics = ["count"]            # policies alone: what it may send messages under
 //!
 //! [models.detect]
 //! file = "detect.onnx"          # or variants; the defaults of the rest are those written here
@@ -38,7 +47,7 @@
 //! file = "characters.txt"
 //! media-type = "text/plain"
 //!
-//! [[pipeline]]                  # (stage | preprocess infer... postprocess) policy...
+//! [[pipeline]]                  # (stage | [preprocess] infer... [postprocess]) policy...
 //! stage = "read-page"
 //!
 //! [[pipeline]]
@@ -49,8 +58,16 @@
 //! name = "a-clear-page"
 //! sample = "tests/page.png"     # at most 16 MiB
 //! content-type = "image/png"
-//! expected = "tests/page.json"  # the insight, as JSON, at most 1 MiB
+//! expected = "tests/page.json"  # the insight as JSON, or {"insight", "actions"}, or tensors as .npz; at most 16 MiB
 //! min-agreement = 0.99          # 0 to 1; default: 0.99
+//! tolerance = 0.001             # for `hotshoe test` alone: every number within it, all else equal; default: not asked
+//!
+//! [[tests]]                     # or: each entry of what `hotshoe record` made
+//! name = "line-4"
+//! recorded = "tests/line-4"
+//!
+//! [data-contract]               # what `hotshoe record` may take, where the device allows it, too; default: nothing
+//! record = ["sample", "tensors", "insight"]
 //!
 //! [health]                      # what a trial must show; the defaults are those written here
 //! min-samples = 20              # both are waited for before the trial is confirmed
@@ -72,19 +89,23 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 mod model;
+mod test;
 
 pub use self::model::ModelToml;
+pub use self::test::{TestOn, TestToml};
 
 use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
 
 use crate::{
+    component_limits::{InstanceMode, Limits},
+    data_contract::DataContract,
     digest::{Blob, Digest},
     health::HealthGate,
     limits::ReleaseLimits,
+    reach::{Access, HostPort},
     release::{
-        Component, DataFile, DeviceSelector, Grant, Limits, Release, SelfTest, StageFailure, Step,
-        Time, World, first, most,
+        Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
     release_error::ReleaseError,
     toml_file::{self, TomlError},
@@ -111,6 +132,7 @@ pub struct ReleaseToml {
     #[serde(default)]
     pub devices: DeviceSelector,
     /// Components by name.
+    #[serde(default)]
     pub components: BTreeMap<String, ComponentToml>,
     /// Models by name.
     #[serde(default)]
@@ -126,6 +148,9 @@ pub struct ReleaseToml {
     /// What the release must show before a device keeps it.
     #[serde(default)]
     pub health: HealthGate,
+    /// What of its data may be recorded on a device. Default: nothing.
+    #[serde(default)]
+    pub data_contract: DataContract,
 }
 
 /// A `[components.NAME]` table.
@@ -134,6 +159,9 @@ pub struct ReleaseToml {
 pub struct ComponentToml {
     /// The WebAssembly component, relative to the `release.toml`.
     pub file: String,
+    /// The folder of its sources, relative to the `release.toml`, for `hotshoe build` alone. Default: it is not built here.
+    #[serde(default)]
+    pub source: Option<String>,
     /// The world it implements.
     pub world: World,
     /// The host imports it gets. Default: none.
@@ -148,12 +176,24 @@ pub struct ComponentToml {
     /// Strings it reads through the `config` import.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
-    /// What one call may use up.
+    /// What it may use up.
     #[serde(default)]
     pub limits: Limits,
+    /// How long an instance of it lives. Default: `shared`.
+    #[serde(default)]
+    pub instance: InstanceMode,
     /// The version of what it keeps through the `state` import. Default 1.
     #[serde(default = "first")]
     pub state_version: u32,
+    /// The folders it gets, by the paths under which it sees them. Default: none.
+    #[serde(default)]
+    pub folders: BTreeMap<String, Access>,
+    /// The hosts it may connect to. Default: none.
+    #[serde(default)]
+    pub hosts: BTreeSet<HostPort>,
+    /// What a policy may send messages under. Default: none.
+    #[serde(default)]
+    pub topics: BTreeSet<String>,
 }
 
 /// A `[data.NAME]` table.
@@ -166,39 +206,17 @@ pub struct DataToml {
     pub media_type: String,
 }
 
-/// A `[[tests]]` entry.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct TestToml {
-    /// Its name.
-    pub name: String,
-    /// The sample's file, relative to the `release.toml`.
-    pub sample: String,
-    /// The sample's media type.
-    pub content_type: String,
-    /// The file of the insight expected, as JSON, relative to the `release.toml`.
-    pub expected: String,
-    /// How far the insight made must agree with the one expected, 0 to 1. Default 0.99.
-    #[serde(default = "most")]
-    pub min_agreement: f64,
-}
-
-impl TestToml {
-    fn self_test<E>(&self, blob: impl Fn(&String) -> Result<Blob, E>) -> Result<SelfTest, E> {
-        Ok(SelfTest {
-            name: self.name.clone(),
-            sample: blob(&self.sample)?,
-            media_type: self.content_type.clone(),
-            expected: blob(&self.expected)?,
-            min_agreement: self.min_agreement,
-        })
-    }
-}
-
 /// A `[[pipeline]]` entry: one key is the kind of step, with a component's or model's name.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "StepFields")]
 pub struct StepToml(Step);
+
+impl StepToml {
+    /// The step.
+    pub const fn step(&self) -> &Step {
+        &self.0
+    }
+}
 
 /// The keys of a `[[pipeline]]` entry.
 #[derive(Deserialize)]
@@ -284,6 +302,9 @@ pub enum ReleaseTomlError {
     /// The blob of a named file was not given: `blobs` lacks it.
     #[error("no blob was given for file `{0}`")]
     NoBlob(String),
+    /// A recording that was not replaced by its entries.
+    #[error("the recording `{0}` of a self-test was not read; give its entries instead")]
+    NotExpanded(String),
     /// It breaks a rule of the format.
     #[error(transparent)]
     Invalid(#[from] ReleaseError),
@@ -313,13 +334,7 @@ impl ReleaseToml {
             .data
             .iter()
             .map(move |(n, d)| file("data", n, "file", &d.file, ReleaseLimits::DATA_BYTES));
-        let tests = self.tests.iter().flat_map(move |t| {
-            let (sample, expected) = (ReleaseLimits::SAMPLE_BYTES, ReleaseLimits::EXPECTED_BYTES);
-            [
-                file("tests", &t.name, "sample", &t.sample, sample),
-                file("tests", &t.name, "expected", &t.expected, expected),
-            ]
-        });
+        let tests = self.tests.iter().flat_map(TestToml::files);
         components.chain(models).chain(data).chain(tests)
     }
 
@@ -348,7 +363,11 @@ impl ReleaseToml {
                 data: c.data.clone(),
                 config: c.config.clone(),
                 limits: c.limits.clone(),
+                instance: c.instance,
                 state_version: c.state_version,
+                folders: c.folders.clone(),
+                hosts: c.hosts.clone(),
+                topics: c.topics.clone(),
             };
             components.insert(name.clone(), component);
         }
@@ -382,6 +401,7 @@ impl ReleaseToml {
             chunks,
             tests,
             health: self.health.clone(),
+            data_contract: self.data_contract.clone(),
         };
         release.validate()?;
         Ok(release)

@@ -131,6 +131,9 @@ pub struct TrustedKey {
     rotates: bool,
 }
 
+/// The name of the throw-away key that `hotshoe dev` makes: only a device in development mode trusts a key of that name.
+pub const DEVELOPMENT_KEY: &str = "development";
+
 impl TrustedKey {
     /// What `trust.toml` calls it.
     pub fn name(&self) -> &str {

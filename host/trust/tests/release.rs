@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use common::{RELEASE_TOML, blobs, release, time};
 use hotshoe_trust::{
-    Blob, Component, Model, Release, ReleaseError, ReleaseLimits, StageFailure, Step, Variant,
+    Blob, Component, Grant, Model, Release, ReleaseError, ReleaseLimits, StageFailure, Step, Variant,
     World,
     release_toml::{ReleaseToml, ReleaseTomlError},
     strict_json,
@@ -217,17 +217,25 @@ fn grammar_of_a_pipeline() {
         "pre post",
         "pre infer post",
         "pre infer infer post policy",
+        // A pipeline may begin and end where one component does.
+        "policy",
+        "policy policy",
+        "infer",
+        "infer post policy",
+        "post",
+        "pre",
+        "pre infer",
+        "pre policy",
     ] {
         judged(good).expect(good);
     }
     for (bad, at) in [
-        ("", 1),
-        ("policy", 1),
-        ("infer", 1),
-        ("post", 1),
-        ("pre", 2),
-        ("pre infer", 3),
-        ("pre policy", 2),
+        ("policy pre", 2),
+        ("policy infer", 2),
+        ("policy post", 2),
+        ("infer pre", 2),
+        ("infer stage", 2),
+        ("infer post infer", 3),
         ("stage stage", 2),
         ("stage pre", 2),
         ("stage infer", 2),
@@ -242,6 +250,7 @@ fn grammar_of_a_pipeline() {
             "{bad}: {refused:?}"
         );
     }
+    assert!(matches!(judged(""), Err(ReleaseError::Limit { .. })));
 }
 
 #[test]
@@ -423,4 +432,59 @@ proptest::proptest! {
         let json = serde_json::to_vec(&model).unwrap();
         proptest::prop_assert_eq!(strict_json::parse::<Model>(&json, 1 << 20).unwrap(), model);
     }
+}
+
+#[test]
+fn folders_hosts_and_topics_need_their_grants_and_worlds() {
+    use hotshoe_trust::Access;
+    let judged = |change: &dyn Fn(&mut Component)| {
+        let mut release = release();
+        change(release.components.get_mut("label").expect("a policy"));
+        release.validate().map_err(|error| error.to_string())
+    };
+    let folder = |path: &'static str| {
+        move |component: &mut Component| {
+            component.grants.insert(Grant::Wasi);
+            component.folders.insert(path.into(), Access::Read);
+        }
+    };
+    judged(&folder("/models")).expect("a folder");
+    for path in ["models", "/", "/a/../b"] {
+        let said = judged(&folder(path)).expect_err(path);
+        assert!(said.contains("lists the folder"), "{said}");
+    }
+    let said = judged(&|c| drop(c.folders.insert("/a".into(), Access::Write)));
+    assert!(said.expect_err("no grant").contains("add `wasi`"));
+
+    let hosts = |grants: &'static [Grant]| {
+        move |component: &mut Component| {
+            component.grants.extend(grants);
+            component.hosts.insert("a.example:443".parse().expect("a host"));
+        }
+    };
+    judged(&hosts(&[Grant::Wasi, Grant::WasiHttp])).expect("a host");
+    judged(&hosts(&[Grant::WasiSockets])).expect_err("wasi is missing");
+    judged(&hosts(&[Grant::Wasi])).expect_err("neither sockets nor http");
+
+    judged(&|c| drop(c.topics.insert("count".into()))).expect("a topic");
+    judged(&|c| drop(c.topics.insert("a/b".into()))).expect_err("no topic");
+    let mut stage = release();
+    read(&mut stage).topics.insert("count".into());
+    let said = stage.validate().expect_err("no policy").to_string();
+    assert!(said.contains("is no policy"), "{said}");
+}
+
+#[test]
+fn what_a_component_reaches_is_written_as_it_is_read() {
+    let text = r#"{"folders":{"/m":"write"},"hosts":["A.example:80"],"topics":["count"],"grants":["wasi","wasi-http"]}"#;
+    let mut value = serde_json::to_value(&release().components["label"]).expect("JSON");
+    let plain = value.as_object().expect("an object").clone();
+    assert!(!plain.contains_key("hosts") && !plain.contains_key("folders"));
+    let more: serde_json::Value = serde_json::from_str(text).expect("JSON");
+    let more = more.as_object().expect("an object").clone();
+    value.as_object_mut().expect("an object").extend(more);
+    let read: Component = serde_json::from_value(value).expect("a component");
+    let written = serde_json::to_value(&read).expect("JSON");
+    assert_eq!(written["hosts"], serde_json::json!(["a.example:80"]));
+    assert_eq!(written["folders"], serde_json::json!({"/m": "write"}));
 }

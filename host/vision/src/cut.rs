@@ -19,14 +19,7 @@ pub enum Rotation {
 /// # Errors
 /// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::Outside`] if no pixel lies in it.
 pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Image, VisionError> {
-    for (what, value) in [("x", x), ("y", y), ("width", width), ("height", height)] {
-        if !value.is_finite() {
-            return Err(VisionError::NotFinite { what, value });
-        }
-    }
-    if width < 0.0 || height < 0.0 {
-        return Err(VisionError::NegativeSize { width, height });
-    }
+    checked(x, y, width, height)?;
     let (left, right) = span(x, width, image.width());
     let (top, bottom) = span(y, height, image.height());
     if left >= right || top >= bottom {
@@ -47,6 +40,19 @@ pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Im
         pixels.extend_from_slice(row.get(bytes.clone()).unwrap_or_default());
     }
     Image::from_rgb(new_width, new_height, pixels)
+}
+
+/// That all four are numbers, and neither side is negative.
+pub(crate) fn checked(x: f32, y: f32, width: f32, height: f32) -> Result<(), VisionError> {
+    for (what, value) in [("x", x), ("y", y), ("width", width), ("height", height)] {
+        if !value.is_finite() {
+            return Err(VisionError::NotFinite { what, value });
+        }
+    }
+    if width < 0.0 || height < 0.0 {
+        return Err(VisionError::NegativeSize { width, height });
+    }
+    Ok(())
 }
 
 /// The whole pixels of an interval that lie in `0..size`.

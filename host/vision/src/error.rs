@@ -111,7 +111,7 @@ pub enum VisionError {
         value: f32,
     },
     /// A rectangle with a negative side.
-    #[error("the rectangle to cut out is {width} x {height}; neither may be negative")]
+    #[error("a rectangle is {width} x {height}; neither may be negative")]
     NegativeSize {
         /// Pixels.
         width: f32,
@@ -135,6 +135,20 @@ pub enum VisionError {
         image_width: u32,
         /// Pixels.
         image_height: u32,
+    },
+    /// More to blur than one call may.
+    #[error(
+        "{count} regions of {pixels} pixels in all are over the limit of {limit} regions or {pixel_limit} pixels; blur fewer in one call"
+    )]
+    TooManyRegions {
+        /// Regions.
+        count: usize,
+        /// Pixels in all, over all regions, inside the picture.
+        pixels: u64,
+        /// Most regions.
+        limit: usize,
+        /// Most pixels.
+        pixel_limit: u64,
     },
     /// Four corners that no perspective view of a rectangle has.
     #[error(
@@ -200,7 +214,7 @@ impl VisionError {
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooLarge { .. } => ErrorKind::LimitExceeded,
+            Self::TooLarge { .. } | Self::TooManyRegions { .. } => ErrorKind::LimitExceeded,
             Self::AreaWarp => ErrorKind::Unsupported,
             Self::Resize { .. } | Self::Encode { .. } => ErrorKind::Internal,
             _ => ErrorKind::InvalidInput,

@@ -1,9 +1,10 @@
 #![forbid(unsafe_code)]
-//! Native operations on pictures: decode, resize, crop, rotate, warp, normalise, encode.
+//! Native operations on pictures: decode, resize, crop, rotate, warp, blur, normalise, encode.
 //!
 //! Pure functions from pixels to pixels: no I/O, no threads, no state. Every size is checked before memory is taken for it,
 //! so that a picture from an unknown source costs at most [`MAX_PIXELS`] pixels.
 
+mod blur;
 mod cut;
 mod decode;
 mod encode;
@@ -14,6 +15,7 @@ mod projection;
 mod resize;
 mod warp;
 
+pub use blur::{MAX_REGIONS, Region, blur};
 pub use cut::{Rotation, crop, rotate};
 pub use decode::{DecodeLimits, decode};
 pub use encode::{Format, encode};

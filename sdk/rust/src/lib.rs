@@ -28,6 +28,7 @@
 mod bindings;
 mod error;
 mod log;
+pub mod nn;
 pub mod state;
 mod tensors;
 mod worlds;
@@ -49,7 +50,7 @@ pub use bindings::hotshoe::pipeline::{
 pub mod prelude {
     pub use crate::types::{
         Action, Alert, Class, CustomInsight, Detection, DeviceContext, ErrorCode, Insight, Mask,
-        Point, Rect, Scalar, Severity, TextLine,
+        Message, Point, Rect, Scalar, Severity, TextLine,
     };
     pub use crate::{
         Error, NamedTensor, Policy, Postprocessor, Preprocessor, Result, Sample, Stage, Tensor,

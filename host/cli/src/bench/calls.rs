@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
-use hotshoe_daemon::default_allow;
+use hotshoe_daemon::default_allowed;
 use hotshoe_engine::{Class, Component, DeviceContext, Insight, Instance, Parts};
 
 use super::laps::median;
@@ -35,7 +35,7 @@ pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> 
     let device = device();
     let mut instance_of_all = Instance::new(component);
     let call = per_run(batches, CALLS, || {
-        let actions = instance_of_all.decide(&insight, &device)?;
+        let actions = instance_of_all.decide("bench", &insight, &device)?;
         std::hint::black_box(actions);
         Ok(())
     })?;
@@ -68,7 +68,7 @@ fn component(setting: &Setting<'_>) -> anyhow::Result<Arc<Component>> {
         COMPONENT,
         &bytes,
         &Parts::default(),
-        &default_allow(),
+        &default_allowed(),
     )?;
     Ok(Arc::new(component))
 }

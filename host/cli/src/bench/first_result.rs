@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::config::InferenceConfig;
-use hotshoe_daemon::default_allow;
+use hotshoe_daemon::default_allowed;
 use hotshoe_daemon::link::{Raw, RawValue};
 use hotshoe_daemon::pipeline::Pipeline;
 use hotshoe_daemon::{Client, ZenohConfig};
@@ -192,7 +192,7 @@ impl Plain {
             read,
             &self.engine,
             &self.models,
-            &default_allow(),
+            &default_allowed(),
             &InferenceConfig::default(),
         )?;
         let loaded = started.elapsed();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::config::InferenceConfig;
-use hotshoe_daemon::default_allow;
+use hotshoe_daemon::default_allowed;
 use hotshoe_daemon::pipeline::{Decision, Pipeline, Worker};
 use hotshoe_devkit::Environment;
 use hotshoe_engine::{Engine, EngineOptions, Sample};
@@ -110,7 +110,7 @@ impl<'a> Setting<'a> {
             |blob| layout.read(blob),
             &self.engine,
             &self.models,
-            &default_allow(),
+            &default_allowed(),
             &InferenceConfig::default(),
         )
         .with_context(|| format!("cannot load {file}"))?;

@@ -46,6 +46,10 @@ pub struct Args {
     /// The files, one sample each
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
+    /// Take all inputs as samples of this one source, in their order, as a model that carries a state from sample to sample
+    /// needs it [default: each file is a source of its own]
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
     /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
@@ -130,7 +134,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         .as_deref()
         .map(|to| Saving::new(to, &pipeline));
     for input in &args.inputs {
-        let report = match read(input, max_sample_bytes) {
+        let report = match read(input, args.source.as_deref(), max_sample_bytes) {
             Ok(sample) => {
                 saving.iter().for_each(Saving::begin);
                 let outcome = worker.process(&sample, &device);
@@ -267,8 +271,8 @@ fn record(path: &Path, insight: &Insight) -> anyhow::Result<()> {
     write_new(path, &text, Readers::Anyone, true)
 }
 
-/// A file of at most `limit` bytes as a sample: its path is its id and its source.
-fn read(path: &Path, limit: usize) -> anyhow::Result<Sample> {
+/// A file of at most `limit` bytes as a sample: its path is its id and, where there is no other, its source.
+fn read(path: &Path, source: Option<&str>, limit: usize) -> anyhow::Result<Sample> {
     let mut payload = Vec::new();
     File::open(path)
         .and_then(|file| {
@@ -287,7 +291,7 @@ fn read(path: &Path, limit: usize) -> anyhow::Result<Sample> {
         .unwrap_or_default();
     Ok(Sample {
         id: name.clone(),
-        source: name,
+        source: source.map_or(name, str::to_owned),
         content_type: content_type(path)
             .unwrap_or(UNKNOWN_CONTENT_TYPE)
             .to_owned(),

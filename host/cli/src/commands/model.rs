@@ -4,7 +4,6 @@ mod error;
 mod inspect;
 mod measure;
 mod memory;
-mod npy;
 mod optimise;
 mod report;
 mod samples;

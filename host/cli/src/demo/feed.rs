@@ -196,6 +196,7 @@ impl Answer {
                 Action::Publish => continue,
                 Action::Drop { reason } => format!("  kept on the device: {reason}"),
                 Action::Alert { message, .. } => format!("  alert: {message}"),
+                Action::Send { topic, .. } => format!("  sent under {topic}"),
             };
             terminal.print(terminal.warning(&said))?;
         }

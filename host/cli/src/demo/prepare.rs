@@ -80,7 +80,7 @@ pub fn prepare(
 }
 
 /// Removes what an earlier demo installed, but not the compiled code, which is found again by its digest.
-fn forget(data: &Path) -> anyhow::Result<()> {
+pub fn forget(data: &Path) -> anyhow::Result<()> {
     for part in ["ledger.json", "blobs", "parts", "states"] {
         let path = data.join(part);
         let removed = if path.is_dir() {

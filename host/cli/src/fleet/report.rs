@@ -68,6 +68,9 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         status.version,
         status.uptime_s
     ))?;
+    if status.development {
+        terminal.print(terminal.warning("          development mode: a throw-away key is trusted"))?;
+    }
     show_release(status, terminal)?;
     show_slots(status, terminal)?;
     terminal.print(format!("trust     version {}", status.trust_version))?;

@@ -31,6 +31,14 @@ pub enum DeployError {
         #[source]
         source: TrustError,
     },
+    /// A device that is to be relied on would trust a throw-away key.
+    #[error(
+        "{path} trusts the throw-away key of `hotshoe dev`; take the key `development` out of it, or write development = true in hotshoe.toml"
+    )]
+    DevelopmentKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// The trusted keys that came over the network cannot be read back.
     #[error(
         "the trusted keys of version {version} in {data} are damaged; put that version or a later one into `trust.toml`"

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use hotshoe_store::{Cause, Ledger, Store, Transition};
-use hotshoe_trust::{Digest, Time, TrustRoot, TrustUpdate, rotate};
+use hotshoe_trust::{DEVELOPMENT_KEY, Digest, Time, TrustRoot, TrustUpdate, rotate};
 
 use crate::config::Config;
 use crate::deploy::error::{DeployError, StoredTrustError};
@@ -17,6 +17,12 @@ pub const MAX_TRUST_BYTES: u64 = 1 << 20;
 /// The trusted keys that count: those of the higher version, and the operator's where both are the same.
 pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     let own = read_trust(&config.trust)?;
+    if config.development {
+        tracing::warn!("development mode: whoever has the throw-away key may change what this device runs");
+    } else if own.keys().any(|key| key.name() == DEVELOPMENT_KEY) {
+        let path = config.trust.clone();
+        return Err(DeployError::DevelopmentKey { path });
+    }
     let entry = newer(store.ledger(), own.version());
     let Some((version, digest)) = entry else {
         return Ok(own);

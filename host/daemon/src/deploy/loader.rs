@@ -1,15 +1,12 @@
 //! From a slot of the ledger to a release that can serve. Nothing else in the daemon compiles or loads.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use hotshoe_engine::{Engine, EngineOptions, StateSnapshot, chain};
 use hotshoe_infer::Models;
 use hotshoe_store::{Cause, ReadError, Slot, Store};
-use hotshoe_trust::{
-    Device, Floor, Grant, Package, Release, Time, TrustRoot, Verified, VerifyError,
-};
+use hotshoe_trust::{Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError};
 
 use crate::config::{Config, InferenceConfig};
 use crate::deploy::error::DeployError;
@@ -31,7 +28,7 @@ pub struct Loader {
     models: Models,
     host: semver::Version,
     device: Device,
-    allow: BTreeSet<Grant>,
+    allowed: Allowed,
     inference: InferenceConfig,
     threads: usize,
 }
@@ -89,7 +86,7 @@ impl Loader {
             models: Models::new(config.inference.options()),
             host,
             device: config.identity(),
-            allow: config.allow.clone(),
+            allowed: config.allowed(),
             inference: config.inference.clone(),
             threads,
         })
@@ -148,8 +145,15 @@ impl Loader {
         let digest = release.digest();
         let read = |blob: &_| store.blob(blob);
         let (engine, models) = (&self.engine, &self.models);
-        let pipeline = Pipeline::load(release, read, engine, models, &self.allow, &self.inference)
-            .map_err(LoadFailure::Load)?;
+        let pipeline = Pipeline::load(
+            release,
+            read,
+            engine,
+            models,
+            &self.allowed,
+            &self.inference,
+        )
+        .map_err(LoadFailure::Load)?;
         let saved = store
             .load_state(digest)
             .map_err(|error| chain(&error))

@@ -1,17 +1,20 @@
 //! A loaded release with what is seen of it while it serves.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
-use hotshoe_engine::Fault;
+use hotshoe_engine::{Component, Fault};
 use hotshoe_trust::{Release, Verified};
 
 use crate::deploy::observed::{Fared, Observer};
-use crate::pipeline::{Outcome, Pipeline, Worker};
+use crate::pipeline::{BackOffs, Outcome, Pipeline, Worker};
+use crate::status::ComponentStatus;
 
 /// What the one pointer of the service points to.
 pub struct Served {
     pipeline: Arc<Pipeline>,
     observer: Observer,
+    back_offs: Arc<BackOffs>,
     /// Workers that are instantiated already: the threads take them, so that the first samples after a swap wait for nothing.
     ready: Mutex<Vec<Worker>>,
 }
@@ -22,6 +25,7 @@ impl Served {
         Arc::new(Self {
             pipeline,
             observer: Observer::default(),
+            back_offs: Arc::default(),
             ready: Mutex::default(),
         })
     }
@@ -30,7 +34,7 @@ impl Served {
     pub fn prepare(&self, threads: usize) {
         let missing = threads.saturating_sub(self.lock().len());
         for _ in 0..missing {
-            let mut worker = self.pipeline.worker();
+            let mut worker = self.pipeline.patient_worker(&self.back_offs);
             match worker.warm_up() {
                 Ok(()) => self.lock().push(worker),
                 Err(error) => {
@@ -44,7 +48,7 @@ impl Served {
     /// A worker for the calling thread.
     pub fn worker(&self) -> Worker {
         let ready = self.lock().pop();
-        ready.unwrap_or_else(|| self.pipeline.worker())
+        ready.unwrap_or_else(|| self.pipeline.patient_worker(&self.back_offs))
     }
 
     /// Lets go of the workers that no thread took.
@@ -61,6 +65,21 @@ impl Served {
     /// The release.
     pub fn release(&self) -> &Verified<Release> {
         self.pipeline.release()
+    }
+
+    /// How its components fare at this moment.
+    pub fn component_status(&self) -> Vec<ComponentStatus> {
+        let now = Instant::now();
+        let status = |(name, component): (&String, &Arc<Component>)| {
+            let (faults_in_a_row, backing_off) = self.back_offs.status(name, now);
+            ComponentStatus {
+                name: name.clone(),
+                faults_in_a_row,
+                backing_off,
+                log_lines_dropped: component.log_lines_dropped(),
+            }
+        };
+        self.pipeline.components().iter().map(status).collect()
     }
 
     /// What is seen of it.
@@ -89,9 +108,16 @@ impl Fared {
 
     const fn by(fault: Fault) -> Self {
         match fault {
-            Fault::Trap | Fault::Memory | Fault::Fuel | Fault::Instantiation => Self::Trap,
+            Fault::Trap
+            | Fault::Memory
+            | Fault::Table
+            | Fault::Handles
+            | Fault::Output
+            | Fault::Fuel
+            | Fault::Instantiation
+            | Fault::BackingOff => Self::Trap,
             Fault::Deadline => Self::Deadline,
-            Fault::Tensor | Fault::Model | Fault::Guest(_) => Self::Error,
+            Fault::Tensor | Fault::Model | Fault::Denied | Fault::Guest(_) => Self::Error,
         }
     }
 }

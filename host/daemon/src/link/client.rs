@@ -142,7 +142,7 @@ impl Client {
         capacity: usize,
     ) -> Result<Outputs, LinkError> {
         let key = format!(
-            "{}/output/*",
+            "{}/output/**",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
         );
         let subscriber = self
@@ -173,17 +173,24 @@ pub struct Outputs {
 pub struct Published {
     /// Its key, such as `hotshoe/lab/camera/output/insight`.
     pub key: String,
+    /// Its media type.
+    pub content_type: String,
     /// Its JSON; null where it is none.
     pub body: Value,
+    /// Its bytes.
+    pub payload: Vec<u8>,
 }
 
 impl Outputs {
     /// The next message, or `None` when the time is over or the session is closed.
     pub fn next(&self, timeout: Duration) -> Option<Published> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        let payload = sample.payload().to_bytes().into_owned();
         Some(Published {
             key: sample.key_expr().to_string(),
-            body: serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default(),
+            content_type: sample.encoding().to_string(),
+            body: serde_json::from_slice(&payload).unwrap_or_default(),
+            payload,
         })
     }
 }

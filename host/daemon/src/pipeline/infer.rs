@@ -10,9 +10,7 @@ use hotshoe_trust::Release;
 
 use super::LoadError;
 use super::recurrent::Recurrent;
-
-/// Tensors by name.
-type Tensors = Vec<(String, Tensor)>;
+use super::seen::Tensors;
 
 /// A model in a step of the pipeline.
 #[derive(Clone)]
@@ -70,15 +68,28 @@ impl InferStep {
     }
 
     /// Runs the model on these tensors, and on what it keeps for `source`: neither are the inputs that are its memory asked of the
-    /// step before, nor are the outputs that become it passed on.
-    pub fn run(&self, source: &str, tensors: &[(String, Tensor)]) -> Result<Tensors, Failure> {
+    /// step before, nor are the outputs that become it passed on. All that it is given is added to `seen`.
+    pub fn run(
+        &self,
+        source: &str,
+        tensors: &[(String, Tensor)],
+        seen: Option<&mut Vec<(String, Tensors)>>,
+    ) -> Result<Tensors, Failure> {
+        let look = |inputs: &[(&str, &Tensor)]| {
+            if let Some(seen) = seen {
+                let owned = inputs.iter().map(|(name, it)| ((*name).to_owned(), Tensor::clone(it)));
+                seen.push((self.name().to_owned(), owned.collect()));
+            }
+        };
         let given = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
         let Some(memory) = &self.memory else {
             let inputs: Vec<_> = given.collect();
+            look(&inputs);
             return self.run_by(&inputs);
         };
         let turn = memory.turn(source, Instant::now() + self.deadline)?;
         let inputs: Vec<_> = given.chain(turn.inputs()).collect();
+        look(&inputs);
         let outputs = self.run_by(&inputs)?;
         turn.keep(outputs)
     }

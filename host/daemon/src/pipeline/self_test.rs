@@ -4,11 +4,11 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hotshoe_engine::{Insight, Sample, agreement};
+use hotshoe_engine::Sample;
 use hotshoe_trust::{Blob, Device, SelfTest};
 use serde::Serialize;
 
-use super::{Backends, LoadError, Pipeline, SampleError, Worker, checked};
+use super::{Backends, Expectation, LoadError, Pipeline, SampleError, Worker, checked};
 use crate::latency::micros;
 
 /// A component of the release cannot be instantiated, or its start-up code fails.
@@ -34,7 +34,7 @@ pub enum SelfTestError {
     Blob(#[source] LoadError),
     /// The expected result is no insight.
     #[error(
-        "what self-test `{test}` expects is no insight; the file must hold the `insight` that `hotshoe exec` prints"
+        "what self-test `{test}` expects is no insight; the file must hold the `insight` that `hotshoe exec` prints, or tensors as .npz"
     )]
     Expected {
         /// The test's name.
@@ -153,7 +153,7 @@ impl Pipeline {
                 checked(&read, "self-test file", &test.name, blob).map_err(SelfTestError::Blob)
             };
             let sample = blob(&test.sample)?;
-            let expected = serde_json::from_slice(&blob(&test.expected)?).map_err(|source| {
+            let expected = Expectation::parse(&blob(&test.expected)?).map_err(|source| {
                 SelfTestError::Expected {
                     test: test.name.clone(),
                     source,
@@ -169,7 +169,7 @@ fn run(
     worker: &mut Worker,
     test: &SelfTest,
     payload: Vec<u8>,
-    expected: &Insight,
+    expected: &Expectation,
     device: &Device,
 ) -> Result<SelfTestReport, SelfTestError> {
     let id = format!("self-test/{}", test.name);
@@ -189,7 +189,7 @@ fn run(
         test: test.name.clone(),
         source,
     })?;
-    let found = agreement(&decision.insight, expected);
+    let found = expected.agreement(&decision);
     if found < test.min_agreement {
         return Err(SelfTestError::Failed {
             test: test.name.clone(),

@@ -1,17 +1,26 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_engine::{Action, Component, DeviceContext, Failure, Insight, Instance, Sample};
-use hotshoe_infer::Tensor;
-use hotshoe_trust::{Device, StageFailure};
+use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
+use hotshoe_trust::{Begin, Device, StageFailure};
 
+use super::back_off::BackOffs;
+use super::ends::{Given, conclude};
 use super::infer::InferStep;
+use super::seen::{Seen, StageUsage, Tensors};
 use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
 use crate::latency::micros;
+
+/// Where samples end that do not fit the pipeline's beginning.
+const INPUT: &str = "input";
+/// Where samples end whose tensors are too large for a result.
+const OUTPUT: &str = "output";
 
 /// Runs samples through one pipeline, one at a time, on the caller's thread.
 pub struct Worker {
     pipeline: Arc<Pipeline>,
+    back_offs: Option<Arc<BackOffs>>,
+    begin: Begin,
     steps: Vec<Ready>,
 }
 
@@ -26,13 +35,15 @@ enum Ready {
 /// What a sample has become by the step that comes next.
 #[derive(Default)]
 struct Flow {
-    tensors: Vec<(String, Tensor)>,
+    tensors: Tensors,
     insight: Option<Insight>,
     actions: Option<Vec<Action>>,
+    /// Where somebody looks on.
+    seen: Option<Seen>,
 }
 
 impl Worker {
-    pub(super) fn new(pipeline: &Arc<Pipeline>) -> Self {
+    pub(super) fn new(pipeline: &Arc<Pipeline>, back_offs: Option<Arc<BackOffs>>) -> Self {
         let instance = |component: &Arc<Component>| Instance::new(Arc::clone(component));
         let steps = pipeline
             .steps
@@ -47,6 +58,8 @@ impl Worker {
             .collect();
         Self {
             pipeline: Arc::clone(pipeline),
+            back_offs,
+            begin: Begin::of(&pipeline.release.pipeline),
             steps,
         }
     }
@@ -68,8 +81,28 @@ impl Worker {
         Ok(())
     }
 
+    /// The most that each component held at once so far.
+    pub fn usage(&self) -> Vec<StageUsage> {
+        let of = |step: &Ready| step.usage();
+        self.steps.iter().filter_map(of).collect()
+    }
+
     /// Runs one sample to its end.
     pub fn process(&mut self, sample: &Sample, device: &Device) -> Outcome {
+        self.run(sample, device, &mut Flow::default())
+    }
+
+    /// As [`Self::process`], and also gives what came between.
+    pub fn observe(&mut self, sample: &Sample, device: &Device) -> (Outcome, Seen) {
+        let mut flow = Flow {
+            seen: Some(Seen::default()),
+            ..Flow::default()
+        };
+        let outcome = self.run(sample, device, &mut flow);
+        (outcome, flow.seen.unwrap_or_default())
+    }
+
+    fn run(&mut self, sample: &Sample, device: &Device, flow: &mut Flow) -> Outcome {
         let context = DeviceContext {
             site: device.site.clone(),
             device: device.name.clone(),
@@ -81,12 +114,21 @@ impl Worker {
             generation: self.pipeline.release.generation,
             sample_time_us: sample.timestamp_us,
         };
-        let mut flow = Flow::default();
         let mut stages = Vec::with_capacity(self.steps.len());
         let mut tolerated = Vec::new();
+        let failed = |stage: &str, failure, stages, tolerated| Outcome {
+            result: Err(SampleError::of(stage, failure)),
+            stages,
+            tolerated,
+        };
+        let inner = match flow.begin(self.begin, sample) {
+            Ok(inner) => inner,
+            Err(failure) => return failed(INPUT, failure, stages, tolerated),
+        };
+        let sample = inner.as_ref().unwrap_or(sample);
         for step in &mut self.steps {
             let started = Instant::now();
-            let result = step.run(sample, &context, &mut flow);
+            let result = step.run_if(self.back_offs.as_deref(), sample, &context, flow);
             stages.push(StageTime {
                 name: step.name().to_owned(),
                 micros: micros(started.elapsed()),
@@ -98,28 +140,59 @@ impl Worker {
                 });
             }
             if let Err(failure) = result {
-                let error = SampleError::of(step.name(), failure);
-                if step.fails_open() {
-                    tolerated.push(error);
+                // Who reaches for what it was not given is not let pass.
+                if step.fails_open() && failure.fault != Fault::Denied {
+                    tolerated.push(SampleError::of(step.name(), failure));
                     continue;
                 }
-                return Outcome {
-                    result: Err(error),
-                    stages,
-                    tolerated,
-                };
+                return failed(step.name(), failure, stages, tolerated);
             }
         }
+        let insight = match flow.insight() {
+            Ok(insight) => insight,
+            Err(failure) => return failed(OUTPUT, failure, stages, tolerated),
+        };
         let decision = Decision {
-            insight: flow.insight.unwrap_or(Insight::Scalars {
-                scalars: Vec::new(),
-            }),
-            actions: flow.actions.unwrap_or_else(|| vec![Action::Publish]),
+            insight,
+            actions: flow.actions.take().unwrap_or_else(|| vec![Action::Publish]),
         };
         Outcome {
             result: Ok(decision),
             stages,
             tolerated,
+        }
+    }
+}
+
+impl Flow {
+    /// Takes in a sample; gives the one that the components see, where it is another one.
+    fn begin(&mut self, begin: Begin, sample: &Sample) -> Result<Option<Sample>, Failure> {
+        match Given::read(begin, sample)? {
+            Given::Sample => Ok(None),
+            Given::Insight(insight) => {
+                self.insight = Some(insight);
+                Ok(None)
+            }
+            Given::Tensors(tensors, inner) => {
+                self.tensors = tensors;
+                if let Some(seen) = &mut self.seen {
+                    seen.inner = Some(inner.clone());
+                    let place = match begin {
+                        Begin::Outputs => &mut seen.outputs,
+                        _ => &mut seen.tensors,
+                    };
+                    *place = Some(self.tensors.clone());
+                }
+                Ok(Some(inner))
+            }
+        }
+    }
+
+    /// The insight so far. Tensors become one where nothing makes another one of them.
+    fn insight(&mut self) -> Result<Insight, Failure> {
+        match self.insight.take() {
+            Some(insight) => Ok(insight),
+            None => conclude(&self.tensors),
         }
     }
 }
@@ -132,6 +205,23 @@ impl Ready {
             | Self::Postprocess(instance)
             | Self::Stage(instance)
             | Self::Policy(instance, _) => instance.name(),
+        }
+    }
+
+    fn usage(&self) -> Option<StageUsage> {
+        match self {
+            Self::Infer(..) => None,
+            Self::Preprocess(instance)
+            | Self::Postprocess(instance)
+            | Self::Stage(instance)
+            | Self::Policy(instance, _) => {
+                let usage = instance.usage();
+                Some(StageUsage {
+                    name: instance.name().to_owned(),
+                    memory_bytes: usage.memory_bytes,
+                    tensor_bytes: usage.tensor_bytes,
+                })
+            }
         }
     }
 
@@ -160,6 +250,24 @@ impl Ready {
         }
     }
 
+    /// Runs the step, unless it broke off too often.
+    fn run_if(
+        &mut self,
+        back_offs: Option<&BackOffs>,
+        sample: &Sample,
+        context: &DeviceContext,
+        flow: &mut Flow,
+    ) -> Result<(), Failure> {
+        let Some(back_offs) = back_offs else {
+            return self.run(sample, context, flow);
+        };
+        let name = self.name().to_owned();
+        let leave = back_offs.leave(&name, Instant::now())?;
+        let result = self.run(sample, context, flow);
+        leave.ended(result.as_ref().err(), Instant::now());
+        result
+    }
+
     fn run(
         &mut self,
         sample: &Sample,
@@ -167,18 +275,30 @@ impl Ready {
         flow: &mut Flow,
     ) -> Result<(), Failure> {
         match self {
-            Self::Preprocess(instance) => flow.tensors = instance.prepare(sample)?,
-            Self::Infer(step) => flow.tensors = step.run(&sample.source, &flow.tensors)?,
+            Self::Preprocess(instance) => {
+                flow.tensors = instance.prepare(sample)?;
+                if let Some(seen) = &mut flow.seen {
+                    seen.tensors = Some(flow.tensors.clone());
+                }
+            }
+            Self::Infer(step) => {
+                let given = flow.seen.as_mut().map(|seen| &mut seen.inputs);
+                flow.tensors = step.run(&sample.source, &flow.tensors, given)?;
+                if let Some(seen) = &mut flow.seen {
+                    seen.outputs = Some(flow.tensors.clone());
+                }
+            }
             Self::Postprocess(instance) => {
                 let outputs = std::mem::take(&mut flow.tensors);
                 flow.insight = Some(instance.interpret(sample, outputs)?);
             }
             Self::Stage(instance) => flow.insight = Some(instance.process(sample)?),
             Self::Policy(instance, _) => {
-                if let Some(insight) = &flow.insight {
-                    let decided = instance.decide(insight, context)?;
-                    flow.actions.get_or_insert_default().extend(decided);
-                }
+                let insight = flow.insight()?;
+                let decided = instance.decide(&sample.source, &insight, context);
+                // Also where it fails: the next one, and the result, have the insight all the same.
+                flow.insight = Some(insight);
+                flow.actions.get_or_insert_default().extend(decided?);
             }
         }
         Ok(())

@@ -13,7 +13,7 @@ use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 use hotshoe_engine::{Engine, EngineOptions, Sample};
 use hotshoe_infer::Models;
 use hotshoe_store::{Layout, LayoutError, pack};
-use hotshoe_trust::{Blob, Device, Floor, Grant, SigningKey, Time, TrustRoot, verify};
+use hotshoe_trust::{Allowed, Blob, Device, Floor, Grant, SigningKey, Time, TrustRoot, verify};
 use tempfile::TempDir;
 
 /// Components, built once for all tests of a binary.
@@ -102,7 +102,7 @@ impl Lab {
         )
         .unwrap();
         let read = |blob: &Blob| layout.read(blob);
-        let allowed = [
+        let grants = [
             Grant::State,
             Grant::Data,
             Grant::Config,
@@ -110,6 +110,10 @@ impl Lab {
             Grant::Infer,
         ]
         .into();
+        let allowed = Allowed {
+            grants,
+            ..Allowed::default()
+        };
         let pipeline = {
             let (engine, models) = (&self.engine, &self.models);
             Pipeline::load(release, read, engine, models, &allowed, &self.inference)?

@@ -16,12 +16,11 @@ use hotshoe_infer::{NamedModel, Tensor};
 use hotshoe_trust::Limits;
 use hotshoe_vision::Image;
 use wasmtime::component::{Resource, ResourceTable};
-use wasmtime_wasi::WasiCtx;
 
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
-use crate::instance::{Tensors, mib};
-use crate::limits::{Held, MAX_HANDLES, MemoryLimit, Meter};
+use crate::instance::Tensors;
+use crate::limits::{Held, Meter, Room, all_handles};
 use crate::state::KeptState;
 
 pub(crate) use services::Services;
@@ -37,31 +36,34 @@ pub struct OpenModel(Arc<NamedModel>);
 /// What one instance of a component holds on the host's side.
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
-    pub(crate) memory: MemoryLimit,
+    pub(crate) memory: Room,
+    /// It has just returned, so that what is copied next is its result.
+    pub(crate) returning: bool,
     /// A host tensor or image was refused during this call.
     pub(crate) meter_refused: bool,
     /// Time spent in each model since it was last asked for.
     pub(crate) model_times: Vec<(String, Duration)>,
-    meter: Arc<Meter>,
+    pub(crate) meter: Arc<Meter>,
     services: Arc<Services>,
     kept: Arc<KeptState>,
     started: Instant,
     /// When the present call must have ended.
     pub(crate) deadline: Instant,
     /// Made at the first call, as most components have no use for it.
-    wasi: Option<WasiCtx>,
+    wasi: Option<wasi::Wasi>,
 }
 
 impl State {
     pub(crate) fn new(services: Arc<Services>, kept: Arc<KeptState>, limits: &Limits) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(MAX_HANDLES);
+        table.set_max_capacity(all_handles(limits));
         Self {
             table,
-            memory: MemoryLimit::new(mib(limits.memory_mib)),
+            memory: Room::new(limits),
+            returning: false,
             meter_refused: false,
             model_times: Vec::new(),
-            meter: Meter::new(mib(limits.tensor_mib) as u64),
+            meter: Meter::new(limits),
             services,
             kept,
             started: Instant::now(),

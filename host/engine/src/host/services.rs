@@ -1,26 +1,30 @@
 //! `log`, `metrics`, `clock`, `config` and `data`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
+use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, is_topic};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{State, error};
+use super::{State, error, wasi};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
 use crate::component::Parts;
 use crate::convert::clip;
+use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
+use crate::insight::Action;
 use crate::prepare_error::PrepareError;
 
 /// The interface that is linked by hand.
 const DATA: &str = "hotshoe:pipeline/data@0.1.0";
-/// Log lines that one component may write in a second, over all of its instances.
-const MAX_LOG_LINES_A_SECOND: u32 = 100;
 /// Metrics that one component may have.
 const MAX_METRICS: usize = 32;
+/// Longest content type of a message, in bytes: both sides of the slash as RFC 6838 bounds them, and parameters.
+const MAX_CONTENT_TYPE_BYTES: usize = 512;
 /// Longest name of a metric, in bytes.
 const MAX_METRIC_NAME_BYTES: usize = 64;
 
@@ -31,7 +35,13 @@ pub(crate) struct Services {
     data: BTreeMap<String, Arc<[u8]>>,
     models: BTreeMap<String, Arc<NamedModel>>,
     log: Mutex<LogBudget>,
+    log_lines_dropped: AtomicU64,
     metric_names: Mutex<MetricNames>,
+    wasi: wasi::Setting,
+    /// What it may send messages under.
+    topics: BTreeSet<String>,
+    /// The largest of these messages, in bytes.
+    message_bytes: usize,
 }
 
 impl Services {
@@ -39,15 +49,30 @@ impl Services {
         name: &str,
         spec: &hotshoe_trust::Component,
         parts: &Parts,
+        allowed: &Allowed,
     ) -> Result<Self, PrepareError> {
         Ok(Self {
             component: name.to_owned(),
             config: spec.config.clone(),
             data: select(name, "data file", &spec.data, &parts.data)?,
             models: select(name, "model", &spec.models, &parts.models)?,
-            log: Mutex::default(),
+            log: Mutex::new(LogBudget::new(spec.limits.log_lines)),
+            log_lines_dropped: AtomicU64::new(0),
             metric_names: Mutex::default(),
+            wasi: wasi::Setting::new(name, spec, allowed)?,
+            topics: spec.topics.clone(),
+            message_bytes: allowed.message_bytes,
         })
+    }
+
+    /// The component's name in the release.
+    pub(crate) fn name(&self) -> &str {
+        &self.component
+    }
+
+    /// What it has of WASI.
+    pub(crate) const fn wasi(&self) -> &wasi::Setting {
+        &self.wasi
     }
 
     /// A data file that the release names for the component.
@@ -67,6 +92,66 @@ impl Services {
             let known = listed(&self.models);
             format!("no model `{name}` for this component; the release names: {known}")
         })
+    }
+}
+
+impl Services {
+    /// Refuses all that a policy decided where one message of it may not leave.
+    pub(crate) fn check_sent(&self, actions: &[Action]) -> Result<(), Failure> {
+        let name = &self.component;
+        for action in actions {
+            let Action::Send {
+                topic,
+                payload,
+                content_type,
+            } = action
+            else {
+                continue;
+            };
+            if !self.topics.contains(topic) {
+                return Err(self.no_topic(topic));
+            }
+            if payload.len() > self.message_bytes {
+                let (bytes, most) = (payload.len(), self.message_bytes);
+                let message = format!(
+                    "`{name}` sends {bytes} bytes under `{topic}`; the device's `zenoh.max-message-bytes` has room for {most}"
+                );
+                return Err(Failure::new(
+                    Fault::Guest(FaultCode::LimitExceeded),
+                    message,
+                ));
+            }
+            if content_type.len() > MAX_CONTENT_TYPE_BYTES {
+                let message = format!(
+                    "`{name}` sends under `{topic}` a content type of {} bytes; at most {MAX_CONTENT_TYPE_BYTES} are taken",
+                    content_type.len()
+                );
+                return Err(Failure::new(Fault::Guest(FaultCode::InvalidInput), message));
+            }
+        }
+        Ok(())
+    }
+
+    fn no_topic(&self, topic: &str) -> Failure {
+        let name = &self.component;
+        let message = if is_topic(topic) {
+            let states: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+            let states = if states.is_empty() {
+                "none".to_owned()
+            } else {
+                states.join(", ")
+            };
+            format!(
+                "`{name}` sends a message under the topic `{topic}`, which the release does not state for it (it states: {states}); add it to `topics` under [components.{name}] in release.toml"
+            )
+        } else {
+            let topic: String = topic.chars().take(80).collect();
+            format!(
+                "`{name}` sends a message under `{}`, which is no topic: use 1 to {MAX_TOPIC_BYTES} letters, digits, `-`, `_` and `.`",
+                topic.escape_debug()
+            )
+        };
+        Failure::new(Fault::Denied, message)
     }
 }
 
@@ -99,14 +184,24 @@ fn select<T: ?Sized>(
 }
 
 /// Counts a component's log lines in the present second.
-#[derive(Default)]
 struct LogBudget {
+    /// Its limit `log-lines`.
+    most: u32,
     second: Option<Instant>,
     lines: u32,
     suppressed: u64,
 }
 
 impl LogBudget {
+    const fn new(most: u32) -> Self {
+        Self {
+            most,
+            second: None,
+            lines: 0,
+            suppressed: 0,
+        }
+    }
+
     /// Whether one more line may be written, and how many were not in the second that has just ended.
     fn take(&mut self, now: Instant) -> (bool, u64) {
         let fresh = self
@@ -118,7 +213,7 @@ impl LogBudget {
             self.lines = 0;
             suppressed = std::mem::take(&mut self.suppressed);
         }
-        let allowed = self.lines < MAX_LOG_LINES_A_SECOND;
+        let allowed = self.lines < self.most;
         if allowed {
             self.lines += 1;
         } else {
@@ -128,11 +223,11 @@ impl LogBudget {
     }
 }
 
-impl log::Host for State {
-    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
-        let component = self.services.component.as_str();
+impl Services {
+    /// Writes one line of the component to the log, as far as `log-lines` lets it.
+    pub(crate) fn write_log(&self, level: log::Level, message: String) {
+        let component = self.component.as_str();
         let (allowed, suppressed) = self
-            .services
             .log
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -140,16 +235,47 @@ impl log::Host for State {
         if suppressed > 0 {
             tracing::warn!(target: "component", component, suppressed, "log lines were suppressed");
         }
-        if allowed {
-            let message = clip(message);
-            match level {
-                log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
-                log::Level::Debug => tracing::debug!(target: "component", component, "{message}"),
-                log::Level::Info => tracing::info!(target: "component", component, "{message}"),
-                log::Level::Warn => tracing::warn!(target: "component", component, "{message}"),
-                log::Level::Error => tracing::error!(target: "component", component, "{message}"),
-            }
+        if !allowed {
+            self.log_lines_dropped.fetch_add(1, Ordering::Relaxed);
+            ::metrics::counter!("hotshoe_component_log_lines_dropped_total", "component" => component.to_owned())
+                .increment(1);
+            return;
         }
+        let message = one_line(clip(message));
+        match level {
+            log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
+            log::Level::Debug => tracing::debug!(target: "component", component, "{message}"),
+            log::Level::Info => tracing::info!(target: "component", component, "{message}"),
+            log::Level::Warn => tracing::warn!(target: "component", component, "{message}"),
+            log::Level::Error => tracing::error!(target: "component", component, "{message}"),
+        }
+    }
+
+    /// Lines that were left out.
+    pub(crate) fn log_lines_dropped(&self) -> u64 {
+        self.log_lines_dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// A line is one line, and cannot pass for one of the daemon's or move a terminal's cursor: control characters are escaped.
+fn one_line(message: String) -> String {
+    if !message.contains(char::is_control) {
+        return message;
+    }
+    let mut line = String::with_capacity(message.len() + 16);
+    for c in message.chars() {
+        if c.is_control() {
+            line.extend(c.escape_default());
+        } else {
+            line.push(c);
+        }
+    }
+    line
+}
+
+impl log::Host for State {
+    fn log(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
+        self.services.write_log(level, message);
         Ok(())
     }
 }

@@ -24,9 +24,13 @@ fn state(tensor_mib: u32) -> State {
         data: Default::default(),
         config: Default::default(),
         limits: limits.clone(),
+        instance: Default::default(),
         state_version: 1,
+        folders: Default::default(),
+        hosts: Default::default(),
+        topics: Default::default(),
     };
-    let services = Services::new("test", &spec, &Parts::default()).unwrap();
+    let services = Services::new("test", &spec, &Parts::default(), &Default::default()).unwrap();
     State::new(Arc::new(services), Arc::default(), &limits)
 }
 

@@ -12,6 +12,8 @@ use crate::sample::Sample;
 const DECODED_PIXEL_BYTES: u64 = 11;
 /// Bytes of a pixel of an image: 8-bit RGB.
 const PIXEL_BYTES: u64 = 3;
+/// Bytes that blurring an image takes for a pixel: the result's 3, and a region's own while it is blurred.
+const BLURRED_PIXEL_BYTES: u64 = 6;
 /// Bytes that making an image of another size takes for a pixel: its own 3, and 6 between the passes (16-bit RGB).
 const SCALED_PIXEL_BYTES: u64 = 9;
 /// Bytes of an element of a normalised tensor (f32), three a pixel.
@@ -170,6 +172,27 @@ impl vision::Host for State {
             Ok(tensor) => self.hold_tensor(tensor),
             Err(cause) => Ok(Err(error(ErrorCode::Internal, cause))),
         }
+    }
+
+    fn blur(&mut self, image: Resource<HeldImage>, regions: Vec<Rect>, radius: u32) -> MadeImage {
+        let (width, height) = {
+            let image = self.table.get(&image)?;
+            (image.width(), image.height())
+        };
+        if let Err(error) = self.room_for(width, height, BLURRED_PIXEL_BYTES) {
+            return Ok(Err(error));
+        }
+        let regions: Vec<_> = regions
+            .iter()
+            .map(|region| hotshoe_vision::Region {
+                x: region.x,
+                y: region.y,
+                width: region.width,
+                height: region.height,
+            })
+            .collect();
+        let image = hotshoe_vision::blur(self.table.get(&image)?, &regions, radius);
+        self.made_image(image)
     }
 
     fn encode(

@@ -1,67 +1,167 @@
-//! WASI 0.2 for components that cannot do without: no network, no environment, no directories, and no wait past the deadline.
+//! WASI 0.2 for components that are granted it: clocks, random numbers, lines to the log, and the folders and hosts that the release lists.
+//! No environment, no arguments, and no wait past the deadline.
 
-use std::thread;
-use std::time::{Duration, Instant};
+mod files;
+mod http;
+mod network;
+mod setting;
+mod sockets;
+mod stdio;
+mod streams;
+mod tls;
 
-use wasmtime::StoreContextMut;
-use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::bindings::sync::io::poll::HostPollable;
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use super::State;
+use wasmtime::component::{Linker, ResourceTable};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, TcpSocket};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, filesystem};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
-/// The interface whose calls wait, under the version that `wasmtime-wasi` links.
-const POLL: &str = "wasi:io/poll@0.2.12";
-/// Between two looks at what a component waits for.
-const LOOK: Duration = Duration::from_millis(1);
+use super::{Services, State};
+use crate::bindings::hotshoe::pipeline::log::Level;
+use crate::call_end::CallEnd;
+
+pub(crate) use setting::Setting;
+pub use tls::CaError;
+
+/// Files, folders, sockets and their streams that one instance may have open at once: each may take one of the daemon's file descriptors.
+const MAX_OPEN: usize = 64;
+
+/// What one instance has of WASI.
+pub(crate) struct Wasi {
+    ctx: WasiCtx,
+    http: WasiHttpCtx,
+    hooks: http::Hooks,
+    reach: Arc<network::Reach>,
+    /// The names that are being looked up, by the handles of the lookups.
+    lookups: BTreeMap<u32, String>,
+}
+
+impl Wasi {
+    fn open(services: &Arc<Services>) -> Result<Self, CallEnd> {
+        let setting = services.wasi();
+        let reach = network::Reach::new(services);
+        let mut ctx = WasiCtx::builder();
+        ctx.stdout(stdio::Lines::new(services, Level::Info))
+            .stderr(stdio::Lines::new(services, Level::Warn));
+        for folder in &setting.folders {
+            ctx.preopened_dir(&folder.here, &folder.there, folder.permissions)
+                .map_err(|source| CallEnd::Folder {
+                    path: folder.there.clone(),
+                    reason: format!("{source:#}"),
+                })?;
+        }
+        if setting.sockets {
+            ctx.allow_tcp(true).allow_ip_name_lookup(true);
+            let reach = Arc::clone(&reach);
+            ctx.socket_addr_check(move |address, purpose| {
+                let allowed = reach.judge(address, purpose);
+                Box::pin(std::future::ready(allowed))
+            });
+        }
+        Ok(Self {
+            ctx: ctx.allow_udp(false).build(),
+            http: WasiHttpCtx::new(),
+            hooks: http::Hooks::new(services, &reach),
+            reach,
+            lookups: BTreeMap::new(),
+        })
+    }
+}
+
+impl State {
+    /// Opens the folders that the component has. Components without the grant never get here.
+    pub(crate) fn open_wasi(&mut self) -> Result<(), CallEnd> {
+        if self.wasi.is_none() && self.services.wasi().granted {
+            self.wasi = Some(Wasi::open(&self.services)?);
+        }
+        Ok(())
+    }
+
+    /// How much of what may take a file descriptor is open.
+    fn open(&mut self) -> usize {
+        let is_open = |entry: &&mut (dyn std::any::Any + Send)| {
+            entry.is::<filesystem::Descriptor>()
+                || entry.is::<TcpSocket>()
+                || entry.is::<DynInputStream>()
+                || entry.is::<DynOutputStream>()
+        };
+        self.table.iter_mut().filter(is_open).count()
+    }
+
+    /// Whether one more may be opened. Where not, the log says why.
+    fn may_open(&mut self) -> bool {
+        let fits = self.open() < MAX_OPEN;
+        if !fits {
+            let message = format!("has {MAX_OPEN} files, sockets and streams open, which is all that it may have: close some");
+            self.services.write_log(Level::Warn, message);
+        }
+        fits
+    }
+}
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| Wasi::nothing(&self.services));
         WasiCtxView {
-            // The default has no arguments, no environment, no directories and no network; output goes nowhere.
-            ctx: self.wasi.get_or_insert_with(|| WasiCtx::builder().build()),
+            ctx: &mut wasi.ctx,
             table: &mut self.table,
         }
     }
 }
 
-/// Links all of WASI 0.2, with its two waiting calls replaced: epochs interrupt a guest, but not a host that waits for it.
+impl WasiHttpView for State {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| Wasi::nothing(&self.services));
+        WasiHttpCtxView {
+            hooks: &mut wasi.hooks,
+            table: &mut self.table,
+            ctx: &mut wasi.http,
+        }
+    }
+}
+
+impl Wasi {
+    /// For an instance that is granted none: nothing of it is linked, so nothing gets here.
+    fn nothing(services: &Arc<Services>) -> Self {
+        let reach = network::Reach::new(services);
+        Self {
+            ctx: WasiCtx::builder().build(),
+            http: WasiHttpCtx::new(),
+            hooks: http::Hooks::new(services, &reach),
+            reach,
+            lookups: BTreeMap::new(),
+        }
+    }
+}
+
+/// Links all of WASI 0.2, with the calls replaced that wait, that open something, and that look up names. Epochs interrupt a guest, but not a host
+/// that waits for it.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
     linker.allow_shadowing(true);
-    let mut poll = linker.instance(POLL)?;
-    poll.func_wrap(
-        "[method]pollable.block",
-        |mut store: StoreContextMut<'_, State>, (pollable,): (Resource<DynPollable>,)| {
-            wait(store.data_mut(), &[pollable]).map(drop)
-        },
-    )?;
-    poll.func_wrap(
-        "poll",
-        |mut store: StoreContextMut<'_, State>, (pollables,): (Vec<Resource<DynPollable>>,)| {
-            Ok((wait(store.data_mut(), &pollables)?,))
-        },
-    )?;
+    streams::add_to_linker(linker)?;
+    files::add_to_linker(linker)?;
+    sockets::add_to_linker(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-/// Waits until one of these is ready, and returns the positions of those that are; past the deadline it ends the call.
-fn wait(state: &mut State, pollables: &[Resource<DynPollable>]) -> wasmtime::Result<Vec<u32>> {
-    loop {
-        let mut ready = Vec::new();
-        for (position, pollable) in (0..).zip(pollables) {
-            if HostPollable::ready(&mut state.table, Resource::new_borrow(pollable.rep()))? {
-                ready.push(position);
-            }
-        }
-        if !ready.is_empty() {
-            return Ok(ready);
-        }
-        if Instant::now() >= state.deadline {
-            return Err(wasmtime::Trap::Interrupt.into());
-        }
-        thread::sleep(LOOK);
-    }
+/// Links `wasi:http`, as far as a component may ask others: it answers nobody.
+pub(crate) fn add_http_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)
+}
+
+/// Runs what may wait, until the deadline of the call: past it, the call ends.
+fn within<T>(
+    state: &mut State,
+    run: impl AsyncFnOnce(&mut ResourceTable) -> T,
+) -> wasmtime::Result<T> {
+    let deadline = tokio::time::Instant::from_std(state.deadline);
+    let table = &mut state.table;
+    let done = wasmtime_wasi::runtime::in_tokio(async {
+        tokio::time::timeout_at(deadline, run(table)).await
+    });
+    done.map_err(|_| wasmtime::Trap::Interrupt.into())
 }

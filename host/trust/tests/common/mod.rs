@@ -25,7 +25,11 @@ pub fn release() -> Release {
         data: [].into(),
         config: BTreeMap::new(),
         limits: Limits::default(),
+        instance: Default::default(),
         state_version: 1,
+        folders: [].into(),
+        hosts: [].into(),
+        topics: [].into(),
     };
     let mut read = component(b"stage wasm", World::Stage);
     read.grants
@@ -69,6 +73,7 @@ pub fn release() -> Release {
         chunks: BTreeMap::new(),
         tests: vec![],
         health: HealthGate::default(),
+        data_contract: hotshoe_trust::DataContract::default(),
     }
 }
 

@@ -6,12 +6,13 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, anyhow, ensure};
 use hotshoe_infer::inspect::probe;
+use hotshoe_infer::npz;
 use hotshoe_infer::{Backend, OrtOptions};
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Side, load};
 use super::samples::{self, Sample};
-use super::{BackendArg, OrtArgs, npy};
+use super::{BackendArg, OrtArgs};
 use crate::terminal::Terminal;
 
 /// Load a model, run it once, and print by how much resident memory grew
@@ -79,7 +80,7 @@ pub fn measure(
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let path = folder.path().join("sample.npz");
     let written = File::create(&path).context("cannot write a sample")?;
-    npy::write_archive(written, &sample.inputs).context("cannot write a sample")?;
+    npz::write(written, &sample.inputs).context("cannot write a sample")?;
     let program = std::env::current_exe().context("cannot tell which program this is")?;
     let mut command = Command::new(program);
     command

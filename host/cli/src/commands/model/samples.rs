@@ -7,11 +7,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hotshoe_engine::chain;
 use hotshoe_infer::inspect::{InputShapes, onnx_tensor};
+use hotshoe_infer::npz::{self, Limits, NpzError};
 use hotshoe_infer::{ElementType, Model, Tensor};
 
 use super::ModelError;
-use super::npy;
 use crate::bench::random::Random;
 
 /// Most bytes of one file of a sample.
@@ -100,8 +101,9 @@ pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
         path: path.to_owned(),
         reason,
     };
+    let unread = |error: NpzError| wrong(chain(&error));
     let inputs = if path.extension().is_some_and(|it| it == "npz") {
-        npy::read_archive(&bytes).map_err(wrong)?
+        npz::read(&bytes, Limits::FILE).map_err(unread)?
     } else {
         let [input] = model.inputs() else {
             let names: Vec<_> = model.inputs().iter().map(|it| it.name.as_str()).collect();
@@ -111,7 +113,7 @@ pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
             ))
             .into());
         };
-        let tensor = npy::read_array(&bytes).map_err(wrong)?;
+        let tensor = npz::read_array(&bytes).map_err(unread)?;
         vec![(input.name.clone(), tensor)]
     };
     Ok(Sample {
@@ -251,7 +253,7 @@ impl<'a> InputsWriter<'a> {
         for inputs in runs {
             let path = it.folder.join(format!("{:04}.npz", it.next));
             let file = File::create_new(path).with_context(cannot)?;
-            npy::write_archive(file, inputs).with_context(cannot)?;
+            npz::write(file, inputs).with_context(cannot)?;
             it.next += 1;
             it.written += 1;
         }

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Runs an example on files, from a checkout of Hotshoe:
+#
+#     sh examples/run.sh examples/privacy-camera/release.toml target/fixtures/pictures/astronaut.png
+#
+# It fetches and builds what the example needs, packs and signs the release by a key that it throws away, and gives the rest of its arguments to `hotshoe exec`.
+# HOTSHOE names a binary that is built already.
+set -eu
+
+if [ $# -lt 2 ]; then
+    sed -n '2,5s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+fi
+recipe=$1
+shift
+
+hotshoe() {
+    if [ -n "${HOTSHOE:-}" ]; then "$HOTSHOE" "$@"; else cargo run --quiet --bin hotshoe -- "$@"; fi
+}
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cargo run --quiet -p hotshoe-devkit --example set-up >"$folder/set-up.log"
+{
+    if grep -q '^source = ' "$recipe"; then hotshoe build --yes "$recipe"; fi
+    hotshoe keygen --no-passphrase --out "$folder" --name run
+    hotshoe trust --key "run=$folder/run.pub" --out "$folder/trust.toml"
+    hotshoe pack "$recipe" --out "$folder/release"
+    hotshoe sign "$folder/release" --key "$folder/run.key"
+} >&2
+hotshoe exec "$folder/release" --trust "$folder/trust.toml" "$@"

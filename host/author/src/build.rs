@@ -1,0 +1,261 @@
+//! From a `release.toml` to the components that it has sources of: compiled, checked, stripped and written.
+use crate::check::{self, CheckError, Surface};
+use crate::manifest::Manifest;
+use crate::strip::strip;
+use crate::{BuildError, DetectError, Language, Project, RustTarget, Tools, lang};
+use hotshoe_devkit::Progress;
+use hotshoe_trust::World;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Where a component goes that no `release.toml` names a file for.
+const OUTPUT: &str = "build";
+
+/// Why a component was not made.
+#[derive(Debug, Error)]
+pub enum ComponentError {
+    /// Its language is not known.
+    #[error("cannot tell what {component} is written in")]
+    Detect {
+        /// Its name.
+        component: String,
+        /// Why.
+        #[source]
+        source: DetectError,
+    },
+    /// Its folder is not there.
+    #[error("{manifest}: the source of {component}, {folder}, is no folder")]
+    NoFolder {
+        /// The `release.toml`.
+        manifest: PathBuf,
+        /// Its name.
+        component: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// `--target` is for Rust.
+    #[error("{component} is written in {}; a target can be chosen for Rust alone", language.title())]
+    Target {
+        /// Its name.
+        component: String,
+        /// Its language.
+        language: Language,
+    },
+    /// It does not compile.
+    #[error("cannot build {component}")]
+    Build {
+        /// Its name.
+        component: String,
+        /// Why.
+        #[source]
+        source: BuildError,
+    },
+    /// It compiles and does not fit.
+    #[error(transparent)]
+    Check(#[from] CheckError),
+    /// It could not be written.
+    #[error("cannot write {path}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl ComponentError {
+    /// A stable word for scripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Detect { .. } => "unknown_language",
+            Self::NoFolder { .. } => "no_source",
+            Self::Target { .. } => "no_target",
+            Self::Build { source, .. } => source.name(),
+            Self::Check(error) => error.name(),
+            Self::Write { .. } => "io",
+        }
+    }
+}
+
+/// A component that was made.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Its name.
+    pub name: String,
+    /// Its world.
+    pub world: World,
+    /// What it is written in.
+    pub language: Language,
+    /// Where it is.
+    pub file: PathBuf,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// How much more it had before it was stripped, in bytes.
+    pub stripped: u64,
+    /// What it imports and exports.
+    pub surface: Surface,
+}
+
+/// One component to be made.
+#[derive(Debug, Clone)]
+pub struct Job<'a> {
+    /// Its sources.
+    pub project: Project,
+    /// Where it goes.
+    pub file: PathBuf,
+    /// What it may ask for, where a release says so.
+    pub manifest: Option<&'a Manifest>,
+}
+
+/// The components of a `release.toml` that have a `source`.
+pub fn jobs(
+    manifest: &Manifest,
+    target: Option<RustTarget>,
+) -> Result<Vec<Job<'_>>, ComponentError> {
+    let release = folder_of(&manifest.path);
+    let mut jobs = Vec::new();
+    for (name, component) in &manifest.release.components {
+        let Some(source) = &component.source else {
+            continue;
+        };
+        let folder = release.join(source);
+        if !folder.is_dir() {
+            return Err(ComponentError::NoFolder {
+                manifest: manifest.path.clone(),
+                component: name.clone(),
+                folder,
+            });
+        }
+        jobs.push(Job {
+            project: project(name, folder, component.world, target, &release)?,
+            file: release.join(&component.file),
+            manifest: Some(manifest),
+        });
+    }
+    Ok(jobs)
+}
+
+/// A folder of sources without a `release.toml`: the component goes to `build/NAME.wasm` in it.
+pub fn job_of_folder(
+    folder: &Path,
+    world: World,
+    target: Option<RustTarget>,
+) -> Result<Job<'static>, ComponentError> {
+    let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = absolute
+        .file_name()
+        .map_or_else(|| "component".into(), |name| name.to_string_lossy());
+    let file = absolute.join(OUTPUT).join(format!("{name}.wasm"));
+    Ok(Job {
+        project: project(&name, absolute.clone(), world, target, &absolute)?,
+        file,
+        manifest: None,
+    })
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    absolute.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+fn project(
+    name: &str,
+    folder: PathBuf,
+    world: World,
+    target: Option<RustTarget>,
+    release: &Path,
+) -> Result<Project, ComponentError> {
+    let language = Language::detect(&folder).map_err(|source| ComponentError::Detect {
+        component: name.to_owned(),
+        source,
+    })?;
+    if target.is_some() && language != Language::Rust {
+        return Err(ComponentError::Target {
+            component: name.to_owned(),
+            language,
+        });
+    }
+    Ok(Project {
+        folder,
+        name: name.to_owned(),
+        world,
+        language,
+        target: target.unwrap_or_default(),
+        release: release.to_owned(),
+    })
+}
+
+/// Compiles, checks, strips and writes a component. Nothing is written of one that does not fit.
+pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built, ComponentError> {
+    let project = &job.project;
+    let made = lang::compile(project, tools, progress).map_err(|source| ComponentError::Build {
+        component: project.name.clone(),
+        source,
+    })?;
+    let surface = fit(job, &made)?;
+    // What the check could read can be read again.
+    let bytes = strip(&made).unwrap_or_else(|_| made.clone());
+    write(&job.file, &bytes)?;
+    Ok(Built {
+        name: project.name.clone(),
+        world: project.world,
+        language: project.language,
+        file: job.file.clone(),
+        bytes: bytes.len() as u64,
+        stripped: made.len().saturating_sub(bytes.len()) as u64,
+        surface,
+    })
+}
+
+/// Checks a component against its world and what its release grants it.
+fn fit(job: &Job<'_>, component: &[u8]) -> Result<Surface, CheckError> {
+    let name = &job.project.name;
+    let (surface, mut problems) = check::check(component, job.project.world);
+    let mut advice = None;
+    if let Some((manifest, spec)) = job
+        .manifest
+        .and_then(|manifest| Some((manifest, manifest.release.components.get(name)?)))
+    {
+        let missing = check::not_granted(&surface, &spec.grants);
+        if !missing.is_empty() {
+            let grants: Vec<String> = missing.iter().filter_map(grant).collect();
+            advice = Some(manifest.grants_line(name, &grants));
+        }
+        problems.extend(missing);
+    }
+    if problems.is_empty() {
+        return Ok(surface);
+    }
+    Err(CheckError {
+        component: name.clone(),
+        problems,
+        advice,
+    })
+}
+
+fn grant(problem: &check::Problem) -> Option<String> {
+    match problem {
+        check::Problem::NotGranted { grant, .. } => Some(grant.clone()),
+        _ => None,
+    }
+}
+
+/// Writes beside the file, then renames: whoever watches it never sees half of it. An equal file stays as it is.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), ComponentError> {
+    let failed = |source| ComponentError::Write {
+        path: path.to_owned(),
+        source,
+    };
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(());
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}

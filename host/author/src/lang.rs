@@ -1,0 +1,26 @@
+//! From sources to a component: one module a language, all with the same function.
+mod c;
+mod go;
+mod guest;
+mod js;
+mod python;
+mod rust;
+
+use crate::{BuildError, Language, Project, Tools};
+use hotshoe_devkit::Progress;
+
+/// Compiles a project; the component's bytes, neither checked nor stripped.
+pub fn compile(
+    project: &Project,
+    tools: &Tools,
+    progress: &Progress,
+) -> Result<Vec<u8>, BuildError> {
+    let build = match project.language {
+        Language::Rust => rust::build,
+        Language::C | Language::Cpp => c::build,
+        Language::Python => python::build,
+        Language::JavaScript | Language::TypeScript => js::build,
+        Language::Go => go::build,
+    };
+    build(project, tools, progress)
+}

@@ -1,0 +1,128 @@
+//! C and C++: bindings by wit-bindgen's generator for C, objects by clang, a module by its linker, and a component of that.
+//!
+//! The C library is linked for what computes: memory, text, numbers. Where nothing reads a file or prints, the component imports nothing of WASI.
+mod bindings;
+mod compiler;
+mod component;
+mod sources;
+
+use crate::{BuildError, Language, Project, Tools};
+use compiler::Compiler;
+use hotshoe_devkit::Progress;
+use sources::{Dialect, Source};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The SDK's files, in its folder, that belong to every component.
+const SDK_OF_C: &str = "hotshoe.c";
+/// The SDK's files, in its folder, that belong to every component in C++ as well.
+const SDK_OF_CPP: &str = "hotshoe.cpp";
+
+pub(crate) fn build(
+    project: &Project,
+    tools: &Tools,
+    progress: &Progress,
+) -> Result<Vec<u8>, BuildError> {
+    let own = sources::find(&project.folder)?;
+    let scratch = project.scratch()?;
+    let compiler = compiler::find(project.language, tools, &scratch, progress)?;
+    let task = progress.spinner(&format!("compiling {} with {compiler}", project.name));
+    let bindings = scratch.join("bindings");
+    let interfaces = bindings::generate(project, &bindings)?;
+    let sdk = project.sdk()?;
+    let build = Build {
+        project,
+        compiler: &compiler,
+        folders: vec![bindings.clone(), sdk.clone()],
+        objects: made_empty(scratch.join("objects"))?,
+    };
+    let mut objects = vec![
+        build.compile(&Source::silent(bindings.join(bindings::FILE)), |_| {})?,
+        build.compile(&Source::of_c(sdk.join(SDK_OF_C)), |_| {})?,
+    ];
+    if project.language == Language::Cpp {
+        objects.push(build.compile(&Source::of_cpp(sdk.join(SDK_OF_CPP)), |_| {})?);
+    }
+    for source in &own {
+        task.detail(&source.path.display().to_string());
+        // What the compiler warns of is for the author, also where all went well.
+        objects.push(build.compile(source, |line| progress.say(line))?);
+    }
+    let module = build.link(&objects)?;
+    let component = component::encode(&module, &interfaces)?;
+    task.done(&format!("{} bytes", component.len()));
+    Ok(component)
+}
+
+/// What all steps of one build share.
+struct Build<'a> {
+    project: &'a Project,
+    compiler: &'a Compiler,
+    /// Where headers are looked for beside the project's own.
+    folders: Vec<PathBuf>,
+    objects: PathBuf,
+}
+
+impl Build<'_> {
+    /// Makes one object; each line of a warning goes to `warn`.
+    fn compile(&self, source: &Source, warn: impl FnMut(&str)) -> Result<PathBuf, BuildError> {
+        let name = source.path.file_name().unwrap_or(source.path.as_os_str());
+        // Two sources may have one name, in two folders.
+        let number = fs::read_dir(&self.objects).map_or(0, Iterator::count);
+        let object = self
+            .objects
+            .join(format!("{number}-{}.o", name.to_string_lossy()));
+        let mut command = self.compiler.command(source.dialect == Dialect::Cpp);
+        command
+            .current_dir(&self.project.folder)
+            .args(["-c", "-O2", "-ferror-limit=8"])
+            .args(source.options());
+        for folder in ["include", "src", "."] {
+            if self.project.folder.join(folder).is_dir() {
+                command.arg("-I").arg(folder);
+            }
+        }
+        for folder in &self.folders {
+            command.arg("-I").arg(folder);
+        }
+        command.arg("-o").arg(&object).arg(&source.path);
+        self.compiler
+            .run(&mut command, warn)
+            .map_err(BuildError::compile(format!(
+                "compile {}",
+                source.path.display()
+            )))?;
+        Ok(object)
+    }
+
+    /// Makes a module of all objects, and reads it.
+    fn link(&self, objects: &[PathBuf]) -> Result<Vec<u8>, BuildError> {
+        let module = self.objects.join("module.wasm");
+        let cpp = self.project.language == Language::Cpp;
+        let mut command = self.compiler.command(cpp);
+        command
+            .current_dir(&self.project.folder)
+            .args(["-O2", "-mexec-model=reactor", "-Wl,--strip-debug"])
+            .args(self.compiler.stack_options())
+            .args(objects)
+            .arg("-lm")
+            .arg("-o")
+            .arg(&module);
+        self.compiler
+            .run(&mut command, |_| {})
+            .map_err(BuildError::compile(format!("link {}", self.project.name)))?;
+        fs::read(&module).map_err(BuildError::io(&module))
+    }
+}
+
+/// A folder without what an earlier build left in it.
+fn made_empty(folder: PathBuf) -> Result<PathBuf, BuildError> {
+    let clear = |folder: &Path| {
+        if folder.is_dir() {
+            fs::remove_dir_all(folder)?;
+        }
+        fs::create_dir_all(folder)
+    };
+    clear(&folder).map_err(BuildError::io(&folder))?;
+    Ok(folder)
+}

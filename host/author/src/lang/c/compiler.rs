@@ -1,0 +1,279 @@
+//! Which compiler makes WebAssembly here: the clang of this machine if it can, else zig's, fetched as a wheel.
+use crate::tools::{Wheel, WheelFile};
+use crate::{BuildError, Language, Tools};
+use hotshoe_devkit::wheel::BuiltFor;
+use hotshoe_devkit::{CommandError, Progress, process};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Names the compiler to take: `zig`, or the path of a clang.
+const CHOICE: &str = "HOTSHOE_CC";
+const ZIG_WORD: &str = "zig";
+/// What wasi-sdk's users set to its folder.
+const WASI_SDK: &str = "WASI_SDK_PATH";
+/// Where systems keep WASI's C library: where clang looks itself, Debian's place, and that of Fedora and Arch.
+const SYSROOTS: [Option<&str>; 3] = [None, Some("/usr"), Some("/usr/share/wasi-sysroot")];
+const TARGET: &str = "--target=wasm32-wasi";
+/// As Rust has it, and below the data, so that an overflow traps and overwrites nothing.
+const STACK: &str = "-Wl,-z,stack-size=1048576";
+const WAY_OUT: &str = "install clang, lld and WASI's C library (Debian: clang lld wasi-libc libc++-dev-wasm32 libclang-rt-dev-wasm32), \
+    or leave HOTSHOE_CC unset";
+
+/// All that a C component needs is there if this becomes a module.
+const TRIAL_OF_C: &str = "#include <math.h>\n#include <stdlib.h>\nvoid *trial(double x) { return malloc((size_t)exp(x)); }\n";
+/// As above, for C++.
+const TRIAL_OF_CPP: &str = "#include <new>\nint *trial() { return new int(1); }\n";
+
+/// A compiler of C and C++ with a C library, in one file for each system.
+const ZIG: Wheel = Wheel {
+    name: "ziglang",
+    version: "0.17.1",
+    what: "a compiler of C and C++",
+    files: &[
+        WheelFile {
+            os: "linux",
+            arch: "x86_64",
+            built_for: Some(BuiltFor {
+                python: "3.11",
+                abi: "none",
+                platform: "manylinux_2_12_x86_64",
+            }),
+            size: 101_083_562,
+            sha256: "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
+        },
+        WheelFile {
+            os: "linux",
+            arch: "aarch64",
+            built_for: Some(BuiltFor {
+                python: "3.11",
+                abi: "none",
+                platform: "manylinux_2_17_aarch64",
+            }),
+            size: 98_063_064,
+            sha256: "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e",
+        },
+        WheelFile {
+            os: "macos",
+            arch: "aarch64",
+            built_for: Some(BuiltFor {
+                python: "3.11",
+                abi: "none",
+                platform: "macosx_13_0_arm64",
+            }),
+            size: 100_390_379,
+            sha256: "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23",
+        },
+    ],
+};
+
+/// A compiler and linker of C and C++ for WebAssembly.
+#[derive(Debug)]
+pub(super) enum Compiler {
+    Clang {
+        program: OsString,
+        sysroot: Option<&'static str>,
+    },
+    Zig {
+        program: PathBuf,
+        /// Where it keeps the C library that it compiles the first time, for all projects.
+        cache: PathBuf,
+        /// The project's own.
+        objects: PathBuf,
+    },
+}
+
+impl fmt::Display for Compiler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clang { program, .. } => f.write_str(&program.to_string_lossy()),
+            Self::Zig { .. } => f.write_str("zig cc"),
+        }
+    }
+}
+
+impl Compiler {
+    /// The compiler for WebAssembly, with its C library.
+    pub(super) fn command(&self, cpp: bool) -> Command {
+        match self {
+            Self::Clang { program, sysroot } => {
+                let mut command = process::clean(program);
+                if cpp {
+                    command.arg("--driver-mode=g++");
+                }
+                command.arg(TARGET);
+                if let Some(sysroot) = sysroot {
+                    command.arg(format!("--sysroot={sysroot}"));
+                }
+                command
+            }
+            Self::Zig {
+                program,
+                cache,
+                objects,
+            } => {
+                let mut command = process::clean(program);
+                command
+                    .env("ZIG_GLOBAL_CACHE_DIR", cache)
+                    .env("ZIG_LOCAL_CACHE_DIR", objects)
+                    .arg(if cpp { "c++" } else { "cc" })
+                    .arg(TARGET);
+                command
+            }
+        }
+    }
+
+    /// Runs a command of [`Self::command`]. Where all goes well, `warn` hears what it said.
+    pub(super) fn run(
+        &self,
+        command: &mut Command,
+        mut warn: impl FnMut(&str),
+    ) -> Result<(), CommandError> {
+        let mut said = Vec::new();
+        process::run(command, WAY_OUT, |line| said.push(line.to_owned()))?;
+        said.iter().for_each(|line| warn(line));
+        Ok(())
+    }
+
+    /// Options for the linker. Zig puts the stack first by itself and does not know the word for it.
+    pub(super) fn stack_options(&self) -> &'static [&'static str] {
+        match self {
+            Self::Clang { .. } => &[STACK, "-Wl,--stack-first"],
+            Self::Zig { .. } => &[STACK],
+        }
+    }
+
+    /// Does it compile and link for WebAssembly? It lacks a linker or a C library where not.
+    fn works(&self, language: Language, scratch: &Path) -> Result<(), BuildError> {
+        let cpp = language == Language::Cpp;
+        let (name, text) = if cpp {
+            ("trial.cpp", TRIAL_OF_CPP)
+        } else {
+            ("trial.c", TRIAL_OF_C)
+        };
+        let source = scratch.join(name);
+        fs::write(&source, text).map_err(BuildError::io(&source))?;
+        let mut command = self.command(cpp);
+        command
+            .args(["-mexec-model=reactor", "-o"])
+            .arg(scratch.join("trial.wasm"))
+            .arg(&source);
+        self.run(&mut command, |_| {})
+            .map_err(BuildError::compile(format!("use {self} for WebAssembly")))
+    }
+}
+
+/// The compiler that was chosen, or the first that works.
+pub(super) fn find(
+    language: Language,
+    tools: &Tools,
+    scratch: &Path,
+    progress: &Progress,
+) -> Result<Compiler, BuildError> {
+    let choice = std::env::var_os(CHOICE).filter(|choice| !choice.is_empty());
+    if choice.as_deref().is_some_and(|choice| choice == ZIG_WORD) {
+        return zig(tools, scratch, progress);
+    }
+    let programs = match &choice {
+        Some(program) => vec![program.clone()],
+        None => clangs(std::env::var_os(WASI_SDK)),
+    };
+    let mut broken = None;
+    for program in programs {
+        for sysroot in SYSROOTS {
+            let clang = Compiler::Clang {
+                program: program.clone(),
+                sysroot,
+            };
+            match clang.works(language, scratch) {
+                Ok(()) => return Ok(clang),
+                Err(error) if is_missing(&error) => {
+                    if choice.is_some() {
+                        return Err(error);
+                    }
+                    break;
+                }
+                Err(error) => broken = broken.or(Some(error)),
+            }
+        }
+    }
+    match broken {
+        Some(error) if choice.is_some() => return Err(error),
+        Some(_) => progress.say("the clang here cannot link for WebAssembly, so zig's is taken"),
+        None => {}
+    }
+    zig(tools, scratch, progress)
+}
+
+/// The programs that may be a clang for WebAssembly, best first.
+fn clangs(wasi_sdk: Option<OsString>) -> Vec<OsString> {
+    let of_sdk = wasi_sdk
+        .filter(|folder| !folder.is_empty())
+        .map(|folder| Path::new(&folder).join("bin/clang").into_os_string());
+    of_sdk.into_iter().chain(["clang".into()]).collect()
+}
+
+fn is_missing(error: &BuildError) -> bool {
+    matches!(
+        error,
+        BuildError::Compile {
+            source: CommandError::Missing { .. },
+            ..
+        }
+    )
+}
+
+fn zig(tools: &Tools, scratch: &Path, progress: &Progress) -> Result<Compiler, BuildError> {
+    let program = tools.wheel(&ZIG)?.join("ziglang").join(ZIG_WORD);
+    let cache = tools.folder().join("zig-cache");
+    if !cache.is_dir() {
+        progress.say("zig compiles its C library first, once: this takes a minute or two");
+    }
+    Ok(Compiler::Zig {
+        program,
+        cache,
+        objects: scratch.join("zig"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wasi_sdk_comes_before_the_systems_clang() {
+        assert_eq!(clangs(None), ["clang"]);
+        assert_eq!(clangs(Some("".into())), ["clang"]);
+        assert_eq!(
+            clangs(Some("/opt/wasi-sdk".into())),
+            ["/opt/wasi-sdk/bin/clang", "clang"]
+        );
+    }
+
+    #[test]
+    fn both_compilers_aim_at_webassembly() {
+        let clang = Compiler::Clang {
+            program: "clang".into(),
+            sysroot: Some("/usr"),
+        };
+        let zig = Compiler::Zig {
+            program: "zig".into(),
+            cache: "cache".into(),
+            objects: "objects".into(),
+        };
+        let words = |compiler: &Compiler, cpp| {
+            let command = compiler.command(cpp);
+            let words = command.get_args().map(|word| word.to_string_lossy());
+            words.collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(words(&clang, false), "--target=wasm32-wasi --sysroot=/usr");
+        assert_eq!(
+            words(&clang, true),
+            "--driver-mode=g++ --target=wasm32-wasi --sysroot=/usr"
+        );
+        assert_eq!(words(&zig, false), "cc --target=wasm32-wasi");
+        assert_eq!(words(&zig, true), "c++ --target=wasm32-wasi");
+    }
+}

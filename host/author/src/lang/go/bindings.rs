@@ -1,0 +1,222 @@
+//! What the component is to be, and its bindings, made of the project's WIT files.
+use super::MODULE;
+use super::text::adapt;
+use crate::{BuildError, Project};
+use hotshoe_trust::World;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wit_bindgen_core::Files;
+use wit_bindgen_go::{Format, Opts};
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::{Resolve, WorldId};
+
+/// The package of Hotshoe's own interfaces.
+const PACKAGE: (&str, &str) = ("hotshoe", "pipeline");
+
+/// A world with everything that the project's WIT files offer to import, and the exports of one of Hotshoe's. Of imports, the component has
+/// in the end what its code calls.
+pub(super) struct Target {
+    resolve: Resolve,
+    world: WorldId,
+    kind: World,
+    folder: PathBuf,
+}
+
+/// A file of the Go module.
+pub(super) struct File {
+    /// Below the module's folder.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl Target {
+    pub(super) fn of(project: &Project) -> Result<Self, BuildError> {
+        let folder = project.wit()?;
+        let (resolve, world) =
+            resolve(&folder, project.world).map_err(|message| BuildError::Bindings {
+                folder: folder.clone(),
+                message,
+            })?;
+        Ok(Self {
+            resolve,
+            world,
+            kind: project.world,
+            folder,
+        })
+    }
+
+    /// The interface that the world exports.
+    pub(super) fn export(&self) -> &'static str {
+        match self.kind {
+            World::Preprocessor => "preprocess",
+            World::Postprocessor => "postprocess",
+            World::Policy => "decide",
+            World::Stage => "process",
+        }
+    }
+
+    /// The function that the author's package has to have.
+    pub(super) fn function(&self) -> (&'static str, &'static str) {
+        match self.kind {
+            World::Preprocessor => (
+                "Prepare",
+                "func Prepare(sample *samples.Sample) ([]tensors.NamedTensor, error)",
+            ),
+            World::Postprocessor => (
+                "Interpret",
+                "func Interpret(sample *samples.Sample, outputs []tensors.NamedTensor) (types.Insight, error)",
+            ),
+            World::Policy => (
+                "Decide",
+                "func Decide(insight types.Insight, device types.DeviceContext) ([]types.Action, error)",
+            ),
+            World::Stage => (
+                "Process",
+                "func Process(sample *samples.Sample) (types.Insight, error)",
+            ),
+        }
+    }
+
+    pub(super) fn bindings(&self) -> Result<Vec<File>, BuildError> {
+        let refused = |message: String| BuildError::Bindings {
+            folder: self.folder.clone(),
+            message,
+        };
+        let options = Opts {
+            // The text is adapted first, and nobody reads it.
+            format: Format::False,
+            pkg_name: Some(MODULE.to_owned()),
+            ..Opts::default()
+        };
+        let mut files = Files::default();
+        options
+            .build()
+            .generate(&mut self.resolve.clone(), self.world, &mut files)
+            .map_err(|error| refused(format!("{error:#}")))?;
+        files
+            .iter()
+            .map(|(path, bytes)| {
+                let text =
+                    std::str::from_utf8(bytes).map_err(|error| refused(error.to_string()))?;
+                Ok(adapt(path, text))
+            })
+            .collect()
+    }
+
+    /// Makes a component of what Go compiled.
+    pub(super) fn encode(&self, mut core: Vec<u8>) -> Result<Vec<u8>, BuildError> {
+        let refused = |error: &dyn Display| BuildError::Encode {
+            message: format!("{error:#}"),
+        };
+        wit_component::embed_component_metadata(
+            &mut core,
+            &self.resolve,
+            self.world,
+            StringEncoding::UTF8,
+        )
+        .map_err(|error| refused(&error))?;
+        ComponentEncoder::default()
+            .module(&core)
+            .and_then(|encoder| {
+                encoder.adapter(
+                    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
+                    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+                )
+            })
+            .and_then(|encoder| encoder.validate(true).encode())
+            .map_err(|error| refused(&error))
+    }
+}
+
+fn resolve(folder: &Path, world: World) -> Result<(Resolve, WorldId), String> {
+    let text = |error: &dyn Display| format!("{error:#}");
+    let mut resolve = Resolve::default();
+    let (own, _) = resolve.push_dir(folder).map_err(|error| text(&error))?;
+    let own = resolve
+        .packages
+        .get(own)
+        .map(|package| &package.name)
+        .ok_or("the folder has no package")?;
+    if (own.namespace.as_str(), own.name.as_str()) != PACKAGE {
+        return Err(format!(
+            "they are of the package {own}, not of {}:{}",
+            PACKAGE.0, PACKAGE.1
+        ));
+    }
+    let version = own.version.as_ref().map(|version| format!("@{version}"));
+    let mut source = format!(
+        "package hotshoe:component;\nworld component {{\ninclude {}:{}/{world}{};\n",
+        PACKAGE.0,
+        PACKAGE.1,
+        version.unwrap_or_default()
+    );
+    for (_, package) in resolve.packages.iter() {
+        if package.name != *own {
+            for name in package.interfaces.keys() {
+                source += &format!("import {};\n", package.name.interface_id(name));
+            }
+        }
+    }
+    source += "}\n";
+    let package = resolve
+        .push_str("component.wit", &source)
+        .map_err(|error| text(&error))?;
+    let world = resolve
+        .select_world(&[package], Some("component"))
+        .map_err(|error| text(&error))?;
+    Ok((resolve, world))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{Language, RustTarget};
+
+    #[test]
+    fn bindings_of_every_world_need_no_other_module() {
+        let folder = tempfile::tempdir().unwrap();
+        for world in [
+            World::Preprocessor,
+            World::Postprocessor,
+            World::Policy,
+            World::Stage,
+        ] {
+            let project = Project {
+                folder: folder.path().to_owned(),
+                name: "component".to_owned(),
+                world,
+                language: Language::Go,
+                target: RustTarget::default(),
+                release: folder.path().to_owned(),
+            };
+            let target = Target::of(&project).unwrap();
+            let files = target.bindings().unwrap();
+            let text = |path: &str| {
+                let file = files.iter().find(|file| file.path == path);
+                file.map(|file| file.text.as_str())
+            };
+            assert!(text("vision/wit_bindings.go").is_some(), "{world}");
+            assert!(text("wasi_nn_graph/wit_bindings.go").is_some(), "{world}");
+            let exports = text("wit_exports/wit_exports.go").unwrap();
+            let call = format!("export_{}.{}(", target.export(), target.function().0);
+            assert!(exports.contains(&call), "{exports}");
+            for file in files.iter().filter(|file| file.path.ends_with(".go")) {
+                // What is written otherwise than `text` knows it would be left as it was.
+                for left in [
+                    "go.bytecodealliance.org",
+                    "unsafe.String(",
+                    "unsafe.Slice(",
+                    " runtime.",
+                    "&runtime.",
+                    "&syncExportPinner\n",
+                ] {
+                    assert!(!file.text.contains(left), "{}: {left}", file.path);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The world of one build, for bundlers that make a component import all that its world has: what the sources use, and nothing else.
+//!
+//! Language runtimes need WASI where a component does not, so their bundlers can put stubs in the place of all imports of `wasi`, and take `wasi:nn` away
+//! with them. While a bundler is at work, that package therefore has another name of the same length, and gets its own back in the component.
+mod exports;
+
+pub(super) use exports::without_export;
+
+use crate::{BuildError, Project};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use wit_parser::{InterfaceId, PackageId, Resolve, WorldItem};
+
+/// The world's name. It must not be the name of a module of the author's.
+pub(super) const WORLD: &str = "hotshoe-guest";
+/// Beside it, a world that imports everything: for the types of editors.
+pub(super) const WHOLE_WORLD: &str = "hotshoe-all";
+/// The package of `wasi:nn`, and what it is called at work. The lengths are equal.
+const NN: (&str, &str) = ("wasi:nn", "w4si:nn");
+
+/// One interface that sources may import.
+#[derive(Debug, Clone)]
+pub(super) struct Interface {
+    /// The package, without its version: `hotshoe:pipeline`.
+    pub(super) package: String,
+    /// Such as `vision`.
+    pub(super) name: String,
+    /// The whole name at work: `hotshoe:pipeline/vision@0.1.0`.
+    pub(super) id: String,
+    /// Among the WIT files.
+    pub(super) found: InterfaceId,
+}
+
+/// What the world exports: one function.
+#[derive(Debug, Clone)]
+pub(super) struct Exported {
+    /// The whole name of its interface.
+    id: String,
+    /// Its interface: `preprocess`.
+    pub(super) interface: String,
+    /// Its name: `prepare`.
+    pub(super) function: String,
+    /// The names of its parameters: `sample, outputs`.
+    pub(super) parameters: String,
+}
+
+/// The WIT files of a project, with what its release grants.
+pub(super) struct Guest {
+    pub(super) resolve: Resolve,
+    pub(super) interfaces: Vec<Interface>,
+    pub(super) exported: Exported,
+    /// Whether the component gets the real WASI; else stubs that trap.
+    pub(super) wasi: bool,
+    /// Whether what it prints can go to the log.
+    pub(super) log: bool,
+    /// All WIT files, one after another: to know whether they changed.
+    pub(super) text: String,
+    /// The folder of WIT files of this build.
+    folder: PathBuf,
+}
+
+impl Guest {
+    /// Reads the project's WIT files and release.
+    pub(super) fn read(project: &Project) -> Result<Self, BuildError> {
+        let wit = project.wit()?;
+        let folder = project.scratch()?.join("wit");
+        let failed = |message: String| BuildError::Bindings {
+            folder: wit.clone(),
+            message,
+        };
+        let text = copy_wit(&wit, &folder.join("deps"))?;
+        let mut resolve = Resolve::default();
+        let (package, _) = resolve
+            .push_dir(folder.join("deps").join(PIPELINE))
+            .map_err(|error| failed(format!("{error:#}")))?;
+        for entry in entries(&folder.join("deps"))? {
+            if entry.file_name().is_some_and(|name| name != PIPELINE) {
+                resolve
+                    .push_dir(&entry)
+                    .map_err(|error| failed(format!("{error:#}")))?;
+            }
+        }
+        let exported = exported(&resolve, package, &project.world.to_string())
+            .ok_or_else(|| failed(format!("there is no world {} that exports a function", project.world)))?;
+        let grants = grants(project);
+        Ok(Self {
+            interfaces: interfaces(&resolve),
+            resolve,
+            exported,
+            wasi: grants.contains("wasi"),
+            log: grants.contains("log"),
+            text,
+            folder,
+        })
+    }
+
+    /// Writes the world that imports these interfaces, and returns the folder that holds it.
+    pub(super) fn write(&self, uses: &BTreeSet<String>) -> Result<PathBuf, BuildError> {
+        let world = |name: &str, is_in: &dyn Fn(&Interface) -> bool| {
+            let imports = self.interfaces.iter().filter(|interface| is_in(interface));
+            let lines: String = imports
+                .map(|interface| format!("  import {};\n", interface.id))
+                .collect();
+            format!("\nworld {name} {{\n{lines}  export {};\n}}\n", self.exported.id)
+        };
+        let mut text = "package hotshoe:component;\n".to_owned();
+        text.push_str(&world(WORLD, &|interface| uses.contains(&interface.id)));
+        text.push_str(&world(WHOLE_WORLD, &|_| true));
+        let path = self.folder.join("guest.wit");
+        write_changed(&path, text.as_bytes())?;
+        Ok(self.folder.clone())
+    }
+
+    /// Gives `wasi:nn` its name back.
+    pub(super) fn finish(mut component: Vec<u8>) -> Vec<u8> {
+        let (own, at_work) = (NN.0.as_bytes(), NN.1.as_bytes());
+        let mut at = 0;
+        while let Some(rest) = component.get_mut(at..at + at_work.len()) {
+            if rest == at_work {
+                rest.copy_from_slice(own);
+            }
+            at += 1;
+        }
+        component
+    }
+}
+
+/// The folder of `hotshoe:pipeline` among the dependencies.
+const PIPELINE: &str = "hotshoe-pipeline";
+
+/// Makes `deps/hotshoe-pipeline`, `deps/wasi-nn` and so on of a project's folder of WIT files, and returns all their text.
+fn copy_wit(from: &Path, deps: &Path) -> Result<String, BuildError> {
+    let mut all = String::new();
+    let mut packages = vec![(from.to_owned(), deps.join(PIPELINE))];
+    let theirs = from.join("deps");
+    if theirs.is_dir() {
+        for package in entries(&theirs)? {
+            if let Some(name) = package.file_name() {
+                let to = deps.join(name);
+                packages.push((package, to));
+            }
+        }
+    }
+    for (from, to) in packages {
+        fs::create_dir_all(&to).map_err(BuildError::io(&to))?;
+        for file in entries(&from)? {
+            let Some(name) = file.file_name().filter(|_| file.extension().is_some_and(|it| it == "wit")) else {
+                continue;
+            };
+            let text = fs::read_to_string(&file).map_err(BuildError::io(&file))?;
+            let text = text.replace(NN.0, NN.1);
+            write_changed(&to.join(name), text.as_bytes())?;
+            all.push_str(&text);
+        }
+    }
+    Ok(all)
+}
+
+/// Writes a file unless it is so already.
+pub(super) fn write_changed(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
+    if fs::read(path).is_ok_and(|present| present == bytes) {
+        return Ok(false);
+    }
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(BuildError::io(parent))?;
+    }
+    fs::write(path, bytes).map_err(BuildError::io(path))?;
+    Ok(true)
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        let mut paths = Vec::new();
+        for entry in fs::read_dir(folder)? {
+            paths.push(entry?.path());
+        }
+        paths.sort();
+        Ok(paths)
+    };
+    read().map_err(BuildError::io(folder))
+}
+
+fn interfaces(resolve: &Resolve) -> Vec<Interface> {
+    let exported: BTreeSet<InterfaceId> = resolve
+        .worlds
+        .iter()
+        .flat_map(|(_, world)| world.exports.values())
+        .filter_map(|item| match item {
+            WorldItem::Interface { id, .. } => Some(*id),
+            WorldItem::Function(_) | WorldItem::Type { .. } => None,
+        })
+        .collect();
+    let packages = resolve.packages.iter().map(|(_, package)| package);
+    packages
+        .flat_map(|package| {
+            let imported = package.interfaces.iter().filter(|(_, id)| !exported.contains(id));
+            imported.map(|(name, id)| Interface {
+                package: format!("{}:{}", package.name.namespace, package.name.name),
+                name: name.clone(),
+                id: package.name.interface_id(name),
+                found: *id,
+            })
+        })
+        .collect()
+}
+
+fn exported(resolve: &Resolve, package: PackageId, world: &str) -> Option<Exported> {
+    let package = resolve.packages.get(package)?;
+    let world = *package.worlds.get(world)?;
+    let item = resolve.worlds.get(world)?.exports.values().next()?;
+    let WorldItem::Interface { id, .. } = item else {
+        return None;
+    };
+    let interface = resolve.interfaces.get(*id)?;
+    let function = interface.functions.values().next()?;
+    let parameters: Vec<&str> = function.params.iter().map(|it| it.name.as_str()).collect();
+    let name = interface.name.clone()?;
+    Some(Exported {
+        id: package.name.interface_id(&name),
+        interface: name,
+        function: function.name.clone(),
+        parameters: parameters.join(", "),
+    })
+}
+
+/// What the release grants the component; nothing where there is no release, or none that can be read, which others say.
+fn grants(project: &Project) -> BTreeSet<String> {
+    let text = fs::read_to_string(project.release.join("release.toml")).unwrap_or_default();
+    let release: toml::Table = toml::from_str(&text).unwrap_or_default();
+    let component = release
+        .get("components")
+        .and_then(|components| components.get(&project.name));
+    let grants = component.and_then(|it| it.get("grants"));
+    let names = grants.and_then(toml::Value::as_array).into_iter().flatten();
+    names
+        .filter_map(toml::Value::as_str)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_wasi_nn_comes_back() {
+        let found = Guest::finish(b"a w4si:nn/graph w4si:n w4si:nn".to_vec());
+        assert_eq!(found, b"a wasi:nn/graph w4si:n wasi:nn");
+    }
+}

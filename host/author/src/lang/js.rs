@@ -1,0 +1,188 @@
+//! JavaScript and TypeScript: esbuild makes one module of the author's files, the SDK's and what they import from npm; `componentize-qjs` puts it and the
+//! engine QuickJS into one component, with the module already started in its memory.
+mod types;
+
+use super::guest::{self, Guest, WORLD};
+use crate::tools::{Node, NpmLock};
+use crate::{BuildError, Language, Project, Tools};
+use hotshoe_devkit::{Progress, process};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const BUNDLER: NpmLock = NpmLock {
+    name: "componentize-qjs",
+    what: "what makes components of JavaScript (componentize-qjs, esbuild)",
+    package: include_str!("js/package.json"),
+    lock: include_str!("js/package-lock.json"),
+    size: 18_000_000,
+};
+const TYPESCRIPT: NpmLock = NpmLock {
+    name: "typescript",
+    what: "the type checker of TypeScript",
+    package: include_str!("js/typescript/package.json"),
+    lock: include_str!("js/typescript/package-lock.json"),
+    size: 10_000_000,
+};
+const WAY_OUT: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
+/// The author's file, by the language.
+const MODULES: [&str; 4] = ["component.ts", "component.js", "src/component.ts", "src/component.js"];
+/// What the tool leaves for itself among the exports.
+const EXTRA_EXPORT: &str = "init";
+const BUNDLE: &str = include_str!("js/bundle.mjs");
+const COMPONENTIZE: &str = include_str!("js/componentize.mjs");
+
+pub(crate) fn build(
+    project: &Project,
+    tools: &Tools,
+    progress: &Progress,
+) -> Result<Vec<u8>, BuildError> {
+    let build = Build::new(project, tools)?;
+    types::write(&build.guest, &build.scratch.join("types"))?;
+    if project.language == Language::TypeScript && project.folder.join("tsconfig.json").is_file() {
+        let task = progress.spinner(&format!("checking the types of {}", project.name));
+        build.check_types(&tools.npm(&TYPESCRIPT)?)?;
+        task.done("they fit");
+    }
+    let task = progress.spinner(&format!("making {} with componentize-qjs", project.name));
+    build.write_entry()?;
+    let used = build.bundle()?;
+    let wit = build.guest.write(&used)?;
+    let component = build.componentize(&wit)?;
+    let component = guest::without_export(Guest::finish(component), EXTRA_EXPORT);
+    task.done(&format!("{} bytes", component.len()));
+    Ok(component)
+}
+
+struct Build<'a> {
+    project: &'a Project,
+    guest: Guest,
+    node: Node,
+    /// The folder with `node_modules`.
+    packages: PathBuf,
+    /// The author's file, and the SDK.
+    module: PathBuf,
+    sdk: PathBuf,
+    scratch: PathBuf,
+}
+
+impl<'a> Build<'a> {
+    fn new(project: &'a Project, tools: &Tools) -> Result<Self, BuildError> {
+        let mut module = MODULES.iter().map(|name| project.folder.join(name));
+        let Some(module) = module.find(|path| path.is_file()) else {
+            return Err(BuildError::Sources {
+                what: format!("{} has no component.js or component.ts", project.folder.display()),
+                way_out: "that file exports the function that the host calls; `hotshoe new` makes one to begin with".to_owned(),
+            });
+        };
+        Ok(Self {
+            project,
+            guest: Guest::read(project)?,
+            node: tools.node()?,
+            packages: tools.npm(&BUNDLER)?,
+            module: absolute(&module),
+            sdk: absolute(&project.sdk()?),
+            scratch: project.scratch()?.join("js"),
+        })
+    }
+
+    /// Writes the module that the host calls: the author's function, guarded.
+    fn write_entry(&self) -> Result<(), BuildError> {
+        let sdk = |file: &str| quoted(&self.sdk.join(file));
+        let (import, line) = if self.guest.log {
+            ("import { log } from \"hotshoe/log\";\n", "log")
+        } else {
+            ("", "() => {}")
+        };
+        let setup = format!(
+            "// Made by `hotshoe build`: what there is before the author's module starts.\nimport {{ installGlobals }} from {};\n{import}installGlobals({line});\n",
+            sdk("globals.js")
+        );
+        let exported = &self.guest.exported;
+        let function = types::camel(&exported.function);
+        let entry = format!(
+            "// Made by `hotshoe build`: what the host calls.\nimport \"./setup.js\";\nimport {{ guarded }} from {};\nimport * as component from {};\n\nexport const {} = {{ {function}: guarded(component, \"{function}\", \"{}\") }};\n",
+            sdk("guard.js"),
+            quoted(&self.module),
+            types::camel(&exported.interface),
+            exported.parameters,
+        );
+        guest::write_changed(&self.scratch.join("setup.js"), setup.as_bytes())?;
+        guest::write_changed(&self.scratch.join("entry.js"), entry.as_bytes())?;
+        Ok(())
+    }
+
+    /// Runs a script of ours with what it needs to know, as JSON.
+    fn script(&self, name: &str, text: &str, needs: &serde_json::Value) -> Result<String, BuildError> {
+        let path = self.scratch.join(name);
+        guest::write_changed(&path, text.as_bytes())?;
+        let mut command = self.command();
+        command.arg(path).arg(needs.to_string());
+        process::run(&mut command, WAY_OUT, |_| {})
+            .map_err(BuildError::compile(format!("bundle {}", self.module.display())))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.node.command();
+        command.current_dir(&self.project.folder);
+        command.env_remove("NODE_OPTIONS").env_remove("NODE_PATH");
+        command
+    }
+
+    /// Makes one module of all, and returns the interfaces that are left in it.
+    fn bundle(&self) -> Result<BTreeSet<String>, BuildError> {
+        let names: BTreeMap<String, &str> = self
+            .guest
+            .interfaces
+            .iter()
+            .map(|interface| (types::module(interface), interface.id.as_str()))
+            .collect();
+        let said = self.script(
+            "bundle.mjs",
+            BUNDLE,
+            &serde_json::json!({
+                "packages": self.packages, "entry": self.scratch.join("entry.js"), "sdk": self.sdk,
+                "out": self.scratch.join("bundle.js"), "interfaces": names, "folder": self.project.folder,
+            }),
+        )?;
+        Ok(said.lines().map(str::to_owned).collect())
+    }
+
+    fn componentize(&self, wit: &Path) -> Result<Vec<u8>, BuildError> {
+        let out = self.scratch.join("component.wasm");
+        self.script(
+            "componentize.mjs",
+            COMPONENTIZE,
+            &serde_json::json!({
+                "packages": self.packages, "bundle": self.scratch.join("bundle.js"), "wit": wit, "world": WORLD,
+                "stub": !self.guest.wasi, "out": out,
+            }),
+        )?;
+        fs::read(&out).map_err(BuildError::io(&out))
+    }
+
+    fn check_types(&self, packages: &Path) -> Result<(), BuildError> {
+        let mut command = self.command();
+        command
+            .arg(packages.join("node_modules/typescript/bin/tsc"))
+            .args(["--noEmit", "--pretty", "false", "-p", "tsconfig.json"]);
+        match process::run(&mut command, WAY_OUT, |_| {}) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(BuildError::Compile {
+                what: format!("check the types of {}", self.module.display()),
+                source,
+            }),
+        }
+    }
+}
+
+/// Scripts run in the project's folder, and bundles name files by whole paths.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// As a string of JavaScript.
+fn quoted(path: &Path) -> String {
+    serde_json::Value::from(path.to_string_lossy()).to_string()
+}

@@ -1,0 +1,74 @@
+// Makes one module of the author's files and all that they import, and prints the host's interfaces that are left in it, one a line.
+import { createRequire, SourceMap } from "node:module";
+import { writeFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+
+const needs = JSON.parse(process.argv[2]);
+const esbuild = createRequire(join(needs.packages, "package.json"))("esbuild");
+const ids = new Set(Object.values(needs.interfaces));
+
+// `hotshoe` is the SDK, `hotshoe/vision` and `wasi:nn/graph` are the host's.
+const host = {
+  name: "hotshoe",
+  setup(build) {
+    build.onResolve({ filter: /^hotshoe$/ }, () => ({ path: join(needs.sdk, "index.js"), sideEffects: false }));
+    build.onResolve({ filter: /^(hotshoe\/|[a-z0-9-]+:[a-z0-9-]+\/)/ }, ({ path, kind }) => {
+      if (kind === "entry-point") return undefined;
+      const id = needs.interfaces[path] ?? needs.interfaces[path.split("@")[0].replace("hotshoe:pipeline/", "hotshoe/")];
+      if (id) return { path: id, external: true, sideEffects: false };
+      return { errors: [{ text: `there is no "${path}"; there are: ${Object.keys(needs.interfaces).join(", ")}` }] };
+    });
+  },
+};
+
+let built;
+try {
+  built = await esbuild.build({
+    entryPoints: [needs.entry],
+    absWorkingDir: resolve(needs.folder),
+    outfile: needs.out,
+    bundle: true,
+    write: false,
+    metafile: true,
+    sourcemap: "external",
+    format: "esm",
+    platform: "neutral",
+    mainFields: ["module", "main"],
+    // What QuickJS knows; newer syntax, such as `using`, is written in older words.
+    target: "es2022",
+    charset: "utf8",
+    logLevel: "silent",
+    plugins: [host],
+  });
+} catch (error) {
+  // Its hints are about options that nobody sets here.
+  const errors = (error.errors ?? [{ text: String(error) }]).map((found) => ({ ...found, notes: [], pluginName: "" }));
+  const messages = await esbuild.formatMessages(errors, { kind: "error", color: false });
+  process.stderr.write(messages.join("").trim() + "\n");
+  process.exit(1);
+}
+
+const text = built.outputFiles.find((file) => file.path.endsWith(".js")).text;
+const map = JSON.parse(built.outputFiles.find((file) => file.path.endsWith(".map")).text);
+writeFileSync(needs.out, text + table(text, map));
+writeFileSync(`${needs.out}.map`, JSON.stringify(map));
+const outputs = Object.values(built.metafile.outputs).flatMap((output) => output.imports ?? []);
+for (const { path } of outputs) if (ids.has(path)) console.log(path);
+
+// For the messages of exceptions: which of the author's lines each line of the bundle was. The SDK's own lines have none.
+function table(text, map) {
+  const lines = new SourceMap(map);
+  const base = resolve(needs.out, "..");
+  const files = [];
+  const rows = text.split("\n").map((line, at) => {
+    const found = lines.findEntry(at, line.length - line.trimStart().length);
+    if (!found?.originalSource || found.generatedLine !== at) return 0;
+    const path = resolve(base, found.originalSource);
+    if (path.startsWith(resolve(needs.sdk)) || path.startsWith(base)) return 0;
+    const name = relative(resolve(needs.folder), path);
+    let file = files.indexOf(name);
+    if (file < 0) file = files.push(name) - 1;
+    return [file, found.originalLine + 1];
+  });
+  return `\nglobalThis.hotshoeLines = ${JSON.stringify({ files, rows })};\n`;
+}

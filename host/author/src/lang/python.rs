@@ -1,0 +1,214 @@
+//! Python: PyPI's `componentize-py` puts CPython, the author's modules and the SDK's into one component, with everything that is imported when they start
+//! already in its memory.
+use super::guest::{self, Guest, WHOLE_WORLD, WORLD};
+use crate::tools::{Wheel, WheelFile};
+use crate::{BuildError, Project, Tools};
+use hotshoe_devkit::wheel::BuiltFor;
+use hotshoe_devkit::{Progress, process};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const COMPONENTIZE: Wheel = Wheel {
+    name: "componentize-py",
+    version: "0.25.1",
+    what: "what makes components of Python",
+    files: &[WheelFile {
+        os: "linux",
+        arch: "x86_64",
+        built_for: Some(BuiltFor {
+            python: "3.11",
+            abi: "abi3",
+            platform: "manylinux_2_28_x86_64",
+        }),
+        size: 17_122_694,
+        sha256: "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
+    }],
+};
+const WAY_OUT: &str = "install Python 3 with pip (Debian: python3 python3-pip)";
+/// The author's module.
+const MODULE: &str = "component.py";
+/// Below the project's folder, modules of others: `pip install --target vendor NAME`.
+const VENDORED: &str = "vendor";
+/// The module that the host calls, made anew for each build.
+const ENTRY: &str = "hotshoe_entry";
+/// Where bindings live in Python.
+const IMPORTS: &str = "wit_world.imports.";
+/// What the tool leaves for itself among the exports.
+const EXTRA_EXPORT: &str = "exports";
+/// What the SDK itself imports, always. It needs no grant.
+const ALWAYS: [&str; 3] = ["types", "samples", "tensors"];
+/// Lists what the author's modules import.
+const SCAN: &str = include_str!("python/scan.py");
+/// Runs the tool and says in a few lines what it says in many.
+const RUN: &str = include_str!("python/run.py");
+
+pub(crate) fn build(
+    project: &Project,
+    tools: &Tools,
+    progress: &Progress,
+) -> Result<Vec<u8>, BuildError> {
+    let build = Build::new(project, tools)?;
+    let task = progress.spinner(&format!(
+        "making {} with componentize-py {}",
+        project.name, COMPONENTIZE.version
+    ));
+    let used = build.scan()?;
+    let wit = build.guest.write(&used)?;
+    build.write_entry(&used)?;
+    build.write_stubs(&wit)?;
+    let output = build.scratch.join("component.wasm");
+    let mut command = build.tool(&wit, WORLD)?;
+    command.arg("componentize");
+    if !build.guest.wasi {
+        command.arg("--stub-wasi");
+    }
+    for folder in build.folders() {
+        command.arg("-p").arg(folder);
+    }
+    command.arg(ENTRY).arg("-o").arg(&output);
+    process::run(&mut command, WAY_OUT, |_| {})
+        .map_err(BuildError::compile(format!("start {}", build.module.display())))?;
+    let component = fs::read(&output).map_err(BuildError::io(&output))?;
+    let component = guest::without_export(Guest::finish(component), EXTRA_EXPORT);
+    task.done(&format!("{} bytes", component.len()));
+    Ok(component)
+}
+
+struct Build<'a> {
+    project: &'a Project,
+    guest: Guest,
+    python: PathBuf,
+    /// The unpacked wheel.
+    tool: PathBuf,
+    /// The author's module, and the SDK.
+    module: PathBuf,
+    sdk: PathBuf,
+    scratch: PathBuf,
+}
+
+impl<'a> Build<'a> {
+    fn new(project: &'a Project, tools: &Tools) -> Result<Self, BuildError> {
+        let module = [project.folder.join(MODULE), project.folder.join("src").join(MODULE)];
+        let Some(module) = module.into_iter().find(|path| path.is_file()) else {
+            return Err(BuildError::Sources {
+                what: format!("{} has no {MODULE}", project.folder.display()),
+                way_out: "that file holds the function that the host calls; `hotshoe new` makes one to begin with".to_owned(),
+            });
+        };
+        Ok(Self {
+            project,
+            guest: Guest::read(project)?,
+            python: tools.python()?,
+            tool: tools.wheel(&COMPONENTIZE)?,
+            module,
+            sdk: project.sdk()?,
+            scratch: project.scratch()?.join("python"),
+        })
+    }
+
+    /// Where Python looks for modules, in this order.
+    fn folders(&self) -> Vec<PathBuf> {
+        let own = self.module.parent().map(Path::to_owned);
+        let vendored = Some(self.project.folder.join(VENDORED)).filter(|folder| folder.is_dir());
+        [Some(self.scratch.clone()), own, Some(self.sdk.clone()), vendored]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Runs a script of ours, which is written into the scratch folder first, so that the author can look at it.
+    fn script(&self, name: &str, text: &str) -> Result<Command, BuildError> {
+        let path = self.scratch.join(name);
+        guest::write_changed(&path, text.as_bytes())?;
+        let mut command = process::clean(&self.python);
+        command
+            .current_dir(&self.project.folder)
+            // Nothing of the person's own Python: neither packages nor environments.
+            .args(["-I", "-B"])
+            .arg(path);
+        Ok(command)
+    }
+
+    /// The interfaces that the author's modules import, and those of the SDK that they import.
+    fn scan(&self) -> Result<BTreeSet<String>, BuildError> {
+        let mut command = self.script("scan.py", SCAN)?;
+        command.arg(&self.module);
+        for folder in self.folders().into_iter().skip(1) {
+            command.arg(folder);
+        }
+        let said = process::run(&mut command, WAY_OUT, |_| {})
+            .map_err(BuildError::compile(format!("read {}", self.module.display())))?;
+        let mut names: BTreeSet<&str> = said.lines().filter_map(|line| line.strip_prefix(IMPORTS)).collect();
+        names.extend(ALWAYS);
+        if self.guest.log {
+            // `print` goes there.
+            names.insert("log");
+        }
+        let used = self.guest.interfaces.iter();
+        Ok(used
+            .filter(|interface| names.contains(module_name(&interface.name).as_str()))
+            .map(|interface| interface.id.clone())
+            .collect())
+    }
+
+    /// Writes the module that the host calls: the author's function, guarded.
+    fn write_entry(&self, used: &BTreeSet<String>) -> Result<(), BuildError> {
+        let exported = &self.guest.exported;
+        let console = if used.iter().any(|id| id.contains("/log@")) {
+            "console.print_to_log()\n"
+        } else if self.guest.wasi {
+            ""
+        } else {
+            "console.print_nowhere()\n"
+        };
+        let function = module_name(&exported.function);
+        let text = format!(
+            "# Made by `hotshoe build`: what the host calls.\nimport component\nfrom hotshoe import console\nfrom hotshoe.guard import guarded\n\n{console}\n\nclass {}:\n    {function} = guarded(component, \"{function}\", \"{}\")\n",
+            class_name(&exported.interface),
+            exported.parameters.replace('-', "_"),
+        );
+        guest::write_changed(&self.scratch.join(format!("{ENTRY}.py")), text.as_bytes())?;
+        Ok(())
+    }
+
+    /// `componentize-py` on a world of this folder of WIT files.
+    fn tool(&self, wit: &Path, world: &str) -> Result<Command, BuildError> {
+        let mut command = self.script("run.py", RUN)?;
+        command.arg(&self.tool).arg("-q");
+        command.arg("-d").arg(wit).args(["-w", world]);
+        Ok(command)
+    }
+
+    /// Modules for editors and type checkers: everything that a component may import, with types and documentation. Made again where the WIT has changed.
+    fn write_stubs(&self, wit: &Path) -> Result<(), BuildError> {
+        let stubs = self.scratch.join("stubs");
+        let made_of = self.scratch.join("stubs.wit");
+        if stubs.is_dir() && fs::read_to_string(&made_of).is_ok_and(|text| text == self.guest.text) {
+            return Ok(());
+        }
+        let mut command = self.tool(wit, WHOLE_WORLD)?;
+        command.arg("bindings").arg(&stubs);
+        process::run(&mut command, WAY_OUT, |_| {})
+            .map_err(BuildError::compile("make modules of the WIT files for editors"))?;
+        guest::write_changed(&made_of, self.guest.text.as_bytes())?;
+        Ok(())
+    }
+}
+
+/// As Python has names of WIT: `min-score` is `min_score`.
+fn module_name(name: &str) -> String {
+    name.replace('-', "_")
+}
+
+/// As Python has names of interfaces that are exported: `preprocess` is `Preprocess`.
+fn class_name(name: &str) -> String {
+    name.split('-')
+        .map(|word| {
+            let mut letters = word.chars();
+            let first = letters.next().map(|first| first.to_ascii_uppercase());
+            first.into_iter().chain(letters).collect::<String>()
+        })
+        .collect()
+}

@@ -1,0 +1,139 @@
+//! Rust: cargo, and the encoder where the target knows no components.
+use crate::{BuildError, Project, RustTarget, ToolError, Tools};
+use hotshoe_devkit::toolchain::{self, Setting, TARGET, Toolchain};
+use hotshoe_devkit::{CommandError, Progress, Task, guests, process};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use wit_component::ComponentEncoder;
+
+const WASIP2: &str = "wasm32-wasip2";
+/// About what rustup downloads for a target.
+const TARGET_BYTES: u64 = 25_000_000;
+const RUSTUP: &str = "install Rust with rustup";
+
+pub(crate) fn build(
+    project: &Project,
+    tools: &Tools,
+    progress: &Progress,
+) -> Result<Vec<u8>, BuildError> {
+    let (toolchain, target) = match project.target {
+        RustTarget::Unknown => (unknown(tools, progress)?, TARGET),
+        RustTarget::Wasip2 => (wasip2(tools, progress)?, WASIP2),
+    };
+    let task = progress.spinner(&format!("compiling {}", project.name));
+    let module = compile(project, &toolchain, target, tools, &task)?;
+    let bytes = fs::read(&module).map_err(BuildError::io(&module))?;
+    if target == WASIP2 {
+        return Ok(bytes);
+    }
+    encode(&bytes)
+}
+
+/// The toolchain for [`TARGET`], fetched if somebody agrees.
+fn unknown(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
+    let setting = Setting::from_environment()?;
+    if let Some(found) = Toolchain::find(tools.folder(), setting)? {
+        return Ok(found);
+    }
+    tools.agree(&format!("the Rust target {TARGET}"), TARGET_BYTES)?;
+    Ok(Toolchain::find_or_install(
+        tools.folder(),
+        setting,
+        progress,
+    )?)
+}
+
+/// The toolchain on the path, with [`WASIP2`].
+fn wasip2(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
+    if !toolchain::has_target(WASIP2)? {
+        tools.agree(&format!("the Rust target {WASIP2}"), TARGET_BYTES)?;
+        toolchain::add_with_rustup(WASIP2, progress)?;
+    }
+    Ok(Toolchain::Ordinary)
+}
+
+/// Runs cargo; the file that it made of the project's library.
+fn compile(
+    project: &Project,
+    toolchain: &Toolchain,
+    target: &str,
+    tools: &Tools,
+    task: &Task,
+) -> Result<PathBuf, BuildError> {
+    let target_dir = target_dir(project, toolchain, tools)?;
+    let cargo = |offline: bool| {
+        let mut command = command(toolchain, target);
+        command
+            .args([
+                "--message-format",
+                "json-render-diagnostics",
+                "--target-dir",
+            ])
+            .arg(&target_dir)
+            // Cargo reads its configuration from the folder it runs in.
+            .current_dir(&project.folder);
+        if offline {
+            command.arg("--offline");
+        }
+        process::run(&mut command, RUSTUP, |line| task.detail(line.trim()))
+    };
+    let messages = match cargo(false) {
+        Err(CommandError::Failed { said, .. }) if guests::needs_network(&said) => cargo(true),
+        other => other,
+    };
+    let messages = messages.map_err(BuildError::compile(format!("compile {}", project.name)))?;
+    let mut modules = guests::modules_in(&messages).into_values();
+    match (modules.next(), modules.next()) {
+        (Some(module), None) => Ok(module),
+        (found, _) => Err(BuildError::Sources {
+            what: format!(
+                "{} makes {} library for WebAssembly",
+                project.folder.join("Cargo.toml").display(),
+                if found.is_none() {
+                    "no"
+                } else {
+                    "more than one"
+                }
+            ),
+            way_out: "it needs one [lib] with crate-type = [\"cdylib\"]".to_owned(),
+        }),
+    }
+}
+
+fn command(toolchain: &Toolchain, target: &str) -> Command {
+    if target == TARGET {
+        return toolchain.cargo();
+    }
+    let mut command = process::clean("cargo");
+    command.args(["build", "--release", "--target", target]);
+    command
+}
+
+/// Where cargo keeps what it compiled: where the person says, else with the project.
+fn target_dir(
+    project: &Project,
+    toolchain: &Toolchain,
+    tools: &Tools,
+) -> Result<PathBuf, BuildError> {
+    if let Some(folder) = std::env::var_os("CARGO_TARGET_DIR").filter(|value| !value.is_empty()) {
+        let folder = Path::new(&folder);
+        return std::path::absolute(folder).map_err(BuildError::io(folder));
+    }
+    Ok(match toolchain {
+        Toolchain::Ordinary => project.shared_scratch()?.join("cargo"),
+        // The standard library is compiled too, which is worth doing once for all projects.
+        Toolchain::Debian(_) => tools.folder().join("cargo"),
+    })
+}
+
+fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
+    let mut encoder = ComponentEncoder::default();
+    encoder
+        .validate(true)
+        .module(module)
+        .and_then(ComponentEncoder::encode)
+        .map_err(|error| BuildError::Encode {
+            message: format!("{error:#}"),
+        })
+}

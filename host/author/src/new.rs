@@ -1,0 +1,315 @@
+//! A new project: the templates of a language and a world, with their names filled in.
+use crate::Language;
+use crate::embedded::{self, SDK, WIT};
+use crate::project::vendored_sdk;
+use hotshoe_trust::World;
+use serde::Deserialize;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Longest name of a project, in characters: it is a component's and a release's.
+const MOST_NAME: usize = 64;
+/// A file of this name is one of the lines of the project's `.gitignore`.
+const IGNORE: &str = "gitignore";
+/// At the end of a template's file name, so that tools which look for the name do not meet it here.
+const TEMPLATE: &str = ".template";
+
+/// Why a project could not be made.
+#[derive(Debug, Error)]
+pub enum NewError {
+    /// Not a name for a component.
+    #[error(
+        "`{0}` is no name for a component: take 1 to {MOST_NAME} lower-case letters, digits and single hyphens, a letter first, as in `count-people`"
+    )]
+    Name(String),
+    /// It is taken by something that the project itself needs.
+    #[error("`{0}` is taken by a part of the SDK; take another name")]
+    Reserved(String),
+    /// The folder holds something already.
+    #[error("{0} is not empty; name another folder with --dir, or empty it")]
+    NotEmpty(PathBuf),
+    /// There is no template.
+    #[error("there is no template for the world {world} in {language}")]
+    NoTemplate {
+        /// The language.
+        language: Language,
+        /// The world.
+        world: World,
+    },
+    /// A template is damaged. It is part of this program.
+    #[error("the template {path} cannot be used")]
+    Template {
+        /// Below `sdk/templates`.
+        path: String,
+        /// Why.
+        #[source]
+        source: toml::de::Error,
+    },
+    /// A file could not be written.
+    #[error("cannot write {path}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl NewError {
+    /// A stable word for scripts.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Name(_) | Self::Reserved(_) => "bad_name",
+            Self::NotEmpty(_) => "not_empty",
+            Self::NoTemplate { .. } | Self::Template { .. } => "no_template",
+            Self::Io { .. } => "io",
+        }
+    }
+}
+
+/// What a component in a language needs beyond its task: `needs.toml` of the language.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+struct Needs {
+    grants: Vec<String>,
+    memory_mib: Option<u32>,
+    deadline_ms: Option<u32>,
+    instances: Option<u32>,
+}
+
+/// Makes a project and returns its files, as paths below `folder`, sorted.
+///
+/// # Errors
+/// [`NewError`]; nothing was written unless it is [`NewError::Io`].
+pub fn new_project(
+    name: &str,
+    language: Language,
+    world: World,
+    folder: &Path,
+) -> Result<Vec<PathBuf>, NewError> {
+    check_name(name)?;
+    check_empty(folder)?;
+    let words = Words::new(name, language, world)?;
+    let templates = format!("templates/{}", language.word());
+    let own = embedded::files(&SDK, &format!("{templates}/{world}"));
+    if own.is_empty() {
+        return Err(NewError::NoTemplate { language, world });
+    }
+    let mut written = Written {
+        folder,
+        files: Vec::new(),
+        ignored: ".hotshoe/\nbuild/\n".to_owned(),
+    };
+    for file in embedded::files(&WIT, "") {
+        written.write(&Path::new("wit").join(file.path), file.contents)?;
+    }
+    for file in embedded::files(&SDK, language.sdk()) {
+        written.write(&vendored_sdk(language).join(file.path), file.contents)?;
+    }
+    let shared = embedded::files(&SDK, &format!("templates/common/{world}"));
+    let languages = embedded::files(&SDK, &format!("{templates}/common"));
+    for file in shared.into_iter().chain(languages).chain(own) {
+        written.template(file, &words)?;
+    }
+    let ignored = std::mem::take(&mut written.ignored);
+    written.write(Path::new(".gitignore"), ignored.as_bytes())?;
+    let mut files = written.files;
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn check_name(name: &str) -> Result<(), NewError> {
+    let parts_are_plain = name.split('-').all(|part| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    });
+    let letter_first = name.starts_with(|first: char| first.is_ascii_lowercase());
+    if !parts_are_plain || !letter_first || name.len() > MOST_NAME {
+        return Err(NewError::Name(name.chars().take(MOST_NAME).collect()));
+    }
+    if ["hotshoe-sdk", "wit-bindgen", "core", "std", "test"].contains(&name) {
+        return Err(NewError::Reserved(name.to_owned()));
+    }
+    Ok(())
+}
+
+fn check_empty(folder: &Path) -> Result<(), NewError> {
+    match fs::read_dir(folder) {
+        Ok(mut entries) => match entries.next() {
+            None => Ok(()),
+            Some(_) => Err(NewError::NotEmpty(folder.to_owned())),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(at(folder)(error)),
+    }
+}
+
+/// The words that templates leave open.
+struct Words(Vec<(&'static str, String)>);
+
+impl Words {
+    fn new(name: &str, language: Language, world: World) -> Result<Self, NewError> {
+        let templates = format!("templates/{}", language.word());
+        let path = format!("{templates}/needs.toml");
+        let needs: Needs = match SDK.get_file(&path) {
+            Some(file) => toml::from_str(file.contents_utf8().unwrap_or_default())
+                .map_err(|source| NewError::Template { path, source })?,
+            None => Needs::default(),
+        };
+        let notes = SDK
+            .get_file(format!("{templates}/readme.md"))
+            .and_then(include_dir::File::contents_utf8)
+            .unwrap_or_default();
+        let grants: String = needs
+            .grants
+            .iter()
+            .map(|grant| format!(", \"{grant}\""))
+            .collect();
+        let limits: Vec<String> = [
+            ("memory-mib", needs.memory_mib),
+            ("deadline-ms", needs.deadline_ms),
+            ("instances", needs.instances),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some(format!("{key} = {}", value?)))
+        .collect();
+        let limits = if limits.is_empty() {
+            String::new()
+        } else {
+            format!("\nlimits = {{ {} }}", limits.join(", "))
+        };
+        Ok(Self(vec![
+            ("{{language-notes}}", notes.to_owned()),
+            ("{{name}}", name.to_owned()),
+            ("{{name_}}", name.replace('-', "_")),
+            ("{{world}}", world.to_string()),
+            ("{{lang}}", language.word().to_owned()),
+            ("{{language}}", language.title().to_owned()),
+            ("{{grants}}", grants),
+            ("{{limits}}", limits),
+        ]))
+    }
+
+    /// Notes come first, since they leave words open too.
+    fn fill(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, (word, with)| {
+            text.replace(word, with)
+        })
+    }
+}
+
+/// What has been written so far.
+struct Written<'a> {
+    folder: &'a Path,
+    files: Vec<PathBuf>,
+    ignored: String,
+}
+
+impl Written<'_> {
+    fn template(&mut self, file: embedded::File, words: &Words) -> Result<(), NewError> {
+        let filled = std::str::from_utf8(file.contents).map(|text| words.fill(text));
+        if file.path == IGNORE {
+            self.ignored.push_str(&filled.unwrap_or_default());
+            return Ok(());
+        }
+        let path = words.fill(file.path.strip_suffix(TEMPLATE).unwrap_or(file.path));
+        // What is no text (a picture, a model) has no words to be filled in.
+        let bytes = filled.map_or_else(|_| file.contents.to_vec(), String::into_bytes);
+        self.write(Path::new(&path), &bytes)
+    }
+
+    fn write(&mut self, path: &Path, bytes: &[u8]) -> Result<(), NewError> {
+        let place = self.folder.join(path);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(at(parent))?;
+        }
+        fs::write(&place, bytes).map_err(at(&place))?;
+        self.files.push(path.to_owned());
+        Ok(())
+    }
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> NewError {
+    let path = path.to_owned();
+    move |source| NewError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const WORLDS: [World; 4] = [
+        World::Preprocessor,
+        World::Postprocessor,
+        World::Policy,
+        World::Stage,
+    ];
+
+    #[test]
+    fn every_template_leaves_no_word_open_and_a_release_that_can_be_read() {
+        for language in Language::ALL {
+            for world in WORLDS {
+                let folder = tempfile::tempdir().unwrap();
+                let files = match new_project("my-part", language, world, folder.path()) {
+                    Ok(files) => files,
+                    Err(NewError::NoTemplate { .. }) => continue,
+                    Err(other) => panic!("{language} {world}: {other}"),
+                };
+                for file in &files {
+                    if file.starts_with("hotshoe-sdk") || file.starts_with("wit") {
+                        continue;
+                    }
+                    let bytes = fs::read(folder.path().join(file)).unwrap();
+                    let text = String::from_utf8_lossy(&bytes);
+                    for word in ["{{name", "{{lang", "{{world", "{{grants", "{{limits"] {
+                        assert!(
+                            !text.contains(word),
+                            "{language} {}: {word}",
+                            file.display()
+                        );
+                    }
+                }
+                let text = fs::read_to_string(folder.path().join("release.toml")).unwrap();
+                let release = hotshoe_trust::release_toml::ReleaseToml::parse(&text).unwrap();
+                let component = release.components.get("my-part").unwrap();
+                assert_eq!(component.world, world);
+                assert_eq!(component.source.as_deref(), Some("."));
+                assert_eq!(Language::detect(folder.path()).unwrap(), language);
+                for file in release.files().filter(|file| file.table != "components") {
+                    assert!(files.contains(&PathBuf::from(file.file)), "{}", file.file);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_in_use_and_a_bad_name_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let new = |name: &str| new_project(name, Language::Rust, World::Policy, folder.path());
+        for name in [
+            "",
+            "Policy",
+            "my--policy",
+            "-a",
+            "a-",
+            "1a",
+            "a_b",
+            "a/b",
+            "ä",
+        ] {
+            assert!(matches!(new(name), Err(NewError::Name(_))), "{name}");
+        }
+        assert!(matches!(new("hotshoe-sdk"), Err(NewError::Reserved(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        fs::write(folder.path().join("notes"), "mine").unwrap();
+        assert!(matches!(new("my-policy"), Err(NewError::NotEmpty(_))));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,85 @@
+//! What a component carries that no device needs: names and debug information.
+use wasm_encoder::{Component, ComponentSectionId, Encode, Module, RawSection, Section};
+use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
+
+/// Who made it with what stays, and so does what tells a compiler which way a branch mostly goes.
+fn is_kept(custom: &str) -> bool {
+    custom == "producers" || custom.starts_with("metadata.code.")
+}
+
+/// The component without the custom sections that only people and debuggers read, in all modules and components inside.
+pub fn strip(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
+    // The binary that is being written, and those around it.
+    let mut output = Vec::new();
+    let mut around = Vec::new();
+    for payload in Parser::new(0).parse_all(component) {
+        match payload? {
+            Payload::Version { encoding, .. } => output.extend_from_slice(match encoding {
+                Encoding::Component => &Component::HEADER,
+                Encoding::Module => &Module::HEADER,
+            }),
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                around.push(std::mem::take(&mut output));
+            }
+            Payload::End(_) => {
+                let Some(outer) = around.pop() else { break };
+                let inner = std::mem::replace(&mut output, outer);
+                let id = if inner.starts_with(&Component::HEADER) {
+                    ComponentSectionId::Component
+                } else {
+                    ComponentSectionId::CoreModule
+                };
+                output.push(id as u8);
+                inner.encode(&mut output);
+            }
+            Payload::CustomSection(section) if !is_kept(section.name()) => {}
+            section => {
+                if let Some((id, range)) = section.as_section() {
+                    let range = range.start as usize..range.end as usize;
+                    let data = component.get(range).unwrap_or_default();
+                    RawSection { id, data }.append_to(&mut output);
+                }
+            }
+        }
+    }
+    Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use wasm_encoder::{CustomSection, ModuleSection};
+
+    fn custom(name: &'static str) -> CustomSection<'static> {
+        CustomSection {
+            name: name.into(),
+            data: b"abc"[..].into(),
+        }
+    }
+
+    #[test]
+    fn names_go_and_producers_stay_at_every_depth() {
+        let mut module = Module::new();
+        module
+            .section(&custom("name"))
+            .section(&custom("producers"))
+            .section(&custom(".debug_info"));
+        let mut component = Component::new();
+        component
+            .section(&ModuleSection(&module))
+            .section(&custom("component-name"))
+            .section(&custom("producers"));
+        let stripped = strip(&component.finish()).unwrap();
+
+        let mut module = Module::new();
+        module.section(&custom("producers"));
+        let mut expected = Component::new();
+        expected
+            .section(&ModuleSection(&module))
+            .section(&custom("producers"));
+        let expected = expected.finish();
+        assert_eq!(stripped, expected);
+        assert_eq!(strip(&expected).unwrap(), expected);
+    }
+}

@@ -1,0 +1,196 @@
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::bail;
+use hotshoe_author::build::{self, Built, Job};
+use hotshoe_author::manifest::{FILE, Manifest};
+use hotshoe_author::{Consent, Language, RustTarget, Tools};
+use hotshoe_devkit::Progress;
+use hotshoe_trust::World;
+use serde::Serialize;
+
+use super::new::world;
+use crate::terminal::{Terminal, size};
+
+/// Compile components, check them and make them small
+///
+/// Builds every component of DIR/release.toml that has a `source`, in the language that the folder shows, and writes its `file`.
+/// What a language needs and is not there is fetched by a package client, with pinned digests, after asking. A component that does
+/// not fit its world, or asks for more than release.toml grants it, is not written; what to change is said.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe new count-people --lang rust --world policy
+  hotshoe build count-people
+
+Example: a folder of sources without a release.toml, into DIR/build/NAME.wasm
+  hotshoe build my-policy --world policy
+
+Compilers are kept in ~/.cache/hotshoe/tools, or where HOTSHOE_TOOLS says. Rust's output is kept in .hotshoe beside release.toml,
+or where CARGO_TARGET_DIR says.")]
+pub struct Args {
+    /// The folder of the release.toml, or the file itself
+    #[arg(value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+    /// Fetch what is missing without asking
+    #[arg(long)]
+    yes: bool,
+    /// What Rust compiles for: unknown (no WASI), or wasip2 [default: unknown]
+    #[arg(long, value_name = "TARGET", value_parser = target)]
+    target: Option<RustTarget>,
+    /// Build the folder itself, which has no release.toml, for this world
+    #[arg(long, value_name = "WORLD", value_parser = world)]
+    world: Option<World>,
+}
+
+/// A component that was made, for machines.
+#[derive(Serialize)]
+struct Component<'a> {
+    name: &'a str,
+    world: World,
+    language: Language,
+    file: &'a Path,
+    bytes: u64,
+    /// What stripping took away.
+    stripped_bytes: u64,
+    imports: &'a [String],
+    exports: &'a [String],
+    /// The grants that its imports need, with the imports that need them.
+    needs: &'a BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    components: Vec<Component<'a>>,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let progress = terminal.progress();
+    let tools = tools(args.yes, &progress)?;
+    let built = if let Some(world) = args.world {
+        let job = build::job_of_folder(&args.dir, world, args.target)?;
+        vec![build::build(&job, &tools, &progress)?]
+    } else {
+        let manifest = Manifest::read(&release_toml(&args.dir))?;
+        build_release(&manifest, args.target, &tools, &progress)?
+    };
+    if terminal.json {
+        terminal.json(&Report {
+            components: built.iter().map(component).collect(),
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for component in &built {
+        print(component, terminal)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The `release.toml` of a folder, or the file itself.
+pub fn release_toml(path: &Path) -> PathBuf {
+    if path.is_dir() {
+        path.join(FILE)
+    } else {
+        path.to_owned()
+    }
+}
+
+/// The person's tools. What is missing is fetched with `yes`, or where a person at a terminal agrees.
+pub fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
+    let consent = if yes {
+        Consent::Given
+    } else if io::stdin().is_terminal() && io::stderr().is_terminal() {
+        Consent::Ask(ask)
+    } else {
+        Consent::NotGiven
+    };
+    Ok(Tools::of_person(consent, progress)?)
+}
+
+/// Builds all components that a `release.toml` has sources of.
+pub fn build_release(
+    manifest: &Manifest,
+    target: Option<RustTarget>,
+    tools: &Tools,
+    progress: &Progress,
+) -> anyhow::Result<Vec<Built>> {
+    let jobs: Vec<Job> = build::jobs(manifest, target)?;
+    if jobs.is_empty() {
+        bail!(
+            "no component of {} has a `source`: add source = \".\" to its table, or give --world for a folder without a release.toml",
+            manifest.path.display()
+        );
+    }
+    let built = jobs.iter().map(|job| build::build(job, tools, progress));
+    Ok(built.collect::<Result<_, _>>()?)
+}
+
+fn ask(question: &str) -> bool {
+    let mut error = io::stderr().lock();
+    // Where the question cannot be seen, the answer is no.
+    if write!(error, "{question} [Y/n] ")
+        .and_then(|()| error.flush())
+        .is_err()
+    {
+        return false;
+    }
+    let mut answer = String::new();
+    match io::stdin().read_line(&mut answer) {
+        // The end of the input is no answer.
+        Ok(0) | Err(_) => false,
+        Ok(_) => matches!(
+            answer.trim().to_ascii_lowercase().as_str(),
+            "" | "y" | "yes"
+        ),
+    }
+}
+
+fn component(built: &Built) -> Component<'_> {
+    Component {
+        name: &built.name,
+        world: built.world,
+        language: built.language,
+        file: &built.file,
+        bytes: built.bytes,
+        stripped_bytes: built.stripped,
+        imports: &built.surface.imports,
+        exports: &built.surface.exports,
+        needs: &built.surface.needs,
+    }
+}
+
+fn print(built: &Built, terminal: &Terminal) -> anyhow::Result<()> {
+    let title = terminal.bold(&built.name);
+    terminal.print(format!(
+        "{title}  {} in {}, {}{}",
+        built.world,
+        built.language.title(),
+        size(built.bytes),
+        if built.stripped > 0 {
+            format!(", {} stripped", size(built.stripped))
+        } else {
+            String::new()
+        }
+    ))?;
+    terminal.print(format!("  {}", built.file.display()))?;
+    let needs: Vec<&str> = built.surface.needs.keys().map(String::as_str).collect();
+    if needs.is_empty() {
+        terminal.print("  needs no grant")?;
+    } else {
+        terminal.print(format!("  needs the grants {}", needs.join(", ")))?;
+    }
+    for import in &built.surface.imports {
+        terminal.print(terminal.dim(&format!("  imports {import}")))?;
+    }
+    Ok(())
+}
+
+fn target(word: &str) -> Result<RustTarget, String> {
+    match word {
+        "unknown" | "wasm32-unknown-unknown" => Ok(RustTarget::Unknown),
+        "wasip2" | "wasm32-wasip2" => Ok(RustTarget::Wasip2),
+        _ => Err("it may be unknown or wasip2".to_owned()),
+    }
+}

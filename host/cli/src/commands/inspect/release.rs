@@ -1,0 +1,272 @@
+//! A release as its files say, with nothing verified.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use hotshoe_store::Layout;
+use hotshoe_trust::manifest::Manifest;
+use hotshoe_trust::{Allowed, Component, Digest, Release, ReleaseLimits, Step, strict_json};
+use serde::{Deserialize, Serialize};
+use termtree::Tree;
+
+use super::component::Report;
+use crate::commands::pack;
+use crate::terminal::{Terminal, size};
+
+/// A release as its files say.
+#[derive(Debug, Serialize)]
+pub struct Inspection {
+    /// Always false.
+    pub verified: bool,
+    /// The digest of the manifest.
+    pub digest: Digest,
+    /// The manifest's file, which is what a signature covers.
+    pub manifest: PathBuf,
+    /// The manifest's config.
+    pub release: Release,
+    /// What each component's bytes say, or why they cannot be read.
+    pub components: BTreeMap<String, Found>,
+    /// The claimed signer of each bundle.
+    pub signatures: Vec<Signature>,
+}
+
+/// What a component's bytes say.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Found {
+    /// They are a component.
+    Readable(Box<Report>),
+    /// They are missing, damaged or no component.
+    Unreadable {
+        /// Why.
+        error: String,
+    },
+}
+
+/// What a bundle says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Signature {
+    /// The hint that names the key, if the bundle has one.
+    pub key_hint: Option<String>,
+    /// The bundle's size in bytes.
+    pub bytes: usize,
+}
+
+/// Reads a release without verifying it.
+pub fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<Inspection> {
+    let cannot = || format!("cannot read {}", path.display());
+    let layout = Layout::open(path).with_context(cannot)?;
+    let package = layout.package().with_context(cannot)?;
+    Manifest::parse(&package.manifest)
+        .context("the manifest cannot be read")
+        .with_context(cannot)?;
+    let release: Release = strict_json::parse(&package.config, ReleaseLimits::CONFIG_BYTES)
+        .context("the manifest's config cannot be read")
+        .with_context(cannot)?;
+    let components = release
+        .components
+        .iter()
+        .map(|(name, component)| (name.clone(), found(&layout, name, component, allowed)))
+        .collect();
+    let digest = Digest::of(&package.manifest);
+    Ok(Inspection {
+        verified: false,
+        digest,
+        manifest: layout.blob_path(digest),
+        release,
+        components,
+        signatures: package.bundles.iter().map(|it| signature(it)).collect(),
+    })
+}
+
+fn found(layout: &Layout, name: &str, spec: &Component, allowed: Option<&Allowed>) -> Found {
+    let read = || -> anyhow::Result<Report> {
+        let bytes = layout.read(&spec.blob)?;
+        Ok(Report::of(name, &bytes, Some(spec), allowed)?)
+    };
+    match read() {
+        Ok(report) => Found::Readable(Box::new(report)),
+        Err(error) => Found::Unreadable {
+            error: format!("{error:#}"),
+        },
+    }
+}
+
+fn signature(bundle: &[u8]) -> Signature {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Claim {
+        verification_material: Material,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Material {
+        public_key: Hint,
+    }
+    #[derive(Deserialize)]
+    struct Hint {
+        hint: String,
+    }
+    Signature {
+        key_hint: serde_json::from_slice::<Claim>(bundle)
+            .ok()
+            .map(|claim| claim.verification_material.public_key.hint),
+        bytes: bundle.len(),
+    }
+}
+
+impl Inspection {
+    /// For people.
+    pub fn tree(&self, terminal: &Terminal) -> Tree<String> {
+        let release = &self.release;
+        let title = format!("{} {}", release.name, release.generation);
+        Tree::new(terminal.bold(&title)).with_leaves([
+            Tree::new(format!("manifest {}", self.digest)),
+            Tree::new(format!("issued {}, expires {}", release.issued, release.expires)),
+            Tree::new(format!("for hosts {}, devices {}", release.hotshoe, devices(release))),
+            Tree::new(format!("pipeline: {}", pipeline(release))),
+            self.component_branch(terminal),
+            contents(release),
+            trial(release),
+            self.signature_branch(),
+        ])
+    }
+
+    fn component_branch(&self, terminal: &Terminal) -> Tree<String> {
+        let leaf = |(name, spec): (&String, &Component)| {
+            let root = format!(
+                "{}  {}, {}",
+                terminal.bold(name),
+                spec.world,
+                size(spec.blob.size)
+            );
+            let mut leaves = match self.components.get(name) {
+                Some(Found::Readable(report)) => report.leaves(terminal),
+                Some(Found::Unreadable { error }) => vec![Tree::new(terminal.bad(error))],
+                None => Vec::new(),
+            };
+            leaves.extend(given(spec));
+            Tree::new(root).with_leaves(leaves)
+        };
+        Tree::new("components".to_owned()).with_leaves(self.release.components.iter().map(leaf))
+    }
+
+    fn signature_branch(&self) -> Tree<String> {
+        let title = format!("signatures: {}", self.signatures.len());
+        Tree::new(title).with_leaves(self.signatures.iter().map(|signature| {
+            let hint = signature.key_hint.as_deref().unwrap_or("(names no key)");
+            Tree::new(format!("key {hint}"))
+        }))
+    }
+}
+
+/// What the release gives a component beside its grants.
+fn given(spec: &Component) -> Vec<Tree<String>> {
+    let mut leaves = Vec::new();
+    let mut named = |title: &str, names: Vec<String>| {
+        if !names.is_empty() {
+            leaves.push(Tree::new(format!("{title}: {}", names.join(", "))));
+        }
+    };
+    named("models", spec.models.iter().cloned().collect());
+    named("data", spec.data.iter().cloned().collect());
+    let settings = spec.config.iter().map(|(key, value)| format!("{key} = {value:?}"));
+    named("config", settings.collect());
+    leaves.push(Tree::new(limits(spec)));
+    leaves
+}
+
+/// As release.toml has them.
+fn limits(spec: &Component) -> String {
+    let value = serde_json::to_value(&spec.limits).unwrap_or_default();
+    let pairs = value.as_object().into_iter().flatten();
+    let pairs: Vec<_> = pairs.map(|(key, value)| format!("{key} {value}")).collect();
+    format!("limits: {}; instance {}", pairs.join(", "), spec.instance)
+}
+
+fn contents(release: &Release) -> Tree<String> {
+    let others = pack::contents(release);
+    let others = others.iter().filter(|content| content.kind != "component");
+    let leaves: Vec<_> = others
+        .map(|content| {
+            Tree::new(format!(
+                "{} {}  {}  {}",
+                content.kind,
+                content.name,
+                size(content.blob.size),
+                content.blob.digest
+            ))
+        })
+        .collect();
+    let title = format!(
+        "contents{}",
+        match release.chunks.len() {
+            0 => String::new(),
+            moved => format!(" ({moved} of all blobs move in chunks)"),
+        }
+    );
+    Tree::new(title).with_leaves(leaves)
+}
+
+/// What a device tries before the release serves, and what it asks of it on trial.
+fn trial(release: &Release) -> Tree<String> {
+    let mut lines: Vec<String> = release
+        .tests
+        .iter()
+        .map(|test| {
+            let (name, kind) = (&test.name, &test.media_type);
+            format!("self-test {name}: {kind}, agreement at least {}", test.min_agreement)
+        })
+        .collect();
+    let health = &release.health;
+    let mut gate = format!(
+        "health gate: at least {} samples and {} s; at most {} errors, {} traps, {} missed deadlines a sample",
+        health.min_samples,
+        health.min_seconds,
+        health.max_error_rate,
+        health.max_trap_rate,
+        health.max_deadline_miss_rate
+    );
+    if let Some(p95) = health.max_latency_p95_ms {
+        gate.push_str(&format!("; p95 at most {p95} ms"));
+    }
+    if let Some(ratio) = health.max_latency_ratio {
+        gate.push_str(&format!("; p95 at most {ratio} times the previous release's"));
+    }
+    lines.push(gate);
+    if let Some(shadow) = &health.shadow {
+        lines.push(format!(
+            "shadow: {} samples, agreement at least {}",
+            shadow.samples, shadow.min_agreement
+        ));
+    }
+    Tree::new("before it is kept".to_owned()).with_leaves(lines.into_iter().map(Tree::new))
+}
+
+fn devices(release: &Release) -> String {
+    let names = match release.devices.names.as_slice() {
+        [] => "any".to_owned(),
+        names => names.join(", "),
+    };
+    let labels: String = release
+        .devices
+        .labels
+        .iter()
+        .map(|(key, value)| format!(" with {key}={value}"))
+        .collect();
+    names + &labels
+}
+
+fn pipeline(release: &Release) -> String {
+    let steps: Vec<String> = release.pipeline.iter().map(step).collect();
+    format!("sample -> {} -> actions", steps.join(" -> "))
+}
+
+fn step(step: &Step) -> String {
+    match step {
+        Step::Preprocess { component } | Step::Postprocess { component } => component.clone(),
+        Step::Stage { component } | Step::Policy { component, .. } => component.clone(),
+        Step::Infer { model } => format!("[{model}]"),
+    }
+}

@@ -1,0 +1,102 @@
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use hotshoe_author::{Language, new_project};
+use hotshoe_trust::World;
+use serde::Serialize;
+
+use crate::terminal::Terminal;
+
+/// Begin a component
+///
+/// Makes a folder that builds and passes its test at once: sources of a small, complete component, the SDK and the WIT files, a
+/// sample with what is expected of it, a release.toml, and a README of one page.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Worlds:
+  preprocessor   a sample -> a model's inputs
+  postprocessor  a model's outputs -> an insight
+  policy         an insight -> actions: publish, drop, alert, send
+  stage          a sample -> an insight, for logic that runs models by itself
+
+Example:
+  hotshoe new count-people --lang python --world policy
+  cd count-people
+  hotshoe build
+  hotshoe test")]
+pub struct Args {
+    /// The component's name: lower-case letters, digits and hyphens
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// What to write it in: rust, c, cpp, python, js, ts or go
+    #[arg(long, value_name = "LANGUAGE", value_parser = language)]
+    lang: Language,
+    /// What it is: preprocessor, postprocessor, policy or stage
+    #[arg(long, value_name = "WORLD", value_parser = world)]
+    world: World,
+    /// The folder to make, or an empty one [default: the name]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    language: Language,
+    world: World,
+    folder: &'a Path,
+    files: &'a [PathBuf],
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let folder = args.dir.unwrap_or_else(|| PathBuf::from(&args.name));
+    let files = new_project(&args.name, args.lang, args.world, &folder)?;
+    if terminal.json {
+        terminal.json(&Report {
+            name: &args.name,
+            language: args.lang,
+            world: args.world,
+            folder: &folder,
+            files: &files,
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let title = terminal.bold(&folder.display().to_string());
+    terminal.print(format!(
+        "{title}: a {} in {}",
+        args.world,
+        args.lang.title()
+    ))?;
+    let copies = |path: &&PathBuf| path.starts_with("wit") || path.starts_with("hotshoe-sdk");
+    for path in files.iter().filter(|path| !copies(path)) {
+        terminal.print(format!("  {}", path.display()))?;
+    }
+    let copied = files.iter().filter(copies).count();
+    terminal.print(terminal.dim(&format!("  wit, hotshoe-sdk: {copied} files of the SDK")))?;
+    terminal.print(format!(
+        "\nNext:\n  cd {}\n  hotshoe build\n  hotshoe test",
+        folder.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn language(word: &str) -> Result<Language, String> {
+    Language::of(word).ok_or_else(|| {
+        let words: Vec<&str> = Language::ALL.iter().map(|it| it.word()).collect();
+        format!("it may be {}", words.join(", "))
+    })
+}
+
+/// The world of a word on the command line.
+pub fn world(word: &str) -> Result<World, String> {
+    const WORLDS: [World; 4] = [
+        World::Preprocessor,
+        World::Postprocessor,
+        World::Policy,
+        World::Stage,
+    ];
+    WORLDS
+        .into_iter()
+        .find(|world| world.to_string() == word)
+        .ok_or_else(|| format!("it may be {}", WORLDS.map(|it| it.to_string()).join(", ")))
+}

@@ -1,0 +1,54 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+
+use super::push::runtime;
+use crate::oci::{self, Access, Address, Remote};
+use crate::terminal::{Terminal, size};
+
+/// Take a release from an OCI registry
+///
+/// Writes the release and its signatures to a folder, as `pack` and `sign` make it. Sizes and digests are checked; whose signatures they are is not:
+/// that is for `verify`, and for the device.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe pull oci://registry.example/line/labels:3 --out my-release
+  hotshoe verify my-release --trust trust.toml
+
+Example: exactly one release, by the digest of its manifest
+  hotshoe pull oci://registry.example/line/labels@sha256:DIGEST --out my-release
+
+Credentials: those that `docker login` or `oras login` kept, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+pub struct Args {
+    /// Where from: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
+    #[arg(value_name = "ADDRESS")]
+    from: Address,
+    /// The folder to write; a release that is there is replaced
+    #[arg(long, value_name = "DIR", default_value = "release")]
+    out: PathBuf,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let pulled = runtime()?.block_on(async {
+        let remote = Remote::open(&args.from, &args.access, false).await?;
+        oci::pull(&remote, &args.out, &terminal.progress()).await
+    });
+    let pulled = pulled.with_context(|| format!("cannot pull {}", args.from))?;
+    if terminal.json {
+        terminal.json(&pulled)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.print(format!("{}  {}", terminal.bold(&pulled.place), pulled.digest))?;
+    terminal.print(format!(
+        "{} in {}; signatures: {}, not verified: hotshoe verify {} --trust FILE",
+        size(pulled.bytes),
+        args.out.display(),
+        pulled.signatures,
+        args.out.display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}

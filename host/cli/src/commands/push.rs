@@ -1,0 +1,64 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hotshoe_store::Layout;
+
+use crate::oci::{self, Access, Address, Remote};
+use crate::terminal::{Terminal, size};
+
+/// Bring a release to an OCI registry
+///
+/// Sends the blobs that the registry lacks, then the manifest as it was signed, then the signatures as manifests that refer to it. Other tools see an
+/// artifact: `oras`, `skopeo` and the registry's own pages can show and copy it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe push my-release oci://registry.example/line/labels:3
+
+Example: to a registry on this machine
+  hotshoe push my-release oci://localhost:5000/labels:3
+
+Credentials: those that `docker login` or `oras login` kept, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+pub struct Args {
+    /// The release
+    #[arg(value_name = "RELEASE")]
+    layout: PathBuf,
+    /// Where to: oci://HOST[:PORT]/REPOSITORY[:TAG]
+    #[arg(value_name = "ADDRESS")]
+    to: Address,
+    #[command(flatten)]
+    access: Access,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let layout = Layout::open(&args.layout)?;
+    let pushed = runtime()?.block_on(async {
+        let remote = Remote::open(&args.to, &args.access, true).await?;
+        oci::push(&layout, &remote, &terminal.progress()).await
+    });
+    let pushed = pushed.with_context(|| format!("cannot push to {}", args.to))?;
+    if terminal.json {
+        terminal.json(&pushed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.print(format!("{}  {}", terminal.bold(&pushed.place), pushed.digest))?;
+    terminal.print(format!(
+        "{} sent, {} were there; signatures: {}",
+        size(pushed.sent_bytes),
+        size(pushed.present_bytes),
+        pushed.signatures
+    ))?;
+    if pushed.signatures == 0 {
+        terminal.note("not signed: no device takes it; `hotshoe sign`, then push again");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For one command's requests.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
+}

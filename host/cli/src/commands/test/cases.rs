@@ -1,0 +1,179 @@
+//! What is tried: the `[[tests]]` of a `release.toml`, and recordings.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use hotshoe_daemon::pipeline::Expectation;
+use hotshoe_engine::Sample;
+use hotshoe_store::{RecordedPart, Recording, Replay};
+use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
+use hotshoe_trust::{Begin, End, ReleaseLimits};
+
+/// How far an insight of a recording must agree where nothing says it.
+const MIN_AGREEMENT: f64 = 0.99;
+
+/// One sample to try.
+pub struct Case {
+    /// Its name.
+    pub name: String,
+    /// The sample.
+    pub sample: Sample,
+    /// What is expected; none where the file is not there yet.
+    pub expected: Option<Expectation>,
+    /// The file of it, where `--update` may rewrite it.
+    pub snapshot: Option<PathBuf>,
+    /// How far the insight must agree.
+    pub min_agreement: f64,
+    /// How far any number may be off, where it matters.
+    pub tolerance: Option<f64>,
+    /// Tensors that came between, as they were recorded.
+    pub tensors: Vec<(RecordedPart, Vec<u8>)>,
+}
+
+/// Cases that run one after the other, and keep their state from one to the next.
+pub struct Group {
+    /// `[[tests]]`, or the recording's folder.
+    pub title: String,
+    /// In their order.
+    pub cases: Vec<Case>,
+}
+
+/// Reads all of them whose name has `filter` in it.
+pub fn read(
+    description: &ReleaseToml,
+    release_toml: &Path,
+    recorded: &[PathBuf],
+    filter: Option<&str>,
+) -> anyhow::Result<Vec<Group>> {
+    let folder = release_toml.parent().unwrap_or(Path::new(""));
+    let steps = || description.pipeline.iter().map(|step| step.step());
+    let ends = (Begin::of(steps()), End::of(steps()));
+    let mut own = Group {
+        title: "[[tests]]".to_owned(),
+        cases: Vec::new(),
+    };
+    let mut groups = Vec::new();
+    for test in &description.tests {
+        match &test.on {
+            TestOn::Sample {
+                sample,
+                content_type,
+                expected,
+            } => {
+                let files = [folder.join(sample), folder.join(expected)];
+                own.cases.push(written(test, &files, content_type)?);
+            }
+            TestOn::Recorded(name) => {
+                groups.push(replayed(&folder.join(name), ends, test.min_agreement, test.tolerance)?);
+            }
+        }
+    }
+    groups.insert(0, own);
+    for folder in recorded {
+        groups.push(replayed(folder, ends, MIN_AGREEMENT, None)?);
+    }
+    if let Some(filter) = filter {
+        for group in &mut groups {
+            group.cases.retain(|case| case.name.contains(filter));
+        }
+    }
+    groups.retain(|group| !group.cases.is_empty());
+    Ok(groups)
+}
+
+/// A `[[tests]]` entry with files of its own.
+fn written(
+    test: &TestToml,
+    [sample, expected]: &[PathBuf; 2],
+    content_type: &str,
+) -> anyhow::Result<Case> {
+    let id = format!("self-test/{}", test.name);
+    let known = if expected.exists() {
+        let bytes = bytes(expected, ReleaseLimits::EXPECTED_BYTES)?;
+        let parsed = Expectation::parse(&bytes).with_context(|| {
+            format!("{} is no insight that can be expected", expected.display())
+        })?;
+        Some(parsed)
+    } else {
+        None
+    };
+    Ok(Case {
+        name: test.name.clone(),
+        sample: Sample {
+            source: id.clone(),
+            id,
+            content_type: content_type.to_owned(),
+            timestamp_us: 0,
+            payload: Arc::from(bytes(sample, ReleaseLimits::SAMPLE_BYTES)?),
+        },
+        expected: known,
+        snapshot: Some(expected.clone()),
+        min_agreement: test.min_agreement,
+        tolerance: test.tolerance,
+        tensors: Vec::new(),
+    })
+}
+
+/// All entries of a recording.
+fn replayed(
+    folder: &Path,
+    (begin, end): (Begin, End),
+    min_agreement: f64,
+    tolerance: Option<f64>,
+) -> anyhow::Result<Group> {
+    let recording = Recording::open(folder)?;
+    let title = folder.display().to_string();
+    let mut cases = Vec::with_capacity(recording.entries.len());
+    for (number, entry) in recording.entries.iter().enumerate() {
+        let Replay {
+            given,
+            content_type,
+            made,
+            ..
+        } = recording.replay(entry, begin, end)?;
+        let read = |part: &RecordedPart| recording.read(entry, part);
+        let payload = read(&given)?.unwrap_or_default();
+        let cannot = || format!("entry {number} of {title} cannot be used");
+        let mut expected =
+            Expectation::parse(&read(&made)?.unwrap_or_default()).with_context(cannot)?;
+        let recorded = entry.actions.clone().map(serde_json::from_value);
+        expected.actions = recorded.transpose().with_context(cannot)?;
+        let mut tensors = Vec::new();
+        for part in [RecordedPart::Tensors, RecordedPart::Outputs] {
+            if part != given
+                && part != made
+                && let Some(bytes) = read(&part)?
+            {
+                tensors.push((part, bytes));
+            }
+        }
+        cases.push(Case {
+            name: format!("{number:04} {}", entry.id),
+            sample: Sample {
+                id: entry.id.clone(),
+                source: entry.source.clone(),
+                content_type: content_type.to_owned(),
+                timestamp_us: entry.timestamp,
+                payload: Arc::from(payload),
+            },
+            expected: Some(expected),
+            snapshot: None,
+            min_agreement,
+            tolerance,
+            tensors,
+        });
+    }
+    Ok(Group { title, cases })
+}
+
+fn bytes(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
+    let cannot = || format!("cannot read {}", path.display());
+    let size = fs::metadata(path).with_context(cannot)?.len();
+    ensure!(
+        size <= most,
+        "{} has {size} bytes; a self-test's file has at most {most}",
+        path.display()
+    );
+    fs::read(path).with_context(cannot)
+}

@@ -1,0 +1,286 @@
+//! How what was made differs from what was expected, for people. Numbers within the tolerance are shown as equal.
+use hotshoe_daemon::pipeline::{Decision, Expectation};
+use hotshoe_engine::{Action, Insight};
+use hotshoe_infer::Tensor;
+use hotshoe_infer::npz::{self, Limits};
+use serde_json::{Map, Value};
+use similar::{ChangeTag, TextDiff};
+
+use crate::terminal::Terminal;
+
+/// Equal lines that are shown around a difference.
+const CONTEXT: usize = 3;
+/// Numbers below this are compared as if they were this large: the direction of what is next to nothing is noise.
+const LEAST: f64 = 1e-3;
+/// Most lines of a difference that are shown.
+const MAX_LINES: usize = 200;
+/// Longest text in the place of bytes.
+const MAX_TEXT: usize = 200;
+
+/// What stands on either side, as text; the two are the same where nothing differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    expected: String,
+    made: String,
+}
+
+impl Difference {
+    /// Between a decision and what was expected of it; None where all is equal within `tolerance`.
+    pub fn of(expected: &Expectation, decision: &Decision, tolerance: f64) -> Option<Self> {
+        let actions = expected.actions.is_some();
+        let side = |insight: &Insight, decided: Option<&Vec<Action>>| {
+            let mut sides = Map::new();
+            sides.insert("insight".to_owned(), told(insight));
+            if actions {
+                let decided = serde_json::to_value(decided).unwrap_or_default();
+                sides.insert("actions".to_owned(), decided);
+            }
+            Value::Object(sides)
+        };
+        let wanted = side(&expected.insight, expected.actions.as_ref());
+        let mut made = side(&decision.insight, Some(&decision.actions));
+        settle(&mut made, &wanted, tolerance);
+        (made != wanted).then(|| Self {
+            expected: pretty(&wanted),
+            made: pretty(&made),
+        })
+    }
+
+    /// Lines with `-` for what was expected and `+` for what was made.
+    pub fn text(&self, terminal: &Terminal) -> String {
+        let diff = TextDiff::from_lines(&self.expected, &self.made);
+        let mut lines = Vec::new();
+        for group in diff.grouped_ops(CONTEXT) {
+            if !lines.is_empty() {
+                lines.push(terminal.dim("  ..."));
+            }
+            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+                let line = change.value().trim_end_matches('\n');
+                lines.push(match change.tag() {
+                    ChangeTag::Delete => terminal.bad(&format!("- {line}")),
+                    ChangeTag::Insert => terminal.good(&format!("+ {line}")),
+                    ChangeTag::Equal => terminal.dim(&format!("  {line}")),
+                });
+            }
+        }
+        let more = lines.len().saturating_sub(MAX_LINES);
+        lines.truncate(MAX_LINES);
+        if more > 0 {
+            lines.push(format!("  ... and {more} lines more"));
+        }
+        lines.join("\n")
+    }
+}
+
+/// An insight as JSON, with tensors in the place of their bytes.
+fn told(insight: &Insight) -> Value {
+    if let Insight::Custom {
+        content_type,
+        payload,
+    } = insight
+        && content_type == npz::CONTENT_TYPE
+        && let Ok(mut arrays) = npz::read(payload, Limits::SAMPLE)
+    {
+        arrays.retain(|(name, _)| name != npz::SAMPLE && name != npz::SAMPLE_TYPE);
+        arrays.sort_by(|a, b| a.0.cmp(&b.0));
+        let arrays = arrays.into_iter().map(|(name, tensor)| {
+            let numbers: Vec<Value> = tensor.numbers().map(Value::from).collect();
+            let title = format!("{name} {} {:?}", tensor.element_type(), tensor.shape());
+            (title, Value::Array(numbers))
+        });
+        return Value::Object(arrays.collect());
+    }
+    serde_json::to_value(insight).unwrap_or_default()
+}
+
+/// Whether two numbers count as one.
+fn near(a: f64, b: f64, tolerance: f64) -> bool {
+    a.total_cmp(&b).is_eq() || (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(LEAST)
+}
+
+/// Takes over the numbers of `wanted` that are near those of `made`.
+fn settle(made: &mut Value, wanted: &Value, tolerance: f64) {
+    match (made, wanted) {
+        (Value::Object(made), Value::Object(wanted)) => {
+            for (key, value) in made {
+                if let Some(wanted) = wanted.get(key) {
+                    settle(value, wanted, tolerance);
+                }
+            }
+        }
+        (Value::Array(made), Value::Array(wanted)) => {
+            for (value, wanted) in made.iter_mut().zip(wanted) {
+                settle(value, wanted, tolerance);
+            }
+        }
+        (made @ Value::Number(_), Value::Number(number)) => {
+            let pair = (made.as_f64(), number.as_f64());
+            if let (Some(a), Some(b)) = pair
+                && near(a, b, tolerance)
+            {
+                *made = Value::Number(number.clone());
+            }
+        }
+        _ => {}
+    }
+}
+
+/// As JSON, with each list of numbers on one line for every eight, and long texts cut.
+fn pretty(value: &Value) -> String {
+    let mut text = String::new();
+    write(value, 0, &mut text);
+    text.push('\n');
+    text
+}
+
+fn write(value: &Value, depth: usize, text: &mut String) {
+    let indent = |depth: usize| format!("\n{}", "  ".repeat(depth));
+    let flat = |value: &Value| value.is_number() || value.is_null();
+    match value {
+        Value::Array(items) if !items.is_empty() => {
+            text.push('[');
+            let rows: Vec<&[Value]> = if items.iter().all(flat) {
+                items.chunks(8).collect()
+            } else {
+                items.chunks(1).collect()
+            };
+            for (position, row) in rows.iter().enumerate() {
+                text.push_str(if position == 0 { "" } else { "," });
+                text.push_str(&indent(depth + 1));
+                for (position, item) in row.iter().enumerate() {
+                    text.push_str(if position == 0 { "" } else { ", " });
+                    write(item, depth + 1, text);
+                }
+            }
+            text.push_str(&indent(depth));
+            text.push(']');
+        }
+        Value::Object(items) if !items.is_empty() => {
+            text.push('{');
+            for (position, (key, item)) in items.iter().enumerate() {
+                text.push_str(if position == 0 { "" } else { "," });
+                text.push_str(&indent(depth + 1));
+                text.push_str(&format!("\"{key}\": "));
+                write(item, depth + 1, text);
+            }
+            text.push_str(&indent(depth));
+            text.push('}');
+        }
+        Value::String(long) if long.chars().count() > MAX_TEXT => {
+            let start: String = long.chars().take(MAX_TEXT).collect();
+            text.push_str(&format!("{start:?}... ({} bytes)", long.len()));
+        }
+        other => text.push_str(&other.to_string()),
+    }
+}
+
+/// How tensors differ from those that were recorded: one line each, none where they are equal within `tolerance`.
+pub fn tensors(made: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
+    let recorded = match npz::read(recorded, Limits::FILE) {
+        Ok(arrays) => arrays,
+        Err(error) => return vec![format!("the recorded tensors cannot be read: {error}")],
+    };
+    let mut lines = Vec::new();
+    for (name, wanted) in &recorded {
+        if name == npz::SAMPLE || name == npz::SAMPLE_TYPE {
+            continue;
+        }
+        match made.iter().find(|(own, _)| own == name) {
+            None => lines.push(format!("`{name}` was recorded and was not made")),
+            Some((_, tensor)) => lines.extend(one(name, tensor, wanted, tolerance)),
+        }
+    }
+    let known = |name: &String| recorded.iter().any(|(other, _)| other == name);
+    for (name, _) in made.iter().filter(|(name, _)| !known(name)) {
+        lines.push(format!("`{name}` was made and was not recorded"));
+    }
+    lines
+}
+
+fn one(name: &str, made: &Tensor, wanted: &Tensor, tolerance: f64) -> Option<String> {
+    let kind = |it: &Tensor| format!("{} {:?}", it.element_type(), it.shape());
+    if kind(made) != kind(wanted) {
+        return Some(format!("`{name}` is {} instead of {}", kind(made), kind(wanted)));
+    }
+    let pairs = made.numbers().zip(wanted.numbers()).enumerate();
+    let off: Vec<_> = pairs
+        .filter(|(_, (a, b))| !near(*a, *b, tolerance))
+        .collect();
+    let distance = |(a, b): (f64, f64)| (a - b).abs();
+    let (at, (a, b)) = off
+        .iter()
+        .max_by(|x, y| distance(x.1).total_cmp(&distance(y.1)))?;
+    Some(format!(
+        "`{name}` {}: {} of {} elements differ, most element {at}: {a} instead of {b}",
+        kind(made),
+        off.len(),
+        made.len()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use hotshoe_engine::Scalar;
+
+    fn scalars(values: &[f64]) -> Insight {
+        let scalars = values.iter().map(|value| Scalar {
+            name: "n".to_owned(),
+            value: *value,
+            unit: String::new(),
+        });
+        Insight::Scalars {
+            scalars: scalars.collect(),
+        }
+    }
+
+    fn decision(insight: Insight) -> Decision {
+        Decision {
+            insight,
+            actions: vec![Action::Publish],
+        }
+    }
+
+    #[test]
+    fn what_lies_within_the_tolerance_is_shown_as_equal() {
+        let expected = Expectation::of(scalars(&[1.0, 2.0]));
+        let near = decision(scalars(&[1.000_5, 2.0]));
+        assert_eq!(Difference::of(&expected, &near, 1e-3), None);
+        let far = decision(scalars(&[1.000_5, 3.0]));
+        let text = Difference::of(&expected, &far, 1e-3)
+            .unwrap()
+            .text(&Terminal::new(true));
+        assert!(text.contains("-         \"value\": 2.0"), "{text}");
+        assert!(text.contains("+         \"value\": 3.0"), "{text}");
+        assert!(!text.contains("1.0005"), "{text}");
+    }
+
+    #[test]
+    fn actions_are_compared_where_they_are_expected() {
+        let mut expected = Expectation::of(scalars(&[1.0]));
+        let made = decision(scalars(&[1.0]));
+        assert_eq!(Difference::of(&expected, &made, 0.0), None);
+        expected.actions = Some(Vec::new());
+        let text = Difference::of(&expected, &made, 0.0)
+            .unwrap()
+            .text(&Terminal::new(true));
+        assert!(text.contains("+ ") && text.contains("publish"), "{text}");
+    }
+
+    #[test]
+    fn tensors_are_told_by_name_shape_and_the_worst_element() {
+        let x = |values: &[f32]| {
+            let tensor = Tensor::from_f32(&[values.len()], values.to_vec()).unwrap();
+            vec![("x".to_owned(), tensor)]
+        };
+        let recorded = npz::to_bytes(&x(&[1.0, 2.0])).unwrap();
+        assert!(tensors(&x(&[1.0, 2.001]), &recorded, 1e-3).is_empty());
+        let lines = tensors(&x(&[1.0, 3.0]), &recorded, 1e-3);
+        assert_eq!(lines, ["`x` f32 [2]: 1 of 2 elements differ, most element 1: 3 instead of 2"]);
+        let lines = tensors(&x(&[1.0]), &recorded, 1e-3);
+        assert_eq!(lines, ["`x` is f32 [1] instead of f32 [2]"]);
+        let lines = tensors(&[], &recorded, 1e-3);
+        assert_eq!(lines, ["`x` was recorded and was not made"]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The log lines of components, kept for the test that caused them.
+use std::fmt::{Debug, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer};
+
+use crate::logging::TARGET;
+
+/// Lines of one test that are kept.
+const MAX_LINES: usize = 200;
+
+/// What components wrote since it was taken last.
+#[derive(Debug, Clone, Default)]
+pub struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl Lines {
+    /// Takes them.
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() != TARGET {
+            return;
+        }
+        let mut line = Line::default();
+        event.record(&mut line);
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() < MAX_LINES {
+            let level = event.metadata().level();
+            lines.push(format!("{level} {}: {}{}", line.component, line.message, line.rest));
+        } else if lines.len() == MAX_LINES {
+            lines.push(format!("... and more than these {MAX_LINES} lines"));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Line {
+    component: String,
+    message: String,
+    rest: String,
+}
+
+impl Visit for Line {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.put(field, &format!("{value:?}"));
+    }
+}
+
+impl Line {
+    fn put(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "component" => value.clone_into(&mut self.component),
+            "message" => value.clone_into(&mut self.message),
+            // Text cannot fail to be written.
+            name => drop(write!(self.rest, " {name}={value}")),
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What became of the tests, for people and for machines.
+use std::collections::BTreeMap;
+
+use hotshoe_daemon::pipeline::StageTime;
+use serde::Serialize;
+
+use super::trial::{Ending, Trial, Tried};
+use crate::terminal::{Terminal, size};
+
+#[derive(Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    generation: u64,
+    passed: usize,
+    failed: usize,
+    tests: Vec<Test<'a>>,
+    stages: Vec<Stage>,
+}
+
+#[derive(Serialize)]
+struct Test<'a> {
+    name: &'a str,
+    /// `[[tests]]`, or the recording's folder.
+    from: &'a str,
+    passed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agreement: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_agreement: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    difference: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tensors: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fault: Option<&'static str>,
+    micros: u64,
+    stages: &'a [StageTime],
+    log: &'a [String],
+}
+
+/// One stage over all tests.
+#[derive(Serialize)]
+struct Stage {
+    name: String,
+    runs: usize,
+    mean_us: u64,
+    max_us: u64,
+    /// The most of linear memory; none of a model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_bytes: Option<u64>,
+    /// The most of host tensors and images.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tensor_bytes: Option<u64>,
+}
+
+/// Prints it.
+pub fn print(trial: &Trial, terminal: &Terminal) -> anyhow::Result<()> {
+    let passed = trial.tests.iter().filter(|(_, it)| it.passed()).count();
+    let failed = trial.tests.len() - passed;
+    if terminal.json {
+        return terminal.json(&Report {
+            name: &trial.release.name,
+            generation: trial.release.generation,
+            passed,
+            failed,
+            tests: trial.tests.iter().map(|it| test(it, terminal)).collect(),
+            stages: stages(trial),
+        });
+    }
+    let grants: Vec<String> = trial
+        .release
+        .components
+        .values()
+        .flat_map(|component| &component.grants)
+        .map(ToString::to_string)
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let allowed = if grants.is_empty() {
+        "it asks for nothing of the device".to_owned()
+    } else {
+        format!("allowed all that it asks for: {}", grants.join(", "))
+    };
+    terminal.print(format!(
+        "{}, signed with a throw-away key; {allowed}",
+        terminal.bold(&format!(
+            "{} generation {}",
+            trial.release.name, trial.release.generation
+        ))
+    ))?;
+    let mut title = "";
+    for (group, tried) in &trial.tests {
+        if group != title {
+            title = group;
+            terminal.print(terminal.dim(title))?;
+        }
+        one(tried, terminal)?;
+    }
+    terminal.print("")?;
+    terminal.print(table(&stages(trial), terminal))?;
+    let told = format!("{passed} passed, {failed} failed");
+    terminal.print(if failed == 0 {
+        terminal.good(&told)
+    } else {
+        terminal.bad(&told)
+    })
+}
+
+fn one(tried: &Tried, terminal: &Terminal) -> anyhow::Result<()> {
+    let word = if tried.passed() {
+        terminal.good("pass")
+    } else {
+        terminal.bad("FAIL")
+    };
+    let told = match &tried.ending {
+        Ending::Result {
+            passed,
+            agreement,
+            min_agreement,
+            difference,
+            ..
+        } => {
+            let wanted = format!("agreement {agreement:.3} of {min_agreement}");
+            match (passed, difference.is_some()) {
+                (true, true) => format!("{wanted}, with differences"),
+                _ => wanted,
+            }
+        }
+        Ending::Updated(path) => format!("wrote {}", path.display()),
+        Ending::NoSnapshot(path) => format!(
+            "{} is not there; --update writes it, once you have looked at what it will hold",
+            path.display()
+        ),
+        Ending::Failed(error) => error.to_string(),
+    };
+    terminal.print(format!("  {word} {}  {}  {told}", tried.name, millis(tried.micros())))?;
+    if let Ending::Result {
+        difference,
+        tensors,
+        ..
+    } = &tried.ending
+    {
+        if let Some(difference) = difference {
+            terminal.print(indented(&difference.text(terminal)))?;
+        }
+        for line in tensors {
+            terminal.print(format!("       {}", terminal.warning(line)))?;
+        }
+    }
+    for line in &tried.log {
+        terminal.print(format!("       {}", terminal.dim(&format!("log {line}"))))?;
+    }
+    Ok(())
+}
+
+fn test<'a>((from, tried): &'a (String, Tried), terminal: &Terminal) -> Test<'a> {
+    let mut test = Test {
+        name: &tried.name,
+        from,
+        passed: tried.passed(),
+        agreement: None,
+        min_agreement: None,
+        difference: None,
+        tensors: &[],
+        updated: None,
+        error: None,
+        fault: None,
+        micros: tried.micros(),
+        stages: &tried.stages,
+        log: &tried.log,
+    };
+    match &tried.ending {
+        Ending::Result {
+            agreement,
+            min_agreement,
+            difference,
+            tensors,
+            ..
+        } => {
+            test.agreement = Some(*agreement);
+            test.min_agreement = Some(*min_agreement);
+            test.difference = difference.as_ref().map(|it| it.text(terminal));
+            test.tensors = tensors;
+        }
+        Ending::Updated(path) => test.updated = Some(path.display().to_string()),
+        Ending::NoSnapshot(path) => test.error = Some(format!("{} is not there", path.display())),
+        Ending::Failed(error) => {
+            test.error = Some(error.to_string());
+            test.fault = Some(error.fault.name());
+        }
+    }
+    test
+}
+
+fn stages(trial: &Trial) -> Vec<Stage> {
+    let mut order = Vec::new();
+    let mut times: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for stage in trial.tests.iter().flat_map(|(_, tried)| &tried.stages) {
+        if !times.contains_key(stage.name.as_str()) {
+            order.push(stage.name.as_str());
+        }
+        times.entry(&stage.name).or_default().push(stage.micros);
+    }
+    let of = |name: &str| {
+        let taken = times.get(name).cloned().unwrap_or_default();
+        let usage = trial.usage.iter().find(|usage| usage.name == name);
+        Stage {
+            name: name.to_owned(),
+            runs: taken.len(),
+            mean_us: taken.iter().sum::<u64>() / (taken.len() as u64).max(1),
+            max_us: taken.into_iter().max().unwrap_or_default(),
+            memory_bytes: usage.map(|it| it.memory_bytes),
+            tensor_bytes: usage.map(|it| it.tensor_bytes),
+        }
+    };
+    order.into_iter().map(of).collect()
+}
+
+fn table(stages: &[Stage], terminal: &Terminal) -> String {
+    let bytes = |held: Option<u64>| held.map_or_else(|| "-".to_owned(), size);
+    let rows = stages.iter().map(|stage| {
+        vec![
+            stage.name.clone(),
+            stage.runs.to_string(),
+            millis(stage.mean_us),
+            millis(stage.max_us),
+            bytes(stage.memory_bytes),
+            bytes(stage.tensor_bytes),
+        ]
+    });
+    terminal.figures(&["stage", "runs", "mean", "most", "memory", "tensors"], rows)
+}
+
+fn millis(micros: u64) -> String {
+    format!("{}.{:02} ms", micros / 1_000, micros % 1_000 / 10)
+}
+
+fn indented(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("       {line}")).collect();
+    lines.join("\n")
+}

@@ -1,0 +1,145 @@
+//! Again whenever something changes.
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use anyhow::Context;
+use hotshoe_author::manifest::Manifest;
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::trial::Setting;
+use super::{once, report};
+use crate::exit;
+use crate::terminal::Terminal;
+
+/// No change for so long means that whoever changes files has ended: editors and compilers write several.
+const QUIET: Duration = Duration::from_millis(150);
+/// Folders that builds write into.
+const MADE: [&str; 6] = [
+    ".hotshoe",
+    "build",
+    "target",
+    "node_modules",
+    "__pycache__",
+    ".git",
+];
+
+/// Tries, and tries again after each change, until the process is ended.
+pub fn run(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let (sender, changes) = channel();
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // Nobody listens any more where the process ends.
+        drop(sender.send(event));
+    })
+    .context("cannot watch files")?;
+    let mut watched = BTreeSet::new();
+    loop {
+        let files = Files::of(setting);
+        follow(&mut watcher, &files, &mut watched)?;
+        match once(setting, yes, terminal) {
+            Ok(trial) => report::print(&trial, terminal)?,
+            // What does not compile now may compile after the next change.
+            Err(error) => drop(exit::failed(&error, terminal)),
+        }
+        terminal.note(terminal.dim("waiting for a change; Ctrl-C ends"));
+        if !changed(&changes, &files) {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}
+
+/// What a change of matters.
+struct Files {
+    /// Named by release.toml, and itself.
+    files: BTreeSet<PathBuf>,
+    /// With all that is below them, but for what builds make.
+    folders: Vec<PathBuf>,
+}
+
+impl Files {
+    fn of(setting: &Setting) -> Self {
+        let path = &setting.release_toml;
+        let here = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let whole = |file: &str| absolute(&here.join(file));
+        let mut files = BTreeSet::from([absolute(path)]);
+        let mut folders: Vec<PathBuf> = setting.recorded.iter().map(|it| absolute(it)).collect();
+        // What cannot be read is told by the run itself.
+        if let Ok(manifest) = Manifest::read(path) {
+            let components = &manifest.release.components;
+            let made: BTreeSet<&str> = components
+                .values()
+                .filter(|component| component.source.is_some())
+                .map(|component| component.file.as_str())
+                .collect();
+            let named = manifest.release.files();
+            files.extend(
+                named
+                    .filter(|it| !made.contains(it.file))
+                    .map(|it| whole(it.file)),
+            );
+            let sources = components.values().filter_map(|it| it.source.as_deref());
+            folders.extend(sources.map(whole));
+        }
+        Self { files, folders }
+    }
+
+    fn matters(&self, path: &Path) -> bool {
+        if self.files.contains(path) {
+            return true;
+        }
+        let mut below = self.folders.iter().filter_map(|it| path.strip_prefix(it).ok());
+        below.any(|rest| {
+            rest.components()
+                .all(|part| MADE.iter().all(|made| part.as_os_str() != *made))
+        })
+    }
+}
+
+/// Begins to watch what is not watched yet.
+fn follow(
+    watcher: &mut RecommendedWatcher,
+    files: &Files,
+    watched: &mut BTreeSet<PathBuf>,
+) -> anyhow::Result<()> {
+    let parents = files.files.iter().filter_map(|file| file.parent());
+    let alone = parents.map(|folder| (folder, RecursiveMode::NonRecursive));
+    let whole = files.folders.iter().map(|it| (it.as_path(), RecursiveMode::Recursive));
+    for (folder, mode) in whole.chain(alone) {
+        if watched.insert(folder.to_owned()) && folder.is_dir() {
+            watcher
+                .watch(folder, mode)
+                .with_context(|| format!("cannot watch {}", folder.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Waits for a change that matters, and then until all is quiet. False where nothing can change any more.
+fn changed(changes: &Receiver<notify::Result<Event>>, files: &Files) -> bool {
+    let matters = |event: &notify::Result<Event>| match event {
+        Ok(event) => !event.kind.is_access() && event.paths.iter().any(|it| files.matters(it)),
+        // Events were lost.
+        Err(_) => true,
+    };
+    loop {
+        match changes.recv() {
+            Ok(event) if matters(&event) => break,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
+    }
+    while changes.recv_timeout(QUIET).is_ok() {}
+    true
+}
+
+/// As events name it.
+fn absolute(path: &Path) -> PathBuf {
+    path.canonicalize()
+        .or_else(|_| std::path::absolute(path))
+        .unwrap_or_else(|_| path.to_owned())
+}

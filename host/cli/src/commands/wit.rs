@@ -1,0 +1,146 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hotshoe_author::embedded::{self, File, WIT};
+use hotshoe_trust::World;
+use serde::Serialize;
+
+use super::new::world;
+use crate::terminal::Terminal;
+
+/// Show the interfaces that components use
+///
+/// Prints the WIT files that this hotshoe serves, with their documentation, or writes them into a folder for a build tool.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example: what a policy is, and what it may import
+  hotshoe wit --world policy
+
+Example: take newer interfaces into a project
+  hotshoe wit --vendor my-policy/wit")]
+pub struct Args {
+    /// Only what has to do with this world: preprocessor, postprocessor, policy or stage
+    #[arg(long, value_name = "WORLD", value_parser = world, conflicts_with = "vendor")]
+    world: Option<World>,
+    /// Write the files into this folder; others that are in it stay
+    #[arg(long, value_name = "DIR")]
+    vendor: Option<PathBuf>,
+}
+
+/// A WIT file, for machines.
+#[derive(Serialize)]
+struct Wit<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let files = embedded::files(&WIT, "");
+    if let Some(folder) = args.vendor {
+        embedded::write(&WIT, "", &folder)
+            .with_context(|| format!("cannot write the WIT files into {}", folder.display()))?;
+        if terminal.json {
+            let paths: Vec<&str> = files.iter().map(|file| file.path).collect();
+            terminal.json(&paths)?;
+        } else {
+            terminal.print(format!("{} files in {}", files.len(), folder.display()))?;
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut shown = Vec::new();
+    for file in &files {
+        let text = text(file)?;
+        let text = match args.world {
+            Some(world) if file.path == WORLDS => of_world(text, world),
+            Some(world) if !may_use(file.path, world) => continue,
+            _ => text.to_owned(),
+        };
+        shown.push((file.path, text));
+    }
+    if terminal.json {
+        let all: Vec<Wit> = shown
+            .iter()
+            .map(|(path, text)| Wit { path, text })
+            .collect();
+        terminal.json(&all)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (path, text) in shown {
+        terminal.print(terminal.bold(&format!("// {path}")))?;
+        terminal.print(text.trim_end())?;
+        terminal.print("")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file that has the worlds and what they export.
+const WORLDS: &str = "worlds.wit";
+
+fn text(file: &File) -> anyhow::Result<&'static str> {
+    std::str::from_utf8(file.contents).with_context(|| format!("{} is not UTF-8", file.path))
+}
+
+/// Does a world have to do with the file? A policy sees neither samples nor tensors, unless it makes them itself.
+fn may_use(path: &str, world: World) -> bool {
+    match world {
+        World::Policy => path == "types.wit" || path == "host.wit",
+        _ => true,
+    }
+}
+
+/// The blocks of the file of worlds that one world needs: its own, its interface's and `imports`.
+fn of_world(text: &str, world: World) -> String {
+    let interface = match world {
+        World::Preprocessor => "preprocess",
+        World::Postprocessor => "postprocess",
+        World::Policy => "decide",
+        World::Stage => "process",
+    };
+    let wanted = [
+        format!("interface {interface} {{"),
+        "world imports {".to_owned(),
+        format!("world {world} {{"),
+    ];
+    let blocks = text.split("\n\n").scan(false, |inside, block| {
+        let begins = |kind: &str| block.lines().any(|line| line.starts_with(kind));
+        if begins("interface ") || begins("world ") {
+            *inside = block
+                .lines()
+                .any(|line| wanted.iter().any(|wanted| line == wanted));
+        } else if begins("package ") {
+            *inside = true;
+        } else if begins("//") {
+            *inside = false;
+        }
+        Some(inside.then_some(block))
+    });
+    blocks.flatten().collect::<Vec<_>>().join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_world_is_shown_with_its_interface_and_without_the_others() {
+        let file = embedded::files(&WIT, "")
+            .into_iter()
+            .find(|file| file.path == WORLDS)
+            .map(|file| text(&file).unwrap_or_default())
+            .unwrap_or_default();
+        let shown = of_world(file, World::Policy);
+        for wanted in [
+            "package hotshoe:pipeline@",
+            "interface decide {",
+            "decide: func(",
+            "world imports {",
+            "world policy {",
+        ] {
+            assert!(shown.contains(wanted), "{wanted} in {shown}");
+        }
+        for other in ["interface process {", "world stage {", "wasi:nn"] {
+            assert!(!shown.contains(other), "{other} in {shown}");
+        }
+    }
+}

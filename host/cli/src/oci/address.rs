@@ -1,0 +1,105 @@
+//! `oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]`
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use hotshoe_trust::Digest;
+use oci_client::Reference;
+
+use super::OciError;
+
+/// What begins an address, so that none is taken for a folder.
+const SCHEME: &str = "oci://";
+
+/// A place in a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address(Reference);
+
+impl Address {
+    /// As the client takes it.
+    pub const fn reference(&self) -> &Reference {
+        &self.0
+    }
+
+    /// A manifest of the same repository.
+    pub fn at(&self, digest: Digest) -> Reference {
+        self.0.clone_with_digest(digest.to_string())
+    }
+
+    /// Another tag of the same repository.
+    pub fn tagged(&self, tag: &str) -> Reference {
+        let reference = &self.0;
+        let (registry, repository) = (reference.registry(), reference.repository());
+        Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
+    }
+
+    /// Whether the registry is on this machine, where there is nobody to encrypt for.
+    pub fn is_loopback(&self) -> bool {
+        let registry = self.0.registry();
+        let host = match registry.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => registry,
+        };
+        let ip = host.trim_matches(['[', ']']).parse::<IpAddr>();
+        host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SCHEME}{}", self.0)
+    }
+}
+
+impl FromStr for Address {
+    type Err = OciError;
+
+    fn from_str(text: &str) -> Result<Self, OciError> {
+        let refused = |why: &str| OciError::Address {
+            address: text.to_owned(),
+            why: why.to_owned(),
+        };
+        let rest = text
+            .strip_prefix(SCHEME)
+            .ok_or_else(|| refused("it does not begin with oci://"))?;
+        // Without a host, other tools mean one particular registry; nobody should publish there by mistake.
+        let (host, _) = rest
+            .split_once('/')
+            .ok_or_else(|| refused("it names no repository"))?;
+        if host != "localhost" && !host.contains(['.', ':']) {
+            return Err(refused("it does not begin with a host"));
+        }
+        let reference = Reference::from_str(rest).map_err(|error| refused(&error.to_string()))?;
+        Ok(Self(reference))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn check(text: &str, expected: Result<(&str, bool), &str>) {
+        let read = text.parse::<Address>();
+        match (read, expected) {
+            (Ok(address), Ok((printed, loopback))) => {
+                assert_eq!(address.to_string(), printed);
+                assert_eq!(address.is_loopback(), loopback, "{text}");
+            }
+            (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
+            (read, expected) => assert!(false, "{text}: {read:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn addresses_name_their_registry() {
+        check("oci://registry.example/line/labels:3", Ok(("oci://registry.example/line/labels:3", false)));
+        check("oci://localhost:5000/labels", Ok(("oci://localhost:5000/labels:latest", true)));
+        check("oci://127.0.0.1:5000/labels:1", Ok(("oci://127.0.0.1:5000/labels:1", true)));
+        check("oci://labels", Err("names no repository"));
+        check("oci://line/labels:3", Err("does not begin with a host"));
+        check("registry.example/labels", Err("does not begin with oci://"));
+        check("oci://registry.example/Labels", Err("oci://registry.example/Labels"));
+    }
+}

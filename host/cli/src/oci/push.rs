@@ -1,0 +1,142 @@
+//! From a release's folder to a registry.
+
+use hotshoe_devkit::{Progress, Task};
+use hotshoe_store::{Layout, Referrer};
+use hotshoe_trust::manifest::{BUNDLE, MANIFEST, Manifest};
+use hotshoe_trust::{Blob, Digest};
+use oci_client::manifest::{ImageIndexEntry, OciImageIndex};
+use serde::Serialize;
+
+use super::remote::INDEX;
+use super::{OciError, Remote};
+
+/// What was brought to a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pushed {
+    /// Where it is now.
+    pub place: String,
+    /// The digest of the manifest that is signed.
+    pub digest: Digest,
+    /// Signatures that went with it.
+    pub signatures: usize,
+    /// Bytes that the registry did not have.
+    pub sent_bytes: u64,
+    /// Bytes that it had.
+    pub present_bytes: u64,
+}
+
+/// Brings a release to a registry: blobs first, then the manifest byte for byte, then its signatures, so that whoever finds a tag finds all
+/// that it names.
+///
+/// # Errors
+/// [`OciError`].
+pub async fn push(layout: &Layout, remote: &Remote, progress: &Progress) -> Result<Pushed, OciError> {
+    let package = layout.package()?;
+    let place = remote.address().to_string();
+    let manifest = Manifest::parse(&package.manifest).map_err(|source| OciError::Manifest {
+        place: layout.path().display().to_string(),
+        source,
+    })?;
+    let referrers = layout.referrers()?;
+    let mut blobs = vec![manifest.config.blob()];
+    blobs.extend(manifest.layers.iter().map(|layer| layer.blob()));
+    blobs.extend(referrers.iter().flat_map(|referrer| referrer.parts.clone()));
+    let total = blobs.iter().map(|blob| blob.size).sum();
+    let mut sending = Sending {
+        layout,
+        remote,
+        task: progress.bar(&format!("to {place}"), total),
+        pushed: Pushed {
+            place,
+            digest: Digest::of(&package.manifest),
+            signatures: referrers.len(),
+            sent_bytes: 0,
+            present_bytes: 0,
+        },
+    };
+    for blob in &blobs {
+        sending.blob(blob).await?;
+    }
+    let at = remote.address().reference();
+    remote.put_manifest(at, package.manifest, MANIFEST).await?;
+    for referrer in &referrers {
+        let bytes = layout.read(&referrer.manifest)?;
+        let at = remote.address().at(referrer.manifest.digest);
+        remote.put_manifest(&at, bytes, MANIFEST).await?;
+    }
+    list_referrers(remote, sending.pushed.digest, &referrers).await?;
+    let pushed = sending.pushed;
+    sending.task.done(&format!("{} bytes sent", pushed.sent_bytes));
+    Ok(pushed)
+}
+
+struct Sending<'a> {
+    layout: &'a Layout,
+    remote: &'a Remote,
+    task: Task,
+    pushed: Pushed,
+}
+
+impl Sending<'_> {
+    async fn blob(&mut self, blob: &Blob) -> Result<(), OciError> {
+        if self.remote.has(blob).await? {
+            self.pushed.present_bytes += blob.size;
+        } else {
+            // Damage would be found by the registry too, but named less well.
+            self.layout.check(blob)?;
+            let path = self.layout.blob_path(blob.digest);
+            let file = tokio::fs::File::open(&path);
+            let file = file.await.map_err(|source| OciError::Io { path, source })?;
+            self.remote.send(blob, file).await?;
+            self.pushed.sent_bytes += blob.size;
+        }
+        self.task
+            .at(self.pushed.sent_bytes + self.pushed.present_bytes);
+        Ok(())
+    }
+}
+
+/// Registries older than version 1.1 of the specification do not list by themselves what refers to a manifest: clients keep the list under a tag made
+/// of the manifest's digest ("referrers tag schema").
+async fn list_referrers(
+    remote: &Remote,
+    subject: Digest,
+    referrers: &[Referrer],
+) -> Result<(), OciError> {
+    let listed = remote.referrers(subject, None).await?;
+    let missing: Vec<_> = referrers
+        .iter()
+        .filter(|referrer| {
+            let digest = referrer.manifest.digest.to_string();
+            listed.manifests.iter().all(|entry| entry.digest != digest)
+        })
+        .map(entry)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let index = OciImageIndex {
+        schema_version: 2,
+        media_type: Some(INDEX.to_owned()),
+        manifests: listed.manifests.into_iter().chain(missing).collect(),
+        artifact_type: None,
+        annotations: None,
+    };
+    let at = remote.address().tagged(&subject.to_string().replace(':', "-"));
+    let bytes = serde_json::to_vec(&index).map_err(|source| OciError::Referrer {
+        digest: subject.to_string(),
+        source,
+    })?;
+    remote.put_manifest(&at, bytes, INDEX).await
+}
+
+fn entry(referrer: &Referrer) -> ImageIndexEntry {
+    ImageIndexEntry {
+        media_type: MANIFEST.to_owned(),
+        digest: referrer.manifest.digest.to_string(),
+        size: i64::try_from(referrer.manifest.size).unwrap_or(i64::MAX),
+        platform: None,
+        annotations: None,
+        artifact_type: Some(BUNDLE.to_owned()),
+    }
+}

@@ -1,0 +1,133 @@
+//! Where an instance may connect to: what the release lists and the device allows, and where the names in that list have led.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hotshoe_trust::HostPort;
+use wasmtime_wasi::sockets::SocketAddrUse;
+
+use super::super::Services;
+use crate::bindings::hotshoe::pipeline::log::Level;
+
+/// Most addresses that one instance keeps of the names that it looked up.
+const MAX_ADDRESSES: usize = 1024;
+
+/// What one instance may connect to.
+pub(super) struct Reach {
+    services: Arc<Services>,
+    /// Where names of the list have led in this instance.
+    found: Mutex<BTreeSet<SocketAddr>>,
+}
+
+impl Reach {
+    pub(super) fn new(services: &Arc<Services>) -> Arc<Self> {
+        Arc::new(Self {
+            services: Arc::clone(services),
+            found: Mutex::default(),
+        })
+    }
+
+    fn hosts(&self) -> &BTreeSet<HostPort> {
+        &self.services.wasi().hosts
+    }
+
+    /// Whether the release lists this very host and port.
+    pub(super) fn lists(&self, host: &HostPort) -> bool {
+        self.hosts().contains(host)
+    }
+
+    /// Whether the release lists the name, with any port.
+    pub(super) fn knows(&self, name: &str) -> bool {
+        self.hosts().iter().any(|listed| listed.host == name)
+    }
+
+    /// Remembers where a name of the list leads, for the ports that are listed with it.
+    pub(super) fn learn(&self, name: &str, address: IpAddr) {
+        let address = address.to_canonical();
+        if !fits(name, address) {
+            let message = format!("the name `{name}` leads to {address}, an address of this machine or this wire alone; no connection is made there");
+            self.services.write_log(Level::Warn, message);
+            return;
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        for listed in self.hosts().iter().filter(|listed| listed.host == name) {
+            if found.len() < MAX_ADDRESSES {
+                found.insert(SocketAddr::new(address, listed.port));
+            }
+        }
+    }
+
+    /// Whether a socket may have this address for this. The address is what counts, at the moment of connecting: a name that leads elsewhere by then
+    /// is of no use.
+    pub(super) fn judge(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
+        match purpose {
+            // As a connection makes it of itself.
+            SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
+            SocketAddrUse::TcpConnect => self.connects(address),
+            SocketAddrUse::TcpListen
+            | SocketAddrUse::TcpAccept
+            | SocketAddrUse::UdpBind
+            | SocketAddrUse::UdpSend
+            | SocketAddrUse::UdpReceive => false,
+        }
+    }
+
+    fn connects(&self, address: SocketAddr) -> bool {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        let listed = HostPort {
+            host: address.ip().to_string(),
+            port: address.port(),
+        };
+        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = self.lists(&listed) || found.contains(&address);
+        drop(found);
+        if !allowed {
+            self.refuse(&format!("a connection to {address}"), &listed.to_string());
+        }
+        allowed
+    }
+
+    /// Says in the component's log what was refused, and what would allow it.
+    pub(super) fn refuse(&self, what: &str, host: &str) {
+        let name = self.services.name();
+        let message = format!("{what} was refused, since the release does not list it: add \"{}\" to `hosts` under [components.{name}] in release.toml", host.escape_debug());
+        self.services.write_log(Level::Warn, message);
+    }
+}
+
+/// Whether a name may lead to this address. A name's owner decides where it leads, so that it must not lead to what only this machine or its neighbours
+/// on the wire can reach; who means that lists the address, or `localhost`.
+pub(super) fn fits(name: &str, address: IpAddr) -> bool {
+    if address.is_loopback() {
+        return name == "localhost";
+    }
+    let link_local = match address {
+        IpAddr::V4(address) => address.is_link_local() || address.is_broadcast(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
+    };
+    !(link_local || address.is_unspecified() || address.is_multicast())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_no_address_of_this_machine_alone() {
+        for (name, address, expected) in [
+            ("api.example.org", "192.0.2.1", true),
+            ("nas.local", "10.0.0.7", true),
+            ("api.example.org", "127.0.0.1", false),
+            ("api.example.org", "::1", false),
+            ("api.example.org", "169.254.169.254", false),
+            ("api.example.org", "fe80::1", false),
+            ("api.example.org", "0.0.0.0", false),
+            ("localhost", "127.0.0.1", true),
+            ("localhost", "169.254.169.254", false),
+        ] {
+            assert_eq!(fits(name, address.parse().unwrap()), expected, "{name} {address}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What a component writes to its standard output and its standard error: lines of the log.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use super::super::Services;
+use crate::bindings::hotshoe::pipeline::log::Level;
+
+/// Most bytes of a line that are put together; what is longer is broken into several.
+const MAX_LINE_BYTES: usize = 4096;
+/// Most bytes that are taken at once.
+const MAX_WRITE_BYTES: usize = 64 << 10;
+
+/// One of the two outputs of an instance. Its lines count against `log-lines`, with those of the import `log`.
+#[derive(Clone)]
+pub(super) struct Lines(Arc<Output>);
+
+struct Output {
+    services: Arc<Services>,
+    level: Level,
+    /// The line that has no end yet.
+    begun: Mutex<Vec<u8>>,
+}
+
+impl Lines {
+    pub(super) fn new(services: &Arc<Services>, level: Level) -> Self {
+        Self(Arc::new(Output {
+            services: Arc::clone(services),
+            level,
+            begun: Mutex::default(),
+        }))
+    }
+}
+
+impl Output {
+    fn take(&self, bytes: &[u8]) {
+        let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            for part in piece.chunks(MAX_LINE_BYTES) {
+                if begun.len() + part.len() > MAX_LINE_BYTES {
+                    self.write(&mut begun);
+                }
+                begun.extend_from_slice(part);
+            }
+            if begun.ends_with(b"\n") {
+                self.write(&mut begun);
+            }
+        }
+    }
+
+    fn write(&self, line: &mut Vec<u8>) {
+        let text = String::from_utf8_lossy(line);
+        let text = text.trim_end_matches(['\r', '\n']);
+        if !text.is_empty() {
+            self.services.write_log(self.level, text.to_owned());
+        }
+        line.clear();
+    }
+}
+
+impl Drop for Output {
+    /// What an instance wrote last may have no end.
+    fn drop(&mut self) {
+        let mut begun = std::mem::take(self.begun.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.write(&mut begun);
+    }
+}
+
+impl IsTerminal for Lines {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Lines {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for Lines {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for Lines {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.0.take(&bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(MAX_WRITE_BYTES)
+    }
+}
+
+impl AsyncWrite for Lines {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        self.0.take(bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

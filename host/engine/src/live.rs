@@ -1,0 +1,208 @@
+//! One instance in its store, and what ends its calls.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::ResourceTableError;
+use wasmtime::{CallHook, Store};
+
+use crate::bindings::exports::hotshoe::pipeline as exports;
+use crate::bindings::hotshoe::pipeline::types;
+use crate::call_end::CallEnd;
+use crate::component::{Component, Entry};
+use crate::convert;
+use crate::engine::EPOCH_TICK;
+use crate::fault::{Failure, Fault};
+use crate::host::State;
+use crate::instance::{Usage, kib, mib};
+use crate::limits::{Refused, all_handles};
+
+/// What wasmtime says, and has no type for, when a list or string is refused before it is copied. A test fails where the words change.
+const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
+/// What it says when a component's own table of handles is full.
+const TOO_MANY_HANDLES: &str = "handle limit exceeded";
+
+/// What a call gives: the component's own answer, unless something ended the call.
+pub(crate) type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
+
+pub(crate) struct Live {
+    pub(crate) store: Store<State>,
+    pub(crate) guest: Guest,
+}
+
+pub(crate) enum Guest {
+    Preprocess(exports::preprocess::Guest),
+    Postprocess(exports::postprocess::Guest),
+    Decide(exports::decide::Guest),
+    Process(exports::process::Guest),
+}
+
+impl Live {
+    /// Makes an instance, and runs the start-up code that it may have.
+    pub(crate) fn new(component: &Component) -> Result<Self, Failure> {
+        let limits = &component.limits;
+        let mut store = Store::new(
+            component.pre.engine(),
+            State::new(
+                Arc::clone(&component.services),
+                // Without the grant nothing can reach it.
+                component.state.clone().unwrap_or_default(),
+                limits,
+            ),
+        );
+        store.limiter(|state| &mut state.memory);
+        store.set_max_component_handles(all_handles(limits));
+        bound_copies(&mut store, mib(limits.tensor_mib), kib(limits.output_kib));
+        let guest = arm(&mut store, component)
+            .and_then(|()| Ok(store.data_mut().open_wasi()?))
+            .and_then(|()| component.pre.instantiate(&mut store))
+            .and_then(|instance| {
+                Ok(match &component.entry {
+                    Entry::Preprocess(at) => Guest::Preprocess(at.load(&mut store, &instance)?),
+                    Entry::Postprocess(at) => Guest::Postprocess(at.load(&mut store, &instance)?),
+                    Entry::Decide(at) => Guest::Decide(at.load(&mut store, &instance)?),
+                    Entry::Process(at) => Guest::Process(at.load(&mut store, &instance)?),
+                })
+            });
+        match guest {
+            Ok(guest) => Ok(Self { store, guest }),
+            Err(error) => {
+                let mut failure = classify(&error, store.data(), component);
+                if failure.fault == Fault::Trap {
+                    failure.fault = Fault::Instantiation;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// Runs one call, with the time and the fuel of one.
+    pub(crate) fn call<T>(
+        &mut self,
+        component: &Component,
+        run: impl FnOnce(&mut Self) -> Answer<T>,
+    ) -> Result<T, Failure> {
+        arm(&mut self.store, component)
+            .and_then(|()| run(self))
+            .map_err(|error| classify(&error, self.store.data(), component))
+            .and_then(|result| result.map_err(convert::failure_from_guest))
+    }
+
+    /// The most that it ever held.
+    pub(crate) fn usage(&self) -> Usage {
+        let state = self.store.data();
+        Usage {
+            memory_bytes: state.memory.held_bytes() as u64,
+            tensor_bytes: state.meter.bytes().1,
+        }
+    }
+
+    /// What it holds between two calls.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        let state = self.store.data();
+        state.memory.held_bytes() as u64 + state.meter.bytes().0
+    }
+}
+
+/// Bounds what the host copies out of the component's memory: `arguments` bytes in a call of the host, `result` bytes of what the
+/// component returns. wasmtime counts the host's own bytes before it allocates any, and knows one number for both.
+fn bound_copies(store: &mut Store<State>, arguments: usize, result: usize) {
+    store.set_hostcall_fuel(arguments);
+    store.call_hook(move |mut store, hook| {
+        let returning = match hook {
+            CallHook::CallingHost => false,
+            CallHook::ReturningFromWasm => true,
+            CallHook::CallingWasm | CallHook::ReturningFromHost => return Ok(()),
+        };
+        store.set_hostcall_fuel(if returning { result } else { arguments });
+        store.data_mut().returning = returning;
+        Ok(())
+    });
+}
+
+/// Starts the deadline and the fuel of one call.
+fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> {
+    let ticks =
+        u64::from(component.limits.deadline_ms).div_ceil(EPOCH_TICK.as_millis().max(1) as u64);
+    // One more, since the present tick has partly gone.
+    store.set_epoch_deadline(ticks + 1);
+    if let Some(fuel) = component.limits.fuel {
+        store.set_fuel(fuel)?;
+    }
+    let state = store.data_mut();
+    state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
+    state.memory.refused = None;
+    state.meter_refused = false;
+    Ok(())
+}
+
+fn classify(error: &wasmtime::Error, state: &State, component: &Component) -> Failure {
+    let (fault, what) = cause(error, state, component);
+    Failure::new(fault, format!("`{}` {what}", component.name))
+}
+
+fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Fault, String) {
+    let limits = &component.limits;
+    let deadline = limits.deadline_ms;
+    match error.downcast_ref::<CallEnd>() {
+        Some(CallEnd::ModelDeadline { model }) => {
+            let what =
+                format!("ran past its deadline of {deadline} ms while model `{model}` ran for it");
+            return (Fault::Deadline, what);
+        }
+        Some(CallEnd::Folder { path, reason }) => {
+            let what = format!("cannot have its folder `{path}`: {reason}");
+            return (Fault::Instantiation, what);
+        }
+        Some(CallEnd::Tensors(refusal)) => {
+            return (Fault::Memory, format!("asked for too much: {refusal}"));
+        }
+        None => {}
+    }
+    let trap = error.downcast_ref::<wasmtime::Trap>();
+    match (trap, state.memory.refused) {
+        (Some(wasmtime::Trap::Interrupt), _) => {
+            let what = format!("ran past its deadline of {deadline} ms");
+            return (Fault::Deadline, what);
+        }
+        (Some(wasmtime::Trap::OutOfFuel), _) => {
+            let fuel = limits.fuel.unwrap_or_default();
+            return (Fault::Fuel, format!("used up its fuel of {fuel}"));
+        }
+        // An allocation that fails makes most languages trap: the cause is the limit.
+        (_, Some(Refused::Memory)) => {
+            let most = limits.memory_mib;
+            let what = format!("asked for more linear memory than its memory-mib of {most} MiB");
+            return (Fault::Memory, what);
+        }
+        (_, Some(Refused::Table)) => {
+            let most = limits.table_elements;
+            let what = format!("asked for more table elements than its table-elements of {most}");
+            return (Fault::Table, what);
+        }
+        (Some(trap), None) => return (Fault::Trap, format!("trapped: {trap}")),
+        (None, None) => {}
+    }
+    let said = format!("{error:#}");
+    if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
+        || said.contains(TOO_MANY_HANDLES)
+    {
+        let (all, handles) = (all_handles(limits), limits.handles);
+        let what = format!(
+            "holds more than {all} handles of the host, 4 times its limit `handles` of {handles}"
+        );
+        return (Fault::Handles, what);
+    }
+    if said.contains(TOO_MUCH) {
+        return if state.returning {
+            let most = limits.output_kib;
+            let what = format!("returned more than its output-kib of {most} KiB");
+            (Fault::Output, what)
+        } else {
+            let most = limits.tensor_mib;
+            let what = format!("gave the host more at once than its tensor-mib of {most} MiB");
+            (Fault::Memory, what)
+        };
+    }
+    (Fault::Trap, format!("trapped: {said}"))
+}

@@ -1,0 +1,291 @@
+//! Instances that stay with their sources of samples, for components whose `instance` is `per-source`.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Most sources of one component that keep their instances. Where there are more, the one that was used least recently begins anew.
+pub const MAX_SOURCE_INSTANCES: usize = 16;
+/// Most bytes of linear memory, host tensors and images that these instances of one component hold together: 256 MiB.
+pub const MAX_SOURCE_INSTANCE_BYTES: u64 = 256 << 20;
+
+/// How many instances may stay with sources, over all components of an engine.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: AtomicU32,
+}
+
+/// The place of one instance that stays.
+#[derive(Debug)]
+pub(crate) struct Place {
+    budget: Arc<Budget>,
+}
+
+impl Budget {
+    pub(crate) fn new(places: u32) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicU32::new(places),
+        })
+    }
+
+    fn take(self: &Arc<Self>) -> Option<Place> {
+        let taken = self
+            .left
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
+                left.checked_sub(1)
+            });
+        taken.ok().map(|_| Place {
+            budget: Arc::clone(self),
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.budget.left.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// The instances of one component by source, shared by all workers.
+#[derive(Debug)]
+pub(crate) struct Sources<T> {
+    budget: Arc<Budget>,
+    kept: Mutex<Kept<T>>,
+    /// A call has ended.
+    ended: Condvar,
+}
+
+#[derive(Debug)]
+struct Kept<T> {
+    by_name: HashMap<String, Entry<T>>,
+    /// Counts uses, so that the least recent one is known.
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Entry<T> {
+    /// None while a call has it.
+    live: Option<(T, Place)>,
+    bytes: u64,
+    used: u64,
+}
+
+/// A source's turn: no other call of this source runs until it is over.
+pub(crate) struct Turn<'a, T> {
+    sources: &'a Sources<T>,
+    source: &'a str,
+    place: Option<Place>,
+}
+
+impl<T> Sources<T> {
+    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+        Self {
+            budget,
+            kept: Mutex::new(Kept {
+                by_name: HashMap::new(),
+                clock: 0,
+            }),
+            ended: Condvar::new(),
+        }
+    }
+
+    /// The same room with nothing in it.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(Arc::clone(&self.budget))
+    }
+
+    /// Waits until no other call of `source` runs, and takes the instance that it keeps, if it keeps one. None where the other calls
+    /// last for too long.
+    pub(crate) fn turn<'a>(
+        &'a self,
+        source: &'a str,
+        until: Instant,
+    ) -> Option<(Turn<'a, T>, Option<T>)> {
+        let mut kept = self.lock();
+        while kept.by_name.get(source).is_some_and(Entry::busy) {
+            let left = until.checked_duration_since(Instant::now())?;
+            let waited = self.ended.wait_timeout(kept, left);
+            kept = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        kept.clock += 1;
+        let used = kept.clock;
+        let entry = kept
+            .by_name
+            .entry(source.to_owned())
+            .or_insert_with(|| Entry {
+                live: None,
+                bytes: 0,
+                used,
+            });
+        entry.used = used;
+        let (live, place) = entry.live.take().unzip();
+        drop(kept);
+        let turn = Turn {
+            sources: self,
+            source,
+            place,
+        };
+        Some((turn, live))
+    }
+
+    /// Forgets all instances but those that a call has.
+    pub(crate) fn forget(&self) {
+        let mut kept = self.lock();
+        let idle = kept.by_name.extract_if(|_, entry| !entry.busy());
+        let gone: Vec<_> = idle.collect();
+        drop(kept);
+        // Taking an instance down takes time that nobody should wait for.
+        drop(gone);
+    }
+
+    /// Sources that keep an instance now, and the bytes that these hold.
+    #[cfg(test)]
+    fn count(&self) -> (usize, u64) {
+        let kept = self.lock();
+        let idle = kept.by_name.values().filter(|entry| entry.live.is_some());
+        (idle.clone().count(), idle.map(|entry| entry.bytes).sum())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Kept<T>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> Entry<T> {
+    const fn busy(&self) -> bool {
+        self.live.is_none()
+    }
+}
+
+impl<T> Kept<T> {
+    /// Takes out the instance that was used least recently.
+    fn oldest(&mut self) -> Option<(T, Place)> {
+        let idle = self.by_name.iter().filter(|(_, entry)| !entry.busy());
+        let oldest = idle.min_by_key(|(_, entry)| entry.used);
+        let name = oldest.map(|(name, _)| name.clone())?;
+        self.by_name.remove(&name)?.live
+    }
+
+    /// Whether one more of these bytes fits.
+    fn fits(&self, bytes: u64) -> bool {
+        let idle = self.by_name.values().filter(|entry| !entry.busy());
+        let held: u64 = idle.clone().map(|entry| entry.bytes).sum();
+        idle.count() < MAX_SOURCE_INSTANCES && held + bytes <= MAX_SOURCE_INSTANCE_BYTES
+    }
+}
+
+impl<T> Turn<'_, T> {
+    /// Gives the instance back, which holds these bytes, to stay until the source's next sample. Others make room for it.
+    pub(crate) fn keep(mut self, live: T, bytes: u64) {
+        let mut gone = Vec::new();
+        let mut kept = self.sources.lock();
+        while !kept.fits(bytes) {
+            match kept.oldest() {
+                Some(oldest) => gone.push(oldest),
+                None => break,
+            }
+        }
+        let mut place = self.place.take().or_else(|| self.sources.budget.take());
+        if place.is_none() {
+            // Other components have all places: one of our own makes way.
+            place = gone.pop().or_else(|| kept.oldest()).map(|(_, place)| place);
+        }
+        let fits = kept.fits(bytes);
+        let entry = kept.by_name.get_mut(self.source);
+        if let (Some(place), Some(entry), true) = (place, entry, fits) {
+            entry.bytes = bytes;
+            entry.live = Some((live, place));
+        }
+        drop(kept);
+        drop(gone);
+        // The end of the turn follows, which wakes those that wait.
+    }
+}
+
+impl<T> Drop for Turn<'_, T> {
+    fn drop(&mut self) {
+        let mut kept = self.sources.lock();
+        // No instance came back: the source begins anew.
+        if kept.by_name.get(self.source).is_some_and(Entry::busy) {
+            kept.by_name.remove(self.source);
+        }
+        drop(kept);
+        self.sources.ended.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::time::Duration;
+
+    use super::*;
+
+    fn long() -> Instant {
+        Instant::now() + Duration::from_secs(60)
+    }
+
+    /// One call of a source: the number of calls that its instance has seen.
+    fn call(sources: &Sources<u32>, source: &str, bytes: u64) -> u32 {
+        let (turn, live) = sources.turn(source, long()).unwrap();
+        let seen = live.unwrap_or(0) + 1;
+        turn.keep(seen, bytes);
+        seen
+    }
+
+    #[test]
+    fn each_source_keeps_its_own_and_a_failure_ends_one_alone() {
+        let sources = Sources::new(Budget::new(9));
+        assert_eq!(call(&sources, "a", 1), 1);
+        assert_eq!(call(&sources, "b", 1), 1);
+        assert_eq!(call(&sources, "a", 1), 2);
+        // A call that does not give its instance back.
+        drop(sources.turn("a", long()));
+        assert_eq!(call(&sources, "a", 1), 1);
+        assert_eq!(call(&sources, "b", 1), 2);
+        sources.forget();
+        assert_eq!(call(&sources, "b", 1), 1);
+    }
+
+    #[test]
+    fn the_least_recent_makes_way_by_count_by_bytes_and_by_places() {
+        let sources = Sources::new(Budget::new(100));
+        for number in 0..=MAX_SOURCE_INSTANCES {
+            call(&sources, &number.to_string(), 1);
+        }
+        assert_eq!(sources.count(), (MAX_SOURCE_INSTANCES, 16));
+        assert_eq!(call(&sources, "0", 1), 1, "it was the oldest");
+        assert_eq!(call(&sources, "5", 1), 2);
+        assert_eq!(call(&sources, "big", MAX_SOURCE_INSTANCE_BYTES), 1);
+        assert_eq!(sources.count(), (1, MAX_SOURCE_INSTANCE_BYTES));
+        assert_eq!(call(&sources, "larger", MAX_SOURCE_INSTANCE_BYTES + 1), 1);
+        assert_eq!(sources.count(), (0, 0), "it cannot stay");
+
+        let budget = Budget::new(2);
+        let (one, two) = (
+            Sources::new(Arc::clone(&budget)),
+            Sources::new(Arc::clone(&budget)),
+        );
+        call(&one, "a", 1);
+        call(&two, "a", 1);
+        call(&two, "b", 1);
+        assert_eq!((one.count().0, two.count().0), (1, 1));
+        assert_eq!(call(&two, "b", 1), 2);
+        drop(two);
+        call(&one, "b", 1);
+        assert_eq!(one.count().0, 2);
+    }
+
+    #[test]
+    fn calls_of_one_source_go_one_after_the_other() {
+        let sources = Sources::new(Budget::new(9));
+        let (turn, _) = sources.turn("a", long()).unwrap();
+        assert!(sources.turn("a", Instant::now()).is_none());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| call(&sources, "a", 1));
+            turn.keep(7, 1);
+            assert_eq!(waiting.join().unwrap(), 8);
+        });
+    }
+}

@@ -1,0 +1,281 @@
+//! Recordings: what a device was given and what it made of it, as a folder to replay.
+//!
+//! `recording.json` names every file with its digest: `samples/0000.png`, `tensors/0000.npz` (what the preprocessor made, with the
+//! sample in the member `sample.npy`), `outputs/0000.npz` (what the last model made, likewise), `insights/0000.json`, and
+//! `inputs/MODEL/0000.npz` (what each model was given). A file that nothing names, or that has other bytes, is no part of it.
+
+mod error;
+mod replay;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use hotshoe_trust::{Blob, Digest, strict_json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::blob_error::read_file;
+
+pub use error::RecordingError;
+pub use replay::{NotRecorded, Replay};
+pub use writer::RecordingWriter;
+
+/// The file that says what a recording holds.
+pub const RECORDING_FILE: &str = "recording.json";
+/// Most entries of a recording.
+pub const MAX_RECORDED: u64 = 10_000;
+/// Largest file of a recording, in bytes: 256 MiB.
+pub const MAX_RECORDED_BYTES: u64 = 256 << 20;
+/// Largest `recording.json`, in bytes: 64 MiB.
+const MANIFEST_BYTES: u64 = 64 << 20;
+/// The one format so far.
+const FORMAT: u32 = 1;
+
+/// From where on a recording can be replayed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordStage {
+    /// The samples as they arrived.
+    Sample,
+    /// What preprocessors made, too.
+    Pre,
+    /// What models made, too.
+    Infer,
+    /// The insights alone.
+    Post,
+}
+
+impl RecordStage {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sample, Self::Pre, Self::Infer, Self::Post];
+}
+
+impl fmt::Display for RecordStage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sample => "sample",
+            Self::Pre => "pre",
+            Self::Infer => "infer",
+            Self::Post => "post",
+        })
+    }
+}
+
+/// A kind of file in a recording.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordedPart {
+    /// The sample as it arrived.
+    Sample,
+    /// What the preprocessor made.
+    Tensors,
+    /// What the last model made.
+    Outputs,
+    /// The insight.
+    Insight,
+    /// What one model was given.
+    Input(String),
+}
+
+impl RecordedPart {
+    /// The folder below the recording's.
+    pub fn folder(&self) -> PathBuf {
+        match self {
+            Self::Sample => "samples".into(),
+            Self::Tensors => "tensors".into(),
+            Self::Outputs => "outputs".into(),
+            Self::Insight => "insights".into(),
+            Self::Input(model) => Path::new("inputs").join(model),
+        }
+    }
+}
+
+/// The release that was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedRelease {
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The digest of its manifest.
+    pub digest: Digest,
+}
+
+/// What is the same for all entries of a recording.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingHead {
+    /// Of the files' layout.
+    format: u32,
+    /// Where the device stands.
+    pub site: String,
+    /// The device.
+    pub device: String,
+    /// What served.
+    pub release: RecordedRelease,
+    /// From where on it can be replayed.
+    pub stage: RecordStage,
+}
+
+impl RecordingHead {
+    /// Of a recording that is made now.
+    pub const fn new(
+        site: String,
+        device: String,
+        release: RecordedRelease,
+        stage: RecordStage,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            site,
+            device,
+            release,
+            stage,
+        }
+    }
+}
+
+/// One sample and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedEntry {
+    /// The sample's id.
+    pub id: String,
+    /// Its media type.
+    pub content_type: String,
+    /// Where it came from.
+    pub source: String,
+    /// When it was taken, in microseconds since 1970-01-01T00:00:00Z.
+    pub timestamp: u64,
+    /// What the policies decided, where the insight was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Value>,
+    /// Its files, by their paths below the recording's folder.
+    #[serde(default)]
+    pub files: BTreeMap<String, Blob>,
+}
+
+/// `recording.json`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    #[serde(flatten)]
+    head: RecordingHead,
+    entries: Vec<RecordedEntry>,
+}
+
+/// A recording on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    folder: PathBuf,
+    /// What is the same for all.
+    pub head: RecordingHead,
+    /// The samples, in the order in which they came.
+    pub entries: Vec<RecordedEntry>,
+}
+
+impl Recording {
+    /// Whether a folder is a recording.
+    pub fn is_at(folder: &Path) -> bool {
+        folder.join(RECORDING_FILE).is_file()
+    }
+
+    /// Opens a recording. Its files are checked when they are read.
+    ///
+    /// # Errors
+    /// [`RecordingError`]
+    pub fn open(folder: &Path) -> Result<Self, RecordingError> {
+        let path = folder.join(RECORDING_FILE);
+        let bytes = read_file(&path, MANIFEST_BYTES).map_err(|source| RecordingError::Read {
+            folder: folder.to_owned(),
+            source,
+        })?;
+        let Manifest { head, entries } =
+            strict_json::parse(&bytes, MANIFEST_BYTES).map_err(|source| RecordingError::Json {
+                path: path.clone(),
+                source: source.into(),
+            })?;
+        if head.format != FORMAT {
+            let found = head.format;
+            return Err(RecordingError::Format { path, found });
+        }
+        if entries.len() as u64 > MAX_RECORDED {
+            return Err(RecordingError::TooMany { path });
+        }
+        let files = entries.iter().flat_map(|entry| entry.files.keys());
+        for file in files {
+            if !is_below(Path::new(file)) {
+                let file = file.clone();
+                return Err(RecordingError::Path { path, file });
+            }
+        }
+        Ok(Self {
+            folder: folder.to_owned(),
+            head,
+            entries,
+        })
+    }
+
+    /// Where it is.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A file of an entry, by what it is; None where the entry has none.
+    ///
+    /// # Errors
+    /// [`RecordingError::File`] and [`RecordingError::Damaged`].
+    pub fn read(
+        &self,
+        entry: &RecordedEntry,
+        part: &RecordedPart,
+    ) -> Result<Option<Vec<u8>>, RecordingError> {
+        match Self::file(entry, part) {
+            Some((file, blob)) => self.checked(file, *blob).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The path below the folder of a file of an entry, by what it is, and its digest.
+    pub fn file<'a>(
+        entry: &'a RecordedEntry,
+        part: &RecordedPart,
+    ) -> Option<(&'a str, &'a Blob)> {
+        let folder = part.folder();
+        let mut files = entry.files.iter();
+        let found = files.find(|(file, _)| Path::new(file).parent() == Some(&folder));
+        found.map(|(file, blob)| (file.as_str(), blob))
+    }
+
+    /// Checks every file.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn check(&self) -> Result<(), RecordingError> {
+        let files = self.entries.iter().flat_map(|entry| &entry.files);
+        for (file, blob) in files {
+            self.checked(file, *blob)?;
+        }
+        Ok(())
+    }
+
+    fn checked(&self, file: &str, blob: Blob) -> Result<Vec<u8>, RecordingError> {
+        let path = self.folder.join(file);
+        let bytes = read_file(&path, MAX_RECORDED_BYTES)
+            .map_err(|source| RecordingError::File(Box::new(source)))?;
+        if Blob::of(&bytes) == blob {
+            return Ok(bytes);
+        }
+        Err(RecordingError::Damaged { path })
+    }
+}
+
+/// Whether a path stays below the folder that it is taken from.
+fn is_below(path: &Path) -> bool {
+    let mut parts = path.components();
+    path.components().count() > 1 && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! What of a recorded entry a pipeline is given, and what is expected of it.
+
+use hotshoe_trust::{Begin, Blob, End};
+
+use super::{RecordedEntry, RecordedPart, Recording};
+
+/// The media type of tensors.
+const NPZ: &str = "application/x-npz";
+/// The media type of insights.
+const JSON: &str = "application/json";
+
+/// How an entry is tried on a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replay<'a> {
+    /// What the pipeline is given.
+    pub given: RecordedPart,
+    /// The file of it, below the recording's folder, and its digest.
+    pub sample: (&'a str, Blob),
+    /// Its media type.
+    pub content_type: &'a str,
+    /// What is expected of the pipeline.
+    pub made: RecordedPart,
+    /// The file of it, and its digest.
+    pub expected: (&'a str, Blob),
+}
+
+/// An entry lacks what a pipeline needs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the entry `{id}` of the recording has no {what}, which the pipeline {needs}; record with {flags}")]
+pub struct NotRecorded {
+    /// The sample's id.
+    id: String,
+    /// The folder that it has no file in.
+    what: String,
+    needs: &'static str,
+    flags: &'static str,
+}
+
+impl Recording {
+    /// How an entry is tried on a pipeline that begins and ends like this.
+    ///
+    /// # Errors
+    /// [`NotRecorded`]
+    pub fn replay<'a>(
+        &self,
+        entry: &'a RecordedEntry,
+        begin: Begin,
+        end: End,
+    ) -> Result<Replay<'a>, NotRecorded> {
+        let (given, content_type, flags) = match begin {
+            Begin::Sample => (
+                RecordedPart::Sample,
+                entry.content_type.as_str(),
+                "--stage sample",
+            ),
+            Begin::Tensors => (RecordedPart::Tensors, NPZ, "--stage pre"),
+            Begin::Outputs => (RecordedPart::Outputs, NPZ, "--stage infer"),
+            Begin::Insight => (RecordedPart::Insight, JSON, "--stage post"),
+        };
+        let sample = found(entry, &given, "begins with", flags)?;
+        let (made, flags) = match end {
+            End::Tensors => (RecordedPart::Tensors, "--stage pre"),
+            End::Outputs => (RecordedPart::Outputs, "--stage infer"),
+            End::Insight => (RecordedPart::Insight, "no --without insight"),
+        };
+        let expected = found(entry, &made, "ends with", flags)?;
+        Ok(Replay {
+            given,
+            sample,
+            content_type,
+            made,
+            expected,
+        })
+    }
+}
+
+fn found<'a>(
+    entry: &'a RecordedEntry,
+    part: &RecordedPart,
+    needs: &'static str,
+    flags: &'static str,
+) -> Result<(&'a str, Blob), NotRecorded> {
+    let file = Recording::file(entry, part);
+    file.map(|(file, blob)| (file, *blob))
+        .ok_or_else(|| NotRecorded {
+            id: entry.id.clone(),
+            what: part.folder().display().to_string(),
+            needs,
+            flags,
+        })
+}

@@ -1,0 +1,82 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+fn head() -> RecordingHead {
+    let release = RecordedRelease {
+        name: "labels".to_owned(),
+        generation: 7,
+        digest: Digest::of(b"manifest"),
+    };
+    RecordingHead::new("lab".to_owned(), "cam".to_owned(), release, RecordStage::Pre)
+}
+
+fn entry(id: &str) -> RecordedEntry {
+    RecordedEntry {
+        id: id.to_owned(),
+        content_type: "image/png".to_owned(),
+        source: "door".to_owned(),
+        timestamp: 5,
+        actions: None,
+        files: BTreeMap::new(),
+    }
+}
+
+fn recorded(folder: &Path) -> Recording {
+    let mut writer = RecordingWriter::create(folder, head()).unwrap();
+    let input = || RecordedPart::Input("detect".to_owned());
+    let parts = [
+        (RecordedPart::Sample, b"png".to_vec()),
+        (RecordedPart::Tensors, b"npz".to_vec()),
+        (input(), b"one".to_vec()),
+        (input(), b"two".to_vec()),
+    ];
+    writer.add(entry("a"), "png", &parts).unwrap();
+    writer.add(entry("b"), "png", &parts[..1]).unwrap();
+    assert_eq!(writer.len(), 2);
+    Recording::open(folder).unwrap()
+}
+
+#[test]
+fn what_is_recorded_is_read_again() {
+    let folder = TempDir::new().unwrap();
+    let found = recorded(folder.path());
+    assert_eq!(found.head, head());
+    let files: Vec<&String> = found.entries[0].files.keys().collect();
+    assert_eq!(
+        files,
+        ["inputs/detect/0000-2.npz", "inputs/detect/0000.npz", "samples/0000.png", "tensors/0000.npz"]
+    );
+    let read = |part| found.read(&found.entries[0], &part).unwrap();
+    assert_eq!(read(RecordedPart::Tensors).as_deref(), Some(b"npz".as_slice()));
+    assert_eq!(read(RecordedPart::Insight), None);
+    found.check().unwrap();
+    let again = RecordingWriter::create(folder.path(), head()).unwrap_err();
+    assert_eq!(again.name(), "recording_exists");
+}
+
+#[test]
+fn damage_and_paths_that_lead_away_are_found() {
+    let folder = TempDir::new().unwrap();
+    let found = recorded(folder.path());
+    fs::write(folder.path().join("samples/0001.png"), "gnp").unwrap();
+    assert_eq!(found.check().unwrap_err().name(), "damaged_recording");
+    fs::remove_file(folder.path().join("samples/0001.png")).unwrap();
+    assert!(found.check().is_err());
+    let path = folder.path().join(RECORDING_FILE);
+    let text = fs::read_to_string(&path).unwrap();
+    for wrong in ["../../secret", "/etc/passwd", "recording.json", "samples/../../x"] {
+        fs::write(&path, text.replacen("samples/0000.png", wrong, 1)).unwrap();
+        let refused = Recording::open(folder.path()).unwrap_err();
+        assert_eq!(refused.name(), "invalid_recording", "{wrong}");
+    }
+    for wrong in [text.replace("\"format\": 1", "\"format\": 2"), text.replacen('{', "{\"format\":1,", 1), String::new()] {
+        fs::write(&path, wrong).unwrap();
+        assert_eq!(Recording::open(folder.path()).unwrap_err().name(), "invalid_recording");
+    }
+    let none = Recording::open(&folder.path().join("none")).unwrap_err();
+    assert_eq!(none.name(), "no_recording");
+}

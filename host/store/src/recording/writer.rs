@@ -1,0 +1,107 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use hotshoe_trust::Blob;
+
+use super::{Manifest, RECORDING_FILE, RecordedEntry, RecordedPart, RecordingError, RecordingHead};
+use crate::blob_error::BlobError;
+use crate::states::replace_file;
+
+/// Writes a recording, entry by entry. After each, the folder is a whole recording.
+#[derive(Debug)]
+pub struct RecordingWriter {
+    folder: PathBuf,
+    manifest: Manifest,
+}
+
+impl RecordingWriter {
+    /// Begins a recording in a folder that holds none.
+    ///
+    /// # Errors
+    /// [`RecordingError::Exists`], [`RecordingError::Write`].
+    pub fn create(folder: &Path, head: RecordingHead) -> Result<Self, RecordingError> {
+        if folder.join(RECORDING_FILE).exists() {
+            return Err(RecordingError::Exists {
+                folder: folder.to_owned(),
+            });
+        }
+        let writer = Self {
+            folder: folder.to_owned(),
+            manifest: Manifest {
+                head,
+                entries: Vec::new(),
+            },
+        };
+        make(folder)?;
+        writer.write_manifest()?;
+        Ok(writer)
+    }
+
+    /// How many entries it has.
+    pub const fn len(&self) -> usize {
+        self.manifest.entries.len()
+    }
+
+    /// Whether it has none.
+    pub const fn is_empty(&self) -> bool {
+        self.manifest.entries.is_empty()
+    }
+
+    /// Adds a sample with its files, which are named by its number. `ending` is the one of a sample's file.
+    ///
+    /// # Errors
+    /// [`RecordingError::Write`]; the entry is not in the recording then.
+    pub fn add(
+        &mut self,
+        mut entry: RecordedEntry,
+        ending: &str,
+        parts: &[(RecordedPart, Vec<u8>)],
+    ) -> Result<(), RecordingError> {
+        let number = self.len();
+        for (part, bytes) in parts {
+            let ending = match part {
+                RecordedPart::Sample => ending,
+                RecordedPart::Insight => "json",
+                RecordedPart::Tensors | RecordedPart::Outputs | RecordedPart::Input(_) => "npz",
+            };
+            let folder = part.folder();
+            make(&self.folder.join(&folder))?;
+            let mut name = format!("{}/{number:04}.{ending}", folder.display());
+            // A model that runs several times for one sample.
+            let mut again = 1;
+            while entry.files.contains_key(&name) {
+                again += 1;
+                name = format!("{}/{number:04}-{again}.{ending}", folder.display());
+            }
+            write(&self.folder.join(&name), bytes)?;
+            entry.files.insert(name, Blob::of(bytes));
+        }
+        self.manifest.entries.push(entry);
+        let written = self.write_manifest();
+        if written.is_err() {
+            self.manifest.entries.pop();
+        }
+        written
+    }
+
+    fn write_manifest(&self) -> Result<(), RecordingError> {
+        let path = self.folder.join(RECORDING_FILE);
+        let text = serde_json::to_vec_pretty(&self.manifest).map_err(|source| {
+            RecordingError::Json {
+                path: path.clone(),
+                source: source.into(),
+            }
+        })?;
+        write(&path, &text)
+    }
+}
+
+fn make(folder: &Path) -> Result<(), RecordingError> {
+    fs::create_dir_all(folder)
+        .map_err(BlobError::write(folder))
+        .map_err(|source| RecordingError::Write(Box::new(source)))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), RecordingError> {
+    replace_file(path, bytes).map_err(|source| RecordingError::Write(Box::new(source)))
+}

@@ -1,0 +1,132 @@
+//! What a component asks for and does not get: what it imports against what its release grants and the device allows.
+
+use crate::{
+    reach::{Access, HostPort},
+    release::Grant,
+};
+
+/// Why a component does not get what it asks for. Each message has the line to add.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CapabilityError {
+    /// It imports an interface whose capability the release does not grant.
+    #[error(
+        "component `{component}` imports `{import}`, which the release does not grant; it needs `{grant}`: write in release.toml under [components.{component}]\n\n{line}\n\nor build it without"
+    )]
+    NotGranted {
+        /// Its name in the release.
+        component: String,
+        /// The interface.
+        import: String,
+        /// The capability that would allow it.
+        grant: Grant,
+        /// The line of `release.toml` with all that its imports need.
+        line: String,
+    },
+    /// It imports an interface that this host does not serve.
+    #[error(
+        "component `{component}` imports `{import}`, which this host does not serve: it serves hotshoe:pipeline@0.1.0, wasi:nn@0.2.0-rc-2024-10-28 and wasi 0.2"
+    )]
+    UnknownImport {
+        /// Its name in the release.
+        component: String,
+        /// The interface.
+        import: String,
+    },
+    /// The operator does not allow a capability that the release grants.
+    #[error(
+        "component `{component}` is granted `{grant}` by the release, but this device does not allow it; if you trust the signer with it, write in hotshoe.toml\n\n{line}\n"
+    )]
+    NotAllowed {
+        /// Its name in the release.
+        component: String,
+        /// The capability.
+        grant: Grant,
+        /// The line of `hotshoe.toml`.
+        line: String,
+    },
+    /// The operator does not allow a topic that the release states.
+    #[error(
+        "component `{component}` sends messages under the topic `{topic}`, which this device does not allow; write in hotshoe.toml\n\n[output]\n{line}\n"
+    )]
+    TopicNotAllowed {
+        /// Its name in the release.
+        component: String,
+        /// The topic.
+        topic: String,
+        /// The line of `hotshoe.toml`.
+        line: String,
+    },
+    /// The operator does not allow a host that the release lists.
+    #[error(
+        "component `{component}` wants to reach `{host}`, which this device does not allow; if you trust the signer with it, write in hotshoe.toml\n\n[network]\n{line}\n"
+    )]
+    HostNotAllowed {
+        /// Its name in the release.
+        component: String,
+        /// The host with its port.
+        host: HostPort,
+        /// The line of `hotshoe.toml`.
+        line: String,
+    },
+    /// The release gives the component more than the operator does.
+    #[error(
+        "component `{component}` has the limit {limit} = {asked} by its release, and this device gives a component at most {most}; lower it in release.toml, or write in hotshoe.toml\n\n[limits]\n{limit} = {asked}\n"
+    )]
+    LimitTooHigh {
+        /// Its name in the release.
+        component: String,
+        /// The limit's key.
+        limit: &'static str,
+        /// What the release says.
+        asked: u32,
+        /// What the device says.
+        most: u32,
+    },
+    /// The operator gives no folder for a path that the release lists.
+    #[error(
+        "component `{component}` wants the folder `{path}`, which this device does not have for it; write in hotshoe.toml\n\n[folders.\"{path}\"]\npath = \"...\"{}\n",
+        write_line(*access)
+    )]
+    FolderNotMapped {
+        /// Its name in the release.
+        component: String,
+        /// The path as the component sees it.
+        path: String,
+        /// What it wants to do there.
+        access: Access,
+    },
+    /// The operator lets components read a folder that the release wants to be written.
+    #[error(
+        "component `{component}` wants to write to the folder `{path}`, which this device lets components read alone; if you trust the signer with it, write in hotshoe.toml under [folders.\"{path}\"]\n\nwrite = true\n"
+    )]
+    FolderReadOnly {
+        /// Its name in the release.
+        component: String,
+        /// The path as the component sees it.
+        path: String,
+    },
+}
+
+impl CapabilityError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotGranted { .. } => "not_granted",
+            Self::UnknownImport { .. } => "unknown_import",
+            Self::NotAllowed { .. } => "not_allowed",
+            Self::TopicNotAllowed { .. } => "topic_not_allowed",
+            Self::HostNotAllowed { .. } => "host_not_allowed",
+            Self::LimitTooHigh { .. } => "limit_too_high",
+            Self::FolderNotMapped { .. } => "folder_not_mapped",
+            Self::FolderReadOnly { .. } => "folder_read_only",
+        }
+    }
+}
+
+/// The line of hotshoe.toml that lets a folder be written.
+const fn write_line(access: Access) -> &'static str {
+    match access {
+        Access::Read => "",
+        Access::Write => "\nwrite = true",
+    }
+}

@@ -1,0 +1,129 @@
+//! What one component may use up, and how long its instances live.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What one component may use up. A limit of an instance holds for each instance; see [`InstanceMode`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Limits {
+    /// Linear memory of one instance, in MiB. Default 64.
+    pub memory_mib: u32,
+    /// Wall time of one call, in milliseconds. Default 1000.
+    pub deadline_ms: u32,
+    /// Instructions of one call, as wasmtime counts fuel. Default: not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Host tensors and images that one instance holds at once, in MiB. Default 256.
+    pub tensor_mib: u32,
+    /// Elements of all tables of one instance. Default 65 536.
+    pub table_elements: u32,
+    /// Core modules that one instance is made of. Default 32.
+    pub instances: u32,
+    /// Lines in the log within one second, over all instances, each of at most 4 KiB. Default 100.
+    pub log_lines: u32,
+    /// What all instances keep through the `state` import, keys and values, in KiB. Default 1024.
+    pub state_kib: u32,
+    /// Host tensors and images that one instance holds at once; four times as many handles of any kind. Default 1024.
+    pub handles: u32,
+    /// What one call returns: an insight, actions or the names of tensors, as the host keeps it, in KiB. Default 8192.
+    pub output_kib: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_mib: 64,
+            deadline_ms: 1000,
+            fuel: None,
+            tensor_mib: 256,
+            table_elements: 65_536,
+            instances: 32,
+            log_lines: 100,
+            state_kib: 1024,
+            handles: 1024,
+            output_kib: 8192,
+        }
+    }
+}
+
+/// The most that a device gives any component: `[limits]` of a `hotshoe.toml`. What it leaves out is bounded by
+/// [`crate::ReleaseLimits`] alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct LimitBounds {
+    /// Of `memory-mib`. Default: any.
+    pub memory_mib: Option<u32>,
+    /// Of `deadline-ms`. Default: any.
+    pub deadline_ms: Option<u32>,
+    /// Of `tensor-mib`. Default: any.
+    pub tensor_mib: Option<u32>,
+    /// Of `table-elements`. Default: any.
+    pub table_elements: Option<u32>,
+    /// Of `instances`. Default: any.
+    pub instances: Option<u32>,
+    /// Of `log-lines`. Default: any.
+    pub log_lines: Option<u32>,
+    /// Of `state-kib`. Default: any.
+    pub state_kib: Option<u32>,
+    /// Of `handles`. Default: any.
+    pub handles: Option<u32>,
+    /// Of `output-kib`. Default: any.
+    pub output_kib: Option<u32>,
+}
+
+impl LimitBounds {
+    /// The first limit that asks for more than this: its key, what it asks for, and what there is.
+    pub fn exceeded(&self, limits: &Limits) -> Option<(&'static str, u32, u32)> {
+        let pairs = [
+            ("memory-mib", limits.memory_mib, self.memory_mib),
+            ("deadline-ms", limits.deadline_ms, self.deadline_ms),
+            ("tensor-mib", limits.tensor_mib, self.tensor_mib),
+            ("table-elements", limits.table_elements, self.table_elements),
+            ("instances", limits.instances, self.instances),
+            ("log-lines", limits.log_lines, self.log_lines),
+            ("state-kib", limits.state_kib, self.state_kib),
+            ("handles", limits.handles, self.handles),
+            ("output-kib", limits.output_kib, self.output_kib),
+        ];
+        pairs.into_iter().find_map(|(key, asked, most)| {
+            let most = most.filter(|most| asked > *most)?;
+            Some((key, asked, most))
+        })
+    }
+}
+
+/// How long an instance of a component lives, and whose calls it serves: what its memory may carry from one sample to another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceMode {
+    /// Each call has an instance of its own, which ends with the call: nothing in memory outlives it.
+    PerCall,
+    /// Each source of samples has an instance of its own, whichever worker takes the sample. Samples of one source go one after the
+    /// other. Of many sources those keep theirs that were seen last.
+    PerSource,
+    /// Each worker has an instance, which serves whatever samples come to that worker.
+    #[default]
+    Shared,
+}
+
+impl InstanceMode {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde asks for a reference"
+    )]
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl fmt::Display for InstanceMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PerCall => "per-call",
+            Self::PerSource => "per-source",
+            Self::Shared => "shared",
+        })
+    }
+}

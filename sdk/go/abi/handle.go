@@ -1,0 +1,53 @@
+// Package abi is what the generated bindings stand on: handles, memory that host and component pass to each other, and cleaning up.
+// Components do not use it themselves.
+package abi
+
+import "runtime"
+
+// Handle is the number under which the host knows a resource; 0 where it has been given away or dropped.
+type Handle struct {
+	number int32
+}
+
+// MakeHandle keeps a number that the host gave.
+func MakeHandle(number int32) *Handle {
+	handle := &Handle{}
+	handle.Set(number)
+	return handle
+}
+
+// Use returns the number.
+func (handle *Handle) Use() int32 {
+	if handle.number == 0 {
+		panic("a resource is used that was dropped or given away")
+	}
+	return handle.number
+}
+
+// Take returns the number and forgets it: the resource belongs to somebody else now.
+func (handle *Handle) Take() int32 {
+	number := handle.Use()
+	handle.number = 0
+	return number
+}
+
+// TakeOrNil is as Take, but returns 0 where there is nothing to give.
+func (handle *Handle) TakeOrNil() int32 {
+	number := handle.number
+	handle.number = 0
+	return number
+}
+
+// Set gives an empty handle its number.
+func (handle *Handle) Set(number int32) {
+	if number == 0 || handle.number != 0 {
+		panic("a resource's handle is set twice, or to nothing")
+	}
+	handle.number = number
+}
+
+// AddCleanup runs `cleanup` some time after `object` is out of reach. It is a net for resources that nobody dropped: the collector knows
+// nothing of the host's memory behind a handle, so it may come too late. Drop says it in time.
+func AddCleanup[T, S any](object *T, cleanup func(S), argument S) {
+	runtime.AddCleanup(object, cleanup, argument)
+}

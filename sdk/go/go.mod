@@ -1,0 +1,3 @@
+module hotshoe
+
+go 1.25

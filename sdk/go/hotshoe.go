@@ -1,0 +1,54 @@
+// Package hotshoe has what most components need: settings, data files, lines in the log. Beside it are the packages of the interfaces
+// (`hotshoe/vision`, `hotshoe/tensors`, ...), which are generated from the WIT files when the component is built.
+package hotshoe
+
+import (
+	"hotshoe/config"
+	"hotshoe/data"
+	"hotshoe/log"
+	"hotshoe/types"
+	"strconv"
+)
+
+// Text is a setting of the release, or `otherwise` where it states none.
+func Text(key, otherwise string) string {
+	return config.Get(key).Or(otherwise)
+}
+
+// Number is a setting that is a number, or `otherwise` where the release states none; `invalid-input` for anything else.
+func Number(key string, otherwise float64) (float64, error) {
+	text, stated := config.Get(key).Get()
+	if !stated {
+		return otherwise, nil
+	}
+	number, err := strconv.ParseFloat(text, 64)
+	if err != nil {
+		return 0, types.Invalid("the setting `" + key + "` is no number: `" + text + "`")
+	}
+	return number, nil
+}
+
+// Whole is a setting that is a whole number from `least` to `most`, or `otherwise` where the release states none; `invalid-input` for
+// anything else.
+func Whole(key string, otherwise, least, most uint32) (uint32, error) {
+	text, stated := config.Get(key).Get()
+	if !stated {
+		return otherwise, nil
+	}
+	number, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || uint32(number) < least || uint32(number) > most {
+		return 0, types.Invalid("the setting `" + key + "` is no number from " + strconv.Itoa(int(least)) + " to " +
+			strconv.Itoa(int(most)) + ": `" + text + "`")
+	}
+	return uint32(number), nil
+}
+
+// Data is a data file of the release, whole.
+func Data(name string) ([]byte, error) {
+	return data.Read(name).Get()
+}
+
+// Info writes a line to the device's log; the other levels are in `hotshoe/log`.
+func Info(message string) {
+	log.Log(log.LevelInfo, message)
+}

@@ -1,0 +1,39 @@
+// What stands between the host and the author's function: no exception becomes a trap, which would cost the instance. For the file that `hotshoe build` writes.
+
+import { HotshoeError, valueOf } from "./errors.js";
+
+export function guarded(component, name, parameters) {
+  const author = component[name];
+  if (typeof author !== "function") {
+    throw new Error(`the component exports no function \`${name}\`. Its world calls it for every sample; write \`export function ${name}(${parameters})\``);
+  }
+  return (...args) => {
+    try {
+      return author(...args);
+    } catch (error) {
+      throw describe(error);
+    }
+  };
+}
+
+function describe(error) {
+  if (error instanceof HotshoeError) return { code: error.code, message: error.message };
+  const value = valueOf(error);
+  // The host's own errors are plain objects, those of `wasi:nn` handles with methods.
+  if (typeof value?.code === "string") return { code: value.code, message: String(value.message) };
+  if (typeof value?.code === "function" && typeof value.data === "function") {
+    return { code: "internal", message: `wasi:nn: ${value.code()}: ${value.data()}` };
+  }
+  if (error instanceof Error) return { code: "internal", message: `${error.name}: ${error.message}${place(error)}` };
+  return { code: "internal", message: String(error) };
+}
+
+// The innermost line of the author's that the exception passed; the build made a table of which line that was.
+function place(error) {
+  const table = globalThis.hotshoeLines;
+  for (const [, line] of (error.stack ?? "").matchAll(/bundle\.js:([0-9]+)/g)) {
+    const found = table?.rows[Number(line) - 1];
+    if (found) return ` (${table.files[found[0]]}:${found[1]})`;
+  }
+  return "";
+}

@@ -1,0 +1,85 @@
+// Write components for Hotshoe in JavaScript or TypeScript.
+//
+// A component is a file component.js or component.ts that exports the one function of its world:
+//
+//   preprocessor    prepare(sample: Sample): NamedTensor[]
+//   postprocessor   interpret(sample: Sample, outputs: NamedTensor[]): Insight
+//   policy          decide(insight: Insight, device: DeviceContext): Action[]
+//   stage           process(sample: Sample): Insight
+//
+// An exception costs the sample and nothing else: the host gets its text, and the next sample is served by the same instance.
+// The host's own interfaces are the modules hotshoe/vision, hotshoe/infer, hotshoe/types and so on, as the WIT files in hotshoe-sdk/wit have them.
+
+import type { NamedTensor, Tensor } from "hotshoe/tensors";
+
+/** A defect of the component or the model. The text is one sentence for a person. */
+export class HotshoeError extends Error {
+  readonly code: string;
+}
+/** The sample or a setting is malformed. */
+export class InvalidInput extends HotshoeError {}
+/** Well-formed, but of a kind that is not handled. */
+export class Unsupported extends HotshoeError {}
+/** Nothing has that name. */
+export class NotFound extends HotshoeError {}
+/** The release or the device does not grant it. */
+export class Denied extends HotshoeError {}
+/** A limit was reached; the text names it with its unit. */
+export class LimitExceeded extends HotshoeError {}
+
+/** What kind of error was caught, of the host or of your own: `not-found`, `invalid-input`, ... */
+export function codeOf(error: unknown): string;
+
+/** The tensor of this name among a model's outputs. */
+export function named(outputs: NamedTensor[], name: string): Tensor;
+/** Shape and elements of an f32 tensor, copied once. In `pattern`, null stands for any length: `[1, 3, null, null]`. */
+export function floats(tensor: Tensor, pattern?: (number | null)[]): { shape: number[]; elements: Float32Array };
+/** An f32 tensor of numbers. */
+export function fromFloats(shape: number[], values: ArrayLike<number>): Tensor;
+
+/** The component's settings, `config = { width = "32" }` in release.toml. They need the grant `config`. */
+export namespace config {
+  function get(name: string): string | null;
+  /** A setting as it stands. */
+  function text(name: string, fallback: string): string;
+  /** A whole number from `lowest` to `highest`. */
+  function integer(name: string, fallback: number, lowest: number, highest: number): number;
+  /** Any number. */
+  function number(name: string, fallback: number): number;
+}
+
+/** The component's data files, `data = ["rules"]` in release.toml. They need the grant `data`. */
+export namespace data {
+  function read(name: string): Uint8Array;
+  /** A whole file as UTF-8. */
+  function text(name: string): string;
+  /** The lines of a file, without their ends. */
+  function lines(name: string): string[];
+}
+
+/** Lines in the device's log. They need the grant `log`. `console.log` goes there too where release.toml grants it. */
+export namespace log {
+  /** For somebody who follows every step. */
+  function trace(message: unknown): void;
+  /** For the component's author. */
+  function debug(message: unknown): void;
+  /** What the operator may want to know. */
+  function info(message: unknown): void;
+  /** What the operator should look at. */
+  function warn(message: unknown): void;
+  /** What went wrong. */
+  function error(message: unknown): void;
+}
+
+/** What the component keeps from sample to sample and from release to release. It needs the grant `state`. */
+export namespace state {
+  function get(key: string): Uint8Array | null;
+  function set(key: string, value: Uint8Array): void;
+  function replace(key: string, expected: Uint8Array | null, value: Uint8Array | null): boolean;
+  function keys(): string[];
+  function version(): number;
+  /** Forgets a key. */
+  function remove(key: string): void;
+  /** Writes what `change` makes of the present value, null standing for no entry. It is called again where another instance was faster. */
+  function update(key: string, change: (present: Uint8Array | null) => Uint8Array | null): Uint8Array | null;
+}

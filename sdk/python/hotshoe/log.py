@@ -1,0 +1,31 @@
+"""Lines in the device's log. They need the grant `log`. `print` goes there too, as `info`, where release.toml grants `log`."""
+
+from wit_world.imports.log import Level, log
+
+
+def trace(message: object) -> None:
+    """For somebody who follows every step."""
+    log(Level.TRACE, str(message))
+
+
+def debug(message: object) -> None:
+    """For the component's author."""
+    log(Level.DEBUG, str(message))
+
+
+def info(message: object) -> None:
+    """What the operator may want to know."""
+    log(Level.INFO, str(message))
+
+
+def warn(message: object) -> None:
+    """What the operator should look at."""
+    log(Level.WARN, str(message))
+
+
+def error(message: object) -> None:
+    """What went wrong."""
+    log(Level.ERROR, str(message))
+
+
+__all__ = ["Level", "debug", "error", "info", "log", "trace", "warn"]

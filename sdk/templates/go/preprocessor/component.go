@@ -1,0 +1,47 @@
+// Package component makes the input of a model of a picture: decoded, scaled to the model's size, as numbers from 0 to 1.
+package component
+
+import (
+	"hotshoe"
+	"hotshoe/samples"
+	"hotshoe/tensors"
+	"hotshoe/vision"
+	"hotshoe/wit"
+)
+
+// unit makes 0..255 to 0..1; then the mean is taken off and divided by the standard deviation, which changes nothing here.
+var unit = vision.Normalisation{
+	Layout:   vision.LayoutNchw,
+	Channels: vision.ChannelsRgb,
+	Scale:    1.0 / 255,
+	Mean:     wit.Tuple3[float32, float32, float32]{F0: 0, F1: 0, F2: 0},
+	Std:      wit.Tuple3[float32, float32, float32]{F0: 1, F1: 1, F2: 1},
+}
+
+// Prepare is called for every sample. It gives the model's inputs under the names that the model has for them.
+func Prepare(sample *samples.Sample) ([]tensors.NamedTensor, error) {
+	width, err := hotshoe.Whole("width", 32, 1, 4096)
+	if err != nil {
+		return nil, err
+	}
+	height, err := hotshoe.Whole("height", 32, 1, 4096)
+	if err != nil {
+		return nil, err
+	}
+	// Pictures and tensors stay with the host; what we hold are handles. Drop gives a handle back.
+	picture, err := vision.Decode(sample).Get()
+	if err != nil {
+		return nil, err
+	}
+	defer picture.Drop()
+	small, err := vision.Resize(picture, width, height, vision.FilterBilinear).Get()
+	if err != nil {
+		return nil, err
+	}
+	defer small.Drop()
+	tensor, err := vision.Normalise([]*vision.Image{small}, width, height, unit).Get()
+	if err != nil {
+		return nil, err
+	}
+	return []tensors.NamedTensor{{Name: hotshoe.Text("input", "x"), Tensor: tensor}}, nil
+}

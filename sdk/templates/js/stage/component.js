@@ -1,0 +1,65 @@
+// A whole pipeline in one component: it makes a model's input of a picture, runs the model through `wasi:nn`, and says which class it found.
+//
+// `wasi:nn` is the standard interface of WebAssembly for running models. (Hotshoe's own, `hotshoe/infer`, does the same and spares the copy of the tensor.)
+
+import { codeOf, config, data, HotshoeError } from "hotshoe";
+import { decode, normalise, resize } from "hotshoe/vision";
+import { loadByName } from "wasi:nn/graph";
+import { Tensor } from "wasi:nn/tensor";
+
+// As models made with PaddlePaddle take their pictures: blue first, from -1 to 1.
+/** @type {import("hotshoe/vision").Normalisation} */
+const BGR = { layout: "nchw", channels: "bgr", scale: 1 / 255, mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] };
+
+/**
+ * Called for every sample.
+ *
+ * @param {import("hotshoe/samples").Sample} sample
+ * @returns {import("hotshoe/types").Insight}
+ */
+export function process(sample) {
+  const width = config.integer("width", 192, 1, 4096);
+  const height = config.integer("height", 48, 1, 4096);
+  // Pictures and tensors stay with the host; what we hold are handles. `using` gives a handle back at the end of its block.
+  using picture = decode(sample);
+  using small = resize(picture, width, height, "bilinear");
+  using tensor = normalise([small], width, height, BGR);
+  const scores = runModel(config.text("model", "classifier"), config.text("input", "x"), [1, 3, height, width], tensor.readBytes());
+  return { tag: "classes", val: bestFirst(scores, labels()) };
+}
+
+/**
+ * The first output of a model of the release. An error of `wasi:nn` becomes an error of the sample, with its code and text.
+ *
+ * @param {string} name
+ * @param {string} inputName
+ * @param {number[]} shape
+ * @param {Uint8Array} elements
+ */
+function runModel(name, inputName, shape, elements) {
+  using model = loadByName(name);
+  using context = model.initExecutionContext();
+  const outputs = context.compute([[inputName, new Tensor(shape, "FP32", elements)]]);
+  const [first] = outputs;
+  if (!first) throw new HotshoeError(`the model "${name}" has no output`);
+  const bytes = first[1].data();
+  for (const [, output] of outputs) output[Symbol.dispose]();
+  // Elements are four bytes each, little-endian, as WebAssembly itself is.
+  return new Float32Array(bytes.slice().buffer);
+}
+
+/** The names of the classes, one a line; none where the release has no such file. */
+function labels() {
+  try {
+    return data.lines("labels");
+  } catch (error) {
+    if (codeOf(error) === "not-found") return [];
+    throw error;
+  }
+}
+
+/** @param {Float32Array} scores @param {string[]} names */
+function bestFirst(scores, names) {
+  const classes = Array.from(scores, (score, index) => ({ label: names[index] ?? String(index), index, score }));
+  return classes.sort((a, b) => b.score - a.score || a.index - b.index);
+}

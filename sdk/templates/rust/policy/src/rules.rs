@@ -1,0 +1,97 @@
+//! The rules' text, without a host: `cargo test` runs what is tested here.
+
+/// What a rule asks for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Deed {
+    Publish,
+    Drop,
+    Info,
+    Warning,
+    Critical,
+}
+
+/// One line: `LABEL MIN-SCORE ACTION [MESSAGE]`.
+#[derive(Debug, PartialEq)]
+pub struct Rule {
+    label: String,
+    min_score: f64,
+    pub deed: Deed,
+    pub message: String,
+}
+
+impl Rule {
+    /// Is the rule about something with this label and score? The label `*` stands for any.
+    pub fn fits(&self, label: &str, score: f64) -> bool {
+        (self.label == "*" || self.label == label) && score >= self.min_score
+    }
+}
+
+/// Reads all rules; blank lines and those that begin with `#` say nothing.
+pub fn parse(text: &str) -> Result<Vec<Rule>, String> {
+    let lines = text.split('\n').map(str::trim).enumerate();
+    lines
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+        .map(|(index, line)| {
+            rule(line).map_err(|wrong| format!("rules, line {}: {wrong}", index + 1))
+        })
+        .collect()
+}
+
+fn rule(line: &str) -> Result<Rule, String> {
+    let (label, rest) = word(line);
+    let (score, rest) = word(rest);
+    let (deed, message) = word(rest);
+    let min_score = score
+        .parse()
+        .map_err(|_| format!("`{score}` is no score, such as 0.5"))?;
+    let deed = match deed {
+        "publish" => Deed::Publish,
+        "drop" => Deed::Drop,
+        "info" => Deed::Info,
+        "warning" => Deed::Warning,
+        "critical" => Deed::Critical,
+        other => {
+            return Err(format!(
+                "`{other}` is no action: publish, drop, info, warning or critical"
+            ));
+        }
+    };
+    Ok(Rule {
+        label: label.into(),
+        min_score,
+        deed,
+        message: message.into(),
+    })
+}
+
+/// The first word of a text, and the rest without the blanks between.
+fn word(text: &str) -> (&str, &str) {
+    let blank = |character| matches!(character, ' ' | '\t');
+    let (word, rest) = text.split_once(blank).unwrap_or((text, ""));
+    (word, rest.trim_matches(blank))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_a_rule_unless_it_is_a_comment() {
+        let rules = parse("# all\n\nface  0.5\twarning  {count} in  sight \n* 0 publish").unwrap();
+        assert_eq!(rules.len(), 2);
+        assert_eq!(rules[0].message, "{count} in  sight");
+        assert!(rules[0].fits("face", 0.5) && !rules[0].fits("cat", 0.9));
+        assert!(rules[1].fits("cat", 0.1));
+    }
+
+    #[test]
+    fn a_line_that_is_no_rule_is_named() {
+        let wrong = parse("face 0.5 publish\nface high publish").unwrap_err();
+        assert_eq!(wrong, "rules, line 2: `high` is no score, such as 0.5");
+        assert!(
+            parse("face 0.5 shout")
+                .unwrap_err()
+                .starts_with("rules, line 1: `shout`")
+        );
+    }
+}

@@ -1,0 +1,68 @@
+// Rules from a data file decide what becomes of an insight.
+//
+// A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one thing with that
+// label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
+
+import { data, HotshoeError, Unsupported } from "hotshoe";
+import type { Action, DeviceContext, Insight } from "hotshoe/types";
+
+const ACTIONS = ["publish", "drop", "info", "warning", "critical"] as const;
+
+interface Rule {
+  label: string;
+  minScore: number;
+  action: (typeof ACTIONS)[number];
+  message: string;
+}
+
+// Read at the first insight and kept: an instance serves many samples, and data files never change under it.
+let rules: Rule[] | undefined;
+
+/** Called for every insight. The host carries out the actions in order; with none, nothing leaves the device. */
+export function decide(insight: Insight, _device: DeviceContext): Action[] {
+  rules ??= parseRules(data.lines("rules"));
+  if (insight.tag !== "classes" && insight.tag !== "detections") {
+    throw new Unsupported("the rules are about classes and detections, and this insight is neither");
+  }
+  const actions: Action[] = [];
+  for (const rule of rules) {
+    let count = 0;
+    for (const { label, score } of insight.val) {
+      if ((rule.label === "*" || rule.label === label) && score >= rule.minScore) count += 1;
+    }
+    if (count > 0) actions.push(makeAction(rule, count));
+  }
+  return actions;
+}
+
+function makeAction(rule: Rule, count: number): Action {
+  const message = rule.message.replaceAll("{count}", String(count));
+  switch (rule.action) {
+    case "publish":
+      return { tag: "publish" };
+    case "drop":
+      return { tag: "drop", val: message };
+    default:
+      return { tag: "alert", val: { severity: rule.action, message } };
+  }
+}
+
+function parseRules(lines: string[]): Rule[] {
+  const found: Rule[] = [];
+  lines.forEach((line, at) => {
+    const text = line.replace(/^[ \t]+|[ \t]+$/g, "");
+    if (text !== "" && !text.startsWith("#")) found.push(parseRule(text, at + 1));
+  });
+  return found;
+}
+
+function parseRule(line: string, number: number): Rule {
+  const words = /^([^ \t]+)[ \t]+([^ \t]+)[ \t]+([^ \t]+)(?:[ \t]+(.*))?$/.exec(line);
+  if (!words) throw new HotshoeError(`rules, line ${number}: a rule is LABEL MIN-SCORE ACTION [MESSAGE]`);
+  const [, label = "", score = "", word = "", message = ""] = words;
+  const minScore = Number(score);
+  if (Number.isNaN(minScore)) throw new HotshoeError(`rules, line ${number}: "${score}" is no number`);
+  const action = ACTIONS.find((action) => action === word);
+  if (!action) throw new HotshoeError(`rules, line ${number}: "${word}" is no action: ${ACTIONS.slice(0, -1).join(", ")} or critical`);
+  return { label, minScore, action, message };
+}

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Runs every fuzz target for some seconds, from the seeds and from what earlier runs found: tests/fuzz/run.sh [SECONDS [TARGET...]]
+# Gets cargo-fuzz where it is missing. What is found stays in target/fuzz; a failing input is named, and makes this fail.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+seconds=${1:-10}
+shift || true
+root=$PWD/target/fuzz
+# libFuzzer's instrumentation asks for a compiler option that is not stable; no other compiler is needed for it.
+export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=$root/build
+
+if ! cargo fuzz --version >/dev/null 2>&1; then
+    CARGO_TARGET_DIR=$root/tools-build cargo install cargo-fuzz --version 0.13.2 --locked --root "$root/tools" --quiet
+    export PATH=$root/tools/bin:$PATH
+fi
+
+targets=("$@")
+if [ ${#targets[@]} -eq 0 ]; then
+    mapfile -t targets < <(basename -s .rs -a tests/fuzz/targets/*.rs)
+fi
+# The code has no `unsafe` for the address sanitizer to watch, and runs several times as fast without it.
+cargo fuzz build --fuzz-dir tests/fuzz --sanitizer none
+for target in "${targets[@]}"; do
+    corpus=$root/corpus/$target
+    mkdir -p "$corpus" "$root/found/$target"
+    printf '\n== fuzz %s for %s s\n' "$target" "$seconds"
+    cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none "$target" "$corpus" "tests/fuzz/seeds/$target" -- \
+        -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -artifact_prefix="$root/found/$target/" -print_final_stats=1 2>&1 |
+        grep -E 'stat::|panicked|ERROR|SUMMARY|artifact' || true
+    # A pipe hides what the fuzzer ended with; what it found does not.
+    if [ -n "$(ls "$root/found/$target")" ]; then
+        echo "$target fails on: $(ls "$root/found/$target"/*)"
+        exit 1
+    fi
+done

@@ -1,0 +1,45 @@
+//! What travels between a fetcher and its sources: requests, what neighbours hold, compressed objects, indexes of chunks.
+#![no_main]
+
+use hotshoe_trust::{Blob, ChunkIndex};
+use libfuzzer_sys::fuzz_target;
+
+// The daemon's own file: it is pure, and the daemon with all that it brings would be built with instrumentation for nothing.
+#[allow(dead_code)]
+#[path = "../../../host/daemon/src/delivery/wire.rs"]
+mod wire;
+
+/// More than an object's size as a signed index states it, in bytes.
+const MOST: usize = 64 << 10;
+
+fuzz_target!(|data: &[u8]| {
+    if let Some(request) = wire::Request::parse(data) {
+        assert!(request.digests.len() <= wire::MAX_ASKED);
+        let again = wire::Request::parse(&request.to_bytes());
+        // A name that was no UTF-8 has grown, and may not fit any more.
+        if request.asker.len() <= 255 && !request.asker.contains('\u{fffd}') {
+            assert_eq!(again, Some(request));
+        }
+    }
+    if let Some(digests) = wire::parse_digests(data) {
+        assert_eq!(wire::digest_bytes(&digests), data);
+    }
+    if let Some((count, rest)) = data.split_first() {
+        let counts = [usize::from(*count), 3, 0];
+        if let Some(held) = wire::parse_held(rest, &counts) {
+            assert_eq!(wire::parse_held(&wire::held_bytes(&held), &counts), Some(held));
+        }
+    }
+    if let Ok(bytes) = wire::expand(data, MOST) {
+        assert!(bytes.len() <= MOST);
+    }
+    if let Some(small) = wire::shrink(data) {
+        assert_eq!(wire::expand(&small, data.len()).expect("its own"), data);
+    }
+    if let Ok(chunks) = ChunkIndex::parse_chunks(data) {
+        let size = chunks.iter().map(|chunk| chunk.size).sum();
+        let whole = Blob { size, ..Blob::of(data) };
+        let index = ChunkIndex::parse(data, whole).expect("it adds up");
+        assert_eq!(index.to_bytes(), data);
+    }
+});

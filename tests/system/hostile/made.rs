@@ -1,0 +1,56 @@
+//! Components that are written by hand, as text.
+
+use std::fs;
+use std::path::PathBuf;
+
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+use crate::support::{Lab, environment};
+
+/// The stage that misbehaves as the payload's first byte says.
+pub const STAGE: &str = include_str!("stage.wat");
+
+/// A core module of the world `stage` as a component.
+pub fn component(text: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    let (package, _) = resolve.push_path(environment().root.join("wit")).unwrap();
+    let world = resolve.select_world(&[package], Some("stage")).unwrap();
+    let mut module = wat::parse_str(text).unwrap();
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
+    ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .unwrap()
+        .encode()
+        .unwrap()
+}
+
+/// Writes a component into the lab.
+pub fn file(lab: &Lab, name: &str, bytes: &[u8]) -> PathBuf {
+    let path = lab.path(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A release of one stage, with these lines in its table.
+pub fn recipe(lab: &Lab, component: &[u8], lines: &str) -> String {
+    let file = file(lab, "stage.wasm", component);
+    format!(
+        "name = \"hostile-stage\"
+generation = 1
+expires-in = \"365d\"
+hotshoe = \">=0.1\"
+
+[components.stage]
+file = \"{}\"
+world = \"stage\"
+grants = [\"log\"]
+{lines}
+
+[[pipeline]]
+stage = \"stage\"
+",
+        file.display()
+    )
+}

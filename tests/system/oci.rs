@@ -1,0 +1,163 @@
+//! Releases go to a real registry and come back: Debian's `docker-registry`, started here on loopback.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use hotshoe_trust::Digest;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::support::{DEADLINE, Lab, environment, failure, free_endpoint, skipped, success};
+
+fn free_port() -> u16 {
+    let endpoint = free_endpoint();
+    let (_, port) = endpoint.rsplit_once(':').unwrap();
+    port.parse().unwrap()
+}
+
+/// A registry in a folder of its own.
+struct Registry {
+    process: Child,
+    port: u16,
+    _folder: TempDir,
+}
+
+impl Registry {
+    fn start(program: &Path) -> Self {
+        let folder = TempDir::new().unwrap();
+        let port = free_port();
+        let config = folder.path().join("config.yml");
+        let root = folder.path().join("data");
+        let text = format!(
+            "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: \"127.0.0.1:{port}\" }}\n",
+            root.display()
+        );
+        fs::write(&config, text).unwrap();
+        let process = Command::new(program)
+            .arg("serve")
+            .arg(&config)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let registry = Self {
+            process,
+            port,
+            _folder: folder,
+        };
+        let until = Instant::now() + DEADLINE;
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(Instant::now() < until, "the registry does not listen");
+            std::thread::yield_now();
+        }
+        registry
+    }
+
+    fn address(&self, rest: &str) -> String {
+        format!("oci://127.0.0.1:{}/{rest}", self.port)
+    }
+
+    /// What plain HTTP says, without any client of ours.
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+        let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+fn program() -> Result<PathBuf, String> {
+    let folder = hotshoe_devkit::debian_package(&environment().root, "docker-registry")
+        .map_err(|error| format!("{:#}", anyhow::Error::from(error)))?;
+    let program = folder.join("usr/bin/docker-registry");
+    // Debian's is for Debian's own C library.
+    Command::new(&program)
+        .arg("--version")
+        .output()
+        .map(|_| program)
+        .map_err(|error| format!("docker-registry cannot be started: {error}"))
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
+    let program = match program() {
+        Ok(program) => program,
+        Err(reason) => return skipped("a_release_goes_to_a_registry_and_comes_back_with_its_signatures", &reason),
+    };
+    let registry = Registry::start(&program);
+    let lab = Lab::new();
+    lab.key("bob");
+    let release = lab.pack(&Lab::recipe("classify-angle.toml"));
+    lab.sign(&release, "alice");
+    let folder = release.display().to_string();
+    let to = registry.address("line/angle:1");
+    let first = json(&success(["push", &folder, &to, "--json"]));
+    assert_eq!(first["signatures"], 1);
+    assert_eq!(first["present_bytes"], 0);
+
+    // What it is to others: an artifact by its digest, and a referrer under the tag that the specification names.
+    let digest = first["digest"].as_str().unwrap();
+    let manifest = registry.get("/v2/line/angle/manifests/1");
+    assert_eq!(Digest::of(manifest.as_bytes()).to_string(), digest);
+    let referrers = json(&registry.get(&format!(
+        "/v2/line/angle/manifests/{}",
+        digest.replace(':', "-")
+    )));
+    assert_eq!(referrers["manifests"].as_array().unwrap().len(), 1);
+
+    // Signed once more and pushed again: only what is new is sent, and both signatures are listed.
+    lab.sign(&release, "bob");
+    let second = json(&success(["push", &folder, &to, "--json"]));
+    assert_eq!(second["signatures"], 2);
+    assert!(second["sent_bytes"].as_u64().unwrap() < 10_000, "{second}");
+
+    for from in [to.clone(), registry.address(&format!("line/angle@{digest}"))] {
+        let back = lab.path("back").display().to_string();
+        let pulled = json(&success(["pull", &from, "--out", &back, "--json"]));
+        assert_eq!(pulled["digest"], digest);
+        assert_eq!(pulled["signatures"], 2);
+        lab.trust(&["alice", "bob"], 2);
+        success(["verify", &back, "--trust", &lab.trust_file()]);
+    }
+}
+
+#[test]
+fn what_is_no_release_or_not_there_is_named() {
+    let test = "what_is_no_release_or_not_there_is_named";
+    let program = match program() {
+        Ok(program) => program,
+        Err(reason) => return skipped(test, &reason),
+    };
+    let registry = Registry::start(&program);
+    let lab = Lab::new();
+    let back = lab.path("back");
+    let pull = |from: &str| failure(["pull", from, "--out", &back.display().to_string()]);
+    let said = pull(&registry.address("line/nothing:1"));
+    assert!(said.starts_with("not_found: "), "{said}");
+    let closed = format!("oci://127.0.0.1:{}/line/angle:1", free_port());
+    let said = pull(&closed);
+    assert!(said.starts_with("registry: ") && said.contains("cannot"), "{said}");
+    let folder = lab.path("empty").display().to_string();
+    fs::create_dir(&folder).unwrap();
+    let said = failure(["push", &folder, &registry.address("line/angle:1")]);
+    assert!(said.starts_with("not_a_release: "), "{said}");
+    assert!(!back.exists());
+}
