@@ -32,6 +32,8 @@ mod delivery;
 mod demo;
 #[path = "system/doctor.rs"]
 mod doctor;
+#[path = "system/go.rs"]
+mod go;
 #[path = "system/guests.rs"]
 mod guests;
 #[path = "system/hostile.rs"]
@@ -56,8 +58,12 @@ mod proxy;
 mod python;
 #[path = "system/recovery.rs"]
 mod recovery;
+#[path = "system/record.rs"]
+mod record;
 #[path = "system/registry.rs"]
 mod registry;
+#[path = "system/replay.rs"]
+mod replay;
 #[path = "system/restart.rs"]
 mod restart;
 #[path = "system/segments.rs"]

@@ -70,7 +70,8 @@ impl Bench {
     /// What the device makes of one sample of these commands, and what it says meanwhile.
     fn report(&self, recipe: &str, commands: &str) -> (Value, String) {
         let output = hotshoe(self.arguments(recipe, commands));
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        // The log's lines are JSON.
+        let said = String::from_utf8_lossy(&output.stderr).replace("\\\"", "\"");
         let mut lines = json_lines(&String::from_utf8_lossy(&output.stdout));
         let report = lines.pop().unwrap_or_else(|| panic!("no report: {said}"));
         (report, said)
@@ -81,7 +82,9 @@ impl Bench {
         let (report, said) = self.report(recipe, commands);
         let scalars = report["insight"]["scalars"].as_array();
         let scalars = scalars.unwrap_or_else(|| panic!("{report} {said}"));
-        let names = scalars.iter().map(|scalar| scalar["name"].as_str().unwrap());
+        let names = scalars
+            .iter()
+            .map(|scalar| scalar["name"].as_str().unwrap());
         (names.map(str::to_owned).collect(), said)
     }
 
@@ -115,7 +118,10 @@ fn a_component_has_no_environment_and_its_outputs_are_lines_of_the_log() {
     // Of the 800 lines of the second sample as many are written as of the import `log` would be: 100 in a second.
     let log = daemon.log();
     let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
-    assert!(lines("an output line 1") >= 1 && log.contains("INFO"), "{log}");
+    assert!(
+        lines("an output line 1") >= 1 && log.contains("INFO"),
+        "{log}"
+    );
     assert!(lines("line 399") == 0, "{log}");
     assert!(lines("output line") + lines("error line") <= 300, "{log}");
     assert!(daemon.stop().success());

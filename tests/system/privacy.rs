@@ -113,6 +113,10 @@ fn publish(
                 assert_eq!(message.content_type, "text/plain");
                 count = Some(String::from_utf8(message.payload).unwrap());
             }
+            // That the insight stays, and why.
+            "hotshoe/lab/a/output/action" => {
+                assert_eq!(message.body["action"]["action"], "drop");
+            }
             _ => {}
         }
         keys.insert(message.key);
@@ -204,7 +208,8 @@ fn the_blurred_picture_and_the_count_leave_and_nothing_else() {
     assert_eq!(none.count, "0");
     assert_eq!(pixels(&none.picture), encoded(&coffee));
 
-    let topics = ["picture", "count"].map(|topic| format!("hotshoe/lab/a/output/custom/{topic}"));
+    let topics = ["action", "custom/count", "custom/picture"];
+    let topics = topics.map(|topic| format!("hotshoe/lab/a/output/{topic}"));
     assert_eq!(keys, BTreeSet::from(topics));
 }
 

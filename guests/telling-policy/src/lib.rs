@@ -11,19 +11,23 @@ impl Policy for TellingPolicy {
             return Err(Error::unsupported("this policy takes scalars"));
         };
         let mut actions = vec![Action::Publish];
-        actions.extend(scalars.into_iter().map(|scalar| match scalar.name.as_str() {
-            "drop" => Action::Drop("the sample says so".to_owned()),
-            "large" => Action::Send(Message {
-                topic: "large".to_owned(),
-                content_type: "application/octet-stream".to_owned(),
-                payload: vec![0; 9 << 20],
-            }),
-            _ => Action::Send(Message {
-                payload: format!("{} was seen", scalar.name).into_bytes(),
-                content_type: "text/plain".to_owned(),
-                topic: scalar.name,
-            }),
-        }));
+        actions.extend(
+            scalars
+                .into_iter()
+                .map(|scalar| match scalar.name.as_str() {
+                    "drop" => Action::Drop("the sample says so".to_owned()),
+                    "large" => Action::Send(Message {
+                        topic: "large".to_owned(),
+                        content_type: "application/octet-stream".to_owned(),
+                        payload: vec![0; 9 << 20],
+                    }),
+                    _ => Action::Send(Message {
+                        payload: format!("{} was seen", scalar.name).into_bytes(),
+                        content_type: "text/plain".to_owned(),
+                        topic: scalar.name,
+                    }),
+                }),
+        );
         Ok(actions)
     }
 }

@@ -17,6 +17,7 @@ pub mod pack;
 pub mod publish;
 pub mod pull;
 pub mod push;
+pub mod record;
 pub mod registry;
 pub mod rollback;
 pub mod run;

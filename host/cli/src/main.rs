@@ -20,7 +20,7 @@ mod watch;
 use clap::{Parser, Subcommand};
 use commands::{
     activate, bench as measure, build, cancel, demo as demonstrate, dev as dev_loop, doctor, exec, history, inspect,
-    install, keygen, model, new, pack, publish, pull, push, registry, rollback, run, sign, status, test, trust, verify,
+    install, keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, sign, status, test, trust, verify,
     wit, zenoh_acl,
 };
 use std::process::ExitCode;
@@ -50,6 +50,7 @@ Write a component:
   new       Begin a component: sources, sample, test, release.toml
   build     Compile components, check them and make them small
   test      Try a release on its tests, and on what was recorded
+  record    Record what a device is given and what it makes of it
   dev       Rebuild, swap and try on every change
   wit       Show the interfaces that components use
 
@@ -96,6 +97,7 @@ enum Command {
     New(new::Args),
     Build(build::Args),
     Test(test::Args),
+    Record(record::Args),
     Wit(wit::Args),
     Keygen(keygen::Args),
     Trust(trust::Args),
@@ -129,6 +131,7 @@ impl Command {
             Self::New(args) => new::run(args, terminal),
             Self::Build(args) => build::run(args, terminal),
             Self::Test(args) => test::run(args, terminal),
+            Self::Record(args) => record::run(args, terminal),
             Self::Wit(args) => wit::run(args, terminal),
             Self::Keygen(args) => keygen::run(args, terminal),
             Self::Trust(args) => trust::run(args, terminal),

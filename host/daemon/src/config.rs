@@ -14,6 +14,7 @@ mod deploy;
 mod inference;
 mod oip;
 mod reach;
+mod record;
 mod session;
 
 pub use self::deploy::{
@@ -24,6 +25,7 @@ pub use self::inference::{
 };
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig, OipTls};
 pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
+pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{LEAST_MESSAGE_BYTES, TlsConfig, ZenohConfig, ZenohMode};
 pub use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
@@ -98,6 +100,9 @@ pub struct Config {
     /// The most that a component may use up, whatever its release says. Default: any.
     #[serde(default)]
     pub limits: LimitBounds,
+    /// What may be recorded. Default: nothing.
+    #[serde(default)]
+    pub record: RecordConfig,
     /// What policies may send.
     #[serde(default)]
     pub output: OutputConfig,
@@ -337,6 +342,7 @@ impl Config {
         self.zenoh.check()?;
         self.deploy.check()?;
         self.inference.check()?;
+        self.record.check()?;
         reach::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         check_range(

@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod output;
 pub mod pipeline;
 pub mod queue;
+pub mod recording;
 pub mod registry;
 mod service;
 pub mod status;
@@ -40,7 +41,7 @@ pub use status::Status;
 pub use tally::Counters;
 
 use crate::deploy::{Board, Boot, Deployment};
-use crate::link::{Link, Serving};
+use crate::link::{Link, Orders, Serving};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::service::{Crew, Service};
 use crate::watch::{Watch, WatchError};
@@ -79,6 +80,7 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<Watch>,
     deployment: Deployment,
+    _recordings: Orders,
     _metrics: Option<Endpoint>,
 }
 
@@ -126,6 +128,14 @@ impl Daemon {
                 return Err(give_up(crew, error));
             }
         };
+        let asked = Arc::clone(&service);
+        let recordings = match link.recordings(move |request| asked.record_request(&request)) {
+            Ok(recordings) => recordings,
+            Err(error) => {
+                deployment.stop();
+                return Err(give_up(crew, error.into()));
+            }
+        };
         tracing::info!(
             site = config.site,
             device = config.device,
@@ -139,6 +149,7 @@ impl Daemon {
             serving,
             watch,
             deployment,
+            _recordings: recordings,
             _metrics: endpoint,
         })
     }

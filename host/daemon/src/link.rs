@@ -1,7 +1,7 @@
 //! The only module that names zenoh: sessions, keys, and what travels under them.
 //!
 //! A device's keys stand below `hotshoe/<site>/<device>/`: `input/**` takes samples, `output/insight`, `output/action` and
-//! `output/error` carry what became of them, `output/custom/<topic>` what policies send, `event` says how a release fares, `status` and `order` answer queries, and `alive` is a
+//! `output/error` carry what became of them, `output/custom/<topic>` what policies send, `event` says how a release fares, `status`, `order` and `record` answer queries, and `alive` is a
 //! liveliness token. What concerns the whole site stands beside the devices, under parts that begin with `@`, which no wildcard of a
 //! device's keys matches: see [`Site`].
 

@@ -17,11 +17,12 @@ use crate::config::Config;
 use crate::deploy::{Board, Fared, Served, Tap};
 use crate::intake;
 use crate::latency::{Latency, micros};
-use crate::link::{Incoming, Link, LinkError, Topic};
+use crate::link::{Incoming, Link, LinkError, MESSAGE_OVERHEAD, Topic};
 use crate::metrics::ModelMeter;
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
 use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
+use crate::recording::Recorder;
 use crate::status::{QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 
@@ -57,6 +58,7 @@ pub struct Service {
     tally: Tally,
     latency: Latency,
     meter: ModelMeter,
+    recorder: Recorder,
     started: Instant,
     /// What each worker is busy with.
     desks: Vec<Mutex<Option<Arc<Job>>>>,
@@ -73,6 +75,8 @@ impl Service {
         let desks = (0..config.workers.threads)
             .map(|_| Mutex::default())
             .collect();
+        let most = config.zenoh.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
+        let recorder = Recorder::new(config.record.clone(), config.identity(), most);
         Arc::new(Self {
             queue: Queue::new(config.intake.queue),
             full: config.intake.full(),
@@ -85,6 +89,7 @@ impl Service {
             tally: Tally::default(),
             latency: Latency::default(),
             meter: ModelMeter::default(),
+            recorder,
             started: Instant::now(),
             desks,
         })
@@ -175,7 +180,7 @@ impl Service {
         }
         let ready = worker.get_or_insert_with(|| served.worker());
         let started = Instant::now();
-        let outcome = ready.process(&job.sample, &self.identity);
+        let outcome = self.try_on(ready, job, served);
         let time = micros(started.elapsed());
         served.observer().add(Fared::of(&outcome), time);
         for failure in &outcome.tolerated {
@@ -184,6 +189,25 @@ impl Service {
         self.record(job, started, &outcome.stages);
         self.meter.tell(served.pipeline().models());
         self.finish(job, served.release(), outcome);
+    }
+
+    /// Shows what comes between to those who record.
+    fn try_on(&self, worker: &mut Worker, job: &Job, served: &Served) -> Outcome {
+        if !self.recorder.is_active() {
+            return worker.process(&job.sample, &self.identity);
+        }
+        let (outcome, seen) = worker.observe(&job.sample, &self.identity);
+        let decision = outcome.result.as_ref().ok();
+        self.recorder
+            .offer(served.release(), &job.sample, decision, &seen);
+        outcome
+    }
+
+    /// Answers somebody who records.
+    pub fn record_request(&self, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
+        let serving = self.serving.load();
+        let release = serving.as_deref().map(Served::release);
+        self.recorder.answer(request, release)
     }
 
     /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the

@@ -275,7 +275,7 @@ fn fingerprint(root: &Path, setting: Setting) -> Result<String, GuestError> {
     Ok(hex::encode(hasher.finalize()))
 }
 
-/// All files below a folder but build output and hidden files. A folder that is not there has none.
+/// All files below a folder but build output, what Python keeps, and hidden files. A folder that is not there has none.
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), GuestError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -285,7 +285,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), GuestError> {
     for entry in entries {
         let entry = entry.map_err(at(folder))?;
         let name = entry.file_name();
-        if name == "target" || name.to_string_lossy().starts_with('.') {
+        if name == "target" || name == "__pycache__" || name.to_string_lossy().starts_with('.') {
             continue;
         }
         let path = entry.path();

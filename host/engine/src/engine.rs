@@ -17,8 +17,9 @@ pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 const MAX_MEMORY_BYTES: usize = (ReleaseLimits::MEMORY_MIB as usize) << 20;
 /// Core modules that one component may bring along; language runtimes need several. Slots of these cost nothing.
 const CORE_INSTANCES_PER_COMPONENT: u32 = ReleaseLimits::INSTANCES as u32;
-/// Linear memories that one component may have. All count against its `memory-mib`.
-pub(crate) const MEMORIES_PER_COMPONENT: u32 = 2;
+/// Linear memories that one component may have. All count against its `memory-mib`. One in JavaScript has three: two of them, with no pages, are
+/// of the stubs in the place of WASI.
+pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
 /// Tables that one component may have. All count against its `table-elements`.
 const TABLES_PER_COMPONENT: u32 = 16;
 /// Instances that stay with their sources at once, over all components whose `instance` is `per-source`. They are besides

@@ -19,7 +19,7 @@ pub struct Limits {
     pub tensor_mib: u32,
     /// Elements of all tables of one instance. Default 65 536.
     pub table_elements: u32,
-    /// Core modules that one instance is made of. Default 32.
+    /// Core modules that one instance is made of. Default 64.
     pub instances: u32,
     /// Lines in the log within one second, over all instances, each of at most 4 KiB. Default 100.
     pub log_lines: u32,
@@ -39,7 +39,7 @@ impl Default for Limits {
             fuel: None,
             tensor_mib: 256,
             table_elements: 65_536,
-            instances: 32,
+            instances: 64,
             log_lines: 100,
             state_kib: 1024,
             handles: 1024,

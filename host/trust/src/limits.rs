@@ -66,8 +66,8 @@ impl ReleaseLimits {
     pub const TENSOR_MIB: u64 = 16_384;
     /// `limits.table-elements` of a component: 262 144, 2 MiB of pointers.
     pub const TABLE_ELEMENTS: u64 = 262_144;
-    /// `limits.instances` of a component: 64.
-    pub const INSTANCES: u64 = 64;
+    /// `limits.instances` of a component: 256.
+    pub const INSTANCES: u64 = 256;
     /// `limits.log-lines` of a component: 10 000 a second.
     pub const LOG_LINES: u64 = 10_000;
     /// `limits.state-kib` of a component: 16 MiB, 256 entries of the largest size.

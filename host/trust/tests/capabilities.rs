@@ -32,7 +32,10 @@ fn imports_need_what_they_name() {
         (HTTP, Need::Grant(Grant::WasiHttp)),
         ("wasi:http/incoming-handler@0.2.3", Need::Unknown),
         ("wasi:clocks/monotonic-clock@0.3.0", Need::Unknown),
-        ("wasi:nn/graph@0.2.0-rc-2024-10-28", Need::Grant(Grant::WasiNn)),
+        (
+            "wasi:nn/graph@0.2.0-rc-2024-10-28",
+            Need::Grant(Grant::WasiNn),
+        ),
         ("wasi:nn/graph@0.2.0-rc-2024-06-25", Need::Unknown),
         ("env", Need::Unknown),
     ] {
@@ -48,7 +51,10 @@ fn a_missing_grant_is_named_with_the_whole_line() {
     assert_eq!(error.name(), "not_granted");
     let said = error.to_string();
     assert!(said.contains("under [components.a]"), "{said}");
-    assert!(said.contains("grants = [\"log\", \"wasi\", \"wasi-http\"]"), "{said}");
+    assert!(
+        said.contains("grants = [\"log\", \"wasi\", \"wasi-http\"]"),
+        "{said}"
+    );
     let error = check_imports("a", &["wasi:http/types@0.3.0"], &grants).unwrap_err();
     assert_eq!(error.name(), "unknown_import");
 }
@@ -71,9 +77,13 @@ fn the_device_has_the_last_word() {
         path: "here".into(),
         access,
     };
-    allowed.folders.insert("/models".into(), folder(Access::Read));
+    allowed
+        .folders
+        .insert("/models".into(), folder(Access::Read));
     assert_eq!(refused(&allowed).name(), "folder_read_only");
-    allowed.folders.insert("/models".into(), folder(Access::Write));
+    allowed
+        .folders
+        .insert("/models".into(), folder(Access::Write));
     allowed.check("a", &spec).unwrap();
     allowed.topics = vec!["picture".into()];
     assert_eq!(refused(&allowed).name(), "topic_not_allowed");
@@ -97,12 +107,21 @@ fn three_columns_stand_side_by_side() {
     assert_eq!(columns("wasi"), (true, Some(true), Some(false)));
     assert_eq!(columns("wasi-sockets"), (true, Some(true), Some(false)));
     assert_eq!(columns("wasi-http"), (true, Some(false), Some(false)));
-    assert_eq!(columns("folder /models (write)"), (false, Some(true), Some(false)));
+    assert_eq!(
+        columns("folder /models (write)"),
+        (false, Some(true), Some(false))
+    );
     assert_eq!(columns("topic count"), (false, Some(true), Some(true)));
     let add = row("wasi-http").add.clone().unwrap();
-    assert_eq!((add.file, add.table.as_str()), ("release.toml", "[components.a]"));
+    assert_eq!(
+        (add.file, add.table.as_str()),
+        ("release.toml", "[components.a]")
+    );
     let add = row("host a.example:443").add.clone().unwrap();
-    assert_eq!((add.table.as_str(), add.line.as_str()), ("[network]", "hosts = [\"a.example:443\"]"));
+    assert_eq!(
+        (add.table.as_str(), add.line.as_str()),
+        ("[network]", "hosts = [\"a.example:443\"]")
+    );
     assert_eq!(table.missing().count(), 5);
     // Without a release or a device there is one column.
     let alone = capabilities("a", [LOG], None, None);

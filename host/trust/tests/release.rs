@@ -453,7 +453,9 @@ fn folders_hosts_and_topics_need_their_grants_and_worlds() {
         let said = judged(&folder(path)).expect_err(path);
         assert!(said.contains("lists the folder"), "{said}");
     }
-    let said = judged(&|c| drop(c.folders.insert("/a".into(), Access::Write)));
+    let said = judged(&|c| {
+        c.folders.insert("/a".into(), Access::Write);
+    });
     assert!(said.expect_err("no grant").contains("add `wasi`"));
 
     let hosts = |grants: &'static [Grant]| {
@@ -466,8 +468,13 @@ fn folders_hosts_and_topics_need_their_grants_and_worlds() {
     judged(&hosts(&[Grant::WasiSockets])).expect_err("wasi is missing");
     judged(&hosts(&[Grant::Wasi])).expect_err("neither sockets nor http");
 
-    judged(&|c| drop(c.topics.insert("count".into()))).expect("a topic");
-    judged(&|c| drop(c.topics.insert("a/b".into()))).expect_err("no topic");
+    let topic = |topic: &'static str| {
+        move |component: &mut Component| {
+            component.topics.insert(topic.into());
+        }
+    };
+    judged(&topic("count")).expect("a topic");
+    judged(&topic("a/b")).expect_err("no topic");
     let mut stage = release();
     read(&mut stage).topics.insert("count".into());
     let said = stage.validate().expect_err("no policy").to_string();

@@ -1,6 +1,7 @@
 //! From the bytes of a file to pixels.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
@@ -48,6 +49,22 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError>
         check_size(size.width as u64, size.height as u64, limit)?;
     }
 
+    // Fuzzing found damaged files on which the JPEG decoder panics, where it should return an error.
+    let decoded = catch_unwind(AssertUnwindSafe(|| pixels(bytes, format, limit)));
+    let decoded = decoded.unwrap_or_else(|_| Err(Undecoded::Damaged("the decoder gave up".into())));
+    decoded.map_err(|why| match why {
+        Undecoded::Damaged(source) => damaged(source),
+        Undecoded::Refused(error) => error,
+    })
+}
+
+/// Why a decoder made no picture.
+enum Undecoded {
+    Damaged(Box<dyn std::error::Error + Send + Sync>),
+    Refused(DecodeError),
+}
+
+fn pixels(bytes: &[u8], format: ImageFormat, limit: u64) -> Result<Image, Undecoded> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     let mut memory = Limits::no_limits();
     memory.max_alloc = Some(
@@ -57,14 +74,17 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError>
     );
     reader.limits(memory);
 
-    let decoder = reader.into_decoder().map_err(|e| damaged(e.into()))?;
+    let decoder = reader
+        .into_decoder()
+        .map_err(|e| Undecoded::Damaged(e.into()))?;
     let (width, height) = decoder.dimensions();
-    check_size(width.into(), height.into(), limit)?;
+    check_size(width.into(), height.into(), limit).map_err(Undecoded::Refused)?;
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(damaged("the end-of-image marker is missing".into()));
+        return Err(Undecoded::Damaged("the end-of-image marker is missing".into()));
     }
-    let picture = DynamicImage::from_decoder(decoder).map_err(|e| damaged(e.into()))?;
-    Image::from_rgb(width, height, into_rgb(picture)).map_err(|e| damaged(e.into()))
+    let picture =
+        DynamicImage::from_decoder(decoder).map_err(|e| Undecoded::Damaged(e.into()))?;
+    Image::from_rgb(width, height, into_rgb(picture)).map_err(|e| Undecoded::Damaged(e.into()))
 }
 
 fn check_size(width: u64, height: u64, limit: u64) -> Result<(), DecodeError> {

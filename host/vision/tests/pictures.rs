@@ -312,3 +312,11 @@ fn normalising_checks_its_arguments() {
         Err(VisionError::NotFinite { .. })
     ));
 }
+
+#[test]
+fn what_fuzzing_found_is_an_error_and_no_panic() {
+    // Made by the fuzzer: a JPEG file on which zune-jpeg 0.5.15 panics.
+    let bytes = include_bytes!("../../../tests/fuzz/seeds/image_decode/decoder-panics.jpg");
+    let error = decode(bytes, &DecodeLimits::default()).unwrap_err();
+    assert!(matches!(error, DecodeError::Damaged { .. }), "{error:?}");
+}

@@ -99,7 +99,10 @@ fn opening_a_named_pipe_ends_at_the_deadline() {
     let pipe = bench.lab.path("here/pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
     assert!(made.unwrap().success());
-    let text = recipe(&component, &format!("{READ}\nlimits = {{ deadline-ms = 300 }}"));
+    let text = recipe(
+        &component,
+        &format!("{READ}\nlimits = {{ deadline-ms = 300 }}"),
+    );
     // Whoever would write into it never comes, until the command is over.
     let (report, said) = bench.report(&text, "read /models/pipe");
     assert_eq!(report["error"]["fault"], "deadline", "{report} {said}");

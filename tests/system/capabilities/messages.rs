@@ -49,25 +49,38 @@ fn a_policy_sends_under_the_topics_that_are_stated() {
     assert_eq!(kept["actions"][2]["action"], "send");
     assert_eq!(kept["actions"][2]["topic"], "count");
     assert_eq!(kept["actions"][2]["bytes"], "count was seen".len());
-    for (answer, fault) in answers[1..5]
-        .iter()
-        .zip(["denied", "denied", "denied", "limit_exceeded"])
+    for (answer, fault) in
+        answers[1..5]
+            .iter()
+            .zip(["denied", "denied", "denied", "limit_exceeded"])
     {
         let refused = answer.unwrap_err().to_string();
-        assert!(refused.contains(&format!("\"fault\":\"{fault}\"")), "{refused}");
+        assert!(
+            refused.contains(&format!("\"fault\":\"{fault}\"")),
+            "{refused}"
+        );
     }
     let beyond = answers[1].unwrap_err().to_string();
-    assert!(beyond.contains("`topics` under [components.telling-policy]"), "{beyond}");
+    assert!(
+        beyond.contains("`topics` under [components.telling-policy]"),
+        "{beyond}"
+    );
 
     let heard = until(&outputs, "output/custom/end");
     let custom: Vec<&Published> = heard
         .iter()
         .filter(|published| published.key.contains("/output/custom/"))
         .collect();
-    let keys: Vec<&str> = custom.iter().map(|published| published.key.as_str()).collect();
+    let keys: Vec<&str> = custom
+        .iter()
+        .map(|published| published.key.as_str())
+        .collect();
     assert_eq!(
         keys,
-        ["hotshoe/lab/a/output/custom/count", "hotshoe/lab/a/output/custom/end"]
+        [
+            "hotshoe/lab/a/output/custom/count",
+            "hotshoe/lab/a/output/custom/end"
+        ]
     );
     assert_eq!(custom[0].payload, b"count was seen");
     assert_eq!(custom[0].content_type, "text/plain");
@@ -76,7 +89,11 @@ fn a_policy_sends_under_the_topics_that_are_stated() {
     assert_eq!(ended("output/error"), 4);
     assert_eq!(ended("output/insight"), 1);
     assert_eq!(ended("output/action"), 1);
-    assert!(outputs.next(Duration::ZERO).is_none_or(|p| !p.key.contains("custom")));
+    assert!(
+        outputs
+            .next(Duration::ZERO)
+            .is_none_or(|p| !p.key.contains("custom"))
+    );
 
     let counters = daemon.status().counters;
     assert_eq!((counters.results, counters.failed), (2, 4), "{counters:?}");
@@ -113,10 +130,16 @@ fn the_device_and_the_release_are_checked_for_topics() {
     write("[\"count*\"]");
     let said = failure(["exec", &release, &sample, "--config", &file]);
     assert!(said.starts_with("topic_not_allowed"), "{said}");
-    assert!(said.contains("topics = [\"count*\", \"picture\"]"), "{said}");
+    assert!(
+        said.contains("topics = [\"count*\", \"picture\"]"),
+        "{said}"
+    );
     write("[\"count*\", \"pic*\"]");
     let told = crate::support::success(["exec", &release, &sample, "--config", &file]);
-    assert!(told.contains("\"topic\":\"count\"") && told.contains("\"payload\":"), "{told}");
+    assert!(
+        told.contains("\"topic\":\"count\"") && told.contains("\"payload\":"),
+        "{told}"
+    );
     write("[\"{\"]");
     let said = failure(["exec", &release, &sample, "--config", &file]);
     assert!(said.contains("output.topics"), "{said}");

@@ -45,7 +45,10 @@ fn answer(service: Service, stream: &mut (impl Read + Write)) -> std::io::Result
     match service {
         Service::Count => write!(stream, "{read} bytes"),
         Service::Page => {
-            write!(stream, "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nwelcome!")
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\nwelcome!"
+            )
         }
         Service::Silence => stream.read_to_end(&mut Vec::new()).map(drop),
     }
@@ -115,8 +118,14 @@ fn a_socket_reaches_listed_hosts_and_nothing_else() {
     for outcome in &outcomes[2..] {
         assert!(outcome.starts_with("failed: "), "{outcomes:?}");
     }
-    assert!(said.contains(&format!("add \"{other}\" to `hosts`")), "{said}");
-    assert!(said.contains("looking up `example.invalid` was refused"), "{said}");
+    assert!(
+        said.contains(&format!("add \"{other}\" to `hosts`")),
+        "{said}"
+    );
+    assert!(
+        said.contains("looking up `example.invalid` was refused"),
+        "{said}"
+    );
     // A name that is listed opens no other port, and an address only by its name's lookup in the same instance.
     let by_name = [format!("localhost:{named}")];
     let text = recipe(&component, &sockets(&by_name));
@@ -139,11 +148,17 @@ fn the_network_takes_the_word_of_the_device() {
     let bench = Bench::new("");
     let said = bench.refusal(&recipe(&component, &sockets(&listed)));
     assert!(said.starts_with("host_not_allowed"), "{said}");
-    assert!(said.contains("[network]\nhosts = [\"192.0.2.1:443\"]"), "{said}");
+    assert!(
+        said.contains("[network]\nhosts = [\"192.0.2.1:443\"]"),
+        "{said}"
+    );
     bench.configure("[\"wasi\"]", "");
     let said = bench.refusal(&recipe(&component, &sockets(&listed)));
     assert!(said.starts_with("not_allowed"), "{said}");
-    assert!(said.contains("allow = [\"wasi\", \"wasi-sockets\"]"), "{said}");
+    assert!(
+        said.contains("allow = [\"wasi\", \"wasi-sockets\"]"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -184,11 +199,17 @@ fn a_request_reaches_listed_hosts_and_nothing_else() {
     assert!(outcomes[2].contains("HttpRequestDenied"), "{outcomes:?}");
     assert!(outcomes[3].contains("HttpRequestDenied"), "{outcomes:?}");
     assert!(outcomes[4].starts_with("failed: "), "{outcomes:?}");
-    assert!(said.contains(&format!("add \"{other}\" to `hosts`")), "{said}");
+    assert!(
+        said.contains(&format!("add \"{other}\" to `hosts`")),
+        "{said}"
+    );
     // The release says which grants the imports take.
     let said = bench.refusal(&recipe(&component, "grants = [\"wasi\"]"));
     assert!(said.starts_with("not_granted"), "{said}");
-    assert!(said.contains("grants = [\"wasi\", \"wasi-http\"]"), "{said}");
+    assert!(
+        said.contains("grants = [\"wasi\", \"wasi-http\"]"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -61,10 +61,7 @@ fn what_does_not_start_is_not_installed() {
             "memory-mib of 4 MiB (memory)",
         ),
         (
-            small(
-                "(table $table 1 funcref)",
-                "(table $table 101 funcref)",
-            ),
+            small("(table $table 1 funcref)", "(table $table 101 funcref)"),
             "table-elements of 100 (table)",
         ),
     ];
@@ -75,21 +72,28 @@ fn what_does_not_start_is_not_installed() {
     let few = "limits = { instances = 1 }";
     check(
         &refusal(&component(STAGE), few),
-        &["warm_up_failed: ", "instance count too high", "(instantiation)"],
+        &[
+            "warm_up_failed: ",
+            "instance count too high",
+            "(instantiation)",
+        ],
     );
 }
 
 #[test]
 fn what_is_too_large_or_too_much_work_is_not_compiled() {
     let mut many = "(component (core module $m)".to_owned();
-    for _ in 0..100 {
+    for _ in 0..300 {
         many += "(core instance (instantiate $m))";
     }
     many += ")";
     let said = refusal(&wat::parse_str(many).unwrap(), "");
-    check(&said, &["not_a_component: ", "100 core module instances"]);
+    check(&said, &["not_a_component: ", "300 core module instances"]);
 
-    let said = refusal(&component(&STAGE.replace("1 funcref)", "300000 funcref)")), "");
+    let said = refusal(
+        &component(&STAGE.replace("1 funcref)", "300000 funcref)")),
+        "",
+    );
     check(&said, &["not_a_component: ", "300000"]);
 
     let mut functions = "(component (core module".to_owned();
@@ -117,7 +121,12 @@ fn a_release_that_asks_for_more_than_the_device_gives_is_refused_with_both_numbe
     );
     check(
         &said,
-        &["limit_too_high: ", "memory-mib = 128", "at most 96", "[limits]"],
+        &[
+            "limit_too_high: ",
+            "memory-mib = 128",
+            "at most 96",
+            "[limits]",
+        ],
     );
 }
 
@@ -131,8 +140,7 @@ fn a_release_that_does_not_start_never_serves_and_the_live_one_goes_on() {
     let text = light(2, "").replace(&measure.display().to_string(), &file.display().to_string());
     let second = site.pack(&text);
     site.publish(&second);
-    let state =
-        daemon.wait_until(|state| state["deploy"]["cause"]["name"] == "warm_up_failed");
+    let state = daemon.wait_until(|state| state["deploy"]["cause"]["name"] == "warm_up_failed");
     assert!(settled_on(1)(&state), "{state:#}");
     let fed = daemon.feed(&[("a", b"abc".to_vec())]);
     assert!(fed[0].result.is_ok());

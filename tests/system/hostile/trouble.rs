@@ -22,10 +22,16 @@ fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
             "backing_off" => break message,
             other => panic!("{other}: {message}"),
         }
-        assert!(started.elapsed() < DEADLINE, "{traps} traps and no back-off");
+        assert!(
+            started.elapsed() < DEADLINE,
+            "{traps} traps and no back-off"
+        );
     };
     assert!(traps >= hotshoe_daemon::pipeline::FAULTS_IN_A_ROW);
-    assert!(message.contains("`stage`") && message.contains("unreachable"), "{message}");
+    assert!(
+        message.contains("`stage`") && message.contains("unreachable"),
+        "{message}"
+    );
     let status = daemon.status();
     let stage = &status.components[0];
     let waits = stage.backing_off.as_ref().unwrap();
@@ -42,7 +48,10 @@ fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
     let counters = status.counters;
     assert!(counters.add_up(), "{counters:?}");
     assert_eq!(counters.faults["trap"], u64::from(traps));
-    assert_eq!(counters.failed, counters.faults["trap"] + counters.faults["backing_off"]);
+    assert_eq!(
+        counters.failed,
+        counters.faults["trap"] + counters.faults["backing_off"]
+    );
     assert!(daemon.stop().success());
 }
 

@@ -8,7 +8,7 @@ mod sources;
 
 use crate::{BuildError, Language, Project, Tools};
 use compiler::Compiler;
-use hotshoe_devkit::Progress;
+use hotshoe_devkit::{CommandError, Progress};
 use sources::{Dialect, Source};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -29,11 +29,14 @@ pub(crate) fn build(
     let task = progress.spinner(&format!("compiling {} with {compiler}", project.name));
     let bindings = scratch.join("bindings");
     let interfaces = bindings::generate(project, &bindings)?;
+    // Absolute, since the compiler is started in the project's folder.
     let sdk = project.sdk()?;
+    let sdk = std::path::absolute(&sdk).map_err(BuildError::io(&sdk))?;
     let build = Build {
         project,
         compiler: &compiler,
-        folders: vec![bindings.clone(), sdk.clone()],
+        bindings: &bindings,
+        sdk: &sdk,
         objects: made_empty(scratch.join("objects"))?,
     };
     let mut objects = vec![
@@ -58,8 +61,8 @@ pub(crate) fn build(
 struct Build<'a> {
     project: &'a Project,
     compiler: &'a Compiler,
-    /// Where headers are looked for beside the project's own.
-    folders: Vec<PathBuf>,
+    bindings: &'a Path,
+    sdk: &'a Path,
     objects: PathBuf,
 }
 
@@ -82,9 +85,8 @@ impl Build<'_> {
                 command.arg("-I").arg(folder);
             }
         }
-        for folder in &self.folders {
-            command.arg("-I").arg(folder);
-        }
+        command.arg("-I").arg(self.bindings);
+        command.arg("-I").arg(self.sdk);
         command.arg("-o").arg(&object).arg(&source.path);
         self.compiler
             .run(&mut command, warn)
@@ -110,9 +112,43 @@ impl Build<'_> {
             .arg(&module);
         self.compiler
             .run(&mut command, |_| {})
-            .map_err(BuildError::compile(format!("link {}", self.project.name)))?;
+            .map_err(|error| self.unlinked(error))?;
         fs::read(&module).map_err(BuildError::io(&module))
     }
+
+    /// In plain words where a whole world is missing, else as the linker said it.
+    fn unlinked(&self, error: CommandError) -> BuildError {
+        let missing = match &error {
+            CommandError::Failed { said, .. } => missing_export(said),
+            _ => None,
+        };
+        match missing {
+            Some(function) => BuildError::Sources {
+                what: format!(
+                    "no source defines `{function}`, which the world {} asks for",
+                    self.project.world
+                ),
+                way_out: format!(
+                    "write it as {} declares it; in C++, a macro of hotshoe/world.hpp does",
+                    self.bindings.join(bindings::HEADER).display()
+                ),
+            },
+            None => BuildError::compile(format!("link {}", self.project.name))(error),
+        }
+    }
+}
+
+/// In what a linker says, before the name of a function that nothing defines.
+const UNDEFINED: &str = "undefined symbol: ";
+/// Begins the names of the functions that the bindings ask the component for.
+const EXPORTS: &str = "exports_";
+
+/// The function of the world that no source has, if that is what the linker misses.
+fn missing_export(said: &str) -> Option<&str> {
+    let names = said.lines().filter_map(|line| line.split_once(UNDEFINED));
+    names
+        .map(|(_, name)| name.trim())
+        .find(|name| name.starts_with(EXPORTS))
 }
 
 /// A folder without what an earlier build left in it.
@@ -125,4 +161,20 @@ fn made_empty(folder: PathBuf) -> Result<PathBuf, BuildError> {
     };
     clear(&folder).map_err(BuildError::io(&folder))?;
     Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_world_is_told_from_other_missing_functions() {
+        let other = "wasm-ld: error: policy.o: undefined symbol: folow_rules";
+        assert_eq!(missing_export(other), None);
+        let world = format!(
+            "{other}\nwasm-ld: error: 0-wit.c.o: undefined symbol: exports_decide_decide\n"
+        );
+        assert_eq!(missing_export(&world), Some("exports_decide_decide"));
+        assert_eq!(missing_export(""), None);
+    }
 }

@@ -3,8 +3,10 @@
 //! Language runtimes need WASI where a component does not, so their bundlers can put stubs in the place of all imports of `wasi`, and take `wasi:nn` away
 //! with them. While a bundler is at work, that package therefore has another name of the same length, and gets its own back in the component.
 mod exports;
+mod unchanged;
 
 pub(super) use exports::without_export;
+pub(super) use unchanged::Sources;
 
 use crate::{BuildError, Project};
 use std::collections::BTreeSet;

@@ -49,7 +49,14 @@ pub(crate) fn build(
     build.write_entry()?;
     let used = build.bundle()?;
     let wit = build.guest.write(&used)?;
-    let component = build.componentize(&wit)?;
+    let component = match build.sources(&used)?.component(&build.output()) {
+        Ok(component) => component,
+        Err(unmade) => {
+            let component = build.componentize(&wit)?;
+            unmade.made()?;
+            component
+        }
+    };
     let component = guest::without_export(Guest::finish(component), EXTRA_EXPORT);
     task.done(&format!("{} bytes", component.len()));
     Ok(component)
@@ -143,19 +150,38 @@ impl<'a> Build<'a> {
             BUNDLE,
             &serde_json::json!({
                 "packages": self.packages, "entry": self.scratch.join("entry.js"), "sdk": self.sdk,
-                "out": self.scratch.join("bundle.js"), "interfaces": names, "folder": self.project.folder,
+                "out": self.bundle_file(), "interfaces": names, "folder": self.project.folder,
             }),
         )?;
         Ok(said.lines().map(str::to_owned).collect())
     }
 
+    /// What the component is made of: the bundle, whole.
+    fn sources(&self, used: &BTreeSet<String>) -> Result<guest::Sources, BuildError> {
+        let path = self.bundle_file();
+        let bundle = fs::read_to_string(&path).map_err(BuildError::io(&path))?;
+        let wasi = if self.guest.wasi { "wasi" } else { "" };
+        let used: Vec<&str> = used.iter().map(String::as_str).collect();
+        let texts = [BUNDLER.lock, COMPONENTIZE, &self.guest.text, wasi, &used.join(" "), &bundle];
+        Ok(guest::Sources::of_texts(&texts))
+    }
+
+    fn bundle_file(&self) -> PathBuf {
+        self.scratch.join("bundle.js")
+    }
+
+    fn output(&self) -> PathBuf {
+        self.scratch.join("component.wasm")
+    }
+
+    /// Starts the bundle, and puts it and the engine into a component.
     fn componentize(&self, wit: &Path) -> Result<Vec<u8>, BuildError> {
-        let out = self.scratch.join("component.wasm");
+        let out = self.output();
         self.script(
             "componentize.mjs",
             COMPONENTIZE,
             &serde_json::json!({
-                "packages": self.packages, "bundle": self.scratch.join("bundle.js"), "wit": wit, "world": WORLD,
+                "packages": self.packages, "bundle": self.bundle_file(), "wit": wit, "world": WORLD,
                 "stub": !self.guest.wasi, "out": out,
             }),
         )?;

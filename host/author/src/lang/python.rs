@@ -57,20 +57,15 @@ pub(crate) fn build(
     let used = build.scan()?;
     let wit = build.guest.write(&used)?;
     build.write_entry(&used)?;
-    build.write_stubs(&wit)?;
-    let output = build.scratch.join("component.wasm");
-    let mut command = build.tool(&wit, WORLD)?;
-    command.arg("componentize");
-    if !build.guest.wasi {
-        command.arg("--stub-wasi");
-    }
-    for folder in build.folders() {
-        command.arg("-p").arg(folder);
-    }
-    command.arg(ENTRY).arg("-o").arg(&output);
-    process::run(&mut command, WAY_OUT, |_| {})
-        .map_err(BuildError::compile(format!("start {}", build.module.display())))?;
-    let component = fs::read(&output).map_err(BuildError::io(&output))?;
+    let component = match build.sources(&used)?.component(&build.output()) {
+        Ok(component) => component,
+        Err(unmade) => {
+            build.write_stubs(&wit)?;
+            let component = build.componentize(&wit)?;
+            unmade.made()?;
+            component
+        }
+    };
     let component = guest::without_export(Guest::finish(component), EXTRA_EXPORT);
     task.done(&format!("{} bytes", component.len()));
     Ok(component)
@@ -171,6 +166,39 @@ impl<'a> Build<'a> {
         );
         guest::write_changed(&self.scratch.join(format!("{ENTRY}.py")), text.as_bytes())?;
         Ok(())
+    }
+
+    /// What the component is made of.
+    fn sources(&self, used: &BTreeSet<String>) -> Result<guest::Sources, BuildError> {
+        let wasi = if self.guest.wasi { "wasi" } else { "" };
+        let used: Vec<&str> = used.iter().map(String::as_str).collect();
+        let mut sources =
+            guest::Sources::of_texts(&[COMPONENTIZE.version, &self.guest.text, wasi, &used.join(" ")]);
+        for folder in self.folders().into_iter().skip(1) {
+            sources = sources.and_folder(&folder)?;
+        }
+        Ok(sources)
+    }
+
+    fn output(&self) -> PathBuf {
+        self.scratch.join("component.wasm")
+    }
+
+    /// Starts the author's module, and puts it and Python into a component.
+    fn componentize(&self, wit: &Path) -> Result<Vec<u8>, BuildError> {
+        let output = self.output();
+        let mut command = self.tool(wit, WORLD)?;
+        command.arg("componentize");
+        if !self.guest.wasi {
+            command.arg("--stub-wasi");
+        }
+        for folder in self.folders() {
+            command.arg("-p").arg(folder);
+        }
+        command.arg(ENTRY).arg("-o").arg(&output);
+        process::run(&mut command, WAY_OUT, |_| {})
+            .map_err(BuildError::compile(format!("start {}", self.module.display())))?;
+        fs::read(&output).map_err(BuildError::io(&output))
     }
 
     /// `componentize-py` on a world of this folder of WIT files.

@@ -12,8 +12,9 @@ use hotshoe_daemon::output::ReleaseName;
 use hotshoe_daemon::pipeline::{Backends, Outcome, Pipeline, StageTime};
 use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
 use hotshoe_infer::{BackendChoice, Models, Tensor};
-use hotshoe_trust::{Floor, Time};
+use hotshoe_trust::{Begin, Floor, Time};
 use serde::Serialize;
+use serde_json::json;
 
 use super::model::InputsWriter;
 use super::verify::verify;
@@ -129,6 +130,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
+    let begin = Begin::of(&pipeline.release().pipeline);
     let mut saving = args
         .save_inputs
         .as_deref()
@@ -146,7 +148,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         failed += usize::from(report.error.is_some());
         terminal.json_line(&report)?;
         if let (Some(path), Some(insight)) = (&args.record, &report.insight) {
-            record(path, insight)?;
+            // Of a policy alone the insight is what it was given.
+            let actions = report.actions.as_ref().filter(|_| begin == Begin::Insight);
+            record(path, insight, actions)?;
         }
     }
     if let Some(saving) = saving {
@@ -264,9 +268,14 @@ fn backend(text: &str) -> Result<BackendChoice, String> {
     found.ok_or_else(|| "a backend is tract, ort or auto".to_owned())
 }
 
-/// Writes an insight as `[[tests]]` reads it. A recording that is there is replaced: recording anew is what people do.
-fn record(path: &Path, insight: &Insight) -> anyhow::Result<()> {
-    let mut text = serde_json::to_vec_pretty(insight)?;
+/// Writes an insight, with the actions where they are given, as `[[tests]]` reads it. A recording that is there is replaced: recording anew is what people do.
+fn record(path: &Path, insight: &Insight, actions: Option<&Vec<Action>>) -> anyhow::Result<()> {
+    let mut text = match actions {
+        Some(actions) => {
+            serde_json::to_vec_pretty(&json!({"insight": insight, "actions": actions}))?
+        }
+        None => serde_json::to_vec_pretty(insight)?,
+    };
     text.push(b'\n');
     write_new(path, &text, Readers::Anyone, true)
 }

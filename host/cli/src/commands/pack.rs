@@ -35,7 +35,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   [data.rules]
   file = \"rules.json\"
   media-type = \"application/json\"
-  [[pipeline]]                        # (stage | preprocess infer* postprocess) policy*
+  [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
   [[tests]]                           # optional: a device tries them before the release serves
   name = \"page\"
@@ -43,6 +43,11 @@ release.toml (paths are relative to it; an unknown key is refused):
   content-type = \"image/png\"
   expected = \"tests/page.json\"       # as `hotshoe exec RELEASE tests/page.png --record tests/page.json` writes it
   min-agreement = 0.99
+  [[tests]]                           # or: each entry of what `hotshoe record` wrote
+  name = \"line-4\"
+  recorded = \"tests/line-4\"
+  [data-contract]                     # optional: what `hotshoe record` may take of it, where the device allows it, too
+  record = [\"sample\", \"tensors\", \"insight\"]
   [health]                            # optional: what a device must see on trial before it keeps the release
   min-samples = 20
   min-seconds = 10

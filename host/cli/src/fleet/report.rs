@@ -92,6 +92,7 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    show_components(status, terminal)?;
     show_models(status, terminal)?;
     if status.stages.is_empty() {
         return Ok(());
@@ -105,6 +106,26 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         ]
     });
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
+}
+
+/// Those alone that something is wrong with.
+fn show_components(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    for component in &status.components {
+        let name = &component.name;
+        if let Some(waits) = &component.backing_off {
+            terminal.print(terminal.warning(&format!(
+                "component {name} broke off {} times in a row and is left alone for {} ms more: {}",
+                component.faults_in_a_row, waits.left_ms, waits.message
+            )))?;
+        }
+        if component.log_lines_dropped > 0 {
+            terminal.print(terminal.warning(&format!(
+                "component {name} had {} lines for the log beyond its limit",
+                component.log_lines_dropped
+            )))?;
+        }
+    }
+    Ok(())
 }
 
 fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {

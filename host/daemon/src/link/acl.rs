@@ -89,7 +89,11 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
                 key("@source/*"),
             ],
         ),
-        rule("command", &["query"], &[key("*/status"), key("*/order")]),
+        rule(
+            "command",
+            &["query"],
+            &[key("*/status"), key("*/order"), key("*/record")],
+        ),
         rule(
             "follow",
             &[

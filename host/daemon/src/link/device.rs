@@ -14,6 +14,8 @@ use super::objects::Sharing;
 use super::site::{Desired, Notice, Site, Watch};
 use super::{Link, LinkError, owned_key, warn_unanswered};
 
+/// The part of a device's keys under which it is recorded.
+pub(super) const RECORD: &str = "record";
 /// Orders that wait; the next is told that the device is busy.
 const WAITING_ORDERS: usize = 16;
 /// Largest order, in bytes: a statement with its signatures.
@@ -93,12 +95,31 @@ impl Link {
         &self,
         each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
-        let key = format!("{}/order", self.root);
+        self.answer_at("order", each)
+    }
+
+    /// As [`Self::orders`], for those who record; an answer may be bytes of a file, too.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn recordings(
+        &self,
+        each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
+    ) -> Result<Orders, LinkError> {
+        self.answer_at(RECORD, each)
+    }
+
+    fn answer_at(
+        &self,
+        part: &str,
+        each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
+    ) -> Result<Orders, LinkError> {
+        let key = format!("{}/{part}", self.root);
         let (queue, waiting) = sync_channel(WAITING_ORDERS);
         let sender: SyncSender<Query> = queue;
         let answered = owned_key(&key)?;
         let thread = std::thread::Builder::new()
-            .name("hotshoe-order".to_owned())
+            .name(format!("hotshoe-{part}"))
             .spawn(move || carry_out(&waiting, &answered, &each))
             .map_err(|source| LinkError::Thread { source })?;
         let queryable = self

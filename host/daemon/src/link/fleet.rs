@@ -11,6 +11,7 @@ use zenoh::query::{ConsolidationMode, QueryTarget};
 use zenoh::sample::Sample;
 
 use super::client::Client;
+use super::device::RECORD;
 use super::site::{Notice, Site};
 use super::{LinkError, owned_key, root};
 
@@ -137,11 +138,37 @@ impl Client {
         envelope: &[u8],
         timeout: Duration,
     ) -> Result<Value, OrderError> {
-        let key = format!("{}/order", root(site, device));
+        let answer = self.ask(site, device, "order", envelope, timeout)?;
+        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+    }
+
+    /// Asks one device for what is recorded of it: a request of [`crate::recording`] as JSON. The answer is JSON, or bytes of a file.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn record(
+        &self,
+        site: &str,
+        device: &str,
+        request: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, OrderError> {
+        self.ask(site, device, RECORD, request, timeout)
+    }
+
+    fn ask(
+        &self,
+        site: &str,
+        device: &str,
+        part: &str,
+        payload: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, OrderError> {
+        let key = format!("{}/{part}", root(site, device));
         let replies = self
             .session
             .get(owned_key(&key)?)
-            .payload(envelope)
+            .payload(payload)
             .encoding(Encoding::APPLICATION_JSON)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
@@ -152,9 +179,7 @@ impl Client {
         for reply in replies {
             match reply.into_result() {
                 Ok(sample) => {
-                    return Ok(
-                        serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default()
-                    );
+                    return Ok(sample.payload().to_bytes().into_owned());
                 }
                 // Zenoh's own errors, such as a timeout, are no JSON objects.
                 Err(error) => {

@@ -94,7 +94,9 @@ impl State {
     fn may_open(&mut self) -> bool {
         let fits = self.open() < MAX_OPEN;
         if !fits {
-            let message = format!("has {MAX_OPEN} files, sockets and streams open, which is all that it may have: close some");
+            let message = format!(
+                "has {MAX_OPEN} files, sockets and streams open, which is all that it may have: close some"
+            );
             self.services.write_log(Level::Warn, message);
         }
         fits
@@ -103,7 +105,9 @@ impl State {
 
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| Wasi::nothing(&self.services));
+        let wasi = self
+            .wasi
+            .get_or_insert_with(|| Wasi::nothing(&self.services));
         WasiCtxView {
             ctx: &mut wasi.ctx,
             table: &mut self.table,
@@ -113,7 +117,9 @@ impl WasiView for State {
 
 impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| Wasi::nothing(&self.services));
+        let wasi = self
+            .wasi
+            .get_or_insert_with(|| Wasi::nothing(&self.services));
         WasiHttpCtxView {
             hooks: &mut wasi.hooks,
             table: &mut self.table,

@@ -6,8 +6,10 @@ use wit_bindgen_c::{Enabled, Opts};
 use wit_bindgen_core::Files;
 use wit_parser::{Resolve, WorldId};
 
-/// The generated source; the header stands beside it.
+/// The generated source.
 pub(super) const FILE: &str = "wit.c";
+/// The generated header, beside it.
+pub(super) const HEADER: &str = "wit.h";
 /// The world's name, which begins the names of the header, of text and of lists: `wit_string_t`.
 const WORLD: &str = "wit";
 /// What the package of the component's own world is called; nobody sees it.
@@ -90,7 +92,9 @@ fn short_names(interfaces: &Interfaces) -> Vec<(String, String)> {
     };
     let keys = world.imports.keys().chain(world.exports.keys());
     let names = keys.map(|key| interfaces.resolve.name_world_key(key));
-    names.filter_map(|name| Some((name.clone(), short_name(&name)?))).collect()
+    names
+        .filter_map(|name| Some((name.clone(), short_name(&name)?)))
+        .collect()
 }
 
 fn short_name(interface: &str) -> Option<String> {
@@ -137,7 +141,7 @@ mod tests {
             };
             let bindings = folder.path().join("bindings");
             generate(&project, &bindings).unwrap();
-            let header = fs::read_to_string(bindings.join("wit.h")).unwrap();
+            let header = fs::read_to_string(bindings.join(HEADER)).unwrap();
             assert!(header.contains(function), "{world}");
             assert!(header.contains("bool nn_graph_load_by_name("), "{world}");
             assert!(header.contains("bool vision_resize("), "{world}");

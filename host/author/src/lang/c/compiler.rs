@@ -229,7 +229,7 @@ fn zig(tools: &Tools, scratch: &Path, progress: &Progress) -> Result<Compiler, B
     let program = tools.wheel(&ZIG)?.join("ziglang").join(ZIG_WORD);
     let cache = tools.folder().join("zig-cache");
     if !cache.is_dir() {
-        progress.say("zig compiles its C library first, once: this takes a minute or two");
+        progress.say("zig compiles its C library first, and its C++ library when that is wanted, once each: a minute or two");
     }
     Ok(Compiler::Zig {
         program,

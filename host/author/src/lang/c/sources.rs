@@ -3,8 +3,8 @@ use crate::BuildError;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every C source gets these.
-const C: [&str; 1] = ["-std=c17"];
+/// Every C source gets these. A function that is not declared is a slip of the pen, which older compilers let pass until the linker misses it.
+const C: [&str; 2] = ["-std=c17", "-Werror=implicit-function-declaration"];
 /// Every C++ source gets these. WebAssembly as every host runs it has no exceptions.
 const CPP: [&str; 3] = ["-std=c++20", "-fno-exceptions", "-fno-rtti"];
 const WARNINGS: [&str; 2] = ["-Wall", "-Wextra"];

@@ -53,7 +53,7 @@ pub struct Args {
 /// What the models are run on.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SourceArgs {
-    /// A folder of samples, such as DIR/MODEL of `hotshoe exec --save-inputs DIR`
+    /// A folder of samples, such as DIR/MODEL of `hotshoe exec --save-inputs DIR`, or what `hotshoe record` wrote
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub inputs: Option<PathBuf>,
     /// Samples of noise instead: a quick look, which says little about agreement

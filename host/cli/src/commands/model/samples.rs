@@ -11,6 +11,7 @@ use hotshoe_engine::chain;
 use hotshoe_infer::inspect::{InputShapes, onnx_tensor};
 use hotshoe_infer::npz::{self, Limits, NpzError};
 use hotshoe_infer::{ElementType, Model, Tensor};
+use hotshoe_store::Recording;
 
 use super::ModelError;
 use crate::bench::random::Random;
@@ -47,6 +48,8 @@ pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
     if is_test_set(folder) {
         return Ok(vec![test_set(folder, model)?]);
     }
+    let chosen = recorded(folder, model)?;
+    let folder = chosen.as_deref().unwrap_or(folder);
     let paths = entries(folder)?;
     let samples = paths.iter().filter(|path| is_sample(path));
     let samples: Vec<Sample> = samples
@@ -71,6 +74,41 @@ pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
     } else {
         ModelError::DeeperSamples { folder, deeper }.into()
     })
+}
+
+/// The folder of a recording's inputs that this model takes, where `folder` is a whole recording. A recording is checked, also where the
+/// folder is one of its own already.
+fn recorded(folder: &Path, model: &Model) -> anyhow::Result<Option<PathBuf>> {
+    let whole = |folder: &Path| Recording::is_at(folder).then(|| folder.to_owned());
+    let above = folder.ancestors().nth(2);
+    let Some(root) = whole(folder).or_else(|| above.and_then(whole)) else {
+        return Ok(None);
+    };
+    let recording = Recording::open(&root)?;
+    recording.check()?;
+    if root != folder {
+        return Ok(None);
+    }
+    let inputs = root.join("inputs");
+    let folders = if inputs.is_dir() {
+        entries(&inputs)?
+    } else {
+        Vec::new()
+    };
+    let fits = |folder: &&PathBuf| {
+        let first = entries(folder).ok().and_then(|all| all.into_iter().find(|it| is_sample(it)));
+        let sample = first.and_then(|it| read_file(&it, model).ok());
+        sample.is_some_and(|sample| {
+            let known = |name: &String| model.inputs().iter().any(|it| it.name == *name);
+            sample.inputs.len() == model.inputs().len()
+                && sample.inputs.iter().all(|(name, _)| known(name))
+        })
+    };
+    let mut fitting = folders.iter().filter(fits);
+    match (fitting.next(), fitting.next()) {
+        (Some(only), None) => Ok(Some(only.clone())),
+        _ => Ok(Some(inputs).filter(|_| !folders.is_empty())),
+    }
 }
 
 /// What is in a folder, by name.

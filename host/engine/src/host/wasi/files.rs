@@ -2,10 +2,10 @@
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     Descriptor, DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
 };
-use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::runtime::in_tokio;
 
 use super::super::State;
@@ -14,17 +14,28 @@ use super::super::State;
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
 type Opened = (Result<Resource<Descriptor>, ErrorCode>,);
-type Arguments = (Resource<Descriptor>, PathFlags, String, OpenFlags, DescriptorFlags);
+type Arguments = (
+    Resource<Descriptor>,
+    PathFlags,
+    String,
+    OpenFlags,
+    DescriptorFlags,
+);
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.instance(TYPES)?.func_wrap(
         "[method]descriptor.open-at",
-        |mut store: StoreContextMut<'_, State>, arguments: Arguments| open(store.data_mut(), arguments),
+        |mut store: StoreContextMut<'_, State>, arguments: Arguments| {
+            open(store.data_mut(), arguments)
+        },
     )
 }
 
 /// Opening may wait, for whoever writes into a named pipe for example.
-fn open(state: &mut State, (folder, follow, path, how, flags): Arguments) -> wasmtime::Result<Opened> {
+fn open(
+    state: &mut State,
+    (folder, follow, path, how, flags): Arguments,
+) -> wasmtime::Result<Opened> {
     if !state.may_open() {
         return Ok((Err(ErrorCode::Quota),));
     }

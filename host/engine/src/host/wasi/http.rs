@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotshoe_trust::HostPort;
 use http_body_util::BodyExt;
 use hyper::client::conn::http1;
 use hyper::{Request, Response, Uri};
-use hotshoe_trust::HostPort;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -57,7 +57,8 @@ impl Hooks {
         if self.reach.lists(&target) {
             return Ok(target);
         }
-        self.reach.refuse(&format!("a request to {target}"), &target.to_string());
+        self.reach
+            .refuse(&format!("a request to {target}"), &target.to_string());
         Err(Error::HttpRequestDenied)
     }
 }
@@ -75,7 +76,14 @@ impl WasiHttpHooks for Hooks {
         let services = Arc::clone(&self.services);
         Box::new(async move {
             let (permit, target) = target?;
-            send(request, options.unwrap_or_default(), &target, &services, permit).await
+            send(
+                request,
+                options.unwrap_or_default(),
+                &target,
+                &services,
+                permit,
+            )
+            .await
         })
     }
 }
@@ -117,7 +125,11 @@ async fn send(
 }
 
 /// Connects to where the name leads now, and to nothing else: what is judged is what is connected to.
-async fn connect(target: &HostPort, secure: bool, services: &Services) -> Result<Box<dyn Wire>, Error> {
+async fn connect(
+    target: &HostPort,
+    secure: bool,
+    services: &Services,
+) -> Result<Box<dyn Wire>, Error> {
     let HostPort { host, port } = target;
     let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, *port)],

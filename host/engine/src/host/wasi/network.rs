@@ -46,7 +46,9 @@ impl Reach {
     pub(super) fn learn(&self, name: &str, address: IpAddr) {
         let address = address.to_canonical();
         if !fits(name, address) {
-            let message = format!("the name `{name}` leads to {address}, an address of this machine or this wire alone; no connection is made there");
+            let message = format!(
+                "the name `{name}` leads to {address}, an address of this machine or this wire alone; no connection is made there"
+            );
             self.services.write_log(Level::Warn, message);
             return;
         }
@@ -91,7 +93,10 @@ impl Reach {
     /// Says in the component's log what was refused, and what would allow it.
     pub(super) fn refuse(&self, what: &str, host: &str) {
         let name = self.services.name();
-        let message = format!("{what} was refused, since the release does not list it: add \"{}\" to `hosts` under [components.{name}] in release.toml", host.escape_debug());
+        let message = format!(
+            "{what} was refused, since the release does not list it: add \"{}\" to `hosts` under [components.{name}] in release.toml",
+            host.escape_debug()
+        );
         self.services.write_log(Level::Warn, message);
     }
 }
@@ -127,7 +132,11 @@ mod tests {
             ("localhost", "127.0.0.1", true),
             ("localhost", "169.254.169.254", false),
         ] {
-            assert_eq!(fits(name, address.parse().unwrap()), expected, "{name} {address}");
+            assert_eq!(
+                fits(name, address.parse().unwrap()),
+                expected,
+                "{name} {address}"
+            );
         }
     }
 }

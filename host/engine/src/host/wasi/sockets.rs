@@ -66,15 +66,24 @@ fn look_up(
     let name = name.to_ascii_lowercase();
     if let Some(wasi) = &mut state.wasi {
         // An address is looked up nowhere, and is judged when it is connected to.
-        let is_address = name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+        let is_address = name
+            .trim_matches(['[', ']'])
+            .parse::<std::net::IpAddr>()
+            .is_ok();
         if !is_address && !wasi.reach.knows(&name) {
             let name: String = name.chars().take(80).collect();
-            wasi.reach.refuse(&format!("looking up `{}`", name.escape_debug()), &format!("{name}:PORT"));
+            wasi.reach.refuse(
+                &format!("looking up `{}`", name.escape_debug()),
+                &format!("{name}:PORT"),
+            );
             return Err(ErrorCode::AccessDenied.into());
         }
         let table = &state.table;
-        wasi.lookups
-            .retain(|rep, _| table.get(&Resource::<ResolveAddressStream>::new_borrow(*rep)).is_ok());
+        wasi.lookups.retain(|rep, _| {
+            table
+                .get(&Resource::<ResolveAddressStream>::new_borrow(*rep))
+                .is_ok()
+        });
         if wasi.lookups.len() >= MAX_LOOKUPS {
             return Err(ErrorCode::TemporaryResolverFailure.into());
         }

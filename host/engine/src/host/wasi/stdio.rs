@@ -67,7 +67,8 @@ impl Output {
 impl Drop for Output {
     /// What an instance wrote last may have no end.
     fn drop(&mut self) {
-        let mut begun = std::mem::take(self.begun.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let mut begun =
+            std::mem::take(self.begun.get_mut().unwrap_or_else(PoisonError::into_inner));
         self.write(&mut begun);
     }
 }

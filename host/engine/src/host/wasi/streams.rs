@@ -2,11 +2,11 @@
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceTable};
+use wasmtime_wasi::p2::StreamResult;
 use wasmtime_wasi::p2::bindings::io::poll::{Host as _, HostPollable as _, Pollable};
 use wasmtime_wasi::p2::bindings::io::streams::{
     Host as _, HostInputStream as _, HostOutputStream as _, InputStream, OutputStream, StreamError,
 };
-use wasmtime_wasi::p2::StreamResult;
 
 use super::super::State;
 use super::within;
@@ -38,13 +38,17 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     streams.func_wrap(
         "[method]input-stream.blocking-read",
         |mut store: Store<'_>, (stream, len): (Input, u64)| {
-            wait(&mut store, async |table| table.blocking_read(stream, len).await)
+            wait(&mut store, async |table| {
+                table.blocking_read(stream, len).await
+            })
         },
     )?;
     streams.func_wrap(
         "[method]input-stream.blocking-skip",
         |mut store: Store<'_>, (stream, len): (Input, u64)| {
-            wait(&mut store, async |table| table.blocking_skip(stream, len).await)
+            wait(&mut store, async |table| {
+                table.blocking_skip(stream, len).await
+            })
         },
     )?;
     streams.func_wrap(
@@ -72,7 +76,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     streams.func_wrap(
         "[method]output-stream.blocking-splice",
         |mut store: Store<'_>, (to, from, len): (Output, Input, u64)| {
-            wait(&mut store, async |table| table.blocking_splice(to, from, len).await)
+            wait(&mut store, async |table| {
+                table.blocking_splice(to, from, len).await
+            })
         },
     )
 }

@@ -12,7 +12,9 @@ use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// The file cannot be read as PEM.
-    #[error("cannot read {path}; `[network] ca` in hotshoe.toml names a file of certificates (PEM)")]
+    #[error(
+        "cannot read {path}; `[network] ca` in hotshoe.toml names a file of certificates (PEM)"
+    )]
     Pem {
         /// The file.
         path: PathBuf,
@@ -21,7 +23,9 @@ pub enum CaError {
         source: pem::Error,
     },
     /// A certificate in it is none that can vouch for others.
-    #[error("{path} holds a certificate that is no authority; `[network] ca` in hotshoe.toml names those that are")]
+    #[error(
+        "{path} holds a certificate that is no authority; `[network] ca` in hotshoe.toml names those that are"
+    )]
     Authority {
         /// The file.
         path: PathBuf,

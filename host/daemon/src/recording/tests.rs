@@ -1,0 +1,131 @@
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+use std::sync::Arc;
+
+use super::*;
+
+/// One session as it would be opened, without a release that somebody signed.
+fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
+    let config = RecordConfig {
+        buffer_mib,
+        ..RecordConfig::default()
+    };
+    let recorder = Recorder::new(config, Device::default(), 1 << 20);
+    let session = Session {
+        id: "a".to_owned(),
+        release: Digest::of(b"release"),
+        stage: RecordStage::Sample,
+        kinds: kinds.iter().copied().collect(),
+        wanted,
+        counts: Counts::default(),
+        waiting: VecDeque::new(),
+        out: None,
+        preparing: 0,
+        number: 0,
+        ended: None,
+        asked: Instant::now(),
+    };
+    recorder.lock().push(session);
+    recorder.note(&recorder.lock());
+    recorder
+}
+
+fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
+    let sample = Sample {
+        id: "1".to_owned(),
+        source: "door".to_owned(),
+        content_type: "text/plain".to_owned(),
+        timestamp_us: 1,
+        payload: Arc::from(vec![7; bytes]),
+    };
+    let decision = Decision {
+        insight: hotshoe_engine::Insight::Scalars {
+            scalars: Vec::new(),
+        },
+        actions: Vec::new(),
+    };
+    recorder.show(Digest::of(release), &sample, Some(&decision), &Seen::default());
+}
+
+fn counts(recorder: &Recorder) -> Counts {
+    recorder.lock()[0].counts
+}
+
+#[test]
+fn what_finds_no_room_is_counted_and_room_comes_back_with_what_has_arrived() {
+    let recorder = recorder(1, 100, &[RecordKind::Sample]);
+    for bytes in [600_000, 600_000, 2_000_000, 10] {
+        show(&recorder, b"release", bytes);
+    }
+    let expected = Counts {
+        taken: 2,
+        dropped: 1,
+        too_large: 1,
+        failed: 0,
+    };
+    assert_eq!(counts(&recorder), expected);
+    let number = |next: Next| match next.what {
+        What::Entry { number, files, .. } => (number, files.len()),
+        other => panic!("{other:?}"),
+    };
+    // The answer may be lost, so the same is given again.
+    assert_eq!(number(recorder.next("a", 0).unwrap()), (1, 1));
+    assert_eq!(number(recorder.next("a", 0).unwrap()), (1, 1));
+    show(&recorder, b"release", 600_000);
+    assert_eq!(counts(&recorder).dropped, 2);
+    assert_eq!(number(recorder.next("a", 1).unwrap()), (2, 1));
+    show(&recorder, b"release", 600_000);
+    assert_eq!(counts(&recorder).taken, 3);
+}
+
+#[test]
+fn files_are_read_in_pieces() {
+    let recorder = recorder(4, 1, &[RecordKind::Sample]);
+    show(&recorder, b"release", 2_500_000);
+    assert!(!recorder.is_active());
+    let Next {
+        what: What::Entry { number, files, .. },
+        ..
+    } = recorder.next("a", 0).unwrap()
+    else {
+        panic!("no entry");
+    };
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < files[0].blob.size {
+        let piece = recorder.read("a", number, 0, bytes.len() as u64, 1 << 30).unwrap();
+        assert!(piece.len() as u64 <= MAX_PIECE_BYTES);
+        bytes.extend(piece);
+    }
+    assert_eq!(Blob::of(&bytes), files[0].blob);
+    assert!(recorder.read("a", number, 1, 0, 1).is_err());
+    assert!(recorder.read("a", number + 1, 0, 0, 1).is_err());
+    assert!(recorder.read("a", number, 0, u64::MAX, 1).is_err());
+    let ended = What::Ended {
+        reason: EndReason::Count,
+    };
+    assert_eq!(recorder.next("a", 1).unwrap().what, ended);
+}
+
+#[test]
+fn another_release_ends_a_recording() {
+    let recorder = recorder(1, 9, &[RecordKind::Insight]);
+    show(&recorder, b"another", 1);
+    show(&recorder, b"release", 1);
+    let ended = What::Ended {
+        reason: EndReason::ReleaseChanged,
+    };
+    assert_eq!(recorder.next("a", 0).unwrap().what, ended);
+    assert_eq!(counts(&recorder), Counts::default());
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let recorder = recorder(1, 9, &[]);
+    for wrong in ["", "{}", "{\"ask\":\"next\"}", "{\"ask\":\"all\"}"] {
+        let refused = recorder.answer(wrong.as_bytes(), None).unwrap_err();
+        let refusal: Refusal = serde_json::from_slice(&refused).unwrap();
+        assert_eq!(refusal.name, "invalid_request", "{wrong}");
+    }
+    let open = "{\"ask\":\"open\",\"stage\":\"pre\",\"count\":1}";
+    let refused = recorder.answer(open.as_bytes(), None).unwrap_err();
+    assert!(String::from_utf8_lossy(&refused).contains("no_release"));
+}
