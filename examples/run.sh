@@ -20,12 +20,16 @@ hotshoe() {
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-cargo run --quiet -p hotshoe-devkit --example set-up >"$folder/set-up.log"
-{
-    if grep -q '^source = ' "$recipe"; then hotshoe build --yes "$recipe"; fi
-    hotshoe keygen --no-passphrase --out "$folder" --name run
-    hotshoe trust --key "run=$folder/run.pub" --out "$folder/trust.toml"
-    hotshoe pack "$recipe" --out "$folder/release"
-    hotshoe sign "$folder/release" --key "$folder/run.key"
-} >&2
+cargo run --quiet -p hotshoe-devkit --example set-up >"$folder/log"
+if grep -q '^source = ' "$recipe"; then hotshoe build --yes "$recipe" >&2; fi
+prepare() {
+    hotshoe keygen --no-passphrase --out "$folder" --name run &&
+        hotshoe trust --key "run=$folder/run.pub" --out "$folder/trust.toml" &&
+        hotshoe pack "$recipe" --out "$folder/release" &&
+        hotshoe sign "$folder/release" --key "$folder/run.key"
+}
+prepare >"$folder/log" 2>&1 || {
+    cat "$folder/log" >&2
+    exit 1
+}
 hotshoe exec "$folder/release" --trust "$folder/trust.toml" "$@"

@@ -30,6 +30,8 @@ mod crash;
 mod delivery;
 #[path = "system/demo.rs"]
 mod demo;
+#[path = "system/dev.rs"]
+mod dev;
 #[path = "system/doctor.rs"]
 mod doctor;
 #[path = "system/go.rs"]
@@ -38,6 +40,10 @@ mod go;
 mod guests;
 #[path = "system/hostile.rs"]
 mod hostile;
+#[path = "system/languages.rs"]
+mod languages;
+#[path = "system/interop.rs"]
+mod interop;
 #[path = "system/layering.rs"]
 mod layering;
 #[path = "system/model.rs"]

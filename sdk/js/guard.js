@@ -12,6 +12,9 @@ export function guarded(component, name, parameters) {
       return author(...args);
     } catch (error) {
       throw describe(error);
+    } finally {
+      // What the call lent goes back before it ends; a component that kept it finds it disposed of.
+      for (const arg of args) arg?.[Symbol.dispose]?.();
     }
   };
 }

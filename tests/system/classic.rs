@@ -27,7 +27,10 @@ fn recipe() -> String {
     fs::read_to_string(here.join("release.toml"))
         .expect("a recipe")
         .replace("\"../../target", &format!("\"{root}/target"))
-        .replace("\"upright", &format!("\"{}/upright", here.display()))
+        .replace(
+            "\"upright.ppm",
+            &format!("\"{}/upright.ppm", here.display()),
+        )
         .replace("\"turned.ppm", &format!("\"{}/turned.ppm", here.display()))
         .replace("\"expected/", &format!("\"{}/expected/", here.display()))
 }

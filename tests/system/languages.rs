@@ -8,7 +8,7 @@ use std::process::Command;
 use hotshoe_author::Language;
 use hotshoe_devkit::{Extra, Progress, fetch};
 use hotshoe_engine::Insight;
-use hotshoe_infer::{ElementType, Tensor, npz};
+use hotshoe_infer::{Tensor, npz};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ struct Samples {
 
 /// Bytes as an array of an archive.
 fn bytes(name: &str, bytes: &[u8]) -> (String, Tensor) {
-    let tensor = Tensor::new(ElementType::U8, vec![bytes.len()], bytes.to_vec());
+    let tensor = Tensor::from_u8(&[bytes.len()], bytes.to_vec());
     (name.to_owned(), tensor.unwrap())
 }
 
@@ -85,7 +85,14 @@ fn results(language: Language, lab: &Lab, samples: &Samples) -> Results {
         let project = folder.path().join(&name);
         let word = language.word();
         success([
-            "new", &name, "--lang", word, "--world", world, "--dir", &text(&project),
+            "new",
+            &name,
+            "--lang",
+            word,
+            "--world",
+            world,
+            "--dir",
+            &text(&project),
         ]);
         build(&project);
         let plain = fs::read_to_string(project.join("release.toml")).unwrap();
@@ -174,7 +181,9 @@ fn every_language_gives_the_same_bytes() {
     let samples = Samples::make(&lab);
     let rust = results(Language::Rust, &lab, &samples);
     assert_eq!(rust.len(), 12, "{:?}", rust.keys());
-    let boxes = rust["same-postprocessor faces.npz"].matches("\"label\"").count();
+    let boxes = rust["same-postprocessor faces.npz"]
+        .matches("\"label\"")
+        .count();
     assert!(boxes >= 3, "{boxes} boxes are too few to tell anything");
     assert!(rust["same-policy faces.json"].contains("publish"));
     for language in Language::ALL {

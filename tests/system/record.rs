@@ -80,7 +80,10 @@ fn a_recording_holds_what_came_between_and_replays_equal() {
     let release = lab.release(&recipe(ALL));
     let device = lab.device("cam", &release, ALLOWED);
     let daemon = device.run();
-    let report = fed(&daemon, &arguments(&lab, &device, "infer", &["--count", "3"]));
+    let report = fed(
+        &daemon,
+        &arguments(&lab, &device, "infer", &["--count", "3"]),
+    );
     assert_eq!(report["entries"], 3, "{report}");
     assert_eq!(report["ended"], "count");
     let folder = lab.path("recorded");
@@ -104,13 +107,28 @@ fn a_recording_holds_what_came_between_and_replays_equal() {
 
     // Back through the whole pipeline.
     let toml = text(&lab.path("release.toml"));
-    let told = success(["test", &toml, "--recorded", &text(&folder), "--tolerance", "0.001"]);
+    let told = success([
+        "test",
+        &toml,
+        "--recorded",
+        &text(&folder),
+        "--tolerance",
+        "0.001",
+    ]);
     assert!(told.contains("3 passed, 0 failed"), "{told}");
     // The model alone, on what it was given.
     let model = text(&environment().model("classify-angle"));
     for inputs in [folder.clone(), folder.join("inputs/classify-angle")] {
         let compared = success([
-            "model", "compare", &model, &model, "--inputs", &text(&inputs), "--runs", "1", "--json",
+            "model",
+            "compare",
+            &model,
+            &model,
+            "--inputs",
+            &text(&inputs),
+            "--runs",
+            "1",
+            "--json",
         ]);
         let compared: Value = serde_json::from_str(&compared).unwrap();
         assert_eq!(compared["passed"], true, "{compared}");
@@ -123,20 +141,29 @@ fn a_recording_holds_what_came_between_and_replays_equal() {
 fn a_recording_becomes_self_tests() {
     let lab = Lab::new();
     let folder = recorded(&lab, "pre");
-    let more = format!("\n[[tests]]\nname = \"cam\"\nrecorded = \"{}\"\n", text(&folder));
+    let more = format!(
+        "\n[[tests]]\nname = \"cam\"\nrecorded = \"{}\"\n",
+        text(&folder)
+    );
     let release = lab.release(&(recipe(ALL) + &more));
     let verified = success(["verify", &text(&release), "--trust", &lab.trust_file()]);
     assert!(verified.contains("2 self-tests"), "{verified}");
     // They pass on a device, which tries them when it is installed.
     let device = lab.device("other", &release, "");
-    assert_eq!(device.run().status().release.unwrap().name, "classify-angle");
+    assert_eq!(
+        device.run().status().release.unwrap().name,
+        "classify-angle"
+    );
     // The postprocessor alone needs what was not recorded.
     let post = recipe(ALL)
         .replace("[[pipeline]]\npreprocess = \"classify-angle-pre\"\n", "")
         .replace("[[pipeline]]\ninfer = \"classify-angle\"\n", "");
     fs::write(lab.path("release.toml"), post + &more).unwrap();
     let refused = failure([
-        "pack", &text(&lab.path("release.toml")), "--out", &text(&lab.path("post")),
+        "pack",
+        &text(&lab.path("release.toml")),
+        "--out",
+        &text(&lab.path("post")),
     ]);
     assert!(refused.starts_with("not_recorded"), "{refused}");
     assert!(refused.contains("--stage infer"), "{refused}");
@@ -148,14 +175,41 @@ fn a_pipeline_is_replayed_from_where_it_was_recorded() {
     let folder = text(&recorded(&lab, "infer"));
     let whole = recipe(ALL);
     let toml = lab.path("release.toml");
-    let steps = ["preprocess = \"classify-angle-pre\"", "infer = \"classify-angle\"", "postprocess = \"classify-angle-post\"", "policy = \"empty-policy\""];
+    let steps = [
+        "preprocess = \"classify-angle-pre\"",
+        "infer = \"classify-angle\"",
+        "postprocess = \"classify-angle-post\"",
+        "policy = \"empty-policy\"",
+    ];
     // Any part of it that a release may be.
-    for (from, to) in [(1, 4), (2, 4), (3, 4), (0, 1), (0, 2), (1, 2), (2, 3), (1, 3)] {
+    for (from, to) in [
+        (1, 4),
+        (2, 4),
+        (3, 4),
+        (0, 1),
+        (0, 2),
+        (1, 2),
+        (2, 3),
+        (1, 3),
+    ] {
         let (head, _) = whole.split_once("[[pipeline]]").unwrap();
-        let part: String = steps[from..to].iter().map(|step| format!("[[pipeline]]\n{step}\n")).collect();
+        let part: String = steps[from..to]
+            .iter()
+            .map(|step| format!("[[pipeline]]\n{step}\n"))
+            .collect();
         fs::write(&toml, format!("{head}{part}")).unwrap();
-        let told = success(["test", &text(&toml), "--recorded", &folder, "--tolerance", "0.001"]);
-        assert!(told.contains("2 passed, 0 failed"), "{from} to {to}: {told}");
+        let told = success([
+            "test",
+            &text(&toml),
+            "--recorded",
+            &folder,
+            "--tolerance",
+            "0.001",
+        ]);
+        assert!(
+            told.contains("2 passed, 0 failed"),
+            "{from} to {to}: {told}"
+        );
     }
 }
 
@@ -172,8 +226,17 @@ fn damage_of_a_recording_is_found() {
     assert!(refused.starts_with("damaged_recording"), "{refused}");
     assert!(refused.contains("samples/0001.bin"), "{refused}");
     let again = failure([
-        "record", "--site", "lab", "--device", "x", "--stage", "pre", "-o", &text(&folder),
-        "--connect", "tcp/127.0.0.1:1",
+        "record",
+        "--site",
+        "lab",
+        "--device",
+        "x",
+        "--stage",
+        "pre",
+        "-o",
+        &text(&folder),
+        "--connect",
+        "tcp/127.0.0.1:1",
     ]);
     assert!(again.starts_with("recording_exists"), "{again}");
 }
@@ -182,18 +245,58 @@ fn damage_of_a_recording_is_found() {
 fn nothing_is_recorded_that_device_and_release_do_not_both_allow() {
     let lab = Lab::new();
     for (contract, allowed, stage, without, name, line) in [
-        (ALL, "", "sample", None, "not_allowed_by_device", "allow = [\"sample\", \"insight\"]"),
-        (ALL, "[record]\nallow = [\"insight\"]", "pre", None, "not_allowed_by_device", "allow = [\"sample\", \"tensors\", \"insight\"]"),
-        ("", ALLOWED, "post", None, "not_allowed_by_release", "record = [\"insight\"]"),
-        ("record = [\"insight\"]", ALLOWED, "sample", None, "not_allowed_by_release", "record = [\"sample\", \"insight\"]"),
-        (ALL, ALLOWED, "post", Some("insight"), "nothing_to_record", "--without"),
+        (
+            ALL,
+            "",
+            "sample",
+            None,
+            "not_allowed_by_device",
+            "allow = [\"sample\", \"insight\"]",
+        ),
+        (
+            ALL,
+            "[record]\nallow = [\"insight\"]",
+            "pre",
+            None,
+            "not_allowed_by_device",
+            "allow = [\"sample\", \"tensors\", \"insight\"]",
+        ),
+        (
+            "",
+            ALLOWED,
+            "post",
+            None,
+            "not_allowed_by_release",
+            "record = [\"insight\"]",
+        ),
+        (
+            "record = [\"insight\"]",
+            ALLOWED,
+            "sample",
+            None,
+            "not_allowed_by_release",
+            "record = [\"sample\", \"insight\"]",
+        ),
+        (
+            ALL,
+            ALLOWED,
+            "post",
+            Some("insight"),
+            "nothing_to_record",
+            "--without",
+        ),
     ] {
         let release = lab.release(&recipe(contract));
         let name_of = format!("cam-{name}-{stage}").replace('_', "-");
         let device = lab.device(&name_of, &release, allowed);
         let _daemon = device.run();
         let mut more = vec!["--count", "1"];
-        more.extend(without.map(|kind| ["--without", kind]).into_iter().flatten());
+        more.extend(
+            without
+                .map(|kind| ["--without", kind])
+                .into_iter()
+                .flatten(),
+        );
         let refused = failure(arguments(&lab, &device, stage, &more));
         assert!(refused.starts_with(name), "{refused}");
         assert!(refused.contains(line), "{refused}");
@@ -207,7 +310,12 @@ fn ctrl_c_ends_a_recording_with_what_there_is() {
     let release = lab.release(&recipe(ALL));
     let device = lab.device("cam", &release, ALLOWED);
     let daemon = device.run();
-    let arguments = arguments(&lab, &device, "sample", &["--count", "1000", "--without", "insight"]);
+    let arguments = arguments(
+        &lab,
+        &device,
+        "sample",
+        &["--count", "1000", "--without", "insight"],
+    );
     let mut child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(&arguments)
         .env_remove("RUST_LOG")
@@ -227,8 +335,18 @@ fn ctrl_c_ends_a_recording_with_what_there_is() {
     let recording = Recording::open(&folder).unwrap();
     recording.check().unwrap();
     assert!(recording.entries.len() >= 2);
-    assert!(recording.entries[0].files.keys().all(|file| file.starts_with("samples/")));
+    assert!(
+        recording.entries[0]
+            .files
+            .keys()
+            .all(|file| file.starts_with("samples/"))
+    );
     // The daemon wants nothing of it any more, and serves.
     assert!(daemon.feed(&[("page", page())])[0].result.is_ok());
-    assert_eq!(hotshoe(["status", "--config", &text(&device.config)]).status.code(), Some(0));
+    assert_eq!(
+        hotshoe(["status", "--config", &text(&device.config)])
+            .status
+            .code(),
+        Some(0)
+    );
 }

@@ -1,7 +1,9 @@
 //! `hotshoe test`: snapshots, differences, log lines, and samples at any stage.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz;
@@ -27,7 +29,11 @@ fn light(lab: &Lab, expected: Option<&str>, more: &str) -> PathBuf {
         "[[tests]]\nname = \"three-digits\"\nsample = \"sample.txt\"\ncontent-type = \"text/plain\"\nexpected = \"expected.json\"\n{more}"
     );
     let path = lab.path("release.toml");
-    fs::write(&path, super::site::recipe(1, "", &["counting-policy"], &test)).unwrap();
+    fs::write(
+        &path,
+        super::site::recipe(1, "", &["counting-policy"], &test),
+    )
+    .unwrap();
     path
 }
 
@@ -36,14 +42,23 @@ fn a_test_that_passes_says_time_and_memory_of_each_stage() {
     let lab = Lab::new();
     let path = light(&lab, Some(MEASURED), "");
     let told = success(["test", &text(&path)]);
-    for wanted in ["throw-away key", "allowed all that it asks for: state", "pass three-digits", "counting-policy", "1 passed"] {
+    for wanted in [
+        "throw-away key",
+        "allowed all that it asks for: state",
+        "pass three-digits",
+        "counting-policy",
+        "1 passed",
+    ] {
         assert!(told.contains(wanted), "no `{wanted}` in {told}");
     }
     let report: Value = serde_json::from_str(&success(["test", &text(&path), "--json"])).unwrap();
     assert_eq!(report["passed"], 1);
     let stage = &report["stages"][0];
     assert_eq!(stage["name"], "measure");
-    assert!(stage["memory_bytes"].as_u64().unwrap() >= 65_536, "{report}");
+    assert!(
+        stage["memory_bytes"].as_u64().unwrap() >= 65_536,
+        "{report}"
+    );
 }
 
 #[test]
@@ -53,14 +68,26 @@ fn a_test_that_fails_shows_what_differs_and_update_takes_it_over() {
     let output = hotshoe(["test", &text(&path)]);
     let told = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{told}");
-    for wanted in ["FAIL three-digits", "agreement 0.500", "-         \"value\": 151.0", "+         \"value\": 150.0"] {
+    for wanted in [
+        "FAIL three-digits",
+        "agreement 0.500",
+        "-         \"value\": 151.0",
+        "+         \"value\": 150.0",
+    ] {
         assert!(told.contains(wanted), "no `{wanted}` in {told}");
     }
     // No colours where nobody sees them.
     assert!(!told.contains('\u{1b}'), "{told}");
     let updated = success(["test", &text(&path), "--update"]);
-    assert!(updated.contains("wrote") && updated.contains("expected.json"), "{updated}");
-    assert!(fs::read_to_string(lab.path("expected.json")).unwrap().contains("150.0"));
+    assert!(
+        updated.contains("wrote") && updated.contains("expected.json"),
+        "{updated}"
+    );
+    assert!(
+        fs::read_to_string(lab.path("expected.json"))
+            .unwrap()
+            .contains("150.0")
+    );
     assert!(success(["test", &text(&path), "--update"]).contains("agreement 1.000"));
 }
 
@@ -88,7 +115,36 @@ fn without_a_snapshot_or_a_test_it_says_what_to_do() {
     success(["test", &text(&path)]);
     let none = failure(["test", &text(&path), "--filter", "nothing"]);
     assert!(none.starts_with("no_tests"), "{none}");
-    assert_eq!(hotshoe(["test", "--tolerance", "-1"]).status.code(), Some(2));
+    assert_eq!(
+        hotshoe(["test", "--tolerance", "-1"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn it_runs_again_when_a_file_changes() {
+    let lab = Lab::new();
+    let path = light(&lab, Some(MEASURED), "");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+        .args(["test", &text(&path), "--watch"])
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = |end: &str| lines.any(|line| line.unwrap().contains(end));
+    assert!(next("1 passed, 0 failed"));
+    fs::write(
+        lab.path("expected.json"),
+        MEASURED.replace("150.0", "151.0"),
+    )
+    .unwrap();
+    assert!(next("0 passed, 1 failed"));
+    fs::write(lab.path("sample.txt"), "124").unwrap();
+    assert!(next("1 passed, 0 failed"));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -103,11 +159,14 @@ fn a_policy_alone_is_tried_on_an_insight_and_its_actions_count() {
     );
     fs::write(&path, &recipe).unwrap();
     success(["test", &text(&path), "--update"]);
-    let written: Value = serde_json::from_str(&fs::read_to_string(lab.path("expected.json")).unwrap()).unwrap();
+    let written: Value =
+        serde_json::from_str(&fs::read_to_string(lab.path("expected.json")).unwrap()).unwrap();
     assert!(written["actions"].is_array(), "{written}");
     success(["test", &text(&path)]);
     // The same insight with other actions.
-    let other = format!("{{\"insight\":{MEASURED},\"actions\":[{{\"action\":\"drop\",\"reason\":\"x\"}}]}}");
+    let other = format!(
+        "{{\"insight\":{MEASURED},\"actions\":[{{\"action\":\"drop\",\"reason\":\"x\"}}]}}"
+    );
     fs::write(lab.path("expected.json"), other).unwrap();
     let output = hotshoe(["test", &text(&path)]);
     assert_eq!(output.status.code(), Some(1));
@@ -119,7 +178,10 @@ fn a_policy_alone_is_tried_on_an_insight_and_its_actions_count() {
     let output = lab.exec(&release, &[lab.path("given.json"), lab.path("bad.json")]);
     let lines = json_lines(&String::from_utf8(output.stdout).unwrap());
     assert_eq!(lines[0]["insight"]["kind"], "scalars");
-    assert_eq!((&lines[1]["error"]["fault"], &lines[1]["error"]["stage"]), (&"invalid_input".into(), &"input".into()));
+    assert_eq!(
+        (&lines[1]["error"]["fault"], &lines[1]["error"]["stage"]),
+        (&"invalid_input".into(), &"input".into())
+    );
 }
 
 #[test]
@@ -128,23 +190,41 @@ fn a_model_alone_takes_tensors_and_a_bad_archive_costs_one_sample() {
     let whole = recipe("");
     let (head, _) = whole.split_once("[components.").unwrap();
     let model = environment().model("classify-angle").display().to_string();
-    let toml = format!("{head}[models.classify-angle]\nfile = \"{model}\"\n[[pipeline]]\ninfer = \"classify-angle\"\n");
+    let toml = format!(
+        "{head}[models.classify-angle]\nfile = \"{model}\"\n[[pipeline]]\ninfer = \"classify-angle\"\n"
+    );
     let device = lab.device("cam", &lab.release(&toml), "");
     let daemon = device.run();
     let tensor = Tensor::from_f32(&[1, 3, 48, 192], vec![0.25; 3 * 48 * 192]).unwrap();
     let good = npz::to_bytes(&[("x".to_owned(), tensor)]).unwrap();
     let mut cut = good.clone();
     cut.truncate(good.len() / 2);
-    let nested = npz::to_bytes(&[(npz::SAMPLE.to_owned(), Tensor::from_f32(&[1], vec![1.0]).unwrap())]).unwrap();
-    let fed = daemon.feed(&[("1", good.clone()), ("2", cut), ("3", b"no zip".to_vec()), ("4", nested), ("5", good)]);
+    let nested = npz::to_bytes(&[(
+        npz::SAMPLE.to_owned(),
+        Tensor::from_f32(&[1], vec![1.0]).unwrap(),
+    )])
+    .unwrap();
+    let fed = daemon.feed(&[
+        ("1", good.clone()),
+        ("2", cut),
+        ("3", b"no zip".to_vec()),
+        ("4", nested),
+        ("5", good),
+    ]);
     let faults: Vec<String> = fed
         .iter()
         .map(|fed| match &fed.result {
-            Ok(answer) => answer["insight"]["content_type"].as_str().unwrap().to_owned(),
+            Ok(answer) => answer["insight"]["content_type"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
             Err(error) => error.to_string(),
         })
         .collect();
-    assert_eq!((&*faults[0], &*faults[4]), (npz::CONTENT_TYPE, npz::CONTENT_TYPE));
+    assert_eq!(
+        (&*faults[0], &*faults[4]),
+        (npz::CONTENT_TYPE, npz::CONTENT_TYPE)
+    );
     for fault in &faults[1..4] {
         assert!(fault.contains("invalid_input"), "{faults:?}");
     }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use hotshoe_store::{Layout, pack_changed};
 use hotshoe_trust::{
-    Access, Allowed, Device, DeviceSelector, Floor, Folder, Release, SigningKey, Time, TrustRoot, Verified,
+    Access, Allowed, Device, DeviceSelector, Floor, Folder, Release, SigningKey, Time, TrustRoot,
+    Verified,
 };
 use tempfile::TempDir;
 use thiserror::Error;
@@ -36,7 +37,9 @@ pub struct Throwaway {
 
 /// Nobody knows a device that the release is for.
 #[derive(Debug, Error)]
-#[error("no device can be made up that the patterns {patterns:?} of `[devices]` match; give one with --device NAME")]
+#[error(
+    "no device can be made up that the patterns {patterns:?} of `[devices]` match; give one with --device NAME"
+)]
 pub struct NoDevice {
     patterns: Vec<String>,
 }
@@ -58,16 +61,24 @@ pub fn prepare(
     let folder = TempDir::new().context("cannot make a temporary folder")?;
     let now = Time::now();
     let out = folder.path().join("release");
-    let packed = pack_changed(release_toml, now, &out, |description| description.tests.clear())
-        .with_context(|| format!("cannot pack {}", release_toml.display()))?;
+    let packed = pack_changed(release_toml, now, &out, |description| {
+        description.tests.clear()
+    })
+    .with_context(|| format!("cannot pack {}", release_toml.display()))?;
     let device = made_up(&packed.release.devices, device)?;
     let (key, trust) = key()?;
     let manifest = packed.layout.package()?.manifest;
     packed.layout.attach(&key.sign_bundle(&manifest)?)?;
     let package = packed.layout.package()?;
-    let release =
-        hotshoe_trust::verify(&package, &trust, &Floor::none(), &device, &host_version()?, now)
-            .context("a device would refuse this release")?;
+    let release = hotshoe_trust::verify(
+        &package,
+        &trust,
+        &Floor::none(),
+        &device,
+        &host_version()?,
+        now,
+    )
+    .context("a device would refuse this release")?;
     let allowed = everything(&release, folders, folder.path())?;
     Ok(Throwaway {
         layout: packed.layout,
@@ -125,7 +136,9 @@ fn everything(
             };
             fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
             let access = Access::Write;
-            allowed.folders.insert(seen.clone(), Folder { path, access });
+            allowed
+                .folders
+                .insert(seen.clone(), Folder { path, access });
         }
     }
     Ok(allowed)

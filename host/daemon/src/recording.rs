@@ -245,7 +245,11 @@ impl Recorder {
             RecordStage::Pre | RecordStage::Infer => &RecordKind::ALL,
             RecordStage::Post => &[RecordKind::Insight],
         };
-        let kinds: BTreeSet<_> = all.iter().filter(|it| !without.contains(it)).copied().collect();
+        let kinds: BTreeSet<_> = all
+            .iter()
+            .filter(|it| !without.contains(it))
+            .copied()
+            .collect();
         if kinds.is_empty() {
             return Err(Refused::Nothing(stage));
         }

@@ -1,5 +1,5 @@
-//! How much work a component may be to compile. Cranelift's time grows with the code, and for one function faster than that; a compilation
-//! under way cannot be stopped. So sizes are looked at before it begins, and its caller does not wait for ever.
+//! How much work a component may be to compile. Cranelift promises no bound of its own, and a compilation under way cannot be stopped.
+//! So sizes are looked at before it begins, and its caller does not wait for ever.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;

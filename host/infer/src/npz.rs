@@ -247,9 +247,7 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Vec<(String, Tensor)>, NpzEr
         file.take(left.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|error| member(NpzError::Unpack(error)))?;
-        left = left
-            .checked_sub(bytes.len() as u64)
-            .ok_or_else(too_large)?;
+        left = left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
         let tensor = read_array(&bytes).map_err(member)?;
         arrays.push((name, tensor));
     }

@@ -238,10 +238,7 @@ impl Recording {
     }
 
     /// The path below the folder of a file of an entry, by what it is, and its digest.
-    pub fn file<'a>(
-        entry: &'a RecordedEntry,
-        part: &RecordedPart,
-    ) -> Option<(&'a str, &'a Blob)> {
+    pub fn file<'a>(entry: &'a RecordedEntry, part: &RecordedPart) -> Option<(&'a str, &'a Blob)> {
         let folder = part.folder();
         let mut files = entry.files.iter();
         let found = files.find(|(file, _)| Path::new(file).parent() == Some(&folder));

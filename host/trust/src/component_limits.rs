@@ -127,3 +127,21 @@ impl fmt::Display for InstanceMode {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_may_give_less_than_a_release_asks_for() {
+        let limits = Limits::default();
+        assert_eq!(LimitBounds::default().exceeded(&limits), None);
+        let bounds = LimitBounds {
+            memory_mib: Some(limits.memory_mib),
+            handles: Some(limits.handles - 1),
+            ..LimitBounds::default()
+        };
+        let exceeded = bounds.exceeded(&limits);
+        assert_eq!(exceeded, Some(("handles", 1024, 1023)));
+    }
+}

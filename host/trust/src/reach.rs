@@ -69,15 +69,13 @@ impl FromStr for HostPort {
 fn parse_host(text: &str) -> Option<HostPort> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port > 0)?;
-    let host = match host.strip_prefix('[') {
+    if let Some(rest) = host.strip_prefix('[') {
         // As the system writes it, so that two ways of writing one address are equal.
-        Some(rest) => rest
-            .strip_suffix(']')?
-            .parse::<Ipv6Addr>()
-            .ok()?
-            .to_string(),
-        None => host.to_ascii_lowercase(),
-    };
+        let address: Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
+        let host = address.to_string();
+        return Some(HostPort { host, port });
+    }
+    let host = host.to_ascii_lowercase();
     let is_label = |label: &str| {
         let ends = label.starts_with('-') || label.ends_with('-');
         (1..=63).contains(&label.len())
@@ -87,7 +85,7 @@ fn parse_host(text: &str) -> Option<HostPort> {
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
     };
     let is_name = host.len() <= MAX_HOST_BYTES && host.split('.').all(is_label);
-    (is_name || host.parse::<Ipv6Addr>().is_ok()).then_some(HostPort { host, port })
+    is_name.then_some(HostPort { host, port })
 }
 
 impl fmt::Display for HostPort {

@@ -31,7 +31,9 @@ fn until(outputs: &Outputs, topic: &str) -> Vec<Published> {
 #[test]
 fn a_policy_sends_under_the_topics_that_are_stated() {
     let lab = Lab::new();
-    let release = lab.release(&recipe("topics = [\"count\", \"end\", \"large\"]"));
+    let release = lab.release(&recipe(
+        "topics = [\"count\", \"end\", \"large\"]\nlimits = { output-kib = 16384 }",
+    ));
     let daemon = lab.device("a", &release, "").run();
     let outputs = daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap();
     let fed = daemon.feed(&[

@@ -1,7 +1,7 @@
 //! Components that are written by hand, as text.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
@@ -31,6 +31,14 @@ pub fn file(lab: &Lab, name: &str, bytes: &[u8]) -> PathBuf {
     let path = lab.path(name);
     fs::write(&path, bytes).unwrap();
     path
+}
+
+/// A light release's text with this file in the place of its stage.
+pub fn instead(light: &str, file: &Path) -> String {
+    let measure = environment().root.join("target/guests/measure.wasm");
+    light
+        .replace(&measure.display().to_string(), &file.display().to_string())
+        .replace("world = \"stage\"", "world = \"stage\"\ngrants = [\"log\"]")
 }
 
 /// A release of one stage, with these lines in its table.

@@ -142,7 +142,7 @@
     ;; A: ten thousand classes, all with the same MiB as their label.
     (if (i32.eq (local.get $what) (i32.const 65))
       (then
-        (call $pages (i32.const 20))
+        (call $pages (i32.const 24))
         (loop $more
           (i32.store offset=0x120000 (i32.mul (local.get $n) (i32.const 16)) (i32.const 65536))
           (i32.store offset=0x120004 (i32.mul (local.get $n) (i32.const 16)) (i32.const 0x100000))

@@ -5,7 +5,7 @@ use std::fs;
 
 use super::made::{self, STAGE, component};
 use crate::site::{Site, light, settled_on};
-use crate::support::{Lab, environment, failure, free_endpoint};
+use crate::support::{Lab, failure, free_endpoint};
 
 /// The stage with start-up code.
 fn starting(body: &str) -> Vec<u8> {
@@ -43,7 +43,10 @@ fn what_does_not_start_is_not_installed() {
     let limits = "limits = { memory-mib = 4, deadline-ms = 300, table-elements = 100 }";
     let small = |text: &str, with: &str| component(&STAGE.replace(text, with));
     let starts = [
-        (starting("unreachable"), "unreachable (instantiation)"),
+        (
+            starting("unreachable"),
+            "instruction executed (instantiation)",
+        ),
         (
             starting("(loop $again (br $again))"),
             "deadline of 300 ms (deadline)",
@@ -136,9 +139,7 @@ fn a_release_that_does_not_start_never_serves_and_the_live_one_goes_on() {
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
     let file = made::file(&site.lab, "start.wasm", &starting("unreachable"));
-    let measure = environment().root.join("target/guests/measure.wasm");
-    let text = light(2, "").replace(&measure.display().to_string(), &file.display().to_string());
-    let second = site.pack(&text);
+    let second = site.pack(&made::instead(&light(2, ""), &file));
     site.publish(&second);
     let state = daemon.wait_until(|state| state["deploy"]["cause"]["name"] == "warm_up_failed");
     assert!(settled_on(1)(&state), "{state:#}");

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::made::{self, STAGE, component};
 use super::{LIMITS, fault};
 use crate::site::{Site, ended, recipe};
-use crate::support::{DEADLINE, Lab, environment};
+use crate::support::{DEADLINE, Lab};
 
 #[test]
 fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
@@ -64,11 +64,9 @@ fn a_trial_that_traps_always_is_rolled_back_by_itself() {
     let counts = "(global.set $calls (i32.add (global.get $calls) (i32.const 1)))";
     let traps = component(&STAGE.replacen(counts, "unreachable", 1));
     let file = made::file(&site.lab, "traps.wasm", &traps);
-    let measure = environment().root.join("target/guests/measure.wasm");
     let lax = "min-samples = 40\nmin-seconds = 0\nmax-trap-rate = 0.5\nmax-error-rate = 0.9\n";
     let text = recipe(2, lax, &[], "");
-    let text = text.replace(&measure.display().to_string(), &file.display().to_string());
-    let second = site.pack(&text);
+    let second = site.pack(&made::instead(&text, &file));
     site.publish(&second);
     let state = daemon.feed_until(ended(2, "rolled-back"));
     assert_eq!(state["release"]["generation"], 1, "{state:#}");

@@ -63,15 +63,15 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Reads the project's WIT files and release.
-    pub(super) fn read(project: &Project) -> Result<Self, BuildError> {
+    /// Reads the project's WIT files and release. `change` is what a bundler needs to be different in the interfaces that are exported.
+    pub(super) fn read(project: &Project, change: fn(&str) -> String) -> Result<Self, BuildError> {
         let wit = project.wit()?;
         let folder = project.scratch()?.join("wit");
         let failed = |message: String| BuildError::Bindings {
             folder: wit.clone(),
             message,
         };
-        let text = copy_wit(&wit, &folder.join("deps"))?;
+        let text = copy_wit(&wit, &folder.join("deps"), change)?;
         let mut resolve = Resolve::default();
         let (package, _) = resolve
             .push_dir(folder.join("deps").join(PIPELINE))
@@ -83,8 +83,13 @@ impl Guest {
                     .map_err(|error| failed(format!("{error:#}")))?;
             }
         }
-        let exported = exported(&resolve, package, &project.world.to_string())
-            .ok_or_else(|| failed(format!("there is no world {} that exports a function", project.world)))?;
+        let exported =
+            exported(&resolve, package, &project.world.to_string()).ok_or_else(|| {
+                failed(format!(
+                    "there is no world {} that exports a function",
+                    project.world
+                ))
+            })?;
         let grants = grants(project);
         Ok(Self {
             interfaces: interfaces(&resolve),
@@ -104,7 +109,10 @@ impl Guest {
             let lines: String = imports
                 .map(|interface| format!("  import {};\n", interface.id))
                 .collect();
-            format!("\nworld {name} {{\n{lines}  export {};\n}}\n", self.exported.id)
+            format!(
+                "\nworld {name} {{\n{lines}  export {};\n}}\n",
+                self.exported.id
+            )
         };
         let mut text = "package hotshoe:component;\n".to_owned();
         text.push_str(&world(WORLD, &|interface| uses.contains(&interface.id)));
@@ -128,11 +136,13 @@ impl Guest {
     }
 }
 
+/// The file of the interfaces that are exported.
+const EXPORTS: &str = "worlds.wit";
 /// The folder of `hotshoe:pipeline` among the dependencies.
 const PIPELINE: &str = "hotshoe-pipeline";
 
 /// Makes `deps/hotshoe-pipeline`, `deps/wasi-nn` and so on of a project's folder of WIT files, and returns all their text.
-fn copy_wit(from: &Path, deps: &Path) -> Result<String, BuildError> {
+fn copy_wit(from: &Path, deps: &Path, change: fn(&str) -> String) -> Result<String, BuildError> {
     let mut all = String::new();
     let mut packages = vec![(from.to_owned(), deps.join(PIPELINE))];
     let theirs = from.join("deps");
@@ -147,11 +157,17 @@ fn copy_wit(from: &Path, deps: &Path) -> Result<String, BuildError> {
     for (from, to) in packages {
         fs::create_dir_all(&to).map_err(BuildError::io(&to))?;
         for file in entries(&from)? {
-            let Some(name) = file.file_name().filter(|_| file.extension().is_some_and(|it| it == "wit")) else {
+            let Some(name) = file
+                .file_name()
+                .filter(|_| file.extension().is_some_and(|it| it == "wit"))
+            else {
                 continue;
             };
             let text = fs::read_to_string(&file).map_err(BuildError::io(&file))?;
-            let text = text.replace(NN.0, NN.1);
+            let mut text = text.replace(NN.0, NN.1);
+            if name == EXPORTS {
+                text = change(&text);
+            }
             write_changed(&to.join(name), text.as_bytes())?;
             all.push_str(&text);
         }
@@ -196,7 +212,10 @@ fn interfaces(resolve: &Resolve) -> Vec<Interface> {
     let packages = resolve.packages.iter().map(|(_, package)| package);
     packages
         .flat_map(|package| {
-            let imported = package.interfaces.iter().filter(|(_, id)| !exported.contains(id));
+            let imported = package
+                .interfaces
+                .iter()
+                .filter(|(_, id)| !exported.contains(id));
             imported.map(|(name, id)| Interface {
                 package: format!("{}:{}", package.name.namespace, package.name.name),
                 name: name.clone(),

@@ -1,5 +1,6 @@
 //! JavaScript and TypeScript: esbuild makes one module of the author's files, the SDK's and what they import from npm; `componentize-qjs` puts it and the
 //! engine QuickJS into one component, with the module already started in its memory.
+mod borrowed;
 mod types;
 
 use super::guest::{self, Guest, WORLD};
@@ -27,7 +28,12 @@ const TYPESCRIPT: NpmLock = NpmLock {
 };
 const WAY_OUT: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
 /// The author's file, by the language.
-const MODULES: [&str; 4] = ["component.ts", "component.js", "src/component.ts", "src/component.js"];
+const MODULES: [&str; 4] = [
+    "component.ts",
+    "component.js",
+    "src/component.ts",
+    "src/component.js",
+];
 /// What the tool leaves for itself among the exports.
 const EXTRA_EXPORT: &str = "init";
 const BUNDLE: &str = include_str!("js/bundle.mjs");
@@ -57,7 +63,11 @@ pub(crate) fn build(
             component
         }
     };
-    let component = guest::without_export(Guest::finish(component), EXTRA_EXPORT);
+    let component =
+        borrowed::lent(Guest::finish(component)).map_err(|error| BuildError::Encode {
+            message: error.to_string(),
+        })?;
+    let component = guest::without_export(component, EXTRA_EXPORT);
     task.done(&format!("{} bytes", component.len()));
     Ok(component)
 }
@@ -85,7 +95,7 @@ impl<'a> Build<'a> {
         };
         Ok(Self {
             project,
-            guest: Guest::read(project)?,
+            guest: Guest::read(project, borrowed::owned)?,
             node: tools.node()?,
             packages: tools.npm(&BUNDLER)?,
             module: absolute(&module),
@@ -121,13 +131,20 @@ impl<'a> Build<'a> {
     }
 
     /// Runs a script of ours with what it needs to know, as JSON.
-    fn script(&self, name: &str, text: &str, needs: &serde_json::Value) -> Result<String, BuildError> {
+    fn script(
+        &self,
+        name: &str,
+        text: &str,
+        needs: &serde_json::Value,
+    ) -> Result<String, BuildError> {
         let path = self.scratch.join(name);
         guest::write_changed(&path, text.as_bytes())?;
         let mut command = self.command();
         command.arg(path).arg(needs.to_string());
-        process::run(&mut command, WAY_OUT, |_| {})
-            .map_err(BuildError::compile(format!("bundle {}", self.module.display())))
+        process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(format!(
+            "bundle {}",
+            self.module.display()
+        )))
     }
 
     fn command(&self) -> Command {
@@ -162,7 +179,14 @@ impl<'a> Build<'a> {
         let bundle = fs::read_to_string(&path).map_err(BuildError::io(&path))?;
         let wasi = if self.guest.wasi { "wasi" } else { "" };
         let used: Vec<&str> = used.iter().map(String::as_str).collect();
-        let texts = [BUNDLER.lock, COMPONENTIZE, &self.guest.text, wasi, &used.join(" "), &bundle];
+        let texts = [
+            BUNDLER.lock,
+            COMPONENTIZE,
+            &self.guest.text,
+            wasi,
+            &used.join(" "),
+            &bundle,
+        ];
         Ok(guest::Sources::of_texts(&texts))
     }
 

@@ -85,7 +85,10 @@ struct Build<'a> {
 
 impl<'a> Build<'a> {
     fn new(project: &'a Project, tools: &Tools) -> Result<Self, BuildError> {
-        let module = [project.folder.join(MODULE), project.folder.join("src").join(MODULE)];
+        let module = [
+            project.folder.join(MODULE),
+            project.folder.join("src").join(MODULE),
+        ];
         let Some(module) = module.into_iter().find(|path| path.is_file()) else {
             return Err(BuildError::Sources {
                 what: format!("{} has no {MODULE}", project.folder.display()),
@@ -94,7 +97,7 @@ impl<'a> Build<'a> {
         };
         Ok(Self {
             project,
-            guest: Guest::read(project)?,
+            guest: Guest::read(project, str::to_owned)?,
             python: tools.python()?,
             tool: tools.wheel(&COMPONENTIZE)?,
             module,
@@ -107,10 +110,15 @@ impl<'a> Build<'a> {
     fn folders(&self) -> Vec<PathBuf> {
         let own = self.module.parent().map(Path::to_owned);
         let vendored = Some(self.project.folder.join(VENDORED)).filter(|folder| folder.is_dir());
-        [Some(self.scratch.clone()), own, Some(self.sdk.clone()), vendored]
-            .into_iter()
-            .flatten()
-            .collect()
+        [
+            Some(self.scratch.clone()),
+            own,
+            Some(self.sdk.clone()),
+            vendored,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Runs a script of ours, which is written into the scratch folder first, so that the author can look at it.
@@ -133,9 +141,13 @@ impl<'a> Build<'a> {
         for folder in self.folders().into_iter().skip(1) {
             command.arg(folder);
         }
-        let said = process::run(&mut command, WAY_OUT, |_| {})
-            .map_err(BuildError::compile(format!("read {}", self.module.display())))?;
-        let mut names: BTreeSet<&str> = said.lines().filter_map(|line| line.strip_prefix(IMPORTS)).collect();
+        let said = process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(
+            format!("read {}", self.module.display()),
+        ))?;
+        let mut names: BTreeSet<&str> = said
+            .lines()
+            .filter_map(|line| line.strip_prefix(IMPORTS))
+            .collect();
         names.extend(ALWAYS);
         if self.guest.log {
             // `print` goes there.
@@ -172,8 +184,12 @@ impl<'a> Build<'a> {
     fn sources(&self, used: &BTreeSet<String>) -> Result<guest::Sources, BuildError> {
         let wasi = if self.guest.wasi { "wasi" } else { "" };
         let used: Vec<&str> = used.iter().map(String::as_str).collect();
-        let mut sources =
-            guest::Sources::of_texts(&[COMPONENTIZE.version, &self.guest.text, wasi, &used.join(" ")]);
+        let mut sources = guest::Sources::of_texts(&[
+            COMPONENTIZE.version,
+            &self.guest.text,
+            wasi,
+            &used.join(" "),
+        ]);
         for folder in self.folders().into_iter().skip(1) {
             sources = sources.and_folder(&folder)?;
         }
@@ -196,8 +212,10 @@ impl<'a> Build<'a> {
             command.arg("-p").arg(folder);
         }
         command.arg(ENTRY).arg("-o").arg(&output);
-        process::run(&mut command, WAY_OUT, |_| {})
-            .map_err(BuildError::compile(format!("start {}", self.module.display())))?;
+        process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(format!(
+            "start {}",
+            self.module.display()
+        )))?;
         fs::read(&output).map_err(BuildError::io(&output))
     }
 
@@ -213,13 +231,15 @@ impl<'a> Build<'a> {
     fn write_stubs(&self, wit: &Path) -> Result<(), BuildError> {
         let stubs = self.scratch.join("stubs");
         let made_of = self.scratch.join("stubs.wit");
-        if stubs.is_dir() && fs::read_to_string(&made_of).is_ok_and(|text| text == self.guest.text) {
+        if stubs.is_dir() && fs::read_to_string(&made_of).is_ok_and(|text| text == self.guest.text)
+        {
             return Ok(());
         }
         let mut command = self.tool(wit, WHOLE_WORLD)?;
         command.arg("bindings").arg(&stubs);
-        process::run(&mut command, WAY_OUT, |_| {})
-            .map_err(BuildError::compile("make modules of the WIT files for editors"))?;
+        process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(
+            "make modules of the WIT files for editors",
+        ))?;
         guest::write_changed(&made_of, self.guest.text.as_bytes())?;
         Ok(())
     }

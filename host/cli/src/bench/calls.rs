@@ -105,7 +105,8 @@ fn insight() -> Insight {
     }
 }
 
-fn device() -> DeviceContext {
+/// The device that a bench pretends to run on.
+pub fn device() -> DeviceContext {
     DeviceContext {
         site: "bench".to_owned(),
         device: "bench".to_owned(),

@@ -4,6 +4,7 @@ mod calls;
 pub mod delivery;
 mod first_result;
 pub mod infer;
+pub mod languages;
 mod laps;
 mod lines;
 pub mod machine;

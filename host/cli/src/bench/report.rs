@@ -78,6 +78,9 @@ pub enum Unit {
     /// Nanoseconds.
     #[serde(rename = "ns")]
     Nanos,
+    /// Thousands of bytes.
+    #[serde(rename = "kB")]
+    Kilobytes,
     /// Millions of bytes.
     #[serde(rename = "MB")]
     Megabytes,
@@ -98,6 +101,7 @@ impl Unit {
             Self::Millis => measured / 1000.0,
             Self::Nanos => measured * 1000.0,
             Self::Micros
+            | Self::Kilobytes
             | Self::Megabytes
             | Self::MegabytesPerSecond
             | Self::Percent
@@ -112,6 +116,7 @@ impl Unit {
             Self::Millis => format!("{value:.decimals$} ms"),
             Self::Micros => format!("{value:.decimals$} us"),
             Self::Nanos => format!("{value:.0} ns"),
+            Self::Kilobytes => format!("{value:.decimals$} kB"),
             Self::Megabytes => format!("{value:.decimals$} MB"),
             Self::MegabytesPerSecond => format!("{value:.0} MB/s"),
             Self::Percent => format!("{value:.decimals$} %"),

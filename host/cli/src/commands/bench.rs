@@ -5,7 +5,7 @@ use anyhow::Context;
 use hotshoe_devkit::{find_root, set_up};
 
 use crate::bench::report::{Counts, Report};
-use crate::bench::{delivery, infer, pipeline, swap};
+use crate::bench::{delivery, infer, languages, pipeline, swap};
 use crate::logging;
 use crate::terminal::Terminal;
 
@@ -21,6 +21,7 @@ Example:
   hotshoe bench swap --json
   HOTSHOE_PYTHON=venv/bin/python hotshoe bench pipeline --json
   hotshoe bench infer --python venv/bin/python --rounds 10
+  hotshoe bench languages --yes
 
 Some rows need a Python that can import what they compare with: pip install rapidocr-onnxruntime==1.4.4 for `pipeline`,
 onnxruntime==1.31.1 and 'tritonclient[http,grpc]' for `infer`")]
@@ -37,6 +38,9 @@ pub struct Args {
     /// The folder of the models, where it is not the checkout's own; for `infer`
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
+    /// Fetch compilers that are missing, into HOTSHOE_TOOLS or target/tools; for `languages`
+    #[arg(long)]
+    yes: bool,
     /// The Python interpreter that has the packages to compare with
     #[arg(
         long,
@@ -57,6 +61,8 @@ enum Name {
     Delivery,
     /// Models by tract and ONNX Runtime against ONNX Runtime's own package; the ways to a model; memory; starts
     Infer,
+    /// The templates in every language: size, builds, loading, instances, calls, memory
+    Languages,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -64,18 +70,18 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let here = std::env::current_dir().context("cannot tell the current folder")?;
     let root = find_root(&here)
         .context("a bench needs a checkout of Hotshoe: run it in the repository's folder")?;
-    let environment = set_up(&root, &terminal.progress()).context("cannot set up the bench")?;
+    let environment = || set_up(&root, &terminal.progress()).context("cannot set up the bench");
     let report = match args.name {
         Name::Pipeline => {
-            let rows = pipeline::measure(&environment, args.quick, &args.python, terminal)?;
+            let rows = pipeline::measure(&environment()?, args.quick, &args.python, terminal)?;
             Report::new("pipeline", Counts::new(), rows)
         }
         Name::Swap => {
-            let (counts, rows) = swap::measure(&environment, args.quick, terminal)?;
+            let (counts, rows) = swap::measure(&environment()?, args.quick, terminal)?;
             Report::new("swap", counts, rows)
         }
         Name::Delivery => {
-            let (counts, rows) = delivery::measure(&environment, args.quick, terminal)?;
+            let (counts, rows) = delivery::measure(&environment()?, args.quick, terminal)?;
             Report::new("delivery", counts, rows)
         }
         Name::Infer => {
@@ -85,8 +91,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
                 rounds: args.rounds,
                 quick: args.quick,
             };
-            let (counts, rows) = infer::measure(&environment, &plan, terminal)?;
+            let (counts, rows) = infer::measure(&environment()?, &plan, terminal)?;
             Report::new("infer", counts, rows)
+        }
+        Name::Languages => {
+            let outcome = languages::measure(&root, args.yes, args.quick, terminal)?;
+            if !terminal.json {
+                terminal.print(outcome.text(terminal))?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            outcome.report()
         }
     };
     if terminal.json {

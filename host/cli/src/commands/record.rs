@@ -1,6 +1,6 @@
 mod session;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,7 +75,7 @@ pub struct Args {
 
 #[derive(Serialize)]
 struct Report<'a> {
-    recording: &'a std::path::Path,
+    recording: &'a Path,
     entries: usize,
     /// What ended it: `count`, `asked`, `release-changed`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,8 +122,15 @@ fn record<'a>(
     terminal: &Terminal,
 ) -> anyhow::Result<Report<'a>> {
     let without = args.without.iter().copied().collect();
-    let (mut session, opened) =
-        Session::open(client, site, &args.device, most, args.stage, without, args.count)?;
+    let (mut session, opened) = Session::open(
+        client,
+        site,
+        &args.device,
+        most,
+        args.stage,
+        without,
+        args.count,
+    )?;
     ensure!(
         opened.device == args.device && opened.site == site,
         "another device answered: {} of {}",
@@ -134,7 +141,9 @@ fn record<'a>(
     let mut writer = RecordingWriter::create(&args.out, head)?;
     let progress = terminal.progress();
     let task = (!terminal.json).then(|| progress.spinner("recording"));
-    let until = args.timeout.map(|it| Instant::now() + Duration::from_secs(it));
+    let until = args
+        .timeout
+        .map(|it| Instant::now() + Duration::from_secs(it));
     let mut ending = false;
     loop {
         let over = until.is_some_and(|until| Instant::now() >= until);
@@ -192,17 +201,22 @@ fn tell(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     if report.ended == Some(EndReason::ReleaseChanged) {
-        terminal.print(terminal.warning("it ended early: another release serves the device now"))?;
+        terminal
+            .print(terminal.warning("it ended early: another release serves the device now"))?;
     }
     Ok(())
 }
 
 fn stage(word: &str) -> Result<RecordStage, String> {
-    let found = RecordStage::ALL.into_iter().find(|it| it.to_string() == word);
+    let found = RecordStage::ALL
+        .into_iter()
+        .find(|it| it.to_string() == word);
     found.ok_or_else(|| "it may be sample, pre, infer or post".to_owned())
 }
 
 fn kind(word: &str) -> Result<RecordKind, String> {
-    let found = RecordKind::ALL.into_iter().find(|it| it.to_string() == word);
+    let found = RecordKind::ALL
+        .into_iter()
+        .find(|it| it.to_string() == word);
     found.ok_or_else(|| "it may be sample, tensors or insight".to_owned())
 }

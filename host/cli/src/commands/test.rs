@@ -76,7 +76,10 @@ pub struct Args {
 #[derive(Debug, Error)]
 pub enum TestError {
     /// There is nothing to try.
-    #[error("{release_toml} has no [[tests]]{}; add one, or give --recorded DIR", filtered(filter))]
+    #[error(
+        "{release_toml} has no [[tests]]{}; add one, or give --recorded DIR",
+        filtered(filter)
+    )]
     NoTests {
         /// The file.
         release_toml: String,

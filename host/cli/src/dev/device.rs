@@ -37,6 +37,8 @@ pub struct Device {
 struct Running {
     process: DaemonProcess,
     deployer: Deployer,
+    /// A session of its own, which has reached the device already.
+    client: Client,
     status: Status,
 }
 
@@ -85,7 +87,7 @@ impl Device {
     /// The session to the device, and what it said of itself.
     pub fn client(&self) -> Option<(&Client, &Status)> {
         let running = self.running.as_ref()?;
-        Some((running.deployer.client(), &running.status))
+        Some((&running.client, &running.status))
     }
 
     /// The daemon's log.
@@ -98,6 +100,7 @@ impl Device {
         let Some(running) = self.running else {
             return Ok(());
         };
+        running.client.close();
         running.deployer.close();
         running.process.stop()
     }
@@ -111,11 +114,11 @@ impl Device {
         install::install(packed.layout.path(), &config.data, &identity, Time::now())?;
         let mut process = DaemonProcess::start(&file, &self.log())?;
         let (client, status) = process.ready(&config.zenoh.client())?;
-        client.close();
         let deployer = Deployer::open(&config.zenoh.client(), SITE, NAME)?;
         self.running = Some(Running {
             process,
             deployer,
+            client,
             status,
         });
         Ok(())

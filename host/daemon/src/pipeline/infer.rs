@@ -77,7 +77,9 @@ impl InferStep {
     ) -> Result<Tensors, Failure> {
         let look = |inputs: &[(&str, &Tensor)]| {
             if let Some(seen) = seen {
-                let owned = inputs.iter().map(|(name, it)| ((*name).to_owned(), Tensor::clone(it)));
+                let owned = inputs
+                    .iter()
+                    .map(|(name, it)| ((*name).to_owned(), Tensor::clone(it)));
                 seen.push((self.name().to_owned(), owned.collect()));
             }
         };

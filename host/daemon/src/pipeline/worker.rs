@@ -298,7 +298,8 @@ impl Ready {
                 let decided = instance.decide(&sample.source, &insight, context);
                 // Also where it fails: the next one, and the result, have the insight all the same.
                 flow.insight = Some(insight);
-                flow.actions.get_or_insert_default().extend(decided?);
+                let decided = decided?;
+                flow.actions.get_or_insert_default().extend(decided);
             }
         }
         Ok(())

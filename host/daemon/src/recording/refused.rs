@@ -48,7 +48,9 @@ pub(super) enum Refused {
     },
     #[error("{MAX_SESSIONS} recordings of this device are made already; wait until one has ended")]
     Busy,
-    #[error("no such recording is made on this device; it ended, or nobody asked for it for too long")]
+    #[error(
+        "no such recording is made on this device; it ended, or nobody asked for it for too long"
+    )]
     Unknown,
     #[error("the tensors of a sample cannot be written as .npz: {0}")]
     Unwritten(String),
@@ -88,6 +90,9 @@ fn told(kinds: &BTreeSet<RecordKind>) -> String {
 
 /// `allow = ["sample", "tensors"]`
 fn line(key: &str, missing: &BTreeSet<RecordKind>, has: &BTreeSet<RecordKind>) -> String {
-    let all: Vec<String> = missing.union(has).map(|kind| format!("\"{kind}\"")).collect();
+    let all: Vec<String> = missing
+        .union(has)
+        .map(|kind| format!("\"{kind}\""))
+        .collect();
     format!("{key} = [{}]", all.join(", "))
 }

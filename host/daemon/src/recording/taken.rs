@@ -81,8 +81,14 @@ fn tensors(
     seen: &Seen,
 ) -> Vec<(RecordedPart, Content)> {
     let with = |tensors: &Tensors| Content::Tensors(tensors.clone(), sample.cloned());
-    let made = seen.tensors.iter().map(|it| (RecordedPart::Tensors, with(it)));
-    let outputs = seen.outputs.iter().map(|it| (RecordedPart::Outputs, with(it)));
+    let made = seen
+        .tensors
+        .iter()
+        .map(|it| (RecordedPart::Tensors, with(it)));
+    let outputs = seen
+        .outputs
+        .iter()
+        .map(|it| (RecordedPart::Outputs, with(it)));
     let inputs = seen.inputs.iter().map(|(model, it)| {
         let alone = Content::Tensors(it.clone(), None);
         (RecordedPart::Input(model.clone()), alone)

@@ -1,4 +1,9 @@
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 use std::sync::Arc;
 
 use super::*;
@@ -43,7 +48,12 @@ fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
         },
         actions: Vec::new(),
     };
-    recorder.show(Digest::of(release), &sample, Some(&decision), &Seen::default());
+    recorder.show(
+        Digest::of(release),
+        &sample,
+        Some(&decision),
+        &Seen::default(),
+    );
 }
 
 fn counts(recorder: &Recorder) -> Counts {
@@ -91,7 +101,9 @@ fn files_are_read_in_pieces() {
     };
     let mut bytes = Vec::new();
     while (bytes.len() as u64) < files[0].blob.size {
-        let piece = recorder.read("a", number, 0, bytes.len() as u64, 1 << 30).unwrap();
+        let piece = recorder
+            .read("a", number, 0, bytes.len() as u64, 1 << 30)
+            .unwrap();
         assert!(piece.len() as u64 <= MAX_PIECE_BYTES);
         bytes.extend(piece);
     }

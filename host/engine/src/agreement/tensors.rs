@@ -1,7 +1,7 @@
 //! Tensors that a pipeline ended with.
 
-use hotshoe_infer::npz::{self, Limits};
 use hotshoe_infer::Tensor;
+use hotshoe_infer::npz::{self, Limits};
 
 use super::{distance, share};
 
@@ -44,9 +44,8 @@ fn elements(a: &Tensor, b: &Tensor) -> f64 {
     if a.bytes() == b.bytes() {
         return 1.0;
     }
-    let near = |(a, b): &(f64, f64)| {
-        distance(*a, *b) <= ABSOLUTE.max(RELATIVE * a.abs().max(b.abs()))
-    };
+    let near =
+        |(a, b): &(f64, f64)| distance(*a, *b) <= ABSOLUTE.max(RELATIVE * a.abs().max(b.abs()));
     let equal = a.numbers().zip(b.numbers()).filter(near).count();
     share(equal, a.len())
 }

@@ -1,4 +1,9 @@
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 use proptest::prelude::*;
 
 use super::*;
@@ -84,7 +89,10 @@ fn what_cannot_be_read_says_why() {
     let turned = with("{'descr': '<f4', 'fortran_order': True, 'shape': (2, 2), }");
     assert!(matches!(turned, NpzError::Fortran), "{turned}");
     let row = "{'descr': '<f4', 'fortran_order': True, 'shape': (4,), }";
-    assert_eq!(read_array(&with_header(row, &[0; 16])).unwrap().shape(), [4]);
+    assert_eq!(
+        read_array(&with_header(row, &[0; 16])).unwrap().shape(),
+        [4]
+    );
     for wrong in [
         "{'descr': '<f4', 'fortran_order': 1, 'shape': (4,), }",
         "{'descr': '<f4', 'fortran_order': False, 'shape': (-4,), }",
@@ -94,7 +102,8 @@ fn what_cannot_be_read_says_why() {
         assert!(matches!(with(wrong), NpzError::Array), "{wrong}");
     }
     // More elements than there can be bytes.
-    let vast = "{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296), }";
+    let vast =
+        "{'descr': '<f8', 'fortran_order': False, 'shape': (4294967296, 4294967296, 4294967296), }";
     assert!(matches!(with(vast), NpzError::Tensor(_)));
 }
 
@@ -124,11 +133,27 @@ fn what_inflates_past_the_limit_is_refused() {
 fn too_many_members_two_of_one_name_and_other_files() {
     let one = array(&Tensor::from_u8(&[1], vec![1]).unwrap());
     let names: Vec<String> = (0..65).map(|number| format!("{number}.npy")).collect();
-    let many: Vec<(&str, &[u8])> = names.iter().map(|it| (it.as_str(), one.as_slice())).collect();
+    let many: Vec<(&str, &[u8])> = names
+        .iter()
+        .map(|it| (it.as_str(), one.as_slice()))
+        .collect();
     let refused = read(&archive(&many), Limits::SAMPLE).unwrap_err();
-    assert!(matches!(refused, NpzError::Arrays { count: 65, most: 64 }), "{refused}");
+    assert!(
+        matches!(
+            refused,
+            NpzError::Arrays {
+                count: 65,
+                most: 64
+            }
+        ),
+        "{refused}"
+    );
     let other = archive(&[("readme.txt", b"hello"), ("../x.npy", &one)]);
-    let read_names: Vec<String> = read(&other, Limits::SAMPLE).unwrap().into_iter().map(|it| it.0).collect();
+    let read_names: Vec<String> = read(&other, Limits::SAMPLE)
+        .unwrap()
+        .into_iter()
+        .map(|it| it.0)
+        .collect();
     assert_eq!(read_names, ["../x"]);
     // No writer makes two members of one name, so one is renamed afterwards, in both of its places.
     let mut twice = archive(&[("a.npy", &one), ("b.npy", &one)]);

@@ -52,8 +52,8 @@ pub(super) fn expand(
                 .replay(entry, begin, end)
                 .map_err(|error| wrong(error.into()))?;
             let mut expected = format!("{folder}/{}", replay.expected.0);
-            let decision = decision(&recording, entry, &replay.given)
-                .map_err(|error| wrong(error.into()))?;
+            let decision =
+                decision(&recording, entry, &replay.given).map_err(|error| wrong(error.into()))?;
             if let Some(decision) = decision {
                 expected.push_str("#decision");
                 blobs.insert(expected.clone(), builder.put(&decision)?);

@@ -26,7 +26,9 @@ pub struct Replay<'a> {
 
 /// An entry lacks what a pipeline needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the entry `{id}` of the recording has no {what}, which the pipeline {needs}; record with {flags}")]
+#[error(
+    "the entry `{id}` of the recording has no {what}, which the pipeline {needs}; record with {flags}"
+)]
 pub struct NotRecorded {
     /// The sample's id.
     id: String,

@@ -11,7 +11,12 @@ fn head() -> RecordingHead {
         generation: 7,
         digest: Digest::of(b"manifest"),
     };
-    RecordingHead::new("lab".to_owned(), "cam".to_owned(), release, RecordStage::Pre)
+    RecordingHead::new(
+        "lab".to_owned(),
+        "cam".to_owned(),
+        release,
+        RecordStage::Pre,
+    )
 }
 
 fn entry(id: &str) -> RecordedEntry {
@@ -48,10 +53,18 @@ fn what_is_recorded_is_read_again() {
     let files: Vec<&String> = found.entries[0].files.keys().collect();
     assert_eq!(
         files,
-        ["inputs/detect/0000-2.npz", "inputs/detect/0000.npz", "samples/0000.png", "tensors/0000.npz"]
+        [
+            "inputs/detect/0000-2.npz",
+            "inputs/detect/0000.npz",
+            "samples/0000.png",
+            "tensors/0000.npz"
+        ]
     );
     let read = |part| found.read(&found.entries[0], &part).unwrap();
-    assert_eq!(read(RecordedPart::Tensors).as_deref(), Some(b"npz".as_slice()));
+    assert_eq!(
+        read(RecordedPart::Tensors).as_deref(),
+        Some(b"npz".as_slice())
+    );
     assert_eq!(read(RecordedPart::Insight), None);
     found.check().unwrap();
     let again = RecordingWriter::create(folder.path(), head()).unwrap_err();
@@ -68,14 +81,26 @@ fn damage_and_paths_that_lead_away_are_found() {
     assert!(found.check().is_err());
     let path = folder.path().join(RECORDING_FILE);
     let text = fs::read_to_string(&path).unwrap();
-    for wrong in ["../../secret", "/etc/passwd", "recording.json", "samples/../../x"] {
+    for wrong in [
+        "../../secret",
+        "/etc/passwd",
+        "recording.json",
+        "samples/../../x",
+    ] {
         fs::write(&path, text.replacen("samples/0000.png", wrong, 1)).unwrap();
         let refused = Recording::open(folder.path()).unwrap_err();
         assert_eq!(refused.name(), "invalid_recording", "{wrong}");
     }
-    for wrong in [text.replace("\"format\": 1", "\"format\": 2"), text.replacen('{', "{\"format\":1,", 1), String::new()] {
+    for wrong in [
+        text.replace("\"format\": 1", "\"format\": 2"),
+        text.replacen('{', "{\"format\":1,", 1),
+        String::new(),
+    ] {
         fs::write(&path, wrong).unwrap();
-        assert_eq!(Recording::open(folder.path()).unwrap_err().name(), "invalid_recording");
+        assert_eq!(
+            Recording::open(folder.path()).unwrap_err().name(),
+            "invalid_recording"
+        );
     }
     let none = Recording::open(&folder.path().join("none")).unwrap_err();
     assert_eq!(none.name(), "no_recording");

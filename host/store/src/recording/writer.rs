@@ -86,12 +86,11 @@ impl RecordingWriter {
 
     fn write_manifest(&self) -> Result<(), RecordingError> {
         let path = self.folder.join(RECORDING_FILE);
-        let text = serde_json::to_vec_pretty(&self.manifest).map_err(|source| {
-            RecordingError::Json {
+        let text =
+            serde_json::to_vec_pretty(&self.manifest).map_err(|source| RecordingError::Json {
                 path: path.clone(),
                 source: source.into(),
-            }
-        })?;
+            })?;
         write(&path, &text)
     }
 }

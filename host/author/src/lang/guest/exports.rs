@@ -3,7 +3,8 @@ use wasm_encoder::{
     Component, ComponentExportKind, ComponentExportSection, ComponentSection, RawSection, Section,
 };
 use wasmparser::{
-    BinaryReaderError, ComponentAlias, ComponentExport, ComponentExternalKind, Parser, Payload, Validator, WasmFeatures,
+    BinaryReaderError, ComponentAlias, ComponentExport, ComponentExternalKind, Parser, Payload,
+    Validator, WasmFeatures,
 };
 
 /// The component without its export of this name, which only its bundler called. Where something comes after it that cannot be counted anew here, the
@@ -40,7 +41,10 @@ fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReader
         let payload = payload?;
         if depth == 0 {
             let counts = validator.types(0).map(|types| {
-                (types.component_function_count(), types.component_instance_count())
+                (
+                    types.component_function_count(),
+                    types.component_instance_count(),
+                )
             });
             match (&payload, &gone) {
                 (Payload::Version { .. } | Payload::End(_), _) => {}
@@ -60,13 +64,17 @@ fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReader
                         let ComponentAlias::InstanceExport { instance_index, .. } = alias? else {
                             return Ok(None);
                         };
-                        if gone.kind == ComponentExternalKind::Instance && instance_index >= gone.index {
+                        if gone.kind == ComponentExternalKind::Instance
+                            && instance_index >= gone.index
+                        {
                             return Ok(None);
                         }
                     }
                     copy(component, &payload, &mut output);
                 }
-                (Payload::CustomSection(_), _) | (_, None) => copy(component, &payload, &mut output),
+                (Payload::CustomSection(_), _) | (_, None) => {
+                    copy(component, &payload, &mut output)
+                }
                 (_, Some(_)) => return Ok(None),
             }
         }

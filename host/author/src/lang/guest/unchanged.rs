@@ -31,7 +31,11 @@ impl Sources {
         let mut waiting = vec![folder.to_owned()];
         while let Some(folder) = waiting.pop() {
             for path in entries(&folder)? {
-                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let name = path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned();
                 if name.starts_with('.') || NO_SOURCES.contains(&name.as_str()) {
                     continue;
                 }
@@ -48,7 +52,10 @@ impl Sources {
     }
 
     fn file(&mut self, path: &Path, found: &fs::Metadata) {
-        let changed = found.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let changed = found
+            .modified()
+            .ok()
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let nanoseconds = changed.map(|since| since.as_nanos()).unwrap_or_default();
         self.0.update(path.to_string_lossy().as_bytes());
         self.0.update(found.len().to_le_bytes());
@@ -99,17 +106,26 @@ mod tests {
         fs::write(at("component.py"), "1").unwrap();
         let file = at("build/it.wasm");
         let ask = || {
-            let sources = Sources::of_texts(&["wit"]).and_folder(folder.path()).unwrap();
+            let sources = Sources::of_texts(&["wit"])
+                .and_folder(folder.path())
+                .unwrap();
             sources.component(&file)
         };
-        let Err(unmade) = ask() else { panic!("there is none yet") };
+        let Err(unmade) = ask() else {
+            panic!("there is none yet")
+        };
         fs::write(&file, b"made").unwrap();
         assert!(ask().is_err());
         unmade.made().unwrap();
         // The second question took the first one's note away, which is only a build more.
-        let Err(unmade) = Sources::of_texts(&["other"]).component(&file) else { panic!("another WIT") };
+        let Err(unmade) = Sources::of_texts(&["other"]).component(&file) else {
+            panic!("another WIT")
+        };
         unmade.made().unwrap();
-        assert_eq!(Sources::of_texts(&["other"]).component(&file).ok(), Some(b"made".to_vec()));
+        assert_eq!(
+            Sources::of_texts(&["other"]).component(&file).ok(),
+            Some(b"made".to_vec())
+        );
         fs::write(at("component.py"), "12").unwrap();
         assert!(ask().is_err());
     }

@@ -4,7 +4,9 @@ use crate::lang::guest::{self, Guest, Interface};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
-use wit_parser::{Function, FunctionKind, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner};
+use wit_parser::{
+    Function, FunctionKind, Handle, InterfaceId, Resolve, Type, TypeDefKind, TypeId, TypeOwner,
+};
 
 /// What the file is called.
 const FILE: &str = "host.d.ts";
@@ -46,7 +48,11 @@ fn pascal(name: &str) -> String {
 }
 
 fn text(guest: &Guest) -> String {
-    let modules = guest.interfaces.iter().map(|it| (it.found, module(it))).collect();
+    let modules = guest
+        .interfaces
+        .iter()
+        .map(|it| (it.found, module(it)))
+        .collect();
     let mut text = HEAD.to_owned();
     for interface in &guest.interfaces {
         let mut writer = Writer {
@@ -88,15 +94,28 @@ impl Writer<'_> {
             let docs = docs(function.docs.contents.as_deref(), "  ");
             match function.kind.resource() {
                 Some(resource) => {
-                    let member = format!("{}    {}\n", docs.replace("  /", "    /").replace("\n   *", "\n     *"), self.member(function));
+                    let member = format!(
+                        "{}    {}\n",
+                        docs.replace("  /", "    /").replace("\n   *", "\n     *"),
+                        self.member(function)
+                    );
                     self.functions.entry(resource).or_default().push(member);
                 }
                 None => {
                     let name = camel(&function.name);
-                    let signature = self.signature(function, &function.params.iter().map(|it| (it.name.as_str(), it.ty)).collect::<Vec<_>>());
+                    let signature = self.signature(
+                        function,
+                        &function
+                            .params
+                            .iter()
+                            .map(|it| (it.name.as_str(), it.ty))
+                            .collect::<Vec<_>>(),
+                    );
                     free.push_str(&docs);
                     if is_reserved(&name) {
-                        free.push_str(&format!("  function {name}_{signature};\n  export {{ {name}_ as {name} }};\n"));
+                        free.push_str(&format!(
+                            "  function {name}_{signature};\n  export {{ {name}_ as {name} }};\n"
+                        ));
                     } else {
                         free.push_str(&format!("  export function {name}{signature};\n"));
                     }
@@ -113,8 +132,11 @@ impl Writer<'_> {
     }
 
     fn member(&mut self, function: &Function) -> String {
-        let mut parameters: Vec<(&str, Type)> =
-            function.params.iter().map(|it| (it.name.as_str(), it.ty)).collect();
+        let mut parameters: Vec<(&str, Type)> = function
+            .params
+            .iter()
+            .map(|it| (it.name.as_str(), it.ty))
+            .collect();
         let name = camel(function.item_name());
         match function.kind {
             FunctionKind::Constructor(_) => {
@@ -136,7 +158,11 @@ impl Writer<'_> {
             .iter()
             .map(|(name, ty)| {
                 let name = camel(name);
-                let name = if is_reserved(&name) { format!("{name}_") } else { name };
+                let name = if is_reserved(&name) {
+                    format!("{name}_")
+                } else {
+                    name
+                };
                 format!("{name}: {}", self.ty(ty))
             })
             .collect();
@@ -172,24 +198,40 @@ impl Writer<'_> {
                 for field in &record.fields {
                     text.push_str(&docs(field.docs.contents.as_deref(), "    "));
                     let mark = if self.is_option(&field.ty) { "?" } else { "" };
-                    text.push_str(&format!("    {}{mark}: {};\n", camel(&field.name), self.ty(&field.ty)));
+                    text.push_str(&format!(
+                        "    {}{mark}: {};\n",
+                        camel(&field.name),
+                        self.ty(&field.ty)
+                    ));
                 }
                 text + "  }\n"
             }
             TypeDefKind::Flags(flags) => {
-                let fields: Vec<String> = flags.flags.iter().map(|it| format!("{}?: boolean", camel(&it.name))).collect();
+                let fields: Vec<String> = flags
+                    .flags
+                    .iter()
+                    .map(|it| format!("{}?: boolean", camel(&it.name)))
+                    .collect();
                 format!("  export interface {name} {{ {} }}\n", fields.join("; "))
             }
             TypeDefKind::Variant(variant) => {
                 let mut text = format!("  export type {name} =");
                 for case in &variant.cases {
                     let value = case.ty.as_ref().map(|ty| format!("; val: {}", self.ty(ty)));
-                    text.push_str(&format!("\n    | {{ tag: \"{}\"{} }}", case.name, value.unwrap_or_default()));
+                    text.push_str(&format!(
+                        "\n    | {{ tag: \"{}\"{} }}",
+                        case.name,
+                        value.unwrap_or_default()
+                    ));
                 }
                 text + ";\n"
             }
             TypeDefKind::Enum(cases) => {
-                let cases: Vec<String> = cases.cases.iter().map(|case| format!("\"{}\"", case.name)).collect();
+                let cases: Vec<String> = cases
+                    .cases
+                    .iter()
+                    .map(|case| format!("\"{}\"", case.name))
+                    .collect();
                 format!("  export type {name} = {};\n", cases.join(" | "))
             }
             TypeDefKind::Resource => self.class(&name, id),
@@ -205,7 +247,10 @@ impl Writer<'_> {
     fn class(&mut self, name: &str, id: TypeId) -> String {
         let members = self.functions.remove(&id).unwrap_or_default();
         let mut text = format!("  export class {name} {{\n");
-        if !members.iter().any(|member| member.contains(" constructor(")) {
+        if !members
+            .iter()
+            .any(|member| member.contains(" constructor("))
+        {
             text.push_str("    private constructor();\n");
         }
         text.extend(members);
@@ -219,7 +264,10 @@ impl Writer<'_> {
 
     fn is_option(&self, ty: &Type) -> bool {
         let Type::Id(id) = ty else { return false };
-        matches!(self.resolve.types.get(*id).map(|it| &it.kind), Some(TypeDefKind::Option(_)))
+        matches!(
+            self.resolve.types.get(*id).map(|it| &it.kind),
+            Some(TypeDefKind::Option(_))
+        )
     }
 
     fn ty(&mut self, ty: &Type) -> String {
@@ -244,7 +292,8 @@ impl Writer<'_> {
             && owner != self.own
             && let Some(module) = self.modules.get(&owner)
         {
-            self.imports.insert(format!("import type {{ {name} }} from \"{module}\";"));
+            self.imports
+                .insert(format!("import type {{ {name} }} from \"{module}\";"));
         }
         name
     }
@@ -254,7 +303,11 @@ impl Writer<'_> {
             TypeDefKind::List(Type::U8) => "Uint8Array".to_owned(),
             TypeDefKind::List(ty) | TypeDefKind::FixedLengthList(ty, _) => {
                 let element = self.ty(ty);
-                if element.contains(' ') { format!("({element})[]") } else { format!("{element}[]") }
+                if element.contains(' ') {
+                    format!("({element})[]")
+                } else {
+                    format!("{element}[]")
+                }
             }
             TypeDefKind::Option(ty) => format!("{} | null", self.ty(ty)),
             TypeDefKind::Tuple(tuple) => {
@@ -263,7 +316,10 @@ impl Writer<'_> {
             }
             TypeDefKind::Handle(Handle::Own(id) | Handle::Borrow(id)) => self.named(*id),
             TypeDefKind::Result(result) => {
-                let (ok, err) = (self.optional(result.ok.as_ref()), self.optional(result.err.as_ref()));
+                let (ok, err) = (
+                    self.optional(result.ok.as_ref()),
+                    self.optional(result.err.as_ref()),
+                );
                 format!("{{ tag: \"ok\"; val: {ok} }} | {{ tag: \"err\"; val: {err} }}")
             }
             TypeDefKind::Map(key, value) => format!("Map<{}, {}>", self.ty(key), self.ty(value)),
@@ -286,7 +342,10 @@ fn docs(text: Option<&str>, indent: &str) -> String {
     match lines.as_slice() {
         [line] => format!("{indent}/** {line} */\n"),
         lines => {
-            let inner: String = lines.iter().map(|line| format!("{indent} * {line}\n")).collect();
+            let inner: String = lines
+                .iter()
+                .map(|line| format!("{indent} * {line}\n"))
+                .collect();
             format!("{indent}/**\n{inner}{indent} */\n")
         }
     }

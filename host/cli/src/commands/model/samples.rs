@@ -96,7 +96,9 @@ fn recorded(folder: &Path, model: &Model) -> anyhow::Result<Option<PathBuf>> {
         Vec::new()
     };
     let fits = |folder: &&PathBuf| {
-        let first = entries(folder).ok().and_then(|all| all.into_iter().find(|it| is_sample(it)));
+        let first = entries(folder)
+            .ok()
+            .and_then(|all| all.into_iter().find(|it| is_sample(it)));
         let sample = first.and_then(|it| read_file(&it, model).ok());
         sample.is_some_and(|sample| {
             let known = |name: &String| model.inputs().iter().any(|it| it.name == *name);

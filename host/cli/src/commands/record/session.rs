@@ -102,9 +102,9 @@ impl<'a> Session<'a> {
                         "the device calls a model `{model}`, which cannot be a folder"
                     );
                 }
-                let bytes = self
-                    .file(number, file, head.blob)
-                    .with_context(|| format!("cannot fetch {} of sample {number}", name.display()))?;
+                let bytes = self.file(number, file, head.blob).with_context(|| {
+                    format!("cannot fetch {} of sample {number}", name.display())
+                })?;
                 Ok((head.part, bytes))
             })
             .collect()
@@ -128,7 +128,10 @@ impl<'a> Session<'a> {
             ensure!(!piece.is_empty(), "the device gives nothing of it");
             bytes.extend(piece);
         }
-        ensure!(Blob::of(&bytes) == blob, "it is not what the device said it is");
+        ensure!(
+            Blob::of(&bytes) == blob,
+            "it is not what the device said it is"
+        );
         Ok(bytes)
     }
 
@@ -157,6 +160,7 @@ impl<'a> Session<'a> {
 
 /// Whether a name that came over the network may be a folder's.
 fn is_plain(name: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let fits =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.bytes().all(fits)
 }

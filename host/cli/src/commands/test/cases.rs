@@ -65,7 +65,12 @@ pub fn read(
                 own.cases.push(written(test, &files, content_type)?);
             }
             TestOn::Recorded(name) => {
-                groups.push(replayed(&folder.join(name), ends, test.min_agreement, test.tolerance)?);
+                groups.push(replayed(
+                    &folder.join(name),
+                    ends,
+                    test.min_agreement,
+                    test.tolerance,
+                )?);
             }
         }
     }

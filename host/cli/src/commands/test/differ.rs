@@ -200,7 +200,11 @@ pub fn tensors(made: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Ve
 fn one(name: &str, made: &Tensor, wanted: &Tensor, tolerance: f64) -> Option<String> {
     let kind = |it: &Tensor| format!("{} {:?}", it.element_type(), it.shape());
     if kind(made) != kind(wanted) {
-        return Some(format!("`{name}` is {} instead of {}", kind(made), kind(wanted)));
+        return Some(format!(
+            "`{name}` is {} instead of {}",
+            kind(made),
+            kind(wanted)
+        ));
     }
     let pairs = made.numbers().zip(wanted.numbers()).enumerate();
     let off: Vec<_> = pairs
@@ -277,7 +281,10 @@ mod tests {
         let recorded = npz::to_bytes(&x(&[1.0, 2.0])).unwrap();
         assert!(tensors(&x(&[1.0, 2.001]), &recorded, 1e-3).is_empty());
         let lines = tensors(&x(&[1.0, 3.0]), &recorded, 1e-3);
-        assert_eq!(lines, ["`x` f32 [2]: 1 of 2 elements differ, most element 1: 3 instead of 2"]);
+        assert_eq!(
+            lines,
+            ["`x` f32 [2]: 1 of 2 elements differ, most element 1: 3 instead of 2"]
+        );
         let lines = tensors(&x(&[1.0]), &recorded, 1e-3);
         assert_eq!(lines, ["`x` is f32 [1] instead of f32 [2]"]);
         let lines = tensors(&[], &recorded, 1e-3);

@@ -32,7 +32,10 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < MAX_LINES {
             let level = event.metadata().level();
-            lines.push(format!("{level} {}: {}{}", line.component, line.message, line.rest));
+            lines.push(format!(
+                "{level} {}: {}{}",
+                line.component, line.message, line.rest
+            ));
         } else if lines.len() == MAX_LINES {
             lines.push(format!("... and more than these {MAX_LINES} lines"));
         }

@@ -137,7 +137,11 @@ fn one(tried: &Tried, terminal: &Terminal) -> anyhow::Result<()> {
         ),
         Ending::Failed(error) => error.to_string(),
     };
-    terminal.print(format!("  {word} {}  {}  {told}", tried.name, millis(tried.micros())))?;
+    terminal.print(format!(
+        "  {word} {}  {}  {told}",
+        tried.name,
+        millis(tried.micros())
+    ))?;
     if let Ending::Result {
         difference,
         tensors,
@@ -232,7 +236,10 @@ fn table(stages: &[Stage], terminal: &Terminal) -> String {
             bytes(stage.tensor_bytes),
         ]
     });
-    terminal.figures(&["stage", "runs", "mean", "most", "memory", "tensors"], rows)
+    terminal.figures(
+        &["stage", "runs", "mean", "most", "memory", "tensors"],
+        rows,
+    )
 }
 
 fn millis(micros: u64) -> String {

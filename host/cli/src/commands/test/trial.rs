@@ -91,13 +91,20 @@ pub enum Ending {
 impl Tried {
     /// Whether it passed.
     pub const fn passed(&self) -> bool {
-        matches!(self.ending, Ending::Result { passed: true, .. } | Ending::Updated(_))
+        matches!(
+            self.ending,
+            Ending::Result { passed: true, .. } | Ending::Updated(_)
+        )
     }
 
     /// All of it, in microseconds.
     pub fn micros(&self) -> u64 {
         let whole = |stage: &&StageTime| !stage.name.contains('/');
-        self.stages.iter().filter(whole).map(|stage| stage.micros).sum()
+        self.stages
+            .iter()
+            .filter(whole)
+            .map(|stage| stage.micros)
+            .sum()
     }
 }
 
@@ -111,7 +118,12 @@ impl Trial {
 /// Packs, signs, loads and tries.
 pub fn run(setting: &Setting, description: &ReleaseToml) -> anyhow::Result<Trial> {
     let path = &setting.release_toml;
-    let groups = cases::read(description, path, &setting.recorded, setting.filter.as_deref())?;
+    let groups = cases::read(
+        description,
+        path,
+        &setting.recorded,
+        setting.filter.as_deref(),
+    )?;
     if groups.is_empty() {
         return Err(TestError::NoTests {
             release_toml: path.display().to_string(),

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_author::manifest::Manifest;
@@ -92,7 +92,10 @@ impl Files {
         if self.files.contains(path) {
             return true;
         }
-        let mut below = self.folders.iter().filter_map(|it| path.strip_prefix(it).ok());
+        let mut below = self
+            .folders
+            .iter()
+            .filter_map(|it| path.strip_prefix(it).ok());
         below.any(|rest| {
             rest.components()
                 .all(|part| MADE.iter().all(|made| part.as_os_str() != *made))
@@ -108,7 +111,10 @@ fn follow(
 ) -> anyhow::Result<()> {
     let parents = files.files.iter().filter_map(|file| file.parent());
     let alone = parents.map(|folder| (folder, RecursiveMode::NonRecursive));
-    let whole = files.folders.iter().map(|it| (it.as_path(), RecursiveMode::Recursive));
+    let whole = files
+        .folders
+        .iter()
+        .map(|it| (it.as_path(), RecursiveMode::Recursive));
     for (folder, mode) in whole.chain(alone) {
         if watched.insert(folder.to_owned()) && folder.is_dir() {
             watcher
@@ -133,7 +139,13 @@ fn changed(changes: &Receiver<notify::Result<Event>>, files: &Files) -> bool {
             Err(_) => return false,
         }
     }
-    while changes.recv_timeout(QUIET).is_ok() {}
+    let mut quiet = Instant::now() + QUIET;
+    while let Ok(event) = changes.recv_timeout(quiet.saturating_duration_since(Instant::now())) {
+        // Whoever only reads, or changes something else, does not keep us waiting.
+        if matters(&event) {
+            quiet = Instant::now() + QUIET;
+        }
+    }
     true
 }
 
