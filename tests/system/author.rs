@@ -192,7 +192,7 @@ fn what_does_not_fit_is_said_in_words_with_the_line_to_change() {
     assert_eq!(name, "not_granted", "{told}");
     for wanted in [
         "hotshoe:pipeline/data@0.1.0".to_owned(),
-        format!("release.toml, line {line}: grants = [\\\"data\\\", \\\"log\\\"]"),
+        format!("release.toml, line {line}: grants = [\\\"log\\\", \\\"data\\\"]"),
     ] {
         assert!(told.contains(&wanted), "{wanted} in {told}");
     }

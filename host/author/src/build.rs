@@ -1,6 +1,7 @@
 //! From a `release.toml` to the components that it has sources of: compiled, checked, stripped and written.
 use crate::check::{self, CheckError, Surface};
 use crate::manifest::Manifest;
+use crate::producers::add_producers;
 use crate::strip::strip;
 use crate::{BuildError, DetectError, Language, Project, RustTarget, Tools, lang};
 use hotshoe_devkit::Progress;
@@ -93,7 +94,7 @@ pub struct Built {
     pub file: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,
-    /// How much more it had before it was stripped, in bytes.
+    /// What stripping took away, in bytes.
     pub stripped: u64,
     /// What it imports and exports.
     pub surface: Surface,
@@ -188,16 +189,18 @@ fn project(
     })
 }
 
-/// Compiles, checks, strips and writes a component. Nothing is written of one that does not fit.
+/// Compiles, checks, strips, marks and writes a component. Nothing is written of one that does not fit.
 pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built, ComponentError> {
     let project = &job.project;
-    let made = lang::compile(project, tools, progress).map_err(|source| ComponentError::Build {
+    let failed = |source| ComponentError::Build {
         component: project.name.clone(),
         source,
-    })?;
+    };
+    let made = lang::compile(project, tools, progress).map_err(failed)?;
     let surface = fit(job, &made)?;
     // What the check could read can be read again.
-    let bytes = strip(&made).unwrap_or_else(|_| made.clone());
+    let small = strip(&made).unwrap_or_else(|_| made.clone());
+    let bytes = add_producers(&small, project.language).map_err(failed)?;
     write(&job.file, &bytes)?;
     Ok(Built {
         name: project.name.clone(),
@@ -205,7 +208,7 @@ pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built,
         language: project.language,
         file: job.file.clone(),
         bytes: bytes.len() as u64,
-        stripped: made.len().saturating_sub(bytes.len()) as u64,
+        stripped: made.len().saturating_sub(small.len()) as u64,
         surface,
     })
 }
@@ -218,12 +221,9 @@ fn fit(job: &Job<'_>, component: &[u8]) -> Result<Surface, CheckError> {
     if let Some((manifest, spec)) = job
         .manifest
         .and_then(|manifest| Some((manifest, manifest.release.components.get(name)?)))
+        && let Some((missing, line)) = check::not_granted(name, &surface, &spec.grants)
     {
-        let missing = check::not_granted(&surface, &spec.grants);
-        if !missing.is_empty() {
-            let grants: Vec<String> = missing.iter().filter_map(grant).collect();
-            advice = Some(manifest.grants_line(name, &grants));
-        }
+        advice = Some(manifest.place_of_grants(name, &line));
         problems.extend(missing);
     }
     if problems.is_empty() {
@@ -234,13 +234,6 @@ fn fit(job: &Job<'_>, component: &[u8]) -> Result<Surface, CheckError> {
         problems,
         advice,
     })
-}
-
-fn grant(problem: &check::Problem) -> Option<String> {
-    match problem {
-        check::Problem::NotGranted { grant, .. } => Some(grant.clone()),
-        _ => None,
-    }
 }
 
 /// Writes beside the file, then renames: whoever watches it never sees half of it. An equal file stays as it is.

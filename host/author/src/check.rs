@@ -1,6 +1,6 @@
 //! Does a component fit its world, and does it ask for no more than its release grants?
 use hotshoe_devkit::InterfaceError;
-use hotshoe_trust::{Grant, World};
+use hotshoe_trust::{CapabilityError, Grant, Need, World, check_imports, need};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use thiserror::Error;
@@ -10,6 +10,7 @@ mod types;
 /// The version of our package that this program serves.
 const VERSION: &str = "0.1.0";
 const PACKAGE: &str = "hotshoe:pipeline";
+const NN_PACKAGE: &str = "wasi:nn";
 /// The one version of `wasi:nn` that is served.
 const NN_VERSION: &str = "0.2.0-rc-2024-10-28";
 
@@ -21,7 +22,7 @@ pub struct Surface {
     /// The interfaces that it exports.
     pub exports: Vec<String>,
     /// The grants that its imports need, each with the interfaces that need it.
-    pub needs: BTreeMap<String, Vec<String>>,
+    pub needs: BTreeMap<Grant, Vec<String>>,
 }
 
 /// One thing that does not fit.
@@ -63,7 +64,7 @@ pub enum Problem {
     /// An import that the release does not grant.
     NotGranted {
         /// The grant.
-        grant: String,
+        grant: Grant,
         /// The interfaces that need it.
         imports: Vec<String>,
     },
@@ -186,20 +187,19 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
         }
     };
     let mut problems = Vec::new();
-    let mut needs: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut needs: BTreeMap<Grant, Vec<String>> = BTreeMap::new();
     for import in &names.imports {
         match need(import) {
             Need::Nothing => {}
-            Need::Grant(grant) => needs
-                .entry(grant.to_string())
-                .or_default()
-                .push(import.clone()),
-            Need::Version(served) => problems.push(Problem::Version {
-                way: "imports",
-                interface: import.clone(),
-                served,
+            Need::Grant(grant) => needs.entry(grant).or_default().push(import.clone()),
+            Need::Unknown => problems.push(match served(import) {
+                Some(served) => Problem::Version {
+                    way: "imports",
+                    interface: import.clone(),
+                    served,
+                },
+                None => Problem::UnknownImport(import.clone()),
             }),
-            Need::Unknown => problems.push(Problem::UnknownImport(import.clone())),
         }
     }
     problems.extend(missing_export(&names.exports, world));
@@ -215,16 +215,23 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
     (surface, problems)
 }
 
-/// The problems of a component that needs more than it is granted.
-pub fn not_granted(surface: &Surface, grants: &BTreeSet<Grant>) -> Vec<Problem> {
-    let is_granted = |name: &String| grants.iter().any(|grant| grant.to_string() == *name);
-    let missing = surface.needs.iter().filter(|(name, _)| !is_granted(name));
-    missing
-        .map(|(grant, imports)| Problem::NotGranted {
-            grant: grant.clone(),
-            imports: imports.clone(),
-        })
-        .collect()
+/// The problems of a component that needs more than it is granted, and the key of `release.toml` with all that it needs.
+pub fn not_granted(
+    name: &str,
+    surface: &Surface,
+    grants: &BTreeSet<Grant>,
+) -> Option<(Vec<Problem>, String)> {
+    let imports: Vec<&str> = surface.needs.values().flatten().map(String::as_str).collect();
+    let Err(CapabilityError::NotGranted { line, .. }) = check_imports(name, &imports, grants)
+    else {
+        return None;
+    };
+    let missing = surface.needs.iter().filter(|(grant, _)| !grants.contains(*grant));
+    let problems = missing.map(|(grant, imports)| Problem::NotGranted {
+        grant: *grant,
+        imports: imports.clone(),
+    });
+    Some((problems.collect(), line))
 }
 
 fn missing_export(exports: &[String], world: World) -> Option<Problem> {
@@ -250,48 +257,57 @@ fn missing_export(exports: &[String], world: World) -> Option<Problem> {
     })
 }
 
-/// What an imported interface needs.
-enum Need {
-    Nothing,
-    Grant(Grant),
-    /// Another version, which is the one named here.
-    Version(&'static str),
-    Unknown,
+/// The version that is served of an interface that this import names in another one.
+fn served(import: &str) -> Option<&'static str> {
+    let (name, _) = import.split_once('@').unwrap_or((import, ""));
+    let version = match name.split_once('/')?.0 {
+        PACKAGE => VERSION,
+        NN_PACKAGE => NN_VERSION,
+        _ => return None,
+    };
+    (need(&format!("{name}@{version}")) != Need::Unknown).then_some(version)
 }
 
-fn need(import: &str) -> Need {
-    let (name, version) = import.split_once('@').unwrap_or((import, ""));
-    let Some((package, interface)) = name.split_once('/') else {
-        return Need::Unknown;
-    };
-    match package {
-        PACKAGE => {
-            let need = match interface {
-                "types" | "samples" | "tensors" => Need::Nothing,
-                "log" => Need::Grant(Grant::Log),
-                "metrics" => Need::Grant(Grant::Metrics),
-                "clock" => Need::Grant(Grant::Clock),
-                "config" => Need::Grant(Grant::Config),
-                "data" => Need::Grant(Grant::Data),
-                "state" => Need::Grant(Grant::State),
-                "vision" => Need::Grant(Grant::Vision),
-                "infer" => Need::Grant(Grant::Infer),
-                _ => return Need::Unknown,
-            };
-            if version == VERSION {
-                need
-            } else {
-                Need::Version(VERSION)
-            }
-        }
-        "wasi:nn" if version == NN_VERSION => Need::Grant(Grant::WasiNn),
-        "wasi:nn" => Need::Version(NN_VERSION),
-        _ if !version.starts_with("0.2.") => Need::Unknown,
-        "wasi:cli" | "wasi:clocks" | "wasi:filesystem" | "wasi:io" | "wasi:random" => {
-            Need::Grant(Grant::Wasi)
-        }
-        "wasi:sockets" => Need::Grant(Grant::WasiSockets),
-        "wasi:http" => Need::Grant(Grant::WasiHttp),
-        _ => Need::Unknown,
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn an_interface_of_another_version_is_told_from_one_that_nobody_serves() {
+        assert_eq!(served("hotshoe:pipeline/log@0.2.0"), Some(VERSION));
+        assert_eq!(served("hotshoe:pipeline/log"), Some(VERSION));
+        assert_eq!(served("hotshoe:pipeline/samples@0.9.0"), Some(VERSION));
+        assert_eq!(served("hotshoe:pipeline/camera@0.2.0"), None);
+        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(NN_VERSION));
+        assert_eq!(served("wasi:cli/stdout@0.3.0"), None);
+        assert_eq!(served("log"), None);
+    }
+
+    #[test]
+    fn every_missing_grant_is_a_problem_and_one_line_mends_all() {
+        let data = "hotshoe:pipeline/data@0.1.0".to_owned();
+        let http = "wasi:http/types@0.2.0".to_owned();
+        let surface = Surface {
+            needs: [
+                (Grant::Data, vec![data.clone()]),
+                (Grant::WasiHttp, vec![http.clone()]),
+            ]
+            .into(),
+            ..Surface::default()
+        };
+        let (problems, line) = not_granted("a", &surface, &[Grant::Log].into()).unwrap();
+        let said: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        assert_eq!(
+            said,
+            [
+                format!("it imports {data}, which needs the grant `data`"),
+                format!("it imports {http}, which needs the grant `wasi-http`"),
+            ]
+        );
+        // What comes by HTTP needs WASI's streams.
+        assert_eq!(line, r#"grants = ["log", "data", "wasi", "wasi-http"]"#);
+        let enough = [Grant::Data, Grant::Wasi, Grant::WasiHttp].into();
+        assert_eq!(not_granted("a", &surface, &enough), None);
     }
 }

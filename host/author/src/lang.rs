@@ -1,5 +1,6 @@
 //! From sources to a component: one module a language, all with the same function.
 mod c;
+mod encode;
 mod go;
 mod guest;
 mod js;

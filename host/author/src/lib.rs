@@ -11,6 +11,7 @@ mod error;
 mod lang;
 mod language;
 mod new;
+mod producers;
 mod project;
 mod strip;
 

@@ -100,29 +100,14 @@ impl Manifest {
         })
     }
 
-    /// The line, from 1, of a component's `world`.
-    pub fn line_of_world(&self, component: &str) -> Option<usize> {
-        self.lines.get(component)?.world
-    }
-
-    /// What to write into a component's table, and where, so that it has these grants as well.
-    pub fn grants_line(&self, component: &str, more: &[String]) -> String {
-        let present = self.release.components.get(component);
-        let mut grants: Vec<String> = present
-            .into_iter()
-            .flat_map(|component| &component.grants)
-            .map(ToString::to_string)
-            .chain(more.iter().cloned())
-            .collect();
-        grants.sort();
-        grants.dedup();
-        let key = format!("grants = [\"{}\"]", grants.join("\", \""));
+    /// Where a component's table is to have this line, which has all its grants, and the line.
+    pub fn place_of_grants(&self, component: &str, line: &str) -> String {
         let lines = self.lines.get(component).copied().unwrap_or_default();
         let file = self.path.display();
         match (lines.grants, lines.world) {
-            (Some(line), _) => format!("{file}, line {line}: {key}"),
-            (None, Some(line)) => format!("{file}, after line {line}: {key}"),
-            (None, None) => format!("{file}, in [components.{component}]: {key}"),
+            (Some(number), _) => format!("{file}, line {number}: {line}"),
+            (None, Some(number)) => format!("{file}, after line {number}: {line}"),
+            (None, None) => format!("{file}, in [components.{component}]: {line}"),
         }
     }
 }
@@ -154,15 +139,14 @@ policy = "policy"
     #[test]
     fn the_line_to_change_is_found() {
         let manifest = Manifest::parse(Path::new("release.toml"), TEXT).unwrap();
-        let more = ["data".to_owned()];
+        let line = "grants = [\"data\"]";
         assert_eq!(
-            manifest.grants_line("policy", &more),
-            "release.toml, line 8: grants = [\"data\", \"log\"]"
+            manifest.place_of_grants("policy", line),
+            "release.toml, line 8: grants = [\"data\"]"
         );
         assert_eq!(
-            manifest.grants_line("other", &more),
+            manifest.place_of_grants("other", line),
             "release.toml, after line 14: grants = [\"data\"]"
         );
-        assert_eq!(manifest.line_of_world("other"), Some(14));
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     allowed::{Allowed, list_line},
     capability_error::CapabilityError,
+    reach::Access,
     release::{Component, Grant},
 };
 
@@ -229,7 +230,7 @@ fn reaches(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
         imports: Vec::new(),
         granted: Some(true),
         allowed: allows,
-        add: (allows == Some(false)).then(|| Missing {
+        add: (allows == Some(false)).then_some(Missing {
             file: "hotshoe.toml",
             table,
             line,
@@ -239,9 +240,10 @@ fn reaches(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
     for (path, access) in &spec.folders {
         let mapped = allowed.and_then(|allowed| allowed.folders.get(path));
         let allows = allowed.map(|_| mapped.is_some_and(|folder| *access <= folder.access));
-        let line = match mapped {
-            Some(_) => "write = true",
-            None => "path = \"...\"",
+        let line = match (mapped, access) {
+            (Some(_), _) => "write = true",
+            (None, Access::Read) => "path = \"...\"",
+            (None, Access::Write) => "path = \"...\"\nwrite = true",
         };
         let name = format!("folder {path} ({access})");
         rows.push(row(

@@ -303,7 +303,7 @@ fn text_that_could_be_read_in_two_ways() {
     check("malformed", manifest_text("}]", "}]]"));
     check(
         "invalid_release",
-        repacked(|release| drop(release.pipeline.remove(0))),
+        repacked(|release| release.pipeline.reverse()),
     );
     check(
         "invalid_release",

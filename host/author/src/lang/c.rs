@@ -3,9 +3,9 @@
 //! The C library is linked for what computes: memory, text, numbers. Where nothing reads a file or prints, the component imports nothing of WASI.
 mod bindings;
 mod compiler;
-mod component;
 mod sources;
 
+use super::encode::encode_as;
 use crate::{BuildError, Language, Project, Tools};
 use compiler::Compiler;
 use hotshoe_devkit::{CommandError, Progress};
@@ -52,7 +52,7 @@ pub(crate) fn build(
         objects.push(build.compile(source, |line| progress.say(line))?);
     }
     let module = build.link(&objects)?;
-    let component = component::encode(&module, &interfaces)?;
+    let component = encode_as(module, &interfaces.resolve, interfaces.world)?;
     task.done(&format!("{} bytes", component.len()));
     Ok(component)
 }

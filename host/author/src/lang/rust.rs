@@ -1,11 +1,11 @@
 //! Rust: cargo, and the encoder where the target knows no components.
+use super::encode::encode;
 use crate::{BuildError, Project, RustTarget, ToolError, Tools};
 use hotshoe_devkit::toolchain::{self, Setting, TARGET, Toolchain};
 use hotshoe_devkit::{CommandError, Progress, Task, guests, process};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use wit_component::ComponentEncoder;
 
 const WASIP2: &str = "wasm32-wasip2";
 /// About what rustup downloads for a target.
@@ -125,15 +125,4 @@ fn target_dir(
         // The standard library is compiled too, which is worth doing once for all projects.
         Toolchain::Debian(_) => tools.folder().join("cargo"),
     })
-}
-
-fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
-    let mut encoder = ComponentEncoder::default();
-    encoder
-        .validate(true)
-        .module(module)
-        .and_then(ComponentEncoder::encode)
-        .map_err(|error| BuildError::Encode {
-            message: format!("{error:#}"),
-        })
 }

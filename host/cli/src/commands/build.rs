@@ -8,7 +8,7 @@ use hotshoe_author::build::{self, Built, Job};
 use hotshoe_author::manifest::{FILE, Manifest};
 use hotshoe_author::{Consent, Language, RustTarget, Tools};
 use hotshoe_devkit::Progress;
-use hotshoe_trust::World;
+use hotshoe_trust::{Grant, World};
 use serde::Serialize;
 
 use super::new::world;
@@ -58,7 +58,7 @@ struct Component<'a> {
     imports: &'a [String],
     exports: &'a [String],
     /// The grants that its imports need, with the imports that need them.
-    needs: &'a BTreeMap<String, Vec<String>>,
+    needs: &'a BTreeMap<Grant, Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -175,7 +175,7 @@ fn print(built: &Built, terminal: &Terminal) -> anyhow::Result<()> {
         }
     ))?;
     terminal.print(format!("  {}", built.file.display()))?;
-    let needs: Vec<&str> = built.surface.needs.keys().map(String::as_str).collect();
+    let needs: Vec<String> = built.surface.needs.keys().map(Grant::to_string).collect();
     if needs.is_empty() {
         terminal.print("  needs no grant")?;
     } else {

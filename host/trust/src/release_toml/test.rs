@@ -71,7 +71,7 @@ impl TryFrom<TestFields> for TestToml {
                 );
             }
         };
-        if fields.tolerance.is_some_and(|it| !(it >= 0.0)) {
+        if fields.tolerance.is_some_and(|it| it.is_nan() || it < 0.0) {
             return Err("a `tolerance` is 0 or more, such as 0.001");
         }
         Ok(Self {

@@ -1,16 +1,13 @@
 //! What the component is to be, and its bindings, made of the project's WIT files.
 use super::MODULE;
 use super::text::adapt;
+use crate::lang::encode::encode_as;
 use crate::{BuildError, Project};
 use hotshoe_trust::World;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use wasi_preview1_component_adapter_provider::{
-    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-};
 use wit_bindgen_core::Files;
 use wit_bindgen_go::{Format, Opts};
-use wit_component::{ComponentEncoder, StringEncoding};
 use wit_parser::{Resolve, WorldId};
 
 /// The package of Hotshoe's own interfaces.
@@ -107,27 +104,8 @@ impl Target {
     }
 
     /// Makes a component of what Go compiled.
-    pub(super) fn encode(&self, mut core: Vec<u8>) -> Result<Vec<u8>, BuildError> {
-        let refused = |error: &dyn Display| BuildError::Encode {
-            message: format!("{error:#}"),
-        };
-        wit_component::embed_component_metadata(
-            &mut core,
-            &self.resolve,
-            self.world,
-            StringEncoding::UTF8,
-        )
-        .map_err(|error| refused(&error))?;
-        ComponentEncoder::default()
-            .module(&core)
-            .and_then(|encoder| {
-                encoder.adapter(
-                    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
-                    WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
-                )
-            })
-            .and_then(|encoder| encoder.validate(true).encode())
-            .map_err(|error| refused(&error))
+    pub(super) fn encode(&self, core: Vec<u8>) -> Result<Vec<u8>, BuildError> {
+        encode_as(core, &self.resolve, self.world)
     }
 }
 
