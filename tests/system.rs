@@ -36,8 +36,6 @@ mod dev;
 mod doctor;
 #[path = "system/go.rs"]
 mod go;
-#[path = "system/guests.rs"]
-mod guests;
 #[path = "system/hostile.rs"]
 mod hostile;
 #[path = "system/languages.rs"]

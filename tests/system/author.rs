@@ -105,6 +105,12 @@ fn every_template_in_rust_builds_and_gives_what_is_expected() {
             component["bytes"].as_u64().unwrap() < 200_000,
             "{component}"
         );
+        let file = text(&project.join("build").join(format!("{name}.wasm")));
+        let shown: Value = serde_json::from_str(&success(["inspect", &file, "--json"])).unwrap();
+        let languages = shown["languages"].as_array().unwrap();
+        assert!(languages.contains(&"Rust".into()), "{shown}");
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(shown["producers"]["hotshoe"], version, "{shown}");
         let told = run(&project, &name, sample);
         if world == "preprocessor" {
             assert_eq!(

@@ -19,6 +19,7 @@ fn wasm_tools_reads_our_components() {
     let wasm_tools = |arguments: &[&str]| {
         let output = Command::new(package.join("bin/wasm-tools"))
             .args(arguments)
+            .env("PYTHONPATH", &package)
             .output()
             .unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::guests::{each_costs_one_sample, fault};
+use crate::hostile::{each_costs_one_sample, fault};
 use crate::support::{Lab, environment, json_lines};
 
 /// What `hotshoe exec` says of one picture.

@@ -221,12 +221,20 @@ pub fn not_granted(
     surface: &Surface,
     grants: &BTreeSet<Grant>,
 ) -> Option<(Vec<Problem>, String)> {
-    let imports: Vec<&str> = surface.needs.values().flatten().map(String::as_str).collect();
+    let imports: Vec<&str> = surface
+        .needs
+        .values()
+        .flatten()
+        .map(String::as_str)
+        .collect();
     let Err(CapabilityError::NotGranted { line, .. }) = check_imports(name, &imports, grants)
     else {
         return None;
     };
-    let missing = surface.needs.iter().filter(|(grant, _)| !grants.contains(*grant));
+    let missing = surface
+        .needs
+        .iter()
+        .filter(|(grant, _)| !grants.contains(*grant));
     let problems = missing.map(|(grant, imports)| Problem::NotGranted {
         grant: *grant,
         imports: imports.clone(),

@@ -6,6 +6,7 @@ mod guest;
 mod js;
 mod python;
 mod rust;
+mod world;
 
 use crate::{BuildError, Language, Project, Tools};
 use hotshoe_devkit::Progress;

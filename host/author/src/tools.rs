@@ -64,6 +64,30 @@ pub struct WheelFile {
     pub sha256: &'static str,
 }
 
+impl WheelFile {
+    /// A file of programs, which do not run in Python: any Python that pip would not think too old will do.
+    pub const fn of_programs(
+        os: &'static str,
+        arch: &'static str,
+        platform: &'static str,
+        size: u64,
+        sha256: &'static str,
+    ) -> Self {
+        let built_for = BuiltFor {
+            python: "3.11",
+            abi: "none",
+            platform,
+        };
+        Self {
+            os,
+            arch,
+            built_for: Some(built_for),
+            size,
+            sha256,
+        }
+    }
+}
+
 /// Why a tool is not there.
 #[derive(Debug, Error)]
 pub enum ToolError {

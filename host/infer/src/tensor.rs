@@ -364,12 +364,13 @@ fn byte_count(element_type: ElementType, shape: &[usize]) -> Result<usize, Tenso
     })
 }
 
-/// The product of a shape.
+/// The product of a shape. Where one dimension is 0, the others must fit all the same: the backend multiplies them for its strides.
 fn count(shape: &[usize]) -> Result<usize, TensorError> {
-    let product = shape.iter().try_fold(1_usize, |product, &dimension| {
-        product.checked_mul(dimension)
-    });
-    product.ok_or_else(|| TensorError::Overflow {
+    let lengths = shape.iter().filter(|&&dimension| dimension != 0);
+    let product = lengths.copied().try_fold(1_usize, usize::checked_mul);
+    let fits = product.filter(|&product| isize::try_from(product).is_ok());
+    let product = fits.ok_or_else(|| TensorError::Overflow {
         shape: shape.to_vec(),
-    })
+    })?;
+    Ok(if shape.contains(&0) { 0 } else { product })
 }

@@ -75,6 +75,12 @@ fn what_does_not_fit_is_refused() {
         ),
         (ErrorKind::LimitExceeded, true)
     );
+    // Found by fuzzing: no element, and strides that nothing can count.
+    let wide = u32::MAX as usize;
+    assert!(matches!(
+        Tensor::from_u8(&[0, wide, wide, wide], vec![]),
+        Err(TensorError::Overflow { .. })
+    ));
     assert!(matches!(
         Tensor::from_bytes(ElementType::F64, &[usize::MAX], &[]),
         Err(TensorError::Overflow { .. })

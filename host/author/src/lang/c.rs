@@ -52,7 +52,7 @@ pub(crate) fn build(
         objects.push(build.compile(source, |line| progress.say(line))?);
     }
     let module = build.link(&objects)?;
-    let component = encode_as(module, &interfaces.resolve, interfaces.world)?;
+    let component = encode_as(module, &interfaces)?;
     task.done(&format!("{} bytes", component.len()));
     Ok(component)
 }

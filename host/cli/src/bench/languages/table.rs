@@ -100,6 +100,7 @@ impl Figure {
         });
         match ratio {
             None => value,
+            Some(ratio) if ratio < 0.95 => format!("{value} (x{ratio:.2})"),
             Some(ratio) if ratio < 9.95 => format!("{value} (x{ratio:.1})"),
             Some(ratio) => format!("{value} (x{ratio:.0})"),
         }
