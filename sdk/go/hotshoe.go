@@ -7,6 +7,7 @@ import (
 	"hotshoe/data"
 	"hotshoe/log"
 	"hotshoe/types"
+	"math"
 	"strconv"
 )
 
@@ -22,7 +23,7 @@ func Number(key string, otherwise float64) (float64, error) {
 		return otherwise, nil
 	}
 	number, err := strconv.ParseFloat(text, 64)
-	if err != nil {
+	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
 		return 0, types.Invalid("the setting `" + key + "` is no number: `" + text + "`")
 	}
 	return number, nil

@@ -2,12 +2,31 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::support::{Lab, environment, success};
+
+/// `hotshoe dev`, which ends with the test however that ends, and its daemon with it.
+struct Dev(Child);
+
+impl Dev {
+    fn interrupt(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        if let Ok(None) = self.0.try_wait() {
+            self.interrupt();
+            let _ = self.0.wait();
+        }
+    }
+}
 
 #[test]
 fn a_saved_source_serves_in_the_running_daemon() {
@@ -16,7 +35,7 @@ fn a_saved_source_serves_in_the_running_daemon() {
     let project = lab.path("watcher");
     let folder = project.display().to_string();
     success(["new", "watcher", "--lang", "rust", "--world", "policy", "--dir", &folder]);
-    let mut dev = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+    let dev = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["dev", &folder, "--json", "--yes"])
         // What the crates below a component are built to is shared with the other tests.
         .env("CARGO_TARGET_DIR", root.join("target/author-build"))
@@ -25,7 +44,8 @@ fn a_saved_source_serves_in_the_running_daemon() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines();
+    let mut dev = Dev(dev);
+    let mut lines = BufReader::new(dev.0.stdout.take().unwrap()).lines();
     let mut round = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
 
     let first = round();
@@ -55,9 +75,8 @@ fn a_saved_source_serves_in_the_running_daemon() {
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status[0]["development"], true);
 
-    let pid = Pid::from_raw(i32::try_from(dev.id()).unwrap()).unwrap();
-    kill_process(pid, Signal::INT).unwrap();
-    assert!(dev.wait().unwrap().success());
+    dev.interrupt();
+    assert!(dev.0.wait().unwrap().success());
 }
 
 #[test]

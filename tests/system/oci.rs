@@ -44,13 +44,15 @@ impl Registry {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let registry = Self {
+        let mut registry = Self {
             process,
             port,
             _folder: folder,
         };
         let until = Instant::now() + DEADLINE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = registry.process.try_wait().unwrap();
+            assert!(ended.is_none(), "the registry ended: {ended:?}");
             assert!(Instant::now() < until, "the registry does not listen");
             std::thread::yield_now();
         }

@@ -30,7 +30,7 @@ with zenoh.open(config) as session:
 "#;
 
 /// Where packages from PyPI are, installed once under `name`, or why they cannot be had. Their versions are all given: nothing else
-/// is fetched for them.
+/// is fetched for them. They are lines of a requirements file: where one has a `--hash`, pip wants the digest of each.
 pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     let all = environment().root.join("target/fixtures/python");
     let folder = all.join(name);
@@ -42,6 +42,11 @@ pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
         return Ok(folder);
     }
     let unfinished = all.join(format!("{name}.part"));
+    // What a run that was ended left.
+    fs::remove_dir_all(&unfinished).ok();
+    let requirements = all.join(format!("{name}.txt"));
+    fs::write(&requirements, packages.join("\n"))
+        .map_err(|error| format!("{}: {error}", requirements.display()))?;
     let pip = Command::new("python3")
         .args([
             "-m",
@@ -49,11 +54,11 @@ pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
             "install",
             "--quiet",
             "--no-deps",
-            "--upgrade",
             "--target",
         ])
         .arg(&unfinished)
-        .args(packages)
+        .arg("--requirement")
+        .arg(&requirements)
         .output()
         .map_err(|error| format!("python3 cannot be started: {error}"))?;
     if !pip.status.success() {

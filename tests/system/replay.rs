@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz;
@@ -121,18 +121,29 @@ fn without_a_snapshot_or_a_test_it_says_what_to_do() {
     );
 }
 
+/// A process that ends with the test, however that ends.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn it_runs_again_when_a_file_changes() {
     let lab = Lab::new();
     let path = light(&lab, Some(MEASURED), "");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+    let child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["test", &text(&path), "--watch"])
         .env_remove("RUST_LOG")
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut child = Ended(child);
+    let mut lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
     let mut next = |end: &str| lines.any(|line| line.unwrap().contains(end));
     assert!(next("1 passed, 0 failed"));
     fs::write(
@@ -143,8 +154,6 @@ fn it_runs_again_when_a_file_changes() {
     assert!(next("0 passed, 1 failed"));
     fs::write(lab.path("sample.txt"), "124").unwrap();
     assert!(next("1 passed, 0 failed"));
-    child.kill().unwrap();
-    child.wait().unwrap();
 }
 
 #[test]

@@ -281,7 +281,7 @@ impl Tools {
     }
 
     /// Keeps other processes from fetching at the same time, until it is dropped.
-    fn lock(&self) -> Result<File, ToolError> {
+    pub(crate) fn lock(&self) -> Result<File, ToolError> {
         let path = self.folder.join("fetch.lock");
         fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
         let file = File::create(&path).map_err(at(&path))?;

@@ -1,7 +1,8 @@
 //! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
 use crate::commands::model::ModelError;
+use crate::commands::record::RecordError;
 use crate::commands::test::TestError;
-use crate::throwaway::NoDevice;
+use crate::throwaway::{NoDevice, NoFolder};
 use crate::fleet::error::FleetError;
 use crate::oci::OciError;
 use crate::terminal::Terminal;
@@ -108,6 +109,8 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<BlobError>(cause).map(BlobError::name))
         .or_else(|| find::<TestError>(cause).map(TestError::name))
         .or_else(|| find::<NoDevice>(cause).map(NoDevice::name))
+        .or_else(|| find::<NoFolder>(cause).map(NoFolder::name))
+        .or_else(|| find::<RecordError>(cause).map(RecordError::name))
         .or_else(|| find::<RecordingError>(cause).map(RecordingError::name))
         .or_else(|| find::<NotRecorded>(cause).map(|_| "not_recorded"))
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))

@@ -51,6 +51,21 @@ impl NoDevice {
     }
 }
 
+/// A folder that somebody named is not there.
+#[derive(Debug, Error)]
+#[error("{} is no folder, which `{seen}` should be; make it, or correct --folder", path.display())]
+pub struct NoFolder {
+    seen: String,
+    path: PathBuf,
+}
+
+impl NoFolder {
+    /// A stable word for machines.
+    pub const fn name(&self) -> &'static str {
+        "no_folder"
+    }
+}
+
 /// Packs, signs and verifies what `release_toml` says, but for its tests. `folders` are the device's folders by the paths that components see; others that the
 /// release asks for are empty ones.
 pub fn prepare(
@@ -131,10 +146,13 @@ fn everything(
         allowed.hosts.extend(component.hosts.iter().cloned());
         for seen in component.folders.keys() {
             let path = match folders.get(seen) {
-                Some(path) => path.clone(),
-                None => scratch.join("folders").join(seen.trim_start_matches('/')),
+                Some(path) if path.is_dir() => path.clone(),
+                Some(path) => {
+                    let (seen, path) = (seen.clone(), path.clone());
+                    return Err(NoFolder { seen, path }.into());
+                }
+                None => empty(scratch, seen)?,
             };
-            fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
             let access = Access::Write;
             allowed
                 .folders
@@ -142,6 +160,13 @@ fn everything(
         }
     }
     Ok(allowed)
+}
+
+/// A new folder for what components see under `seen`.
+fn empty(scratch: &Path, seen: &str) -> anyhow::Result<PathBuf> {
+    let path = scratch.join("folders").join(seen.trim_start_matches('/'));
+    fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ impl Recorder {
             };
             let taken = Taken::of(session.stage, &session.kinds, sample, decision, seen);
             let most = self.config.buffer_bytes();
-            if taken.bytes > most.min(MAX_RECORDED_BYTES) {
+            if taken.bytes > most.min(MAX_RECORDED_BYTES) || taken.told_bytes > self.piece {
                 session.counts.too_large += 1;
             } else if held + taken.bytes > most {
                 session.counts.dropped += 1;

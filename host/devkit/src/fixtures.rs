@@ -195,6 +195,6 @@ mod tests {
     #[test]
     fn in_an_empty_checkout_everything_is_missing() {
         let nowhere = Path::new("no-such-checkout");
-        assert_eq!(missing(nowhere).len(), 7);
+        assert_eq!(missing(nowhere).len(), 9);
     }
 }

@@ -135,7 +135,8 @@ fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, Engine
     pool.total_component_instances(instances)
         .total_core_instances(each(CORE_INSTANCES_PER_COMPONENT))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-        .total_memories(each(MEMORIES_PER_COMPONENT))
+        // Each takes 4 GiB of addresses, of which some boards have 512 GiB in all. Most components have one memory.
+        .total_memories(instances)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_memory_size(MAX_MEMORY_BYTES)
         .total_tables(each(TABLES_PER_COMPONENT))

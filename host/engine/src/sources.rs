@@ -178,6 +178,10 @@ impl<T> Kept<T> {
 impl<T> Turn<'_, T> {
     /// Gives the instance back, which holds these bytes, to stay until the source's next sample. Others make room for it.
     pub(crate) fn keep(mut self, live: T, bytes: u64) {
+        if bytes > MAX_SOURCE_INSTANCE_BYTES {
+            // It could not stay if all others left, so that none of them has to.
+            return;
+        }
         let mut gone = Vec::new();
         let mut kept = self.sources.lock();
         while !kept.fits(bytes) {
@@ -186,10 +190,14 @@ impl<T> Turn<'_, T> {
                 None => break,
             }
         }
+        let mut ended = None;
         let mut place = self.place.take().or_else(|| self.sources.budget.take());
         if place.is_none() {
             // Other components have all places: one of our own makes way.
-            place = gone.pop().or_else(|| kept.oldest()).map(|(_, place)| place);
+            if let Some((old, freed)) = gone.pop().or_else(|| kept.oldest()) {
+                ended = Some(old);
+                place = Some(freed);
+            }
         }
         let fits = kept.fits(bytes);
         let entry = kept.by_name.get_mut(self.source);
@@ -198,7 +206,7 @@ impl<T> Turn<'_, T> {
             entry.live = Some((live, place));
         }
         drop(kept);
-        drop(gone);
+        drop((gone, ended));
         // The end of the turn follows, which wakes those that wait.
     }
 }
@@ -260,7 +268,12 @@ mod tests {
         assert_eq!(call(&sources, "big", MAX_SOURCE_INSTANCE_BYTES), 1);
         assert_eq!(sources.count(), (1, MAX_SOURCE_INSTANCE_BYTES));
         assert_eq!(call(&sources, "larger", MAX_SOURCE_INSTANCE_BYTES + 1), 1);
-        assert_eq!(sources.count(), (0, 0), "it cannot stay");
+        let alone = (1, MAX_SOURCE_INSTANCE_BYTES);
+        assert_eq!(
+            sources.count(),
+            alone,
+            "it cannot stay, and drives nobody out"
+        );
 
         let budget = Budget::new(2);
         let (one, two) = (

@@ -29,7 +29,8 @@ def number(name: str, default: float) -> float:
     if value is None:
         return default
     try:
-        result = float(value)
+        # Python takes `1_0` for a number.
+        result = math.nan if "_" in value else float(value)
     except ValueError:
         result = math.nan
     if math.isfinite(result):

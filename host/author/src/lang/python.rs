@@ -56,8 +56,8 @@ pub(crate) fn build(
     ));
     let used = build.scan()?;
     let wit = build.guest.write(&used)?;
-    build.write_entry(&used)?;
-    let component = match build.sources(&used)?.component(&build.output()) {
+    let entry = build.write_entry(&used)?;
+    let component = match build.sources(&used, &entry)?.component(&build.output()) {
         Ok(component) => component,
         Err(unmade) => {
             build.write_stubs(&wit)?;
@@ -160,8 +160,8 @@ impl<'a> Build<'a> {
             .collect())
     }
 
-    /// Writes the module that the host calls: the author's function, guarded.
-    fn write_entry(&self, used: &BTreeSet<String>) -> Result<(), BuildError> {
+    /// Writes the module that the host calls, the author's function, guarded; its text.
+    fn write_entry(&self, used: &BTreeSet<String>) -> Result<String, BuildError> {
         let exported = &self.guest.exported;
         let console = if used.iter().any(|id| id.contains("/log@")) {
             "console.print_to_log()\n"
@@ -177,21 +177,27 @@ impl<'a> Build<'a> {
             exported.parameters.replace('-', "_"),
         );
         guest::write_changed(&self.scratch.join(format!("{ENTRY}.py")), text.as_bytes())?;
-        Ok(())
+        Ok(text)
     }
 
     /// What the component is made of.
-    fn sources(&self, used: &BTreeSet<String>) -> Result<guest::Sources, BuildError> {
+    fn sources(
+        &self,
+        used: &BTreeSet<String>,
+        entry: &str,
+    ) -> Result<guest::Sources, BuildError> {
         let wasi = if self.guest.wasi { "wasi" } else { "" };
         let used: Vec<&str> = used.iter().map(String::as_str).collect();
         let mut sources = guest::Sources::of_texts(&[
             COMPONENTIZE.version,
+            RUN,
+            entry,
             &self.guest.text,
             wasi,
             &used.join(" "),
         ]);
         for folder in self.folders().into_iter().skip(1) {
-            sources = sources.and_folder(&folder)?;
+            sources = sources.and_folder(&folder, &self.project.folder)?;
         }
         Ok(sources)
     }

@@ -3,7 +3,7 @@ use super::encode::encode;
 use crate::{BuildError, Project, RustTarget, ToolError, Tools};
 use hotshoe_devkit::toolchain::{self, Setting, TARGET, Toolchain};
 use hotshoe_devkit::{CommandError, Progress, Task, guests, process};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,7 +22,10 @@ pub(crate) fn build(
         RustTarget::Wasip2 => (wasip2(tools, progress)?, WASIP2),
     };
     let task = progress.spinner(&format!("compiling {}", project.name));
-    let module = compile(project, &toolchain, target, tools, &task)?;
+    let target_dir = target_dir(project, &toolchain, tools)?;
+    // Another project may have a package of the same name and the same folder: the module must not become that one's before it is read.
+    let _lock = lock(&target_dir)?;
+    let module = compile(project, &toolchain, target, &target_dir, &task)?;
     let bytes = fs::read(&module).map_err(BuildError::io(&module))?;
     if target == WASIP2 {
         return Ok(bytes);
@@ -37,6 +40,8 @@ fn unknown(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
         return Ok(found);
     }
     tools.agree(&format!("the Rust target {TARGET}"), TARGET_BYTES)?;
+    // Another process may install it while this one waits; then it is found.
+    let _lock = tools.lock()?;
     Ok(Toolchain::find_or_install(
         tools.folder(),
         setting,
@@ -48,7 +53,11 @@ fn unknown(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
 fn wasip2(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
     if !toolchain::has_target(WASIP2)? {
         tools.agree(&format!("the Rust target {WASIP2}"), TARGET_BYTES)?;
-        toolchain::add_with_rustup(WASIP2, progress)?;
+        let _lock = tools.lock()?;
+        // Another process may have added it while this one waited.
+        if !toolchain::has_target(WASIP2)? {
+            toolchain::add_with_rustup(WASIP2, progress)?;
+        }
     }
     Ok(Toolchain::Ordinary)
 }
@@ -58,10 +67,9 @@ fn compile(
     project: &Project,
     toolchain: &Toolchain,
     target: &str,
-    tools: &Tools,
+    target_dir: &Path,
     task: &Task,
 ) -> Result<PathBuf, BuildError> {
-    let target_dir = target_dir(project, toolchain, tools)?;
     let cargo = |offline: bool| {
         let mut command = command(toolchain, target);
         command
@@ -70,7 +78,7 @@ fn compile(
                 "json-render-diagnostics",
                 "--target-dir",
             ])
-            .arg(&target_dir)
+            .arg(target_dir)
             // Cargo reads its configuration from the folder it runs in.
             .current_dir(&project.folder);
         if offline {
@@ -108,6 +116,15 @@ fn command(toolchain: &Toolchain, target: &str) -> Command {
     let mut command = process::clean("cargo");
     command.args(["build", "--release", "--target", target]);
     command
+}
+
+/// Keeps other builds out of cargo's folder, until it is dropped.
+fn lock(target_dir: &Path) -> Result<File, BuildError> {
+    fs::create_dir_all(target_dir).map_err(BuildError::io(target_dir))?;
+    let path = target_dir.join("hotshoe.lock");
+    let file = File::create(&path).map_err(BuildError::io(&path))?;
+    file.lock().map_err(BuildError::io(&path))?;
+    Ok(file)
 }
 
 /// Where cargo keeps what it compiled: where the person says, else with the project.

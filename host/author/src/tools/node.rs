@@ -112,8 +112,9 @@ impl Tools {
             .tempdir_in(&self.folder)
             .map_err(at(&self.folder))?;
         install(&node, packages, scratch.path(), self)?;
-        let whole = scratch.keep();
-        fs::rename(&whole, &folder).map_err(at(&folder))?;
+        fs::rename(scratch.path(), &folder).map_err(at(&folder))?;
+        // It is not where it was: nothing is left to be removed.
+        let _ = scratch.keep();
         Ok(folder)
     }
 }

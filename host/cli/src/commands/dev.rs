@@ -47,7 +47,7 @@ pub struct Args {
     /// Fetch what is missing without asking
     #[arg(long)]
     yes: bool,
-    /// End after so many rounds [default: at Ctrl-C]
+    /// End after so many rounds, with exit code 1 if the last one failed [default: at Ctrl-C]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 }
@@ -87,11 +87,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let changes = Changes::below(&folder)?;
     let mut number = 0;
     let mut since = Instant::now();
+    let mut failed = false;
     while !ended.load(Ordering::Relaxed) {
         number += 1;
         let round = author.round(number, since);
-        show(&round, terminal)?;
-        // Without a first release there is nothing to leave as it is.
+        failed = round.error.is_some();
+        show(&round, author.serves(), terminal)?;
         if args.rounds.is_some_and(|most| number >= most) {
             break;
         }
@@ -108,7 +109,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if let Some(device) = author.device {
         device.stop()?;
     }
-    Ok(ExitCode::SUCCESS)
+    // Who asks for so many rounds wants to know how the last one went; Ctrl-C is no failure.
+    Ok(if failed && args.rounds.is_some() {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// What stays from round to round.
@@ -121,6 +127,11 @@ struct Author {
 }
 
 impl Author {
+    /// Whether any release serves.
+    fn serves(&self) -> bool {
+        self.device.as_ref().is_some_and(|it| it.client().is_some())
+    }
+
     fn round(&mut self, number: u32, since: Instant) -> Round {
         let mut round = Round {
             round: number,
@@ -164,7 +175,7 @@ impl Author {
     }
 }
 
-fn show(round: &Round, terminal: &Terminal) -> anyhow::Result<()> {
+fn show(round: &Round, serves: bool, terminal: &Terminal) -> anyhow::Result<()> {
     if terminal.json {
         return terminal.json_line(round);
     }
@@ -178,7 +189,13 @@ fn show(round: &Round, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(terminal.bold(&line))?;
     if let Some(error) = &round.error {
         terminal.print(terminal.bad(error))?;
-        terminal.print("what served before goes on serving")?;
+        if round.swap_ms.is_none() {
+            terminal.print(if serves {
+                "what served before goes on serving"
+            } else {
+                "nothing serves yet"
+            })?;
+        }
     }
     for shown in &round.samples {
         let text = match (&shown.result, &shown.error) {

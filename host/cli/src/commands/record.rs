@@ -1,3 +1,4 @@
+mod error;
 mod session;
 
 use std::path::{Path, PathBuf};
@@ -9,13 +10,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use hotshoe_daemon::Client;
 use hotshoe_daemon::media::extension;
-use hotshoe_daemon::recording::{Counts, EndReason, What};
+use hotshoe_daemon::recording::{Counts, EndReason, Opened, What};
 use hotshoe_store::{
     MAX_RECORDED, RECORDING_FILE, RecordStage, RecordingError, RecordingHead, RecordingWriter,
 };
 use hotshoe_trust::RecordKind;
 use serde::Serialize;
 
+pub use self::error::RecordError;
 use self::session::Session;
 use crate::fleet::reach::ReachArgs;
 use crate::signals;
@@ -43,7 +45,7 @@ On the device, in hotshoe.toml:         In release.toml:
   [record]                                [data-contract]
   allow = [\"sample\", \"insight\"]           record = [\"sample\", \"insight\"]
 
-It ends after --count samples, after --timeout, or with Ctrl-C, with what there is.")]
+It ends after --count samples, after --timeout, or with Ctrl-C, with what there is. Exit code 1 if that is nothing.")]
 pub struct Args {
     /// The device's site [default: that of --config]
     #[arg(long, value_name = "SITE")]
@@ -105,12 +107,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     } else {
         tell(&report, terminal)?;
     }
-    // A recording that was cut short is whole, but somebody asked for more.
-    Ok(if report.entries > 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(ExitCode::SUCCESS)
 }
 
 fn record<'a>(
@@ -131,14 +128,41 @@ fn record<'a>(
         without,
         args.count,
     )?;
+    let Opened {
+        device,
+        site: at,
+        release,
+        ..
+    } = opened;
     ensure!(
-        opened.device == args.device && opened.site == site,
-        "another device answered: {} of {}",
-        opened.device,
-        opened.site
+        device == args.device && at == site,
+        RecordError::OtherDevice { device, site: at }
     );
-    let head = RecordingHead::new(opened.site, opened.device, opened.release, args.stage);
+    let head = RecordingHead::new(at, device, release, args.stage);
     let mut writer = RecordingWriter::create(&args.out, head)?;
+    let taken = take(args, &mut session, &mut writer, stop, terminal);
+    // What has arrived is kept, however it ended.
+    let finished = writer.finish();
+    let reason = taken?;
+    finished?;
+    ensure!(!writer.is_empty(), RecordError::Nothing(session.counts));
+    Ok(Report {
+        recording: &args.out,
+        entries: writer.len(),
+        ended: Some(reason),
+        counts: session.counts,
+    })
+}
+
+/// Takes what the device gives until it says that this is all.
+fn take(
+    args: &Args,
+    session: &mut Session<'_>,
+    writer: &mut RecordingWriter,
+    stop: &AtomicBool,
+    terminal: &Terminal,
+) -> anyhow::Result<EndReason> {
+    let count = args.count;
     let progress = terminal.progress();
     let task = (!terminal.json).then(|| progress.spinner("recording"));
     let until = args
@@ -155,26 +179,25 @@ fn record<'a>(
         match session.next()? {
             What::Entry {
                 number,
-                entry,
+                mut entry,
                 files,
             } => {
+                ensure!(
+                    (writer.len() as u64) < count,
+                    RecordError::TooMany { count }
+                );
+                // Which files there are is for the writer to say, who names them.
+                entry.files.clear();
                 let parts = session.files(number, files)?;
                 let ending = extension(&entry.content_type);
                 writer.add(entry, ending, &parts)?;
                 session.arrived(number);
                 if let Some(task) = &task {
-                    task.detail(&format!("{} of {}", writer.len(), args.count));
+                    task.detail(&format!("{} of {count}", writer.len()));
                 }
             }
             What::Waiting => {}
-            What::Ended { reason } => {
-                return Ok(Report {
-                    recording: &args.out,
-                    entries: writer.len(),
-                    ended: Some(reason),
-                    counts: session.counts,
-                });
-            }
+            What::Ended { reason } => return Ok(reason),
         }
     }
 }

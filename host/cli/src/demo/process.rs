@@ -74,6 +74,11 @@ impl DaemonProcess {
         }
     }
 
+    /// Whether it ended by itself.
+    pub fn ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// Sends SIGTERM and waits until the daemon has drained.
     pub fn stop(mut self) -> anyhow::Result<()> {
         let pid = i32::try_from(self.child.id())

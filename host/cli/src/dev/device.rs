@@ -32,6 +32,8 @@ pub struct Device {
     key: SigningKey,
     generation: u64,
     running: Option<Running>,
+    /// Held as long as this lives: two daemons must not share the folder.
+    _lock: fs::File,
 }
 
 struct Running {
@@ -42,12 +44,25 @@ struct Running {
     status: Status,
 }
 
+impl Running {
+    fn close(self) -> DaemonProcess {
+        self.client.close();
+        self.deployer.close();
+        self.process
+    }
+}
+
 impl Device {
     /// Prepares the folder `.hotshoe/dev` beside a release.toml. What an earlier run left there goes, but for compiled code.
     pub fn new(manifest: &Path) -> anyhow::Result<Self> {
         let beside = manifest.parent().unwrap_or(Path::new("."));
         let folder = std::path::absolute(beside.join(".hotshoe").join("dev"))?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let lock = folder.join("lock");
+        let lock = fs::File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+        if lock.try_lock().is_err() {
+            bail!("another `hotshoe dev` uses {}; end it first", folder.display());
+        }
         let key = SigningKey::generate().context("cannot make a key")?;
         let public = key.public_key().context("cannot make a key")?;
         let trust = format!(
@@ -62,6 +77,7 @@ impl Device {
             key,
             generation: 0,
             running: None,
+            _lock: lock,
         })
     }
 
@@ -76,6 +92,7 @@ impl Device {
             for_development(release, generation);
         })?;
         sign::sign(&layout, &self.key)?;
+        self.drop_ended()?;
         if self.running.is_none() {
             self.start(&packed)?;
         } else {
@@ -100,9 +117,16 @@ impl Device {
         let Some(running) = self.running else {
             return Ok(());
         };
-        running.client.close();
-        running.deployer.close();
-        running.process.stop()
+        running.close().stop()
+    }
+
+    /// Forgets a daemon that ended by itself, so that another is started, on a device that knows nothing of what ended it.
+    fn drop_ended(&mut self) -> anyhow::Result<()> {
+        if let Some(ended) = self.running.take_if(|running| running.process.ended()) {
+            drop(ended.close());
+            forget(&self.folder.join("data"))?;
+        }
+        Ok(())
     }
 
     fn start(&mut self, packed: &Packed) -> anyhow::Result<()> {

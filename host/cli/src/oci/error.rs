@@ -101,7 +101,7 @@ pub enum OciError {
 
 impl OciError {
     /// The stable name, in snake case. None where the source has one.
-    pub const fn name(&self) -> Option<&'static str> {
+    pub fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address { .. } => "bad_address",
             Self::Credentials { .. } | Self::NoPassword => "no_credentials",

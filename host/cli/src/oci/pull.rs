@@ -24,8 +24,8 @@ pub struct Pulled {
     pub bytes: u64,
 }
 
-/// Writes a release and its signatures to the folder `out`. Whatever the registry sends is limited, and checked against its digest; who signed
-/// it is not looked at.
+/// Writes a release and its signatures to the folder `out`. Blobs are limited while they come, manifests once they are there (the client takes
+/// them whole), and all are checked against their digests; who signed it is not looked at.
 ///
 /// # Errors
 /// [`OciError`]; the folder is then as it was.
@@ -50,12 +50,17 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
     if total > ReleaseLimits::RELEASE_BYTES {
         return Err(remote.too_large("the release", total, ReleaseLimits::RELEASE_BYTES));
     }
+    let builder = Layout::create(out)?;
+    let beside = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
     let mut fetching = Fetching {
         remote,
+        beside,
         task: progress.bar(&format!("from {place}"), total),
         done: 0,
     };
-    let builder = Layout::create(out)?;
     for blob in &blobs {
         let file = fetching.to_file(blob).await?;
         let kept = builder.put_file(file.path(), blob.size)?;
@@ -80,6 +85,8 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
 
 struct Fetching<'a> {
     remote: &'a Remote,
+    /// Where files are while they come: large ones may find no room where temporary files are kept.
+    beside: &'a Path,
     task: Task,
     done: u64,
 }
@@ -87,10 +94,10 @@ struct Fetching<'a> {
 impl Fetching<'_> {
     async fn to_file(&mut self, blob: &Blob) -> Result<tempfile::NamedTempFile, OciError> {
         let at = |source| OciError::Io {
-            path: std::env::temp_dir(),
+            path: self.beside.to_owned(),
             source,
         };
-        let file = tempfile::NamedTempFile::new().map_err(at)?;
+        let file = tempfile::NamedTempFile::new_in(self.beside).map_err(at)?;
         let out = tokio::fs::File::from_std(file.reopen().map_err(at)?);
         let (task, done) = (&self.task, &mut self.done);
         let step = |bytes| {
@@ -106,11 +113,12 @@ impl Fetching<'_> {
         let listed = self.remote.referrers(release, Some(BUNDLE)).await?;
         let most = usize::try_from(ReleaseLimits::BUNDLES).unwrap_or(usize::MAX);
         let mut bundles = Vec::new();
-        for entry in listed.manifests.iter().take(most) {
-            // Registries may leave the filter aside.
-            if entry.artifact_type.as_deref().is_some_and(|kind| kind != BUNDLE) {
-                continue;
-            }
+        // Registries may leave the filter aside.
+        let signatures = listed.manifests.iter().filter(|entry| {
+            let kind = entry.artifact_type.as_deref();
+            kind.is_none_or(|kind| kind == BUNDLE)
+        });
+        for entry in signatures.take(most) {
             let malformed = |source| OciError::Referrer {
                 digest: entry.digest.clone(),
                 source,
@@ -120,6 +128,9 @@ impl Fetching<'_> {
             let bytes = self.remote.manifest(&at).await?;
             let manifest: OciImageManifest = serde_json::from_slice(&bytes).map_err(malformed)?;
             for layer in manifest.layers.iter().filter(|it| it.media_type == BUNDLE) {
+                if bundles.len() == most {
+                    return Ok(bundles);
+                }
                 let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
                 let limit = ReleaseLimits::BUNDLE_BYTES;
                 if size > limit {

@@ -41,7 +41,7 @@ pub async fn push(layout: &Layout, remote: &Remote, progress: &Progress) -> Resu
     let mut blobs = vec![manifest.config.blob()];
     blobs.extend(manifest.layers.iter().map(|layer| layer.blob()));
     blobs.extend(referrers.iter().flat_map(|referrer| referrer.parts.clone()));
-    let total = blobs.iter().map(|blob| blob.size).sum();
+    let total = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     let mut sending = Sending {
         layout,
         remote,
@@ -80,7 +80,8 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn blob(&mut self, blob: &Blob) -> Result<(), OciError> {
         if self.remote.has(blob).await? {
-            self.pushed.present_bytes += blob.size;
+            let present = &mut self.pushed.present_bytes;
+            *present = present.saturating_add(blob.size);
         } else {
             // Damage would be found by the registry too, but named less well.
             self.layout.check(blob)?;
@@ -88,10 +89,15 @@ impl Sending<'_> {
             let file = tokio::fs::File::open(&path);
             let file = file.await.map_err(|source| OciError::Io { path, source })?;
             self.remote.send(blob, file).await?;
-            self.pushed.sent_bytes += blob.size;
+            let sent = &mut self.pushed.sent_bytes;
+            *sent = sent.saturating_add(blob.size);
         }
-        self.task
-            .at(self.pushed.sent_bytes + self.pushed.present_bytes);
+        let Pushed {
+            sent_bytes,
+            present_bytes,
+            ..
+        } = self.pushed;
+        self.task.at(sent_bytes.saturating_add(present_bytes));
         Ok(())
     }
 }

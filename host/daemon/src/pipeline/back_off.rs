@@ -46,6 +46,8 @@ struct Waiting {
 pub struct Leave<'a> {
     all: &'a BackOffs,
     component: &'a str,
+    /// It is the one call that tries whether the component works again.
+    tries: bool,
 }
 
 impl BackOffs {
@@ -55,6 +57,7 @@ impl BackOffs {
     /// [`Fault::BackingOff`], with what it broke off by and when it is tried again.
     pub fn leave<'a>(&'a self, component: &'a str, now: Instant) -> Result<Leave<'a>, Failure> {
         let mut troubled = self.lock();
+        let mut tries = false;
         if let Some(trouble) = troubled.get_mut(component)
             && let Some(waiting) = &mut trouble.waiting
         {
@@ -62,11 +65,13 @@ impl BackOffs {
                 return Err(refusal(component, trouble, now));
             }
             waiting.trying = true;
+            tries = true;
         }
         drop(troubled);
         Ok(Leave {
             all: self,
             component,
+            tries,
         })
     }
 
@@ -129,7 +134,7 @@ impl Leave<'_> {
         let wait = match &trouble.waiting {
             None if trouble.in_a_row < FAULTS_IN_A_ROW => return,
             None => FIRST_WAIT,
-            Some(waiting) if waiting.trying => (waiting.wait * 2).min(LONGEST_WAIT),
+            Some(waiting) if self.tries => (waiting.wait * 2).min(LONGEST_WAIT),
             // A call that was under way before.
             Some(_) => return,
         };
@@ -154,6 +159,9 @@ impl Leave<'_> {
 /// A call whose end nobody told: the daemon itself failed in it. Another sample may try.
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
+        if !self.tries {
+            return;
+        }
         let mut troubled = self.all.lock();
         let trouble = troubled.get_mut(self.component);
         if let Some(waiting) = trouble.and_then(|trouble| trouble.waiting.as_mut()) {
@@ -271,6 +279,19 @@ mod tests {
         assert!(!call(&all, later, None));
         drop(trying);
         assert!(call(&all, later, None));
+        // A late call neither ends the try of another one nor counts as it.
+        let now = later + FIRST_WAIT;
+        let late = all.leave("z", now).unwrap();
+        for _ in 0..FAULTS_IN_A_ROW {
+            all.leave("z", now).unwrap().ended(Some(&trap()), now);
+        }
+        let now = now + FIRST_WAIT;
+        let trying = all.leave("z", now).unwrap();
+        late.ended(Some(&trap()), now);
+        assert!(all.leave("z", now).is_err());
+        let first = Some(micros(FIRST_WAIT) / 1000);
+        assert_eq!(all.status("z", now).1.map(|status| status.wait_ms), first);
+        drop(trying);
         // Another component has nothing to do with it.
         assert!(all.leave("y", now).is_ok());
     }

@@ -250,7 +250,7 @@ impl Ready {
         }
     }
 
-    /// Runs the step, unless it broke off too often.
+    /// Runs the step, unless it is a component that broke off too often. Models have runs and deadlines of their own.
     fn run_if(
         &mut self,
         back_offs: Option<&BackOffs>,
@@ -258,7 +258,7 @@ impl Ready {
         context: &DeviceContext,
         flow: &mut Flow,
     ) -> Result<(), Failure> {
-        let Some(back_offs) = back_offs else {
+        let Some(back_offs) = back_offs.filter(|_| !matches!(self, Self::Infer(..))) else {
             return self.run(sample, context, flow);
         };
         let name = self.name().to_owned();

@@ -17,6 +17,8 @@ pub(super) struct Taken {
     parts: Vec<(RecordedPart, Content)>,
     /// What it keeps from being freed, at most.
     pub bytes: u64,
+    /// Of these, what the answer that tells of it has: what the policies decided, messages in base64.
+    pub told_bytes: u64,
 }
 
 enum Content {
@@ -50,7 +52,12 @@ impl Taken {
             let text = serde_json::to_vec_pretty(&decision.insight).unwrap_or_default();
             parts.push((RecordedPart::Insight, Content::Json(text)));
         }
-        let bytes = parts.iter().map(|(_, content)| content.bytes()).sum();
+        let told_bytes: u64 = if insight {
+            decision.actions.iter().map(told_bytes).sum()
+        } else {
+            0
+        };
+        let bytes: u64 = parts.iter().map(|(_, content)| content.bytes()).sum();
         let actions = |actions: &Vec<Action>| serde_json::to_value(actions).ok();
         Self {
             entry: RecordedEntry {
@@ -62,7 +69,8 @@ impl Taken {
                 files: BTreeMap::new(),
             },
             parts,
-            bytes,
+            bytes: bytes + told_bytes,
+            told_bytes,
         }
     }
 
@@ -73,6 +81,22 @@ impl Taken {
             .map(|(part, content)| Ok((part, content.written()?)))
             .collect()
     }
+}
+
+/// Bytes of an action as JSON, about.
+fn told_bytes(action: &Action) -> u64 {
+    let bytes = match action {
+        Action::Publish => 0,
+        Action::Drop { reason } => reason.len(),
+        Action::Alert { message, .. } => message.len(),
+        // Four characters of base64 for three bytes.
+        Action::Send {
+            topic,
+            content_type,
+            payload,
+        } => topic.len() + content_type.len() + payload.len().div_ceil(3) * 4,
+    };
+    bytes as u64
 }
 
 fn tensors(

@@ -121,7 +121,8 @@ pub struct Counts {
     pub failed: u64,
     /// Not recorded, since too much waited for its recorder.
     pub dropped: u64,
-    /// Not recorded, since one alone has more bytes than `[record] buffer-mib`, or than a file of a recording may have.
+    /// Not recorded, since one alone has more bytes than `[record] buffer-mib`, or than a file of a recording may have; or since what its
+    /// policies decided, messages included, has more than fits into one answer.
     pub too_large: u64,
 }
 

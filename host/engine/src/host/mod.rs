@@ -19,6 +19,7 @@ use wasmtime::component::{Resource, ResourceTable};
 
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
+use crate::convert::clip;
 use crate::instance::Tensors;
 use crate::limits::{Held, Meter, Room, all_handles};
 use crate::state::KeptState;
@@ -134,7 +135,7 @@ impl types::Host for State {}
 fn error(code: ErrorCode, message: impl std::fmt::Display) -> Error {
     Error {
         code,
-        message: message.to_string(),
+        message: clip(message.to_string()),
     }
 }
 

@@ -12,6 +12,7 @@ use super::{State, byte_len, tensors};
 use crate::bindings::nn::tensor::TensorType;
 use crate::bindings::nn::{errors, graph, inference};
 use crate::call_end::CallEnd;
+use crate::convert::clip;
 use crate::fault::chain;
 use crate::limits::Held;
 use crate::lists::Lent;
@@ -132,10 +133,14 @@ fn make(
     ty: TensorType,
     data: &WasmList<u8>,
 ) -> wasmtime::Result<Handle> {
-    let room = caller.data().meter.room(1, data.len() as u64);
+    let mut bytes = data.len();
+    if dimensions.len() > tensors::MAX_RANK {
+        bytes = bytes.saturating_add(size_of_val(dimensions.as_slice()));
+    }
+    let room = caller.data().meter.room(1, bytes as u64);
     room.map_err(CallEnd::Tensors)?;
     let given = from_bytes(dimensions, ty, data.as_le_slice(caller.as_context()));
-    let held = caller.data().meter.hold(given, data.len());
+    let held = caller.data().meter.hold(given, bytes);
     Ok(caller
         .data_mut()
         .table
@@ -149,6 +154,10 @@ fn from_bytes(dimensions: Vec<u32>, ty: TensorType, data: &[u8]) -> Given {
             let problem = "a tensor of bf16, which no model here takes; convert it to fp32";
             Err((UnsupportedOperation, problem.to_owned()))
         }
+        Some(_) if dimensions.len() > tensors::MAX_RANK => Err((
+            InvalidArgument,
+            tensors::too_many_dimensions(dimensions.len()),
+        )),
         Some(element_type) => {
             let shape = tensors::dimensions(&dimensions);
             Tensor::from_bytes(element_type, &shape, data)
@@ -193,7 +202,8 @@ const fn tensor_type(element_type: ElementType) -> Option<TensorType> {
 
 impl State {
     fn failed<T>(&mut self, code: errors::ErrorCode, message: impl Into<String>) -> Answer<T> {
-        let message = message.into();
+        // It stays for as long as the component holds the error, and may have a name in it that the component chose.
+        let message = clip(message.into());
         tracing::debug!(?code, message, "wasi:nn");
         Ok(Err(self.table.push(Failed { code, message })?))
     }

@@ -11,6 +11,8 @@ use crate::lists::{Floats, Lent};
 
 /// The interface that is linked here.
 const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
+/// Most dimensions of a tensor that a component makes, as in NumPy 2. Their list is not counted against `tensor-mib`.
+pub(super) const MAX_RANK: usize = 64;
 
 type Caller<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<HeldTensor>;
@@ -81,6 +83,10 @@ fn make(
 ) -> Made {
     if let Err(error) = caller.data_mut().room(1, bytes) {
         return Ok((Err(error),));
+    }
+    if shape.len() > MAX_RANK {
+        let cause = too_many_dimensions(shape.len());
+        return Ok((Err(error(ErrorCode::InvalidInput, cause)),));
     }
     let shape = dimensions(shape);
     match Tensor::from_bytes(element_type, &shape, elements(caller.as_context())) {
@@ -155,6 +161,11 @@ pub(super) fn shape(tensor: &Tensor) -> wasmtime::Result<Vec<u32>> {
     let dimensions = tensor.shape().iter();
     let dimensions = dimensions.map(|&dimension| u32::try_from(dimension));
     Ok(dimensions.collect::<Result<_, _>>()?)
+}
+
+/// What is said of a shape that is not even looked at.
+pub(super) fn too_many_dimensions(found: usize) -> String {
+    format!("a shape of {found} dimensions; a tensor has at most {MAX_RANK}")
 }
 
 pub(super) fn dimensions(shape: &[u32]) -> Vec<usize> {

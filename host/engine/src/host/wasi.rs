@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use wasmtime::component::{Linker, ResourceTable};
-use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, TcpSocket};
+use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, ReaddirIterator, TcpSocket};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView, filesystem};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
@@ -25,8 +25,11 @@ use crate::call_end::CallEnd;
 pub(crate) use setting::Setting;
 pub use tls::CaError;
 
-/// Files, folders, sockets and their streams that one instance may have open at once: each may take one of the daemon's file descriptors.
+/// Files, folders and lists of them, sockets and streams that one instance may have open at once: each may take one of the daemon's file
+/// descriptors, or memory of the host.
 const MAX_OPEN: usize = 64;
+/// Most random bytes that one call makes: no deadline ends it before its last byte. 1 MiB.
+const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
 /// What one instance has of WASI.
 pub(crate) struct Wasi {
@@ -44,7 +47,8 @@ impl Wasi {
         let reach = network::Reach::new(services);
         let mut ctx = WasiCtx::builder();
         ctx.stdout(stdio::Lines::new(services, Level::Info))
-            .stderr(stdio::Lines::new(services, Level::Warn));
+            .stderr(stdio::Lines::new(services, Level::Warn))
+            .max_random_size(MAX_RANDOM_BYTES);
         for folder in &setting.folders {
             ctx.preopened_dir(&folder.here, &folder.there, folder.permissions)
                 .map_err(|source| CallEnd::Folder {
@@ -79,13 +83,14 @@ impl State {
         Ok(())
     }
 
-    /// How much of what may take a file descriptor is open.
+    /// How much is open of what [`MAX_OPEN`] bounds.
     fn open(&mut self) -> usize {
         let is_open = |entry: &&mut (dyn std::any::Any + Send)| {
             entry.is::<filesystem::Descriptor>()
                 || entry.is::<TcpSocket>()
                 || entry.is::<DynInputStream>()
                 || entry.is::<DynOutputStream>()
+                || entry.is::<ReaddirIterator>()
         };
         self.table.iter_mut().filter(is_open).count()
     }

@@ -72,6 +72,23 @@ fn what_is_recorded_is_read_again() {
 }
 
 #[test]
+fn the_file_lags_by_a_part_of_the_entries_until_the_end() {
+    let folder = TempDir::new().unwrap();
+    let entries = || Recording::open(folder.path()).map_or(0, |it| it.entries.len());
+    let mut writer = RecordingWriter::create(folder.path(), head()).unwrap();
+    writer.finish().unwrap();
+    assert!(!Recording::is_at(folder.path()));
+    for number in 1..=100 {
+        writer.add(entry("a"), "png", &[]).unwrap();
+        let lag = number - entries();
+        assert!(lag * 16 < number && (number > 16 || lag == 0), "{number}");
+    }
+    assert!(entries() < 100);
+    writer.finish().unwrap();
+    assert_eq!(entries(), 100);
+}
+
+#[test]
 fn damage_and_paths_that_lead_away_are_found() {
     let folder = TempDir::new().unwrap();
     let found = recorded(folder.path());

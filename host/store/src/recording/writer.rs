@@ -7,15 +7,21 @@ use super::{Manifest, RECORDING_FILE, RecordedEntry, RecordedPart, RecordingErro
 use crate::blob_error::BlobError;
 use crate::states::replace_file;
 
-/// Writes a recording, entry by entry. After each, the folder is a whole recording.
+/// `recording.json` is written again when so large a part of its entries is new: a 16th. Writing it whole for each would be quadratic.
+const NEW_PART: usize = 16;
+
+/// Writes a recording, entry by entry. At any time the folder is a whole recording, of all entries but for the newest 16th at most;
+/// [`Self::finish`] adds those.
 #[derive(Debug)]
 pub struct RecordingWriter {
     folder: PathBuf,
     manifest: Manifest,
+    /// Entries that `recording.json` has.
+    saved: usize,
 }
 
 impl RecordingWriter {
-    /// Begins a recording in a folder that holds none.
+    /// Begins a recording in a folder that holds none. It becomes one with the first entry.
     ///
     /// # Errors
     /// [`RecordingError::Exists`], [`RecordingError::Write`].
@@ -25,16 +31,15 @@ impl RecordingWriter {
                 folder: folder.to_owned(),
             });
         }
-        let writer = Self {
+        make(folder)?;
+        Ok(Self {
             folder: folder.to_owned(),
             manifest: Manifest {
                 head,
                 entries: Vec::new(),
             },
-        };
-        make(folder)?;
-        writer.write_manifest()?;
-        Ok(writer)
+            saved: 0,
+        })
     }
 
     /// How many entries it has.
@@ -77,11 +82,27 @@ impl RecordingWriter {
             entry.files.insert(name, Blob::of(bytes));
         }
         self.manifest.entries.push(entry);
-        let written = self.write_manifest();
+        let new = self.len().saturating_sub(self.saved);
+        if new.saturating_mul(NEW_PART) < self.len() {
+            return Ok(());
+        }
+        let written = self.finish();
         if written.is_err() {
             self.manifest.entries.pop();
         }
         written
+    }
+
+    /// Writes the entries that `recording.json` has not yet. Whoever records calls it at the end, however that came.
+    ///
+    /// # Errors
+    /// [`RecordingError::Write`].
+    pub fn finish(&mut self) -> Result<(), RecordingError> {
+        if self.saved < self.len() {
+            self.write_manifest()?;
+            self.saved = self.len();
+        }
+        Ok(())
     }
 
     fn write_manifest(&self) -> Result<(), RecordingError> {

@@ -43,7 +43,7 @@ static bool parse_rule(char *line, unsigned number, struct rule *rule, types_err
   rule->label = hotshoe_text(next_word(&line));
   char *score = next_word(&line), *end = score;
   rule->min_score = strtod(score, &end);
-  if (*score == '\0' || *end != '\0' || isnan(rule->min_score)) {
+  if (*score == '\0' || *end != '\0' || !isfinite(rule->min_score)) {
     return hotshoe_fail(err, TYPES_ERROR_CODE_INTERNAL, "rules, line %u: `%s` is no score", number, score);
   }
   rule->action = next_word(&line);

@@ -44,7 +44,7 @@ static Result<Rule> parse_rule(std::string_view line, size_t number) {
   std::string score(next_word(line));
   char *end = nullptr;
   rule.min_score = std::strtod(score.c_str(), &end);
-  if (score.empty() || *end != '\0' || std::isnan(rule.min_score)) {
+  if (score.empty() || *end != '\0' || !std::isfinite(rule.min_score)) {
     return fail(Code::internal, "rules, line ", number, ": `", score, "` is no score");
   }
   rule.action = next_word(line);

@@ -7,6 +7,7 @@ package component
 import (
 	"hotshoe"
 	"hotshoe/types"
+	"math"
 	"strconv"
 	"strings"
 )
@@ -121,7 +122,7 @@ func parseRule(line string) (rule, string) {
 		return rule{}, "a rule is LABEL MIN-SCORE ACTION [MESSAGE]"
 	}
 	minScore, err := strconv.ParseFloat(score, 64)
-	if err != nil {
+	if err != nil || math.IsNaN(minScore) || math.IsInf(minScore, 0) {
 		return rule{}, "`" + score + "` is no number"
 	}
 	if _, is := severities[action]; !is && action != "publish" && action != "drop" {

@@ -124,9 +124,12 @@ func labels() ([]string, error) {
 func bestFirst(scores []float32, names []string) []types.Class {
 	classes := make([]types.Class, 0, len(scores))
 	for index, score := range scores {
-		label := strconv.Itoa(index)
+		label := ""
 		if index < len(names) {
 			label = strings.TrimSuffix(names[index], "\r")
+		}
+		if label == "" {
+			label = strconv.Itoa(index)
 		}
 		classes = append(classes, types.Class{Label: label, Index: uint32(index), Score: score})
 	}

@@ -48,7 +48,7 @@ function runModel(name, inputName, shape, elements) {
   return new Float32Array(bytes.slice().buffer);
 }
 
-/** The names of the classes, one a line; none where the release has no such file. */
+/** The names of the classes, one a line, an empty one for the class's number; none where the release has no such file. */
 function labels() {
   try {
     return data.lines("labels");
@@ -60,6 +60,6 @@ function labels() {
 
 /** @param {Float32Array} scores @param {string[]} names */
 function bestFirst(scores, names) {
-  const classes = Array.from(scores, (score, index) => ({ label: names[index] ?? String(index), index, score }));
+  const classes = Array.from(scores, (score, index) => ({ label: names[index] || String(index), index, score }));
   return classes.sort((a, b) => b.score - a.score || a.index - b.index);
 }

@@ -4,6 +4,7 @@ A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning
 label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
 """
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -77,9 +78,12 @@ def parse_rule(line: str, number: int) -> Rule:
         raise Error(f"rules, line {number}: a rule is LABEL MIN-SCORE ACTION [MESSAGE]")
     label, score, action = words[:3]
     try:
-        min_score = float(score)
+        # Python takes `1_0` for a number.
+        min_score = math.nan if "_" in score else float(score)
     except ValueError:
-        raise Error(f'rules, line {number}: "{score}" is no number') from None
+        min_score = math.nan
+    if not math.isfinite(min_score):
+        raise Error(f'rules, line {number}: "{score}" is no number')
     if action not in ("publish", "drop", *SEVERITIES):
         raise Error(f'rules, line {number}: "{action}" is no action: publish, drop, info, warning or critical')
     return Rule(label, min_score, action, words[3] if len(words) > 3 else "")

@@ -52,8 +52,9 @@ def interpret(sample: Sample, outputs: list[NamedTensor]) -> Insight:
 
     # From the model's picture to the sample's.
     with decode(sample) as picture:
-        fx = picture.width() / (STRIDE * width)
-        fy = picture.height() / (STRIDE * height)
+        # Maps without a point have no boxes, and are not divided by.
+        fx = picture.width() / (STRIDE * max(width, 1))
+        fy = picture.height() / (STRIDE * max(height, 1))
     label = config.text("label", "face")
     return Insight_Detections(
         [

@@ -50,6 +50,6 @@ def labels() -> list[str]:
 
 
 def best_first(scores: array, names: list[str]) -> list[Class]:
-    classes = [Class(names[index] if index < len(names) else str(index), index, score) for index, score in enumerate(scores)]
+    classes = [Class(names[index] if index < len(names) and names[index] else str(index), index, score) for index, score in enumerate(scores)]
     classes.sort(key=lambda found: (-found.score, found.index))
     return classes

@@ -61,7 +61,7 @@ function parseRule(line: string, number: number): Rule {
   if (!words) throw new HotshoeError(`rules, line ${number}: a rule is LABEL MIN-SCORE ACTION [MESSAGE]`);
   const [, label = "", score = "", word = "", message = ""] = words;
   const minScore = Number(score);
-  if (Number.isNaN(minScore)) throw new HotshoeError(`rules, line ${number}: "${score}" is no number`);
+  if (!Number.isFinite(minScore)) throw new HotshoeError(`rules, line ${number}: "${score}" is no number`);
   const action = ACTIONS.find((action) => action === word);
   if (!action) throw new HotshoeError(`rules, line ${number}: "${word}" is no action: ${ACTIONS.slice(0, -1).join(", ")} or critical`);
   return { label, minScore, action, message };

@@ -37,7 +37,7 @@ function runModel(name: string, inputName: string, shape: number[], elements: Ui
   return new Float32Array(bytes.slice().buffer);
 }
 
-/** The names of the classes, one a line; none where the release has no such file. */
+/** The names of the classes, one a line, an empty one for the class's number; none where the release has no such file. */
 function labels(): string[] {
   try {
     return data.lines("labels");
@@ -48,6 +48,6 @@ function labels(): string[] {
 }
 
 function bestFirst(scores: Float32Array, names: string[]): Class[] {
-  const classes = Array.from(scores, (score, index): Class => ({ label: names[index] ?? String(index), index, score }));
+  const classes = Array.from(scores, (score, index): Class => ({ label: names[index] || String(index), index, score }));
   return classes.sort((a, b) => b.score - a.score || a.index - b.index);
 }

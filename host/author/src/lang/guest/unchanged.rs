@@ -7,8 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Folders that hold results, tests or the history of sources.
-const NO_SOURCES: [&str; 5] = ["build", "tests", "wit", "node_modules", "__pycache__"];
+/// Folders of a project that hold results, tests or WIT files. Below it they are folders like others.
+const NO_SOURCES: [&str; 3] = ["build", "tests", "wit"];
+/// Folders that hold no sources wherever they are.
+const NEVER_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
 /// Beside a component, what it was made of.
 const MADE_OF: &str = "made-of";
 
@@ -16,18 +18,22 @@ const MADE_OF: &str = "made-of";
 pub(in crate::lang) struct Sources(Sha256);
 
 impl Sources {
-    /// Beginning with texts: the WIT files, options, versions of tools.
+    /// Beginning with texts: the WIT files, options, versions of tools. This program's own version is always among them.
     pub(in crate::lang) fn of_texts(texts: &[&str]) -> Self {
         let mut digest = Sha256::new();
-        for text in texts {
+        for text in [env!("CARGO_PKG_VERSION")].iter().chain(texts) {
             digest.update(text.as_bytes());
             digest.update([0]);
         }
         Self(digest)
     }
 
-    /// And all files below a folder, by name, size and time of change; neither hidden ones nor results.
-    pub(in crate::lang) fn and_folder(mut self, folder: &Path) -> Result<Self, BuildError> {
+    /// And all files below a folder, by name, size and time of change; neither hidden ones nor the results of the project.
+    pub(in crate::lang) fn and_folder(
+        mut self,
+        folder: &Path,
+        project: &Path,
+    ) -> Result<Self, BuildError> {
         let mut waiting = vec![folder.to_owned()];
         while let Some(folder) = waiting.pop() {
             for path in entries(&folder)? {
@@ -36,7 +42,10 @@ impl Sources {
                     .unwrap_or_default()
                     .to_string_lossy()
                     .into_owned();
-                if name.starts_with('.') || NO_SOURCES.contains(&name.as_str()) {
+                let left_out = name.starts_with('.')
+                    || NEVER_SOURCES.contains(&name.as_str())
+                    || (folder == project && NO_SOURCES.contains(&name.as_str()));
+                if left_out {
                     continue;
                 }
                 match fs::metadata(&path) {
@@ -107,7 +116,7 @@ mod tests {
         let file = at("build/it.wasm");
         let ask = || {
             let sources = Sources::of_texts(&["wit"])
-                .and_folder(folder.path())
+                .and_folder(folder.path(), folder.path())
                 .unwrap();
             sources.component(&file)
         };
@@ -127,6 +136,13 @@ mod tests {
             Some(b"made".to_vec())
         );
         fs::write(at("component.py"), "12").unwrap();
+        assert!(ask().is_err());
+        // What is a result in the project is a source in a package.
+        ask().err().unwrap().made().unwrap();
+        fs::write(at("build/other.wasm"), "1").unwrap();
+        assert!(ask().is_ok());
+        fs::create_dir_all(at("vendor/package/build")).unwrap();
+        fs::write(at("vendor/package/build/x.py"), "1").unwrap();
         assert!(ask().is_err());
     }
 }

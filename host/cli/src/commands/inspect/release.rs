@@ -126,6 +126,7 @@ impl Inspection {
             Tree::new(format!("issued {}, expires {}", release.issued, release.expires)),
             Tree::new(format!("for hosts {}, devices {}", release.hotshoe, devices(release))),
             Tree::new(format!("pipeline: {}", pipeline(release))),
+            Tree::new(format!("may be recorded: {}", recorded(release))),
             self.component_branch(terminal),
             contents(release),
             trial(release),
@@ -256,6 +257,16 @@ fn devices(release: &Release) -> String {
         .map(|(key, value)| format!(" with {key}={value}"))
         .collect();
     names + &labels
+}
+
+fn recorded(release: &Release) -> String {
+    let kinds = release.data_contract.record.iter();
+    let kinds: Vec<_> = kinds.map(ToString::to_string).collect();
+    if kinds.is_empty() {
+        "nothing".to_owned()
+    } else {
+        kinds.join(", ")
+    }
 }
 
 fn pipeline(release: &Release) -> String {

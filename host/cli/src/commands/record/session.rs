@@ -10,12 +10,14 @@ use hotshoe_store::{MAX_RECORDED_BYTES, RecordStage, RecordedPart};
 use hotshoe_trust::{Blob, RecordKind};
 use serde::de::DeserializeOwned;
 
+use super::RecordError;
+
 /// How long one answer may take; the device answers after half a second at most.
 const ANSWER: Duration = Duration::from_secs(10);
 /// How often a question is asked again that nobody answers.
 const TRIES: usize = 3;
 /// Most files of one sample: one for each model and the rest.
-const MAX_FILES: usize = 128;
+pub const MAX_FILES: usize = 128;
 
 /// One recording of one device.
 pub struct Session<'a> {
@@ -89,18 +91,15 @@ impl<'a> Session<'a> {
     ) -> anyhow::Result<Vec<(RecordedPart, Vec<u8>)>> {
         ensure!(
             heads.len() <= MAX_FILES,
-            "the device offers {} files of one sample; at most {MAX_FILES} are taken",
-            heads.len()
+            RecordError::TooManyFiles { found: heads.len() }
         );
         let files = heads.into_iter().enumerate();
         files
             .map(|(file, head)| {
                 let name = head.part.folder();
                 if let RecordedPart::Input(model) = &head.part {
-                    ensure!(
-                        is_plain(model),
-                        "the device calls a model `{model}`, which cannot be a folder"
-                    );
+                    let model = model.clone();
+                    ensure!(is_plain(&model), RecordError::Model { model });
                 }
                 let bytes = self.file(number, file, head.blob).with_context(|| {
                     format!("cannot fetch {} of sample {number}", name.display())
@@ -111,11 +110,8 @@ impl<'a> Session<'a> {
     }
 
     fn file(&self, number: u64, file: usize, blob: Blob) -> anyhow::Result<Vec<u8>> {
-        ensure!(
-            blob.size <= MAX_RECORDED_BYTES,
-            "it has {} bytes; at most {MAX_RECORDED_BYTES} are recorded",
-            blob.size
-        );
+        let size = blob.size;
+        ensure!(size <= MAX_RECORDED_BYTES, RecordError::TooLarge { size });
         let mut bytes = Vec::new();
         while (bytes.len() as u64) < blob.size {
             let piece = self.bytes(&Request::Read {
@@ -125,20 +121,16 @@ impl<'a> Session<'a> {
                 offset: bytes.len() as u64,
                 most: self.most,
             })?;
-            ensure!(!piece.is_empty(), "the device gives nothing of it");
+            ensure!(!piece.is_empty(), RecordError::NoBytes);
             bytes.extend(piece);
         }
-        ensure!(
-            Blob::of(&bytes) == blob,
-            "it is not what the device said it is"
-        );
+        ensure!(Blob::of(&bytes) == blob, RecordError::Mismatch);
         Ok(bytes)
     }
 
     fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         let answer = self.bytes(request)?;
-        serde_json::from_slice(&answer)
-            .context("the device's answer cannot be read; is its `hotshoe` of this version?")
+        Ok(serde_json::from_slice(&answer).map_err(RecordError::Answer)?)
     }
 
     /// Answers get lost; each question may be asked again, but for the first.

@@ -1,10 +1,11 @@
-//! `wasi:filesystem`: the number of open files is bounded, and so is the wait for one.
+//! `wasi:filesystem`: the number of open files and of lists of folders is bounded, and so is the wait for one.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::filesystem::WasiFilesystemView as _;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
-    Descriptor, DescriptorFlags, ErrorCode, HostDescriptor, OpenFlags, PathFlags,
+    Descriptor, DescriptorFlags, DirectoryEntryStream, ErrorCode, HostDescriptor, OpenFlags,
+    PathFlags,
 };
 use wasmtime_wasi::runtime::in_tokio;
 
@@ -14,6 +15,7 @@ use super::super::State;
 const TYPES: &str = "wasi:filesystem/types@0.2.12";
 
 type Opened = (Result<Resource<Descriptor>, ErrorCode>,);
+type Listed = (Result<Resource<DirectoryEntryStream>, ErrorCode>,);
 type Arguments = (
     Resource<Descriptor>,
     PathFlags,
@@ -23,12 +25,36 @@ type Arguments = (
 );
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance(TYPES)?.func_wrap(
+    let mut types = linker.instance(TYPES)?;
+    types.func_wrap(
         "[method]descriptor.open-at",
         |mut store: StoreContextMut<'_, State>, arguments: Arguments| {
             open(store.data_mut(), arguments)
         },
+    )?;
+    types.func_wrap(
+        "[method]descriptor.read-directory",
+        |mut store: StoreContextMut<'_, State>, (folder,): (Resource<Descriptor>,)| {
+            list(store.data_mut(), folder)
+        },
     )
+}
+
+/// The library reads the whole folder at once and keeps its names: many such lists of a large folder would have no bound.
+fn list(state: &mut State, folder: Resource<Descriptor>) -> wasmtime::Result<Listed> {
+    if !state.may_open() {
+        return Ok((Err(ErrorCode::Quota),));
+    }
+    let deadline = tokio::time::Instant::from_std(state.deadline);
+    let mut files = state.filesystem();
+    let listed = in_tokio(async {
+        tokio::time::timeout_at(deadline, HostDescriptor::read_directory(&mut files, folder)).await
+    });
+    match listed {
+        Err(_) => Err(wasmtime::Trap::Interrupt.into()),
+        Ok(Ok(list)) => Ok((Ok(list),)),
+        Ok(Err(error)) => Ok((Err(error.downcast()?),)),
+    }
 }
 
 /// Opening may wait, for whoever writes into a named pipe for example.

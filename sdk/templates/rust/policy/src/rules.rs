@@ -43,7 +43,9 @@ fn rule(line: &str) -> Result<Rule, String> {
     let (deed, message) = word(rest);
     let min_score = score
         .parse()
-        .map_err(|_| format!("`{score}` is no score, such as 0.5"))?;
+        .ok()
+        .filter(|score: &f64| score.is_finite())
+        .ok_or_else(|| format!("`{score}` is no score, such as 0.5"))?;
     let deed = match deed {
         "publish" => Deed::Publish,
         "drop" => Deed::Drop,
@@ -88,6 +90,10 @@ mod tests {
     fn a_line_that_is_no_rule_is_named() {
         let wrong = parse("face 0.5 publish\nface high publish").unwrap_err();
         assert_eq!(wrong, "rules, line 2: `high` is no score, such as 0.5");
+        for score in ["nan", "inf", "1e999"] {
+            let wrong = parse(&format!("face {score} publish")).unwrap_err();
+            assert!(wrong.ends_with("is no score, such as 0.5"), "{wrong}");
+        }
         assert!(
             parse("face 0.5 shout")
                 .unwrap_err()

@@ -75,7 +75,8 @@ fn number(key: &str, default: f64) -> Result<f64> {
     let Some(text) = config::get(key) else {
         return Ok(default);
     };
-    text.parse().map_err(|_| {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite());
+    number.ok_or_else(|| {
         Error::invalid_input(format_args!(
             "config `{key}` is `{text}`, which is no number"
         ))

@@ -21,7 +21,7 @@ impl Stage for Component {
         let mut classes: Vec<Class> = (0..)
             .zip(scores)
             .map(|(index, score)| {
-                let label = labels.next().unwrap_or_default().trim();
+                let label = labels.next().unwrap_or_default();
                 let label = if label.is_empty() {
                     index.to_string()
                 } else {
