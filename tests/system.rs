@@ -38,10 +38,10 @@ mod doctor;
 mod go;
 #[path = "system/hostile.rs"]
 mod hostile;
-#[path = "system/languages.rs"]
-mod languages;
 #[path = "system/interop.rs"]
 mod interop;
+#[path = "system/languages.rs"]
+mod languages;
 #[path = "system/layering.rs"]
 mod layering;
 #[path = "system/model.rs"]
@@ -60,10 +60,10 @@ mod privacy;
 mod proxy;
 #[path = "system/python.rs"]
 mod python;
-#[path = "system/recovery.rs"]
-mod recovery;
 #[path = "system/record.rs"]
 mod record;
+#[path = "system/recovery.rs"]
+mod recovery;
 #[path = "system/registry.rs"]
 mod registry;
 #[path = "system/replay.rs"]

@@ -9,6 +9,7 @@ import (
 	"hotshoe/types"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Text is a setting of the release, or `otherwise` where it states none.
@@ -23,7 +24,8 @@ func Number(key string, otherwise float64) (float64, error) {
 		return otherwise, nil
 	}
 	number, err := strconv.ParseFloat(text, 64)
-	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) {
+	// Go takes `1_0` for a number.
+	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) || strings.Contains(text, "_") {
 		return 0, types.Invalid("the setting `" + key + "` is no number: `" + text + "`")
 	}
 	return number, nil

@@ -34,7 +34,9 @@ fn a_saved_source_serves_in_the_running_daemon() {
     let lab = Lab::new();
     let project = lab.path("watcher");
     let folder = project.display().to_string();
-    success(["new", "watcher", "--lang", "rust", "--world", "policy", "--dir", &folder]);
+    success([
+        "new", "watcher", "--lang", "rust", "--world", "policy", "--dir", &folder,
+    ]);
     let dev = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
         .args(["dev", &folder, "--json", "--yes"])
         // What the crates below a component are built to is shared with the other tests.
@@ -58,7 +60,10 @@ fn a_saved_source_serves_in_the_running_daemon() {
     let good = fs::read_to_string(&source).unwrap();
     fs::write(&source, format!("{good}\nthis is no Rust\n")).unwrap();
     let broken = round();
-    assert!(broken["error"].as_str().unwrap().contains("watcher"), "{broken}");
+    assert!(
+        broken["error"].as_str().unwrap().contains("watcher"),
+        "{broken}"
+    );
     assert_eq!(broken["swap_ms"], Value::Null);
 
     // The rules are data of the release: nothing is compiled, and the next release serves.
@@ -71,7 +76,12 @@ fn a_saved_source_serves_in_the_running_daemon() {
     }
     assert!(changed["samples"][0]["result"]["release"]["generation"].as_u64() > Some(1));
 
-    let status = success(["status", "--config", &format!("{folder}/.hotshoe/dev/hotshoe.toml"), "--json"]);
+    let status = success([
+        "status",
+        "--config",
+        &format!("{folder}/.hotshoe/dev/hotshoe.toml"),
+        "--json",
+    ]);
     let status: Value = serde_json::from_str(&status).unwrap();
     assert_eq!(status[0]["development"], true);
 
@@ -87,5 +97,8 @@ fn a_device_that_is_relied_on_refuses_the_throw_away_key() {
     let device = lab.device("a", &release, "");
     lab.trust(&["alice", "development"], 1);
     let said = crate::support::failure(["run", "--config", &device.config.display().to_string()]);
-    assert!(said.contains("throw-away key") && said.contains("development = true"), "{said}");
+    assert!(
+        said.contains("throw-away key") && said.contains("development = true"),
+        "{said}"
+    );
 }

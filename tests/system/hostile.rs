@@ -151,6 +151,9 @@ fn a_flood_of_log_lines_is_cut_and_counted() {
     assert_eq!(written + dropped, 5000);
     assert!(written >= 20 && dropped > 0, "{written} written");
     // What comes after a line's end is no line of its own; the log is JSON, which escapes once more.
-    assert!(log.contains(r"a line of many\\nhotshoe: which is none"), "{log}");
+    assert!(
+        log.contains(r"a line of many\\nhotshoe: which is none"),
+        "{log}"
+    );
     assert!(status.counters.add_up());
 }

@@ -27,10 +27,16 @@ fn wasm_tools_reads_our_components() {
         assert!(output.status.success(), "{arguments:?}: {said}");
         String::from_utf8(output.stdout).unwrap()
     };
-    let component = environment().component("policy-label").display().to_string();
+    let component = environment()
+        .component("policy-label")
+        .display()
+        .to_string();
     wasm_tools(&["validate", &component]);
     let wit = wasm_tools(&["component", "wit", &component]);
-    assert!(wit.contains("export hotshoe:pipeline/decide@0.1.0"), "{wit}");
+    assert!(
+        wit.contains("export hotshoe:pipeline/decide@0.1.0"),
+        "{wit}"
+    );
     assert!(wit.contains("import hotshoe:pipeline/data@0.1.0"), "{wit}");
     // The interfaces that we ship are a package that it takes, too.
     let folder = environment().root.join("wit").display().to_string();
@@ -39,15 +45,24 @@ fn wasm_tools_reads_our_components() {
 
 #[test]
 fn inspect_shows_a_component() {
-    let component = environment().component("policy-label").display().to_string();
+    let component = environment()
+        .component("policy-label")
+        .display()
+        .to_string();
     let report: Value = serde_json::from_str(&success(["inspect", &component, "--json"])).unwrap();
     assert_eq!(report["worlds"], serde_json::json!(["policy"]));
     assert_eq!(report["exports"][0], "hotshoe:pipeline/decide@0.1.0");
     assert!(report["producers"]["wit-component"].is_string(), "{report}");
     let row = &report["capabilities"]["rows"][0];
-    assert_eq!((&row["name"], &row["granted"]), (&"data".into(), &Value::Null));
+    assert_eq!(
+        (&row["name"], &row["granted"]),
+        (&"data".into(), &Value::Null)
+    );
     let tree = success(["inspect", &component]);
-    assert!(tree.contains("policy-label  policy, ") && tree.contains("data: imported"), "{tree}");
+    assert!(
+        tree.contains("policy-label  policy, ") && tree.contains("data: imported"),
+        "{tree}"
+    );
 }
 
 #[test]
@@ -60,15 +75,27 @@ fn inspect_shows_three_columns_of_a_release_on_a_device() {
     std::fs::write(&device.config, format!("allow = [\"vision\"]\n{text}")).unwrap();
     let config = device.config.display().to_string();
     let folder = release.display().to_string();
-    let report: Value =
-        serde_json::from_str(&success(["inspect", &folder, "--config", &config, "--json"])).unwrap();
-    let rows = report["components"]["read-page"]["capabilities"]["rows"].as_array().unwrap();
+    let report: Value = serde_json::from_str(&success([
+        "inspect", &folder, "--config", &config, "--json",
+    ]))
+    .unwrap();
+    let rows = report["components"]["read-page"]["capabilities"]["rows"]
+        .as_array()
+        .unwrap();
     let row = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap();
     assert_eq!(row("vision")["allowed"], true);
-    assert_eq!((&row("infer")["granted"], &row("infer")["allowed"]), (&true.into(), &false.into()));
+    assert_eq!(
+        (&row("infer")["granted"], &row("infer")["allowed"]),
+        (&true.into(), &false.into())
+    );
     assert_eq!(row("infer")["add"]["file"], "hotshoe.toml");
     let tree = success(["inspect", &folder, "--config", &config]);
-    for words in ["infer: imported, granted, not allowed; write allow = [", "model detect", "signatures: 1", "limits: "] {
+    for words in [
+        "infer: imported, granted, not allowed; write allow = [",
+        "model detect",
+        "signatures: 1",
+        "limits: ",
+    ] {
         assert!(tree.contains(words), "{words} is not in {tree}");
     }
 }

@@ -109,7 +109,13 @@ fn results(language: Language, lab: &Lab, samples: &Samples) -> Results {
             }
             "postprocessor" => {
                 run(&project, &plain, &[own("outputs.npz")], lab, &mut results);
-                let found = run(&project, &more, &[samples.faces.clone()], lab, &mut results);
+                let found = run(
+                    &project,
+                    &more,
+                    std::slice::from_ref(&samples.faces),
+                    lab,
+                    &mut results,
+                );
                 // The first language's is every policy's sample; all of them are compared below.
                 if !samples.insight.exists() {
                     fs::write(&samples.insight, found).unwrap();

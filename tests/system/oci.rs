@@ -66,7 +66,8 @@ impl Registry {
     /// What plain HTTP says, without any client of ours.
     fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        let accept = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+        let accept =
+            "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
         let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
@@ -102,7 +103,12 @@ fn json(text: &str) -> Value {
 fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
     let program = match program() {
         Ok(program) => program,
-        Err(reason) => return skipped("a_release_goes_to_a_registry_and_comes_back_with_its_signatures", &reason),
+        Err(reason) => {
+            return skipped(
+                "a_release_goes_to_a_registry_and_comes_back_with_its_signatures",
+                &reason,
+            );
+        }
     };
     let registry = Registry::start(&program);
     let lab = Lab::new();
@@ -131,7 +137,10 @@ fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
     assert_eq!(second["signatures"], 2);
     assert!(second["sent_bytes"].as_u64().unwrap() < 10_000, "{second}");
 
-    for from in [to.clone(), registry.address(&format!("line/angle@{digest}"))] {
+    for from in [
+        to.clone(),
+        registry.address(&format!("line/angle@{digest}")),
+    ] {
         let back = lab.path("back").display().to_string();
         let pulled = json(&success(["pull", &from, "--out", &back, "--json"]));
         assert_eq!(pulled["digest"], digest);
@@ -156,7 +165,10 @@ fn what_is_no_release_or_not_there_is_named() {
     assert!(said.starts_with("not_found: "), "{said}");
     let closed = format!("oci://127.0.0.1:{}/line/angle:1", free_port());
     let said = pull(&closed);
-    assert!(said.starts_with("registry: ") && said.contains("cannot"), "{said}");
+    assert!(
+        said.starts_with("registry: ") && said.contains("cannot"),
+        "{said}"
+    );
     let folder = lab.path("empty").display().to_string();
     fs::create_dir(&folder).unwrap();
     let said = failure(["push", &folder, &registry.address("line/angle:1")]);

@@ -48,14 +48,7 @@ pub fn installed(name: &str, packages: &[&str]) -> Result<PathBuf, String> {
     fs::write(&requirements, packages.join("\n"))
         .map_err(|error| format!("{}: {error}", requirements.display()))?;
     let pip = Command::new("python3")
-        .args([
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--target",
-        ])
+        .args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"])
         .arg(&unfinished)
         .arg("--requirement")
         .arg(&requirements)

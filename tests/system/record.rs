@@ -310,6 +310,9 @@ fn ctrl_c_ends_a_recording_with_what_there_is() {
     let release = lab.release(&recipe(ALL));
     let device = lab.device("cam", &release, ALLOWED);
     let daemon = device.run();
+    // A recording of nothing is none: the folder is free for the next.
+    let nothing = failure(arguments(&lab, &device, "sample", &["--timeout", "0"]));
+    assert!(nothing.starts_with("nothing_recorded"), "{nothing}");
     let arguments = arguments(
         &lab,
         &device,

@@ -101,7 +101,8 @@ pub fn new_project(
     let mut written = Written {
         folder,
         files: Vec::new(),
-        ignored: ".hotshoe/\nbuild/\n".to_owned(),
+        ignored: ".hotshoe/\nbuild/\n# Secret keys, and what pack makes.\n*.key\n/release/\n"
+            .to_owned(),
     };
     for file in embedded::files(&WIT, "") {
         written.write(&Path::new("wit").join(file.path), file.contents)?;

@@ -2,10 +2,10 @@
 use crate::commands::model::ModelError;
 use crate::commands::record::RecordError;
 use crate::commands::test::TestError;
-use crate::throwaway::{NoDevice, NoFolder};
 use crate::fleet::error::FleetError;
 use crate::oci::OciError;
 use crate::terminal::Terminal;
+use crate::throwaway::{NoDevice, NoFolder};
 use hotshoe_author::build::ComponentError;
 use hotshoe_author::{NewError, ToolError};
 use hotshoe_daemon::ConfigError;

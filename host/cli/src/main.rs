@@ -19,9 +19,9 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 use commands::{
-    activate, bench as measure, build, cancel, demo as demonstrate, dev as dev_loop, doctor, exec, history, inspect,
-    install, keygen, model, new, pack, publish, pull, push, record, registry, rollback, run, sign, status, test, trust, verify,
-    wit, zenoh_acl,
+    activate, bench as measure, build, cancel, demo as demonstrate, dev as dev_loop, doctor, exec,
+    history, inspect, install, keygen, model, new, pack, publish, pull, push, record, registry,
+    rollback, run, sign, status, test, trust, verify, wit, zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;

@@ -113,10 +113,7 @@ fn describe() {
         "hotshoe_back_offs_total",
         "Times that a component broke off so often in a row that it was left alone."
     );
-    metrics::describe_gauge!(
-        "hotshoe_backing_off",
-        "1 while a component is left alone."
-    );
+    metrics::describe_gauge!("hotshoe_backing_off", "1 while a component is left alone.");
     metrics::describe_counter!(
         "hotshoe_component_log_lines_dropped_total",
         "Log lines of a component beyond its limit."

@@ -20,9 +20,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
-use hotshoe_engine::{
-    Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot,
-};
+use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};

@@ -75,7 +75,10 @@ impl Service {
         let desks = (0..config.workers.threads)
             .map(|_| Mutex::default())
             .collect();
-        let most = config.zenoh.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD);
+        let most = config
+            .zenoh
+            .max_message_bytes
+            .saturating_sub(MESSAGE_OVERHEAD);
         let recorder = Recorder::new(config.record.clone(), config.identity(), most);
         Arc::new(Self {
             queue: Queue::new(config.intake.queue),

@@ -286,14 +286,20 @@ fn what_components_reach_is_mapped_by_the_device() {
     let folder = Path::new("/etc/hotshoe");
     let plain = Config::parse(&text(""), folder).unwrap().allowed();
     assert!(plain.hosts.is_empty() && plain.folders.is_empty() && plain.topic("anything"));
-    assert!(!plain.grants.contains(&Grant::WasiSockets) && !plain.grants.contains(&Grant::WasiHttp));
+    assert!(
+        !plain.grants.contains(&Grant::WasiSockets) && !plain.grants.contains(&Grant::WasiHttp)
+    );
     let more = "[output]\ntopics = [\"count\"]\n[folders.\"/models\"]\npath = \"here\"\n[network]\nhosts = [\"API.example.org:443\"]\nca = \"ca.pem\"\n";
     let allowed = Config::parse(&text(more), folder).unwrap().allowed();
     assert!(allowed.topic("count") && !allowed.topic("picture"));
     let mapped = &allowed.folders["/models"];
     assert_eq!(mapped.path, folder.join("here"));
     assert_eq!(mapped.access, hotshoe_trust::Access::Read);
-    assert!(allowed.hosts.contains(&"api.example.org:443".parse().unwrap()));
+    assert!(
+        allowed
+            .hosts
+            .contains(&"api.example.org:443".parse().unwrap())
+    );
     assert_eq!(allowed.ca, Some(folder.join("ca.pem")));
     for bad in [
         "[folders.\"models\"]\npath = \"here\"\n",

@@ -94,7 +94,14 @@ pub fn run(
         Err(_) => Vec::new(),
     };
     if !status.success() {
-        let said = last.into_iter().collect::<Vec<_>>().join("\n");
+        let mut said = last.into_iter().collect::<Vec<_>>().join("\n");
+        // Some compilers write what is wrong to where results go.
+        if said.trim().is_empty() {
+            let text = String::from_utf8_lossy(&output);
+            let lines: Vec<_> = text.lines().collect();
+            let from = lines.len().saturating_sub(QUOTED_LINES);
+            said = lines.get(from..).unwrap_or_default().join("\n");
+        }
         return Err(CommandError::Failed {
             program,
             status,

@@ -2,7 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Allowed, Digest, Grant, InstanceMode, Limits, Release, Verified, World, check_imports};
+use hotshoe_trust::{
+    Allowed, Digest, Grant, InstanceMode, Limits, Release, Verified, World, check_imports,
+};
 use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::bindings::exports::hotshoe::pipeline as exports;
@@ -10,9 +12,9 @@ use crate::bindings::hotshoe::pipeline as imports;
 use crate::core_module::core_module;
 use crate::engine::Engine;
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
-use crate::prepare_error::PrepareError;
 use crate::instance::kib;
 use crate::live::Live;
+use crate::prepare_error::PrepareError;
 use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
 use crate::work::{self, COMPILE_LIMIT, Unfinished};
@@ -161,10 +163,12 @@ impl Engine {
             mode: spec.instance,
             sources: Arc::new(Sources::new(Arc::clone(&self.kept))),
             services: Arc::new(services),
-            state: spec
-                .grants
-                .contains(&Grant::State)
-                .then(|| Arc::new(KeptState::new(spec.state_version, kib(spec.limits.state_kib)))),
+            state: spec.grants.contains(&Grant::State).then(|| {
+                Arc::new(KeptState::new(
+                    spec.state_version,
+                    kib(spec.limits.state_kib),
+                ))
+            }),
             pre,
             entry,
         })

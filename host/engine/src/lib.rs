@@ -35,10 +35,10 @@ pub use agreement::agreement;
 pub use component::{Component, Parts};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault, chain};
+pub use host::wasi::CaError;
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
-pub use host::wasi::CaError;
 pub use instance::{Instance, Usage};
 pub use prepare_error::PrepareError;
 pub use priority::low_priority;

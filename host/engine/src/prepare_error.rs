@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use hotshoe_trust::{CapabilityError, Digest, World};
 
 use crate::engine::EngineError;
-use crate::work::TooComplex;
 use crate::host::wasi::CaError;
+use crate::work::TooComplex;
 
 /// Why a component of a release cannot serve.
 #[derive(Debug, thiserror::Error)]

@@ -41,8 +41,9 @@ pub use pack::{PackError, Packed, RecordedError, pack, pack_changed};
 pub use partial::{Partial, PartialError};
 pub use phase::{Cause, Phase};
 pub use recording::{
-    MAX_RECORDED, MAX_RECORDED_BYTES, NotRecorded, RECORDING_FILE, RecordStage, RecordedEntry, RecordedPart,
-    RecordedRelease, Recording, RecordingError, RecordingHead, RecordingWriter, Replay,
+    MAX_RECORDED, MAX_RECORDED_BYTES, NotRecorded, RECORDING_FILE, RecordStage, RecordedEntry,
+    RecordedPart, RecordedRelease, Recording, RecordingError, RecordingHead, RecordingWriter,
+    Replay,
 };
 pub use states::{MAX_STATE_BYTES, replace_file};
 pub use store::{ApplyError, InstallError, ReadError, Store};

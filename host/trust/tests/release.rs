@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use common::{RELEASE_TOML, blobs, release, time};
 use hotshoe_trust::{
-    Blob, Component, Grant, Model, Release, ReleaseError, ReleaseLimits, StageFailure, Step, Variant,
-    World,
+    Blob, Component, Grant, Model, Release, ReleaseError, ReleaseLimits, StageFailure, Step,
+    Variant, World,
     release_toml::{ReleaseToml, ReleaseTomlError},
     strict_json,
     toml_file::TomlError,
@@ -461,7 +461,9 @@ fn folders_hosts_and_topics_need_their_grants_and_worlds() {
     let hosts = |grants: &'static [Grant]| {
         move |component: &mut Component| {
             component.grants.extend(grants);
-            component.hosts.insert("a.example:443".parse().expect("a host"));
+            component
+                .hosts
+                .insert("a.example:443".parse().expect("a host"));
         }
     };
     judged(&hosts(&[Grant::Wasi, Grant::WasiHttp])).expect("a host");

@@ -1,7 +1,9 @@
 //! From the bytes of a file to pixels.
 
+use std::cell::Cell;
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
 
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
@@ -50,12 +52,34 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError>
     }
 
     // Fuzzing found damaged files on which the JPEG decoder panics, where it should return an error.
-    let decoded = catch_unwind(AssertUnwindSafe(|| pixels(bytes, format, limit)));
-    let decoded = decoded.unwrap_or_else(|_| Err(Undecoded::Damaged("the decoder gave up".into())));
+    let decoded = caught(|| pixels(bytes, format, limit));
+    let decoded = decoded.unwrap_or_else(|| Err(Undecoded::Damaged("the decoder gave up".into())));
     decoded.map_err(|why| match why {
         Undecoded::Damaged(source) => damaged(source),
         Undecoded::Refused(error) => error,
     })
+}
+
+thread_local! {
+    /// Is a panic of this thread an error that will be returned?
+    static CAUGHT: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What `work` returns, unless it panics. Nothing is printed about that: a camera could fill the journal with damaged files.
+fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |about| {
+            if !CAUGHT.get() {
+                before(about);
+            }
+        }));
+    });
+    CAUGHT.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    CAUGHT.set(false);
+    result.ok()
 }
 
 /// Why a decoder made no picture.
@@ -80,10 +104,11 @@ fn pixels(bytes: &[u8], format: ImageFormat, limit: u64) -> Result<Image, Undeco
     let (width, height) = decoder.dimensions();
     check_size(width.into(), height.into(), limit).map_err(Undecoded::Refused)?;
     if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(Undecoded::Damaged("the end-of-image marker is missing".into()));
+        return Err(Undecoded::Damaged(
+            "the end-of-image marker is missing".into(),
+        ));
     }
-    let picture =
-        DynamicImage::from_decoder(decoder).map_err(|e| Undecoded::Damaged(e.into()))?;
+    let picture = DynamicImage::from_decoder(decoder).map_err(|e| Undecoded::Damaged(e.into()))?;
     Image::from_rgb(width, height, into_rgb(picture)).map_err(|e| Undecoded::Damaged(e.into()))
 }
 

@@ -11,5 +11,8 @@ static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate().expec
 
 fuzz_target!(|data: &[u8]| {
     let _ = check_bundle(BLOB, data);
-    assert!(verify_blob(BLOB, data, &KEY.public_key().expect("a key")).is_err(), "nobody has that key");
+    assert!(
+        verify_blob(BLOB, data, &KEY.public_key().expect("a key")).is_err(),
+        "nobody has that key"
+    );
 });

@@ -27,7 +27,10 @@ fuzz_target!(|data: &[u8]| {
     if let Some((count, rest)) = data.split_first() {
         let counts = [usize::from(*count), 3, 0];
         if let Some(held) = wire::parse_held(rest, &counts) {
-            assert_eq!(wire::parse_held(&wire::held_bytes(&held), &counts), Some(held));
+            assert_eq!(
+                wire::parse_held(&wire::held_bytes(&held), &counts),
+                Some(held)
+            );
         }
     }
     if let Ok(bytes) = wire::expand(data, MOST) {
@@ -38,7 +41,10 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(chunks) = ChunkIndex::parse_chunks(data) {
         let size = chunks.iter().map(|chunk| chunk.size).sum();
-        let whole = Blob { size, ..Blob::of(data) };
+        let whole = Blob {
+            size,
+            ..Blob::of(data)
+        };
         let index = ChunkIndex::parse(data, whole).expect("it adds up");
         assert_eq!(index.to_bytes(), data);
     }

@@ -7,8 +7,13 @@ use hotshoe_trust::{Envelope, Signatures, SigningKey, Time, TrustRoot, read_stat
 use libfuzzer_sys::fuzz_target;
 
 static ROOT: LazyLock<TrustRoot> = LazyLock::new(|| {
-    let key = SigningKey::generate().and_then(|key| key.public_key()).expect("a key");
-    let text = format!("version = 1\nthreshold = 1\n\n{}", TrustRoot::key_entry("a", &key, &["*"]));
+    let key = SigningKey::generate()
+        .and_then(|key| key.public_key())
+        .expect("a key");
+    let text = format!(
+        "version = 1\nthreshold = 1\n\n{}",
+        TrustRoot::key_entry("a", &key, &["*"])
+    );
     TrustRoot::parse(&text).expect("a root")
 });
 
@@ -16,7 +21,8 @@ fuzz_target!(|data: &[u8]| {
     let now: Time = "2026-01-01T00:00:00Z".parse().expect("a time");
     let envelope = match Envelope::parse(data) {
         Ok(envelope) => {
-            let again = Envelope::parse(&envelope.to_bytes()).expect("what was written can be read");
+            let again =
+                Envelope::parse(&envelope.to_bytes()).expect("what was written can be read");
             assert_eq!(again, envelope);
             envelope
         }

@@ -181,11 +181,7 @@ impl<'a> Build<'a> {
     }
 
     /// What the component is made of.
-    fn sources(
-        &self,
-        used: &BTreeSet<String>,
-        entry: &str,
-    ) -> Result<guest::Sources, BuildError> {
+    fn sources(&self, used: &BTreeSet<String>, entry: &str) -> Result<guest::Sources, BuildError> {
         let wasi = if self.guest.wasi { "wasi" } else { "" };
         let used: Vec<&str> = used.iter().map(String::as_str).collect();
         let mut sources = guest::Sources::of_texts(&[

@@ -207,6 +207,8 @@ fn by_turns(
             side.turn(&task)?;
         }
     }
-    let figures = sides.iter().map(|side| Ok((side.language, side.figures()?)));
+    let figures = sides
+        .iter()
+        .map(|side| Ok((side.language, side.figures()?)));
     figures.collect()
 }

@@ -74,7 +74,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let ended = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&ended);
     signals::on_first(move |_| flag.store(true, Ordering::Relaxed))?;
-    let progress = if terminal.json { Progress::silent() } else { terminal.progress() };
+    let progress = if terminal.json {
+        Progress::silent()
+    } else {
+        terminal.progress()
+    };
     let mut author = Author {
         manifest: release_toml(&args.dir),
         tools: tools(args.yes, &progress)?,
@@ -82,8 +86,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         progress,
         device: None,
     };
-    let folder = author.manifest.parent().unwrap_or(Path::new(".")).to_owned();
-    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
+    let folder = author
+        .manifest
+        .parent()
+        .unwrap_or(Path::new("."))
+        .to_owned();
+    let folder = if folder.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        folder
+    };
     let changes = Changes::below(&folder)?;
     let mut number = 0;
     let mut since = Instant::now();
@@ -169,7 +181,9 @@ impl Author {
         };
         for sample in samples {
             round.samples.push(sample.show(client, status)?);
-            round.first_result_ms.get_or_insert_with(|| millis(since.elapsed()));
+            round
+                .first_result_ms
+                .get_or_insert_with(|| millis(since.elapsed()));
         }
         Ok(())
     }

@@ -43,14 +43,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             terminal.json(&inspection)?;
         } else {
             terminal.print(inspection.tree(terminal).to_string().trim_end())?;
-            terminal.note(terminal.warning("not verified: this is what the release says of itself"));
+            terminal
+                .note(terminal.warning("not verified: this is what the release says of itself"));
         }
         return Ok(ExitCode::SUCCESS);
     }
     let bytes = read_limited(&args.path, hotshoe_trust::ReleaseLimits::COMPONENT_BYTES)?;
     let cannot = || format!("cannot read {}", args.path.display());
     let name = args.path.file_stem().unwrap_or_default().to_string_lossy();
-    let component = component::Report::of(&name, &bytes, None, allowed.as_ref()).with_context(cannot)?;
+    let component =
+        component::Report::of(&name, &bytes, None, allowed.as_ref()).with_context(cannot)?;
     if terminal.json {
         terminal.json(&component)?;
     } else {

@@ -42,7 +42,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&pulled)?;
         return Ok(ExitCode::SUCCESS);
     }
-    terminal.print(format!("{}  {}", terminal.bold(&pulled.place), pulled.digest))?;
+    terminal.print(format!(
+        "{}  {}",
+        terminal.bold(&pulled.place),
+        pulled.digest
+    ))?;
     terminal.print(format!(
         "{} in {}; signatures: {}, not verified: hotshoe verify {} --trust FILE",
         size(pulled.bytes),

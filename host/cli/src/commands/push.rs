@@ -42,7 +42,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&pushed)?;
         return Ok(ExitCode::SUCCESS);
     }
-    terminal.print(format!("{}  {}", terminal.bold(&pushed.place), pushed.digest))?;
+    terminal.print(format!(
+        "{}  {}",
+        terminal.bold(&pushed.place),
+        pushed.digest
+    ))?;
     terminal.print(format!(
         "{} sent, {} were there; signatures: {}",
         size(pushed.sent_bytes),

@@ -80,8 +80,7 @@ struct Report<'a> {
     recording: &'a Path,
     entries: usize,
     /// What ended it: `count`, `asked`, `release-changed`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ended: Option<EndReason>,
+    ended: EndReason,
     #[serde(flatten)]
     counts: Counts,
 }
@@ -149,7 +148,7 @@ fn record<'a>(
     Ok(Report {
         recording: &args.out,
         entries: writer.len(),
-        ended: Some(reason),
+        ended: reason,
         counts: session.counts,
     })
 }
@@ -223,7 +222,7 @@ fn tell(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.warning(&format!("{count} were not recorded: they {why}")))?;
         }
     }
-    if report.ended == Some(EndReason::ReleaseChanged) {
+    if report.ended == EndReason::ReleaseChanged {
         terminal
             .print(terminal.warning("it ended early: another release serves the device now"))?;
     }

@@ -59,9 +59,13 @@ impl Device {
         let folder = std::path::absolute(beside.join(".hotshoe").join("dev"))?;
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let lock = folder.join("lock");
-        let lock = fs::File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
+        let lock =
+            fs::File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
         if lock.try_lock().is_err() {
-            bail!("another `hotshoe dev` uses {}; end it first", folder.display());
+            bail!(
+                "another `hotshoe dev` uses {}; end it first",
+                folder.display()
+            );
         }
         let key = SigningKey::generate().context("cannot make a key")?;
         let public = key.public_key().context("cannot make a key")?;
@@ -161,7 +165,9 @@ impl Device {
         if matches!(step.phase, Phase::Trial | Phase::Live) {
             return Ok(());
         }
-        let cause = step.cause.map_or_else(String::new, |cause| format!(": {}", cause.message));
+        let cause = step
+            .cause
+            .map_or_else(String::new, |cause| format!(": {}", cause.message));
         bail!("the release is {}{cause}", step.phase)
     }
 }
@@ -194,8 +200,12 @@ fn configuration(endpoint: &str, packed: &Packed, folder: &Path) -> anyhow::Resu
         items.join(", ")
     };
     let components = || packed.release.components.values();
-    let grants = components().flat_map(|component| &component.grants).map(Grant::to_string);
-    let hosts = components().flat_map(|component| &component.hosts).map(ToString::to_string);
+    let grants = components()
+        .flat_map(|component| &component.grants)
+        .map(Grant::to_string);
+    let hosts = components()
+        .flat_map(|component| &component.hosts)
+        .map(ToString::to_string);
     let mut text = format!(
         "# Made by `hotshoe dev`. Not for a device that somebody relies on.
 development = true
@@ -217,7 +227,9 @@ listen = [\"{endpoint}\"]
     for (number, (name, _)) in components().flat_map(|it| &it.folders).enumerate() {
         let path = folder.join("folders").join(number.to_string());
         fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
-        text.push_str(&format!("\n[folders.{name:?}]\npath = {path:?}\nwrite = true\n"));
+        text.push_str(&format!(
+            "\n[folders.{name:?}]\npath = {path:?}\nwrite = true\n"
+        ));
     }
     Ok(text)
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
+use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::{Client, FeedError, Status};
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn};
 use serde::Serialize;
@@ -48,7 +48,9 @@ impl Sample {
     pub fn of_file(file: &Path) -> Self {
         Self {
             name: file.display().to_string(),
-            content_type: content_type(file).unwrap_or(UNKNOWN_CONTENT_TYPE).to_owned(),
+            content_type: content_type(file)
+                .unwrap_or(UNKNOWN_CONTENT_TYPE)
+                .to_owned(),
             file: file.to_owned(),
         }
     }

@@ -69,7 +69,8 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         status.uptime_s
     ))?;
     if status.development {
-        terminal.print(terminal.warning("          development mode: a throw-away key is trusted"))?;
+        terminal
+            .print(terminal.warning("          development mode: a throw-away key is trusted"))?;
     }
     show_release(status, terminal)?;
     show_slots(status, terminal)?;

@@ -77,7 +77,7 @@ impl FromStr for Address {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
 
     fn check(text: &str, expected: Result<(&str, bool), &str>) {
@@ -88,18 +88,30 @@ mod tests {
                 assert_eq!(address.is_loopback(), loopback, "{text}");
             }
             (Err(error), Err(words)) => assert!(error.to_string().contains(words), "{error}"),
-            (read, expected) => assert!(false, "{text}: {read:?}, not {expected:?}"),
+            (read, expected) => panic!("{text}: {read:?}, not {expected:?}"),
         }
     }
 
     #[test]
     fn addresses_name_their_registry() {
-        check("oci://registry.example/line/labels:3", Ok(("oci://registry.example/line/labels:3", false)));
-        check("oci://localhost:5000/labels", Ok(("oci://localhost:5000/labels:latest", true)));
-        check("oci://127.0.0.1:5000/labels:1", Ok(("oci://127.0.0.1:5000/labels:1", true)));
+        check(
+            "oci://registry.example/line/labels:3",
+            Ok(("oci://registry.example/line/labels:3", false)),
+        );
+        check(
+            "oci://localhost:5000/labels",
+            Ok(("oci://localhost:5000/labels:latest", true)),
+        );
+        check(
+            "oci://127.0.0.1:5000/labels:1",
+            Ok(("oci://127.0.0.1:5000/labels:1", true)),
+        );
         check("oci://labels", Err("names no repository"));
         check("oci://line/labels:3", Err("does not begin with a host"));
         check("registry.example/labels", Err("does not begin with oci://"));
-        check("oci://registry.example/Labels", Err("oci://registry.example/Labels"));
+        check(
+            "oci://registry.example/Labels",
+            Err("oci://registry.example/Labels"),
+        );
     }
 }

@@ -14,7 +14,9 @@ pub enum OciError {
         why: String,
     },
     /// The credentials that other tools keep cannot be read.
-    #[error("the credentials for {registry} cannot be read; give --username, and the password in HOTSHOE_REGISTRY_PASSWORD")]
+    #[error(
+        "the credentials for {registry} cannot be read; give --username, and the password in HOTSHOE_REGISTRY_PASSWORD"
+    )]
     Credentials {
         /// The registry.
         registry: String,

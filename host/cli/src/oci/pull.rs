@@ -46,7 +46,9 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
         .chain(&manifest.layers)
         .map(|part| part.blob())
         .collect();
-    let total = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+    let total = blobs
+        .iter()
+        .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     if total > ReleaseLimits::RELEASE_BYTES {
         return Err(remote.too_large("the release", total, ReleaseLimits::RELEASE_BYTES));
     }
@@ -62,7 +64,7 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
         done: 0,
     };
     for blob in &blobs {
-        let file = fetching.to_file(blob).await?;
+        let file = fetching.fetched(blob).await?;
         let kept = builder.put_file(file.path(), blob.size)?;
         if kept != *blob {
             return Err(remote.mismatch(blob.digest, kept.digest));
@@ -92,7 +94,7 @@ struct Fetching<'a> {
 }
 
 impl Fetching<'_> {
-    async fn to_file(&mut self, blob: &Blob) -> Result<tempfile::NamedTempFile, OciError> {
+    async fn fetched(&mut self, blob: &Blob) -> Result<tempfile::NamedTempFile, OciError> {
         let at = |source| OciError::Io {
             path: self.beside.to_owned(),
             source,
@@ -140,7 +142,9 @@ impl Fetching<'_> {
                     continue;
                 };
                 let mut bundle = Vec::new();
-                self.remote.fetch(&Blob { digest, size }, &mut bundle, |_| ()).await?;
+                self.remote
+                    .fetch(&Blob { digest, size }, &mut bundle, |_| ())
+                    .await?;
                 bundles.push(bundle);
             }
         }

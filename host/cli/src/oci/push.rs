@@ -30,7 +30,11 @@ pub struct Pushed {
 ///
 /// # Errors
 /// [`OciError`].
-pub async fn push(layout: &Layout, remote: &Remote, progress: &Progress) -> Result<Pushed, OciError> {
+pub async fn push(
+    layout: &Layout,
+    remote: &Remote,
+    progress: &Progress,
+) -> Result<Pushed, OciError> {
     let package = layout.package()?;
     let place = remote.address().to_string();
     let manifest = Manifest::parse(&package.manifest).map_err(|source| OciError::Manifest {
@@ -41,7 +45,9 @@ pub async fn push(layout: &Layout, remote: &Remote, progress: &Progress) -> Resu
     let mut blobs = vec![manifest.config.blob()];
     blobs.extend(manifest.layers.iter().map(|layer| layer.blob()));
     blobs.extend(referrers.iter().flat_map(|referrer| referrer.parts.clone()));
-    let total = blobs.iter().fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
+    let total = blobs
+        .iter()
+        .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
     let mut sending = Sending {
         layout,
         remote,
@@ -66,7 +72,9 @@ pub async fn push(layout: &Layout, remote: &Remote, progress: &Progress) -> Resu
     }
     list_referrers(remote, sending.pushed.digest, &referrers).await?;
     let pushed = sending.pushed;
-    sending.task.done(&format!("{} bytes sent", pushed.sent_bytes));
+    sending
+        .task
+        .done(&format!("{} bytes sent", pushed.sent_bytes));
     Ok(pushed)
 }
 
@@ -128,7 +136,9 @@ async fn list_referrers(
         artifact_type: None,
         annotations: None,
     };
-    let at = remote.address().tagged(&subject.to_string().replace(':', "-"));
+    let at = remote
+        .address()
+        .tagged(&subject.to_string().replace(':', "-"));
     let bytes = serde_json::to_vec(&index).map_err(|source| OciError::Referrer {
         digest: subject.to_string(),
         source,

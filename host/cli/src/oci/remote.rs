@@ -164,10 +164,14 @@ impl Remote {
             .map_err(self.failed(what))?
             .stream;
         let mut size = 0_u64;
-        while let Some(bytes) = stream.try_next().await.map_err(|source| OciError::Registry {
-            what: what(),
-            source: Box::new(source.into()),
-        })? {
+        while let Some(bytes) = stream
+            .try_next()
+            .await
+            .map_err(|source| OciError::Registry {
+                what: what(),
+                source: Box::new(source.into()),
+            })?
+        {
             size = size.saturating_add(bytes.len() as u64);
             if size > blob.size {
                 return Err(self.too_large(&format!("blob {digest}"), size, blob.size));
@@ -214,7 +218,10 @@ impl Remote {
         }
     }
 
-    fn failed(&self, what: impl FnOnce() -> String) -> impl FnOnce(OciDistributionError) -> OciError {
+    fn failed(
+        &self,
+        what: impl FnOnce() -> String,
+    ) -> impl FnOnce(OciDistributionError) -> OciError {
         move |source| OciError::Registry {
             what: what(),
             source: source.into(),

@@ -18,7 +18,9 @@ pub const MAX_TRUST_BYTES: u64 = 1 << 20;
 pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     let own = read_trust(&config.trust)?;
     if config.development {
-        tracing::warn!("development mode: whoever has the throw-away key may change what this device runs");
+        tracing::warn!(
+            "development mode: whoever has the throw-away key may change what this device runs"
+        );
     } else if own.keys().any(|key| key.name() == DEVELOPMENT_KEY) {
         let path = config.trust.clone();
         return Err(DeployError::DevelopmentKey { path });

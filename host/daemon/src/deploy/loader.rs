@@ -6,7 +6,9 @@ use std::sync::Arc;
 use hotshoe_engine::{Engine, EngineOptions, StateSnapshot, chain};
 use hotshoe_infer::Models;
 use hotshoe_store::{Cause, ReadError, Slot, Store};
-use hotshoe_trust::{Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError};
+use hotshoe_trust::{
+    Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
+};
 
 use crate::config::{Config, InferenceConfig};
 use crate::deploy::error::DeployError;

@@ -41,9 +41,10 @@ impl state::Host for State {
 fn refused(reason: StateError) -> Error {
     let code = match reason {
         StateError::EmptyKey => ErrorCode::InvalidInput,
-        StateError::Key(_) | StateError::Value(_) | StateError::Entries | StateError::Bytes { .. } => {
-            ErrorCode::LimitExceeded
-        }
+        StateError::Key(_)
+        | StateError::Value(_)
+        | StateError::Entries
+        | StateError::Bytes { .. } => ErrorCode::LimitExceeded,
     };
     error(code, reason)
 }

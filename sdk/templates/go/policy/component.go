@@ -122,7 +122,8 @@ func parseRule(line string) (rule, string) {
 		return rule{}, "a rule is LABEL MIN-SCORE ACTION [MESSAGE]"
 	}
 	minScore, err := strconv.ParseFloat(score, 64)
-	if err != nil || math.IsNaN(minScore) || math.IsInf(minScore, 0) {
+	// Go takes `1_0` for a number.
+	if err != nil || math.IsNaN(minScore) || math.IsInf(minScore, 0) || strings.Contains(score, "_") {
 		return rule{}, "`" + score + "` is no number"
 	}
 	if _, is := severities[action]; !is && action != "publish" && action != "drop" {

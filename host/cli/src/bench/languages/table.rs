@@ -133,7 +133,10 @@ impl Outcome {
     pub fn text(&self, terminal: &Terminal) -> String {
         let mut parts = vec![terminal.dim(&Machine::here().text())];
         for (world, languages) in &self.tasks {
-            let first = languages.first().map(|(_, it)| it.all()).unwrap_or_default();
+            let first = languages
+                .first()
+                .map(|(_, it)| it.all())
+                .unwrap_or_default();
             let mut header = vec![world.to_string()];
             header.extend(first.iter().map(|figure| figure.name.to_owned()));
             let header: Vec<&str> = header.iter().map(String::as_str).collect();
@@ -165,7 +168,7 @@ fn time(micros: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
 
     fn figures(scale: f64) -> Figures {

@@ -21,7 +21,7 @@ pub struct Report {
     /// Imports and exports.
     #[serde(flatten)]
     pub interface: Interface,
-    /// The languages that it and the modules inside say they are from.
+    /// The language that it says it is from; where it says none, those of the modules inside.
     pub languages: BTreeSet<String>,
     /// The tools that made them, each with its version.
     pub producers: BTreeMap<String, String>,
@@ -55,6 +55,11 @@ impl Report {
         // Without such sections there is nothing to say, and what cannot be read of them takes nothing from the rest.
         if let Ok(payload) = Payload::from_binary(bytes) {
             collect(&payload, &mut languages, &mut producers);
+            // What the component says of itself counts; parts of it, such as adapters, may be from elsewhere.
+            let own = payload.metadata().producers.as_ref();
+            if let Some(own) = own.and_then(|own| own.get("language")) {
+                languages = own.iter().map(|(name, _)| name.clone()).collect();
+            }
         }
         let imports = interface.imports.iter().map(String::as_str);
         Ok(Self {
@@ -73,7 +78,11 @@ impl Report {
             [] => "of no world that Hotshoe has".to_owned(),
             worlds => join(worlds),
         };
-        let root = format!("{}  {worlds}, {}", terminal.bold(name), size(self.blob.size));
+        let root = format!(
+            "{}  {worlds}, {}",
+            terminal.bold(name),
+            size(self.blob.size)
+        );
         Tree::new(root).with_leaves(self.leaves(terminal))
     }
 
@@ -85,7 +94,10 @@ impl Report {
             leaves.push(Tree::new(format!("language: {}", languages.join(", "))));
         }
         if !self.producers.is_empty() {
-            let made = self.producers.iter().map(|(tool, version)| format!("{tool} {version}"));
+            let made = self
+                .producers
+                .iter()
+                .map(|(tool, version)| format!("{tool} {version}"));
             let made: Vec<_> = made.map(|it| it.trim().to_owned()).collect();
             leaves.push(Tree::new(format!("made by: {}", made.join(", "))));
         }
@@ -101,7 +113,10 @@ impl Report {
             let text = format!("{import}: this host does not serve it");
             Tree::new(terminal.bad(&text))
         });
-        let rows = capabilities.rows.iter().map(|row| Tree::new(line(row, terminal)));
+        let rows = capabilities
+            .rows
+            .iter()
+            .map(|row| Tree::new(line(row, terminal)));
         let leaves: Vec<_> = rows.chain(unknown).collect();
         let title = if leaves.is_empty() {
             "capabilities: none"

@@ -123,8 +123,15 @@ impl Inspection {
         let title = format!("{} {}", release.name, release.generation);
         Tree::new(terminal.bold(&title)).with_leaves([
             Tree::new(format!("manifest {}", self.digest)),
-            Tree::new(format!("issued {}, expires {}", release.issued, release.expires)),
-            Tree::new(format!("for hosts {}, devices {}", release.hotshoe, devices(release))),
+            Tree::new(format!(
+                "issued {}, expires {}",
+                release.issued, release.expires
+            )),
+            Tree::new(format!(
+                "for hosts {}, devices {}",
+                release.hotshoe,
+                devices(release)
+            )),
             Tree::new(format!("pipeline: {}", pipeline(release))),
             Tree::new(format!("may be recorded: {}", recorded(release))),
             self.component_branch(terminal),
@@ -172,7 +179,10 @@ fn given(spec: &Component) -> Vec<Tree<String>> {
     };
     named("models", spec.models.iter().cloned().collect());
     named("data", spec.data.iter().cloned().collect());
-    let settings = spec.config.iter().map(|(key, value)| format!("{key} = {value:?}"));
+    let settings = spec
+        .config
+        .iter()
+        .map(|(key, value)| format!("{key} = {value:?}"));
     named("config", settings.collect());
     leaves.push(Tree::new(limits(spec)));
     leaves
@@ -217,7 +227,10 @@ fn trial(release: &Release) -> Tree<String> {
         .iter()
         .map(|test| {
             let (name, kind) = (&test.name, &test.media_type);
-            format!("self-test {name}: {kind}, agreement at least {}", test.min_agreement)
+            format!(
+                "self-test {name}: {kind}, agreement at least {}",
+                test.min_agreement
+            )
         })
         .collect();
     let health = &release.health;
@@ -233,7 +246,9 @@ fn trial(release: &Release) -> Tree<String> {
         gate.push_str(&format!("; p95 at most {p95} ms"));
     }
     if let Some(ratio) = health.max_latency_ratio {
-        gate.push_str(&format!("; p95 at most {ratio} times the previous release's"));
+        gate.push_str(&format!(
+            "; p95 at most {ratio} times the previous release's"
+        ));
     }
     lines.push(gate);
     if let Some(shadow) = &health.shadow {

@@ -1,14 +1,15 @@
 //! What is tried: the `[[tests]]` of a `release.toml`, and recordings.
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use hotshoe_daemon::pipeline::Expectation;
 use hotshoe_engine::Sample;
-use hotshoe_store::{RecordedPart, Recording, Replay};
+use hotshoe_store::{RecordedEntry, RecordedPart, Recording, Replay};
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
 use hotshoe_trust::{Begin, End, ReleaseLimits};
+
+use crate::files::read_limited;
 
 /// How far an insight of a recording must agree where nothing says it.
 const MIN_AGREEMENT: f64 = 0.99;
@@ -31,12 +32,51 @@ pub struct Case {
     pub tensors: Vec<(RecordedPart, Vec<u8>)>,
 }
 
+/// A case that is to be run.
+pub enum Pending {
+    /// One of `[[tests]]` with files of its own.
+    Written(Case),
+    /// One of a recording, on the disk.
+    Recorded(Entry),
+}
+
+/// One entry of a recording, which nothing is read of.
+pub struct Entry {
+    name: String,
+    recording: Arc<Recording>,
+    entry: RecordedEntry,
+    /// What the pipeline is given, and its media type.
+    given: RecordedPart,
+    content_type: String,
+    /// What is expected of it.
+    made: RecordedPart,
+    min_agreement: f64,
+    tolerance: Option<f64>,
+}
+
+impl Pending {
+    fn name(&self) -> &str {
+        match self {
+            Self::Written(case) => &case.name,
+            Self::Recorded(entry) => &entry.name,
+        }
+    }
+
+    /// Reads what it needs.
+    pub fn load(self) -> anyhow::Result<Case> {
+        match self {
+            Self::Written(case) => Ok(case),
+            Self::Recorded(entry) => entry.load(),
+        }
+    }
+}
+
 /// Cases that run one after the other, and keep their state from one to the next.
 pub struct Group {
     /// `[[tests]]`, or the recording's folder.
     pub title: String,
     /// In their order.
-    pub cases: Vec<Case>,
+    pub cases: Vec<Pending>,
 }
 
 /// Reads all of them whose name has `filter` in it.
@@ -62,7 +102,8 @@ pub fn read(
                 expected,
             } => {
                 let files = [folder.join(sample), folder.join(expected)];
-                own.cases.push(written(test, &files, content_type)?);
+                let case = written(test, &files, content_type)?;
+                own.cases.push(Pending::Written(case));
             }
             TestOn::Recorded(name) => {
                 groups.push(replayed(
@@ -80,7 +121,7 @@ pub fn read(
     }
     if let Some(filter) = filter {
         for group in &mut groups {
-            group.cases.retain(|case| case.name.contains(filter));
+            group.cases.retain(|case| case.name().contains(filter));
         }
     }
     groups.retain(|group| !group.cases.is_empty());
@@ -95,7 +136,7 @@ fn written(
 ) -> anyhow::Result<Case> {
     let id = format!("self-test/{}", test.name);
     let known = if expected.exists() {
-        let bytes = bytes(expected, ReleaseLimits::EXPECTED_BYTES)?;
+        let bytes = read_limited(expected, ReleaseLimits::EXPECTED_BYTES)?;
         let parsed = Expectation::parse(&bytes).with_context(|| {
             format!("{} is no insight that can be expected", expected.display())
         })?;
@@ -110,7 +151,7 @@ fn written(
             id,
             content_type: content_type.to_owned(),
             timestamp_us: 0,
-            payload: Arc::from(bytes(sample, ReleaseLimits::SAMPLE_BYTES)?),
+            payload: Arc::from(read_limited(sample, ReleaseLimits::SAMPLE_BYTES)?),
         },
         expected: known,
         snapshot: Some(expected.clone()),
@@ -120,14 +161,14 @@ fn written(
     })
 }
 
-/// All entries of a recording.
+/// All entries of a recording, to be read one by one: together they may be far larger than the memory.
 fn replayed(
     folder: &Path,
     (begin, end): (Begin, End),
     min_agreement: f64,
     tolerance: Option<f64>,
 ) -> anyhow::Result<Group> {
-    let recording = Recording::open(folder)?;
+    let recording = Arc::new(Recording::open(folder)?);
     let title = folder.display().to_string();
     let mut cases = Vec::with_capacity(recording.entries.len());
     for (number, entry) in recording.entries.iter().enumerate() {
@@ -137,9 +178,34 @@ fn replayed(
             made,
             ..
         } = recording.replay(entry, begin, end)?;
-        let read = |part: &RecordedPart| recording.read(entry, part);
+        cases.push(Pending::Recorded(Entry {
+            name: format!("{number:04} {}", entry.id),
+            recording: Arc::clone(&recording),
+            given,
+            content_type: content_type.to_owned(),
+            made,
+            min_agreement,
+            tolerance,
+            entry: entry.clone(),
+        }));
+    }
+    Ok(Group { title, cases })
+}
+
+impl Entry {
+    fn load(self) -> anyhow::Result<Case> {
+        let Self {
+            name,
+            recording,
+            entry,
+            given,
+            made,
+            ..
+        } = self;
+        let read = |part: &RecordedPart| recording.read(&entry, part);
+        let folder = recording.folder().display();
+        let cannot = || format!("entry {name} of {folder} cannot be used");
         let payload = read(&given)?.unwrap_or_default();
-        let cannot = || format!("entry {number} of {title} cannot be used");
         let mut expected =
             Expectation::parse(&read(&made)?.unwrap_or_default()).with_context(cannot)?;
         let recorded = entry.actions.clone().map(serde_json::from_value);
@@ -153,32 +219,20 @@ fn replayed(
                 tensors.push((part, bytes));
             }
         }
-        cases.push(Case {
-            name: format!("{number:04} {}", entry.id),
+        Ok(Case {
             sample: Sample {
                 id: entry.id.clone(),
                 source: entry.source.clone(),
-                content_type: content_type.to_owned(),
+                content_type: self.content_type,
                 timestamp_us: entry.timestamp,
                 payload: Arc::from(payload),
             },
+            name,
             expected: Some(expected),
             snapshot: None,
-            min_agreement,
-            tolerance,
+            min_agreement: self.min_agreement,
+            tolerance: self.tolerance,
             tensors,
-        });
+        })
     }
-    Ok(Group { title, cases })
-}
-
-fn bytes(path: &Path, most: u64) -> anyhow::Result<Vec<u8>> {
-    let cannot = || format!("cannot read {}", path.display());
-    let size = fs::metadata(path).with_context(cannot)?.len();
-    ensure!(
-        size <= most,
-        "{} has {size} bytes; a self-test's file has at most {most}",
-        path.display()
-    );
-    fs::read(path).with_context(cannot)
 }

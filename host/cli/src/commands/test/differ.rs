@@ -14,6 +14,8 @@ const CONTEXT: usize = 3;
 const LEAST: f64 = 1e-3;
 /// Most lines of a difference that are shown.
 const MAX_LINES: usize = 200;
+/// Most lines of one run of lines that were all expected, or all made.
+const MAX_RUN: usize = 12;
 /// Longest text in the place of bytes.
 const MAX_TEXT: usize = 200;
 
@@ -46,7 +48,7 @@ impl Difference {
         })
     }
 
-    /// Lines with `-` for what was expected and `+` for what was made.
+    /// Lines with `-` for what was expected and `+` for what was made, and what they mean.
     pub fn text(&self, terminal: &Terminal) -> String {
         let diff = TextDiff::from_lines(&self.expected, &self.made);
         let mut lines = Vec::new();
@@ -54,13 +56,13 @@ impl Difference {
             if !lines.is_empty() {
                 lines.push(terminal.dim("  ..."));
             }
-            for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
-                let line = change.value().trim_end_matches('\n');
-                lines.push(match change.tag() {
-                    ChangeTag::Delete => terminal.bad(&format!("- {line}")),
-                    ChangeTag::Insert => terminal.good(&format!("+ {line}")),
-                    ChangeTag::Equal => terminal.dim(&format!("  {line}")),
-                });
+            for op in &group {
+                let changes: Vec<_> = diff.iter_changes(op).collect();
+                for tag in [ChangeTag::Equal, ChangeTag::Delete, ChangeTag::Insert] {
+                    let same = changes.iter().filter(|change| change.tag() == tag);
+                    let same: Vec<_> = same.map(|change| change.value()).collect();
+                    lines.extend(run_of(&same, tag, terminal));
+                }
             }
         }
         let more = lines.len().saturating_sub(MAX_LINES);
@@ -68,8 +70,27 @@ impl Difference {
         if more > 0 {
             lines.push(format!("  ... and {more} lines more"));
         }
+        lines.push(terminal.dim("- expected, + made; `hotshoe test --update` takes what was made"));
         lines.join("\n")
     }
+}
+
+/// Lines that were all expected, or all made. Of a long run, such as a tensor, the beginning: what came in its place is to be seen as well.
+fn run_of(values: &[&str], tag: ChangeTag, terminal: &Terminal) -> Vec<String> {
+    let paint = |text: &str| match tag {
+        ChangeTag::Delete => terminal.bad(&format!("- {text}")),
+        ChangeTag::Insert => terminal.good(&format!("+ {text}")),
+        ChangeTag::Equal => terminal.dim(&format!("  {text}")),
+    };
+    let shown = values.iter().take(MAX_RUN);
+    let mut lines: Vec<_> = shown
+        .map(|value| paint(value.trim_end_matches('\n')))
+        .collect();
+    let more = values.len().saturating_sub(MAX_RUN);
+    if more > 0 {
+        lines.push(paint(&format!("... and {more} lines more")));
+    }
+    lines
 }
 
 /// An insight as JSON, with tensors in the place of their bytes.

@@ -154,7 +154,7 @@ pub fn run(setting: &Setting, description: &ReleaseToml) -> anyhow::Result<Trial
         // What start-up code writes belongs to the first test.
         worker.warm_up().context("a component cannot be started")?;
         for case in group.cases {
-            let tried = one(setting, &mut worker, case, &ready.device)?;
+            let tried = one(setting, &mut worker, case.load()?, &ready.device)?;
             trial.tests.push((group.title.clone(), tried));
         }
         add(&mut trial.usage, worker.usage());
