@@ -123,6 +123,17 @@ pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpErro
     Ok(Environment::new(&root, components))
 }
 
+/// The part of [`set_up`] that needs the network and no compiler: models, pictures, the toolchain for WebAssembly.
+pub fn fetch_all(root: &Path, progress: &Progress) -> Result<(), SetUpError> {
+    if !is_checkout(root) {
+        return Err(SetUpError::NotACheckout(root.to_owned()));
+    }
+    let _lock = lock(root, progress)?;
+    fixtures::fetch(root, progress)?;
+    Toolchain::find_or_install(&tools(root), Setting::from_environment()?, progress)?;
+    Ok(())
+}
+
 /// Fetches something that [`set_up`] leaves out, unless it is there; its file or folder.
 pub fn fetch(root: &Path, extra: Extra, progress: &Progress) -> Result<PathBuf, SetUpError> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());

@@ -18,7 +18,7 @@ mod interface;
 mod progress;
 
 pub use debian::{DebianError, debian_package};
-pub use environment::{Environment, SetUpError, fetch, find_root, set_up, tools};
+pub use environment::{Environment, SetUpError, fetch, fetch_all, find_root, set_up, tools};
 pub use extras::Extra;
 pub use interface::{Interface, InterfaceError, interface};
 pub use process::CommandError;

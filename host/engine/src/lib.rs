@@ -9,6 +9,7 @@
 #![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
 
 mod agreement;
+mod bare;
 mod bindings;
 mod cache;
 mod call_end;
@@ -32,6 +33,7 @@ mod vector;
 mod work;
 
 pub use agreement::agreement;
+pub use bare::{BareInstance, BarePolicy};
 pub use component::{Component, Parts};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault, chain};

@@ -3,9 +3,14 @@
 use std::fmt;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use p256::ecdsa::signature::Verifier as _;
+use pkcs8::{
+    ObjectIdentifier,
+    der::{Decode as _, oid::AssociatedOid as _},
+    spki::SubjectPublicKeyInfoRef,
+};
 use serde::{Deserialize, Serialize};
-use sigstore_crypto::{SigningScheme, VerificationKey};
-use sigstore_types::{DerPublicKey, SignatureBytes};
+use sigstore_types::DerPublicKey;
 
 use crate::digest::Digest;
 
@@ -19,14 +24,11 @@ pub enum Scheme {
     Ed25519,
 }
 
-impl Scheme {
-    fn sigstore(self) -> SigningScheme {
-        match self {
-            Self::EcdsaP256Sha256 => SigningScheme::EcdsaP256Sha256,
-            Self::Ed25519 => SigningScheme::Ed25519,
-        }
-    }
-}
+/// `id-Ed25519` (RFC 8410, section 3).
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+/// The first byte of an uncompressed point (SEC 1, section 2.3.3): the only form that is accepted, so that one key has one fingerprint.
+const UNCOMPRESSED: u8 = 4;
 
 impl fmt::Display for Scheme {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,11 +86,72 @@ pub enum KeyError {
 #[error("the signature is not this key's over these bytes")]
 pub struct SignatureError;
 
+/// Why the bytes are not a public key of the scheme asked for.
+#[derive(Debug, thiserror::Error)]
+enum NotAKey {
+    #[error("not a SubjectPublicKeyInfo in DER")]
+    Der(#[source] pkcs8::der::Error),
+    #[error("the key is of another algorithm ({0})")]
+    Algorithm(ObjectIdentifier),
+    #[error("the algorithm has parameters")]
+    Parameters,
+    #[error("the point is not given uncompressed")]
+    Compressed,
+    #[error("the bytes are not a point of the curve")]
+    Point(#[source] p256::ecdsa::Error),
+    /// Such a key has signatures that verify over any message.
+    #[error("the point has a small order, so that anybody can sign for it")]
+    SmallOrder,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Key {
+    P256(p256::ecdsa::VerifyingKey),
+    Ed25519(ed25519_dalek::VerifyingKey),
+}
+
+impl Key {
+    fn read(der: &[u8], scheme: Scheme) -> Result<Self, NotAKey> {
+        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(NotAKey::Der)?;
+        let bytes = info.subject_public_key.raw_bytes();
+        match scheme {
+            Scheme::EcdsaP256Sha256 => {
+                let (algorithm, curve) = info.algorithm.oids().map_err(NotAKey::Der)?;
+                if algorithm != p256::elliptic_curve::ALGORITHM_OID {
+                    return Err(NotAKey::Algorithm(algorithm));
+                }
+                if curve != Some(p256::NistP256::OID) {
+                    return Err(NotAKey::Algorithm(curve.unwrap_or(algorithm)));
+                }
+                if bytes.first() != Some(&UNCOMPRESSED) {
+                    return Err(NotAKey::Compressed);
+                }
+                p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes)
+                    .map(Self::P256)
+                    .map_err(NotAKey::Point)
+            }
+            Scheme::Ed25519 => {
+                if info.algorithm.oid != ED25519 {
+                    return Err(NotAKey::Algorithm(info.algorithm.oid));
+                }
+                if info.algorithm.parameters.is_some() {
+                    return Err(NotAKey::Parameters);
+                }
+                let key = ed25519_dalek::VerifyingKey::try_from(bytes).map_err(NotAKey::Point)?;
+                if key.is_weak() {
+                    return Err(NotAKey::SmallOrder);
+                }
+                Ok(Self::Ed25519(key))
+            }
+        }
+    }
+}
+
 /// A public key with the scheme it is used with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     spki: DerPublicKey,
-    scheme: Scheme,
+    key: Key,
 }
 
 impl PublicKey {
@@ -101,19 +164,14 @@ impl PublicKey {
         Self::from_der(spki.as_bytes(), scheme)
     }
 
-    /// Reads a SubjectPublicKeyInfo in DER.
+    /// Reads a SubjectPublicKeyInfo in DER. A key of small order is refused: signatures of it prove nothing.
     pub fn from_der(der: &[u8], scheme: Scheme) -> Result<Self, KeyError> {
-        let spki = DerPublicKey::new(der.to_vec());
-        let refuse = |e: sigstore_crypto::Error| KeyError::Public {
+        let key = Key::read(der, scheme).map_err(|e| KeyError::Public {
             scheme,
             source: e.into(),
-        };
-        let key =
-            VerificationKey::from_spki_with_scheme(&spki, scheme.sigstore()).map_err(refuse)?;
-        // A compressed or misplaced point is refused here rather than at the first signature.
-        sigstore_crypto::validate_raw_public_key(scheme.sigstore(), key.as_bytes())
-            .map_err(refuse)?;
-        Ok(Self { spki, scheme })
+        })?;
+        let spki = DerPublicKey::new(der.to_vec());
+        Ok(Self { spki, key })
     }
 
     /// The key as SubjectPublicKeyInfo in PEM, with Unix line ends.
@@ -133,13 +191,20 @@ impl PublicKey {
 
     /// The scheme it is used with.
     pub fn scheme(&self) -> Scheme {
-        self.scheme
+        match self.key {
+            Key::P256(_) => Scheme::EcdsaP256Sha256,
+            Key::Ed25519(_) => Scheme::Ed25519,
+        }
     }
 
     /// Checks that `signature` is this key's over `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
-        VerificationKey::from_spki_with_scheme(&self.spki, self.scheme.sigstore())
-            .and_then(|key| key.verify(message, &SignatureBytes::new(signature.to_vec())))
-            .map_err(|_| SignatureError)
+        match &self.key {
+            Key::P256(key) => p256::ecdsa::Signature::from_der(signature)
+                .and_then(|signature| key.verify(message, &signature)),
+            Key::Ed25519(key) => ed25519_dalek::Signature::try_from(signature)
+                .and_then(|signature| key.verify_strict(message, &signature)),
+        }
+        .map_err(|_| SignatureError)
     }
 }

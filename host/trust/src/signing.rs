@@ -8,7 +8,7 @@ use p256::{
 };
 use pkcs8::{
     DecodePrivateKey as _, EncodePrivateKey as _, EncodePublicKey as _, EncryptedPrivateKeyInfoRef,
-    LineEnding, PrivateKeyInfoRef, SecretDocument, der::pem::PemLabel as _,
+    LineEnding, PrivateKeyInfoRef, SecretDocument, der::pem::PemLabel as _, pkcs5::pbes2,
 };
 use sigstore_types::{
     Bundle, DigestBytes, HashAlgorithm, MediaType, MessageDigest, MessageSignature,
@@ -87,11 +87,30 @@ impl SigningKey {
     /// The key as PKCS#8 in PEM, encrypted with PBES2 (scrypt, AES-256-CBC) where a passphrase is given.
     pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
         match passphrase {
-            Some("") => return Err(KeyError::EmptyPassphrase),
-            Some(passphrase) => self.0.to_pkcs8_encrypted_pem(passphrase, LineEnding::LF),
-            None => self.0.to_pkcs8_pem(LineEnding::LF),
+            Some("") => Err(KeyError::EmptyPassphrase),
+            Some(passphrase) => self.sealed(passphrase),
+            None => self
+                .0
+                .to_pkcs8_pem(LineEnding::LF)
+                .map_err(|e| KeyError::Write(e.into())),
         }
-        .map_err(|e| KeyError::Write(e.into()))
+    }
+
+    /// scrypt with N = 2^17, r = 8, p = 1 (OWASP's Password Storage Cheat Sheet): `pkcs8` by itself takes 2^14, as OpenSSL does.
+    fn sealed(&self, passphrase: &str) -> Result<Zeroizing<String>, KeyError> {
+        let write = |e: pkcs8::Error| KeyError::Write(e.into());
+        let [salt, iv] = [<[u8; 16]>::try_generate(), <[u8; 16]>::try_generate()];
+        let salt = salt.map_err(|e| KeyError::Randomness(e.into()))?;
+        let iv = iv.map_err(|e| KeyError::Randomness(e.into()))?;
+        let strong = pbes2::Parameters::generate_scrypt_aes256cbc(Default::default(), &salt, iv)
+            .map_err(|e| write(e.into()))?;
+        let key = self.0.to_pkcs8_der().map_err(write)?;
+        PrivateKeyInfoRef::try_from(key.as_bytes())
+            .map_err(|e| write(e.into()))?
+            .encrypt_with_params(strong, passphrase)
+            .map_err(write)?
+            .to_pem(EncryptedPrivateKeyInfoRef::PEM_LABEL, LineEnding::LF)
+            .map_err(|e| write(e.into()))
     }
 
     /// Its public half.

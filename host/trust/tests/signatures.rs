@@ -228,3 +228,93 @@ fn a_public_key_keeps_its_form_and_its_scheme() {
         Err(KeyError::Public { .. })
     ));
 }
+
+#[test]
+fn a_passphrase_is_stretched_by_scrypt_with_n_of_at_least_2_to_the_17() {
+    use pkcs8::{EncryptedPrivateKeyInfoOwned, der::DecodePem as _};
+    let sealed = SigningKey::generate()
+        .unwrap()
+        .to_pem(Some("open sesame"))
+        .unwrap();
+    let sealed = EncryptedPrivateKeyInfoOwned::from_pem(sealed.as_str()).unwrap();
+    let algorithm = sealed.encryption_algorithm;
+    let scrypt = algorithm.pbes2().unwrap().kdf.scrypt().unwrap();
+    assert!(
+        scrypt.cost_parameter >= 1 << 17,
+        "N is {}",
+        scrypt.cost_parameter
+    );
+}
+
+/// Every encoding of the eight points of small order, canonical or not: RFC 8032 decodes some of them, and anybody can sign for each.
+const SMALL_ORDER: [&str; 14] = [
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000080",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0000000000000000000000000000000000000000000000000000000000000080",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
+];
+
+#[test]
+fn ed25519_keys_of_small_order_are_refused() {
+    for point in SMALL_ORDER {
+        let der = hex::decode(format!("302a300506032b6570032100{point}")).unwrap();
+        let refused = PublicKey::from_der(&der, Scheme::Ed25519);
+        assert!(
+            matches!(refused, Err(KeyError::Public { .. })),
+            "{point}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_key_has_one_form() {
+    let der = |prefix: &str, point: &str| hex::decode(format!("{prefix}{point}")).unwrap();
+    let sealed = cosign_key().to_pem();
+    let base64: String = sealed.lines().filter(|l| !l.starts_with('-')).collect();
+    let whole = base64::Engine::decode(&base64::engine::general_purpose::STANDARD, base64).unwrap();
+    let point = hex::encode(&whole[whole.len() - 64..]);
+    let (x, y) = point.split_at(64);
+    let odd = u8::from_str_radix(&y[62..], 16).unwrap() % 2 == 1;
+    let compressed = format!("{}{x}", if odd { "03" } else { "02" });
+    let hybrid = format!("{}{point}", if odd { "07" } else { "06" });
+    for (what, der) in [
+        (
+            "compressed",
+            der(
+                "3039301306072a8648ce3d020106082a8648ce3d030107032200",
+                &compressed,
+            ),
+        ),
+        (
+            "hybrid",
+            der(
+                "3059301306072a8648ce3d020106082a8648ce3d030107034200",
+                &hybrid,
+            ),
+        ),
+        ("bytes behind", [whole.as_slice(), &[0]].concat()),
+        (
+            "another curve",
+            der(
+                "3056301006072a8648ce3d020106052b8104000a034200",
+                &format!("04{point}"),
+            ),
+        ),
+    ] {
+        let refused = PublicKey::from_der(&der, Scheme::EcdsaP256Sha256);
+        assert!(
+            matches!(refused, Err(KeyError::Public { .. })),
+            "{what}: {refused:?}"
+        );
+    }
+}

@@ -12,20 +12,20 @@ use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 /// WASI 0.2 of that.
 pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
     let adapted = imports_wasi(module).map_err(|error| refused(&error))?;
-    let mut encoder = ComponentEncoder::default();
-    encoder
-        .validate(true)
-        .module(module)
-        .map_err(|error| refused(&error))?;
-    if adapted {
-        encoder
-            .adapter(
+    let encoder = ComponentEncoder::default().validate(true).module(module);
+    let encoder = if adapted {
+        encoder.and_then(|encoder| {
+            encoder.adapter(
                 WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME,
                 WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
             )
-            .map_err(|error| refused(&error))?;
-    }
-    encoder.encode().map_err(|error| refused(&error))
+        })
+    } else {
+        encoder
+    };
+    encoder
+        .and_then(|mut encoder| encoder.encode())
+        .map_err(|error| refused(&error))
 }
 
 /// The same for a module whose types are those of a world.

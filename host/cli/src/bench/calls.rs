@@ -1,11 +1,11 @@
-//! What one instance and one call cost, without any work in the component.
+//! What one instance and one call cost beside wasmtime's own, without any work in the component.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_daemon::default_allowed;
-use hotshoe_engine::{Class, Component, DeviceContext, Insight, Instance, Parts};
+use hotshoe_engine::{BarePolicy, Class, Component, DeviceContext, Insight, Instance, Parts};
 
 use super::laps::median;
 use super::report::{Row, Unit};
@@ -15,10 +15,10 @@ use super::setting::Setting;
 const RELEASE: &str = "classify-angle.toml";
 /// A policy that publishes everything.
 const COMPONENT: &str = "empty-policy";
-/// Most that an instance may cost, in microseconds.
-const INSTANCE_TARGET: f64 = 10.0;
-/// Most that a call may cost, in microseconds.
-const CALL_TARGET: f64 = 2.0;
+/// Most that an instance may cost, against wasmtime's own `instantiate` of the same code in the same pool.
+const INSTANCE_TARGET: f64 = 1.4;
+/// Most that a call may cost, against wasmtime's own typed call.
+const CALL_TARGET: f64 = 3.0;
 /// One batch of instances lasts a few milliseconds: far above what the clock can tell apart.
 const INSTANCES: u32 = 500;
 /// As above, for calls.
@@ -27,29 +27,48 @@ const CALLS: u32 = 5000;
 /// Measures both in this many batches.
 pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> {
     let component = component(setting)?;
-    let instance = per_run(batches, INSTANCES, || {
-        let mut instance = Instance::new(Arc::clone(&component));
-        Ok(instance.warm_up()?)
-    })?;
-    let insight = insight();
-    let device = device();
-    let mut instance_of_all = Instance::new(component);
-    let call = per_run(batches, CALLS, || {
-        let actions = instance_of_all.decide("bench", &insight, &device)?;
-        std::hint::black_box(actions);
-        Ok(())
-    })?;
+    let (insight, device) = (insight(), device());
+    let bare = BarePolicy::of(&component)?;
+    let [instance, bare_instance] = per_run(
+        batches,
+        INSTANCES,
+        || {
+            let mut instance = Instance::new(Arc::clone(&component));
+            Ok(instance.warm_up()?)
+        },
+        || {
+            std::hint::black_box(bare.instantiate(&insight, &device)?);
+            Ok(())
+        },
+    )?;
+    let mut instance_of_all = Instance::new(Arc::clone(&component));
+    let mut bare_of_all = bare.instantiate(&insight, &device)?;
+    let [call, bare_call] = per_run(
+        batches,
+        CALLS,
+        || {
+            let actions = instance_of_all.decide("bench", &insight, &device)?;
+            std::hint::black_box(actions);
+            Ok(())
+        },
+        || {
+            std::hint::black_box(bare_of_all.decide()?);
+            Ok(())
+        },
+    )?;
     Ok(vec![
-        Row::alone(
+        Row::compared(
             "an instance, made and dropped",
             Unit::Micros,
             instance,
+            ("wasmtime alone", bare_instance),
             Some(INSTANCE_TARGET),
         ),
-        Row::alone(
+        Row::compared(
             "an empty policy call",
             Unit::Micros,
             call,
+            ("wasmtime alone", bare_call),
             Some(CALL_TARGET),
         ),
     ])
@@ -73,25 +92,35 @@ fn component(setting: &Setting<'_>) -> anyhow::Result<Arc<Component>> {
     Ok(Arc::new(component))
 }
 
-/// The median over batches of a run's mean time, in microseconds.
+/// The medians over batches of a run's mean time, in microseconds; the two sides by turns.
 fn per_run(
     batches: usize,
     runs: u32,
-    mut run: impl FnMut() -> anyhow::Result<()>,
-) -> anyhow::Result<f64> {
-    let mut batch = || {
+    mut ours: impl FnMut() -> anyhow::Result<()>,
+    mut theirs: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<[f64; 2]> {
+    fn batch(runs: u32, run: &mut impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
         let started = Instant::now();
         for _ in 0..runs {
             run()?;
         }
-        anyhow::Ok(started.elapsed())
+        Ok(started.elapsed())
+    }
+    // The first of each fills caches.
+    batch(runs, &mut ours)?;
+    batch(runs, &mut theirs)?;
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..batches {
+        let [first, second] = &mut times;
+        first.push(batch(runs, &mut ours)?);
+        second.push(batch(runs, &mut theirs)?);
+    }
+    let per_run = |times: &[Duration]| {
+        let batch = median(times).context("there were no batches")?;
+        anyhow::Ok(batch / f64::from(runs))
     };
-    batch()?;
-    let times = (0..batches)
-        .map(|_| batch())
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let batch = median(&times).context("there were no batches")?;
-    Ok(batch / f64::from(runs))
+    let [ours, theirs] = &times;
+    Ok([per_run(ours)?, per_run(theirs)?])
 }
 
 fn insight() -> Insight {

@@ -1,10 +1,12 @@
 //! `hotshoe bench swap`: what a stream of samples notices of releases that come and go.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use hotshoe_daemon::control::{self, Command};
 use hotshoe_devkit::Environment;
 use serde_json::json;
@@ -19,8 +21,12 @@ use crate::terminal::Terminal;
 
 /// Most that the largest gap may grow by the swaps.
 const GAP_TARGET: f64 = 2.0;
-/// Most that the swap itself may take, in nanoseconds.
-const POINTER_TARGET: f64 = 1000.0;
+/// Most that the swap itself may take, against a store of an `ArcSwap` that is in no cache.
+const POINTER_TARGET: f64 = 4.0;
+/// Pointers, of 128 bytes each: 64 MiB, more than caches hold.
+const BARE_LINES: usize = 1 << 19;
+/// Those of them that are stored to.
+const BARE_STORES: usize = 1 << 11;
 /// The stream runs so long before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Between two looks at the time that the swap itself took.
@@ -165,6 +171,7 @@ fn rows(record: &Record, times: &Times) -> anyhow::Result<Vec<Row>> {
     let gap = |spans: &[Span]| record.largest_gap(spans).as_secs_f64() * 1e6;
     let order = record.order_kept();
     let count = |name: &str, count: u64| Row::alone(name, Unit::Count, count as f64, Some(0.0));
+    let bare = middle(&bare_stores())?;
     let disordered = order.values().filter(|kept| !**kept).count() as u64;
     Ok(vec![
         count("samples lost", record.lost()),
@@ -178,16 +185,18 @@ fn rows(record: &Record, times: &Times) -> anyhow::Result<Vec<Row>> {
             ("without", gap(&times.without)),
             Some(GAP_TARGET),
         ),
-        Row::alone(
+        Row::compared(
             "swap: the pointer",
             Unit::Nanos,
             middle(&times.pointer)?,
+            ("a bare store", bare),
             Some(POINTER_TARGET),
         ),
-        Row::alone(
+        Row::compared(
             "rollback of a trial: the pointer",
             Unit::Nanos,
             middle(&times.rollback_pointer)?,
+            ("a bare store", bare),
             Some(POINTER_TARGET),
         ),
         Row::alone(
@@ -198,6 +207,25 @@ fn rows(record: &Record, times: &Times) -> anyhow::Result<Vec<Row>> {
         ),
     ])
 }
+
+/// What a store of a pointer costs that nobody looked at lately: each goes to a cache line of its own, behind more bytes than any cache holds.
+fn bare_stores() -> Vec<Duration> {
+    let lines: Vec<Line> = (0..BARE_LINES).map(|_| Line::default()).collect();
+    let values: Vec<Arc<usize>> = (0..BARE_STORES).map(Arc::new).collect();
+    let step = BARE_LINES / BARE_STORES;
+    let stores = lines.iter().step_by(step).zip(values);
+    stores
+        .map(|(line, value)| {
+            let started = Instant::now();
+            line.0.store(value);
+            started.elapsed()
+        })
+        .collect()
+}
+
+#[derive(Default)]
+#[repr(align(128))]
+struct Line(ArcSwap<usize>);
 
 fn releases(
     setting: &Setting<'_>,

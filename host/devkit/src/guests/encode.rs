@@ -9,13 +9,10 @@ pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<Strin
         component: name.to_owned(),
         message,
     };
-    let mut encoder = ComponentEncoder::default();
-    encoder
+    let bytes = ComponentEncoder::default()
         .validate(true)
         .module(module)
-        .map_err(|error| refused(format!("{error:#}")))?;
-    let bytes = encoder
-        .encode()
+        .and_then(|mut encoder| encoder.encode())
         .map_err(|error| refused(format!("{error:#}")))?;
     let imports = interface(&bytes)
         .map_err(|error| refused(error.to_string()))?

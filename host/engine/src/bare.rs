@@ -1,0 +1,83 @@
+//! A policy with wasmtime alone around it: what benches hold our own instances and calls against.
+
+use wasmtime::Store;
+use wasmtime::component::{InstancePre, Linker};
+
+use crate::bindings::exports::hotshoe::pipeline::decide;
+use crate::bindings::hotshoe::pipeline::types;
+use crate::component::Component;
+use crate::convert;
+use crate::fault::{Failure, Fault};
+use crate::insight::{DeviceContext, Insight};
+
+/// A policy that imports no function, linked with nothing: no limits, no deadline, no host state.
+pub struct BarePolicy {
+    pre: InstancePre<()>,
+    entry: decide::GuestIndices,
+}
+
+/// An instance of it, with the arguments of its calls converted beforehand.
+pub struct BareInstance {
+    store: Store<()>,
+    guest: decide::Guest,
+    insight: types::Insight,
+    device: decide::DeviceContext,
+}
+
+fn failure(error: &wasmtime::Error) -> Failure {
+    Failure::new(Fault::Instantiation, format!("{error:#}"))
+}
+
+impl BarePolicy {
+    /// The compiled code of `component`, in the same pool.
+    ///
+    /// # Errors
+    /// [`Fault::Instantiation`], if it is not a policy or imports a function.
+    pub fn of(component: &Component) -> Result<Self, Failure> {
+        let own = Linker::new(component.pre.engine());
+        let pre = own
+            .instantiate_pre(component.pre.component())
+            .map_err(|error| failure(&error))?;
+        let entry = decide::GuestIndices::new(&pre).map_err(|error| failure(&error))?;
+        Ok(Self { pre, entry })
+    }
+
+    /// wasmtime's own instantiation.
+    ///
+    /// # Errors
+    /// [`Fault::Instantiation`], if the pool is full.
+    pub fn instantiate(
+        &self,
+        insight: &Insight,
+        device: &DeviceContext,
+    ) -> Result<BareInstance, Failure> {
+        let mut store = Store::new(self.pre.engine(), ());
+        // Far enough for any bench: the engine's code looks at epochs, whoever runs it.
+        store.set_epoch_deadline(u64::MAX / 2);
+        let guest = self
+            .pre
+            .instantiate(&mut store)
+            .and_then(|instance| self.entry.load(&mut store, &instance))
+            .map_err(|error| failure(&error))?;
+        Ok(BareInstance {
+            store,
+            guest,
+            insight: convert::insight_to_guest(insight),
+            device: convert::device_to_guest(device),
+        })
+    }
+}
+
+impl BareInstance {
+    /// wasmtime's own typed call; the number of actions.
+    ///
+    /// # Errors
+    /// [`Fault::Trap`], if the policy traps or returns an error.
+    pub fn decide(&mut self) -> Result<usize, Failure> {
+        self.guest
+            .call_decide(&mut self.store, &self.insight, &self.device)
+            .map_err(|error| Failure::new(Fault::Trap, format!("{error:#}")))?
+            .map(|actions| actions.len())
+            .map_err(convert::failure_from_guest)
+    }
+}
