@@ -148,3 +148,9 @@ fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Compo
     // user can forge it; the digest finds what a fault of the disk has changed.
     unsafe { Component::deserialize(engine, code) }
 }
+
+/// Whether this engine takes code that `precompile_component` of another has just given.
+#[cfg(test)]
+pub(crate) fn loads(engine: &wasmtime::Engine, code: &[u8]) -> bool {
+    deserialize(engine, code).is_ok()
+}

@@ -9,8 +9,9 @@ use wasmtime::component::{HasSelf, InstancePre, Linker};
 
 use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline as imports;
+use crate::bounds;
 use crate::core_module::core_module;
-use crate::engine::Engine;
+use crate::engine::{Engine, Started};
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::instance::kib;
 use crate::live::Live;
@@ -133,8 +134,14 @@ impl Engine {
         }
         allowed.check(name, spec)?;
         let services = Services::new(name, spec, parts, allowed)?;
-        let engine = self.wasmtime(spec.limits.fuel.is_some())?;
+        let out_of_bounds = |what: bounds::OutOfBounds| PrepareError::Compile {
+            component: name.to_owned(),
+            source: what.into(),
+        };
+        let largest = bounds::largest(bytes).map_err(out_of_bounds)?;
+        let Started { engine, .. } = self.started(&spec.limits, &largest)?;
         let compiled = self.compile(&engine, name, found, bytes)?;
+        bounds::check(&compiled).map_err(out_of_bounds)?;
         check_world(&engine, &compiled, name, spec.world)?;
         let ty = compiled.component_type();
         let imports: Vec<&str> = ty.imports(&engine).map(|(import, _)| import).collect();

@@ -1,32 +1,22 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use hotshoe_trust::ReleaseLimits;
-use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+use hotshoe_trust::Limits;
 
 use crate::cache::CodeCache;
+use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
 use crate::priority::low_priority;
 use crate::sources::Budget;
 
 /// Resolution of a component's deadline: how often a running guest is looked at.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 
-/// Most linear memory that a release can grant to one component, in bytes. It sizes the pool's slots.
-const MAX_MEMORY_BYTES: usize = (ReleaseLimits::MEMORY_MIB as usize) << 20;
-/// Core modules that one component may bring along; language runtimes need several. Slots of these cost nothing.
-const CORE_INSTANCES_PER_COMPONENT: u32 = ReleaseLimits::INSTANCES as u32;
-/// Linear memories that one component may have. All count against its `memory-mib`. One in JavaScript has three: two of them, with no pages, are
-/// of the stubs in the place of WASI.
-pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
-/// Tables that one component may have. All count against its `table-elements`.
-const TABLES_PER_COMPONENT: u32 = 16;
 /// Instances that stay with their sources at once, over all components whose `instance` is `per-source`. They are besides
 /// [`EngineOptions::instances`].
 const SOURCE_INSTANCES: u32 = 64;
-/// Linear memory that stays resident in a free slot, in bytes: resetting it is cheaper than a page fault.
-const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 
 /// How to set up an [`Engine`].
 #[derive(Debug, Clone)]
@@ -35,6 +25,8 @@ pub struct EngineOptions {
     pub cache: Option<PathBuf>,
     /// Instances that may exist at once, over all components and workers. Default 64.
     pub instances: u32,
+    /// How linear memories lie in the process's addresses. Default: the first mode that fits, tried in the order of [`MemoryMode::ALL`].
+    pub memory: Option<MemoryMode>,
 }
 
 impl Default for EngineOptions {
@@ -42,23 +34,28 @@ impl Default for EngineOptions {
         Self {
             cache: None,
             instances: 64,
+            memory: None,
         }
+    }
+}
+
+impl EngineOptions {
+    /// Slots that a pool has.
+    const fn slots(&self) -> u32 {
+        self.instances.saturating_add(SOURCE_INSTANCES)
     }
 }
 
 /// Why an engine could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// This machine refuses what the pool of instances needs.
-    #[error(
-        "cannot reserve address space for {instances} component instances; raise `ulimit -v`, or run with fewer workers"
-    )]
-    Pool {
-        /// How many were asked for.
-        instances: u32,
-        /// What wasmtime says.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+    /// This process may not have the addresses or the memory that even the most frugal mode needs.
+    #[error("there is no room for components in this process: {refused}; {way_out}")]
+    Memory {
+        /// Why each mode does not fit.
+        refused: String,
+        /// What to do about it.
+        way_out: &'static str,
     },
     /// The ticker thread could not be started.
     #[error("cannot start the thread that watches deadlines")]
@@ -68,11 +65,11 @@ pub enum EngineError {
     Compilers(#[source] rayon::ThreadPoolBuildError),
 }
 
-/// Compiles components and holds the pool that their instances live in.
+/// Compiles components and holds the memories that their instances live in.
 pub struct Engine {
-    plain: wasmtime::Engine,
-    /// Made for the first component that counts fuel: counting costs every one of its loops a little.
-    fuelled: Mutex<Option<wasmtime::Engine>>,
+    /// wasmtime's engines, one for each set of settings; the first is there from the start, and the others are made when a component needs them.
+    started: Mutex<BTreeMap<Settings, Started>>,
+    memory: MemoryChoice,
     options: EngineOptions,
     /// How many more instances may stay with a source.
     pub(crate) kept: Arc<Budget>,
@@ -82,15 +79,45 @@ pub struct Engine {
     pub(crate) compilers: rayon::ThreadPool,
 }
 
+/// What components need different engines for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Settings {
+    /// Counting costs every loop a little.
+    fuel: bool,
+    /// Whether instances come from the mode's pool. Code is the same either way.
+    pooled: bool,
+}
+
+/// One of wasmtime's engines, and the mode that it is in.
+#[derive(Clone)]
+pub(crate) struct Started {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) mode: MemoryMode,
+}
+
 impl Engine {
-    /// Sets up the pool and the thread that watches deadlines.
+    /// Chooses how memories lie, sets up their pool and the thread that watches deadlines.
     ///
     /// # Errors
-    /// [`EngineError`], when the machine refuses the address space or a thread.
+    /// [`EngineError`], when the machine refuses the memory or a thread.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
+        let wanted = options.memory;
+        let modes = wanted
+            .as_ref()
+            .map_or(&MemoryMode::ALL[..], std::slice::from_ref);
+        let (engine, memory) = memory::start(modes, false, options.slots())?;
+        tick(&engine)?;
+        let started = Started {
+            engine,
+            mode: memory.mode,
+        };
+        let settings = Settings {
+            fuel: false,
+            pooled: true,
+        };
         Ok(Self {
-            plain: start(&options, false)?,
-            fuelled: Mutex::new(None),
+            started: Mutex::new(BTreeMap::from([(settings, started)])),
+            memory,
             kept: Budget::new(SOURCE_INSTANCES),
             cache: options.cache.clone().map(CodeCache::new),
             compilers: compilers()?,
@@ -98,21 +125,59 @@ impl Engine {
         })
     }
 
-    /// The engine for components that count fuel, or that do not.
-    pub(crate) fn wasmtime(&self, fuel: bool) -> Result<wasmtime::Engine, EngineError> {
-        if !fuel {
-            return Ok(self.plain.clone());
-        }
-        let mut fuelled = self
-            .fuelled
+    /// How the linear memories of components lie, and why.
+    pub const fn memory(&self) -> &MemoryChoice {
+        &self.memory
+    }
+
+    /// The engine for a component with these limits, whose modules begin with these parts.
+    pub(crate) fn started(
+        &self,
+        limits: &Limits,
+        largest: &Largest,
+    ) -> Result<Started, EngineError> {
+        let mut all = self
+            .started
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(engine) = &*fuelled {
-            return Ok(engine.clone());
+        let fuel = limits.fuel.is_some();
+        let mut settings = Settings { fuel, pooled: true };
+        let first = match all.get(&settings) {
+            Some(first) => first.clone(),
+            None => {
+                // What was chosen at the start may not fit twice.
+                let modes: Vec<_> = MemoryMode::ALL
+                    .into_iter()
+                    .filter(|mode| match self.options.memory {
+                        Some(wanted) => *mode == wanted,
+                        None => *mode >= self.memory.mode,
+                    })
+                    .collect();
+                let (engine, chosen) = memory::start(&modes, fuel, self.options.slots())?;
+                tick(&engine)?;
+                let first = Started {
+                    engine,
+                    mode: chosen.mode,
+                };
+                all.insert(settings, first.clone());
+                first
+            }
+        };
+        if first.mode == MemoryMode::OnDemand || first.mode.pools(limits, largest) {
+            return Ok(first);
         }
-        let engine = start(&self.options, true)?;
-        *fuelled = Some(engine.clone());
-        Ok(engine)
+        settings.pooled = false;
+        if let Some(found) = all.get(&settings) {
+            return Ok(found.clone());
+        }
+        let engine = memory::unpooled(fuel, first.mode)?;
+        tick(&engine)?;
+        let apart = Started {
+            engine,
+            mode: first.mode,
+        };
+        all.insert(settings, apart.clone());
+        Ok(apart)
     }
 }
 
@@ -128,32 +193,8 @@ fn compilers() -> Result<rayon::ThreadPool, EngineError> {
         .map_err(EngineError::Compilers)
 }
 
-fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, EngineError> {
-    let mut pool = PoolingAllocationConfig::new();
-    let instances = options.instances.saturating_add(SOURCE_INSTANCES);
-    let each = |of_one: u32| instances.saturating_mul(of_one);
-    pool.total_component_instances(instances)
-        .total_core_instances(each(CORE_INSTANCES_PER_COMPONENT))
-        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-        // Each takes 4 GiB of addresses, of which some boards have 512 GiB in all. Most components have one memory.
-        .total_memories(instances)
-        .max_memories_per_component(MEMORIES_PER_COMPONENT)
-        .max_memory_size(MAX_MEMORY_BYTES)
-        .total_tables(each(TABLES_PER_COMPONENT))
-        .max_tables_per_component(TABLES_PER_COMPONENT)
-        .max_tables_per_module(TABLES_PER_COMPONENT)
-        .table_elements(ReleaseLimits::TABLE_ELEMENTS as usize)
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
-    let mut config = Config::new();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .epoch_interruption(true)
-        .consume_fuel(fuel)
-        .concurrency_support(false);
-    let engine = wasmtime::Engine::new(&config).map_err(|source| EngineError::Pool {
-        instances: options.instances,
-        source: source.into(),
-    })?;
+/// Lets deadlines be looked at for as long as this engine lives.
+fn tick(engine: &wasmtime::Engine) -> Result<(), EngineError> {
     let ticked = engine.weak();
     thread::Builder::new()
         .name("hotshoe-epoch".to_owned())
@@ -164,6 +205,6 @@ fn start(options: &EngineOptions, fuel: bool) -> Result<wasmtime::Engine, Engine
                 thread::sleep(EPOCH_TICK);
             }
         })
-        .map_err(EngineError::Ticker)?;
-    Ok(engine)
+        .map(drop)
+        .map_err(EngineError::Ticker)
 }

@@ -11,6 +11,7 @@
 mod agreement;
 mod bare;
 mod bindings;
+mod bounds;
 mod cache;
 mod call_end;
 mod component;
@@ -24,6 +25,7 @@ mod instance;
 mod limits;
 mod lists;
 mod live;
+mod memory;
 mod prepare_error;
 mod priority;
 mod sample;
@@ -42,6 +44,7 @@ pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
 pub use instance::{Instance, Usage};
+pub use memory::{MemoryChoice, MemoryMode};
 pub use prepare_error::PrepareError;
 pub use priority::low_priority;
 pub use sample::Sample;

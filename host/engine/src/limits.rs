@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hotshoe_trust::Limits;
 use wasmtime::ResourceLimiter;
 
-use crate::engine::MEMORIES_PER_COMPONENT;
 use crate::instance::mib;
+use crate::memory::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
 
 /// Host handles of any kind that an instance may hold for each tensor or image of its `handles`: samples, models, graphs, streams.
 const HANDLES_A_TENSOR: usize = 4;
@@ -22,6 +22,8 @@ pub(crate) const fn all_handles(limits: &Limits) -> usize {
 pub(crate) enum Refused {
     /// Linear memory.
     Memory,
+    /// Linear memory within its limit, which the machine does not give.
+    NoMemory,
     /// Elements of a table.
     Table,
 }
@@ -32,6 +34,8 @@ pub(crate) enum Refused {
 pub(crate) struct Room {
     max_bytes: usize,
     held_bytes: usize,
+    /// What `held_bytes` grew by last, for where the growth itself fails.
+    grown_bytes: usize,
     max_elements: usize,
     held_elements: usize,
     instances: usize,
@@ -44,6 +48,7 @@ impl Room {
         Self {
             max_bytes: mib(limits.memory_mib),
             held_bytes: 0,
+            grown_bytes: 0,
             max_elements: limits.table_elements as usize,
             held_elements: 0,
             instances: limits.instances as usize,
@@ -74,11 +79,22 @@ impl ResourceLimiter for Room {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        let before = self.held_bytes;
         let allowed = grow(&mut self.held_bytes, self.max_bytes, current, desired);
+        self.grown_bytes = self.held_bytes - before;
         if !allowed {
             self.refused = Some(Refused::Memory);
         }
         Ok(allowed)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.held_bytes -= std::mem::take(&mut self.grown_bytes);
+        // Else the memory's own type is what allows no more, and the component knows that.
+        if is_out_of_memory(&error) {
+            self.refused = Some(Refused::NoMemory);
+        }
+        Ok(())
     }
 
     fn table_growing(
@@ -101,6 +117,15 @@ impl ResourceLimiter for Room {
     fn memories(&self) -> usize {
         MEMORIES_PER_COMPONENT as usize
     }
+
+    fn tables(&self) -> usize {
+        TABLES_PER_COMPONENT as usize
+    }
+}
+
+/// Whether this machine had no memory or no addresses left.
+pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    error.root_cause().downcast_ref() == Some(&rustix::io::Errno::NOMEM)
 }
 
 /// Counts host tensors and images, and their bytes against `tensor-mib`: they lie outside the linear memory.
@@ -246,6 +271,16 @@ mod tests {
         // A second memory.
         assert!(!room.memory_growing(0, 1 << 20, None).unwrap());
         assert_eq!(room.refused, Some(Refused::Memory));
+        assert_eq!(room.held_bytes(), 65_536);
+        // What was allowed and then failed is not held.
+        assert!(room.memory_growing(0, 65_536, None).unwrap());
+        let failed = wasmtime::Error::msg("beyond the memory's type");
+        room.refused = None;
+        room.memory_grow_failed(failed).unwrap();
+        assert_eq!((room.held_bytes(), room.refused), (65_536, None));
+        let failed = wasmtime::Error::from(rustix::io::Errno::NOMEM);
+        room.memory_grow_failed(failed).unwrap();
+        assert_eq!(room.refused, Some(Refused::NoMemory));
         assert_eq!(room.held_bytes(), 65_536);
         assert!(room.table_growing(0, 6, None).unwrap());
         assert!(room.table_growing(6, 8, None).unwrap());

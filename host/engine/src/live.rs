@@ -15,7 +15,7 @@ use crate::engine::EPOCH_TICK;
 use crate::fault::{Failure, Fault};
 use crate::host::State;
 use crate::instance::{Usage, kib, mib};
-use crate::limits::{Refused, all_handles};
+use crate::limits::{Refused, all_handles, is_out_of_memory};
 
 /// What wasmtime says, and has no type for, when a list or string is refused before it is copied. A test fails where the words change.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
@@ -175,6 +175,13 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
             let what = format!("asked for more linear memory than its memory-mib of {most} MiB");
             return (Fault::Memory, what);
         }
+        (_, Some(Refused::NoMemory)) => {
+            let most = limits.memory_mib;
+            let what = format!(
+                "asked for linear memory within its memory-mib of {most} MiB, which this machine does not have"
+            );
+            return (Fault::Memory, what);
+        }
         (_, Some(Refused::Table)) => {
             let most = limits.table_elements;
             let what = format!("asked for more table elements than its table-elements of {most}");
@@ -182,6 +189,10 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         }
         (Some(trap), None) => return (Fault::Trap, format!("trapped: {trap}")),
         (None, None) => {}
+    }
+    if is_out_of_memory(error) {
+        let what = "needs memory that this machine does not have".to_owned();
+        return (Fault::Memory, what);
     }
     let said = format!("{error:#}");
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
