@@ -1,7 +1,7 @@
 //! Which device a release is judged for, and by whose signatures: from flags, or from the device's configuration.
 use crate::files::read_text;
 use anyhow::Context;
-use hotshoe_daemon::config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig};
+use hotshoe_daemon::config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig, WorkersConfig};
 use hotshoe_daemon::{Config, default_allowed};
 use hotshoe_trust::{Allowed, Device, TrustRoot};
 use std::path::{Path, PathBuf};
@@ -50,6 +50,8 @@ pub struct Identity {
     pub allow: Allowed,
     /// How models run on it.
     pub inference: InferenceConfig,
+    /// Worker threads that it has.
+    pub threads: usize,
     /// The largest sample that it takes, in bytes.
     pub max_sample_bytes: usize,
 }
@@ -63,6 +65,7 @@ impl Identity {
             data: Some(config.data.clone()),
             allow: config.allowed(),
             inference: config.inference.clone(),
+            threads: config.workers.threads,
             max_sample_bytes: config.intake.max_sample_bytes,
         }
     }
@@ -87,6 +90,7 @@ impl DeviceArgs {
             data: None,
             allow: default_allowed(),
             inference: InferenceConfig::default(),
+            threads: WorkersConfig::default().threads,
             max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
         })
     }

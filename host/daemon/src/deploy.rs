@@ -47,7 +47,7 @@ pub(crate) use hotshoe_engine::chain;
 
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
-pub use loader::LoadFailure;
+pub use loader::{LoadFailure, engine_options};
 pub use observed::{Fared, Observed, Observer};
 pub use served::Served;
 pub use shadow::{Compared, Likeness, Score, Tap};

@@ -24,6 +24,7 @@ pub mod pipeline;
 pub mod queue;
 pub mod recording;
 pub mod registry;
+pub mod resident;
 mod service;
 pub mod status;
 pub mod tally;
@@ -100,6 +101,13 @@ impl Daemon {
         let serving = boot.serving();
         crate::metrics::release(None, serving.as_deref().map(deploy::Served::release));
         let board = Arc::new(Board::default());
+        let memory = boot.memory().clone();
+        tracing::info!(
+            mode = memory.mode.name(),
+            reason = memory.reason,
+            "memories of components"
+        );
+        board.change(|view| view.memory = Some(memory));
         let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
         let service = Service::new(
             config.clone(),

@@ -23,7 +23,7 @@ use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMes
 use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
 use crate::recording::Recorder;
-use crate::status::{QueueStatus, ReleaseStatus, Status};
+use crate::status::{MemoryStatus, QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 
 pub use crew::{Crew, DrainReport};
@@ -464,6 +464,7 @@ impl Service {
                 .as_ref()
                 .map(|served| served.component_status())
                 .unwrap_or_default(),
+            memory: view.memory.as_ref().map(MemoryStatus::of),
             session: self.link.status(),
         }
     }

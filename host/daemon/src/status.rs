@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use hotshoe_engine::MemoryChoice;
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, Time, Verified};
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::Observed;
 use crate::latency::StageLatency;
+use crate::resident::resident;
 use crate::tally::Counters;
 
 /// A device's state at one moment.
@@ -64,8 +66,37 @@ pub struct Status {
     /// The components of the release that serves.
     #[serde(default)]
     pub components: Vec<ComponentStatus>,
+    /// The memory of the daemon, and of the components in it. None of a daemon that does not tell.
+    #[serde(default)]
+    pub memory: Option<MemoryStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
+}
+
+/// The memory of the daemon's process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryStatus {
+    /// How the linear memories of components lie in its addresses: `guard`, `compact` or `on-demand`.
+    pub mode: String,
+    /// Why so.
+    pub reason: String,
+    /// What is resident now, in MiB; none where the system does not tell.
+    pub resident_mib: Option<u64>,
+    /// The most that ever was, in MiB.
+    pub peak_resident_mib: Option<u64>,
+}
+
+impl MemoryStatus {
+    /// Describes this process, at this moment.
+    pub fn of(choice: &MemoryChoice) -> Self {
+        let resident = resident();
+        Self {
+            mode: choice.mode.name().to_owned(),
+            reason: choice.reason.clone(),
+            resident_mib: resident.map(|it| it.bytes >> 20),
+            peak_resident_mib: resident.map(|it| it.peak_bytes >> 20),
+        }
+    }
 }
 
 /// A component of the release that serves.

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_daemon::default_allowed;
-use hotshoe_engine::{BarePolicy, Class, Component, DeviceContext, Insight, Instance, Parts};
+use hotshoe_engine::{
+    BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, Parts,
+};
 
 use super::laps::median;
 use super::report::{Row, Unit};
 use super::setting::Setting;
 
 /// A release that has the component.
-const RELEASE: &str = "classify-angle.toml";
+pub const RELEASE: &str = "classify-angle.toml";
 /// A policy that publishes everything.
-const COMPONENT: &str = "empty-policy";
+pub const COMPONENT: &str = "empty-policy";
 /// Most that an instance may cost, against wasmtime's own `instantiate` of the same code in the same pool.
 const INSTANCE_TARGET: f64 = 1.4;
 /// Most that a call may cost, against wasmtime's own typed call.
@@ -26,7 +28,7 @@ const CALLS: u32 = 5000;
 
 /// Measures both in this many batches.
 pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> {
-    let component = component(setting)?;
+    let component = component(setting, &setting.engine, RELEASE, COMPONENT)?;
     let (insight, device) = (insight(), device());
     let bare = BarePolicy::of(&component)?;
     let [instance, bare_instance] = per_run(
@@ -74,17 +76,22 @@ pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> 
     ])
 }
 
-fn component(setting: &Setting<'_>) -> anyhow::Result<Arc<Component>> {
-    let (layout, pipeline) = setting.load(RELEASE)?;
-    let release = pipeline.release();
+/// A component of a release, made ready by this engine. It needs no model and no data.
+pub fn component(
+    setting: &Setting<'_>,
+    engine: &Engine,
+    file: &str,
+    name: &str,
+) -> anyhow::Result<Arc<Component>> {
+    let (layout, release) = setting.verified(file)?;
     let spec = release
         .components
-        .get(COMPONENT)
-        .with_context(|| format!("{RELEASE} has no {COMPONENT}"))?;
+        .get(name)
+        .with_context(|| format!("{file} has no {name}"))?;
     let bytes = layout.read(&spec.blob)?;
-    let component = setting.engine.prepare(
-        release,
-        COMPONENT,
+    let component = engine.prepare(
+        &release,
+        name,
         &bytes,
         &Parts::default(),
         &default_allowed(),
@@ -123,7 +130,8 @@ fn per_run(
     Ok([per_run(ours)?, per_run(theirs)?])
 }
 
-fn insight() -> Insight {
+/// What the policy is given.
+pub fn insight() -> Insight {
     let class = |label: &str, index, score| Class {
         label: label.to_owned(),
         index,

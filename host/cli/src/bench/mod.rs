@@ -8,6 +8,7 @@ pub mod languages;
 mod laps;
 mod lines;
 pub mod machine;
+mod modes;
 mod neighbours;
 mod page;
 pub mod pipeline;

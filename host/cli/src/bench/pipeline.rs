@@ -7,7 +7,7 @@ use hotshoe_devkit::Environment;
 use super::reference::Reference;
 use super::report::Row;
 use super::setting::Setting;
-use super::{calls, lines, page, start};
+use super::{calls, lines, modes, page, start};
 use crate::terminal::Terminal;
 
 /// How often each thing is measured.
@@ -72,7 +72,10 @@ pub fn measure(
     rows.extend(page::page(&setting, rounds.page, reference)?);
 
     rows.extend(calls);
+    terminal.note("measuring        modes of components' memories");
+    rows.extend(modes::modes(&setting, rounds.batches, terminal)?);
     terminal.note("measuring        starts of the daemon");
     rows.extend(start::start(&setting, &line, rounds.starts)?);
+    rows.extend(start::resident(&setting, &line)?);
     Ok(rows)
 }

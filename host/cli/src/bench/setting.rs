@@ -11,7 +11,7 @@ use hotshoe_devkit::Environment;
 use hotshoe_engine::{Engine, EngineOptions, Sample};
 use hotshoe_infer::{Model, ModelOptions, Models, Options};
 use hotshoe_store::Layout;
-use hotshoe_trust::{Device, Digest, Floor, Time, TrustRoot};
+use hotshoe_trust::{Device, Digest, Floor, Release, Time, TrustRoot, Verified};
 use tempfile::TempDir;
 
 use super::laps::{Laps, lap};
@@ -99,12 +99,16 @@ impl<'a> Setting<'a> {
         self.environment.model(name)
     }
 
-    /// Verifies that release and loads it, as a device does.
-    pub fn load(&self, file: &str) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
+    /// Verifies that release, as a device does.
+    pub fn verified(&self, file: &str) -> anyhow::Result<(Layout, Verified<Release>)> {
         let path = self.release(file)?;
         let device = Device::default();
-        let (layout, release) =
-            verify::verify(&path, &self.trust, &Floor::none(), &device, Time::now())?;
+        verify::verify(&path, &self.trust, &Floor::none(), &device, Time::now())
+    }
+
+    /// Verifies that release and loads it, as a device does.
+    pub fn load(&self, file: &str) -> anyhow::Result<(Layout, Arc<Pipeline>)> {
+        let (layout, release) = self.verified(file)?;
         let pipeline = Pipeline::load(
             release,
             |blob| layout.read(blob),

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::{Config, ZenohConfig};
+use hotshoe_daemon::{Config, Status, ZenohConfig};
 use hotshoe_infer::{Model, ModelOptions, Models, Options};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Floor, Release, Time};
@@ -28,6 +28,10 @@ use crate::device::Identity;
 
 /// Most that the start may take, of what loading the models takes.
 const TARGET: f64 = 2.0;
+/// A release of three small components and a model of half a megabyte.
+const SMALL: &str = "classify-angle.toml";
+/// Most that a daemon with it may hold, in millions of bytes.
+const RESIDENT_TARGET: f64 = 60.0;
 /// What the start is compared with, at first.
 const LOADING: &str = "loading its models and their plans";
 /// And with the same result.
@@ -73,6 +77,18 @@ pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Resul
     let mut rows = first_line.measure(setting, rounds)?;
     rows.extend(first_page.measure(setting, rounds)?);
     Ok(rows)
+}
+
+/// What a daemon holds that has answered one sample of a small release and waits for the next. No row where the system does not tell.
+pub fn resident(setting: &Setting<'_>, line: &[u8]) -> anyhow::Result<Option<Row>> {
+    let device = Device::install(setting, SMALL, line)?;
+    let (_, status) = device.answered()?;
+    let resident = status.memory.and_then(|memory| memory.resident_mib);
+    Ok(resident.map(|mib| {
+        let megabytes = mib as f64 * (1 << 20) as f64 / 1e6;
+        let name = "daemon: resident at rest, a small release";
+        Row::alone(name, Unit::Megabytes, megabytes, Some(RESIDENT_TARGET))
+    }))
 }
 
 /// Loaded models by their names in the release.
@@ -198,6 +214,12 @@ impl Device {
 
     /// From starting the process to the answer to the first sample.
     fn first_result(&self) -> anyhow::Result<Laps> {
+        let (elapsed, _) = self.answered()?;
+        Ok(vec![lap(TOTAL, elapsed)])
+    }
+
+    /// The same time, and what the daemon says of itself after that answer.
+    fn answered(&self) -> anyhow::Result<(Duration, Status)> {
         let endpoint = free_endpoint()?;
         self.configure(&endpoint)?;
         let address = endpoint.trim_start_matches("tcp/").to_owned();
@@ -214,10 +236,14 @@ impl Device {
         feeder.send(PAGE, "image/png", "first", self.picture.clone())?;
         let fed = feeder.next(ANSWER_DEADLINE);
         let elapsed = started.elapsed();
+        let (site, name) = (&status.site, &status.device);
+        let after = client
+            .statuses(Some(site), Some(name), ANSWER_DEADLINE)?
+            .pop();
         client.close();
         daemon.stop()?;
         match fed.map(|fed| fed.result) {
-            Some(Ok(_)) => Ok(vec![lap(TOTAL, elapsed)]),
+            Some(Ok(_)) => Ok((elapsed, after.context("the daemon tells no status")?)),
             Some(Err(error)) => bail!(error),
             None => bail!("the daemon did not answer"),
         }

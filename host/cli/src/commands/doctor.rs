@@ -1,4 +1,5 @@
 mod door;
+mod engine;
 mod python;
 mod runtime;
 
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use hotshoe_daemon::{Config, ConfigError};
+use hotshoe_engine::MemoryChoice;
 use hotshoe_store::{OpenError, Store};
 use hotshoe_trust::Time;
 use serde::Serialize;
@@ -28,8 +30,8 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 
 /// Say what this machine has for Hotshoe, and what it lacks
 ///
-/// Looks at the machine, ONNX Runtime and its execution providers, the configuration, the trusted keys, the data folder, the
-/// clock, and the port of the Open Inference Protocol with its token and certificates. Nothing is changed.
+/// Looks at the machine, whether components have room in it, ONNX Runtime and its execution providers, the configuration, the
+/// trusted keys, the data folder, the clock, and the port of the Open Inference Protocol with its token and certificates. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -48,6 +50,8 @@ struct Report {
     /// Nothing has failed.
     can_serve: bool,
     machine: Machine,
+    /// How the linear memories of components lie; none where there is no room for any.
+    memory: Option<MemoryChoice>,
     findings: Vec<Finding>,
 }
 
@@ -103,11 +107,14 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         let is_used = data(&config.data, &mut findings);
         findings.extend(config.oip.as_ref().map(|oip| door::door(oip, is_used)));
     }
+    let (memory, engine) = engine::engine(config.as_ref());
+    findings.push(engine);
     findings.extend(runtime::runtime(config.as_ref()));
     findings.push(python::python());
     let report = Report {
         can_serve: findings.iter().all(|it| it.state != State::Fail),
         machine: Machine::here(),
+        memory,
         findings,
     };
     if terminal.json {

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
+use hotshoe_daemon::deploy::engine_options;
 use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::output::ReleaseName;
 use hotshoe_daemon::pipeline::{Backends, Outcome, Pipeline, StageTime};
-use hotshoe_engine::{Action, Engine, EngineOptions, Insight, Sample};
+use hotshoe_engine::{Action, Engine, Insight, Sample};
 use hotshoe_infer::{BackendChoice, Models, Tensor};
 use hotshoe_trust::{Begin, Floor, Time};
 use serde::Serialize;
@@ -99,11 +100,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         allow,
         data,
         mut inference,
+        threads,
         max_sample_bytes,
         ..
     } = args.device.identity()?;
     let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
-    let engine = Engine::new(EngineOptions::default()).context("cannot start the engine")?;
+    let engine = Engine::new(engine_options(threads, None)).context("cannot start the engine")?;
     if let Some(backend) = args.backend {
         inference.backend = backend;
         inference

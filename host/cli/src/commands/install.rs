@@ -3,9 +3,10 @@ use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::terminal::Terminal;
 use anyhow::Context;
+use hotshoe_daemon::deploy::engine_options;
 use hotshoe_daemon::pipeline::{Backends, Pipeline};
 use hotshoe_daemon::status::ModelStatus;
-use hotshoe_engine::{Engine, EngineOptions};
+use hotshoe_engine::Engine;
 use hotshoe_infer::Models;
 use hotshoe_store::{Layout, Slot, Store};
 use hotshoe_trust::{Release, Time, Verified};
@@ -171,11 +172,8 @@ fn check_serves(
     store: &Store,
     identity: &Identity,
 ) -> anyhow::Result<(usize, Vec<LeftOut>)> {
-    let engine = Engine::new(EngineOptions {
-        cache: Some(store.aot_dir().to_owned()),
-        ..EngineOptions::default()
-    })
-    .context("cannot start the engine")?;
+    let engine = Engine::new(engine_options(identity.threads, Some(store.aot_dir())))
+        .context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());
     let read = |blob: &_| layout.read(blob);

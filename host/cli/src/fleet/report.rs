@@ -93,6 +93,7 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(terminal.warning(&format!("          {what}: {name} {count}")))?;
         }
     }
+    show_memory(status, terminal)?;
     show_components(status, terminal)?;
     show_models(status, terminal)?;
     if status.stages.is_empty() {
@@ -107,6 +108,18 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         ]
     });
     terminal.print(terminal.table(&["stage", "samples", "p50 us", "p95 us"], rows))
+}
+
+fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let Some(memory) = &status.memory else {
+        return Ok(());
+    };
+    let resident = match (memory.resident_mib, memory.peak_resident_mib) {
+        (Some(now), Some(peak)) => format!("{now} MiB resident, {peak} MiB at most; "),
+        _ => String::new(),
+    };
+    terminal.print(format!("memory    {resident}components: {}", memory.mode))?;
+    terminal.print(format!("          {}", terminal.dim(&memory.reason)))
 }
 
 /// Those alone that something is wrong with.

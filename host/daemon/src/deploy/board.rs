@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use hotshoe_engine::MemoryChoice;
+
 use crate::status::{DeployStatus, RollbackStatus, SlotsStatus};
 
 /// The latest [`View`].
@@ -13,6 +15,8 @@ pub struct Board(Mutex<View>);
 /// What the deploy thread knows at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// How the memories of components lie, and why.
+    pub memory: Option<MemoryChoice>,
     /// The ledger's slots.
     pub slots: SlotsStatus,
     /// Since when the trial serves, by a clock that cannot be set.

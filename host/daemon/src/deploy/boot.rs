@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hotshoe_engine::MemoryChoice;
 use hotshoe_store::{Cause, Slot, Store, Transition};
 use hotshoe_trust::{Time, TrustRoot};
 
@@ -55,6 +56,11 @@ impl Boot {
             None => boot.old.take(),
         };
         Ok(boot)
+    }
+
+    /// How the memories of components lie, and why.
+    pub const fn memory(&self) -> &MemoryChoice {
+        self.loader.memory()
     }
 
     /// What serves, until the service has it.

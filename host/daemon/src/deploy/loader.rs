@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hotshoe_engine::{Engine, EngineOptions, StateSnapshot, chain};
+use hotshoe_engine::{Engine, EngineOptions, MemoryChoice, StateSnapshot, chain};
 use hotshoe_infer::Models;
 use hotshoe_store::{Cause, ReadError, Slot, Store};
 use hotshoe_trust::{
@@ -17,7 +17,7 @@ use crate::pipeline::{Backends, LoadError, Pipeline, SelfTestError};
 
 /// Fewest instances that the engine has room for.
 const MIN_INSTANCES: usize = 64;
-/// Most of them: each reserves some 24 GiB of addresses, of which a process has 128 TiB.
+/// Most of them: each reserves 4 GiB of addresses where there are enough, of which a process mostly has 128 TiB.
 const MAX_INSTANCES: usize = 1_024;
 /// Steps that a pipeline is expected to have at most; one with more needs fewer threads.
 const STEPS: usize = 16;
@@ -78,11 +78,8 @@ impl Loader {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
-        let engine = Engine::new(EngineOptions {
-            cache: Some(aot.to_owned()),
-            instances: instances(threads),
-        })
-        .map_err(DeployError::Engine)?;
+        let engine =
+            Engine::new(engine_options(threads, Some(aot))).map_err(DeployError::Engine)?;
         Ok(Self {
             engine,
             models: Models::new(config.inference.options()),
@@ -92,6 +89,11 @@ impl Loader {
             inference: config.inference.clone(),
             threads,
         })
+    }
+
+    /// How the memories of components lie, and why.
+    pub const fn memory(&self) -> &MemoryChoice {
+        self.engine.memory()
     }
 
     /// The device that releases are judged for.
@@ -223,6 +225,16 @@ impl Loader {
             "self-tested"
         );
         Ok(served)
+    }
+}
+
+/// The engine of a device with so many worker threads. Whatever else loads releases for that device makes the same one, so that it finds
+/// the same mode of memories, and the daemon finds the compiled code.
+pub fn engine_options(threads: usize, cache: Option<&Path>) -> EngineOptions {
+    EngineOptions {
+        cache: cache.map(Path::to_owned),
+        instances: instances(threads),
+        ..EngineOptions::default()
     }
 }
 

@@ -1,6 +1,6 @@
 //! The memory of one pipeline, and of two on the same model.
 
-use std::fs;
+use hotshoe_daemon::resident::resident;
 
 use crate::bench::lines::{RECOGNISER, first_line};
 use crate::bench::report::{Row, Unit};
@@ -24,7 +24,7 @@ pub fn memory(setting: &Setting<'_>) -> anyhow::Result<Vec<Row>> {
     let mut held = Vec::new();
     for _ in 0..2 {
         pipelines.push(load()?);
-        held.extend(resident());
+        held.extend(resident().map(|it| it.bytes as f64 / 1e6));
     }
     let [one, two] = held.as_slice() else {
         return Ok(Vec::new());
@@ -36,12 +36,4 @@ pub fn memory(setting: &Setting<'_>) -> anyhow::Result<Vec<Row>> {
         ("one pipeline", *one),
         Some(TARGET),
     )])
-}
-
-/// What this process holds, in millions of bytes (proc(5), `VmRSS`).
-fn resident() -> Option<f64> {
-    let text = fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
 }

@@ -1,0 +1,34 @@
+//! The engine that runs components.
+
+use hotshoe_daemon::Config;
+use hotshoe_daemon::config::WorkersConfig;
+use hotshoe_daemon::deploy::engine_options;
+use hotshoe_engine::{Engine, EngineError, MemoryChoice, chain};
+
+use super::{Finding, State};
+
+/// Starts the engine as the daemon does, since nothing else tells whether there is room for it.
+pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
+    const WHAT: &str = "engine";
+    let threads = config.map_or_else(|| WorkersConfig::default().threads, |it| it.workers.threads);
+    match Engine::new(engine_options(threads, None)) {
+        Ok(engine) => {
+            let memory = engine.memory().clone();
+            let found = format!(
+                "components run; their memories are {}: {}",
+                memory.mode, memory.reason
+            );
+            (Some(memory), Finding::ok(WHAT, found))
+        }
+        Err(EngineError::Memory { refused, way_out }) => {
+            let found = format!("there is no room for components: {refused}");
+            (None, Finding::bad(WHAT, State::Fail, found, way_out))
+        }
+        Err(error) => {
+            let advice =
+                "raise the limits of this process: threads (`ulimit -u`), addresses (`ulimit -v`)";
+            let finding = Finding::bad(WHAT, State::Fail, chain(&error), advice);
+            (None, finding)
+        }
+    }
+}

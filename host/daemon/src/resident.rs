@@ -1,0 +1,45 @@
+//! The memory that this process holds.
+
+use std::fs;
+
+/// What the kernel counts as resident, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Resident {
+    /// Now.
+    pub bytes: u64,
+    /// The most that it ever was.
+    pub peak_bytes: u64,
+}
+
+/// As proc(5) tells it: `VmRSS` and `VmHWM`. None on other systems than Linux.
+pub fn resident() -> Option<Resident> {
+    parse(&fs::read_to_string("/proc/self/status").ok()?)
+}
+
+fn parse(status: &str) -> Option<Resident> {
+    let bytes = |name: &str| -> Option<u64> {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        kib.checked_mul(1024)
+    };
+    Some(Resident {
+        bytes: bytes("VmRSS:")?,
+        peak_bytes: bytes("VmHWM:")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_figures_are_read() {
+        let status = "Name:\thotshoe\nVmHWM:\t   61440 kB\nVmRSS:\t   40960 kB\nThreads:\t9\n";
+        let expected = Resident {
+            bytes: 40 << 20,
+            peak_bytes: 60 << 20,
+        };
+        assert_eq!(parse(status), Some(expected));
+        assert_eq!(parse("Name:\thotshoe\n"), None);
+    }
+}
