@@ -44,6 +44,8 @@ mod interop;
 mod languages;
 #[path = "system/layering.rs"]
 mod layering;
+#[path = "system/logging.rs"]
+mod logging;
 #[path = "system/model.rs"]
 mod model;
 #[path = "system/nn.rs"]
@@ -74,6 +76,8 @@ mod restart;
 mod segments;
 #[path = "system/serving.rs"]
 mod serving;
+#[path = "system/signals.rs"]
+mod signals;
 #[path = "system/site.rs"]
 mod site;
 #[path = "system/voice.rs"]

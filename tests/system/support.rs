@@ -239,19 +239,31 @@ pub struct Device {
 impl Device {
     /// Starts its daemon and waits until it answers.
     pub fn run(&self) -> Daemon {
-        let log = self.config.with_extension("log");
-        let child = Command::new(env!("CARGO_BIN_EXE_hotshoe"))
+        self.run_to(File::create(self.log()).expect("a log"))
+    }
+
+    /// The same, with its log elsewhere.
+    pub fn run_to(&self, log: impl Into<Stdio>) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
+        command
             .args(["run", "--config"])
             .arg(&self.config)
-            .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&log).expect("a log"))
-            .spawn()
-            .expect("a daemon");
+            .stderr(log);
+        self.run_by(command)
+    }
+
+    fn log(&self) -> PathBuf {
+        self.config.with_extension("log")
+    }
+
+    /// Starts its daemon by this command and waits until it answers.
+    pub fn run_by(&self, mut command: Command) -> Daemon {
+        let child = command.env_remove("RUST_LOG").spawn().expect("a daemon");
         let mut daemon = Daemon {
             child,
-            log,
+            log: self.log(),
             name: self.name.clone(),
             client: None,
         };
@@ -326,9 +338,25 @@ impl Daemon {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// A process that is not asked for its status.
+    pub fn of(child: Child, log: PathBuf, name: &str) -> Self {
+        Self {
+            child,
+            log,
+            name: name.to_owned(),
+            client: None,
+        }
+    }
+
     /// Waits until its log holds this text.
     pub fn wait_for_log(&mut self, text: &str) {
-        let mut reader = BufReader::new(File::open(&self.log).expect("a log"));
+        let log = self.log.clone();
+        self.wait_for(&log, text);
+    }
+
+    /// Waits until a file that it writes holds this text, in one line.
+    pub fn wait_for(&mut self, file: &Path, text: &str) {
+        let mut reader = BufReader::new(File::open(file).expect("a log"));
         let started = Instant::now();
         let mut line = String::new();
         while !line.contains(text) {
@@ -361,6 +389,11 @@ impl Daemon {
     /// Sends SIGTERM and waits for the end.
     pub fn stop(mut self) -> ExitStatus {
         self.signal(Signal::TERM);
+        self.child.wait().expect("an end")
+    }
+
+    /// Waits for the end that it was told of.
+    pub fn ended(mut self) -> ExitStatus {
         self.child.wait().expect("an end")
     }
 

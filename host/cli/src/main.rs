@@ -164,9 +164,12 @@ impl Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
-    cli.command
+    let code = cli
+        .command
         .run(&terminal)
-        .unwrap_or_else(|error| exit::failed(&error, &terminal))
+        .unwrap_or_else(|error| exit::failed(&error, &terminal));
+    logging::flush();
+    code
 }
 
 #[cfg(test)]

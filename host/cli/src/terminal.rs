@@ -5,6 +5,8 @@ use hotshoe_devkit::Progress;
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
+use crate::logging;
+
 /// How this run speaks.
 #[derive(Debug, Clone)]
 pub struct Terminal {
@@ -50,7 +52,7 @@ impl Terminal {
 
     /// A remark beside the result, on standard error. Nothing depends on whether it can be written.
     pub fn note(&self, line: impl AsRef<str>) {
-        drop(writeln!(io::stderr().lock(), "{}", line.as_ref()));
+        logging::note(line.as_ref());
     }
 
     /// A table whose columns are sized to fit, as text.

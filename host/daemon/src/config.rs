@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use hotshoe_trust::toml_file;
 use hotshoe_trust::{Device, Grant, LimitBounds};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 mod deploy;
 mod inference;
+mod log;
 mod oip;
 mod reach;
 mod record;
@@ -23,6 +24,7 @@ pub use self::deploy::{
 pub use self::inference::{
     InferenceConfig, MAX_POOL, MAX_RUN_THREADS, ModelConfig, ProviderConfig,
 };
+pub use self::log::{LogConfig, MAX_LINES_PER_SECOND};
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig, OipTls};
 pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
@@ -47,7 +49,7 @@ pub const MAX_MESSAGE_BYTES: usize = 1 << 30;
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// The whole of `hotshoe.toml`. Relative paths are relative to the folder of the file.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     /// Where the device stands: one part of its keys. Letters, digits, `-`, `_` and `.`.
@@ -106,6 +108,9 @@ pub struct Config {
     /// What policies may send.
     #[serde(default)]
     pub output: OutputConfig,
+    /// What the daemon writes to standard error.
+    #[serde(default)]
+    pub log: LogConfig,
     /// The folders that components may have, by the paths under which they see them. Default: none.
     #[serde(default)]
     pub folders: BTreeMap<String, FolderConfig>,
@@ -115,7 +120,7 @@ pub struct Config {
 }
 
 /// `[intake]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct IntakeConfig {
     /// Key expressions to take samples from, besides the device's own `input/**`: where cameras publish already, for
@@ -135,7 +140,7 @@ pub struct IntakeConfig {
 }
 
 /// What happens when the queue of samples is full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
     /// The sender waits, at most `block-timeout-ms`. It waits on a thread of Zenoh's, so that an answer to a query for the
@@ -149,7 +154,7 @@ pub enum WhenFull {
 
 /// `[watch]`. A file is taken when it is complete: closed after writing, or renamed into the folder. Hidden files, and
 /// those that end in `.part` or `.tmp`, are left alone.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct WatchConfig {
     /// The folder. It must exist. Files in it at the start come first; subfolders are not entered.
@@ -160,7 +165,7 @@ pub struct WatchConfig {
 }
 
 /// What becomes of a watched file. A file whose sample was dropped stays in any case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum After {
     /// It stays, and is read again at the next start.
@@ -173,7 +178,7 @@ pub enum After {
 }
 
 /// `[workers]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct WorkersConfig {
     /// Threads, each with one sample at a time. Default: one fewer than the machine has cores, at least 1.
@@ -181,7 +186,7 @@ pub struct WorkersConfig {
 }
 
 /// `[drain]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DrainConfig {
     /// How long samples in flight may take at the end, in milliseconds; the rest are dropped by name. Default: 5000.
@@ -189,7 +194,7 @@ pub struct DrainConfig {
 }
 
 /// `[metrics]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct MetricsConfig {
     /// Address of the Prometheus endpoint. Default: `127.0.0.1:9898`.
@@ -322,7 +327,7 @@ impl Config {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         check_name("site", &self.site)?;
         check_name("device", &self.device)?;
         let intake = &self.intake;
@@ -343,6 +348,7 @@ impl Config {
         self.deploy.check()?;
         self.inference.check()?;
         self.record.check()?;
+        self.log.check()?;
         reach::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         check_range(

@@ -85,6 +85,16 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A filter of log lines that cannot be read.
+    #[error(
+        "`log.filter = \"{filter}\"` is not a filter of log lines, such as `info,zenoh=warn` ({reason})"
+    )]
+    LogFilter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A path under which no component can see a folder.
     #[error(
         "`[folders.\"{path}\"]` is no path that a component can see: write `/` and names of letters, digits, `-`, `_` and `.`, such as `[folders.\"/models\"]`"

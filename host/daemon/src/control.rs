@@ -9,11 +9,13 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::parts::Parts;
 
 pub use crate::deploy::{Command, CommandError};
 
@@ -27,6 +29,8 @@ pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
 const LINE_TIMEOUT_S: u64 = 5;
 /// How long a command waits for its answer, in seconds: the daemon may have to load the release that it goes back to.
 const ANSWER_TIMEOUT_S: u64 = 120;
+/// How long nobody is taken after the system refused somebody.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why a command got no answer.
 #[derive(Debug, thiserror::Error)]
@@ -148,6 +152,7 @@ impl Control {
     /// Where the socket cannot be made, as in a folder whose path is longer than a socket's may be.
     pub fn open(
         data_folder: &Path,
+        parts: &Parts,
         follow: impl Fn(Command) -> Result<Value, CommandError> + Send + 'static,
     ) -> io::Result<Self> {
         let socket = data_folder.join(SOCKET);
@@ -163,19 +168,26 @@ impl Control {
         fs::rename(&new, &socket)?;
         let over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&over);
-        let thread = thread::Builder::new()
-            .name("hotshoe-control".to_owned())
-            .spawn(move || {
-                for stream in listener.incoming() {
-                    if ended.load(Ordering::Acquire) {
-                        return;
+        let thread = parts.restarted("control", move || {
+            for stream in listener.incoming() {
+                if ended.load(Ordering::Acquire) {
+                    break;
+                }
+                match stream {
+                    Ok(stream) => {
+                        if let Err(error) = serve(&stream, &follow) {
+                            tracing::debug!(%error, "a caller of the control socket went away");
+                        }
                     }
-                    let served = stream.and_then(|stream| serve(&stream, &follow));
-                    if let Err(error) = served {
-                        tracing::debug!(%error, "a caller of the control socket went away");
+                    // There is no file descriptor left, for example: asked again at once, the system says so again.
+                    Err(error) => {
+                        tracing::warn!(%error, "a caller of the control socket could not be taken");
+                        std::thread::sleep(REFUSED_PAUSE);
                     }
                 }
-            })?;
+            }
+            Ok(())
+        })?;
         Ok(Self {
             socket,
             over,
@@ -192,10 +204,8 @@ impl Drop for Control {
         if let Err(error) = fs::remove_file(&self.socket) {
             tracing::debug!(%error, "the control socket could not be removed");
         }
-        if let Some(thread) = self.thread.take().filter(|_| woken)
-            && thread.join().is_err()
-        {
-            tracing::error!("the thread of the control socket ended by a panic");
+        if let Some(thread) = self.thread.take().filter(|_| woken) {
+            let _ = thread.join();
         }
     }
 }

@@ -27,7 +27,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_store::Catalogue;
@@ -38,6 +38,8 @@ use crate::config::Config;
 use crate::control::Control;
 use crate::delivery::{DeliveryConfig, FetchError, Fetcher};
 use crate::link::{Link, LinkError, Orders, Sharing, Watch};
+use crate::parts::Parts;
+use crate::reload::Running;
 use crate::service::Service;
 
 pub use board::{Board, View};
@@ -76,6 +78,7 @@ impl Deployment {
     pub fn start(
         boot: Boot,
         config: &Config,
+        running: &Arc<Running>,
         service: &Arc<Service>,
         board: Arc<Board>,
         link: &Arc<Link>,
@@ -95,15 +98,18 @@ impl Deployment {
             fetcher,
             catalogue: catalogue.clone(),
             reporter,
+            parts: link.parts().clone(),
             mail: mail.clone(),
         };
-        let reconciler = Reconciler::new(boot, config.clone(), surroundings);
+        let reconciler = Reconciler::new(boot, Arc::clone(running), surroundings);
         let watches = watches(link, &mail, config.deploy.share.then_some(catalogue))?;
-        let thread = thread::Builder::new()
-            .name("hotshoe-deploy".to_owned())
-            .spawn(move || reconciler.run(&messages))
-            .map_err(DeployError::Thread)?;
-        let control = control(config, service, &mail);
+        let run = move || {
+            reconciler.run(&messages);
+            Ok(())
+        };
+        let parts = link.parts();
+        let thread = parts.vital("deploy", run).map_err(DeployError::Thread)?;
+        let control = control(config, service, &mail, parts);
         Ok(Self {
             mail,
             thread,
@@ -117,9 +123,7 @@ impl Deployment {
         drop(self.control.take());
         // It has ended already if nobody listens.
         let _ = self.mail.send(Message::Stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the deploy thread ended by a panic");
-        }
+        let _ = self.thread.join();
     }
 }
 
@@ -150,13 +154,18 @@ fn watches(
 }
 
 /// The operator's socket. A device without one is served all the same.
-fn control(config: &Config, service: &Arc<Service>, mail: &SyncSender<Message>) -> Option<Control> {
+fn control(
+    config: &Config,
+    service: &Arc<Service>,
+    mail: &SyncSender<Message>,
+    parts: &Parts,
+) -> Option<Control> {
     let (service, mail) = (Arc::clone(service), mail.clone());
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
         command => ask(&mail, |reply| Message::Command(command, reply)),
     };
-    Control::open(&config.data, follow)
+    Control::open(&config.data, parts, follow)
         .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "no control socket; commands reach this daemon over Zenoh alone"))
         .ok()
 }
@@ -180,12 +189,4 @@ fn caught<T>(fetch: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchEr
         let message = "the thread that fetches panicked; this is a defect";
         Err(FetchError::Thread(io::Error::other(message)))
     })
-}
-
-/// Starts a thread that nobody waits for.
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<()> {
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(run)
-        .map(drop)
 }

@@ -17,14 +17,17 @@ mod files;
 pub mod intake;
 pub mod latency;
 pub mod link;
+pub mod log;
 pub mod media;
 pub mod metrics;
 pub mod output;
+pub mod parts;
 pub mod pipeline;
 pub mod queue;
 pub mod recording;
 pub mod registry;
 pub mod resident;
+pub mod reload;
 mod service;
 pub mod status;
 pub mod tally;
@@ -44,6 +47,8 @@ pub use tally::Counters;
 use crate::deploy::{Board, Boot, Deployment};
 use crate::link::{Link, Orders, Serving};
 use crate::metrics::{Endpoint, MetricsError};
+use crate::parts::Parts;
+use crate::reload::Running;
 use crate::service::{Crew, Service};
 use crate::watch::{Watch, WatchError};
 
@@ -81,6 +86,8 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<Watch>,
     deployment: Deployment,
+    parts: Parts,
+    running: Arc<Running>,
     _recordings: Orders,
     _metrics: Option<Endpoint>,
 }
@@ -92,10 +99,18 @@ impl Daemon {
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        Self::start_with(config, Parts::default())
+    }
+
+    /// The same, beside other parts of the process that die or live with it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_with(config: Config, parts: Parts) -> Result<Self, StartError> {
         let endpoint = config
             .metrics
             .as_ref()
-            .map(|m| crate::metrics::serve(m.listen))
+            .map(|m| crate::metrics::serve(m.listen, &parts))
             .transpose()?;
         let boot = Boot::open(&config)?;
         let serving = boot.serving();
@@ -108,9 +123,11 @@ impl Daemon {
             "memories of components"
         );
         board.change(|view| view.memory = Some(memory));
-        let link = Arc::new(Link::open(&config.zenoh, &config.site, &config.device)?);
+        let link = Link::open_with(&config.zenoh, &config.site, &config.device, &parts)?;
+        let link = Arc::new(link);
+        let running = Running::new(config.clone());
         let service = Service::new(
-            config.clone(),
+            Arc::clone(&running),
             serving,
             Arc::clone(&board),
             Arc::clone(&link),
@@ -120,18 +137,20 @@ impl Daemon {
             source,
         })?;
         let give_up = |crew, error| {
+            parts.close();
             service.drain(crew, Duration::ZERO);
             link.close();
             error
         };
         // First, so that the status says from the start what is in the slots.
-        let deployment = match Deployment::start(boot, &config, &service, board, &link) {
+        let deployment = match Deployment::start(boot, &config, &running, &service, board, &link) {
             Ok(deployment) => deployment,
             Err(error) => return Err(give_up(crew, error)),
         };
-        let (serving, watch) = match open_intake(&config, &service, &link) {
+        let (serving, watch) = match open_intake(&config, &service, &link, &parts) {
             Ok(open) => open,
             Err(error) => {
+                parts.close();
                 deployment.stop();
                 return Err(give_up(crew, error));
             }
@@ -140,6 +159,7 @@ impl Daemon {
         let recordings = match link.recordings(move |request| asked.record_request(&request)) {
             Ok(recordings) => recordings,
             Err(error) => {
+                parts.close();
                 deployment.stop();
                 return Err(give_up(crew, error.into()));
             }
@@ -157,6 +177,8 @@ impl Daemon {
             serving,
             watch,
             deployment,
+            parts,
+            running,
             _recordings: recordings,
             _metrics: endpoint,
         })
@@ -165,6 +187,11 @@ impl Daemon {
     /// The state at this moment.
     pub fn status(&self) -> Status {
         self.service.status()
+    }
+
+    /// Its threads. A part of them that is dead is a reason to drain, and to end with a failure.
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// A way in that is not Zenoh.
@@ -180,6 +207,7 @@ impl Daemon {
     /// Takes no more samples, finishes those that were accepted, and drops by name those that are not finished after
     /// `deadline`.
     pub fn drain(mut self, deadline: Duration) -> DrainReport {
+        self.parts.close();
         self.serving.stop_input();
         if let Some(watch) = &self.watch {
             watch.stop();
@@ -199,6 +227,7 @@ fn open_intake(
     config: &Config,
     service: &Arc<Service>,
     link: &Link,
+    parts: &Parts,
 ) -> Result<(Serving, Option<Watch>), StartError> {
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);
@@ -215,6 +244,7 @@ fn open_intake(
             Watch::start(
                 watch,
                 config.intake.max_sample_bytes,
+                parts,
                 move |incoming, answer| {
                     watched.offer_patiently(incoming, answer);
                 },

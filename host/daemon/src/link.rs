@@ -32,6 +32,7 @@ use zenoh::sample::{Sample, SampleKind};
 
 use crate::answer::Answer;
 use crate::config::ZenohConfig;
+use crate::parts::Parts;
 use crate::status::SessionStatus;
 
 use settings::client_settings;
@@ -245,8 +246,21 @@ impl Link {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, site: &str, device: &str) -> Result<Self, LinkError> {
+        Self::open_with(config, site, device, &Parts::default())
+    }
+
+    /// The same, whose threads are parts of a daemon.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_with(
+        config: &ZenohConfig,
+        site: &str,
+        device: &str,
+        parts: &Parts,
+    ) -> Result<Self, LinkError> {
         Ok(Self {
-            site: Site::open(config, site)?,
+            site: Site::open_with(config, site, parts)?,
             device: device.to_owned(),
             root: root(site, device),
         })
@@ -359,6 +373,11 @@ impl Link {
             .attachment(id)
             .congestion_control(CongestionControl::Block);
         put.wait().map_err(|source| LinkError::Use { key, source })
+    }
+
+    /// What its threads are parts of.
+    pub const fn parts(&self) -> &Parts {
+        &self.site.parts
     }
 
     /// The session's state.

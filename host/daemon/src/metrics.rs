@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use hotshoe_infer::NamedModel;
 use hotshoe_store::Phase;
@@ -12,6 +11,8 @@ use hotshoe_trust::{Digest, Release, Verified};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
+
+use crate::parts::Parts;
 
 /// Upper bounds of the buckets of stage latencies, in seconds: from an empty policy call to a page on a slow core.
 const LATENCY_BUCKETS: [f64; 16] = [
@@ -57,7 +58,7 @@ impl Drop for Endpoint {
 ///
 /// # Errors
 /// [`MetricsError`]
-pub fn serve(listen: SocketAddr) -> Result<Endpoint, MetricsError> {
+pub fn serve(listen: SocketAddr, parts: &Parts) -> Result<Endpoint, MetricsError> {
     let failed = |source| MetricsError::Listen { listen, source };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -78,14 +79,13 @@ pub fn serve(listen: SocketAddr) -> Result<Endpoint, MetricsError> {
     let run = move |runtime: Runtime| {
         runtime.block_on(async {
             tokio::select! {
-                _ = exporter => tracing::error!("the Prometheus endpoint ended"),
-                () = stopped.notified() => {}
+                _ = exporter => Err("the endpoint ended".to_owned()),
+                () = stopped.notified() => Ok(()),
             }
-        });
+        })
     };
-    thread::Builder::new()
-        .name("hotshoe-metrics".to_owned())
-        .spawn(move || run(runtime))
+    parts
+        .vital("metrics", move || run(runtime))
         .map_err(MetricsError::Thread)?;
     Ok(Endpoint { stop })
 }
@@ -147,6 +147,14 @@ fn describe() {
     metrics::describe_histogram!(
         "hotshoe_stage_seconds",
         "Time that a stage took for one sample."
+    );
+    metrics::describe_counter!(
+        "hotshoe_part_restarts_total",
+        "Times that a part of the daemon ended and began again."
+    );
+    metrics::describe_gauge!(
+        "hotshoe_dead_parts",
+        "Parts of the daemon that ended and do not begin again."
     );
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");

@@ -36,7 +36,7 @@ const WAIT: Duration = Duration::from_millis(500);
 /// All recordings of a device.
 #[derive(Default)]
 pub struct Recorder {
-    config: RecordConfig,
+    config: Mutex<RecordConfig>,
     device: Device,
     piece: u64,
     /// Whether any recording wants samples: workers look at nothing else.
@@ -84,11 +84,25 @@ impl Recorder {
     /// For this device, whose messages have at most `max_payload` bytes.
     pub fn new(config: RecordConfig, device: Device, max_payload: usize) -> Self {
         Self {
-            config,
+            config: Mutex::new(config),
             device,
             piece: MAX_PIECE_BYTES.min(max_payload as u64),
             ..Self::default()
         }
+    }
+
+    /// From now on this may be recorded. A recording of more than that ends, and what waits for it goes.
+    pub fn configure(&self, config: RecordConfig) {
+        let mut sessions = self.lock();
+        sessions.retain(|session| session.kinds.is_subset(&config.allow));
+        self.note(&sessions);
+        *self.lock_config() = config;
+        drop(sessions);
+        self.came.notify_all();
+    }
+
+    fn lock_config(&self) -> MutexGuard<'_, RecordConfig> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether somebody wants to see samples.
@@ -111,6 +125,7 @@ impl Recorder {
         let mut sessions = self.lock();
         sessions.retain(|session| !session.is_gone());
         let mut held: u64 = sessions.iter().map(Session::held).sum();
+        let most = self.lock_config().buffer_bytes();
         for session in sessions.iter_mut().filter(|it| it.ended.is_none()) {
             if session.release != release {
                 session.ended = Some(EndReason::ReleaseChanged);
@@ -121,7 +136,6 @@ impl Recorder {
                 continue;
             };
             let taken = Taken::of(session.stage, &session.kinds, sample, decision, seen);
-            let most = self.config.buffer_bytes();
             if taken.bytes > most.min(MAX_RECORDED_BYTES) || taken.told_bytes > self.piece {
                 session.counts.too_large += 1;
             } else if held + taken.bytes > most {
@@ -198,8 +212,9 @@ impl Recorder {
         serving: Option<&Verified<Release>>,
     ) -> Result<Opened, Refused> {
         let release = serving.ok_or(Refused::NoRelease)?;
-        let kinds = self.kinds(stage, without, release)?;
         let mut sessions = self.lock();
+        // Under the lock, so that what is allowed no more does not begin.
+        let kinds = self.kinds(stage, without, release)?;
         sessions.retain(|session| !session.is_gone());
         if sessions.len() >= MAX_SESSIONS {
             return Err(Refused::Busy);
@@ -256,7 +271,7 @@ impl Recorder {
         let missing = |has: &BTreeSet<RecordKind>| -> BTreeSet<_> {
             kinds.difference(has).copied().collect()
         };
-        let has = &self.config.allow;
+        let has = &self.lock_config().allow.clone();
         if !missing(has).is_empty() {
             return Err(Refused::Device {
                 missing: missing(has),

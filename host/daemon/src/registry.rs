@@ -6,9 +6,10 @@
 mod record;
 mod work;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,12 +17,14 @@ use std::time::{Duration, Instant};
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
 use hotshoe_trust::{Digest, MAX_TRUST_BYTES, TrustError, TrustRoot, TrustUpdate, rotate};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use crate::config::{ConfigError, ZenohConfig, check_name};
+use crate::config::{ConfigError, LogConfig, ZenohConfig, check_name};
 use crate::delivery::{DeliveryConfig, Fetcher, REGISTRY};
 use crate::files;
 use crate::link::{Answering, Desired, LinkError, Notice, Sharing, Site, Watch};
+use crate::parts::Parts;
+use crate::reload::{Files, TRUST, changed, changed_files, files_of_link};
 pub use record::Held;
 use record::Record;
 use work::{State, Work};
@@ -32,7 +35,7 @@ const RECORD: &str = "registry.json";
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// What the operator of a registry decides.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RegistryConfig {
     /// The site that it keeps releases for.
@@ -57,6 +60,9 @@ pub struct RegistryConfig {
     /// The most that fetching takes, in bytes a second. Default: no limit.
     #[serde(default)]
     pub max_bytes_per_second: Option<u64>,
+    /// What it writes to standard error.
+    #[serde(default)]
+    pub log: LogConfig,
 }
 
 fn default_data() -> PathBuf {
@@ -145,6 +151,7 @@ impl RegistryConfig {
             quota_mib: default_quota(),
             keep: default_keep(),
             max_bytes_per_second: None,
+            log: LogConfig::default(),
         }
     }
 
@@ -167,6 +174,7 @@ impl RegistryConfig {
         check_name("site", &self.site)
             .and_then(|()| check_name("name", &self.name))
             .and_then(|()| self.zenoh.check())
+            .and_then(|()| self.log.check())
             .map_err(RegistryError::Config)
     }
 }
@@ -186,6 +194,45 @@ pub struct Registry {
     answering: [Answering; 2],
     sharing: Sharing,
     thread: JoinHandle<()>,
+    parts: Parts,
+    fetcher: Arc<Fetcher>,
+    config: Mutex<RegistryConfig>,
+    /// The contents of the files that keys name, as it started.
+    files: Files,
+}
+
+/// What a registry made of a configuration that it was given while it works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The keys that changed and are in effect.
+    pub applied: BTreeSet<String>,
+    /// The keys that changed and need a restart to be in effect.
+    pub needs_restart: BTreeSet<String>,
+    /// Whether the file of the trusted keys was changed, which nothing here reads.
+    pub trust_changed: bool,
+}
+
+/// What is in effect when `running` was, and `new` is in the file.
+fn in_effect(running: &RegistryConfig, new: &RegistryConfig) -> RegistryConfig {
+    // The parts are named one by one, so that no new key is forgotten here.
+    let RegistryConfig {
+        site: _,
+        name: _,
+        data: _,
+        trust: _,
+        zenoh: _,
+        quota_mib,
+        keep,
+        max_bytes_per_second,
+        log,
+    } = new.clone();
+    RegistryConfig {
+        quota_mib,
+        keep,
+        max_bytes_per_second,
+        log,
+        ..running.clone()
+    }
 }
 
 impl Registry {
@@ -194,6 +241,14 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`] names what is wrong.
     pub fn start(config: &RegistryConfig) -> Result<Self, RegistryError> {
+        Self::start_with(config, Parts::default())
+    }
+
+    /// The same, beside other parts of the process that die or live with it.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn start_with(config: &RegistryConfig, parts: Parts) -> Result<Self, RegistryError> {
         config.check()?;
         let blobs = BlobStore::open(&config.data).map_err(RegistryError::Open)?;
         let record_file = config.data.join(RECORD);
@@ -202,8 +257,8 @@ impl Registry {
         let work = Arc::new(Work {
             site: config.site.clone(),
             record_file,
-            quota: config.quota_mib.saturating_mul(1 << 20),
-            keep: config.keep,
+            quota: AtomicU64::new(quota_bytes(config)),
+            keep: AtomicUsize::new(config.keep),
             blobs,
             catalogue: Catalogue::new(),
             state: Mutex::new(State::new(record, trust)),
@@ -211,13 +266,14 @@ impl Registry {
             refused: AtomicU64::new(0),
         });
         work.list();
-        let site = Site::open(&config.zenoh, &config.site)?;
+        let site = Site::open_with(&config.zenoh, &config.site, &parts)?;
         let source = format!("{REGISTRY}{}", config.name);
         let delivery = DeliveryConfig {
             max_bytes_per_second: config.max_bytes_per_second,
             ..DeliveryConfig::default()
         };
         let fetcher = Fetcher::of(&site, &source, work.catalogue.clone(), delivery)?;
+        let fetcher = Arc::new(fetcher);
         let answering = [
             answer(&site, Notice::Desired, &work)?,
             answer(&site, Notice::Trust, &work)?,
@@ -229,9 +285,12 @@ impl Registry {
             site.watch(Notice::Desired, move |said| jury.heard(&said))?,
         ];
         let (worker, speaker) = (Arc::clone(&work), site.clone());
-        let thread = std::thread::Builder::new()
-            .name("hotshoe-registry".to_owned())
-            .spawn(move || worker.run(&fetcher, &speaker))
+        let fetches = Arc::clone(&fetcher);
+        let thread = parts
+            .restarted("registry", move || {
+                worker.run(&fetches, &speaker);
+                Ok(())
+            })
             .map_err(|source| LinkError::Thread { source })?;
         Ok(Self {
             site,
@@ -240,6 +299,10 @@ impl Registry {
             answering,
             sharing,
             thread,
+            parts,
+            fetcher,
+            config: Mutex::new(config.clone()),
+            files: files_of_link(&config.zenoh, &config.trust),
         })
     }
 
@@ -284,14 +347,54 @@ impl Registry {
         self.work.refused.load(Ordering::Relaxed)
     }
 
+    /// Takes over what it can of a new configuration.
+    ///
+    /// # Errors
+    /// [`RegistryError::Config`] where the new one is not valid; then nothing changes.
+    pub fn reload(&self, new: &RegistryConfig) -> Result<Reloaded, RegistryError> {
+        new.check()?;
+        let mut running = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let config = in_effect(&running, new);
+        let mut reloaded = Reloaded {
+            applied: changed(&*running, &config),
+            needs_restart: changed(&config, new),
+            trust_changed: false,
+        };
+        for key in changed_files(&self.files, &files_of_link(&config.zenoh, &config.trust)) {
+            match key {
+                TRUST => reloaded.trust_changed = true,
+                key => drop(reloaded.needs_restart.insert(key.to_owned())),
+            }
+        }
+        self.work
+            .quota
+            .store(quota_bytes(&config), Ordering::Relaxed);
+        self.work.keep.store(config.keep, Ordering::Relaxed);
+        if config.max_bytes_per_second != running.max_bytes_per_second {
+            self.fetcher.limit(config.max_bytes_per_second);
+        }
+        *running = config;
+        Ok(reloaded)
+    }
+
+    /// Its threads.
+    pub const fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     /// Ends it. What it holds stays on disk.
     pub fn stop(self) {
+        self.parts.close();
         self.work.close();
         drop(self.watches);
         let _ = self.thread.join();
         drop((self.answering, self.sharing));
         self.site.close();
     }
+}
+
+fn quota_bytes(config: &RegistryConfig) -> u64 {
+    config.quota_mib.saturating_mul(1 << 20)
 }
 
 /// The trusted keys: those of the file, and the newer versions that came since.

@@ -13,7 +13,6 @@ use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
 
 use crate::answer::{Answer, Ending};
-use crate::config::Config;
 use crate::deploy::{Board, Fared, Served, Tap};
 use crate::intake;
 use crate::latency::{Latency, micros};
@@ -23,6 +22,7 @@ use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMes
 use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
 use crate::recording::Recorder;
+use crate::reload::Running;
 use crate::status::{MemoryStatus, QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 
@@ -37,6 +37,8 @@ const QUEUE: &str = "queue";
 const SERVICE: &str = "service";
 /// Fault of a sample whose processing panicked: a defect of the host, which costs that sample alone.
 const HOST_PANIC: &str = "host_panic";
+/// The same in words.
+const HOST_PANICKED: &str = "the daemon itself failed on this sample; please report it";
 
 /// One accepted sample on its way.
 struct Job {
@@ -48,8 +50,7 @@ struct Job {
 /// What senders, workers and the status share.
 pub struct Service {
     queue: Queue<Job>,
-    full: Full,
-    config: Config,
+    running: Arc<Running>,
     identity: Device,
     serving: ArcSwapOption<Served>,
     shadow: ArcSwapOption<Tap>,
@@ -67,11 +68,12 @@ pub struct Service {
 impl Service {
     /// A service that nothing works for yet; see [`Service::hire`].
     pub fn new(
-        config: Config,
+        running: Arc<Running>,
         serving: Option<Arc<Served>>,
         board: Arc<Board>,
         link: Arc<Link>,
     ) -> Arc<Self> {
+        let config = running.config();
         let desks = (0..config.workers.threads)
             .map(|_| Mutex::default())
             .collect();
@@ -82,9 +84,8 @@ impl Service {
         let recorder = Recorder::new(config.record.clone(), config.identity(), most);
         Arc::new(Self {
             queue: Queue::new(config.intake.queue),
-            full: config.intake.full(),
             identity: config.identity(),
-            config,
+            running,
             serving: ArcSwapOption::new(serving),
             shadow: ArcSwapOption::empty(),
             board,
@@ -100,7 +101,8 @@ impl Service {
 
     /// Takes a sample that came over Zenoh.
     pub fn offer(&self, incoming: Incoming<'_>, answer: Answer) {
-        self.accept(incoming, answer, self.full);
+        let full = self.running.config().intake.full();
+        self.accept(incoming, answer, full);
     }
 
     /// Takes a sample that can wait where it is until there is room.
@@ -110,7 +112,7 @@ impl Service {
 
     fn accept(&self, incoming: Incoming<'_>, answer: Answer, full: Full) {
         let ticket = self.tally.accept(answer);
-        let limit = self.config.intake.max_sample_bytes;
+        let limit = self.running.config().intake.max_sample_bytes;
         let admitted = intake::admit(incoming, limit, SystemTime::now());
         let job = Job {
             sample: Arc::new(admitted.sample),
@@ -143,6 +145,7 @@ impl Service {
 
     fn work(&self, desk: usize) {
         let mut worker: Option<Worker> = None;
+        self.clear_desk(desk);
         while let Some(job) = self.take(desk) {
             self.gauge_queue();
             // The sample keeps this release to its end, whatever is swapped meanwhile.
@@ -167,8 +170,8 @@ impl Service {
         if catch_unwind(run).is_err() {
             *worker = None;
             served.observer().add(Fared::Trap, micros(began.elapsed()));
-            let message = "the daemon itself failed on this sample; please report it";
-            self.fail(job, Some(served.release()), SERVICE, HOST_PANIC, message);
+            let release = Some(served.release());
+            self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
     }
 
@@ -204,6 +207,12 @@ impl Service {
         self.recorder
             .offer(served.release(), &job.sample, decision, &seen);
         outcome
+    }
+
+    /// Takes over what has changed in the configuration.
+    pub fn reconfigure(&self) {
+        self.recorder
+            .configure(self.running.config().record.clone());
     }
 
     /// Answers somebody who records.
@@ -407,6 +416,19 @@ impl Service {
         }
     }
 
+    /// Ends the sample on which this thread panicked outside of the pipeline, before it began again.
+    fn clear_desk(&self, desk: usize) {
+        let left = self
+            .desks
+            .get(desk)
+            .and_then(|desk| desk.lock().unwrap_or_else(PoisonError::into_inner).take());
+        if let Some(job) = left {
+            let serving = self.serving.load();
+            let release = serving.as_deref().map(Served::release);
+            self.fail(&job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
+        }
+    }
+
     fn put_on_desk(&self, desk: usize, job: Option<Arc<Job>>) {
         if let Some(desk) = self.desks.get(desk) {
             *desk.lock().unwrap_or_else(PoisonError::into_inner) = job;
@@ -423,6 +445,7 @@ impl Service {
         let serving = self.serving.load();
         let health = serving.as_ref().map(|served| served.observer().read());
         let mut view = self.board.view();
+        let config = self.running.config();
         if let (Some(trial), Some(seen)) = (&mut view.slots.trial, &health) {
             trial.samples = seen.samples;
             trial.seconds = view
@@ -440,7 +463,7 @@ impl Service {
             last_rollback: view.last_rollback,
             health,
             trust_version: view.trust_version,
-            development: self.config.development,
+            development: config.development,
             swaps: view.swaps,
             rollbacks: view.rollbacks,
             refused: view.refused,
@@ -452,7 +475,7 @@ impl Service {
             queue: QueueStatus {
                 len: self.queue.len(),
                 capacity: self.queue.capacity(),
-                policy: self.config.intake.when_full.name().to_owned(),
+                policy: config.intake.when_full.name().to_owned(),
             },
             counters: self.tally.snapshot(),
             stages: self.latency.snapshot(),
@@ -466,6 +489,9 @@ impl Service {
                 .unwrap_or_default(),
             memory: view.memory.as_ref().map(MemoryStatus::of),
             session: self.link.status(),
+            parts: self.link.parts().list(),
+            log: crate::log::status(),
+            reload: self.running.last(),
         }
     }
 }

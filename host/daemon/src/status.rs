@@ -71,6 +71,99 @@ pub struct Status {
     pub memory: Option<MemoryStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
+    /// The threads of the daemon, by name, and threads of libraries that panicked.
+    #[serde(default)]
+    pub parts: Vec<PartStatus>,
+    /// What of the log is missing.
+    #[serde(default)]
+    pub log: LogStatus,
+    /// What came of the last SIGHUP. None before the first one.
+    #[serde(default)]
+    pub reload: Option<ReloadStatus>,
+}
+
+impl Status {
+    /// The parts that do not run.
+    pub fn broken(&self) -> impl Iterator<Item = &PartStatus> {
+        let parts = self.parts.iter();
+        parts.filter(|part| part.state != PartState::Running)
+    }
+}
+
+/// Lines that are not in the log, since the start.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Left out, since there were too many of their kind.
+    pub left_out: u64,
+    /// Lost, since standard error could not be written, or not as fast as they came.
+    pub lost: u64,
+}
+
+/// What came of reading `hotshoe.toml` again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// When, by the device's clock.
+    pub at: Time,
+    /// The keys that changed and are in effect.
+    pub applied: Vec<String>,
+    /// The keys that changed and need a restart to be in effect.
+    pub needs_restart: Vec<String>,
+    /// Why nothing was applied, where the file is not valid.
+    pub error: Option<String>,
+}
+
+/// A part of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartStatus {
+    /// Its name.
+    pub name: String,
+    /// How it is.
+    pub state: PartState,
+    /// Threads that it has.
+    pub threads: usize,
+    /// Times that it began again, since the start.
+    pub restarts: u64,
+    /// Why it ended the last time, if it did.
+    pub cause: Option<String>,
+}
+
+/// How a part of the daemon is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PartState {
+    /// It works.
+    Running,
+    /// It ended by itself, and begins again after a pause.
+    Restarting,
+    /// It ended by itself, and the daemon ends for its supervisor to start it again.
+    Dead,
+    /// A thread of a library that panicked: what it did for the daemon may not be done any more.
+    Panicked,
+}
+
+impl PartState {
+    /// The name in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Dead => "dead",
+            Self::Panicked => "panicked",
+        }
+    }
+}
+
+impl PartStatus {
+    /// One that works, without threads yet.
+    pub(crate) fn running(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            state: PartState::Running,
+            threads: 0,
+            restarts: 0,
+            cause: None,
+        }
+    }
 }
 
 /// The memory of the daemon's process.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
@@ -21,6 +21,7 @@ use crate::config::{After, WatchConfig};
 use crate::intake::micros_since_epoch;
 use crate::link::Incoming;
 use crate::media::content_type;
+use crate::parts::Parts;
 
 /// Events that may wait. When there are more, the folder is listed anew instead.
 const MAX_EVENTS: usize = 1_024;
@@ -137,7 +138,12 @@ impl Watch {
     ///
     /// # Errors
     /// [`WatchError`] names the folder.
-    pub fn start<O>(config: &WatchConfig, max_bytes: usize, offer: O) -> Result<Self, WatchError>
+    pub fn start<O>(
+        config: &WatchConfig,
+        max_bytes: usize,
+        parts: &Parts,
+        offer: O,
+    ) -> Result<Self, WatchError>
     where
         O: Fn(Incoming<'_>, Answer) + Send + 'static,
     {
@@ -178,9 +184,8 @@ impl Watch {
         watcher
             .watch(&config.folder, RecursiveMode::NonRecursive)
             .map_err(failed)?;
-        let thread = thread::Builder::new()
-            .name("hotshoe-watch".to_owned())
-            .spawn(move || reader.run(&events))
+        let thread = parts
+            .restarted("watch", move || reader.run(&events))
             .map_err(WatchError::Thread)?;
         Ok(Self {
             stopped,
@@ -198,9 +203,7 @@ impl Watch {
     pub fn join(self) {
         self.stop();
         drop(self.watcher);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread that reads watched files ended by a panic");
-        }
+        let _ = self.thread.join();
     }
 }
 
@@ -215,15 +218,21 @@ struct Reader<O> {
 }
 
 impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
-    fn run(&mut self, events: &Receiver<Event>) {
+    fn run(&mut self, events: &Receiver<Event>) -> Result<(), String> {
+        // Where it begins again, events were missed.
+        self.missed.store(true, Ordering::Release);
         self.catch_up();
         while let Ok(event) = events.recv() {
             if self.stopped.load(Ordering::Acquire) {
-                return;
+                return Ok(());
             }
             self.handle(event);
             self.catch_up();
         }
+        if self.stopped.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        Err("no events come from the system any more".to_owned())
     }
 
     fn handle(&mut self, event: Event) {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hotshoe_daemon::answer::{Answer, Ending};
 use hotshoe_daemon::config::{After, WatchConfig};
+use hotshoe_daemon::parts::Parts;
 use hotshoe_daemon::watch::{Watch, WatchError};
 
 /// Long enough for any machine; reached only when a test fails.
@@ -28,22 +29,27 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (Watch, Receiver<Offere
         folder: folder.to_owned(),
         after,
     };
-    let watch = Watch::start(&config, 4, move |incoming, answer: Answer| {
-        let name = Path::new(&incoming.source)
-            .file_name()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .to_owned();
-        answer.give(ending, b"");
-        sender
-            .send((
-                name,
-                incoming.content_type.clone(),
-                incoming.payload.to_vec(),
-            ))
-            .unwrap();
-    })
+    let watch = Watch::start(
+        &config,
+        4,
+        &Parts::default(),
+        move |incoming, answer: Answer| {
+            let name = Path::new(&incoming.source)
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .to_owned();
+            answer.give(ending, b"");
+            sender
+                .send((
+                    name,
+                    incoming.content_type.clone(),
+                    incoming.payload.to_vec(),
+                ))
+                .unwrap();
+        },
+    )
     .unwrap();
     (watch, offered)
 }
@@ -118,7 +124,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 folder: folder.path().to_owned(),
                 after,
             };
-            let watch = Watch::start(&config, 4, move |incoming, answer| {
+            let watch = Watch::start(&config, 4, &Parts::default(), move |incoming, answer| {
                 sender.send((incoming.payload.to_vec(), answer)).unwrap();
             })
             .unwrap();
@@ -161,7 +167,7 @@ fn a_missing_folder_is_named() {
         folder: "/nowhere/in".into(),
         after: After::Keep,
     };
-    let Err(error) = Watch::start(&config, 4, |_, _| {}) else {
+    let Err(error) = Watch::start(&config, 4, &Parts::default(), |_, _| {}) else {
         panic!("it watches a folder that is not there");
     };
     assert!(matches!(error, WatchError::Watch { .. }));

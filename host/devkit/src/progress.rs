@@ -1,6 +1,6 @@
 //! What a person sees meanwhile: bars on a terminal, plain lines elsewhere.
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// How often a spinner turns.
@@ -44,7 +44,7 @@ impl Progress {
         match &self.0 {
             // Losing a line of progress is no reason to fail.
             Kind::Bars(bars) => drop(bars.println(line)),
-            Kind::Lines => eprintln!("{line}"),
+            Kind::Lines => note(line),
             Kind::Nothing => {}
         }
     }
@@ -70,7 +70,7 @@ impl Progress {
                 Some(bar)
             }
             Kind::Lines => {
-                eprintln!("{label} ...");
+                note(&format!("{label} ..."));
                 None
             }
             Kind::Nothing => None,
@@ -81,6 +81,11 @@ impl Progress {
             progress: self.clone(),
         }
     }
+}
+
+/// A line on standard error, which may be closed.
+fn note(line: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
 /// Something that is under way. Its bar disappears when this is dropped.

@@ -50,7 +50,7 @@ impl Default for Limits {
 
 /// The most that a device gives any component: `[limits]` of a `hotshoe.toml`. What it leaves out is bounded by
 /// [`crate::ReleaseLimits`] alone.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct LimitBounds {
     /// Of `memory-mib`. Default: any.

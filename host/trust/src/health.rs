@@ -85,7 +85,7 @@ pub enum OnFailure {
 ///
 /// Each bound only makes a gate stricter, but for the two caps, which keep a release from staying on trial
 /// for longer than the operator wants.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct HealthBounds {
     /// At least so many samples. Default: as the release says.

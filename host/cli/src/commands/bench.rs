@@ -6,6 +6,7 @@ use hotshoe_devkit::{find_root, set_up};
 
 use crate::bench::report::{Counts, Report};
 use crate::bench::{delivery, infer, languages, pipeline, swap};
+use crate::demo::process::end_with_this_process;
 use crate::logging;
 use crate::terminal::Terminal;
 
@@ -67,6 +68,7 @@ enum Name {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
+    end_with_this_process()?;
     let here = std::env::current_dir().context("cannot tell the current folder")?;
     let root = find_root(&here)
         .context("a bench needs a checkout of Hotshoe: run it in the repository's folder")?;

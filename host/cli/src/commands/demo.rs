@@ -10,7 +10,7 @@ use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 
 use crate::demo::feed::{Collected, Picture, feed};
 use crate::demo::prepare::prepare;
-use crate::demo::process::{DaemonProcess, free_endpoint};
+use crate::demo::process::{DaemonProcess, end_with_this_process, free_endpoint};
 use crate::demo::summary::{PAGE, expected_page, judge, summarise};
 use crate::demo::updates::{Delivered, deliver};
 use crate::demo::versions::Version;
@@ -41,6 +41,7 @@ pub struct Args {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
+    end_with_this_process()?;
     let here = std::env::current_dir().context("cannot tell the current folder")?;
     let root = find_root(&here)
         .context("the demo needs a checkout of Hotshoe: run it in the repository's folder")?;

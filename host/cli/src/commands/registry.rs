@@ -1,17 +1,19 @@
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::config::ZenohMode;
+use hotshoe_daemon::parts::Parts;
 use hotshoe_daemon::registry::{Registry, RegistryConfig};
 use hotshoe_trust::Digest;
 use serde::Serialize;
 
 use crate::fleet::error::FleetError;
 use crate::fleet::reach::ReachArgs;
+use crate::logging::{self, Log};
+use crate::signals::{self, End, Task};
 use crate::terminal::{Terminal, size};
-use crate::{logging, signals};
 
 /// What a registry is called where nothing else is said: what `hotshoe zenoh-acl` expects in its certificate.
 const DEFAULT_NAME: &str = "registry";
@@ -44,6 +46,9 @@ registry.toml:
   ca = \"ca.pem\"
   certificate = \"registry.pem\"
   key = \"registry.key\"
+
+SIGHUP reads the file again: `quota-mib`, `keep`, `max-bytes-per-second` and `[log]` are applied, and the log names the other keys that
+changed, which need a restart.
 
 With --json, a line when it listens, and a line with what it holds at the end.")]
 pub struct Args {
@@ -102,29 +107,29 @@ struct Ended {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    logging::init("info,zenoh=warn")?;
+    let parts = Parts::default();
+    let log = logging::serve(&parts)?;
     let config = args.settings()?;
-    let (sender, signals) = channel();
-    signals::on_first(move |name| {
-        // Where nobody receives it, the run is ending anyway.
-        let _ = sender.send(name);
-    })?;
+    log.apply(&config.log)?;
+    let tasks = signals::serve(&parts)?;
     let (site, name) = (config.site.clone(), config.name.clone());
-    let registry = Registry::start(&config).context("cannot start the registry")?;
+    let registry = Registry::start_with(&config, parts).context("cannot start the registry")?;
     let begun = Begun {
         site: &site,
         name: &name,
         locators: registry.locators(),
     };
-    if terminal.json {
-        terminal.json_line(&begun)?;
-    } else {
-        for locator in &begun.locators {
-            terminal.print(format!("registry {name} of site {site} at {locator}"))?;
+    say_begun(&begun, terminal).unwrap_or_else(|error| not_said(&error));
+    let end = loop {
+        match tasks.next() {
+            Task::Reload => reload(&registry, &log, &args),
+            Task::End(end) => break end,
         }
+    };
+    match &end {
+        End::Signal(signal) => tracing::info!(signal, "ending"),
+        End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "ending"),
     }
-    let signal = signals.recv().context("nobody waits for signals")?;
-    tracing::info!(signal, "ending");
     let ended = Ended {
         held: held(&registry),
         sent: registry.sent(),
@@ -132,7 +137,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     };
     registry.stop();
     if terminal.json {
-        terminal.json_line(&ended)?;
+        terminal
+            .json_line(&ended)
+            .unwrap_or_else(|error| not_said(&error));
     } else {
         terminal.note(format!(
             "{} releases kept, {} sent, {} refused",
@@ -141,7 +148,82 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             ended.refused
         ));
     }
+    if let End::Dead(dead) = end {
+        bail!(
+            "the registry ended because a part of it did: {}: {}; start it again",
+            dead.name,
+            dead.cause
+        );
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn say_begun(begun: &Begun<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+    if terminal.json {
+        return terminal.json_line(begun);
+    }
+    let Begun { site, name, .. } = begun;
+    for locator in &begun.locators {
+        terminal.print(format!("registry {name} of site {site} at {locator}"))?;
+    }
+    Ok(())
+}
+
+/// Standard output cannot be written: a registry serves all the same.
+fn not_said(error: &anyhow::Error) {
+    tracing::warn!(
+        error = format!("{error:#}"),
+        "what the registry has to say could not be said"
+    );
+}
+
+/// Reads the configuration again. Whatever is wrong with it, the registry serves on as it did.
+fn reload(registry: &Registry, log: &Log, args: &Args) {
+    let Some(path) = &args.config else {
+        tracing::warn!(
+            "there is no configuration to read again: this registry was started with flags alone, and a restart changes them"
+        );
+        return;
+    };
+    if let Err(error) = try_reload(registry, log, args, path) {
+        tracing::error!(
+            path = %path.display(),
+            error = format!("{error:#}"),
+            "the configuration was not reloaded, and nothing of it is applied"
+        );
+    }
+}
+
+fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyhow::Result<()> {
+    // A pipe would hold up this thread, and with it the end.
+    let kind = path.metadata().context("cannot read the configuration")?;
+    if !kind.is_file() {
+        bail!("the configuration is not a file");
+    }
+    let new = args.settings()?;
+    let reloaded = registry.reload(&new)?;
+    log.apply(&new.log)?;
+    if logging::is_pinned() {
+        tracing::info!("`log.filter` is not looked at: the environment's RUST_LOG wins over it");
+    }
+    if reloaded.trust_changed {
+        tracing::warn!(
+            "the file of the trusted keys has changed and is not read now: publish it with `hotshoe trust publish`, or start the registry again"
+        );
+    }
+    let words = |keys: BTreeSet<String>| keys.into_iter().collect::<Vec<_>>().join(", ");
+    tracing::info!(
+        applied = words(reloaded.applied),
+        path = %path.display(),
+        "the configuration was reloaded"
+    );
+    if !reloaded.needs_restart.is_empty() {
+        tracing::warn!(
+            keys = words(reloaded.needs_restart),
+            "these keys changed and need a restart"
+        );
+    }
+    Ok(())
 }
 
 fn held(registry: &Registry) -> Vec<Row> {

@@ -1,14 +1,16 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::mpsc::channel;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use hotshoe_daemon::parts::Parts;
+use hotshoe_daemon::status::ReloadStatus;
 use hotshoe_daemon::{Config, Daemon, Status};
-use hotshoe_oip::Bound;
+use hotshoe_oip::{Bound, Server};
 
+use crate::logging::{self, Log};
+use crate::signals::{self, End, Task};
 use crate::terminal::Terminal;
-use crate::{logging, signals};
 
 /// Serve this device's release, and take new ones
 ///
@@ -16,13 +18,15 @@ use crate::{logging, signals};
 /// gets SIGTERM or SIGINT. Without a release it waits for one. A release that is published to its site is fetched, verified,
 /// tried and kept, or rolled back, meanwhile. At the end it takes no more samples, finishes those that it has within
 /// `[drain] deadline-ms`, and exits. A second signal ends it at once.
+///
+/// SIGHUP reads the configuration again: what changed is applied, or the log and `hotshoe status` name the keys that need a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe run --config hotshoe.toml
 
-Exit codes: 0 drained, 1 could not start or did not drain in time, 2 wrong usage.
-Logs go to standard error: for people on a terminal, as JSON lines otherwise. RUST_LOG sets the level (default: info).")]
+Exit codes: 0 drained, 1 could not start, did not drain in time or lost a part of itself, 2 wrong usage.
+Logs go to standard error: for people on a terminal, as JSON lines otherwise. `[log] filter` sets the level, and RUST_LOG wins over it.")]
 pub struct Args {
     /// The device's configuration
     #[arg(long, value_name = "FILE", default_value = "hotshoe.toml")]
@@ -30,25 +34,44 @@ pub struct Args {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    logging::init("info,zenoh=warn,tract=warn")?;
+    let parts = Parts::default();
+    let log = logging::serve(&parts)?;
     let config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;
-    let deadline = config.drain.deadline();
+    log.apply(&config.log)?;
     // First: a signal during the start must not kill the process half-way.
-    let (sender, signals) = channel();
-    signals::on_first(move |name| {
-        // Where nobody receives it, the run is ending anyway.
-        let _ = sender.send(name);
-    })?;
+    let tasks = signals::serve(&parts)?;
     // Before the daemon takes samples: what is wrong with this port ends the start.
     let bound = config.oip.as_ref().map(Bound::bind).transpose();
     let bound = bound.context("cannot serve the Open Inference Protocol")?;
-    let daemon = Daemon::start(config).context("cannot start the daemon")?;
-    let mut server = bound.map(|bound| bound.serve(daemon.door()));
-    say_started(&daemon.status(), terminal)?;
-    let signal = signals.recv().context("nobody waits for signals")?;
-    tracing::info!(signal, "draining");
+    let daemon = Daemon::start_with(config, parts).context("cannot start the daemon")?;
+    let server = bound.map(|bound| bound.serve(daemon.door()));
+    say_started(&daemon.status(), terminal);
+    let end = loop {
+        match tasks.next() {
+            Task::Reload => reload(&daemon, &log, &args.config),
+            Task::End(end) => break end,
+        }
+    };
+    match &end {
+        End::Signal(signal) => tracing::info!(signal, "draining"),
+        End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "draining"),
+    }
+    drain(daemon, server)?;
+    if let End::Dead(dead) = end {
+        bail!(
+            "the daemon ended because a part of it did: {}: {}; start it again",
+            dead.name,
+            dead.cause
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn drain(daemon: Daemon, server: Option<Server>) -> anyhow::Result<()> {
+    let deadline = daemon.config().drain.deadline();
     let began = Instant::now();
+    let mut server = server;
     if let Some(server) = &mut server {
         server.close();
     }
@@ -72,19 +95,71 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             deadline.as_millis()
         );
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-fn say_started(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
-    if terminal.json {
-        return terminal.json_line(status);
+/// Reads the configuration again. Whatever is wrong with it, the daemon serves on as it did.
+fn reload(daemon: &Daemon, log: &Log, path: &Path) {
+    let status = match try_reload(daemon, log, path) {
+        Ok(status) => status,
+        Err(error) => {
+            let status = daemon.refuse(format!("{error:#}"));
+            tracing::error!(
+                path = %path.display(),
+                error = status.error,
+                "the configuration was not reloaded, and nothing of it is applied"
+            );
+            return;
+        }
+    };
+    tracing::info!(
+        applied = status.applied.join(", "),
+        path = %path.display(),
+        "the configuration was reloaded"
+    );
+    if !status.needs_restart.is_empty() {
+        tracing::warn!(
+            keys = status.needs_restart.join(", "),
+            "these keys changed and need a restart"
+        );
     }
-    if status.release.is_none() {
+}
+
+fn try_reload(daemon: &Daemon, log: &Log, path: &Path) -> anyhow::Result<ReloadStatus> {
+    // A pipe would hold up this thread, and with it the end.
+    let kind = path.metadata().context("cannot read the configuration")?;
+    if !kind.is_file() {
+        bail!("the configuration is not a file");
+    }
+    let mut new = Config::load(path)?;
+    if logging::is_pinned() {
+        new.log.filter.clone_from(&daemon.config().log.filter);
+        tracing::info!("`log.filter` is not looked at: the environment's RUST_LOG wins over it");
+    }
+    let change = daemon.change(&new)?;
+    if change.trust_changed {
+        tracing::warn!(
+            "the file of the trusted keys has changed and is not read now: publish it with `hotshoe trust publish`, or start the daemon again"
+        );
+    }
+    log.apply(&change.config.log)?;
+    Ok(daemon.apply(change))
+}
+
+fn say_started(status: &Status, terminal: &Terminal) {
+    if terminal.json
+        && let Err(error) = terminal.json_line(status)
+    {
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "that the daemon has started could not be said"
+        );
+    }
+    if !terminal.json && status.release.is_none() {
         tracing::info!(
             site = status.site,
             device = status.device,
             "no release yet: waiting for one to be published"
         );
     }
-    Ok(())
 }

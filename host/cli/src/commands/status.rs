@@ -35,7 +35,8 @@ Example: a whole site, through its registry
 Example: one device of it
   hotshoe status --site lab --device line-4 --connect tcp/192.0.2.7:7447
 
-With --json, a list of devices; of those of a site each says whether it `answered`. Exit code 1 if no device answers.")]
+With --json, a list of devices; of those of a site each says whether it `answered`. Exit code 1 if no device answers, or a part of
+one does not run.")]
 pub struct Args {
     /// The device of this configuration, or its network [default: hotshoe.toml, unless --connect is given]
     #[arg(long, value_name = "FILE")]
@@ -83,11 +84,25 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     } else {
         terminal.print(table(&overviews, site.is_none(), terminal))?;
     }
-    Ok(if overviews.iter().any(|it| it.status.is_some()) {
-        ExitCode::SUCCESS
-    } else {
+    let answered: Vec<&Status> = overviews
+        .iter()
+        .filter_map(|it| it.status.as_ref())
+        .collect();
+    Ok(if answered.is_empty() {
         ExitCode::FAILURE
+    } else {
+        ending(answered)
     })
+}
+
+/// A failure where a part of any daemon does not run.
+fn ending<'a>(statuses: impl IntoIterator<Item = &'a Status>) -> ExitCode {
+    let mut statuses = statuses.into_iter();
+    if statuses.any(|status| status.broken().next().is_some()) {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    }
 }
 
 /// Asks the device on this machine: through its socket, which needs no network, else over Zenoh.
@@ -130,10 +145,10 @@ fn details(
     statuses.sort_by(|a, b| (&a.site, &a.device).cmp(&(&b.site, &b.device)));
     if terminal.json {
         terminal.json(&statuses)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ending(&statuses));
     }
     for status in &statuses {
         report::show(status, terminal)?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ending(&statuses))
 }

@@ -1,12 +1,16 @@
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_daemon::{Client, Status, ZenohConfig};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::signals;
 
 /// Longest start of the daemon: the first one compiles the components.
 const START_DEADLINE: Duration = Duration::from_secs(120);
@@ -14,6 +18,32 @@ const START_DEADLINE: Duration = Duration::from_secs(120);
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Between two looks at a child process, which gives no event to wait for.
 const POLL: Duration = Duration::from_millis(20);
+
+/// The daemons of this process that were not waited for yet.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
+fn running() -> MutexGuard<'static, BTreeSet<u32>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on a signal that ends this process ends its daemons too, each with a drain.
+pub fn end_with_this_process() -> anyhow::Result<()> {
+    signals::on_first(|_| {
+        for &id in running().iter() {
+            // One that has just ended needs no signal.
+            let _ = terminate(id);
+        }
+        std::process::exit(1);
+    })
+}
+
+fn terminate(id: u32) -> anyhow::Result<()> {
+    let pid = i32::try_from(id)
+        .ok()
+        .and_then(Pid::from_raw)
+        .context("the daemon's process id is out of range")?;
+    kill_process(pid, Signal::TERM).context("cannot stop the daemon")
+}
 
 /// A `hotshoe run` of our own, ended when it is dropped.
 pub struct DaemonProcess {
@@ -42,6 +72,7 @@ impl DaemonProcess {
             .stderr(output)
             .spawn()
             .context("cannot start the daemon")?;
+        running().insert(child.id());
         Ok(Self {
             child,
             log: log.to_owned(),
@@ -81,11 +112,7 @@ impl DaemonProcess {
 
     /// Sends SIGTERM and waits until the daemon has drained.
     pub fn stop(mut self) -> anyhow::Result<()> {
-        let pid = i32::try_from(self.child.id())
-            .ok()
-            .and_then(Pid::from_raw)
-            .context("the daemon's process id is out of range")?;
-        kill_process(pid, Signal::TERM).context("cannot stop the daemon")?;
+        terminate(self.child.id())?;
         let started = Instant::now();
         while started.elapsed() < STOP_DEADLINE {
             match self.child.try_wait()? {
@@ -102,6 +129,7 @@ impl DaemonProcess {
 
 impl Drop for DaemonProcess {
     fn drop(&mut self) {
+        running().remove(&self.child.id());
         if let Ok(None) = self.child.try_wait() {
             let _ = self.child.kill();
             let _ = self.child.wait();

@@ -7,7 +7,7 @@ use hotshoe_daemon::status::SlotStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::report::{health, working};
+use super::report::{broken, health, working};
 use crate::terminal::Terminal;
 
 /// A device that is there.
@@ -107,7 +107,10 @@ fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
         slot(&slots.previous),
         trial,
         working(status, terminal),
-        health(status, terminal).unwrap_or_else(nothing),
+        match broken(status) {
+            Some(words) => terminal.bad(&words),
+            None => health(status, terminal).unwrap_or_else(nothing),
+        },
         rollback,
     ]
 }

@@ -1,6 +1,6 @@
 //! One device's status in words.
 use hotshoe_daemon::Status;
-use hotshoe_daemon::status::{SlotStatus, Waiting};
+use hotshoe_daemon::status::{PartState, PartStatus, SlotStatus, Waiting};
 use hotshoe_store::Phase;
 
 use crate::terminal::{Terminal, size};
@@ -94,6 +94,9 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         }
     }
     show_memory(status, terminal)?;
+    show_parts(status, terminal)?;
+    show_log(status, terminal)?;
+    show_reload(status, terminal)?;
     show_components(status, terminal)?;
     show_models(status, terminal)?;
     if status.stages.is_empty() {
@@ -120,6 +123,81 @@ fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     };
     terminal.print(format!("memory    {resident}components: {}", memory.mode))?;
     terminal.print(format!("          {}", terminal.dim(&memory.reason)))
+}
+
+/// The parts of the daemon that do not run, in a few words.
+pub fn broken(status: &Status) -> Option<String> {
+    let words = |part: &PartStatus| format!("{} {}", part.name, part.state.name());
+    let words: Vec<String> = status.broken().map(words).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+fn show_parts(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    if status.parts.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = status.parts.iter().map(|part| part.name.as_str()).collect();
+    terminal.print(format!("parts     {}", names.join(", ")))?;
+    for part in &status.parts {
+        let Some(cause) = &part.cause else {
+            continue;
+        };
+        let again = match part.restarts {
+            0 => String::new(),
+            1 => ", began again once".to_owned(),
+            times => format!(", began again {times} times"),
+        };
+        let words = format!(
+            "          {}: {}{again}; the last time because {cause}",
+            part.name,
+            part.state.name()
+        );
+        terminal.print(if part.state == PartState::Running {
+            terminal.warning(&words)
+        } else {
+            terminal.bad(&words)
+        })?;
+    }
+    Ok(())
+}
+
+fn show_log(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let log = &status.log;
+    if log.left_out > 0 {
+        terminal.print(terminal.warning(&format!(
+            "log       {} lines left out, as there were too many of their kind",
+            log.left_out
+        )))?;
+    }
+    if log.lost > 0 {
+        terminal.print(terminal.bad(&format!(
+            "log       {} lines lost: standard error cannot be written, or not as fast as they come",
+            log.lost
+        )))?;
+    }
+    Ok(())
+}
+
+fn show_reload(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let Some(reload) = &status.reload else {
+        return Ok(());
+    };
+    if let Some(error) = &reload.error {
+        return terminal.print(terminal.bad(&format!("reload    refused: {error}")));
+    }
+    let applied = if reload.applied.is_empty() {
+        "nothing changed that can be".to_owned()
+    } else {
+        reload.applied.join(", ")
+    };
+    terminal.print(format!("reload    applied: {applied}"))?;
+    if !reload.needs_restart.is_empty() {
+        terminal.print(terminal.warning(&format!(
+            "          need a restart: {}",
+            reload.needs_restart.join(", ")
+        )))?;
+    }
+    Ok(())
 }
 
 /// Those alone that something is wrong with.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hotshoe_trust::{HealthBounds, Time};
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::check_range;
 use crate::config_error::ConfigError;
@@ -21,7 +21,7 @@ pub const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
 const DAY: u16 = 24 * 60;
 
 /// `[deploy]`
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DeployConfig {
     /// Whose statements of the desired release are followed. A release itself is signed in any case. Default: `any`.
@@ -46,7 +46,7 @@ pub struct DeployConfig {
 }
 
 /// Whose statements are followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statements {
     /// Anybody's who may write the site's keys; signatures are checked where there are some.
@@ -57,7 +57,7 @@ pub enum Statements {
 }
 
 /// Where the release that served before stays while a trial is in probation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepPrevious {
     /// Loaded, so that going back is one pointer.
@@ -130,6 +130,12 @@ impl fmt::Display for Window {
             to / 60,
             to % 60
         )
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

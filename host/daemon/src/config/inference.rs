@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use hotshoe_infer::{BackendChoice, ModelOptions, Options, OrtOptions, Provider};
 use hotshoe_trust::Model;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check_range;
 use crate::config_error::ConfigError;
@@ -16,7 +16,7 @@ pub const MAX_RUN_THREADS: usize = 64;
 pub const MAX_POOL: usize = 256;
 
 /// `[inference]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct InferenceConfig {
     /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`, which measures both where
@@ -39,7 +39,7 @@ pub struct InferenceConfig {
 }
 
 /// An `[[inference.providers]]` entry.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ProviderConfig {
     /// Its name, such as `cuda`.
@@ -50,7 +50,7 @@ pub struct ProviderConfig {
 }
 
 /// An `[inference.models.NAME]` table. What it leaves out is as `[inference]` says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ModelConfig {
     /// What runs it.

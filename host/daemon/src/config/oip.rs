@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check_range;
 use crate::config_error::ConfigError;
@@ -16,7 +16,7 @@ pub const MAX_REQUESTS: usize = 1 << 10;
 
 /// `[oip]`: HTTP with JSON and gRPC on one port. Without this section nothing listens. Beyond loopback it is refused unless
 /// callers prove who they are: by a token, which needs TLS, or by a certificate.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct OipConfig {
     /// Where it listens. Default: `127.0.0.1:8000`.
@@ -39,7 +39,7 @@ pub struct OipConfig {
 }
 
 /// `[oip.tls]`: PEM files, relative to the folder of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct OipTls {
     /// This end's certificate, with those between it and the root.

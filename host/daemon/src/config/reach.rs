@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use globset::Glob;
 use hotshoe_trust::{Access, Allowed, Folder, HostPort, is_folder};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Config, default_allow};
 use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
 
 /// `[output]`
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct OutputConfig {
     /// Globs of the topics under which policies may send messages of their own. Default: all, `["*"]`.
@@ -20,7 +20,7 @@ pub struct OutputConfig {
 }
 
 /// `[folders."/PATH"]`, a folder that components may have under that path. It takes `wasi` in `allow`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FolderConfig {
     /// The folder. It must exist when a release that asks for it is loaded.
@@ -32,7 +32,7 @@ pub struct FolderConfig {
 }
 
 /// `[network]`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct NetworkConfig {
     /// What components may connect to, as `api.example.org:443`. It takes `wasi-sockets` or `wasi-http` in `allow`. Default: nothing.

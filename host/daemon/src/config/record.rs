@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hotshoe_trust::RecordKind;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, check_range};
 
@@ -12,7 +12,7 @@ pub const MAX_RECORD_MIB: u32 = 4_096;
 
 /// `[record]`: what may be taken from this device to be looked at. Whoever may ask for the device's `record` key gets it; see
 /// `hotshoe zenoh-acl`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RecordConfig {
     /// What may be recorded, where the release's data contract says so, too: `sample`, `tensors`, `insight`, the last also of what policies

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{MAX_MESSAGE_BYTES, check_range};
 use crate::config_error::ConfigError;
@@ -12,7 +12,7 @@ pub const LEAST_MESSAGE_BYTES: usize = 1 << 20;
 
 /// `[zenoh]`. A peer keeps trying to reach `connect` in the background, so that a device without a network starts and serves all
 /// the same. Multicast scouting, gossip and autoconnect are off unless `scouting` is set.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ZenohConfig {
     /// What the session is to others. Default: `peer`.
@@ -38,7 +38,7 @@ pub struct ZenohConfig {
 /// What a Zenoh session is to others. A router passes messages on between clients, and between clients and peers, but not from peer
 /// to peer: those are to be connected directly. So devices are peers, which start without a network, and what deployers run behind
 /// a router is a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ZenohMode {
     /// It talks to those that it connects to or that connect to it, and starts without any of them.
@@ -51,7 +51,7 @@ pub enum ZenohMode {
 }
 
 /// `[zenoh.tls]`: PEM files, relative to the folder of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TlsConfig {
     /// The certificate authority of this site. Without one, those of the web are trusted. Default: none.

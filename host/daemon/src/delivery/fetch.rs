@@ -75,6 +75,11 @@ impl Fetcher {
         })
     }
 
+    /// From now on fetching takes at most so many bytes a second.
+    pub fn limit(&self, max_bytes_per_second: Option<u64>) {
+        *lock(&self.pace) = Pace::new(max_bytes_per_second, Instant::now());
+    }
+
     /// Fetches a release's manifest, config and bundles. Each matches its digest and is no larger than it may be; nothing else is
     /// known of them. It waits until somebody has them.
     ///

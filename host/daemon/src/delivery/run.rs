@@ -4,6 +4,7 @@
 //! check and store them, so that hashing and receiving overlap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use super::standing::Standing;
 use super::wire::expand;
 use super::{Cancel, DeliveryConfig, FetchError, Moved, is_origin};
 use crate::link::{Asked, Heard, Site, Sources};
+use crate::parts::scoped;
 
 /// Threads that unpack, check and store what arrives.
 const CHECKERS: usize = 2;
@@ -141,10 +143,8 @@ pub fn fetch(
         let (arrived, most, over) = (&arrived, most.as_slice(), &over);
         for _ in 0..CHECKERS {
             let verdicts = events.clone();
-            std::thread::Builder::new()
-                .name("hotshoe-check".to_owned())
-                .spawn_scoped(scope, move || check(arrived, over, most, keep, &verdicts))
-                .map_err(FetchError::Thread)?;
+            let run = move || check(arrived, over, most, keep, &verdicts);
+            scoped(scope, "check", run).map_err(FetchError::Thread)?;
         }
         let end = parcels.clone();
         let mut run = Run {
@@ -192,14 +192,18 @@ fn check(
         }
         let most = most.get(parcel.number).copied().unwrap_or(0);
         let size = parcel.bytes.len() as u64;
-        let bytes = match parcel.zstd {
-            false => Ok(parcel.bytes),
-            true => expand(&parcel.bytes, usize::try_from(most).unwrap_or(0)),
+        let store = || {
+            let bytes = match parcel.zstd {
+                false => Ok(parcel.bytes),
+                true => expand(&parcel.bytes, usize::try_from(most).unwrap_or(0)),
+            };
+            match bytes {
+                Ok(bytes) if bytes.len() as u64 <= most => keep(parcel.number, &bytes),
+                _ => Ok(Stored::Rubbish),
+            }
         };
-        let stored = match bytes {
-            Ok(bytes) if bytes.len() as u64 <= most => keep(parcel.number, &bytes),
-            _ => Ok(Stored::Rubbish),
-        };
+        // Somebody waits for each verdict. Bytes on which the check panics are no good.
+        let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Rubbish));
         let event = match stored {
             Ok(stored) => Event::Checked {
                 batch: parcel.batch,

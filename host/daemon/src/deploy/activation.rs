@@ -86,6 +86,7 @@ impl Reconciler {
             served.pipeline(),
             shadow.share,
             self.loader.device().clone(),
+            &self.parts,
         ) {
             Ok((tap, score)) => {
                 self.service.shadow(Some(tap));

@@ -110,7 +110,7 @@ impl Reconciler {
             // Nobody listens when the daemon ends.
             let _ = mail.send(Message::Package(ticket, package));
         };
-        if let Err(error) = super::spawn("hotshoe-scout", run) {
+        if let Err(error) = self.parts.task("scout", run) {
             tracing::error!(%error, "cannot start a thread");
             self.scout.again(&wanted);
             return;

@@ -128,8 +128,8 @@ impl Reconciler {
             // Nobody listens when the daemon ends.
             let _ = mail.send(Message::Blobs(ticket, moved));
         };
-        candidate.stage = match super::spawn("hotshoe-fetch", run) {
-            Ok(()) => {
+        candidate.stage = match self.parts.task("fetch", run) {
+            Ok(_) => {
                 self.fetching = true;
                 Stage::Fetching { ticket, cancel }
             }

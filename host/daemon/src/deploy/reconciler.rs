@@ -24,6 +24,8 @@ use crate::deploy::probation::Probation;
 use crate::deploy::reporter::{Reporter, Subject};
 use crate::deploy::scout::{Scout, Wanted};
 use crate::deploy::served::Served;
+use crate::parts::Parts;
+use crate::reload::Running;
 use crate::service::Service;
 use crate::status::{RollbackStatus, SlotsStatus};
 
@@ -65,10 +67,13 @@ pub struct Reconciler {
     pub(super) store: Store,
     pub(super) loader: Loader,
     pub(super) trust: TrustRoot,
-    pub(super) config: Config,
+    /// What is in effect, as of the last look at `running`.
+    pub(super) config: Arc<Config>,
+    running: Arc<Running>,
     pub(super) service: Arc<Service>,
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) reporter: Arc<Reporter>,
+    pub(super) parts: Parts,
     /// For the threads that fetch.
     pub(super) mail: SyncSender<Message>,
     /// What serves.
@@ -117,22 +122,26 @@ pub struct Surroundings {
     pub catalogue: Catalogue,
     /// Tells everybody.
     pub reporter: Arc<Reporter>,
+    /// What the threads that it starts are parts of.
+    pub parts: Parts,
     /// Reaches this very thread.
     pub mail: SyncSender<Message>,
 }
 
 impl Reconciler {
     /// Takes over what was booted.
-    pub fn new(boot: Boot, config: Config, with: Surroundings) -> Self {
+    pub fn new(boot: Boot, running: Arc<Running>, with: Surroundings) -> Self {
         let newest_heard = boot.store.ledger().statement_seen.values().copied().max();
         let mut reconciler = Self {
             store: boot.store,
             loader: boot.loader,
             trust: boot.trust,
-            config,
+            config: running.config(),
+            running,
             service: with.service,
             fetcher: with.fetcher,
             reporter: with.reporter,
+            parts: with.parts,
             mail: with.mail,
             serving: boot.serving,
             old: boot.old,
@@ -217,6 +226,7 @@ impl Reconciler {
             match messages.recv_timeout(pause) {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Ok(message) => {
+                    self.reconfigure();
                     if is_urgent(&message, &mut stated) {
                         tick = Instant::now();
                     }
@@ -261,7 +271,18 @@ impl Reconciler {
         }
     }
 
+    /// Takes over what has changed in the configuration.
+    fn reconfigure(&mut self) {
+        let config = self.running.config();
+        let rate = config.deploy.max_bytes_per_second;
+        if rate != self.config.deploy.max_bytes_per_second {
+            self.fetcher.limit(rate);
+        }
+        self.config = config;
+    }
+
     fn tick(&mut self) {
+        self.reconfigure();
         self.settle();
         self.retire(None);
         if self.unsettled.is_empty() {

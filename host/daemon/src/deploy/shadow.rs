@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 use hotshoe_engine::{Insight, Sample, agreement, low_priority};
 use hotshoe_trust::{Device, Shadow};
 
+use crate::parts::Parts;
 use crate::pipeline::Pipeline;
 
 /// Copies that may wait for the shadow. When they are that many, samples pass it by.
@@ -57,14 +57,16 @@ impl Tap {
         pipeline: &Arc<Pipeline>,
         share: f64,
         device: Device,
+        parts: &Parts,
     ) -> io::Result<(Arc<Self>, Arc<Score>)> {
         let (sender, copies) = sync_channel(QUEUE);
         let score = Arc::new(Score::default());
         let kept = Arc::clone(&score);
         let pipeline = Arc::clone(pipeline);
-        thread::Builder::new()
-            .name("hotshoe-shadow".to_owned())
-            .spawn(move || run(&pipeline, &copies, &device, &kept))?;
+        parts.restarted("shadow", move || {
+            run(&pipeline, &copies, &device, &kept);
+            Ok(())
+        })?;
         let tap = Self {
             sender,
             share,

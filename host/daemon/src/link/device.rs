@@ -118,9 +118,13 @@ impl Link {
         let (queue, waiting) = sync_channel(WAITING_ORDERS);
         let sender: SyncSender<Query> = queue;
         let answered = owned_key(&key)?;
-        let thread = std::thread::Builder::new()
-            .name(format!("hotshoe-{part}"))
-            .spawn(move || carry_out(&waiting, &answered, &each))
+        let thread = self
+            .site
+            .parts
+            .restarted(part, move || {
+                carry_out(&waiting, &answered, &each);
+                Ok(())
+            })
             .map_err(|source| LinkError::Thread { source })?;
         let queryable = self
             .site

@@ -272,9 +272,12 @@ impl Site {
         };
         for _ in 0..SERVERS {
             let desk = Arc::clone(&sharing.desk);
-            let thread = std::thread::Builder::new()
-                .name("hotshoe-share".to_owned())
-                .spawn(move || desk.serve())
+            let thread = self
+                .parts
+                .restarted("share", move || {
+                    desk.serve();
+                    Ok(())
+                })
                 .map_err(|source| LinkError::Thread { source })?;
             sharing.threads.push(thread);
         }

@@ -20,6 +20,7 @@ use super::objects::replier;
 use super::pending::Pending;
 use super::{LinkError, owned_key, settings, warn_unanswered};
 use crate::config::ZenohConfig;
+use crate::parts::Parts;
 use crate::status::SessionStatus;
 
 /// How often a site is asked again what it should run: a put may have been lost, and a publisher may have come unseen.
@@ -40,6 +41,8 @@ pub struct Site {
     name: String,
     /// Indexes of blobs that are arriving, which the catalogue does not list yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
+    /// What its threads are parts of.
+    pub(super) parts: Parts,
 }
 
 /// What is said to a whole site.
@@ -66,7 +69,19 @@ impl Site {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, name: &str) -> Result<Self, LinkError> {
-        Ok(Self::of(settings::open(config)?, name))
+        Self::open_with(config, name, &Parts::default())
+    }
+
+    /// The same, whose threads are parts of a daemon or a registry.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn open_with(config: &ZenohConfig, name: &str, parts: &Parts) -> Result<Self, LinkError> {
+        let site = Self::of(settings::open(config)?, name);
+        Ok(Self {
+            parts: parts.clone(),
+            ..site
+        })
     }
 
     /// The same session, for another site.
@@ -75,6 +90,7 @@ impl Site {
             session,
             name: name.to_owned(),
             indexes: Arc::default(),
+            parts: Parts::default(),
         }
     }
 
@@ -188,7 +204,7 @@ impl Site {
     pub fn watch(
         &self,
         notice: Notice,
-        each: impl FnMut(Desired) + Send + 'static,
+        mut each: impl FnMut(Desired) + Send + 'static,
     ) -> Result<Watch, LinkError> {
         let (wake, woken) = sync_channel(1);
         let pending = Arc::new(Ear {
@@ -227,9 +243,11 @@ impl Site {
             notice,
             pending: Arc::downgrade(&pending),
         };
-        std::thread::Builder::new()
-            .name("hotshoe-watch".to_owned())
-            .spawn(move || asker.run(&woken, each))
+        self.parts
+            .restarted("statements", move || {
+                asker.run(&woken, &mut each);
+                Ok(())
+            })
             .map(|thread| Watch {
                 _subscribers: (subscriber, sources),
                 pending: Some(pending),
@@ -410,7 +428,7 @@ struct Asking {
 }
 
 impl Asking {
-    fn run(self, woken: &Receiver<()>, mut each: impl FnMut(Desired)) {
+    fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(Desired)) {
         let mut asked = Instant::now();
         let mut pause = ASK_AGAIN;
         loop {
@@ -445,7 +463,7 @@ impl Asking {
                 self.ask(&pending);
             }
             drop(pending);
-            waiting.into_iter().for_each(&mut each);
+            waiting.into_iter().for_each(&mut *each);
         }
     }
 

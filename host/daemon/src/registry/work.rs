@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,8 +52,10 @@ impl Job {
 pub(super) struct Work {
     pub site: String,
     pub record_file: PathBuf,
-    pub quota: u64,
-    pub keep: usize,
+    /// The most that releases may take on the disk, in bytes.
+    pub quota: AtomicU64,
+    /// Releases of one name that are kept.
+    pub keep: AtomicUsize,
     pub blobs: BlobStore,
     pub catalogue: Catalogue,
     pub state: Mutex<State>,
@@ -88,6 +90,10 @@ impl State {
 impl Work {
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn quota(&self) -> u64 {
+        self.quota.load(Ordering::Relaxed)
     }
 
     pub fn close(&self) {
@@ -196,6 +202,8 @@ impl Work {
 
     /// Fetches one release after the other, until the registry is closed.
     pub fn run(&self, fetcher: &Fetcher, site: &Site) {
+        // A job on which this thread panicked is forgotten, and comes again with the next statement.
+        self.lock().under_way = None;
         while let Some((job, cancel)) = self.next() {
             let done = self.fetch(fetcher, &job, &cancel);
             fetcher.forget();
@@ -290,7 +298,7 @@ impl Work {
             }
         };
         let total: u64 = release.blobs().map(|blob| blob.size).sum();
-        if total > self.quota {
+        if total > self.quota() {
             self.refuse(&release.name, "above_quota");
             return Ok(None);
         }
@@ -342,7 +350,7 @@ impl Work {
 
     /// Removes what is too much. The newest release of each name stays.
     fn tidy(&self, state: &mut State) {
-        let mut gone = state.record.surplus(self.keep);
+        let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
         let mut with_jobs = true;
         loop {
             for held in gone.drain(..) {
@@ -360,8 +368,8 @@ impl Work {
             }
             match self.blobs.usage() {
                 // What has come of releases that were put off goes before what is whole.
-                Ok(used) if used > self.quota && with_jobs => with_jobs = false,
-                Ok(used) if used > self.quota => match state.record.oldest() {
+                Ok(used) if used > self.quota() && with_jobs => with_jobs = false,
+                Ok(used) if used > self.quota() => match state.record.oldest() {
                     Some(held) => gone.push(held),
                     None => return,
                 },

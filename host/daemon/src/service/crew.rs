@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -50,13 +50,14 @@ impl Service {
         for desk in 0..self.desks.len() {
             let service = Arc::clone(self);
             let leaving = Leaving(sender.clone());
-            let spawned = thread::Builder::new()
-                .name(format!("hotshoe-worker-{desk}"))
-                .spawn(move || {
-                    let _leaving = leaving;
-                    service.work(desk);
-                });
-            match spawned {
+            let work = move || {
+                // Here, so that it goes with the thread and not with a panic.
+                let _ = &leaving;
+                service.work(desk);
+                Ok(())
+            };
+            let parts = self.link.parts();
+            match parts.restarted(&format!("worker-{desk}"), work) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     self.queue.close();
@@ -86,9 +87,7 @@ impl Service {
         }
         if finished {
             for thread in crew.threads {
-                if thread.join().is_err() {
-                    tracing::error!("a worker thread ended by a panic");
-                }
+                let _ = thread.join();
             }
         } else {
             dropped += self.drop_desks();

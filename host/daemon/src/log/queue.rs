@@ -1,0 +1,232 @@
+//! Lines on their way to a file that may be full, closed, or a pipe that somebody does not read.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::{Limiter, TARGET, count_lost};
+use crate::parts::Parts;
+
+/// Most bytes that wait to be written: 1 MiB.
+const MAX_WAITING_BYTES: usize = 1 << 20;
+/// How long a file that takes nothing at the moment is asked again.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+/// How often, before the line is lost.
+const BUSY_TRIES: u32 = 50;
+/// How often it is said at most that lines were lost.
+const SAY_LOST_EVERY: Duration = Duration::from_secs(1);
+/// How often it is looked whether something was left out that is to be said.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The lines that wait. Clones are the same.
+#[derive(Clone)]
+pub struct Queue {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    limiter: Arc<Limiter>,
+}
+
+#[derive(Default)]
+struct State {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// Whether a line is being written.
+    writing: bool,
+    /// Lost since it was said last.
+    lost: u64,
+    said: Option<Instant>,
+}
+
+/// Takes the bytes of one line.
+pub struct Line<'a> {
+    queue: &'a Queue,
+}
+
+impl Queue {
+    /// Starts the thread that writes, and that says what `limiter` has left out.
+    ///
+    /// # Errors
+    /// Where the machine has no thread left.
+    pub fn open(
+        mut file: impl Write + Send + 'static,
+        limiter: Arc<Limiter>,
+        parts: &Parts,
+    ) -> io::Result<(Self, JoinHandle<()>)> {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            limiter,
+        });
+        let queue = Self { shared };
+        let own = queue.clone();
+        let waker = queue.clone();
+        queue.shared.limiter.on_first(move || {
+            // Not between a look of the thread and its sleep.
+            drop(waker.lock());
+            waker.shared.changed.notify_all();
+        });
+        let thread = parts.restarted("log", move || {
+            // Of a line on which this thread panicked.
+            own.lock().writing = false;
+            own.write_all(&mut file);
+            Ok(())
+        })?;
+        Ok((queue, thread))
+    }
+
+    /// Adds a line with its line feed. It waits for nobody: where there is no room, the line is lost.
+    pub fn add(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.bytes + line.len() > MAX_WAITING_BYTES {
+            state.lost += 1;
+            drop(state);
+            count_lost(1);
+            return;
+        }
+        state.bytes += line.len();
+        state.lines.push_back(line.to_vec());
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Says what was left out so far, and waits until all is written, as long as `limit`. Whether it is.
+    pub fn flush(&self, limit: Duration) -> bool {
+        self.shared.limiter.say(true);
+        let state = self.lock();
+        let (state, _) = self
+            .shared
+            .changed
+            .wait_timeout_while(state, limit, |state| {
+                state.writing || !state.lines.is_empty()
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.writing && state.lines.is_empty()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_all(&self, file: &mut impl Write) {
+        let mut torn = false;
+        loop {
+            let line = self.next();
+            let written = write(file, &line, &mut torn);
+            let lost = self.written(written.is_ok());
+            if lost > 0 {
+                tracing::warn!(
+                    target: TARGET,
+                    lost,
+                    "lines of this log were lost: they could not be written, or not as fast as they came"
+                );
+            }
+        }
+    }
+
+    /// The next line. Meanwhile it says what was left out.
+    fn next(&self) -> Vec<u8> {
+        loop {
+            let mut state = self.lock();
+            if let Some(line) = state.lines.pop_front() {
+                state.bytes -= line.len();
+                state.writing = true;
+                return line;
+            }
+            let changed = &self.shared.changed;
+            if self.shared.limiter.owes() {
+                drop(changed.wait_timeout(state, LOOK));
+                self.shared.limiter.say(false);
+            } else {
+                drop(changed.wait(state));
+            }
+        }
+    }
+
+    /// Notes the end of a line. How many lines were lost, where that is to be said now.
+    fn written(&self, well: bool) -> u64 {
+        let mut state = self.lock();
+        state.writing = false;
+        let say = if well {
+            let due = state.said.is_none_or(|at| at.elapsed() >= SAY_LOST_EVERY);
+            if state.lost > 0 && due {
+                state.said = Some(Instant::now());
+                std::mem::take(&mut state.lost)
+            } else {
+                0
+            }
+        } else {
+            state.lost += 1;
+            0
+        };
+        drop(state);
+        if !well {
+            count_lost(1);
+        }
+        self.shared.changed.notify_all();
+        say
+    }
+}
+
+/// Writes a line, on a line of its own. `torn` is whether the last one was cut off.
+fn write(file: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
+    if *torn {
+        write_part(file, b"\n").map_err(|(_, error)| error)?;
+        *torn = false;
+    }
+    write_part(file, line).map_err(|(written, error)| {
+        *torn = written > 0;
+        error
+    })
+}
+
+/// Writes everything, or says how much was written before it failed.
+fn write_part(file: &mut impl Write, mut rest: &[u8]) -> Result<(), (usize, io::Error)> {
+    let all = rest.len();
+    let mut tries = 0;
+    while !rest.is_empty() {
+        match file.write(rest) {
+            Ok(0) => return Err((all - rest.len(), io::ErrorKind::WriteZero.into())),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            Err(error) => return Err((all - rest.len(), error)),
+        }
+    }
+    Ok(())
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Line<'a>;
+
+    fn make_writer(&'a self) -> Line<'a> {
+        Line { queue: self }
+    }
+}
+
+impl Write for Line<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.queue.add(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

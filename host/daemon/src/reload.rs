@@ -1,0 +1,297 @@
+//! `hotshoe.toml`, read again while the daemon serves.
+//!
+//! [`in_effect`] makes of the old and the new configuration the one that can be in effect without a restart. What it takes over is
+//! applied, and what then still differs from the file needs a restart: each changed key is one or the other. Files that keys name, such as
+//! certificates, count as a part of their key.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use hotshoe_trust::{Digest, Time};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Daemon;
+use crate::config::{
+    Config, ConfigError, DeployConfig, IntakeConfig, OipTls, TlsConfig, ZenohConfig,
+};
+use crate::files;
+use crate::status::ReloadStatus;
+
+/// Largest file of a key that is compared, in bytes.
+const MAX_FILE_BYTES: u64 = 16 << 20;
+/// The key of the trusted keys, whose file nothing reads again.
+pub(crate) const TRUST: &str = "trust";
+
+/// The contents of files by the keys that name them; none where a file cannot be read.
+pub(crate) type Files = BTreeMap<&'static str, Option<Digest>>;
+
+/// The configuration that is in effect.
+#[derive(Debug)]
+pub struct Running {
+    config: ArcSwap<Config>,
+    files: Files,
+    last: Mutex<Option<ReloadStatus>>,
+}
+
+/// What a new configuration changes.
+#[derive(Debug)]
+pub struct Change {
+    /// The configuration that will be in effect.
+    pub config: Config,
+    /// The keys that will be in effect.
+    pub applied: Vec<String>,
+    /// The keys that need a restart.
+    pub needs_restart: Vec<String>,
+    /// Whether the file of the trusted keys was changed, which nothing here reads.
+    pub trust_changed: bool,
+}
+
+/// What is in effect when `running` was, and `new` is in the file.
+///
+/// The parts are named one by one, so that no new key is forgotten here.
+pub fn in_effect(running: &Config, new: &Config) -> Config {
+    let Config {
+        site: _,
+        device: _,
+        labels: _,
+        data: _,
+        trust: _,
+        development: _,
+        allow: _,
+        zenoh: _,
+        intake,
+        watch: _,
+        workers: _,
+        drain,
+        metrics: _,
+        deploy,
+        inference: _,
+        oip: _,
+        limits: _,
+        record,
+        output: _,
+        folders: _,
+        network: _,
+        log,
+    } = new.clone();
+    Config {
+        intake: IntakeConfig {
+            when_full: intake.when_full,
+            block_timeout_ms: intake.block_timeout_ms,
+            ..running.intake.clone()
+        },
+        drain,
+        deploy: DeployConfig {
+            share: running.deploy.share,
+            ..deploy
+        },
+        record,
+        log,
+        ..running.clone()
+    }
+}
+
+/// The files that keys name.
+fn files_of(config: &Config) -> Files {
+    let mut files = files_of_link(&config.zenoh, &config.trust);
+    let mut add = |key, path: Option<&Path>| {
+        if let Some(path) = path {
+            files.insert(key, content(path));
+        }
+    };
+    add("network.ca", config.network.ca.as_deref());
+    if let Some(oip) = &config.oip {
+        add("oip.token-file", oip.token_file.as_deref());
+        if let Some(tls) = &oip.tls {
+            let OipTls {
+                certificate,
+                key,
+                client_ca,
+            } = tls;
+            add("oip.tls.certificate", Some(certificate));
+            add("oip.tls.key", Some(key));
+            add("oip.tls.client-ca", client_ca.as_deref());
+        }
+    }
+    files
+}
+
+/// The files that a daemon and a registry have alike.
+pub(crate) fn files_of_link(zenoh: &ZenohConfig, trust: &Path) -> Files {
+    let mut files = Files::from([(TRUST, content(trust))]);
+    let mut add = |key, path: Option<&Path>| {
+        if let Some(path) = path {
+            files.insert(key, content(path));
+        }
+    };
+    add("zenoh.access-control", zenoh.access_control.as_deref());
+    if let Some(tls) = &zenoh.tls {
+        let TlsConfig {
+            ca,
+            certificate,
+            key,
+            mutual: _,
+            verify_name: _,
+        } = tls;
+        add("zenoh.tls.ca", ca.as_deref());
+        add("zenoh.tls.certificate", certificate.as_deref());
+        add("zenoh.tls.key", key.as_deref());
+    }
+    files
+}
+
+fn content(path: &Path) -> Option<Digest> {
+    // A pipe would hold up everything.
+    let is_file = path.metadata().is_ok_and(|it| it.is_file());
+    let bytes = is_file.then(|| files::read_bytes(path, MAX_FILE_BYTES).ok())?;
+    bytes.map(|bytes| Digest::of(&bytes))
+}
+
+/// The keys whose values differ.
+pub(crate) fn changed(old: &impl Serialize, new: &impl Serialize) -> BTreeSet<String> {
+    // A configuration is made of what JSON can say.
+    let value = |config: Result<Value, _>| config.unwrap_or_default();
+    let (old, new) = (
+        value(serde_json::to_value(old)),
+        value(serde_json::to_value(new)),
+    );
+    let mut keys = BTreeSet::new();
+    compare(String::new(), &old, &new, &mut keys);
+    keys
+}
+
+fn compare(key: String, old: &Value, new: &Value, keys: &mut BTreeSet<String>) {
+    if old == new {
+        return;
+    }
+    let (Value::Object(old), Value::Object(new)) = (old, new) else {
+        keys.insert(key);
+        return;
+    };
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let key = if key.is_empty() {
+            name.clone()
+        } else {
+            format!("{key}.{name}")
+        };
+        let none = &Value::Null;
+        compare(
+            key,
+            old.get(name).unwrap_or(none),
+            new.get(name).unwrap_or(none),
+            keys,
+        );
+    }
+}
+
+/// The keys whose files differ, of those that `old` and `new` both name.
+pub(crate) fn changed_files(old: &Files, new: &Files) -> impl Iterator<Item = &'static str> {
+    let both = old
+        .iter()
+        .filter_map(|(key, was)| Some((*key, was, new.get(key)?)));
+    both.filter(|(_, was, is)| was != is).map(|(key, ..)| key)
+}
+
+impl Running {
+    /// What a daemon starts with.
+    pub(crate) fn new(config: Config) -> Arc<Self> {
+        Arc::new(Self {
+            files: files_of(&config),
+            config: ArcSwap::from_pointee(config),
+            last: Mutex::default(),
+        })
+    }
+
+    /// The configuration now.
+    pub fn config(&self) -> Arc<Config> {
+        self.config.load_full()
+    }
+
+    /// What came of the last reload.
+    pub(crate) fn last(&self) -> Option<ReloadStatus> {
+        lock(&self.last).clone()
+    }
+
+    /// What `new` would change. Nothing is changed yet.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where what would be in effect cannot be.
+    fn change(&self, new: &Config) -> Result<Change, ConfigError> {
+        let running = self.config();
+        let config = in_effect(&running, new);
+        config.check()?;
+        let applied = changed(&*running, &config);
+        let mut needs_restart = changed(&config, new);
+        let mut trust_changed = false;
+        for key in changed_files(&self.files, &files_of(&config)) {
+            match key {
+                TRUST => trust_changed = true,
+                key => drop(needs_restart.insert(key.to_owned())),
+            }
+        }
+        Ok(Change {
+            config,
+            applied: applied.into_iter().collect(),
+            needs_restart: needs_restart.into_iter().collect(),
+            trust_changed,
+        })
+    }
+
+    fn apply(&self, change: Change) -> ReloadStatus {
+        self.config.store(Arc::new(change.config));
+        self.note(ReloadStatus {
+            at: Time::now(),
+            applied: change.applied,
+            needs_restart: change.needs_restart,
+            error: None,
+        })
+    }
+
+    fn note(&self, status: ReloadStatus) -> ReloadStatus {
+        *lock(&self.last) = Some(status.clone());
+        status
+    }
+}
+
+impl Daemon {
+    /// The configuration that is in effect.
+    pub fn config(&self) -> Arc<Config> {
+        self.running.config()
+    }
+
+    /// What a new configuration would change. Whoever serves more than the daemon prepares that before [`Daemon::apply`].
+    ///
+    /// # Errors
+    /// [`ConfigError`] where what would be in effect cannot be.
+    pub fn change(&self, new: &Config) -> Result<Change, ConfigError> {
+        self.running.change(new)
+    }
+
+    /// Puts what can be in effect, and tells it in the status. The deploy thread follows with its next step.
+    pub fn apply(&self, change: Change) -> ReloadStatus {
+        let status = self.running.apply(change);
+        self.service.reconfigure();
+        status
+    }
+
+    /// Tells in the status that a new configuration was refused.
+    pub fn refuse(&self, error: String) -> ReloadStatus {
+        self.running.note(ReloadStatus {
+            at: Time::now(),
+            applied: Vec::new(),
+            needs_restart: Vec::new(),
+            error: Some(error),
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

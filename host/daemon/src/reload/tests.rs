@@ -1,0 +1,151 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::fs;
+
+use super::*;
+
+const LEAST: &str = "site = \"lab\"\ndevice = \"a\"\n";
+
+fn config(text: &str) -> Config {
+    Config::parse(text, Path::new("/etc/hotshoe")).unwrap()
+}
+
+/// The README's block of hotshoe.toml with every key in it, those in comments too.
+fn readme() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join("README.md")).unwrap()
+}
+
+fn block(readme: &str) -> String {
+    let (_, rest) = readme.split_once("### hotshoe.toml").unwrap();
+    let (_, rest) = rest.split_once("```toml\n").unwrap();
+    let (block, _) = rest.split_once("\n```").unwrap();
+    let lines = block
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let is_toml = |line: &&str| line.starts_with('[') || line.contains(" = ");
+    lines.filter(is_toml).collect::<Vec<_>>().join("\n")
+}
+
+/// The keys of a document, but for those of tables whose keys an operator chooses.
+fn keys(value: &Value, prefix: &str, all: &mut BTreeSet<String>) {
+    let chosen = [
+        "labels",
+        "folders",
+        "inference.models",
+        "inference.providers",
+    ];
+    match value {
+        Value::Object(fields) if !chosen.contains(&prefix) && !fields.is_empty() => {
+            for (name, value) in fields {
+                let key = if prefix.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{prefix}.{name}")
+                };
+                keys(value, &key, all);
+            }
+        }
+        _ => drop(all.insert(prefix.to_owned())),
+    }
+}
+
+/// The keys that the README says are applied.
+fn promised(readme: &str) -> BTreeSet<String> {
+    let (_, rest) = readme.split_once("| applied by SIGHUP |").unwrap();
+    let (table, _) = rest.split_once("\n\n").unwrap();
+    let rows = table.lines().filter_map(|line| line.split('|').nth(1));
+    let quoted = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    quoted.map(str::to_owned).collect()
+}
+
+#[test]
+fn the_readme_says_which_keys_are_applied_and_every_other_needs_a_restart() {
+    let readme = readme();
+    let full = serde_json::to_value(config(&block(&readme))).unwrap();
+    let mut known = BTreeSet::new();
+    keys(&full, "", &mut known);
+    let promised = promised(&readme);
+    assert!(!promised.is_empty());
+    // Two configurations that differ in every key that may be applied.
+    let running = config(LEAST);
+    let new = config(
+        "site = \"other\"\ndevice = \"b\"\n
+        [log]\nfilter = \"debug\"\nlines-per-second = 9\n
+        [drain]\ndeadline-ms = 1\n
+        [record]\nallow = [\"sample\"]\nbuffer-mib = 1\n
+        [intake]\nqueue = 1\nwhen-full = \"drop-newest\"\nblock-timeout-ms = 1\nmax-sample-bytes = 1\nsubscribe = [\"a\"]\n
+        [deploy]\nstatements = \"signed\"\nkeep-previous = \"disk\"\nshare = false\nquota-mib = 1\nmax-bytes-per-second = 5000
+        window = \"02:00-04:00\"\nfresh-within-hours = 1\n
+        [deploy.health]\nmax-error-rate = 0.5\nmax-samples = 1\n
+        [workers]\nthreads = 200\n
+        [network]\nhosts = [\"example.org:443\"]\n
+        [output]\ntopics = []\n
+        [limits]\nmemory-mib = 1\n
+        [inference]\nthreads = 2\n",
+    );
+    let between = in_effect(&running, &new);
+    let applied = changed(&running, &between);
+    let needs_restart = changed(&between, &new);
+    // Each is one or the other, and none is neither.
+    assert_eq!(applied.intersection(&needs_restart).count(), 0);
+    let all: BTreeSet<String> = applied.union(&needs_restart).cloned().collect();
+    assert_eq!(all, changed(&running, &new));
+    assert_eq!(applied, promised);
+    for key in &promised {
+        assert!(
+            known.contains(key),
+            "{key} is not in the block of hotshoe.toml"
+        );
+    }
+    for key in [
+        "site",
+        "device",
+        "deploy.share",
+        "intake.queue",
+        "workers.threads",
+        "network.hosts",
+    ] {
+        assert!(needs_restart.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn what_needs_a_restart_is_said_at_each_reload_until_there_is_one() {
+    let running = Running::new(config(LEAST));
+    let new = config("site = \"other\"\ndevice = \"a\"\n[log]\nfilter = \"debug\"\n");
+    for applied in [&["log.filter"][..], &[]] {
+        let status = running.apply(running.change(&new).unwrap());
+        assert_eq!(status.applied, applied);
+        assert_eq!(status.needs_restart, ["site"]);
+        assert_eq!(running.last(), Some(status));
+    }
+    assert_eq!(running.config().site, "lab");
+    assert_eq!(running.config().log.filter, "debug");
+}
+
+#[test]
+fn the_same_file_changes_nothing() {
+    let running = Running::new(config(LEAST));
+    let change = running.change(&config(LEAST)).unwrap();
+    assert_eq!((change.applied, change.needs_restart), (vec![], vec![]));
+}
+
+#[test]
+fn a_renewed_certificate_is_a_change_of_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    for name in ["ca.pem", "a.pem", "a.key", "trust.toml"] {
+        fs::write(at(name), name).unwrap();
+    }
+    let text =
+        format!("{LEAST}[zenoh.tls]\nca = \"ca.pem\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n");
+    let config = Config::parse(&text, folder.path()).unwrap();
+    let running = Running::new(config.clone());
+    fs::write(at("a.pem"), "renewed").unwrap();
+    fs::write(at("trust.toml"), "another").unwrap();
+    let change = running.change(&config).unwrap();
+    assert_eq!(change.applied, [""; 0]);
+    assert_eq!(change.needs_restart, ["zenoh.tls.certificate"]);
+    assert!(change.trust_changed);
+}
