@@ -97,7 +97,9 @@ impl Inbox {
 
     /// Adds the end. The first reason counts.
     pub fn end(&self, end: End) {
-        self.change(|state| drop(state.end.get_or_insert(end)));
+        self.change(|state| {
+            state.end.get_or_insert(end);
+        });
     }
 
     fn reload(&self) {

@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::status::LogStatus;
 
-pub use limit::{LeftOut, Limit, Limiter};
+pub use limit::{LeftOut, Limit, Limited, Limiter, Verdict};
 pub use queue::{Line, Queue};
 
 /// The target of what the log says of itself, which no limit holds back.
