@@ -112,7 +112,8 @@ impl Bucket {
     /// Whether there is room for a line at this rate.
     fn has(&mut self, rate: f64, now: Instant) -> bool {
         self.fill(now);
-        self.level * rate >= 1.0
+        // A little less is rounding.
+        self.level * rate >= 1.0 - 1e-6
     }
 
     fn take(&mut self, rate: f64) {

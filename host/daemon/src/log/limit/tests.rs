@@ -77,7 +77,7 @@ proptest! {
         let mut now = Instant::now();
         let mut limit = Limit::new(now);
         let (mut written, mut spoken) = (0_u64, 0_u64);
-        let mut count = |said: Vec<LeftOut>| {
+        let count = |said: Vec<LeftOut>| {
             assert!(said.len() <= SPOKEN + 1);
             said.iter().map(|it| it.lines).sum::<u64>()
         };
@@ -154,9 +154,14 @@ fn lines_are_limited_by_their_place_and_errors_by_what_they_say_too() {
             tracing::error!("blob {} is damaged", number % 10);
             tracing::info!("{Chatty}");
         }
-        assert_eq!(count("the same error"), count("blob 3 is damaged"));
-        assert!(count("blob 3 is damaged") >= 20);
-        assert!(count("garbage") < 100, "{}", count("garbage"));
+        for text in ["garbage", "the same error", "blob 3 is damaged"] {
+            assert!(
+                (20..1_000).contains(&count(text)),
+                "{text}: {}",
+                count(text)
+            );
+        }
+        assert!(count("blob 3 is damaged") <= 100);
         assert!(limiter.owes());
         limiter.say(true);
         assert!(!limiter.owes());

@@ -105,11 +105,7 @@ fn a_full_disk_costs_lines_and_the_next_one_stands_by_itself() {
     bench.queue.add(b"four\n");
     assert_eq!(bench.takes(100), "four\n");
     assert!(bench.queue.flush(DEADLINE));
-    assert_eq!(
-        bench.parts.list().len(),
-        1,
-        "the thread that writes is there"
-    );
+    assert!(bench.parts.list().iter().any(|part| part.name == "log"));
 }
 
 #[test]
