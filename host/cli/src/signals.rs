@@ -117,7 +117,7 @@ pub fn serve(parts: &Parts) -> anyhow::Result<Arc<Inbox>> {
     let inbox = Arc::new(Inbox::default());
     let dying = Arc::clone(&inbox);
     parts.on_death(move |dead| dying.end(End::Dead(dead.clone())));
-    let (runtime, mut signals) = listen(&SIGNALS, REAL_TIME)?;
+    let (runtime, mut signals) = listen(&SIGNALS, Some(REAL_TIME))?;
     let told = Arc::clone(&inbox);
     let run = move || {
         let mut ending = false;
@@ -147,7 +147,7 @@ pub fn on_first(first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Re
     let ending = SIGNALS
         .into_iter()
         .filter(|(.., meaning)| matches!(meaning, Meaning::End | Meaning::Reload));
-    let (runtime, mut signals) = listen(&ending.collect::<Vec<_>>(), 1..=0)?;
+    let (runtime, mut signals) = listen(&ending.collect::<Vec<_>>(), None)?;
     let run = move || {
         if let Some((name, _)) = runtime.block_on(signals.recv()) {
             first(name);
@@ -173,7 +173,7 @@ type Heard = UnboundedReceiver<(&'static str, Meaning)>;
 /// Handles signals from now on.
 fn listen(
     signals: &[(Signal, &'static str, Meaning)],
-    real_time: RangeInclusive<i32>,
+    real_time: Option<RangeInclusive<i32>>,
 ) -> anyhow::Result<(Runtime, Heard)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -192,7 +192,7 @@ fn listen(
     for &(signal, name, meaning) in signals {
         handle(signal.as_raw(), name, meaning).with_context(|| format!("cannot handle {name}"))?;
     }
-    for number in real_time {
+    for number in real_time.into_iter().flatten() {
         handle(number, "SIGRT", Meaning::EndOnce).context("cannot handle real-time signals")?;
     }
     Ok((runtime, all))

@@ -46,6 +46,9 @@ struct Shared {
     closed: Condvar,
 }
 
+/// Whoever is told of the first death.
+type OnDeath = Box<dyn FnOnce(&Dead) + Send>;
+
 #[derive(Default)]
 struct State {
     next: u64,
@@ -53,7 +56,7 @@ struct State {
     /// What happened to parts of a name so far.
     past: BTreeMap<String, Past>,
     dead: Vec<Dead>,
-    on_death: Option<Box<dyn FnOnce(&Dead) + Send>>,
+    on_death: Option<OnDeath>,
     closing: bool,
 }
 
