@@ -1,12 +1,14 @@
 //! What an ONNX file says about itself: inputs, outputs, operators, metadata.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use tract_onnx::Onnx;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::{Tensor as TensorType, Value};
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, ValueInfoProto};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto,
+    ValueInfoProto,
+};
 
 use crate::{ElementType, LoadError};
 
@@ -101,52 +103,46 @@ pub(crate) fn metadata(model: &ModelProto) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Operators of the graph, and of the graphs inside it, that the backend does not have.
-pub(crate) fn unsupported_operators(graph: &GraphProto, backend: &Onnx) -> BTreeSet<String> {
-    let mut missing = BTreeSet::new();
-    let mut graphs = vec![graph];
-    while let Some(graph) = graphs.pop() {
-        for node in &graph.node {
-            if !backend.op_register.0.contains_key(&node.op_type) {
-                missing.insert(node.op_type.clone());
-            }
-            graphs.extend(
-                node.attribute
-                    .iter()
-                    .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)),
-            );
-        }
-    }
-    missing
-}
-
-/// A weight that lies in another file, if there is one. Such a file is never opened: its path comes from the model.
+/// A weight that lies in another file, if there is one, or a node that is compiled in one. Such a file is never opened: its path
+/// comes from the model.
 pub(crate) fn external_weight(model: &ModelProto) -> Option<&str> {
     let outside = |it: &&TensorProto| it.data_location == Some(DataLocation::External as i32);
     let mut graphs: Vec<&GraphProto> = model.graph.iter().collect();
-    for node in model.functions.iter().flat_map(|function| &function.node) {
-        let attributes = node.attribute.iter();
-        let mut tensors = attributes
-            .clone()
-            .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors));
-        if let Some(tensor) = tensors.find(outside) {
+    // Of the functions first, then of one graph after the other.
+    let mut nodes: Vec<&NodeProto> = model.functions.iter().flat_map(|it| &it.node).collect();
+    loop {
+        for node in nodes.drain(..) {
+            if is_compiled_outside(node) {
+                return Some(&node.name);
+            }
+            for attribute in &node.attribute {
+                let sparse = attribute
+                    .sparse_tensor
+                    .iter()
+                    .chain(&attribute.sparse_tensors);
+                let dense = attribute.t.iter().chain(&attribute.tensors);
+                if let Some(tensor) = dense.chain(sparse.flat_map(parts)).find(outside) {
+                    return Some(&tensor.name);
+                }
+                graphs.extend(attribute.g.iter().chain(&attribute.graphs));
+            }
+        }
+        let graph = graphs.pop()?;
+        let sparse = graph.sparse_initializer.iter().flat_map(parts);
+        if let Some(tensor) = graph.initializer.iter().chain(sparse).find(outside) {
             return Some(&tensor.name);
         }
-        graphs.extend(attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
+        nodes.extend(&graph.node);
     }
-    while let Some(graph) = graphs.pop() {
-        let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-        let sparse = graph.sparse_initializer.iter();
-        let sparse = sparse.flat_map(|tensor| tensor.values.iter().chain(&tensor.indices));
-        let mut tensors = attributes
-            .clone()
-            .flat_map(|attribute| attribute.t.iter().chain(&attribute.tensors))
-            .chain(&graph.initializer)
-            .chain(sparse);
-        if let Some(tensor) = tensors.find(outside) {
-            return Some(&tensor.name);
-        }
-        graphs.extend(attributes.flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs)));
-    }
-    None
+}
+
+fn parts(tensor: &SparseTensorProto) -> impl Iterator<Item = &TensorProto> {
+    tensor.values.iter().chain(&tensor.indices)
+}
+
+/// Whether a node stands for a part that an execution provider of ONNX Runtime has compiled into a file beside the model
+/// (`EPContext`, whose `embed_mode` is 1 by default).
+fn is_compiled_outside(node: &NodeProto) -> bool {
+    let beside = |attribute: &AttributeProto| attribute.name == "embed_mode" && attribute.i == 0;
+    node.op_type == "EPContext" && node.attribute.iter().any(beside)
 }

@@ -122,6 +122,16 @@ pub enum LoadError {
         /// Sorted, each once.
         operators: Vec<String>,
     },
+    /// tract would run the file, and compute something else than it says.
+    #[error(
+        "tract would not compute what the model says, for {place}: {problem}; use ONNX Runtime, or export the model again without this"
+    )]
+    Misread {
+        /// An operator and its node's name, or `the model`.
+        place: String,
+        /// What tract takes for something else.
+        problem: String,
+    },
     /// An input or output of a kind that is not handled.
     #[error(
         "{tensor} of the model {problem}; only tensors of a known element type and rank are supported"
@@ -276,6 +286,12 @@ pub enum RunError {
 }
 
 impl RunError {
+    /// Whether another backend or variant may do better with the same input. Shapes that one cannot be compiled for count: a
+    /// defect of the file often shows there first, and the input was right by what the file says of itself.
+    pub(crate) fn is_own_fault(&self) -> bool {
+        self.kind() == ErrorKind::Internal || matches!(self, Self::Plan { .. })
+    }
+
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         match self {

@@ -115,7 +115,8 @@ fn known(given: &[inspect::Port], shapes: &InputShapes) -> InputShapes {
         .collect()
 }
 
-fn own_opset(model: &ModelProto) -> i64 {
+/// The version of ONNX's own operators; 0 where the file does not say.
+pub(crate) fn own_opset(model: &ModelProto) -> i64 {
     let mut imports = model.opset_import.iter();
     let own = imports.find(|import| import.domain.is_empty() || import.domain == "ai.onnx");
     own.map_or(0, |import| import.version)

@@ -1,6 +1,7 @@
 //! What an ONNX file holds and what it asks of a device, without running it.
 
 mod backends;
+mod closeness;
 mod file;
 mod likeness;
 mod probe;
@@ -15,12 +16,16 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use backends::Fit;
-pub(crate) use file::{census, check_shapes, graph, inner_graphs, inputs, open};
+pub use closeness::{Alike, Closeness, NOISE, alike, closeness};
+pub(crate) use file::{
+    OWN_DOMAIN, calls_function, census, check_shapes, domain, graph, inner_graphs, inputs, is_own,
+    node_name, open, operator,
+};
 pub use likeness::{NEGLIGIBLE, likeness};
 pub use probe::{Probed, probe};
 pub(crate) use shapes::{Facts, settle};
-pub(crate) use tensors::to_proto;
 pub use tensors::{TensorFileError, onnx_tensor, values};
+pub(crate) use tensors::{numbers, read_tensor, to_proto};
 pub use work::Work;
 
 use crate::OrtOptions;

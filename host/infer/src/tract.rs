@@ -1,5 +1,7 @@
 //! tract.
 
+mod attributes;
+mod meaning;
 mod plans;
 mod threads;
 mod values;
@@ -16,7 +18,8 @@ use tract_onnx::tract_core::plan::eval;
 
 use crate::backend::{Session, Setting, Stop};
 use crate::guard::guard;
-use crate::{LoadError, Options, RunError, Stats, Tensor, describe};
+use crate::{LoadError, Options, RunError, Stats, Tensor, TensorInfo, describe};
+pub(crate) use meaning::{framework, partial_framework};
 use multithread::{Executor, multithread_tract_scope};
 use plans::{Plan, PlanError, Plans};
 
@@ -26,8 +29,7 @@ pub(crate) struct TractSession {
     graph: InferenceModel,
     plans: Plans,
     max_tensor_bytes: usize,
-    /// Names of the outputs, for messages.
-    outputs: Vec<String>,
+    outputs: Vec<TensorInfo>,
     /// Whether the file leaves a dimension of an input to the caller.
     open: bool,
     /// The threads of one run; `None` is the calling thread alone.
@@ -42,16 +44,8 @@ impl TractSession {
         threads: usize,
         options: &Options,
     ) -> Result<Self, LoadError> {
-        // Shapes noted between the layers are those of one export; here they follow from the inputs.
-        let backend = tract_onnx::onnx().with_ignore_value_info(true);
-        let missing = describe::unsupported_operators(graph, &backend);
-        if !missing.is_empty() {
-            return Err(LoadError::Operators {
-                operators: missing.into_iter().collect(),
-            });
-        }
-        let outputs = graph.output.iter().map(|output| output.name.clone());
-        let inputs = describe::inputs(graph)?;
+        let backend = framework(file, graph)?;
+        let (inputs, outputs) = (describe::inputs(graph)?, describe::outputs(graph)?);
         let model = guard(|| backend.model_for_proto_model(file))
             .map_err(|message| LoadError::Panicked { message })?
             .map_err(|e| LoadError::Tract { source: e.into() })?;
@@ -59,7 +53,7 @@ impl TractSession {
             graph: model,
             plans: Plans::new(options.plans, options.max_tensor_bytes, graph),
             max_tensor_bytes: options.max_tensor_bytes,
-            outputs: outputs.collect(),
+            outputs,
             open: inputs.iter().any(|info| info.shape.contains(&None)),
             threads: threads::pool(threads)?,
         })
@@ -117,13 +111,19 @@ impl Session for TractSession {
             Ok(Ok(results)) => results,
         };
         plan.proven.store(true, Ordering::Relaxed);
-        let named = self.outputs.iter().zip(results).map(|(name, value)| {
-            let tensor = Tensor::from_raw(value).map_err(|problem| {
+        let named = self.outputs.iter().zip(results).map(|(info, value)| {
+            let name = &info.name;
+            let unread = |problem: String| {
                 let message = format!("its output \"{name}\" cannot be read: {problem}");
                 RunError::Failed {
                     source: message.into(),
                 }
-            })?;
+            };
+            let tensor = Tensor::from_raw(value).map_err(unread)?;
+            let (want, got) = (info.element_type, tensor.element_type());
+            if want != got {
+                return Err(unread(format!("it is {got}, and the file says {want}")));
+            }
             // The plan does not show the sizes that follow from values.
             let (bytes, limit) = (tensor.byte_len(), self.max_tensor_bytes);
             if bytes > limit {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::to_proto;
-use crate::inspect::{Facts, inner_graphs};
+use crate::inspect::{Facts, inner_graphs, is_own};
 
 /// Operators that are left as they are, although they have a value: the first would undo a model's quantisation, the others
 /// give something else each time.
@@ -84,6 +84,9 @@ pub(super) fn pass_through(graph: &mut GraphProto, opset: i64) -> usize {
 
 fn does_nothing(node: &NodeProto, opset: i64, used: &HashSet<String>) -> bool {
     let is_used = |name: &String| !name.is_empty() && used.contains(name);
+    if !is_own(node) {
+        return false;
+    }
     match node.op_type.as_str() {
         "Identity" => true,
         "Dropout" => {

@@ -11,6 +11,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 use super::file::{node_name, operator};
 use super::shapes::Settled;
 use crate::guard::guard;
+use crate::tract::framework;
 use crate::{Backend, BackendChoice, ModelOptions, Models, Options, OrtOptions};
 
 /// Whether a backend can run a model.
@@ -78,7 +79,7 @@ fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
     if backend == Backend::Tract
         && let Some((node, reason)) = unreadable_by_tract(candidate)
     {
-        return Fit::refused(backend, reason, Some(node));
+        return Fit::refused(backend, reason, node);
     }
     match try_out(backend, candidate, ort) {
         Ok(planned) => Fit {
@@ -130,10 +131,13 @@ fn try_out(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Res
     Ok(true)
 }
 
-/// The first node that tract does not know, or whose attributes it does not take, and why.
-fn unreadable_by_tract<'a>(candidate: &Candidate<'a>) -> Option<(&'a NodeProto, String)> {
+/// Why tract does not read the file as it is meant, and the first node that is to blame, if one is.
+fn unreadable_by_tract<'a>(candidate: &Candidate<'a>) -> Option<(Option<&'a NodeProto>, String)> {
     let (model, graph) = (candidate.model, candidate.graph);
-    let backend = tract_onnx::onnx().with_ignore_value_info(true);
+    let backend = match framework(model, graph) {
+        Ok(backend) => backend,
+        Err(refusal) => return Some((refusal.node, refusal.reason())),
+    };
     let own = model
         .opset_import
         .iter()
@@ -147,14 +151,13 @@ fn unreadable_by_tract<'a>(candidate: &Candidate<'a>) -> Option<(&'a NodeProto, 
         template: Default::default(),
     };
     graph.node.iter().find_map(|node| {
-        let Some(build) = backend.op_register.0.get(&node.op_type) else {
-            return Some((node, "tract does not have this operator".to_owned()));
+        let build = backend.op_register.0.get(&node.op_type)?;
+        let reason = match guard(|| build(&context, node)) {
+            Ok(Ok(_)) => return None,
+            Ok(Err(error)) => format!("{error:#}"),
+            Err(panic) => format!("tract panicked while it read it: {panic}"),
         };
-        match guard(|| build(&context, node)) {
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some((node, format!("{error:#}"))),
-            Err(panic) => Some((node, format!("tract panicked while it read it: {panic}"))),
-        }
+        Some((Some(node), reason))
     })
 }
 

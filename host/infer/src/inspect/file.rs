@@ -11,7 +11,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 use super::{Dimension, InputShapes, InspectError, Parameters, Port, shape_text};
 
 /// The name of ONNX's own operators' domain; files mostly leave it empty.
-const OWN_DOMAIN: &str = "ai.onnx";
+pub(crate) const OWN_DOMAIN: &str = "ai.onnx";
 
 /// Decodes a file that has a graph with at least one output.
 pub(crate) fn open(bytes: &[u8]) -> Result<ModelProto, InspectError> {
@@ -113,7 +113,8 @@ pub(super) fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {
         .collect()
 }
 
-fn domain(domain: &str) -> &str {
+/// A domain by its name, where files mostly leave out ONNX's own.
+pub(crate) fn domain(domain: &str) -> &str {
     if domain.is_empty() {
         OWN_DOMAIN
     } else {
@@ -122,7 +123,7 @@ fn domain(domain: &str) -> &str {
 }
 
 /// The operator of a node, with its domain where that is not ONNX's own.
-pub(super) fn operator(node: &NodeProto) -> String {
+pub(crate) fn operator(node: &NodeProto) -> String {
     match domain(&node.domain) {
         OWN_DOMAIN => node.op_type.clone(),
         domain => format!("{domain}.{}", node.op_type),
@@ -130,13 +131,27 @@ pub(super) fn operator(node: &NodeProto) -> String {
 }
 
 /// What a node is called: many files name only its outputs.
-pub(super) fn node_name(node: &NodeProto) -> &str {
+pub(crate) fn node_name(node: &NodeProto) -> &str {
     let first = || node.output.iter().find(|name| !name.is_empty());
     if node.name.is_empty() {
         first().map_or("", String::as_str)
     } else {
         &node.name
     }
+}
+
+/// Whether a node's operator is one of ONNX's own.
+pub(crate) fn is_own(node: &NodeProto) -> bool {
+    domain(&node.domain) == OWN_DOMAIN
+}
+
+/// Whether a node calls a function that the file brings along.
+pub(crate) fn calls_function(model: &ModelProto, node: &NodeProto) -> bool {
+    model.functions.iter().any(|function| {
+        let (name, of) = (function.name.as_deref(), function.domain.as_deref());
+        name == Some(node.op_type.as_str())
+            && domain(of.unwrap_or_default()) == domain(&node.domain)
+    })
 }
 
 /// The graphs inside a node: branches and loop bodies.

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use tract_onnx::pb::{GraphProto, ModelProto};
-use tract_onnx::prelude::{InferenceFact, InferenceModelExt, IntoTValue, OutletId, TractResult};
+use tract_onnx::prelude::{
+    InferenceFact, InferenceModelExt, IntoTValue, OutletId, TractError, TractResult,
+};
 use tract_onnx::tract_hir::infer::{Factoid, InferenceModel};
 use tract_onnx::tract_hir::internal::DimLike;
 
 use super::{Dimension, InputShapes, Port};
 use crate::Tensor;
 use crate::guard::guard;
+use crate::tract::partial_framework;
 
 /// The shapes with which a model is looked at.
 #[derive(Debug, Default)]
@@ -63,14 +66,15 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Infers what follows from the shapes of the inputs. What tract cannot infer, or not read, is unknown.
+    /// Infers what follows from the shapes of the inputs. What tract cannot infer, or does not
+    /// read as it is meant, is unknown.
     pub(crate) fn infer(model: &ModelProto, graph: &GraphProto, shapes: &InputShapes) -> Self {
         let weights = graph.initializer.iter().map(|weight| {
             let sizes = weight.dims.iter().map(|&size| usize::try_from(size));
             let sizes = sizes.map(Result::unwrap_or_default).collect();
             (weight.name.clone(), sizes)
         });
-        let inferred = guard(|| analyse(model, shapes));
+        let inferred = guard(|| analyse(model, graph, shapes));
         Self {
             inferred: match inferred {
                 Ok(Ok(inferred)) => Some(inferred),
@@ -111,10 +115,12 @@ impl Facts {
 
 fn analyse(
     model: &ModelProto,
+    graph: &GraphProto,
     shapes: &InputShapes,
 ) -> TractResult<(InferenceModel, HashMap<String, OutletId>)> {
-    let parsed = tract_onnx::onnx()
-        .with_ignore_value_info(true)
+    let framework =
+        partial_framework(model, graph).map_err(|refusal| TractError::msg(refusal.reason()))?;
+    let parsed = framework
         .with_ignore_output_shapes(true)
         .parse(model, None)?;
     let (mut graph, outlets) = (parsed.model, parsed.outlets_by_name);

@@ -42,18 +42,23 @@ pub enum TensorFileError {
 pub fn onnx_tensor(bytes: &[u8]) -> Result<(String, Tensor), TensorFileError> {
     let proto =
         TensorProto::decode(bytes).map_err(|source| TensorFileError::Malformed { source })?;
-    if data_type(&proto).is_none() {
+    let tensor = read_tensor(&proto)?;
+    Ok((proto.name, tensor))
+}
+
+/// The elements of a weight or another tensor of a file.
+pub(crate) fn read_tensor(proto: &TensorProto) -> Result<Tensor, TensorFileError> {
+    if data_type(proto).is_none() {
         let element_type = type_name(proto.data_type);
         return Err(TensorFileError::ElementType { element_type });
     }
     let elements = |reason: String| TensorFileError::Elements { reason };
     let framework = tract_onnx::onnx();
-    let read = guard(|| tract_onnx::tensor::load_tensor(&*framework.provider, &proto, None));
+    let read = guard(|| tract_onnx::tensor::load_tensor(&*framework.provider, proto, None));
     let raw = read
         .map_err(elements)?
         .map_err(|error| elements(format!("{error:#}")))?;
-    let tensor = Tensor::from_raw(raw.into_tvalue()).map_err(elements)?;
-    Ok((proto.name, tensor))
+    Tensor::from_raw(raw.into_tvalue()).map_err(elements)
 }
 
 fn data_type(proto: &TensorProto) -> Option<ElementType> {
@@ -98,7 +103,7 @@ pub fn values(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// As [`values`], one after the other.
-pub(super) fn numbers(tensor: &Tensor) -> Box<dyn Iterator<Item = f64> + '_> {
+pub(crate) fn numbers(tensor: &Tensor) -> Box<dyn Iterator<Item = f64> + '_> {
     let bytes = tensor.bytes();
     match tensor.element_type() {
         ElementType::Bool | ElementType::U8 => Box::new(bytes.iter().map(|&it| it.into())),

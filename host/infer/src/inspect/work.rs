@@ -6,7 +6,7 @@ use serde::Serialize;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::InputShapes;
-use super::file::{inner_graphs, node_name, operator};
+use super::file::{inner_graphs, is_own, node_name, operator};
 use super::shapes::{Facts, Settled};
 
 /// The multiply-adds of one run: convolutions, matrix products and recurrent layers. All else is not counted.
@@ -40,7 +40,7 @@ pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled
     let facts = Facts::infer(model, graph, &settled.shapes);
     let mut total = 0_u64;
     for node in &graph.node {
-        if let Some(rule) = rule(&node.op_type) {
+        if let Some(rule) = rule(node) {
             match multiply_adds(rule, node, &facts) {
                 Some(count) => {
                     let sum = work.by_operator.entry(operator(node)).or_default();
@@ -52,10 +52,7 @@ pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled
         }
         let mut inside: Vec<&GraphProto> = inner_graphs(node).collect();
         while let Some(graph) = inside.pop() {
-            let counted = graph
-                .node
-                .iter()
-                .filter(|node| rule(&node.op_type).is_some());
+            let counted = graph.node.iter().filter(|node| rule(node).is_some());
             work.not_counted.extend(counted.map(title));
             inside.extend(graph.node.iter().flat_map(inner_graphs));
         }
@@ -84,8 +81,12 @@ enum Rule {
     Recurrent,
 }
 
-fn rule(operator: &str) -> Option<Rule> {
-    Some(match operator {
+fn rule(node: &NodeProto) -> Option<Rule> {
+    // Another's operator of the same name may do anything.
+    if !is_own(node) && node.domain != "com.microsoft" {
+        return None;
+    }
+    Some(match node.op_type.as_str() {
         "Conv" | "ConvInteger" | "FusedConv" => Rule::PerOutput(1),
         // Input, its scale and zero point, then the filters.
         "QLinearConv" => Rule::PerOutput(3),

@@ -1,0 +1,220 @@
+//! How far numbers are from others that should be the same.
+
+use super::tensors::numbers;
+use crate::{ElementType, Tensor};
+
+/// Numbers that differ nowhere by more than this are the same, whatever their direction and scale: 32-bit floating point and
+/// the approximations of backends (of a sigmoid, say) leave that much of what should be 0.
+pub const NOISE: f64 = 1e-6;
+
+/// How close two lists of numbers are.
+///
+/// A cosine alone is blind to what is added or multiplied: of one number it says no more than the sign. So the scale and the
+/// offset are told beside it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Closeness {
+    /// Of the angle between both; 0 where one is 0 everywhere.
+    pub cosine: f64,
+    /// The smaller magnitude (root of the sum of squares) as a part of the larger one.
+    pub scale: f64,
+    /// The mean difference as a part of the larger root mean square.
+    pub offset: f64,
+    /// The magnitude of the difference as a part of the larger magnitude.
+    pub relative_error: f64,
+    /// The largest difference of two numbers.
+    pub largest_error: f64,
+    /// Pairs of which one is not a number, or one is infinite and the other is not the same.
+    pub odd: u64,
+}
+
+impl Closeness {
+    /// From 0 to 1, by the worst of cosine, scale and offset: 1 where nothing differs by more than [`NOISE`], and 0 where
+    /// anything is not a number.
+    pub fn agreement(&self) -> f64 {
+        if self.odd > 0 {
+            0.0
+        } else if self.largest_error <= NOISE {
+            1.0
+        } else {
+            let least = self.cosine.min(self.scale).min(1.0 - self.offset);
+            least.clamp(0.0, 1.0)
+        }
+    }
+}
+
+/// Compares numbers, pair by pair. Both must be as many.
+pub fn closeness(pairs: impl IntoIterator<Item = (f64, f64)>) -> Closeness {
+    let (mut count, mut odd, mut largest_error) = (0_u64, 0, 0.0_f64);
+    let (mut product, mut ours, mut theirs, mut sum, mut squares) = (0.0, 0.0, 0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        count += 1;
+        if a == b && a.is_infinite() {
+            continue;
+        }
+        if !(a.is_finite() && b.is_finite()) {
+            odd += 1;
+            continue;
+        }
+        let difference: f64 = a - b;
+        product += a * b;
+        ours += a * a;
+        theirs += b * b;
+        sum += difference;
+        squares += difference * difference;
+        largest_error = largest_error.max(difference.abs());
+    }
+    let larger = f64::max(ours, theirs);
+    let part = |of: f64, whole: f64| if whole > 0.0 { of / whole } else { 0.0 };
+    Closeness {
+        cosine: finite(part(product, ours.sqrt() * theirs.sqrt())).min(1.0),
+        scale: finite(part(f64::min(ours, theirs), larger)).sqrt(),
+        offset: part(sum.abs() / count as f64, (larger / count as f64).sqrt()),
+        relative_error: part(squares, larger).sqrt(),
+        largest_error: if odd > 0 {
+            f64::INFINITY
+        } else {
+            largest_error
+        },
+        odd,
+    }
+}
+
+/// Squares of the largest numbers are infinite; what they say is then not known.
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}
+
+/// What two runs of the same model on the same inputs make of one output.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Alike {
+    /// The same, but for rounding.
+    Yes,
+    /// Not the same; how, in a few words.
+    No(String),
+    /// Neither gave a number.
+    NoNumbers,
+}
+
+/// Least cosine of outputs that two backends make of the same inputs.
+const LEAST_COSINE: f64 = 0.999;
+/// Least agreement of them: of magnitudes, mean values, and of whole numbers that are equal.
+const LEAST_AGREEMENT: f64 = 0.99;
+
+/// Whether two backends made the same.
+pub fn alike(one: &Tensor, other: &Tensor) -> Alike {
+    if one.element_type() != other.element_type() {
+        let (one, other) = (one.element_type(), other.element_type());
+        return Alike::No(format!("{one} against {other}"));
+    }
+    if one.shape() != other.shape() {
+        let (one, other) = (one.shape(), other.shape());
+        return Alike::No(format!("shape {one:?} against {other:?}"));
+    }
+    let is_float = matches!(
+        one.element_type(),
+        ElementType::F16 | ElementType::F32 | ElementType::F64
+    );
+    if !is_float {
+        let equal = numbers(one)
+            .zip(numbers(other))
+            .filter(|(a, b)| a == b)
+            .count();
+        let share = equal as f64 / one.len().max(1) as f64;
+        return match one.is_empty() || share >= LEAST_AGREEMENT {
+            true => Alike::Yes,
+            false => Alike::No(format!("{:.1} % of its elements are equal", share * 100.0)),
+        };
+    }
+    let neither = |(a, b): (f64, f64)| a.is_nan() && b.is_nan();
+    if !one.is_empty() && numbers(one).zip(numbers(other)).all(neither) {
+        return Alike::NoNumbers;
+    }
+    // What is not a number in both is the same in both.
+    let pairs = numbers(one).zip(numbers(other));
+    let found = closeness(pairs.filter(|pair| !neither(*pair)));
+    let agreement = found.agreement();
+    if agreement >= LEAST_AGREEMENT && (found.cosine >= LEAST_COSINE || agreement == 1.0) {
+        return Alike::Yes;
+    }
+    Alike::No(format!(
+        "cosine {:.4}, magnitudes {:.4}, mean off by {:.4}, largest difference {:.3e}",
+        found.cosine, found.scale, found.offset, found.largest_error
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn of(a: &[f64], b: &[f64]) -> f64 {
+        closeness(a.iter().copied().zip(b.iter().copied())).agreement()
+    }
+
+    fn near(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < 1e-9, "{found}, not {wanted}");
+    }
+
+    #[test]
+    fn what_a_cosine_does_not_see_is_seen() {
+        near(of(&[0.7], &[0.7]), 1.0);
+        near(of(&[0.7], &[2.1]), 1.0 / 3.0);
+        near(of(&[0.7], &[100.7]), 0.7 / 100.7);
+        near(of(&[1e-4], &[-1e-4]), 0.0);
+        near(of(&[1e-4], &[2e-4]), 0.5);
+        // Along a vector, too.
+        near(of(&[1.0, 2.0, 3.0], &[3.0, 6.0, 9.0]), 1.0 / 3.0);
+        assert!(of(&[1.0, 2.0, 3.0], &[1.1, 2.1, 3.1]) < 0.96);
+        assert!(of(&[1.0, 2.0, 3.0], &[-1.0, -2.0, -3.0]) < 1e-9);
+    }
+
+    #[test]
+    fn rounding_is_not_a_difference() {
+        near(of(&[0.0, 4.5e-7], &[0.0, 0.0]), 1.0);
+        assert!(of(&[1.0, 2.0, 3.0], &[1.000_1, 1.999_9, 3.000_1]) > 0.999_9);
+        near(of(&[], &[]), 1.0);
+        near(of(&[0.0], &[0.0]), 1.0);
+        near(of(&[0.0], &[1.0]), 0.0);
+    }
+
+    #[test]
+    fn what_is_no_number_agrees_with_nothing() {
+        near(of(&[f64::NAN], &[f64::NAN]), 0.0);
+        near(of(&[1.0, f64::NAN], &[1.0, 1.0]), 0.0);
+        near(of(&[1.0], &[f64::INFINITY]), 0.0);
+        near(of(&[f64::INFINITY], &[f64::NEG_INFINITY]), 0.0);
+        near(
+            of(&[f64::NEG_INFINITY, 1.0], &[f64::NEG_INFINITY, 1.0]),
+            1.0,
+        );
+        near(of(&[1e200, 1.0], &[1e200, 2.0]), 0.0);
+    }
+
+    #[test]
+    fn two_backends_are_alike_or_not() {
+        let f32s = |values: &[f32]| Tensor::from_f32(&[values.len()], values.to_vec()).unwrap();
+        let i64s = |values: &[i64]| Tensor::from_i64(&[values.len()], values.to_vec()).unwrap();
+        assert_eq!(alike(&f32s(&[1.0]), &f32s(&[1.000_01])), Alike::Yes);
+        assert_eq!(alike(&f32s(&[]), &f32s(&[])), Alike::Yes);
+        assert_eq!(alike(&i64s(&[3, 4]), &i64s(&[3, 4])), Alike::Yes);
+        let nan = f32::NAN;
+        assert_eq!(alike(&f32s(&[nan]), &f32s(&[nan])), Alike::NoNumbers);
+        assert_eq!(alike(&f32s(&[nan, 1.0]), &f32s(&[nan, 1.0])), Alike::Yes);
+        for (one, other) in [
+            (f32s(&[1.0]), f32s(&[3.0])),
+            (f32s(&[1.0]), f32s(&[-1.0])),
+            (f32s(&[1e-4]), f32s(&[-1e-4])),
+            (f32s(&[1.0]), f32s(&[1.0, 1.0])),
+            (f32s(&[1.0]), f32s(&[nan])),
+            (f32s(&[nan, 1.0]), f32s(&[1.0, nan])),
+            (f32s(&[1.0]), i64s(&[1])),
+            (i64s(&[3, 4]), i64s(&[3, 5])),
+        ] {
+            assert!(
+                matches!(alike(&one, &other), Alike::No(_)),
+                "{one:?} {other:?}"
+            );
+        }
+    }
+}
