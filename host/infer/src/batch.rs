@@ -3,14 +3,16 @@
 //! Runs are joined along the first dimension of all inputs, and their outputs are parted along theirs. A batch is open from its
 //! first run until it is full or its turn comes, so that runs gather while the model is busy, even without a wait.
 //!
-//! A model is not batched, and its runs go one by one as without batching, if its description shows that it cannot be (an input
-//! whose first dimension is fixed, an output whose first dimension is) or if a batch shows it: the first one is compared with
-//! its runs alone. The reason is logged and kept.
+//! A model is not batched, and its runs go one by one as without batching, unless it is known that each row of its outputs
+//! follows from the same row of its inputs alone ([`rows`]). That is read off its graph; an input or output whose first
+//! dimension is fixed rules it out at once. Besides, the first batch is compared with its runs alone. The reason is logged and
+//! kept.
 //!
 //! Each number of rows is a combination of shapes of its own, with a plan of its own where the backend compiles plans. Runs
 //! that carry a state to the next one are not for batches: their model is loaded without.
 
 mod join;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_trust::Digest;
+use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::{Session, Stop};
 use crate::executor::{Lane, Ledger, Outcome, Run};
@@ -105,6 +108,14 @@ impl Batcher {
             waiting: Mutex::default(),
             fitness: Mutex::new(fitness),
         }))
+    }
+
+    /// Refuses a model of which it is not known that its rows keep to themselves.
+    pub(crate) fn follow(&self, model: &ModelProto, graph: &GraphProto) {
+        let untried = matches!(*self.fitness(), Fitness::Untried);
+        if untried && let Some(reason) = rows::mixing(model, graph) {
+            self.refuse(reason);
+        }
     }
 
     pub(crate) fn batching(&self) -> Batching {
@@ -344,7 +355,7 @@ impl Batcher {
         let mut fitness = self.fitness();
         if !matches!(*fitness, Fitness::Refused(_)) {
             let digest = self.digest;
-            tracing::warn!(%digest, reason, "model not batched any more");
+            tracing::warn!(%digest, reason, "model not batched");
             *fitness = Fitness::Refused(reason);
         }
     }

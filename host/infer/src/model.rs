@@ -1,5 +1,7 @@
 //! A loaded model.
 
+mod spare;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
@@ -8,6 +10,8 @@ use hotshoe_trust::Digest;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
+use self::spare::{How, Spare};
+pub use self::spare::{ReadAgain, Switch};
 use crate::backend::{Backend, BackendChoice, Session, Setting};
 use crate::batch::{Batcher, Batching};
 use crate::error::chain;
@@ -31,8 +35,10 @@ pub struct Model {
     recorder: Mutex<Recorder>,
     lane: Lane,
     batcher: Option<Arc<Batcher>>,
-    max_runs: Option<usize>,
-    max_tensor_bytes: usize,
+    how: How,
+    /// Once the choice between backends is made, and only then.
+    spare: Mutex<Option<Spare>>,
+    switched: Mutex<Option<Switch>>,
 }
 
 /// The model as its backends hold it.
@@ -97,6 +103,9 @@ impl Model {
         let (loaded, refused) = open(&file, graph, bytes, how, options)?;
         tracing::debug!(%digest, bytes = bytes.len(), elapsed = ?start.elapsed(), "model loaded");
         let batcher = Batcher::new(digest, how, &inputs, &outputs);
+        if let Some(batcher) = &batcher {
+            batcher.follow(&file, graph);
+        }
         let most = loaded.serving.1.at_once().or(how.max_runs);
         Ok(Self {
             digest,
@@ -108,8 +117,12 @@ impl Model {
             recorder: Mutex::default(),
             lane: executor.lane(most),
             batcher,
-            max_runs: how.max_runs,
-            max_tensor_bytes: options.max_tensor_bytes,
+            how: How {
+                model: how.clone(),
+                all: options.clone(),
+            },
+            spare: Mutex::default(),
+            switched: Mutex::default(),
         })
     }
 
@@ -177,7 +190,8 @@ impl Model {
         match other {
             Some(other) if other.0 == backend => {
                 std::mem::swap(serving, other);
-                self.lane.limit(serving.1.at_once().or(self.max_runs));
+                self.lane
+                    .limit(serving.1.at_once().or(self.how.model.max_runs));
                 true
             }
             _ => false,
@@ -262,7 +276,8 @@ impl Model {
         self.run_by(inputs, None)
     }
 
-    /// As [`Model::run`], but no longer than until `deadline`.
+    /// As [`Model::run`], but no longer than until `deadline`. Where the backend fails by its own fault, the other one is tried if
+    /// the model was settled with a spare ([`Model::settle_with_spare`]).
     ///
     /// # Errors
     /// The same, and [`RunError::Deadline`].
@@ -273,11 +288,19 @@ impl Model {
     ) -> Result<Vec<(String, Tensor)>, RunError> {
         let ordered = self.checked(inputs)?;
         let session = self.session();
+        // Tensors are shared, not copied.
+        let (serving, given) = (session.clone(), ordered.clone());
         let results = match &self.batcher {
-            Some(batcher) => batcher.run(&self.lane, session, ordered, deadline)?,
+            Some(batcher) => batcher.run(&self.lane, session, ordered, deadline),
             None => self
                 .lane
-                .run(deadline, move |stop| session.run(&ordered, stop))?,
+                .run(deadline, move |stop| session.run(&ordered, stop)),
+        };
+        let results = match results {
+            Err(error) if error.is_own_fault() => self
+                .stand_in(&serving, &error, &given, deadline)
+                .ok_or(error)?,
+            results => results?,
         };
         let names = self.outputs.iter().map(|info| info.name.clone());
         Ok(names.zip(results).collect())
@@ -374,13 +397,10 @@ impl Model {
             let bytes = shape.iter().fold(size, |product, &dimension| {
                 product.saturating_mul(dimension)
             });
-            if bytes > self.max_tensor_bytes {
+            let limit = self.how.all.max_tensor_bytes;
+            if bytes > limit {
                 let what = format!("the input \"{}\"", info.name);
-                return Err(RunError::TooLarge {
-                    what,
-                    bytes,
-                    limit: self.max_tensor_bytes,
-                });
+                return Err(RunError::TooLarge { what, bytes, limit });
             }
         }
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::error::chain;
-use crate::{ErrorKind, Model, RunError, Tensor, TensorInfo, VariantError};
+use crate::{Model, RunError, Tensor, TensorInfo, VariantError};
 
 /// A variant that does not serve any more, or never did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,7 +162,7 @@ impl NamedModel {
         if matches!(error, RunError::WrongShape { .. }) {
             return self.run_as_shaped(position, inputs, deadline, error);
         }
-        if !own_fault(&error) {
+        if !error.is_own_fault() {
             return Err(error);
         }
         let mut causes = vec![chain(&error)];
@@ -172,7 +172,7 @@ impl NamedModel {
                     self.fall_back(position, next + 1, causes);
                     return Ok(outputs);
                 }
-                Err(other) if own_fault(&other) => causes.push(chain(&other)),
+                Err(other) if other.is_own_fault() => causes.push(chain(&other)),
                 // The input, a limit or the deadline: it says nothing about the variant.
                 Err(_) => return Err(error),
             }
@@ -191,7 +191,7 @@ impl NamedModel {
         for (_, model) in self.others.iter().skip(position) {
             match model.run_by(inputs, deadline) {
                 Err(RunError::WrongShape { .. }) => {}
-                Err(other) if own_fault(&other) => error = other,
+                Err(other) if other.is_own_fault() => error = other,
                 ended => return ended,
             }
         }
@@ -231,12 +231,6 @@ impl NamedModel {
         let other = position.checked_sub(1).and_then(|at| self.others.get(at));
         other.unwrap_or(&self.first)
     }
-}
-
-/// Whether another variant may do better with the same input. Shapes that one cannot be compiled for count: a defect of the
-/// file often shows there first, and the input was right by what the file says of itself.
-fn own_fault(error: &RunError) -> bool {
-    error.kind() == ErrorKind::Internal || matches!(error, RunError::Plan { .. })
 }
 
 /// What keeps two variants from taking each other's place.

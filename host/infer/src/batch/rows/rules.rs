@@ -1,0 +1,263 @@
+//! What each operator does with rows.
+
+use tract_onnx::pb::NodeProto;
+
+use super::facts::{Fact, Part, Size};
+use super::{layers, sizes};
+use crate::inspect::is_own;
+
+/// An operator does, or may do, something with rows that is not followed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Unknown;
+
+/// One output.
+pub(super) type Found = Result<Fact, Unknown>;
+/// An input, unless it is left out.
+pub(super) type Known<'a> = Option<&'a Fact>;
+
+/// Operators that give something else at each run.
+const RANDOM: [&str; 6] = [
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+];
+
+/// Operators whose outputs' elements follow from those of the inputs at the same place, which are spread where they are fewer.
+const ELEMENT_BY_ELEMENT: [&str; 73] = [
+    "Abs",
+    "Acos",
+    "Acosh",
+    "Add",
+    "And",
+    "Asin",
+    "Asinh",
+    "Atan",
+    "Atanh",
+    "BiasGelu",
+    "BitShift",
+    "BitwiseAnd",
+    "BitwiseNot",
+    "BitwiseOr",
+    "BitwiseXor",
+    "Cast",
+    "CastLike",
+    "Ceil",
+    "Celu",
+    "Clip",
+    "Cos",
+    "Cosh",
+    "Div",
+    "Elu",
+    "Equal",
+    "Erf",
+    "Exp",
+    "FastGelu",
+    "Floor",
+    "Gelu",
+    "Greater",
+    "GreaterOrEqual",
+    "HardSigmoid",
+    "HardSwish",
+    "Identity",
+    "IsInf",
+    "IsNaN",
+    "LeakyRelu",
+    "Less",
+    "LessOrEqual",
+    "Log",
+    "Max",
+    "Mean",
+    "Min",
+    "Mish",
+    "Mod",
+    "Mul",
+    "Neg",
+    "Not",
+    "Or",
+    "PRelu",
+    "Pow",
+    "QuickGelu",
+    "Reciprocal",
+    "Relu",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sigmoid",
+    "Sign",
+    "Sin",
+    "Sinh",
+    "Softplus",
+    "Softsign",
+    "Sqrt",
+    "Sub",
+    "Sum",
+    "Swish",
+    "Tan",
+    "Tanh",
+    "ThresholdedRelu",
+    "Where",
+    "Xor",
+];
+
+/// What is known of the outputs, in their order; of those that nothing is known of, nothing.
+pub(super) fn apply(
+    node: &NodeProto,
+    inputs: &[Known<'_>],
+    opset: i64,
+) -> Result<Vec<Fact>, Unknown> {
+    let operator = node.op_type.as_str();
+    if !(is_own(node) || node.domain == "com.microsoft") || RANDOM.contains(&operator) {
+        return Err(Unknown);
+    }
+    if let Some(list) = sizes::apply(node, inputs) {
+        return Ok(vec![list]);
+    }
+    let found = if operator.starts_with("QLinear") {
+        layers::quantised(node, inputs)
+    } else if ELEMENT_BY_ELEMENT.contains(&operator) {
+        let inputs: Vec<&Fact> = inputs.iter().copied().flatten().collect();
+        spread(&inputs).map(|fact| vec![fact])
+    } else {
+        layers::apply(node, inputs, opset)
+    };
+    let is_constant = |input: &Known<'_>| input.is_none_or(|fact| fact.part == Part::Constant);
+    let holds_graphs = node.attribute.iter().any(|it| it.g.is_some());
+    match found {
+        // Whatever is made of constants is one.
+        Err(Unknown) if inputs.iter().all(is_constant) && !holds_graphs => {
+            Ok(vec![Fact::constant(None); node.output.len()])
+        }
+        found => found,
+    }
+}
+
+/// Of several inputs, element by element, each spread over the dimensions of the others.
+pub(super) fn spread(inputs: &[&Fact]) -> Found {
+    let mut shapes = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        shapes.push(input.shape.as_deref().ok_or(Unknown)?);
+    }
+    let rank = shapes
+        .iter()
+        .map(|shape| shape.len())
+        .max()
+        .ok_or(Unknown)?;
+    // Dimensions are told from the innermost: those of inputs of other ranks meet there.
+    let mut back = None;
+    for (input, shape) in inputs.iter().zip(&shapes) {
+        if let Part::Rows(axis) = input.part {
+            let this = shape.len() - axis;
+            if *back.get_or_insert(this) != this {
+                return Err(Unknown);
+            }
+        }
+    }
+    let counts = inputs.iter().any(|input| input.part == Part::Counts);
+    let part = match back {
+        None if counts => Part::Counts,
+        None => Part::Constant,
+        Some(_) if counts => return Err(Unknown),
+        Some(back) => {
+            for (input, shape) in inputs.iter().zip(&shapes) {
+                let meets = shape.len().checked_sub(back).and_then(|at| shape.get(at));
+                let is_single = meets.is_none_or(|size| *size == Size::Is(1));
+                // A constant with more than one row there has its own for each row of the batch.
+                if !matches!(input.part, Part::Rows(_)) && !is_single {
+                    return Err(Unknown);
+                }
+            }
+            Part::Rows(rank - back)
+        }
+    };
+    Ok(Fact {
+        part,
+        shape: Some(spread_shapes(&shapes, rank)),
+        value: None,
+    })
+}
+
+/// The shape over which all of these are spread.
+pub(super) fn spread_shapes(shapes: &[&[Size]], rank: usize) -> Vec<Size> {
+    let mut sizes = vec![Size::Is(1); rank];
+    for shape in shapes {
+        for (size, other) in sizes.iter_mut().rev().zip(shape.iter().rev()) {
+            *size = size.spread(*other);
+        }
+    }
+    sizes
+}
+
+/// An input that is needed.
+pub(super) fn given<'a>(inputs: &[Known<'a>], at: usize) -> Result<&'a Fact, Unknown> {
+    inputs.get(at).copied().flatten().ok_or(Unknown)
+}
+
+/// Whether an input is left out, or the same in any batch.
+pub(super) fn is_constant(inputs: &[Known<'_>], at: usize) -> bool {
+    let input = inputs.get(at).copied().flatten();
+    input.is_none_or(|fact| fact.part == Part::Constant)
+}
+
+/// Whether all inputs from this one on are left out, or the same in any batch.
+pub(super) fn are_constant_from(inputs: &[Known<'_>], at: usize) -> bool {
+    (at..inputs.len()).all(|at| is_constant(inputs, at))
+}
+
+/// The axis along which an input has its rows, and its shape.
+pub(super) fn rows(fact: &Fact) -> Result<(usize, &[Size]), Unknown> {
+    match (fact.part, &fact.shape) {
+        (Part::Rows(axis), Some(shape)) => Ok((axis, shape)),
+        _ => Err(Unknown),
+    }
+}
+
+/// An axis as it is counted from either end.
+pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+    let from = if axis < 0 {
+        axis.checked_add(i64::try_from(rank).ok()?)?
+    } else {
+        axis
+    };
+    usize::try_from(from).ok().filter(|axis| *axis < rank)
+}
+
+pub(super) fn number(node: &NodeProto, name: &str) -> Option<i64> {
+    let found = node.attribute.iter().find(|it| it.name == name);
+    found.map(|attribute| attribute.i)
+}
+
+pub(super) fn integers(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
+    let found = node.attribute.iter().find(|it| it.name == name);
+    found.map(|attribute| attribute.ints.clone())
+}
+
+/// The numbers of a list, if all are known.
+pub(super) fn values(fact: &Fact) -> Option<Vec<i64>> {
+    let numbers = fact.value.as_ref()?.iter().map(|size| match size {
+        Size::Is(number) => Some(*number),
+        _ => None,
+    });
+    numbers.collect()
+}
+
+/// Numbers that older operator sets have as an attribute, and newer ones as an input: `Ok(None)` where they are left out.
+pub(super) fn listed(
+    node: &NodeProto,
+    inputs: &[Known<'_>],
+    name: &str,
+    at: usize,
+) -> Result<Option<Vec<i64>>, Unknown> {
+    match inputs.get(at).copied().flatten() {
+        Some(fact) => values(fact).ok_or(Unknown).map(Some),
+        None => Ok(integers(node, name)),
+    }
+}
+
+/// The axis that an attribute names.
+pub(super) fn axis(node: &NodeProto, default: i64, rank: usize) -> Result<usize, Unknown> {
+    let axis = number(node, "axis").unwrap_or(default);
+    axis_of(axis, rank).ok_or(Unknown)
+}
