@@ -16,7 +16,7 @@ mod seen;
 mod self_test;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::sync::{Arc, Mutex};
 
@@ -29,7 +29,7 @@ use crate::config::InferenceConfig;
 
 use self::infer::InferStep;
 pub use back_off::{BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
-pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES};
+pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use load_error::LoadError;
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
@@ -45,12 +45,24 @@ pub struct Pipeline {
     models: BTreeMap<String, Arc<NamedModel>>,
     /// Why each variant of each model runs on its backend.
     reasons: Arc<Mutex<Reasons>>,
+    /// Models that a self-test has run.
+    tested: Arc<Mutex<BTreeSet<String>>>,
     inference: Arc<InferenceConfig>,
     steps: Vec<Step>,
 }
 
 /// By model and variant.
-type Reasons = BTreeMap<(String, String), String>;
+type Reasons = BTreeMap<(String, String), Reason>;
+
+/// Why a variant runs on its backend.
+#[derive(Debug, Clone)]
+struct Reason {
+    text: String,
+    /// Whether the other backend may stand in.
+    alike: bool,
+    /// Whether the backends disagree, and nothing says which is right.
+    undecided: bool,
+}
 
 #[derive(Clone)]
 enum Step {
@@ -162,6 +174,7 @@ impl Pipeline {
             components,
             models,
             reasons: Arc::default(),
+            tested: Arc::default(),
             inference: Arc::new(inference.clone()),
             steps,
         }))
@@ -221,6 +234,7 @@ impl Pipeline {
             steps: steps.collect(),
             models: self.models.clone(),
             reasons: Arc::clone(&self.reasons),
+            tested: Arc::clone(&self.tested),
             inference: Arc::clone(&self.inference),
             components,
         })

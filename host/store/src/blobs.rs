@@ -92,6 +92,11 @@ impl BlobStore {
         }
     }
 
+    /// The same blobs for a holder who reads alone: the folder is not kept from other processes for its sake.
+    pub fn unlocked(&self) -> Self {
+        Self::of_layout(&self.root)
+    }
+
     /// Makes the folder, and clears away what a power cut left half written.
     pub(crate) fn prepare(&self) -> Result<(), BlobError> {
         let folder = self.folder();

@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use hotshoe_daemon::deploy::engine_options;
 use hotshoe_daemon::intake::UNKNOWN_CONTENT_TYPE;
 use hotshoe_daemon::media::content_type;
 use hotshoe_daemon::output::ReleaseName;
-use hotshoe_daemon::pipeline::{Backends, Outcome, Pipeline, StageTime};
-use hotshoe_engine::{Action, Engine, Insight, Sample};
-use hotshoe_infer::{BackendChoice, Models, Tensor};
-use hotshoe_trust::{Begin, Floor, Time};
+use hotshoe_daemon::pipeline::{Backends, Outcome, Pipeline, SelfTestError, StageTime};
+use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
+use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
+use hotshoe_trust::{Begin, Device, Floor, Time};
 use serde::Serialize;
 use serde_json::json;
 
@@ -23,6 +23,9 @@ use crate::device::{DeviceArgs, Identity};
 use crate::files::{Readers, write_new};
 use crate::logging;
 use crate::terminal::Terminal;
+
+/// Least agreement of what two backends make of a sample that is recorded: that of a self-test which states none.
+const LEAST_AGREEMENT: f64 = 0.99;
 
 /// Run a release on files, without a daemon
 ///
@@ -52,7 +55,8 @@ pub struct Args {
     /// needs it [default: each file is a source of its own]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml
+    /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml. Where both
+    /// backends run a model and make something else of it, --backend must say which is right
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
     /// Write what each model is given to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`; numbers go on after those that are there
@@ -128,7 +132,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     } else {
         pipeline.recall(&backends);
     }
-    pipeline.settle();
+    if let Some(undecided) = pipeline.undecided() {
+        return Err(SelfTestError::from(undecided).into());
+    }
+    if let (Some(_), None, [input]) = (&args.record, args.backend, args.inputs.as_slice())
+        && let Ok(sample) = read(input, args.source.as_deref(), max_sample_bytes)
+    {
+        check_alike(&pipeline, &sample, &device)?;
+    }
+    let again = layout.clone();
+    pipeline.settle_with_spares(move |blob| again.read(blob).ok());
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
@@ -163,6 +176,39 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     terminal.note(format!("{failed} of {} inputs failed", args.inputs.len()));
     Ok(ExitCode::FAILURE)
+}
+
+/// Refuses to record what one backend makes of a sample where the other one makes something else of it, and nobody has said
+/// which is right.
+fn check_alike(pipeline: &Arc<Pipeline>, sample: &Sample, device: &Device) -> anyhow::Result<()> {
+    let models = pipeline.models().values().map(|named| named.active());
+    let open: Vec<_> = models.filter(|it| it.backends().len() > 1).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let serving: Vec<Backend> = open.iter().map(|model| model.backend()).collect();
+    let on = |backend: Backend| {
+        open.iter().for_each(|model| {
+            model.use_backend(backend);
+        });
+        let outcome = pipeline.fork().worker().process(sample, device);
+        pipeline.models().values().for_each(|named| named.restart());
+        // What fails on one backend runs on the other.
+        outcome.result.ok().map(|decision| decision.insight)
+    };
+    let made = [on(Backend::Tract), on(Backend::Ort)];
+    for (model, backend) in open.iter().zip(serving) {
+        model.use_backend(backend);
+    }
+    if let [Some(tract), Some(ort)] = &made {
+        let found = agreement(tract, ort);
+        ensure!(
+            found >= LEAST_AGREEMENT,
+            "the backends make something else of {}: what they make of it agrees to {found:.3}; say which one is right, with --backend tract or --backend ort",
+            sample.id
+        );
+    }
+    Ok(())
 }
 
 /// Keeps what the models are given, sample by sample.

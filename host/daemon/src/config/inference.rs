@@ -20,7 +20,8 @@ pub const MAX_POOL: usize = 256;
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct InferenceConfig {
     /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`, which measures both where
-    /// the library is found, and keeps the faster one that gives the same. Default: `auto`.
+    /// the library is found, and keeps the faster one of those that pass the release's self-tests. Without any that reach a model,
+    /// the faster one of two that agree on made-up inputs; a release whose backends disagree is refused. Default: `auto`.
     pub backend: BackendChoice,
     /// Threads of one run. Default: 1.
     pub threads: usize,

@@ -137,7 +137,7 @@ impl Loader {
     ) -> Result<Arc<Served>, LoadFailure> {
         let pipeline = self.pipeline(store, release)?;
         self.decide(store, &pipeline);
-        pipeline.settle();
+        settle(store, &pipeline);
         Ok(Served::new(pipeline))
     }
 
@@ -184,6 +184,15 @@ impl Loader {
         backends.save();
     }
 
+    /// Keeps for the next start which backends took over from ones that failed.
+    pub fn remember_switches(&self, store: &Store, pipeline: &Pipeline) {
+        if pipeline.has_switched() {
+            let mut backends = Backends::open(store.folder(), &self.inference);
+            pipeline.remember_switches(&mut backends);
+            backends.save();
+        }
+    }
+
     /// Judges and loads what is in a slot.
     pub fn load_slot(
         &self,
@@ -213,7 +222,7 @@ impl Loader {
         let reports = pipeline.prove(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
         let reports = reports.map_err(LoadFailure::SelfTest)?;
-        pipeline.settle();
+        settle(store, &pipeline);
         let served = Served::new(pipeline);
         if let Some(serving) = serving {
             served.pipeline().warm_up_like(serving.pipeline());
@@ -236,6 +245,12 @@ pub fn engine_options(threads: usize, cache: Option<&Path>) -> EngineOptions {
         instances: instances(threads),
         ..EngineOptions::default()
     }
+}
+
+/// A backend that fails gives way to the other one, which reads the model from the store again.
+fn settle(store: &Store, pipeline: &Pipeline) {
+    let blobs = store.blobs().unlocked();
+    pipeline.settle_with_spares(move |blob| blobs.read(blob).ok());
 }
 
 /// Every worker has one instance for each step of each pipeline that overlaps.

@@ -290,6 +290,10 @@ impl Reconciler {
             while self.advance() {}
         }
         self.send_scout();
+        if let Some(serving) = &self.serving {
+            self.loader
+                .remember_switches(&self.store, serving.pipeline());
+        }
         if self
             .saved
             .is_none_or(|(.., at)| at.elapsed() >= Duration::from_millis(SAVE_MS))

@@ -4,6 +4,7 @@ mod likeness;
 mod machine;
 mod race;
 mod remembered;
+mod settled;
 mod synthetic;
 
 use std::error::Error;
@@ -13,9 +14,12 @@ use hotshoe_engine::chain;
 use hotshoe_infer::{Backend, Model, NamedModel, Tensor};
 use hotshoe_trust::{Blob, Device};
 
+use self::likeness::Verdict;
 use self::race::{Race, race};
-use super::Pipeline;
+use super::{Pipeline, Reason};
 pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
+pub use settled::Undecided;
+pub(super) use settled::told;
 
 /// Runs of one model in the self-tests whose inputs serve to time it, at most.
 const RECORDED_RUNS: usize = 4;
@@ -42,6 +46,10 @@ struct Chosen {
     reason: String,
     /// Whether it says something of the model, and not of this release alone.
     lasting: bool,
+    /// Whether the other one may stand in where this one fails: it gave the same, or nothing is known against it.
+    alike: bool,
+    /// Whether the backends disagree, and nothing says which is right.
+    undecided: bool,
 }
 
 impl Chosen {
@@ -50,6 +58,8 @@ impl Chosen {
             backend,
             reason: reason.into(),
             lasting: true,
+            alike: false,
+            undecided: false,
         }
     }
 
@@ -75,7 +85,8 @@ impl Pipeline {
         known
     }
 
-    /// Goes by what is remembered of this machine, and measures nothing: tract runs what both backends can and nothing is known of.
+    /// Goes by what is remembered of this machine, and measures nothing: tract runs what both backends can and nothing is known
+    /// of.
     pub fn recall(&self, backends: &Backends) {
         self.remembered(backends);
     }
@@ -84,9 +95,11 @@ impl Pipeline {
     fn remembered(&self, backends: &Backends) -> (usize, Vec<Open<'_>>) {
         let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
             let found = backends.get(open.model.digest(), open.threads);
-            found.is_some_and(|(backend, reason)| {
-                self.note(open, format!("remembered: {reason}"));
-                open.model.use_backend(backend)
+            found.is_some_and(|chosen| {
+                let serves = open.model.use_backend(chosen.backend);
+                let reason = format!("remembered: {}", chosen.reason);
+                self.note(open, Chosen { reason, ..chosen });
+                serves
             })
         });
         (known.len(), unknown)
@@ -100,13 +113,6 @@ impl Pipeline {
         backends: &mut Backends,
     ) {
         self.choose(self.open(), read, device, backends);
-    }
-
-    /// Lets go of the backends that were not chosen.
-    pub fn settle(&self) {
-        for (_, model) in self.models.values().flat_map(|named| named.variants()) {
-            model.settle(model.backend());
-        }
     }
 
     fn open(&self) -> Vec<Open<'_>> {
@@ -124,8 +130,14 @@ impl Pipeline {
         all.filter(|open| open.model.backends().len() > 1).collect()
     }
 
-    fn note(&self, open: &Open<'_>, reason: String) {
+    fn note(&self, open: &Open<'_>, chosen: Chosen) {
         let which = (open.named.name().to_owned(), open.variant.to_owned());
+        let reason = Reason {
+            text: chosen.reason,
+            alike: chosen.alike,
+            // Another variant is not what the samples run on.
+            undecided: chosen.undecided && open.serves,
+        };
         self.reasons().insert(which, reason);
     }
 
@@ -193,11 +205,18 @@ impl Pipeline {
                 reason = chosen.reason,
                 "backend chosen"
             );
-            if chosen.lasting {
-                let digest = open.model.digest();
-                backends.remember(digest, open.threads, chosen.backend, &chosen.reason);
+            if chosen.undecided {
+                tracing::error!(
+                    model = open.named.name(),
+                    variant = open.variant,
+                    difference = chosen.reason,
+                    "the backends disagree, and no self-test says which is right"
+                );
             }
-            self.note(open, chosen.reason);
+            if chosen.lasting {
+                backends.remember(open.model.digest(), open.threads, &chosen);
+            }
+            self.note(open, chosen);
         }
     }
 }
@@ -252,44 +271,66 @@ fn by_likeness(this: &Open<'_>, open: &[Open<'_>]) -> Chosen {
     let twin = open
         .iter()
         .find(|other| other.named.name() == this.named.name() && !other.recorded.is_empty());
-    if let Some(twin) = twin {
-        return alike_and_faster(this, &twin.recorded);
-    }
-    for inputs in synthetic::inputs(this.model.inputs()) {
-        let runs = [inputs];
-        if race::runs(this.model, &runs) {
-            return alike_and_faster(this, &runs);
+    let recorded = twin.map(|twin| twin.recorded.clone());
+    let made_up = synthetic::inputs(this.model.inputs()).into_iter();
+    let all = recorded
+        .into_iter()
+        .chain(made_up.map(|inputs| vec![inputs]));
+    for runs in all {
+        match likeness::compare(this.model, &runs) {
+            Verdict::Alike => return faster(this, &runs),
+            Verdict::Differ(difference) => {
+                return Chosen {
+                    undecided: true,
+                    ..Chosen::passing(Backend::Tract, difference)
+                };
+            }
+            Verdict::Fails(backend, error) => return fails(backend, &error),
+            Verdict::Nothing => {}
         }
     }
     let reason = "no self-test reaches the model, and inputs made up for it do not fit";
-    Chosen::passing(Backend::Tract, reason)
-}
-
-fn alike_and_faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
-    match likeness::compare(this.model, runs) {
-        Ok(()) => faster(this, runs),
-        Err(difference) => Chosen::new(Backend::Tract, difference),
+    Chosen {
+        alike: true,
+        ..Chosen::passing(Backend::Tract, reason)
     }
 }
 
+/// The other one runs what this one does not.
+fn fails(backend: Backend, error: &str) -> Chosen {
+    Chosen::new(other(backend), format!("{backend} fails: {error}"))
+}
+
+fn other(backend: Backend) -> Backend {
+    match backend {
+        Backend::Tract => Backend::Ort,
+        Backend::Ort => Backend::Tract,
+    }
+}
+
+/// Of two that give the same, or pass the same tests.
 fn faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
     match race(this.model, runs) {
         Race::Ended { tract, ort } => {
-            let (backend, won, other, lost) = if ort < tract {
-                (Backend::Ort, ort, Backend::Tract, tract)
+            let (backend, won, lost) = if ort < tract {
+                (Backend::Ort, ort, tract)
             } else {
-                (Backend::Tract, tract, Backend::Ort, ort)
+                (Backend::Tract, tract, ort)
             };
             let ms = |time: std::time::Duration| time.as_secs_f64() * 1_000.0;
-            let reason = format!("measured {:.2} ms, {other} {:.2} ms", ms(won), ms(lost));
-            Chosen::new(backend, reason)
+            let slower = other(backend);
+            let reason = format!("measured {:.2} ms, {slower} {:.2} ms", ms(won), ms(lost));
+            Chosen {
+                alike: true,
+                ..Chosen::new(backend, reason)
+            }
+        }
+        Race::Failed(backend, error) if race::runs(this.model, other(backend), runs) => {
+            fails(backend, &error)
         }
         Race::Failed(backend, error) => {
-            let other = match backend {
-                Backend::Tract => Backend::Ort,
-                Backend::Ort => Backend::Tract,
-            };
-            Chosen::new(other, format!("{backend} fails: {error}"))
+            let reason = format!("both backends fail; {backend}: {error}");
+            Chosen::passing(Backend::Tract, reason)
         }
     }
 }

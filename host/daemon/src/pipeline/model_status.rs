@@ -1,10 +1,10 @@
 //! What the models of a pipeline run on, and how they do.
 
-use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
 
 use hotshoe_infer::{BackendChoice, Model, NO_RUNTIME};
 
+use super::choice::told;
 use super::{Pipeline, Reasons};
 use crate::status::{FallbackStatus, ModelStatus};
 
@@ -47,8 +47,11 @@ impl Pipeline {
 
     /// Why it runs on its backend.
     fn reason(&self, name: &str, variant: &str, model: &Model, reasons: &Reasons) -> String {
+        if let Some(switch) = model.switched() {
+            return told(&switch);
+        }
         if let Some(reason) = reasons.get(&(name.to_owned(), variant.to_owned())) {
-            return reason.clone();
+            return reason.text.clone();
         }
         let spec = self.release.models.get(name);
         let choice = spec.map(|spec| self.inference.model(name, spec).backend);
@@ -74,7 +77,7 @@ impl Pipeline {
         spec.map_or(1, |spec| self.inference.model(name, spec).threads)
     }
 
-    pub(super) fn reasons(&self) -> MutexGuard<'_, BTreeMap<(String, String), String>> {
+    pub(super) fn reasons(&self) -> MutexGuard<'_, Reasons> {
         self.reasons.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

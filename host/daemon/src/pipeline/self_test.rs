@@ -1,14 +1,14 @@
 //! Proving a release before it serves: its own test samples, and a first instance of every component.
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use hotshoe_engine::Sample;
 use hotshoe_trust::{Blob, Device, SelfTest};
 use serde::Serialize;
 
-use super::{Backends, Expectation, LoadError, Pipeline, SampleError, Worker, checked};
+use super::{Backends, Expectation, LoadError, Pipeline, SampleError, Undecided, Worker, checked};
 use crate::latency::micros;
 
 /// A component of the release cannot be instantiated, or its start-up code fails.
@@ -29,6 +29,18 @@ pub enum SelfTestError {
     /// It does not even start.
     #[error(transparent)]
     WarmUp(#[from] WarmUpError),
+    /// The backends of a model make something else of the same inputs.
+    #[error(
+        "the backends disagree about model `{model}` (variant `{variant}`), and no self-test reaches it to say which is right: {difference}; add a self-test to the release, or name the right one on this device: `backend` in [inference.models.{model}]"
+    )]
+    Undecided {
+        /// Its name in the release.
+        model: String,
+        /// The variant's.
+        variant: String,
+        /// In which output, and how much.
+        difference: String,
+    },
     /// A file of a test cannot be read.
     #[error("the release's self-test cannot be read")]
     Blob(#[source] LoadError),
@@ -72,8 +84,24 @@ impl SelfTestError {
         match self {
             Self::WarmUp(error) => error.name(),
             Self::Blob(_) | Self::Expected { .. } => "self_test_unreadable",
+            Self::Undecided { .. } => "backends_disagree",
             Self::Sample { .. } => "self_test_error",
             Self::Failed { .. } => "self_test_failed",
+        }
+    }
+}
+
+impl From<Undecided> for SelfTestError {
+    fn from(undecided: Undecided) -> Self {
+        let Undecided {
+            model,
+            variant,
+            difference,
+        } = undecided;
+        Self::Undecided {
+            model,
+            variant,
+            difference,
         }
     }
 }
@@ -117,7 +145,7 @@ impl Pipeline {
     /// Decides what runs each model, and runs the self-tests on that. Where they fail on what was remembered, it is decided anew.
     ///
     /// # Errors
-    /// As [`Self::self_test`].
+    /// As [`Self::self_test`], and [`SelfTestError::Undecided`]: no test reaches a model whose backends disagree.
     pub fn prove<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -125,13 +153,17 @@ impl Pipeline {
         backends: &mut Backends,
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
         let remembered = self.decide(&read, device, backends);
-        match self.self_test(&read, device) {
+        let passed = match self.self_test(&read, device) {
             // What was remembered may be what does not pass.
             Err(_) if remembered > 0 => {
                 self.decide_anew(&read, device, backends);
                 self.self_test(&read, device)
             }
             other => other,
+        }?;
+        match self.undecided() {
+            None => Ok(passed),
+            Some(undecided) => Err(undecided.into()),
         }
     }
 
@@ -147,6 +179,7 @@ impl Pipeline {
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
         let mut worker = self.fork().worker();
         worker.warm_up().map_err(WarmUpError)?;
+        let before = self.runs();
         let mut passed = Vec::with_capacity(self.release.tests.len());
         for test in &self.release.tests {
             let blob = |blob| {
@@ -161,7 +194,30 @@ impl Pipeline {
             })?;
             passed.push(run(&mut worker, test, sample, &expected, device)?);
         }
+        let reached = self.runs().into_iter().zip(before);
+        let reached = reached.filter(|((_, after), (_, before))| after > before);
+        let reached = reached.map(|((name, _), _)| name);
+        self.tested
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(reached);
         Ok(passed)
+    }
+
+    /// Models that no self-test has reached yet.
+    pub fn untested(&self) -> Vec<String> {
+        let tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
+        let names = self.models.keys().filter(|name| !tested.contains(*name));
+        names.cloned().collect()
+    }
+
+    /// How often each model has run, over all its variants.
+    fn runs(&self) -> Vec<(String, u64)> {
+        let runs = self.models.iter().map(|(name, named)| {
+            let variants = named.variants();
+            (name.clone(), variants.map(|(_, it)| it.usage().runs).sum())
+        });
+        runs.collect()
     }
 }
 

@@ -34,6 +34,16 @@ fn text(field: u64, value: &str) -> Vec<u8> {
     bytes(field, value.as_bytes())
 }
 
+/// An attribute that is a whole number.
+pub fn whole(name: &str, value: u64) -> Vec<u8> {
+    [text(1, name), number(3, value), number(20, 2)].concat()
+}
+
+/// An attribute that is a word.
+pub fn word(name: &str, value: &str) -> Vec<u8> {
+    [text(1, name), text(4, value), number(20, 3)].concat()
+}
+
 /// A graph of f32 values.
 #[derive(Default)]
 pub struct Graph {
@@ -82,12 +92,24 @@ impl Graph {
     }
 
     /// An operator with the defaults of its attributes.
-    pub fn node(mut self, operator: &str, inputs: &[&str], output: &str) -> Self {
+    pub fn node(self, operator: &str, inputs: &[&str], output: &str) -> Self {
+        self.node_with(operator, inputs, output, &[])
+    }
+
+    /// An operator with attributes: [`whole`], [`word`].
+    pub fn node_with(
+        mut self,
+        operator: &str,
+        inputs: &[&str],
+        output: &str,
+        attributes: &[Vec<u8>],
+    ) -> Self {
         self.outputs += 1;
         let mut node: Vec<u8> = inputs.iter().flat_map(|name| text(1, name)).collect();
         node.extend(text(2, output));
         node.extend(text(3, &format!("{operator}_{}", self.outputs)));
         node.extend(text(4, operator));
+        node.extend(attributes.iter().flat_map(|it| bytes(5, it)));
         self.body.extend(bytes(1, &node));
         self
     }

@@ -1,32 +1,57 @@
 //! Whether two backends make the same of the same inputs.
 
-use hotshoe_infer::inspect::likeness;
+use hotshoe_infer::inspect::{Alike, alike};
 use hotshoe_infer::{Backend, Model};
 
 use super::Inputs;
 use super::race::outputs;
 
-/// Outputs whose directions agree less than this are not the same: the cosine of the angle between them.
-const LEAST_COSINE: f64 = 0.999;
+/// What came of it.
+pub(super) enum Verdict {
+    /// Both make the same.
+    Alike,
+    /// Both run, and make something else: in which output, and how.
+    Differ(String),
+    /// This one fails, for this reason, and the other one runs.
+    Fails(Backend, String),
+    /// Both fail, or neither gives a number: the inputs say nothing.
+    Nothing,
+}
 
 /// Runs both backends on the same inputs.
-///
-/// # Errors
-/// In which output they differ, and how much; or that one of them fails.
-pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Result<(), String> {
-    for inputs in runs {
-        let of = |backend| {
-            model.use_backend(backend);
-            outputs(model, inputs).map_err(|error| format!("{backend} fails: {error}"))
-        };
-        for ((name, ours), (_, theirs)) in of(Backend::Tract)?.iter().zip(&of(Backend::Ort)?) {
-            let alike = likeness(ours, theirs);
-            if alike < LEAST_COSINE {
-                return Err(format!(
-                    "tract and ort disagree in output `{name}`: cosine {alike:.4}"
-                ));
+pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Verdict {
+    let of = |backend| {
+        model.use_backend(backend);
+        let all = runs.iter().map(|inputs| outputs(model, inputs));
+        all.collect::<Result<Vec<Inputs>, String>>()
+    };
+    let (tract, ort) = match (of(Backend::Tract), of(Backend::Ort)) {
+        (Ok(tract), Ok(ort)) => (tract, ort),
+        (Err(error), Ok(_)) => return Verdict::Fails(Backend::Tract, error),
+        (Ok(_), Err(error)) => return Verdict::Fails(Backend::Ort, error),
+        (Err(_), Err(_)) => return Verdict::Nothing,
+    };
+    let mut compared = false;
+    for (ours, theirs) in tract.iter().zip(&ort) {
+        if ours.len() != theirs.len() {
+            let (ours, theirs) = (ours.len(), theirs.len());
+            return Verdict::Differ(format!("tract gives {ours} outputs, and ort {theirs}"));
+        }
+        for ((name, ours), (_, theirs)) in ours.iter().zip(theirs) {
+            match alike(ours, theirs) {
+                Alike::Yes => compared = true,
+                Alike::NoNumbers => {}
+                Alike::No(how) => {
+                    return Verdict::Differ(format!(
+                        "tract and ort disagree in output `{name}`: {how}"
+                    ));
+                }
             }
         }
     }
-    Ok(())
+    if compared {
+        Verdict::Alike
+    } else {
+        Verdict::Nothing
+    }
 }

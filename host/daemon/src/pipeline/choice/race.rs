@@ -52,12 +52,10 @@ pub(super) fn race(model: &Model, runs: &[Inputs]) -> Race {
     Race::Ended { tract, ort }
 }
 
-/// Whether the backend that serves now, or the other one, can run them.
-pub(super) fn runs(model: &Model, runs: &[Inputs]) -> bool {
-    [Backend::Tract, Backend::Ort].into_iter().any(|backend| {
-        model.use_backend(backend);
-        lap(model, runs).is_ok()
-    })
+/// Whether this backend can run them.
+pub(super) fn runs(model: &Model, backend: Backend, runs: &[Inputs]) -> bool {
+    model.use_backend(backend);
+    lap(model, runs).is_ok()
 }
 
 fn lap(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {

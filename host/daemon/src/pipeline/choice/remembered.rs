@@ -10,6 +10,7 @@ use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::Chosen;
 use super::machine::machine;
 use crate::config::InferenceConfig;
 
@@ -49,6 +50,10 @@ struct Choice {
     threads: usize,
     backend: Backend,
     reason: String,
+    /// Whether the other one gave the same, so that it may stand in. What an earlier version chose does not say, and is measured
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alike: Option<bool>,
 }
 
 impl Backends {
@@ -99,19 +104,19 @@ impl Backends {
         }
     }
 
-    /// What was chosen for this model, and why.
-    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<(Backend, &str)> {
+    /// What was chosen for this model.
+    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<Chosen> {
         let found = self.choices.iter().find(|it| self.is(it, model, threads))?;
-        Some((found.backend, &found.reason))
+        Some(Chosen {
+            backend: found.backend,
+            reason: found.reason.clone(),
+            lasting: true,
+            alike: found.alike?,
+            undecided: false,
+        })
     }
 
-    pub(super) fn remember(
-        &mut self,
-        model: Digest,
-        threads: usize,
-        backend: Backend,
-        reason: &str,
-    ) {
+    pub(super) fn remember(&mut self, model: Digest, threads: usize, chosen: &Chosen) {
         let (before, machine) = (std::mem::take(&mut self.choices), self.machine.clone());
         self.choices = before
             .into_iter()
@@ -121,8 +126,9 @@ impl Backends {
             model,
             machine,
             threads,
-            backend,
-            reason: reason.chars().take(MAX_REASON).collect(),
+            backend: chosen.backend,
+            reason: chosen.reason.chars().take(MAX_REASON).collect(),
+            alike: Some(chosen.alike),
         });
         let surplus = self.choices.len().saturating_sub(MAX_CHOICES);
         self.choices.drain(..surplus);
