@@ -11,6 +11,7 @@ use hotshoe_infer::Models;
 use hotshoe_store::{Layout, Slot, Store};
 use hotshoe_trust::{Release, Time, Verified};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,6 +20,10 @@ use std::process::ExitCode;
 /// Verifies the release for this device, loads it as the daemon would, runs its self-tests, copies its blobs, and makes it
 /// the live one; what was live is kept as the previous one. A release that cannot serve here or fails its self-tests, and a
 /// generation below the newest that this device has accepted, are refused and change nothing. The daemon must not be running.
+///
+/// Self-tests are what proves a release on this device, and what decides between backends. Without them, a model runs on the
+/// backend that there is, whatever it gives; where there are two that agree on made-up inputs, on the faster one; and where they
+/// disagree the release is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -52,6 +57,8 @@ struct Report<'a> {
     self_tests: usize,
     /// Variants of its models that do not load here, so that the next one serves in their place.
     left_out: &'a [LeftOut],
+    /// Models that no self-test has tried, and the backend that runs each.
+    unproven: &'a BTreeMap<String, String>,
 }
 
 /// A variant that does not load.
@@ -84,6 +91,8 @@ pub struct Installed {
     pub self_tests: usize,
     /// Variants that do not load.
     pub left_out: Vec<LeftOut>,
+    /// Models that no self-test has tried, and the backend that runs each.
+    pub unproven: BTreeMap<String, String>,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -105,6 +114,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         }),
         self_tests: installed.self_tests,
         left_out: &installed.left_out,
+        unproven: &installed.unproven,
     };
     if terminal.json {
         terminal.json(&report)?;
@@ -119,6 +129,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     terminal.print(format!("signed by {}", report.signers.join(", ")))?;
     if report.self_tests > 0 {
         terminal.print(format!("self-tests passed: {}", report.self_tests))?;
+    }
+    for (model, backend) in report.unproven {
+        terminal.print(terminal.warning(&format!(
+            "{model} runs on {backend} unproven: no self-test of the release has tried it on this device"
+        )))?;
     }
     for LeftOut {
         model,
@@ -149,7 +164,7 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
-    let (self_tests, left_out) = check_serves(&release, &layout, &store, identity)
+    let served = check_serves(&release, &layout, &store, identity)
         .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store
         .install(&layout, &release, now)
@@ -159,19 +174,27 @@ pub fn install(
         release,
         slot,
         previous,
-        self_tests,
-        left_out,
+        self_tests: served.self_tests,
+        left_out: served.left_out,
+        unproven: served.unproven,
     })
 }
 
-/// Loads the release as the daemon will and runs its self-tests, before the floor rises to it: how many there are, and the
-/// variants that do not load. The code that this compiles is what the first start finds.
+/// How a release did on this device.
+struct Served {
+    self_tests: usize,
+    left_out: Vec<LeftOut>,
+    unproven: BTreeMap<String, String>,
+}
+
+/// Loads the release as the daemon will and runs its self-tests, before the floor rises to it. The code that this compiles is
+/// what the first start finds.
 fn check_serves(
     release: &Verified<Release>,
     layout: &Layout,
     store: &Store,
     identity: &Identity,
-) -> anyhow::Result<(usize, Vec<LeftOut>)> {
+) -> anyhow::Result<Served> {
     let engine = Engine::new(engine_options(identity.threads, Some(store.aot_dir())))
         .context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
@@ -185,7 +208,15 @@ fn check_serves(
         .context("the release does not pass its own tests")?;
     backends.save();
     let models = pipeline.model_status();
-    Ok((tests.len(), models.into_iter().flat_map(left_out).collect()))
+    let untested = pipeline.untested();
+    let unproven = models.iter().filter(|model| untested.contains(&model.name));
+    Ok(Served {
+        self_tests: tests.len(),
+        unproven: unproven
+            .map(|model| (model.name.clone(), model.backend.clone()))
+            .collect(),
+        left_out: models.into_iter().flat_map(left_out).collect(),
+    })
 }
 
 fn left_out(status: ModelStatus) -> impl Iterator<Item = LeftOut> {

@@ -37,7 +37,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   media-type = \"application/json\"
   [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
-  [[tests]]                           # optional: a device tries them before the release serves
+  [[tests]]                           # a device tries them before the release serves; without any, nothing proves its models
   name = \"page\"
   sample = \"tests/page.png\"
   content-type = \"image/png\"
@@ -120,6 +120,17 @@ struct Report<'a> {
     contents: Vec<Content>,
     /// The size of all distinct blobs.
     bytes: u64,
+    /// What the author should look at.
+    warnings: Vec<String>,
+}
+
+/// What a release lacks that no device can make up for.
+fn warnings(release: &Release) -> Vec<String> {
+    let unproven = !release.models.is_empty() && release.tests.is_empty();
+    let warning = "it has a model and no self-test, so that no device can tell whether the model gives there what it gave here, \
+                   nor which backend is right where two disagree; add [[tests]], whose expected result \
+                   `hotshoe exec RELEASE SAMPLE --record FILE` writes";
+    unproven.then(|| warning.to_owned()).into_iter().collect()
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -132,6 +143,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         release: Summary::of(&packed.release, packed.digest),
         contents: contents(&packed.release),
         bytes: packed.release.blobs().map(|blob| blob.size).sum(),
+        warnings: warnings(&packed.release),
     };
     if terminal.json {
         terminal.json(&report)?;
@@ -139,6 +151,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     report.release.print(terminal)?;
     terminal.print(contents_table(&report.contents, terminal))?;
+    for warning in &report.warnings {
+        terminal.note(terminal.warning(warning));
+    }
     terminal.print(format!(
         "{} in {}; not signed yet: hotshoe sign {} --key FILE",
         size(report.bytes),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hotshoe_infer::inspect::{likeness, values};
+use hotshoe_infer::inspect::{Closeness, closeness, likeness, values};
 use hotshoe_infer::{ElementType, Tensor};
 use serde::Serialize;
 
@@ -10,6 +10,10 @@ use serde::Serialize;
 const MAX_CLASS_RANK: usize = 3;
 /// How far the probabilities of one row may be from adding up to 1: f16's and INT8's rounding.
 const SUM_TOLERANCE: f64 = 0.02;
+
+/// Columns up to which each is compared by itself, over all rows and samples: numbers that mean different things, such as a box,
+/// its score and its class, whose larger ones would hide the others.
+const MAX_COLUMNS: usize = 16;
 
 /// What an output's agreement is measured by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -20,8 +24,9 @@ pub enum Measure {
     Top1,
     /// The share of elements that are equal: for outputs that are not floating point.
     Equal,
-    /// The mean over samples of the cosine between both; 1 where they differ nowhere by more than
-    /// [`hotshoe_infer::inspect::NEGLIGIBLE`].
+    /// The least of the cosine between both, of how their magnitudes compare, and of how far their means are apart
+    /// ([`hotshoe_infer::inspect::Closeness`]): the least column's over all samples, where there are few columns; or else the
+    /// mean over samples.
     Cosine,
 }
 
@@ -45,12 +50,19 @@ pub struct Agreement {
     pub measure: Measure,
     /// From 0 to 1.
     pub agreement: f64,
-    /// The mean over samples of the cosine between both, as [`Measure::Cosine`] has it.
+    /// The mean over samples of the cosine between both; 1 where they differ nowhere by more than
+    /// [`hotshoe_infer::inspect::NEGLIGIBLE`].
     pub cosine_mean: f64,
     /// The least of them.
     pub cosine_min: f64,
     /// The largest difference of two elements.
     pub max_error: f64,
+    /// The largest magnitude of a difference as a part of the larger magnitude, of a column over all samples or of a sample.
+    pub relative_error: f64,
+    /// Pairs of elements of which one is not a number, or one is infinite and the other is not the same.
+    pub not_finite: u64,
+    /// Elements that were compared.
+    pub elements: u64,
 }
 
 /// Collects an output's samples.
@@ -62,7 +74,15 @@ pub struct Tally {
     same: u64,
     compared: u64,
     cosines: Vec<f64>,
+    /// Of floating point numbers, each sample as a whole.
+    samples: Vec<Closeness>,
+    /// And, where there are few, column by column: what the first gave, and the second.
+    columns: Vec<Vec<(f64, f64)>>,
+    /// There are many columns, or not always as many.
+    is_wide: bool,
     max_error: f64,
+    not_finite: u64,
+    elements: u64,
 }
 
 impl Tally {
@@ -75,19 +95,25 @@ impl Tally {
             same: 0,
             compared: 0,
             cosines: Vec::new(),
+            samples: Vec::new(),
+            columns: Vec::new(),
+            is_wide: false,
             max_error: 0.0,
+            not_finite: 0,
+            elements: 0,
         }
     }
 
     /// Adds what both gave for one sample. The error says how they differ in kind.
     pub fn add(&mut self, a: &Tensor, b: &Tensor) -> Result<(), (String, String)> {
-        if a.shape() != b.shape() {
-            return Err((format!("{:?}", a.shape()), format!("{:?}", b.shape())));
+        if a.shape() != b.shape() || a.element_type() != b.element_type() {
+            let kind = |it: &Tensor| format!("{} {:?}", it.element_type(), it.shape());
+            return Err((kind(a), kind(b)));
         }
         let (first, second) = (values(a), values(b));
         let width = a.shape().last().copied().unwrap_or(1).max(1);
         // What the first sample's output looks like holds for all: of classes, no row ever adds up to anything else.
-        let looks = || self.is_classes || are_classes(a, &first, width);
+        let looks = || width > 1 && (self.is_classes || are_classes(a, &first, width));
         let measure = match self.measure {
             Some(Measure::Top1) if looks() => Measure::Top1,
             Some(Measure::Top1) => {
@@ -103,7 +129,8 @@ impl Tally {
         match measure {
             Measure::Top1 => {
                 for (first, second) in first.chunks(width).zip(second.chunks(width)) {
-                    self.same += u64::from(top(first) == top(second));
+                    let (first, second) = (top(first), top(second));
+                    self.same += u64::from(first.is_some() && first == second);
                     self.compared += 1;
                 }
             }
@@ -114,7 +141,25 @@ impl Tally {
             }
             Measure::Cosine => {}
         }
+        self.elements += first.len() as u64;
         self.cosines.push(likeness(a, b));
+        if is_float(a) {
+            let pairs = || first.iter().copied().zip(second.iter().copied());
+            let whole = closeness(pairs());
+            self.not_finite += whole.odd;
+            self.samples.push(whole);
+            if self.columns.is_empty() {
+                self.columns.resize(width.min(MAX_COLUMNS + 1), Vec::new());
+            }
+            self.is_wide |= width > MAX_COLUMNS || self.columns.len() != width;
+            if !self.is_wide {
+                for (at, pair) in pairs().enumerate() {
+                    if let Some(column) = self.columns.get_mut(at % width) {
+                        column.push(pair);
+                    }
+                }
+            }
+        }
         let errors = first.iter().zip(&second).map(|(a, b)| error(*a, *b));
         self.max_error = errors.fold(self.max_error, f64::max);
         Ok(())
@@ -129,11 +174,21 @@ impl Tally {
         let count = self.cosines.len().max(1) as f64;
         let cosine_mean = self.cosines.iter().sum::<f64>() / count;
         let measure = self.measure.unwrap_or(Measure::Cosine);
+        let (judged, close) = if self.is_wide {
+            let all = self.samples.iter().map(Closeness::agreement).sum::<f64>();
+            let mean = all / self.samples.len().max(1) as f64;
+            (self.samples, mean)
+        } else {
+            let columns: Vec<Closeness> = self.columns.into_iter().map(closeness).collect();
+            let least = columns.iter().map(Closeness::agreement).fold(1.0, f64::min);
+            (columns, least)
+        };
+        let relative_error = judged.iter().map(|it| it.relative_error);
         Agreement {
             output: self.output,
             measure,
             agreement: match measure {
-                Measure::Cosine => cosine_mean.max(0.0),
+                Measure::Cosine => close,
                 // No elements at all are all equal.
                 _ if self.compared == 0 => 1.0,
                 _ => self.same as f64 / self.compared as f64,
@@ -141,6 +196,9 @@ impl Tally {
             cosine_mean,
             cosine_min: self.cosines.iter().copied().fold(1.0, f64::min),
             max_error: self.max_error,
+            relative_error: relative_error.fold(0.0, f64::max),
+            not_finite: self.not_finite,
+            elements: self.elements,
         }
     }
 }
@@ -166,6 +224,9 @@ fn are_classes(tensor: &Tensor, values: &[f64], width: usize) -> bool {
 
 /// The position of the highest value, the first of equals; none where one is not a number, which agrees with nothing.
 fn top(row: &[f64]) -> Option<usize> {
+    if row.iter().any(|value| value.is_nan()) {
+        return None;
+    }
     let mut best: Option<(usize, f64)> = None;
     for (position, &value) in row.iter().enumerate() {
         if best.is_none_or(|(_, highest)| value > highest) {
@@ -176,7 +237,7 @@ fn top(row: &[f64]) -> Option<usize> {
 }
 
 fn error(a: f64, b: f64) -> f64 {
-    if a == b || (a.is_nan() && b.is_nan()) {
+    if a == b {
         0.0
     } else {
         let error = (a - b).abs();
@@ -245,6 +306,77 @@ mod tests {
             tally(&[2], &[(vec![0.0; 2], vec![1.0; 2])], &[]).agreement,
             0.0
         );
+    }
+
+    /// What a model gave for some samples, and another: numbers of one column.
+    fn column(a: &[f32], b: &[f32]) -> Agreement {
+        let pairs: Vec<_> = a.iter().zip(b).map(|(a, b)| (vec![*a], vec![*b])).collect();
+        tally(&[1, 1], &pairs, &[])
+    }
+
+    #[test]
+    fn a_number_agrees_only_with_what_it_is_near_to() {
+        let a = [0.5, 1.0, 2.0, 4.0];
+        let of = |change: fn(f32) -> f32| column(&a, &a.map(change)).agreement;
+        assert_eq!(of(|a| a), 1.0);
+        assert!(of(|a| a * 1.001) > 0.998);
+        let wrong: [fn(f32) -> f32; 9] = [
+            |a| 3.0 * a,
+            |a| a + 100.0,
+            |_| 1.0,
+            |a| -a,
+            |a| 1.1 * a,
+            |a| a + 0.2,
+            |_| 0.0,
+            |_| f32::NAN,
+            |_| f32::INFINITY,
+        ];
+        for change in wrong {
+            assert!(of(change) < 0.98, "{}", of(change));
+        }
+        // Small ones, too.
+        let small = a.map(|a| a * 1e-4);
+        let of = |change: fn(f32) -> f32| column(&small, &small.map(change)).agreement;
+        assert!(of(|a| -a) < 0.01);
+        assert!(of(|a| 3.0 * a) < 0.4);
+    }
+
+    #[test]
+    fn a_large_column_does_not_hide_a_small_one() {
+        let pairs = [
+            (vec![300.0, 200.0, 0.9], vec![300.0, 200.0, 0.1]),
+            (vec![310.0, 190.0, 0.8], vec![310.0, 190.0, 0.2]),
+        ];
+        let agreement = tally(&[1, 3], &pairs, &[]);
+        assert!(agreement.cosine_min > 0.999_99);
+        assert!(agreement.agreement < 0.3, "{agreement:?}");
+        assert!(agreement.relative_error > 0.8, "{agreement:?}");
+    }
+
+    #[test]
+    fn a_number_is_no_class_whatever_it_is_called() {
+        let pairs = [(vec![1.0], vec![3.0])];
+        let agreement = tally(&[1, 1], &pairs, &["y"]);
+        assert_eq!(agreement.measure, Measure::Cosine);
+        assert!(agreement.agreement < 0.4);
+    }
+
+    #[test]
+    fn classes_that_are_no_numbers_agree_with_nothing() {
+        let nan = f32::NAN;
+        let agreement = tally(&[1, 2], &[(vec![0.9, 0.1], vec![nan, nan])], &[]);
+        assert_eq!(agreement.measure, Measure::Top1);
+        assert_eq!((agreement.agreement, agreement.not_finite), (0.0, 2));
+        let both = tally(&[1, 2], &[(vec![nan, nan], vec![nan, nan])], &["y"]);
+        assert_eq!((both.agreement, both.not_finite), (0.0, 2));
+    }
+
+    #[test]
+    fn other_types_are_another_kind() {
+        let mut tally = Tally::new("y", &BTreeSet::new());
+        let a = Tensor::from_f32(&[2], vec![1.0; 2]).unwrap();
+        let b = Tensor::from_i64(&[2], vec![1; 2]).unwrap();
+        assert!(tally.add(&a, &b).is_err());
     }
 
     #[test]

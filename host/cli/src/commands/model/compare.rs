@@ -15,10 +15,13 @@ const MAX_THREADS: i64 = 1_024;
 
 /// Compare two models, or one model on two backends
 ///
-/// Both run on the same samples. Of an output of probabilities it shows in how many rows both have the same class first, of
-/// others the cosine between both, which is 1 where they differ nowhere by more than 0.001: the direction of what is next to
-/// nothing is noise. Then the sizes, the memory and the times. The drop is what the output that agrees least lacks to 100 %. Memory is by how much a fresh process, whose backend had run another model, grew from before the file was
-/// read to after its first run. Times are taken by turns, after both ran every sample once.
+/// Both run on the same samples. Of an output of probabilities it shows in how many rows both have the same class first; of
+/// whole numbers, how many are equal; of others the least of three shares: the cosine between both, the smaller magnitude as a
+/// part of the larger, and what the difference of their means leaves of the larger root mean square. Where an output has at
+/// most 16 columns, each is compared by itself. What differs nowhere by more than 0.000001 is the same. Then the sizes, the
+/// memory and the times. The drop is what the output that agrees least lacks to 100 %; what is not a number fails. Memory is
+/// by how much a fresh process, whose backend had run another model, grew from before the file was read to after its first
+/// run. Times are taken by turns, after both ran every sample once.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").args(["inputs", "synthetic"]).required(true)))]
 #[command(after_help = "\
@@ -30,7 +33,7 @@ Example: the two backends
   hotshoe model compare detect.onnx detect.onnx --backend-a tract --backend-b ort --synthetic 4 --shape x=1,3,640,640
 
 A sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb as ONNX's test
-sets have. Exit code 1 past --max-drop, or if either fails.")]
+sets have. Exit code 1 past --max-drop, if either fails, and if what either gives is not a number.")]
 pub struct Args {
     /// The model to compare with
     #[arg(value_name = "A")]

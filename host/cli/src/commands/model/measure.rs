@@ -59,8 +59,11 @@ pub struct Comparison {
     pub drop: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_drop: Option<f64>,
-    /// Whether the drop is within what was allowed.
+    /// Whether the drop is within what was allowed, and nothing is wrong besides.
     pub passed: bool,
+    /// What is wrong whatever drop is allowed: numbers that are none, or nothing that was compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// One of the two.
@@ -149,6 +152,7 @@ pub fn compare(
     let least = outputs.iter().map(|it| it.agreement).fold(1.0, f64::min);
     let [first_times, second_times] = times;
     let drop = 1.0 - least;
+    let problem = problem(&outputs);
     Ok(Comparison {
         first: subject(sides[0], models[0], first_times, samples, settings)?,
         second: subject(sides[1], models[1], second_times, samples, settings)?,
@@ -158,8 +162,21 @@ pub fn compare(
         outputs,
         drop,
         max_drop: settings.max_drop,
-        passed: settings.max_drop.is_none_or(|most| drop <= most),
+        passed: problem.is_none() && settings.max_drop.is_none_or(|most| drop <= most),
+        problem,
     })
+}
+
+/// What no share can say.
+fn problem(outputs: &[Agreement]) -> Option<String> {
+    if let Some(odd) = outputs.iter().find(|output| output.not_finite > 0) {
+        let (count, name) = (odd.not_finite, &odd.output);
+        return Some(format!(
+            "{count} elements of output {name} are not numbers in one of the two, or infinite in one alone"
+        ));
+    }
+    let nothing = outputs.iter().all(|output| output.elements == 0);
+    nothing.then(|| "no output has an element, so that nothing was compared".to_owned())
 }
 
 fn subject(
@@ -249,7 +266,7 @@ fn tally(
             .or_insert_with(|| Tally::new(name, classes));
         tally
             .add(a, b)
-            .map_err(|(a, b)| different("outputs' shapes", format!("{name} is {a}"), b))?;
+            .map_err(|(a, b)| different("outputs' types or shapes", format!("{name} is {a}"), b))?;
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
             apart(it.cosine_mean, 6, &[1.0]),
             apart(it.cosine_min, 6, &[1.0]),
             format!("{:.3e}", it.max_error),
+            percent(it.relative_error, &[]),
         ]
     });
     let header = [
@@ -23,6 +24,7 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
         "cosine, mean",
         "least",
         "largest error",
+        "relative",
     ];
     terminal.print(terminal.figures(&header, outputs))?;
     terminal.print("")?;
@@ -52,6 +54,9 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
         "drop {}",
         percent(comparison.drop, comparison.max_drop.as_slice())
     );
+    if let Some(problem) = &comparison.problem {
+        return terminal.print(terminal.bad(&format!("{drop}: {problem}")));
+    }
     let verdict = match comparison.max_drop {
         None => drop,
         Some(most) if comparison.passed => {
