@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod choice;
+pub mod refused;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
