@@ -170,10 +170,9 @@ fn the_other_backend_takes_over_where_the_chosen_one_fails() {
             ("c", tensor(&[rows], |_| 1.0)),
         ]
     };
-    assert_eq!(y(&mut worker, &inputs(1)).shape(), [1, 4]);
     assert_eq!(backend(&loaded).0, "tract");
     assert!(!loaded.pipeline.has_switched());
-    for rows in [300, 1, 301] {
+    for rows in [1, 300, 1, 301] {
         let y = y(&mut worker, &inputs(rows));
         assert_eq!(y.shape(), [rows, 4]);
         let last = (4 * rows - 1) as f32;

@@ -170,7 +170,7 @@ fn rows_that_influence_each_other_are_not_joined() {
         node("Transpose", &["x"], "t"),
         node("MatMul", &["x", "t"], "y"),
     ];
-    let sums = vec![node("CumSum", &["x", "zero"], "y")];
+    let sums = vec![node("CumSum", &["x", "first"], "y")];
     let best = vec![
         with(node("ReduceMax", &["x"], "m"), "keepdims", 0),
         node("Sub", &["x", "m"], "y"),
@@ -182,7 +182,11 @@ fn rows_that_influence_each_other_are_not_joined() {
         node("Mul", &["x", "f"], "y"),
     ];
     for nodes in [softmax, products, sums, best, counted] {
-        let bytes = single(vec![list("zero", &[0])], nodes.clone());
+        let first = TensorProto {
+            dims: Vec::new(),
+            ..list("first", &[0])
+        };
+        let bytes = single(vec![list("zero", &[0]), first], nodes.clone());
         for model in on_each(&bytes) {
             let what = format!("{} on {}", nodes[0].op_type, model.backend());
             let of = |number: usize| {
