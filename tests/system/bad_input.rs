@@ -3,6 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
+use hotshoe_daemon::FeedError;
+use hotshoe_vision::{Budget, Format, Image, encode};
+
 use crate::support::{Lab, environment, failure, hotshoe, json_lines};
 
 /// A PNG's signature and header, of this many pixels each way, and nothing else.
@@ -70,6 +73,28 @@ fn a_bad_picture_costs_itself_alone() {
     let huge = results[2]["error"]["message"].as_str().unwrap();
     assert!(huge.contains("30000"), "{huge}");
     assert_eq!(results[5]["insight"]["kind"], "text");
+}
+
+/// Scaled to 192 x 48, it once was 1.2 billion pixels between the two passes.
+#[test]
+fn a_row_of_24_million_pixels_costs_its_own_sample_at_most() {
+    let row = Image::from_rgb(24_000_000, 1, vec![200; 72_000_000]).unwrap();
+    let row = encode(&row, Format::Png, 0, &Budget::unlimited()).unwrap();
+    let page = fs::read(environment().picture("page.png")).unwrap();
+    let lab = Lab::new();
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let daemon = lab.device("a", &release, "").run();
+    let fed = daemon.feed(&[("row", row), ("page", page)]);
+    match &fed[0].result {
+        Ok(answer) => assert_eq!(answer["insight"]["kind"], "classes"),
+        // On a slow machine.
+        Err(FeedError::Refused(body)) => assert_eq!(body["fault"], "deadline"),
+        Err(error) => panic!("{error}"),
+    }
+    assert!(fed[1].result.is_ok());
+    let peak = daemon.peak_memory_kib() >> 10;
+    assert!(peak < 700, "{peak} MiB");
+    assert!(daemon.stop().success());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use hotshoe_devkit::interface;
-use hotshoe_vision::{DecodeLimits, Image, Rotation, crop, decode, rotate};
+use hotshoe_vision::{Budget, DecodeLimits, Image, Rotation, crop, decode, rotate};
 use serde_json::Value;
 
 use super::support::{Lab, environment, json_lines, skipped};
@@ -43,12 +43,13 @@ fn expected(name: &str) -> Value {
 /// The piece of a page that a record is about, as a PPM file.
 fn piece(record: &Value) -> Vec<u8> {
     let page = fs::read(environment().picture(record["of"].as_str().unwrap())).unwrap();
-    let page = decode(&page, &DecodeLimits::default()).unwrap();
+    let budget = Budget::unlimited();
+    let page = decode(&page, &DecodeLimits::default(), &budget).unwrap();
     let at = |name: &str| record[name].as_f64().unwrap() as f32;
-    let piece = crop(&page, at("x"), at("y"), SIZE.0, SIZE.1).unwrap();
+    let piece = crop(&page, at("x"), at("y"), SIZE.0, SIZE.1, &budget).unwrap();
     let turned = record["turned"].as_bool().unwrap();
     let piece: Image = if turned {
-        rotate(&piece, Rotation::Half).unwrap()
+        rotate(&piece, Rotation::Half, &budget).unwrap()
     } else {
         piece
     };

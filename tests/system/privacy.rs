@@ -8,7 +8,7 @@ use std::time::Instant;
 use hotshoe_daemon::Outputs;
 use hotshoe_devkit::{Extra, Progress, fetch};
 use hotshoe_trust::Digest;
-use hotshoe_vision::{DecodeLimits, Format, Image, decode, encode};
+use hotshoe_vision::{Budget, DecodeLimits, Format, Image, decode, encode};
 use privacy_camera::Face;
 use serde_json::Value;
 
@@ -128,12 +128,13 @@ fn publish(
 }
 
 fn pixels(file: &[u8]) -> Image {
-    decode(file, &DecodeLimits::default()).expect("a picture")
+    decode(file, &DecodeLimits::default(), &Budget::unlimited()).expect("a picture")
 }
 
 /// The same picture as the device would encode it, had it blurred nothing.
 fn encoded(picture: &[u8]) -> Image {
-    pixels(&encode(&pixels(picture), Format::Jpeg, QUALITY).unwrap())
+    let budget = Budget::unlimited();
+    pixels(&encode(&pixels(picture), Format::Jpeg, QUALITY, &budget).unwrap())
 }
 
 /// Mean difference of each pixel of a face from the one to its right: how much there is to see.

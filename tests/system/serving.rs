@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::time::Instant;
 
 use hotshoe_daemon::link::Published;
 use serde_json::Value;
@@ -257,4 +258,44 @@ fn metrics_are_served_where_they_are_configured() {
     ] {
         assert!(text.contains(expected), "no `{expected}` in {text}");
     }
+}
+
+#[test]
+fn a_watched_file_that_kills_the_daemon_twice_is_set_aside() {
+    let lab = Lab::new();
+    let recipe = Lab::recipe("hostile.toml").replace("deadline-ms = 500", "deadline-ms = 600000");
+    let inbox = lab.path("inbox");
+    fs::create_dir(&inbox).unwrap();
+    // It keeps the only worker busy until the daemon is killed.
+    fs::write(inbox.join("a.txt"), "loop").unwrap();
+    fs::write(inbox.join("b.txt"), "good").unwrap();
+    let more = "[workers]\nthreads = 1\n[watch]\nfolder = \"inbox\"\nafter = \"move\"";
+    let device = lab.device("a", &lab.release(&recipe), more);
+    let until = |what: &str, is: &dyn Fn() -> bool| {
+        let started = Instant::now();
+        while !is() {
+            assert!(started.elapsed() < DEADLINE, "no {what}");
+            std::thread::yield_now();
+        }
+    };
+    let notes = lab.path("a-data/watching");
+    let is_processed = || fs::read_dir(&notes).is_ok_and(|mut entries| entries.next().is_some());
+    for _ in 0..2 {
+        let daemon = device.run();
+        until("note of a file", &is_processed);
+        assert_eq!(daemon.status().watch.unwrap().set_aside, 0);
+        daemon.kill();
+    }
+    let daemon = device.run();
+    until("result", &|| inbox.join("done/b.txt").exists());
+    until("file aside", &|| inbox.join("failed/a.txt").exists());
+    let watch = daemon.status().watch.unwrap();
+    assert_eq!(watch.set_aside, 1);
+    assert!(watch.last_file.unwrap().ends_with("a.txt"));
+    assert_eq!(daemon.log().matches("is set aside").count(), 1);
+    // The same name with another content is another sample.
+    fs::write(inbox.join("a.part"), "good").unwrap();
+    fs::rename(inbox.join("a.part"), inbox.join("a.txt")).unwrap();
+    until("second result", &|| inbox.join("done/a.txt").exists());
+    assert!(daemon.stop().success());
 }

@@ -36,14 +36,18 @@ impl Answer {
             (Self::Nobody, _) => {}
             (Self::Query(asker), Ending::Result) => asker.reply(body),
             (Self::Query(asker), Ending::Failure | Ending::Drop) => asker.refuse(body),
-            (Self::File(file), ending) => file.finish(ending),
+            (Self::File(file), ending) => file.finish(ending, body),
             // A caller that went away wants no answer.
             (Self::Call(caller), ending) => drop(caller.try_send((ending, body.to_vec()))),
         }
     }
 
-    /// Whether the JSON of an answer is needed.
-    pub const fn wants_body(&self) -> bool {
-        matches!(self, Self::Query(_) | Self::Call(_))
+    /// Whether the JSON of an answer is needed. Of a file it is kept why it failed.
+    pub const fn wants_body(&self, ending: Ending) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::Query(_) | Self::Call(_) => true,
+            Self::File(_) => matches!(ending, Ending::Failure),
+        }
     }
 }

@@ -237,18 +237,13 @@ fn open_intake(
         move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
     )?;
     let watched = Arc::clone(service);
-    let watch = config
-        .watch
-        .as_ref()
-        .map(|watch| {
-            Watch::start(
-                watch,
-                config.intake.max_sample_bytes,
-                parts,
-                move |incoming, answer| {
-                    watched.offer_patiently(incoming, answer);
-                },
-            )
+    let watch = config.watch.as_ref().zip(service.aside());
+    let watch = watch
+        .map(|(watch, aside)| {
+            let max_bytes = config.intake.max_sample_bytes;
+            Watch::start(watch, max_bytes, aside, parts, move |incoming, answer| {
+                watched.offer_patiently(incoming, answer);
+            })
         })
         .transpose()?;
     Ok((serving, watch))

@@ -25,6 +25,7 @@ use crate::recording::Recorder;
 use crate::reload::Running;
 use crate::status::{MemoryStatus, QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
+use crate::watch::Aside;
 
 pub use crew::{Crew, DrainReport};
 pub use door::{CallError, Called, CalledRelease, Door};
@@ -60,6 +61,8 @@ pub struct Service {
     latency: Latency,
     meter: ModelMeter,
     recorder: Recorder,
+    /// Where a folder is watched.
+    aside: Option<Arc<Aside>>,
     started: Instant,
     /// What each worker is busy with.
     desks: Vec<Mutex<Option<Arc<Job>>>>,
@@ -82,6 +85,11 @@ impl Service {
             .max_message_bytes
             .saturating_sub(MESSAGE_OVERHEAD);
         let recorder = Recorder::new(config.record.clone(), config.identity(), most);
+        let watch = config.watch.as_ref();
+        let aside = watch.map(|_| Aside::open(&config.data));
+        if let Some(aside) = &aside {
+            aside.serve(serving.as_ref().map(|served| served.release().digest()));
+        }
         Arc::new(Self {
             queue: Queue::new(config.intake.queue),
             identity: config.identity(),
@@ -94,6 +102,7 @@ impl Service {
             latency: Latency::default(),
             meter: ModelMeter::default(),
             recorder,
+            aside,
             started: Instant::now(),
             desks,
         })
@@ -165,6 +174,7 @@ impl Service {
     /// Runs one sample to its end, also where the daemon itself fails on it: a thread that ended would leave its desk taken, and
     /// other samples of this source waiting for their turn.
     fn process(&self, job: &Job, served: &Arc<Served>, worker: &mut Option<Worker>) {
+        job.ticket.begin();
         let began = Instant::now();
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
@@ -225,6 +235,9 @@ impl Service {
     /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the
     /// release that they have. The one that served is returned, so that no worker is the one to take it down.
     pub fn swap(&self, next: Option<Arc<Served>>) -> (Option<Arc<Served>>, Duration) {
+        if let Some(aside) = &self.aside {
+            aside.serve(next.as_ref().map(|served| served.release().digest()));
+        }
         let started = Instant::now();
         let before = self.serving.swap(next);
         let elapsed = started.elapsed();
@@ -492,13 +505,19 @@ impl Service {
             parts: self.link.parts().list(),
             log: crate::log::status(),
             reload: self.running.last(),
+            watch: self.aside.as_ref().map(|aside| aside.status()),
         }
+    }
+
+    /// What is known of files in the watched folder, where there is one.
+    pub fn aside(&self) -> Option<Arc<Aside>> {
+        self.aside.clone()
     }
 }
 
 /// Nobody pays for JSON that nobody reads.
 fn give(answer: Answer, ending: Ending, body: &impl Serialize) {
-    let body = if answer.wants_body() {
+    let body = if answer.wants_body(ending) {
         to_json(body)
     } else {
         Vec::new()

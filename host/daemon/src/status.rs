@@ -80,6 +80,9 @@ pub struct Status {
     /// What came of the last SIGHUP. None before the first one.
     #[serde(default)]
     pub reload: Option<ReloadStatus>,
+    /// The watched folder, where there is one.
+    #[serde(default)]
+    pub watch: Option<WatchStatus>,
 }
 
 impl Status {
@@ -190,6 +193,17 @@ impl MemoryStatus {
             peak_resident_mib: resident.map(|it| it.peak_bytes >> 20),
         }
     }
+}
+
+/// The files of the watched folder that are not tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// Files that killed the daemon twice, or that the release refused twice.
+    pub set_aside: u64,
+    /// The last of them.
+    pub last_file: Option<String>,
+    /// What was wrong with it.
+    pub last_reason: Option<String>,
 }
 
 /// A component of the release that serves.

@@ -180,6 +180,14 @@ fn observe(settlement: Settlement<'_>) {
 }
 
 impl Ticket {
+    /// A worker begins with the sample.
+    pub fn begin(&self) {
+        let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Answer::File(file)) = answer.as_mut() {
+            file.begin();
+        }
+    }
+
     /// Settles the sample. Only the first call counts, and gets the [`Answer`] that somebody waits for; a later one gets
     /// `None` and must publish nothing.
     pub fn settle(&self, settlement: Settlement<'_>) -> Option<Answer> {

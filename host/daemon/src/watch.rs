@@ -1,5 +1,7 @@
 //! Samples from a watched folder. Only complete files are read: closed after writing, or renamed into the folder.
 
+mod aside;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
@@ -8,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
@@ -16,6 +18,9 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use uuid::Uuid;
 
+pub use aside::Aside;
+
+use self::aside::{Note, Verdict};
 use crate::answer::{Answer, Ending};
 use crate::config::{After, WatchConfig};
 use crate::intake::micros_since_epoch;
@@ -81,12 +86,34 @@ pub struct WatchedFile {
     path: PathBuf,
     version: Version,
     after: After,
+    aside: Arc<Aside>,
+    /// While it is being processed.
+    note: Option<Note>,
+    /// Dropped with the file, for whoever waits until it has ended.
+    _ended: Option<SyncSender<()>>,
 }
 
 impl WatchedFile {
+    /// A worker begins to process its sample. Should the daemon die of it, the next start knows which file it was.
+    pub fn begin(&mut self) {
+        self.note = self.aside.begin(&self.path, self.version);
+    }
+
     /// Does with the file what `watch.after` says. The file of a dropped sample stays, and so does one that was
-    /// overwritten or replaced since it was read: that is another sample, which is read in its turn.
-    pub fn finish(self, ending: Ending) {
+    /// overwritten or replaced since it was read: that is another sample, which is read in its turn. `body` is the JSON of the error.
+    pub fn finish(self, ending: Ending, body: &[u8]) {
+        match (self.after, ending) {
+            (_, Ending::Drop) => {}
+            (After::Keep, Ending::Failure) => self.aside.refused(&self.path, self.version, body),
+            // One that fails goes away from the others, at once.
+            (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
+                self.aside.forget(&self.path, self.version);
+            }
+        }
+        self.leave(ending);
+    }
+
+    fn leave(&self, ending: Ending) {
         if let Err(error) = self.put_away(ending) {
             tracing::warn!(path = %self.path.display(), %error, "a watched file could not be put away");
         }
@@ -134,13 +161,15 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Offers every complete file, those that are there already first. `offer` may block; files wait in the folder meanwhile.
+    /// Offers every complete file, those that are there already first. `offer` may block; files wait in the folder meanwhile. A file
+    /// that killed the daemon twice, or was refused twice, is left aside: moved to `failed`, or else passed over.
     ///
     /// # Errors
     /// [`WatchError`] names the folder.
     pub fn start<O>(
         config: &WatchConfig,
         max_bytes: usize,
+        aside: Arc<Aside>,
         parts: &Parts,
         offer: O,
     ) -> Result<Self, WatchError>
@@ -169,6 +198,7 @@ impl Watch {
         let mut reader = Reader {
             config: config.clone(),
             max_bytes,
+            aside,
             offer,
             seen: HashMap::new(),
             missed: Arc::clone(&missed),
@@ -210,6 +240,7 @@ impl Watch {
 struct Reader<O> {
     config: WatchConfig,
     max_bytes: usize,
+    aside: Arc<Aside>,
     offer: O,
     /// What was read of each file, so that it is read once.
     seen: HashMap<PathBuf, Version>,
@@ -265,12 +296,19 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort_unstable();
+        // Those that have to be alone, before others are on their way.
+        paths.sort_by_key(|path| !self.is_suspect(path));
         for path in &paths {
             if self.stopped.load(Ordering::Acquire) {
                 return;
             }
             self.take(path);
         }
+    }
+
+    fn is_suspect(&self, path: &Path) -> bool {
+        let version = fs::symlink_metadata(path).and_then(|metadata| Version::of(&metadata));
+        version.is_ok_and(|version| self.aside.verdict(path, version) == Verdict::TryAlone)
     }
 
     fn take(&mut self, path: &Path) {
@@ -282,6 +320,20 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
                 if self.seen.insert(path.to_owned(), version) == Some(version) {
                     return;
                 }
+                let verdict = self.aside.verdict(path, version);
+                let (ended, wait) = sync_channel(0);
+                let file = WatchedFile {
+                    path: path.to_owned(),
+                    version,
+                    after: self.config.after,
+                    aside: Arc::clone(&self.aside),
+                    note: None,
+                    _ended: (verdict == Verdict::TryAlone).then_some(ended),
+                };
+                if verdict == Verdict::Aside {
+                    file.leave(Ending::Failure);
+                    return;
+                }
                 let incoming = Incoming {
                     source: path.display().to_string(),
                     id: None,
@@ -289,12 +341,9 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
                     timestamp_us: Some(micros_since_epoch(version.modified)),
                     payload: Cow::Owned(payload),
                 };
-                let file = WatchedFile {
-                    path: path.to_owned(),
-                    version,
-                    after: self.config.after,
-                };
                 (self.offer)(incoming, Answer::File(file));
+                // The end of a file is told by nothing but the end of its channel.
+                let _ = wait.recv();
             }
             Ok(None) => {}
             // It was moved away again: whoever did that does not want it read.

@@ -9,13 +9,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use hotshoe_daemon::answer::{Answer, Ending};
 use hotshoe_daemon::config::{After, WatchConfig};
 use hotshoe_daemon::parts::Parts;
-use hotshoe_daemon::watch::{Watch, WatchError};
+use hotshoe_daemon::watch::{Aside, Watch, WatchError};
 
 /// Long enough for any machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,9 +30,12 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (Watch, Receiver<Offere
         folder: folder.to_owned(),
         after,
     };
+    let data = tempfile::tempdir().unwrap();
+    let aside = Aside::open(data.path());
     let watch = Watch::start(
         &config,
         4,
+        aside,
         &Parts::default(),
         move |incoming, answer: Answer| {
             let name = Path::new(&incoming.source)
@@ -124,9 +128,17 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 folder: folder.path().to_owned(),
                 after,
             };
-            let watch = Watch::start(&config, 4, &Parts::default(), move |incoming, answer| {
-                sender.send((incoming.payload.to_vec(), answer)).unwrap();
-            })
+            let data = tempfile::tempdir().unwrap();
+            let aside = Aside::open(data.path());
+            let watch = Watch::start(
+                &config,
+                4,
+                aside,
+                &Parts::default(),
+                move |incoming, answer| {
+                    sender.send((incoming.payload.to_vec(), answer)).unwrap();
+                },
+            )
             .unwrap();
             let (first, answer) = offered.recv_timeout(PATIENCE).unwrap();
             if replace {
@@ -167,9 +179,184 @@ fn a_missing_folder_is_named() {
         folder: "/nowhere/in".into(),
         after: After::Keep,
     };
-    let Err(error) = Watch::start(&config, 4, &Parts::default(), |_, _| {}) else {
+    let data = tempfile::tempdir().unwrap();
+    let Err(error) = Watch::start(
+        &config,
+        4,
+        Aside::open(data.path()),
+        &Parts::default(),
+        |_, _| {},
+    ) else {
         panic!("it watches a folder that is not there");
     };
     assert!(matches!(error, WatchError::Watch { .. }));
     assert!(error.to_string().contains("/nowhere/in"), "{error}");
+}
+
+/// How each file ends in one run of the daemon.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Result,
+    Refused,
+    /// The daemon dies while it is being processed: what it left on the disk then is there at the next start.
+    Death,
+}
+
+/// One run over the folder: the names of the files that were offered, in order, each after the end of the one before.
+fn run(folder: &Path, data: &Path, release: &str, end: impl Fn(&str) -> End) -> Vec<String> {
+    let aside = Aside::open(data);
+    aside.serve(Some(hotshoe_trust::Digest::of(release.as_bytes())));
+    let (sender, offered) = channel();
+    let config = WatchConfig {
+        folder: folder.to_owned(),
+        after: After::Keep,
+    };
+    let watch = Watch::start(
+        &config,
+        4,
+        Arc::clone(&aside),
+        &Parts::default(),
+        move |incoming, answer| {
+            sender.send((incoming.source, answer)).unwrap();
+        },
+    )
+    .unwrap();
+    let notes = data.join("watching");
+    let mut names = Vec::new();
+    let mut left = Vec::new();
+    let last = fs::read_dir(folder).unwrap().count() - aside.status().set_aside as usize;
+    while names.len() < last {
+        let (source, answer) = offered.recv_timeout(PATIENCE).unwrap();
+        let Answer::File(mut file) = answer else {
+            panic!("no file");
+        };
+        file.begin();
+        let name = Path::new(&source)
+            .file_name()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
+        let end = end(&name);
+        if end == End::Death {
+            let held = fs::read_dir(&notes).unwrap().map(|it| it.unwrap().path());
+            left.extend(held.map(|path| (path.clone(), fs::read(path).unwrap())));
+        }
+        match end {
+            End::Result => file.finish(Ending::Result, b""),
+            End::Refused => {
+                let body = br#"{"fault":"invalid_input","message":"no picture"}"#;
+                file.finish(Ending::Failure, body);
+            }
+            End::Death => drop(file),
+        }
+        names.push(name);
+    }
+    watch.join();
+    assert_eq!(
+        fs::read_dir(&notes).unwrap().count(),
+        0,
+        "notes that nobody needs"
+    );
+    for (path, note) in left {
+        fs::write(path, note).unwrap();
+    }
+    names
+}
+
+#[test]
+fn a_file_that_kills_twice_is_passed_over_until_it_changes() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["a", "b", "c"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    let run = |release| {
+        run(folder.path(), data.path(), release, |name| match name {
+            "b" => End::Death,
+            _ => End::Result,
+        })
+    };
+    assert_eq!(run("one"), ["a", "b", "c"]);
+    // It comes before the others, alone.
+    assert_eq!(run("one"), ["b", "a", "c"]);
+    assert_eq!(run("one"), ["a", "c"]);
+    assert_eq!(run("one"), ["a", "c"]);
+    let status = Aside::open(data.path()).status();
+    assert_eq!(status.set_aside, 1);
+    assert!(status.last_file.unwrap().ends_with("/b"));
+    assert!(status.last_reason.unwrap().contains("died"));
+    // What another release would do with it is not known.
+    assert_eq!(run("two"), ["a", "b", "c"]);
+    fs::write(folder.path().join("b"), "bb").unwrap();
+    assert_eq!(run("one"), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_file_that_is_refused_twice_is_passed_over_until_it_changes() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for name in ["a", "b"] {
+        fs::write(folder.path().join(name), name).unwrap();
+    }
+    let run = |b: End| {
+        let end = |name: &str| if name == "a" { End::Result } else { b };
+        run(folder.path(), data.path(), "one", end)
+    };
+    assert_eq!(run(End::Refused), ["a", "b"]);
+    // A result makes up for what was before.
+    assert_eq!(run(End::Result), ["a", "b"]);
+    assert_eq!(run(End::Refused), ["a", "b"]);
+    assert_eq!(run(End::Refused), ["a", "b"]);
+    assert_eq!(run(End::Refused), ["a"]);
+    let status = Aside::open(data.path()).status();
+    assert_eq!(status.set_aside, 1);
+    assert_eq!(
+        status.last_reason.as_deref(),
+        Some("invalid_input: no picture")
+    );
+    fs::write(folder.path().join("b"), "bb").unwrap();
+    assert_eq!(run(End::Refused), ["a", "b"]);
+}
+
+#[test]
+fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a"), "a").unwrap();
+    for _ in 0..2 {
+        run(folder.path(), data.path(), "one", |_| End::Death);
+    }
+    let aside = Aside::open(data.path());
+    aside.serve(Some(hotshoe_trust::Digest::of(b"one")));
+    let config = WatchConfig {
+        folder: folder.path().to_owned(),
+        after: After::Move,
+    };
+    let (sender, offered) = channel();
+    let watch = Watch::start(
+        &config,
+        4,
+        aside,
+        &Parts::default(),
+        move |incoming, answer| {
+            answer.give(Ending::Result, b"");
+            sender.send(incoming.source).unwrap();
+        },
+    )
+    .unwrap();
+    fs::write(folder.path().join("b.part"), "b").unwrap();
+    fs::rename(folder.path().join("b.part"), folder.path().join("b")).unwrap();
+    assert!(offered.recv_timeout(PATIENCE).unwrap().ends_with("/b"));
+    watch.join();
+    assert!(folder.path().join("failed/a").exists());
+    assert!(folder.path().join("done/b").exists());
+}
+
+#[test]
+fn a_record_that_is_damaged_is_passed_over() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a"), "a").unwrap();
+    fs::create_dir(data.path().join("watching")).unwrap();
+    fs::write(data.path().join("watching/half.json"), "{\"path\":").unwrap();
+    fs::write(data.path().join("watched.json"), "{\"format\":1,\"fil").unwrap();
+    let names = run(folder.path(), data.path(), "one", |_| End::Result);
+    assert_eq!(names, ["a"]);
 }

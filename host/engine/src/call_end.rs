@@ -4,6 +4,9 @@ pub(crate) enum CallEnd {
     /// The component's deadline passed while the host ran a model for it.
     #[error("its deadline passed in a run of model `{model}`")]
     ModelDeadline { model: String },
+    /// The component's deadline passed in an operation that the host does for it.
+    #[error("its deadline passed in {operation}")]
+    NativeDeadline { operation: &'static str },
     /// A folder that the component has cannot be opened.
     #[error("its folder `{path}` cannot be opened: {reason}")]
     Folder { path: String, reason: String },

@@ -177,6 +177,13 @@ impl Meter {
         (held, self.peak_bytes.load(Ordering::Relaxed))
     }
 
+    /// Counts the most that an operation took beside what is held.
+    pub(crate) fn note(&self, bytes: u64) {
+        let held = self.held_bytes.load(Ordering::Relaxed);
+        self.peak_bytes
+            .fetch_max(held.saturating_add(bytes), Ordering::Relaxed);
+    }
+
     /// Bytes that may still be taken.
     pub(crate) fn left(&self) -> u64 {
         self.max_bytes

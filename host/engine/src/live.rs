@@ -150,6 +150,11 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
                 format!("ran past its deadline of {deadline} ms while model `{model}` ran for it");
             return (Fault::Deadline, what);
         }
+        Some(CallEnd::NativeDeadline { operation }) => {
+            let what =
+                format!("ran past its deadline of {deadline} ms in `{operation}` of its host");
+            return (Fault::Deadline, what);
+        }
         Some(CallEnd::Folder { path, reason }) => {
             let what = format!("cannot have its folder `{path}`: {reason}");
             return (Fault::Instantiation, what);

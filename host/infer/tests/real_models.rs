@@ -18,7 +18,7 @@ use hotshoe_infer::{
 };
 use hotshoe_trust::Digest;
 use hotshoe_vision::{
-    Channels, DecodeLimits, Filter, Layout, Normalisation, decode, normalise, resize,
+    Budget, Channels, DecodeLimits, Filter, Layout, Normalisation, decode, normalise, resize,
 };
 use prost::Message;
 use tract_onnx::pb::ModelProto;
@@ -98,9 +98,10 @@ fn lines_of_blocks(row: usize, column: usize) -> f32 {
 /// A scanned page as a tensor.
 fn page(width: u32, height: u32, how: &Normalisation) -> Option<Tensor> {
     let bytes = std::fs::read(fixture(Extra::Scans)?.join("page.png")).unwrap();
-    let picture = decode(&bytes, &DecodeLimits::default()).unwrap();
-    let scaled = resize(&picture, width, height, Filter::Bilinear).unwrap();
-    let (shape, elements) = normalise(&[&scaled], width, height, how).unwrap();
+    let budget = Budget::unlimited();
+    let picture = decode(&bytes, &DecodeLimits::default(), &budget).unwrap();
+    let scaled = resize(&picture, width, height, Filter::Bilinear, &budget).unwrap();
+    let (shape, elements) = normalise(&[&scaled], width, height, how, &budget).unwrap();
     Some(Tensor::from_f32(&shape, elements).unwrap())
 }
 

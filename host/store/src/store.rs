@@ -7,6 +7,7 @@
 //! parts/...         blobs that are arriving
 //! state/...         what the components of a release keep
 //! aot/              compiled components; the engine's
+//! watched.json      what is known of watched files that killed the daemon or were refused; watching/ has those being processed; the daemon's
 //! backends.json     what was measured to run each model fastest here; the daemon's
 //! ```
 

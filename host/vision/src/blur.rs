@@ -2,14 +2,18 @@
 
 use std::ops::Range;
 
-use crate::cut::checked;
+use crate::cut::{SLICE_PIXELS, checked};
 use crate::image::CHANNELS;
-use crate::{Image, MAX_PIXELS, VisionError};
+use crate::{Budget, Image, MAX_PIXELS, VisionError};
 
 /// Most regions of one call.
 pub const MAX_REGIONS: usize = 1024;
 /// Box blurs, one after another. Three come near to a Gaussian whose standard deviation is the radius.
 const PASSES: u32 = 3;
+/// Most bytes of a row that are blurred downwards at once: so many sums stay near the processor.
+const STRIP_BYTES: usize = 4096 * CHANNELS;
+/// Work of one pixel in one pass, in steps of the budget.
+const STEPS_A_PIXEL: usize = 4;
 
 /// An upright part of a picture, in pixels from its top left corner.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,39 +34,45 @@ pub struct Region {
 ///
 /// # Errors
 /// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::TooManyRegions`] over [`MAX_REGIONS`] or, in pixels over all
-/// regions, [`MAX_PIXELS`].
-pub fn blur(image: &Image, regions: &[Region], radius: u32) -> Result<Image, VisionError> {
+/// regions, [`MAX_PIXELS`]; [`VisionError::Budget`].
+pub fn blur(
+    image: &Image,
+    regions: &[Region],
+    radius: u32,
+    budget: &Budget<'_>,
+) -> Result<Image, VisionError> {
+    budget.look()?;
+    if regions.len() > MAX_REGIONS {
+        return Err(too_many(regions.len(), 0));
+    }
     let areas = regions
         .iter()
         .filter_map(|region| Area::of(region, image).transpose())
         .collect::<Result<Vec<_>, _>>()?;
     let pixels: u64 = areas.iter().map(Area::pixels).sum();
-    if regions.len() > MAX_REGIONS || pixels > MAX_PIXELS {
-        return Err(VisionError::TooManyRegions {
-            count: regions.len(),
-            pixels,
-            limit: MAX_REGIONS,
-            pixel_limit: MAX_PIXELS,
-        });
+    if pixels > MAX_PIXELS {
+        return Err(too_many(regions.len(), pixels));
     }
     let (width, height) = (image.width(), image.height());
-    let mut bytes = image.pixels().to_vec();
+    let (mut bytes, _claim) = budget.list(image.byte_len())?;
+    for slice in image.pixels().chunks(SLICE_PIXELS * CHANNELS) {
+        bytes.extend_from_slice(slice);
+        budget.spend((slice.len() / CHANNELS) as u64)?;
+    }
     let stride = width as usize * CHANNELS;
     for area in &areas {
-        let radius = area.radius(radius);
-        let rows = bytes
-            .chunks_exact_mut(stride)
-            .skip(area.rows.start)
-            .take(area.rows.len());
-        let mut rows: Vec<&mut [u8]> = rows
-            .filter_map(|row| row.get_mut(area.bytes.clone()))
-            .collect();
-        for _ in 0..PASSES {
-            rows.iter_mut().for_each(|row| across(row, radius));
-            down(&mut rows, radius);
-        }
+        area.blur(&mut bytes, stride, area.radius(radius), budget)?;
     }
     Image::from_rgb(width, height, bytes)
+}
+
+fn too_many(count: usize, pixels: u64) -> VisionError {
+    VisionError::TooManyRegions {
+        count,
+        pixels,
+        limit: MAX_REGIONS,
+        pixel_limit: MAX_PIXELS,
+    }
 }
 
 /// The whole pixels of a region: rows from the top, and bytes of a row.
@@ -99,6 +109,47 @@ impl Area {
             asked => asked.min(side),
         }
     }
+
+    /// Blurs it in place. One row, or one column of a strip, is copied at a time.
+    fn blur(
+        &self,
+        picture: &mut [u8],
+        stride: usize,
+        radius: usize,
+        budget: &Budget<'_>,
+    ) -> Result<(), VisionError> {
+        let strip = self.bytes.len().min(STRIP_BYTES);
+        let longest = self.bytes.len().max(self.rows.len() * strip);
+        let (mut before, _claim) = budget.list(longest)?;
+        let (mut sums, _sums) = budget.list(strip)?;
+        for _ in 0..PASSES {
+            for y in self.rows.clone() {
+                // The mean of one pixel is that pixel.
+                if self.bytes.len() == CHANNELS {
+                    break;
+                }
+                let row = y * stride + self.bytes.start..y * stride + self.bytes.end;
+                if let Some(row) = picture.get_mut(row) {
+                    across(row, radius, &mut before, budget)?;
+                }
+            }
+            for start in self.bytes.clone().step_by(strip) {
+                if self.rows.len() == 1 {
+                    break;
+                }
+                let strip = start..self.bytes.end.min(start + strip);
+                let rows = Rows {
+                    picture: &mut *picture,
+                    stride,
+                    first: self.rows.start,
+                    count: self.rows.len(),
+                    strip,
+                };
+                rows.down(radius, &mut before, &mut sums, budget)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The pixels of `0..size` that an interval touches.
@@ -113,12 +164,18 @@ fn mean(sum: u32, window: u32) -> u8 {
     ((sum + window / 2) / window) as u8 // a mean of bytes is one
 }
 
-/// One box blur along a row.
-fn across(row: &mut [u8], radius: usize) {
-    let before = row.to_vec();
+/// One box blur along a row. `before` has room for a copy of it.
+fn across(
+    row: &mut [u8],
+    radius: usize,
+    before: &mut Vec<u8>,
+    budget: &Budget<'_>,
+) -> Result<(), VisionError> {
+    before.clear();
+    before.extend_from_slice(row);
     let (pixels, _) = before.as_chunks::<CHANNELS>();
     let Some(last) = pixels.len().checked_sub(1) else {
-        return;
+        return Ok(());
     };
     let at = |index: usize| pixels.get(index.min(last)).copied().unwrap_or_default();
     let window = 2 * radius as u32 + 1;
@@ -128,39 +185,73 @@ fn across(row: &mut [u8], radius: usize) {
         add(&mut sums, &at(index));
     }
     let (out, _) = row.as_chunks_mut::<CHANNELS>();
-    for (index, pixel) in out.iter_mut().enumerate() {
-        add(&mut sums, &at(index + radius));
-        subtract(&mut sums, &at(index.saturating_sub(radius + 1)));
-        for (value, sum) in pixel.iter_mut().zip(sums) {
-            *value = mean(sum, window);
+    for (slice, part) in out.chunks_mut(SLICE_PIXELS).enumerate() {
+        for (index, pixel) in (slice * SLICE_PIXELS..).zip(part.iter_mut()) {
+            add(&mut sums, &at(index + radius));
+            subtract(&mut sums, &at(index.saturating_sub(radius + 1)));
+            for (value, sum) in pixel.iter_mut().zip(sums) {
+                *value = mean(sum, window);
+            }
         }
+        budget.spend((part.len() * STEPS_A_PIXEL) as u64)?;
     }
+    Ok(())
 }
 
-/// One box blur along all columns, a row at a time.
-fn down(rows: &mut [&mut [u8]], radius: usize) {
-    let before: Vec<Vec<u8>> = rows.iter().map(|row| row.to_vec()).collect();
-    let Some(last) = before.len().checked_sub(1) else {
-        return;
-    };
-    let at = |index: usize| {
-        let row = before.get(index.min(last));
-        row.map(Vec::as_slice).unwrap_or_default()
-    };
-    let window = 2 * radius as u32 + 1;
-    let first = at(0).iter();
-    let mut sums: Vec<u32> = first
-        .map(|value| u32::from(*value) * (radius as u32 + 1))
-        .collect();
-    for index in 0..radius {
-        add(&mut sums, at(index));
+/// The same bytes of some rows that follow one another.
+struct Rows<'a> {
+    picture: &'a mut [u8],
+    stride: usize,
+    first: usize,
+    count: usize,
+    strip: Range<usize>,
+}
+
+impl Rows<'_> {
+    fn row(&mut self, index: usize) -> &mut [u8] {
+        let at = (self.first + index) * self.stride;
+        let bytes = at + self.strip.start..at + self.strip.end;
+        self.picture.get_mut(bytes).unwrap_or_default()
     }
-    for (index, row) in rows.iter_mut().enumerate() {
-        add(&mut sums, at(index + radius));
-        subtract(&mut sums, at(index.saturating_sub(radius + 1)));
-        for (value, sum) in row.iter_mut().zip(&sums) {
-            *value = mean(*sum, window);
+
+    /// One box blur along all columns, a row at a time. `before` has room for a copy of all rows, `sums` for those of one.
+    fn down(
+        mut self,
+        radius: usize,
+        before: &mut Vec<u8>,
+        sums: &mut Vec<u32>,
+        budget: &Budget<'_>,
+    ) -> Result<(), VisionError> {
+        let width = self.strip.len();
+        before.clear();
+        for index in 0..self.count {
+            before.extend_from_slice(self.row(index));
+            budget.spend(1)?;
         }
+        let last = self.count.saturating_sub(1);
+        let at = |index: usize| {
+            let start = index.min(last) * width;
+            before.get(start..start + width).unwrap_or_default()
+        };
+        let window = 2 * radius as u32 + 1;
+        sums.clear();
+        sums.extend(
+            at(0)
+                .iter()
+                .map(|value| u32::from(*value) * (radius as u32 + 1)),
+        );
+        for index in 0..radius {
+            add(sums, at(index));
+        }
+        for index in 0..self.count {
+            add(sums, at(index + radius));
+            subtract(sums, at(index.saturating_sub(radius + 1)));
+            for (value, sum) in self.row(index).iter_mut().zip(&*sums) {
+                *value = mean(*sum, window);
+            }
+            budget.spend((width / CHANNELS * STEPS_A_PIXEL) as u64)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,10 @@
 //! Operations that move pixels without changing them.
 
 use crate::image::{CHANNELS, byte_count};
-use crate::{Image, VisionError};
+use crate::{Budget, Image, VisionError};
+
+/// Pixels of a slice, between which the budget is asked.
+pub(crate) const SLICE_PIXELS: usize = 1 << 16;
 
 /// Quarter turns, clockwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +20,16 @@ pub enum Rotation {
 /// Cuts out a rectangle, its edges rounded to whole pixels, as far as it lies inside the picture.
 ///
 /// # Errors
-/// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::Outside`] if no pixel lies in it.
-pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Image, VisionError> {
+/// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::Outside`] if no pixel lies in it; [`VisionError::Budget`].
+pub fn crop(
+    image: &Image,
+    x: f32,
+    y: f32,
+    width: f32,
+    height: f32,
+    budget: &Budget<'_>,
+) -> Result<Image, VisionError> {
+    budget.look()?;
     checked(x, y, width, height)?;
     let (left, right) = span(x, width, image.width());
     let (top, bottom) = span(y, height, image.height());
@@ -35,9 +46,10 @@ pub fn crop(image: &Image, x: f32, y: f32, width: f32, height: f32) -> Result<Im
     }
     let bytes = left as usize * CHANNELS..right as usize * CHANNELS;
     let (new_width, new_height) = (right - left, bottom - top);
-    let mut pixels = Vec::with_capacity(byte_count("the result", new_width, new_height)?);
+    let (mut pixels, _claim) = budget.list(byte_count("the result", new_width, new_height)?)?;
     for row in image.rows().skip(top as usize).take(new_height as usize) {
         pixels.extend_from_slice(row.get(bytes.clone()).unwrap_or_default());
+        budget.spend(new_width.into())?;
     }
     Image::from_rgb(new_width, new_height, pixels)
 }
@@ -65,33 +77,53 @@ fn span(start: f32, length: f32, size: u32) -> (u32, u32) {
 /// Turns the picture clockwise.
 ///
 /// # Errors
-/// None for a picture that exists; the result has as many pixels.
-pub fn rotate(image: &Image, rotation: Rotation) -> Result<Image, VisionError> {
+/// [`VisionError::Budget`]; the result has as many pixels.
+pub fn rotate(
+    image: &Image,
+    rotation: Rotation,
+    budget: &Budget<'_>,
+) -> Result<Image, VisionError> {
+    budget.look()?;
     let (width, height) = (image.width(), image.height());
-    let mut pixels = Vec::with_capacity(image.byte_len());
+    let (mut pixels, _claim) = budget.list(image.byte_len())?;
     match rotation {
         Rotation::Half => {
             let (all, _) = image.pixels().as_chunks::<CHANNELS>();
-            pixels.extend(all.iter().rev().flatten());
+            for slice in all.rchunks(SLICE_PIXELS) {
+                pixels.extend(slice.iter().rev().flatten());
+                budget.spend(slice.len() as u64)?;
+            }
             return Image::from_rgb(width, height, pixels);
         }
         Rotation::Quarter => {
             for column in 0..width as usize {
-                image
-                    .rows()
-                    .rev()
-                    .for_each(|row| pixels.extend_from_slice(pixel(row, column)));
+                gather(&mut pixels, image.rows().rev(), column, budget)?;
             }
         }
         Rotation::ThreeQuarters => {
             for column in (0..width as usize).rev() {
-                image
-                    .rows()
-                    .for_each(|row| pixels.extend_from_slice(pixel(row, column)));
+                gather(&mut pixels, image.rows(), column, budget)?;
             }
         }
     }
     Image::from_rgb(height, width, pixels)
+}
+
+/// Appends one column, from the first of the rows to the last.
+fn gather<'a>(
+    pixels: &mut Vec<u8>,
+    mut rows: impl ExactSizeIterator<Item = &'a [u8]>,
+    column: usize,
+    budget: &Budget<'_>,
+) -> Result<(), VisionError> {
+    while rows.len() > 0 {
+        let slice = rows.len().min(SLICE_PIXELS);
+        for row in rows.by_ref().take(slice) {
+            pixels.extend_from_slice(pixel(row, column));
+        }
+        budget.spend(slice as u64)?;
+    }
+    Ok(())
 }
 
 fn pixel(row: &[u8], column: usize) -> &[u8] {

@@ -1,14 +1,17 @@
 //! From the bytes of a file to pixels.
 
+mod jpeg;
+mod png;
+mod reader;
+
+use std::any::Any;
 use std::cell::Cell;
-use std::io::Cursor;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Once;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
+use image::ImageFormat;
 
-use crate::image::CHANNELS;
-use crate::{DecodeError, Image, MAX_PIXELS};
+use crate::{Budget, BudgetError, DecodeError, Image, MAX_PIXELS};
 
 /// What a file may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,39 +28,56 @@ impl Default for DecodeLimits {
     }
 }
 
-/// Bytes a pixel that a decoder may hold: 16-bit RGBA.
-const DECODER_BYTES_PER_PIXEL: u64 = 8;
-/// Bytes that a decoder may hold beside the pixels: rows, tables, text chunks.
-const DECODER_BYTES_EXTRA: u64 = 16 * 1024 * 1024;
+impl DecodeLimits {
+    fn check(&self, width: u32, height: u32) -> Result<(), DecodeError> {
+        let limit = self.max_pixels.min(MAX_PIXELS);
+        let (width, height) = (u64::from(width), u64::from(height));
+        if width.saturating_mul(height) > limit {
+            return Err(DecodeError::TooLarge {
+                width,
+                height,
+                limit,
+            });
+        }
+        Ok(())
+    }
+}
 
 /// Decodes a JPEG or PNG file, told apart by its first bytes. Alpha is dropped, grey becomes RGB, 16 bits become 8.
 /// The size is read from the header and checked before memory is taken for it. An EXIF orientation is not applied.
 ///
 /// # Errors
-/// [`DecodeError`]: empty, another format, too large, or damaged (cut off, broken).
-pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Image, DecodeError> {
+/// [`DecodeError`]: empty, another format, too large, or damaged (cut off, broken); [`DecodeError::Budget`]. After its last scan a
+/// progressive JPEG file is put together without a look at the deadline, which takes about 10 ns a pixel.
+pub fn decode(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    budget: &Budget<'_>,
+) -> Result<Image, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let (format, name) = recognise(bytes)?;
-    let damaged = |source: Box<dyn std::error::Error + Send + Sync>| DecodeError::Damaged {
-        format: name,
-        source,
-    };
-
-    let limit = limits.max_pixels.min(MAX_PIXELS);
-    // The header alone, before the decoder wants to see what follows it.
-    if let Ok(size) = imagesize::blob_size(bytes) {
-        check_size(size.width as u64, size.height as u64, limit)?;
-    }
-
+    let format = recognise(bytes)?;
+    budget.look()?;
+    let decoded = caught(|| match format {
+        Format::Jpeg => jpeg::pixels(bytes, limits, budget),
+        Format::Png => png::pixels(bytes, limits, budget),
+    });
     // Fuzzing found damaged files on which the JPEG decoder panics, where it should return an error.
-    let decoded = caught(|| pixels(bytes, format, limit));
-    let decoded = decoded.unwrap_or_else(|| Err(Undecoded::Damaged("the decoder gave up".into())));
-    decoded.map_err(|why| match why {
-        Undecoded::Damaged(source) => damaged(source),
-        Undecoded::Refused(error) => error,
+    decoded.unwrap_or_else(|panic| {
+        Err(match panic.downcast_ref::<BudgetError>() {
+            Some(error) => DecodeError::Budget(*error),
+            None => damaged(format.name(), "the decoder gave up"),
+        })
     })
+}
+
+fn damaged(
+    format: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> DecodeError {
+    let source = source.into();
+    DecodeError::Damaged { format, source }
 }
 
 thread_local! {
@@ -66,7 +86,7 @@ thread_local! {
 }
 
 /// What `work` returns, unless it panics. Nothing is printed about that: a camera could fill the journal with damaged files.
-fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
+fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = panic::take_hook();
@@ -79,94 +99,33 @@ fn caught<T>(work: impl FnOnce() -> T) -> Option<T> {
     CAUGHT.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(work));
     CAUGHT.set(false);
-    result.ok()
+    result
 }
 
-/// Why a decoder made no picture.
-enum Undecoded {
-    Damaged(Box<dyn std::error::Error + Send + Sync>),
-    Refused(DecodeError),
+#[derive(Clone, Copy)]
+enum Format {
+    Jpeg,
+    Png,
 }
 
-fn pixels(bytes: &[u8], format: ImageFormat, limit: u64) -> Result<Image, Undecoded> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    let mut memory = Limits::no_limits();
-    memory.max_alloc = Some(
-        limit
-            .saturating_mul(DECODER_BYTES_PER_PIXEL)
-            .saturating_add(DECODER_BYTES_EXTRA),
-    );
-    reader.limits(memory);
-
-    let decoder = reader
-        .into_decoder()
-        .map_err(|e| Undecoded::Damaged(e.into()))?;
-    let (width, height) = decoder.dimensions();
-    check_size(width.into(), height.into(), limit).map_err(Undecoded::Refused)?;
-    if format == ImageFormat::Jpeg && !jpeg_is_complete(bytes) {
-        return Err(Undecoded::Damaged(
-            "the end-of-image marker is missing".into(),
-        ));
+impl Format {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Jpeg => jpeg::NAME,
+            Self::Png => png::NAME,
+        }
     }
-    let picture = DynamicImage::from_decoder(decoder).map_err(|e| Undecoded::Damaged(e.into()))?;
-    Image::from_rgb(width, height, into_rgb(picture)).map_err(|e| Undecoded::Damaged(e.into()))
 }
 
-fn check_size(width: u64, height: u64, limit: u64) -> Result<(), DecodeError> {
-    if width.saturating_mul(height) > limit {
-        return Err(DecodeError::TooLarge {
-            width,
-            height,
-            limit,
-        });
-    }
-    Ok(())
-}
-
-fn recognise(bytes: &[u8]) -> Result<(ImageFormat, &'static str), DecodeError> {
+fn recognise(bytes: &[u8]) -> Result<Format, DecodeError> {
     match image::guess_format(bytes) {
-        Ok(ImageFormat::Jpeg) => Ok((ImageFormat::Jpeg, "JPEG")),
-        Ok(ImageFormat::Png) => Ok((ImageFormat::Png, "PNG")),
+        Ok(ImageFormat::Jpeg) => Ok(Format::Jpeg),
+        Ok(ImageFormat::Png) => Ok(Format::Png),
         Ok(other) => Err(DecodeError::Unsupported {
             found: format!("{other:?}"),
         }),
         Err(_) => Err(DecodeError::Unsupported {
             found: "of no known format".to_owned(),
         }),
-    }
-}
-
-/// Whether the last scan is closed. The decoder itself fills what is missing with grey. Inside a scan, 0xFF is always
-/// followed by 0x00 or a restart marker, so that the two markers looked for cannot be picture data.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: [u8; 2] = [0xFF, 0xDA];
-    const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
-    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
-    last(END_OF_IMAGE) > last(START_OF_SCAN)
-}
-
-fn into_rgb(picture: DynamicImage) -> Vec<u8> {
-    match picture {
-        DynamicImage::ImageRgb8(p) => p.into_raw(),
-        DynamicImage::ImageLuma8(p) => p
-            .as_raw()
-            .iter()
-            .flat_map(|&grey| [grey; CHANNELS])
-            .collect(),
-        DynamicImage::ImageLumaA8(p) => p
-            .as_raw()
-            .as_chunks::<2>()
-            .0
-            .iter()
-            .flat_map(|&[grey, _]| [grey; CHANNELS])
-            .collect(),
-        DynamicImage::ImageRgba8(p) => p
-            .as_raw()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .flat_map(|&[r, g, b, _]| [r, g, b])
-            .collect(),
-        other => other.into_rgb8().into_raw(),
     }
 }

@@ -1,10 +1,28 @@
 //! From pixels to the bytes of a file.
 
-use image::codecs::jpeg::JpegEncoder;
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
+use std::io::{self, Write};
 
-use crate::{Image, VisionError};
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+use png::{BitDepth, ColorType, Compression};
+
+use crate::budget::Claim;
+use crate::{Budget, BudgetError, Image, VisionError};
+
+/// Most pixels a side that a JPEG file can have: its sizes have 16 bits.
+const MAX_JPEG_SIDE: u32 = 65_535;
+/// Bytes of a chunk of pixels in a PNG file.
+const PNG_CHUNK_BYTES: usize = 1 << 16;
+/// Rows that the PNG encoder holds: the one before, the present one, and the filtered one.
+const PNG_ROWS: u64 = 3;
+/// Bytes of the JPEG encoder's own tables.
+const JPEG_STATE_BYTES: u64 = 1 << 14;
+/// Bytes of the PNG encoder's chunk and tables, with fast compression.
+const PNG_FAST_BYTES: u64 = 1 << 17;
+/// The same without compression, which another library does.
+const PNG_STORED_BYTES: u64 = 1 << 19;
+/// Writes of the encoder, each of some bytes, between two looks at the deadline.
+const STEPS_A_WRITE: u64 = 64;
 
 /// File formats that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,24 +36,142 @@ pub enum Format {
 /// Encodes a picture. `quality` is 1 to 100 and counts for JPEG only.
 ///
 /// # Errors
-/// [`VisionError::Quality`]; [`VisionError::Encode`] if the format cannot hold the size.
-pub fn encode(image: &Image, format: Format, quality: u8) -> Result<Vec<u8>, VisionError> {
-    let mut bytes = Vec::new();
-    let (width, height, rgb) = (image.width(), image.height(), ExtendedColorType::Rgb8);
-    let written = match format {
-        Format::Jpeg => {
-            if !(1..=100).contains(&quality) {
-                return Err(VisionError::Quality { quality });
+/// [`VisionError::Quality`]; [`VisionError::JpegSide`] if the format cannot hold the size; [`VisionError::Budget`];
+/// [`VisionError::Encode`].
+pub fn encode(
+    image: &Image,
+    format: Format,
+    quality: u8,
+    budget: &Budget<'_>,
+) -> Result<Vec<u8>, VisionError> {
+    budget.look()?;
+    match format {
+        Format::Jpeg => jpeg(image, quality, budget),
+        Format::Png => {
+            let file = png(image, Compression::Fast, PNG_FAST_BYTES, budget)?;
+            // Noise is larger after this compression than before it.
+            if file.len() <= image.byte_len() + image.height() as usize + PNG_CHUNK_BYTES {
+                return Ok(file);
             }
-            JpegEncoder::new_with_quality(&mut bytes, quality).write_image(
-                image.pixels(),
-                width,
-                height,
-                rgb,
-            )
+            drop(file);
+            png(image, Compression::NoCompression, PNG_STORED_BYTES, budget)
         }
-        Format::Png => PngEncoder::new(&mut bytes).write_image(image.pixels(), width, height, rgb),
-    };
-    written.map_err(|e| VisionError::Encode { source: e.into() })?;
-    Ok(bytes)
+    }
+}
+
+fn jpeg(image: &Image, quality: u8, budget: &Budget<'_>) -> Result<Vec<u8>, VisionError> {
+    if !(1..=100).contains(&quality) {
+        return Err(VisionError::Quality { quality });
+    }
+    let (width, height) = (image.width(), image.height());
+    if width.max(height) > MAX_JPEG_SIDE {
+        return Err(VisionError::JpegSide {
+            width,
+            height,
+            limit: MAX_JPEG_SIDE,
+        });
+    }
+    let _state = budget.claim(JPEG_STATE_BYTES)?;
+    let mut sink = Sink::new(budget);
+    let written = JpegEncoder::new_with_quality(&mut sink, quality).encode(
+        image.pixels(),
+        width,
+        height,
+        ExtendedColorType::Rgb8,
+    );
+    sink.finish(written)
+}
+
+fn png(
+    image: &Image,
+    compression: Compression,
+    state_bytes: u64,
+    budget: &Budget<'_>,
+) -> Result<Vec<u8>, VisionError> {
+    let row_bytes = image.byte_len() / image.height().max(1) as usize;
+    let _state = budget.claim(PNG_ROWS * row_bytes as u64 + state_bytes)?;
+    let mut sink = Sink::new(budget);
+    let written = write_png(image, compression, &mut sink);
+    sink.finish(written)
+}
+
+fn write_png(
+    image: &Image,
+    compression: Compression,
+    sink: &mut Sink<'_>,
+) -> Result<(), png::EncodingError> {
+    let budget = sink.budget;
+    let mut encoder = png::Encoder::new(sink, image.width(), image.height());
+    encoder.set_color(ColorType::Rgb);
+    encoder.set_depth(BitDepth::Eight);
+    encoder.set_compression(compression);
+    encoder.set_filter(png::Filter::Adaptive);
+    let mut writer = encoder.write_header()?;
+    let mut stream = writer.stream_writer_with_size(PNG_CHUNK_BYTES)?;
+    for row in image.rows() {
+        stream.write_all(row)?;
+        budget
+            .spend(image.width().into())
+            .map_err(io::Error::other)?;
+    }
+    stream.finish()?;
+    writer.finish()
+}
+
+/// Where an encoder writes: it grows as far as the budget goes, and ends at the deadline.
+struct Sink<'b> {
+    budget: &'b Budget<'b>,
+    bytes: Vec<u8>,
+    claim: Option<Claim<'b>>,
+}
+
+impl<'b> Sink<'b> {
+    fn new(budget: &'b Budget<'b>) -> Self {
+        Self {
+            budget,
+            bytes: Vec::new(),
+            claim: None,
+        }
+    }
+
+    fn grow(&mut self, more: usize) -> Result<(), BudgetError> {
+        self.budget.spend(STEPS_A_WRITE)?;
+        let wanted = self.bytes.len().saturating_add(more);
+        if wanted > self.bytes.capacity() {
+            // The old bytes and the new ones are there at once while they are moved.
+            let capacity = wanted.max(self.bytes.capacity().saturating_mul(2));
+            let claim = self.budget.claim(capacity as u64)?;
+            let more = capacity - self.bytes.len();
+            self.budget.reserve(&mut self.bytes, more)?;
+            self.claim = Some(claim);
+        }
+        Ok(())
+    }
+
+    fn finish<E>(self, written: Result<(), E>) -> Result<Vec<u8>, VisionError>
+    where
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Err(error) = written else {
+            return Ok(self.bytes);
+        };
+        Err(match self.budget.refused() {
+            Some(refused) => refused.into(),
+            None => VisionError::Encode {
+                source: error.into(),
+            },
+        })
+    }
+}
+
+impl Write for Sink<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.grow(bytes.len()).map_err(io::Error::other)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-/// Who has to act on an error. It has the same cases as the component interface's `error-code`.
+use crate::BudgetError;
+
+/// Who has to act on an error. All but the deadline are cases of the component interface's `error-code`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The picture or an argument is malformed.
@@ -11,8 +13,20 @@ pub enum ErrorKind {
     Unsupported,
     /// A limit was reached.
     LimitExceeded,
+    /// The time was over.
+    DeadlineExceeded,
     /// A defect of this host.
     Internal,
+}
+
+impl BudgetError {
+    /// Who has to act.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Memory { .. } | Self::Allocation { .. } => ErrorKind::LimitExceeded,
+            Self::Deadline => ErrorKind::DeadlineExceeded,
+        }
+    }
 }
 
 /// Why bytes did not become a picture.
@@ -48,6 +62,9 @@ pub enum DecodeError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The memory or the time was not enough.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
 }
 
 impl DecodeError {
@@ -57,6 +74,7 @@ impl DecodeError {
             Self::Empty | Self::Damaged { .. } => ErrorKind::InvalidInput,
             Self::Unsupported { .. } => ErrorKind::Unsupported,
             Self::TooLarge { .. } => ErrorKind::LimitExceeded,
+            Self::Budget(error) => error.kind(),
         }
     }
 }
@@ -208,13 +226,31 @@ pub enum VisionError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A picture with a longer side than a JPEG file can have.
+    #[error(
+        "the picture is {width} x {height} pixels, and a JPEG file has at most {limit} a side; encode it as PNG, or make it smaller"
+    )]
+    JpegSide {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+        /// Most pixels of a side.
+        limit: u32,
+    },
+    /// The memory or the time was not enough.
+    #[error(transparent)]
+    Budget(#[from] BudgetError),
 }
 
 impl VisionError {
     /// Who has to act.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::TooLarge { .. } | Self::TooManyRegions { .. } => ErrorKind::LimitExceeded,
+            Self::TooLarge { .. } | Self::TooManyRegions { .. } | Self::JpegSide { .. } => {
+                ErrorKind::LimitExceeded
+            }
+            Self::Budget(error) => error.kind(),
             Self::AreaWarp => ErrorKind::Unsupported,
             Self::Resize { .. } | Self::Encode { .. } => ErrorKind::Internal,
             _ => ErrorKind::InvalidInput,

@@ -60,6 +60,13 @@ impl Image {
         self.pixels.len()
     }
 
+    /// A row, counted from the top; of one past the last, nothing.
+    pub(crate) fn row(&self, y: usize) -> &[u8] {
+        let stride = self.width as usize * CHANNELS;
+        let rest = self.pixels.get(y.saturating_mul(stride)..);
+        rest.and_then(|rest| rest.get(..stride)).unwrap_or_default()
+    }
+
     /// Rows from the top.
     pub(crate) fn rows(&self) -> std::slice::ChunksExact<'_, u8> {
         self.pixels.chunks_exact(self.width as usize * CHANNELS)

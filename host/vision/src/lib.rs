@@ -1,10 +1,11 @@
 #![forbid(unsafe_code)]
 //! Native operations on pictures: decode, resize, crop, rotate, warp, blur, normalise, encode.
 //!
-//! Pure functions from pixels to pixels: no I/O, no threads, no state. Every size is checked before memory is taken for it,
-//! so that a picture from an unknown source costs at most [`MAX_PIXELS`] pixels.
+//! Pure functions from pixels to pixels: no I/O, no threads, no clock, no state. Every operation takes a [`Budget`]: memory is counted
+//! there before it is allocated, and between slices of the work it is asked for the deadline. No picture has more than [`MAX_PIXELS`].
 
 mod blur;
+mod budget;
 mod cut;
 mod decode;
 mod encode;
@@ -16,6 +17,7 @@ mod resize;
 mod warp;
 
 pub use blur::{MAX_REGIONS, Region, blur};
+pub use budget::{Budget, BudgetError, Claim};
 pub use cut::{Rotation, crop, rotate};
 pub use decode::{DecodeLimits, decode};
 pub use encode::{Format, encode};

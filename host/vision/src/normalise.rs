@@ -1,7 +1,7 @@
 //! From pictures to the elements of a tensor.
 
 use crate::image::CHANNELS;
-use crate::{Image, MAX_PIXELS, VisionError};
+use crate::{Budget, Image, MAX_PIXELS, VisionError};
 
 /// Order of the dimensions: N pictures, C channels, H rows, W columns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Normalisation {
     pub std: [f32; 3],
 }
 
-/// Pictures and all that is to be known to make a tensor of them, which cannot fail any more.
+/// Pictures and all that is to be known to make a tensor of them: only the deadline can be in the way any more.
 #[derive(Debug)]
 pub struct Normaliser<'a> {
     images: &'a [&'a Image],
@@ -76,33 +76,45 @@ impl<'a> Normaliser<'a> {
         }
     }
 
-    /// Writes the tensor's elements; `elements` are as many as the shape says, and 0 before.
-    pub fn write(&self, elements: &mut [f32]) {
+    /// Bytes of the tensor's elements.
+    pub fn byte_len(&self) -> u64 {
+        let pixels = (self.rows * self.columns * self.images.len()) as u64; // at most `MAX_PIXELS`
+        pixels * (CHANNELS * size_of::<f32>()) as u64
+    }
+
+    /// Writes the tensor's elements; `elements` are as many as the shape says, and 0 before. Their memory is the caller's to count.
+    ///
+    /// # Errors
+    /// [`VisionError::Budget`] once the deadline has passed.
+    pub fn write(&self, elements: &mut [f32], budget: &Budget<'_>) -> Result<(), VisionError> {
+        budget.look()?;
         let plane = self.rows * self.columns;
         let parts = elements.chunks_exact_mut(plane * CHANNELS);
         for (image, out) in self.images.iter().zip(parts) {
             match self.how.layout {
-                Layout::Nchw => planes(image, out, plane, self.columns, self.how),
-                Layout::Nhwc => interleaved(image, out, self.columns, self.how),
+                Layout::Nchw => planes(image, out, plane, self.columns, self.how, budget)?,
+                Layout::Nhwc => interleaved(image, out, self.columns, self.how, budget)?,
             }
         }
+        Ok(())
     }
 }
 
 /// The shape and the elements of the tensor that a [`Normaliser`] makes.
 ///
 /// # Errors
-/// As [`Normaliser::new`].
+/// As [`Normaliser::new`]; [`VisionError::Budget`].
 pub fn normalise(
     images: &[&Image],
     width: u32,
     height: u32,
     how: &Normalisation,
+    budget: &Budget<'_>,
 ) -> Result<(Vec<usize>, Vec<f32>), VisionError> {
     let normaliser = Normaliser::new(images, width, height, how)?;
     let shape = normaliser.shape();
-    let mut elements = vec![0.0; shape.iter().product()];
-    normaliser.write(&mut elements);
+    let (mut elements, _claim) = budget.zeros(shape.iter().product())?;
+    normaliser.write(&mut elements, budget)?;
     Ok((shape.to_vec(), elements))
 }
 
@@ -183,7 +195,14 @@ fn look_up(table: &[f32; 256], value: u8) -> f32 {
     table.get(usize::from(value)).copied().unwrap_or_default() // the bound is known, so no check is left
 }
 
-fn planes(image: &Image, out: &mut [f32], plane: usize, columns: usize, how: &Normalisation) {
+fn planes(
+    image: &Image,
+    out: &mut [f32],
+    plane: usize,
+    columns: usize,
+    how: &Normalisation,
+    budget: &Budget<'_>,
+) -> Result<(), VisionError> {
     let tables = tables(how);
     for (channel, (out, table)) in out.chunks_exact_mut(plane).zip(&tables).enumerate() {
         let at = position(how, channel);
@@ -191,11 +210,19 @@ fn planes(image: &Image, out: &mut [f32], plane: usize, columns: usize, how: &No
             for (element, pixel) in out.iter_mut().zip(row.as_chunks::<CHANNELS>().0) {
                 *element = look_up(table, pixel.get(at).copied().unwrap_or_default());
             }
+            budget.spend(columns as u64)?;
         }
     }
+    Ok(())
 }
 
-fn interleaved(image: &Image, out: &mut [f32], columns: usize, how: &Normalisation) {
+fn interleaved(
+    image: &Image,
+    out: &mut [f32],
+    columns: usize,
+    how: &Normalisation,
+    budget: &Budget<'_>,
+) -> Result<(), VisionError> {
     let tables = tables(how);
     for (out, row) in out.chunks_exact_mut(columns * CHANNELS).zip(image.rows()) {
         let pixels = row.as_chunks::<CHANNELS>().0;
@@ -207,5 +234,7 @@ fn interleaved(image: &Image, out: &mut [f32], columns: usize, how: &Normalisati
             let [tx, ty, tz] = &tables;
             *elements = [look_up(tx, x), look_up(ty, y), look_up(tz, z)];
         }
+        budget.spend(columns as u64)?;
     }
+    Ok(())
 }

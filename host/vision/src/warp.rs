@@ -1,12 +1,16 @@
 //! Cutting out a quadrilateral and making it upright.
 
+use crate::cut::SLICE_PIXELS;
 use crate::image::{CHANNELS, byte_count};
 use crate::projection::Projection;
 use crate::resize::cubic;
-use crate::{Filter, Image, VisionError};
+use crate::{Budget, Filter, Image, VisionError};
 
 /// Positions between two pixels are rounded to 1/32, as OpenCV does, so that all weights come from a small table.
 const STEPS: usize = 32;
+
+/// Work of one new pixel, which reads up to 16 old ones, in steps of the budget.
+const STEPS_A_PIXEL: u64 = 8;
 
 /// Weights of `N` neighbouring pixels for each of the [`STEPS`] positions between the middle two.
 type Weights<const N: usize> = [[f32; N]; STEPS];
@@ -18,14 +22,16 @@ type Weights<const N: usize> = [[f32; N]; STEPS];
 ///
 /// # Errors
 /// [`VisionError::NoPixels`], [`VisionError::TooLarge`], [`VisionError::NotFinite`]; [`VisionError::Degenerate`] for an outline
-/// that is not convex; [`VisionError::AreaWarp`].
+/// that is not convex; [`VisionError::AreaWarp`]; [`VisionError::Budget`].
 pub fn warp(
     image: &Image,
     quad: [[f32; 2]; 4],
     width: u32,
     height: u32,
     filter: Filter,
+    budget: &Budget<'_>,
 ) -> Result<Image, VisionError> {
+    budget.look()?;
     let len = byte_count("the result", width, height)?;
     if let Some(&value) = quad.iter().flatten().find(|v| !v.is_finite()) {
         return Err(VisionError::NotFinite {
@@ -36,23 +42,24 @@ pub fn warp(
     let projection =
         Projection::onto(quad, width, height).ok_or(VisionError::Degenerate { quad })?;
     let source = Source::new(image);
-    let mut pixels = vec![0; len];
+    let (mut pixels, _claim) = budget.zeros(len)?;
+    let out = &mut pixels;
     match filter {
-        Filter::Nearest => fill(&mut pixels, width, projection, |x, y| source.nearest(x, y)),
+        Filter::Nearest => fill(out, width, projection, budget, |x, y| source.nearest(x, y)),
         Filter::Bilinear => {
             let weights = table(|t| [1.0 - t, t]);
-            fill(&mut pixels, width, projection, |x, y| {
+            fill(out, width, projection, budget, |x, y| {
                 source.blend(x, y, &weights)
-            });
+            })
         }
         Filter::Bicubic => {
             let weights = table(|t| [cubic(1.0 + t), cubic(t), cubic(1.0 - t), cubic(2.0 - t)]);
-            fill(&mut pixels, width, projection, |x, y| {
+            fill(out, width, projection, budget, |x, y| {
                 source.blend(x, y, &weights)
-            });
+            })
         }
         Filter::Area => return Err(VisionError::AreaWarp),
-    }
+    }?;
     Image::from_rgb(width, height, pixels)
 }
 
@@ -61,17 +68,21 @@ fn fill(
     pixels: &mut [u8],
     width: u32,
     projection: Projection,
+    budget: &Budget<'_>,
     sample: impl Fn(f64, f64) -> [u8; CHANNELS],
-) {
-    for (y, row) in pixels
-        .chunks_exact_mut(width as usize * CHANNELS)
-        .enumerate()
-    {
-        for (x, pixel) in row.as_chunks_mut::<CHANNELS>().0.iter_mut().enumerate() {
-            let (from_x, from_y) = projection.apply(x as f64, y as f64);
-            *pixel = sample(from_x, from_y);
+) -> Result<(), VisionError> {
+    let rows = pixels.chunks_exact_mut(width as usize * CHANNELS);
+    for (y, row) in rows.enumerate() {
+        let slices = row.as_chunks_mut::<CHANNELS>().0.chunks_mut(SLICE_PIXELS);
+        for (slice, part) in slices.enumerate() {
+            for (x, pixel) in (slice * SLICE_PIXELS..).zip(part.iter_mut()) {
+                let (from_x, from_y) = projection.apply(x as f64, y as f64);
+                *pixel = sample(from_x, from_y);
+            }
+            budget.spend(part.len() as u64 * STEPS_A_PIXEL)?;
         }
     }
+    Ok(())
 }
 
 fn table<const N: usize>(weights: impl Fn(f64) -> [f64; N]) -> Weights<N> {
@@ -80,7 +91,7 @@ fn table<const N: usize>(weights: impl Fn(f64) -> [f64; N]) -> Weights<N> {
 
 /// The old picture, its edge pixels repeated without end.
 struct Source<'a> {
-    rows: Vec<&'a [u8]>,
+    image: &'a Image,
     last_column: i64,
     last_row: i64,
 }
@@ -89,17 +100,14 @@ impl<'a> Source<'a> {
     fn new(image: &'a Image) -> Self {
         let (last_column, last_row) = (i64::from(image.width()) - 1, i64::from(image.height()) - 1);
         Self {
-            rows: image.rows().collect(),
+            image,
             last_column,
             last_row,
         }
     }
 
     fn row(&self, y: i64) -> &'a [u8] {
-        self.rows
-            .get(y.clamp(0, self.last_row) as usize)
-            .copied()
-            .unwrap_or_default()
+        self.image.row(y.clamp(0, self.last_row) as usize)
     }
 
     fn pixel(&self, row: &[u8], x: i64) -> [u8; CHANNELS] {

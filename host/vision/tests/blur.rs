@@ -6,7 +6,10 @@
 )]
 //! What blurring gives, what it leaves alone, and each of its errors.
 
-use hotshoe_vision::{ErrorKind, Image, MAX_REGIONS, Region, blur};
+mod common;
+
+use common::blur;
+use hotshoe_vision::{ErrorKind, Image, MAX_REGIONS, Region};
 use proptest::prelude::*;
 
 fn picture(width: u32, height: u32, pixel: impl Fn(u32, u32) -> u8) -> Image {

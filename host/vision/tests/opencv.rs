@@ -10,7 +10,11 @@
 //! `cv2.resize(picture(w, h), size, interpolation=...)`, and `cv2.warpPerspective(picture(12, 9),
 //! cv2.getPerspectiveTransform(QUAD, [[0, 0], [6, 0], [6, 5], [0, 5]]), (6, 5), flags=..., borderMode=BORDER_REPLICATE)`.
 
-use hotshoe_vision::{Filter, Image, resize, warp};
+mod common;
+
+use hotshoe_vision::{Filter, Image};
+
+use common::{resize, warp};
 
 const QUAD: [[f32; 2]; 4] = [[2.5, 1.25], [9.75, 0.5], [10.5, 7.0], [1.0, 6.5]];
 

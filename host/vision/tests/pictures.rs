@@ -8,9 +8,12 @@
 )]
 //! What each operation gives, and each of its errors.
 
+mod common;
+
+use common::{crc, crop, decode, encode, normalise, resize, rotate, warp};
 use hotshoe_vision::{
     Channels, DecodeError, DecodeLimits, ErrorKind, Filter, Format, Image, Layout, MAX_PIXELS,
-    Normalisation, Rotation, VisionError, crop, decode, encode, normalise, resize, rotate, warp,
+    Normalisation, Rotation, VisionError,
 };
 
 /// 2 x 3 pixels, all different.
@@ -35,21 +38,6 @@ fn png_header(width: u32, height: u32) -> Vec<u8> {
     let sum = crc(&png[12..29]);
     png[29..33].copy_from_slice(&sum.to_be_bytes());
     png
-}
-
-/// The CRC-32 of PNG (ISO 3309).
-fn crc(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0, |mut crc: u32, &byte| {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
-            crc = if crc & 1 == 1 {
-                0xEDB8_8320 ^ (crc >> 1)
-            } else {
-                crc >> 1
-            };
-        }
-        crc
-    })
 }
 
 #[test]

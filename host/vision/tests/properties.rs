@@ -8,9 +8,10 @@
 )]
 //! What holds for any picture and any bytes.
 
-use hotshoe_vision::{
-    DecodeLimits, Filter, Format, Image, Rotation, decode, encode, resize, rotate, warp,
-};
+mod common;
+
+use common::{decode, encode, resize, rotate, warp};
+use hotshoe_vision::{DecodeLimits, Filter, Format, Image, Rotation};
 use proptest::prelude::*;
 
 const LIMITS: DecodeLimits = DecodeLimits {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotshoe_infer::{Model, Tensor};
-use hotshoe_vision::{DecodeLimits, Filter, Image};
+use hotshoe_vision::{Budget, DecodeLimits, Filter, Image};
 use label_reader::sizes::{self, Size};
 use label_reader::{ModelOutputError, angle, ctc};
 
@@ -42,7 +42,7 @@ impl NativeClassifier {
 
     /// From a JPEG or PNG picture to the model's input.
     pub fn prepare(&self, picture: &[u8]) -> Result<Tensor, NativeError> {
-        let line = hotshoe_vision::decode(picture, &DecodeLimits::default())?;
+        let line = hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
         let width = sizes::line_width((line.width(), line.height()), sizes::ANGLE_WIDTH);
         scale(&line, width, sizes::ANGLE_WIDTH)
     }
@@ -87,7 +87,7 @@ impl NativeRecogniser {
 
     /// From a JPEG or PNG picture to the model's input, and the picture's size.
     pub fn prepare(&self, picture: &[u8]) -> Result<(Tensor, Size), NativeError> {
-        let line = hotshoe_vision::decode(picture, &DecodeLimits::default())?;
+        let line = hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
         let size = (line.width(), line.height());
         let width = sizes::recogniser_width(size);
         let input = scale(&line, sizes::line_width(size, width), width)?;
@@ -119,8 +119,9 @@ impl NativeRecogniser {
 
 /// Scales one line to `width` and puts it into an input `input_width` wide.
 fn scale(line: &Image, width: u32, input_width: u32) -> Result<Tensor, NativeError> {
-    let scaled = hotshoe_vision::resize(line, width, sizes::LINE_HEIGHT, Filter::Bilinear)?;
+    let (height, budget) = (sizes::LINE_HEIGHT, Budget::unlimited());
+    let scaled = hotshoe_vision::resize(line, width, height, Filter::Bilinear, &budget)?;
     let (shape, elements) =
-        hotshoe_vision::normalise(&[&scaled], input_width, sizes::LINE_HEIGHT, &NORMALISATION)?;
+        hotshoe_vision::normalise(&[&scaled], input_width, height, &NORMALISATION, &budget)?;
     Ok(Tensor::from_f32(&shape, elements)?)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_infer::{Model, Tensor};
-use hotshoe_vision::{DecodeLimits, Filter, Image, Rotation};
+use hotshoe_vision::{Budget, DecodeLimits, Filter, Image, Rotation};
 use label_reader::geometry::Quad;
 use label_reader::sizes::Size;
 use label_reader::{ModelOutputError, page};
@@ -51,7 +51,8 @@ impl NativeReader {
             reader: self,
             times: RefCell::default(),
         };
-        let picture = hotshoe_vision::decode(picture, &DecodeLimits::default())?;
+        let picture =
+            hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
         let lines = page::read(&reading, picture, &alphabet(&self.recognise)?)?;
         Ok((lines, reading.times.into_inner()))
     }
@@ -78,6 +79,7 @@ impl page::Runtime for Reading<'_> {
             width,
             height,
             Filter::Bilinear,
+            &Budget::unlimited(),
         )?)
     }
 
@@ -105,20 +107,35 @@ impl page::Runtime for Reading<'_> {
             width,
             height,
             Filter::Bicubic,
+            &Budget::unlimited(),
         )?)
     }
 
     fn lay_down(&self, image: &Image) -> Result<Image, NativeError> {
-        Ok(hotshoe_vision::rotate(image, Rotation::ThreeQuarters)?)
+        Ok(hotshoe_vision::rotate(
+            image,
+            Rotation::ThreeQuarters,
+            &Budget::unlimited(),
+        )?)
     }
 
     fn turn_over(&self, image: &Image) -> Result<Image, NativeError> {
-        Ok(hotshoe_vision::rotate(image, Rotation::Half)?)
+        Ok(hotshoe_vision::rotate(
+            image,
+            Rotation::Half,
+            &Budget::unlimited(),
+        )?)
     }
 
     fn normalise(&self, images: &[Image], (width, height): Size) -> Result<Tensor, NativeError> {
         let images: Vec<&Image> = images.iter().collect();
-        let (shape, elements) = hotshoe_vision::normalise(&images, width, height, &NORMALISATION)?;
+        let (shape, elements) = hotshoe_vision::normalise(
+            &images,
+            width,
+            height,
+            &NORMALISATION,
+            &Budget::unlimited(),
+        )?;
         Ok(Tensor::from_f32(&shape, elements)?)
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_engine::{Insight, Sample};
-use hotshoe_vision::{DecodeLimits, Format};
+use hotshoe_vision::{Budget, DecodeLimits, Format};
 use label_reader_native::{NativeClassifier, NativeRecogniser};
 use serde_json::Value;
 
@@ -37,9 +37,16 @@ pub fn first_line(setting: &Setting<'_>) -> anyhow::Result<Vec<u8>> {
         (least, of.fold(f32::NEG_INFINITY, f32::max) - least)
     };
     let ((x, width), (y, height)) = (range(|[x, _]| *x), range(|[_, y]| *y));
-    let page = hotshoe_vision::decode(&setting.picture("page.png")?, &DecodeLimits::default())?;
-    let line = hotshoe_vision::crop(&page, x, y, width, height)?;
-    Ok(hotshoe_vision::encode(&line, Format::Png, QUALITY)?)
+    let budget = Budget::unlimited();
+    let page = setting.picture("page.png")?;
+    let page = hotshoe_vision::decode(&page, &DecodeLimits::default(), &budget)?;
+    let line = hotshoe_vision::crop(&page, x, y, width, height, &budget)?;
+    Ok(hotshoe_vision::encode(
+        &line,
+        Format::Png,
+        QUALITY,
+        &budget,
+    )?)
 }
 
 /// The angle classifier.

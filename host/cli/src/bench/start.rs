@@ -13,7 +13,7 @@ use hotshoe_daemon::{Config, Status, ZenohConfig};
 use hotshoe_infer::{Model, ModelOptions, Models, Options};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Floor, Release, Time};
-use hotshoe_vision::DecodeLimits;
+use hotshoe_vision::{Budget, DecodeLimits};
 use label_reader::sizes::{self, Size};
 use label_reader_native::{NativeReader, NativeRecogniser};
 
@@ -280,7 +280,7 @@ fn page_plans(setting: &Setting<'_>, page: &[u8]) -> anyhow::Result<Vec<PlanFor>
 }
 
 fn size(picture: &[u8]) -> anyhow::Result<Size> {
-    let picture = hotshoe_vision::decode(picture, &DecodeLimits::default())?;
+    let picture = hotshoe_vision::decode(picture, &DecodeLimits::default(), &Budget::unlimited())?;
     Ok((picture.width(), picture.height()))
 }
 

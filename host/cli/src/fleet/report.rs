@@ -97,6 +97,7 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     show_parts(status, terminal)?;
     show_log(status, terminal)?;
     show_reload(status, terminal)?;
+    show_set_aside(status, terminal)?;
     show_components(status, terminal)?;
     show_models(status, terminal)?;
     if status.stages.is_empty() {
@@ -198,6 +199,19 @@ fn show_reload(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         )))?;
     }
     Ok(())
+}
+
+/// Watched files that are not tried again.
+fn show_set_aside(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
+    let Some(watch) = status.watch.as_ref().filter(|it| it.set_aside > 0) else {
+        return Ok(());
+    };
+    let last = watch.last_file.as_deref().unwrap_or_default();
+    let reason = watch.last_reason.as_deref().unwrap_or_default();
+    terminal.print(terminal.warning(&format!(
+        "watch     {} files set aside, last {last}: {reason}; change a file to have it tried again",
+        watch.set_aside
+    )))
 }
 
 /// Those alone that something is wrong with.

@@ -7,6 +7,9 @@
 use hotshoe_trust::{Blob, World};
 
 use super::*;
+use crate::bindings::hotshoe::pipeline::types::Rect;
+use crate::bindings::hotshoe::pipeline::vision::{Filter, Format, Host as _, HostImage as _};
+use crate::call_end::CallEnd;
 use crate::component::Parts;
 use crate::lists::Lent;
 
@@ -31,7 +34,20 @@ fn state(tensor_mib: u32) -> State {
         topics: Default::default(),
     };
     let services = Services::new("test", &spec, &Parts::default(), &Default::default()).unwrap();
-    State::new(Arc::new(services), Arc::default(), &limits)
+    let mut state = State::new(Arc::new(services), Arc::default(), &limits);
+    state.deadline = Instant::now() + Duration::from_secs(600);
+    state
+}
+
+/// An image that the component holds.
+fn image(state: &mut State, width: u32, height: u32) -> Resource<HeldImage> {
+    let pixels = vec![50; width as usize * height as usize * 3];
+    let made = state.from_pixels(width, height, pixels);
+    made.unwrap().unwrap()
+}
+
+fn again(image: &Resource<HeldImage>) -> Resource<HeldImage> {
+    Resource::new_borrow(image.rep())
 }
 
 /// A tensor of this many MiB.
@@ -63,4 +79,77 @@ fn outputs_are_handed_over_all_together_or_not_at_all() {
     assert!(matches!(refused.code, ErrorCode::LimitExceeded));
     assert_eq!(state.meter.left(), 4 << 20);
     assert!(state.table.is_empty());
+}
+
+#[test]
+fn an_image_of_one_long_row_is_scaled_within_tensor_mib() {
+    let mut state = state(16);
+    let row = image(&mut state, 2_000_000, 1);
+    let scaled = state.resize(again(&row), 640, 640, Filter::Bilinear);
+    scaled.unwrap().unwrap();
+    // 20 MB of weights.
+    let refused = state.resize(again(&row), 640, 640, Filter::Area);
+    let refused = refused.unwrap().unwrap_err();
+    assert!(matches!(refused.code, ErrorCode::LimitExceeded));
+    assert!(
+        refused.message.contains("bytes more"),
+        "{}",
+        refused.message
+    );
+    assert!(state.meter_refused);
+    let whole = Rect {
+        x: 0.0,
+        y: 0.0,
+        width: 2e6,
+        height: 1.0,
+    };
+    let refused = state
+        .blur(again(&row), vec![whole], 0)
+        .unwrap()
+        .unwrap_err();
+    assert!(matches!(refused.code, ErrorCode::LimitExceeded));
+    let (held, peak) = state.meter.bytes();
+    assert_eq!(held, 6_000_000 + 640 * 640 * 3);
+    // What lay between two pictures counts too.
+    assert!(peak > held && peak <= 16 << 20, "{peak}");
+}
+
+#[test]
+fn what_cannot_fail_ends_the_call_where_there_is_no_room_for_a_copy() {
+    let mut state = state(1);
+    let most = image(&mut state, 700, 400);
+    let error = state.pixels(most).unwrap_err();
+    assert!(matches!(error.downcast_ref(), Some(CallEnd::Tensors(_))));
+}
+
+#[test]
+fn a_deadline_that_passed_ends_the_call_in_every_operation() {
+    let mut state = state(16);
+    let picture = image(&mut state, 64, 64);
+    state.deadline = Instant::now();
+    let whole = Rect {
+        x: 0.0,
+        y: 0.0,
+        width: 64.0,
+        height: 64.0,
+    };
+    let ended = [
+        state
+            .decode_bytes(vec![0x89, b'P', b'N', b'G', 13, 10, 26, 10])
+            .err(),
+        state.resize(again(&picture), 8, 8, Filter::Area).err(),
+        state.crop(again(&picture), whole).err(),
+        state.blur(again(&picture), vec![whole], 0).err(),
+        state.encode(again(&picture), Format::Png, 0).err(),
+    ];
+    for (number, error) in ended.into_iter().enumerate() {
+        let error = error.unwrap();
+        let end = error.downcast_ref::<CallEnd>();
+        assert!(
+            matches!(end, Some(CallEnd::NativeDeadline { .. })),
+            "{number}: {error}"
+        );
+    }
+    // Nothing was done half.
+    assert_eq!(state.meter.bytes().0, 64 * 64 * 3);
 }

@@ -1,76 +1,136 @@
-use hotshoe_infer::Tensor;
-use hotshoe_vision::{DecodeError, DecodeLimits, ErrorKind, Image, Normaliser, VisionError};
+//! `vision`. Every operation goes through [`State::native`], which gives it what is left of `tensor-mib` and of the deadline.
+
+use std::time::Instant;
+
+use hotshoe_infer::{Tensor, TensorError};
+use hotshoe_vision::{
+    Budget, BudgetError, DecodeError, DecodeLimits, ErrorKind, Image, Normaliser, VisionError,
+};
 use wasmtime::component::Resource;
 
 use super::{HeldImage, HeldTensor, State, error};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
 use crate::bindings::hotshoe::pipeline::vision;
+use crate::call_end::CallEnd;
 use crate::fault::chain;
 use crate::sample::Sample;
 
-/// Bytes that decoding takes for a pixel: the image's own 3, and up to 8 inside the decoder (16-bit RGBA).
-const DECODED_PIXEL_BYTES: u64 = 11;
 /// Bytes of a pixel of an image: 8-bit RGB.
 const PIXEL_BYTES: u64 = 3;
-/// Bytes that blurring an image takes for a pixel: the result's 3, and a region's own while it is blurred.
-const BLURRED_PIXEL_BYTES: u64 = 6;
-/// Bytes that making an image of another size takes for a pixel: its own 3, and 6 between the passes (16-bit RGB).
-const SCALED_PIXEL_BYTES: u64 = 9;
-/// Bytes of an element of a normalised tensor (f32), three a pixel.
-const NORMALISED_PIXEL_BYTES: u64 = 12;
 
 type MadeImage = wasmtime::Result<Result<Resource<HeldImage>, Error>>;
 
+/// Why a native operation gave nothing.
+#[derive(Debug, thiserror::Error)]
+enum NativeError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Vision(#[from] VisionError),
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+    #[error(transparent)]
+    Handle(#[from] wasmtime::component::ResourceTableError),
+}
+
+impl From<BudgetError> for NativeError {
+    fn from(error: BudgetError) -> Self {
+        Self::Vision(error.into())
+    }
+}
+
+impl NativeError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Decode(error) => error.kind(),
+            Self::Vision(error) => error.kind(),
+            Self::Tensor(_) | Self::Handle(_) => ErrorKind::Internal,
+        }
+    }
+
+    /// Whether it was the component's own limit that was passed, and not one of all pictures.
+    fn is_over_budget(&self) -> bool {
+        let memory = |error: &BudgetError| matches!(error.kind(), ErrorKind::LimitExceeded);
+        match self {
+            Self::Decode(DecodeError::Budget(error)) | Self::Vision(VisionError::Budget(error)) => {
+                memory(error)
+            }
+            Self::Decode(DecodeError::TooLarge { .. }) => true,
+            _ => false,
+        }
+    }
+}
+
 impl State {
-    fn made_image(&mut self, image: Result<Image, VisionError>) -> MadeImage {
-        match image {
+    /// Runs an operation within the memory that the component may still take, and until its deadline, after which it runs no further.
+    fn native<T>(
+        &mut self,
+        operation: &'static str,
+        run: impl FnOnce(&Self, &Budget<'_>) -> Result<T, NativeError>,
+    ) -> wasmtime::Result<Result<T, Error>> {
+        let deadline = self.deadline;
+        let is_over = || Instant::now() >= deadline;
+        let budget = Budget::new(self.meter.left(), &is_over);
+        let result = run(self, &budget);
+        self.meter.note(budget.peak_bytes());
+        let cause = match result {
+            Ok(made) => return Ok(Ok(made)),
+            Err(NativeError::Handle(cause)) => return Err(cause.into()),
+            Err(cause) => cause,
+        };
+        self.meter_refused |= cause.is_over_budget();
+        let code = match cause.kind() {
+            ErrorKind::InvalidInput => ErrorCode::InvalidInput,
+            ErrorKind::Unsupported => ErrorCode::Unsupported,
+            ErrorKind::LimitExceeded => ErrorCode::LimitExceeded,
+            ErrorKind::DeadlineExceeded => return Err(CallEnd::NativeDeadline { operation }.into()),
+            ErrorKind::Internal => ErrorCode::Internal,
+        };
+        Ok(Err(error(code, chain(&cause))))
+    }
+
+    /// As [`Self::native`], of an operation that makes an image.
+    fn image(
+        &mut self,
+        operation: &'static str,
+        run: impl FnOnce(&Self, &Budget<'_>) -> Result<Image, NativeError>,
+    ) -> MadeImage {
+        if let Err(error) = self.room(1, 0) {
+            return Ok(Err(error));
+        }
+        match self.native(operation, run)? {
             Ok(image) => {
                 let bytes = image.byte_len();
                 self.hold(image, bytes)
             }
-            Err(cause) => Ok(Err(from_vision(&cause))),
-        }
-    }
-
-    fn decoded(&mut self, image: Result<Image, DecodeError>) -> MadeImage {
-        match image {
-            Ok(image) => self.made_image(Ok(image)),
-            Err(cause) => {
-                self.meter_refused |= matches!(cause.kind(), ErrorKind::LimitExceeded);
-                Ok(Err(error(code(cause.kind()), chain(&cause))))
-            }
+            Err(error) => Ok(Err(error)),
         }
     }
 
     /// No picture is decoded that the component could not hold.
     fn decode_limits(&self) -> DecodeLimits {
         let defaults = DecodeLimits::default();
+        let room = self.meter.left() / PIXEL_BYTES;
         DecodeLimits {
-            max_pixels: defaults
-                .max_pixels
-                .min(self.meter.left() / DECODED_PIXEL_BYTES),
+            max_pixels: defaults.max_pixels.min(room),
         }
-    }
-
-    /// Refuses what could not be held before the work of making it.
-    fn room_for(&mut self, width: u32, height: u32, pixel_bytes: u64) -> Result<(), Error> {
-        let bytes = u64::from(width)
-            .saturating_mul(u64::from(height))
-            .saturating_mul(pixel_bytes);
-        self.room(1, usize::try_from(bytes).unwrap_or(usize::MAX))
     }
 }
 
 impl vision::Host for State {
     fn decode(&mut self, sample: Resource<Sample>) -> MadeImage {
         let limits = self.decode_limits();
-        let image = hotshoe_vision::decode(&self.table.get(&sample)?.payload, &limits);
-        self.decoded(image)
+        self.image("decode", |state, budget| {
+            let payload = &state.table.get(&sample)?.payload;
+            Ok(hotshoe_vision::decode(payload, &limits, budget)?)
+        })
     }
 
     fn decode_bytes(&mut self, bytes: Vec<u8>) -> MadeImage {
         let limits = self.decode_limits();
-        self.decoded(hotshoe_vision::decode(&bytes, &limits))
+        self.image("decode-bytes", |_, budget| {
+            Ok(hotshoe_vision::decode(&bytes, &limits, budget)?)
+        })
     }
 
     fn resize(
@@ -80,22 +140,26 @@ impl vision::Host for State {
         height: u32,
         filter: vision::Filter,
     ) -> MadeImage {
-        if let Err(error) = self.room_for(width, height, SCALED_PIXEL_BYTES) {
-            return Ok(Err(error));
-        }
-        let image = hotshoe_vision::resize(self.table.get(&image)?, width, height, filter.into());
-        self.made_image(image)
+        self.image("resize", |state, budget| {
+            let image = state.table.get(&image)?;
+            let filter = filter.into();
+            Ok(hotshoe_vision::resize(
+                image, width, height, filter, budget,
+            )?)
+        })
     }
 
     fn crop(&mut self, image: Resource<HeldImage>, bounds: Rect) -> MadeImage {
-        let image = hotshoe_vision::crop(
-            self.table.get(&image)?,
-            bounds.x,
-            bounds.y,
-            bounds.width,
-            bounds.height,
-        );
-        self.made_image(image)
+        self.image("crop", |state, budget| {
+            let image = state.table.get(&image)?;
+            let Rect {
+                x,
+                y,
+                width,
+                height,
+            } = bounds;
+            Ok(hotshoe_vision::crop(image, x, y, width, height, budget)?)
+        })
     }
 
     fn rotate(&mut self, image: Resource<HeldImage>, rotation: vision::Rotation) -> MadeImage {
@@ -104,15 +168,10 @@ impl vision::Host for State {
             vision::Rotation::Half => hotshoe_vision::Rotation::Half,
             vision::Rotation::ThreeQuarters => hotshoe_vision::Rotation::ThreeQuarters,
         };
-        let (width, height) = {
-            let image = self.table.get(&image)?;
-            (image.width(), image.height())
-        };
-        if let Err(error) = self.room_for(width, height, PIXEL_BYTES) {
-            return Ok(Err(error));
-        }
-        let image = hotshoe_vision::rotate(self.table.get(&image)?, rotation);
-        self.made_image(image)
+        self.image("rotate", |state, budget| {
+            let image = state.table.get(&image)?;
+            Ok(hotshoe_vision::rotate(image, rotation, budget)?)
+        })
     }
 
     fn warp(
@@ -123,13 +182,14 @@ impl vision::Host for State {
         height: u32,
         filter: vision::Filter,
     ) -> MadeImage {
-        if let Err(error) = self.room_for(width, height, SCALED_PIXEL_BYTES) {
-            return Ok(Err(error));
-        }
         let quad = [[a.x, a.y], [b.x, b.y], [c.x, c.y], [d.x, d.y]];
-        let image =
-            hotshoe_vision::warp(self.table.get(&image)?, quad, width, height, filter.into());
-        self.made_image(image)
+        self.image("warp", |state, budget| {
+            let image = state.table.get(&image)?;
+            let filter = filter.into();
+            Ok(hotshoe_vision::warp(
+                image, quad, width, height, filter, budget,
+            )?)
+        })
     }
 
     fn normalise(
@@ -139,16 +199,6 @@ impl vision::Host for State {
         height: u32,
         how: vision::Normalisation,
     ) -> wasmtime::Result<Result<Resource<HeldTensor>, Error>> {
-        let count = images.len() as u64;
-        if let Err(error) =
-            self.room_for(width, height, count.saturating_mul(NORMALISED_PIXEL_BYTES))
-        {
-            return Ok(Err(error));
-        }
-        let images: Vec<&Image> = images
-            .iter()
-            .map(|image| Ok(&**self.table.get(image)?))
-            .collect::<wasmtime::Result<_>>()?;
         let how = hotshoe_vision::Normalisation {
             layout: match how.layout {
                 vision::Layout::Nchw => hotshoe_vision::Layout::Nchw,
@@ -162,37 +212,46 @@ impl vision::Host for State {
             mean: [how.mean.0, how.mean.1, how.mean.2],
             std: [how.std.0, how.std.1, how.std.2],
         };
-        let normaliser = match Normaliser::new(&images, width, height, &how) {
-            Ok(normaliser) => normaliser,
-            Err(cause) => return Ok(Err(from_vision(&cause))),
-        };
-        // Straight into the memory that the model will read.
-        let write = |elements: &mut [f32]| normaliser.write(elements);
-        match Tensor::write_f32(&normaliser.shape(), write) {
+        if let Err(error) = self.room(1, 0) {
+            return Ok(Err(error));
+        }
+        let tensor = self.native("normalise", |state, budget| {
+            let _list = budget.claim(size_of_val(images.as_slice()) as u64)?;
+            let images: Vec<&Image> = images
+                .iter()
+                .map(|image| Ok(&**state.table.get(image)?))
+                .collect::<Result<_, NativeError>>()?;
+            let normaliser = Normaliser::new(&images, width, height, &how)?;
+            let _elements = budget.claim(normaliser.byte_len())?;
+            // Straight into the memory that the model will read.
+            let mut written = Ok(());
+            let tensor = Tensor::write_f32(&normaliser.shape(), |elements| {
+                written = normaliser.write(elements, budget);
+            })?;
+            written?;
+            Ok(tensor)
+        })?;
+        match tensor {
             Ok(tensor) => self.hold_tensor(tensor),
-            Err(cause) => Ok(Err(error(ErrorCode::Internal, cause))),
+            Err(error) => Ok(Err(error)),
         }
     }
 
     fn blur(&mut self, image: Resource<HeldImage>, regions: Vec<Rect>, radius: u32) -> MadeImage {
-        let (width, height) = {
-            let image = self.table.get(&image)?;
-            (image.width(), image.height())
-        };
-        if let Err(error) = self.room_for(width, height, BLURRED_PIXEL_BYTES) {
-            return Ok(Err(error));
-        }
-        let regions: Vec<_> = regions
-            .iter()
-            .map(|region| hotshoe_vision::Region {
-                x: region.x,
-                y: region.y,
-                width: region.width,
-                height: region.height,
-            })
-            .collect();
-        let image = hotshoe_vision::blur(self.table.get(&image)?, &regions, radius);
-        self.made_image(image)
+        self.image("blur", |state, budget| {
+            let _list = budget.claim(size_of_val(regions.as_slice()) as u64)?;
+            let regions: Vec<_> = regions
+                .iter()
+                .map(|region| hotshoe_vision::Region {
+                    x: region.x,
+                    y: region.y,
+                    width: region.width,
+                    height: region.height,
+                })
+                .collect();
+            let image = state.table.get(&image)?;
+            Ok(hotshoe_vision::blur(image, &regions, radius, budget)?)
+        })
     }
 
     fn encode(
@@ -205,14 +264,20 @@ impl vision::Host for State {
             vision::Format::Jpeg => hotshoe_vision::Format::Jpeg,
             vision::Format::Png => hotshoe_vision::Format::Png,
         };
-        let encoded = hotshoe_vision::encode(self.table.get(&image)?, format, quality);
-        Ok(encoded.map_err(|cause| from_vision(&cause)))
+        self.native("encode", |state, budget| {
+            let image = state.table.get(&image)?;
+            Ok(hotshoe_vision::encode(image, format, quality, budget)?)
+        })
     }
 }
 
 impl vision::HostImage for State {
     fn from_pixels(&mut self, width: u32, height: u32, pixels: Vec<u8>) -> MadeImage {
-        self.made_image(Image::from_rgb(width, height, pixels))
+        self.image("from-pixels", |_, budget| {
+            // They are there already; what may be held of them is asked before they are a picture.
+            let _pixels = budget.claim(pixels.len() as u64)?;
+            Ok(Image::from_rgb(width, height, pixels)?)
+        })
     }
 
     fn width(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<u32> {
@@ -224,7 +289,11 @@ impl vision::HostImage for State {
     }
 
     fn pixels(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<Vec<u8>> {
-        Ok(self.table.get(&image)?.pixels().to_vec())
+        let pixels = self.table.get(&image)?.pixels();
+        // They are copied once on the host on their way into the component.
+        let room = self.meter.room(0, pixels.len() as u64);
+        room.map_err(CallEnd::Tensors)?;
+        Ok(pixels.to_vec())
     }
 
     fn drop(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<()> {
@@ -241,18 +310,5 @@ impl From<vision::Filter> for hotshoe_vision::Filter {
             vision::Filter::Bicubic => Self::Bicubic,
             vision::Filter::Area => Self::Area,
         }
-    }
-}
-
-fn from_vision(cause: &VisionError) -> Error {
-    error(code(cause.kind()), chain(cause))
-}
-
-const fn code(kind: ErrorKind) -> ErrorCode {
-    match kind {
-        ErrorKind::InvalidInput => ErrorCode::InvalidInput,
-        ErrorKind::Unsupported => ErrorCode::Unsupported,
-        ErrorKind::LimitExceeded => ErrorCode::LimitExceeded,
-        ErrorKind::Internal => ErrorCode::Internal,
     }
 }

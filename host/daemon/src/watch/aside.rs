@@ -1,0 +1,314 @@
+//! Files that killed the daemon, or that the release refused, and that are not tried for ever.
+//!
+//! While a file's sample is being processed, a note of it lies in the data folder; a note that a start finds is of a file that was
+//! being processed when the daemon died. Notes are not synced: they have to outlive the process, not the machine.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
+
+use hotshoe_engine::chain;
+use hotshoe_store::replace_file;
+use hotshoe_trust::Digest;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::Version;
+use crate::status::WatchStatus;
+
+/// What is remembered of files, in the data folder.
+const RECORD: &str = "watched.json";
+/// The folder of notes, in the data folder.
+const NOTES: &str = "watching";
+/// Times that a file may kill the daemon, or be refused, by one release.
+const MOST_TRIES: u32 = 2;
+/// Files that are remembered, at most; the oldest goes first.
+const MAX_FILES: usize = 1_024;
+/// Most bytes of the record or of a note that are read: 8 MiB.
+const MAX_FILE_BYTES: u64 = 8 << 20;
+/// Most characters of a reason.
+const MAX_REASON: usize = 400;
+/// The fault of a sample that a component did not even see, since others had broken it.
+const BACKING_OFF: &str = "backing_off";
+/// The only form of the record that there is yet.
+const FORMAT: u32 = 1;
+
+/// One content of a file, and the release that processed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Try {
+    path: PathBuf,
+    size: u64,
+    /// Since 1970-01-01T00:00:00Z.
+    modified_ns: u64,
+    release: Option<Digest>,
+}
+
+/// What is known of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Known {
+    #[serde(flatten)]
+    of: Try,
+    /// Times that the daemon died while it was being processed.
+    deaths: u32,
+    /// Times that its sample failed.
+    refusals: u32,
+    /// Why, the last time.
+    reason: String,
+}
+
+impl Known {
+    fn is_aside(&self) -> bool {
+        self.deaths >= MOST_TRIES || self.refusals >= MOST_TRIES
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record {
+    format: u32,
+    files: Vec<Known>,
+}
+
+/// What to do with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Read it like any other.
+    Try,
+    /// Read it while no other file is being processed: the daemon died with it once.
+    TryAlone,
+    /// Leave it aside.
+    Aside,
+}
+
+/// What is known of watched files, over all starts.
+#[derive(Debug)]
+pub struct Aside {
+    data: PathBuf,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The oldest first.
+    files: Vec<Known>,
+    /// The release that serves.
+    release: Option<Digest>,
+}
+
+/// That a file's sample is being processed, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Note(PathBuf);
+
+impl Drop for Note {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0); // the next start would count it once too often
+    }
+}
+
+impl Aside {
+    /// What this data folder remembers, and counts the files that were being processed when the daemon died.
+    pub fn open(data: &Path) -> Arc<Self> {
+        let files = read_record(&data.join(RECORD)).unwrap_or_else(|reason| {
+            tracing::warn!(
+                reason,
+                "which watched files were set aside is lost; they are tried again"
+            );
+            Vec::new()
+        });
+        let aside = Self {
+            data: data.to_owned(),
+            state: Mutex::new(State {
+                files,
+                release: None,
+            }),
+        };
+        let reason = "the daemon died while the file was being processed";
+        for died in aside.take_notes() {
+            aside.blame(died, reason, |known| &mut known.deaths);
+        }
+        Arc::new(aside)
+    }
+
+    /// Another release serves. It is not held responsible for what others did with a file.
+    pub fn serve(&self, release: Option<Digest>) {
+        self.lock().release = release;
+    }
+
+    pub(super) fn verdict(&self, path: &Path, version: Version) -> Verdict {
+        let state = self.lock();
+        let wanted = of(path, version, state.release);
+        match state.files.iter().find(|known| known.of == wanted) {
+            Some(known) if known.is_aside() => Verdict::Aside,
+            Some(known) if known.deaths > 0 => Verdict::TryAlone,
+            _ => Verdict::Try,
+        }
+    }
+
+    /// Notes that the file's sample is being processed. Where that cannot be written it is processed all the same.
+    pub(super) fn begin(&self, path: &Path, version: Version) -> Option<Note> {
+        let note = of(path, version, self.lock().release);
+        let folder = self.data.join(NOTES);
+        let file = folder.join(format!("{}.json", Uuid::now_v7()));
+        let text = serde_json::to_vec(&note).ok()?;
+        let written = fs::write(&file, &text).or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &text))
+            }
+            _ => Err(error),
+        });
+        // One that is half written is removed as well.
+        let note = Note(file);
+        match written {
+            Ok(()) => Some(note),
+            Err(error) => {
+                tracing::debug!(%error, "a watched file is processed without a note of it");
+                None
+            }
+        }
+    }
+
+    /// It gave a result, or is no longer where it was.
+    pub(super) fn forget(&self, path: &Path, version: Version) {
+        let mut state = self.lock();
+        let done = of(path, version, state.release);
+        let before = state.files.len();
+        state.files.retain(|known| known.of != done);
+        if state.files.len() != before {
+            self.save(&state.files);
+        }
+    }
+
+    /// Its sample failed. `body` is the JSON of the error.
+    pub(super) fn refused(&self, path: &Path, version: Version, body: &[u8]) {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Told {
+            fault: String,
+            message: String,
+        }
+        let told: Told = serde_json::from_slice(body).unwrap_or_default();
+        if told.fault == BACKING_OFF {
+            return;
+        }
+        let tried = of(path, version, self.lock().release);
+        let reason = format!("{}: {}", told.fault, told.message);
+        self.blame(tried, &reason, |known| &mut known.refusals);
+    }
+
+    /// How many files are set aside, and the last of them.
+    pub fn status(&self) -> WatchStatus {
+        let state = self.lock();
+        let mut aside = state.files.iter().filter(|known| {
+            known.is_aside() && (state.release.is_none() || known.of.release == state.release)
+        });
+        let last = aside.next_back();
+        WatchStatus {
+            set_aside: aside.count() as u64 + u64::from(last.is_some()),
+            last_file: last.map(|known| known.of.path.display().to_string()),
+            last_reason: last.map(|known| known.reason.clone()),
+        }
+    }
+
+    fn blame(&self, tried: Try, reason: &str, count: fn(&mut Known) -> &mut u32) {
+        let mut state = self.lock();
+        // What is known of another content, or by another release, is of no use any more.
+        let at = state.files.iter().position(|it| it.of.path == tried.path);
+        let before = at.map(|at| state.files.remove(at));
+        let mut known = before.filter(|known| known.of == tried).unwrap_or(Known {
+            of: tried,
+            deaths: 0,
+            refusals: 0,
+            reason: String::new(),
+        });
+        *count(&mut known) += 1;
+        known.reason = reason.chars().take(MAX_REASON).collect();
+        if known.is_aside() {
+            tracing::warn!(path = %known.of.path.display(), reason = known.reason, "a watched file is set aside: it was tried {MOST_TRIES} times; change it to have it tried again");
+        }
+        state.files.push(known);
+        let surplus = state.files.len().saturating_sub(MAX_FILES);
+        state.files.drain(..surplus);
+        self.save(&state.files);
+    }
+
+    fn save(&self, files: &[Known]) {
+        let record = Record {
+            format: FORMAT,
+            files: files.to_vec(),
+        };
+        let written = serde_json::to_vec(&record)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| {
+                replace_file(&self.data.join(RECORD), &bytes).map_err(|error| chain(&error))
+            });
+        if let Err(reason) = written {
+            tracing::warn!(
+                reason,
+                "what is known of a watched file is not kept for the next start"
+            );
+        }
+    }
+
+    /// Reads and removes the notes of the last run. Those that are half written say nothing.
+    fn take_notes(&self) -> Vec<Try> {
+        let Ok(entries) = fs::read_dir(self.data.join(NOTES)) else {
+            return Vec::new();
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort_unstable();
+        let mut notes = Vec::new();
+        for path in paths {
+            let note = read(&path).ok();
+            let note = note.and_then(|text| serde_json::from_slice(&text).ok());
+            notes.extend(note);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::warn!(path = %path.display(), %error, "a note of the last run cannot be removed");
+            }
+        }
+        let surplus = notes.len().saturating_sub(MAX_FILES);
+        notes.drain(..surplus);
+        notes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn of(path: &Path, version: Version, release: Option<Digest>) -> Try {
+    let modified = version.modified.duration_since(UNIX_EPOCH);
+    let modified = modified.unwrap_or_default().as_nanos();
+    Try {
+        path: path.to_owned(),
+        size: version.size,
+        modified_ns: u64::try_from(modified).unwrap_or(u64::MAX),
+        release,
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let file = File::open(path)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(bytes)
+}
+
+fn read_record(path: &Path) -> Result<Vec<Known>, String> {
+    let bytes = match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| error.to_string())?,
+    };
+    let record: Record = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if record.format != FORMAT {
+        return Err(format!("its format is {}, not {FORMAT}", record.format));
+    }
+    if record.files.len() > MAX_FILES {
+        return Err(format!("it has more than {MAX_FILES} files"));
+    }
+    Ok(record.files)
+}

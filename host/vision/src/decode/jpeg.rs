@@ -1,0 +1,177 @@
+//! JPEG files.
+
+use zune_jpeg::JpegDecoder;
+use zune_jpeg::errors::DecodeErrors;
+use zune_jpeg::zune_core::colorspace::ColorSpace;
+use zune_jpeg::zune_core::options::DecoderOptions;
+
+use super::reader::Reader;
+use super::{DecodeLimits, damaged};
+use crate::image::CHANNELS;
+use crate::{Budget, DecodeError, Image};
+
+pub(super) const NAME: &str = "JPEG";
+
+/// Most scans of a progressive file. Each may go over the whole picture, and takes a few bytes of the file.
+const MAX_SCANS: usize = 100;
+/// Copies of profiles and other metadata that the decoder makes: as they come, and put together.
+const METADATA_COPIES: u64 = 2;
+/// Bytes that the decoder holds beside rows: tables of codes.
+const STATE_BYTES: u64 = 1 << 17;
+
+pub(super) fn pixels(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    budget: &Budget<'_>,
+) -> Result<Image, DecodeError> {
+    let broken = |error: DecodeErrors| damaged(NAME, error);
+    let frame = Frame::read(bytes);
+    if let Some(frame) = &frame {
+        limits.check(frame.width.into(), frame.height.into())?;
+    }
+    let metadata = bytes.len() as u64 * METADATA_COPIES;
+    let _state = budget.claim(STATE_BYTES + metadata)?;
+    let options = DecoderOptions::default()
+        .set_strict_mode(false)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .jpeg_set_max_scans(MAX_SCANS)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(Reader::new(bytes, budget), options);
+    decoder.decode_headers().map_err(broken)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let (width, height) = (width as u32, height as u32); // both have 16 bits
+    limits.check(width, height)?;
+    if !is_complete(bytes) {
+        return Err(damaged(NAME, "the end-of-image marker is missing"));
+    }
+    let frame = frame.filter(|it| (it.width.into(), it.height.into()) == (width, height));
+    let frame = frame.unwrap_or_else(|| Frame::largest(width, height));
+    let _rows = budget.claim(frame.decoder_bytes())?;
+
+    let count = width as usize * height as usize;
+    let (mut pixels, _claim) = budget.zeros(count * CHANNELS)?;
+    if decoder.input_colorspace() == Some(ColorSpace::Luma) {
+        decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::Luma));
+        // The grey pixels lie at the end, and are spread from the beginning: none is written over before it is read.
+        let greys = pixels.split_at_mut(count * (CHANNELS - 1)).1;
+        decoder.decode_into(greys).map_err(broken)?;
+        for index in 0..count {
+            let grey = pixels.get(count * (CHANNELS - 1) + index).copied();
+            let at = index * CHANNELS;
+            if let (Some(grey), Some(rgb)) = (grey, pixels.get_mut(at..at + CHANNELS)) {
+                rgb.fill(grey);
+            }
+        }
+    } else {
+        decoder.decode_into(&mut pixels).map_err(broken)?;
+    }
+    budget.look()?;
+    Image::from_rgb(width, height, pixels).map_err(|error| damaged(NAME, error))
+}
+
+/// Whether the last scan is closed. The decoder itself fills what is missing with grey. Inside a scan, 0xFF is always
+/// followed by 0x00 or a restart marker, so that the two markers looked for cannot be picture data.
+fn is_complete(bytes: &[u8]) -> bool {
+    const START_OF_SCAN: [u8; 2] = [0xFF, 0xDA];
+    const END_OF_IMAGE: [u8; 2] = [0xFF, 0xD9];
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    last(END_OF_IMAGE) > last(START_OF_SCAN)
+}
+
+/// What the headers say about the decoder's memory.
+struct Frame {
+    width: u16,
+    height: u16,
+    /// Blocks across and down that each component has in a unit of the picture.
+    sampling: Vec<(u64, u64)>,
+    /// All coefficients of the picture are held until the last scan: it is progressive, or its components come one after another.
+    whole: bool,
+}
+
+impl Frame {
+    /// As far as the first scan. `None` where the segments do not follow one another as they should: the decoder then looks for the
+    /// next marker by itself, and may find others.
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes.get(2..)?;
+        let mut frame: Option<Self> = None;
+        loop {
+            let (&mark, after) = rest.split_first()?;
+            if mark != 0xFF {
+                return None;
+            }
+            let (&kind, after) = after.split_first()?;
+            // A marker may be filled up with more of 0xFF before it.
+            if kind == 0xFF {
+                rest = rest.get(1..)?;
+                continue;
+            }
+            let (&length, _) = after.split_first_chunk::<2>()?;
+            let segment = after.get(2..usize::from(u16::from_be_bytes(length)))?;
+            match kind {
+                // The decoder reads on from another place than the segment's end.
+                0x00 => return None,
+                0xE0 if segment.len() == 4 => return None,
+                0xC0..=0xC2 => frame = Some(Self::of(kind == 0xC2, segment)?),
+                0xDA => {
+                    let mut frame = frame?;
+                    let in_scan = usize::from(*segment.first()?);
+                    frame.whole |= in_scan != frame.sampling.len();
+                    return Some(frame);
+                }
+                _ => {}
+            }
+            rest = after.get(usize::from(u16::from_be_bytes(length))..)?;
+        }
+    }
+
+    fn of(progressive: bool, segment: &[u8]) -> Option<Self> {
+        let (&[_, high_h, low_h, high_w, low_w, _], components) =
+            segment.split_first_chunk::<6>()?;
+        let sampling = components.as_chunks::<3>().0.iter();
+        let sampling =
+            sampling.map(|&[_, factors, _]| (u64::from(factors >> 4), u64::from(factors & 0xF)));
+        Some(Self {
+            width: u16::from_be_bytes([high_w, low_w]),
+            height: u16::from_be_bytes([high_h, low_h]),
+            sampling: sampling.collect(),
+            whole: progressive,
+        })
+    }
+
+    /// One that takes the most memory of those of this size.
+    fn largest(width: u32, height: u32) -> Self {
+        Self {
+            width: width as u16,
+            height: height as u16,
+            sampling: vec![(4, 4), (1, 1), (1, 1), (4, 4)],
+            whole: true,
+        }
+    }
+
+    /// Bytes that the decoder takes for coefficients and for rows while they are scaled up.
+    fn decoder_bytes(&self) -> u64 {
+        /// Pixels of a side of a block.
+        const BLOCK: u64 = 8;
+        /// Coefficients and values in between have 16 bits.
+        const VALUE_BYTES: u64 = 2;
+        let most = |side: fn(&(u64, u64)) -> u64| self.sampling.iter().map(side).max();
+        let across = most(|it| it.0).unwrap_or(1).max(1);
+        let down = most(|it| it.1).unwrap_or(1).max(1);
+        let units_across = u64::from(self.width).div_ceil(BLOCK * across);
+        let units_down = u64::from(self.height).div_ceil(BLOCK * down);
+        let mut values = 0;
+        for &(x, y) in &self.sampling {
+            let (x, y) = (x.max(1), y.max(1));
+            let row = units_across * x * BLOCK;
+            let larger = across.div_ceil(x) * down.div_ceil(y);
+            // A row of blocks; the rows before and after; and what they are scaled up to, twice as wide in files of an odd kind.
+            values += row * y * BLOCK + 3 * row * y + row * y * larger + row * larger * 2 * BLOCK;
+            values += row * BLOCK;
+            if self.whole {
+                values += units_across * units_down * x * y * BLOCK * BLOCK;
+            }
+        }
+        values * VALUE_BYTES
+    }
+}

@@ -1,0 +1,148 @@
+//! PNG files, row by row: a picture is never there in another form than its result.
+
+use ::png::{BitDepth, ColorType, Decoder, DecodingError, Info, InterlaceInfo, Limits};
+use ::png::{Transformations, expand_interlaced_row};
+
+use super::reader::Reader;
+use super::{DecodeLimits, damaged};
+use crate::image::CHANNELS;
+use crate::{Budget, DecodeError, Image};
+
+pub(super) const NAME: &str = "PNG";
+
+/// Bytes that the decoder holds beside rows: the window and the tables of inflating, and its first buffer.
+const STATE_BYTES: u64 = 1 << 18;
+/// Rows that the decoder keeps before it moves them to the front of its buffer: 4, the one before, the present one, and one to come.
+const KEPT_ROWS: u64 = 7;
+/// A list that grows has up to twice the room that it needs.
+const GROWTH: u64 = 2;
+/// Copies of an EXIF chunk that the decoder holds: its buffer, with room to grow, and what it keeps.
+const EXIF_COPIES: u64 = 4;
+/// Bytes of the signature, and those of a chunk around its data: length, type, checksum.
+const SIGNATURE_BYTES: usize = 8;
+const CHUNK_FRAME_BYTES: usize = 12;
+
+pub(super) fn pixels(
+    bytes: &[u8],
+    limits: &DecodeLimits,
+    budget: &Budget<'_>,
+) -> Result<Image, DecodeError> {
+    let broken = |error: DecodingError| damaged(NAME, error);
+    let _state = budget.claim(STATE_BYTES.saturating_add(exif_bytes(bytes) * EXIF_COPIES))?;
+    // It bounds what it reads by itself: all of that is counted here.
+    let unlimited = Limits { bytes: usize::MAX };
+    let mut decoder = Decoder::new_with_limits(Reader::new(bytes, budget), unlimited);
+    // A profile or a text may be a small chunk that inflates to gigabytes.
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder.set_transformations(Transformations::EXPAND);
+    let info = decoder.read_header_info().map_err(broken)?;
+    let ((width, height), interlaced) = (info.size(), info.interlaced);
+    limits.check(width, height)?;
+    let _rows = budget.claim(row_bytes(info))?;
+    let mut reader = decoder.read_info().map_err(broken)?;
+
+    let (colour, depth) = reader.output_color_type();
+    let shape = Shape {
+        channels: colour.samples(),
+        wide: depth == BitDepth::Sixteen,
+    };
+    let stride = width as usize * CHANNELS;
+    let (mut pixels, _claim) = budget.zeros(stride * height as usize)?;
+    let line_bytes = reader.output_line_size(width).unwrap_or_default();
+    if interlaced {
+        let (mut line, _line) = budget.zeros(line_bytes)?;
+        let (mut rgb, _rgb) = budget.zeros(stride)?;
+        while let Some(row) = reader.read_row(&mut line).map_err(broken)? {
+            if let InterlaceInfo::Adam7(place) = &row {
+                shape.into_rgb(&line, &mut rgb);
+                let bits = 8 * CHANNELS as u8;
+                expand_interlaced_row(&mut pixels, stride, &rgb, place, bits);
+            }
+            budget.spend(width.into())?;
+        }
+    } else {
+        let plain = colour == ColorType::Rgb && !shape.wide;
+        let (mut line, _line) = budget.zeros(if plain { 0 } else { line_bytes })?;
+        for row in pixels.chunks_exact_mut(stride) {
+            let into = if plain { &mut *row } else { line.as_mut_slice() };
+            reader.read_row(into).map_err(broken)?;
+            if !plain {
+                shape.into_rgb(&line, row);
+            }
+            budget.spend(width.into())?;
+        }
+        // What follows the last row has a checksum too.
+        reader.read_row(&mut []).map_err(broken)?;
+    }
+    Image::from_rgb(width, height, pixels).map_err(|error| damaged(NAME, error))
+}
+
+/// Bytes that the decoder takes for rows as they are in the file.
+fn row_bytes(info: &Info<'_>) -> u64 {
+    let bits = u64::from(info.width).saturating_mul(info.bits_per_pixel() as u64);
+    let row = bits.div_ceil(8).saturating_add(1); // one says how the row is filtered
+    // Passes of an interlaced picture have shorter rows, and a few more of them.
+    let rows = u64::from(info.height) + u64::from(info.interlaced);
+    row.saturating_mul(rows.min(KEPT_ROWS) * GROWTH)
+}
+
+/// Bytes of all EXIF chunks: the decoder keeps them, whether they are wanted or not.
+fn exif_bytes(bytes: &[u8]) -> u64 {
+    let mut rest = bytes.get(SIGNATURE_BYTES..).unwrap_or_default();
+    let mut sum = 0_u64;
+    while let Some((head, _)) = rest.split_first_chunk::<8>() {
+        let [a, b, c, d, kind @ ..] = *head;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if &kind == b"eXIf" {
+            sum += u64::from(length).min(rest.len() as u64);
+        }
+        let chunk = (length as usize).saturating_add(CHUNK_FRAME_BYTES);
+        rest = rest.get(chunk..).unwrap_or_default();
+    }
+    sum
+}
+
+/// How the decoder gives a pixel.
+struct Shape {
+    /// 1 to 4: grey, grey and alpha, RGB, RGB and alpha.
+    channels: usize,
+    /// 16 bits a channel, the higher byte first.
+    wide: bool,
+}
+
+impl Shape {
+    /// The row's pixels as 8-bit RGB, as many as there are of both.
+    fn into_rgb(&self, row: &[u8], out: &mut [u8]) {
+        let out = out.as_chunks_mut::<CHANNELS>().0;
+        let eight = |[high, low]: [u8; 2]| {
+            // The nearest: 65,535 is 257 times 255.
+            let value = u32::from(u16::from_be_bytes([high, low]));
+            ((value + 128) / 257) as u8
+        };
+        match (self.channels, self.wide) {
+            (1, false) => each(row, out, |&[grey]: &[u8; 1]| [grey; CHANNELS]),
+            (2, false) => each(row, out, |&[grey, _]| [grey; CHANNELS]),
+            (3, false) => each(row, out, |&rgb: &[u8; 3]| rgb),
+            (_, false) => each(row, out, |&[r, g, b, _]| [r, g, b]),
+            (1, true) => each(row, out, |&grey: &[u8; 2]| [eight(grey); CHANNELS]),
+            (2, true) => each(row, out, |&[a, b, _, _]| [eight([a, b]); CHANNELS]),
+            (3, true) => each(row, out, |&[a, b, c, d, e, f]| {
+                [eight([a, b]), eight([c, d]), eight([e, f])]
+            }),
+            (_, true) => each(row, out, |&[a, b, c, d, e, f, _, _]| {
+                [eight([a, b]), eight([c, d]), eight([e, f])]
+            }),
+        }
+    }
+}
+
+fn each<const N: usize>(
+    row: &[u8],
+    out: &mut [[u8; CHANNELS]],
+    rgb: impl Fn(&[u8; N]) -> [u8; CHANNELS],
+) {
+    for (out, pixel) in out.iter_mut().zip(row.as_chunks::<N>().0) {
+        *out = rgb(pixel);
+    }
+}
