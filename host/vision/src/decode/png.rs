@@ -55,7 +55,7 @@ pub(super) fn pixels(
         let (mut rgb, _rgb) = budget.zeros(stride)?;
         while let Some(row) = reader.read_row(&mut line).map_err(broken)? {
             if let InterlaceInfo::Adam7(place) = &row {
-                shape.into_rgb(&line, &mut rgb);
+                shape.convert(&line, &mut rgb);
                 let bits = 8 * CHANNELS as u8;
                 expand_interlaced_row(&mut pixels, stride, &rgb, place, bits);
             }
@@ -65,10 +65,14 @@ pub(super) fn pixels(
         let plain = colour == ColorType::Rgb && !shape.wide;
         let (mut line, _line) = budget.zeros(if plain { 0 } else { line_bytes })?;
         for row in pixels.chunks_exact_mut(stride) {
-            let into = if plain { &mut *row } else { line.as_mut_slice() };
+            let into = if plain {
+                &mut *row
+            } else {
+                line.as_mut_slice()
+            };
             reader.read_row(into).map_err(broken)?;
             if !plain {
-                shape.into_rgb(&line, row);
+                shape.convert(&line, row);
             }
             budget.spend(width.into())?;
         }
@@ -113,7 +117,7 @@ struct Shape {
 
 impl Shape {
     /// The row's pixels as 8-bit RGB, as many as there are of both.
-    fn into_rgb(&self, row: &[u8], out: &mut [u8]) {
+    fn convert(&self, row: &[u8], out: &mut [u8]) {
         let out = out.as_chunks_mut::<CHANNELS>().0;
         let eight = |[high, low]: [u8; 2]| {
             // The nearest: 65,535 is 257 times 255.
