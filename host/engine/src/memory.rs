@@ -33,9 +33,9 @@ const TABLE_ELEMENT_BYTES: u64 = 8;
 const SPARE_ADDRESSES: u64 = 4 * GIB;
 /// What a pool leaves, in bytes of data: what is written to counts, whether or not it is resident.
 const SPARE_DATA: u64 = 128 * MIB;
-/// What one instance of a component needs at least without a pool, in bytes of addresses and of data.
-const LEAST_ADDRESSES: u64 = 128 * MIB;
-const LEAST_DATA: u64 = 16 * MIB;
+/// What a daemon needs at least without a pool, in bytes of addresses and of data: some twenty threads with their stacks, and one instance.
+const LEAST_ADDRESSES: u64 = 512 * MIB;
+const LEAST_DATA: u64 = 64 * MIB;
 
 /// How the linear memories of components lie in the addresses of this process. Limits are the same in each mode, and so are results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
