@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Filter};
 
 use super::{TARGET, count_left_out};
@@ -341,6 +342,11 @@ impl<S: Subscriber> Filter<S> for Limited {
 
     fn callsite_enabled(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
         tracing::subscriber::Interest::always()
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        // Without one, the other filter's would count for nothing, and every line of every library be looked at.
+        Some(LevelFilter::TRACE)
     }
 
     fn event_enabled(&self, event: &Event<'_>, _: &Context<'_, S>) -> bool {
