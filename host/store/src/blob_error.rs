@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use hotshoe_trust::Digest;
+use hotshoe_trust::{Digest, IndexError};
 
 /// Why a blob could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +38,15 @@ pub enum BlobError {
         found: u64,
         /// Bytes expected.
         expected: u64,
+    },
+    /// Its index of chunks is none, or lists what the blob does not have.
+    #[error("the index of chunks of blob {digest} is not valid")]
+    Index {
+        /// The blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: IndexError,
     },
     /// More bytes than allowed, or no end to them.
     #[error("{} has more than the {limit} bytes allowed", path.display())]
@@ -81,6 +90,7 @@ impl BlobError {
         match self {
             Self::Missing { .. } => "missing_blob",
             Self::Damaged { .. } | Self::Size { .. } => "damaged_blob",
+            Self::Index { .. } => "bad_index",
             Self::TooLarge { .. } => "too_large",
             Self::NotAFile { .. } => "not_a_file",
             Self::DiskFull { .. } => "disk_full",

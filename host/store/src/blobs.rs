@@ -12,7 +12,9 @@ use std::{
     },
 };
 
-use hotshoe_trust::{Blob, Digest, Hasher, Release};
+use hotshoe_trust::{
+    Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits,
+};
 
 use crate::{
     blob_error::{BlobError, open_file, read_file},
@@ -211,9 +213,46 @@ impl BlobStore {
         self.check(blob)
     }
 
-    /// [`Self::prove`] for every blob of a release.
+    /// [`Self::prove`] for every blob of a release, and [`Self::check_chunks`].
     pub fn prove_release(&self, release: &Release) -> Result<(), BlobError> {
-        release.blobs().try_for_each(|blob| self.prove(&blob))
+        release.blobs().try_for_each(|blob| self.prove(&blob))?;
+        self.check_chunks(release)
+    }
+
+    /// [`Self::check`] for every blob of a release, and [`Self::check_chunks`].
+    pub fn check_release(&self, release: &Release) -> Result<(), BlobError> {
+        release.blobs().try_for_each(|blob| self.check(&blob))?;
+        self.check_chunks(release)
+    }
+
+    /// Checks each index of chunks of a release against the blob that it cuts. With an index that lists something else, devices would ask
+    /// for chunks that nobody has, for as long as they run.
+    pub fn check_chunks(&self, release: &Release) -> Result<(), BlobError> {
+        for blob in release.blobs() {
+            let Some(index) = release.chunks.get(&blob.digest) else {
+                continue;
+            };
+            let wrong = |source| BlobError::Index {
+                digest: blob.digest,
+                source,
+            };
+            let bytes = self.read_any(index.digest, ReleaseLimits::INDEX_BYTES)?;
+            let index = ChunkIndex::parse(&bytes, blob).map_err(wrong)?;
+            let mut file = self.open_sized(&blob)?;
+            let mut bytes = Vec::new();
+            for (number, chunk) in index.chunks.iter().enumerate() {
+                // At most `MAX_CHUNK_BYTES`, by the index's own rules.
+                bytes.clear();
+                (&mut file)
+                    .take(chunk.size)
+                    .read_to_end(&mut bytes)
+                    .map_err(BlobError::read(&self.path(blob.digest)))?;
+                if Blob::of(&bytes) != *chunk {
+                    return Err(wrong(IndexError::Content { chunk: number + 1 }));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Notes that a blob was hashed while it was written.

@@ -111,13 +111,13 @@ impl Catalogue {
         Self::default()
     }
 
-    /// Lists a release that is whole in `blobs`, with its signature bundles.
+    /// Lists a release that is whole in `blobs`, with its signature bundles, and returns what it holds.
     pub fn add_release(
         &self,
         blobs: &BlobStore,
         release: Digest,
         bundles: &[Digest],
-    ) -> Result<(), CatalogueError> {
+    ) -> Result<Release, CatalogueError> {
         let config = blobs.manifest(release)?.config.digest;
         let bytes = blobs.read_any(config, ReleaseLimits::CONFIG_BYTES)?;
         let content: Release = strict_json::parse(&bytes, ReleaseLimits::CONFIG_BYTES)
@@ -143,7 +143,7 @@ impl Catalogue {
         }
         let places = list.places;
         self.replace(Owner::Release(release), places);
-        Ok(())
+        Ok(content)
     }
 
     /// Lists the release of a release folder, with all its signatures.
@@ -154,7 +154,12 @@ impl Catalogue {
             manifest_size: package.manifest.len() as u64,
             bundles: package.bundles.iter().map(|b| Digest::of(b)).collect(),
         };
-        self.add_release(&layout.blobs, served.release, &served.bundles)?;
+        let content = self.add_release(&layout.blobs, served.release, &served.bundles)?;
+        // Before anything is said of it: what it lists and does not have would be asked for without end.
+        if let Err(error) = layout.blobs.check_chunks(&content) {
+            self.remove_release(served.release);
+            return Err(error.into());
+        }
         Ok(served)
     }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hotshoe_trust::{
-    Blob, Digest, Package, ReleaseLimits,
+    Blob, Digest, Package, Release, ReleaseLimits,
     manifest::{BUNDLE, RELEASE},
 };
 use oci_spec::image::{
@@ -205,6 +205,11 @@ impl Layout {
     /// Hashes a blob piece by piece, and checks its size and digest.
     pub fn check(&self, blob: &Blob) -> Result<(), LayoutError> {
         self.blobs.check(blob).map_err(self.blob())
+    }
+
+    /// Checks every blob of its release, and that each index of chunks lists what its blob has.
+    pub fn check_release(&self, release: &Release) -> Result<(), LayoutError> {
+        self.blobs.check_release(release).map_err(self.blob())
     }
 
     /// The file of a blob, for tools that read it themselves.

@@ -13,7 +13,7 @@ use std::{error::Error, fs, os::unix::fs::symlink};
 
 use common::{Deployer, FILES, blob_files, flip_a_bit, names, noise, now, release_toml};
 use hotshoe_store::{BlobError, Layout, LayoutError, PackError, pack};
-use hotshoe_trust::{Blob, Digest, Floor, ReleaseLimits, SigningKey};
+use hotshoe_trust::{Blob, Digest, Floor, Release, ReleaseLimits, SigningKey};
 
 /// All messages of an error, outermost first.
 fn chain(error: &dyn Error) -> String {
@@ -414,4 +414,33 @@ fn large_blobs_get_a_chunk_index_and_self_tests_are_packed() {
         text.contains("[[tests]] entry `a-page`") && text.contains("page.json"),
         "{text}"
     );
+}
+
+#[test]
+fn an_index_of_chunks_that_the_blob_does_not_have_is_refused() {
+    let deployer = Deployer::new();
+    let model = noise(1, 600 << 10);
+    fs::write(deployer.folder.path().join("detect.onnx"), &model).unwrap();
+    let description = deployer.folder.path().join("release.toml");
+    fs::write(&description, release_toml(1)).unwrap();
+    let packed = pack(&description, now(), &deployer.folder.path().join("out")).unwrap();
+    let bundle = deployer
+        .key
+        .sign_bundle(&packed.layout.package().unwrap().manifest)
+        .unwrap();
+    packed.layout.attach(&bundle).unwrap();
+    let verified = deployer.verify(&packed.layout, &Floor::none());
+    packed.layout.check_release(&verified).unwrap();
+
+    // The right sizes, and another digest for the last chunk.
+    let mut release = Release::clone(&verified);
+    let at = release.chunks.get_mut(&Digest::of(&model)).unwrap();
+    let mut index = packed.layout.read(at).unwrap();
+    *index.last_mut().unwrap() ^= 1;
+    *at = Blob::of(&index);
+    fs::write(packed.layout.blob_path(at.digest), &index).unwrap();
+    let error = packed.layout.check_release(&release).unwrap_err();
+    assert_eq!(error.name(), "bad_index");
+    let text = chain(&error);
+    assert!(text.contains("is not what the blob has there"), "{text}");
 }

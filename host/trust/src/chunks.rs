@@ -63,6 +63,12 @@ pub enum IndexError {
         /// Its size.
         size: u64,
     },
+    /// A chunk that the blob does not have at that place: nobody can ever give it.
+    #[error("chunk {chunk} is not what the blob has there; pack the release again")]
+    Content {
+        /// Which chunk, from 1.
+        chunk: usize,
+    },
     /// The chunks make up more or less than the blob.
     #[error("the chunks add up to {found} bytes, and the blob has {expected}")]
     Total {
@@ -81,6 +87,7 @@ impl IndexError {
             Self::NotAnIndex => "not_an_index",
             Self::Length { .. } => "wrong_length",
             Self::ChunkSize { .. } => "chunk_size",
+            Self::Content { .. } => "wrong_content",
             Self::Total { .. } => "wrong_total",
         }
     }

@@ -93,8 +93,6 @@ pub fn verify(
     let package = layout.package().with_context(cannot)?;
     let release = hotshoe_trust::verify(&package, trust, floor, device, &host_version()?, now)
         .with_context(cannot)?;
-    for blob in release.blobs() {
-        layout.check(&blob).with_context(cannot)?;
-    }
+    layout.check_release(&release).with_context(cannot)?;
     Ok((layout, release))
 }
