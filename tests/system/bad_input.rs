@@ -4,6 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use hotshoe_daemon::FeedError;
+use hotshoe_store::Layout;
+use hotshoe_trust::is_active;
 use hotshoe_vision::{Budget, Format, Image, encode};
 
 use crate::support::{Lab, environment, failure, hotshoe, json_lines};
@@ -182,4 +184,40 @@ fn wrong_usage_names_every_way_to_do_it_right() {
     }
     let output = hotshoe(["trust", "--key", "a=a.pub", "--threshold", "0"]);
     assert_eq!(output.status.code(), Some(2));
+}
+
+/// Fails where a terminal would act on something, but for line ends.
+fn assert_printable(what: &str, bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let active = text.chars().find(|c| is_active(*c) && *c != '\n');
+    assert!(active.is_none(), "{what}: {active:?} in {text:?}");
+}
+
+#[test]
+fn what_a_bundle_says_of_itself_reaches_no_terminal_as_it_is() {
+    let lab = Lab::new();
+    lab.key("bob");
+    let release = lab.release(&Lab::recipe("classify-angle.toml"));
+    let layout = Layout::open(&release).unwrap();
+    let good = String::from_utf8(layout.package().unwrap().bundles.remove(0)).unwrap();
+    let bundle: serde_json::Value = serde_json::from_str(&good).unwrap();
+    let hint = bundle["verificationMaterial"]["publicKey"]["hint"]
+        .as_str()
+        .unwrap();
+    let hostile = good.replace(hint, r"\u001b]0;owned\u0007\u009b2J\u202etxt\u2028");
+    layout.attach(hostile.as_bytes()).unwrap();
+    lab.trust(&["bob"], 1);
+    let (folder, trust) = (release.display().to_string(), lab.trust_file());
+    for more in [None, Some("--json")] {
+        for command in [
+            vec!["verify", &folder, "--trust", &trust],
+            vec!["inspect", &folder],
+        ] {
+            let output = hotshoe(command.iter().copied().chain(more));
+            assert_printable(command[0], &output.stdout);
+            assert_printable(command[0], &output.stderr);
+        }
+    }
+    let said = failure(["verify", &folder, "--trust", &trust]);
+    assert!(said.starts_with("unknown_signer"), "{said}");
 }

@@ -1,10 +1,13 @@
 //! Releases go to a real registry and come back: Debian's `docker-registry`, started here on loopback.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use hotshoe_trust::Digest;
@@ -174,4 +177,86 @@ fn what_is_no_release_or_not_there_is_named() {
     let said = failure(["push", &folder, &registry.address("line/angle:1")]);
     assert!(said.starts_with("not_a_release: "), "{said}");
     assert!(!back.exists());
+}
+
+/// A registry that never ends one of its answers.
+struct Endless {
+    port: u16,
+    /// It ends when this is set and one more caller came.
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Endless {
+    /// Whatever has `path` in its first line is answered with `head` and then bytes without end; all else with an empty answer of 200.
+    fn start(path: &'static str, head: &'static str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&over);
+        let thread = thread::spawn(move || {
+            for stream in listener.incoming() {
+                if ended.load(Ordering::Acquire) {
+                    return;
+                }
+                // One that breaks off is the next one's no concern.
+                drop(answer(stream.unwrap(), port, path, head));
+            }
+        });
+        Self {
+            port,
+            over,
+            thread: Some(thread),
+        }
+    }
+}
+
+fn answer(mut stream: TcpStream, port: u16, path: &str, head: &str) -> std::io::Result<()> {
+    let mut request = String::new();
+    BufReader::new(stream.try_clone()?).read_line(&mut request)?;
+    if !request.contains(path) {
+        // A token is asked for at the same address.
+        let realm = format!("Bearer realm=\"http://127.0.0.1:{port}/token\"");
+        let asks = if path == "/token" {
+            format!("www-authenticate: {realm}\r\n")
+        } else {
+            String::new()
+        };
+        return write!(
+            stream,
+            "HTTP/1.1 200 OK\r\n{asks}connection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+    }
+    write!(stream, "HTTP/1.1 {head}\r\nconnection: close\r\n\r\n")?;
+    let junk = [b'a'; 1 << 16];
+    // It ends when the caller has had enough.
+    loop {
+        stream.write_all(&junk)?;
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Release);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+#[test]
+fn an_answer_without_end_costs_a_registry_the_pull_and_nobody_the_memory() {
+    let lab = Lab::new();
+    let out = lab.path("pulled").display().to_string();
+    for (path, head, name) in [
+        ("/manifests/", "200 OK", "too_large"),
+        ("/manifests/", "500 Oh", "registry"),
+        ("/token", "200 OK", "registry"),
+        ("/token", "403 No", "unauthorized"),
+    ] {
+        let registry = Endless::start(path, head);
+        let from = format!("oci://127.0.0.1:{}/line/angle:1", registry.port);
+        let said = failure(["pull", &from, "--out", &out]);
+        assert!(said.starts_with(name), "{path} {head}: {said}");
+        assert!(!Path::new(&out).exists(), "{path} {head}");
+    }
 }

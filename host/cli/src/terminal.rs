@@ -2,6 +2,7 @@
 use anyhow::Context;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use hotshoe_devkit::Progress;
+use hotshoe_trust::{printable, printable_json};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
 
@@ -36,23 +37,26 @@ impl Terminal {
 
     /// A line of the result, on standard output.
     pub fn print(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
-        writeln!(io::stdout().lock(), "{}", line.as_ref())
-            .context("cannot write to standard output")
+        self.write(&shown(line.as_ref(), self.colour))
     }
 
     /// The whole result as one JSON value, on standard output.
     pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        self.print(serde_json::to_string_pretty(value)?)
+        self.write(&printable_json(&serde_json::to_string_pretty(value)?))
     }
 
     /// One JSON value on a line of its own, for results that are streamed.
     pub fn json_line(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        self.print(serde_json::to_string(value)?)
+        self.write(&printable_json(&serde_json::to_string(value)?))
+    }
+
+    fn write(&self, line: &str) -> anyhow::Result<()> {
+        writeln!(io::stdout().lock(), "{line}").context("cannot write to standard output")
     }
 
     /// A remark beside the result, on standard error. Nothing depends on whether it can be written.
     pub fn note(&self, line: impl AsRef<str>) {
-        logging::note(line.as_ref());
+        logging::note(&shown(line.as_ref(), self.error_colour));
     }
 
     /// A table whose columns are sized to fit, as text.
@@ -84,7 +88,7 @@ impl Terminal {
 
     /// Bars and spinners on standard error, or plain lines where it is no terminal.
     pub fn progress(&self) -> Progress {
-        Progress::automatic()
+        Progress::automatic().showing(|text| printable(text, &[]))
     }
 
     /// Emphasis.
@@ -143,6 +147,36 @@ fn cell(text: &str) -> Cell {
     }
 }
 
+/// What is printed may have come from a component, a peer or a release: whatever a terminal acts on is written out, but for line ends, and for paint
+/// where there is any.
+fn shown(text: &str, colour: bool) -> String {
+    const KEPT: [char; 2] = ['\n', '\t'];
+    if !colour {
+        return printable(text, &KEPT);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        out.push_str(&printable(before, &KEPT));
+        let end = after.find(|c: char| !c.is_ascii_digit() && c != ';');
+        let paint = end.and_then(|end| after.split_at_checked(end));
+        match paint.and_then(|(code, rest)| Some((code, rest.strip_prefix('m')?))) {
+            Some((code, behind)) => {
+                out.push_str("\x1b[");
+                out.push_str(code);
+                out.push('m');
+                rest = behind;
+            }
+            None => {
+                out.push_str(&printable("\x1b[", &KEPT));
+                rest = after;
+            }
+        }
+    }
+    out.push_str(&printable(rest, &KEPT));
+    out
+}
+
 fn paint(colour: bool, code: &str, text: &str) -> String {
     if colour {
         format!("\x1b[{code}m{text}\x1b[0m")
@@ -194,6 +228,18 @@ mod tests {
         let painted = cell(&paint(true, GREEN, "live"));
         assert_eq!(painted.content(), "live");
         assert_eq!(cell("plain").content(), "plain");
+    }
+
+    #[test]
+    fn what_comes_from_outside_is_text() {
+        let hostile = "\x1b]0;owned\x07\x1b[2J\u{9b}1m\u{202e}txt\u{2028}\r";
+        let text = r"\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}1m\u{202e}txt\u{2028}\r";
+        assert_eq!(shown(hostile, false), text);
+        assert_eq!(shown(hostile, true), text);
+        let painted = paint(true, GREEN, "live");
+        assert_eq!(shown(&painted, true), painted);
+        assert_eq!(shown(&painted, false), r"\u{1b}[32mlive\u{1b}[0m");
+        assert_eq!(shown("a\n\tb \x1b[", true), "a\n\tb \\u{1b}[");
     }
 
     #[test]

@@ -10,7 +10,10 @@ const SPINNER: &str = "{spinner} {prefix:.bold} {wide_msg:.dim}";
 
 /// Where progress goes. Everything is written to standard error.
 #[derive(Debug, Clone)]
-pub struct Progress(Kind);
+pub struct Progress(Kind, Shown);
+
+/// What texts pass before they are shown.
+type Shown = fn(&str) -> String;
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -23,7 +26,7 @@ impl Progress {
     /// Bars if standard error is a terminal, else plain lines.
     pub fn automatic() -> Self {
         if std::io::stderr().is_terminal() {
-            Self(Kind::Bars(MultiProgress::new()))
+            Self(Kind::Bars(MultiProgress::new()), str::to_owned)
         } else {
             Self::plain()
         }
@@ -31,20 +34,27 @@ impl Progress {
 
     /// A line when something begins and when it ends.
     pub fn plain() -> Self {
-        Self(Kind::Lines)
+        Self(Kind::Lines, str::to_owned)
     }
 
     /// Nothing at all.
     pub fn silent() -> Self {
-        Self(Kind::Nothing)
+        Self(Kind::Nothing, str::to_owned)
+    }
+
+    /// The same, with texts as `shown` gives them: names from a registry or a peer may hold what a terminal acts on.
+    #[must_use]
+    pub fn showing(self, shown: Shown) -> Self {
+        Self(self.0, shown)
     }
 
     /// One line, above any bars.
     pub fn say(&self, line: &str) {
+        let line = (self.1)(line);
         match &self.0 {
             // Losing a line of progress is no reason to fail.
-            Kind::Bars(bars) => drop(bars.println(line)),
-            Kind::Lines => note(line),
+            Kind::Bars(bars) => drop(bars.println(&line)),
+            Kind::Lines => note(&line),
             Kind::Nothing => {}
         }
     }
@@ -60,9 +70,10 @@ impl Progress {
     }
 
     fn begin(&self, label: &str, make: impl FnOnce() -> ProgressBar, template: &str) -> Task {
+        let label = (self.1)(label);
         let bar = match &self.0 {
             Kind::Bars(bars) => {
-                let bar = bars.add(make()).with_prefix(label.to_owned());
+                let bar = bars.add(make()).with_prefix(label.clone());
                 if let Ok(style) = ProgressStyle::with_template(template) {
                     bar.set_style(style);
                 }
@@ -77,7 +88,7 @@ impl Progress {
         };
         Task {
             bar,
-            label: label.to_owned(),
+            label,
             progress: self.clone(),
         }
     }
@@ -107,7 +118,7 @@ impl Task {
     /// What is being done just now; shown on terminals only.
     pub fn detail(&self, text: &str) {
         if let Some(bar) = &self.bar {
-            bar.set_message(text.to_owned());
+            bar.set_message((self.progress.1)(text));
         }
     }
 

@@ -12,9 +12,7 @@ use std::{
     },
 };
 
-use hotshoe_trust::{
-    Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits,
-};
+use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits};
 
 use crate::{
     blob_error::{BlobError, open_file, read_file},

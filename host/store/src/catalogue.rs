@@ -10,7 +10,7 @@ use std::{
 };
 
 use hotshoe_trust::{
-    Blob, ChunkIndex, Digest, IndexError, Release, ReleaseLimits,
+    Blob, ChunkIndex, Digest, IndexError, Release, ReleaseLimits, check_bundle,
     strict_json::{self, JsonError},
 };
 
@@ -146,13 +146,20 @@ impl Catalogue {
         Ok(content)
     }
 
-    /// Lists the release of a release folder, with all its signatures.
+    /// Lists the release of a release folder, with its signatures.
     pub fn add_layout(&self, layout: &Layout) -> Result<Served, CatalogueError> {
         let package = layout.package()?;
         let served = Served {
             release: Digest::of(&package.manifest),
             manifest_size: package.manifest.len() as u64,
-            bundles: package.bundles.iter().map(|b| Digest::of(b)).collect(),
+            // Who signed is for devices to judge; what cannot be a signature of this release would only use up their limit.
+            bundles: package
+                .bundles
+                .iter()
+                .filter(|bundle| check_bundle(&package.manifest, bundle).is_ok())
+                .map(|bundle| Digest::of(bundle))
+                .take(usize::try_from(ReleaseLimits::BUNDLES).unwrap_or(usize::MAX))
+                .collect(),
         };
         let content = self.add_release(&layout.blobs, served.release, &served.bundles)?;
         // Before anything is said of it: what it lists and does not have would be asked for without end.

@@ -171,7 +171,10 @@ impl Layout {
             .iter()
             .flat_map(|(_, signature)| signature.layers())
             .filter(|layer| layer.media_type().as_ref() == BUNDLE)
-            .take(usize::try_from(ReleaseLimits::BUNDLES.saturating_add(1)).unwrap_or(usize::MAX))
+            .take(
+                usize::try_from(ReleaseLimits::BUNDLES_READ.saturating_add(1))
+                    .unwrap_or(usize::MAX),
+            )
             .map(|layer| self.read_descriptor(layer, ReleaseLimits::BUNDLE_BYTES))
             .collect::<Result<_, _>>()?;
         let manifest = self.blobs.read(&manifest).map_err(self.blob())?;

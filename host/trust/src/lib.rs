@@ -22,6 +22,7 @@ mod limits;
 mod model;
 mod nearest;
 mod part_error;
+mod printable;
 mod reach;
 mod release;
 mod release_check;
@@ -57,6 +58,7 @@ pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
 pub use model::{Model, Variant};
 pub use part_error::PartError;
+pub use printable::{is_active, printable, printable_json};
 pub use reach::{
     Access, HostPort, HostPortError, MAX_FOLDER_BYTES, MAX_TOPIC_BYTES, is_folder, is_topic,
 };

@@ -14,8 +14,10 @@ impl ReleaseLimits {
     pub const CONFIG_BYTES: u64 = MIB;
     /// One signature bundle: 64 KiB.
     pub const BUNDLE_BYTES: u64 = 64 * KIB;
-    /// Signature bundles on one release: 32.
+    /// Signature bundles on one release that hold: 32.
     pub const BUNDLES: u64 = 32;
+    /// Signature bundles that are looked at for those that hold: 256. Where releases are kept, others may attach what they like.
+    pub const BUNDLES_READ: u64 = 256;
     /// One component: 64 MiB (a Python component has about 40).
     pub const COMPONENT_BYTES: u64 = 64 * MIB;
     /// One model: 1 GiB, the most that inference loads by default.

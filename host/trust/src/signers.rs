@@ -55,6 +55,8 @@ impl SignerError {
 pub(crate) struct Signers<'t> {
     /// The keys with a good signature, each once, with its bundle's place.
     pub good: Vec<(&'t TrustedKey, usize)>,
+    /// How many bundles hold, several of one key included.
+    pub held: u64,
     /// Why the other bundles do not count.
     pub refused: Vec<SignerError>,
 }
@@ -64,9 +66,11 @@ impl<'t> Signers<'t> {
     pub fn of(bundles: &[impl AsRef<[u8]>], message: &[u8], trust: &'t TrustRoot) -> Self {
         let mut good = BTreeMap::new();
         let mut refused = Vec::new();
+        let mut held = 0;
         for (place, bundle) in bundles.iter().enumerate() {
             match signer(place + 1, bundle.as_ref(), message, trust) {
                 Ok(key) => {
+                    held += 1;
                     good.insert(key.key().fingerprint(), (key, place));
                 }
                 Err(error) => refused.push(error),
@@ -74,6 +78,7 @@ impl<'t> Signers<'t> {
         }
         Self {
             good: good.into_values().collect(),
+            held,
             refused,
         }
     }

@@ -19,6 +19,9 @@ use crate::{
     verify_error::VerifyError,
 };
 
+/// How many bundles that did not count an error tells of.
+const REFUSED_SHOWN: usize = 8;
+
 /// How far a device's clock may stand behind the signer's: 5 minutes, as Kerberos allows (RFC 4120, 1.6).
 pub const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
@@ -180,13 +183,23 @@ fn signers<'t>(
     trust: &'t TrustRoot,
 ) -> Result<Vec<(&'t TrustedKey, Vec<u8>)>, VerifyError> {
     let found = package.bundles.len() as u64;
-    if found > ReleaseLimits::BUNDLES {
+    if found > ReleaseLimits::BUNDLES_READ {
         return Err(VerifyError::TooManyBundles {
             found,
+            limit: ReleaseLimits::BUNDLES_READ,
+        });
+    }
+    let Signers {
+        good,
+        held,
+        refused,
+    } = Signers::of(&package.bundles, &package.manifest, trust);
+    if held > ReleaseLimits::BUNDLES {
+        return Err(VerifyError::TooManyBundles {
+            found: held,
             limit: ReleaseLimits::BUNDLES,
         });
     }
-    let Signers { good, refused } = Signers::of(&package.bundles, &package.manifest, trust);
     if good.len() >= trust.threshold() {
         let with_bundle = |(key, place): (&'t TrustedKey, usize)| {
             Some((key, package.bundles.get(place)?.clone()))
@@ -202,7 +215,11 @@ fn signers<'t>(
         found: good.len(),
         needed: trust.threshold(),
         signers: names(good.into_iter().map(|(key, _)| key)),
-        refused: refused.iter().map(ToString::to_string).collect(),
+        refused: refused
+            .iter()
+            .take(REFUSED_SHOWN)
+            .map(ToString::to_string)
+            .collect(),
     })
 }
 

@@ -104,6 +104,26 @@ fn signatures() {
 }
 
 #[test]
+fn junk_beside_a_good_signature_blocks_nothing() {
+    let (owner, stranger) = (key(), key());
+    let mut case = case(&release(), &owner);
+    let good = case.package.bundles[0].clone();
+    let hint = |key: &SigningKey| key.public_key().unwrap().hint();
+    let by_stranger = stranger.sign_bundle(&case.package.manifest).unwrap();
+    let text = String::from_utf8(by_stranger.clone()).unwrap();
+    let forged = text.replace(&hint(&stranger), &hint(&owner)).into_bytes();
+    for junk in [b"junk".to_vec(), by_stranger, forged] {
+        case.package.bundles = vec![junk; ReleaseLimits::BUNDLES as usize + 1];
+        case.package.bundles.push(good.clone());
+        let verified = case.verify().unwrap();
+        assert_eq!(verified.signers(), ["a"]);
+        assert_eq!(verified.package().bundles, [good.clone()]);
+    }
+    case.package.bundles = vec![b"junk".to_vec(); ReleaseLimits::BUNDLES_READ as usize + 1];
+    assert_eq!(case.verify().unwrap_err().name(), "too_many_bundles");
+}
+
+#[test]
 fn a_threshold_counts_keys_and_names_who_signed() {
     let keys = [key(), key(), key()];
     let mut case = case(&release(), &keys[0]);

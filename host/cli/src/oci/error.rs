@@ -118,9 +118,11 @@ impl OciError {
     }
 }
 
-fn registry_name(error: &OciDistributionError) -> &'static str {
+/// The stable name of what a registry said.
+pub(super) fn registry_name(error: &OciDistributionError) -> &'static str {
     match error {
-        OciDistributionError::ImageManifestNotFoundError(_) => "not_found",
+        OciDistributionError::ImageManifestNotFoundError(_)
+        | OciDistributionError::ServerError { code: 404, .. } => "not_found",
         OciDistributionError::AuthenticationFailure(_)
         | OciDistributionError::UnauthorizedError { .. } => "unauthorized",
         OciDistributionError::RegistryError { envelope, .. } => {

@@ -5,6 +5,7 @@ mod address;
 mod error;
 mod pull;
 mod push;
+mod reader;
 mod remote;
 
 pub use address::Address;

@@ -5,11 +5,14 @@ use std::path::Path;
 use hotshoe_devkit::{Progress, Task};
 use hotshoe_store::Layout;
 use hotshoe_trust::manifest::{BUNDLE, Manifest, RELEASE};
-use hotshoe_trust::{Blob, Digest, ReleaseLimits};
+use hotshoe_trust::{Blob, Digest, ReleaseLimits, check_bundle};
 use oci_client::manifest::OciImageManifest;
 use serde::Serialize;
 
 use super::{OciError, Remote};
+
+/// Bundles that one referrer may list: `hotshoe sign` and `cosign` list one.
+const BUNDLES_OF_ONE: usize = 4;
 
 /// What was taken from a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -70,7 +73,7 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
             return Err(remote.mismatch(blob.digest, kept.digest));
         }
     }
-    let bundles = fetching.bundles(digest).await?;
+    let bundles = fetching.bundles(digest, &bytes).await?;
     let layout = builder.finish(&bytes)?;
     for bundle in &bundles {
         layout.attach(bundle)?;
@@ -110,10 +113,15 @@ impl Fetching<'_> {
         Ok(file)
     }
 
-    /// The signature bundles of a release.
-    async fn bundles(&self, release: Digest) -> Result<Vec<Vec<u8>>, OciError> {
+    /// The signature bundles of a release. Anybody who may write to the repository may attach more: what cannot be read, or cannot be a
+    /// signature of these bytes, is left out.
+    async fn bundles(
+        &mut self,
+        release: Digest,
+        manifest: &[u8],
+    ) -> Result<Vec<Vec<u8>>, OciError> {
         let listed = self.remote.referrers(release, Some(BUNDLE)).await?;
-        let most = usize::try_from(ReleaseLimits::BUNDLES).unwrap_or(usize::MAX);
+        let most = usize::try_from(ReleaseLimits::BUNDLES_READ).unwrap_or(usize::MAX);
         let mut bundles = Vec::new();
         // Registries may leave the filter aside.
         let signatures = listed.manifests.iter().filter(|entry| {
@@ -121,32 +129,47 @@ impl Fetching<'_> {
             kind.is_none_or(|kind| kind == BUNDLE)
         });
         for entry in signatures.take(most) {
-            let malformed = |source| OciError::Referrer {
-                digest: entry.digest.clone(),
-                source,
-            };
-            let at = self.remote.address().reference();
-            let at = at.clone_with_digest(entry.digest.clone());
-            let bytes = self.remote.manifest(&at).await?;
-            let manifest: OciImageManifest = serde_json::from_slice(&bytes).map_err(malformed)?;
-            for layer in manifest.layers.iter().filter(|it| it.media_type == BUNDLE) {
-                if bundles.len() == most {
-                    return Ok(bundles);
-                }
-                let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
-                let limit = ReleaseLimits::BUNDLE_BYTES;
-                if size > limit {
-                    return Err(self.remote.too_large("a signature", size, limit));
-                }
-                let Ok(digest) = layer.digest.parse() else {
-                    continue;
-                };
-                let mut bundle = Vec::new();
-                self.remote
-                    .fetch(&Blob { digest, size }, &mut bundle, |_| ())
-                    .await?;
-                bundles.push(bundle);
+            match self.bundle(&entry.digest).await {
+                Ok(found) => bundles.extend(
+                    found
+                        .into_iter()
+                        .filter(|bundle| check_bundle(manifest, bundle).is_ok()),
+                ),
+                Err(error) => self
+                    .task
+                    .detail(&format!("left out {}: {error}", entry.digest)),
             }
+        }
+        bundles.truncate(most);
+        Ok(bundles)
+    }
+
+    /// The bundles that a referrer lists, of at most [`ReleaseLimits::BUNDLE_BYTES`] each.
+    async fn bundle(&self, referrer: &str) -> Result<Vec<Vec<u8>>, OciError> {
+        let malformed = |source| OciError::Referrer {
+            digest: referrer.to_owned(),
+            source,
+        };
+        let at = self.remote.address().reference();
+        let at = at.clone_with_digest(referrer.to_owned());
+        let bytes = self.remote.manifest(&at).await?;
+        let manifest: OciImageManifest = serde_json::from_slice(&bytes).map_err(malformed)?;
+        let mut bundles = Vec::new();
+        let layers = manifest.layers.iter().filter(|it| it.media_type == BUNDLE);
+        for layer in layers.take(BUNDLES_OF_ONE) {
+            let size = u64::try_from(layer.size).unwrap_or(u64::MAX);
+            let limit = ReleaseLimits::BUNDLE_BYTES;
+            if size > limit {
+                return Err(self.remote.too_large("a signature", size, limit));
+            }
+            let Ok(digest) = layer.digest.parse() else {
+                continue;
+            };
+            let mut bundle = Vec::new();
+            self.remote
+                .fetch(&Blob { digest, size }, &mut bundle, |_| ())
+                .await?;
+            bundles.push(bundle);
         }
         Ok(bundles)
     }

@@ -5,20 +5,28 @@ use std::time::Duration;
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential};
 use futures_util::TryStreamExt as _;
 use hotshoe_trust::manifest::MANIFEST;
-use hotshoe_trust::{Blob, Digest, ReleaseLimits};
+use hotshoe_trust::{Blob, Digest, Hasher, ReleaseLimits};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
+use oci_client::manifest::OciImageIndex;
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio_rustls::rustls;
 use tokio_util::io::ReaderStream;
 
+use super::error::registry_name;
+use super::reader::{self, Reader};
 use super::{Address, OciError};
 
 /// How long a registry may say nothing before it counts as gone.
 const SILENCE: Duration = Duration::from_secs(60);
 /// How long a connection may take.
 const CONNECT: Duration = Duration::from_secs(10);
+/// Who asks, by its own account.
+const USER_AGENT: &str = concat!("hotshoe/", env!("CARGO_PKG_VERSION"));
+/// What refers to one manifest, as a list: 4 MiB, the most that the specification asks registries to take for a manifest.
+const INDEX_BYTES: u64 = 4 * 1024 * 1024;
 /// Where the password for `--username` is looked for, so that no command line shows it.
 const PASSWORD: &str = "HOTSHOE_REGISTRY_PASSWORD";
 /// Media type of the list of what refers to a manifest.
@@ -38,7 +46,7 @@ pub struct Access {
 /// A repository, and the right to use it.
 pub struct Remote {
     client: Client,
-    auth: RegistryAuth,
+    reader: Reader,
     address: Address,
 }
 
@@ -58,26 +66,46 @@ impl Remote {
             protocol,
             connect_timeout: Some(CONNECT),
             read_timeout: Some(SILENCE),
-            user_agent: concat!("hotshoe/", env!("CARGO_PKG_VERSION")),
+            user_agent: USER_AGENT,
             ..ClientConfig::default()
         };
         let cannot = |source: OciDistributionError| OciError::Registry {
             what: format!("{registry} cannot be reached, or refuses"),
             source: source.into(),
         };
+        // reqwest has none of its own here; where one is installed already, it is this one.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .user_agent(USER_AGENT)
+            .build()
+            .map_err(|error| cannot(error.into()))?;
+        let scheme = if access.plain_http || address.is_loopback() {
+            "http"
+        } else {
+            "https"
+        };
+        let (operation, actions) = if push {
+            (RegistryOperation::Push, "pull,push")
+        } else {
+            (RegistryOperation::Pull, "pull")
+        };
+        let auth = credentials(&registry, access.username.as_deref())?;
+        let repository = address.reference().repository();
+        let server = format!("{scheme}://{registry}");
+        let reader = Reader::open(http, &server, repository, auth, actions)
+            .await
+            .map_err(cannot)?;
         let remote = Self {
             client: Client::try_from(config).map_err(cannot)?,
-            auth: credentials(&registry, access.username.as_deref())?,
+            reader,
             address: address.clone(),
         };
-        let operation = if push {
-            RegistryOperation::Push
-        } else {
-            RegistryOperation::Pull
-        };
+        // It is given the token, or learns what the registry asks for; no answer is read.
         remote
             .client
-            .auth(address.reference(), &remote.auth, operation)
+            .auth(address.reference(), remote.reader.auth(), operation)
             .await
             .map_err(cannot)?;
         Ok(remote)
@@ -132,19 +160,20 @@ impl Remote {
 
     /// A manifest's bytes.
     pub async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
-        let (bytes, _) = self
-            .client
-            .pull_manifest_raw(at, &self.auth, &[MANIFEST])
+        let what = || format!("cannot get the manifest {at}");
+        let name = at.digest().or(at.tag()).unwrap_or("latest");
+        let path = format!("manifests/{name}");
+        let answer = self.reader.get(&path, MANIFEST).await;
+        let answer = answer.map_err(self.failed(what))?;
+        let limit = ReleaseLimits::MANIFEST_BYTES;
+        let bytes = reader::body(answer, limit)
             .await
-            .map_err(self.failed(|| format!("cannot get the manifest {at}")))?;
-        let (size, limit) = (bytes.len() as u64, ReleaseLimits::MANIFEST_BYTES);
-        if size > limit {
-            return Err(self.too_large("the manifest", size, limit));
-        }
+            .map_err(self.failed(what))?
+            .ok_or_else(|| self.endless("the manifest", limit))?;
         let found = Digest::of(&bytes);
         match at.digest().map(str::parse::<Digest>) {
             Some(Ok(expected)) if expected != found => Err(self.mismatch(expected, found)),
-            _ => Ok(bytes.to_vec()),
+            _ => Ok(bytes),
         }
     }
 
@@ -157,25 +186,20 @@ impl Remote {
     ) -> Result<(), OciError> {
         let digest = blob.digest.to_string();
         let what = || format!("cannot get blob {digest}");
-        let mut stream = self
-            .client
-            .pull_blob_stream(self.address.reference(), digest.as_str())
-            .await
-            .map_err(self.failed(what))?
-            .stream;
+        let path = format!("blobs/{digest}");
+        let answer = self.reader.get(&path, "*/*").await;
+        let mut answer = answer.map_err(self.failed(what))?;
+        let mut hasher = Hasher::default();
         let mut size = 0_u64;
-        while let Some(bytes) = stream
-            .try_next()
-            .await
-            .map_err(|source| OciError::Registry {
-                what: what(),
-                source: Box::new(source.into()),
-            })?
-        {
+        while let Some(bytes) = answer.chunk().await.map_err(|source| OciError::Registry {
+            what: what(),
+            source: Box::new(source.into()),
+        })? {
             size = size.saturating_add(bytes.len() as u64);
             if size > blob.size {
                 return Err(self.too_large(&format!("blob {digest}"), size, blob.size));
             }
+            hasher.update(&bytes);
             let written = out.write_all(&bytes).await;
             written.map_err(|source| OciError::Registry {
                 what: what(),
@@ -183,22 +207,60 @@ impl Remote {
             })?;
             progress(bytes.len() as u64);
         }
+        let found = hasher.finish();
+        if found != blob.digest {
+            return Err(self.mismatch(blob.digest, found));
+        }
         out.flush().await.map_err(|source| OciError::Registry {
             what: what(),
             source: Box::new(source.into()),
         })
     }
 
-    /// What refers to a manifest, by artifact type.
+    /// What refers to a manifest, by artifact type. A registry without that list has it under the tag that the specification names, and may
+    /// leave the type aside.
     pub async fn referrers(
         &self,
         subject: Digest,
         artifact_type: Option<&str>,
-    ) -> Result<oci_client::manifest::OciImageIndex, OciError> {
-        self.client
-            .pull_referrers(&self.address.at(subject), artifact_type)
+    ) -> Result<OciImageIndex, OciError> {
+        let what = || format!("cannot ask what refers to {subject}");
+        let mut path = format!("referrers/{subject}");
+        if let Some(kind) = artifact_type {
+            path.push_str("?artifactType=");
+            // Media types have one sign that a query would read as a space.
+            path.push_str(&kind.replace('+', "%2B"));
+        }
+        let mut answer = self.reader.get(&path, INDEX).await;
+        if matches!(&answer, Err(error) if is_not_found(error)) {
+            let tag = subject.to_string().replace(':', "-");
+            answer = self.reader.get(&format!("manifests/{tag}"), INDEX).await;
+        }
+        let answer = match answer {
+            Err(error) if is_not_found(&error) => {
+                return Ok(OciImageIndex {
+                    schema_version: 2,
+                    media_type: Some(INDEX.to_owned()),
+                    manifests: Vec::new(),
+                    artifact_type: None,
+                    annotations: None,
+                });
+            }
+            answer => answer.map_err(self.failed(what))?,
+        };
+        let bytes = reader::body(answer, INDEX_BYTES)
             .await
-            .map_err(self.failed(|| format!("cannot ask what refers to {subject}")))
+            .map_err(self.failed(what))?
+            .ok_or_else(|| self.endless("the list of signatures", INDEX_BYTES))?;
+        serde_json::from_slice(&bytes).map_err(|source| OciError::Referrer {
+            digest: subject.to_string(),
+            source,
+        })
+    }
+
+    /// An answer that was given up when it had passed its limit.
+    fn endless(&self, what: &str, limit: u64) -> OciError {
+        self.too_large(what, limit.saturating_add(1), limit)
     }
 
     pub(super) fn too_large(&self, what: &str, size: u64, limit: u64) -> OciError {
@@ -227,6 +289,10 @@ impl Remote {
             source: source.into(),
         }
     }
+}
+
+fn is_not_found(error: &OciDistributionError) -> bool {
+    registry_name(error) == "not_found"
 }
 
 fn credentials(registry: &str, username: Option<&str>) -> Result<RegistryAuth, OciError> {

@@ -372,7 +372,7 @@ impl Reconciler {
                 .catalogue
                 .add_release(&self.store.blobs(), slot.release, &slot.bundles)
             {
-                Ok(()) => {
+                Ok(_) => {
                     offered.insert(slot.release);
                 }
                 Err(error) => tracing::warn!(

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, is_topic};
+use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, is_topic, printable};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
@@ -241,7 +241,8 @@ impl Services {
                 .increment(1);
             return;
         }
-        let message = one_line(clip(message));
+        // A line is one line, and cannot pass for one of the daemon's or move a terminal's cursor.
+        let message = printable(&clip(message), &[]);
         match level {
             log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
             log::Level::Debug => tracing::debug!(target: "component", component, "{message}"),
@@ -255,22 +256,6 @@ impl Services {
     pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.log_lines_dropped.load(Ordering::Relaxed)
     }
-}
-
-/// A line is one line, and cannot pass for one of the daemon's or move a terminal's cursor: control characters are escaped.
-fn one_line(message: String) -> String {
-    if !message.contains(char::is_control) {
-        return message;
-    }
-    let mut line = String::with_capacity(message.len() + 16);
-    for c in message.chars() {
-        if c.is_control() {
-            line.extend(c.escape_default());
-        } else {
-            line.push(c);
-        }
-    }
-    line
 }
 
 impl log::Host for State {
