@@ -55,12 +55,17 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
         percent(comparison.drop, comparison.max_drop.as_slice())
     );
     if let Some(problem) = &comparison.problem {
-        return terminal.print(terminal.bad(&format!("{drop}: {problem}")));
+        terminal.print(terminal.bad(problem))?;
     }
     let verdict = match comparison.max_drop {
         None => drop,
-        Some(most) if comparison.passed => {
-            terminal.good(&format!("{drop}, within {}", percent(most, &[])))
+        Some(most) if comparison.drop <= most => {
+            let within = format!("{drop}, within {}", percent(most, &[]));
+            if comparison.passed {
+                terminal.good(&within)
+            } else {
+                within
+            }
         }
         Some(most) => terminal.bad(&format!("{drop}, past {}", percent(most, &[]))),
     };
