@@ -72,6 +72,8 @@ mod registry;
 mod replay;
 #[path = "system/restart.rs"]
 mod restart;
+#[path = "system/secure_site.rs"]
+mod secure_site;
 #[path = "system/segments.rs"]
 mod segments;
 #[path = "system/serving.rs"]

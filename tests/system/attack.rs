@@ -2,6 +2,8 @@
 //!
 //! Each case ends alike: the device names its reason, goes on serving what it served, and its floor stands where it stood.
 
+#[path = "attack/claims.rs"]
+mod claims;
 #[path = "attack/clock.rs"]
 mod clock;
 #[path = "attack/flood.rs"]
@@ -11,7 +13,7 @@ mod objects;
 #[path = "attack/operator.rs"]
 mod operator;
 #[path = "attack/peer.rs"]
-mod peer;
+pub mod peer;
 #[path = "attack/releases.rs"]
 mod releases;
 #[path = "attack/rotation.rs"]

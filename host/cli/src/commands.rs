@@ -22,6 +22,7 @@ pub mod registry;
 pub mod rollback;
 pub mod run;
 pub mod sign;
+pub mod site;
 pub mod status;
 pub mod test;
 pub mod trust;

@@ -8,13 +8,14 @@ use crate::terminal::Terminal;
 use crate::throwaway::{NoDevice, NoFolder};
 use hotshoe_author::build::ComponentError;
 use hotshoe_author::{NewError, ToolError};
-use hotshoe_daemon::ConfigError;
 use hotshoe_daemon::control::ControlError;
 use hotshoe_daemon::delivery::PublishError;
 use hotshoe_daemon::deploy::CommandError;
+use hotshoe_daemon::device_list::DeviceListError;
 use hotshoe_daemon::link::OrderError;
 use hotshoe_daemon::pipeline::{LoadError, SelfTestError};
 use hotshoe_daemon::registry::RegistryError;
+use hotshoe_daemon::{ConfigError, LinkError, StartError};
 use hotshoe_engine::PrepareError;
 use hotshoe_infer::fold::FoldError;
 use hotshoe_infer::inspect::InspectError;
@@ -124,9 +125,12 @@ fn fleet_name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
     None.or_else(|| find::<FleetError>(cause).map(FleetError::name))
         .or_else(|| find::<CommandError>(cause).map(CommandError::name))
         .or_else(|| find::<ControlError>(cause).map(ControlError::name))
+        .or_else(|| find::<DeviceListError>(cause).map(DeviceListError::name))
         .or_else(|| find::<OrderError>(cause).map(OrderError::name))
         .or_else(|| find::<PublishError>(cause).map(PublishError::name))
         .or_else(|| find::<RegistryError>(cause).and_then(registry_name))
+        .or_else(|| find::<StartError>(cause).and_then(start_name))
+        .or_else(|| find::<LinkError>(cause).and_then(link_name))
 }
 
 /// What is wrong with a file or a folder is named by the next in the chain.
@@ -135,6 +139,19 @@ fn registry_name(error: &RegistryError) -> Option<&'static str> {
         RegistryError::Toml(_) | RegistryError::Config(_) | RegistryError::Open(_) => None,
         error => Some(error.name()),
     }
+}
+
+/// Of a daemon that did not start, only what its network lacks has a name of its own here.
+fn start_name(error: &StartError) -> Option<&'static str> {
+    match error {
+        StartError::Link(error) => link_name(error),
+        _ => None,
+    }
+}
+
+/// Most of what Zenoh refuses is named by what it says.
+fn link_name(error: &LinkError) -> Option<&'static str> {
+    matches!(error, LinkError::Exposed(_)).then(|| error.name())
 }
 
 /// An error that stands in the chain itself, or in a box.

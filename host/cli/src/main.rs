@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 use commands::{
     activate, bench as measure, build, cancel, demo as demonstrate, dev as dev_loop, doctor, exec,
     history, inspect, install, keygen, model, new, pack, publish, pull, push, record, registry,
-    rollback, run, sign, status, test, trust, verify, wit, zenoh_acl,
+    rollback, run, sign, site, status, test, trust, verify, wit, zenoh_acl,
 };
 use std::process::ExitCode;
 use terminal::Terminal;
@@ -73,6 +73,7 @@ On a device:
   doctor    Say what this machine has for Hotshoe, and what it lacks
 
 For a site:
+  site      Set up a site with certificates, access rules and keys
   publish   Bring a release to devices
   registry  Hold a site's releases
   status    Ask daemons how they are
@@ -87,7 +88,7 @@ From nothing to a served release:
   hotshoe pack release.toml --out my-release
   hotshoe sign my-release --key me.key
   hotshoe run --config hotshoe.toml
-  hotshoe publish my-release --site lab --connect tcp/192.0.2.7:7447
+  hotshoe publish my-release --site-dir lab
 
 `hotshoe COMMAND --help` explains a command and gives an example.
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
@@ -115,6 +116,7 @@ enum Command {
     History(history::Args),
     Doctor(doctor::Args),
     Publish(publish::Args),
+    Site(site::Args),
     Registry(registry::Args),
     Status(status::Args),
     Rollback(rollback::Args),
@@ -149,6 +151,7 @@ impl Command {
             Self::History(args) => history::run(args, terminal),
             Self::Doctor(args) => doctor::run(&args, terminal),
             Self::Publish(args) => publish::run(args, terminal),
+            Self::Site(args) => site::run(&args, terminal),
             Self::Registry(args) => registry::run(args, terminal),
             Self::Status(args) => status::run(args, terminal),
             Self::Rollback(args) => rollback::run(args, terminal),

@@ -371,7 +371,11 @@ impl Config {
     }
 }
 
-pub(crate) fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
+/// Checks that a name can be part of a key; `key` says in the error what it is the name of.
+///
+/// # Errors
+/// [`ConfigError::Name`].
+pub fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
     let fits = (1..=MAX_NAME_BYTES).contains(&value.len())
         && value
             .bytes()

@@ -13,6 +13,8 @@ mod config_error;
 pub mod control;
 pub mod delivery;
 pub mod deploy;
+pub mod device_key;
+pub mod device_list;
 mod files;
 pub mod intake;
 pub mod latency;
@@ -124,7 +126,7 @@ impl Daemon {
         );
         board.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &parts)?;
-        let link = Arc::new(link);
+        let link = Arc::new(signing(link, &config));
         let running = Running::new(config.clone());
         let service = Service::new(
             Arc::clone(&running),
@@ -220,6 +222,18 @@ impl Daemon {
         drop(self.serving);
         self.link.close();
         report
+    }
+}
+
+/// A device whose key cannot be had serves all the same; whoever asks for signatures sees that it has none.
+fn signing(link: Link, config: &Config) -> Link {
+    match device_key::open(&config.data) {
+        Ok(key) => link.signing(key),
+        Err(error) => {
+            let cause = deploy::chain(&error);
+            tracing::error!(cause, "what this device says is not signed");
+            link
+        }
     }
 }
 

@@ -9,9 +9,11 @@ pub mod acl;
 mod bench;
 mod client;
 mod device;
+pub mod exposure;
 mod fleet;
 mod objects;
 mod pending;
+mod said;
 mod settings;
 mod site;
 
@@ -21,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
+use hotshoe_trust::{PayloadKind, SigningKey};
 use zenoh::Wait;
 use zenoh::bytes::{Encoding, ZBytes};
 use zenoh::key_expr::KeyExpr;
@@ -35,6 +38,7 @@ use crate::config::ZenohConfig;
 use crate::parts::Parts;
 use crate::status::SessionStatus;
 
+use said::{MAX_CONTEXT_BYTES, Signer};
 use settings::client_settings;
 
 pub use bench::{Raw, RawValue};
@@ -43,6 +47,7 @@ pub use device::Orders;
 pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{Asked, Heard, Sharing, WAITING_REQUESTS};
 pub use pending::MAX_PENDING;
+pub use said::Said;
 pub use site::{
     ASK_AGAIN, Answering, Desired, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site, Sources, Watch,
 };
@@ -116,6 +121,9 @@ pub enum LinkError {
         /// The key expression.
         key: String,
     },
+    /// An endpoint would let strangers in.
+    #[error(transparent)]
+    Exposed(#[from] exposure::Exposed),
     /// The access rules cannot be read.
     #[error("cannot read the access rules {}; `hotshoe zenoh-acl` makes such a file", path.display())]
     AccessControl {
@@ -141,6 +149,16 @@ pub enum LinkError {
         #[source]
         source: zenoh::Error,
     },
+}
+
+impl LinkError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Exposed(_) => "insecure_endpoint",
+            _ => "link",
+        }
+    }
 }
 
 /// What kind of message leaves the device.
@@ -183,8 +201,8 @@ pub struct Incoming<'a> {
 #[derive(Debug)]
 pub struct Link {
     site: Site,
-    device: String,
     root: String,
+    signer: Signer,
 }
 
 /// What a device has declared. It is taken back when this is dropped.
@@ -261,9 +279,24 @@ impl Link {
     ) -> Result<Self, LinkError> {
         Ok(Self {
             site: Site::open_with(config, site, parts)?,
-            device: device.to_owned(),
             root: root(site, device),
+            signer: Signer {
+                site: site.to_owned(),
+                device: device.to_owned(),
+                key: None,
+            },
         })
+    }
+
+    /// Signs with `key` what the device says of itself from now on.
+    pub fn signing(mut self, key: SigningKey) -> Self {
+        self.signer.key = Some(Arc::new(key));
+        self
+    }
+
+    /// The key that the device signs with.
+    pub fn key(&self) -> Option<&SigningKey> {
+        self.signer.key.as_deref()
     }
 
     /// Takes samples from `input/**` and from the key expressions `more`, and answers for the status, until the [`Serving`] is
@@ -285,14 +318,19 @@ impl Link {
             move |source| LinkError::Use { key, source }
         };
         let status_key = owned_key(&state)?;
+        let signer = self.signer.clone();
         let status = self
             .site
             .session
             .declare_queryable(&state)
             .callback(move |query| {
+                let body = status();
+                let signature = asked_for(&query)
+                    .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
                 let reply = query
-                    .reply(&status_key, status())
-                    .encoding(Encoding::APPLICATION_JSON);
+                    .reply(&status_key, body)
+                    .encoding(Encoding::APPLICATION_JSON)
+                    .attachment(signature);
                 warn_unanswered(reply.wait());
             })
             .wait()
@@ -389,6 +427,12 @@ impl Link {
     pub fn close(&self) {
         self.site.close();
     }
+}
+
+/// What an asker made up for its question, so that the answer can be no older. Who gives nothing gets no signature.
+fn asked_for(query: &Query) -> Option<Vec<u8>> {
+    let context = query.attachment()?;
+    (context.len() <= MAX_CONTEXT_BYTES).then(|| context.to_bytes().into_owned())
 }
 
 fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Answer)) {

@@ -134,7 +134,7 @@ impl RegistryError {
             Self::Trust { .. } => "invalid_trust",
             Self::Open(_) => "data_folder",
             Self::Record { .. } => "bad_record",
-            Self::Link(_) => "link",
+            Self::Link(error) => error.name(),
         }
     }
 }

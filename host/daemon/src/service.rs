@@ -23,7 +23,7 @@ use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
 use crate::recording::Recorder;
 use crate::reload::Running;
-use crate::status::{MemoryStatus, QueueStatus, ReleaseStatus, Status};
+use crate::status::{KeyStatus, MemoryStatus, QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 use crate::watch::Aside;
 
@@ -477,6 +477,7 @@ impl Service {
             health,
             trust_version: view.trust_version,
             development: config.development,
+            key: self.link.key().and_then(KeyStatus::of),
             swaps: view.swaps,
             rollbacks: view.rollbacks,
             refused: view.refused,

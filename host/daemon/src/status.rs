@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use hotshoe_engine::MemoryChoice;
 use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
-use hotshoe_trust::{Digest, Release, Time, Verified};
+use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
 use crate::deploy::Observed;
@@ -24,6 +24,9 @@ pub struct Status {
     /// Whether it is in development mode, where a throw-away key is trusted.
     #[serde(default)]
     pub development: bool,
+    /// The key that it signs its events, its status and its answers with. None where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyStatus>,
     /// The labels that releases may select the device by.
     pub labels: BTreeMap<String, String>,
     /// The release that serves: the trial during its probation, else the live one. None before the first release.
@@ -204,6 +207,26 @@ pub struct WatchStatus {
     pub last_file: Option<String>,
     /// What was wrong with it.
     pub last_reason: Option<String>,
+}
+
+/// The public half of a device's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStatus {
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub fingerprint: Digest,
+    /// The key, in PEM: what `hotshoe site add` takes.
+    pub public_key: String,
+}
+
+impl KeyStatus {
+    /// Describes a key.
+    pub fn of(key: &SigningKey) -> Option<Self> {
+        let public = key.public_key().ok()?;
+        Some(Self {
+            fingerprint: public.fingerprint(),
+            public_key: public.to_pem(),
+        })
+    }
 }
 
 /// A component of the release that serves.
@@ -431,6 +454,9 @@ pub struct DeployEvent {
     pub total: u64,
     /// Why it was refused, failed or rolled back.
     pub cause: Option<Cause>,
+    /// The digest of the statement that led there. None where that is not known any more, as after a restart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub statement: Option<Digest>,
     /// When, by the device's clock.
     pub at: Time,
 }

@@ -22,6 +22,7 @@ mod limits;
 mod model;
 mod nearest;
 mod part_error;
+mod payload;
 mod printable;
 mod reach;
 mod release;
@@ -58,6 +59,7 @@ pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
 pub use limits::ReleaseLimits;
 pub use model::{Model, Variant};
 pub use part_error::PartError;
+pub use payload::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind};
 pub use printable::{is_active, printable, printable_json};
 pub use reach::{
     Access, HostPort, HostPortError, MAX_FOLDER_BYTES, MAX_TOPIC_BYTES, is_folder, is_topic,

@@ -142,6 +142,11 @@ impl HostilePeer {
             .expect("a configuration")
             .zenoh
             .listen;
+        Self::at(&listens)
+    }
+
+    /// Connects to whoever listens at these endpoints, once somebody does.
+    pub fn at(listens: &[String]) -> Self {
         let mut config = zenoh::Config::default();
         for (key, value) in [
             ("mode", json!("peer")),
@@ -245,6 +250,15 @@ impl HostilePeer {
         stated.insert(place.to_owned(), bytes.to_vec());
         drop(stated);
         self.put(place, bytes);
+    }
+
+    /// Publishes under any key of the site, with an attachment.
+    pub fn put_with(&self, place: &str, bytes: &[u8], attachment: &[u8]) {
+        self.session
+            .put(format!("{SITE}/{place}"), bytes)
+            .attachment(attachment)
+            .wait()
+            .expect("a put");
     }
 
     /// Publishes under any key of the site.

@@ -1,5 +1,6 @@
 mod door;
 mod engine;
+mod network;
 mod python;
 mod runtime;
 
@@ -31,7 +32,8 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 /// Say what this machine has for Hotshoe, and what it lacks
 ///
 /// Looks at the machine, whether components have room in it, ONNX Runtime and its execution providers, the configuration, the
-/// trusted keys, the data folder, the clock, and the port of the Open Inference Protocol with its token and certificates. Nothing is changed.
+/// trusted keys, who may come in over Zenoh, the data folder, the clock, and the port of the Open Inference Protocol with its token
+/// and certificates. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -104,6 +106,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let config = configuration(args.config.as_deref(), &mut findings);
     if let Some(config) = &config {
         findings.push(trust(&config.trust));
+        findings.push(network::network(config));
         let is_used = data(&config.data, &mut findings);
         findings.extend(config.oip.as_ref().map(|oip| door::door(oip, is_used)));
     }

@@ -6,14 +6,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use hotshoe_daemon::Status;
 use hotshoe_daemon::delivery::Publisher;
+use hotshoe_daemon::device_list::{DeviceList, Unproven};
+use hotshoe_daemon::link::Said;
+use hotshoe_daemon::status::DeployEvent;
 use hotshoe_store::{Cause, Phase};
-use hotshoe_trust::{DeviceSelector, Envelope, Order, SigningKey, Statement, Time};
+use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde::Serialize;
 
-use super::sign::read_key;
 use crate::device::label;
-use crate::fleet::course::{Courses, Goal, Outcome};
+use crate::fleet::course::{Change, Courses, Goal, Outcome};
 use crate::fleet::display::{Display, words};
 use crate::fleet::error::FleetError;
 use crate::fleet::follow::{Heard, listen, next};
@@ -27,6 +30,9 @@ use crate::{logging, signals};
 /// must be before a failure in it counts as one of this run.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// What is said where no signature was checked.
+const CLAIMED: &str = "claimed: anybody who reaches this network may have said so; give --site-dir or --device-keys to check signatures";
+
 /// Bring a release to devices
 ///
 /// Says what the devices of a site should run, serves the release's blobs to them, and shows how far each device is: fetched,
@@ -36,20 +42,20 @@ const SETTLE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: to all devices of a site, through its registry
-  hotshoe publish my-release --site lab --connect tcp/192.0.2.7:7447
+  hotshoe publish my-release --site-dir lab
 
-Example: to those of line 4; the devices follow signed statements alone
-  hotshoe publish my-release --site lab --connect tcp/192.0.2.7:7447 --select line=4 --key alice.key
+Example: to those of line 4; the statement is signed by another key than the site's own
+  hotshoe publish my-release --site-dir lab --select line=4 --key alice.key
 
 Example: into place for the night, then on
-  hotshoe publish my-release --site lab --connect tcp/192.0.2.7:7447 --stage-only
-  hotshoe activate --site lab --device line-4 --connect tcp/192.0.2.7:7447
+  hotshoe publish my-release --site-dir lab --stage-only
+  hotshoe activate --site-dir lab --device line-4
 
-Example: devices connect to this machine, and three of them are awaited
-  hotshoe publish my-release --site lab --listen tcp/0.0.0.0:7447 --expect 3
+Example: on this machine, without certificates; two devices connect to it
+  hotshoe publish my-release --site lab --listen tcp/127.0.0.1:7447 --expect 2
 
-With --json, a line for each event and a last line with `summary`. Exit code 1 if a device refused it, failed or rolled back, or
-the time was over.")]
+With --site-dir or --device-keys, only what its device has signed counts. With --json, a line for each event and a last line with
+`summary`. Exit code 1 if a device refused it, failed or rolled back, its word is not verified where it has to be, or the time was over.")]
 pub struct Args {
     /// The release, signed
     #[arg(value_name = "RELEASE")]
@@ -115,10 +121,23 @@ struct Row<'a> {
     /// None where it did not come to an end.
     outcome: Option<Outcome>,
     phase: Phase,
+    /// Whether anybody may have said so: the device has not signed it, or no signature was checked.
+    claimed: bool,
+    /// What is claimed and counts for nothing, where signatures are asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim: Option<Claimed>,
     cause: Option<&'a Cause>,
     /// Why the device has left statements aside, where it has said nothing of this release.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ignored: &'a [String],
+}
+
+/// What somebody says of a device that has not signed it.
+#[derive(Serialize)]
+struct Claimed {
+    phase: Phase,
+    /// Why it counts for nothing: `unsigned`, `unlisted_device`, `bad_signature`.
+    why: &'static str,
 }
 
 /// How waiting ended.
@@ -140,7 +159,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         Some(&args.listen),
     )?;
     let selector = select::selector(&args.device, &args.select)?;
-    let key = args.key.as_deref().map(read_key).transpose()?;
+    let key = args.reach.signing_key(args.key.as_deref())?;
+    let list = args.reach.devices()?;
     let offer = Offer::open(&args.layout)?;
     let statement = args.statement(&offer, &site, &selector)?;
     let envelope = envelope(&statement, key.as_ref())?;
@@ -156,7 +176,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         Goal::Confirmed
     };
     let mut courses = Courses::new(offer.digest, goal, selector).signed(key.is_some());
-    let end = follow(&publisher, &site, &args, &mut courses, terminal)?;
+    let witness = Witness {
+        list: list.as_ref(),
+        statement: envelope.digest(),
+    };
+    let end = follow(&publisher, &site, &args, &witness, &mut courses, terminal)?;
     let report = Report {
         ok: courses.are_good() && (end == End::Over || args.serve),
         release: offer.named(),
@@ -176,7 +200,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         }
         .into());
     }
-    report.show(&courses, goal, terminal)?;
+    report.show(&courses, goal, list.is_some(), terminal)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
@@ -252,11 +276,53 @@ fn envelope(statement: &Statement, key: Option<&SigningKey>) -> anyhow::Result<E
     Ok(envelope)
 }
 
+/// What counts as said by a device.
+struct Witness<'a> {
+    /// The devices by their keys, where signatures are asked for.
+    list: Option<&'a DeviceList>,
+    /// The statement that this run is about.
+    statement: Digest,
+}
+
+impl Witness<'_> {
+    /// Takes in what a device said by itself. A signed event is of use for the statement that it names alone: it may have been
+    /// recorded earlier.
+    fn event(&self, said: &Said<DeployEvent>, settled: bool, courses: &mut Courses) -> Change {
+        let event = &said.value;
+        match said.check(self.list) {
+            Err(Unproven::NoList) => courses.event(event),
+            Ok(()) if event.statement != Some(self.statement) => Change::None,
+            Ok(()) => {
+                let seen = courses.seen(&event.device);
+                courses.proved(&event.device);
+                seen.max(courses.event(event))
+            }
+            Err(why) => courses.claimed(event, why, settled),
+        }
+    }
+
+    /// Takes in an answer. A signed one is to the question that was just asked.
+    fn status(&self, said: &Said<Status>, settled: bool, courses: &mut Courses) -> Change {
+        let (status, now) = (&said.value, Time::now());
+        match said.check(self.list) {
+            Err(Unproven::NoList) => courses.status(status, settled, now),
+            Ok(()) => {
+                courses.proved(&status.device);
+                let change = courses.status(status, settled, now);
+                courses.proved(&status.device);
+                change
+            }
+            Err(why) => courses.claimed_status(status, why, settled, now),
+        }
+    }
+}
+
 /// Shows what devices say until all are done, or for as long as it is to serve.
 fn follow(
     publisher: &Publisher,
     site: &str,
     args: &Args,
+    witness: &Witness<'_>,
     courses: &mut Courses,
     terminal: &Terminal,
 ) -> anyhow::Result<End> {
@@ -267,7 +333,7 @@ fn follow(
     thread::scope(|scope| {
         let end = listen(scope, publisher.client(), site, &over, &sender)
             .map_err(anyhow::Error::from)
-            .and_then(|()| watch(&heard, args, courses, terminal));
+            .and_then(|()| watch(&heard, args, witness, courses, terminal));
         over.store(true, Ordering::Release);
         end
     })
@@ -276,6 +342,7 @@ fn follow(
 fn watch(
     heard: &Receiver<Heard>,
     args: &Args,
+    witness: &Witness<'_>,
     courses: &mut Courses,
     terminal: &Terminal,
 ) -> anyhow::Result<End> {
@@ -288,17 +355,17 @@ fn watch(
         match next(heard, deadline) {
             None => return Ok(End::Late),
             Some(Heard::Stop) => return Ok(End::Stopped),
-            Some(Heard::Event(event)) => {
-                let change = courses.event(&event);
-                if let Some(course) = courses.get(&event.device) {
-                    display.show(&event.device, course, change)?;
+            Some(Heard::Event(said)) => {
+                let change = witness.event(&said, settled, courses);
+                if let Some(course) = courses.get(&said.device) {
+                    display.show(&said.device, course, change)?;
                 }
             }
             Some(Heard::Round { statuses, present }) => {
-                for status in statuses {
-                    let change = courses.status(&status, settled, Time::now());
-                    if let Some(course) = courses.get(&status.device) {
-                        display.show(&status.device, course, change)?;
+                for said in statuses {
+                    let change = witness.status(&said, settled, courses);
+                    if let Some(course) = courses.get(&said.device) {
+                        display.show(&said.device, course, change)?;
                     }
                 }
                 for device in present {
@@ -333,6 +400,11 @@ fn rows(courses: &Courses) -> Vec<Row<'_>> {
             device,
             outcome: course.outcome,
             phase: course.phase(),
+            claimed: !course.signed,
+            claim: course.claim.map(|claim| Claimed {
+                phase: claim.phase,
+                why: claim.why.name(),
+            }),
             cause: course.cause(),
             ignored: &course.ignored,
         })
@@ -340,7 +412,13 @@ fn rows(courses: &Courses) -> Vec<Row<'_>> {
 }
 
 impl Report<'_> {
-    fn show(&self, courses: &Courses, goal: Goal, terminal: &Terminal) -> anyhow::Result<()> {
+    fn show(
+        &self,
+        courses: &Courses,
+        goal: Goal,
+        are_checked: bool,
+        terminal: &Terminal,
+    ) -> anyhow::Result<()> {
         if terminal.json {
             return terminal.json_line(&Summary { summary: self });
         }
@@ -362,12 +440,17 @@ impl Report<'_> {
             Goal::Staged => Outcome::Staged,
         };
         terminal.print(format!(
-            "{} on {} of {} devices, {} sent, {} s",
+            "{} on {} of {} devices{}, {} sent, {} s",
             done.as_str(),
             courses.good(),
             self.devices.len(),
+            if are_checked { "" } else { ", as they claim" },
             size(self.sent),
             self.seconds
-        ))
+        ))?;
+        if !are_checked {
+            terminal.note(CLAIMED);
+        }
+        Ok(())
     }
 }

@@ -25,12 +25,13 @@ const DEFAULT_NAME: &str = "registry";
 /// passes messages on between all that connect to it, so that a site needs no other server. It runs until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: the one server of a site
-  hotshoe registry --site lab --data /var/lib/hotshoe-registry --trust trust.toml --router --listen tcp/0.0.0.0:7447
-  hotshoe publish my-release --site lab --connect tcp/192.0.2.7:7447
+Example: the one server of a site, from the file that `hotshoe site init` makes; flags win over it
+  hotshoe registry --config lab/registry/registry.toml
+  hotshoe publish my-release --site-dir lab
 
-Example: with TLS, from a file; flags win over it
-  hotshoe registry --config registry.toml
+Example: on this machine alone, without certificates
+  hotshoe registry --site lab --data registry --trust trust.toml --router --listen tcp/127.0.0.1:7447
+  hotshoe publish my-release --site lab --connect tcp/127.0.0.1:7447
 
 registry.toml:
   site = \"lab\"
@@ -239,6 +240,12 @@ fn held(registry: &Registry) -> Vec<Row> {
 impl Args {
     /// The file, with the flags over it.
     fn settings(&self) -> anyhow::Result<RegistryConfig> {
+        if let Some(folder) = &self.reach.site_dir {
+            bail!(
+                "--site-dir is for those who publish; give --config {}",
+                folder.join("registry/registry.toml").display()
+            );
+        }
         let mut config = match (&self.config, &self.site, &self.data, &self.trust) {
             (Some(path), ..) => RegistryConfig::load(path)
                 .with_context(|| format!("cannot use {}", path.display()))?,

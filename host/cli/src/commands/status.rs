@@ -6,10 +6,12 @@ use anyhow::{Context, bail};
 use hotshoe_daemon::config::ZENOH_BLOCK_LIMIT_MS;
 use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_daemon::deploy::Command;
-use hotshoe_daemon::{Client, Config, Status, ZenohConfig};
+use hotshoe_daemon::device_list::DeviceList;
+use hotshoe_daemon::link::DeviceKey;
+use hotshoe_daemon::{Client, Config, ZenohConfig};
 
 use crate::fleet::local::CONFIG;
-use crate::fleet::overview::{Overview, table};
+use crate::fleet::overview::{Overview, Reported, table};
 use crate::fleet::reach::ReachArgs;
 use crate::fleet::report;
 use crate::fleet::survey::survey;
@@ -18,6 +20,8 @@ use crate::terminal::Terminal;
 
 /// Longer than the longest time that a full queue with `when-full = "block"` holds up an answer, in seconds.
 const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
+/// What is said where no signature was checked.
+const CLAIMED: &str = "claimed: anybody who reaches this network may have answered; give --site-dir or --device-keys to check signatures";
 
 /// Ask daemons how they are
 ///
@@ -29,14 +33,18 @@ Example: the device on this machine
   hotshoe status --config hotshoe.toml
 
 Example: a whole site, through its registry
-  hotshoe status --site lab --connect tcp/192.0.2.7:7447
-  hotshoe status --site lab --connect tcp/192.0.2.7:7447 --json | jq -r '.[] | select(.last_rollback) | .device'
+  hotshoe status --site-dir lab
+  hotshoe status --site-dir lab --json | jq -r '.[] | select(.last_rollback) | .device'
 
 Example: one device of it
-  hotshoe status --site lab --device line-4 --connect tcp/192.0.2.7:7447
+  hotshoe status --site-dir lab --device line-4
 
-With --json, a list of devices; of those of a site each says whether it `answered`. Exit code 1 if no device answers, or a part of
-one does not run.")]
+Example: without certificates
+  hotshoe status --site lab --connect tcp/127.0.0.1:7447
+
+With --site-dir or --device-keys, each answer is `signed` by its device, or `claimed` by somebody. With --json, a list of devices; each
+says whether it is `claimed`, and of a site whether it `answered`. Exit code 1 if no device answers, one that
+is asked to sign did not, or a part of one does not run.")]
 pub struct Args {
     /// The device of this configuration, or its network [default: hotshoe.toml, unless --connect is given]
     #[arg(long, value_name = "FILE")]
@@ -56,26 +64,36 @@ pub struct Args {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let is_own = args.reach.connect.is_empty() && args.site.is_none() && args.device.is_none();
+    let is_own = !args.reach.is_given() && args.site.is_none() && args.device.is_none();
+    let list = args.reach.devices()?;
     if is_own {
-        let statuses = own(&args)?;
-        return details(statuses, &args, terminal);
+        let answers = own(&args, list.as_ref())?;
+        return details(answers, &args, list.is_some(), terminal);
     }
     let config = args.config.as_deref().or_else(|| {
         let default = Path::new(CONFIG);
-        (args.reach.connect.is_empty() && default.exists()).then_some(default)
+        (!args.reach.is_given() && default.exists()).then_some(default)
     });
     let reached = args.reach.resolve(config, None)?;
-    let own = reached.own.map(|(site, _)| site);
-    let site = args.site.clone().or(own);
+    let site = args.site.clone().or(reached.site);
     let client = Client::open(&reached.zenoh).with_context(|| args.reach.cannot_open())?;
     let timeout = Duration::from_secs(args.timeout);
     let found = survey(&client, site.as_deref(), args.device.as_deref(), timeout)?;
     client.close();
+    let answers = Reported::of(found.statuses, list.as_ref());
     if args.device.is_some() {
-        return details(found.statuses, &args, terminal);
+        return details(answers, &args, list.is_some(), terminal);
     }
-    let overviews = Overview::join(found.statuses, found.present);
+    let mut present = found.present;
+    if let (Some(site), Some(list)) = (&site, &list) {
+        // One that somebody keeps away is missed.
+        present.extend(list.names().map(|device| DeviceKey {
+            site: site.clone(),
+            device: device.to_owned(),
+        }));
+    }
+    let are_proven = list.is_none() || answers.iter().all(|it| it.unproven.is_none());
+    let overviews = Overview::join(answers, present);
     if overviews.is_empty() {
         return nobody(&args);
     }
@@ -83,22 +101,23 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json(&overviews)?;
     } else {
         terminal.print(table(&overviews, site.is_none(), terminal))?;
+        if list.is_none() {
+            terminal.note(CLAIMED);
+        }
     }
-    let answered: Vec<&Status> = overviews
-        .iter()
-        .filter_map(|it| it.status.as_ref())
-        .collect();
-    Ok(if answered.is_empty() {
-        ExitCode::FAILURE
-    } else {
-        ending(answered)
-    })
+    Ok(
+        if are_proven && overviews.iter().any(|it| it.answer.is_some()) {
+            ending(overviews.iter().filter_map(|it| it.answer.as_ref()))
+        } else {
+            ExitCode::FAILURE
+        },
+    )
 }
 
 /// A failure where a part of any daemon does not run.
-fn ending<'a>(statuses: impl IntoIterator<Item = &'a Status>) -> ExitCode {
-    let mut statuses = statuses.into_iter();
-    if statuses.any(|status| status.broken().next().is_some()) {
+fn ending<'a>(answers: impl IntoIterator<Item = &'a Reported>) -> ExitCode {
+    let mut answers = answers.into_iter();
+    if answers.any(|answer| answer.status.broken().next().is_some()) {
         ExitCode::FAILURE
     } else {
         ExitCode::SUCCESS
@@ -106,24 +125,25 @@ fn ending<'a>(statuses: impl IntoIterator<Item = &'a Status>) -> ExitCode {
 }
 
 /// Asks the device on this machine: through its socket, which needs no network, else over Zenoh.
-fn own(args: &Args) -> anyhow::Result<Vec<Status>> {
+fn own(args: &Args, list: Option<&DeviceList>) -> anyhow::Result<Vec<Reported>> {
     let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let config = Config::load(path).context("give --config or --connect")?;
     match control::call(&config.data, &Command::Status) {
         Ok(status) => {
             let status = serde_json::from_value(status).context("the answer is no status")?;
-            return Ok(vec![status]);
+            return Ok(vec![Reported::own(status)]);
         }
         // The configuration may be a copy, on another machine.
         Err(ControlError::NotRunning { .. }) => {}
         Err(error) => return Err(error.into()),
     }
-    let zenoh: ZenohConfig = config.zenoh.client();
+    let mut zenoh: ZenohConfig = config.zenoh.client();
+    zenoh.insecure |= args.reach.insecure;
     let client = Client::open(&zenoh).context("cannot reach any device")?;
     let timeout = Duration::from_secs(args.timeout);
     let found = survey(&client, Some(&config.site), Some(&config.device), timeout)?;
     client.close();
-    Ok(found.statuses)
+    Ok(Reported::of(found.statuses, list))
 }
 
 fn nobody(args: &Args) -> anyhow::Result<ExitCode> {
@@ -135,20 +155,28 @@ fn nobody(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn details(
-    mut statuses: Vec<Status>,
+    answers: Vec<Reported>,
     args: &Args,
+    are_checked: bool,
     terminal: &Terminal,
 ) -> anyhow::Result<ExitCode> {
-    if statuses.is_empty() {
+    if answers.is_empty() {
         return nobody(args);
     }
-    statuses.sort_by(|a, b| (&a.site, &a.device).cmp(&(&b.site, &b.device)));
+    let code = if are_checked && answers.iter().any(|it| it.unproven.is_some()) {
+        ExitCode::FAILURE
+    } else {
+        ending(&answers)
+    };
     if terminal.json {
-        terminal.json(&statuses)?;
-        return Ok(ending(&statuses));
+        terminal.json(&answers)?;
+        return Ok(code);
     }
-    for status in &statuses {
-        report::show(status, terminal)?;
+    for answer in &answers {
+        if let Some(doubt) = answer.doubt() {
+            terminal.print(terminal.warning(&doubt))?;
+        }
+        report::show(&answer.status, terminal)?;
     }
-    Ok(ending(&statuses))
+    Ok(code)
 }

@@ -1,4 +1,5 @@
 use crate::terminal::Terminal;
+use anyhow::bail;
 use hotshoe_daemon::link::acl::{AclOptions, access_control};
 use std::process::ExitCode;
 
@@ -45,6 +46,19 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         registries: args.registry,
         applications: args.application,
     };
+    // One name would have the rights of both.
+    let others = [
+        &options.deployers,
+        &options.registries,
+        &options.applications,
+    ];
+    for device in &options.devices {
+        if others.iter().any(|names| names.contains(device)) {
+            bail!(
+                "`{device}` is a device's name and another's: its certificate would have the rights of both; give each its own"
+            );
+        }
+    }
     if options.devices.is_empty() {
         terminal.note("no --device was given: no device may say anything under these rules");
     }

@@ -1,6 +1,7 @@
 //! What becomes of one release on the devices that are meant, as their events and statuses tell it. Pure.
 use std::collections::BTreeMap;
 
+use hotshoe_daemon::device_list::Unproven;
 use hotshoe_daemon::status::{DeployEvent, Status, Waiting};
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Device, DeviceSelector, Digest, Time};
@@ -36,6 +37,8 @@ pub enum Outcome {
     RolledBack,
     /// Somebody cancelled it, or published another.
     Withdrawn,
+    /// It is said to have come to an end, and the device has not signed that, though it was asked to.
+    Unverified,
 }
 
 impl Outcome {
@@ -53,6 +56,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::RolledBack => "rolled back",
             Self::Withdrawn => "withdrawn",
+            Self::Unverified => "not verified",
         }
     }
 }
@@ -70,6 +74,10 @@ pub struct Course {
     pub outcome: Option<Outcome>,
     /// Why the device has left statements aside, where it has said nothing of this release.
     pub ignored: Vec<String>,
+    /// Whether the device has signed what is known of it; else it is what somebody claims.
+    pub signed: bool,
+    /// What is claimed and counts for nothing, where signatures are asked for.
+    pub claim: Option<Claim>,
     /// The device's counts when it was first asked: what was left aside before says nothing of this statement.
     before: Option<BTreeMap<String, u64>>,
 }
@@ -81,6 +89,8 @@ impl Course {
         samples: None,
         outcome: None,
         ignored: Vec::new(),
+        signed: false,
+        claim: None,
         before: None,
     };
 
@@ -100,6 +110,15 @@ impl Course {
             .as_ref()
             .map_or((0, 0), |last| (last.fetched, last.total))
     }
+}
+
+/// What somebody says of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Claim {
+    /// The phase.
+    pub phase: Phase,
+    /// Why it counts for nothing.
+    pub why: Unproven,
 }
 
 /// How much a message changed.
@@ -176,11 +195,7 @@ impl Courses {
 
     /// A device is there that has said nothing yet. Its labels are not known, so it is only meant where none are asked for.
     pub fn seen(&mut self, device: &str) -> Change {
-        if self.devices.contains_key(device) || !self.is_meant(device, BTreeMap::new()) {
-            return Change::None;
-        }
-        self.devices.insert(device.to_owned(), Course::SEEN);
-        Change::Phase
+        self.seen_with(device, &BTreeMap::new())
     }
 
     /// A device said something.
@@ -242,6 +257,79 @@ impl Courses {
             (false, true) => change.max(Change::Figure),
             (false, false) => change,
         }
+    }
+
+    /// The device itself said what comes next: it has signed it. What was claimed in its name before is forgotten.
+    pub fn proved(&mut self, device: &str) {
+        let Some(course) = self.devices.get_mut(device) else {
+            return;
+        };
+        course.signed = true;
+        course.claim = None;
+        if course.outcome == Some(Outcome::Unverified) {
+            course.outcome = None;
+        }
+    }
+
+    /// Somebody said this of a device where signatures are asked for. It counts for nothing. Where it claims an end and the device
+    /// itself has signed nothing, there is nothing to wait for once it is `settled`.
+    pub fn claimed(&mut self, event: &DeployEvent, why: Unproven, settled: bool) -> Change {
+        if event.release != self.release {
+            return Change::None;
+        }
+        let seen = self.seen(&event.device);
+        seen.max(self.claim(event, None, why, settled))
+    }
+
+    /// The same, of a status.
+    pub fn claimed_status(
+        &mut self,
+        status: &Status,
+        why: Unproven,
+        settled: bool,
+        now: Time,
+    ) -> Change {
+        let seen = self.seen_with(&status.device, &status.labels);
+        let waiting = status.deploy.waiting;
+        let claimed = told(status, self.release, now).map_or(Change::None, |event| {
+            self.claim(&event, waiting, why, settled)
+        });
+        seen.max(claimed)
+    }
+
+    fn claim(
+        &mut self,
+        event: &DeployEvent,
+        waiting: Option<Waiting>,
+        why: Unproven,
+        settled: bool,
+    ) -> Change {
+        let goal = self.goal;
+        let Some(course) = self.devices.get_mut(&event.device) else {
+            return Change::None;
+        };
+        if course.signed || course.outcome.is_some() {
+            return Change::None;
+        }
+        let claim = Some(Claim {
+            phase: event.phase,
+            why,
+        });
+        let is_end = settled && outcome(event, waiting, goal).is_some();
+        if course.claim == claim && !is_end {
+            return Change::None;
+        }
+        course.claim = claim;
+        course.outcome = is_end.then_some(Outcome::Unverified);
+        Change::Phase
+    }
+
+    fn seen_with(&mut self, device: &str, labels: &BTreeMap<String, String>) -> Change {
+        if self.devices.contains_key(device) || !self.is_meant(device, labels.clone()) {
+            return Change::None;
+        }
+        self.devices.insert(device.to_owned(), Course::SEEN);
+        Change::Phase
     }
 
     fn is_meant(&self, device: &str, labels: BTreeMap<String, String>) -> bool {
@@ -342,6 +430,7 @@ fn told(status: &Status, release: Digest, now: Time) -> Option<DeployEvent> {
         fetched: if mine { deploy.fetched } else { 0 },
         total: if mine { deploy.total } else { 0 },
         cause: deploy.cause.clone().filter(|_| mine),
+        statement: None,
         at: now,
     })
 }

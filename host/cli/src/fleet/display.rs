@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use hotshoe_daemon::status::Waiting;
+use hotshoe_daemon::status::{DeployEvent, Waiting};
 use hotshoe_store::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde::Serialize;
 
 use super::course::{Change, Course, Outcome};
 use crate::terminal::{Terminal, size};
@@ -16,6 +17,15 @@ const STEPS: u64 = 100;
 const FETCHED: u64 = 60;
 const TICK: Duration = Duration::from_millis(200);
 const BAR: &str = "{prefix:.bold} [{bar:24}] {wide_msg}";
+
+/// What a device said, as a line of JSON.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    event: &'a DeployEvent,
+    /// Whether anybody may have said it.
+    claimed: bool,
+}
 
 /// Shows courses as they go on.
 pub struct Display<'t> {
@@ -42,12 +52,16 @@ impl<'t> Display<'t> {
         }
         if self.terminal.json {
             return match &course.last {
-                Some(event) => self.terminal.json_line(event),
+                Some(event) => self.terminal.json_line(&Line {
+                    event,
+                    claimed: !course.signed,
+                }),
                 None => Ok(()),
             };
         }
         let Some(bars) = &self.bars else {
-            let says = course.last.is_some() || !course.ignored.is_empty();
+            let says =
+                course.last.is_some() || !course.ignored.is_empty() || course.claim.is_some();
             if change == Change::Phase && says {
                 self.terminal
                     .print(format!("{device}  {}", words(course)))?;
@@ -123,6 +137,9 @@ fn position(course: &Course) -> u64 {
 
 /// How far a device is, in words.
 pub fn words(course: &Course) -> String {
+    if let Some(claim) = course.claim {
+        return format!("claims {}, not verified: {}", claim.phase, claim.why);
+    }
     let mut words = match course.outcome {
         Some(outcome) => match way_out(course) {
             Some(way_out) => format!("{}: {way_out}", outcome.as_str()),
@@ -148,6 +165,9 @@ pub fn words(course: &Course) -> String {
             (phase, ..) => phase.to_string(),
         },
     };
+    if course.outcome.is_some() && !course.signed {
+        words.push_str(" (claimed)");
+    }
     match course.waiting {
         None => {}
         Some(Waiting::Activation) => words.push_str(", waits for `hotshoe activate`"),

@@ -5,7 +5,7 @@
 pub enum FleetError {
     /// Nothing says how to reach anybody.
     #[error(
-        "nothing says how to reach the site; give --connect ENDPOINT (a router, a registry or a device){}, or --config hotshoe.toml",
+        "nothing says how to reach the site; give --site-dir DIR, --connect ENDPOINT (a router, a registry or a device){}, or --config hotshoe.toml",
         if *may_listen { ", --listen ENDPOINT for those that connect to this machine" } else { "" }
     )]
     Nowhere {
@@ -13,8 +13,14 @@ pub enum FleetError {
         may_listen: bool,
     },
     /// No site was named.
-    #[error("no site was named; give --site, or --config hotshoe.toml")]
+    #[error("no site was named; give --site, --site-dir, or --config hotshoe.toml")]
     NoSite,
+    /// A folder that is not a site's.
+    #[error("{folder} is not a site's folder; `hotshoe site init` makes one")]
+    NoSiteDir {
+        /// The folder.
+        folder: String,
+    },
     /// No device that is meant was seen.
     #[error(
         "no device of site {site}{whom} was seen within {seconds} s; `hotshoe status --site {site}` lists those that are there"
@@ -57,6 +63,7 @@ impl FleetError {
         match self {
             Self::Nowhere { .. } => "nowhere",
             Self::NoSite => "no_site",
+            Self::NoSiteDir { .. } => "no_site_dir",
             Self::NoDevice { .. } => "no_device",
             Self::Nothing { .. } => "unknown_release",
             Self::Unsigned { .. } => "too_few_signatures",

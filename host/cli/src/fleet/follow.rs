@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
+use hotshoe_daemon::link::Said;
 use hotshoe_daemon::status::DeployEvent;
 use hotshoe_daemon::{Client, LinkError, Status};
 
@@ -21,11 +22,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What was heard.
 pub enum Heard {
     /// A device said something by itself.
-    Event(Box<DeployEvent>),
+    Event(Box<Said<DeployEvent>>),
     /// All that answered a round of questions, and the names of all that are there.
     Round {
         /// The answers.
-        statuses: Vec<Status>,
+        statuses: Vec<Said<Status>>,
         /// Devices by their liveliness tokens.
         present: Vec<String>,
     },
@@ -45,16 +46,11 @@ pub fn listen<'s>(
     let sender = heard.clone();
     scope.spawn(move || {
         while !over.load(Ordering::Acquire) {
-            let Some(event) = events.next(LOOK) else {
+            let Some(event) = events.said(LOOK) else {
                 continue;
             };
-            match serde_json::from_value(event) {
-                Ok(event) => {
-                    if sender.send(Heard::Event(Box::new(event))).is_err() {
-                        return;
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "skipped an event that is none"),
+            if sender.send(Heard::Event(Box::new(event))).is_err() {
+                return;
             }
         }
     });
@@ -80,7 +76,7 @@ pub fn listen<'s>(
 }
 
 fn round(client: &Client, site: &str) -> Result<Heard, LinkError> {
-    let statuses = client.statuses(Some(site), None, ROUND)?;
+    let statuses = client.ask_statuses(Some(site), None, ROUND)?;
     let present = client.devices(Some(site), ROUND)?;
     Ok(Heard::Round {
         statuses,

@@ -10,4 +10,5 @@ pub mod overview;
 pub mod reach;
 pub mod report;
 pub mod select;
+pub mod site_dir;
 pub mod survey;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use hotshoe_daemon::deploy::Command;
+use hotshoe_daemon::device_list::{DeviceList, Unproven};
 use hotshoe_daemon::link::OrderError;
 use hotshoe_daemon::status::SlotStatus;
 use hotshoe_daemon::{Client, Status};
@@ -15,7 +16,6 @@ use super::error::FleetError;
 use super::local;
 use super::reach::{ReachArgs, after};
 use super::survey::survey;
-use crate::commands::sign::read_key;
 
 /// How long an order is valid: it is followed at once or not at all.
 const LIFETIME: &str = "10m";
@@ -101,8 +101,8 @@ impl What {
 pub fn give(args: &OrderArgs, what: What) -> anyhow::Result<Value> {
     let Some(device) = &args.device else {
         anyhow::ensure!(
-            args.reach.connect.is_empty(),
-            "--connect needs --device, and --site; without them the device on this machine is meant"
+            !args.reach.is_given(),
+            "--connect or --site-dir needs --device, and --site; without them the device on this machine is meant"
         );
         return local::ask(args.config.as_ref(), &what.command()).map(|answer| answer.value);
     };
@@ -110,43 +110,72 @@ pub fn give(args: &OrderArgs, what: What) -> anyhow::Result<Value> {
         .reach
         .site(args.site.as_deref(), args.config.as_deref(), None)?;
     // Before anything goes over the network: it may ask for a passphrase.
-    let key = args.key.as_deref().map(read_key).transpose()?;
+    let key = args.reach.signing_key(args.key.as_deref())?;
+    let list = args.reach.devices()?;
     let client = Client::open(&zenoh).with_context(|| args.reach.cannot_open())?;
-    let outcome = remote(&client, &site, device, what, key.as_ref(), args.timeout);
+    let remote = Remote {
+        client: &client,
+        site: &site,
+        device,
+        list: list.as_ref(),
+        timeout: Duration::from_secs(args.timeout),
+    };
+    let outcome = remote.order(what, key.as_ref());
     client.close();
     outcome
 }
 
-fn remote(
-    client: &Client,
-    site: &str,
-    device: &str,
-    what: What,
-    key: Option<&SigningKey>,
-    seconds: u64,
-) -> anyhow::Result<Value> {
-    let timeout = Duration::from_secs(seconds);
-    let silent = || OrderError::NoReply {
-        site: site.to_owned(),
-        device: device.to_owned(),
-    };
-    let mut found = survey(client, Some(site), Some(device), timeout)?;
-    let (release, name) = what.target(&found.statuses.pop().ok_or_else(silent)?)?;
-    let issued = Time::now();
-    let mut envelope = Envelope::new(&Statement {
-        site: site.to_owned(),
-        devices: DeviceSelector {
-            names: vec![device.to_owned()],
-            ..DeviceSelector::default()
-        },
-        order: what.order(release, name),
-        issued,
-        expires: after(issued, LIFETIME)?,
-    })?;
-    if let Some(key) = key {
-        envelope.sign(key).context("cannot sign the order")?;
+/// Another machine's device.
+struct Remote<'a> {
+    client: &'a Client,
+    site: &'a str,
+    device: &'a str,
+    /// Where it is given, the device's own words count alone.
+    list: Option<&'a DeviceList>,
+    timeout: Duration,
+}
+
+impl Remote<'_> {
+    fn order(&self, what: What, key: Option<&SigningKey>) -> anyhow::Result<Value> {
+        let (release, name) = what.target(&self.status()?)?;
+        let issued = Time::now();
+        let mut envelope = Envelope::new(&Statement {
+            site: self.site.to_owned(),
+            devices: DeviceSelector {
+                names: vec![self.device.to_owned()],
+                ..DeviceSelector::default()
+            },
+            order: what.order(release, name),
+            issued,
+            expires: after(issued, LIFETIME)?,
+        })?;
+        if let Some(key) = key {
+            envelope.sign(key).context("cannot sign the order")?;
+        }
+        let (client, envelope) = (self.client, envelope.to_bytes());
+        Ok(client.order_with(self.site, self.device, &envelope, self.timeout, self.list)?)
     }
-    Ok(client.order(site, device, &envelope.to_bytes(), timeout)?)
+
+    fn status(&self) -> Result<Status, OrderError> {
+        let (site, device) = (self.site.to_owned(), self.device.to_owned());
+        let found = survey(
+            self.client,
+            Some(self.site),
+            Some(self.device),
+            self.timeout,
+        )?;
+        let mut unproven = None;
+        for said in found.statuses {
+            match said.check(self.list) {
+                Ok(()) | Err(Unproven::NoList) => return Ok(said.value),
+                Err(why) => unproven = Some(why),
+            }
+        }
+        Err(match unproven {
+            Some(why) => OrderError::Unproven { site, device, why },
+            None => OrderError::NoReply { site, device },
+        })
+    }
 }
 
 /// `NAME generation N` of a slot in an answer.

@@ -1,8 +1,10 @@
 //! A site's devices, a line each.
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use hotshoe_daemon::Status;
-use hotshoe_daemon::link::DeviceKey;
+use hotshoe_daemon::device_list::{DeviceList, Unproven};
+use hotshoe_daemon::link::{DeviceKey, Said};
 use hotshoe_daemon::status::SlotStatus;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -18,26 +20,103 @@ pub struct Overview {
     /// Its name.
     pub device: String,
     /// What it answered, if it did.
-    pub status: Option<Status>,
+    pub answer: Option<Reported>,
+}
+
+/// A device's status, and whether the device is known to have said it.
+#[derive(Debug, Clone)]
+pub struct Reported {
+    /// The status.
+    pub status: Status,
+    /// Why it is what somebody claims; none where the device has signed it, or is this machine's own.
+    pub unproven: Option<Unproven>,
+    /// How many answered under this device's name.
+    pub answers: usize,
+}
+
+impl Reported {
+    /// What a device of this machine said through its socket.
+    pub const fn own(status: Status) -> Self {
+        Self {
+            status,
+            unproven: None,
+            answers: 1,
+        }
+    }
+
+    /// What was said over the network, one a device. Of several answers under one name, one that is proved to be the device's comes
+    /// before all others.
+    pub fn of(said: Vec<Said<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
+        let mut devices: BTreeMap<(String, String), Self> = BTreeMap::new();
+        for said in said {
+            let unproven = said.check(list).err();
+            let reported = Self {
+                status: said.value,
+                unproven,
+                answers: 1,
+            };
+            match devices.entry((said.site, said.device)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(reported);
+                }
+                Entry::Occupied(mut entry) => {
+                    let answers = entry.get().answers + 1;
+                    if entry.get().unproven.is_some() {
+                        entry.insert(reported);
+                    }
+                    entry.get_mut().answers = answers;
+                }
+            }
+        }
+        devices.into_values().collect()
+    }
+
+    /// Why it is not to be relied on, in words.
+    pub fn doubt(&self) -> Option<String> {
+        let why = self.unproven?;
+        Some(match self.answers {
+            0 | 1 => format!("claimed, not verified: {why}"),
+            answers => {
+                format!("claimed, not verified: {why}; and {answers} answered under this name")
+            }
+        })
+    }
+}
+
+/// The device's own status with `claimed`, and `claim` where it is one.
+impl Serialize for Reported {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut value = serde_json::to_value(&self.status).map_err(serde::ser::Error::custom)?;
+        if let Value::Object(fields) = &mut value {
+            fields.insert("claimed".to_owned(), self.unproven.is_some().into());
+            if let Some(why) = self.unproven {
+                fields.insert("claim".to_owned(), why.name().into());
+            }
+            if self.answers > 1 {
+                fields.insert("answers".to_owned(), self.answers.into());
+            }
+        }
+        value.serialize(serializer)
+    }
 }
 
 impl Overview {
-    /// Joins answers with liveliness tokens, by site and name.
-    pub fn join(statuses: Vec<Status>, present: Vec<DeviceKey>) -> Vec<Self> {
-        let mut devices: BTreeMap<(String, String), Option<Status>> = present
+    /// Joins answers with those that are there, by site and name.
+    pub fn join(answers: Vec<Reported>, present: Vec<DeviceKey>) -> Vec<Self> {
+        let mut devices: BTreeMap<(String, String), Option<Reported>> = present
             .into_iter()
             .map(|key| ((key.site, key.device), None))
             .collect();
-        for status in statuses {
-            let key = (status.site.clone(), status.device.clone());
-            devices.insert(key, Some(status));
+        for answer in answers {
+            let key = (answer.status.site.clone(), answer.status.device.clone());
+            devices.insert(key, Some(answer));
         }
         devices
             .into_iter()
-            .map(|((site, device), status)| Self {
+            .map(|((site, device), answer)| Self {
                 site,
                 device,
-                status,
+                answer,
             })
             .collect()
     }
@@ -46,12 +125,12 @@ impl Overview {
 /// The device's own status with `answered`, or the names alone.
 impl Serialize for Overview {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut value = match &self.status {
-            Some(status) => serde_json::to_value(status).map_err(serde::ser::Error::custom)?,
+        let mut value = match &self.answer {
+            Some(answer) => serde_json::to_value(answer).map_err(serde::ser::Error::custom)?,
             None => json!({"site": self.site, "device": self.device}),
         };
         if let Value::Object(fields) = &mut value {
-            fields.insert("answered".to_owned(), self.status.is_some().into());
+            fields.insert("answered".to_owned(), self.answer.is_some().into());
         }
         value.serialize(serializer)
     }
@@ -67,6 +146,7 @@ pub fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> S
         "phase",
         "health",
         "last rollback",
+        "said",
     ];
     if with_sites {
         header.insert(0, "site");
@@ -83,11 +163,12 @@ pub fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> S
 
 fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
     let nothing = || "-".to_owned();
-    let Some(status) = &overview.status else {
+    let Some(answer) = &overview.answer else {
         let mut row = vec![overview.device.clone(), terminal.warning("no answer")];
-        row.resize_with(7, nothing);
+        row.resize_with(8, nothing);
         return row;
     };
+    let status = &answer.status;
     let slots = &status.slots;
     let slot = |slot: &Option<SlotStatus>| slot.as_ref().map_or_else(nothing, named);
     let trial = slots.trial.as_ref().map_or_else(nothing, |trial| {
@@ -112,6 +193,11 @@ fn row(overview: &Overview, terminal: &Terminal) -> Vec<String> {
             None => health(status, terminal).unwrap_or_else(nothing),
         },
         rollback,
+        match answer.unproven {
+            None => terminal.good("signed"),
+            Some(Unproven::NoList) => "claimed".to_owned(),
+            Some(why) => terminal.bad(&format!("claimed: {}", why.name())),
+        },
     ]
 }
 

@@ -3,11 +3,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use hotshoe_daemon::config::{TlsConfig, ZenohMode};
+use hotshoe_daemon::device_list::DeviceList;
 use hotshoe_daemon::{Config, ZenohConfig};
-use hotshoe_trust::Time;
+use hotshoe_trust::{SigningKey, Time};
 use jiff::{Span, SpanRelativeTo};
 
 use super::error::FleetError;
+use super::site_dir::SiteDir;
+use crate::commands::sign::read_key;
 
 /// The flags of every command that goes over Zenoh.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -28,6 +31,17 @@ pub struct ReachArgs {
     /// For mutual TLS: its private key, in PEM
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub certificate_key: Option<PathBuf>,
+    /// The site's folder, as `hotshoe site init` makes it: where the site is, the deployer's certificate, the signing key, and the
+    /// devices' keys. What devices have not signed counts for nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    pub site_dir: Option<PathBuf>,
+    /// The devices' public keys, a file NAME.pub each. What they have not signed counts for nothing
+    #[arg(long, value_name = "DIR")]
+    pub device_keys: Option<PathBuf>,
+    /// Use endpoints beyond this machine without TLS: anybody on the way may pose as the other end, and anybody who reaches a
+    /// listener is let in
+    #[arg(long)]
+    pub insecure: bool,
 }
 
 /// Where a command goes.
@@ -35,8 +49,8 @@ pub struct ReachArgs {
 pub struct Reached {
     /// The session's settings.
     pub zenoh: ZenohConfig,
-    /// The site and the device, where a configuration names them.
-    pub own: Option<(String, String)>,
+    /// The site, where a configuration or a site's folder names it.
+    pub site: Option<String>,
 }
 
 impl ReachArgs {
@@ -46,13 +60,14 @@ impl ReachArgs {
         config: Option<&Path>,
         listen: Option<&[String]>,
     ) -> anyhow::Result<Reached> {
-        let (mut zenoh, own) = match config {
-            Some(path) => {
+        let (mut zenoh, site) = match (self.folder()?, config) {
+            (Some(folder), _) => (folder.zenoh(), Some(folder.file.site)),
+            (None, Some(path)) => {
                 let config =
                     Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
-                (config.zenoh.client(), Some((config.site, config.device)))
+                (config.zenoh.client(), Some(config.site))
             }
-            None => (ZenohConfig::default(), None),
+            (None, None) => (ZenohConfig::default(), None),
         };
         self.apply(&mut zenoh);
         zenoh.listen.extend(listen.unwrap_or_default().to_owned());
@@ -65,11 +80,17 @@ impl ReachArgs {
             zenoh.mode = ZenohMode::Client;
         }
         zenoh.check()?;
-        Ok(Reached { zenoh, own })
+        Ok(Reached { zenoh, site })
     }
 
     /// What failed where no session could be opened.
     pub fn cannot_open(&self) -> String {
+        if let (true, Some(folder)) = (self.connect.is_empty(), &self.site_dir) {
+            let folder = folder.display();
+            return format!(
+                "cannot reach the registry that {folder} names; is it running there, with the site's own certificates?"
+            );
+        }
         if self.connect.is_empty() {
             return "cannot open a Zenoh session".to_owned();
         }
@@ -79,9 +100,41 @@ impl ReachArgs {
         )
     }
 
+    fn folder(&self) -> anyhow::Result<Option<SiteDir>> {
+        self.site_dir.as_deref().map(SiteDir::open).transpose()
+    }
+
+    /// The devices by their keys, where these are given: what devices say is then checked.
+    pub fn devices(&self) -> anyhow::Result<Option<DeviceList>> {
+        match (&self.device_keys, self.folder()?) {
+            (Some(keys), _) => Ok(Some(DeviceList::load(keys)?)),
+            (None, Some(folder)) => folder.devices().map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The key that statements are signed with: the one that was given, or the site's.
+    pub fn signing_key(&self, given: Option<&Path>) -> anyhow::Result<Option<SigningKey>> {
+        let own = match given {
+            Some(_) => None,
+            None => self.folder()?.and_then(|folder| folder.signing_key()),
+        };
+        given.or(own.as_deref()).map(read_key).transpose()
+    }
+
+    /// Whether flags alone say where to go, and not the configuration of a device.
+    pub const fn is_given(&self) -> bool {
+        !self.connect.is_empty() || self.site_dir.is_some()
+    }
+
     /// Lets the flags win over settings.
     pub fn apply(&self, zenoh: &mut ZenohConfig) {
+        // An endpoint that is given is another way to the site than the one that its folder names.
+        if self.site_dir.is_some() && !self.connect.is_empty() {
+            zenoh.connect.clear();
+        }
         zenoh.connect.extend(self.connect.iter().cloned());
+        zenoh.insecure |= self.insecure;
         if let Some(namespace) = &self.namespace {
             zenoh.namespace = Some(namespace.clone());
         }
@@ -101,8 +154,8 @@ impl ReachArgs {
         listen: Option<&[String]>,
     ) -> anyhow::Result<(ZenohConfig, String)> {
         let reached = self.resolve(config, listen)?;
-        let own = reached.own.map(|(site, _)| site);
-        let site = site.map(str::to_owned).or(own).ok_or(FleetError::NoSite)?;
+        let site = site.map(str::to_owned).or(reached.site);
+        let site = site.ok_or(FleetError::NoSite)?;
         Ok((reached.zenoh, site))
     }
 }

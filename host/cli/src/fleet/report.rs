@@ -72,6 +72,9 @@ pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         terminal
             .print(terminal.warning("          development mode: a throw-away key is trusted"))?;
     }
+    if let Some(key) = &status.key {
+        terminal.print(format!("key       {}", key.fingerprint))?;
+    }
     show_release(status, terminal)?;
     show_slots(status, terminal)?;
     terminal.print(format!("trust     version {}", status.trust_version))?;

@@ -1,7 +1,7 @@
 //! Asking devices once. A session that has just connected does not know yet who is there, so silence is asked again.
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::link::DeviceKey;
+use hotshoe_daemon::link::{DeviceKey, Said};
 use hotshoe_daemon::{Client, LinkError, Status};
 
 /// Between two rounds of questions.
@@ -13,7 +13,7 @@ const ROUND: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Survey {
     /// The answers.
-    pub statuses: Vec<Status>,
+    pub statuses: Vec<Said<Status>>,
     /// Devices by their liveliness tokens.
     pub present: Vec<DeviceKey>,
 }
@@ -29,7 +29,7 @@ pub fn survey(
     let mut before = None;
     loop {
         let round = ROUND.min(timeout);
-        let statuses = client.statuses(site, device, round)?;
+        let statuses = client.ask_statuses(site, device, round)?;
         let mut present = client.devices(site, round)?;
         present.retain(|key| device.is_none_or(|device| device == key.device));
         let all = statuses.len();

@@ -33,6 +33,9 @@ pub struct ZenohConfig {
     /// A file with Zenoh's `access_control` settings, as `hotshoe zenoh-acl` writes them. It matters where messages arrive: at a
     /// router, a registry, a device that listens. Default: none.
     pub access_control: Option<PathBuf>,
+    /// Lets anybody in who reaches an endpoint: allows endpoints beyond this machine without TLS, listeners that ask for no
+    /// certificate, and scouting among strangers. Default: false.
+    pub insecure: bool,
 }
 
 /// What a Zenoh session is to others. A router passes messages on between clients, and between clients and peers, but not from peer
@@ -107,6 +110,7 @@ impl Default for ZenohConfig {
             max_message_bytes: 8 << 20,
             tls: None,
             access_control: None,
+            insecure: false,
         }
     }
 }

@@ -28,7 +28,7 @@ impl PublishError {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Release(error) => error.name(),
-            Self::Link(_) => "link",
+            Self::Link(error) => error.name(),
         }
     }
 }

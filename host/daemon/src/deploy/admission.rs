@@ -23,6 +23,7 @@ impl Reconciler {
             release,
             name,
             generation,
+            ..
         } = &wanted.subject;
         let (release, generation) = (*release, *generation);
         let is_it = |slot: Option<&Slot>| slot.is_some_and(|slot| slot.release == release);
@@ -39,6 +40,7 @@ impl Reconciler {
             if wanted.issued >= candidate.wanted.issued {
                 candidate.wanted.activate |= wanted.activate;
                 candidate.wanted.issued = wanted.issued;
+                candidate.wanted.subject.statement = wanted.subject.statement;
             }
             return;
         }

@@ -20,6 +20,7 @@ pub(super) const CANCELLED: &str = "@cancelled";
 struct Read {
     statement: Statement,
     signed: bool,
+    digest: Digest,
 }
 
 impl Reconciler {
@@ -31,7 +32,11 @@ impl Reconciler {
     }
 
     fn follow_statement(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
-        let Read { statement, signed } = self.read(bytes)?;
+        let Read {
+            statement,
+            signed,
+            digest,
+        } = self.read(bytes)?;
         // An unsigned one may say any time, and is not to keep those away that are made after it.
         let issued = match signed {
             true => statement.issued,
@@ -54,6 +59,7 @@ impl Reconciler {
                     release,
                     name,
                     generation,
+                    statement: Some(digest),
                 };
                 let wanted = Wanted {
                     subject,
@@ -71,7 +77,9 @@ impl Reconciler {
 
     /// An order to this device alone; somebody waits for the answer.
     pub(super) fn on_order(&mut self, bytes: &[u8]) -> Result<Value, CommandError> {
-        let Read { statement, signed } = self.read(bytes)?;
+        let Read {
+            statement, signed, ..
+        } = self.read(bytes)?;
         match statement.order {
             Order::Deploy { .. } => Err(refuse(
                 "not_an_order",
@@ -96,6 +104,7 @@ impl Reconciler {
             .matches(self.loader.device())
             .map_err(|reason| refuse("other_device", reason))?;
         Ok(Read {
+            digest: envelope.digest(),
             signed: !statement.signers().is_empty(),
             statement: statement.into_inner(),
         })

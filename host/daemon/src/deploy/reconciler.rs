@@ -180,6 +180,7 @@ impl Reconciler {
                 release,
                 name: last.name.clone(),
                 generation: last.generation,
+                statement: None,
             };
             self.reporter
                 .phase(&subject, last.phase, last.cause.clone());

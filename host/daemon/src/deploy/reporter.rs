@@ -22,6 +22,8 @@ pub struct Subject {
     pub name: String,
     /// Its generation.
     pub generation: u64,
+    /// The digest of the newest statement that wants it, where one is known.
+    pub statement: Option<Digest>,
 }
 
 impl Subject {
@@ -31,6 +33,7 @@ impl Subject {
             release: slot.release,
             name: slot.name.clone(),
             generation: slot.generation,
+            statement: None,
         }
     }
 }
@@ -97,6 +100,7 @@ impl Reporter {
             name,
             generation,
             release,
+            ..
         } = subject;
         match &cause {
             Some(Cause {
@@ -177,6 +181,7 @@ impl Reporter {
             fetched: bytes.0,
             total: bytes.1,
             cause,
+            statement: subject.statement,
             at: Time::now(),
         };
         if let Err(error) = self.link.publish_event(&event) {

@@ -45,6 +45,7 @@ impl Wanted {
             release,
             name,
             generation,
+            ..
         } = &self.subject;
         let mut text = format!("{release} {generation} {name}");
         for bundle in &self.bundles {
@@ -109,6 +110,7 @@ impl Scout {
             if wanted.issued > known.issued {
                 known.issued = wanted.issued;
                 known.activate |= wanted.activate;
+                known.subject.statement = wanted.subject.statement;
             }
             return;
         }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_trust::PayloadKind;
 use serde_json::Value;
 use zenoh::bytes::Encoding;
 use zenoh::handlers::{RingChannel, RingChannelHandler};
@@ -14,6 +15,7 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
+use super::said::Said;
 use super::site::Site;
 use super::{LinkError, MESSAGE_OVERHEAD, client_settings, owned_key, root};
 use crate::config::ZenohConfig;
@@ -55,7 +57,8 @@ impl Client {
         }
     }
 
-    /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped.
+    /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped, and so is
+    /// one under a key that is not that of the device which it names. Who answered is not checked: see [`Self::ask_statuses`].
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -65,13 +68,30 @@ impl Client {
         device: Option<&str>,
         timeout: Duration,
     ) -> Result<Vec<Status>, LinkError> {
+        let said = self.ask_statuses(site, device, timeout)?;
+        Ok(said.into_iter().map(|said| said.value).collect())
+    }
+
+    /// The same, with the devices' signatures over the answer to this very question.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn ask_statuses(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<Said<Status>>, LinkError> {
         let key = format!(
             "{}/status",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
         );
+        // An answer that was recorded earlier is to another question.
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
         let replies = self
             .session
             .get(owned_key(&key)?)
+            .attachment(nonce.as_str())
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .timeout(timeout)
@@ -79,9 +99,12 @@ impl Client {
             .map_err(|source| LinkError::Use { key, source })?;
         let parse = |reply: Reply| {
             let sample = reply.into_result().ok()?;
-            serde_json::from_slice(&sample.payload().to_bytes())
-                .map_err(|error| tracing::warn!(%error, key = %sample.key_expr(), "skipped an answer that is no status"))
-                .ok()
+            Said::read(
+                &sample,
+                PayloadKind::Status,
+                nonce.as_bytes(),
+                |status: &Status| Some((status.site.as_str(), status.device.as_str())),
+            )
         };
         Ok(replies.iter().filter_map(parse).collect())
     }

@@ -4,6 +4,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use hotshoe_store::Catalogue;
+use hotshoe_trust::{Digest, PayloadKind};
 use serde::Serialize;
 use zenoh::Wait;
 use zenoh::bytes::{Encoding, ZBytes};
@@ -11,6 +12,7 @@ use zenoh::qos::{CongestionControl, Priority};
 use zenoh::query::{Query, Queryable};
 
 use super::objects::Sharing;
+use super::said::Signer;
 use super::site::{Desired, Notice, Site, Watch};
 use super::{Link, LinkError, owned_key, warn_unanswered};
 
@@ -39,7 +41,7 @@ impl Link {
 
     /// The device's name.
     pub fn device(&self) -> &str {
-        &self.device
+        &self.signer.device
     }
 
     /// Listens to what the site should run; see [`Site::watch`].
@@ -66,20 +68,22 @@ impl Link {
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
     pub fn share(&self, catalogue: Catalogue) -> Result<Sharing, LinkError> {
-        self.site.share(&self.device, catalogue)
+        self.site.share(&self.signer.device, catalogue)
     }
 
-    /// Says how a release fares. Nobody waits for it: under congestion it is lost, and the status tells the same.
+    /// Says how a release fares, signed where the device has a key. Nobody waits for it: under congestion it is lost, and the status tells the same.
     ///
     /// # Errors
     /// [`LinkError::Use`] where the session is closed.
     pub fn publish_event(&self, event: &impl Serialize) -> Result<(), LinkError> {
         let key = format!("{}/event", self.root);
         let body = serde_json::to_vec(event).unwrap_or_default();
+        let signature = self.signer.sign(PayloadKind::Event, &[], &body);
         self.site
             .session
             .put(&key, body)
             .encoding(Encoding::APPLICATION_JSON)
+            .attachment(signature)
             .priority(Priority::DataLow)
             .congestion_control(CongestionControl::Drop)
             .wait()
@@ -95,7 +99,7 @@ impl Link {
         &self,
         each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
-        self.answer_at("order", each)
+        self.answer_at("order", Some(self.signer.clone()), each)
     }
 
     /// As [`Self::orders`], for those who record; an answer may be bytes of a file, too.
@@ -106,12 +110,13 @@ impl Link {
         &self,
         each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
-        self.answer_at(RECORD, each)
+        self.answer_at(RECORD, None, each)
     }
 
     fn answer_at(
         &self,
         part: &str,
+        signer: Option<Signer>,
         each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
         let key = format!("{}/{part}", self.root);
@@ -122,7 +127,7 @@ impl Link {
             .site
             .parts
             .restarted(part, move || {
-                carry_out(&waiting, &answered, &each);
+                carry_out(&waiting, &answered, signer.as_ref(), &each);
                 Ok(())
             })
             .map_err(|source| LinkError::Thread { source })?;
@@ -153,6 +158,7 @@ fn enqueue(queue: &SyncSender<Query>, query: Query) {
 fn carry_out(
     waiting: &Receiver<Query>,
     key: &zenoh::key_expr::KeyExpr<'static>,
+    signer: Option<&Signer>,
     each: &impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>>,
 ) {
     while let Ok(query) = waiting.recv() {
@@ -160,11 +166,17 @@ fn carry_out(
             .payload()
             .map(|payload| payload.to_bytes().into_owned())
             .unwrap_or_default();
+        let asked = Digest::of(&order);
         let answered = match each(order) {
-            Ok(body) => query
-                .reply(key, body)
-                .encoding(Encoding::APPLICATION_JSON)
-                .wait(),
+            Ok(body) => {
+                let sign = |signer: &Signer| signer.sign(PayloadKind::Answer, asked.bytes(), &body);
+                let signature = signer.and_then(sign);
+                query
+                    .reply(key, body)
+                    .encoding(Encoding::APPLICATION_JSON)
+                    .attachment(signature)
+                    .wait()
+            }
             Err(body) => query
                 .reply_err(body)
                 .encoding(Encoding::APPLICATION_JSON)

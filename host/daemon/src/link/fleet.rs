@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use hotshoe_trust::{Digest, PayloadKind};
 use serde_json::Value;
 use zenoh::Wait;
 use zenoh::bytes::Encoding;
@@ -12,8 +13,11 @@ use zenoh::sample::Sample;
 
 use super::client::Client;
 use super::device::RECORD;
+use super::said::Said;
 use super::site::{Notice, Site};
 use super::{LinkError, owned_key, root};
+use crate::device_list::{DeviceList, Unproven};
+use crate::status::DeployEvent;
 
 /// A device, as its keys name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,6 +47,16 @@ pub enum OrderError {
         /// What it said.
         said: Value,
     },
+    /// No answer was the device's own.
+    #[error("what answered for device `{device}` of site `{site}` is not proved to be it: {why}")]
+    Unproven {
+        /// The site.
+        site: String,
+        /// The device.
+        device: String,
+        /// Why not.
+        why: Unproven,
+    },
     /// Zenoh refused.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -53,8 +67,9 @@ impl OrderError {
     pub fn name(&self) -> &str {
         match self {
             Self::NoReply { .. } => "no_reply",
+            Self::Unproven { why, .. } => why.name(),
             Self::Refused { said, .. } => said["name"].as_str().unwrap_or("refused"),
-            Self::Link(_) => "link",
+            Self::Link(error) => error.name(),
         }
     }
 }
@@ -70,6 +85,15 @@ impl Events {
     pub fn next(&self, timeout: Duration) -> Option<Value> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         Some(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default())
+    }
+
+    /// The next event as its device said it, or `None` when the time is over, the session is closed, or what came is not a device's
+    /// event.
+    pub fn said(&self, timeout: Duration) -> Option<Said<DeployEvent>> {
+        let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        Said::read(&sample, PayloadKind::Event, &[], |event: &DeployEvent| {
+            Some((event.site.as_str(), event.device.as_str()))
+        })
     }
 }
 
@@ -138,8 +162,30 @@ impl Client {
         envelope: &[u8],
         timeout: Duration,
     ) -> Result<Value, OrderError> {
-        let answer = self.ask(site, device, "order", envelope, timeout)?;
-        Ok(serde_json::from_slice(&answer).unwrap_or_default())
+        self.order_with(site, device, envelope, timeout, None)
+    }
+
+    /// The same, where the answer has to be signed by the device of a list.
+    ///
+    /// # Errors
+    /// [`OrderError`]; [`OrderError::Unproven`] where answers came, and none was the device's own.
+    pub fn order_with(
+        &self,
+        site: &str,
+        device: &str,
+        envelope: &[u8],
+        timeout: Duration,
+        list: Option<&DeviceList>,
+    ) -> Result<Value, OrderError> {
+        let context = *Digest::of(envelope).bytes();
+        let read = |sample: &Sample| {
+            let said: Said<Value> = Said::read(sample, PayloadKind::Answer, &context, |_| None)?;
+            match said.check(list) {
+                Ok(()) | Err(Unproven::NoList) => Some(Ok(said.value)),
+                Err(why) => Some(Err(why)),
+            }
+        };
+        self.ask(site, device, "order", envelope, timeout, read)
     }
 
     /// Asks one device for what is recorded of it: a request of [`crate::recording`] as JSON. The answer is JSON, or bytes of a file.
@@ -153,17 +199,20 @@ impl Client {
         request: &[u8],
         timeout: Duration,
     ) -> Result<Vec<u8>, OrderError> {
-        self.ask(site, device, RECORD, request, timeout)
+        let read = |sample: &Sample| Some(Ok(sample.payload().to_bytes().into_owned()));
+        self.ask(site, device, RECORD, request, timeout, read)
     }
 
-    fn ask(
+    /// The first answer that `read` takes for the device's.
+    fn ask<T>(
         &self,
         site: &str,
         device: &str,
         part: &str,
         payload: &[u8],
         timeout: Duration,
-    ) -> Result<Vec<u8>, OrderError> {
+        read: impl Fn(&Sample) -> Option<Result<T, Unproven>>,
+    ) -> Result<T, OrderError> {
         let key = format!("{}/{part}", root(site, device));
         let replies = self
             .session
@@ -175,12 +224,16 @@ impl Client {
             .timeout(timeout)
             .wait()
             .map_err(Site::failed(&key))?;
-        let mut refused = None;
+        let (mut refused, mut unproven) = (None, None);
         for reply in replies {
             match reply.into_result() {
-                Ok(sample) => {
-                    return Ok(sample.payload().to_bytes().into_owned());
-                }
+                // A wildcard is not this device's key.
+                Ok(sample) if sample.key_expr().as_str() != key => {}
+                Ok(sample) => match read(&sample) {
+                    Some(Ok(answer)) => return Ok(answer),
+                    Some(Err(why)) => unproven = Some(why),
+                    None => {}
+                },
                 // Zenoh's own errors, such as a timeout, are no JSON objects.
                 Err(error) => {
                     let said = serde_json::from_slice::<Value>(&error.payload().to_bytes());
@@ -188,13 +241,11 @@ impl Client {
                 }
             }
         }
-        let device = device.to_owned();
-        Err(match refused {
-            Some(said) => OrderError::Refused { device, said },
-            None => OrderError::NoReply {
-                site: site.to_owned(),
-                device,
-            },
+        let (site, device) = (site.to_owned(), device.to_owned());
+        Err(match (refused, unproven) {
+            (Some(said), _) => OrderError::Refused { device, said },
+            (None, Some(why)) => OrderError::Unproven { site, device, why },
+            (None, None) => OrderError::NoReply { site, device },
         })
     }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use zenoh::{Session, Wait};
 
+use super::exposure::{self, GUARDED_PROTOCOLS};
 use super::{LinkError, acl};
 use crate::config::{TlsConfig, ZenohConfig};
 
@@ -15,7 +16,8 @@ const CLIENT_CONNECT_MS: u64 = 3_000;
 /// How long a session that looks for others waits for them to start, in milliseconds: Zenoh's own default.
 const SCOUTING_DELAY_MS: u64 = 500;
 
-/// The settings of a session that starts without anybody there.
+/// The settings of a session that starts without anybody there. Every session is made of these, so that none opens which lets
+/// strangers in unless the configuration says so.
 fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = zenoh::Config::default();
     let mut all = vec![
@@ -45,9 +47,18 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     if let Some(path) = &config.access_control {
         all.push(("access_control", acl::read(path)?));
     }
+    // Whoever scouting finds is met by certificates alone.
+    if config.scouting && !config.insecure {
+        all.push(("transport/link/protocols", json!(GUARDED_PROTOCOLS)));
+    }
     for (key, value) in all {
         set(&mut settings, key, &value)?;
     }
+    if config.insecure {
+        return Ok(settings);
+    }
+    // What Zenoh cannot read is refused above, by the setting's name.
+    exposure::judge(config)?;
     Ok(settings)
 }
 

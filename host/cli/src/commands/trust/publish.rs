@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, thread};
 
 use anyhow::Context;
 use hotshoe_daemon::delivery::Publisher;
+use hotshoe_daemon::device_list::{DeviceList, Unproven};
 use hotshoe_trust::TrustRoot;
 use serde::Serialize;
 
@@ -27,7 +28,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
-  hotshoe trust publish update.json --site lab --connect tcp/192.0.2.7:7447
+  hotshoe trust publish update.json --site-dir lab
 
 Exit code 1 if a device did not take it in time; its log says why.")]
 pub struct Args {
@@ -59,8 +60,10 @@ struct Report<'a> {
     version: u64,
     /// Whether all devices that are there have it.
     ok: bool,
-    /// The version that each device has; none where it did not answer.
+    /// The version that each device has; none where it did not answer, or did not sign its answer where it is asked to.
     devices: BTreeMap<String, Option<u64>>,
+    /// Whether anybody may have answered: no signature was checked.
+    claimed: bool,
 }
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -68,12 +71,20 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let (zenoh, site) = args
         .reach
         .site(args.site.as_deref(), args.config.as_deref(), listening)?;
+    let list = args.reach.devices()?;
     let update = read_update(&args.update)?;
     let root = TrustRoot::parse(&update.trust)
         .with_context(|| format!("cannot use {}", args.update.display()))?;
     let publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
     publisher.update_trust(update.to_bytes())?;
-    let devices = follow(args, &publisher, &site, root.version(), terminal)?;
+    let devices = follow(
+        args,
+        &publisher,
+        list.as_ref(),
+        &site,
+        root.version(),
+        terminal,
+    )?;
     publisher.close();
     if devices.is_empty() && !args.serve {
         return Err(FleetError::NoDevice {
@@ -89,15 +100,21 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         version: root.version(),
         ok: devices.values().all(has),
         devices,
+        claimed: list.is_none(),
     };
     if terminal.json {
         terminal.json(&report)?;
     } else {
         let taken = report.devices.values().filter(|it| has(it)).count();
         terminal.print(format!(
-            "version {} on {taken} of {} devices",
+            "version {} on {taken} of {} devices{}",
             report.version,
-            report.devices.len()
+            report.devices.len(),
+            if report.claimed {
+                ", as they claim"
+            } else {
+                ""
+            }
         ))?;
     }
     Ok(if report.ok {
@@ -111,6 +128,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 fn follow(
     args: &Args,
     publisher: &Publisher,
+    list: Option<&DeviceList>,
     site: &str,
     version: u64,
     terminal: &Terminal,
@@ -133,7 +151,15 @@ fn follow(
                     for device in present {
                         devices.entry(device).or_insert(None);
                     }
-                    for status in statuses {
+                    for said in statuses {
+                        if let Err(why) = said.check(list)
+                            && why != Unproven::NoList
+                        {
+                            terminal.note(format!("{}  claimed, not verified: {why}", said.device));
+                            devices.entry(said.device).or_insert(None);
+                            continue;
+                        }
+                        let status = said.value;
                         let now = Some(status.trust_version);
                         let before = devices.insert(status.device.clone(), now);
                         if before.flatten() != now && !terminal.json {

@@ -29,6 +29,7 @@ fn event(device: &str, phase: Phase) -> DeployEvent {
         fetched: 0,
         total: 0,
         cause: None,
+        statement: None,
         at: Time::UNIX_EPOCH,
     }
 }
@@ -216,4 +217,44 @@ fn a_device_that_says_nothing_of_the_release_tells_why() {
     assert_eq!(courses.get("a").unwrap().ignored, ["unsigned_statement"]);
     assert_eq!(courses.get("a").unwrap().outcome, Some(Outcome::Failed));
     assert_eq!(courses.status(&status, true, now), Change::None);
+}
+
+#[test]
+fn a_claim_confirms_nothing_where_signatures_are_asked_for() {
+    let mut courses = courses(Goal::Confirmed, DeviceSelector::default());
+    let live = event("a", Phase::Live);
+    let why = Unproven::Unsigned;
+    assert_eq!(courses.claimed(&live, why, false), Change::Phase);
+    assert_eq!(courses.claimed(&live, why, false), Change::None);
+    assert!(!courses.are_over(1), "the device itself may yet be heard");
+    courses.claimed(&live, why, true);
+    assert_eq!(courses.get("a").unwrap().outcome, Some(Outcome::Unverified));
+    assert!(courses.are_over(1) && !courses.are_good());
+    assert_eq!(courses.good(), 0);
+    // The device itself has the last word.
+    courses.proved("a");
+    courses.event(&event("a", Phase::Trial));
+    assert_eq!(courses.claimed(&live, why, true), Change::None);
+    assert!(!courses.are_over(1));
+    courses.event(&live);
+    assert!(courses.are_over(1) && courses.are_good());
+}
+
+#[test]
+fn a_status_that_is_not_signed_is_a_claim() {
+    let mut courses = courses(Goal::Confirmed, named("a"));
+    let nothing = json!({
+        "phase": "absent", "release": null, "name": null, "generation": null, "fetched": 0, "total": 0, "cause": null,
+        "waiting": null,
+    });
+    let slot = json!({"release": release(), "name": "labels", "generation": 2, "installed": "2026-01-01T00:00:00Z"});
+    let slots = json!({"live": slot, "previous": null, "staged": null, "trial": null});
+    let now = Time::UNIX_EPOCH;
+    for device in ["a", "b"] {
+        let status = status(device, "4", nothing.clone(), slots.clone());
+        courses.claimed_status(&status, Unproven::Unlisted, true, now);
+    }
+    assert_eq!(courses.devices().count(), 1);
+    assert_eq!(courses.get("a").unwrap().outcome, Some(Outcome::Unverified));
+    assert_eq!(courses.good(), 0);
 }

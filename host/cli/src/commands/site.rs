@@ -1,0 +1,59 @@
+mod add;
+mod authority;
+mod init;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use authority::Issued;
+
+use crate::files::{Readers, write_new};
+use crate::terminal::Terminal;
+
+/// The authority's secret key, in the site's folder.
+const CA_KEY: &str = "ca.key";
+/// The keys that devices accept releases and statements by.
+const TRUST: &str = "trust.toml";
+/// The registry's access rules, in its folder.
+const ACL: &str = "acl.json";
+
+/// Set up a site with certificates, access rules and keys
+///
+/// A site's folder holds its certificate authority, what its registry, its deployers and its devices are given, and the devices' public
+/// keys. `publish`, `status` and other commands take it as --site-dir: they are then reached by certificates, sign what they state, and
+/// believe what devices have signed alone.
+#[derive(Debug, clap::Args)]
+#[command(disable_help_subcommand = true)]
+#[command(after_help = "\
+Example:
+  hotshoe site init --site lab --out lab --server 192.0.2.7
+  hotshoe site add --site-dir lab --device line-4")]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    Init(init::Args),
+    Add(add::Args),
+}
+
+pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Init(args) => init::run(args, terminal),
+        Action::Add(args) => add::run(args, terminal),
+    }
+}
+
+/// Writes `NAME.pem` and `NAME.key`.
+fn certificate(folder: &Path, name: &str, issued: &Issued, force: bool) -> anyhow::Result<()> {
+    let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+    write_new(&path("key"), issued.key.as_bytes(), Readers::Owner, force)?;
+    write_new(
+        &path("pem"),
+        issued.certificate.as_bytes(),
+        Readers::Anyone,
+        force,
+    )
+}

@@ -1,0 +1,213 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail, ensure};
+use hotshoe_daemon::config::check_name;
+use hotshoe_daemon::device_key;
+use hotshoe_daemon::device_list::public_key;
+use hotshoe_daemon::link::acl::{AclOptions, access_control};
+use hotshoe_trust::{Digest, PublicKey, SigningKey};
+use serde::Serialize;
+
+use super::authority::Authority;
+use super::{ACL, CA_KEY, TRUST, certificate};
+use crate::files::{Readers, read_text, write_new};
+use crate::fleet::site_dir::{BUNDLES, CA, DEPLOYER, DEVICES, REGISTRY, SiteDir};
+use crate::terminal::Terminal;
+
+/// Add a device to a site
+///
+/// Makes what the device is given: a certificate with its name, a configuration that follows signed statements alone, and the key that
+/// it signs with, whose public half goes on the site's list. With --key, the device has made its key itself, at its first start, and
+/// only the public half is taken. The registry's access rules are written again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  hotshoe site add --site-dir lab --device line-4
+  scp -r lab/bundles/line-4 line-4:/etc/hotshoe
+
+Example: of a device that has started before, DATA/device.pub is its public key
+  hotshoe site add --site-dir lab --device line-4 --key device.pub")]
+pub struct Args {
+    /// The site's folder
+    #[arg(long, value_name = "DIR")]
+    site_dir: PathBuf,
+    /// The device's name; may be repeated
+    #[arg(long, value_name = "NAME", required = true)]
+    device: Vec<String>,
+    /// The device's own public key, in PEM [default: a new key is made for it]
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// A host name or address at which others connect to the device, if any do; may be repeated
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Replace the certificate and the key of a device that is on the list
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    site: String,
+    devices: Vec<Added>,
+}
+
+/// A device that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Added {
+    /// Its name.
+    pub device: String,
+    /// What it is given.
+    pub bundle: PathBuf,
+    /// The fingerprint of the key that it signs with.
+    pub fingerprint: Digest,
+}
+
+pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+    let site = SiteDir::open(&args.site_dir)?;
+    ensure!(
+        args.key.is_none() || args.device.len() == 1,
+        "--key is one device's; add the devices one by one"
+    );
+    let key = args.key.as_deref().map(read_public).transpose()?;
+    let mut devices = Vec::new();
+    for device in &args.device {
+        devices.push(add(&site, device, key.as_ref(), &args.host, args.force)?);
+    }
+    write_rules(&site)?;
+    let report = Report {
+        site: site.file.site.clone(),
+        devices,
+    };
+    if terminal.json {
+        terminal.json(&report)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for Added {
+        device,
+        bundle,
+        fingerprint,
+    } in &report.devices
+    {
+        terminal.print(format!(
+            "{device}  {}  {}",
+            bundle.display(),
+            terminal.dim(&fingerprint.to_string())
+        ))?;
+    }
+    terminal.print("\nCopy each folder to its device, and start it there: `hotshoe run --config hotshoe.toml`.")?;
+    terminal.print(format!(
+        "Copy {} to the registry, and restart it: it lets the device in then.",
+        site.folder.join(REGISTRY).join(ACL).display()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
+    public_key(&read_text(path)?)
+        .with_context(|| format!("{} is not a device's public key", path.display()))
+}
+
+/// Puts a device on the list, and makes what it is given.
+pub fn add(
+    site: &SiteDir,
+    device: &str,
+    key: Option<&PublicKey>,
+    hosts: &[String],
+    force: bool,
+) -> anyhow::Result<Added> {
+    check_name("device", device)?;
+    ensure!(
+        !device.starts_with('.'),
+        "`{device}` is no name for a folder; choose one that does not begin with `.`"
+    );
+    // The rules go by the names in certificates.
+    if [DEPLOYER, REGISTRY].contains(&device) {
+        bail!(
+            "a device cannot be called `{device}`: its certificate would let it do what the {device} may; choose another name"
+        );
+    }
+    let listed = site.folder.join(DEVICES).join(format!("{device}.pub"));
+    if listed.exists() && !force {
+        bail!(
+            "device {device} is on the list of site {} already; give --force to replace its certificate and its key",
+            site.file.site
+        );
+    }
+    let bundle = site.folder.join(BUNDLES).join(device);
+    let authority = Authority::open(&site.file.site, &site.folder.join(CA_KEY))?;
+    let issued = authority.issue(device, hosts)?;
+    certificate(&bundle, device, &issued, force)?;
+    for file in [CA, TRUST] {
+        let text = read_text(&site.folder.join(file))?;
+        write_new(&bundle.join(file), text.as_bytes(), Readers::Anyone, force)?;
+    }
+    let secret = bundle.join("data").join(device_key::SECRET);
+    let public = match key {
+        Some(public) => {
+            // An earlier one must not come into use again.
+            if secret.exists() {
+                fs::remove_file(&secret)
+                    .with_context(|| format!("cannot remove {}", secret.display()))?;
+            }
+            public.clone()
+        }
+        None => {
+            let made = SigningKey::generate().context("cannot make the device's key")?;
+            let pem = made.to_pem(None).context("cannot write the device's key")?;
+            write_new(&secret, pem.as_bytes(), Readers::Owner, force)?;
+            made.public_key().context("cannot derive the public key")?
+        }
+    };
+    let config = config(site, device);
+    write_new(
+        &bundle.join("hotshoe.toml"),
+        config.as_bytes(),
+        Readers::Anyone,
+        force,
+    )?;
+    // Last: a device is on the list when all of this is there.
+    write_new(&listed, public.to_pem().as_bytes(), Readers::Anyone, force)?;
+    Ok(Added {
+        device: device.to_owned(),
+        bundle,
+        fingerprint: public.fingerprint(),
+    })
+}
+
+/// Writes the registry's access rules for the devices that are on the list now.
+pub fn write_rules(site: &SiteDir) -> anyhow::Result<()> {
+    let options = AclOptions {
+        devices: site.devices()?.names().map(str::to_owned).collect(),
+        deployers: vec![DEPLOYER.to_owned()],
+        registries: vec![REGISTRY.to_owned()],
+        applications: Vec::new(),
+    };
+    let rules = serde_json::to_string_pretty(&access_control(&site.file.site, &options))?;
+    let path = site.folder.join(REGISTRY).join(ACL);
+    write_new(&path, rules.as_bytes(), Readers::Anyone, true)
+}
+
+fn config(site: &SiteDir, device: &str) -> String {
+    let name = &site.file.site;
+    let connect = toml::Value::from(site.file.connect.clone());
+    format!(
+        "# Device {device} of site {name}, by `hotshoe site add`.\n\
+         site = \"{name}\"\n\
+         device = \"{device}\"\n\
+         data = \"data\"                  # holds device.key, by which the site knows what this device says\n\
+         trust = \"trust.toml\"\n\
+         \n\
+         [zenoh]\n\
+         connect = {connect}\n\
+         \n\
+         [zenoh.tls]\n\
+         ca = \"{CA}\"\n\
+         certificate = \"{device}.pem\"\n\
+         key = \"{device}.key\"\n\
+         \n\
+         [deploy]\n\
+         statements = \"signed\"\n"
+    )
+}

@@ -1,0 +1,117 @@
+//! A site's certificate authority, and the certificates that it makes.
+use std::path::Path;
+
+use anyhow::Context;
+use hotshoe_trust::Time;
+use jiff::tz::TimeZone;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, date_time_ymd,
+};
+use zeroize::Zeroizing;
+
+use crate::files::read_text;
+
+/// How long the authority lasts, in years.
+const AUTHORITY_YEARS: i16 = 20;
+/// How long a certificate lasts, in years: devices are not visited often. `hotshoe site add --force` makes another one.
+pub const CERTIFICATE_YEARS: i16 = 10;
+/// What every certificate is good for, since whoever listens on this machine is reached so by its own commands.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
+/// A certificate and its secret key, in PEM.
+pub struct Issued {
+    /// The certificate.
+    pub certificate: String,
+    /// The secret key.
+    pub key: Zeroizing<String>,
+}
+
+/// The authority of one site.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl Authority {
+    /// A new authority, with its own certificate.
+    pub fn new(site: &str) -> anyhow::Result<(Self, Issued)> {
+        let key = KeyPair::generate().context("cannot make the authority's key")?;
+        let params = authority(site)?;
+        let certificate = params
+            .self_signed(&key)
+            .context("cannot make the authority's certificate")?
+            .pem();
+        let issued = Issued {
+            certificate,
+            key: key.serialize_pem().into(),
+        };
+        let issuer = Issuer::new(params, key);
+        Ok((Self { issuer }, issued))
+    }
+
+    /// The authority of a site whose secret key is in this file.
+    pub fn open(site: &str, key: &Path) -> anyhow::Result<Self> {
+        let pem = Zeroizing::new(read_text(key)?);
+        let key = KeyPair::from_pem(&pem)
+            .with_context(|| format!("cannot use the authority's key {}", key.display()))?;
+        Ok(Self {
+            issuer: Issuer::new(authority(site)?, key),
+        })
+    }
+
+    /// A certificate with this common name, for either end of a connection; others connect to its owner at these hosts.
+    pub fn issue(&self, name: &str, hosts: &[String]) -> anyhow::Result<Issued> {
+        let cannot = || format!("cannot make the certificate of {name}");
+        let mut names: Vec<String> = LOOPBACK.map(str::to_owned).to_vec();
+        names.extend(
+            hosts
+                .iter()
+                .filter(|host| !LOOPBACK.contains(&host.as_str()))
+                .cloned(),
+        );
+        let mut params = lasting(names, CERTIFICATE_YEARS).with_context(cannot)?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().with_context(cannot)?;
+        let certificate = params.signed_by(&key, &self.issuer).with_context(cannot)?;
+        Ok(Issued {
+            certificate: certificate.pem(),
+            key: key.serialize_pem().into(),
+        })
+    }
+}
+
+/// What the authority's certificate says. Its dates aside it is the same at each call, so that the file need not be read again.
+fn authority(site: &str) -> anyhow::Result<CertificateParams> {
+    let mut params = lasting(Vec::new(), AUTHORITY_YEARS)?;
+    let name = format!("hotshoe site {site}");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+/// Parameters of a certificate that begins yesterday, since clocks differ, and lasts for so many years.
+fn lasting(names: Vec<String>, years: i16) -> anyhow::Result<CertificateParams> {
+    let mut params =
+        CertificateParams::new(names).context("a host's name cannot stand in a certificate")?;
+    let today = TimeZone::UTC.to_datetime(Time::now()).date();
+    let from = today
+        .yesterday()
+        .context("the clock stands at the beginning of time")?;
+    let day = |date: jiff::civil::Date| {
+        let month = u8::try_from(date.month()).unwrap_or(1);
+        // The 29th of February has no other year's like.
+        let day = u8::try_from(date.day()).unwrap_or(1).min(28);
+        (i32::from(date.year()), month, day)
+    };
+    let (year, month, of_month) = day(from);
+    params.not_before = date_time_ymd(year, month, of_month);
+    params.not_after = date_time_ymd(year + i32::from(years), month, of_month);
+    Ok(params)
+}

@@ -1,0 +1,183 @@
+//! The key that a device signs what it says with: `device.key` in its data folder, made at the first start, and its public half
+//! beside it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use hotshoe_trust::{KeyError, SigningKey};
+
+use crate::files;
+
+/// The secret key's file in the data folder: PKCS#8 in PEM, readable by its owner alone.
+pub const SECRET: &str = "device.key";
+/// The public key's file beside it, in PEM: what `hotshoe site add` takes.
+pub const PUBLIC: &str = "device.pub";
+/// Largest file of a key, in bytes.
+const MAX_KEY_BYTES: u64 = 64 << 10;
+/// Permissions of the secret key's file.
+const OWNER_ALONE: u32 = 0o600;
+
+/// Why a device has no key to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum DeviceKeyError {
+    /// The file cannot be read or written.
+    #[error("cannot use the device's key {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It is not a key, or none could be made.
+    #[error("the device's key {} cannot be used; remove it, and the next start makes another one", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: KeyError,
+    },
+}
+
+impl DeviceKeyError {
+    /// The stable name, in snake case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "io",
+            Self::Key { .. } => "invalid_device_key",
+        }
+    }
+}
+
+/// Reads the key of the device whose data folder this is; makes one where there is none. The caller alone uses the folder.
+///
+/// # Errors
+/// [`DeviceKeyError`] names the file.
+pub fn open(data: &Path) -> Result<SigningKey, DeviceKeyError> {
+    let path = data.join(SECRET);
+    let unusable = |source| DeviceKeyError::Key {
+        path: path.clone(),
+        source,
+    };
+    let key = match files::read_text(&path, MAX_KEY_BYTES) {
+        Ok(pem) => {
+            keep_from_others(&path);
+            SigningKey::from_pem(&pem, None).map_err(unusable)?
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = SigningKey::generate().map_err(unusable)?;
+            let pem = key.to_pem(None).map_err(unusable)?;
+            replace(&path, pem.as_bytes(), OWNER_ALONE).map_err(failed(&path))?;
+            key
+        }
+        Err(source) => return Err(failed(&path)(source)),
+    };
+    let public = data.join(PUBLIC);
+    let pem = key.public_key().map_err(unusable)?.to_pem();
+    if files::read_text(&public, MAX_KEY_BYTES).ok().as_deref() != Some(&pem) {
+        replace(&public, pem.as_bytes(), 0o644).map_err(failed(&public))?;
+    }
+    Ok(key)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeviceKeyError {
+    let path = path.to_owned();
+    move |source| DeviceKeyError::Io { path, source }
+}
+
+/// A key that others could read may be known to them.
+fn keep_from_others(path: &Path) {
+    let Ok(found) = fs::metadata(path) else {
+        return;
+    };
+    if found.permissions().mode() & 0o077 == 0 {
+        return;
+    }
+    tracing::warn!(
+        path = %path.display(),
+        "others could read the device's key; replace it if it may be known: remove it, restart, and add the new one to the site"
+    );
+    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ALONE)) {
+        tracing::warn!(%error, "the permissions of the device's key could not be set");
+    }
+}
+
+/// Writes a file durably, whole or not at all: beside it, synced, renamed, and the folder synced.
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let part = path.with_extension("part");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&part)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        // A disk that is full stays as it was.
+        let _ = fs::remove_file(&part);
+        return Err(error);
+    }
+    fs::rename(&part, path)?;
+    path.parent()
+        .map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn fingerprint(key: &SigningKey) -> hotshoe_trust::Digest {
+        key.public_key().unwrap().fingerprint()
+    }
+
+    #[test]
+    fn a_key_is_made_once_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        // What a start that was cut off left behind.
+        fs::write(folder.path().join("device.part"), b"half a").unwrap();
+        let first = open(folder.path()).unwrap();
+        let path = folder.path().join(SECRET);
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(), OWNER_ALONE);
+        assert!(!folder.path().join("device.part").exists());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        fs::remove_file(folder.path().join(PUBLIC)).unwrap();
+        let second = open(folder.path()).unwrap();
+        assert_eq!(fingerprint(&first), fingerprint(&second));
+        assert_eq!(mode(), OWNER_ALONE);
+        let public = fs::read_to_string(folder.path().join(PUBLIC)).unwrap();
+        assert_eq!(public, first.public_key().unwrap().to_pem());
+    }
+
+    #[test]
+    fn a_damaged_key_is_named_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(SECRET);
+        for damaged in [
+            "",
+            "no key",
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
+            fs::write(&path, damaged).unwrap();
+            let error = open(folder.path()).unwrap_err();
+            assert_eq!(error.name(), "invalid_device_key");
+            assert!(error.to_string().contains(SECRET), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), damaged);
+        }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("device.part")).unwrap();
+        let error = open(folder.path()).unwrap_err();
+        assert_eq!(error.name(), "io");
+    }
+}
