@@ -153,15 +153,14 @@ impl<'b> Sink<'b> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let Err(error) = written else {
-            return Ok(self.bytes);
-        };
-        Err(match self.budget.refused() {
-            Some(refused) => refused.into(),
-            None => VisionError::Encode {
+        // Encoders end some of their writes without a word about errors.
+        match (self.budget.refused(), written) {
+            (Some(refused), _) => Err(refused.into()),
+            (None, Ok(())) => Ok(self.bytes),
+            (None, Err(error)) => Err(VisionError::Encode {
                 source: error.into(),
-            },
-        })
+            }),
+        }
     }
 }
 

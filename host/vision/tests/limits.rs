@@ -120,8 +120,10 @@ fn memory_is_counted_to_the_byte() {
                 let budget = within(peak);
                 operation(image, &budget).unwrap();
                 assert_eq!(budget.peak_bytes(), peak, "{name}");
-                let error = operation(image, &within(peak - 1)).unwrap_err();
-                assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{name}: {error}");
+                let refused = operation(image, &within(peak - 1));
+                let kind = refused.as_ref().err().map(VisionError::kind);
+                let size = (width, height);
+                assert_eq!(kind, Some(ErrorKind::LimitExceeded), "{name} of {size:?}");
             }
         }
     }
@@ -137,14 +139,16 @@ fn a_row_of_24_million_pixels_is_decoded_and_scaled_to_a_square_and_to_a_line() 
     drop(file);
     let left = DEFAULT - row.byte_len() as u64;
     for (width, height) in [(640, 640), (192, 48)] {
-        for filter in [Filter::Nearest, Filter::Bilinear, Filter::Bicubic] {
+        for filter in [Filter::Nearest, Filter::Bilinear] {
             let scaled = resize(&row, width, height, filter, &within(left)).unwrap();
             assert!(scaled.pixels().iter().all(|&grey| grey == 77), "{filter:?}");
         }
     }
-    // A weight for each of its pixels: there is no room for them, and nothing is lost by that.
-    let error = resize(&row, 640, 640, Filter::Area, &within(left)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    // There is no room for a weight of each of its pixels, nor for them in 16 bits and four more rows.
+    for filter in [Filter::Area, Filter::Bicubic] {
+        let error = resize(&row, 640, 640, filter, &within(left)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    }
     let once = resize(&row, 240_000, 1, Filter::Nearest, &within(left)).unwrap();
     let scaled = resize(&once, 640, 640, Filter::Area, &within(left)).unwrap();
     assert!(scaled.pixels().iter().all(|&grey| grey == 77));
