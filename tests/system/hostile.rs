@@ -1,5 +1,7 @@
 //! A guest that asks the host for too much, or that breaks the rules of its calls, costs its own sample.
 
+#[path = "hostile/compile.rs"]
+mod compile;
 #[path = "hostile/made.rs"]
 mod made;
 #[path = "hostile/modes.rs"]

@@ -371,6 +371,11 @@ impl Daemon {
         }
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The most memory that it ever held, in KiB.
     pub fn peak_memory_kib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -180,10 +180,12 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
         Ok(names) => names,
         Err(InterfaceError::Module) => return (Surface::default(), vec![Problem::CoreModule]),
         Err(InterfaceError::Unreadable(error)) => {
-            return (
-                Surface::default(),
-                vec![Problem::Unreadable(error.to_string())],
-            );
+            let why = error.to_string();
+            return (Surface::default(), vec![Problem::Unreadable(why)]);
+        }
+        Err(error @ InterfaceError::Nesting) => {
+            let why = error.to_string();
+            return (Surface::default(), vec![Problem::Unreadable(why)]);
         }
     };
     let mut problems = Vec::new();

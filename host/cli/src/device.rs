@@ -3,6 +3,7 @@ use crate::files::read_text;
 use anyhow::Context;
 use hotshoe_daemon::config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig, WorkersConfig};
 use hotshoe_daemon::{Config, default_allowed};
+use hotshoe_engine::CompileLimits;
 use hotshoe_trust::{Allowed, Device, TrustRoot};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,8 @@ pub struct Identity {
     pub inference: InferenceConfig,
     /// Worker threads that it has.
     pub threads: usize,
+    /// What compiling a component may use up on it.
+    pub compile: CompileLimits,
     /// The largest sample that it takes, in bytes.
     pub max_sample_bytes: usize,
 }
@@ -66,6 +69,7 @@ impl Identity {
             allow: config.allowed(),
             inference: config.inference.clone(),
             threads: config.workers.threads,
+            compile: config.compile.limits(),
             max_sample_bytes: config.intake.max_sample_bytes,
         }
     }
@@ -91,6 +95,7 @@ impl DeviceArgs {
             allow: default_allowed(),
             inference: InferenceConfig::default(),
             threads: WorkersConfig::default().threads,
+            compile: CompileLimits::default(),
             max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
         })
     }

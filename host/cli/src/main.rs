@@ -165,6 +165,10 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    // Before all else: this process may have been started to compile a component.
+    if let Some(done) = hotshoe_engine::compile_worker() {
+        return done;
+    }
     let cli = Cli::parse();
     let terminal = Terminal::new(cli.json);
     let code = cli

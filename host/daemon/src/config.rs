@@ -10,6 +10,7 @@ use hotshoe_trust::toml_file;
 use hotshoe_trust::{Device, Grant, LimitBounds};
 use serde::{Deserialize, Serialize};
 
+mod compile;
 mod deploy;
 mod inference;
 mod log;
@@ -18,6 +19,7 @@ mod reach;
 mod record;
 mod session;
 
+pub use self::compile::CompileConfig;
 pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
@@ -96,6 +98,9 @@ pub struct Config {
     /// How models run.
     #[serde(default)]
     pub inference: InferenceConfig,
+    /// What compiling a component may use up.
+    #[serde(default)]
+    pub compile: CompileConfig,
     /// The server of the Open Inference Protocol. Default: none.
     #[serde(default)]
     pub oip: Option<OipConfig>,
@@ -347,6 +352,7 @@ impl Config {
         self.zenoh.check()?;
         self.deploy.check()?;
         self.inference.check()?;
+        self.compile.check()?;
         self.record.check()?;
         self.log.check()?;
         reach::check(self)?;

@@ -2,6 +2,9 @@
 use thiserror::Error;
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
+/// How deep components may nest: what else reads them calls itself for each.
+const MAX_NESTING: usize = 100;
+
 /// The names at a component's boundary, in its own order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Interface {
@@ -17,6 +20,9 @@ pub enum InterfaceError {
     /// A core module, which has not been encoded as a component.
     #[error("a core module, not a component; encode it with `wasm-tools component new`")]
     Module,
+    /// Components inside each other, deeper than any device compiles.
+    #[error("its components nest more than {MAX_NESTING} deep, and at most {MAX_NESTING} are read")]
+    Nesting,
     /// Not WebAssembly, or damaged.
     #[error("not a readable component")]
     Unreadable(#[source] BinaryReaderError),
@@ -35,7 +41,12 @@ pub fn interface(component: &[u8]) -> Result<Interface, InterfaceError> {
                 return Err(InterfaceError::Module);
             }
             // Modules and components inside announce themselves, and end with their own `End`.
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
+                depth += 1;
+                if depth > MAX_NESTING {
+                    return Err(InterfaceError::Nesting);
+                }
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 0 => {
                 for import in section {
@@ -77,6 +88,27 @@ mod tests {
         assert_eq!(
             interface(b"\0asm\x0d\0\x01\0").ok(),
             Some(Interface::default())
+        );
+        // Each is the whole rest of the one around it, so that their sizes are two bytes at most.
+        let mut nested = Vec::new();
+        for _ in 0..=MAX_NESTING {
+            let inner = nested;
+            nested = b"\0asm\x0d\0\x01\0".to_vec();
+            if !inner.is_empty() {
+                let size = inner.len();
+                nested.extend([4, (size & 0x7f) as u8 | 0x80, (size >> 7) as u8]);
+                nested.extend(inner);
+            }
+        }
+        assert_eq!(interface(&nested).ok(), Some(Interface::default()));
+        let size = nested.len();
+        let mut deeper = b"\0asm\x0d\0\x01\0".to_vec();
+        deeper.extend([4, (size & 0x7f) as u8 | 0x80, (size >> 7) as u8]);
+        deeper.extend(nested);
+        let refused = interface(&deeper);
+        assert!(
+            matches!(refused, Err(InterfaceError::Nesting)),
+            "{refused:?}"
         );
         assert!(matches!(
             interface(b"\x89PNG"),

@@ -11,6 +11,8 @@ use hotshoe_trust::Digest;
 use sha2::{Digest as _, Sha256};
 use wasmtime::component::Component;
 
+use crate::compiler::Code;
+
 const MAGIC: &[u8] = b"hotshoe-code-1\n";
 const DIGEST_LENGTH: usize = 32;
 
@@ -78,12 +80,12 @@ impl CodeCache {
             })
     }
 
-    /// Keeps code that `engine` has just compiled from this component.
+    /// Keeps code that has just been compiled from this component for `engine`.
     pub(crate) fn keep(
         &self,
         engine: &wasmtime::Engine,
         component: Digest,
-        code: &[u8],
+        code: &Code,
     ) -> Result<(), CacheError> {
         let io_error = |path: PathBuf| move |source| CacheError::Io { path, source };
         fs::DirBuilder::new()
@@ -97,8 +99,8 @@ impl CodeCache {
         let path = self.path(engine, component);
         // No fsync: a file that a power cut leaves torn fails its digest and is made again.
         file.write_all(MAGIC)
-            .and_then(|()| file.write_all(&Sha256::digest(code)))
-            .and_then(|()| file.write_all(code))
+            .and_then(|()| file.write_all(code.digest()))
+            .and_then(|()| file.write_all(code.bytes()))
             .and_then(|()| file.persist(&path).map_err(|error| error.error))
             .map(drop)
             .map_err(io_error(path))
@@ -141,11 +143,14 @@ impl Hasher for Sha256Hasher {
     }
 }
 
+/// Makes a component of compiled code: of a file of the cache, or of what the process answered that this one started to compile it.
 #[allow(unsafe_code)]
-fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
+pub(crate) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` must be unmodified output of wasmtime's own compiler. `load` calls this with what `keep` wrote: the file
     // and its folder belong to this user and nobody else may write them, so only somebody who can already run code as this
-    // user can forge it; the digest finds what a fault of the disk has changed.
+    // user can forge it; the digest finds what a fault of the disk has changed. `Compiler::compile` calls it with what came
+    // through a pipe from this very program, started by it: no other process has the pipe's other end, and the digest finds an
+    // answer that is cut off.
     unsafe { Component::deserialize(engine, code) }
 }
 

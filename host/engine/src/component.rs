@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use hotshoe_infer::NamedModel;
 use hotshoe_trust::{
@@ -10,6 +11,7 @@ use wasmtime::component::{HasSelf, InstancePre, Linker};
 use crate::bindings::exports::hotshoe::pipeline as exports;
 use crate::bindings::hotshoe::pipeline as imports;
 use crate::bounds;
+use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
 use crate::engine::{Engine, Started};
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
@@ -18,7 +20,7 @@ use crate::live::Live;
 use crate::prepare_error::PrepareError;
 use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
-use crate::work::{self, COMPILE_LIMIT, Unfinished};
+use crate::work::check_work;
 
 /// The parts of a release that its components use, by name.
 #[derive(Debug, Default)]
@@ -139,8 +141,10 @@ impl Engine {
             source: what.into(),
         };
         let largest = bounds::largest(bytes).map_err(out_of_bounds)?;
-        let Started { engine, .. } = self.started(&spec.limits, &largest)?;
-        let compiled = self.compile(&engine, name, found, bytes)?;
+        let Started { engine, mode } = self.started(&spec.limits, &largest)?;
+        let fuel = spec.limits.fuel.is_some();
+        let codegen = Codegen { fuel, mode };
+        let compiled = self.compile(&engine, codegen, name, found, bytes)?;
         bounds::check(&compiled).map_err(out_of_bounds)?;
         check_world(&engine, &compiled, name, spec.world)?;
         let ty = compiled.component_type();
@@ -184,61 +188,49 @@ impl Engine {
     fn compile(
         &self,
         engine: &wasmtime::Engine,
+        codegen: Codegen,
         name: &str,
         digest: Digest,
         bytes: &[u8],
     ) -> Result<wasmtime::component::Component, PrepareError> {
-        let compile_error = |source: wasmtime::Error| PrepareError::Compile {
-            component: name.to_owned(),
-            source: source.into(),
+        let warn = |error: &(dyn std::error::Error + 'static), what: &str| {
+            tracing::warn!(component = name, error, "{what}");
         };
-        let compile = || {
-            work::check(bytes).map_err(|what| PrepareError::TooComplex {
-                component: name.to_owned(),
-                what,
-            })?;
-            let (own, bytes) = (engine.clone(), bytes.to_vec());
-            work::within(COMPILE_LIMIT, &self.compilers, move || {
-                wasmtime::component::Component::new(&own, &bytes)
-            })
-            .map_err(|unfinished| match unfinished {
-                Unfinished::TooLong => PrepareError::TooSlow {
-                    component: name.to_owned(),
-                    minutes: COMPILE_LIMIT.as_secs() / 60,
-                },
-                Unfinished::Panicked => PrepareError::Compiler {
-                    component: name.to_owned(),
-                },
-            })?
-            .map_err(compile_error)
-        };
-        let Some(cache) = &self.cache else {
-            return compile();
-        };
-        match cache.load(engine, digest) {
-            Ok(Some(component)) => return Ok(component),
-            Ok(None) => {}
-            Err(error) => tracing::warn!(
-                component = name,
-                error = &error as &dyn std::error::Error,
-                "compiled code is not used"
-            ),
+        match self.cache.as_ref().map(|cache| cache.load(engine, digest)) {
+            Some(Ok(Some(component))) => return Ok(component),
+            Some(Ok(None)) | None => {}
+            Some(Err(error)) => warn(&error, "compiled code is not used"),
         }
-        let component = compile()?;
-        let kept = component
-            .serialize()
-            .map_err(compile_error)
-            .map(|code| cache.keep(engine, digest, &code))?;
-        if let Err(error) = kept {
-            tracing::warn!(
-                component = name,
-                error = &error as &dyn std::error::Error,
-                "compiled code is not kept"
-            );
+        check_work(bytes).map_err(|what| PrepareError::TooComplex {
+            component: name.to_owned(),
+            what,
+        })?;
+        let started = Instant::now();
+        let (component, code) = self.compiler.compile(engine, codegen, name, bytes)?;
+        let millis = started.elapsed().as_millis();
+        tracing::info!(component = name, millis, "component compiled");
+        if let Some(cache) = &self.cache {
+            let code =
+                match code {
+                    Some(code) => code,
+                    None => Code::new(component.serialize().map_err(|source| {
+                        PrepareError::Compile {
+                            component: name.to_owned(),
+                            source: source.into(),
+                        }
+                    })?),
+                };
+            if let Err(error) = cache.keep(engine, digest, &code) {
+                warn(&error, "compiled code is not kept");
+            }
         }
         Ok(component)
     }
 }
+
+/// Names that a message tells, and characters of each.
+const NAMES_TOLD: usize = 16;
+const NAME_CHARS_TOLD: usize = 128;
 
 const fn export_of(world: World) -> &'static str {
     match world {
@@ -268,8 +260,19 @@ fn check_world(
         component: name.to_owned(),
         expected,
         export,
-        found: found.join(", "),
+        found: told(&found),
     })
+}
+
+/// Names of a component, as many as a message has room for: it may have hundreds of thousands.
+fn told(names: &[&str]) -> String {
+    let cut = |name: &&str| name.chars().take(NAME_CHARS_TOLD).collect::<String>();
+    let some: Vec<String> = names.iter().take(NAMES_TOLD).map(cut).collect();
+    let some = some.join(", ");
+    match names.len().saturating_sub(NAMES_TOLD) {
+        0 => some,
+        more => format!("{some} and {more} more"),
+    }
 }
 
 /// A linker that holds what is granted and nothing else.
@@ -298,4 +301,21 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
         }
     }
     Ok(linker)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_tells_some_names_of_many() {
+        assert_eq!(told(&["a", "b"]), "a, b");
+        let long = "x".repeat(1000);
+        let many = vec![long.as_str(); 300_000];
+        let text = told(&many);
+        assert!(
+            text.ends_with("x and 299984 more") && text.len() < 2500,
+            "{text}"
+        );
+    }
 }

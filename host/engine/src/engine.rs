@@ -7,8 +7,8 @@ use std::time::Duration;
 use hotshoe_trust::Limits;
 
 use crate::cache::CodeCache;
+use crate::compiler::{CompileLimits, Compiler};
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
-use crate::priority::low_priority;
 use crate::sources::Budget;
 
 /// Resolution of a component's deadline: how often a running guest is looked at.
@@ -27,6 +27,8 @@ pub struct EngineOptions {
     pub instances: u32,
     /// How linear memories lie in the process's addresses. Default: the first mode that fits, tried in the order of [`MemoryMode::ALL`].
     pub memory: Option<MemoryMode>,
+    /// What the process that compiles a component may use up.
+    pub compile: CompileLimits,
 }
 
 impl Default for EngineOptions {
@@ -35,6 +37,7 @@ impl Default for EngineOptions {
             cache: None,
             instances: 64,
             memory: None,
+            compile: CompileLimits::default(),
         }
     }
 }
@@ -74,9 +77,7 @@ pub struct Engine {
     /// How many more instances may stay with a source.
     pub(crate) kept: Arc<Budget>,
     pub(crate) cache: Option<CodeCache>,
-    /// Where components are compiled: wasmtime spreads the work over the pool that it is called in. Its threads have low
-    /// priority, since another release may be serving meanwhile.
-    pub(crate) compilers: rayon::ThreadPool,
+    pub(crate) compiler: Compiler,
 }
 
 /// What components need different engines for.
@@ -120,7 +121,7 @@ impl Engine {
             memory,
             kept: Budget::new(SOURCE_INSTANCES),
             cache: options.cache.clone().map(CodeCache::new),
-            compilers: compilers()?,
+            compiler: Compiler::new(options.compile)?,
             options,
         })
     }
@@ -179,18 +180,6 @@ impl Engine {
         all.insert(settings, apart.clone());
         Ok(apart)
     }
-}
-
-fn compilers() -> Result<rayon::ThreadPool, EngineError> {
-    rayon::ThreadPoolBuilder::new()
-        .thread_name(|number| format!("hotshoe-compile-{number}"))
-        .start_handler(|_| {
-            if let Err(error) = low_priority() {
-                tracing::warn!(%error, "components are compiled with ordinary priority");
-            }
-        })
-        .build()
-        .map_err(EngineError::Compilers)
 }
 
 /// Lets deadlines be looked at for as long as this engine lives.

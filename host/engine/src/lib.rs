@@ -14,6 +14,7 @@ mod bindings;
 mod bounds;
 mod cache;
 mod call_end;
+mod compiler;
 mod component;
 mod convert;
 mod core_module;
@@ -36,6 +37,10 @@ mod work;
 
 pub use agreement::agreement;
 pub use bare::{BareInstance, BarePolicy};
+pub use compiler::{
+    CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB, WorkerError,
+    compile_worker,
+};
 pub use component::{Component, Parts};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault, chain};
@@ -53,4 +58,4 @@ pub use state::{
     MAX_SNAPSHOT_BYTES, MAX_STATE_BYTES, MAX_STATE_ENTRIES, MAX_STATE_KEY_BYTES,
     MAX_STATE_VALUE_BYTES, SnapshotError, StateSnapshot,
 };
-pub use work::TooComplex;
+pub use work::{TooComplex, check_work};

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use hotshoe_trust::{Limits, ReleaseLimits};
 use rustix::process::{Resource, getrlimit};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::engine::EngineError;
@@ -38,7 +38,7 @@ const LEAST_ADDRESSES: u64 = 512 * MIB;
 const LEAST_DATA: u64 = 64 * MIB;
 
 /// How the linear memories of components lie in the addresses of this process. Limits are the same in each mode, and so are results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryMode {
     /// Each memory has 4 GiB of addresses to itself, so that compiled code checks no bounds. Instances come from a pool.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use hotshoe_trust::{CapabilityError, Digest, World};
 
+use crate::compiler::WorkerError;
 use crate::engine::EngineError;
 use crate::host::wasi::CaError;
 use crate::work::TooComplex;
@@ -77,7 +78,7 @@ pub enum PrepareError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Compiling it could take too long.
+    /// Compiling it could take too long, or too much memory.
     #[error("component `{component}` is too much work to compile")]
     TooComplex {
         /// Its name in the release.
@@ -96,11 +97,40 @@ pub enum PrepareError {
         /// How long it was waited for.
         minutes: u64,
     },
+    /// Compiling it took too much memory.
+    #[error(
+        "compiling component `{component}` took more than the {mib} MiB of `[compile] memory-mib`; raise it in hotshoe.toml, or make the component smaller"
+    )]
+    CompileMemory {
+        /// Its name in the release.
+        component: String,
+        /// The limit.
+        mib: u64,
+    },
+    /// Compiling it took too much processor time.
+    #[error(
+        "compiling component `{component}` took more than the {seconds} s of processor time of `[compile] cpu-seconds`; raise it in hotshoe.toml, or make the component smaller"
+    )]
+    CompileCpu {
+        /// Its name in the release.
+        component: String,
+        /// The limit.
+        seconds: u64,
+    },
     /// The compiler itself failed on it.
     #[error("the compiler failed on component `{component}`; please report it")]
     Compiler {
         /// Its name in the release.
         component: String,
+    },
+    /// The process that compiles did not do its work.
+    #[error("component `{component}` was not compiled")]
+    Worker {
+        /// Its name in the release.
+        component: String,
+        /// Why.
+        #[source]
+        source: WorkerError,
     },
     /// It implements another world than the release says.
     #[error(
@@ -144,7 +174,10 @@ impl PrepareError {
             Self::Compile { .. } => "not_a_component",
             Self::TooComplex { .. } => "too_complex",
             Self::TooSlow { .. } => "compile_deadline",
+            Self::CompileMemory { .. } => "compile_memory",
+            Self::CompileCpu { .. } => "compile_cpu",
             Self::Compiler { .. } => "compiler_failed",
+            Self::Worker { .. } => "compile_worker",
             Self::WrongWorld { .. } => "wrong_world",
             Self::Link { .. } => "wrong_interface",
             Self::Engine(_) => "engine",

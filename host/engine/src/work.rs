@@ -1,19 +1,34 @@
-//! How much work a component may be to compile. Cranelift promises no bound of its own, and a compilation under way cannot be stopped.
-//! So sizes are looked at before it begins, and its caller does not wait for ever.
+//! How much work a component may be to compile. Cranelift promises no bound of its own, so what a component amounts to is counted before it begins;
+//! what passes is compiled under the limits of a process of its own (`compiler.rs`).
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
-use std::time::Duration;
+mod expansion;
+mod outline;
+mod types;
 
-use wasmparser::{Parser, Payload};
+#[cfg(test)]
+mod tests;
+
+use wasmparser::{
+    CompositeInnerType, Encoding, FunctionBody, FunctionSectionReader, Parser, Payload,
+    TypeSectionReader,
+};
+
+use self::expansion::expand;
+use self::outline::Outline;
 
 /// Most functions that all modules of a component have together. JavaScript's runtime has 20 000.
 const MAX_FUNCTIONS: u64 = 250_000;
 /// The longest function, in bytes of WebAssembly. The longest one of JavaScript's runtime has 180 000.
 const MAX_FUNCTION_BYTES: u64 = 1 << 20;
-
-/// How long the compilation of one component is waited for. The largest runtimes take minutes on a small device.
-pub(crate) const COMPILE_LIMIT: Duration = Duration::from_mins(15);
+/// Most parameters, results and locals that all functions of a component have together. A function of six bytes can have 50 000.
+const MAX_LOCALS: u64 = 25_000_000;
+/// Most definitions of a component, with each nested component counted as often as it is instantiated, and what an instance holds as often as
+/// it is named.
+const MAX_DEFINITIONS: u64 = 250_000;
+/// Most functions that a component lowers, counted in the same way: each is a piece of generated code.
+const MAX_LOWERED: u64 = 10_000;
+/// How deep components, instances and types may nest. wasmparser allows types as much.
+const MAX_NESTING: usize = 100;
 
 /// What is too much of a component.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,85 +47,123 @@ pub enum TooComplex {
         /// How long the first such is.
         found: u64,
     },
+    /// Too many locals.
+    #[error(
+        "its functions have more than {MAX_LOCALS} parameters, results and locals together, and at most {MAX_LOCALS} are compiled"
+    )]
+    Locals,
+    /// Nested components or instances that multiply.
+    #[error(
+        "it has more than {MAX_DEFINITIONS} definitions when its nested components and instances are written out, and at most {MAX_DEFINITIONS} are compiled; instantiate fewer of them"
+    )]
+    Definitions,
+    /// Too many adapters between components, or to the host.
+    #[error(
+        "it lowers more than {MAX_LOWERED} functions when its nested components are written out, and at most {MAX_LOWERED} are compiled"
+    )]
+    Lowered,
+    /// Too much code.
+    #[error(
+        "compiled, it has {found} bytes, and at most {most} are kept for a component of its size"
+    )]
+    CodeBytes {
+        /// How many.
+        found: u64,
+        /// 32 MiB, and 32 for each of its own bytes.
+        most: u64,
+    },
+    /// Components, instances or types inside each other.
+    #[error(
+        "its components, instances or types nest more than {MAX_NESTING} deep, and at most {MAX_NESTING} are compiled"
+    )]
+    Nesting,
 }
 
-/// Refuses a component that takes too long to compile. What cannot be read is left to the compiler, which says why.
-pub(crate) fn check(bytes: &[u8]) -> Result<(), TooComplex> {
-    let mut functions = 0;
+/// Refuses a component that takes too long to compile, or too much memory. What cannot be read is left to the compiler, which says why.
+///
+/// # Errors
+/// [`TooComplex`] names the limit.
+pub fn check_work(bytes: &[u8]) -> Result<(), TooComplex> {
+    let mut functions = Functions::default();
+    let mut outline = Outline::new(bytes);
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
-        match payload {
-            Payload::CodeSectionStart { count, .. } => {
-                functions += u64::from(count);
-                if functions > MAX_FUNCTIONS {
-                    return Err(TooComplex::Functions { found: functions });
-                }
-            }
-            Payload::CodeSectionEntry(body) => {
-                let found = body.as_bytes().len() as u64;
-                if found > MAX_FUNCTION_BYTES {
-                    return Err(TooComplex::FunctionBytes { found });
-                }
-            }
+        match &payload {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } => functions.signatures.clear(),
+            Payload::TypeSection(section) => functions.types(section.clone()),
+            Payload::FunctionSection(section) => functions.declared(section.clone())?,
+            Payload::CodeSectionStart { count, .. } => functions.counted(*count)?,
+            Payload::CodeSectionEntry(body) => functions.body(body)?,
             _ => {}
         }
+        outline.add(payload)?;
+    }
+    if outline.is_whole() {
+        expand(&outline.plans)?;
     }
     Ok(())
 }
 
-/// Why work gave nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unfinished {
-    /// It took too long. It goes on by itself, and what it makes is thrown away.
-    TooLong,
-    /// It panicked.
-    Panicked,
+/// What all core modules of a component add up to.
+#[derive(Debug, Default)]
+struct Functions {
+    count: u64,
+    locals: u64,
+    /// Parameters and results of each type of the module that is being read.
+    signatures: Vec<u32>,
 }
 
-/// Runs `work` on one of these threads, and waits for it as long as `limit`.
-pub(crate) fn within<T: Send + 'static>(
-    limit: Duration,
-    threads: &rayon::ThreadPool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Unfinished> {
-    let (done, result) = mpsc::sync_channel(1);
-    threads.spawn(move || {
-        // A panic that reached the pool would end the process.
-        if let Ok(made) = catch_unwind(AssertUnwindSafe(work)) {
-            // It may be that nobody waits any more.
-            let _ = done.send(made);
+impl Functions {
+    fn types(&mut self, section: TypeSectionReader<'_>) {
+        for group in section.into_iter().map_while(Result::ok) {
+            for ty in group.into_types() {
+                let values = match ty.composite_type.inner {
+                    CompositeInnerType::Func(ty) => ty.params().len() + ty.results().len(),
+                    _ => 0,
+                };
+                self.signatures
+                    .push(u32::try_from(values).unwrap_or(u32::MAX));
+            }
         }
-    });
-    result.recv_timeout(limit).map_err(|error| match error {
-        mpsc::RecvTimeoutError::Timeout => Unfinished::TooLong,
-        mpsc::RecvTimeoutError::Disconnected => Unfinished::Panicked,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use super::*;
-
-    #[test]
-    fn work_that_takes_too_long_is_not_waited_for() {
-        let threads = rayon::ThreadPoolBuilder::new()
-            .num_threads(1)
-            .build()
-            .unwrap();
-        let long = Duration::from_secs(60);
-        assert_eq!(within(long, &threads, || 1), Ok(1));
-        let panics = || -> u8 { std::panic::resume_unwind(Box::new("a panic")) };
-        assert_eq!(within(long, &threads, panics), Err(Unfinished::Panicked));
-        let (go, wait) = mpsc::channel::<()>();
-        let slow = move || wait.recv().is_ok();
-        let none = within(Duration::ZERO, &threads, slow);
-        assert_eq!(none, Err(Unfinished::TooLong));
-        go.send(()).unwrap();
     }
 
-    #[test]
-    fn what_is_no_component_is_not_too_much_of_one() {
-        assert_eq!(check(b""), Ok(()));
-        assert_eq!(check(b"no WebAssembly at all"), Ok(()));
+    fn declared(&mut self, section: FunctionSectionReader<'_>) -> Result<(), TooComplex> {
+        for ty in section.into_iter().map_while(Result::ok) {
+            let values = self.signatures.get(ty as usize).copied();
+            self.add_locals(values.unwrap_or(0))?;
+        }
+        Ok(())
+    }
+
+    fn counted(&mut self, count: u32) -> Result<(), TooComplex> {
+        self.count += u64::from(count);
+        if self.count > MAX_FUNCTIONS {
+            return Err(TooComplex::Functions { found: self.count });
+        }
+        Ok(())
+    }
+
+    fn body(&mut self, body: &FunctionBody<'_>) -> Result<(), TooComplex> {
+        let found = body.as_bytes().len() as u64;
+        if found > MAX_FUNCTION_BYTES {
+            return Err(TooComplex::FunctionBytes { found });
+        }
+        let Ok(locals) = body.get_locals_reader() else {
+            return Ok(());
+        };
+        for (count, _) in locals.into_iter().map_while(Result::ok) {
+            self.add_locals(count)?;
+        }
+        Ok(())
+    }
+
+    fn add_locals(&mut self, more: u32) -> Result<(), TooComplex> {
+        self.locals += u64::from(more);
+        if self.locals > MAX_LOCALS {
+            return Err(TooComplex::Locals);
+        }
+        Ok(())
     }
 }

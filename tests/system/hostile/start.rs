@@ -15,11 +15,11 @@ fn starting(body: &str) -> Vec<u8> {
 }
 
 /// What `hotshoe install` says of a release of this stage.
-fn refusal(component: &[u8], lines: &str) -> String {
+pub fn refusal(component: &[u8], lines: &str) -> String {
     refusal_by(component, lines, "")
 }
 
-fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
+pub fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
     let lab = Lab::new();
     let release = lab.release(&made::recipe(&lab, component, lines));
     let text = format!(
@@ -32,7 +32,7 @@ fn refusal_by(component: &[u8], lines: &str, config: &str) -> String {
     failure(["install", &release, "--config", &config])
 }
 
-fn check(said: &str, expected: &[&str]) {
+pub fn check(said: &str, expected: &[&str]) {
     for part in expected {
         assert!(said.contains(part), "`{said}` does not say `{part}`");
     }

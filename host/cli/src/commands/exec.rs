@@ -105,11 +105,13 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         data,
         mut inference,
         threads,
+        compile,
         max_sample_bytes,
         ..
     } = args.device.identity()?;
     let (layout, release) = verify(&args.layout, &trust, &Floor::none(), &device, Time::now())?;
-    let engine = Engine::new(engine_options(threads, None)).context("cannot start the engine")?;
+    let engine =
+        Engine::new(engine_options(threads, compile, None)).context("cannot start the engine")?;
     if let Some(backend) = args.backend {
         inference.backend = backend;
         inference

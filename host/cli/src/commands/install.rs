@@ -195,8 +195,8 @@ fn check_serves(
     store: &Store,
     identity: &Identity,
 ) -> anyhow::Result<Served> {
-    let engine = Engine::new(engine_options(identity.threads, Some(store.aot_dir())))
-        .context("cannot start the engine")?;
+    let options = engine_options(identity.threads, identity.compile, Some(store.aot_dir()));
+    let engine = Engine::new(options).context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());
     let read = |blob: &_| layout.read(blob);

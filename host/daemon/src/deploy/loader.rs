@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hotshoe_engine::{Engine, EngineOptions, MemoryChoice, StateSnapshot, chain};
+use hotshoe_engine::{CompileLimits, Engine, EngineOptions, MemoryChoice, StateSnapshot, chain};
 use hotshoe_infer::Models;
 use hotshoe_store::{Cause, ReadError, Slot, Store};
 use hotshoe_trust::{
@@ -78,8 +78,8 @@ impl Loader {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
         let threads = config.workers.threads;
-        let engine =
-            Engine::new(engine_options(threads, Some(aot))).map_err(DeployError::Engine)?;
+        let options = engine_options(threads, config.compile.limits(), Some(aot));
+        let engine = Engine::new(options).map_err(DeployError::Engine)?;
         Ok(Self {
             engine,
             models: Models::new(config.inference.options()),
@@ -239,10 +239,15 @@ impl Loader {
 
 /// The engine of a device with so many worker threads. Whatever else loads releases for that device makes the same one, so that it finds
 /// the same mode of memories, and the daemon finds the compiled code.
-pub fn engine_options(threads: usize, cache: Option<&Path>) -> EngineOptions {
+pub fn engine_options(
+    threads: usize,
+    compile: CompileLimits,
+    cache: Option<&Path>,
+) -> EngineOptions {
     EngineOptions {
         cache: cache.map(Path::to_owned),
         instances: instances(threads),
+        compile,
         ..EngineOptions::default()
     }
 }

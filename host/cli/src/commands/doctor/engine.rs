@@ -3,7 +3,7 @@
 use hotshoe_daemon::Config;
 use hotshoe_daemon::config::WorkersConfig;
 use hotshoe_daemon::deploy::engine_options;
-use hotshoe_engine::{Engine, EngineError, MemoryChoice, chain};
+use hotshoe_engine::{CompileLimits, Engine, EngineError, MemoryChoice, chain};
 
 use super::{Finding, State};
 
@@ -11,7 +11,7 @@ use super::{Finding, State};
 pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
     const WHAT: &str = "engine";
     let threads = config.map_or_else(|| WorkersConfig::default().threads, |it| it.workers.threads);
-    match Engine::new(engine_options(threads, None)) {
+    match Engine::new(engine_options(threads, CompileLimits::default(), None)) {
         Ok(engine) => {
             let memory = engine.memory().clone();
             let found = format!(

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hotshoe_devkit::{Interface, InterfaceError, interface};
+use hotshoe_engine::check_work;
 use hotshoe_trust::{Allowed, Blob, Capabilities, Capability, Component, World, capabilities};
 use serde::Serialize;
 use termtree::Tree;
@@ -27,6 +28,9 @@ pub struct Report {
     pub producers: BTreeMap<String, String>,
     /// Imported, granted, allowed.
     pub capabilities: Capabilities,
+    /// Why no device compiles it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub too_complex: Option<String>,
 }
 
 const WORLDS: [(World, &str); 4] = [
@@ -66,6 +70,7 @@ impl Report {
             blob: Blob::of(bytes),
             worlds,
             capabilities: capabilities(name, imports, spec, allowed),
+            too_complex: check_work(bytes).err().map(|what| what.to_string()),
             interface,
             languages,
             producers,
@@ -104,6 +109,11 @@ impl Report {
         leaves.push(list("exports", &self.interface.exports));
         leaves.push(list("imports", &self.interface.imports));
         leaves.push(self.columns(terminal));
+        if let Some(what) = &self.too_complex {
+            leaves.push(Tree::new(
+                terminal.bad(&format!("no device compiles it: {what}")),
+            ));
+        }
         leaves
     }
 

@@ -1,0 +1,356 @@
+//! Starts the process that compiles, feeds it, and finds out how it ended.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use super::wire::{Answer, Code, Request};
+use super::worker::NO_MEMORY;
+use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileLimits, Failure};
+use crate::work::TooComplex;
+
+/// How long a process may take to end when it has closed its standard output.
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// How often it is looked at meanwhile.
+const END_POLL: Duration = Duration::from_millis(5);
+/// Compiled code that a component may have for each of its bytes, in bytes, and besides. CPython's has XXX for each.
+const CODE_BYTES_EACH: u64 = 32;
+const CODE_BYTES_MORE: u64 = 32 << 20;
+/// What is kept of what it says on standard error, in bytes.
+const MAX_SAID_BYTES: u64 = 4096;
+/// How Rust's standard library says that there is no memory, before it aborts.
+const ALLOCATION_FAILED: &str = "memory allocation of";
+/// How a Rust program exits that has panicked.
+const PANICKED: i32 = 101;
+
+/// Why the process that compiles gave nothing, and it is neither the component nor a limit.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It could not be started.
+    #[error("cannot start {}", program.display())]
+    Start {
+        /// What was to be started.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended without an answer.
+    #[error(
+        "the process that compiles ended early ({how}); if the system ended it for want of memory, free some, and deliver the release again"
+    )]
+    Ended {
+        /// Its exit code, or the signal that ended it.
+        how: String,
+    },
+    /// Its answer cannot be used.
+    #[error("the process that compiles gave an answer that cannot be used")]
+    Answer(#[source] io::Error),
+}
+
+/// Compiles in a process of its own, one at a time: each may use as much memory as the limit says.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    program: PathBuf,
+    pub(super) limits: CompileLimits,
+    busy: Mutex<()>,
+}
+
+impl Worker {
+    /// A worker that is this very program, also when another one lies at its path by now.
+    pub(super) fn new(limits: CompileLimits) -> Self {
+        let program = if cfg!(target_os = "linux") {
+            PathBuf::from("/proc/self/exe")
+        } else {
+            std::env::current_exe().unwrap_or_default()
+        };
+        Self::of(program, limits)
+    }
+
+    const fn of(program: PathBuf, limits: CompileLimits) -> Self {
+        Self {
+            program,
+            limits,
+            busy: Mutex::new(()),
+        }
+    }
+
+    pub(super) fn compile(&self, codegen: Codegen, bytes: &[u8]) -> Result<Code, Failure> {
+        let _one = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let request = Request {
+            codegen,
+            memory_mib: self.limits.memory_mib,
+            cpu_seconds: self.limits.cpu_seconds,
+            bytes: bytes.len() as u64,
+        };
+        let start_error = |source| {
+            Failure::Worker(WorkerError::Start {
+                program: self.program.clone(),
+                source,
+            })
+        };
+        let mut process = Process(self.command().spawn().map_err(start_error)?);
+        let (input, output, errors) = process.pipes().map_err(start_error)?;
+        let (answer, said) = thread::scope(|scope| {
+            let (tell, told) = mpsc::sync_channel(1);
+            let said = builder("hotshoe-compile-log").spawn_scoped(scope, move || said(errors));
+            let said = said.map_err(start_error)?;
+            builder("hotshoe-compile-io")
+                .spawn_scoped(scope, move || {
+                    // The other side may have stopped waiting.
+                    let _ = tell.send(talk(input, output, &request, bytes));
+                })
+                .map_err(start_error)?;
+            let answer = told.recv_timeout(COMPILE_LIMIT);
+            // Where it gave none, how it ends says why. Its end is that of the two threads, which read from it.
+            process.end(match answer {
+                Ok(Err(_)) => END_LIMIT,
+                Ok(Ok(_)) | Err(_) => Duration::ZERO,
+            });
+            Ok((answer, said.join().unwrap_or_default()))
+        })?;
+        match answer {
+            Ok(Ok(Answer::Code(code))) => Ok(code),
+            Ok(Ok(Answer::TooLarge(found))) => Err(Failure::TooComplex(TooComplex::CodeBytes {
+                found,
+                most: most_code(bytes),
+            })),
+            Ok(Ok(Answer::Refusal(messages))) => Err(Failure::Refused(Said::chain(messages))),
+            Ok(Err(error)) => Err(self.why(process.status(), &said, error)),
+            Err(_) => Err(Failure::TooLong),
+        }
+    }
+
+    /// No environment and no folder of this process; a group of its own, so that an interrupt from the terminal ends it with this process and
+    /// not before.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg0("hotshoe")
+            .arg(ARGUMENT)
+            .env_clear()
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn why(&self, status: Option<ExitStatus>, said: &str, error: io::Error) -> Failure {
+        let Some(status) = status else {
+            return Failure::Worker(WorkerError::Answer(error));
+        };
+        let is = |signal: Signal| status.signal() == Some(signal.as_raw());
+        let crashes = [
+            Signal::ABORT,
+            Signal::BUS,
+            Signal::FPE,
+            Signal::ILL,
+            Signal::SEGV,
+            Signal::TRAP,
+        ];
+        if !said.is_empty() {
+            tracing::warn!(%status, said = %said.escape_debug(), "the process that compiles failed");
+        }
+        if status.code() == Some(NO_MEMORY.into())
+            || is(Signal::ABORT) && said.contains(ALLOCATION_FAILED)
+        {
+            Failure::Memory
+        } else if is(Signal::XCPU) {
+            Failure::Cpu
+        } else if status.code() == Some(PANICKED) || crashes.into_iter().any(is) {
+            Failure::Crashed
+        } else if status.success() {
+            Failure::Worker(WorkerError::Answer(error))
+        } else {
+            let how = status.to_string();
+            Failure::Worker(WorkerError::Ended { how })
+        }
+    }
+}
+
+fn builder(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.to_owned())
+}
+
+/// Asks and reads the answer. Its standard input stays open until then: when it is closed, the process ends.
+fn talk(
+    input: ChildStdin,
+    mut output: ChildStdout,
+    request: &Request,
+    bytes: &[u8],
+) -> io::Result<Answer> {
+    let mut input = BufWriter::new(input);
+    request.write(&mut input)?;
+    input.write_all(bytes)?;
+    input.flush()?;
+    Answer::read(&mut output, most_code(bytes))
+}
+
+/// The most code that is taken for a component, in bytes.
+const fn most_code(component: &[u8]) -> u64 {
+    CODE_BYTES_MORE.saturating_add((component.len() as u64).saturating_mul(CODE_BYTES_EACH))
+}
+
+/// The first of what it says; the rest is read and left.
+fn said(mut errors: ChildStderr) -> String {
+    let mut first = Vec::new();
+    let _ = (&mut errors).take(MAX_SAID_BYTES).read_to_end(&mut first);
+    let _ = io::copy(&mut errors, &mut io::sink());
+    String::from_utf8_lossy(&first).trim_end().to_owned()
+}
+
+/// A process that does not outlive this value.
+struct Process(Child);
+
+impl Process {
+    fn pipes(&mut self) -> io::Result<(ChildStdin, ChildStdout, ChildStderr)> {
+        let Child {
+            stdin,
+            stdout,
+            stderr,
+            ..
+        } = &mut self.0;
+        match (stdin.take(), stdout.take(), stderr.take()) {
+            (Some(input), Some(output), Some(errors)) => Ok((input, output, errors)),
+            _ => Err(io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+
+    /// Waits so long for it to end by itself, and then ends it.
+    fn end(&mut self, limit: Duration) {
+        let started = Instant::now();
+        while self.status().is_none() && started.elapsed() < limit {
+            thread::sleep(END_POLL);
+        }
+        // One that has ended cannot be ended again.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    fn status(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().ok().flatten()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end(Duration::ZERO);
+    }
+}
+
+/// One message of the compiler's, and the one that it is caused by.
+#[derive(Debug)]
+struct Said {
+    message: String,
+    cause: Option<Box<Self>>,
+}
+
+impl Said {
+    fn chain(messages: Vec<String>) -> Box<dyn Error + Send + Sync> {
+        let chain = messages.into_iter().rev().fold(None, |cause, message| {
+            Some(Box::new(Self { message, cause }))
+        });
+        match chain {
+            Some(said) => said,
+            None => "the compiler refused it and did not say why".into(),
+        }
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Said {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        let cause = self.cause.as_deref()?;
+        Some(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::memory::MemoryMode;
+
+    fn failure(program: &str) -> Failure {
+        let limits = CompileLimits::default();
+        let worker = Worker::of(PathBuf::from(program), limits);
+        let codegen = Codegen {
+            fuel: false,
+            mode: MemoryMode::Guard,
+        };
+        worker.compile(codegen, &[0; 1 << 20]).unwrap_err()
+    }
+
+    #[test]
+    fn a_process_that_does_not_answer_is_told_from_one_that_does_not_start() {
+        let none = failure("/no/such/program");
+        assert!(
+            matches!(none, Failure::Worker(WorkerError::Start { .. })),
+            "{none:?}"
+        );
+        let silent = failure("/bin/true");
+        assert!(
+            matches!(silent, Failure::Worker(WorkerError::Answer(_))),
+            "{silent:?}"
+        );
+        let failed = failure("/bin/false");
+        assert!(
+            matches!(failed, Failure::Worker(WorkerError::Ended { .. })),
+            "{failed:?}"
+        );
+    }
+
+    #[test]
+    fn how_it_ended_decides_what_it_is_called() {
+        let limits = CompileLimits::default();
+        let worker = Worker::of(PathBuf::new(), limits);
+        let ended = |raw: i32, said: &str| {
+            let status = Some(ExitStatus::from_raw(raw));
+            worker.why(status, said, io::ErrorKind::UnexpectedEof.into())
+        };
+        let no_memory = "memory allocation of 8 bytes failed";
+        assert!(matches!(
+            ended(Signal::ABORT.as_raw(), no_memory),
+            Failure::Memory
+        ));
+        assert!(matches!(
+            ended(Signal::ABORT.as_raw(), "x"),
+            Failure::Crashed
+        ));
+        assert!(matches!(ended(Signal::SEGV.as_raw(), ""), Failure::Crashed));
+        assert!(matches!(ended(PANICKED << 8, ""), Failure::Crashed));
+        assert!(matches!(ended(Signal::XCPU.as_raw(), ""), Failure::Cpu));
+        assert!(matches!(
+            ended(i32::from(NO_MEMORY) << 8, ""),
+            Failure::Memory
+        ));
+        for raw in [Signal::KILL.as_raw(), 1 << 8] {
+            let failure = ended(raw, "");
+            assert!(
+                matches!(failure, Failure::Worker(WorkerError::Ended { .. })),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_compiler_says_keeps_its_causes() {
+        let said = Said::chain(vec!["near".to_owned(), "deep".to_owned()]);
+        assert_eq!(crate::fault::chain(&*said), "near: deep");
+    }
+}

@@ -1,0 +1,203 @@
+//! What the two processes say to each other: a line of JSON and the component one way, one answer the other way.
+
+use std::io::{self, BufRead, Read, Write};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::Codegen;
+
+/// Longest line that a request begins with, in bytes.
+const MAX_REQUEST_BYTES: u64 = 4096;
+/// Longest refusal, in bytes: what the compiler says may repeat names of the component.
+pub(super) const MAX_REFUSAL_BYTES: u64 = 512 << 10;
+const DIGEST_LENGTH: usize = 32;
+
+/// First byte of an answer.
+const CODE: u8 = b'C';
+const REFUSAL: u8 = b'R';
+
+/// What is to be compiled, and how. The component comes after it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Request {
+    pub(super) codegen: Codegen,
+    pub(super) memory_mib: u64,
+    pub(super) cpu_seconds: u64,
+    /// Bytes of the component.
+    pub(super) bytes: u64,
+}
+
+/// Compiled code, and its digest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Code {
+    bytes: Vec<u8>,
+    digest: [u8; DIGEST_LENGTH],
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Code(Code),
+    /// What is wrong with the component, from the nearest cause to the deepest.
+    Refusal(Vec<String>),
+    /// More code than is wanted, in bytes. None of it has been read.
+    TooLarge(u64),
+}
+
+impl Code {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+        let digest = Sha256::digest(&bytes).into();
+        Self { bytes, digest }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Its SHA-256.
+    pub(crate) const fn digest(&self) -> &[u8] {
+        &self.digest
+    }
+}
+
+impl Request {
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        serde_json::to_writer(&mut *to, self)?;
+        to.write_all(b"\n")
+    }
+
+    pub(super) fn read(from: &mut impl BufRead) -> io::Result<Self> {
+        let mut line = Vec::new();
+        from.take(MAX_REQUEST_BYTES).read_until(b'\n', &mut line)?;
+        Ok(serde_json::from_slice(&line)?)
+    }
+}
+
+impl Answer {
+    pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
+        match self {
+            Self::Code(code) => {
+                head(to, CODE, code.bytes.len())?;
+                to.write_all(&code.digest)?;
+                to.write_all(&code.bytes)?;
+            }
+            Self::Refusal(messages) => {
+                let text = serde_json::to_vec(messages)?;
+                head(to, REFUSAL, text.len())?;
+                to.write_all(&text)?;
+            }
+            // Only a reader makes it.
+            Self::TooLarge(_) => return Err(damaged()),
+        }
+        to.flush()
+    }
+
+    /// Reads an answer with at most `most` bytes of code.
+    pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<Self> {
+        let mut kind = [0];
+        from.read_exact(&mut kind)?;
+        let mut length = [0; 8];
+        from.read_exact(&mut length)?;
+        let length = u64::from_le_bytes(length);
+        match kind {
+            [CODE] if length <= most => {
+                let mut digest = [0; DIGEST_LENGTH];
+                from.read_exact(&mut digest)?;
+                let code = Code::new(exactly(from, length)?);
+                if code.digest == digest {
+                    Ok(Self::Code(code))
+                } else {
+                    Err(damaged())
+                }
+            }
+            [CODE] => Ok(Self::TooLarge(length)),
+            [REFUSAL] if length <= MAX_REFUSAL_BYTES => {
+                let text = exactly(from, length)?;
+                Ok(Self::Refusal(serde_json::from_slice(&text)?))
+            }
+            _ => Err(damaged()),
+        }
+    }
+}
+
+fn head(to: &mut impl Write, kind: u8, length: usize) -> io::Result<()> {
+    to.write_all(&[kind])?;
+    to.write_all(&(length as u64).to_le_bytes())
+}
+
+/// So many bytes, or an error: also where there is no memory for them.
+pub(super) fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let wanted = usize::try_from(length).map_err(|_| damaged())?;
+    bytes
+        .try_reserve_exact(wanted)
+        .map_err(|_| io::ErrorKind::OutOfMemory)?;
+    from.take(length).read_to_end(&mut bytes)?;
+    if bytes.len() == wanted {
+        Ok(bytes)
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+fn damaged() -> io::Error {
+    io::ErrorKind::InvalidData.into()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::*;
+    use crate::memory::MemoryMode;
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let request = Request {
+            codegen: Codegen {
+                fuel: true,
+                mode: MemoryMode::Compact,
+            },
+            memory_mib: 1,
+            cpu_seconds: 2,
+            bytes: 3,
+        };
+        let mut written = Vec::new();
+        request.write(&mut written).unwrap();
+        written.extend(b"abc");
+        let mut rest = written.as_slice();
+        assert_eq!(Request::read(&mut rest).unwrap(), request);
+        assert_eq!(rest, b"abc");
+
+        let answers = [
+            Answer::Code(Code::new(b"code".to_vec())),
+            Answer::Refusal(vec!["near".to_owned(), "deep".to_owned()]),
+        ];
+        for answer in answers {
+            let mut written = Vec::new();
+            answer.write(&mut written).unwrap();
+            assert_eq!(Answer::read(&mut written.as_slice(), 4).unwrap(), answer);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_changed_or_too_long_is_none() {
+        let mut written = Vec::new();
+        let answer = Answer::Code(Code::new(b"code".to_vec()));
+        answer.write(&mut written).unwrap();
+        for end in 0..written.len() {
+            assert!(Answer::read(&mut &written[..end], 4).is_err(), "{end}");
+        }
+        for at in 0..written.len() {
+            let mut changed = written.clone();
+            changed[at] ^= 1;
+            let read = Answer::read(&mut changed.as_slice(), 4);
+            assert!(!matches!(read, Ok(Answer::Code(_))), "{at}");
+        }
+        let large = Answer::read(&mut written.as_slice(), 3).unwrap();
+        assert_eq!(large, Answer::TooLarge(4));
+        // Lengths that no memory has room for are not reserved.
+        let mut huge = vec![CODE];
+        huge.extend(u64::MAX.to_le_bytes());
+        huge.extend([0; DIGEST_LENGTH]);
+        assert!(Answer::read(&mut huge.as_slice(), u64::MAX).is_err());
+    }
+}

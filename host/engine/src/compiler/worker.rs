@@ -1,0 +1,117 @@
+//! The process that compiles one component. It takes limits before it takes the component, reads nothing but its standard input, and ends when
+//! the process that started it does.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use hotshoe_trust::ReleaseLimits;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::wire::{Answer, Code, MAX_REFUSAL_BYTES, Request, exactly};
+use crate::priority::low_priority;
+
+/// How the process exits when there was no memory for what it was about to do.
+pub(super) const NO_MEMORY: u8 = 12;
+/// How it exits when it cannot do its work for another reason, which it says on standard error.
+const FAILED: u8 = 1;
+/// Between the signal that ends a process for its processor time, and the one that nothing survives, in seconds.
+const CPU_GRACE_SECONDS: u64 = 5;
+/// Most causes of a refusal that are told.
+const MAX_MESSAGES: usize = 16;
+
+/// Compiles what standard input has and writes the code to standard output.
+pub(super) fn serve() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.kind() == io::ErrorKind::OutOfMemory => ExitCode::from(NO_MEMORY),
+        Err(error) => {
+            // Its reader may be gone.
+            let _ = writeln!(
+                io::stderr(),
+                "compile-worker is how hotshoe starts itself to compile a component; it is no command: {error}"
+            );
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run() -> io::Result<()> {
+    let mut input = io::stdin().lock();
+    let request = Request::read(&mut input)?;
+    limit(&request)?;
+    if request.bytes > ReleaseLimits::COMPONENT_BYTES {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let bytes = exactly(&mut input, request.bytes)?;
+    drop(input);
+    end_with_parent()?;
+    let answer = compile(&request, &bytes)?;
+    answer.write(&mut io::stdout().lock())
+}
+
+fn compile(request: &Request, bytes: &[u8]) -> io::Result<Answer> {
+    let no_memory = || io::Error::from(io::ErrorKind::OutOfMemory);
+    // Threads take their stacks before they run.
+    let threads = super::threads().map_err(|_| no_memory())?;
+    let made = threads.install(|| {
+        wasmtime::Engine::new(&request.codegen.config())
+            .and_then(|engine| engine.precompile_component(bytes))
+    });
+    match made {
+        Ok(code) => Ok(Answer::Code(Code::new(code))),
+        Err(error) if error.is::<wasmtime::OutOfMemory>() => Err(no_memory()),
+        Err(error) => Ok(Answer::Refusal(messages(&error))),
+    }
+}
+
+/// What the compiler says, cut to what the answer has room for.
+fn messages(error: &wasmtime::Error) -> Vec<String> {
+    // A character takes six bytes of JSON at most.
+    let most = MAX_REFUSAL_BYTES as usize / MAX_MESSAGES / 8;
+    let cut = |message: String| message.chars().take(most).collect();
+    error
+        .chain()
+        .take(MAX_MESSAGES)
+        .map(|cause| cut(cause.to_string()))
+        .collect()
+}
+
+/// Takes the limits on itself, before anything that they are for.
+fn limit(request: &Request) -> io::Result<()> {
+    set(Resource::Core, 0, 0)?;
+    let seconds = request.cpu_seconds;
+    set(
+        Resource::Cpu,
+        seconds,
+        seconds.saturating_add(CPU_GRACE_SECONDS),
+    )?;
+    let bytes = request.memory_mib.saturating_mul(1 << 20);
+    set(Resource::Data, bytes, bytes)?;
+    low_priority()?;
+    // Where memory runs out for all, this process goes, and not the one that serves. Where that cannot be asked for, limits have to do.
+    let _ = fs::write("/proc/self/oom_score_adj", "1000");
+    Ok(())
+}
+
+/// Sets a limit that is no higher than the one that is there already.
+fn set(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
+    let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let limit = Rlimit {
+        current: Some(current.min(most)),
+        maximum: Some(maximum.min(most)),
+    };
+    setrlimit(resource, limit).map_err(io::Error::from)
+}
+
+/// Standard input stays open until the answer has been read, so its end is that of the other process.
+fn end_with_parent() -> io::Result<()> {
+    thread::Builder::new()
+        .name("hotshoe-parent".to_owned())
+        .spawn(|| {
+            let _ = io::stdin().read(&mut [0]);
+            std::process::exit(i32::from(FAILED));
+        })
+        .map(drop)
+}

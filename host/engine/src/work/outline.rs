@@ -1,0 +1,341 @@
+//! What a component is made of, as far as it decides how much the compiler makes of it. Nothing is expanded here: this is as long as the bytes.
+
+use wasmparser::{
+    CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    ComponentOuterAliasKind, Encoding, Instance, Payload,
+};
+
+use super::types::{TypeSection, types};
+use super::{MAX_DEFINITIONS, MAX_NESTING, TooComplex};
+
+/// What an index counts. Functions, types and values need no index here: each is one definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sort {
+    Component,
+    Instance,
+    Module,
+    Other,
+}
+
+/// One item of the component that names it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item {
+    pub(super) sort: Sort,
+    pub(super) index: u32,
+}
+
+/// Where an item of an enclosing component comes from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Captured {
+    /// Of the component itself, by its index there.
+    Own(u32),
+    /// Of what this component captured when it was defined.
+    Taken(usize),
+}
+
+/// One step of instantiating a component.
+#[derive(Debug)]
+pub(super) enum Step<'a> {
+    /// Definitions that refer to nothing which could expand.
+    Others {
+        count: u64,
+        lowered: u64,
+        resources: u64,
+    },
+    Module {
+        imports: u64,
+    },
+    /// A component that is defined inside.
+    Component {
+        plan: usize,
+    },
+    Import {
+        name: &'a str,
+        sort: Sort,
+    },
+    InstantiateModule {
+        module: u32,
+    },
+    Instantiate {
+        component: u32,
+        arguments: Vec<(&'a str, Item)>,
+    },
+    /// An instance made of items that are there.
+    Gather(Vec<(&'a str, Item)>),
+    Alias {
+        instance: u32,
+        name: &'a str,
+        sort: Sort,
+    },
+    Outer {
+        sort: Sort,
+        captured: Captured,
+    },
+    Export(Item),
+}
+
+/// One component as it is written down, however often it is instantiated.
+#[derive(Debug, Default)]
+pub(super) struct Plan<'a> {
+    pub(super) steps: Vec<Step<'a>>,
+    pub(super) exports: Vec<(&'a str, Item)>,
+    /// What it takes from the component that it is defined in.
+    pub(super) captures: Vec<(Sort, Captured)>,
+}
+
+/// Collects the plans of a component and of all inside.
+#[derive(Debug)]
+pub(super) struct Outline<'a> {
+    bytes: &'a [u8],
+    pub(super) plans: Vec<Plan<'a>>,
+    /// Those that are being read, from the outermost inwards.
+    open: Vec<Plan<'a>>,
+    /// Imports of the module that is being read.
+    module: Option<u64>,
+    definitions: u64,
+}
+
+impl<'a> Outline<'a> {
+    pub(super) const fn new(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            plans: Vec::new(),
+            open: Vec::new(),
+            module: None,
+            definitions: 0,
+        }
+    }
+
+    /// Whether `bytes` were a component that has been read to its end. Its own plan is then the last one.
+    pub(super) const fn is_whole(&self) -> bool {
+        self.open.is_empty() && !self.plans.is_empty()
+    }
+
+    /// Takes the next part. What cannot be read is left out: the compiler will refuse it.
+    pub(super) fn add(&mut self, payload: Payload<'a>) -> Result<(), TooComplex> {
+        match payload {
+            Payload::Version {
+                encoding: Encoding::Component,
+                ..
+            } if self.open.is_empty() => self.open.push(Plan::default()),
+            Payload::ModuleSection { .. } => self.module = Some(0),
+            Payload::ImportSection(section) => {
+                if let Some(imports) = &mut self.module {
+                    *imports += section.into_imports().map_while(Result::ok).count() as u64;
+                }
+            }
+            Payload::ComponentSection { .. } => {
+                if self.open.len() > MAX_NESTING {
+                    return Err(TooComplex::Nesting);
+                }
+                self.open.push(Plan::default());
+            }
+            Payload::End(_) => self.end()?,
+            payload => self.component_section(payload)?,
+        }
+        Ok(())
+    }
+
+    fn component_section(&mut self, payload: Payload<'a>) -> Result<(), TooComplex> {
+        match payload {
+            Payload::CoreTypeSection(section) => self.others(section.count().into(), 0, 0)?,
+            Payload::ComponentTypeSection(section) => {
+                let TypeSection {
+                    declarations,
+                    resources,
+                } = types(self.bytes, &section)?;
+                self.others(declarations, 0, resources)?;
+            }
+            Payload::ComponentImportSection(section) => {
+                for import in section.into_iter().map_while(Result::ok) {
+                    let sort = sort(import.ty.kind());
+                    let name = import.name.name;
+                    self.step(1, Step::Import { name, sort })?;
+                }
+            }
+            Payload::ComponentCanonicalSection(section) => {
+                for function in section.into_iter().map_while(Result::ok) {
+                    let lowers = matches!(function, CanonicalFunction::Lower { .. });
+                    self.others(1, lowers.into(), 0)?;
+                }
+            }
+            Payload::InstanceSection(section) => {
+                for instance in section.into_iter().map_while(Result::ok) {
+                    match instance {
+                        Instance::Instantiate { module_index, args } => {
+                            let module = module_index;
+                            let count = 1 + args.len() as u64;
+                            self.step(count, Step::InstantiateModule { module })?;
+                        }
+                        Instance::FromExports(exports) => {
+                            self.others(1 + exports.len() as u64, 0, 0)?;
+                        }
+                    }
+                }
+            }
+            Payload::ComponentInstanceSection(section) => {
+                for instance in section.into_iter().map_while(Result::ok) {
+                    self.instance(instance)?;
+                }
+            }
+            Payload::ComponentAliasSection(section) => {
+                for alias in section.into_iter().map_while(Result::ok) {
+                    self.alias(alias)?;
+                }
+            }
+            Payload::ComponentExportSection(section) => {
+                for export in section.into_iter().map_while(Result::ok) {
+                    let item = item(export.kind, export.index);
+                    self.step(1, Step::Export(item))?;
+                    if let Some(plan) = self.open.last_mut() {
+                        plan.exports.push((export.name.name, item));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn instance(&mut self, instance: ComponentInstance<'a>) -> Result<(), TooComplex> {
+        match instance {
+            ComponentInstance::Instantiate {
+                component_index,
+                args,
+            } => {
+                let arguments: Vec<_> = args
+                    .iter()
+                    .map(|it| (it.name, item(it.kind, it.index)))
+                    .collect();
+                let step = Step::Instantiate {
+                    component: component_index,
+                    arguments,
+                };
+                self.step(1 + args.len() as u64, step)
+            }
+            ComponentInstance::FromExports(exports) => {
+                let items = exports
+                    .iter()
+                    .map(|it| (it.name.name, item(it.kind, it.index)));
+                let step = Step::Gather(items.collect());
+                self.step(1 + exports.len() as u64, step)
+            }
+        }
+    }
+
+    fn alias(&mut self, alias: ComponentAlias<'a>) -> Result<(), TooComplex> {
+        let step = match alias {
+            ComponentAlias::InstanceExport {
+                kind,
+                instance_index,
+                name,
+            } => Step::Alias {
+                instance: instance_index,
+                name,
+                sort: sort(kind),
+            },
+            ComponentAlias::Outer { kind, count, index } => {
+                let sort = match kind {
+                    ComponentOuterAliasKind::CoreModule => Sort::Module,
+                    ComponentOuterAliasKind::Component => Sort::Component,
+                    ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => {
+                        return self.others(1, 0, 0);
+                    }
+                };
+                let captured = self.capture(sort, count, index)?;
+                Step::Outer { sort, captured }
+            }
+            ComponentAlias::CoreInstanceExport { .. } => return self.others(1, 0, 0),
+        };
+        self.step(1, step)
+    }
+
+    /// Every component between the item's own and this one takes it along, once for each alias: that is how the compiler does it.
+    fn capture(&mut self, sort: Sort, count: u32, index: u32) -> Result<Captured, TooComplex> {
+        let mut captured = Captured::Own(index);
+        let inside = self.open.len().saturating_sub(count as usize);
+        self.count(u64::from(count).min(self.open.len() as u64))?;
+        for plan in self.open.iter_mut().skip(inside) {
+            plan.captures.push((sort, captured));
+            captured = Captured::Taken(plan.captures.len() - 1);
+        }
+        Ok(captured)
+    }
+
+    fn end(&mut self) -> Result<(), TooComplex> {
+        if let Some(imports) = self.module.take() {
+            return self.step(1, Step::Module { imports });
+        }
+        if let Some(plan) = self.open.pop() {
+            self.plans.push(plan);
+        }
+        if self.open.is_empty() {
+            return Ok(());
+        }
+        let plan = self.plans.len().saturating_sub(1);
+        self.step(1, Step::Component { plan })
+    }
+
+    fn step(&mut self, count: u64, step: Step<'a>) -> Result<(), TooComplex> {
+        self.count(count)?;
+        if let Some(plan) = self.open.last_mut() {
+            plan.steps.push(step);
+        }
+        Ok(())
+    }
+
+    fn others(
+        &mut self,
+        more: u64,
+        lowered_more: u64,
+        resources_more: u64,
+    ) -> Result<(), TooComplex> {
+        self.count(more)?;
+        let Some(plan) = self.open.last_mut() else {
+            return Ok(());
+        };
+        if let Some(Step::Others {
+            count,
+            lowered,
+            resources,
+        }) = plan.steps.last_mut()
+        {
+            *count += more;
+            *lowered += lowered_more;
+            *resources += resources_more;
+        } else {
+            plan.steps.push(Step::Others {
+                count: more,
+                lowered: lowered_more,
+                resources: resources_more,
+            });
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, more: u64) -> Result<(), TooComplex> {
+        self.definitions = self.definitions.saturating_add(more);
+        if self.definitions > MAX_DEFINITIONS {
+            return Err(TooComplex::Definitions);
+        }
+        Ok(())
+    }
+}
+
+const fn sort(kind: ComponentExternalKind) -> Sort {
+    match kind {
+        ComponentExternalKind::Component => Sort::Component,
+        ComponentExternalKind::Instance => Sort::Instance,
+        ComponentExternalKind::Module => Sort::Module,
+        ComponentExternalKind::Func
+        | ComponentExternalKind::Value
+        | ComponentExternalKind::Type => Sort::Other,
+    }
+}
+
+const fn item(kind: ComponentExternalKind, index: u32) -> Item {
+    Item {
+        sort: sort(kind),
+        index,
+    }
+}

@@ -1,0 +1,205 @@
+//! Components that take the compiler far more than they have bytes: refused before, or at the limits of the process that compiles.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::made::{self, STAGE, component};
+use super::start::{check, refusal, refusal_by};
+use crate::site::{Packed, Site, light, settled_on};
+use crate::support::{DEADLINE, Daemon, Lab};
+
+/// So many nested components, of which each instantiates the one inside twice.
+fn doubling(levels: usize) -> Vec<u8> {
+    let mut text = "(core module)".to_owned();
+    for level in 0..levels {
+        text = format!(
+            "(component $c{level} {text}) (instance (instantiate $c{level})) (instance (instantiate $c{level}))"
+        );
+    }
+    wat::parse_str(format!("(component {text})")).unwrap()
+}
+
+/// As many functions as a component may have. Compiling them takes seconds.
+fn many_functions() -> Vec<u8> {
+    let functions = "(func)".repeat(250_000);
+    wat::parse_str(format!("(component (core module {functions}))")).unwrap()
+}
+
+/// A second release of the site with this stage.
+fn second(site: &Site, stage: &[u8]) -> Packed {
+    let file = made::file(&site.lab, "second.wasm", stage);
+    site.pack(&made::instead(&light(2, ""), &file))
+}
+
+/// The first release serves on, and the second one has failed by this name.
+fn only_the_second_failed(daemon: &Daemon, cause: &str) {
+    let state = daemon.wait_until(|state| !state["deploy"]["cause"].is_null());
+    assert_eq!(state["deploy"]["cause"]["name"], cause, "{state:#}");
+    assert!(settled_on(1)(&state), "{state:#}");
+    let fed = daemon.feed(&[("a", b"abc".to_vec())]);
+    assert!(fed[0].result.is_ok());
+}
+
+#[test]
+fn nested_components_that_multiply_are_refused_by_their_limit() {
+    let bomb = doubling(28);
+    assert!(bomb.len() < 2048, "{} bytes", bomb.len());
+    let words = ["too_complex: ", "`stage`", "more than 250000 definitions"];
+    check(&refusal(&bomb, ""), &words);
+    let lab = Lab::new();
+    check(
+        &lab.refusal(&lab.release(&made::recipe(&lab, &bomb, ""))),
+        &words,
+    );
+
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let daemon = site.device("cam", &first, "").run();
+    let second = second(&site, &bomb);
+    site.publish(&second);
+    only_the_second_failed(&daemon, "too_complex");
+    // What it took is in the order of what a release takes: 268 million of anything would be more.
+    assert!(daemon.peak_memory_kib() < 1 << 20);
+}
+
+#[test]
+fn what_passes_the_count_ends_at_the_limits_of_the_process_that_compiles() {
+    let long = many_functions();
+    let said = refusal_by(&long, "", "[compile]\nmemory-mib = 16\n");
+    check(
+        &said,
+        &[
+            "compile_memory: ",
+            "`stage`",
+            "the 16 MiB of `[compile] memory-mib`",
+        ],
+    );
+    let said = refusal_by(&long, "", "[compile]\ncpu-seconds = 1\n");
+    check(
+        &said,
+        &[
+            "compile_cpu: ",
+            "the 1 s of processor time of `[compile] cpu-seconds`",
+        ],
+    );
+    // Larger than what the process may hold before it begins.
+    let mut data = "(component (core module (memory 300) (data (i32.const 0) \"".to_owned();
+    write!(data, "{}\")))", "x".repeat(18 << 20)).unwrap();
+    let large = wat::parse_str(data).unwrap();
+    let said = refusal_by(&large, "", "[compile]\nmemory-mib = 16\n");
+    check(&said, &["compile_memory: "]);
+}
+
+/// The process that a daemon compiles in, as soon as it is under way: then all that it has open are its three pipes.
+fn compiling(daemon: &Daemon) -> u32 {
+    let parent = format!("PPid:\t{}\n", daemon.id());
+    let is_its_child = |process: &Path| {
+        let status = fs::read_to_string(process.join("status"));
+        status.is_ok_and(|status| status.contains(&parent))
+    };
+    let started = Instant::now();
+    loop {
+        let processes = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+        let found = processes
+            .map(|entry| entry.path())
+            .find(|process| is_its_child(process) && open_files(process) == [true; 3]);
+        if let Some(process) = found {
+            return process
+                .file_name()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap();
+        }
+        assert!(started.elapsed() < DEADLINE, "{}", daemon.log());
+        std::thread::yield_now();
+    }
+}
+
+/// For each file that a process has open, whether it is a pipe.
+fn open_files(process: &Path) -> Vec<bool> {
+    let files = fs::read_dir(process.join("fd")).into_iter().flatten();
+    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    targets
+        .map(|target| target.to_string_lossy().starts_with("pipe:"))
+        .collect()
+}
+
+#[test]
+fn killing_the_process_that_compiles_costs_that_release_alone() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let daemon = site
+        .device("cam", &first, "[compile]\nmemory-mib = 1000\n")
+        .run();
+    let second = second(&site, &many_functions());
+    site.publish(&second);
+    let worker = compiling(&daemon);
+    let read = |name: &str| fs::read_to_string(format!("/proc/{worker}/{name}")).unwrap();
+    assert_eq!(read("environ"), "");
+    assert_eq!(read("oom_score_adj").trim(), "1000");
+    let limits = read("limits");
+    assert!(limits.contains("1048576000"), "{limits}");
+    let worker = Pid::from_raw(i32::try_from(worker).unwrap()).unwrap();
+    kill_process(worker, Signal::KILL).unwrap();
+    only_the_second_failed(&daemon, "compile_worker");
+}
+
+#[test]
+fn the_process_that_compiles_ends_with_the_daemon() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let daemon = site.device("cam", &first, "").run();
+    let second = second(&site, &many_functions());
+    site.publish(&second);
+    let worker = compiling(&daemon);
+    daemon.kill();
+    let started = Instant::now();
+    // Where nobody waits for it, its entry stays.
+    let lives = || {
+        let status = fs::read_to_string(format!("/proc/{worker}/status"));
+        status.is_ok_and(|status| !status.contains("State:\tZ"))
+    };
+    while lives() {
+        assert!(started.elapsed() < DEADLINE, "it goes on alone");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn code_from_the_process_that_compiles_is_kept_and_no_process_starts_for_what_is_kept() {
+    const COMPILED: &str = "component compiled";
+    let lab = Lab::new();
+    let release = lab.release(&made::recipe(&lab, &component(STAGE), ""));
+    let device = lab.device("a", &release, "");
+    let serves = |daemon: &Daemon| {
+        daemon
+            .feed(&[("good", b"good".to_vec())])
+            .remove(0)
+            .result
+            .is_ok()
+    };
+    let daemon = device.run();
+    assert!(serves(&daemon));
+    assert!(!daemon.log().contains(COMPILED), "{}", daemon.log());
+    assert!(daemon.stop().success());
+    // What another process wrote before it is what this one writes.
+    let folder = lab.path("a-data/aot");
+    let kept = || {
+        let files = fs::read_dir(&folder).unwrap();
+        let files = files.map(|file| fs::read(file.unwrap().path()).unwrap());
+        files.collect::<Vec<_>>()
+    };
+    let before = kept();
+    assert_eq!(before.len(), 1);
+    fs::remove_dir_all(&folder).unwrap();
+    let daemon = device.run();
+    assert!(serves(&daemon));
+    assert!(daemon.log().contains(COMPILED), "{}", daemon.log());
+    assert!(before == kept(), "the code differs");
+}
