@@ -31,11 +31,10 @@ pub(super) fn types(
     section: &ComponentTypeSectionReader<'_>,
 ) -> Result<TypeSection, TooComplex> {
     let range = section.range();
-    let start = usize::try_from(range.start).unwrap_or(usize::MAX);
-    let end = usize::try_from(range.end).unwrap_or(usize::MAX);
+    let start = range.start;
     let mut found = TypeSection::default();
-    if let Some(bytes) = bytes.get(start..end) {
-        let reader = BinaryReader::new(bytes, range.start);
+    if let Some(bytes) = bytes.get(range) {
+        let reader = BinaryReader::new(bytes, start);
         // What cannot be read is the compiler's to refuse.
         count(reader, &mut found).unwrap_or(Ok(()))?;
     }
