@@ -153,9 +153,3 @@ pub(crate) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::R
     // answer that is cut off.
     unsafe { Component::deserialize(engine, code) }
 }
-
-/// Whether this engine takes code that `precompile_component` of another has just given.
-#[cfg(test)]
-pub(crate) fn loads(engine: &wasmtime::Engine, code: &[u8]) -> bool {
-    deserialize(engine, code).is_ok()
-}

@@ -21,7 +21,7 @@ use crate::work::TooComplex;
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked at meanwhile.
 const END_POLL: Duration = Duration::from_millis(5);
-/// Compiled code that a component may have for each of its bytes, in bytes, and besides. CPython's has XXX for each.
+/// Compiled code that a component may have for each of its bytes, in bytes, and besides.
 const CODE_BYTES_EACH: u64 = 32;
 const CODE_BYTES_MORE: u64 = 32 << 20;
 /// What is kept of what it says on standard error, in bytes.
