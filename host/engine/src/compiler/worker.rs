@@ -10,7 +10,6 @@ use hotshoe_trust::ReleaseLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::wire::{Answer, Code, MAX_REFUSAL_BYTES, Request, exactly};
-use crate::priority::low_priority;
 
 /// How the process exits when there was no memory for what it was about to do.
 pub(super) const NO_MEMORY: u8 = 12;
@@ -78,7 +77,7 @@ fn messages(error: &wasmtime::Error) -> Vec<String> {
         .collect()
 }
 
-/// Takes the limits on itself, before anything that they are for.
+/// Takes the limits on itself, before anything that they are for. The threads that compile take their low priority themselves.
 fn limit(request: &Request) -> io::Result<()> {
     set(Resource::Core, 0, 0)?;
     let seconds = request.cpu_seconds;
@@ -89,7 +88,6 @@ fn limit(request: &Request) -> io::Result<()> {
     )?;
     let bytes = request.memory_mib.saturating_mul(1 << 20);
     set(Resource::Data, bytes, bytes)?;
-    low_priority()?;
     // Where memory runs out for all, this process goes, and not the one that serves. Where that cannot be asked for, limits have to do.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
