@@ -69,6 +69,7 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         metrics: _,
         deploy,
         inference: _,
+        compile: _,
         oip: _,
         limits: _,
         record,

@@ -3,13 +3,13 @@
 use hotshoe_engine::{
     CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::check_range;
 use crate::config_error::ConfigError;
 
 /// `[compile]`. Each component is compiled once, in a process of its own; what that may use up is bounded here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct CompileConfig {
     /// Memory, in MiB. Default: three quarters of this machine's memory, or of what its control group allows; at most 4096.
