@@ -20,5 +20,9 @@ mod releases;
 mod rotation;
 #[path = "attack/scene.rs"]
 mod scene;
+#[path = "attack/stalled.rs"]
+mod stalled;
 #[path = "attack/statements.rs"]
 mod statements;
+#[path = "attack/tokens.rs"]
+mod tokens;

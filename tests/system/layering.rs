@@ -69,3 +69,43 @@ fn in_the_daemon_only_link_names_zenoh() {
         );
     }
 }
+
+/// What hands something to Zenoh, or declares something there.
+const CALLS: [&str; 9] = [
+    "session.put(",
+    "session.delete(",
+    "session.get(",
+    "session.liveliness(",
+    ".declare_",
+    ".reply(",
+    ".reply_err(",
+    ".reply_del(",
+    "Encoding::from(",
+];
+
+#[test]
+fn in_link_one_file_hands_messages_to_zenoh() {
+    let source = environment().root.join("host/daemon/src");
+    let mut files = vec![source.join("link.rs")];
+    let folder = fs::read_dir(source.join("link")).unwrap();
+    files.extend(folder.map(|entry| entry.unwrap().path()));
+    let mut found = Vec::new();
+    for file in files {
+        // A call may be broken over lines.
+        let text: String = fs::read_to_string(&file)
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let name = file.file_name().unwrap().display().to_string();
+        let calls = CALLS.iter().filter(|call| text.contains(*call));
+        found.extend(calls.map(|call| format!("{name}: {call}")));
+    }
+    let (measured, others): (Vec<_>, Vec<_>) = found
+        .into_iter()
+        .partition(|call| call.starts_with("outgoing.rs"));
+    assert_eq!(measured.len(), CALLS.len() - 2, "{measured:?}");
+    assert!(
+        others.is_empty(),
+        "outgoing.rs measures what is sent: {others:?}"
+    );
+}

@@ -5,6 +5,10 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
+
+/// How often a cable that is held looks whether it still is.
+const HELD: Duration = Duration::from_millis(50);
 
 /// A cable from its own port to another one.
 pub struct Cable {
@@ -14,6 +18,8 @@ pub struct Cable {
 
 struct State {
     connected: AtomicBool,
+    /// Whether what comes from the far end is left where it is.
+    held: AtomicBool,
     /// Bytes that may still come from the far end before the cable cuts itself.
     allowance: AtomicU64,
     carried: AtomicU64,
@@ -27,6 +33,7 @@ impl Cable {
         let port = listener.local_addr().expect("an address").port();
         let state = Arc::new(State {
             connected: AtomicBool::new(true),
+            held: AtomicBool::new(false),
             allowance: AtomicU64::new(u64::MAX),
             carried: AtomicU64::new(0),
             streams: Mutex::default(),
@@ -53,6 +60,11 @@ impl Cable {
     /// Cuts all connections after so many bytes more from the far end, and lets no new ones through until [`Cable::mend`].
     pub fn cut_after(&self, bytes: u64) {
         self.state.allowance.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Takes nothing more from the far end; what the near end says still gets there.
+    pub fn hold(&self) {
+        self.state.held.store(true, Ordering::SeqCst);
     }
 
     /// Whether it is whole.
@@ -101,6 +113,9 @@ impl State {
             u64::MAX => Some(left),
             left => left.checked_sub(bytes),
         };
+        while self.held.load(Ordering::SeqCst) && self.connected.load(Ordering::SeqCst) {
+            thread::park_timeout(HELD);
+        }
         let paid = self
             .allowance
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, pay);

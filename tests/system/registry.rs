@@ -1,15 +1,28 @@
 //! Registries: they keep a site's releases, and connect the site where they are routers.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Instant;
 
 use super::site::{Packed, Site, data_file, light, noise, settled_on};
-use super::support::{Daemon, free_endpoint, hotshoe, success};
+use super::support::{DEADLINE, Daemon, free_endpoint, hotshoe, success};
 
-struct Registry(Child);
+/// A running registry, killed when it is dropped.
+pub struct Registry {
+    child: Child,
+    log: PathBuf,
+}
 
 impl Registry {
-    fn start(site: &Site, name: &str, listen: &str, connect: Option<&str>, router: bool) -> Self {
+    pub fn start(
+        site: &Site,
+        name: &str,
+        listen: &str,
+        connect: Option<&str>,
+        router: bool,
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
         command
             .args([
@@ -20,22 +33,38 @@ impl Registry {
             .args(["--trust", &site.lab.trust_file()])
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let log = fs::File::create(site.lab.path(&format!("{name}.log"))).unwrap();
-        command.stderr(log);
+        let log = site.lab.path(&format!("{name}.log"));
+        command.stderr(fs::File::create(&log).unwrap());
         if let Some(connect) = connect {
             command.args(["--connect", connect]);
         }
         if router {
             command.arg("--router");
         }
-        Self(command.spawn().expect("a registry"))
+        Self {
+            child: command.spawn().expect("a registry"),
+            log,
+        }
+    }
+
+    /// Waits until its log holds this text.
+    pub fn wait_for(&self, text: &str) {
+        let started = Instant::now();
+        loop {
+            let log = fs::read_to_string(&self.log).unwrap_or_default();
+            if log.contains(text) {
+                return;
+            }
+            assert!(started.elapsed() < DEADLINE, "no `{text}` in {log}");
+            thread::yield_now();
+        }
     }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -15,6 +15,11 @@ impl Policy for TellingPolicy {
             scalars
                 .into_iter()
                 .map(|scalar| match scalar.name.as_str() {
+                    name if name.starts_with("type-") => Action::Send(Message {
+                        topic: "typed".to_owned(),
+                        content_type: "x".repeat(name["type-".len()..].parse().unwrap_or(0)),
+                        payload: name.as_bytes().to_vec(),
+                    }),
                     "drop" => Action::Drop("the sample says so".to_owned()),
                     "large" => Action::Send(Message {
                         topic: "large".to_owned(),

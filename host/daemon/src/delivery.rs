@@ -3,6 +3,7 @@
 //! Everything moves by its digest, in objects of at most [`MAX_WHOLE_BYTES`]. A fetcher asks each source by name, so it knows who
 //! sent what; it may be late, silent or lying, and the others are asked instead. What is on disk already is never asked for.
 
+mod check;
 pub(crate) mod error;
 mod fetch;
 pub(crate) mod have;
@@ -10,6 +11,7 @@ mod neighbours;
 mod pace;
 mod plan;
 mod publisher;
+mod roll_call;
 mod run;
 mod standing;
 pub(crate) mod wire;

@@ -12,10 +12,13 @@ mod device;
 pub mod exposure;
 mod fleet;
 mod objects;
+mod outbox;
+mod outgoing;
 mod pending;
 mod said;
 mod settings;
 mod site;
+mod sources;
 
 use std::borrow::Cow;
 use std::io;
@@ -24,13 +27,10 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use hotshoe_trust::{PayloadKind, SigningKey};
-use zenoh::Wait;
 use zenoh::bytes::{Encoding, ZBytes};
-use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
-use zenoh::qos::CongestionControl;
-use zenoh::query::{Query, Queryable};
+use zenoh::query::Queryable;
 use zenoh::sample::{Sample, SampleKind};
 
 use crate::answer::Answer;
@@ -38,6 +38,8 @@ use crate::config::ZenohConfig;
 use crate::parts::Parts;
 use crate::status::SessionStatus;
 
+use outbox::Outbox;
+use outgoing::{Caller, JSON, Lane, Outgoing, address};
 use said::{MAX_CONTEXT_BYTES, Signer};
 use settings::client_settings;
 
@@ -46,11 +48,12 @@ pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
 pub use device::Orders;
 pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{Asked, Heard, Sharing, WAITING_REQUESTS};
+pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
+pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::MAX_PENDING;
 pub use said::Said;
-pub use site::{
-    ASK_AGAIN, Answering, Desired, MAX_SOURCES, MAX_STATEMENT_MESSAGE, Notice, Site, Sources, Watch,
-};
+pub use site::{ASK_AGAIN, Answering, Desired, MAX_STATEMENT_MESSAGE, Notice, Site, Watch};
+pub use sources::{MAX_CALLED_BYTES, MAX_SOURCES, MAX_STRANGERS, Sources};
 
 /// What a message holds besides its payload (key, media type, id), at most, in bytes.
 pub const MESSAGE_OVERHEAD: usize = 16 << 10;
@@ -101,6 +104,28 @@ pub enum LinkError {
         bytes: usize,
         /// The most that fits.
         most: usize,
+    },
+    /// A field of a message is longer than Zenoh carries.
+    #[error("the {what} of a message has {bytes} bytes; at most {most} are carried")]
+    TooLong {
+        /// Which field.
+        what: &'static str,
+        /// Its length in bytes.
+        bytes: usize,
+        /// The most that fits.
+        most: usize,
+    },
+    /// Too much waits to leave.
+    #[error("{waiting} messages wait to leave already; a peer may be slow to take them")]
+    Full {
+        /// How many.
+        waiting: usize,
+    },
+    /// Zenoh panicked.
+    #[error("Zenoh failed on the key `{key}`; restart, and please report it")]
+    Panicked {
+        /// The key.
+        key: String,
     },
     /// A key is not valid.
     #[error(
@@ -223,31 +248,24 @@ impl Serving {
 /// A query that waits for the end of its sample.
 #[derive(Debug)]
 pub struct Asker {
-    query: Query,
-    key: KeyExpr<'static>,
+    caller: Caller,
+    outbox: Outbox,
 }
 
 impl Asker {
     /// Answers with a result, as JSON.
     pub fn reply(self, body: &[u8]) {
-        let reply = self
-            .query
-            .reply(self.key, body)
-            .encoding(Encoding::APPLICATION_JSON);
-        warn_unanswered(reply.wait());
+        let answer = Outgoing::new(self.caller.key(), body, JSON);
+        warn_unanswered(answer.and_then(|answer| self.outbox.answer(self.caller, vec![answer])));
     }
 
     /// Answers that there is no result, as JSON.
     pub fn refuse(self, body: &[u8]) {
-        let reply = self
-            .query
-            .reply_err(body)
-            .encoding(Encoding::APPLICATION_JSON);
-        warn_unanswered(reply.wait());
+        warn_unanswered(self.outbox.deny(self.caller, body.to_vec()));
     }
 }
 
-fn warn_unanswered(reply: zenoh::Result<()>) {
+fn warn_unanswered(reply: Result<(), LinkError>) {
     if let Err(error) = reply {
         tracing::warn!(%error, "a query could not be answered");
     }
@@ -313,60 +331,32 @@ impl Link {
         let input = format!("{}/input/**", self.root);
         let state = format!("{}/status", self.root);
         let alive = format!("{}/alive", self.root);
-        let failed = |key: &str| {
-            let key = key.to_owned();
-            move |source| LinkError::Use { key, source }
-        };
-        let status_key = owned_key(&state)?;
+        let session = &self.site.session;
+        let (outbox, status_key) = (self.site.outbox.clone(), state.clone());
         let signer = self.signer.clone();
-        let status = self
-            .site
-            .session
-            .declare_queryable(&state)
-            .callback(move |query| {
-                let body = status();
-                let signature = asked_for(&query)
-                    .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
-                let reply = query
-                    .reply(&status_key, body)
-                    .encoding(Encoding::APPLICATION_JSON)
-                    .attachment(signature);
-                warn_unanswered(reply.wait());
-            })
-            .wait()
-            .map_err(failed(&state))?;
-        let asked = Arc::clone(&offer);
-        let queries = self
-            .site
-            .session
-            .declare_queryable(&input)
-            .callback(move |query| take_query(query, &*asked))
-            .wait()
-            .map_err(failed(&input))?;
-        let own = owned_key(&format!("{}/**", self.root))?;
+        let status = outgoing::answer_queries(session, &state, move |caller| {
+            let body = status();
+            let signature = asked_for(&caller)
+                .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
+            let answer = Outgoing::new(&status_key, body, JSON).and_then(|it| it.with(signature));
+            warn_unanswered(answer.and_then(|answer| outbox.answer(caller, vec![answer])));
+        })?;
+        let (asked, outbox) = (Arc::clone(&offer), self.site.outbox.clone());
+        let queries = outgoing::answer_queries(session, &input, move |caller| {
+            take_query(caller, &outbox, &*asked);
+        })?;
+        let own = address(&format!("{}/**", self.root))?;
         let mut samples = Vec::with_capacity(more.len() + 1);
         for key in more.iter().chain([&input]) {
-            let expression = owned_key(key)?;
-            if *key != input && expression.intersects(&own) {
+            if *key != input && address(key)?.intersects(&own) {
                 return Err(LinkError::Loop { key: key.clone() });
             }
             let published = Arc::clone(&offer);
-            let subscriber = self
-                .site
-                .session
-                .declare_subscriber(expression)
-                .callback(move |sample| take_sample(&sample, &*published))
-                .wait()
-                .map_err(failed(key))?;
-            samples.push(subscriber);
+            samples.push(outgoing::subscribe(session, key, move |sample| {
+                take_sample(sample, &*published);
+            })?);
         }
-        let token = self
-            .site
-            .session
-            .liveliness()
-            .declare_token(&alive)
-            .wait()
-            .map_err(failed(&alive))?;
+        let token = outgoing::token(session, &alive)?;
         Ok(Serving {
             input: Some((samples, queries)),
             _status: status,
@@ -374,27 +364,20 @@ impl Link {
         })
     }
 
-    /// Publishes a message. A slow receiver is waited for, until Zenoh closes its transport.
+    /// Publishes a message. It leaves by a thread of its own; a receiver that does not take it in time loses it.
     ///
     /// # Errors
-    /// [`LinkError::Use`] where the session is closed.
+    /// [`LinkError::TooLong`], and [`LinkError::Full`] where too many wait.
     pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
-        let put = self
-            .site
-            .session
-            .put(&key, body)
-            .encoding(Encoding::APPLICATION_JSON)
-            .attachment(id)
-            .congestion_control(CongestionControl::Block);
-        put.wait().map_err(|source| LinkError::Use { key, source })
+        let message = Outgoing::new(&key, body, JSON)?.with(Some(id))?;
+        self.site.outbox.put(message, Lane::Data)
     }
 
-    /// Publishes a message that a policy sent, under the device's own `output/custom/<topic>`. A slow receiver is waited for, until Zenoh
-    /// closes its transport.
+    /// Publishes a message that a policy sent, under the device's own `output/custom/<topic>`, like [`Self::publish`].
     ///
     /// # Errors
-    /// [`LinkError::Key`], and [`LinkError::Use`] where the session is closed.
+    /// [`LinkError::Key`], [`LinkError::TooLong`], and [`LinkError::Full`] where too many wait.
     pub fn send(
         &self,
         topic: &str,
@@ -403,14 +386,8 @@ impl Link {
         payload: Vec<u8>,
     ) -> Result<(), LinkError> {
         let key = format!("{}/output/custom/{topic}", self.root);
-        let put = self
-            .site
-            .session
-            .put(owned_key(&key)?, payload)
-            .encoding(Encoding::from(content_type))
-            .attachment(id)
-            .congestion_control(CongestionControl::Block);
-        put.wait().map_err(|source| LinkError::Use { key, source })
+        let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
+        self.site.outbox.put(message, Lane::Data)
     }
 
     /// What its threads are parts of.
@@ -430,9 +407,9 @@ impl Link {
 }
 
 /// What an asker made up for its question, so that the answer can be no older. Who gives nothing gets no signature.
-fn asked_for(query: &Query) -> Option<Vec<u8>> {
-    let context = query.attachment()?;
-    (context.len() <= MAX_CONTEXT_BYTES).then(|| context.to_bytes().into_owned())
+fn asked_for(caller: &Caller) -> Option<Vec<u8>> {
+    let context = caller.attachment()?;
+    (context.len() <= MAX_CONTEXT_BYTES).then(|| context.into_owned())
 }
 
 fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Answer)) {
@@ -453,23 +430,22 @@ fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Answer)) {
     offer(incoming, Answer::Nobody);
 }
 
-fn take_query(query: Query, offer: &impl Fn(Incoming<'_>, Answer)) {
-    let key = query.key_expr().clone();
+fn take_query(caller: Caller, outbox: &Outbox, offer: &impl Fn(Incoming<'_>, Answer)) {
     // Somebody lists keys: there is no sample, and nothing to say.
-    if key.is_wild() {
+    if caller.key().is_wild() {
         return;
     }
     let asker = Asker {
-        query: query.clone(),
-        key: key.clone(),
+        caller: caller.clone(),
+        outbox: outbox.clone(),
     };
     let incoming = Incoming {
-        source: key.to_string(),
-        id: query.attachment().map(ZBytes::to_bytes),
-        content_type: query.encoding().and_then(content_type),
+        source: caller.key().to_string(),
+        id: caller.attachment(),
+        content_type: caller.encoding().and_then(content_type),
         timestamp_us: None,
-        // Zenoh does not tell an empty payload from none, and an empty sample deserves its error.
-        payload: query.payload().map(ZBytes::to_bytes).unwrap_or_default(),
+        // An empty sample deserves its error.
+        payload: caller.payload(),
     };
     offer(incoming, Answer::Query(asker));
 }
@@ -477,11 +453,4 @@ fn take_query(query: Query, offer: &impl Fn(Incoming<'_>, Answer)) {
 /// The media type, unless nobody said one.
 fn content_type(encoding: &Encoding) -> Option<String> {
     (*encoding != Encoding::ZENOH_BYTES).then(|| encoding.to_string())
-}
-
-fn owned_key(key: &str) -> Result<KeyExpr<'static>, LinkError> {
-    KeyExpr::try_from(key.to_owned()).map_err(|source| LinkError::Key {
-        key: key.to_owned(),
-        source,
-    })
 }

@@ -113,6 +113,18 @@ fn describe() {
         "hotshoe_back_offs_total",
         "Times that a component broke off so often in a row that it was left alone."
     );
+    metrics::describe_counter!(
+        "hotshoe_link_panics_total",
+        "Panics inside Zenoh that were caught; after one, restart the daemon."
+    );
+    metrics::describe_counter!(
+        "hotshoe_link_long_keys_total",
+        "Messages under keys that are too long."
+    );
+    metrics::describe_gauge!(
+        "hotshoe_sources_left_out",
+        "Sources of releases that are not asked, since there are too many."
+    );
     metrics::describe_gauge!("hotshoe_backing_off", "1 while a component is left alone.");
     metrics::describe_counter!(
         "hotshoe_component_log_lines_dropped_total",

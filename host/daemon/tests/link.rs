@@ -15,7 +15,11 @@ use hotshoe_daemon::answer::{Answer, Ending};
 use hotshoe_daemon::config::ZenohConfig;
 use hotshoe_daemon::link::{Client, FeedError, Incoming, Link, LinkError, Serving, Topic};
 use hotshoe_daemon::status::Status;
+use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use serde_json::json;
+use zenoh::Wait;
+use zenoh::bytes::Encoding;
 
 /// Long enough for any machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -270,4 +274,139 @@ fn a_setting_that_zenoh_refuses_is_named() {
         ),
         "{error}"
     );
+}
+
+/// The longest content type, attachment and key that are sent.
+const LONGEST: [usize; 3] = [255, 4 << 10, 4 << 10];
+
+/// Lengths around every border, ours and Zenoh's.
+fn lengths() -> impl Strategy<Value = usize> {
+    let borders = [
+        0, 127, 128, 255, 256, 511, 512, 1_024, 4_096, 16_383, 16_384, 65_535, 65_536,
+    ];
+    let near = (proptest::sample::select(borders.to_vec()), 0_usize..3)
+        .prop_map(|(border, more)| (border + more).saturating_sub(1));
+    prop_oneof![3 => near, 1 => 0_usize..70_000]
+}
+
+/// A text of this length.
+fn text(length: usize) -> String {
+    "x".repeat(length)
+}
+
+/// Sent where it is short enough, and refused by name where it is not.
+fn fits(sent: Result<(), LinkError>, bytes: usize, most: usize) -> Result<(), TestCaseError> {
+    match sent {
+        Ok(()) => prop_assert!(bytes <= most, "{bytes} bytes were sent"),
+        Err(LinkError::TooLong { .. }) => prop_assert!(bytes > most, "{bytes} bytes were refused"),
+        // A key has no empty part.
+        Err(LinkError::Key { .. }) => prop_assert_eq!(bytes, 0),
+        Err(error) => prop_assert!(false, "{error}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn every_header_field_is_sent_or_refused() {
+    let (link, client) = device(None);
+    let (sender, arrived) = channel();
+    let serving = link
+        .serve(
+            &[],
+            move |incoming, answer| {
+                sender.send(incoming.source.clone()).unwrap();
+                echo(&incoming, answer);
+            },
+            status,
+        )
+        .unwrap();
+    let client = Client::open(&client).unwrap();
+    let outputs = client.outputs(None, None, 64).unwrap();
+    let feeder = client.feeder("lab", "camera", 64, PATIENCE);
+    let [content_type, id, key] = LONGEST;
+    let config = ProptestConfig::with_cases(96);
+    proptest!(config, |(length in lengths())| {
+        let long = text(length);
+        let payload = || b"payload".to_vec();
+        let root = "hotshoe/lab/camera/".len();
+        fits(link.send("type", &long, "s", payload()), length, content_type)?;
+        fits(link.send("id", "text/plain", &long, payload()), length, id)?;
+        let topic = root + "output/custom/".len() + length;
+        fits(link.send(&long, "text/plain", "s", payload()), if length == 0 { 0 } else { topic }, key)?;
+        fits(link.publish(Topic::Insight, &long, payload()), length, id)?;
+        let name = if length == 0 { 0 } else { root + "input/".len() + length };
+        fits(client.put("lab", "camera", "type", &long, Some("s"), payload()), length, content_type)?;
+        fits(client.put("lab", "camera", "id", "text/plain", Some(&long), payload()), length, id)?;
+        fits(client.put("lab", "camera", &long, "text/plain", None, payload()), name, key)?;
+        fits(feeder.send("type", &long, "s", payload()), length, content_type)?;
+        fits(feeder.send("id", "text/plain", &long, payload()), length, id)?;
+        fits(feeder.send(&long, "text/plain", "s", payload()), name, key)?;
+        while feeder.outstanding() > 0 {
+            let fed = feeder.next(PATIENCE).expect("an answer");
+            prop_assert!(fed.result.is_ok(), "{:?}", fed.result);
+        }
+        while feeder.next(Duration::ZERO).is_some() || arrived.try_recv().is_ok() {}
+        // All of it is on its way, or refused: both ends still talk.
+        link.send("mark", "text/plain", "s", payload()).unwrap();
+        while let Some(message) = outputs.next(PATIENCE) {
+            if message.key.ends_with("/mark") {
+                break;
+            }
+        }
+    });
+    assert_eq!(hotshoe_daemon::link::panics(), 0);
+    drop(serving);
+    client.close();
+    link.close();
+}
+
+#[test]
+fn a_peer_may_say_what_it_likes_in_a_header() {
+    let (link, connect) = device(None);
+    let serving = serve(&link);
+    let mut config = zenoh::Config::default();
+    for (key, value) in [
+        ("connect/endpoints", json!(connect.connect)),
+        ("listen/endpoints", json!([])),
+        ("scouting/multicast/enabled", json!(false)),
+    ] {
+        config.insert_json5(key, &value.to_string()).unwrap();
+    }
+    let peer = zenoh::open(config).wait().unwrap();
+    let client = Client::open(&connect).unwrap();
+    let root = "hotshoe/lab/camera";
+    for length in [255, 4_096, 16_384, 65_000] {
+        let long = text(length);
+        let keys = [
+            format!("{root}/input/{long}"),
+            format!("{root}/input/{}", "a/".repeat(length / 2) + "a"),
+            format!("{root}/input/p"),
+            format!("{root}/status"),
+            "hotshoe/*/**/status".to_owned(),
+        ];
+        for key in keys {
+            let schema = format!("image/png;{}", text(length.min(255)));
+            let put = peer
+                .put(&key, "payload")
+                .encoding(Encoding::from(schema.as_str()))
+                .attachment(long.as_str());
+            put.wait().unwrap();
+            let selector = format!("{key}?{long}");
+            let replies = peer
+                .get(selector)
+                .payload("payload")
+                .encoding(Encoding::from(schema.as_str()))
+                .attachment(long.as_str())
+                .timeout(PATIENCE)
+                .wait()
+                .unwrap();
+            // What is refused ends without an answer.
+            assert!(replies.iter().count() <= 1, "{key}");
+        }
+        let feeder = client.feeder("lab", "camera", 1, PATIENCE);
+        feeder.send("page", "image/png", "after", vec![1]).unwrap();
+        assert!(feeder.next(PATIENCE).unwrap().result.is_ok());
+    }
+    assert_eq!(hotshoe_daemon::link::panics(), 0);
+    drop(serving);
 }

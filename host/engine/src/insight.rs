@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Longest content type of a message that a policy sends, in bytes: Zenoh writes the length of an encoding in one byte.
+pub const MAX_CONTENT_TYPE_BYTES: usize = 255;
+
 /// A position in pixels of the sample's picture: the origin is the top left corner. JSON: `[x, y]`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(from = "[f32; 2]", into = "[f32; 2]")]

@@ -46,7 +46,8 @@ pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault, chain};
 pub use host::wasi::CaError;
 pub use insight::{
-    Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
+    Action, Class, Detection, DeviceContext, Insight, MAX_CONTENT_TYPE_BYTES, Point, Rect, Scalar,
+    Severity, TextLine,
 };
 pub use instance::{Instance, Usage};
 pub use memory::{MemoryChoice, MemoryMode};

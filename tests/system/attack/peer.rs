@@ -12,8 +12,9 @@ use hotshoe_trust::Digest;
 use serde_json::json;
 use zenoh::bytes::Encoding;
 use zenoh::liveliness::LivelinessToken;
-use zenoh::qos::CongestionControl;
-use zenoh::query::{Query, Queryable};
+use zenoh::pubsub::Subscriber;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::{ConsolidationMode, Query, QueryTarget, Queryable};
 use zenoh::{Session, Wait};
 
 use crate::site::Packed;
@@ -32,7 +33,16 @@ pub struct HostilePeer {
     asked: Arc<AtomicUsize>,
     over: Arc<AtomicBool>,
     queryables: Vec<Queryable<()>>,
-    token: Option<LivelinessToken>,
+    tokens: Vec<LivelinessToken>,
+}
+
+/// Tells that no more replies come.
+struct End<F: Fn(Option<Digest>)>(F);
+
+impl<F: Fn(Option<Digest>)> Drop for End<F> {
+    fn drop(&mut self) {
+        (self.0)(None);
+    }
 }
 
 /// A request for objects, as it arrives.
@@ -138,19 +148,16 @@ impl Ask {
 impl HostilePeer {
     /// Connects to a device's daemon.
     pub fn near(device: &Device) -> Self {
-        let listens = Config::load(&device.config)
-            .expect("a configuration")
-            .zenoh
-            .listen;
-        Self::at(&listens)
+        let config = Config::load(&device.config).expect("a configuration");
+        Self::at(&config.zenoh.listen)
     }
 
-    /// Connects to whoever listens at these endpoints, once somebody does.
-    pub fn at(listens: &[String]) -> Self {
+    /// Connects to these endpoints.
+    pub fn at(endpoints: &[String]) -> Self {
         let mut config = zenoh::Config::default();
         for (key, value) in [
             ("mode", json!("peer")),
-            ("connect/endpoints", json!(listens)),
+            ("connect/endpoints", json!(endpoints)),
             ("connect/timeout_ms", json!(DEADLINE.as_millis())),
             ("connect/exit_on_failure", json!(true)),
             ("listen/endpoints", json!([])),
@@ -167,7 +174,7 @@ impl HostilePeer {
             asked: Arc::default(),
             over: Arc::default(),
             queryables: Vec::new(),
-            token: None,
+            tokens: Vec::new(),
         };
         for place in ["@desired/*", "@trust"] {
             let stated = Arc::clone(&peer.stated);
@@ -222,12 +229,53 @@ impl HostilePeer {
 
     /// Declares the token by which devices find a source.
     pub fn appear(&mut self) {
-        let token = self
-            .session
-            .liveliness()
-            .declare_token(format!("{SITE}/@source/{NAME}"))
-            .wait();
-        self.token = Some(token.expect("a token"));
+        self.declare(&format!("@source/{NAME}"));
+    }
+
+    /// Declares any token of the site.
+    pub fn declare(&mut self, place: &str) {
+        let liveliness = self.session.liveliness();
+        let token = liveliness.declare_token(format!("{SITE}/{place}")).wait();
+        self.tokens.push(token.expect("a token"));
+    }
+
+    /// Asks `source` for these objects under this name. What it does with each reply, and at the end, is `each`'s: it is told the reply's digest.
+    pub fn ask(
+        &self,
+        source: &str,
+        name: &str,
+        digests: &[Digest],
+        each: impl Fn(Option<Digest>) + Send + Sync + 'static,
+    ) {
+        let mut request = vec![1, b'o', u8::try_from(name.len()).expect("a short name")];
+        request.extend_from_slice(name.as_bytes());
+        request.extend(digests.iter().flat_map(|digest| *digest.bytes()));
+        let end = End(each);
+        self.session
+            .get(format!("{SITE}/@objects/{source}/*"))
+            .payload(request)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .congestion_control(CongestionControl::Block)
+            .priority(Priority::Background)
+            .timeout(DEADLINE)
+            .callback(move |reply| {
+                let digest = reply.result().ok().and_then(|sample| {
+                    let name = sample.key_expr().as_str().rsplit('/').next()?.to_owned();
+                    format!("sha256:{name}").parse().ok()
+                });
+                if digest.is_some() {
+                    end.0(digest);
+                }
+            })
+            .wait()
+            .expect("a query");
+    }
+
+    /// Takes what is published under these keys, and does nothing with it.
+    pub fn listen(&self, place: &str) -> Subscriber<()> {
+        let subscriber = self.session.declare_subscriber(format!("{SITE}/{place}"));
+        subscriber.callback(drop).wait().expect("a subscriber")
     }
 
     /// Objects that it was asked for.
@@ -274,7 +322,7 @@ impl HostilePeer {
 impl Drop for HostilePeer {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Relaxed);
-        self.token = None;
+        self.tokens.clear();
         self.queryables.clear();
         let _ = self.session.close().wait();
     }

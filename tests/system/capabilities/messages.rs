@@ -1,9 +1,10 @@
 //! Messages of a policy's own: under topics that the release states and the device allows, and nothing of a sample that goes beyond them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotshoe_daemon::link::{Outputs, Published};
 
+use crate::site::{Site, ended, light};
 use crate::support::{DEADLINE, Lab, environment, failure};
 
 fn recipe(topics: &str) -> String {
@@ -101,6 +102,65 @@ fn a_policy_sends_under_the_topics_that_are_stated() {
     assert_eq!((counters.results, counters.failed), (2, 4), "{counters:?}");
     assert_eq!(counters.faults.get("denied"), Some(&3), "{counters:?}");
     assert!(daemon.stop().success());
+}
+
+/// The longest content type that Zenoh carries.
+const LONGEST: usize = 255;
+
+#[test]
+fn a_content_type_that_zenoh_cannot_carry_costs_its_sample_alone() {
+    let lab = Lab::new();
+    let release = lab.release(&recipe("topics = [\"typed\", \"end\"]"));
+    let daemon = lab.device("a", &release, "").run();
+    let lengths = [0, 1, LONGEST - 1, LONGEST, 256, 257, 511, 512, 513, 70_000];
+    // It is the same whether somebody listens or not.
+    let mut outputs = None;
+    for _ in 0..2 {
+        for length in lengths {
+            let sample = format!("name type-{length}").into_bytes();
+            let fed = daemon.feed(&[("typed", sample)]).remove(0);
+            match fed.result {
+                Ok(_) => assert!(length <= LONGEST, "{length} bytes were taken"),
+                Err(error) => {
+                    assert!(length > LONGEST, "{length} bytes: {error}");
+                    let error = error.to_string();
+                    assert!(error.contains("\"fault\":\"invalid_input\""), "{error}");
+                    assert!(error.contains("at most 255"), "{error}");
+                }
+            }
+        }
+        if outputs.is_none() {
+            outputs = Some(daemon.client().outputs(Some("lab"), Some("a"), 64).unwrap());
+        }
+    }
+    daemon.feed(&[("end", b"name end".to_vec())]);
+    let heard = until(outputs.as_ref().unwrap(), "output/custom/end");
+    let typed = heard.iter().filter(|p| p.key.ends_with("/typed"));
+    let types: Vec<usize> = typed.map(|p| p.content_type.len()).collect();
+    // Zenoh has a word for none.
+    assert_eq!(types, ["zenoh/bytes".len(), 1, LONGEST - 1, LONGEST]);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn a_release_that_sends_such_a_type_is_rolled_back_though_nobody_listens() {
+    let mut site = Site::new();
+    let telling = recipe("topics = [\"typed\"]")
+        .replace("name = \"telling\"", "name = \"light\"")
+        .replace("generation = 1", "generation = 2")
+        + "[health]\nmin-samples = 3\nmin-seconds = 0\n";
+    let first = site.pack(&light(1, ""));
+    let second = site.pack(&telling);
+    let daemon = site.device("a", &first, "").run();
+    site.publish(&second);
+    let started = Instant::now();
+    let is_over = ended(2, "rolled-back");
+    while !is_over(&daemon.state()) {
+        assert!(started.elapsed() < DEADLINE, "{}", daemon.log());
+        daemon.feed(&[("typed", b"name type-256".to_vec())]);
+    }
+    assert_eq!(daemon.state()["deploy"]["cause"]["name"], "error_rate");
+    assert_eq!(daemon.state()["release"]["generation"], 1);
 }
 
 #[test]

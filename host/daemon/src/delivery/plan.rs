@@ -5,6 +5,7 @@
 //! window grows with a source that answers fast and shrinks with one that does not.
 
 mod source;
+mod terms;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -13,6 +14,8 @@ use hotshoe_trust::Digest;
 
 use super::wire::MAX_ASKED;
 use source::{FIRST_PAUSE, Source};
+
+pub use terms::{Batch, Bounds, End, Holds, Want};
 
 /// Batches that one source has in hand at a time.
 const BATCHES_EACH: usize = 4;
@@ -27,52 +30,6 @@ const PARDON: Duration = Duration::from_secs(30);
 /// A source that has given nothing yet is late after this part of the time that another one has.
 const UNPROVEN_PART: u32 = 5;
 
-/// An object that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Want {
-    /// Its digest.
-    pub digest: Digest,
-    /// Its size in bytes, or the most that it may have.
-    pub most: u64,
-}
-
-/// The bounds of a plan.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bounds {
-    /// Bytes asked for and not yet here, in all.
-    pub in_flight: u64,
-    /// The largest window of one batch, in bytes.
-    pub batch: u64,
-    /// After so long without an object of a batch, others are asked for it too.
-    pub stall: Duration,
-    /// After so long without an object of a batch, it is given up.
-    pub timeout: Duration,
-}
-
-/// A request to make.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
-    /// Its number.
-    pub id: u64,
-    /// Who to ask.
-    pub source: String,
-    /// What to ask for, by number.
-    pub wants: Vec<usize>,
-    /// Bytes that may come.
-    pub bytes: u64,
-}
-
-/// What a source is thought to hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
-    /// Everything: a publisher or registry.
-    All,
-    /// Nobody knows: a neighbour that was not asked yet. It is asked only where there is no publisher or registry.
-    Unknown,
-    /// These wants, by number.
-    Some(HashSet<usize>),
-}
-
 #[derive(Debug)]
 struct Open {
     source: String,
@@ -83,15 +40,6 @@ struct Open {
     gave: bool,
     /// Others are asked too.
     late: bool,
-}
-
-/// How a batch came to its end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The source has said all that it will say.
-    Over,
-    /// It was given up.
-    GivenUp,
 }
 
 /// Who is asked for what.
@@ -105,6 +53,8 @@ pub struct Plan {
     banned: BTreeSet<String>,
     /// Sources that were late or lied: they are asked for what no other publisher or registry has.
     suspects: BTreeSet<String>,
+    /// Sources that have delivered before: they are asked before strangers.
+    known: BTreeSet<String>,
     open: BTreeMap<u64, Open>,
     next_batch: u64,
     in_flight: u64,
@@ -132,6 +82,7 @@ impl Plan {
             sources: BTreeMap::new(),
             banned: BTreeSet::new(),
             suspects: BTreeSet::new(),
+            known: BTreeSet::new(),
             open: BTreeMap::new(),
             next_batch: 0,
             in_flight: 0,
@@ -214,6 +165,19 @@ impl Plan {
         self.suspects.extend(sources);
     }
 
+    /// Asks these before others of their kind: they have delivered before.
+    pub fn prefer(&mut self, known: BTreeSet<String>) {
+        self.known = known;
+    }
+
+    /// The smallest of what is not here yet.
+    pub fn smallest(&self) -> Option<Want> {
+        let open = self.open.values().flat_map(|open| &open.wants);
+        let numbers = self.waiting.iter().chain(open);
+        let wants = numbers.filter_map(|number| self.wants.get(*number));
+        wants.min_by_key(|want| want.most).copied()
+    }
+
     /// Sources that are asked last.
     pub fn suspects(&self) -> &BTreeSet<String> {
         &self.suspects
@@ -254,17 +218,21 @@ impl Plan {
             return None;
         }
         let origins = self.sources.values().any(|s| s.holds == Holds::All);
-        let mut names: Vec<(usize, bool, String)> = self
+        let mut names: Vec<(bool, bool, usize, String)> = self
             .sources
             .iter()
             .filter(|(_, source)| {
                 source.batches < BATCHES_EACH && source.rests_until.is_none_or(|t| t <= now)
             })
-            // Neighbours first, and among equals the one with the least in hand.
-            .map(|(name, source)| (source.batches, source.holds == Holds::All, name.clone()))
+            // Neighbours first, then those that have delivered before, and among equals the one with the least in hand.
+            .map(|(name, source)| {
+                let is_stranger = !self.known.contains(name);
+                let is_origin = source.holds == Holds::All;
+                (is_origin, is_stranger, source.batches, name.clone())
+            })
             .collect();
-        names.sort_by(|a, b| (a.1, a.0, &a.2).cmp(&(b.1, b.0, &b.2)));
-        for (_, _, name) in names {
+        names.sort();
+        for (.., name) in names {
             let wants = self.choose(&name, origins, now);
             if !wants.is_empty() {
                 return Some(self.ask(name, wants, now));

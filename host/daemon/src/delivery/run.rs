@@ -4,17 +4,17 @@
 //! check and store them, so that hashing and receiving overlap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::check::{Parcel, check};
 use super::neighbours::Neighbours;
 use super::pace::Pace;
 use super::plan::{Batch, Bounds, End, Plan, Want};
+use super::roll_call::RollCall;
 use super::standing::Standing;
-use super::wire::expand;
 use super::{Cancel, DeliveryConfig, FetchError, Moved, is_origin};
 use crate::link::{Asked, Heard, Site, Sources};
 use crate::parts::scoped;
@@ -58,16 +58,7 @@ pub type Keep<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sy
 /// Told how many bytes of wants have arrived, and how many sources there are.
 pub type Tell<'a> = &'a (dyn Fn(u64, usize) + Sync);
 
-/// An object on its way to be checked.
-struct Parcel {
-    batch: u64,
-    number: usize,
-    from: u128,
-    zstd: bool,
-    bytes: Vec<u8>,
-}
-
-enum Event {
+pub(super) enum Event {
     Heard(u64, Heard),
     /// An object that nobody will check: its sender lost its standing, or there are too many.
     Ignored(u64),
@@ -101,6 +92,7 @@ struct Run<'a> {
     ground: &'a Ground<'a>,
     plan: Plan,
     neighbours: Option<Neighbours>,
+    roll_call: RollCall,
     devices: BTreeSet<String>,
     flights: HashMap<u64, Flight>,
     asked_have: BTreeMap<String, Asked>,
@@ -151,6 +143,7 @@ pub fn fetch(
             ground,
             plan,
             neighbours,
+            roll_call: RollCall::default(),
             devices: BTreeSet::new(),
             flights: HashMap::new(),
             asked_have: BTreeMap::new(),
@@ -171,53 +164,8 @@ pub fn fetch(
     })
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Unpacks, checks and stores objects, until told that no more come.
-fn check(
-    arrived: &Mutex<Receiver<Option<Parcel>>>,
-    over: &AtomicBool,
-    most: &[u64],
-    keep: Keep<'_>,
-    verdicts: &Sender<Event>,
-) {
-    loop {
-        let Ok(Some(parcel)) = lock(arrived).recv() else {
-            return;
-        };
-        if over.load(Ordering::Relaxed) {
-            continue;
-        }
-        let most = most.get(parcel.number).copied().unwrap_or(0);
-        let size = parcel.bytes.len() as u64;
-        let store = || {
-            let bytes = match parcel.zstd {
-                false => Ok(parcel.bytes),
-                true => expand(&parcel.bytes, usize::try_from(most).unwrap_or(0)),
-            };
-            match bytes {
-                Ok(bytes) if bytes.len() as u64 <= most => keep(parcel.number, &bytes),
-                _ => Ok(Stored::Rubbish),
-            }
-        };
-        // Somebody waits for each verdict. Bytes on which the check panics are no good.
-        let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Rubbish));
-        let event = match stored {
-            Ok(stored) => Event::Checked {
-                batch: parcel.batch,
-                number: parcel.number,
-                from: parcel.from,
-                size,
-                stored,
-            },
-            Err(error) => Event::Failed(error),
-        };
-        if verdicts.send(event).is_err() {
-            return;
-        }
-    }
 }
 
 impl Run<'_> {
@@ -258,6 +206,8 @@ impl Run<'_> {
         for batch in self.plan.set_sources(&live, is_origin) {
             self.flights.remove(&batch);
         }
+        self.plan.prefer(self.ground.sources.known());
+        self.roll_call.look_around(self.ground, &self.plan, now)?;
         for batch in self.plan.overdue(now) {
             if let Some(flight) = self.flights.remove(&batch) {
                 tracing::debug!(source = flight.source, "a source did not answer in time");
@@ -445,6 +395,7 @@ impl Run<'_> {
         match stored {
             Stored::Kept => {
                 flight.good = true;
+                self.ground.sources.prove(&source);
                 *moved.from.entry(source).or_default() += size;
                 drop(moved);
                 self.arrive(batch, number, now);

@@ -7,8 +7,9 @@ use zenoh::bytes::ZBytes;
 use zenoh::query::Queryable;
 use zenoh::{Session, Wait};
 
+use super::outgoing::{self, BYTES, Outgoing};
 use super::settings;
-use super::{LinkError, owned_key, warn_unanswered};
+use super::{LinkError, warn_unanswered};
 use crate::config::ZenohConfig;
 
 /// A session and nothing else.
@@ -46,21 +47,14 @@ impl Raw {
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
     pub fn serve(&self, key: &str, bytes: Vec<u8>) -> Result<RawValue, LinkError> {
-        let name = owned_key(key)?;
+        let name = key.to_owned();
         let value = Arc::new(Mutex::new(ZBytes::from(bytes)));
         let held = Arc::clone(&value);
-        let queryable = self
-            .session
-            .declare_queryable(name.clone())
-            .callback(move |query| {
-                let value = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                warn_unanswered(query.reply(name.clone(), value).wait());
-            })
-            .wait()
-            .map_err(|source| LinkError::Use {
-                key: key.to_owned(),
-                source,
-            })?;
+        let queryable = outgoing::answer_queries(&self.session, key, move |caller| {
+            let value = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let answer = Outgoing::new(&name, value, BYTES);
+            warn_unanswered(answer.and_then(|answer| caller.answer(answer)));
+        })?;
         Ok(RawValue {
             value,
             _queryable: queryable,
@@ -91,15 +85,8 @@ impl Raw {
         timeout: Duration,
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, LinkError> {
-        let replies = self
-            .session
-            .get(owned_key(key)?)
-            .timeout(timeout)
-            .wait()
-            .map_err(|source| LinkError::Use {
-                key: key.to_owned(),
-                source,
-            })?;
+        let question = outgoing::question(&self.session, key, None)?.timeout(timeout);
+        let replies = outgoing::replies(key, question)?;
         let value = replies.iter().find_map(|reply| reply.into_result().ok());
         Ok(value.map(|sample| read(&sample.payload().to_bytes())))
     }

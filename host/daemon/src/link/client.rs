@@ -7,17 +7,16 @@ use std::time::{Duration, Instant};
 
 use hotshoe_trust::PayloadKind;
 use serde_json::Value;
-use zenoh::bytes::Encoding;
-use zenoh::handlers::{RingChannel, RingChannelHandler};
+use zenoh::handlers::RingChannelHandler;
 use zenoh::pubsub::Subscriber;
-use zenoh::qos::CongestionControl;
 use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
+use super::outgoing::{self, Lane, Outgoing};
 use super::said::Said;
 use super::site::Site;
-use super::{LinkError, MESSAGE_OVERHEAD, client_settings, owned_key, root};
+use super::{LinkError, MESSAGE_OVERHEAD, client_settings, root};
 use crate::config::ZenohConfig;
 use crate::status::Status;
 
@@ -88,25 +87,15 @@ impl Client {
         );
         // An answer that was recorded earlier is to another question.
         let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let replies = self
-            .session
-            .get(owned_key(&key)?)
-            .attachment(nonce.as_str())
+        let question = outgoing::question(&self.session, &key, Some(&nonce))?
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
-            .timeout(timeout)
-            .wait()
-            .map_err(|source| LinkError::Use { key, source })?;
-        let parse = |reply: Reply| {
-            let sample = reply.into_result().ok()?;
-            Said::read(
-                &sample,
-                PayloadKind::Status,
-                nonce.as_bytes(),
-                |status: &Status| Some((status.site.as_str(), status.device.as_str())),
-            )
-        };
-        Ok(replies.iter().filter_map(parse).collect())
+            .timeout(timeout);
+        let mut heard = Heard::default();
+        for reply in outgoing::replies(&key, question)?.iter() {
+            heard.take(&reply, &nonce);
+        }
+        Ok(heard.statuses())
     }
 
     /// Publishes one sample under `input/<name>`; nobody answers.
@@ -124,16 +113,11 @@ impl Client {
     ) -> Result<(), LinkError> {
         check_size(&payload, self.max_payload)?;
         let key = format!("{}/input/{name}", root(site, device));
-        let put = self
-            .session
-            .put(owned_key(&key)?, payload)
-            .encoding(Encoding::from(content_type))
-            .congestion_control(CongestionControl::Block);
-        let put = match id {
-            Some(id) => put.attachment(id),
-            None => put,
-        };
-        put.wait().map_err(|source| LinkError::Use { key, source })
+        let mut message = Outgoing::new(&key, payload, content_type)?;
+        if let Some(id) = id {
+            message = message.with(Some(id))?;
+        }
+        message.put(&self.session, Lane::Patient)
     }
 
     /// Sends samples as queries, at most `in_flight` of them unanswered; each may take `timeout`.
@@ -168,12 +152,7 @@ impl Client {
             "{}/output/**",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
         );
-        let subscriber = self
-            .session
-            .declare_subscriber(owned_key(&key)?)
-            .with(RingChannel::new(capacity.max(1)))
-            .wait()
-            .map_err(|source| LinkError::Use { key, source })?;
+        let subscriber = outgoing::collect(&self.session, &key, capacity)?;
         Ok(Outputs { subscriber })
     }
 
@@ -182,6 +161,57 @@ impl Client {
         if let Err(error) = self.session.close().wait() {
             tracing::debug!(%error, "the session did not close cleanly");
         }
+    }
+}
+
+/// Most devices whose status is taken.
+pub const MAX_STATUSES: usize = 4_096;
+/// Largest status that is read, in bytes.
+const MAX_STATUS_BYTES: usize = 1 << 20;
+/// Most bytes of statuses that are read for one question.
+const MAX_STATUSES_BYTES: usize = 256 << 20;
+
+/// What devices said of themselves. Anybody may answer, so it is bounded.
+#[derive(Default)]
+struct Heard {
+    statuses: Vec<Said<Status>>,
+    bytes: usize,
+    left_out: u64,
+}
+
+impl Heard {
+    fn take(&mut self, reply: &Reply, nonce: &str) {
+        let Ok(sample) = reply.result() else {
+            return;
+        };
+        let size = sample.payload().len();
+        self.bytes = self.bytes.saturating_add(size);
+        if size > MAX_STATUS_BYTES
+            || self.bytes > MAX_STATUSES_BYTES
+            || self.statuses.len() >= MAX_STATUSES
+        {
+            self.left_out += 1;
+            return;
+        }
+        let said = Said::read(
+            sample,
+            PayloadKind::Status,
+            nonce.as_bytes(),
+            |status: &Status| Some((status.site.as_str(), status.device.as_str())),
+        );
+        self.statuses.extend(said);
+    }
+
+    fn statuses(self) -> Vec<Said<Status>> {
+        let left_out = self.left_out;
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                most = MAX_STATUSES,
+                "more devices answered than are listed; ask for one by its name"
+            );
+        }
+        self.statuses
     }
 }
 
@@ -328,7 +358,7 @@ impl Feeder {
     /// Sends a sample under `input/<name>`. It waits while too many are unanswered.
     ///
     /// # Errors
-    /// [`LinkError::TooLarge`], [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
+    /// [`LinkError::TooLarge`], [`LinkError::TooLong`], [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
     pub fn send(
         &self,
         name: &str,
@@ -338,7 +368,7 @@ impl Feeder {
     ) -> Result<(), LinkError> {
         check_size(&payload, self.max_payload)?;
         let key = format!("{}/input/{name}", self.root);
-        let address = owned_key(&key)?;
+        let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
         self.window.enter();
         let unanswered = Arc::new(Unanswered {
             id: id.to_owned(),
@@ -349,19 +379,16 @@ impl Feeder {
             sender: self.sender.clone(),
         });
         let waiting = Arc::clone(&unanswered);
-        let sent = self
-            .session
-            .get(address)
-            .payload(payload)
-            .encoding(Encoding::from(content_type))
-            .attachment(id)
+        let question = message
+            .ask(&self.session, Lane::Patient)
             .consolidation(ConsolidationMode::None)
-            .timeout(self.timeout)
-            .callback(move |reply| waiting.answer(outcome(&reply)))
-            .wait();
+            .timeout(self.timeout);
+        let sent = outgoing::send(&key, question, move |reply| {
+            waiting.answer(outcome(reply));
+        });
         match sent {
             // The error is the sample's only end.
-            Err(source) if unanswered.close() => Err(LinkError::Use { key, source }),
+            Err(error) if unanswered.close() => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
     }

@@ -7,14 +7,14 @@ use hotshoe_store::Catalogue;
 use hotshoe_trust::{Digest, PayloadKind};
 use serde::Serialize;
 use zenoh::Wait;
-use zenoh::bytes::{Encoding, ZBytes};
-use zenoh::qos::{CongestionControl, Priority};
-use zenoh::query::{Query, Queryable};
+use zenoh::query::Queryable;
 
 use super::objects::Sharing;
+use super::outbox::Outbox;
+use super::outgoing::{self, Caller, JSON, Lane, Outgoing};
 use super::said::Signer;
 use super::site::{Desired, Notice, Site, Watch};
-use super::{Link, LinkError, owned_key, warn_unanswered};
+use super::{Link, LinkError, warn_unanswered};
 
 /// The part of a device's keys under which it is recorded.
 pub(super) const RECORD: &str = "record";
@@ -74,20 +74,13 @@ impl Link {
     /// Says how a release fares, signed where the device has a key. Nobody waits for it: under congestion it is lost, and the status tells the same.
     ///
     /// # Errors
-    /// [`LinkError::Use`] where the session is closed.
+    /// [`LinkError::TooLong`] and [`LinkError::Full`].
     pub fn publish_event(&self, event: &impl Serialize) -> Result<(), LinkError> {
         let key = format!("{}/event", self.root);
         let body = serde_json::to_vec(event).unwrap_or_default();
         let signature = self.signer.sign(PayloadKind::Event, &[], &body);
-        self.site
-            .session
-            .put(&key, body)
-            .encoding(Encoding::APPLICATION_JSON)
-            .attachment(signature)
-            .priority(Priority::DataLow)
-            .congestion_control(CongestionControl::Drop)
-            .wait()
-            .map_err(|source| LinkError::Use { key, source })
+        let message = Outgoing::new(&key, body, JSON)?.with(signature)?;
+        self.site.outbox.put(message, Lane::Low)
     }
 
     /// Takes orders, until the [`Orders`] is dropped. `each` is called on a thread of its own, one at a time; it gives the JSON of the
@@ -120,9 +113,8 @@ impl Link {
         each: impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>> + Send + Sync + 'static,
     ) -> Result<Orders, LinkError> {
         let key = format!("{}/{part}", self.root);
-        let (queue, waiting) = sync_channel(WAITING_ORDERS);
-        let sender: SyncSender<Query> = queue;
-        let answered = owned_key(&key)?;
+        let (sender, waiting) = sync_channel(WAITING_ORDERS);
+        let answered = key.clone();
         let thread = self
             .site
             .parts
@@ -131,13 +123,10 @@ impl Link {
                 Ok(())
             })
             .map_err(|source| LinkError::Thread { source })?;
-        let queryable = self
-            .site
-            .session
-            .declare_queryable(&key)
-            .callback(move |query| enqueue(&sender, query))
-            .wait()
-            .map_err(|source| LinkError::Use { key, source })?;
+        let outbox = self.site.outbox.clone();
+        let queryable = outgoing::answer_queries(&self.site.session, &key, move |caller| {
+            enqueue(&sender, &outbox, caller);
+        })?;
         Ok(Orders {
             queryable: Some(queryable),
             thread: Some(thread),
@@ -145,42 +134,33 @@ impl Link {
     }
 }
 
-fn enqueue(queue: &SyncSender<Query>, query: Query) {
-    if query.payload().map_or(0, ZBytes::len) > MAX_ORDER_BYTES {
-        warn_unanswered(query.reply_err(TOO_LARGE).wait());
+fn enqueue(queue: &SyncSender<Caller>, outbox: &Outbox, caller: Caller) {
+    if caller.size() > MAX_ORDER_BYTES {
+        warn_unanswered(outbox.deny(caller, TOO_LARGE.into()));
         return;
     }
-    if let Err(TrySendError::Full(query)) = queue.try_send(query) {
-        warn_unanswered(query.reply_err(BUSY).wait());
+    if let Err(TrySendError::Full(caller)) = queue.try_send(caller) {
+        warn_unanswered(outbox.deny(caller, BUSY.into()));
     }
 }
 
 fn carry_out(
-    waiting: &Receiver<Query>,
-    key: &zenoh::key_expr::KeyExpr<'static>,
+    waiting: &Receiver<Caller>,
+    key: &str,
     signer: Option<&Signer>,
     each: &impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>>,
 ) {
-    while let Ok(query) = waiting.recv() {
-        let order = query
-            .payload()
-            .map(|payload| payload.to_bytes().into_owned())
-            .unwrap_or_default();
+    while let Ok(caller) = waiting.recv() {
+        let order = caller.payload().into_owned();
         let asked = Digest::of(&order);
         let answered = match each(order) {
             Ok(body) => {
                 let sign = |signer: &Signer| signer.sign(PayloadKind::Answer, asked.bytes(), &body);
                 let signature = signer.and_then(sign);
-                query
-                    .reply(key, body)
-                    .encoding(Encoding::APPLICATION_JSON)
-                    .attachment(signature)
-                    .wait()
+                let answer = Outgoing::new(key, body, JSON).and_then(|it| it.with(signature));
+                answer.and_then(|answer| caller.answer(answer))
             }
-            Err(body) => query
-                .reply_err(body)
-                .encoding(Encoding::APPLICATION_JSON)
-                .wait(),
+            Err(body) => caller.deny(body, JSON),
         };
         warn_unanswered(answered);
     }

@@ -1,23 +1,26 @@
 //! What a deployer does with the devices of a site.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use hotshoe_trust::{Digest, PayloadKind};
 use serde_json::Value;
-use zenoh::Wait;
-use zenoh::bytes::Encoding;
-use zenoh::handlers::{RingChannel, RingChannelHandler};
+use zenoh::handlers::RingChannelHandler;
 use zenoh::pubsub::Subscriber;
 use zenoh::query::{ConsolidationMode, QueryTarget};
 use zenoh::sample::Sample;
 
 use super::client::Client;
 use super::device::RECORD;
+use super::outgoing::{self, JSON, Lane, Outgoing};
 use super::said::Said;
 use super::site::{Notice, Site};
-use super::{LinkError, owned_key, root};
+use super::{LinkError, root};
 use crate::device_list::{DeviceList, Unproven};
 use crate::status::DeployEvent;
+
+/// Most devices that are listed.
+pub const MAX_DEVICES: usize = 4_096;
 
 /// A device, as its keys name it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,27 +111,33 @@ impl Client {
         timeout: Duration,
     ) -> Result<Vec<DeviceKey>, LinkError> {
         let key = format!("{}/alive", root(site.unwrap_or("*"), "*"));
-        let replies = self
-            .session
-            .liveliness()
-            .get(owned_key(&key)?)
-            .timeout(timeout)
-            .wait()
-            .map_err(Site::failed(&key))?;
-        let mut devices: Vec<DeviceKey> = replies
-            .iter()
-            .filter_map(|reply| {
-                let sample = reply.into_result().ok()?;
-                let mut parts = sample.key_expr().as_str().split('/').skip(1);
-                Some(DeviceKey {
-                    site: parts.next()?.to_owned(),
-                    device: parts.next()?.to_owned(),
-                })
-            })
-            .collect();
-        devices.sort();
-        devices.dedup();
-        Ok(devices)
+        let mut devices = BTreeSet::new();
+        let mut left_out = 0_u64;
+        for reply in outgoing::tokens(&self.session, &key, timeout)?.iter() {
+            let Ok(sample) = reply.into_result() else {
+                continue;
+            };
+            let mut parts = sample.key_expr().as_str().split('/').skip(1);
+            if let (Some(site), Some(device)) = (parts.next(), parts.next()) {
+                let found = DeviceKey {
+                    site: site.to_owned(),
+                    device: device.to_owned(),
+                };
+                if devices.len() < MAX_DEVICES {
+                    devices.insert(found);
+                } else if !devices.contains(&found) {
+                    left_out += 1;
+                }
+            }
+        }
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                most = MAX_DEVICES,
+                "more devices have a token than are listed; ask for one by its name"
+            );
+        }
+        Ok(devices.into_iter().collect())
     }
 
     /// Follows what the devices of a site, or one of them, say of releases. The oldest of more than `capacity` unread events are lost.
@@ -142,12 +151,7 @@ impl Client {
         capacity: usize,
     ) -> Result<Events, LinkError> {
         let key = format!("{}/event", root(site, device.unwrap_or("*")));
-        let subscriber = self
-            .session
-            .declare_subscriber(owned_key(&key)?)
-            .with(RingChannel::new(capacity.max(1)))
-            .wait()
-            .map_err(Site::failed(&key))?;
+        let subscriber = outgoing::collect(&self.session, &key, capacity)?;
         Ok(Events { subscriber })
     }
 
@@ -214,16 +218,12 @@ impl Client {
         read: impl Fn(&Sample) -> Option<Result<T, Unproven>>,
     ) -> Result<T, OrderError> {
         let key = format!("{}/{part}", root(site, device));
-        let replies = self
-            .session
-            .get(owned_key(&key)?)
-            .payload(payload)
-            .encoding(Encoding::APPLICATION_JSON)
+        let question = Outgoing::new(&key, payload, JSON)?
+            .ask(&self.session, Lane::Patient)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
-            .timeout(timeout)
-            .wait()
-            .map_err(Site::failed(&key))?;
+            .timeout(timeout);
+        let replies = outgoing::replies(&key, question)?;
         let (mut refused, mut unproven) = (None, None);
         for reply in replies {
             match reply.into_result() {

@@ -4,31 +4,32 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotshoe_store::Catalogue;
 use hotshoe_trust::Digest;
 use zenoh::Wait;
-use zenoh::bytes::Encoding;
 use zenoh::cancellation::CancellationToken;
 use zenoh::liveliness::LivelinessToken;
-use zenoh::qos::{CongestionControl, Priority};
-use zenoh::query::{ConsolidationMode, Query, QueryTarget, Queryable, Reply};
+use zenoh::qos::Priority;
+use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
 use zenoh::sample::{Locality, Sample};
 
+use super::LinkError;
+use super::outgoing::{self, BYTES, Caller, Lane, Outgoing};
+use super::settings::patience_for;
 use super::site::{Site, last_part};
-use super::{LinkError, owned_key};
 use crate::delivery::have;
 use crate::delivery::wire::{Kind, MAX_ASKED, Request, digest_bytes, parse_digests, shrink};
 
 /// The encoding of an object that was compressed.
-const ZSTD: &str = "application/zstd";
+pub(super) const ZSTD: &str = "application/zstd";
 /// The error reply of a source that has too much to do.
 const BUSY: &[u8] = b"busy";
 /// What an error reply begins with that lists what a source does not hold.
 const MISSING: &[u8] = b"missing:";
 /// Requests that wait for a thread; the next is told that the source is busy.
-pub const WAITING_REQUESTS: usize = 64;
+pub const WAITING_REQUESTS: usize = 256;
 /// Most senders that are listened to for one request.
 const MAX_REPLIERS: usize = 16;
 /// Threads that read, compress and send objects.
@@ -69,6 +70,12 @@ pub enum Heard {
 #[derive(Debug)]
 pub struct Asked {
     token: CancellationToken,
+}
+
+impl Asked {
+    pub(super) const fn new(token: CancellationToken) -> Self {
+        Self { token }
+    }
 }
 
 impl Drop for Asked {
@@ -226,21 +233,17 @@ impl Site {
     ) -> Result<Asked, LinkError> {
         let key = self.key(&format!("@objects/{source}/{part}"));
         let token = CancellationToken::default();
-        self.session
-            .get(owned_key(&key)?)
-            .payload(request.to_bytes())
+        let question = Outgoing::new(&key, request.to_bytes(), BYTES)?
+            .ask(&self.session, Lane::Data)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .allowed_destination(Locality::Remote)
-            // Below the data plane, and never lost on the way: a reply takes these from its query.
+            // Below the data plane: a reply takes this from its query.
             .priority(Priority::Background)
-            .congestion_control(CongestionControl::Block)
             .timeout(timeout)
-            .cancellation_token(token.clone())
-            .callback(move |reply| listener.hear(&reply))
-            .wait()
-            .map_err(Self::failed(&key))?;
-        Ok(Asked { token })
+            .cancellation_token(token.clone());
+        outgoing::send(&key, question, move |reply| listener.hear(reply))?;
+        Ok(Asked::new(token))
     }
 
     /// Answers for what `catalogue` holds, as `source`, until the [`Sharing`] is dropped.
@@ -258,12 +261,9 @@ impl Site {
         });
         let key = format!("{}/*", desk.root);
         let queue = Arc::clone(&desk);
-        let queryable = self
-            .session
-            .declare_queryable(owned_key(&key)?)
-            .callback(move |query| queue.enqueue(query))
-            .wait()
-            .map_err(Self::failed(&key))?;
+        let queryable = outgoing::answer_queries(&self.session, &key, move |caller| {
+            queue.enqueue(caller);
+        })?;
         let mut sharing = Sharing {
             desk,
             threads: Vec::with_capacity(SERVERS),
@@ -326,7 +326,7 @@ struct Desk {
 
 #[derive(Debug, Default)]
 struct DeskState {
-    waiting: VecDeque<(Query, Request)>,
+    waiting: VecDeque<(Caller, Request)>,
     /// Threads that each asker holds.
     held: HashMap<String, usize>,
     closed: bool,
@@ -334,14 +334,14 @@ struct DeskState {
 
 impl DeskState {
     /// The oldest request of an asker that does not hold its share of the threads.
-    fn next(&mut self) -> Option<(Query, Request)> {
-        let free = |(_, request): &(Query, Request)| {
+    fn next(&mut self) -> Option<(Caller, Request)> {
+        let free = |(_, request): &(Caller, Request)| {
             self.held.get(&request.asker).copied().unwrap_or(0) < SERVERS_EACH
         };
         let next = self.waiting.iter().position(free)?;
-        let (query, request) = self.waiting.remove(next)?;
+        let (caller, request) = self.waiting.remove(next)?;
         *self.held.entry(request.asker.clone()).or_default() += 1;
-        Some((query, request))
+        Some((caller, request))
     }
 
     fn finished(&mut self, asker: &str) {
@@ -360,21 +360,18 @@ impl Desk {
     }
 
     /// Called on Zenoh's threads: nothing here waits.
-    fn enqueue(&self, query: Query) {
-        let request = query
-            .payload()
-            .and_then(|payload| Request::parse(&payload.to_bytes()));
+    fn enqueue(&self, caller: Caller) {
         // Whoever asks for nothing, or for too much, gets nothing.
-        let Some(request) = request else {
+        let Some(request) = Request::parse(&caller.payload()) else {
             return;
         };
         let mut state = self.lock();
         if state.waiting.len() >= WAITING_REQUESTS {
             drop(state);
-            let _ = query.reply_err(BUSY).wait();
+            let _ = self.site.outbox.deny(caller, BUSY.to_vec());
             return;
         }
-        state.waiting.push_back((query, request));
+        state.waiting.push_back((caller, request));
         drop(state);
         self.work.notify_one();
     }
@@ -382,7 +379,7 @@ impl Desk {
     fn serve(&self) {
         loop {
             let mut state = self.lock();
-            let (query, request) = loop {
+            let (caller, request) = loop {
                 if state.closed {
                     return;
                 }
@@ -398,10 +395,10 @@ impl Desk {
             };
             drop(state);
             match request.kind {
-                Kind::Objects => self.send(&query, &request),
-                Kind::Have => self.tell(&query, &request),
+                Kind::Objects => self.send(&caller, &request),
+                Kind::Have => self.tell(&caller, &request),
             }
-            drop(query);
+            drop(caller);
             self.lock().finished(&request.asker);
             // The same asker's next request may be served now.
             self.work.notify_one();
@@ -414,7 +411,7 @@ impl Desk {
             .or_else(|| self.site.index(digest))
     }
 
-    fn send(&self, query: &Query, request: &Request) {
+    fn send(&self, caller: &Caller, request: &Request) {
         let mut missing = Vec::new();
         for digest in &request.digests {
             if self.lock().closed {
@@ -425,27 +422,32 @@ impl Desk {
                 continue;
             };
             let key = format!("{}/{}", self.root, digest.hex());
-            let small = shrink(&bytes);
-            let encoding = match small {
-                Some(_) => Encoding::from(ZSTD),
-                None => Encoding::ZENOH_BYTES,
+            let (bytes, content_type) = match shrink(&bytes) {
+                Some(small) => (small, ZSTD),
+                None => (bytes, BYTES),
             };
-            let bytes = small.unwrap_or(bytes);
-            let size = bytes.len() as u64;
-            if let Err(error) = query.reply(key, bytes).encoding(encoding).wait() {
+            let size = bytes.len();
+            let began = Instant::now();
+            let sent = Outgoing::new(&key, bytes, content_type).and_then(|o| caller.answer(o));
+            if let Err(error) = sent {
                 tracing::debug!(%error, %digest, "an object could not be sent");
                 return;
             }
-            self.sent.fetch_add(size, Ordering::Relaxed);
+            // The asker does not take what it asked for: the rest would be lost as well, and it may ask again.
+            if began.elapsed() >= patience_for(size) {
+                tracing::debug!(asker = request.asker, "an asker is slow to take objects");
+                return;
+            }
+            self.sent.fetch_add(size as u64, Ordering::Relaxed);
         }
         if !missing.is_empty() {
             let mut list = MISSING.to_vec();
             list.extend(digest_bytes(missing.get(..MAX_ASKED).unwrap_or(&missing)));
-            let _ = query.reply_err(list).wait();
+            let _ = caller.deny(list, BYTES);
         }
     }
 
-    fn tell(&self, query: &Query, request: &Request) {
+    fn tell(&self, caller: &Caller, request: &Request) {
         let key = format!("{}/{}", self.root, Kind::Have.name());
         let read = |digest| self.read(digest);
         let answer = have::answer(
@@ -453,7 +455,8 @@ impl Desk {
             &|digest| self.catalogue.has(digest),
             &request.digests,
         );
-        if let Err(error) = query.reply(key, answer).wait() {
+        let answer = Outgoing::new(&key, answer, BYTES).and_then(|answer| caller.answer(answer));
+        if let Err(error) = answer {
             tracing::debug!(%error, "a neighbour could not be told");
         }
     }

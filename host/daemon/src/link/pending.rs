@@ -11,13 +11,16 @@ pub const MAX_PENDING: usize = 64;
 const EACH: usize = 16;
 /// Most bytes that wait of one sender: 8 MiB.
 const BYTES: usize = 8 << 20;
-/// Most senders.
-const SENDERS: usize = 16;
+/// Most senders. Each says itself who it is.
+const SENDERS: usize = 256;
+/// Most bytes that wait of all senders: 128 MiB.
+const ALL_BYTES: usize = 128 << 20;
 
 /// Statements that wait, by sender. What was put does not say who did, so all of that counts as one sender's.
 #[derive(Debug, Default)]
 pub struct Pending {
     senders: BTreeMap<Option<u128>, Sender>,
+    bytes: usize,
     dropped: u64,
 }
 
@@ -31,13 +34,16 @@ impl Pending {
     /// Takes a statement in. False where it, or an older one of its name, is thrown away.
     pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
         let is_new = !self.senders.contains_key(&sender);
-        let kept = (!is_new || self.senders.len() < SENDERS)
-            && self
-                .senders
-                .entry(sender)
-                .or_default()
-                // A registry lists what is signed first; of what is put, the newest counts.
-                .add(name, bytes, sender.is_some());
+        let has_room = (!is_new || self.senders.len() < SENDERS)
+            && self.bytes.saturating_add(bytes.len()) <= ALL_BYTES;
+        let kept = has_room && {
+            let its = self.senders.entry(sender).or_default();
+            let before = its.bytes;
+            // A registry lists what is signed first; of what is put, the newest counts.
+            let kept = its.add(name, bytes, sender.is_some());
+            self.bytes = self.bytes.saturating_sub(before).saturating_add(its.bytes);
+            kept
+        };
         self.dropped += u64::from(!kept);
         kept
     }
@@ -54,6 +60,7 @@ impl Pending {
 
     /// All that wait. Those that somebody was asked for come first.
     pub fn take(&mut self) -> Vec<Desired> {
+        self.bytes = 0;
         let senders = std::mem::take(&mut self.senders).into_iter().rev();
         senders
             .flat_map(|(_, sender)| sender.by_name)

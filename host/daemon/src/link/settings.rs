@@ -1,12 +1,14 @@
 //! Zenoh's settings, from `[zenoh]`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use zenoh::{Session, Wait};
 
 use super::exposure::{self, GUARDED_PROTOCOLS};
+use super::outgoing::{MAX_KEY_BYTES, fits};
 use super::{LinkError, acl};
 use crate::config::{TlsConfig, ZenohConfig};
 
@@ -15,6 +17,56 @@ const CLIENT_CONNECT_MS: u64 = 3_000;
 
 /// How long a session that looks for others waits for them to start, in milliseconds: Zenoh's own default.
 const SCOUTING_DELAY_MS: u64 = 500;
+
+/// How long a message waits for room at a peer that is slow to take it, before that peer loses it. Zenoh's own is 1 ms, which a busy
+/// receiver on a small machine misses. What is lost after it costs no further wait until the peer takes something again.
+const WAIT_BEFORE_DROP: Duration = Duration::from_millis(100);
+/// How long a message of many batches waits beyond that. Zenoh's own is 50 ms, in which a link of 100 Mbit/s moves 600 KiB.
+const WAIT_FOR_FRAGMENTS: Duration = Duration::from_secs(1);
+/// Largest payload that is sure to be in one batch, in bytes.
+const ONE_BATCH: usize = 48 << 10;
+/// How long a declaration, which cannot be lost, waits before the transport is closed. Zenoh's own is 5 s; two batches of declarations
+/// have room before that.
+const WAIT_BEFORE_CLOSE: Duration = Duration::from_secs(2);
+/// Batches of 64 KiB that wait for one peer, of data and of objects: Zenoh's most. They are allocated when needed. What a fetcher asks of
+/// a source before it knows how fast that is (4 requests of 256 KiB) has room.
+const BATCHES: u64 = 16;
+
+/// How long a message of so many bytes waits before it is lost.
+pub(super) const fn patience_for(bytes: usize) -> Duration {
+    if bytes <= ONE_BATCH {
+        WAIT_BEFORE_DROP
+    } else {
+        WAIT_BEFORE_DROP.saturating_add(WAIT_FOR_FRAGMENTS)
+    }
+}
+
+/// What a session does with peers that do not take what is for them: nothing of a peer's may make a thread of ours wait. A query's answers
+/// travel as the query did, so those that come in as "block" are changed, and so is what a router passes on.
+fn patience() -> Vec<(&'static str, Value)> {
+    let micros = |time: Duration| json!(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    vec![
+        ("transport/link/tx/queue/size/data", json!(BATCHES)),
+        ("transport/link/tx/queue/size/background", json!(BATCHES)),
+        (
+            "transport/link/tx/queue/congestion_control/drop/wait_before_drop",
+            micros(WAIT_BEFORE_DROP),
+        ),
+        (
+            "transport/link/tx/queue/congestion_control/drop/max_wait_before_drop_fragments",
+            micros(WAIT_FOR_FRAGMENTS),
+        ),
+        (
+            "qos/network",
+            json!([{
+                "id": "droppable",
+                "messages": ["put", "delete", "query"],
+                "flows": ["ingress"],
+                "overwrite": {"congestion_control": "drop"},
+            }]),
+        ),
+    ]
+}
 
 /// The settings of a session that starts without anybody there. Every session is made of these, so that none opens which lets
 /// strangers in unless the configuration says so.
@@ -40,7 +92,9 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
             json!(config.max_message_bytes),
         ),
     ];
+    all.extend(patience());
     if let Some(namespace) = &config.namespace {
+        fits("namespace", namespace.len(), MAX_KEY_BYTES)?;
         all.push(("namespace", json!(namespace)));
     }
     all.extend(config.tls.iter().flat_map(tls));
@@ -64,7 +118,14 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
 
 /// Opens a session that starts without anybody there.
 pub(super) fn open(config: &ZenohConfig) -> Result<Session, LinkError> {
-    zenoh::open(settings(config)?)
+    let mut settings = settings(config)?;
+    let close = u64::try_from(WAIT_BEFORE_CLOSE.as_micros()).unwrap_or(u64::MAX);
+    set(
+        &mut settings,
+        "transport/link/tx/queue/congestion_control/block/wait_before_close",
+        &json!(close),
+    )?;
+    zenoh::open(settings)
         .wait()
         .map_err(|source| LinkError::Open {
             listen: config.listen.clone(),

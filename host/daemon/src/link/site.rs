@@ -1,24 +1,25 @@
 //! What devices, publishers and registries of one site share: who answers for objects, and what a site should run.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_trust::Digest;
-use zenoh::bytes::Encoding;
 use zenoh::key_expr::KeyExpr;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::pubsub::Subscriber;
-use zenoh::qos::{CongestionControl, Priority};
+use zenoh::qos::Priority;
 use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
 use zenoh::sample::{Locality, Sample, SampleKind};
 use zenoh::{Session, Wait};
 
 use super::objects::replier;
+use super::outbox::Outbox;
+use super::outgoing::{self, JSON, Lane, Outgoing};
 use super::pending::Pending;
-use super::{LinkError, owned_key, settings, warn_unanswered};
+use super::{LinkError, settings, warn_unanswered};
 use crate::config::ZenohConfig;
 use crate::parts::Parts;
 use crate::status::SessionStatus;
@@ -27,17 +28,22 @@ use crate::status::SessionStatus;
 pub const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// How soon it is asked again where something was thrown away unread: it may have been what counts.
 const ASK_SOON: Duration = Duration::from_secs(2);
+/// How soon at the earliest, however many sources appear.
+const ASK_APART: Duration = Duration::from_millis(250);
 /// How long an answer to that may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest statement or trust update that is taken, in bytes: the statement, and its signatures.
 pub const MAX_STATEMENT_MESSAGE: usize = 3 << 20;
-/// Most sources that are listened to at one site.
-pub const MAX_SOURCES: usize = 1_024;
+/// Longest name of a release in a key, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+/// How long what was said may take to leave when the session is closed.
+const LEAVE: Duration = Duration::from_secs(5);
 
 /// A session, and the keys of a site.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub(super) session: Session,
+    pub(super) outbox: Outbox,
     name: String,
     /// Indexes of blobs that are arriving, which the catalogue does not list yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
@@ -77,20 +83,21 @@ impl Site {
     /// # Errors
     /// The same.
     pub fn open_with(config: &ZenohConfig, name: &str, parts: &Parts) -> Result<Self, LinkError> {
-        let site = Self::of(settings::open(config)?, name);
-        Ok(Self {
-            parts: parts.clone(),
-            ..site
-        })
+        Ok(Self::with(settings::open(config)?, name, parts))
     }
 
     /// The same session, for another site.
     pub(super) fn of(session: Session, name: &str) -> Self {
+        Self::with(session, name, &Parts::default())
+    }
+
+    fn with(session: Session, name: &str, parts: &Parts) -> Self {
         Self {
+            outbox: Outbox::new(session.clone(), parts),
             session,
             name: name.to_owned(),
             indexes: Arc::default(),
-            parts: Parts::default(),
+            parts: parts.clone(),
         }
     }
 
@@ -135,6 +142,7 @@ impl Site {
 
     /// Closes the session, after what was published has left.
     pub fn close(&self) {
+        self.outbox.close(LEAVE);
         if let Err(error) = self.session.close().wait() {
             tracing::warn!(%error, "the Zenoh session did not close cleanly");
         }
@@ -145,23 +153,13 @@ impl Site {
         format!("hotshoe/{}/{rest}", self.name)
     }
 
-    pub(super) fn failed(key: &str) -> impl FnOnce(zenoh::Error) -> LinkError {
-        let key = key.to_owned();
-        move |source| LinkError::Use { key, source }
-    }
-
-    /// Says something to the whole site, to those that listen now.
+    /// Says something to the whole site, to those that listen now and take it in time.
     ///
     /// # Errors
-    /// [`LinkError::Key`] and [`LinkError::Use`].
+    /// [`LinkError::Key`], [`LinkError::TooLong`] and [`LinkError::Use`].
     pub fn say(&self, notice: Notice, name: &str, bytes: &[u8]) -> Result<(), LinkError> {
         let key = self.key(&notice.key(name));
-        self.session
-            .put(owned_key(&key)?, bytes)
-            .encoding(Encoding::APPLICATION_JSON)
-            .congestion_control(CongestionControl::Block)
-            .wait()
-            .map_err(Self::failed(&key))
+        Outgoing::new(&key, bytes, JSON)?.put(&self.session, Lane::Data)
     }
 
     /// Answers those that ask what was said, until the [`Answering`] is dropped. `said` gives names and bytes, on Zenoh's threads.
@@ -175,22 +173,15 @@ impl Site {
     ) -> Result<Answering, LinkError> {
         let key = self.key(&notice.key("*"));
         let site = self.clone();
-        let queryable = self
-            .session
-            .declare_queryable(owned_key(&key)?)
-            .callback(move |query| {
-                for Desired { name, bytes } in said() {
-                    let Ok(key) = owned_key(&site.key(&notice.key(&name))) else {
-                        continue;
-                    };
-                    if query.key_expr().intersects(&key) {
-                        let reply = query.reply(key, bytes).encoding(Encoding::APPLICATION_JSON);
-                        warn_unanswered(reply.wait());
-                    }
-                }
-            })
-            .wait()
-            .map_err(Self::failed(&key))?;
+        let queryable = outgoing::answer_queries(&self.session, &key, move |caller| {
+            let answers = said().into_iter().filter_map(|Desired { name, bytes }| {
+                let key = outgoing::address(&site.key(&notice.key(&name))).ok()?;
+                let is_asked = caller.key().intersects(&key);
+                is_asked.then(|| Outgoing::new(&key, bytes, JSON).ok())?
+            });
+            let answers = answers.collect();
+            warn_unanswered(site.outbox.answer(caller, answers));
+        })?;
         Ok(Answering {
             _queryable: queryable,
         })
@@ -213,30 +204,18 @@ impl Site {
         });
         let key = self.key(&notice.key("*"));
         let heard = Arc::clone(&pending);
-        let subscriber = self
-            .session
-            .declare_subscriber(owned_key(&key)?)
-            .callback(move |sample| {
-                if sample.kind() == SampleKind::Put {
-                    heard.take(notice, None, &sample);
-                }
-            })
-            .wait()
-            .map_err(Self::failed(&key))?;
-        let tokens = self.key("@source/*");
+        let subscriber = outgoing::subscribe(&self.session, &key, move |sample| {
+            if sample.kind() == SampleKind::Put {
+                heard.take(notice, None, sample);
+            }
+        })?;
         let appeared = Arc::clone(&pending);
-        let sources = self
-            .session
-            .liveliness()
-            .declare_subscriber(owned_key(&tokens)?)
-            .history(true)
-            .callback(move |sample| {
-                if sample.kind() == SampleKind::Put {
-                    appeared.ask();
-                }
-            })
-            .wait()
-            .map_err(Self::failed(&tokens))?;
+        let tokens = self.key("@source/*");
+        let sources = outgoing::follow_tokens(&self.session, &tokens, move |sample| {
+            if sample.kind() == SampleKind::Put {
+                appeared.ask();
+            }
+        })?;
         pending.ask();
         let asker = Asking {
             site: self.clone(),
@@ -258,44 +237,7 @@ impl Site {
 
     /// Says that `source` answers for objects, until the token is dropped.
     pub(super) fn token(&self, source: &str) -> Result<LivelinessToken, LinkError> {
-        let key = self.key(&format!("@source/{source}"));
-        self.session
-            .liveliness()
-            .declare_token(owned_key(&key)?)
-            .wait()
-            .map_err(Self::failed(&key))
-    }
-
-    /// Follows which sources there are.
-    ///
-    /// # Errors
-    /// [`LinkError::Use`].
-    pub fn sources(&self) -> Result<Sources, LinkError> {
-        let key = self.key("@source/*");
-        let live = Arc::new(Mutex::new(BTreeSet::new()));
-        let seen = Arc::clone(&live);
-        let subscriber = self
-            .session
-            .liveliness()
-            .declare_subscriber(owned_key(&key)?)
-            .history(true)
-            .callback(move |sample: Sample| {
-                let Some(name) = last_part(sample.key_expr()) else {
-                    return;
-                };
-                let mut live = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                match sample.kind() {
-                    SampleKind::Put if live.len() < MAX_SOURCES => drop(live.insert(name)),
-                    SampleKind::Put => {}
-                    SampleKind::Delete => drop(live.remove(&name)),
-                }
-            })
-            .wait()
-            .map_err(Self::failed(&key))?;
-        Ok(Sources {
-            live,
-            _subscriber: subscriber,
-        })
+        outgoing::token(&self.session, &self.key(&format!("@source/{source}")))
     }
 }
 
@@ -317,23 +259,6 @@ impl Notice {
 #[derive(Debug)]
 pub struct Answering {
     _queryable: Queryable<()>,
-}
-
-/// The sources of a site that are alive.
-#[derive(Debug)]
-pub struct Sources {
-    live: Arc<Mutex<BTreeSet<String>>>,
-    _subscriber: Subscriber<()>,
-}
-
-impl Sources {
-    /// Their names.
-    pub fn live(&self) -> BTreeSet<String> {
-        self.live
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
 }
 
 /// Listens to what is said to a site, until it is dropped.
@@ -409,7 +334,7 @@ impl Ear {
                 format!("{:020}", heard.updates)
             }
         };
-        if sample.payload().len() > MAX_STATEMENT_MESSAGE {
+        if sample.payload().len() > MAX_STATEMENT_MESSAGE || name.len() > MAX_NAME_BYTES {
             heard.waiting.refuse();
             return;
         }
@@ -430,9 +355,9 @@ struct Asking {
 impl Asking {
     fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(Desired)) {
         let mut asked = Instant::now();
-        let mut pause = ASK_AGAIN;
+        let (mut pause, mut next, mut first) = (ASK_AGAIN, ASK_AGAIN, true);
         loop {
-            let wait = pause.saturating_sub(asked.elapsed());
+            let wait = next.saturating_sub(asked.elapsed());
             if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
@@ -447,13 +372,15 @@ impl Asking {
                 pause = ASK_SOON;
             }
             // Under a flood there is always something to wake up for, and the time comes all the same.
-            let appeared = std::mem::take(&mut heard.ask);
+            let may = first || asked.elapsed() >= ASK_APART;
+            let appeared = may && std::mem::take(&mut heard.ask);
             let ask = appeared || asked.elapsed() >= pause;
+            let postponed = heard.ask;
             heard.missed &= !ask;
             let waiting = heard.waiting.take();
             drop(heard);
             if ask {
-                asked = Instant::now();
+                (asked, first) = (Instant::now(), false);
                 // A source's token may arrive before the way to its answers is known: ask again soon, then less and less often.
                 pause = if appeared {
                     ASK_SOON
@@ -462,6 +389,7 @@ impl Asking {
                 };
                 self.ask(&pending);
             }
+            next = if postponed { ASK_APART } else { pause };
             drop(pending);
             waiting.into_iter().for_each(&mut *each);
         }
@@ -469,25 +397,20 @@ impl Asking {
 
     fn ask(&self, pending: &Arc<Ear>) {
         let key = self.site.key(&self.notice.key("*"));
-        let Ok(address) = owned_key(&key) else {
-            return;
-        };
         let (pending, notice) = (Arc::clone(pending), self.notice);
-        let asked = self
-            .site
-            .session
-            .get(address)
-            .target(QueryTarget::All)
-            .consolidation(ConsolidationMode::None)
-            .allowed_destination(Locality::Remote)
-            .priority(Priority::DataLow)
-            .timeout(STATEMENT_TIMEOUT)
-            .callback(move |reply| {
+        let asked = outgoing::question(&self.site.session, &key, None).and_then(|question| {
+            let question = question
+                .target(QueryTarget::All)
+                .consolidation(ConsolidationMode::None)
+                .allowed_destination(Locality::Remote)
+                .priority(Priority::DataLow)
+                .timeout(STATEMENT_TIMEOUT);
+            outgoing::send(&key, question, move |reply| {
                 if let Ok(sample) = reply.result() {
-                    pending.take(notice, Some(replier(&reply)), sample);
+                    pending.take(notice, Some(replier(reply)), sample);
                 }
             })
-            .wait();
+        });
         if let Err(error) = asked {
             tracing::debug!(%error, key, "the site could not be asked");
         }

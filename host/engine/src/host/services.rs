@@ -16,15 +16,13 @@ use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
 use crate::component::Parts;
 use crate::convert::clip;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
-use crate::insight::Action;
+use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
 use crate::prepare_error::PrepareError;
 
 /// The interface that is linked by hand.
 const DATA: &str = "hotshoe:pipeline/data@0.1.0";
 /// Metrics that one component may have.
 const MAX_METRICS: usize = 32;
-/// Longest content type of a message, in bytes: both sides of the slash as RFC 6838 bounds them, and parameters.
-const MAX_CONTENT_TYPE_BYTES: usize = 512;
 /// Longest name of a metric, in bytes.
 const MAX_METRIC_NAME_BYTES: usize = 64;
 
