@@ -106,7 +106,7 @@ impl SigningKey {
             .map_err(|e| write(e.into()))?;
         let key = self.0.to_pkcs8_der().map_err(write)?;
         PrivateKeyInfoRef::try_from(key.as_bytes())
-            .map_err(|e| write(e.into()))?
+            .map_err(write)?
             .encrypt_with_params(strong, passphrase)
             .map_err(write)?
             .to_pem(EncryptedPrivateKeyInfoRef::PEM_LABEL, LineEnding::LF)
