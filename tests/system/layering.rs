@@ -43,6 +43,7 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
     assert_eq!(users_of("zenoh"), ["hotshoe-daemon"]);
     assert_eq!(users_of("axum"), ["hotshoe-oip"]);
     assert_eq!(users_of("tonic"), ["hotshoe-oip"]);
+    assert_eq!(users_of("hotshoe-http"), ["hotshoe-daemon", "hotshoe-oip"]);
     assert_eq!(users_of("hotshoe-sdk"), Vec::<String>::new());
 }
 
@@ -107,5 +108,68 @@ fn in_link_one_file_hands_messages_to_zenoh() {
     assert!(
         others.is_empty(),
         "outgoing.rs measures what is sent: {others:?}"
+    );
+}
+
+/// The lines of the host's sources that hold one of these, by file.
+fn files_with(words: &[&str]) -> Vec<String> {
+    let root = &environment().root;
+    let (mut folders, mut found) = (vec![root.join("host")], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests") && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                if words.iter().any(|word| text.contains(word)) {
+                    let path = path.strip_prefix(root).unwrap();
+                    found.push(path.display().to_string());
+                }
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn every_door_stands_on_the_front() {
+    // The other two ask for a free port, and let go of it.
+    let listening = [
+        "TcpListener::bind",
+        "UnixListener::bind",
+        "TcpListener::from_std",
+    ];
+    assert_eq!(
+        files_with(&listening),
+        [
+            "host/cli/src/bench/infer/doors.rs",
+            "host/cli/src/demo/process.rs",
+            "host/daemon/src/control.rs",
+            "host/http/src/front.rs",
+        ]
+    );
+    let serving = [
+        "serve_connection",
+        "axum::serve",
+        "with_http_listener",
+        "TlsAcceptor",
+    ];
+    assert_eq!(
+        files_with(&serving),
+        [
+            "host/http/src/connection.rs",
+            "host/http/src/front.rs",
+            "host/http/src/tls.rs"
+        ]
+    );
+    // What stands behind it.
+    assert_eq!(
+        files_with(&["impl Handler for"]),
+        [
+            "host/daemon/src/metrics/endpoint.rs",
+            "host/oip/src/server.rs"
+        ]
     );
 }

@@ -5,6 +5,8 @@ mod guarded;
 #[path = "oip/swapped.rs"]
 mod swapped;
 
+pub use guarded::raw;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -85,7 +87,7 @@ fn serve(lab: &Lab, recipe: &str, oip: &str, more: &str) -> (Daemon, String) {
     (daemon, address)
 }
 
-fn free_address() -> String {
+pub fn free_address() -> String {
     free_endpoint().trim_start_matches("tcp/").to_owned()
 }
 

@@ -244,7 +244,18 @@ impl Device {
 
     /// The same, with its log elsewhere.
     pub fn run_to(&self, log: impl Into<Stdio>) -> Daemon {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hotshoe"));
+        self.run_as(Command::new(env!("CARGO_BIN_EXE_hotshoe")), log)
+    }
+
+    /// The same, by a shell that first runs a command such as `ulimit -n 64`.
+    pub fn run_after(&self, first: &str) -> Daemon {
+        let mut shell = Command::new("sh");
+        let script = format!("{first} && exec \"$0\" \"$@\"");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_hotshoe")]);
+        self.run_as(shell, File::create(self.log()).expect("a log"))
+    }
+
+    fn run_as(&self, mut command: Command, log: impl Into<Stdio>) -> Daemon {
         command
             .args(["run", "--config"])
             .arg(&self.config)

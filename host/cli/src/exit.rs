@@ -19,6 +19,7 @@ use hotshoe_daemon::{ConfigError, LinkError, StartError};
 use hotshoe_engine::PrepareError;
 use hotshoe_infer::fold::FoldError;
 use hotshoe_infer::inspect::InspectError;
+use hotshoe_oip::OipError;
 use hotshoe_store::{
     ApplyError, BlobError, CatalogueError, InstallError, LayoutError, NotRecorded, OpenError,
     PackError, ReadError, RecordingError,
@@ -117,6 +118,7 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<ModelError>(cause).map(ModelError::name))
         .or_else(|| find::<InspectError>(cause).map(InspectError::name))
         .or_else(|| find::<FoldError>(cause).map(FoldError::name))
+        .or_else(|| find::<OipError>(cause).map(OipError::name))
         .or_else(|| find::<OciError>(cause).and_then(OciError::name))
 }
 

@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 mod compile;
 mod deploy;
+mod front;
 mod inference;
 mod log;
+mod metrics;
 mod oip;
 mod reach;
 mod record;
@@ -23,14 +24,17 @@ pub use self::compile::CompileConfig;
 pub use self::deploy::{
     DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
 };
+pub use self::front::{FrontTls, MAX_CONNECTIONS};
 pub use self::inference::{
     InferenceConfig, MAX_POOL, MAX_RUN_THREADS, ModelConfig, ProviderConfig,
 };
 pub use self::log::{LogConfig, MAX_LINES_PER_SECOND};
-pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig, OipTls};
+pub use self::metrics::MetricsConfig;
+pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
 pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
-pub use self::session::{LEAST_MESSAGE_BYTES, TlsConfig, ZenohConfig, ZenohMode};
+pub use self::session::{LEAST_MESSAGE_BYTES, MAX_SESSIONS, TlsConfig, ZenohConfig, ZenohMode};
+pub(crate) use self::session::{LEAST_PENDING, PENDING_SHARE};
 pub use crate::config_error::ConfigError;
 use crate::link::MESSAGE_OVERHEAD;
 use crate::queue::Full;
@@ -198,25 +202,12 @@ pub struct DrainConfig {
     pub deadline_ms: u64,
 }
 
-/// `[metrics]`
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct MetricsConfig {
-    /// Address of the Prometheus endpoint. Default: `127.0.0.1:9898`.
-    #[serde(default = "default_metrics")]
-    pub listen: SocketAddr,
-}
-
 fn default_data() -> PathBuf {
     PathBuf::from("data")
 }
 
 fn default_trust() -> PathBuf {
     PathBuf::from("trust.toml")
-}
-
-fn default_metrics() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 9898))
 }
 
 /// What components may be granted where the operator says nothing: everything but WASI 0.2, that is `wasi`, `wasi-sockets` and `wasi-http`.
@@ -325,6 +316,9 @@ impl Config {
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
         }
+        if let Some(metrics) = &mut config.metrics {
+            metrics.resolve(folder);
+        }
         if let Some(watch) = &mut config.watch {
             watch.folder = folder.join(&watch.folder);
         }
@@ -357,6 +351,7 @@ impl Config {
         self.log.check()?;
         reach::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
+        self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
         check_range(
             "workers.threads",
             self.workers.threads as u64,

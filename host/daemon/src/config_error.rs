@@ -55,13 +55,15 @@ pub enum ConfigError {
         /// The smallest message that holds it.
         needed: usize,
     },
-    /// The Open Inference Protocol would be open to a whole network.
+    /// A door over HTTP would be open to a whole network.
     #[error(
-        "`oip.listen = {listen}` is beyond loopback, and {problem}: add `[oip.tls]` with either `client-ca` in it or `oip.token-file`, \
-         or listen on 127.0.0.1"
+        "`{door}.listen = {listen}` is beyond loopback, and {problem}: add `[{door}.tls]` with either `client-ca` in it or \
+         `{door}.token-file`, or listen on 127.0.0.1; `{door}.insecure = true` accepts it"
     )]
     OpenDoor {
-        /// `oip.listen`.
+        /// The door's section.
+        door: &'static str,
+        /// Its `listen`.
         listen: std::net::SocketAddr,
         /// Why it is refused.
         problem: &'static str,

@@ -13,6 +13,7 @@ mod config_error;
 pub mod control;
 pub mod delivery;
 pub mod deploy;
+pub mod descriptors;
 pub mod device_key;
 pub mod device_list;
 mod files;
@@ -108,11 +109,13 @@ impl Daemon {
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(config: Config, parts: Parts) -> Result<Self, StartError> {
+    pub fn start_with(mut config: Config, parts: Parts) -> Result<Self, StartError> {
+        // Before the first door opens.
+        descriptors::fit(&mut config);
         let endpoint = config
             .metrics
-            .as_ref()
-            .map(|m| crate::metrics::serve(m.listen, &parts))
+            .clone()
+            .map(|metrics| crate::metrics::serve(metrics, &parts))
             .transpose()?;
         let boot = Boot::open(&config)?;
         let serving = boot.serving();

@@ -1,94 +1,15 @@
-//! The Prometheus endpoint, where one is configured.
+//! What is counted, and the Prometheus endpoint, where one is configured.
+
+mod endpoint;
 
 use std::collections::BTreeMap;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotshoe_infer::NamedModel;
 use hotshoe_store::Phase;
 use hotshoe_trust::{Digest, Release, Verified};
-use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
-use tokio::runtime::Runtime;
-use tokio::sync::Notify;
 
-use crate::parts::Parts;
-
-/// Upper bounds of the buckets of stage latencies, in seconds: from an empty policy call to a page on a slow core.
-const LATENCY_BUCKETS: [f64; 16] = [
-    0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-    5.0, 10.0,
-];
-
-/// Why there is no endpoint.
-#[derive(Debug, thiserror::Error)]
-pub enum MetricsError {
-    /// The thread or its runtime could not be started.
-    #[error("cannot start the thread of the Prometheus endpoint")]
-    Thread(#[source] io::Error),
-    /// The address is in use, or metrics were set up before in this process.
-    #[error("cannot serve metrics at {listen}; choose another `metrics.listen`")]
-    Listen {
-        /// The address.
-        listen: SocketAddr,
-        /// Why.
-        #[source]
-        source: BuildError,
-    },
-    /// Another recorder is there already.
-    #[error(
-        "this process has a metrics recorder already; only one daemon of a process can have `[metrics]`"
-    )]
-    Recorder(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-/// A running endpoint. It ends when this is dropped.
-#[derive(Debug)]
-pub struct Endpoint {
-    stop: Arc<Notify>,
-}
-
-impl Drop for Endpoint {
-    fn drop(&mut self) {
-        self.stop.notify_one();
-    }
-}
-
-/// Starts to collect metrics and to serve them at `http://<listen>/metrics`.
-///
-/// # Errors
-/// [`MetricsError`]
-pub fn serve(listen: SocketAddr, parts: &Parts) -> Result<Endpoint, MetricsError> {
-    let failed = |source| MetricsError::Listen { listen, source };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(MetricsError::Thread)?;
-    let builder = PrometheusBuilder::new()
-        .with_http_listener(listen)
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
-        .map_err(failed)?;
-    let entered = runtime.enter();
-    let (recorder, exporter) = builder.build().map_err(failed)?;
-    drop(entered);
-    metrics::set_global_recorder(recorder)
-        .map_err(|e| MetricsError::Recorder(e.to_string().into()))?;
-    describe();
-    let stop = Arc::new(Notify::new());
-    let stopped = Arc::clone(&stop);
-    let run = move |runtime: Runtime| {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = exporter => Err("the endpoint ended".to_owned()),
-                () = stopped.notified() => Ok(()),
-            }
-        })
-    };
-    parts
-        .vital("metrics", move || run(runtime))
-        .map_err(MetricsError::Thread)?;
-    Ok(Endpoint { stop })
-}
+pub use endpoint::{Endpoint, MetricsError, check, serve};
 
 fn describe() {
     metrics::describe_counter!("hotshoe_samples_accepted_total", "Samples that arrived.");

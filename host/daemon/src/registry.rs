@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, LogConfig, ZenohConfig, check_name};
 use crate::delivery::{DeliveryConfig, Fetcher, REGISTRY};
+use crate::descriptors;
 use crate::files;
 use crate::link::{Answering, Desired, LinkError, Notice, Sharing, Site, Watch};
 use crate::parts::Parts;
@@ -266,7 +267,9 @@ impl Registry {
             refused: AtomicU64::new(0),
         });
         work.list();
-        let site = Site::open_with(&config.zenoh, &config.site, &parts)?;
+        let mut zenoh = config.zenoh.clone();
+        descriptors::fit_session(&mut zenoh);
+        let site = Site::open_with(&zenoh, &config.site, &parts)?;
         let source = format!("{REGISTRY}{}", config.name);
         let delivery = DeliveryConfig {
             max_bytes_per_second: config.max_bytes_per_second,

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::Daemon;
 use crate::config::{
-    Config, ConfigError, DeployConfig, IntakeConfig, OipTls, TlsConfig, ZenohConfig,
+    Config, ConfigError, DeployConfig, FrontTls, IntakeConfig, TlsConfig, ZenohConfig,
 };
 use crate::files;
 use crate::status::ReloadStatus;
@@ -107,7 +107,7 @@ fn files_of(config: &Config) -> Files {
     if let Some(oip) = &config.oip {
         add("oip.token-file", oip.token_file.as_deref());
         if let Some(tls) = &oip.tls {
-            let OipTls {
+            let FrontTls {
                 certificate,
                 key,
                 client_ca,

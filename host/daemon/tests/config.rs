@@ -213,6 +213,60 @@ fn values_out_of_range_are_named() {
 }
 
 #[test]
+fn both_doors_have_the_same_keys_and_are_closed_to_strangers() {
+    for door in ["oip", "metrics"] {
+        let config = |keys: &str| format!("{SHORTEST}[{door}]\n{keys}\n");
+        for (keys, word) in [
+            ("listen = \"0.0.0.0:9000\"", "insecure = true"),
+            ("listen = \"[::]:9000\"", "client-ca"),
+            (
+                "listen = \"192.0.2.7:9000\"\ntoken-file = \"t\"",
+                "can read the token",
+            ),
+            (
+                "listen = \"0.0.0.0:9000\"\ntls = { certificate = \"c\", key = \"k\" }",
+                "anybody who reaches it",
+            ),
+            ("max-connections = 0", "max-connections"),
+            ("max-connections = 4097", "max-connections"),
+            ("max-connections-per-address = 0", "per-address"),
+        ] {
+            let said = complaint(&config(keys));
+            assert!(said.contains(word) && said.contains(door), "{said}");
+        }
+        for keys in [
+            "",
+            "listen = \"127.0.0.1:0\"",
+            "listen = \"[::1]:9000\"",
+            "listen = \"0.0.0.0:9000\"\ninsecure = true",
+            "listen = \"0.0.0.0:9000\"\ntoken-file = \"t\"\ntls = { certificate = \"c\", key = \"k\" }",
+            "listen = \"0.0.0.0:9000\"\ntls = { certificate = \"c\", key = \"k\", client-ca = \"a\" }",
+            "max-connections = 5\nmax-connections-per-address = 2",
+        ] {
+            parse(&config(keys)).expect(keys);
+        }
+    }
+    let files =
+        "token-file = \"t\"\ntls = { certificate = \"c\", key = \"/k\", client-ca = \"a\" }";
+    let metrics = parse(&format!("{SHORTEST}[metrics]\n{files}\n"))
+        .unwrap()
+        .metrics
+        .unwrap();
+    let front = metrics.front();
+    assert_eq!(front.token_file.as_deref(), Some(Path::new("/srv/t")));
+    let tls = front.tls.unwrap();
+    assert_eq!(
+        (tls.certificate.as_path(), tls.key.as_path()),
+        (Path::new("/srv/c"), Path::new("/k"))
+    );
+    assert_eq!(tls.client_ca.as_deref(), Some(Path::new("/srv/a")));
+    assert_eq!(front.limits.connections, 64);
+    assert!(
+        complaint(&format!("{SHORTEST}[zenoh]\nmax-sessions = 0\n")).contains("zenoh.max-sessions")
+    );
+}
+
+#[test]
 fn a_sample_that_no_message_holds_is_refused_with_the_way_out() {
     let with = |sample: usize, message: usize| {
         format!(

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use hotshoe_daemon::CallError;
 use hotshoe_daemon::answer::Ending;
+use hotshoe_http::Refusal;
 use hotshoe_infer::{ErrorKind, RunError, TensorError};
 use tonic::Code;
 
@@ -133,12 +134,8 @@ pub(crate) enum RequestError {
     TooLarge { limit: usize },
     #[error("{limit} requests are being answered already; ask again, or raise `oip.max-requests`")]
     Busy { limit: usize },
-    #[error("a token is asked for: `authorization: Bearer TOKEN`")]
-    Unauthenticated,
-    #[error(
-        "without a token or client certificates, only programs on this machine are answered, under the name of loopback, and no web pages"
-    )]
-    Foreign,
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     #[error("compressed bodies are not handled; send it as it is")]
     Compressed,
     #[error("there is nothing at {0}")]
@@ -215,8 +212,8 @@ impl RequestError {
             Self::Wire(WireError::Malformed) => Kind::Invalid,
             Self::TooLarge { .. } | Self::Members | Self::Wire(_) => Kind::TooLarge,
             Self::Busy { .. } => Kind::Busy,
-            Self::Unauthenticated => Kind::Unauthenticated,
-            Self::Foreign => Kind::Forbidden,
+            Self::Refused(Refusal::Unauthenticated) => Kind::Unauthenticated,
+            Self::Refused(Refusal::Foreign | Refusal::WebPage) => Kind::Forbidden,
             Self::Compressed => Kind::MediaType,
             Self::Method(_) => Kind::Method,
             Self::Panicked => Kind::Internal,

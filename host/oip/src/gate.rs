@@ -1,28 +1,24 @@
-//! Who is let in, how many at once, and for how long: before anything of a request's body is read.
+//! How many requests at once, and for how long: before anything of a request's body is read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::header::{
-    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE,
-};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
+use hotshoe_http::{Refusal, discard};
 use http_body_util::{BodyExt, Limited};
-use subtle::ConstantTimeEq;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::time::{timeout, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
 use crate::error::RequestError;
 use crate::held::Held;
 use crate::{grpc, http};
 
-/// How long the rest of a refused request is read and thrown away, so that its sender gets to read the answer.
-const DISCARD: Duration = Duration::from_secs(2);
 /// The largest body of a gRPC request that is no inference request, in bytes: it holds no more than names. These requests are not
 /// limited in number.
 const MAX_SMALL_BYTES: usize = 64 << 10;
@@ -33,9 +29,6 @@ pub(crate) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer
 
 /// What each request is measured against.
 pub(crate) struct Gate {
-    token: Option<Vec<u8>>,
-    /// Whether callers prove nothing, so that only this machine's programs may call.
-    open: bool,
     slots: Arc<Semaphore>,
     max_requests: usize,
     max_body: usize,
@@ -51,15 +44,9 @@ pub(crate) struct Admitted {
     pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-/// In each request of a connection: told of the first one whose sender may ask.
-#[derive(Debug, Clone)]
-pub(crate) struct Heard(pub(crate) Arc<Notify>);
-
 impl Gate {
-    pub(crate) fn new(config: &hotshoe_daemon::config::OipConfig, token: Option<Vec<u8>>) -> Self {
+    pub(crate) fn new(config: &hotshoe_daemon::config::OipConfig) -> Self {
         Self {
-            token,
-            open: !config.knows_callers(),
             slots: Arc::new(Semaphore::new(config.max_requests)),
             max_requests: config.max_requests,
             max_body: config.max_body_bytes(),
@@ -69,17 +56,6 @@ impl Gate {
 
     fn admit(&self, request: &Request) -> Result<Admitted, RequestError> {
         let headers = request.headers();
-        if let Some(token) = &self.token
-            && !shows(headers, token)
-        {
-            return Err(RequestError::Unauthenticated);
-        }
-        if self.open && !is_local(request) {
-            return Err(RequestError::Foreign);
-        }
-        if let Some(Heard(heard)) = request.extensions().get() {
-            heard.notify_one();
-        }
         if text(headers.get(CONTENT_ENCODING)).is_some_and(|coding| coding != "identity") {
             return Err(RequestError::Compressed);
         }
@@ -144,6 +120,18 @@ pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
     response
 }
 
+/// The answer to a request that the front does not let in.
+pub(crate) fn refuse(refusal: Refusal, head: &axum::http::Request<()>) -> Response {
+    let over_grpc = is_grpc(head.headers());
+    let mut response = answer(&refusal.into(), over_grpc);
+    if !over_grpc && refusal == Refusal::Unauthenticated {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+    }
+    count(&response, over_grpc, is_inference(head));
+    response
+}
+
 async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: bool) -> Response {
     let deadline = admitted.deadline.into();
     request.extensions_mut().insert(admitted);
@@ -165,12 +153,7 @@ pub(crate) fn answer(error: &RequestError, over_grpc: bool) -> Response {
     if over_grpc {
         return grpc::status(error).into_http();
     }
-    let mut response = http::refuse(error);
-    if matches!(error, RequestError::Unauthenticated) {
-        let scheme = HeaderValue::from_static("Bearer");
-        response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
-    }
-    response
+    http::refuse(error)
 }
 
 /// Whether a request is one of gRPC.
@@ -178,38 +161,9 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     text(headers.get(CONTENT_TYPE)).is_some_and(|kind| kind.starts_with("application/grpc"))
 }
 
-fn is_inference(request: &Request) -> bool {
+fn is_inference<B>(request: &axum::http::Request<B>) -> bool {
     let path = request.uri().path();
     request.method() == Method::POST && (path == MODEL_INFER || path.ends_with(INFER))
-}
-
-/// Whether the token is in the request. The time that it takes tells nothing but a token's length.
-fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
-    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
-    let shown = shown.and_then(|value| value.split_at_checked("Bearer ".len()));
-    shown.is_some_and(|(scheme, shown)| {
-        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(shown.ct_eq(token))
-    })
-}
-
-/// Whether the request was meant for loopback and comes from no web page: a page that a browser on this machine shows could else
-/// send requests, and read the answers under a name that it lets point here.
-fn is_local(request: &Request) -> bool {
-    let headers = request.headers();
-    let authority = match request.uri().authority() {
-        Some(authority) => authority.as_str(),
-        None => text(headers.get(HOST)).unwrap_or_default(),
-    };
-    let host = match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    };
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    let loopback = host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.to_canonical().is_loopback());
-    loopback && !headers.contains_key(ORIGIN)
 }
 
 fn text(value: Option<&HeaderValue>) -> Option<&str> {
@@ -232,13 +186,6 @@ fn parse_timeout(value: &str) -> Option<Duration> {
         "n" => Duration::from_nanos(number),
         _ => return None,
     })
-}
-
-/// Reads a body to its end, and keeps nothing of it.
-async fn discard(mut body: Body) {
-    let read = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whoever takes longer may lose the answer.
-    let _ = timeout(DISCARD, read).await;
 }
 
 fn count(response: &Response, over_grpc: bool, inference: bool) {

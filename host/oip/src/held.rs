@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
 /// Most bytes that are handed to the connection at once: only these may still wait when the slot is free again.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 64 << 10;
 
 /// A body with the slot of its request.
 pub(crate) struct Held {

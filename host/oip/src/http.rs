@@ -218,6 +218,7 @@ async fn read(body: Body, limit: usize, deadline: Instant) -> Result<Bytes, Requ
     match timeout_at(deadline.into(), read).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(RequestError::TooLarge { limit }),
+        Ok(Err(error)) if hotshoe_http::is_stalled(&*error) => Err(RequestError::Slow),
         Ok(Err(_)) => Err(RequestError::Broken),
         Err(_) => Err(RequestError::Slow),
     }

@@ -23,12 +23,10 @@ mod proto;
 mod request;
 mod served;
 mod server;
-mod stall;
-mod tls;
 mod wire;
 
 #[cfg(test)]
 mod tests;
 
-pub use server::{Bound, LEAST_TOKEN_BYTES, OipError, Server};
-pub use tls::TlsError;
+pub use hotshoe_http::FrontError;
+pub use server::{Bound, OipError, Server};

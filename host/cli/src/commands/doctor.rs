@@ -32,8 +32,8 @@ const WRITTEN: &str = "2026-01-01T00:00:00Z";
 /// Say what this machine has for Hotshoe, and what it lacks
 ///
 /// Looks at the machine, whether components have room in it, ONNX Runtime and its execution providers, the configuration, the
-/// trusted keys, who may come in over Zenoh, the data folder, the clock, and the port of the Open Inference Protocol with its token
-/// and certificates. Nothing is changed.
+/// trusted keys, who may come in over Zenoh, the data folder, the clock, and the ports of the Open Inference Protocol and of
+/// Prometheus with their tokens and certificates. Nothing is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -108,7 +108,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         findings.push(trust(&config.trust));
         findings.push(network::network(config));
         let is_used = data(&config.data, &mut findings);
-        findings.extend(config.oip.as_ref().map(|oip| door::door(oip, is_used)));
+        findings.extend(door::doors(config, is_used));
     }
     let (memory, engine) = engine::engine(config.as_ref());
     findings.push(engine);

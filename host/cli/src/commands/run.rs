@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use hotshoe_daemon::parts::Parts;
 use hotshoe_daemon::status::ReloadStatus;
-use hotshoe_daemon::{Config, Daemon, Status};
+use hotshoe_daemon::{Config, Daemon, Status, descriptors};
 use hotshoe_oip::{Bound, Server};
 
 use crate::logging::{self, Log};
@@ -36,11 +36,12 @@ pub struct Args {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let parts = Parts::default();
     let log = logging::serve(&parts)?;
-    let config = Config::load(&args.config)
+    let mut config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;
     log.apply(&config.log)?;
     // First: a signal during the start must not kill the process half-way.
     let tasks = signals::serve(&parts)?;
+    descriptors::fit(&mut config);
     // Before the daemon takes samples: what is wrong with this port ends the start.
     let bound = config.oip.as_ref().map(Bound::bind).transpose();
     let bound = bound.context("cannot serve the Open Inference Protocol")?;
@@ -71,8 +72,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 fn drain(daemon: Daemon, server: Option<Server>) -> anyhow::Result<()> {
     let deadline = daemon.config().drain.deadline();
     let began = Instant::now();
-    let mut server = server;
-    if let Some(server) = &mut server {
+    if let Some(server) = &server {
         server.close();
     }
     let report = daemon.drain(deadline);
@@ -132,6 +132,7 @@ fn try_reload(daemon: &Daemon, log: &Log, path: &Path) -> anyhow::Result<ReloadS
         bail!("the configuration is not a file");
     }
     let mut new = Config::load(path)?;
+    descriptors::fit(&mut new);
     if logging::is_pinned() {
         new.log.filter.clone_from(&daemon.config().log.filter);
         tracing::info!("`log.filter` is not looked at: the environment's RUST_LOG wins over it");

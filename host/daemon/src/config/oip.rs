@@ -4,9 +4,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hotshoe_http::Options;
 use serde::{Deserialize, Serialize};
 
 use super::check_range;
+use super::front::{self, FrontKeys, FrontTls};
 use crate::config_error::ConfigError;
 
 /// Most MiB that the body of one request may be configured to have.
@@ -24,7 +26,13 @@ pub struct OipConfig {
     /// A file with the token that each request has to show, as `authorization: Bearer TOKEN`. Default: none is asked for.
     pub token_file: Option<PathBuf>,
     /// The certificates. Default: no TLS.
-    pub tls: Option<OipTls>,
+    pub tls: Option<FrontTls>,
+    /// Whether it may listen beyond loopback although anybody there can run the device's models. Default: false.
+    pub insecure: bool,
+    /// Connections at once; for a new one the longest idle one is ended, and where none is idle the new one waits. Default: 256.
+    pub max_connections: usize,
+    /// Connections at once from one address, or from one IPv6 network of 64 bits; those of this machine are not counted. Default: 64.
+    pub max_connections_per_address: usize,
     /// The largest body of a request, in MiB. `intake.max-sample-bytes` holds for samples besides. Default: 64.
     pub max_body_mib: u64,
     /// Inference requests at once; the next one is refused, so that memory is bounded. Default: 16.
@@ -38,25 +46,15 @@ pub struct OipConfig {
     pub pipeline: bool,
 }
 
-/// `[oip.tls]`: PEM files, relative to the folder of the configuration.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct OipTls {
-    /// This end's certificate, with those between it and the root.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// Callers must show a certificate of this authority. Default: they need none.
-    #[serde(default)]
-    pub client_ca: Option<PathBuf>,
-}
-
 impl Default for OipConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8000)),
             token_file: None,
             tls: None,
+            insecure: false,
+            max_connections: 256,
+            max_connections_per_address: 64,
             max_body_mib: 64,
             max_requests: 16,
             timeout_ms: 30_000,
@@ -77,22 +75,27 @@ impl OipConfig {
         usize::try_from(self.max_body_mib << 20).unwrap_or(usize::MAX)
     }
 
-    /// Whether callers prove who they are.
-    pub fn knows_callers(&self) -> bool {
-        let certified = self.tls.as_ref().is_some_and(|t| t.client_ca.is_some());
-        certified || self.token_file.is_some()
+    /// What the front is told.
+    pub fn front(&self) -> Options {
+        self.keys().options()
+    }
+
+    fn keys(&self) -> FrontKeys<'_> {
+        FrontKeys {
+            door: "oip",
+            listen: self.listen,
+            token_file: self.token_file.as_deref(),
+            tls: self.tls.as_ref(),
+            insecure: self.insecure,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            anybody: "anybody who reaches it could run the device's models",
+        }
     }
 
     /// Takes relative paths from `folder`.
     pub fn resolve(&mut self, folder: &Path) {
-        let tls = self.tls.iter_mut().flat_map(|tls| {
-            [&mut tls.certificate, &mut tls.key]
-                .into_iter()
-                .chain(&mut tls.client_ca)
-        });
-        for path in tls.chain(&mut self.token_file) {
-            *path = folder.join(&path);
-        }
+        front::resolve(&mut self.tls, &mut self.token_file, folder);
     }
 
     /// Refuses what cannot work or is not safe.
@@ -108,18 +111,6 @@ impl OipConfig {
             MAX_REQUESTS as u64,
         )?;
         check_range("oip.timeout-ms", self.timeout_ms, 1, 3_600_000)?;
-        let local = self.listen.ip().to_canonical().is_loopback();
-        if local || (self.knows_callers() && self.tls.is_some()) {
-            return Ok(());
-        }
-        let problem = if self.token_file.is_some() {
-            "without TLS anybody on the way can read the token"
-        } else {
-            "anybody who reaches it could run the device's models"
-        };
-        Err(ConfigError::OpenDoor {
-            listen: self.listen,
-            problem,
-        })
+        self.keys().check()
     }
 }

@@ -10,6 +10,14 @@ use crate::config_error::ConfigError;
 /// The least that `max-message-bytes` may be: the config of a release fits in, in bytes.
 pub const LEAST_MESSAGE_BYTES: usize = 1 << 20;
 
+/// Most sessions that may be configured.
+pub const MAX_SESSIONS: usize = 1 << 14;
+/// Of so many sessions, one more may be about to open.
+pub(crate) const PENDING_SHARE: usize = 10;
+
+/// However few sessions there may be, so many more may be about to open.
+pub(crate) const LEAST_PENDING: usize = 2;
+
 /// `[zenoh]`. A peer keeps trying to reach `connect` in the background, so that a device without a network starts and serves all
 /// the same. Multicast scouting, gossip and autoconnect are off unless `scouting` is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +36,9 @@ pub struct ZenohConfig {
     /// The largest message that is received, in bytes. Zenoh ignores a larger one without a word, so whoever sends samples
     /// must know it. `intake.max-sample-bytes` lies below it. Default: 8 MiB (Zenoh's own is 1 GiB).
     pub max_message_bytes: usize,
+    /// Sessions with others at once, those that others open and those that this end opens; a further one is refused. Default: 1000
+    /// (Zenoh's own).
+    pub max_sessions: usize,
     /// The certificates for `tls/` endpoints. Default: none.
     pub tls: Option<TlsConfig>,
     /// A file with Zenoh's `access_control` settings, as `hotshoe zenoh-acl` writes them. It matters where messages arrive: at a
@@ -108,6 +119,7 @@ impl Default for ZenohConfig {
             namespace: None,
             scouting: false,
             max_message_bytes: 8 << 20,
+            max_sessions: 1_000,
             tls: None,
             access_control: None,
             insecure: false,
@@ -134,6 +146,11 @@ impl ZenohConfig {
         }
     }
 
+    /// Connections that have not become sessions yet; a further one is closed, and each has ten seconds.
+    pub(crate) fn accept_pending(&self) -> usize {
+        (self.max_sessions / PENDING_SHARE).max(LEAST_PENDING)
+    }
+
     /// Takes relative paths from `folder`.
     pub fn resolve(&mut self, folder: &Path) {
         let tls = self
@@ -155,6 +172,12 @@ impl ZenohConfig {
             self.max_message_bytes as u64,
             LEAST_MESSAGE_BYTES as u64,
             MAX_MESSAGE_BYTES as u64,
+        )?;
+        check_range(
+            "zenoh.max-sessions",
+            self.max_sessions as u64,
+            1,
+            MAX_SESSIONS as u64,
         )?;
         let Some(tls) = &self.tls else {
             return Ok(());

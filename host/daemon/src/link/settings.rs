@@ -91,6 +91,11 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
             "transport/link/rx/max_message_size",
             json!(config.max_message_bytes),
         ),
+        ("transport/unicast/max_sessions", json!(config.max_sessions)),
+        (
+            "transport/unicast/accept_pending",
+            json!(config.accept_pending()),
+        ),
     ];
     all.extend(patience());
     if let Some(namespace) = &config.namespace {

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use hotshoe_daemon::config::OipTls;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -15,7 +14,7 @@ use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read as PEM.
-    #[error("{path} cannot be read; `[oip.tls]` names PEM files")]
+    #[error("{path} cannot be read; it is to be a PEM file")]
     Pem {
         /// The file.
         path: PathBuf,
@@ -24,7 +23,7 @@ pub enum TlsError {
         source: pem::Error,
     },
     /// A file holds no certificate.
-    #[error("{0} holds no certificate; `[oip.tls]` names PEM files")]
+    #[error("{0} holds no certificate; it is to be a PEM file")]
     Empty(PathBuf),
     /// The certificate and the key do not belong together, or are of a kind that is not handled.
     #[error("the certificate {certificate} cannot be used with its key")]
@@ -55,8 +54,19 @@ pub enum TlsError {
     },
 }
 
+/// PEM files of certificates and keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// This end's certificate, with those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Callers must show a certificate of this authority. Default: they need none.
+    pub client_ca: Option<PathBuf>,
+}
+
 /// What does the handshakes.
-pub(crate) fn acceptor(tls: &OipTls) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let pair = |source| TlsError::Pair {
         certificate: tls.certificate.clone(),
         source,

@@ -1,0 +1,208 @@
+//! The door that Prometheus comes to.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Refusal};
+use http_body_util::{BodyExt, Full};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method, Request, Response, StatusCode};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::describe;
+use crate::config::MetricsConfig;
+use crate::parts::Parts;
+
+/// The section of the configuration, for errors and logs.
+const SECTION: &str = "metrics";
+/// Upper bounds of the buckets of stage latencies, in seconds: from an empty policy call to a page on a slow core.
+const LATENCY_BUCKETS: [f64; 16] = [
+    0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
+];
+/// How often the latencies that came since are put into their buckets, so that they take no memory until somebody asks.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// What the text is, for Prometheus.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Why there is no endpoint.
+#[derive(Debug, thiserror::Error)]
+pub enum MetricsError {
+    /// The thread or its runtime could not be started.
+    #[error("cannot start the thread of the Prometheus endpoint")]
+    Thread(#[source] io::Error),
+    /// The address is in use.
+    #[error("cannot serve metrics at {listen}; choose another `metrics.listen`")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The token or the certificates cannot be used.
+    #[error(transparent)]
+    Front(FrontError),
+    /// The buckets of the latencies are none: a defect.
+    #[error("cannot set up the metrics")]
+    Build(#[source] BuildError),
+    /// Another recorder is there already.
+    #[error(
+        "this process has a metrics recorder already; only one daemon of a process can have `[metrics]`"
+    )]
+    Recorder(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<FrontError> for MetricsError {
+    fn from(error: FrontError) -> Self {
+        match error {
+            FrontError::Listen { listen, source, .. } => Self::Listen { listen, source },
+            other => Self::Front(other),
+        }
+    }
+}
+
+/// A running endpoint. It ends when this is dropped.
+pub struct Endpoint {
+    front: Arc<Front>,
+    stop: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("address", &self.front.address())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Endpoint {
+    /// Takes what a changed configuration says of the token, the certificates and the number of connections, while it serves.
+    /// Another address needs a restart. Where these cannot be used, those before stay.
+    ///
+    /// # Errors
+    /// [`MetricsError`] names what is wrong.
+    pub fn set(&self, config: &MetricsConfig) -> Result<(), MetricsError> {
+        Ok(self.front.set(&config.front())?)
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.stop.notify_one();
+    }
+}
+
+/// Takes the port as [`serve`] does, with its token and certificates, and lets go of it.
+///
+/// # Errors
+/// [`MetricsError`]
+pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
+    bind(config).map(drop)
+}
+
+/// Starts to collect metrics and to serve them at `/metrics` of the address. An address alone has everything else as it is by default.
+///
+/// # Errors
+/// [`MetricsError`]
+pub fn serve(config: impl Into<MetricsConfig>, parts: &Parts) -> Result<Endpoint, MetricsError> {
+    let (bound, runtime) = bind(&config.into())?;
+    let recorder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
+        .map_err(MetricsError::Build)?
+        .build_recorder();
+    let handle = recorder.handle();
+    metrics::set_global_recorder(recorder)
+        .map_err(|e| MetricsError::Recorder(e.to_string().into()))?;
+    describe();
+    let entered = runtime.enter();
+    let front = Arc::new(bound.serve(Arc::new(Scrape(handle.clone()))));
+    drop(entered);
+    tracing::info!(address = front.url(), "serving metrics");
+    let stop = Arc::new(Notify::new());
+    let (stopped, served) = (Arc::clone(&stop), Arc::clone(&front));
+    let run = async move {
+        tokio::select! {
+            () = upkeep(handle) => Ok(()),
+            () = served.ended() => Err("it takes no connections any more".to_owned()),
+            () = stopped.notified() => Ok(()),
+        }
+    };
+    parts
+        .vital("metrics", move || runtime.block_on(run))
+        .map_err(MetricsError::Thread)?;
+    Ok(Endpoint { front, stop })
+}
+
+fn bind(config: &MetricsConfig) -> Result<(Bound, Runtime), MetricsError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(MetricsError::Thread)?;
+    let options = config.front();
+    let bound = runtime.block_on(Bound::bind(SECTION, config.listen, &options))?;
+    Ok((bound, runtime))
+}
+
+async fn upkeep(handle: PrometheusHandle) {
+    let mut ticks = interval(UPKEEP);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+/// Answers with what was counted.
+struct Scrape(PrometheusHandle);
+
+impl Handler for Scrape {
+    fn answer(&self, request: Request<Body>) -> Answer {
+        let response = match (request.method(), request.uri().path()) {
+            (&Method::GET | &Method::HEAD, "/metrics" | "/") => {
+                let mut response = text(StatusCode::OK, self.0.render());
+                let kind = HeaderValue::from_static(TEXT_FORMAT);
+                response.headers_mut().insert(CONTENT_TYPE, kind);
+                response
+            }
+            (&Method::GET | &Method::HEAD, "/health") => text(StatusCode::OK, "OK"),
+            (&Method::GET | &Method::HEAD, _) => {
+                text(StatusCode::NOT_FOUND, "metrics are at /metrics\n")
+            }
+            _ => {
+                let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "ask with GET\n");
+                let allow = HeaderValue::from_static("GET, HEAD");
+                response.headers_mut().insert(ALLOW, allow);
+                response
+            }
+        };
+        Box::pin(std::future::ready(response))
+    }
+
+    fn refuse(&self, refusal: Refusal, _: &Request<()>) -> Response<Body> {
+        let status = match refusal {
+            Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Refusal::Foreign | Refusal::WebPage => StatusCode::FORBIDDEN,
+        };
+        let mut response = text(status, format!("{refusal}\n"));
+        if refusal == Refusal::Unauthenticated {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<bytes::Bytes>) -> Response<Body> {
+    let body = Full::new(text.into()).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}

@@ -1,0 +1,104 @@
+//! The operator's socket, and callers who ask nothing, too much or too slowly.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use hotshoe_daemon::control::{self, Command, Control, ControlError, MAX_CALLERS, SOCKET};
+use hotshoe_daemon::parts::Parts;
+use serde_json::json;
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn open(folder: &Path) -> Control {
+    Control::open(folder, &Parts::default(), |_| Ok(json!({ "asked": true }))).unwrap()
+}
+
+fn connect(folder: &Path) -> UnixStream {
+    let stream = UnixStream::connect(folder.join(SOCKET)).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+fn ask(folder: &Path) -> Result<bool, String> {
+    match control::call(folder, &Command::Status) {
+        Ok(answer) => Ok(answer["asked"] == true),
+        Err(ControlError::Refused { name, .. }) => Err(name),
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+fn silent_callers_keep_nobody_waiting() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let mut silent: Vec<_> = (0..MAX_CALLERS - 1)
+        .map(|_| connect(folder.path()))
+        .collect();
+    assert_eq!(ask(folder.path()), Ok(true));
+    // Those beyond are told so, each within its own line.
+    silent.extend((0..4 * MAX_CALLERS).map(|_| connect(folder.path())));
+    let mut told = String::new();
+    silent
+        .last_mut()
+        .unwrap()
+        .read_to_string(&mut told)
+        .unwrap();
+    assert!(told.contains("busy"), "{told}");
+    // Whoever is gone makes room, and so does whoever says nothing for too long.
+    drop(silent.split_off(2));
+    let started = Instant::now();
+    while ask(folder.path()) != Ok(true) {
+        assert!(started.elapsed() < DEADLINE, "nobody made room");
+    }
+    assert_eq!(silent[0].read(&mut [0; 16]).unwrap(), 0);
+    drop(control);
+}
+
+#[test]
+fn a_line_has_an_end_in_bytes_and_in_time() {
+    let folder = TempDir::new().unwrap();
+    let control = open(folder.path());
+    let mut endless = connect(folder.path());
+    // The daemon stops reading, and closes.
+    let written = (0..1000).try_for_each(|_| endless.write_all(&[b' '; 4096]));
+    assert!(written.is_err());
+    let mut slow = connect(folder.path());
+    // Also the pause between two bytes.
+    slow.set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < DEADLINE, "it is still listened to");
+        if slow.write_all(b" ").is_err() {
+            break;
+        }
+        // Any byte is the answer to what it sent so far.
+        match slow.read_exact(&mut [0]) {
+            Ok(()) => break,
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => break,
+            Err(error) => assert!(
+                matches!(
+                    error.kind(),
+                    ErrorKind::WouldBlock | ErrorKind::ConnectionReset
+                ),
+                "{error}"
+            ),
+        }
+    }
+    assert_eq!(ask(folder.path()), Ok(true));
+    drop(control);
+    assert!(matches!(
+        control::call(folder.path(), &Command::Status),
+        Err(ControlError::NotRunning { .. })
+    ));
+}

@@ -1,0 +1,236 @@
+//! Who is let in: by what the head of a request says, before anything of its body is read.
+
+use std::io::Read;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
+use hyper::{Request, Uri};
+use subtle::ConstantTimeEq;
+
+use crate::error::FrontError;
+use crate::options::{Options, is_loopback};
+
+/// The shortest token, in bytes.
+pub const LEAST_TOKEN_BYTES: usize = 16;
+/// The largest file of a token, in bytes.
+pub(crate) const MAX_TOKEN_FILE: u64 = 4 << 10;
+
+/// Why a request is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It does not show the token.
+    #[error("a token is asked for: `authorization: Bearer TOKEN`")]
+    Unauthenticated,
+    /// It was sent to a name that is not this machine's own.
+    #[error(
+        "without a token or client certificates, only programs on this machine are answered, under the name of loopback, and no web pages"
+    )]
+    Foreign,
+    /// A web page sent it.
+    #[error("without a token or client certificates, no web pages are answered")]
+    WebPage,
+}
+
+/// What each request is measured against.
+pub(crate) struct Access {
+    token: Option<Vec<u8>>,
+    /// Whether callers prove nothing, so that a web page that a browser shows could send requests.
+    open: bool,
+    /// Whether an open door is one for this machine's programs alone.
+    local: bool,
+}
+
+impl Access {
+    pub(crate) fn read(
+        door: &'static str,
+        listen: SocketAddr,
+        options: &Options,
+    ) -> Result<Self, FrontError> {
+        let token = options.token_file.as_deref();
+        let token = token.map(|path| read_token(door, path)).transpose()?;
+        let certified = options.tls.as_ref().is_some_and(|t| t.client_ca.is_some());
+        Ok(Self {
+            open: token.is_none() && !certified,
+            local: is_loopback(listen),
+            token,
+        })
+    }
+
+    pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let headers = request.headers();
+        if let Some(token) = &self.token
+            && !shows(headers, token)
+        {
+            return Err(Refusal::Unauthenticated);
+        }
+        if self.open && self.local && !is_local(request.uri(), headers) {
+            return Err(Refusal::Foreign);
+        }
+        if self.open && headers.contains_key(ORIGIN) {
+            return Err(Refusal::WebPage);
+        }
+        Ok(())
+    }
+}
+
+/// Whether the token is in the request. The time that it takes tells nothing but a token's length.
+fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
+    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let shown = shown.and_then(|value| value.split_at_checked("Bearer ".len()));
+    shown.is_some_and(|(scheme, shown)| {
+        scheme.eq_ignore_ascii_case(b"Bearer ") && bool::from(shown.ct_eq(token))
+    })
+}
+
+/// Whether the request was meant for loopback: a page could else send requests, and read the answers, under a name that it lets
+/// point here. Each name that the request gives has to be one of loopback.
+fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
+    let authority = uri.authority().map(|authority| authority.as_str());
+    let hosts = headers.get_all(HOST).iter();
+    let mut names = hosts
+        .map(|host| host.to_str().unwrap_or_default())
+        .chain(authority)
+        .peekable();
+    names.peek().is_some() && names.all(is_loopback_name)
+}
+
+fn is_loopback_name(authority: &str) -> bool {
+    let host = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+fn read_token(door: &'static str, path: &Path) -> Result<Vec<u8>, FrontError> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_TOKEN_FILE + 1).read_to_end(&mut bytes))
+        .map_err(|source| FrontError::Token {
+            door,
+            path: path.to_owned(),
+            source,
+        })?;
+    let token = bytes.trim_ascii();
+    let fits = token.len() >= LEAST_TOKEN_BYTES
+        && bytes.len() as u64 <= MAX_TOKEN_FILE
+        && token.iter().all(u8::is_ascii_graphic);
+    fits.then(|| token.to_vec())
+        .ok_or_else(|| FrontError::TokenForm(path.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn access(token: Option<&[u8]>, open: bool, local: bool) -> Access {
+        let token = token.map(<[u8]>::to_vec);
+        Access { token, open, local }
+    }
+
+    fn request(uri: &str, headers: &[(&str, &str)]) -> Request<()> {
+        let request = Request::builder().uri(uri);
+        let request = headers
+            .iter()
+            .fold(request, |r, (name, value)| r.header(*name, *value));
+        request.body(()).unwrap()
+    }
+
+    #[test]
+    fn an_open_door_on_loopback_answers_under_names_of_loopback_alone() {
+        let door = access(None, true, true);
+        for host in [
+            "localhost",
+            "LocalHost:8000",
+            "127.0.0.1:9898",
+            "127.9.9.9",
+            "[::1]:8000",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert_eq!(
+                door.check(&request("/", &[("host", host)])),
+                Ok(()),
+                "{host}"
+            );
+        }
+        for host in [
+            "",
+            "rebound.example",
+            "rebound.example:8000",
+            "localhost.rebound.example",
+            "localhost@rebound.example",
+            "10.0.0.1:8000",
+            "0.0.0.0",
+            "[::]",
+            "localhost:80:80",
+            "127.0.0.1.rebound.example",
+        ] {
+            let refused = door.check(&request("/", &[("host", host)]));
+            assert_eq!(refused, Err(Refusal::Foreign), "{host}");
+        }
+        // No name at all, two of them, and one in the request's line beside that in the header.
+        for given in [
+            request("/", &[]),
+            request("/", &[("host", "localhost"), ("host", "rebound.example")]),
+            request("http://rebound.example/", &[("host", "localhost")]),
+            request("http://localhost/", &[("host", "rebound.example")]),
+        ] {
+            assert_eq!(door.check(&given), Err(Refusal::Foreign), "{given:?}");
+        }
+        let page = request("/", &[("host", "localhost"), ("origin", "null")]);
+        assert_eq!(door.check(&page), Err(Refusal::WebPage));
+    }
+
+    #[test]
+    fn a_token_is_shown_whole_or_not_at_all() {
+        let token = b"correct-horse-battery-staple";
+        let door = access(Some(token), false, true);
+        let check = |value: &str| {
+            door.check(&request(
+                "/",
+                &[("authorization", value), ("host", "any.example")],
+            ))
+        };
+        assert_eq!(check("Bearer correct-horse-battery-staple"), Ok(()));
+        assert_eq!(check("bearer correct-horse-battery-staple"), Ok(()));
+        for wrong in [
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer correct-horse-battery-stapl",
+            "Bearer correct-horse-battery-staple2",
+            "Basic correct-horse-battery-staple",
+            "correct-horse-battery-staple",
+        ] {
+            assert_eq!(check(wrong), Err(Refusal::Unauthenticated), "{wrong}");
+        }
+        assert_eq!(
+            door.check(&request("/", &[])),
+            Err(Refusal::Unauthenticated)
+        );
+    }
+
+    #[test]
+    fn a_door_that_is_open_to_a_network_by_choice_answers_no_web_pages() {
+        let door = access(None, true, false);
+        assert_eq!(
+            door.check(&request("/", &[("host", "device.example")])),
+            Ok(())
+        );
+        let page = request(
+            "/",
+            &[
+                ("host", "device.example"),
+                ("origin", "https://page.example"),
+            ],
+        );
+        assert_eq!(door.check(&page), Err(Refusal::WebPage));
+    }
+}

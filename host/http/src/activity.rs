@@ -1,0 +1,174 @@
+//! What happens on one connection, and so when it has to end.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+use crate::options::Limits;
+
+/// Why a connection is ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It did not come to a request that may be answered.
+    Silent,
+    /// The other end takes nothing of an answer.
+    Stalled,
+    /// It had no request for too long.
+    Idle,
+}
+
+/// The requests of one connection.
+#[derive(Debug)]
+pub(crate) struct Activity {
+    opened: Instant,
+    state: Mutex<State>,
+    /// Told when the next limit may be another one than before.
+    changed: Notify,
+    /// Told when the connection has to make room.
+    evicted: Notify,
+    /// Told when the connection could make room.
+    room: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// A request of it was let in.
+    heard: bool,
+    /// Requests that are not answered yet.
+    open: usize,
+    /// Since when there is none.
+    idle_since: Instant,
+    /// By request: when a piece of its answer was taken last.
+    taken: BTreeMap<u64, Instant>,
+    next: u64,
+}
+
+impl Activity {
+    pub(crate) fn new(room: Arc<Notify>) -> Self {
+        let now = Instant::now();
+        let state = State {
+            heard: false,
+            open: 0,
+            idle_since: now,
+            taken: BTreeMap::new(),
+            next: 0,
+        };
+        Self {
+            opened: now,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            evicted: Notify::new(),
+            room,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request of it was let in.
+    pub(crate) fn heard(&self) {
+        self.lock().heard = true;
+        self.changed.notify_one();
+    }
+
+    /// Where nothing is asked: whether anything ever was, and since when not. The smallest is the first to make room.
+    pub(crate) fn idle(&self) -> Option<(bool, Instant)> {
+        let state = self.lock();
+        (state.open == 0).then_some((state.heard, state.idle_since))
+    }
+
+    /// Ends the connection soon.
+    pub(crate) fn evict(&self) {
+        self.evicted.notify_one();
+    }
+
+    /// Waits until the connection has to make room.
+    pub(crate) async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// The next limit that the connection passes if nothing happens.
+    fn next(&self, limits: &Limits) -> Option<(Instant, End)> {
+        let state = self.lock();
+        let silent = (!state.heard).then(|| (self.opened + limits.first_request, End::Silent));
+        let last = state.taken.values().min();
+        let stalled = last.map(|&last| (last + limits.stall, End::Stalled));
+        let idle = (state.open == 0).then(|| (state.idle_since + limits.idle, End::Idle));
+        [silent, stalled, idle]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Waits until the connection has passed a limit.
+    pub(crate) async fn over(&self, limits: &Limits) -> End {
+        loop {
+            let changed = self.changed.notified();
+            let Some((at, end)) = self.next(limits) else {
+                changed.await;
+                continue;
+            };
+            tokio::select! {
+                // A piece that was taken meanwhile has put it off.
+                () = sleep_until(at) => if self.next(limits) == Some((at, end)) {
+                    return end;
+                },
+                () = changed => {}
+            }
+        }
+    }
+}
+
+/// One request of a connection, until its answer is handed over.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    activity: Arc<Activity>,
+    id: u64,
+}
+
+impl Asked {
+    pub(crate) fn new(activity: Arc<Activity>) -> Self {
+        let mut state = activity.lock();
+        let id = state.next;
+        state.next += 1;
+        state.open += 1;
+        drop(state);
+        activity.changed.notify_one();
+        Self { activity, id }
+    }
+
+    /// The other end is to take a piece of the answer.
+    pub(crate) fn offered(&self) {
+        let mut state = self.activity.lock();
+        let first = state.taken.insert(self.id, Instant::now()).is_none();
+        drop(state);
+        if first {
+            self.activity.changed.notify_one();
+        }
+    }
+
+    /// The next piece of the answer is still being made.
+    pub(crate) fn making(&self) {
+        self.activity.lock().taken.remove(&self.id);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let mut state = self.activity.lock();
+        state.taken.remove(&self.id);
+        state.open = state.open.saturating_sub(1);
+        let idle = state.open == 0;
+        if idle {
+            state.idle_since = Instant::now();
+        }
+        drop(state);
+        if idle {
+            self.activity.changed.notify_one();
+            self.activity.room.notify_one();
+        }
+    }
+}

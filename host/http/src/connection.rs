@@ -1,0 +1,161 @@
+//! One connection, from its handshake to its end.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until};
+
+use crate::Body;
+use crate::activity::{Asked, End};
+use crate::body::{Arriving, Offered, discard};
+use crate::front::{Closing, Shared};
+use crate::options::Limits;
+use crate::places::Place;
+use crate::stall::Stall;
+
+/// The smallest buffer that hyper takes, in bytes.
+const LEAST_BUFFER_BYTES: usize = 8 << 10;
+
+/// What a request's bytes come over.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// One connection of a front.
+pub(crate) struct Connection {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) place: Place,
+    pub(crate) closing: Closing,
+}
+
+impl Connection {
+    /// Serves it to its end.
+    pub(crate) async fn run(mut self, stream: TcpStream) {
+        // Without it, small answers wait for acknowledgements. Where it fails, they are merely slower.
+        let _ = stream.set_nodelay(true);
+        let settings = self.shared.settings.load_full();
+        let limits = settings.limits;
+        let stream = Stall::new(stream, limits.stall);
+        let stream: Box<dyn Stream> = match &settings.acceptor {
+            None => Box::new(stream),
+            Some(acceptor) => {
+                let activity = &self.place.activity;
+                let handshake = tokio::select! {
+                    handshake = acceptor.accept(stream) => handshake,
+                    end = activity.over(&limits) => return self.say(end),
+                    () = activity.evicted() => return,
+                    () = self.closing.wait() => return,
+                };
+                match handshake {
+                    Ok(stream) => Box::new(stream),
+                    Err(error) => {
+                        tracing::debug!(door = self.shared.door, %error, "a TLS handshake failed");
+                        return;
+                    }
+                }
+            }
+        };
+        self.answer(stream, &limits).await;
+    }
+
+    async fn answer(&mut self, stream: Box<dyn Stream>, limits: &Limits) {
+        let (shared, activity) = (Arc::clone(&self.shared), Arc::clone(&self.place.activity));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (shared, asked) = (Arc::clone(&shared), Asked::new(Arc::clone(&activity)));
+            let activity = Arc::clone(&activity);
+            async move {
+                let allowed = shared.settings.load().access.check(&request);
+                if allowed.is_ok() {
+                    activity.heard();
+                }
+                let response = respond(&shared, request, allowed).await;
+                Ok::<_, Infallible>(response.map(|body| Body::new(Offered::new(body, asked))))
+            }
+        });
+        let builder = builder(limits);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let activity = Arc::clone(&self.place.activity);
+        let (mut told, mut last) = (false, None);
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => {
+                    if let Err(error) = ended {
+                        tracing::debug!(door = self.shared.door, error, "a connection broke");
+                    }
+                    return;
+                }
+                () = activity.evicted() => return,
+                () = self.closing.wait(), if !told => {}
+                end = activity.over(limits), if last.is_none() => {
+                    if end != End::Idle {
+                        return self.say(end);
+                    }
+                    last = Some(Instant::now() + limits.pong);
+                }
+                () = sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => {
+                    return self.say(End::Idle);
+                }
+            }
+            // Told before it ends, so that the other end loses no request that it sends meanwhile.
+            told = true;
+            connection.as_mut().graceful_shutdown();
+        }
+    }
+
+    fn say(&self, end: End) {
+        tracing::debug!(door = self.shared.door, ?end, "a connection was ended");
+    }
+}
+
+/// The answer to one request.
+async fn respond(
+    shared: &Shared,
+    request: Request<Incoming>,
+    allowed: Result<(), crate::Refusal>,
+) -> Response<Body> {
+    let most = shared.settings.load().limits.stall;
+    let request = request.map(|body| Arriving::new(body, most));
+    let Err(refusal) = allowed else {
+        return shared
+            .handler
+            .answer(request.map(BodyExt::boxed_unsync))
+            .await;
+    };
+    let (head, body) = request.into_parts();
+    // An HTTP/2 stream is refused without its body.
+    if head.version < Version::HTTP_2 {
+        discard(body).await;
+    }
+    shared
+        .handler
+        .refuse(refusal, &Request::from_parts(head, ()))
+}
+
+fn builder(limits: &Limits) -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.idle)
+        .max_buf_size((limits.head_bytes as usize).max(LEAST_BUFFER_BYTES));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .max_pending_accept_reset_streams(limits.pending_resets)
+        .max_header_list_size(limits.head_bytes)
+        .initial_stream_window_size(limits.window_bytes)
+        .initial_connection_window_size(limits.window_bytes)
+        .keep_alive_interval(limits.stall)
+        .keep_alive_timeout(limits.pong);
+    builder
+}

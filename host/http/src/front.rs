@@ -1,0 +1,324 @@
+//! The port, and who is taken in.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use rustix::io::Errno;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+use tokio_rustls::TlsAcceptor;
+
+use crate::Handler;
+use crate::access::Access;
+use crate::connection::Connection;
+use crate::error::FrontError;
+use crate::options::{Limits, Options, exposure};
+use crate::places::{Entry, Place, Places};
+use crate::quiet::Quiet;
+use crate::tls;
+
+/// How long no connection is taken after the system refused one, for want of file descriptors for example.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long at most, when it refuses again and again.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// What a refused connection is told where it is not TLS.
+const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
+
+/// What the options come to.
+pub(crate) struct Settings {
+    pub(crate) acceptor: Option<TlsAcceptor>,
+    pub(crate) access: Access,
+    pub(crate) limits: Limits,
+}
+
+impl Settings {
+    fn read(door: &'static str, listen: SocketAddr, options: &Options) -> Result<Self, FrontError> {
+        if let Some(exposure) = exposure(listen, options) {
+            return Err(FrontError::Exposed {
+                door,
+                listen,
+                exposure,
+            });
+        }
+        let acceptor = options.tls.as_ref().map(tls::acceptor).transpose();
+        Ok(Self {
+            acceptor: acceptor.map_err(|source| FrontError::Tls { door, source })?,
+            access: Access::read(door, listen, options)?,
+            limits: options.limits,
+        })
+    }
+}
+
+/// What all connections of a front know.
+pub(crate) struct Shared {
+    pub(crate) door: &'static str,
+    pub(crate) settings: ArcSwap<Settings>,
+    pub(crate) handler: Arc<dyn Handler>,
+}
+
+/// Tells a connection that the front takes nothing more.
+#[derive(Clone)]
+pub(crate) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// Waits for it.
+    pub(crate) async fn wait(&mut self) {
+        // A front that is gone has closed as well.
+        let _ = self.0.wait_for(|closed| *closed).await;
+    }
+}
+
+/// A port that is held. Nobody is answered yet.
+pub struct Bound {
+    door: &'static str,
+    settings: Settings,
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Reads the token and the certificates, and takes the port. `door` is its section in the configuration, for errors and logs. It
+    /// is to be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`FrontError`] names what is wrong and what to do.
+    pub async fn bind(
+        door: &'static str,
+        listen: SocketAddr,
+        options: &Options,
+    ) -> Result<Self, FrontError> {
+        let settings = Settings::read(door, listen, options)?;
+        let failed = |source| FrontError::Listen {
+            door,
+            listen,
+            source,
+        };
+        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self {
+            door,
+            settings,
+            listener,
+            address,
+        })
+    }
+
+    /// Where it listens, with the port that it was given.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to answer. It is to be called within a tokio runtime.
+    pub fn serve(self, handler: Arc<dyn Handler>) -> Front {
+        let shared = Arc::new(Shared {
+            door: self.door,
+            settings: ArcSwap::from_pointee(self.settings),
+            handler,
+        });
+        let places = Arc::new(Places::default());
+        let (close, closing) = watch::channel(false);
+        let ended = Arc::new(Notify::new());
+        let accept = Accept {
+            listener: self.listener,
+            shared: Arc::clone(&shared),
+            places: Arc::clone(&places),
+            closing: Closing(closing),
+            _ended: Ended(Arc::clone(&ended)),
+            pause: FIRST_PAUSE,
+            refused: Quiet::default(),
+            crowded: Quiet::default(),
+            full: Quiet::default(),
+        };
+        tokio::spawn(accept.run());
+        Front {
+            shared,
+            places,
+            address: self.address,
+            close,
+            ended,
+        }
+    }
+}
+
+/// A front that answers. When it is dropped, no more connections are taken, and those that are there end as after
+/// [`Front::close`].
+pub struct Front {
+    shared: Arc<Shared>,
+    places: Arc<Places>,
+    address: SocketAddr,
+    close: watch::Sender<bool>,
+    ended: Arc<Notify>,
+}
+
+impl Front {
+    /// Where it listens, with the port that it was given.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where it listens, as a browser would be told.
+    pub fn url(&self) -> String {
+        let tls = self.shared.settings.load().acceptor.is_some();
+        let scheme = if tls { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// How many are connected.
+    pub fn connections(&self) -> usize {
+        self.places.count()
+    }
+
+    /// Waits until it takes no more connections, for whatever reason.
+    pub async fn ended(&self) {
+        self.ended.notified().await;
+    }
+
+    /// Takes other options, while it serves: the token holds from the next request on, certificates and limits from the next
+    /// connection on. Where they cannot be used, those before stay.
+    ///
+    /// # Errors
+    /// [`FrontError`] names what is wrong.
+    pub fn set(&self, options: &Options) -> Result<(), FrontError> {
+        let settings = Settings::read(self.shared.door, self.address, options)?;
+        self.shared.settings.store(Arc::new(settings));
+        Ok(())
+    }
+
+    /// Takes no more connections and no more requests. Those that are being answered go on.
+    pub fn close(&self) {
+        self.close.send_replace(true);
+    }
+
+    /// Closes it, and waits until all connections have ended.
+    pub async fn join(self) {
+        self.close();
+        self.close.closed().await;
+    }
+}
+
+/// Says that no more connections are taken, also where that ends by a panic.
+struct Ended(Arc<Notify>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+/// What takes connections.
+struct Accept {
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    places: Arc<Places>,
+    closing: Closing,
+    _ended: Ended,
+    pause: Duration,
+    refused: Quiet,
+    crowded: Quiet,
+    full: Quiet,
+}
+
+impl Accept {
+    async fn run(mut self) {
+        let mut closing = self.closing.clone();
+        tokio::select! {
+            () = closing.wait() => {}
+            () = self.take() => {}
+        }
+    }
+
+    async fn take(&mut self) {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    self.pause = FIRST_PAUSE;
+                    self.enter(stream, peer).await;
+                }
+                Err(error) => self.back_off(&error).await,
+            }
+        }
+    }
+
+    /// Gives a connection its place. Where there is none, no further one is taken until there is.
+    async fn enter(&mut self, stream: TcpStream, peer: SocketAddr) {
+        loop {
+            let limits = self.shared.settings.load().limits;
+            match self.places.enter(peer.ip(), &limits) {
+                Entry::Placed(place) => return self.start(stream, place),
+                Entry::Crowded => return self.refuse(&stream, peer, &limits),
+                Entry::Full => {
+                    if let Some(left_out) = self.full.due(now()) {
+                        tracing::warn!(
+                            door = self.shared.door,
+                            max_connections = limits.connections,
+                            left_out,
+                            "all connections of this door are taken: idle ones make room, others wait"
+                        );
+                    }
+                    self.places.room.notified().await;
+                }
+            }
+        }
+    }
+
+    fn start(&self, stream: TcpStream, place: Place) {
+        let connection = Connection {
+            shared: Arc::clone(&self.shared),
+            place,
+            closing: self.closing.clone(),
+        };
+        tokio::spawn(connection.run(stream));
+    }
+
+    fn refuse(&mut self, stream: &TcpStream, peer: SocketAddr, limits: &Limits) {
+        if let Some(left_out) = self.crowded.due(now()) {
+            tracing::warn!(
+                door = self.shared.door,
+                %peer,
+                max_connections_per_address = limits.connections_per_address,
+                left_out,
+                "a connection was refused: its address has too many"
+            );
+        }
+        if self.shared.settings.load().acceptor.is_none() {
+            // It fits into the buffer of a connection that nothing was written to. Where it does not, the end says it all.
+            let _ = stream.try_write(CROWDED);
+        }
+    }
+
+    /// Leaves the system alone for a while, and gives a file descriptor back where those are what it lacks.
+    async fn back_off(&mut self, error: &io::Error) {
+        use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+        if matches!(
+            error.kind(),
+            ConnectionAborted | ConnectionReset | Interrupted
+        ) {
+            // The other end has gone already.
+            return;
+        }
+        if let Some(left_out) = self.refused.due(now()) {
+            tracing::warn!(
+                door = self.shared.door,
+                %error,
+                left_out,
+                "a connection could not be taken; none is for up to a second each time"
+            );
+        }
+        if matches!(
+            Errno::from_io_error(error),
+            Some(Errno::MFILE | Errno::NFILE)
+        ) {
+            self.places.make_room();
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}

@@ -1,0 +1,290 @@
+//! Who is let in: by a token, by a certificate, by the name that they ask under; and what may change meanwhile.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod door;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use door::{Authority, DEADLINE, Door, SHORT, answer, ask, is_end, rest};
+use hotshoe_http::{Bound, Exposure, FrontError, Limits, Options, TlsFiles};
+use tempfile::TempDir;
+use tokio_rustls::rustls::crypto::ring::default_provider;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n";
+const TOKEN: &str = "correct-horse-battery-staple";
+
+/// A connection that trusts an authority, and shows a certificate where it has one.
+fn secured(
+    door: &Door,
+    ca: &Path,
+    own: Option<&TlsFiles>,
+) -> StreamOwned<ClientConnection, TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca).unwrap())
+        .unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match own {
+        None => builder.with_no_client_auth(),
+        Some(files) => {
+            let chain = vec![CertificateDer::from_pem_file(&files.certificate).unwrap()];
+            let key = PrivateKeyDer::from_pem_file(&files.key).unwrap();
+            builder.with_client_auth_cert(chain, key).unwrap()
+        }
+    };
+    let name = "localhost".try_into().unwrap();
+    let client = ClientConnection::new(Arc::new(config), name).unwrap();
+    StreamOwned::new(client, door.connect())
+}
+
+/// What one request over TLS is answered with; nothing where the handshake fails.
+fn get(door: &Door, ca: &Path, own: Option<&TlsFiles>) -> String {
+    let mut stream = secured(door, ca, own);
+    if stream
+        .write_all(format!("{GET}Connection: close\r\n\r\n").as_bytes())
+        .is_err()
+    {
+        return String::new();
+    }
+    let mut said = Vec::new();
+    // Where the handshake fails, reading says so.
+    let _ = stream.read_to_end(&mut said);
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn without_proof_only_names_of_loopback_are_answered_and_no_web_pages() {
+    let door = Door::with(Limits::default());
+    let status = |headers: &str| {
+        let said = door.get(&format!("GET / HTTP/1.1\r\n{headers}"));
+        said.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    let port = door.front.address().port();
+    assert_eq!(status(&format!("Host: 127.0.0.1:{port}\r\n")), "200");
+    assert_eq!(status("Host: localhost\r\n"), "200");
+    assert_eq!(status("Host: rebound.example\r\n"), "403");
+    assert_eq!(
+        status("Host: localhost\r\nOrigin: https://page.example\r\n"),
+        "403"
+    );
+    assert_eq!(status(""), "403");
+    door.close();
+}
+
+#[test]
+fn a_refused_caller_gets_no_more_time_than_a_silent_one() {
+    let door = Door::with(Limits {
+        first_request: SHORT,
+        ..Limits::default()
+    });
+    let mut stream = door.connect();
+    // Also the pause between two requests.
+    stream
+        .set_read_timeout(Some(Duration::from_millis(50)))
+        .unwrap();
+    let (started, mut answered) = (Instant::now(), 0);
+    'asking: while stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: rebound.example\r\n\r\n")
+        .is_ok()
+    {
+        loop {
+            assert!(started.elapsed() < DEADLINE, "it is still answered");
+            match stream.read(&mut [0; 4096]) {
+                Ok(0) => break 'asking,
+                Ok(_) => answered += 1,
+                Err(error) if is_end(&error) => break 'asking,
+                Err(_) => break,
+            }
+        }
+    }
+    assert!(answered > 0);
+    door.close();
+}
+
+#[test]
+fn a_token_is_asked_for_and_can_be_changed() {
+    let folder = TempDir::new().unwrap();
+    let token_file = folder.path().join("token");
+    fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
+    let options = Options {
+        token_file: Some(token_file.clone()),
+        ..Options::default()
+    };
+    let door = Door::open(&options);
+    let with = |token: &str| format!("{GET}Authorization: Bearer {token}\r\n");
+    assert!(door.get(GET).starts_with("HTTP/1.1 401"));
+    assert!(
+        door.get(&with("correct-horse-battery-stable"))
+            .starts_with("HTTP/1.1 401")
+    );
+    let mut kept = door.connect();
+    ask(&mut kept, &with(TOKEN));
+    assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
+    // A token that can be guessed is not taken, and the one before stays.
+    fs::write(&token_file, "short").unwrap();
+    let error = door.front.set(&options).unwrap_err();
+    assert_eq!(error.name(), "invalid_token");
+    ask(&mut kept, &with(TOKEN));
+    assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
+    fs::write(&token_file, "another-horse-battery-staple").unwrap();
+    door.front.set(&options).unwrap();
+    // It holds for connections that were there before.
+    ask(&mut kept, &with(TOKEN));
+    assert!(answer(&mut kept, "TOKEN`").starts_with("HTTP/1.1 401"));
+    assert!(door.get(&with(TOKEN)).starts_with("HTTP/1.1 401"));
+    assert!(
+        door.get(&with("another-horse-battery-staple"))
+            .starts_with("HTTP/1.1 200")
+    );
+    door.close();
+}
+
+#[test]
+fn with_client_certificates_only_ours_are_let_in() {
+    let folder = TempDir::new().unwrap();
+    let ours = Authority::new(&folder.path().join("ours"));
+    let theirs = Authority::new(&folder.path().join("theirs"));
+    let door = Door::open(&Options {
+        tls: Some(TlsFiles {
+            client_ca: Some(ours.ca()),
+            ..ours.issue("device")
+        }),
+        ..Options::default()
+    });
+    assert!(get(&door, &ours.ca(), Some(&ours.issue("caller"))).starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&door, &ours.ca(), Some(&theirs.issue("caller"))), "");
+    assert_eq!(get(&door, &ours.ca(), None), "");
+    door.close();
+}
+
+#[test]
+fn a_handshake_has_to_come_to_an_end() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path());
+    let door = Door::open(&Options {
+        tls: Some(authority.issue("device")),
+        limits: Limits {
+            first_request: SHORT,
+            connections: 4,
+            ..Limits::default()
+        },
+        ..Options::default()
+    });
+    // Nothing, the start of a handshake, and no TLS at all.
+    for start in [
+        &b""[..],
+        &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3],
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let mut stream = door.connect();
+        stream.write_all(start).unwrap();
+        assert!(!rest(&mut stream).contains("HTTP"));
+    }
+    let idle: Vec<TcpStream> = (0..50).map(|_| door.connect()).collect();
+    assert!(get(&door, &authority.ca(), None).starts_with("HTTP/1.1 200"));
+    drop(idle);
+    door.close();
+}
+
+#[test]
+fn certificates_change_while_it_serves() {
+    let folder = TempDir::new().unwrap();
+    let old = Authority::new(&folder.path().join("old"));
+    let new = Authority::new(&folder.path().join("new"));
+    let options = |tls: TlsFiles| Options {
+        tls: Some(tls),
+        ..Options::default()
+    };
+    let door = Door::open(&options(old.issue("device")));
+    let mut kept = secured(&door, &old.ca(), None);
+    ask(&mut kept, GET);
+    answer(&mut kept, "ok");
+    let broken = TlsFiles {
+        key: folder.path().join("missing.key"),
+        ..new.issue("device")
+    };
+    let error = door.front.set(&options(broken)).unwrap_err();
+    assert_eq!(error.name(), "invalid_certificates");
+    assert!(get(&door, &old.ca(), None).starts_with("HTTP/1.1 200"));
+    door.front.set(&options(new.issue("device"))).unwrap();
+    assert!(get(&door, &new.ca(), None).starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&door, &old.ca(), None), "");
+    ask(&mut kept, GET);
+    assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
+    drop(kept);
+    door.close();
+}
+
+#[test]
+fn limits_change_while_it_serves() {
+    let options = |connections| Options {
+        limits: Limits {
+            connections,
+            ..Limits::default()
+        },
+        ..Options::default()
+    };
+    let door = Door::open(&options(32));
+    let idle: Vec<TcpStream> = (0..32).map(|_| door.connect()).collect();
+    door.wait_for(32);
+    door.front.set(&options(2)).unwrap();
+    assert!(door.is_answering());
+    assert!(door.front.connections() <= 2);
+    drop(idle);
+    door.close();
+}
+
+#[test]
+fn beyond_loopback_strangers_are_kept_out_unless_the_operator_says_otherwise() {
+    let folder = TempDir::new().unwrap();
+    let authority = Authority::new(folder.path());
+    let files = authority.issue("device");
+    let token = folder.path().join("token");
+    fs::write(&token, TOKEN).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let bind = |tls: Option<&TlsFiles>, token: bool, insecure: bool| {
+        let options = Options {
+            tls: tls.cloned(),
+            token_file: token.then(|| folder.path().join("token")),
+            insecure,
+            ..Options::default()
+        };
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        match runtime.block_on(Bound::bind("test", everywhere, &options)) {
+            Ok(_) => None,
+            Err(FrontError::Exposed { exposure, .. }) => Some(exposure),
+            Err(error) => panic!("{error}"),
+        }
+    };
+    let mutual = TlsFiles {
+        client_ca: Some(authority.ca()),
+        ..files.clone()
+    };
+    assert_eq!(bind(None, false, false), Some(Exposure::Anybody));
+    assert_eq!(bind(Some(&files), false, false), Some(Exposure::Anybody));
+    assert_eq!(bind(None, true, false), Some(Exposure::ReadableToken));
+    assert_eq!(bind(Some(&files), true, false), None);
+    assert_eq!(bind(Some(&mutual), false, false), None);
+    assert_eq!(bind(None, false, true), None);
+    assert_eq!(bind(None, true, true), None);
+}

@@ -1,0 +1,226 @@
+//! A door with a small service behind it, and clients that speak to it byte by byte.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::fs;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hotshoe_http::{
+    Answer, Body, Bound, Front, Handler, Limits, Options, Refusal, TlsFiles, is_stalled,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::{Request, Response, StatusCode};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+
+/// Longest wait for anything. Nothing is asserted about how long it takes.
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// The limits of time in these tests.
+pub const SHORT: Duration = Duration::from_millis(1500);
+/// More than the buffers of a connection on one machine take.
+pub const BIG: usize = 32 << 20;
+
+/// `/` says ok, `/big` gives much, `/wait` answers when it is told to, and a body is counted.
+struct Service {
+    released: Arc<Notify>,
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let body = Full::new(text.into()).map_err(|never| match never {});
+    let mut response = Response::new(body.boxed_unsync());
+    *response.status_mut() = status;
+    response
+}
+
+impl Handler for Service {
+    fn answer(&self, request: Request<Body>) -> Answer {
+        let released = Arc::clone(&self.released);
+        Box::pin(async move {
+            match request.uri().path() {
+                "/big" => text(StatusCode::OK, vec![b'x'; BIG]),
+                "/wait" => {
+                    released.notified().await;
+                    text(StatusCode::OK, "waited")
+                }
+                "/count" => match request.into_body().collect().await {
+                    Ok(body) => text(StatusCode::OK, body.to_bytes().len().to_string()),
+                    Err(error) if is_stalled(&*error) => {
+                        text(StatusCode::REQUEST_TIMEOUT, "stalled")
+                    }
+                    Err(error) => text(StatusCode::BAD_REQUEST, error.to_string()),
+                },
+                _ => text(StatusCode::OK, "ok"),
+            }
+        })
+    }
+
+    fn refuse(&self, refusal: Refusal, _: &Request<()>) -> Response<Body> {
+        let status = match refusal {
+            Refusal::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Refusal::Foreign | Refusal::WebPage => StatusCode::FORBIDDEN,
+        };
+        text(status, refusal.to_string())
+    }
+}
+
+/// A door that is served.
+pub struct Door {
+    pub front: Front,
+    pub released: Arc<Notify>,
+    runtime: Runtime,
+}
+
+impl Door {
+    pub fn open(options: &Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .unwrap();
+        let released = Arc::new(Notify::new());
+        let service = Arc::new(Service {
+            released: Arc::clone(&released),
+        });
+        let front = runtime.block_on(async {
+            let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            let bound = Bound::bind("test", listen, options).await.unwrap();
+            bound.serve(service)
+        });
+        Self {
+            front,
+            released,
+            runtime,
+        }
+    }
+
+    /// With these limits, and no proof asked of callers.
+    pub fn with(limits: Limits) -> Self {
+        Self::open(&Options {
+            limits,
+            ..Options::default()
+        })
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        connect(self.front.address())
+    }
+
+    /// The whole answer to one request on a connection of its own.
+    pub fn get(&self, head: &str) -> String {
+        let mut stream = self.connect();
+        ask(&mut stream, &format!("{head}Connection: close\r\n"));
+        rest(&mut stream)
+    }
+
+    pub fn is_answering(&self) -> bool {
+        self.get("GET / HTTP/1.1\r\nHost: localhost\r\n")
+            .starts_with("HTTP/1.1 200")
+    }
+
+    /// Waits until so many are connected.
+    pub fn wait_for(&self, connections: usize) {
+        let started = Instant::now();
+        while self.front.connections() != connections {
+            assert!(
+                started.elapsed() < DEADLINE,
+                "{} connections",
+                self.front.connections()
+            );
+            std::thread::yield_now();
+        }
+    }
+
+    pub fn close(self) {
+        self.runtime
+            .block_on(async { tokio::time::timeout(DEADLINE, self.front.join()).await })
+            .unwrap();
+    }
+}
+
+pub fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.set_write_timeout(Some(DEADLINE)).unwrap();
+    stream
+}
+
+/// Writes a head. Where the other end has gone, reading says so.
+pub fn ask(stream: &mut impl Write, head: &str) {
+    let _ = stream.write_all(format!("{head}\r\n").as_bytes());
+}
+
+/// Whether the other end has ended the connection, in whatever way.
+pub fn is_end(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(
+        error.kind(),
+        ConnectionReset | BrokenPipe | ConnectionAborted | UnexpectedEof
+    )
+}
+
+/// All that still comes.
+pub fn rest(stream: &mut impl Read) -> String {
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        assert!(is_end(&error), "{error}");
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// One answer of a connection that stays, whose body ends so.
+pub fn answer(stream: &mut impl Read, end: &str) -> String {
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(end.as_bytes()) {
+        stream.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+/// A certificate authority, with what it signed in a folder.
+pub struct Authority {
+    pub folder: PathBuf,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub fn new(folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority");
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
+        Self {
+            folder: folder.to_owned(),
+            issuer,
+        }
+    }
+
+    /// Writes `NAME.pem` and `NAME.key`.
+    pub fn issue(&self, name: &str) -> TlsFiles {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let files = TlsFiles {
+            certificate: self.folder.join(format!("{name}.pem")),
+            key: self.folder.join(format!("{name}.key")),
+            client_ca: None,
+        };
+        fs::write(&files.certificate, pem).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        files
+    }
+
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+}
