@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use rustix::process::Signal;
+
 use crate::oip::{free_address, raw};
 use crate::support::{DEADLINE, Daemon, Device, Lab, failure, hotshoe};
 
@@ -112,7 +114,7 @@ fn metrics_are_closed_to_strangers() {
     let address = free_address();
     let keys = format!("[metrics]\nlisten = \"{address}\"\ntoken-file = \"token\"\n");
     fs::write(&device.config, format!("{text}{keys}")).unwrap();
-    let _daemon = device.run();
+    let mut daemon = device.run();
     let get = |headers: &str| {
         let head = format!("GET /metrics HTTP/1.1\r\n{headers}Connection: close\r\n\r\n");
         raw(&address, &head)
@@ -126,4 +128,15 @@ fn metrics_are_closed_to_strangers() {
         "POST /metrics HTTP/1.1\r\nAuthorization: Bearer correct-horse-battery-staple\r\nConnection: close\r\n\r\n",
     );
     assert!(other.starts_with("HTTP/1.1 405"), "{other}");
+    // A token that was renewed is in effect after SIGHUP, without a restart.
+    fs::write(lab.path("token"), "another-horse-battery-staple\n").unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.wait_for_log("the configuration was reloaded");
+    let old = get("Authorization: Bearer correct-horse-battery-staple\r\n");
+    assert!(old.starts_with("HTTP/1.1 401"), "{old}");
+    let new = get("Authorization: Bearer another-horse-battery-staple\r\n");
+    assert!(new.contains("hotshoe_release_info"), "{new}");
+    let reload = daemon.status().reload.unwrap();
+    assert_eq!(reload.applied, ["metrics.token-file"]);
+    assert!(reload.needs_restart.is_empty(), "{reload:?}");
 }

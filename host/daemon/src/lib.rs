@@ -92,7 +92,7 @@ pub struct Daemon {
     parts: Parts,
     running: Arc<Running>,
     _recordings: Orders,
-    _metrics: Option<Endpoint>,
+    metrics: Option<Endpoint>,
 }
 
 impl Daemon {
@@ -185,7 +185,7 @@ impl Daemon {
             parts,
             running,
             _recordings: recordings,
-            _metrics: endpoint,
+            metrics: endpoint,
         })
     }
 

@@ -9,21 +9,39 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use hotshoe_http::Renewal;
 use hotshoe_trust::{Digest, Time};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::Daemon;
 use crate::config::{
-    Config, ConfigError, DeployConfig, FrontTls, IntakeConfig, TlsConfig, ZenohConfig,
+    Config, ConfigError, DeployConfig, FrontTls, IntakeConfig, MetricsConfig, OipConfig, TlsConfig,
+    ZenohConfig,
 };
 use crate::files;
+use crate::metrics::MetricsError;
 use crate::status::ReloadStatus;
 
 /// Largest file of a key that is compared, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The key of the trusted keys, whose file nothing reads again.
 pub(crate) const TRUST: &str = "trust";
+
+/// The keys of `[oip]` that name files: the token, the certificate, its key, and the callers' authority.
+const OIP_FILES: [&str; 4] = [
+    "oip.token-file",
+    "oip.tls.certificate",
+    "oip.tls.key",
+    "oip.tls.client-ca",
+];
+/// The same of `[metrics]`.
+const METRICS_FILES: [&str; 4] = [
+    "metrics.token-file",
+    "metrics.tls.certificate",
+    "metrics.tls.key",
+    "metrics.tls.client-ca",
+];
 
 /// The contents of files by the keys that name them; none where a file cannot be read.
 pub(crate) type Files = BTreeMap<&'static str, Option<Digest>>;
@@ -32,7 +50,7 @@ pub(crate) type Files = BTreeMap<&'static str, Option<Digest>>;
 #[derive(Debug)]
 pub struct Running {
     config: ArcSwap<Config>,
-    files: Files,
+    files: Mutex<Files>,
     last: Mutex<Option<ReloadStatus>>,
 }
 
@@ -47,6 +65,7 @@ pub struct Change {
     pub needs_restart: Vec<String>,
     /// Whether the file of the trusted keys was changed, which nothing here reads.
     pub trust_changed: bool,
+    files: Files,
 }
 
 /// What is in effect when `running` was, and `new` is in the file.
@@ -66,11 +85,11 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         watch: _,
         workers: _,
         drain,
-        metrics: _,
+        metrics,
         deploy,
         inference: _,
         compile: _,
-        oip: _,
+        oip,
         limits: _,
         record,
         output: _,
@@ -91,6 +110,26 @@ pub fn in_effect(running: &Config, new: &Config) -> Config {
         },
         record,
         log,
+        oip: match (&running.oip, oip) {
+            (Some(running), Some(new)) => Some(OipConfig {
+                token_file: new.token_file,
+                tls: new.tls,
+                max_connections: new.max_connections,
+                max_connections_per_address: new.max_connections_per_address,
+                ..running.clone()
+            }),
+            (running, _) => running.clone(),
+        },
+        metrics: match (&running.metrics, metrics) {
+            (Some(running), Some(new)) => Some(MetricsConfig {
+                token_file: new.token_file,
+                tls: new.tls,
+                max_connections: new.max_connections,
+                max_connections_per_address: new.max_connections_per_address,
+                ..running.clone()
+            }),
+            (running, _) => running.clone(),
+        },
         ..running.clone()
     }
 }
@@ -104,20 +143,31 @@ fn files_of(config: &Config) -> Files {
         }
     };
     add("network.ca", config.network.ca.as_deref());
-    if let Some(oip) = &config.oip {
-        add("oip.token-file", oip.token_file.as_deref());
-        if let Some(tls) = &oip.tls {
+    let oip = config.oip.as_ref().map(|it| (&it.token_file, &it.tls));
+    let metrics = config.metrics.as_ref().map(|it| (&it.token_file, &it.tls));
+    for (keys, door) in [(OIP_FILES, oip), (METRICS_FILES, metrics)] {
+        let Some((token_file, tls)) = door else {
+            continue;
+        };
+        let [token_key, certificate_key, key_key, client_ca_key] = keys;
+        add(token_key, token_file.as_deref());
+        if let Some(tls) = tls {
             let FrontTls {
                 certificate,
                 key,
                 client_ca,
             } = tls;
-            add("oip.tls.certificate", Some(certificate));
-            add("oip.tls.key", Some(key));
-            add("oip.tls.client-ca", client_ca.as_deref());
+            add(certificate_key, Some(certificate));
+            add(key_key, Some(key));
+            add(client_ca_key, client_ca.as_deref());
         }
     }
     files
+}
+
+/// Whether a reload reads the file of this key again.
+fn is_read_again(key: &str) -> bool {
+    OIP_FILES.contains(&key) || METRICS_FILES.contains(&key)
 }
 
 /// The files that a daemon and a registry have alike.
@@ -201,7 +251,7 @@ impl Running {
     /// What a daemon starts with.
     pub(crate) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
-            files: files_of(&config),
+            files: Mutex::new(files_of(&config)),
             config: ArcSwap::from_pointee(config),
             last: Mutex::default(),
         })
@@ -225,12 +275,14 @@ impl Running {
         let running = self.config();
         let config = in_effect(&running, new);
         config.check()?;
-        let applied = changed(&*running, &config);
+        let mut applied = changed(&*running, &config);
         let mut needs_restart = changed(&config, new);
         let mut trust_changed = false;
-        for key in changed_files(&self.files, &files_of(&config)) {
+        let files = files_of(&config);
+        for key in changed_files(&lock(&self.files), &files) {
             match key {
                 TRUST => trust_changed = true,
+                key if is_read_again(key) => drop(applied.insert(key.to_owned())),
                 key => drop(needs_restart.insert(key.to_owned())),
             }
         }
@@ -239,10 +291,13 @@ impl Running {
             applied: applied.into_iter().collect(),
             needs_restart: needs_restart.into_iter().collect(),
             trust_changed,
+            files,
         })
     }
 
     fn apply(&self, change: Change) -> ReloadStatus {
+        let read_again = change.files.into_iter();
+        lock(&self.files).extend(read_again.filter(|(key, _)| is_read_again(key)));
         self.config.store(Arc::new(change.config));
         self.note(ReloadStatus {
             at: Time::now(),
@@ -270,6 +325,17 @@ impl Daemon {
     /// [`ConfigError`] where what would be in effect cannot be.
     pub fn change(&self, new: &Config) -> Result<Change, ConfigError> {
         self.running.change(new)
+    }
+
+    /// Reads what the Prometheus endpoint needs for a configuration. Nothing is changed yet.
+    ///
+    /// # Errors
+    /// [`MetricsError`] names what is wrong.
+    pub fn renew_metrics(&self, config: &Config) -> Result<Option<Renewal>, MetricsError> {
+        let endpoint = self.metrics.as_ref().zip(config.metrics.as_ref());
+        endpoint
+            .map(|(endpoint, config)| endpoint.renew(config))
+            .transpose()
     }
 
     /// Puts what can be in effect, and tells it in the status. The deploy thread follows with its next step.

@@ -177,15 +177,16 @@ impl Front {
         self.ended.notified().await;
     }
 
-    /// Takes other options, while it serves: the token holds from the next request on, certificates and limits from the next
-    /// connection on. Where they cannot be used, those before stay.
+    /// Reads other options, while it serves. They are in effect after [`Renewal::apply`].
     ///
     /// # Errors
     /// [`FrontError`] names what is wrong.
-    pub fn set(&self, options: &Options) -> Result<(), FrontError> {
+    pub fn renew(&self, options: &Options) -> Result<Renewal, FrontError> {
         let settings = Settings::read(self.shared.door, self.address, options)?;
-        self.shared.settings.store(Arc::new(settings));
-        Ok(())
+        Ok(Renewal {
+            shared: Arc::clone(&self.shared),
+            settings: Arc::new(settings),
+        })
     }
 
     /// Takes no more connections and no more requests. Those that are being answered go on.
@@ -197,6 +198,20 @@ impl Front {
     pub async fn join(self) {
         self.close();
         self.close.closed().await;
+    }
+}
+
+/// Options that were read, and can be in effect.
+#[must_use = "nothing is changed until it is applied"]
+pub struct Renewal {
+    shared: Arc<Shared>,
+    settings: Arc<Settings>,
+}
+
+impl Renewal {
+    /// Puts them in effect: the token from the next request on, certificates and limits from the next connection on.
+    pub fn apply(self) {
+        self.shared.settings.store(self.settings);
     }
 }
 

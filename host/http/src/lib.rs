@@ -26,7 +26,7 @@ use hyper::{Request, Response};
 pub use access::{LEAST_TOKEN_BYTES, Refusal};
 pub use body::{discard, is_stalled};
 pub use error::FrontError;
-pub use front::{Bound, Front};
+pub use front::{Bound, Front, Renewal};
 pub use options::{Exposure, Limits, Options, exposure};
 pub use quiet::Quiet;
 pub use tls::{TlsError, TlsFiles};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::tls::TlsFiles;
 
-/// What a front is told. All of it may change while it serves; see [`crate::Front::set`].
+/// What a front is told. All of it may change while it serves; see [`crate::Front::renew`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// The certificates. Default: no TLS.

@@ -139,12 +139,12 @@ fn a_token_is_asked_for_and_can_be_changed() {
     assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
     // A token that can be guessed is not taken, and the one before stays.
     fs::write(&token_file, "short").unwrap();
-    let error = door.front.set(&options).unwrap_err();
+    let error = door.front.renew(&options).err().unwrap();
     assert_eq!(error.name(), "invalid_token");
     ask(&mut kept, &with(TOKEN));
     assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
     fs::write(&token_file, "another-horse-battery-staple").unwrap();
-    door.front.set(&options).unwrap();
+    door.front.renew(&options).unwrap().apply();
     // It holds for connections that were there before.
     ask(&mut kept, &with(TOKEN));
     assert!(answer(&mut kept, "TOKEN`").starts_with("HTTP/1.1 401"));
@@ -220,10 +220,13 @@ fn certificates_change_while_it_serves() {
         key: folder.path().join("missing.key"),
         ..new.issue("device")
     };
-    let error = door.front.set(&options(broken)).unwrap_err();
+    let error = door.front.renew(&options(broken)).err().unwrap();
     assert_eq!(error.name(), "invalid_certificates");
     assert!(get(&door, &old.ca(), None).starts_with("HTTP/1.1 200"));
-    door.front.set(&options(new.issue("device"))).unwrap();
+    door.front
+        .renew(&options(new.issue("device")))
+        .unwrap()
+        .apply();
     assert!(get(&door, &new.ca(), None).starts_with("HTTP/1.1 200"));
     assert_eq!(get(&door, &old.ca(), None), "");
     ask(&mut kept, GET);
@@ -244,7 +247,7 @@ fn limits_change_while_it_serves() {
     let door = Door::open(&options(32));
     let idle: Vec<TcpStream> = (0..32).map(|_| door.connect()).collect();
     door.wait_for(32);
-    door.front.set(&options(2)).unwrap();
+    door.front.renew(&options(2)).unwrap().apply();
     assert!(door.is_answering());
     assert!(door.front.connections() <= 2);
     drop(idle);

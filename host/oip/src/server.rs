@@ -10,7 +10,9 @@ use axum::body::Body as AxumBody;
 use axum::middleware;
 use hotshoe_daemon::Door;
 use hotshoe_daemon::config::OipConfig;
-use hotshoe_http::{Answer, Body, BoxError, Front, FrontError, Handler, Limits, Options, Refusal};
+use hotshoe_http::{
+    Answer, Body, BoxError, Front, FrontError, Handler, Limits, Options, Refusal, Renewal,
+};
 use http_body_util::BodyExt;
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -119,13 +121,13 @@ impl Server {
         self.front.address()
     }
 
-    /// Takes what a changed configuration says of the token, the certificates and the number of connections, while it serves. The
-    /// rest of `[oip]` needs a restart. Where these cannot be used, those before stay.
+    /// Reads what a changed configuration says of the token, the certificates and the number of connections. It is in effect after
+    /// [`Renewal::apply`]. The rest of `[oip]` needs a restart.
     ///
     /// # Errors
-    /// [`FrontError`] names what is wrong.
-    pub fn set(&self, config: &OipConfig) -> Result<(), FrontError> {
-        self.front.set(&options(config))
+    /// [`OipError`] names what is wrong.
+    pub fn renew(&self, config: &OipConfig) -> Result<Renewal, OipError> {
+        Ok(self.front.renew(&options(config))?)
     }
 
     /// Takes no more connections and no more requests. Those that are being answered go on.

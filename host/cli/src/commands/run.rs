@@ -50,7 +50,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     say_started(&daemon.status(), terminal);
     let end = loop {
         match tasks.next() {
-            Task::Reload => reload(&daemon, &log, &args.config),
+            Task::Reload => reload(&daemon, server.as_ref(), &log, &args.config),
             Task::End(end) => break end,
         }
     };
@@ -99,8 +99,8 @@ fn drain(daemon: Daemon, server: Option<Server>) -> anyhow::Result<()> {
 }
 
 /// Reads the configuration again. Whatever is wrong with it, the daemon serves on as it did.
-fn reload(daemon: &Daemon, log: &Log, path: &Path) {
-    let status = match try_reload(daemon, log, path) {
+fn reload(daemon: &Daemon, server: Option<&Server>, log: &Log, path: &Path) {
+    let status = match try_reload(daemon, server, log, path) {
         Ok(status) => status,
         Err(error) => {
             let status = daemon.refuse(format!("{error:#}"));
@@ -125,7 +125,12 @@ fn reload(daemon: &Daemon, log: &Log, path: &Path) {
     }
 }
 
-fn try_reload(daemon: &Daemon, log: &Log, path: &Path) -> anyhow::Result<ReloadStatus> {
+fn try_reload(
+    daemon: &Daemon,
+    server: Option<&Server>,
+    log: &Log,
+    path: &Path,
+) -> anyhow::Result<ReloadStatus> {
     // A pipe would hold up this thread, and with it the end.
     let kind = path.metadata().context("cannot read the configuration")?;
     if !kind.is_file() {
@@ -143,7 +148,14 @@ fn try_reload(daemon: &Daemon, log: &Log, path: &Path) -> anyhow::Result<ReloadS
             "the file of the trusted keys has changed and is not read now: publish it with `hotshoe trust publish`, or start the daemon again"
         );
     }
+    // All is read before anything is changed.
+    let oip = server.zip(change.config.oip.as_ref());
+    let oip = oip.map(|(server, oip)| server.renew(oip)).transpose()?;
+    let metrics = daemon.renew_metrics(&change.config)?;
     log.apply(&change.config.log)?;
+    for renewal in oip.into_iter().chain(metrics) {
+        renewal.apply();
+    }
     Ok(daemon.apply(change))
 }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Refusal};
+use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Refusal, Renewal};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
@@ -82,13 +82,13 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Takes what a changed configuration says of the token, the certificates and the number of connections, while it serves.
-    /// Another address needs a restart. Where these cannot be used, those before stay.
+    /// Reads what a changed configuration says of the token, the certificates and the number of connections. It is in effect after
+    /// [`Renewal::apply`]. Another address needs a restart.
     ///
     /// # Errors
     /// [`MetricsError`] names what is wrong.
-    pub fn set(&self, config: &MetricsConfig) -> Result<(), MetricsError> {
-        Ok(self.front.set(&config.front())?)
+    pub fn renew(&self, config: &MetricsConfig) -> Result<Renewal, MetricsError> {
+        Ok(self.front.renew(&config.front())?)
     }
 }
 

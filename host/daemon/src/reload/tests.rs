@@ -68,8 +68,15 @@ fn the_readme_says_which_keys_are_applied_and_every_other_needs_a_restart() {
     let promised = promised(&readme);
     assert!(!promised.is_empty());
     // Two configurations that differ in every key that may be applied.
-    let running = config(LEAST);
-    let new = config(
+    let door = |door: &str, name: &str, most: usize| {
+        format!(
+            "[{door}]\ntoken-file = \"{name}\"\nmax-connections = {most}\nmax-connections-per-address = {most}\n\
+             tls = {{ certificate = \"{name}\", key = \"{name}\", client-ca = \"{name}\" }}\n"
+        )
+    };
+    let doors = |name: &str, most| door("oip", name, most) + &door("metrics", name, most);
+    let running = config(&format!("{LEAST}{}", doors("old", 5)));
+    let new = config(&format!(
         "site = \"other\"\ndevice = \"b\"\n
         [log]\nfilter = \"debug\"\nlines-per-second = 9\n
         [drain]\ndeadline-ms = 1\n
@@ -82,8 +89,9 @@ fn the_readme_says_which_keys_are_applied_and_every_other_needs_a_restart() {
         [network]\nhosts = [\"example.org:443\"]\n
         [output]\ntopics = []\n
         [limits]\nmemory-mib = 1\n
-        [inference]\nthreads = 2\n",
-    );
+        [inference]\nthreads = 2\n{}",
+        doors("new", 6)
+    ));
     let between = in_effect(&running, &new);
     let applied = changed(&running, &between);
     let needs_restart = changed(&between, &new);
