@@ -27,7 +27,7 @@ pub const MAX_COMMAND_BYTES: u64 = 4 << 10;
 /// Longest line of an answer, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
 /// Most callers at once. A further one is refused as `busy`.
-pub const MAX_CALLERS: usize = 16;
+pub const MAX_CALLERS: usize = 8;
 /// How long a whole line may take to come or to go, in seconds.
 const LINE_TIMEOUT_S: u64 = 5;
 /// How long no caller is taken after the system refused one, for want of file descriptors for example.

@@ -9,7 +9,7 @@ use crate::config::{Config, LEAST_PENDING, PENDING_SHARE, ZenohConfig};
 
 /// Most that are asked for: what starts other programs closes all of its own first, and a limit of a thousand million makes that slow.
 const ENOUGH: u64 = 1 << 16;
-/// What the daemon holds with nobody connected: threads' wake-ups, listeners, the data folder, models; about 40 were counted.
+/// What the daemon holds with nobody connected: threads' wake-ups, listeners, the data folder, models; 37 were counted.
 const AT_REST: usize = 44;
 /// What stays for files, callers of the control socket and programs that are started.
 const FILES: usize = 256;
