@@ -48,6 +48,8 @@ mod languages;
 mod layering;
 #[path = "system/logging.rs"]
 mod logging;
+#[path = "system/memory.rs"]
+mod memory;
 #[path = "system/model.rs"]
 mod model;
 #[path = "system/nn.rs"]

@@ -3,7 +3,7 @@
 #[path = "hostile/compile.rs"]
 mod compile;
 #[path = "hostile/made.rs"]
-mod made;
+pub mod made;
 #[path = "hostile/modes.rs"]
 mod modes;
 #[path = "hostile/start.rs"]
@@ -32,7 +32,12 @@ pub fn fault(daemon: &Daemon, payload: &str) -> (String, String) {
 pub fn each_costs_one_sample(recipe: &str, misdeeds: &[(&str, &str, &str)]) {
     let lab = Lab::new();
     let release = lab.release(recipe);
-    let daemon = lab.device("a", &release, "[workers]\nthreads = 1").run();
+    let device = lab.device("a", &release, "[workers]\nthreads = 1");
+    each_costs_one_sample_of(device.run(), misdeeds);
+}
+
+/// The same, of this daemon.
+pub fn each_costs_one_sample_of(daemon: Daemon, misdeeds: &[(&str, &str, &str)]) {
     for (payload, expected, words) in misdeeds {
         let (fault_name, message) = fault(&daemon, payload);
         assert_eq!(fault_name, *expected, "{payload}: {message}");
@@ -69,38 +74,38 @@ fn host_tensors_end_at_the_limit_and_a_guest_without_wasi_cannot_wait() {
 }
 
 /// Limits that the misdeeds go past sooner.
-const LIMITS: &str = "limits = { memory-mib = 32, deadline-ms = 500, tensor-mib = 64, table-elements = 20000, handles = 32, output-kib = 8192 }";
+pub const LIMITS: &str = "limits = { memory-mib = 32, deadline-ms = 500, tensor-mib = 64, table-elements = 20000, handles = 32, output-kib = 8192 }";
+
+/// What [`made::STAGE`] does, the fault that it is, and words of it.
+pub const MISDEEDS: [(&str, &str, &str); 21] = [
+    ("Loop", "deadline", "deadline of 500 ms"),
+    ("Recursion", "trap", "call stack exhausted"),
+    ("Memory", "memory", "memory-mib of 32 MiB"),
+    ("Table", "table", "table-elements of 20000"),
+    ("Handles", "limit_exceeded", "the 32 tensors and images"),
+    ("Used after its drop", "trap", "unknown handle index"),
+    ("Dropped twice", "trap", "unknown handle index"),
+    ("Forged handle", "trap", "unknown handle index 1234"),
+    ("Wrong kind of handle", "trap", "handle index"),
+    ("Borrowed for ever", "trap", "borrow handles still remain"),
+    ("K: bad addresses", "trap", "realloc"),
+    ("Post-return trap", "trap", "unreachable"),
+    ("Gigabytes it has not", "trap", "out of bounds"),
+    ("Output too large", "output", "output-kib of 8192 KiB"),
+    ("All labels the same", "output", "output-kib of 8192 KiB"),
+    ("Y: a million classes", "output", "output-kib of 8192 KiB"),
+    ("E: no text", "trap", "utf-8"),
+    ("Variant there is not", "trap", "discriminant"),
+    ("Impossible address", "trap", "aligned"),
+    ("X: beyond memory", "trap", "out of bounds"),
+    ("No number", "internal", "not finite"),
+];
 
 #[test]
 fn what_no_compiler_makes_costs_one_sample_as_well() {
     let lab = Lab::new();
     let recipe = made::recipe(&lab, &made::component(made::STAGE), LIMITS);
-    each_costs_one_sample(
-        &recipe,
-        &[
-            ("Loop", "deadline", "deadline of 500 ms"),
-            ("Recursion", "trap", "call stack exhausted"),
-            ("Memory", "memory", "memory-mib of 32 MiB"),
-            ("Table", "table", "table-elements of 20000"),
-            ("Handles", "limit_exceeded", "the 32 tensors and images"),
-            ("Used after its drop", "trap", "unknown handle index"),
-            ("Dropped twice", "trap", "unknown handle index"),
-            ("Forged handle", "trap", "unknown handle index 1234"),
-            ("Wrong kind of handle", "trap", "handle index"),
-            ("Borrowed for ever", "trap", "borrow handles still remain"),
-            ("K: bad addresses", "trap", "realloc"),
-            ("Post-return trap", "trap", "unreachable"),
-            ("Gigabytes it has not", "trap", "out of bounds"),
-            ("Output too large", "output", "output-kib of 8192 KiB"),
-            ("All labels the same", "output", "output-kib of 8192 KiB"),
-            ("Y: a million classes", "output", "output-kib of 8192 KiB"),
-            ("E: no text", "trap", "utf-8"),
-            ("Variant there is not", "trap", "discriminant"),
-            ("Impossible address", "trap", "aligned"),
-            ("X: beyond memory", "trap", "out of bounds"),
-            ("No number", "internal", "not finite"),
-        ],
-    );
+    each_costs_one_sample(&recipe, &MISDEEDS);
 }
 
 #[test]

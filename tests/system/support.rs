@@ -26,6 +26,20 @@ pub fn environment() -> &'static Environment {
     })
 }
 
+/// `hotshoe` under a limit, which a command of the shell sets, such as `ulimit -v 8388608` for 8 GiB of addresses; nothing for none.
+pub fn limited(limit: &str) -> Command {
+    let program = env!("CARGO_BIN_EXE_hotshoe");
+    if limit.is_empty() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!("{limit} && exec \"$0\" \"$@\""))
+        .arg(program);
+    command
+}
+
 /// Runs `hotshoe` to its end.
 pub fn hotshoe<I, S>(arguments: I) -> Output
 where
@@ -244,15 +258,12 @@ impl Device {
 
     /// The same, with its log elsewhere.
     pub fn run_to(&self, log: impl Into<Stdio>) -> Daemon {
-        self.run_as(Command::new(env!("CARGO_BIN_EXE_hotshoe")), log)
+        self.run_as(limited(""), log)
     }
 
     /// The same, by a shell that first runs a command such as `ulimit -n 64`.
     pub fn run_after(&self, first: &str) -> Daemon {
-        let mut shell = Command::new("sh");
-        let script = format!("{first} && exec \"$0\" \"$@\"");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_hotshoe")]);
-        self.run_as(shell, File::create(self.log()).expect("a log"))
+        self.run_as(limited(first), File::create(self.log()).expect("a log"))
     }
 
     fn run_as(&self, mut command: Command, log: impl Into<Stdio>) -> Daemon {
