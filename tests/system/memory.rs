@@ -40,9 +40,14 @@ fn classic(lab: &Lab) -> PathBuf {
     let root = environment().root.display();
     let recipe = fs::read_to_string(here.join("release.toml"))
         .unwrap()
+        // The first run of a model makes its plan, which a busy machine takes long for.
+        .replace("models = [", "limits = { deadline-ms = 60000 }\nmodels = [")
         .replace("\"../../target", &format!("\"{root}/target"))
-        .replace("\"upright", &format!("\"{}/upright", here.display()))
-        .replace("\"turned", &format!("\"{}/turned", here.display()))
+        .replace(
+            "\"upright.ppm",
+            &format!("\"{}/upright.ppm", here.display()),
+        )
+        .replace("\"turned.ppm", &format!("\"{}/turned.ppm", here.display()))
         .replace("\"expected/", &format!("\"{}/expected/", here.display()));
     lab.release(&recipe)
 }
@@ -175,8 +180,9 @@ fn it_says_what_it_holds_at_rest_and_why_its_memories_are_as_they_are() {
             .is_ok()
     );
     let memory = daemon.status().memory.unwrap();
-    let resident = memory.resident_mib.unwrap();
-    assert!((1..=RESIDENT_MIB).contains(&resident), "{resident} MiB");
+    // How large the program is depends on how it is built; what it holds besides does not.
+    let own = memory.resident_mib.unwrap() - memory.resident_file_mib.unwrap();
+    assert!((1..=OWN_MIB).contains(&own), "{own} MiB");
     assert!(memory.peak_resident_mib >= memory.resident_mib);
     let said = success(["status", "--config", &config]);
     assert!(
@@ -186,8 +192,8 @@ fn it_says_what_it_holds_at_rest_and_why_its_memories_are_as_they_are() {
     assert!(said.contains(&memory.reason), "{said}");
 }
 
-/// The most that a daemon with a small release may hold at rest.
-const RESIDENT_MIB: u64 = 60;
+/// The most that a daemon with a small release may hold at rest, besides the program.
+const OWN_MIB: u64 = 20;
 
 #[test]
 fn what_a_guest_may_not_do_is_the_same_in_each_mode() {

@@ -7,11 +7,13 @@ use std::fs;
 pub struct Resident {
     /// Now.
     pub bytes: u64,
+    /// Of that, pages of files: the program's own above all, which the system may drop and read again.
+    pub file_bytes: u64,
     /// The most that it ever was.
     pub peak_bytes: u64,
 }
 
-/// As proc(5) tells it: `VmRSS` and `VmHWM`. None on other systems than Linux.
+/// As proc(5) tells it: `VmRSS`, `RssFile` and `VmHWM`. None on other systems than Linux.
 pub fn resident() -> Option<Resident> {
     parse(&fs::read_to_string("/proc/self/status").ok()?)
 }
@@ -24,6 +26,7 @@ fn parse(status: &str) -> Option<Resident> {
     };
     Some(Resident {
         bytes: bytes("VmRSS:")?,
+        file_bytes: bytes("RssFile:")?,
         peak_bytes: bytes("VmHWM:")?,
     })
 }
@@ -33,10 +36,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_figures_are_read() {
-        let status = "Name:\thotshoe\nVmHWM:\t   61440 kB\nVmRSS:\t   40960 kB\nThreads:\t9\n";
+    fn the_figures_are_read() {
+        let status = "Name:\thotshoe\nVmHWM:\t   61440 kB\nVmRSS:\t   40960 kB\nRssFile:\t   30720 kB\nThreads:\t9\n";
         let expected = Resident {
             bytes: 40 << 20,
+            file_bytes: 30 << 20,
             peak_bytes: 60 << 20,
         };
         assert_eq!(parse(status), Some(expected));

@@ -181,6 +181,9 @@ pub struct MemoryStatus {
     pub reason: String,
     /// What is resident now, in MiB; none where the system does not tell.
     pub resident_mib: Option<u64>,
+    /// Of that, pages of files, the program's own above all, in MiB: they are shared, and the system may drop them.
+    #[serde(default)]
+    pub resident_file_mib: Option<u64>,
     /// The most that ever was, in MiB.
     pub peak_resident_mib: Option<u64>,
 }
@@ -193,6 +196,7 @@ impl MemoryStatus {
             mode: choice.mode.name().to_owned(),
             reason: choice.reason.clone(),
             resident_mib: resident.map(|it| it.bytes >> 20),
+            resident_file_mib: resident.map(|it| it.file_bytes >> 20),
             peak_resident_mib: resident.map(|it| it.peak_bytes >> 20),
         }
     }

@@ -121,8 +121,15 @@ fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(memory) = &status.memory else {
         return Ok(());
     };
-    let resident = match (memory.resident_mib, memory.peak_resident_mib) {
-        (Some(now), Some(peak)) => format!("{now} MiB resident, {peak} MiB at most; "),
+    let figures = (
+        memory.resident_mib,
+        memory.resident_file_mib,
+        memory.peak_resident_mib,
+    );
+    let resident = match figures {
+        (Some(now), Some(file), Some(peak)) => {
+            format!("{now} MiB resident ({file} of the program's file), {peak} MiB at most; ")
+        }
         _ => String::new(),
     };
     terminal.print(format!("memory    {resident}components: {}", memory.mode))?;
