@@ -68,10 +68,12 @@ fn a_flood_that_does_not_end_is_spoken_of_all_the_same() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     /// Every line is written, or is one of those that are spoken of; whatever kinds there are, and however many.
     #[test]
     fn no_line_is_forgotten(
-        lines in prop::collection::vec((0_u32..6_000, any::<bool>(), 0_u64..400), 1..3_000),
+        lines in prop::collection::vec((0_u32..6_000, any::<bool>(), 0_u64..400), 1..800),
         rate in 1_u32..20,
     ) {
         let mut now = Instant::now();
