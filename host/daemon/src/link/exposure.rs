@@ -166,6 +166,9 @@ fn parameters(endpoint: &str) -> impl Iterator<Item = (&str, &str)> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     fn certificates() -> TlsConfig {
@@ -354,5 +357,31 @@ mod tests {
         ] {
             assert!(text.contains(word), "{text}");
         }
+    }
+
+    #[test]
+    fn every_session_s_settings_are_made_in_one_place() {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let (mut opening, mut making) = (Vec::new(), Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let name = path.file_name().unwrap().to_owned();
+                for (words, files) in [
+                    (concat!("zenoh::", "open("), &mut opening),
+                    (concat!("zenoh::Config", "::"), &mut making),
+                ] {
+                    files.extend(text.matches(words).map(|_| name.clone()));
+                }
+            }
+        }
+        opening.sort();
+        assert_eq!(opening, ["client.rs", "settings.rs"]);
+        assert_eq!(making, ["settings.rs"]);
     }
 }
