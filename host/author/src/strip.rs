@@ -35,7 +35,6 @@ pub fn strip(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
             Payload::CustomSection(section) if !is_kept(section.name()) => {}
             section => {
                 if let Some((id, range)) = section.as_section() {
-                    let range = range.start as usize..range.end as usize;
                     let data = component.get(range).unwrap_or_default();
                     RawSection { id, data }.append_to(&mut output);
                 }

@@ -93,7 +93,6 @@ fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReader
 
 fn copy(component: &[u8], payload: &Payload<'_>, output: &mut Vec<u8>) {
     if let Some((id, range)) = payload.as_section() {
-        let range = range.start as usize..range.end as usize;
         let data = component.get(range).unwrap_or_default();
         RawSection { id, data }.append_to(output);
     }

@@ -51,7 +51,7 @@ fn owned_samples(component: &[u8]) -> Result<Vec<usize>, BinaryReaderError> {
                 for (index, item) in (before..).zip(section.clone().into_iter_with_offsets()) {
                     match item? {
                         (at, ComponentType::Defined(ComponentDefinedType::Own(_))) => {
-                            own.push((index, usize::try_from(at).unwrap_or(usize::MAX)));
+                            own.push((index, at));
                         }
                         (_, ComponentType::Func(function)) => {
                             for (name, ty) in &function.params {
