@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use hotshoe_store::Layout;
 use hotshoe_trust::{Blob, ChunkIndex, Digest};
@@ -46,7 +47,13 @@ fn scene() -> (Scene, Vec<Digest>) {
 /// Asks for objects until all have come; a source that is busy is asked again.
 fn fetch(peer: &HostilePeer, name: &str, digests: &[Digest]) {
     let mut wanted: BTreeSet<Digest> = digests.iter().copied().collect();
+    let started = Instant::now();
     while !wanted.is_empty() {
+        assert!(
+            started.elapsed() < DEADLINE,
+            "{} objects are missing",
+            wanted.len()
+        );
         let (sender, heard) = channel();
         let left: Vec<Digest> = wanted.iter().copied().take(EACH).collect();
         peer.ask("a", name, &left, move |digest| {
