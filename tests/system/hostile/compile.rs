@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -121,11 +121,17 @@ fn compiling(daemon: &Daemon) -> u32 {
     }
 }
 
-/// For each file that a process has open, whether it is a pipe.
+/// For each file that a process has open, whether it is a pipe. What this test has open itself came to all from outside.
 fn open_files(process: &Path) -> Vec<bool> {
-    let files = fs::read_dir(process.join("fd")).into_iter().flatten();
-    let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
-    targets
+    let targets = |process: &Path| -> Vec<PathBuf> {
+        let files = fs::read_dir(process.join("fd")).into_iter().flatten();
+        let targets = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+        targets.collect()
+    };
+    let from_outside = targets(Path::new("/proc/self"));
+    targets(process)
+        .iter()
+        .filter(|target| !from_outside.contains(target))
         .map(|target| target.to_string_lossy().starts_with("pipe:"))
         .collect()
 }
