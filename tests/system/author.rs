@@ -3,11 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::support::{Lab, environment, failure, hotshoe, json_lines, success};
+
+/// Held by a test that changes sources and builds them: cargo tells the projects' copies of the SDK apart by their times alone, so that another
+/// test's build between the change and its build would hide the change.
+static SOURCES: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 const WORLDS: [&str; 4] = ["preprocessor", "postprocessor", "policy", "stage"];
 
@@ -77,6 +86,7 @@ fn run(project: &Path, name: &str, sample: &str) -> Value {
 
 #[test]
 fn every_template_in_rust_builds_and_gives_what_is_expected() {
+    let _alone = alone();
     let folder = TempDir::new().unwrap();
     for (world, sample, needs) in [
         (
@@ -178,6 +188,7 @@ fn refusal(output: &Output) -> (String, String) {
 
 #[test]
 fn what_does_not_fit_is_said_in_words_with_the_line_to_change() {
+    let _alone = alone();
     let folder = TempDir::new().unwrap();
     let project = project(&folder, "misfit-policy", "policy");
     let manifest = project.join("release.toml");
@@ -271,6 +282,7 @@ fn what_does_not_fit_is_said_in_words_with_the_line_to_change() {
 
 #[test]
 fn sources_that_do_not_compile_are_quoted() {
+    let _alone = alone();
     let folder = TempDir::new().unwrap();
     let project = project(&folder, "broken-policy", "policy");
     fs::write(project.join("src/lib.rs"), "fn decide( {").unwrap();
@@ -288,6 +300,7 @@ fn sources_that_do_not_compile_are_quoted() {
 
 #[test]
 fn a_component_with_wasi_asks_for_its_grant() {
+    let _alone = alone();
     let root = &environment().root;
     let folder = root.join("target/author-build");
     let has_target = hotshoe_devkit::toolchain::has_target("wasm32-wasip2");

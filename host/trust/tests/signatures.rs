@@ -231,12 +231,13 @@ fn a_public_key_keeps_its_form_and_its_scheme() {
 
 #[test]
 fn a_passphrase_is_stretched_by_scrypt_with_n_of_at_least_2_to_the_17() {
-    use pkcs8::{EncryptedPrivateKeyInfoOwned, der::DecodePem as _};
+    use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
     let sealed = SigningKey::generate()
         .unwrap()
         .to_pem(Some("open sesame"))
         .unwrap();
-    let sealed = EncryptedPrivateKeyInfoOwned::from_pem(sealed.as_str()).unwrap();
+    let (_, document) = SecretDocument::from_pem(sealed.trim()).unwrap();
+    let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes()).unwrap();
     let algorithm = sealed.encryption_algorithm;
     let scrypt = algorithm.pbes2().unwrap().kdf.scrypt().unwrap();
     assert!(
