@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 /// What a first build costs on two idle cores of 2026 (x86-64); `host/cli/src/bench/README.md` has the measurement.
-const FIRST_BUILD: &str = "about 640 crates, which takes about 13 minutes on two idle cores";
+const FIRST_BUILD: &str = "about 640 crates, which takes about 25 minutes on two idle cores";
 
 /// The binary, and the one that fetches for it.
 const BINARY: &str = "hotshoe";
