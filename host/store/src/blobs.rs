@@ -41,6 +41,8 @@ struct Shared {
     written: AtomicU64,
     /// Blobs whose bytes this process has hashed, and what their files looked like then.
     proven: Mutex<HashMap<Digest, Stamp>>,
+    /// Blobs and the indexes of chunks that this process has found right for them.
+    indexed: Mutex<BTreeSet<(Digest, Digest)>>,
     /// Blobs that are arriving now.
     arriving: Mutex<BTreeSet<Digest>>,
 }
@@ -128,6 +130,11 @@ impl BlobStore {
         lock.unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn indexed(&self) -> MutexGuard<'_, BTreeSet<(Digest, Digest)>> {
+        let lock = self.shared.indexed.lock();
+        lock.unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The file of a blob.
     pub(crate) fn path(&self, digest: Digest) -> PathBuf {
         self.folder().join(digest.hex())
@@ -211,45 +218,48 @@ impl BlobStore {
         self.check(blob)
     }
 
-    /// [`Self::prove`] for every blob of a release, and [`Self::check_chunks`].
-    pub fn prove_release(&self, release: &Release) -> Result<(), BlobError> {
-        release.blobs().try_for_each(|blob| self.prove(&blob))?;
-        self.check_chunks(release)
-    }
-
     /// [`Self::check`] for every blob of a release, and [`Self::check_chunks`].
     pub fn check_release(&self, release: &Release) -> Result<(), BlobError> {
         release.blobs().try_for_each(|blob| self.check(&blob))?;
         self.check_chunks(release)
     }
 
-    /// Checks each index of chunks of a release against the blob that it cuts. With an index that lists something else, devices would ask
-    /// for chunks that nobody has, for as long as they run.
+    /// [`Self::check_index`] for every blob of a release that has one.
     pub fn check_chunks(&self, release: &Release) -> Result<(), BlobError> {
-        for blob in release.blobs() {
-            let Some(index) = release.chunks.get(&blob.digest) else {
-                continue;
-            };
-            let wrong = |source| BlobError::Index {
-                digest: blob.digest,
-                source,
-            };
-            let bytes = self.read_any(index.digest, ReleaseLimits::INDEX_BYTES)?;
-            let index = ChunkIndex::parse(&bytes, blob).map_err(wrong)?;
-            let mut file = self.open_sized(&blob)?;
-            let mut bytes = Vec::new();
-            for (number, chunk) in index.chunks.iter().enumerate() {
-                // At most `MAX_CHUNK_BYTES`, by the index's own rules.
-                bytes.clear();
-                (&mut file)
-                    .take(chunk.size)
-                    .read_to_end(&mut bytes)
-                    .map_err(BlobError::read(&self.path(blob.digest)))?;
-                if Blob::of(&bytes) != *chunk {
-                    return Err(wrong(IndexError::Content { chunk: number + 1 }));
-                }
+        release.blobs().try_for_each(|blob| {
+            let index = release.chunks.get(&blob.digest);
+            index.map_or(Ok(()), |index| self.check_index(&blob, index))
+        })
+    }
+
+    /// Checks an index of chunks against the blob that it cuts, unless this process has done so. With an index that lists something else,
+    /// devices would ask for chunks that nobody has, for as long as they run.
+    pub fn check_index(&self, blob: &Blob, index: &Blob) -> Result<(), BlobError> {
+        let wrong = |source| BlobError::Index {
+            digest: blob.digest,
+            source,
+        };
+        // Both are named by what they contain, so what was right stays right.
+        let pair = (blob.digest, index.digest);
+        if self.indexed().contains(&pair) {
+            return Ok(());
+        }
+        let bytes = self.read_any(index.digest, ReleaseLimits::INDEX_BYTES)?;
+        let chunks = ChunkIndex::parse(&bytes, *blob).map_err(wrong)?.chunks;
+        let mut file = self.open_sized(blob)?;
+        let mut bytes = Vec::new();
+        for (number, chunk) in chunks.iter().enumerate() {
+            // At most `MAX_CHUNK_BYTES`, by the index's own rules.
+            bytes.clear();
+            (&mut file)
+                .take(chunk.size)
+                .read_to_end(&mut bytes)
+                .map_err(BlobError::read(&self.path(blob.digest)))?;
+            if Blob::of(&bytes) != *chunk {
+                return Err(wrong(IndexError::Content { chunk: number + 1 }));
             }
         }
+        self.indexed().insert(pair);
         Ok(())
     }
 

@@ -57,10 +57,10 @@ impl Remote {
     /// [`OciError::Credentials`], [`OciError::NoPassword`], [`OciError::Registry`].
     pub async fn open(address: &Address, access: &Access, push: bool) -> Result<Self, OciError> {
         let registry = address.reference().resolve_registry().to_owned();
-        let protocol = if access.plain_http || address.is_loopback() {
-            ClientProtocol::Http
+        let (protocol, scheme) = if access.plain_http || address.is_loopback() {
+            (ClientProtocol::Http, "http")
         } else {
-            ClientProtocol::Https
+            (ClientProtocol::Https, "https")
         };
         let config = ClientConfig {
             protocol,
@@ -81,11 +81,6 @@ impl Remote {
             .user_agent(USER_AGENT)
             .build()
             .map_err(|error| cannot(error.into()))?;
-        let scheme = if access.plain_http || address.is_loopback() {
-            "http"
-        } else {
-            "https"
-        };
         let (operation, actions) = if push {
             (RegistryOperation::Push, "pull,push")
         } else {

@@ -91,6 +91,7 @@ impl FetchError {
                 | Self::Manifest { .. }
                 | Self::TooLarge { .. }
                 | Self::Index { .. }
+                | Self::Blob(BlobError::Index { .. })
                 | Self::Partial(PartialError::WrongBlob { .. })
         )
     }

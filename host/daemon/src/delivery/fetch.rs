@@ -199,10 +199,9 @@ impl Fetcher {
         self.forget();
         let state = State::default();
         let total = release.blobs().map(|blob| blob.size).sum();
-        let absent: Vec<Blob> = release
+        let (absent, present): (Vec<Blob>, Vec<Blob>) = release
             .blobs()
-            .filter(|blob| blobs.prove(blob).is_err())
-            .collect();
+            .partition(|blob| blobs.prove(blob).is_err());
         let here = total - absent.iter().map(|blob| blob.size).sum::<u64>();
         lock(&state.moved).bytes_reused = here;
         let (chunked, whole): (Vec<Blob>, Vec<Blob>) = absent
@@ -219,6 +218,12 @@ impl Fetcher {
         self.whole(&whole, blobs, &state, cancel, &|fetched, sources| {
             tell(here + fetched, sources);
         })?;
+        // Nothing arrives by these, so nothing else would find what is wrong with them, and neighbours would be offered what they list.
+        for blob in &present {
+            if let Some(index) = release.chunks.get(&blob.digest) {
+                blobs.check_index(blob, index)?;
+            }
+        }
         let result = self
             .arriving(release, &chunked, blobs, &state)
             .and_then(|arriving| {

@@ -7,7 +7,7 @@ use hotshoe_daemon::delivery::{Cancel, DeliveryConfig, FetchError, is_origin};
 use hotshoe_trust::Digest;
 
 use crate::support::{
-    Deployer, Device, PATIENCE, SITE, connecting, listening, noise, publisher, until,
+    Deployer, Device, Made, PATIENCE, SITE, connecting, listening, noise, publisher, until,
 };
 
 #[test]
@@ -185,4 +185,30 @@ fn clients_behind_a_router_get_it_too_and_download_it_once() {
     assert!(shared > total, "{shared} of {total}");
     drop(sharing);
     router.close();
+}
+
+#[test]
+fn a_wrong_index_of_a_blob_that_is_here_already_fails_the_release() {
+    let deployer = Deployer::new();
+    let mut made = deployer.release("ocr", 1, &noise(6, 1 << 20));
+    let device = Device::new("camera", &listening(), DeliveryConfig::default());
+    for blob in made.release.blobs() {
+        device.blobs.put(&made.layout.read(&blob).unwrap()).unwrap();
+    }
+    let release = |made: &Made| {
+        let cancel = Cancel::after(PATIENCE);
+        device
+            .fetcher
+            .release(&made.release, &device.blobs, |_| {}, &cancel)
+    };
+    release(&made).unwrap();
+
+    // The right sizes, and another digest for the last chunk.
+    let index = made.release.chunks.values_mut().next().unwrap();
+    let mut bytes = made.layout.read(index).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    *index = device.blobs.put(&bytes).unwrap();
+    let error = release(&made).unwrap_err();
+    assert_eq!(error.name(), "bad_index", "{error}");
+    assert!(error.is_permanent());
 }
