@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use hotshoe_daemon::FeedError;
+use hotshoe_link::FeedError;
 use hotshoe_store::Layout;
 use hotshoe_trust::is_active;
 use hotshoe_vision::{Budget, Format, Image, encode};

@@ -11,7 +11,7 @@ mod start;
 #[path = "hostile/trouble.rs"]
 mod trouble;
 
-use hotshoe_daemon::FeedError;
+use hotshoe_link::FeedError;
 
 use crate::support::{Daemon, Lab};
 

@@ -5,8 +5,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use hotshoe_daemon::ZenohConfig;
-use hotshoe_daemon::link::{Notice, Site as Link};
+use hotshoe_config::ZenohConfig;
+use hotshoe_link::{Notice, Site as Link};
 
 use super::site::{Site, light, settled_on};
 use super::support::{DEADLINE, Daemon, Device, environment, free_endpoint, success};

@@ -5,8 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use hotshoe_daemon::Outputs;
 use hotshoe_devkit::{Extra, Progress, fetch};
+use hotshoe_link::Outputs;
 use hotshoe_trust::Digest;
 use hotshoe_vision::{Budget, DecodeLimits, Format, Image, decode, encode};
 use privacy_camera::Face;

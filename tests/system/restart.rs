@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hotshoe_daemon::FeedError;
+use hotshoe_link::FeedError;
 use rustix::process::Signal;
 use serde_json::Value;
 

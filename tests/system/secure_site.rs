@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use hotshoe_daemon::config::{TlsConfig, ZenohConfig, ZenohMode};
-use hotshoe_daemon::link::Link;
+use hotshoe_config::{TlsConfig, ZenohConfig, ZenohMode};
+use hotshoe_link::Link;
 use serde_json::{Value, json};
 
 use crate::site::recipe;

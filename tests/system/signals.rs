@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::process::{Command, Stdio};
 
-use hotshoe_daemon::status::PartState;
+use hotshoe_protocol::status::PartState;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -160,7 +160,7 @@ fn a_dead_part_is_in_the_status_which_then_fails() {
     );
     fs::write(&config, text).unwrap();
     let daemon =
-        hotshoe_daemon::Daemon::start(hotshoe_daemon::Config::load(&config).unwrap()).unwrap();
+        hotshoe_daemon::Daemon::start(hotshoe_config::Config::load(&config).unwrap()).unwrap();
     let file = config.display().to_string();
     let said = success(["status", "--config", &file]);
     let parts = said.lines().find(|line| line.starts_with("parts")).unwrap();

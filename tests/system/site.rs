@@ -4,8 +4,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::ZenohConfig;
-use hotshoe_daemon::delivery::Publisher;
+use hotshoe_config::ZenohConfig;
+use hotshoe_delivery::Publisher;
 use hotshoe_store::Layout;
 use hotshoe_trust::{DeviceSelector, Digest, SigningKey, Time};
 use hotshoe_trust::{Envelope, Order, Statement};

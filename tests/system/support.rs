@@ -8,8 +8,10 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::{Client, Config, Fed, Feeder, Status};
+use hotshoe_config::Config;
 use hotshoe_devkit::{Environment, Progress, find_root, set_up};
+use hotshoe_link::{Client, Fed, Feeder};
+use hotshoe_protocol::status::Status;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;

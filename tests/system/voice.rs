@@ -7,8 +7,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
-use hotshoe_daemon::FeedError;
 use hotshoe_devkit::{Extra, Progress, fetch};
+use hotshoe_link::FeedError;
 use hotshoe_trust::Digest;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -1,11 +1,14 @@
 //! Which device a release is judged for, and by whose signatures: from flags, or from the device's configuration.
-use crate::files::read_text;
+
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
-use hotshoe_daemon::config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig, WorkersConfig};
-use hotshoe_daemon::{Config, default_allowed};
+use hotshoe_config::{Config, default_allowed};
+use hotshoe_config::{DEFAULT_MAX_SAMPLE_BYTES, InferenceConfig, WorkersConfig};
 use hotshoe_engine::CompileLimits;
 use hotshoe_trust::{Allowed, Device, TrustRoot};
-use std::path::{Path, PathBuf};
+
+use crate::files::read_text;
 
 /// The flags that `verify`, `install` and `exec` share.
 #[derive(Debug, Clone, clap::Args)]

@@ -1,25 +1,25 @@
 //! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
-use crate::commands::model::ModelError;
-use crate::commands::record::RecordError;
-use crate::commands::test::TestError;
-use crate::fleet::error::FleetError;
-use crate::oci::OciError;
-use crate::terminal::Terminal;
-use crate::throwaway::{NoDevice, NoFolder};
+
+use std::error::Error;
+use std::io;
+use std::process::ExitCode;
+
 use hotshoe_author::build::ComponentError;
 use hotshoe_author::{NewError, ToolError};
+use hotshoe_config::ConfigError;
+use hotshoe_daemon::StartError;
 use hotshoe_daemon::control::ControlError;
-use hotshoe_daemon::delivery::PublishError;
 use hotshoe_daemon::deploy::CommandError;
-use hotshoe_daemon::device_list::DeviceListError;
-use hotshoe_daemon::link::OrderError;
-use hotshoe_daemon::pipeline::{LoadError, SelfTestError};
-use hotshoe_daemon::registry::RegistryError;
-use hotshoe_daemon::{ConfigError, LinkError, StartError};
+use hotshoe_delivery::PublishError;
+use hotshoe_delivery::registry::RegistryError;
 use hotshoe_engine::PrepareError;
 use hotshoe_infer::fold::FoldError;
 use hotshoe_infer::inspect::InspectError;
+use hotshoe_link::LinkError;
+use hotshoe_link::OrderError;
+use hotshoe_link::device_list::DeviceListError;
 use hotshoe_oip::OipError;
+use hotshoe_pipeline::{LoadError, SelfTestError};
 use hotshoe_store::{
     ApplyError, BlobError, CatalogueError, InstallError, LayoutError, NotRecorded, OpenError,
     PackError, ReadError, RecordingError,
@@ -27,9 +27,14 @@ use hotshoe_store::{
 use hotshoe_trust::toml_file::TomlError;
 use hotshoe_trust::{BundleError, RotationError, StatementError, TrustError, VerifyError};
 use serde::Serialize;
-use std::error::Error;
-use std::io;
-use std::process::ExitCode;
+
+use crate::commands::model::ModelError;
+use crate::commands::record::RecordError;
+use crate::commands::test::TestError;
+use crate::fleet::error::FleetError;
+use crate::oci::OciError;
+use crate::terminal::Terminal;
+use crate::throwaway::{NoDevice, NoFolder};
 
 /// A failure for machines, as `{"error": {..}}`.
 #[derive(Debug, Serialize)]

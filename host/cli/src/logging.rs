@@ -1,4 +1,5 @@
 //! Where the log goes: standard error, which may be full, closed, or read by nobody.
+
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -6,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use hotshoe_daemon::config::LogConfig;
-use hotshoe_daemon::log::{self, Limited, Limiter, Queue};
-use hotshoe_daemon::parts::{Parts, log_panics};
+use hotshoe_base::parts::{Parts, log_panics};
+use hotshoe_config::LogConfig;
+use hotshoe_daemon::log::{Limited, Limiter, Queue};
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -84,7 +85,7 @@ pub fn serve(parts: &Parts) -> anyhow::Result<Log> {
     };
     let (queue, _) = Queue::open(file, Arc::clone(&limiter), parts)
         .context("cannot start the thread that writes the log")?;
-    let (own, handle) = reload::Layer::new(filter(log::DEFAULT_FILTER)?);
+    let (own, handle) = reload::Layer::new(filter(hotshoe_config::DEFAULT_FILTER)?);
     let logs = layer(queue.clone()).with_filter(own.and(Limited(Arc::clone(&limiter))));
     tracing_subscriber::registry()
         .with(logs)
@@ -104,7 +105,7 @@ impl Log {
     pub fn apply(&self, config: &LogConfig) -> anyhow::Result<()> {
         self.limiter.set_rate(config.lines_per_second);
         if !is_pinned() {
-            let filter = log::filter(&config.filter).map_err(anyhow::Error::msg)?;
+            let filter = hotshoe_config::filter(&config.filter).map_err(anyhow::Error::msg)?;
             self.filter.reload(filter).context("the log has ended")?;
         }
         Ok(())

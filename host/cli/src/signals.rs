@@ -1,10 +1,11 @@
 //! Signals, and what each means. None kills a process that serves half-way.
+
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::Context;
-use hotshoe_daemon::parts::{Dead, Parts};
+use hotshoe_base::parts::{Dead, Parts};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{self, SignalKind};

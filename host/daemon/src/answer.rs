@@ -2,7 +2,8 @@
 
 use std::sync::mpsc::SyncSender;
 
-use crate::link::Asker;
+use hotshoe_link::Asker;
+
 use crate::watch::WatchedFile;
 
 /// Who waits for the end of one sample.

@@ -12,11 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::parts::Parts;
 use hotshoe_http::Quiet;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-
-use crate::parts::Parts;
 
 pub use crate::deploy::{Command, CommandError};
 

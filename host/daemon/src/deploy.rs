@@ -30,32 +30,31 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::parts::Parts;
+use hotshoe_config::Config;
+use hotshoe_delivery::{DeliveryConfig, FetchError, Fetcher};
+use hotshoe_link::{Link, LinkError, Orders, Sharing, Watch};
 use hotshoe_store::Catalogue;
 use serde_json::Value;
 
 use crate::StartError;
-use crate::config::Config;
 use crate::control::Control;
-use crate::delivery::{DeliveryConfig, FetchError, Fetcher};
-use crate::link::{Link, LinkError, Orders, Sharing, Watch};
-use crate::parts::Parts;
 use crate::reload::Running;
 use crate::service::Service;
+use reconciler::{Message, Reconciler, Surroundings};
+use reporter::Reporter;
+
+pub(crate) use hotshoe_base::chain;
 
 pub use board::{Board, View};
 pub use boot::Boot;
 pub use command::{Command, CommandError, offline};
-pub(crate) use hotshoe_engine::chain;
-
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::{LoadFailure, engine_options};
 pub use observed::{Fared, Observed, Observer};
 pub use served::Served;
 pub use shadow::{Compared, Likeness, Score, Tap};
-
-use reconciler::{Message, Reconciler, Surroundings};
-use reporter::Reporter;
 
 /// Messages that may wait for the deploy thread. Whoever sends one more waits until there is room.
 const MAIL: usize = 64;

@@ -6,9 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use hotshoe_base::files;
 use hotshoe_trust::{KeyError, SigningKey};
-
-use crate::files;
 
 /// The secret key's file in the data folder: PKCS#8 in PEM, readable by its owner alone.
 pub const SECRET: &str = "device.key";

@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hotshoe_engine::Sample;
+use hotshoe_link::Incoming;
 use uuid::Uuid;
-
-use crate::link::Incoming;
 
 /// Longest id that a sender may give a sample, in bytes.
 pub const MAX_ID_BYTES: usize = 128;

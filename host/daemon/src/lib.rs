@@ -8,31 +8,19 @@
 #![forbid(unsafe_code)]
 
 pub mod answer;
-pub mod config;
-mod config_error;
 pub mod control;
-pub mod delivery;
 pub mod deploy;
-pub mod descriptors;
 pub mod device_key;
-pub mod device_list;
-mod files;
 pub mod intake;
-pub mod latency;
-pub mod link;
 pub mod log;
 pub mod media;
+mod memory;
 pub mod metrics;
 pub mod output;
-pub mod parts;
-pub mod pipeline;
 pub mod queue;
 pub mod recording;
-pub mod registry;
 pub mod reload;
-pub mod resident;
 mod service;
-pub mod status;
 pub mod tally;
 pub mod watch;
 
@@ -40,20 +28,21 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{Config, ConfigError, ZenohConfig, default_allowed};
-pub use deploy::DeployError;
-pub use link::{Client, Fed, FeedError, Feeder, LinkError, Outputs, Published};
-pub use service::{CallError, Called, CalledRelease, Door, DrainReport};
-pub use status::Status;
-pub use tally::Counters;
+use hotshoe_base::parts::Parts;
+use hotshoe_config::{Config, descriptors};
+use hotshoe_link::LinkError;
+use hotshoe_link::{Link, Orders, Serving};
+use hotshoe_protocol::status::Status;
 
+use crate::answer::Answer;
 use crate::deploy::{Board, Boot, Deployment};
-use crate::link::{Link, Orders, Serving};
 use crate::metrics::{Endpoint, MetricsError};
-use crate::parts::Parts;
 use crate::reload::Running;
 use crate::service::{Crew, Service};
 use crate::watch::{Watch, WatchError};
+
+pub use deploy::DeployError;
+pub use service::{CallError, Called, CalledRelease, Door, DrainReport};
 
 /// Why a daemon did not start. Nothing is left running then.
 #[derive(Debug, thiserror::Error)]
@@ -250,7 +239,9 @@ fn open_intake(
     let asked = Arc::clone(service);
     let serving = link.serve(
         &config.intake.subscribe,
-        move |incoming, answer| offered.offer(incoming, answer),
+        move |incoming, asker| {
+            offered.offer(incoming, asker.map_or(Answer::Nobody, Answer::Query));
+        },
         move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
     )?;
     let watched = Arc::clone(service);

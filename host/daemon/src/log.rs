@@ -9,17 +9,13 @@ mod queue;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tracing_subscriber::EnvFilter;
-
-use crate::status::LogStatus;
+use hotshoe_protocol::status::LogStatus;
 
 pub use limit::{LeftOut, Limit, Limited, Limiter, Verdict};
 pub use queue::{Line, Queue};
 
 /// The target of what the log says of itself, which no limit holds back.
 pub const TARGET: &str = "hotshoe::log";
-/// What a daemon logs where nothing else is said.
-pub const DEFAULT_FILTER: &str = "info,zenoh=warn,tract=warn";
 
 /// Lines that were left out in this process, by [`Limit`].
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
@@ -32,14 +28,6 @@ pub fn status() -> LogStatus {
         left_out: LEFT_OUT.load(Ordering::Relaxed),
         lost: LOST.load(Ordering::Relaxed),
     }
-}
-
-/// Reads a filter, such as `info,zenoh=warn`.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn filter(directives: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(directives).map_err(|error| error.to_string())
 }
 
 fn count_lost(lines: u64) {

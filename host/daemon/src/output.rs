@@ -1,10 +1,9 @@
 //! The JSON that leaves the device. Each message carries the sample's id and the release that made it.
 
 use hotshoe_engine::{Action, Insight, Sample};
+use hotshoe_pipeline::StageTime;
 use hotshoe_trust::{Digest, Release, Verified};
 use serde::{Serialize, Serializer};
-
-use crate::pipeline::StageTime;
 
 /// The release that a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

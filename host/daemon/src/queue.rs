@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_config::{IntakeConfig, WhenFull};
+
 /// First in, first out, with a fixed capacity.
 #[derive(Debug)]
 pub struct Queue<T> {
@@ -38,6 +40,17 @@ pub enum Full {
     DropOldest,
     /// The new item is refused.
     DropNewest,
+}
+
+impl Full {
+    /// What `[intake]` says.
+    pub fn of(intake: &IntakeConfig) -> Self {
+        match intake.when_full {
+            WhenFull::Block => Self::WaitFor(Duration::from_millis(intake.block_timeout_ms)),
+            WhenFull::DropOldest => Self::DropOldest,
+            WhenFull::DropNewest => Self::DropNewest,
+        }
+    }
 }
 
 /// What became of an item.

@@ -12,15 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_config::RecordConfig;
 use hotshoe_engine::Sample;
+use hotshoe_pipeline::{Decision, Seen};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
 use hotshoe_trust::{Begin, Blob, Device, Digest, RecordKind, Release, Step, Verified};
 use uuid::Uuid;
 
 use self::refused::Refused;
 use self::taken::Taken;
-use crate::config::RecordConfig;
-use crate::pipeline::{Decision, Seen};
 
 pub use self::wire::{Counts, EndReason, FileHead, Next, Opened, Refusal, Request, What};
 
@@ -414,7 +414,7 @@ impl Out {
     fn of(number: u64, taken: Taken) -> Result<Self, Refused> {
         let entry = taken.entry.clone();
         let bytes = taken.bytes;
-        let unwritten = |error| Refused::Unwritten(hotshoe_engine::chain(&error));
+        let unwritten = |error| Refused::Unwritten(hotshoe_base::chain(&error));
         let files: Vec<(RecordedPart, Vec<u8>)> = taken.files().map_err(unwritten)?;
         let heads = files.iter().map(|(part, bytes)| FileHead {
             part: part.clone(),

@@ -4,29 +4,20 @@
 //! applied, and what then still differs from the file needs a restart: each changed key is one or the other. Files that keys name, such as
 //! certificates, count as a part of their key.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use hotshoe_config::{
+    Config, ConfigError, DeployConfig, Files, FrontTls, IntakeConfig, MetricsConfig, OipConfig,
+    TRUST, changed, changed_files, content, files_of_link,
+};
 use hotshoe_http::Renewal;
-use hotshoe_trust::{Digest, Time};
-use serde::Serialize;
-use serde_json::Value;
+use hotshoe_protocol::status::ReloadStatus;
+use hotshoe_trust::Time;
 
 use crate::Daemon;
-use crate::config::{
-    Config, ConfigError, DeployConfig, FrontTls, IntakeConfig, MetricsConfig, OipConfig, TlsConfig,
-    ZenohConfig,
-};
-use crate::files;
 use crate::metrics::MetricsError;
-use crate::status::ReloadStatus;
-
-/// Largest file of a key that is compared, in bytes.
-const MAX_FILE_BYTES: u64 = 16 << 20;
-/// The key of the trusted keys, whose file nothing reads again.
-pub(crate) const TRUST: &str = "trust";
 
 /// The keys of `[oip]` that name files: the token, the certificate, its key, and the callers' authority.
 const OIP_FILES: [&str; 4] = [
@@ -42,9 +33,6 @@ const METRICS_FILES: [&str; 4] = [
     "metrics.tls.key",
     "metrics.tls.client-ca",
 ];
-
-/// The contents of files by the keys that name them; none where a file cannot be read.
-pub(crate) type Files = BTreeMap<&'static str, Option<Digest>>;
 
 /// The configuration that is in effect.
 #[derive(Debug)]
@@ -168,83 +156,6 @@ fn files_of(config: &Config) -> Files {
 /// Whether a reload reads the file of this key again.
 fn is_read_again(key: &str) -> bool {
     OIP_FILES.contains(&key) || METRICS_FILES.contains(&key)
-}
-
-/// The files that a daemon and a registry have alike.
-pub(crate) fn files_of_link(zenoh: &ZenohConfig, trust: &Path) -> Files {
-    let mut files = Files::from([(TRUST, content(trust))]);
-    let mut add = |key, path: Option<&Path>| {
-        if let Some(path) = path {
-            files.insert(key, content(path));
-        }
-    };
-    add("zenoh.access-control", zenoh.access_control.as_deref());
-    if let Some(tls) = &zenoh.tls {
-        let TlsConfig {
-            ca,
-            certificate,
-            key,
-            mutual: _,
-            verify_name: _,
-        } = tls;
-        add("zenoh.tls.ca", ca.as_deref());
-        add("zenoh.tls.certificate", certificate.as_deref());
-        add("zenoh.tls.key", key.as_deref());
-    }
-    files
-}
-
-fn content(path: &Path) -> Option<Digest> {
-    // A pipe would hold up everything.
-    let is_file = path.metadata().is_ok_and(|it| it.is_file());
-    let bytes = is_file.then(|| files::read_bytes(path, MAX_FILE_BYTES).ok())?;
-    bytes.map(|bytes| Digest::of(&bytes))
-}
-
-/// The keys whose values differ.
-pub(crate) fn changed(old: &impl Serialize, new: &impl Serialize) -> BTreeSet<String> {
-    // A configuration is made of what JSON can say.
-    let value = |config: Result<Value, _>| config.unwrap_or_default();
-    let (old, new) = (
-        value(serde_json::to_value(old)),
-        value(serde_json::to_value(new)),
-    );
-    let mut keys = BTreeSet::new();
-    compare(String::new(), &old, &new, &mut keys);
-    keys
-}
-
-fn compare(key: String, old: &Value, new: &Value, keys: &mut BTreeSet<String>) {
-    if old == new {
-        return;
-    }
-    let (Value::Object(old), Value::Object(new)) = (old, new) else {
-        keys.insert(key);
-        return;
-    };
-    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    for name in names {
-        let key = if key.is_empty() {
-            name.clone()
-        } else {
-            format!("{key}.{name}")
-        };
-        let none = &Value::Null;
-        compare(
-            key,
-            old.get(name).unwrap_or(none),
-            new.get(name).unwrap_or(none),
-            keys,
-        );
-    }
-}
-
-/// The keys whose files differ, of those that `old` and `new` both name.
-pub(crate) fn changed_files(old: &Files, new: &Files) -> impl Iterator<Item = &'static str> {
-    let both = old
-        .iter()
-        .filter_map(|(key, was)| Some((*key, was, new.get(key)?)));
-    both.filter(|(_, was, is)| was != is).map(|(key, ..)| key)
 }
 
 impl Running {

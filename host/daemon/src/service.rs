@@ -8,22 +8,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use arc_swap::ArcSwapOption;
+use hotshoe_base::micros;
+use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_engine::{Action, Sample};
+use hotshoe_link::{Incoming, Link, LinkError, Topic};
+use hotshoe_pipeline::latency::Latency;
+use hotshoe_pipeline::{Decision, Outcome, StageTime, Worker};
+use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, Status};
 use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
 
 use crate::answer::{Answer, Ending};
 use crate::deploy::{Board, Fared, Served, Tap};
 use crate::intake;
-use crate::latency::{Latency, micros};
-use crate::link::{Incoming, Link, LinkError, MESSAGE_OVERHEAD, Topic};
 use crate::metrics::ModelMeter;
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
-use crate::pipeline::{Decision, Outcome, StageTime, Worker};
 use crate::queue::{Full, Pushed, Queue, Refusal};
 use crate::recording::Recorder;
 use crate::reload::Running;
-use crate::status::{KeyStatus, MemoryStatus, QueueStatus, ReleaseStatus, Status};
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 use crate::watch::Aside;
 
@@ -110,7 +112,7 @@ impl Service {
 
     /// Takes a sample that came over Zenoh.
     pub fn offer(&self, incoming: Incoming<'_>, answer: Answer) {
-        let full = self.running.config().intake.full();
+        let full = Full::of(&self.running.config().intake);
         self.accept(incoming, answer, full);
     }
 
@@ -501,7 +503,7 @@ impl Service {
                 .as_ref()
                 .map(|served| served.component_status())
                 .unwrap_or_default(),
-            memory: view.memory.as_ref().map(MemoryStatus::of),
+            memory: view.memory.as_ref().map(crate::memory::status),
             session: self.link.status(),
             parts: self.link.parts().list(),
             log: crate::log::status(),

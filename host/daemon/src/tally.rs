@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use hotshoe_protocol::status::Counters;
 
 use crate::answer::Answer;
 
@@ -55,42 +55,6 @@ pub enum Settlement<'a> {
         /// The fault's stable name.
         fault: &'a str,
     },
-}
-
-/// All counts at one moment: `accepted == results + dropped + failed + in_flight`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Samples that arrived.
-    pub accepted: u64,
-    /// Samples that gave a result.
-    pub results: u64,
-    /// Samples that were dropped, by reason.
-    pub dropped: BTreeMap<String, u64>,
-    /// Samples that failed.
-    pub failed: u64,
-    /// The same failures, by fault.
-    pub faults: BTreeMap<String, u64>,
-    /// The same failures, by stage.
-    pub failed_at: BTreeMap<String, u64>,
-    /// Samples that wait or are being processed.
-    pub in_flight: u64,
-    /// Failures of policies that fail open, by stage. Their samples gave a result all the same.
-    #[serde(default)]
-    pub tolerated: BTreeMap<String, u64>,
-    /// Messages that could not be handed to Zenoh. Their samples are counted above all the same.
-    pub unpublished: u64,
-}
-
-impl Counters {
-    /// Dropped samples of every reason.
-    pub fn dropped_total(&self) -> u64 {
-        self.dropped.values().sum()
-    }
-
-    /// Whether every accepted sample is accounted for.
-    pub fn add_up(&self) -> bool {
-        self.accepted == self.results + self.dropped_total() + self.failed + self.in_flight
-    }
 }
 
 /// Counts samples. Cheap to clone: clones count together.

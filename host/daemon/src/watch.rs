@@ -14,19 +14,19 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
+use hotshoe_base::parts::Parts;
+use hotshoe_config::{After, WatchConfig};
+use hotshoe_link::Incoming;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use uuid::Uuid;
 
-pub use aside::Aside;
-
 use self::aside::{Note, Verdict};
 use crate::answer::{Answer, Ending};
-use crate::config::{After, WatchConfig};
 use crate::intake::micros_since_epoch;
-use crate::link::Incoming;
 use crate::media::content_type;
-use crate::parts::Parts;
+
+pub use aside::Aside;
 
 /// Events that may wait. When there are more, the folder is listed anew instead.
 const MAX_EVENTS: usize = 1_024;

@@ -12,8 +12,8 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::parts::Parts;
 use hotshoe_daemon::control::{self, Command, Control, ControlError, MAX_CALLERS, SOCKET};
-use hotshoe_daemon::parts::Parts;
 use serde_json::json;
 use tempfile::TempDir;
 

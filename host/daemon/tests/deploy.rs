@@ -7,17 +7,21 @@
     reason = "tests"
 )]
 
+#[path = "../../pipeline/tests/lab/mod.rs"]
 mod lab;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use hotshoe_config::{Config, ZenohConfig};
+use hotshoe_daemon::Daemon;
 use hotshoe_daemon::control::{self, Command, ControlError};
-use hotshoe_daemon::delivery::Publisher;
 use hotshoe_daemon::deploy::offline;
-use hotshoe_daemon::status::Waiting;
-use hotshoe_daemon::{Client, Config, Daemon, FeedError, Feeder, Status, ZenohConfig};
+use hotshoe_delivery::Publisher;
+use hotshoe_link::{Client, FeedError, Feeder};
+use hotshoe_protocol::status::Status;
+use hotshoe_protocol::status::Waiting;
 use hotshoe_store::{Layout, Phase, Store, pack};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde_json::Value;

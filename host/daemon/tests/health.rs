@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use hotshoe_daemon::config::{Config, ConfigError, DeployConfig, KeepPrevious, Statements, Window};
+use hotshoe_config::{Config, ConfigError, DeployConfig, KeepPrevious, Statements, Window};
 use hotshoe_daemon::deploy::health::{Failing, Verdict, judge};
 use hotshoe_daemon::deploy::{Compared, Fared, Likeness, Observed, Observer};
 use hotshoe_trust::{HealthGate, Shadow, Time};

@@ -10,11 +10,11 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
+use hotshoe_base::parts::Parts;
 use hotshoe_daemon::answer::Answer;
-use hotshoe_daemon::latency::Latency;
 use hotshoe_daemon::metrics::{MetricsError, serve};
-use hotshoe_daemon::parts::Parts;
 use hotshoe_daemon::tally::{DropReason, Settlement, Tally};
+use hotshoe_pipeline::latency::Latency;
 
 fn scrape(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).unwrap();

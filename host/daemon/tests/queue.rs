@@ -13,8 +13,24 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use hotshoe_config::{IntakeConfig, WhenFull};
 use hotshoe_daemon::queue::{Full, Pushed, Queue, Refusal};
 use proptest::prelude::*;
+
+#[test]
+fn a_queue_does_what_the_intake_says() {
+    let full = |when_full| {
+        let intake = IntakeConfig {
+            when_full,
+            ..IntakeConfig::default()
+        };
+        Full::of(&intake)
+    };
+    let wait = Full::WaitFor(Duration::from_millis(4_000));
+    assert_eq!(full(WhenFull::Block), wait);
+    assert_eq!(full(WhenFull::DropOldest), Full::DropOldest);
+    assert_eq!(full(WhenFull::DropNewest), Full::DropNewest);
+}
 
 #[derive(Debug, Clone)]
 enum Step {

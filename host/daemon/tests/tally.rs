@@ -12,9 +12,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use hotshoe_daemon::answer::Answer;
 use hotshoe_daemon::intake::{Refusal, admit};
-use hotshoe_daemon::latency::{Latency, MAX_STAGES, WINDOW, nearest_rank};
-use hotshoe_daemon::link::Incoming;
 use hotshoe_daemon::tally::{DropReason, Settlement, Tally, Ticket};
+use hotshoe_link::Incoming;
+use hotshoe_pipeline::latency::{Latency, MAX_STAGES, WINDOW, nearest_rank};
 use proptest::prelude::*;
 
 fn settlement() -> impl Strategy<Value = Option<Settlement<'static>>> {

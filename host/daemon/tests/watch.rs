@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use hotshoe_base::parts::Parts;
+use hotshoe_config::{After, WatchConfig};
 use hotshoe_daemon::answer::{Answer, Ending};
-use hotshoe_daemon::config::{After, WatchConfig};
-use hotshoe_daemon::parts::Parts;
 use hotshoe_daemon::watch::{Aside, Watch, WatchError};
 
 /// Long enough for any machine; reached only when a test fails.

@@ -109,7 +109,7 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind, told by an error and its causes.
     pub fn of(fault: Fault, error: &dyn std::error::Error) -> Self {
-        Self::new(fault, chain(error))
+        Self::new(fault, hotshoe_base::chain(error))
     }
 
     /// A failure of this kind, with one sentence for a person.
@@ -119,22 +119,4 @@ impl Failure {
             message: message.into(),
         }
     }
-}
-
-/// An error and its causes in one sentence, none of them twice.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut last = text.clone();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let next = cause.to_string();
-        // A transparent error says what its source says.
-        if next != last {
-            text.push_str(": ");
-            text.push_str(&next);
-            last = next;
-        }
-        source = cause.source();
-    }
-    text
 }

@@ -43,7 +43,7 @@ pub use compiler::{
 };
 pub use component::{Component, Parts};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
-pub use fault::{ErrorCode, Failure, Fault, chain};
+pub use fault::{ErrorCode, Failure, Fault};
 pub use host::wasi::CaError;
 pub use insight::{
     Action, Class, Detection, DeviceContext, Insight, MAX_CONTENT_TYPE_BYTES, Point, Rect, Scalar,

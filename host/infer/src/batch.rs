@@ -343,7 +343,7 @@ impl Batcher {
             }
         }
         if succeeded == members.len() {
-            let cause = crate::error::chain(error);
+            let cause = hotshoe_base::chain(error);
             self.refuse(format!("it fails on a batch, and not alone: {cause}"));
         }
         if let Some((run, outcome)) = last {

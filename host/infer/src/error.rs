@@ -341,17 +341,6 @@ pub enum VariantError {
     },
 }
 
-/// An error with its causes, outermost first.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 fn quoted(names: &[String]) -> String {
     names
         .iter()

@@ -6,19 +6,20 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use hotshoe_base::chain;
 use hotshoe_trust::Digest;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use self::spare::{How, Spare};
-pub use self::spare::{ReadAgain, Switch};
 use crate::backend::{Backend, BackendChoice, Session, Setting};
 use crate::batch::{Batcher, Batching};
-use crate::error::chain;
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
+
+pub use self::spare::{ReadAgain, Switch};
 
 /// What [`Model::refused`] says where no ONNX Runtime was found, and begins with where the one that is named cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";

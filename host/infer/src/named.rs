@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::error::chain;
+use hotshoe_base::chain;
+
 use crate::{Model, RunError, Tensor, TensorInfo, VariantError};
 
 /// A variant that does not serve any more, or never did.

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::time::Instant;
 
-use hotshoe_daemon::link::Incoming;
 use hotshoe_infer::{NamedModel, Tensor};
+use hotshoe_link::Incoming;
 
 use crate::catalogue::{ACTIONS, Callable, Catalogue, Found, INSIGHT, SAMPLE};
 use crate::error::{RequestError, TensorFault};

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use hotshoe_config::OipConfig;
 use hotshoe_daemon::Door;
-use hotshoe_daemon::config::OipConfig;
-use hotshoe_daemon::pipeline::Pipeline;
 use hotshoe_infer::{Backend, NamedModel, TensorInfo};
+use hotshoe_pipeline::Pipeline;
 
 use crate::datatype;
 use crate::error::RequestError;

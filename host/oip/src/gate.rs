@@ -45,7 +45,7 @@ pub(crate) struct Admitted {
 }
 
 impl Gate {
-    pub(crate) fn new(config: &hotshoe_daemon::config::OipConfig) -> Self {
+    pub(crate) fn new(config: &hotshoe_config::OipConfig) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(config.max_requests)),
             max_requests: config.max_requests,

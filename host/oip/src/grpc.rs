@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hotshoe_engine::chain;
+use hotshoe_base::chain;
 use tonic::{Request, Response, Status};
 
 use crate::datatype;

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::middleware;
+use hotshoe_config::OipConfig;
 use hotshoe_daemon::Door;
-use hotshoe_daemon::config::OipConfig;
 use hotshoe_http::{
     Answer, Body, BoxError, Front, FrontError, Handler, Limits, Options, Refusal, Renewal,
 };

@@ -345,7 +345,7 @@ fn an_output_is_given_as_it_was_asked_for() {
     };
     let error = json::write(&response, &wanted(None), false).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(hotshoe_engine::chain(&error).contains("ask for binary data"));
+    assert!(hotshoe_base::chain(&error).contains("ask for binary data"));
     let body = json::write(&response, &wanted(Some(true)), false).unwrap();
     assert_eq!(body.pieces.len(), 3);
     assert_eq!(body.header_length, Some(body.pieces[0].len()));

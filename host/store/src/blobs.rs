@@ -12,11 +12,11 @@ use std::{
     },
 };
 
+use hotshoe_base::disk::{Disk, Faults, PART};
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher, IndexError, Release, ReleaseLimits};
 
 use crate::{
     blob_error::{BlobError, open_file, read_file},
-    disk::{Disk, Faults, PART},
     open::{OpenError, lock},
 };
 

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
+use hotshoe_base::disk::files;
 use hotshoe_trust::{Digest, ReleaseLimits, manifest::Manifest};
 
 use crate::{
     blob_error::BlobError,
     blobs::BlobStore,
-    disk::files,
     store::{ReadError, Store},
 };
 

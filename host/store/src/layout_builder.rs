@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hotshoe_base::disk::{Disk, Faults, parent};
 use hotshoe_trust::{Blob, manifest::RELEASE};
 use oci_spec::image::{ImageIndexBuilder, MediaType, OciLayoutBuilder};
 use tempfile::TempDir;
@@ -13,7 +14,6 @@ use tempfile::TempDir;
 use crate::{
     blob_error::BlobError,
     chunking::chunk,
-    disk::{Disk, Faults, parent},
     layout::{Layout, LayoutError},
 };
 

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hotshoe_base::disk::Disk;
 use hotshoe_trust::{
     Digest, Floor, Time,
     strict_json::{self, JsonError},
@@ -14,7 +15,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     blob_error::{BlobError, read_file},
-    disk::Disk,
     phase::{Cause, Phase},
 };
 

@@ -11,7 +11,6 @@ mod blob_error;
 mod blobs;
 mod catalogue;
 mod chunking;
-mod disk;
 mod gc;
 mod illegal;
 mod layout;
@@ -29,8 +28,6 @@ mod transition;
 pub use blob_error::BlobError;
 pub use blobs::BlobStore;
 pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, Served};
-#[doc(hidden)]
-pub use disk::Faults;
 pub use gc::{Freed, GcError};
 pub use illegal::IllegalTransition;
 pub use layout::{Layout, LayoutError, Referrer};

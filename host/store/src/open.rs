@@ -6,7 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{blob_error::BlobError, disk::Disk, ledger::LedgerError};
+use hotshoe_base::disk::Disk;
+
+use crate::{blob_error::BlobError, ledger::LedgerError};
 
 /// Why a data folder could not be opened.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hotshoe_base::disk::parent;
 use hotshoe_trust::{
     Digest, MAX_CHUNK_BYTES, Release, Time,
     manifest::Manifest,
@@ -16,7 +17,6 @@ use hotshoe_trust::{
 
 use crate::{
     blob_error::{BlobError, read_file},
-    disk::parent,
     layout::{Layout, LayoutError},
 };
 

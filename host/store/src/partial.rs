@@ -11,13 +11,10 @@ use std::{
     },
 };
 
+use hotshoe_base::disk::{Disk, files};
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher};
 
-use crate::{
-    blob_error::BlobError,
-    blobs::BlobStore,
-    disk::{Disk, files},
-};
+use crate::{blob_error::BlobError, blobs::BlobStore};
 
 /// Chunks that one [`Partial::put`] hashes for the whole blob, beside its own: what came before its turn.
 const CATCH_UP: usize = 2;

@@ -5,12 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_trust::Digest;
 
 use crate::{
     blob_error::{BlobError, read_file},
     blobs::BlobStore,
-    disk::{Disk, Faults},
     store::Store,
 };
 

@@ -13,12 +13,12 @@
 
 use std::path::{Path, PathBuf};
 
+use hotshoe_base::disk::{Disk, Faults};
 use hotshoe_trust::{Blob, Package, Release, ReleaseLimits, Time, Verified, manifest::Manifest};
 
 use crate::{
     blob_error::BlobError,
     blobs::BlobStore,
-    disk::{Disk, Faults},
     illegal::IllegalTransition,
     layout::Layout,
     ledger::{Ledger, LedgerError, Slot},

@@ -108,7 +108,7 @@ fn live_status(release: Digest) -> Vec<u8> {
                    "cause": null, "waiting": null},
         "last_rollback": null, "health": null, "trust_version": 1, "swaps": 0, "rollbacks": 0, "refused": {}, "ignored": {},
         "last_swap_ns": null, "stale": false, "uptime_s": 1, "workers": 1,
-        "queue": {"len": 0, "capacity": 16, "policy": "block"}, "counters": hotshoe_daemon::Counters::default(),
+        "queue": {"len": 0, "capacity": 16, "policy": "block"}, "counters": hotshoe_protocol::status::Counters::default(),
         "stages": [], "session": {"id": "x", "locators": [], "peers": 0},
     });
     status.to_string().into_bytes()

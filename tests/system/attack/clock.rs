@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_trust::Time;
 use serde_json::{Value, json};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_store::{Catalogue, Layout};
 use hotshoe_trust::Digest;
 use serde_json::json;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_trust::{DeviceSelector, Order, PublicKey, Scheme, SigningKey, Statement, TrustRoot};
 use serde_json::Value;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::link::{Outputs, Published};
+use hotshoe_link::{Outputs, Published};
 
 use crate::site::{Site, ended, light};
 use crate::support::{DEADLINE, Lab, environment, failure};

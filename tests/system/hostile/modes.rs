@@ -1,6 +1,6 @@
 //! What an instance's memory carries from one call to the next, in each mode; and that one which broke off is never entered again.
 
-use hotshoe_daemon::Fed;
+use hotshoe_link::Fed;
 
 use super::made::{self, STAGE, component};
 use super::{LIMITS, fault};

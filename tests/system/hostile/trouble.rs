@@ -27,7 +27,7 @@ fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
             "{traps} traps and no back-off"
         );
     };
-    assert!(traps >= hotshoe_daemon::pipeline::FAULTS_IN_A_ROW);
+    assert!(traps >= hotshoe_pipeline::FAULTS_IN_A_ROW);
     assert!(
         message.contains("`stage`") && message.contains("unreachable"),
         "{message}"

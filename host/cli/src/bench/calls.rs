@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotshoe_daemon::default_allowed;
+use hotshoe_config::default_allowed;
 use hotshoe_engine::{
     BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, Parts,
 };

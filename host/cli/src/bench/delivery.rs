@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotshoe_daemon::ZenohConfig;
-use hotshoe_daemon::delivery::{Cancel, DeliveryConfig, Fetcher, Moved, Publisher};
-use hotshoe_daemon::link::{Link, Raw};
+use hotshoe_config::ZenohConfig;
+use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Moved, Publisher};
 use hotshoe_devkit::Environment;
+use hotshoe_link::{Link, Raw};
 use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};
 use hotshoe_trust::{Device, Floor, Release, Time, Verified, verify};
 use serde_json::json;
@@ -35,7 +35,7 @@ const CHANGED_BYTES: usize = 100_000;
 /// Longest time for one query.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
 /// The largest message of a session that moves everything in one: Zenoh's own default.
-const RAW_MESSAGE_BYTES: usize = hotshoe_daemon::config::MAX_MESSAGE_BYTES;
+const RAW_MESSAGE_BYTES: usize = hotshoe_config::MAX_MESSAGE_BYTES;
 
 /// How much of everything there is.
 struct Rounds {

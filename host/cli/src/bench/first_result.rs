@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::config::InferenceConfig;
-use hotshoe_daemon::default_allowed;
-use hotshoe_daemon::link::{Raw, RawValue};
-use hotshoe_daemon::pipeline::Pipeline;
-use hotshoe_daemon::{Client, ZenohConfig};
+use hotshoe_config::InferenceConfig;
+use hotshoe_config::ZenohConfig;
+use hotshoe_config::default_allowed;
 use hotshoe_engine::{Engine, EngineOptions};
 use hotshoe_infer::{Models, Options};
+use hotshoe_link::Client;
+use hotshoe_link::{Raw, RawValue};
+use hotshoe_pipeline::Pipeline;
 use hotshoe_store::{LayoutError, Phase};
 use hotshoe_trust::{Device, Digest, Floor, Time};
 use serde_json::Value;

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_author::{Consent, Tools, tools};
-use hotshoe_daemon::config::InferenceConfig;
-use hotshoe_daemon::pipeline::Pipeline;
+use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{Component, Engine, EngineOptions, Instance};
 use hotshoe_infer::Models;
+use hotshoe_pipeline::Pipeline;
 use hotshoe_trust::World;
 
 use self::make::{Made, VARIANTS, Variant, WORLDS};

@@ -5,12 +5,13 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use hotshoe_daemon::config::ZenohMode;
-use hotshoe_daemon::delivery::Publisher;
-use hotshoe_daemon::link::Events;
-use hotshoe_daemon::registry::{Registry, RegistryConfig};
-use hotshoe_daemon::status::{DeployEvent, Status};
-use hotshoe_daemon::{Client, ZenohConfig};
+use hotshoe_config::ZenohConfig;
+use hotshoe_config::ZenohMode;
+use hotshoe_delivery::Publisher;
+use hotshoe_delivery::registry::{Registry, RegistryConfig};
+use hotshoe_link::Client;
+use hotshoe_link::Events;
+use hotshoe_protocol::status::{DeployEvent, Status};
 use hotshoe_store::{Layout, Phase, Served};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Statement, Time};
 

@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotshoe_daemon::pipeline::Worker;
 use hotshoe_engine::{Insight, Sample};
+use hotshoe_pipeline::Worker;
 use label_reader::rules::Rules;
 use label_reader_native::NativeReader;
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::config::InferenceConfig;
-use hotshoe_daemon::default_allowed;
-use hotshoe_daemon::pipeline::{Decision, Pipeline, Worker};
+use hotshoe_config::InferenceConfig;
+use hotshoe_config::default_allowed;
 use hotshoe_devkit::Environment;
 use hotshoe_engine::{Engine, EngineOptions, Sample};
 use hotshoe_infer::{Model, ModelOptions, Models, Options};
+use hotshoe_pipeline::{Decision, Pipeline, Worker};
 use hotshoe_store::Layout;
 use hotshoe_trust::{Device, Digest, Floor, Release, Time, TrustRoot, Verified};
 use tempfile::TempDir;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use hotshoe_daemon::{Client, Config, Status, ZenohConfig};
+use hotshoe_config::{Config, ZenohConfig};
+use hotshoe_link::Client;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 use hotshoe_trust::{Release, Time};
 

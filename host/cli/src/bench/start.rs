@@ -9,8 +9,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::{Config, Status, ZenohConfig};
+use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_infer::{Model, ModelOptions, Models, Options};
+use hotshoe_protocol::status::Status;
 use hotshoe_store::Layout;
 use hotshoe_trust::{Floor, Release, Time};
 use hotshoe_vision::{Budget, DecodeLimits};

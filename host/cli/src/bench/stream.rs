@@ -6,7 +6,8 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hotshoe_daemon::{Client, Fed, FeedError, Feeder, Outputs, Status};
+use hotshoe_link::{Client, Fed, FeedError, Feeder, Outputs};
+use hotshoe_protocol::status::Status;
 use serde_json::Value;
 
 /// Samples in a second.

@@ -5,8 +5,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use hotshoe_daemon::{Client, Status, ZenohConfig};
+use hotshoe_config::ZenohConfig;
 use hotshoe_devkit::{Environment, Progress, find_root, set_up};
+use hotshoe_link::Client;
+use hotshoe_protocol::status::Status;
 
 use crate::demo::feed::{Collected, Picture, feed};
 use crate::demo::prepare::prepare;

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use hotshoe_daemon::{Config, ConfigError};
+use hotshoe_config::{Config, ConfigError};
 use hotshoe_engine::MemoryChoice;
 use hotshoe_store::{OpenError, Store};
 use hotshoe_trust::Time;

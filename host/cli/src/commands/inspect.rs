@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 
 use crate::files::read_limited;
 use crate::terminal::Terminal;

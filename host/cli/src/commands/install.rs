@@ -1,19 +1,21 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use hotshoe_daemon::deploy::engine_options;
+use hotshoe_engine::Engine;
+use hotshoe_infer::Models;
+use hotshoe_pipeline::{Backends, Pipeline};
+use hotshoe_protocol::status::ModelStatus;
+use hotshoe_store::{Layout, Slot, Store};
+use hotshoe_trust::{Release, Time, Verified};
+use serde::Serialize;
+
 use super::pack::Summary;
 use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::terminal::Terminal;
-use anyhow::Context;
-use hotshoe_daemon::deploy::engine_options;
-use hotshoe_daemon::pipeline::{Backends, Pipeline};
-use hotshoe_daemon::status::ModelStatus;
-use hotshoe_engine::Engine;
-use hotshoe_infer::Models;
-use hotshoe_store::{Layout, Slot, Store};
-use hotshoe_trust::{Release, Time, Verified};
-use serde::Serialize;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 /// Put a release into a device's data folder, without a network
 ///

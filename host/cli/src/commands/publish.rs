@@ -6,11 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotshoe_daemon::Status;
-use hotshoe_daemon::delivery::Publisher;
-use hotshoe_daemon::device_list::{DeviceList, Unproven};
-use hotshoe_daemon::link::Said;
-use hotshoe_daemon::status::DeployEvent;
+use hotshoe_delivery::Publisher;
+use hotshoe_link::Said;
+use hotshoe_link::device_list::{DeviceList, Unproven};
+use hotshoe_protocol::status::DeployEvent;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde::Serialize;

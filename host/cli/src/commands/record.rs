@@ -8,20 +8,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use hotshoe_daemon::Client;
 use hotshoe_daemon::media::extension;
 use hotshoe_daemon::recording::{Counts, EndReason, Opened, What};
+use hotshoe_link::Client;
 use hotshoe_store::{
     MAX_RECORDED, RECORDING_FILE, RecordStage, RecordingError, RecordingHead, RecordingWriter,
 };
 use hotshoe_trust::RecordKind;
 use serde::Serialize;
 
-pub use self::error::RecordError;
 use self::session::Session;
 use crate::fleet::reach::ReachArgs;
 use crate::signals;
 use crate::terminal::Terminal;
+
+pub use self::error::RecordError;
 
 /// Record what a device is given and what it makes of it
 ///

@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::config::ZenohMode;
-use hotshoe_daemon::parts::Parts;
-use hotshoe_daemon::registry::{Registry, RegistryConfig};
+use hotshoe_base::parts::Parts;
+use hotshoe_config::ZenohMode;
+use hotshoe_delivery::registry::{Registry, RegistryConfig};
 use hotshoe_trust::Digest;
 use serde::Serialize;
 

@@ -3,10 +3,13 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::parts::Parts;
-use hotshoe_daemon::status::ReloadStatus;
-use hotshoe_daemon::{Config, Daemon, Status, descriptors};
+use hotshoe_base::parts::Parts;
+use hotshoe_config::Config;
+use hotshoe_config::descriptors;
+use hotshoe_daemon::Daemon;
 use hotshoe_oip::{Bound, Server};
+use hotshoe_protocol::status::ReloadStatus;
+use hotshoe_protocol::status::Status;
 
 use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};

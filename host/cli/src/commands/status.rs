@@ -3,12 +3,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::config::ZENOH_BLOCK_LIMIT_MS;
+use hotshoe_config::ZENOH_BLOCK_LIMIT_MS;
+use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_daemon::deploy::Command;
-use hotshoe_daemon::device_list::DeviceList;
-use hotshoe_daemon::link::DeviceKey;
-use hotshoe_daemon::{Client, Config, ZenohConfig};
+use hotshoe_link::Client;
+use hotshoe_link::DeviceKey;
+use hotshoe_link::device_list::DeviceList;
 
 use crate::fleet::local::CONFIG;
 use crate::fleet::overview::{Overview, Reported, table};

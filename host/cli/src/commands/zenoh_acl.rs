@@ -1,7 +1,9 @@
-use crate::terminal::Terminal;
-use anyhow::bail;
-use hotshoe_daemon::link::acl::{AclOptions, access_control};
 use std::process::ExitCode;
+
+use anyhow::bail;
+use hotshoe_link::acl::{AclOptions, access_control};
+
+use crate::terminal::Terminal;
 
 /// Print Zenoh's access control for a site
 ///

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::delivery::Publisher;
-use hotshoe_daemon::link::Events;
-use hotshoe_daemon::status::DeployEvent;
-use hotshoe_daemon::{Client, Status, ZenohConfig};
+use hotshoe_config::ZenohConfig;
+use hotshoe_delivery::Publisher;
+use hotshoe_link::Client;
+use hotshoe_link::Events;
+use hotshoe_protocol::status::DeployEvent;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::{Cause, Layout, Phase};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Release, Statement, Time};
 

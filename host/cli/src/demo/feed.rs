@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotshoe_daemon::pipeline::StageTime;
-use hotshoe_daemon::{Client, Fed, FeedError, Status};
 use hotshoe_engine::{Action, Insight, TextLine};
+use hotshoe_link::{Client, Fed, FeedError};
+use hotshoe_pipeline::StageTime;
+use hotshoe_protocol::status::Status;
 use serde::Deserialize;
 use serde_json::Value;
 

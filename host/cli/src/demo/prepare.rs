@@ -2,7 +2,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_devkit::Environment;
 use hotshoe_trust::Time;
 

@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::{Client, Status, ZenohConfig};
+use hotshoe_config::ZenohConfig;
+use hotshoe_link::Client;
+use hotshoe_protocol::status::Status;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::signals;

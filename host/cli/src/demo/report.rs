@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
-use hotshoe_daemon::Counters;
-use hotshoe_daemon::latency::nearest_rank;
+use hotshoe_pipeline::latency::nearest_rank;
+use hotshoe_protocol::status::Counters;
 use hotshoe_store::{Cause, Phase};
 use serde::Serialize;
 

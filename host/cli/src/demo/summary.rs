@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use hotshoe_daemon::Status;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 use serde::Deserialize;
 

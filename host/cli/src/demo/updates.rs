@@ -5,7 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use hotshoe_daemon::{Status, ZenohConfig};
+use hotshoe_config::ZenohConfig;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 
 use super::deliver::{Deployer, Step};

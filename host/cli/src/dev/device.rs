@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::{Client, Config, Status};
+use hotshoe_config::Config;
+use hotshoe_link::Client;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::{Packed, Phase, pack_changed};
 use hotshoe_trust::release_toml::ReleaseToml;
 use hotshoe_trust::{DEVELOPMENT_KEY, Grant, HealthGate, SigningKey, Time, TrustRoot};

@@ -1,8 +1,9 @@
 //! What becomes of one release on the devices that are meant, as their events and statuses tell it. Pure.
+
 use std::collections::BTreeMap;
 
-use hotshoe_daemon::device_list::Unproven;
-use hotshoe_daemon::status::{DeployEvent, Status, Waiting};
+use hotshoe_link::device_list::Unproven;
+use hotshoe_protocol::status::{DeployEvent, Status, Waiting};
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Device, DeviceSelector, Digest, Time};
 use serde::Serialize;

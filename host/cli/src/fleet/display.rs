@@ -1,9 +1,10 @@
 //! How a deployer sees a release go to its devices: bars on a terminal, a line a phase elsewhere, JSON on request.
+
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use hotshoe_daemon::status::{DeployEvent, Waiting};
+use hotshoe_protocol::status::{DeployEvent, Waiting};
 use hotshoe_store::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;

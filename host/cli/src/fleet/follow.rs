@@ -1,12 +1,14 @@
 //! Listening to a site: its devices' events, and now and then their statuses, since an event may be lost.
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::link::Said;
-use hotshoe_daemon::status::DeployEvent;
-use hotshoe_daemon::{Client, LinkError, Status};
+use hotshoe_link::Said;
+use hotshoe_link::{Client, LinkError};
+use hotshoe_protocol::status::DeployEvent;
+use hotshoe_protocol::status::Status;
 
 /// How long devices have to answer one round of questions.
 const ROUND: Duration = Duration::from_secs(2);

@@ -1,8 +1,9 @@
 //! The device on this machine: its daemon is asked through its socket; where none runs, its data folder is opened.
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_daemon::control::{self, ControlError};
 use hotshoe_daemon::deploy::{Command, offline};
 use hotshoe_store::Store;

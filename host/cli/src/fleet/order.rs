@@ -1,13 +1,15 @@
 //! Orders to one device: on this machine through its socket, elsewhere as a statement over Zenoh.
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use hotshoe_daemon::deploy::Command;
-use hotshoe_daemon::device_list::{DeviceList, Unproven};
-use hotshoe_daemon::link::OrderError;
-use hotshoe_daemon::status::SlotStatus;
-use hotshoe_daemon::{Client, Status};
+use hotshoe_link::Client;
+use hotshoe_link::OrderError;
+use hotshoe_link::device_list::{DeviceList, Unproven};
+use hotshoe_protocol::status::SlotStatus;
+use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde_json::Value;

@@ -1,11 +1,12 @@
 //! A site's devices, a line each.
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use hotshoe_daemon::Status;
-use hotshoe_daemon::device_list::{DeviceList, Unproven};
-use hotshoe_daemon::link::{DeviceKey, Said};
-use hotshoe_daemon::status::SlotStatus;
+use hotshoe_link::device_list::{DeviceList, Unproven};
+use hotshoe_link::{DeviceKey, Said};
+use hotshoe_protocol::status::SlotStatus;
+use hotshoe_protocol::status::Status;
 use serde::Serialize;
 use serde_json::{Value, json};
 

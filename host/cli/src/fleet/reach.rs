@@ -1,10 +1,11 @@
 //! How a command reaches a site.
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_daemon::config::{TlsConfig, ZenohMode};
-use hotshoe_daemon::device_list::DeviceList;
-use hotshoe_daemon::{Config, ZenohConfig};
+use hotshoe_config::{Config, ZenohConfig};
+use hotshoe_config::{TlsConfig, ZenohMode};
+use hotshoe_link::device_list::DeviceList;
 use hotshoe_trust::{SigningKey, Time};
 use jiff::{Span, SpanRelativeTo};
 

@@ -1,6 +1,7 @@
 //! One device's status in words.
-use hotshoe_daemon::Status;
-use hotshoe_daemon::status::{PartState, PartStatus, SlotStatus, Waiting};
+
+use hotshoe_protocol::status::Status;
+use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, Waiting};
 use hotshoe_store::Phase;
 
 use crate::terminal::{Terminal, size};

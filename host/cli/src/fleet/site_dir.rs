@@ -1,10 +1,11 @@
 //! A site's folder, as `hotshoe site init` makes it: how the site is reached, by which certificates, and its devices by their keys.
+
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_daemon::ZenohConfig;
-use hotshoe_daemon::config::TlsConfig;
-use hotshoe_daemon::device_list::DeviceList;
+use hotshoe_config::TlsConfig;
+use hotshoe_config::ZenohConfig;
+use hotshoe_link::device_list::DeviceList;
 use hotshoe_trust::toml_file;
 use serde::{Deserialize, Serialize};
 

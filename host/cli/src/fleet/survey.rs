@@ -1,8 +1,10 @@
 //! Asking devices once. A session that has just connected does not know yet who is there, so silence is asked again.
+
 use std::time::{Duration, Instant};
 
-use hotshoe_daemon::link::{DeviceKey, Said};
-use hotshoe_daemon::{Client, LinkError, Status};
+use hotshoe_link::{Client, LinkError};
+use hotshoe_link::{DeviceKey, Said};
+use hotshoe_protocol::status::Status;
 
 /// Between two rounds of questions.
 const PAUSE: Duration = Duration::from_millis(200);

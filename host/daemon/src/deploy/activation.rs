@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use hotshoe_config::KeepPrevious;
+use hotshoe_protocol::status::Waiting;
 use hotshoe_store::{Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, Shadow, Time};
 
-use crate::config::KeepPrevious;
 use crate::deploy::candidate::{Candidate, Stage};
 use crate::deploy::command::CommandError;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::served::Served;
 use crate::deploy::shadow::{Likeness, Score, Tap};
-use crate::status::Waiting;
 
 impl Reconciler {
     /// Lets it serve, or run in shadow, when it may.

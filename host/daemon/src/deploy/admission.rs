@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use hotshoe_delivery::{Cancel, FetchError};
 use hotshoe_store::{Cause, Phase, Remembered, Slot};
 use hotshoe_trust::{Digest, Package, Time, VerifyError};
 
-use crate::delivery::{Cancel, FetchError};
 use crate::deploy::candidate::Candidate;
 use crate::deploy::orders::CANCELLED;
 use crate::deploy::reconciler::{Message, Reconciler};

@@ -5,8 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use hotshoe_engine::MemoryChoice;
-
-use crate::status::{DeployStatus, RollbackStatus, SlotsStatus};
+use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
 
 /// The latest [`View`].
 #[derive(Debug, Default)]

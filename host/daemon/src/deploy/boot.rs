@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hotshoe_config::{Config, KeepPrevious};
 use hotshoe_engine::MemoryChoice;
 use hotshoe_store::{Cause, Slot, Store, Transition};
 use hotshoe_trust::{Time, TrustRoot};
 
-use crate::config::{Config, KeepPrevious};
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
 use crate::deploy::loader::{LoadFailure, Loader};

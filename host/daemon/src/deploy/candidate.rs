@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use hotshoe_delivery::{Cancel, FetchError, Moved};
+use hotshoe_pipeline::{LoadError, SelfTestError};
+use hotshoe_protocol::status::{RollbackStatus, Waiting};
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{Release, Time, Verified};
 
-use crate::delivery::{Cancel, FetchError, Moved};
 use crate::deploy::loader::LoadFailure;
 use crate::deploy::reconciler::{Message, Reconciler};
 use crate::deploy::scout::{Wanted, pause};
 use crate::deploy::served::Served;
 use crate::deploy::shadow::Score;
-use crate::pipeline::{LoadError, SelfTestError};
-use crate::status::{RollbackStatus, Waiting};
 
 /// A release that passed verification.
 pub struct Candidate {
@@ -123,7 +123,7 @@ impl Reconciler {
         );
         let run = move || {
             let progress =
-                |p: crate::delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
+                |p: hotshoe_delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
             let moved = super::caught(|| fetcher.release(&release, &blobs, progress, &flag));
             // Nobody listens when the daemon ends.
             let _ = mail.send(Message::Blobs(ticket, moved));

@@ -1,11 +1,10 @@
 //! What an operator may ask of a device, through its socket or, while no daemon runs, of its data folder.
 
+use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
 use hotshoe_store::{ApplyError, Cause, IllegalTransition, Ledger, Store, Transition};
 use hotshoe_trust::{Digest, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-
-use crate::status::{RollbackStatus, SlotStatus, SlotsStatus};
 
 /// Name of the cause of what an operator or a deployer ordered.
 pub const ORDERED: &str = "ordered";

@@ -4,11 +4,11 @@ use std::io;
 use std::path::PathBuf;
 
 use hotshoe_engine::EngineError;
+use hotshoe_pipeline::LoadError;
 use hotshoe_store::{BlobError, OpenError};
 use hotshoe_trust::TrustError;
 
 use crate::deploy::loader::LoadFailure;
-use crate::pipeline::LoadError;
 
 /// Why a daemon cannot start on its data folder. One that holds no release is no error: the device waits for its first.
 #[derive(Debug, thiserror::Error)]

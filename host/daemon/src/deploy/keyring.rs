@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use hotshoe_base::files::read_text;
+use hotshoe_config::Config;
 use hotshoe_store::{Cause, Ledger, Store, Transition};
 use hotshoe_trust::{DEVELOPMENT_KEY, Digest, Time, TrustRoot, TrustUpdate, rotate};
 
-use crate::config::Config;
 use crate::deploy::error::{DeployError, StoredTrustError};
 use crate::deploy::orders::refuse;
 use crate::deploy::reconciler::Reconciler;
-use crate::files::read_text;
 
 /// Largest `trust.toml`, in bytes.
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;

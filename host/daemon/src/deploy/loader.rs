@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use hotshoe_engine::{CompileLimits, Engine, EngineOptions, MemoryChoice, StateSnapshot, chain};
+use hotshoe_base::chain;
+use hotshoe_config::{Config, InferenceConfig};
+use hotshoe_engine::{CompileLimits, Engine, EngineOptions, MemoryChoice, StateSnapshot};
 use hotshoe_infer::Models;
+use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
 use hotshoe_store::{Cause, ReadError, Slot, Store};
 use hotshoe_trust::{
     Allowed, Device, Floor, Package, Release, Time, TrustRoot, Verified, VerifyError,
 };
 
-use crate::config::{Config, InferenceConfig};
 use crate::deploy::error::DeployError;
 use crate::deploy::served::Served;
-use crate::pipeline::{Backends, LoadError, Pipeline, SelfTestError};
 
 /// Fewest instances that the engine has room for.
 const MIN_INSTANCES: usize = 64;

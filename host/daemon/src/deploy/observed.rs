@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use serde::{Deserialize, Serialize};
+use hotshoe_pipeline::latency::{WINDOW, nearest_rank};
 
-use crate::latency::{WINDOW, nearest_rank};
+pub use hotshoe_protocol::status::Observed;
 
 /// How one sample fared, as far as the release is to blame, from good to bad. Refusals at the intake never come here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,21 +35,6 @@ pub struct Observer {
 struct Recent {
     values: Vec<u64>,
     next: usize,
-}
-
-/// All counts at one moment.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observed {
-    /// Samples that the release processed.
-    pub samples: u64,
-    /// Samples that failed, of whatever kind.
-    pub errors: u64,
-    /// Those of them by which a component broke off.
-    pub traps: u64,
-    /// Those of them that ran past a deadline.
-    pub deadline_misses: u64,
-    /// 95th percentile of the time in the pipeline, without the queue, over the most recent samples, in microseconds.
-    pub p95_us: Option<u64>,
 }
 
 impl Observer {

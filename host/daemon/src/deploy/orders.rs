@@ -1,16 +1,16 @@
 //! What reaches the deploy thread from outside: statements, orders, commands.
 
+use hotshoe_config::Statements;
+use hotshoe_protocol::status::{SlotStatus, Waiting};
 use hotshoe_store::{Cause, Transition};
 use hotshoe_trust::{Digest, Envelope, Order, Signatures, Statement, Time, read_statement};
 use serde_json::{Value, json};
 
-use crate::config::Statements;
 use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{self, Command, CommandError, ordered};
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
 use crate::deploy::scout::Wanted;
-use crate::status::{SlotStatus, Waiting};
 
 /// Name under which the time of the last order stands among those of the statements; no release can have it.
 const ORDERS: &str = "@orders";

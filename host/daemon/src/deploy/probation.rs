@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotshoe_config::KeepPrevious;
 use hotshoe_engine::StateSnapshot;
+use hotshoe_protocol::status::RollbackStatus;
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, OnFailure, Time};
 
-use crate::config::KeepPrevious;
 use crate::deploy::board::View;
 use crate::deploy::command::CommandError;
 use crate::deploy::health::{Verdict, judge};
@@ -15,7 +16,6 @@ use crate::deploy::observed::Observed;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
 use crate::deploy::served::Served;
-use crate::status::RollbackStatus;
 
 /// Pause before a ledger that could not be written is written again, in milliseconds.
 const SETTLE_PAUSE_MS: u64 = 1_000;

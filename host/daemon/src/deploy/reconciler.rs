@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::parts::Parts;
+use hotshoe_config::Config;
+use hotshoe_delivery::{FetchError, Fetcher, Moved};
 use hotshoe_engine::low_priority;
+use hotshoe_protocol::status::{RollbackStatus, SlotsStatus};
 use hotshoe_store::{Catalogue, Cause, Event, Store, Transition};
 use hotshoe_trust::{Digest, Package, Time, TrustRoot};
 use serde_json::Value;
 
-use crate::config::Config;
-use crate::delivery::{FetchError, Fetcher, Moved};
 use crate::deploy::boot::Boot;
 use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{Command, CommandError};
@@ -24,10 +26,8 @@ use crate::deploy::probation::Probation;
 use crate::deploy::reporter::{Reporter, Subject};
 use crate::deploy::scout::{Scout, Wanted};
 use crate::deploy::served::Served;
-use crate::parts::Parts;
 use crate::reload::Running;
 use crate::service::Service;
-use crate::status::{RollbackStatus, SlotsStatus};
 
 /// How long the thread waits for a message before it looks after what is under way, in milliseconds.
 const TICK_MS: u64 = 100;

@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_link::Link;
+use hotshoe_protocol::status::{DeployEvent, Waiting};
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::{Digest, Time};
 
 use crate::deploy::board::{Board, count};
-use crate::link::Link;
-use crate::status::{DeployEvent, Waiting};
 
 /// Least time between two events that only say that more bytes have come, in milliseconds.
 const PROGRESS_MS: u64 = 250;

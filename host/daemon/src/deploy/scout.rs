@@ -5,9 +5,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use hotshoe_delivery::Cancel;
 use hotshoe_trust::{Digest, Time};
 
-use crate::delivery::Cancel;
 use crate::deploy::reporter::Subject;
 
 /// Most statements that wait. Beyond it, the least of them makes room.

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use hotshoe_engine::{Component, Fault};
+use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
+use hotshoe_protocol::status::ComponentStatus;
 use hotshoe_trust::{Release, Verified};
 
 use crate::deploy::observed::{Fared, Observer};
-use crate::pipeline::{BackOffs, Outcome, Pipeline, Worker};
-use crate::status::ComponentStatus;
 
 /// What the one pointer of the service points to.
 pub struct Served {

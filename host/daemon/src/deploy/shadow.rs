@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hotshoe_base::parts::Parts;
 use hotshoe_engine::{Insight, Sample, agreement, low_priority};
+use hotshoe_pipeline::Pipeline;
 use hotshoe_trust::{Device, Shadow};
-
-use crate::parts::Parts;
-use crate::pipeline::Pipeline;
 
 /// Copies that may wait for the shadow. When they are that many, samples pass it by.
 const QUEUE: usize = 4;

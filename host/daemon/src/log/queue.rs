@@ -6,10 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::parts::Parts;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{Limiter, TARGET, count_lost};
-use crate::parts::Parts;
 
 /// Most bytes that wait to be written: 1 MiB.
 const MAX_WAITING_BYTES: usize = 1 << 20;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hotshoe_base::parts::Parts;
+use hotshoe_config::MetricsConfig;
 use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Refusal, Renewal};
 use http_body_util::{BodyExt, Full};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
@@ -15,8 +17,6 @@ use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::describe;
-use crate::config::MetricsConfig;
-use crate::parts::Parts;
 
 /// The section of the configuration, for errors and logs.
 const SECTION: &str = "metrics";

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use hotshoe_engine::{Action, Sample};
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, NpzError};
+use hotshoe_pipeline::{Decision, Seen, Tensors};
 use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart};
 use hotshoe_trust::RecordKind;
-
-use crate::pipeline::{Decision, Seen, Tensors};
 
 /// A sample with what was made of it. Tensors and payload are shared with what made them; nothing is copied yet but the insight.
 pub(super) struct Taken {

@@ -2,6 +2,10 @@
 
 use std::fs;
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use super::*;
 
 const LEAST: &str = "site = \"lab\"\ndevice = \"a\"\n";

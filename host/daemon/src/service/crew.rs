@@ -6,10 +6,11 @@ use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hotshoe_protocol::status::Counters;
 use serde::Serialize;
 
 use super::Service;
-use crate::tally::{Counters, DropReason};
+use crate::tally::DropReason;
 
 /// The worker threads.
 #[derive(Debug)]

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Instant;
 
+use hotshoe_link::Incoming;
+use hotshoe_pipeline::Pipeline;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Service;
 use crate::answer::{Answer, Ending};
 use crate::deploy::Served;
-use crate::link::Incoming;
-use crate::pipeline::Pipeline;
 
 /// What serves, and a way in for samples. It outlives the daemon: after the drain every sample is dropped by name.
 #[derive(Clone)]

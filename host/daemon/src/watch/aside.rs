@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use hotshoe_engine::chain;
+use hotshoe_base::chain;
+use hotshoe_protocol::status::WatchStatus;
 use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::Version;
-use crate::status::WatchStatus;
 
 /// What is remembered of files, in the data folder.
 const RECORD: &str = "watched.json";

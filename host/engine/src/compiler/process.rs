@@ -351,6 +351,6 @@ mod tests {
     #[test]
     fn what_the_compiler_says_keeps_its_causes() {
         let said = Said::chain(vec!["near".to_owned(), "deep".to_owned()]);
-        assert_eq!(crate::fault::chain(&*said), "near: deep");
+        assert_eq!(hotshoe_base::chain(&*said), "near: deep");
     }
 }

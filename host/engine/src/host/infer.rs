@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::chain;
 use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
 use wasmtime::component::Resource;
 
@@ -9,7 +10,6 @@ use crate::bindings::hotshoe::pipeline::infer;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::call_end::CallEnd;
-use crate::fault::chain;
 use crate::instance::Tensors;
 use crate::vector;
 

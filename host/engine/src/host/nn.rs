@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use hotshoe_base::chain;
 use hotshoe_infer::{ElementType, ErrorKind, NamedModel, RunError, Tensor};
 use wasmtime::component::{HasSelf, Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
@@ -13,7 +14,6 @@ use crate::bindings::nn::tensor::TensorType;
 use crate::bindings::nn::{errors, graph, inference};
 use crate::call_end::CallEnd;
 use crate::convert::clip;
-use crate::fault::chain;
 use crate::limits::Held;
 use crate::lists::Lent;
 

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use hotshoe_base::chain;
 use hotshoe_infer::{Tensor, TensorError};
 use hotshoe_vision::{
     Budget, BudgetError, DecodeError, DecodeLimits, ErrorKind, Image, Normaliser, VisionError,
@@ -12,7 +13,6 @@ use super::{HeldImage, HeldTensor, State, error};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
 use crate::bindings::hotshoe::pipeline::vision;
 use crate::call_end::CallEnd;
-use crate::fault::chain;
 use crate::sample::Sample;
 
 /// Bytes of a pixel of an image: 8-bit RGB.

@@ -7,13 +7,13 @@ use std::fmt;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::chain;
 use hotshoe_trust::Digest;
 use prost::Message;
 use tract_onnx::pb::ModelProto;
 
 use super::{Loaded, Model};
 use crate::backend::{Backend, Session};
-use crate::error::chain;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Tensor};
 

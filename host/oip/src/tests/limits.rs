@@ -214,7 +214,7 @@ fn json_of_many_small_entries_is_not_kept() {
     let list = |entry: &str| vec![entry; MAX_ENTRIES + 1].join(",");
     for outputs in [list("{\"name\":\"\"}"), list("[\"\"]")] {
         let error = read(format!("{{\"inputs\":[],\"outputs\":[{outputs}]}}"));
-        let said = hotshoe_engine::chain(&error);
+        let said = hotshoe_base::chain(&error);
         assert!(said.contains(&MAX_ENTRIES.to_string()), "{said}");
     }
     let parameters = list("\"p\":1");
@@ -225,7 +225,7 @@ fn json_of_many_small_entries_is_not_kept() {
         "{{\"inputs\":[{{\"name\":\"x\",\"datatype\":\"FP32\",\"shape\":[{shape}]}}]}}"
     ));
     assert!(
-        hotshoe_engine::chain(&error).contains("dimensions"),
+        hotshoe_base::chain(&error).contains("dimensions"),
         "{error}"
     );
     // Colons of a sample are its own.

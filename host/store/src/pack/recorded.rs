@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use hotshoe_base::disk::parent;
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
 use hotshoe_trust::{Begin, Blob, End};
 use serde_json::{Value, json};
 
 use super::PackError;
-use crate::disk::parent;
 use crate::layout_builder::LayoutBuilder;
 use crate::recording::{NotRecorded, RecordedEntry, RecordedPart, Recording, RecordingError};
 

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotshoe_daemon::{Config, ZenohConfig};
+use hotshoe_config::{Config, ZenohConfig};
 use hotshoe_infer::{BackendChoice, OrtOptions};
 use hotshoe_trust::Time;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The memory of one pipeline, and of two on the same model.
 
-use hotshoe_daemon::resident::resident;
+use hotshoe_base::resident;
 
 use crate::bench::lines::{RECOGNISER, first_line};
 use crate::bench::report::{Row, Unit};

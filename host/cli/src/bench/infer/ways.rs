@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use hotshoe_daemon::pipeline::{Pipeline, Worker};
 use hotshoe_engine::Sample;
+use hotshoe_pipeline::{Pipeline, Worker};
 
 use super::sides::{Turn, run_model, take_turns};
 use super::subject::Subject;

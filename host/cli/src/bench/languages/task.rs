@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use hotshoe_author::manifest::Manifest;
-use hotshoe_daemon::pipeline::Expectation;
 use hotshoe_engine::{Action, Failure, Insight, Instance, Sample};
 use hotshoe_infer::{Tensor, npz};
+use hotshoe_pipeline::Expectation;
 use hotshoe_trust::World;
 use hotshoe_trust::release_toml::TestOn;
 

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_daemon::metrics::{self, MetricsError};
 use hotshoe_oip::{Bound, FrontError, OipError};
 

@@ -1,9 +1,10 @@
 //! The engine that runs components.
 
-use hotshoe_daemon::Config;
-use hotshoe_daemon::config::WorkersConfig;
+use hotshoe_base::chain;
+use hotshoe_config::Config;
+use hotshoe_config::WorkersConfig;
 use hotshoe_daemon::deploy::engine_options;
-use hotshoe_engine::{CompileLimits, Engine, EngineError, MemoryChoice, chain};
+use hotshoe_engine::{CompileLimits, Engine, EngineError, MemoryChoice};
 
 use super::{Finding, State};
 

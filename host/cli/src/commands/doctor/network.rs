@@ -1,7 +1,8 @@
 //! Who may come in over Zenoh.
-use hotshoe_daemon::Config;
-use hotshoe_daemon::config::Statements;
-use hotshoe_daemon::link::exposure::judge;
+
+use hotshoe_config::Config;
+use hotshoe_config::Statements;
+use hotshoe_link::exposure::judge;
 
 use super::{Finding, State};
 

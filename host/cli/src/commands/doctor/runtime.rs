@@ -1,6 +1,6 @@
 //! ONNX Runtime.
 
-use hotshoe_daemon::Config;
+use hotshoe_config::Config;
 use hotshoe_infer::inspect::probe;
 use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
 

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_engine::chain;
+use hotshoe_base::chain;
 use hotshoe_infer::inspect::{InputShapes, onnx_tensor};
 use hotshoe_infer::npz::{self, Limits, NpzError};
 use hotshoe_infer::{ElementType, Model, Tensor};

@@ -1,11 +1,13 @@
 //! A recorder's side of what it says to a device.
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use hotshoe_daemon::Client;
-use hotshoe_daemon::link::{MESSAGE_OVERHEAD, OrderError};
+use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_daemon::recording::{Counts, FileHead, Next, Opened, Request, What};
+use hotshoe_link::Client;
+use hotshoe_link::OrderError;
 use hotshoe_store::{MAX_RECORDED_BYTES, RecordStage, RecordedPart};
 use hotshoe_trust::{Blob, RecordKind};
 use serde::de::DeserializeOwned;

@@ -3,10 +3,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail, ensure};
-use hotshoe_daemon::config::check_name;
+use hotshoe_config::check_name;
 use hotshoe_daemon::device_key;
-use hotshoe_daemon::device_list::public_key;
-use hotshoe_daemon::link::acl::{AclOptions, access_control};
+use hotshoe_link::acl::{AclOptions, access_control};
+use hotshoe_link::device_list::public_key;
 use hotshoe_trust::{Digest, PublicKey, SigningKey};
 use serde::Serialize;
 

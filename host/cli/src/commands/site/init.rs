@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use hotshoe_daemon::config::check_name;
+use hotshoe_config::check_name;
 use hotshoe_trust::TrustRoot;
 use serde::Serialize;
 

@@ -1,10 +1,11 @@
 //! What is tried: the `[[tests]]` of a `release.toml`, and recordings.
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
-use hotshoe_daemon::pipeline::Expectation;
 use hotshoe_engine::Sample;
+use hotshoe_pipeline::Expectation;
 use hotshoe_store::{RecordedEntry, RecordedPart, Recording, Replay};
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
 use hotshoe_trust::{Begin, End, ReleaseLimits};

@@ -1,8 +1,9 @@
 //! How what was made differs from what was expected, for people. Numbers within the tolerance are shown as equal.
-use hotshoe_daemon::pipeline::{Decision, Expectation};
+
 use hotshoe_engine::{Action, Insight};
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, Limits};
+use hotshoe_pipeline::{Decision, Expectation};
 use serde_json::{Map, Value};
 use similar::{ChangeTag, TextDiff};
 

@@ -1,7 +1,8 @@
 //! What became of the tests, for people and for machines.
+
 use std::collections::BTreeMap;
 
-use hotshoe_daemon::pipeline::StageTime;
+use hotshoe_pipeline::StageTime;
 use serde::Serialize;
 
 use super::trial::{Ending, Trial, Tried};

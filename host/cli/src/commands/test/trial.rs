@@ -1,14 +1,15 @@
 //! Runs the cases.
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use hotshoe_daemon::config::InferenceConfig;
-use hotshoe_daemon::pipeline::{
-    Decision, Pipeline, SampleError, Seen, StageTime, StageUsage, Tensors, Worker,
-};
+use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{Engine, Insight};
 use hotshoe_infer::{Models, npz};
+use hotshoe_pipeline::{
+    Decision, Pipeline, SampleError, Seen, StageTime, StageUsage, Tensors, Worker,
+};
 use hotshoe_store::RecordedPart;
 use hotshoe_trust::release_toml::ReleaseToml;
 use hotshoe_trust::{Begin, Device, Release, Verified};

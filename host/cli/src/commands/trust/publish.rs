@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use std::{collections::BTreeMap, thread};
 
 use anyhow::Context;
-use hotshoe_daemon::delivery::Publisher;
-use hotshoe_daemon::device_list::{DeviceList, Unproven};
+use hotshoe_delivery::Publisher;
+use hotshoe_link::device_list::{DeviceList, Unproven};
 use hotshoe_trust::TrustRoot;
 use serde::Serialize;
 

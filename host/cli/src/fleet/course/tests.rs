@@ -1,4 +1,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -54,7 +55,7 @@ fn status(device: &str, line: &str, deploy: Value, slots: Value) -> Status {
     .expect("a status")
 }
 
-use hotshoe_daemon::Counters;
+use hotshoe_protocol::status::Counters;
 
 fn working(phase: Phase, cause: Option<&str>, waiting: Option<&str>) -> Value {
     json!({

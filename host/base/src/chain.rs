@@ -1,0 +1,19 @@
+//! Errors as one sentence.
+
+/// An error and its causes in one sentence, none of them twice.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut last = text.clone();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        // A transparent error says what its source says.
+        if next != last {
+            text.push_str(": ");
+            text.push_str(&next);
+            last = next;
+        }
+        source = cause.source();
+    }
+    text
+}

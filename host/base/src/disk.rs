@@ -1,0 +1,280 @@
+//! Every change of the file system. Each step goes through [`Faults`], so that a test can cut the power, or fill
+//! the disk, at any of them.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// What half-written files are called until they are whole.
+pub const PART: &str = "part";
+
+/// What a step needs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Free space on the disk.
+    Space,
+    /// Nothing but power: names and syncs.
+    Power,
+}
+
+/// What strikes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Cut,
+    Full,
+}
+
+/// A power cut or a full disk to come: after so many steps, this one and all later ones fail. A power cut also takes
+/// a half of every file that was not synced.
+#[derive(Debug, Clone)]
+pub struct Faults {
+    left: Arc<AtomicU64>,
+    kind: Kind,
+    /// Files that a power cut would spoil, by inode.
+    unsynced: Arc<Mutex<HashMap<u64, File>>>,
+}
+
+impl Faults {
+    const NEVER: u64 = u64::MAX;
+
+    fn new(kind: Kind, steps: u64) -> Self {
+        Self {
+            left: Arc::new(AtomicU64::new(steps)),
+            kind,
+            unsynced: Arc::default(),
+        }
+    }
+
+    /// No fault.
+    pub fn never() -> Self {
+        Self::new(Kind::Cut, Self::NEVER)
+    }
+
+    /// Cuts the power before the next step but `steps`.
+    pub fn after(steps: u64) -> Self {
+        Self::new(Kind::Cut, steps)
+    }
+
+    /// Fills the disk before the next step but `steps` that needs space. Removing and reading go on working.
+    pub fn full_after(steps: u64) -> Self {
+        Self::new(Kind::Full, steps)
+    }
+
+    fn step(&self, needs: Needs) -> io::Result<()> {
+        if self.kind == Kind::Full && needs == Needs::Power {
+            return Ok(());
+        }
+        let count_down = |left: u64| match left {
+            Self::NEVER => Some(left),
+            left => left.checked_sub(1),
+        };
+        let counted = self
+            .left
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, count_down);
+        match (counted, self.kind) {
+            (Ok(_), _) => Ok(()),
+            (Err(_), Kind::Cut) => {
+                self.lose_unsynced()?;
+                Err(io::Error::other("injected power cut"))
+            }
+            (Err(_), Kind::Full) => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    /// Notes that a file was written to, or synced.
+    fn note(&self, file: &File, synced: bool) -> io::Result<()> {
+        if self.kind == Kind::Full || self.left.load(Ordering::Relaxed) == Self::NEVER {
+            return Ok(());
+        }
+        let inode = file.metadata()?.ino();
+        if synced {
+            self.unsynced().remove(&inode);
+        } else {
+            let file = file.try_clone()?;
+            self.unsynced().insert(inode, file);
+        }
+        Ok(())
+    }
+
+    fn lose_unsynced(&self) -> io::Result<()> {
+        for (_, file) in self.unsynced().drain() {
+            file.set_len(file.metadata()?.len() / 2)?;
+        }
+        Ok(())
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashMap<u64, File>> {
+        self.unsynced.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The disk as this crate writes it.
+#[derive(Debug, Clone)]
+pub struct Disk(Faults);
+
+impl Disk {
+    /// A disk that these faults strike.
+    pub fn new(faults: Faults) -> Self {
+        Self(faults)
+    }
+
+    /// Makes `folder` and what is missing above it.
+    pub fn make_folder(&self, folder: &Path) -> io::Result<()> {
+        if folder.is_dir() {
+            return Ok(());
+        }
+        self.0.step(Needs::Space)?;
+        fs::create_dir_all(folder)?;
+        self.sync_folder(parent(folder))
+    }
+
+    /// Opens `path` for writing, empty.
+    pub fn create(&self, path: &Path) -> io::Result<File> {
+        self.0.step(Needs::Space)?;
+        File::create(path)
+    }
+
+    /// Opens `path` for reading and writing as it is; makes it where it is missing.
+    pub fn open(&self, path: &Path) -> io::Result<File> {
+        if !path.exists() {
+            self.0.step(Needs::Space)?;
+        }
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+    }
+
+    /// Writes a piece.
+    pub fn write(&self, file: &mut File, piece: &[u8]) -> io::Result<()> {
+        let whole = self.0.step(Needs::Space);
+        file.write_all(written(piece, &whole))?;
+        self.0.note(file, false)?;
+        whole
+    }
+
+    /// Writes a piece at its place.
+    pub fn write_at(&self, file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
+        let whole = self.0.step(Needs::Space);
+        file.write_all_at(written(piece, &whole), offset)?;
+        self.0.note(file, false)?;
+        whole
+    }
+
+    /// Makes a file so long; what is new in it is empty.
+    pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
+        self.0.step(Needs::Space)?;
+        file.set_len(bytes)?;
+        self.0.note(file, false)
+    }
+
+    /// Makes what was written to `part` durable, and gives it the name `path`.
+    pub fn finish(&self, file: &File, part: &Path, path: &Path) -> io::Result<()> {
+        self.sync(file)?;
+        self.rename(part, path)
+    }
+
+    /// Makes what was written durable.
+    pub fn sync(&self, file: &File) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        file.sync_all()?;
+        self.0.note(file, true)
+    }
+
+    /// Gives `from` the name `to`, durably.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        fs::rename(from, to)?;
+        self.sync_folder(parent(to))
+    }
+
+    /// Removes a file; that it is not there is no failure.
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Replaces `path` with `bytes`, whole or not at all.
+    pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let part = part_of(path);
+        let written = self.create(&part).and_then(|mut file| {
+            self.write(&mut file, bytes)?;
+            self.finish(&file, &part, path)
+        });
+        if written.is_err() {
+            // The disk may be full: leave nothing. What cannot be removed now goes at the next start.
+            let _ = self.remove(&part);
+        }
+        written
+    }
+
+    /// Makes the names in `folder` durable.
+    pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        self.0.step(Needs::Power)?;
+        File::open(folder)?.sync_all()
+    }
+
+    /// Removes the files in `folder` that a power cut left half written.
+    pub fn sweep(&self, folder: &Path) -> io::Result<()> {
+        for file in files(folder)? {
+            if file.extension().is_some_and(|extension| extension == PART) {
+                self.remove(&file)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What reaches the disk of a piece: a fault in the middle of a write leaves a half of it.
+fn written<'a>(piece: &'a [u8], whole: &io::Result<()>) -> &'a [u8] {
+    match whole {
+        Ok(()) => piece,
+        Err(_) => piece.get(..piece.len() / 2).unwrap_or_default(),
+    }
+}
+
+/// The files in `folder`, in order; none where there is no such folder.
+pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The folder that holds `path`.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// The name that `path` is written under until it is whole.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(PART);
+    name.into()
+}

@@ -1,0 +1,199 @@
+//! `[deploy]`: which releases the device takes over Zenoh, and when.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use hotshoe_trust::{HealthBounds, Time};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::check_range;
+use crate::error::ConfigError;
+
+/// Most that `quota-mib` may be: 16 TiB.
+pub const MAX_QUOTA_MIB: u64 = 16 << 20;
+/// Most that `fresh-within-hours` may be: 90 days, the longest life of a statement.
+pub const MAX_FRESH_HOURS: u64 = 90 * 24;
+/// Least that `max-bytes-per-second` may be: 4 KiB, at which a chunk takes a minute.
+pub const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
+/// Minutes of a day.
+const DAY: u16 = 24 * 60;
+
+/// `[deploy]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DeployConfig {
+    /// Whose statements of the desired release are followed. A release itself is signed in any case. Default: `any`.
+    pub statements: Statements,
+    /// Where the release that served before stays while a trial is in probation. Default: `memory`.
+    pub keep_previous: KeepPrevious,
+    /// Whether the device answers for the blobs that it holds, so that its neighbours need not fetch them from far away.
+    /// Default: true.
+    pub share: bool,
+    /// The most that fetching takes, in bytes a second. Default: no limit.
+    pub max_bytes_per_second: Option<u64>,
+    /// The most that blobs may take on the disk, in MiB. What live, previous and trial need is kept in any case.
+    /// Default: 4096.
+    pub quota_mib: u64,
+    /// The time of day, in UTC, in which a staged release may be activated, such as `02:00-04:00`. Default: any time.
+    pub window: Option<Window>,
+    /// The status says `stale` when the newest valid statement is older than this, in hours: somebody may keep newer ones
+    /// away. Default: never.
+    pub fresh_within_hours: Option<u64>,
+    /// Bounds of the health gate, which a release can only make stricter.
+    pub health: HealthBounds,
+}
+
+/// Whose statements are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Statements {
+    /// Anybody's who may write the site's keys; signatures are checked where there are some.
+    #[default]
+    Any,
+    /// Those alone that trusted keys signed.
+    Signed,
+}
+
+/// Where the release that served before stays while a trial is in probation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeepPrevious {
+    /// Loaded, so that going back is one pointer.
+    #[default]
+    Memory,
+    /// On the disk alone, where memory is short: going back loads it again, and the trial serves until then.
+    Disk,
+}
+
+/// A time of day, from minute to minute, that may pass midnight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    from: u16,
+    to: u16,
+}
+
+/// A text that is no [`Window`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{0}` is no time of day; write HH:MM-HH:MM in UTC, with two different times, such as 02:00-04:00"
+)]
+pub struct WindowError(String);
+
+impl Window {
+    /// Whether it is open at `now`: from its first minute to just before its last.
+    pub fn is_open(self, now: Time) -> bool {
+        let time = TimeZone::UTC.to_datetime(now).time();
+        let minute =
+            u16::try_from(i32::from(time.hour()) * 60 + i32::from(time.minute())).unwrap_or(0);
+        if self.from < self.to {
+            (self.from..self.to).contains(&minute)
+        } else {
+            minute >= self.from || minute < self.to
+        }
+    }
+}
+
+impl FromStr for Window {
+    type Err = WindowError;
+
+    fn from_str(text: &str) -> Result<Self, WindowError> {
+        let refuse = || WindowError(text.chars().take(40).collect());
+        let (from, to) = text.split_once('-').ok_or_else(refuse)?;
+        let from = minute(from).ok_or_else(refuse)?;
+        let to = minute(to).ok_or_else(refuse)?;
+        (from != to).then_some(Self { from, to }).ok_or_else(refuse)
+    }
+}
+
+/// The minute of the day that `HH:MM` names; `24:00` is the end of the day.
+fn minute(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+    if !digits(hours) || !digits(minutes) {
+        return None;
+    }
+    let (hours, minutes): (u16, u16) = (hours.parse().ok()?, minutes.parse().ok()?);
+    let minute = hours * 60 + minutes;
+    (minutes < 60 && minute <= DAY).then_some(minute)
+}
+
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to } = self;
+        write!(
+            f,
+            "{:02}:{:02}-{:02}:{:02}",
+            from / 60,
+            from % 60,
+            to / 60,
+            to % 60
+        )
+    }
+}
+
+impl Serialize for Window {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Window {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(de::Error::custom)
+    }
+}
+
+impl Default for DeployConfig {
+    fn default() -> Self {
+        Self {
+            statements: Statements::default(),
+            keep_previous: KeepPrevious::default(),
+            share: true,
+            max_bytes_per_second: None,
+            quota_mib: 4_096,
+            window: None,
+            fresh_within_hours: None,
+            health: HealthBounds::default(),
+        }
+    }
+}
+
+impl DeployConfig {
+    /// Checks what the types do not.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.health.check().map_err(ConfigError::Health)?;
+        check_range("deploy.quota-mib", self.quota_mib, 1, MAX_QUOTA_MIB)?;
+        let rate = self.max_bytes_per_second.unwrap_or(u64::MAX);
+        check_range(
+            "deploy.max-bytes-per-second",
+            rate,
+            MIN_BYTES_PER_SECOND,
+            u64::MAX,
+        )?;
+        let hours = self.fresh_within_hours.unwrap_or(1);
+        check_range("deploy.fresh-within-hours", hours, 1, MAX_FRESH_HOURS)
+    }
+
+    /// `quota-mib` in bytes.
+    pub fn quota_bytes(&self) -> u64 {
+        self.quota_mib.saturating_mul(1 << 20)
+    }
+
+    /// Whether a release may be activated at `now`.
+    pub fn may_activate(&self, now: Time) -> bool {
+        self.window.is_none_or(|window| window.is_open(now))
+    }
+
+    /// How old the newest valid statement may be.
+    pub fn fresh_within(&self) -> Option<Duration> {
+        self.fresh_within_hours
+            .map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))
+    }
+}

@@ -1,0 +1,131 @@
+//! Why a `hotshoe.toml` is not taken.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use hotshoe_trust::toml_file::TomlError;
+
+use crate::{MAX_CONFIG_BYTES, MAX_NAME_BYTES};
+
+/// Why a configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration {path}; name another with --config")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is larger than [`MAX_CONFIG_BYTES`].
+    #[error("the configuration {path} has {bytes} bytes; at most {MAX_CONFIG_BYTES} are read")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// It is not the TOML that is expected: a spelling mistake, a wrong type, a missing key.
+    #[error("the configuration is not valid")]
+    Toml(#[source] TomlError),
+    /// A name cannot be part of a key.
+    #[error(
+        "`{key} = \"{value}\"` cannot be part of a key: use 1 to {MAX_NAME_BYTES} letters, digits, `-`, `_` and `.`"
+    )]
+    Name {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A sample may be larger than the message that it travels in.
+    #[error(
+        "`intake.max-sample-bytes = {sample}` does not fit into `zenoh.max-message-bytes = {message}`: lower the former to {most}, \
+         or raise the latter to {needed}, here and at the senders"
+    )]
+    SampleAboveMessage {
+        /// `intake.max-sample-bytes`.
+        sample: usize,
+        /// `zenoh.max-message-bytes`.
+        message: usize,
+        /// The largest sample that fits.
+        most: usize,
+        /// The smallest message that holds it.
+        needed: usize,
+    },
+    /// A door over HTTP would be open to a whole network.
+    #[error(
+        "`{door}.listen = {listen}` is beyond loopback, and {problem}: add `[{door}.tls]` with either `client-ca` in it or \
+         `{door}.token-file`, or listen on 127.0.0.1; `{door}.insecure = true` accepts it"
+    )]
+    OpenDoor {
+        /// The door's section.
+        door: &'static str,
+        /// Its `listen`.
+        listen: std::net::SocketAddr,
+        /// Why it is refused.
+        problem: &'static str,
+    },
+    /// There is no execution provider of this name.
+    #[error(
+        "`inference.providers` names `{name}`, which is none of the execution providers {}",
+        hotshoe_infer::PROVIDERS.join(", ")
+    )]
+    UnknownProvider {
+        /// The name.
+        name: String,
+    },
+    /// A pattern that is no glob.
+    #[error("`{key}` holds `{glob}`, which is not a glob ({reason})")]
+    Glob {
+        /// The key.
+        key: &'static str,
+        /// The pattern.
+        glob: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A filter of log lines that cannot be read.
+    #[error(
+        "`log.filter = \"{filter}\"` is not a filter of log lines, such as `info,zenoh=warn` ({reason})"
+    )]
+    LogFilter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A path under which no component can see a folder.
+    #[error(
+        "`[folders.\"{path}\"]` is no path that a component can see: write `/` and names of letters, digits, `-`, `_` and `.`, such as `[folders.\"/models\"]`"
+    )]
+    FolderPath {
+        /// The path.
+        path: String,
+    },
+    /// A setting is of no use without another one.
+    #[error("`{key}` needs `{needed}` as well")]
+    Needs {
+        /// The key.
+        key: &'static str,
+        /// What is missing.
+        needed: &'static str,
+    },
+    /// A bound of the health gate is no share, or no number that can be kept.
+    #[error("`[deploy.health]` is not valid")]
+    Health(#[source] hotshoe_trust::ReleaseError),
+    /// A number is out of its range.
+    #[error("`{key} = {value}` is out of range: use {least} to {most}")]
+    Range {
+        /// The key.
+        key: Cow<'static, str>,
+        /// Its value.
+        value: u64,
+        /// The smallest value.
+        least: u64,
+        /// The largest value.
+        most: u64,
+    },
+}

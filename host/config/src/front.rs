@@ -1,0 +1,95 @@
+//! What the doors over HTTP have in common, `[oip]` and `[metrics]`: their certificates, their token, their connections.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hotshoe_http::{Exposure, Limits, Options, TlsFiles, exposure};
+use serde::{Deserialize, Serialize};
+
+use super::check_range;
+use crate::error::ConfigError;
+
+/// Most connections at once that a door may be configured to have.
+pub const MAX_CONNECTIONS: usize = 1 << 12;
+
+/// `[oip.tls]` and `[metrics.tls]`: PEM files, relative to the folder of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct FrontTls {
+    /// This end's certificate, with those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Callers must show a certificate of this authority. Default: they need none.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
+}
+
+/// The keys of one door that its front stands for.
+pub(super) struct FrontKeys<'a> {
+    /// Its section.
+    pub(super) door: &'static str,
+    pub(super) listen: SocketAddr,
+    pub(super) token_file: Option<&'a Path>,
+    pub(super) tls: Option<&'a FrontTls>,
+    pub(super) insecure: bool,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
+    /// What anybody could do whom nothing keeps out, as a part of a sentence.
+    pub(super) anybody: &'static str,
+}
+
+impl FrontKeys<'_> {
+    /// What the front is told.
+    pub(super) fn options(&self) -> Options {
+        Options {
+            tls: self.tls.map(|tls| TlsFiles {
+                certificate: tls.certificate.clone(),
+                key: tls.key.clone(),
+                client_ca: tls.client_ca.clone(),
+            }),
+            token_file: self.token_file.map(Path::to_owned),
+            insecure: self.insecure,
+            limits: Limits {
+                connections: self.max_connections,
+                connections_per_address: self.max_connections_per_address,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Refuses what is not safe.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let range = |key: &str, value: usize| {
+            let key = format!("{}.{key}", self.door);
+            check_range(key, value as u64, 1, MAX_CONNECTIONS as u64)
+        };
+        range("max-connections", self.max_connections)?;
+        range(
+            "max-connections-per-address",
+            self.max_connections_per_address,
+        )?;
+        let problem = match exposure(self.listen, &self.options()) {
+            None => return Ok(()),
+            Some(Exposure::ReadableToken) => "without TLS anybody on the way can read the token",
+            Some(Exposure::Anybody) => self.anybody,
+        };
+        Err(ConfigError::OpenDoor {
+            door: self.door,
+            listen: self.listen,
+            problem,
+        })
+    }
+}
+
+/// Takes relative paths from `folder`.
+pub(super) fn resolve(tls: &mut Option<FrontTls>, token: &mut Option<PathBuf>, folder: &Path) {
+    let files = tls.iter_mut().flat_map(|tls| {
+        [&mut tls.certificate, &mut tls.key]
+            .into_iter()
+            .chain(&mut tls.client_ca)
+    });
+    for path in files.chain(token) {
+        *path = folder.join(&path);
+    }
+}

@@ -1,0 +1,149 @@
+//! `[inference]`: how models run on this device.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use hotshoe_infer::{BackendChoice, ModelOptions, Options, OrtOptions, Provider};
+use hotshoe_trust::Model;
+use serde::{Deserialize, Serialize};
+
+use super::check_range;
+use crate::error::ConfigError;
+
+/// Most threads that one run may be configured to use.
+pub const MAX_RUN_THREADS: usize = 64;
+/// Most threads that the pool may be configured to have.
+pub const MAX_POOL: usize = 256;
+
+/// `[inference]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct InferenceConfig {
+    /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`, which measures both where
+    /// the library is found, and keeps the faster one of those that pass the release's self-tests. Without any that reach a model,
+    /// the faster one of two that agree on made-up inputs; a release whose backends disagree is refused. Default: `auto`.
+    pub backend: BackendChoice,
+    /// Threads of one run. Default: 1.
+    pub threads: usize,
+    /// Threads that run models, those of all models together. Default: one more than the machine has cores.
+    pub pool: Option<usize>,
+    /// Runs of one model at once, so that a slow one leaves room for the others. Default: one fewer than `pool`, at least 1; with
+    /// ONNX Runtime 1, since each more holds the weights again.
+    pub max_runs: Option<usize>,
+    /// The library of ONNX Runtime. A name alone is looked for where the system keeps its libraries; a path is relative to the
+    /// folder of the configuration. Default: the environment's `ORT_DYLIB_PATH`, else `libonnxruntime.so`.
+    pub library: Option<PathBuf>,
+    /// Execution providers of ONNX Runtime, the one preferred first. Where none can be used, the processor is. Default: none.
+    pub providers: Vec<ProviderConfig>,
+    /// What is different for models of these names, whatever release they are in.
+    pub models: BTreeMap<String, ModelConfig>,
+}
+
+/// An `[[inference.providers]]` entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ProviderConfig {
+    /// Its name, such as `cuda`.
+    pub name: String,
+    /// Its options, as ONNX Runtime names them. Default: none.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// An `[inference.models.NAME]` table. What it leaves out is as `[inference]` says.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct ModelConfig {
+    /// What runs it.
+    pub backend: Option<BackendChoice>,
+    /// Threads of one run.
+    pub threads: Option<usize>,
+    /// Runs of it at once.
+    pub max_runs: Option<usize>,
+    /// Variants that come before those that the release prefers.
+    pub prefer: Vec<String>,
+}
+
+impl Default for InferenceConfig {
+    fn default() -> Self {
+        Self {
+            backend: BackendChoice::default(),
+            threads: 1,
+            pool: None,
+            max_runs: None,
+            library: None,
+            providers: Vec::new(),
+            models: BTreeMap::new(),
+        }
+    }
+}
+
+impl InferenceConfig {
+    /// What all models together may use.
+    pub fn options(&self) -> Options {
+        let default = Options::default();
+        let providers = self.providers.iter().map(|provider| Provider {
+            name: provider.name.clone(),
+            options: provider.options.clone(),
+        });
+        Options {
+            pool: self.pool.unwrap_or(default.pool),
+            ort: OrtOptions {
+                library: self.library.clone(),
+                providers: providers.collect(),
+            },
+            ..default
+        }
+    }
+
+    /// How the model of this name runs here.
+    pub fn model(&self, name: &str, model: &Model) -> ModelOptions {
+        let own = self.models.get(name);
+        ModelOptions {
+            backend: own.and_then(|own| own.backend).unwrap_or(self.backend),
+            threads: own.and_then(|own| own.threads).unwrap_or(self.threads),
+            max_runs: own.and_then(|own| own.max_runs).or(self.max_runs),
+            max_batch: usize::try_from(model.max_batch).unwrap_or(1),
+            max_wait: model.max_wait(),
+        }
+    }
+
+    /// The variants of the model of this name that this device prefers to the others.
+    pub fn prefer(&self, name: &str) -> &[String] {
+        self.models
+            .get(name)
+            .map_or(&[], |own| own.prefer.as_slice())
+    }
+
+    pub(super) fn resolve(&mut self, folder: &Path) {
+        if let Some(library) = &mut self.library
+            && library.components().count() > 1
+        {
+            *library = folder.join(&library);
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let most_runs = self.pool.unwrap_or(MAX_POOL) as u64;
+        let check = |key: String, value: Option<usize>, most: u64| match value {
+            Some(value) => check_range(key, value as u64, 1, most),
+            None => Ok(()),
+        };
+        let of = |key: &str| format!("inference.{key}");
+        check(of("threads"), Some(self.threads), MAX_RUN_THREADS as u64)?;
+        check(of("pool"), self.pool, MAX_POOL as u64)?;
+        check(of("max-runs"), self.max_runs, most_runs)?;
+        for provider in self.options().ort.providers {
+            if !provider.is_known() {
+                let name = provider.name;
+                return Err(ConfigError::UnknownProvider { name });
+            }
+        }
+        for (name, own) in &self.models {
+            let of = |key: &str| format!("inference.models.{name}.{key}");
+            check(of("threads"), own.threads, MAX_RUN_THREADS as u64)?;
+            check(of("max-runs"), own.max_runs, most_runs)?;
+        }
+        Ok(())
+    }
+}

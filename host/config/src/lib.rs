@@ -1,0 +1,415 @@
+//! `hotshoe.toml`: what the operator of one device decides. Unknown keys are refused.
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use hotshoe_trust::toml_file;
+use hotshoe_trust::{Device, Grant, LimitBounds};
+use serde::{Deserialize, Serialize};
+
+mod change;
+mod compile;
+mod deploy;
+pub mod descriptors;
+mod error;
+mod front;
+mod inference;
+mod log;
+mod metrics;
+mod oip;
+mod reach;
+mod record;
+mod session;
+
+pub use self::change::{Files, TRUST, changed, changed_files, content, files_of_link};
+pub use self::compile::CompileConfig;
+pub use self::deploy::{
+    DeployConfig, KeepPrevious, MAX_FRESH_HOURS, MAX_QUOTA_MIB, Statements, Window, WindowError,
+};
+pub use self::front::{FrontTls, MAX_CONNECTIONS};
+pub use self::inference::{
+    InferenceConfig, MAX_POOL, MAX_RUN_THREADS, ModelConfig, ProviderConfig,
+};
+pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
+pub use self::metrics::MetricsConfig;
+pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
+pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
+pub use self::record::{MAX_RECORD_MIB, RecordConfig};
+pub use self::session::{
+    LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
+};
+pub(crate) use self::session::{LEAST_PENDING, PENDING_SHARE};
+pub use error::ConfigError;
+
+/// Longest name of a site or a device, in bytes.
+pub const MAX_NAME_BYTES: usize = 64;
+/// Most samples that a queue may be configured to hold.
+pub const MAX_QUEUE: usize = 65_536;
+/// Most worker threads.
+pub const MAX_WORKERS: usize = 256;
+/// Zenoh closes a transport whose receiver blocks for longer than this, so `block-timeout-ms` must lie below it.
+pub const ZENOH_BLOCK_LIMIT_MS: u64 = 5_000;
+/// The largest sample where the operator says nothing, in bytes. It fits into the largest message, 8 MiB.
+pub const DEFAULT_MAX_SAMPLE_BYTES: usize = 7 << 20;
+/// The most that `max-message-bytes` may be: Zenoh's own default.
+pub const MAX_MESSAGE_BYTES: usize = 1 << 30;
+/// Largest `hotshoe.toml`, in bytes.
+pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
+
+/// The whole of `hotshoe.toml`. Relative paths are relative to the folder of the file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Config {
+    /// Where the device stands: one part of its keys. Letters, digits, `-`, `_` and `.`.
+    pub site: String,
+    /// The device's name, which releases select it by. Letters, digits, `-`, `_` and `.`.
+    pub device: String,
+    /// The device's labels, which releases may select it by and policies see. Default: none.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// The data folder: blobs, the ledger, compiled components. Default: `data`.
+    #[serde(default = "default_data")]
+    pub data: PathBuf,
+    /// The file of trusted keys. Default: `trust.toml`.
+    #[serde(default = "default_trust")]
+    pub trust: PathBuf,
+    /// Development mode: the device trusts the throw-away key of `hotshoe dev`, and says so in its status and its log. Not for a device that
+    /// somebody relies on. Default: false.
+    #[serde(default)]
+    pub development: bool,
+    /// What components may be granted on this device. Default: everything but `wasi`, `wasi-sockets` and `wasi-http`.
+    #[serde(default = "default_allow")]
+    pub allow: BTreeSet<Grant>,
+    /// How the device reaches others.
+    #[serde(default)]
+    pub zenoh: ZenohConfig,
+    /// What is accepted, and what happens when there is too much.
+    #[serde(default)]
+    pub intake: IntakeConfig,
+    /// A folder to take samples from. Default: none.
+    #[serde(default)]
+    pub watch: Option<WatchConfig>,
+    /// The threads that process samples.
+    #[serde(default)]
+    pub workers: WorkersConfig,
+    /// The end of the service.
+    #[serde(default)]
+    pub drain: DrainConfig,
+    /// The Prometheus endpoint. Default: none.
+    #[serde(default)]
+    pub metrics: Option<MetricsConfig>,
+    /// Releases that come over Zenoh.
+    #[serde(default)]
+    pub deploy: DeployConfig,
+    /// How models run.
+    #[serde(default)]
+    pub inference: InferenceConfig,
+    /// What compiling a component may use up.
+    #[serde(default)]
+    pub compile: CompileConfig,
+    /// The server of the Open Inference Protocol. Default: none.
+    #[serde(default)]
+    pub oip: Option<OipConfig>,
+    /// The most that a component may use up, whatever its release says. Default: any.
+    #[serde(default)]
+    pub limits: LimitBounds,
+    /// What may be recorded. Default: nothing.
+    #[serde(default)]
+    pub record: RecordConfig,
+    /// What policies may send.
+    #[serde(default)]
+    pub output: OutputConfig,
+    /// What the daemon writes to standard error.
+    #[serde(default)]
+    pub log: LogConfig,
+    /// The folders that components may have, by the paths under which they see them. Default: none.
+    #[serde(default)]
+    pub folders: BTreeMap<String, FolderConfig>,
+    /// What components may connect to. Default: nothing.
+    #[serde(default)]
+    pub network: NetworkConfig,
+}
+
+/// `[intake]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct IntakeConfig {
+    /// Key expressions to take samples from, besides the device's own `input/**`: where cameras publish already, for
+    /// example. They lie below `zenoh.namespace` too. Default: none.
+    pub subscribe: Vec<String>,
+    /// Samples that may wait. Default: 16.
+    pub queue: usize,
+    /// What happens to a sample that arrives when the queue is full. Files of a watched folder wait in any case, and no
+    /// sample displaces them. Default: `block`.
+    pub when_full: WhenFull,
+    /// With `block`: how long a sender waits before its sample is dropped, in milliseconds. Default: 4000, which must
+    /// stay below [`ZENOH_BLOCK_LIMIT_MS`].
+    pub block_timeout_ms: u64,
+    /// The largest sample, in bytes. Default: 7 MiB ([`DEFAULT_MAX_SAMPLE_BYTES`]). At most `zenoh.max-message-bytes` less
+    /// [`MESSAGE_OVERHEAD`], so that a sample which is too large is refused by name and does not vanish.
+    pub max_sample_bytes: usize,
+}
+
+/// What happens when the queue of samples is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenFull {
+    /// The sender waits, at most `block-timeout-ms`. It waits on a thread of Zenoh's, so that an answer to a query for the
+    /// status may be late by as much.
+    Block,
+    /// The sample that waited longest goes, unless it is a watched file. Where only those wait, the new sample goes.
+    DropOldest,
+    /// The new sample goes.
+    DropNewest,
+}
+
+/// `[watch]`. A file is taken when it is complete: closed after writing, or renamed into the folder. Hidden files, and
+/// those that end in `.part` or `.tmp`, are left alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct WatchConfig {
+    /// The folder. It must exist. Files in it at the start come first; subfolders are not entered.
+    pub folder: PathBuf,
+    /// What becomes of a file when its sample has been processed. Default: `keep`.
+    #[serde(default)]
+    pub after: After,
+}
+
+/// What becomes of a watched file. A file whose sample was dropped stays in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum After {
+    /// It stays, and is read again at the next start.
+    #[default]
+    Keep,
+    /// It goes to the subfolder `done`, or `failed`.
+    Move,
+    /// It is deleted if it gave a result, else it goes to the subfolder `failed`.
+    Delete,
+}
+
+/// `[workers]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct WorkersConfig {
+    /// Threads, each with one sample at a time. Default: one fewer than the machine has cores, at least 1.
+    pub threads: usize,
+}
+
+/// `[drain]`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct DrainConfig {
+    /// How long samples in flight may take at the end, in milliseconds; the rest are dropped by name. Default: 5000.
+    pub deadline_ms: u64,
+}
+
+fn default_data() -> PathBuf {
+    PathBuf::from("data")
+}
+
+fn default_trust() -> PathBuf {
+    PathBuf::from("trust.toml")
+}
+
+/// What components may be granted where the operator says nothing: everything but WASI 0.2, that is `wasi`, `wasi-sockets` and `wasi-http`.
+fn default_allow() -> BTreeSet<Grant> {
+    BTreeSet::from([
+        Grant::Log,
+        Grant::Metrics,
+        Grant::Clock,
+        Grant::Config,
+        Grant::Data,
+        Grant::State,
+        Grant::Vision,
+        Grant::Infer,
+        Grant::WasiNn,
+    ])
+}
+
+impl Default for IntakeConfig {
+    fn default() -> Self {
+        Self {
+            subscribe: Vec::new(),
+            queue: 16,
+            when_full: WhenFull::Block,
+            block_timeout_ms: 4_000,
+            max_sample_bytes: DEFAULT_MAX_SAMPLE_BYTES,
+        }
+    }
+}
+
+impl Default for WorkersConfig {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            threads: cores.saturating_sub(1).max(1),
+        }
+    }
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { deadline_ms: 5_000 }
+    }
+}
+
+impl DrainConfig {
+    /// `deadline-ms` as a duration.
+    pub fn deadline(&self) -> Duration {
+        Duration::from_millis(self.deadline_ms)
+    }
+}
+
+impl WhenFull {
+    /// The name in the configuration and in the status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key or the file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let read = |source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        };
+        let bytes = std::fs::metadata(path).map_err(read)?.len();
+        if bytes > MAX_CONFIG_BYTES {
+            return Err(ConfigError::TooLarge {
+                path: path.to_owned(),
+                bytes,
+            });
+        }
+        let text = std::fs::read_to_string(path).map_err(read)?;
+        Self::parse(&text, path.parent().unwrap_or(Path::new("")))
+    }
+
+    /// Parses and checks a text. Relative paths are taken from `folder`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn parse(text: &str, folder: &Path) -> Result<Self, ConfigError> {
+        let mut config: Self = toml_file::parse(text).map_err(ConfigError::Toml)?;
+        config.data = folder.join(&config.data);
+        config.trust = folder.join(&config.trust);
+        config.zenoh.resolve(folder);
+        config.inference.resolve(folder);
+        reach::resolve(&mut config, folder);
+        if let Some(oip) = &mut config.oip {
+            oip.resolve(folder);
+        }
+        if let Some(metrics) = &mut config.metrics {
+            metrics.resolve(folder);
+        }
+        if let Some(watch) = &mut config.watch {
+            watch.folder = folder.join(&watch.folder);
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Refuses values that cannot work, or are not safe.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        check_name("site", &self.site)?;
+        check_name("device", &self.device)?;
+        let intake = &self.intake;
+        check_range("intake.queue", intake.queue as u64, 1, MAX_QUEUE as u64)?;
+        check_range(
+            "intake.max-sample-bytes",
+            intake.max_sample_bytes as u64,
+            1,
+            (MAX_MESSAGE_BYTES - MESSAGE_OVERHEAD) as u64,
+        )?;
+        check_range(
+            "intake.block-timeout-ms",
+            intake.block_timeout_ms,
+            0,
+            ZENOH_BLOCK_LIMIT_MS - 1,
+        )?;
+        self.zenoh.check()?;
+        self.deploy.check()?;
+        self.inference.check()?;
+        self.compile.check()?;
+        self.record.check()?;
+        self.log.check()?;
+        reach::check(self)?;
+        self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
+        self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
+        check_range(
+            "workers.threads",
+            self.workers.threads as u64,
+            1,
+            MAX_WORKERS as u64,
+        )?;
+        check_range("drain.deadline-ms", self.drain.deadline_ms, 0, 3_600_000)?;
+        check_sample_fits(self.intake.max_sample_bytes, self.zenoh.max_message_bytes)
+    }
+
+    /// The device as releases select it and policies see it.
+    pub fn identity(&self) -> Device {
+        Device {
+            name: self.device.clone(),
+            site: self.site.clone(),
+            labels: self.labels.clone(),
+        }
+    }
+}
+
+/// Checks that a name can be part of a key; `key` says in the error what it is the name of.
+///
+/// # Errors
+/// [`ConfigError::Name`].
+pub fn check_name(key: &'static str, value: &str) -> Result<(), ConfigError> {
+    let fits = (1..=MAX_NAME_BYTES).contains(&value.len())
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    fits.then_some(()).ok_or_else(|| ConfigError::Name {
+        key,
+        value: value.to_owned(),
+    })
+}
+
+fn check_sample_fits(sample: usize, message: usize) -> Result<(), ConfigError> {
+    let most = message.saturating_sub(MESSAGE_OVERHEAD);
+    (sample <= most)
+        .then_some(())
+        .ok_or(ConfigError::SampleAboveMessage {
+            sample,
+            message,
+            most,
+            needed: sample.saturating_add(MESSAGE_OVERHEAD),
+        })
+}
+
+fn check_range(
+    key: impl Into<Cow<'static, str>>,
+    value: u64,
+    least: u64,
+    most: u64,
+) -> Result<(), ConfigError> {
+    (least..=most)
+        .contains(&value)
+        .then_some(())
+        .ok_or_else(|| ConfigError::Range {
+            key: key.into(),
+            value,
+            least,
+            most,
+        })
+}

@@ -1,0 +1,85 @@
+//! `[metrics]`: the Prometheus endpoint.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use hotshoe_http::{Limits, Options};
+use serde::{Deserialize, Serialize};
+
+use super::front::{self, FrontKeys, FrontTls};
+use crate::error::ConfigError;
+
+/// `[metrics]`. Without this section nothing listens. Beyond loopback it is refused unless callers prove who they are: by a token,
+/// which needs TLS, or by a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct MetricsConfig {
+    /// Address of the Prometheus endpoint. Default: `127.0.0.1:9898`.
+    pub listen: SocketAddr,
+    /// A file with the token that each request has to show, as `authorization: Bearer TOKEN`. Default: none is asked for.
+    pub token_file: Option<PathBuf>,
+    /// The certificates. Default: no TLS.
+    pub tls: Option<FrontTls>,
+    /// Whether it may listen beyond loopback although anybody there can read the metrics. Default: false.
+    pub insecure: bool,
+    /// Connections at once; for a new one the longest idle one is ended. Default: 64.
+    pub max_connections: usize,
+    /// Connections at once from one address, or from one IPv6 network of 64 bits; those of this machine are not counted. Default: 16.
+    pub max_connections_per_address: usize,
+}
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        let limits = Limits::default();
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9898)),
+            token_file: None,
+            tls: None,
+            insecure: false,
+            max_connections: limits.connections,
+            max_connections_per_address: limits.connections_per_address,
+        }
+    }
+}
+
+impl From<SocketAddr> for MetricsConfig {
+    fn from(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            ..Self::default()
+        }
+    }
+}
+
+impl MetricsConfig {
+    /// What the front is told.
+    pub fn front(&self) -> Options {
+        self.keys().options()
+    }
+
+    fn keys(&self) -> FrontKeys<'_> {
+        FrontKeys {
+            door: "metrics",
+            listen: self.listen,
+            token_file: self.token_file.as_deref(),
+            tls: self.tls.as_ref(),
+            insecure: self.insecure,
+            max_connections: self.max_connections,
+            max_connections_per_address: self.max_connections_per_address,
+            anybody: "anybody who reaches it could read what the device does",
+        }
+    }
+
+    /// Takes relative paths from `folder`.
+    pub fn resolve(&mut self, folder: &Path) {
+        front::resolve(&mut self.tls, &mut self.token_file, folder);
+    }
+
+    /// Refuses what is not safe.
+    ///
+    /// # Errors
+    /// [`ConfigError`], which names the key.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.keys().check()
+    }
+}

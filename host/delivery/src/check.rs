@@ -1,0 +1,64 @@
+//! What is done with an object that arrived, on threads of its own: unpacked, checked and stored.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender};
+
+use hotshoe_protocol::wire::expand;
+
+use super::run::{Event, Keep, Stored, lock};
+
+/// An object on its way to be checked.
+pub struct Parcel {
+    pub batch: u64,
+    pub number: usize,
+    pub from: u128,
+    pub zstd: bool,
+    pub bytes: Vec<u8>,
+}
+
+/// Unpacks, checks and stores objects, until told that no more come.
+pub fn check(
+    arrived: &Mutex<Receiver<Option<Parcel>>>,
+    over: &AtomicBool,
+    most: &[u64],
+    keep: Keep<'_>,
+    verdicts: &Sender<Event>,
+) {
+    loop {
+        let Ok(Some(parcel)) = lock(arrived).recv() else {
+            return;
+        };
+        if over.load(Ordering::Relaxed) {
+            continue;
+        }
+        let most = most.get(parcel.number).copied().unwrap_or(0);
+        let size = parcel.bytes.len() as u64;
+        let store = || {
+            let bytes = match parcel.zstd {
+                false => Ok(parcel.bytes),
+                true => expand(&parcel.bytes, usize::try_from(most).unwrap_or(0)),
+            };
+            match bytes {
+                Ok(bytes) if bytes.len() as u64 <= most => keep(parcel.number, &bytes),
+                _ => Ok(Stored::Rubbish),
+            }
+        };
+        // Somebody waits for each verdict. Bytes on which the check panics are no good.
+        let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Rubbish));
+        let event = match stored {
+            Ok(stored) => Event::Checked {
+                batch: parcel.batch,
+                number: parcel.number,
+                from: parcel.from,
+                size,
+                stored,
+            },
+            Err(error) => Event::Failed(error),
+        };
+        if verdicts.send(event).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What a registry keeps between starts: statements, which releases it holds, and new versions of `trust.toml`. Pure, but for reading
+//! and writing the one file.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use hotshoe_base::files::read_bytes;
+use hotshoe_store::{BlobError, replace_file};
+use hotshoe_trust::{DeviceSelector, Digest, ReadStatement, Time};
+use serde::{Deserialize, Serialize};
+
+use super::RegistryError;
+
+/// Statements that are kept at most; of those beyond, the unsigned ones are not taken.
+const MAX_STATEMENTS: usize = 1_024;
+/// Bytes of unsigned statements that are kept at most: 16 MiB.
+const MAX_UNSIGNED_BYTES: usize = 16 << 20;
+/// Versions of `trust.toml` that are kept at most. A device that missed more is brought up to date by hand.
+const MAX_UPDATES: usize = 32;
+/// Largest file, in bytes.
+const MAX_RECORD_BYTES: u64 = 1 << 30;
+
+/// A release that the registry holds whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Its name.
+    pub name: String,
+    /// Its generation.
+    pub generation: u64,
+    /// The digest of its manifest.
+    pub release: Digest,
+    /// The digests of its signature bundles.
+    pub bundles: Vec<Digest>,
+    /// When it was signed.
+    pub issued: Time,
+}
+
+/// A statement that is passed on to those who ask.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Kept {
+    pub name: String,
+    /// Of signed statements and of unsigned ones the newest is kept, each by itself: nobody displaces what is signed without a key.
+    pub signed: bool,
+    pub kind: String,
+    /// Whom it is for: what one device is told does not displace what all are.
+    #[serde(default)]
+    pub devices: DeviceSelector,
+    pub issued: Time,
+    pub expires: Time,
+    pub envelope: String,
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub statements: Vec<Kept>,
+    pub releases: Vec<Held>,
+    /// `trust.toml` as it was changed, in the order of versions.
+    pub updates: Vec<String>,
+}
+
+impl Record {
+    pub fn load(path: &Path) -> Result<Self, RegistryError> {
+        let failed = |source| RegistryError::Record {
+            path: path.to_owned(),
+            source,
+        };
+        match read_bytes(path, MAX_RECORD_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(failed(error)),
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(error.into())),
+        }
+    }
+
+    pub fn save(&self, path: &Path) -> Result<(), BlobError> {
+        replace_file(path, &serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Takes a statement. False where a newer one of its kind is there, or there are too many.
+    pub fn state(&mut self, statement: &ReadStatement, envelope: String, now: Time) -> bool {
+        self.statements.retain(|kept| kept.expires > now);
+        let new = Kept {
+            name: statement.order.name().to_owned(),
+            signed: !statement.signers().is_empty(),
+            kind: statement.order.kind().to_owned(),
+            devices: statement.devices.clone(),
+            issued: statement.issued,
+            expires: statement.expires,
+            envelope,
+        };
+        let same = |kept: &Kept| {
+            (&kept.name, kept.signed, &kept.kind, &kept.devices)
+                == (&new.name, new.signed, &new.kind, &new.devices)
+        };
+        // Anybody can make them as large as they may be, and the record is written whole with each.
+        let others = self.statements.iter().filter(|k| !k.signed && !same(k));
+        let unsigned: usize = others.map(|kept| kept.envelope.len()).sum();
+        if !new.signed && unsigned.saturating_add(new.envelope.len()) > MAX_UNSIGNED_BYTES {
+            return false;
+        }
+        match self.statements.iter().position(same) {
+            Some(place) => {
+                let older = self
+                    .statements
+                    .get(place)
+                    .is_some_and(|k| k.issued < new.issued);
+                if !older {
+                    return false;
+                }
+                self.statements.remove(place);
+            }
+            None if self.statements.len() >= MAX_STATEMENTS && !new.signed => return false,
+            None => {}
+        }
+        self.statements.push(new);
+        true
+    }
+
+    pub fn hold(&mut self, held: Held) {
+        self.releases.retain(|other| other.release != held.release);
+        self.releases.push(held);
+    }
+
+    pub fn update_trust(&mut self, update: String) {
+        self.updates.push(update);
+        let over = self.updates.len().saturating_sub(MAX_UPDATES);
+        self.updates.drain(..over);
+    }
+
+    /// Takes out all but the newest `keep` releases of each name, and returns the rest.
+    pub fn surplus(&mut self, keep: usize) -> Vec<Held> {
+        let mut generations: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+        for held in &self.releases {
+            generations
+                .entry(held.name.clone())
+                .or_default()
+                .push(held.generation);
+        }
+        for generations in generations.values_mut() {
+            generations.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        let stays = |held: &Held| {
+            let newer = generations.get(&held.name).map_or(0, |all| {
+                all.iter().filter(|other| **other > held.generation).count()
+            });
+            newer < keep.max(1)
+        };
+        let (stay, go) = self.releases.drain(..).partition(stays);
+        self.releases = stay;
+        go
+    }
+
+    /// Takes out the release that was signed first, but never the newest of a name.
+    pub fn oldest(&mut self) -> Option<Held> {
+        let newest = |held: &Held| {
+            !self
+                .releases
+                .iter()
+                .any(|other| other.name == held.name && other.generation > held.generation)
+        };
+        let place = self
+            .releases
+            .iter()
+            .enumerate()
+            .filter(|(_, held)| !newest(held))
+            .min_by_key(|(_, held)| held.issued)
+            .map(|(place, _)| place)?;
+        Some(self.releases.remove(place))
+    }
+}

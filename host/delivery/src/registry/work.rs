@@ -1,0 +1,432 @@
+//! The registry's one thread that judges what is said, and fetches what it is to hold.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hotshoe_link::{Desired, Notice, Site};
+use hotshoe_store::{BlobStore, Catalogue};
+use hotshoe_trust::{
+    Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
+    read_statement, rotate, verify_for_registry,
+};
+
+use super::record::{Held, Kept, Record};
+use crate::{Cancel, FetchError, Fetcher, Progress};
+
+/// How long the package of a release may take that a signed statement names.
+const SIGNED_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take where anybody may have named it.
+const UNSIGNED_PATIENCE: Duration = Duration::from_secs(10);
+/// A fetch of blobs is put off when nothing arrives for so long.
+const STALLED: Duration = Duration::from_secs(60);
+/// How long a release is put off at first; it doubles each time.
+const FIRST_DELAY: Duration = Duration::from_secs(2);
+/// The longest such delay.
+const LONGEST_DELAY: Duration = Duration::from_secs(300);
+/// Releases that wait to be fetched, at most.
+const MAX_JOBS: usize = 256;
+
+/// A release to fetch.
+#[derive(Debug, Clone)]
+struct Job {
+    release: Digest,
+    bundles: Vec<Digest>,
+    signed: bool,
+    issued: Time,
+    tries: u32,
+    not_before: Instant,
+}
+
+impl Job {
+    /// The least makes room for others.
+    const fn rank(&self) -> (bool, Reverse<u32>, Time) {
+        (self.signed, Reverse(self.tries), self.issued)
+    }
+}
+
+/// What the registry knows and has to do.
+pub(super) struct Work {
+    pub site: String,
+    pub record_file: PathBuf,
+    /// The most that releases may take on the disk, in bytes.
+    pub quota: AtomicU64,
+    /// Releases of one name that are kept.
+    pub keep: AtomicUsize,
+    pub blobs: BlobStore,
+    pub catalogue: Catalogue,
+    pub state: Mutex<State>,
+    pub changed: Condvar,
+    pub refused: AtomicU64,
+}
+
+pub(super) struct State {
+    pub record: Record,
+    pub trust: TrustRoot,
+    pub closed: bool,
+    jobs: Vec<Job>,
+    under_way: Option<(Digest, Cancel)>,
+}
+
+impl State {
+    pub const fn new(record: Record, trust: TrustRoot) -> Self {
+        Self {
+            record,
+            trust,
+            closed: false,
+            jobs: Vec::new(),
+            under_way: None,
+        }
+    }
+
+    fn holds(&self, release: Digest) -> bool {
+        self.record.releases.iter().any(|h| h.release == release)
+    }
+}
+
+impl Work {
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn quota(&self) -> u64 {
+        self.quota.load(Ordering::Relaxed)
+    }
+
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        if let Some((_, cancel)) = &state.under_way {
+            cancel.cancel();
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// Judges a statement. What holds is kept, and passed on to those who ask.
+    pub fn heard(&self, said: &Desired) {
+        let now = Time::now();
+        let mut state = self.lock();
+        let read = Envelope::parse(&said.bytes).and_then(|envelope| {
+            let signatures = Signatures::Optional(&state.trust);
+            read_statement(&envelope, &self.site, signatures, None, now)
+        });
+        let statement = match read {
+            Ok(statement) if statement.order.name() == said.name => statement,
+            Ok(_) => return self.refuse(&said.name, "wrong_name"),
+            Err(error) => return self.refuse(&said.name, error.name()),
+        };
+        let envelope = String::from_utf8_lossy(&said.bytes).into_owned();
+        if state.record.state(&statement, envelope, now) {
+            self.save(&state);
+        }
+        if let Order::Deploy {
+            release, bundles, ..
+        } = &statement.order
+        {
+            let job = Job {
+                release: *release,
+                bundles: bundles.clone(),
+                signed: !statement.signers().is_empty(),
+                issued: statement.issued,
+                tries: 0,
+                not_before: Instant::now(),
+            };
+            self.enqueue(&mut state, job);
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn enqueue(&self, state: &mut State, job: Job) {
+        let under_way = state.under_way.as_ref().map(|(release, _)| *release);
+        if state.holds(job.release) || under_way == Some(job.release) {
+            return;
+        }
+        let known = state.jobs.iter_mut().find(|j| j.release == job.release);
+        if let Some(known) = known {
+            // More bundles, or a signature, may make the difference; but nobody changes without a key what a signed statement says.
+            if job.signed || !known.signed {
+                known.signed |= job.signed;
+                known.bundles = job.bundles;
+            }
+            return;
+        }
+        if state.jobs.len() >= MAX_JOBS {
+            // Anybody can name releases that nobody has: what is signed, or has failed less often, takes their place.
+            let ranked = state.jobs.iter().map(Job::rank).enumerate();
+            let least = ranked.min_by_key(|(_, rank)| *rank);
+            match least.filter(|(_, rank)| *rank < job.rank()) {
+                Some((place, _)) => drop(state.jobs.remove(place)),
+                None => return self.refuse(&job.release.to_string(), "too_many"),
+            }
+        }
+        state.jobs.push(job);
+    }
+
+    fn refuse(&self, what: &str, why: &str) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(what, why, "refused what was said to the site");
+    }
+
+    /// Takes a new version of `trust.toml`, if it follows the one that is known.
+    pub fn heard_trust(&self, bytes: &[u8]) {
+        let Ok(update) = TrustUpdate::parse(bytes) else {
+            return self.refuse("trust.toml", "malformed");
+        };
+        let mut state = self.lock();
+        match rotate(&state.trust, &update) {
+            Ok(new) => {
+                tracing::info!(version = new.root.version(), "trust.toml has changed");
+                state.trust = new.root;
+                let text = String::from_utf8_lossy(bytes).into_owned();
+                state.record.update_trust(text);
+                self.save(&state);
+            }
+            // Those that are known already are heard again and again.
+            Err(error) => tracing::debug!(%error, "a version of trust.toml was not taken"),
+        }
+    }
+
+    fn save(&self, state: &State) {
+        if let Err(error) = state.record.save(&self.record_file) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the registry's record was not written"
+            );
+        }
+    }
+
+    /// Fetches one release after the other, until the registry is closed.
+    pub fn run(&self, fetcher: &Fetcher, site: &Site) {
+        // A job on which this thread panicked is forgotten, and comes again with the next statement.
+        self.lock().under_way = None;
+        while let Some((job, cancel)) = self.next() {
+            let done = self.fetch(fetcher, &job, &cancel);
+            fetcher.forget();
+            let mut state = self.lock();
+            state.under_way = None;
+            let mut told = Vec::new();
+            match done {
+                Ok(Some(held)) => {
+                    tracing::info!(name = held.name, generation = held.generation, release = %held.release, "holds a release");
+                    let name = held.name.clone();
+                    state.record.hold(held);
+                    self.tidy(&mut state);
+                    self.save(&state);
+                    let said = state.record.statements.iter();
+                    told.extend(said.filter(|kept| kept.name == name).cloned());
+                }
+                Ok(None) => {}
+                Err(error) => self.put_off(&mut state, job, &error),
+            }
+            drop(state);
+            self.changed.notify_all();
+            // Without the lock, for which Zenoh's own threads may wait: a put may wait for them.
+            pass_on(site, &told);
+        }
+    }
+
+    /// The next release to fetch: signed ones first, then the newest.
+    fn next(&self) -> Option<(Job, Cancel)> {
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            let now = Instant::now();
+            let ready = state
+                .jobs
+                .iter()
+                .enumerate()
+                .filter(|(_, j)| j.not_before <= now);
+            let best = ready.max_by_key(|(_, job)| (job.signed, job.issued));
+            if let Some((place, _)) = best {
+                let job = state.jobs.remove(place);
+                let cancel = Cancel::new();
+                state.under_way = Some((job.release, cancel.clone()));
+                return Some((job, cancel));
+            }
+            let soonest = state.jobs.iter().map(|job| job.not_before).min();
+            let wait = soonest.map_or(LONGEST_DELAY, |at| at.saturating_duration_since(now));
+            state = self
+                .changed
+                .wait_timeout(state, wait)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    fn put_off(&self, state: &mut State, mut job: Job, error: &FetchError) {
+        if state.closed || error.is_permanent() {
+            return;
+        }
+        let delay = FIRST_DELAY
+            .saturating_mul(1 << job.tries.min(10))
+            .min(LONGEST_DELAY);
+        tracing::warn!(release = %job.release, why = error.name(), ?delay, "a release was put off");
+        job.tries = job.tries.saturating_add(1);
+        job.not_before = Instant::now() + delay;
+        self.enqueue(state, job);
+    }
+
+    /// Fetches a release, and checks its signatures before anything large. `None` where it is refused.
+    fn fetch(
+        &self,
+        fetcher: &Fetcher,
+        job: &Job,
+        cancel: &Cancel,
+    ) -> Result<Option<Held>, FetchError> {
+        let patience = if job.signed {
+            SIGNED_PATIENCE
+        } else {
+            UNSIGNED_PATIENCE
+        };
+        let package = fetcher.package(job.release, &job.bundles, &cancel.within(patience))?;
+        let verified = {
+            let state = self.lock();
+            verify_for_registry(&package, &state.trust, Time::now())
+        };
+        let release = match verified {
+            Ok(release) => release,
+            Err(error) => {
+                self.refuse(&job.release.to_string(), error.name());
+                return Ok(None);
+            }
+        };
+        let total: u64 = release.blobs().map(|blob| blob.size).sum();
+        if total > self.quota() {
+            self.refuse(&release.name, "above_quota");
+            return Ok(None);
+        }
+        let package = release.package();
+        self.blobs.put(&package.config)?;
+        // Before its blobs: should it be put off, the manifest tells what of it to keep.
+        self.blobs.put(&package.manifest)?;
+        self.blobs(fetcher, &release, cancel)?;
+        let mut bundles = Vec::new();
+        for bundle in &package.bundles {
+            bundles.push(self.blobs.put(bundle)?.digest);
+        }
+        let listed = self
+            .catalogue
+            .add_release(&self.blobs, release.digest(), &bundles);
+        if let Err(error) = listed {
+            self.refuse(&release.name, error.name());
+            return Ok(None);
+        }
+        Ok(Some(Held {
+            name: release.name.clone(),
+            generation: release.generation,
+            release: release.digest(),
+            bundles,
+            issued: release.issued,
+        }))
+    }
+
+    fn blobs(
+        &self,
+        fetcher: &Fetcher,
+        release: &Verified<Release>,
+        cancel: &Cancel,
+    ) -> Result<(), FetchError> {
+        let stop = cancel.child();
+        let moved = Mutex::new((0, Instant::now()));
+        let watch = |progress: Progress| {
+            let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
+            if progress.fetched != moved.0 {
+                *moved = (progress.fetched, Instant::now());
+            } else if moved.1.elapsed() > STALLED {
+                stop.cancel();
+            }
+        };
+        fetcher
+            .release(release, &self.blobs, watch, &stop)
+            .map(drop)
+    }
+
+    /// Removes what is too much. The newest release of each name stays.
+    fn tidy(&self, state: &mut State) {
+        let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
+        let mut with_jobs = true;
+        loop {
+            for held in gone.drain(..) {
+                tracing::info!(
+                    name = held.name,
+                    generation = held.generation,
+                    "holds a release no more"
+                );
+                self.catalogue.remove_release(held.release);
+            }
+            let keep = self.contents(state, with_jobs);
+            if let Err(error) = self.blobs.retain(&keep) {
+                tracing::error!(%error, "blobs could not be removed");
+                return;
+            }
+            match self.blobs.usage() {
+                // What has come of releases that were put off goes before what is whole.
+                Ok(used) if used > self.quota() && with_jobs => with_jobs = false,
+                Ok(used) if used > self.quota() => match state.record.oldest() {
+                    Some(held) => gone.push(held),
+                    None => return,
+                },
+                _ => return,
+            }
+        }
+    }
+
+    fn contents(&self, state: &State, with_jobs: bool) -> BTreeSet<Digest> {
+        let mut keep = BTreeSet::new();
+        for held in &state.record.releases {
+            keep.extend(&held.bundles);
+            keep.extend(self.blobs.contents(held.release).unwrap_or_default());
+        }
+        // What has come of a release that was put off is not fetched twice.
+        for job in state.jobs.iter().filter(|_| with_jobs) {
+            keep.extend(self.blobs.contents(job.release).unwrap_or_default());
+        }
+        keep
+    }
+
+    /// Lists what is held from before; what is damaged is fetched again.
+    pub fn list(&self) {
+        let mut state = self.lock();
+        let mut damaged = BTreeMap::new();
+        for held in &state.record.releases {
+            let listed = self
+                .catalogue
+                .add_release(&self.blobs, held.release, &held.bundles);
+            if let Err(error) = listed {
+                tracing::warn!(name = held.name, %error, "a release is damaged and will be fetched again");
+                damaged.insert(held.release, held.clone());
+            }
+        }
+        state
+            .record
+            .releases
+            .retain(|h| !damaged.contains_key(&h.release));
+        for held in damaged.into_values() {
+            let job = Job {
+                release: held.release,
+                bundles: held.bundles,
+                signed: true,
+                issued: held.issued,
+                tries: 0,
+                not_before: Instant::now(),
+            };
+            self.enqueue(&mut state, job);
+        }
+    }
+}
+
+/// Tells those that hear this registry alone what was said of a release, now that they can get it here.
+fn pass_on(site: &Site, told: &[Kept]) {
+    for kept in told {
+        if let Err(error) = site.say(Notice::Desired, &kept.name, kept.envelope.as_bytes()) {
+            tracing::warn!(%error, "a statement was not passed on; devices ask for it again");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Who has a release, where more say so than can be asked one by one: all are called at once for something small, and whoever brings it is
+//! asked first from then on.
+
+use std::time::{Duration, Instant};
+
+use hotshoe_link::{Asked, MAX_CALLED_BYTES};
+
+use super::FetchError;
+use super::plan::Plan;
+use super::run::Ground;
+
+/// How often all are called.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// The calls of one fetch.
+#[derive(Debug, Default)]
+pub struct RollCall {
+    called: Option<(Instant, Asked)>,
+}
+
+impl RollCall {
+    /// Calls for the smallest of what is wanted, where many strangers and nobody else are there, and it is time.
+    pub fn look_around(
+        &mut self,
+        ground: &Ground<'_>,
+        plan: &Plan,
+        now: Instant,
+    ) -> Result<(), FetchError> {
+        let is_due = |(at, _): &(Instant, Asked)| now.saturating_duration_since(*at) >= EVERY;
+        if !self.called.as_ref().is_none_or(is_due) || !ground.sources.is_crowd() {
+            return Ok(());
+        }
+        let Some(want) = plan.smallest().filter(|want| want.most <= MAX_CALLED_BYTES) else {
+            return Ok(());
+        };
+        let object = (want.digest, want.most);
+        let asked = ground
+            .sources
+            .call(ground.site, ground.own, object, EVERY)?;
+        self.called = Some((now, asked));
+        Ok(())
+    }
+}

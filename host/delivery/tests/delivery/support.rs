@@ -1,0 +1,276 @@
+//! A deployer with a key, devices without hardware, and a peer that speaks the keys by hand.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hotshoe_config::ZenohConfig;
+use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Moved, Progress, Publisher};
+use hotshoe_link::Link;
+use hotshoe_store::{BlobStore, Catalogue, Layout, pack};
+use hotshoe_trust::{Digest, Release, SigningKey, Time, TrustRoot};
+use tempfile::TempDir;
+use zenoh::Wait;
+use zenoh::query::Query;
+
+/// Long enough for any machine; reached only when a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const SITE: &str = "lab";
+
+/// Bytes that do not compress, the same for the same seed.
+pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    let words = std::iter::repeat_with(next).flatten();
+    words.take(len).collect()
+}
+
+pub fn now() -> Time {
+    Time::now()
+}
+
+/// A deployer: a folder of sources, and a key that a trust root holds.
+pub struct Deployer {
+    pub folder: TempDir,
+    pub key: SigningKey,
+    pub trust: String,
+}
+
+/// A release that was packed and signed.
+pub struct Made {
+    pub layout: Layout,
+    pub release: Release,
+    pub digest: Digest,
+    pub bundles: Vec<Digest>,
+}
+
+impl Deployer {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate().unwrap();
+        let entry = TrustRoot::key_entry("alice", &key.public_key().unwrap(), &["*"]);
+        fs::write(folder.path().join("stage.wasm"), noise(7, 20_000)).unwrap();
+        Self {
+            trust: format!("threshold = 1\n{entry}"),
+            folder,
+            key,
+        }
+    }
+
+    pub fn trust_file(&self) -> PathBuf {
+        let path = self.folder.path().join("trust.toml");
+        fs::write(&path, &self.trust).unwrap();
+        path
+    }
+
+    /// A release with a model of these bytes.
+    pub fn release(&self, name: &str, generation: u64, model: &[u8]) -> Made {
+        let at = |file: &str| self.folder.path().join(file);
+        fs::write(at("model.onnx"), model).unwrap();
+        let description = format!(
+            r#"
+            name = "{name}"
+            generation = {generation}
+            expires-in = "90d"
+            [components.read]
+            file = "stage.wasm"
+            world = "stage"
+            grants = ["infer"]
+            models = ["net"]
+            [models.net]
+            file = "model.onnx"
+            [[pipeline]]
+            stage = "read"
+            "#
+        );
+        fs::write(at("release.toml"), description).unwrap();
+        let out = at(&format!("{name}-{generation}"));
+        let packed = pack(&at("release.toml"), now(), &out).unwrap();
+        let manifest = packed.layout.package().unwrap().manifest;
+        let bundle = self.key.sign_bundle(&manifest).unwrap();
+        packed.layout.attach(&bundle).unwrap();
+        Made {
+            layout: packed.layout,
+            release: packed.release,
+            digest: packed.digest,
+            bundles: vec![Digest::of(&bundle)],
+        }
+    }
+}
+
+pub fn listening() -> ZenohConfig {
+    ZenohConfig {
+        listen: vec!["tcp/127.0.0.1:0".to_owned()],
+        ..ZenohConfig::default()
+    }
+}
+
+pub fn connecting(locators: &[String]) -> ZenohConfig {
+    ZenohConfig {
+        connect: locators.to_vec(),
+        ..ZenohConfig::default()
+    }
+}
+
+pub fn publisher(config: &ZenohConfig, made: &Made) -> Publisher {
+    let mut publisher = Publisher::open(config, SITE).unwrap();
+    let served = publisher.serve(&made.layout).unwrap();
+    assert_eq!(
+        (served.release, &served.bundles),
+        (made.digest, &made.bundles)
+    );
+    publisher
+}
+
+/// A device that fetches and shares; it runs nothing.
+pub struct Device {
+    _folder: TempDir,
+    pub link: Arc<Link>,
+    pub catalogue: Catalogue,
+    pub blobs: BlobStore,
+    pub fetcher: Fetcher,
+}
+
+impl Device {
+    pub fn new(name: &str, config: &ZenohConfig, delivery: DeliveryConfig) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let link = Arc::new(Link::open(config, SITE, name).unwrap());
+        let catalogue = Catalogue::new();
+        Self {
+            blobs: BlobStore::open(folder.path()).unwrap(),
+            fetcher: Fetcher::new(&link, catalogue.clone(), delivery).unwrap(),
+            _folder: folder,
+            link,
+            catalogue,
+        }
+    }
+
+    pub fn locators(&self) -> Vec<String> {
+        self.link.status().locators
+    }
+
+    /// Fetches a release whole, checks it, and lists it.
+    pub fn fetch(&self, made: &Made) -> Moved {
+        let cancel = Cancel::after(PATIENCE);
+        let package = self
+            .fetcher
+            .package(made.digest, &made.bundles, &cancel)
+            .unwrap();
+        assert_eq!(Digest::of(&package.manifest), made.digest);
+        assert_eq!(package.bundles.len(), made.bundles.len());
+        let moved = self.blobs_of(made, |_| {}, &cancel);
+        for bytes in [&package.manifest, &package.config]
+            .into_iter()
+            .chain(&package.bundles)
+        {
+            self.blobs.put(bytes).unwrap();
+        }
+        self.catalogue
+            .add_release(&self.blobs, made.digest, &made.bundles)
+            .unwrap();
+        self.fetcher.forget();
+        moved
+    }
+
+    pub fn blobs_of(
+        &self,
+        made: &Made,
+        progress: impl Fn(Progress) + Sync,
+        cancel: &Cancel,
+    ) -> Moved {
+        let moved = self
+            .fetcher
+            .release(&made.release, &self.blobs, progress, cancel)
+            .unwrap();
+        for blob in made.release.blobs() {
+            self.blobs.check(&blob).unwrap();
+        }
+        moved
+    }
+}
+
+/// Waits until something is so.
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{what} never was so");
+        std::thread::yield_now();
+    }
+}
+
+/// A source that does as it likes with every request.
+pub struct Rogue {
+    _session: zenoh::Session,
+    _queryable: zenoh::query::Queryable<()>,
+    _token: zenoh::liveliness::LivelinessToken,
+}
+
+impl Rogue {
+    pub fn new(
+        connect: &[String],
+        source: &str,
+        answer: impl Fn(&Query, Vec<Digest>) + Send + Sync + 'static,
+    ) -> Self {
+        Self::under(
+            connect,
+            source,
+            &format!("hotshoe/{SITE}/@objects/{source}/*"),
+            answer,
+        )
+    }
+
+    /// It answers under these keys.
+    pub fn under(
+        connect: &[String],
+        source: &str,
+        keys: &str,
+        answer: impl Fn(&Query, Vec<Digest>) + Send + Sync + 'static,
+    ) -> Self {
+        let mut config = zenoh::Config::default();
+        for (key, value) in [
+            ("connect/endpoints", serde_json::json!(connect)),
+            ("listen/endpoints", serde_json::json!([])),
+            ("scouting/multicast/enabled", false.into()),
+            ("scouting/gossip/enabled", false.into()),
+        ] {
+            config.insert_json5(key, &value.to_string()).unwrap();
+        }
+        let session = zenoh::open(config).wait().unwrap();
+        let queryable = session
+            .declare_queryable(keys.to_owned())
+            .callback(move |query| {
+                let asked = query.payload().map(|p| p.to_bytes().into_owned());
+                let asked = asked.unwrap_or_default();
+                let list = asked.get(3..).unwrap_or_default();
+                let name = asked.get(2).copied().map_or(0, usize::from);
+                let list = list.get(name..).unwrap_or_default();
+                let digests = list.as_chunks::<32>().0.iter();
+                answer(&query, digests.map(|d| Digest::from_bytes(*d)).collect());
+            })
+            .wait()
+            .unwrap();
+        let token = session
+            .liveliness()
+            .declare_token(format!("hotshoe/{SITE}/@source/{source}"))
+            .wait()
+            .unwrap();
+        Self {
+            _session: session,
+            _queryable: queryable,
+            _token: token,
+        }
+    }
+}
+
+/// The key of an object in the reply to a query.
+pub fn object_key(query: &Query, digest: Digest) -> String {
+    let key = query.key_expr().as_str();
+    let (start, _) = key.rsplit_once('/').unwrap();
+    format!("{start}/{}", digest.hex())
+}

@@ -1,0 +1,175 @@
+//! Real certificates: who has none, or those of another site, gets nothing; who has one writes its own keys alone.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use hotshoe_config::{TlsConfig, ZenohConfig, ZenohMode};
+use hotshoe_delivery::{Cancel, DeliveryConfig};
+use hotshoe_link::acl::{AclOptions, access_control};
+use hotshoe_link::{Link, LinkError, Notice, Site};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
+
+use crate::support::{Deployer, Device, PATIENCE, SITE, noise, publisher, until};
+
+/// A site's certificate authority, with what it signed in a folder.
+struct Authority {
+    folder: TempDir,
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, name);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { folder, issuer }
+    }
+
+    /// The files of a party.
+    fn issue(&self, name: &str) -> TlsConfig {
+        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let at = |file: String| self.folder.path().join(file);
+        let (pem, private) = (at(format!("{name}.pem")), at(format!("{name}.key")));
+        fs::write(&pem, certificate.pem()).unwrap();
+        fs::write(&private, key.serialize_pem()).unwrap();
+        TlsConfig {
+            ca: Some(at("ca.pem".to_owned())),
+            certificate: Some(pem),
+            key: Some(private),
+            ..TlsConfig::default()
+        }
+    }
+}
+
+fn router(tls: TlsConfig, rules: Option<&Path>) -> Site {
+    let config = ZenohConfig {
+        mode: ZenohMode::Router,
+        listen: vec!["tls/localhost:0".to_owned()],
+        tls: Some(tls),
+        access_control: rules.map(Path::to_owned),
+        ..ZenohConfig::default()
+    };
+    config.check().unwrap();
+    Site::open(&config, SITE).unwrap()
+}
+
+fn connect(router: &Site, tls: TlsConfig) -> ZenohConfig {
+    let locator = router.status().locators[0].clone();
+    let port = locator.rsplit_once(':').unwrap().1.to_owned();
+    ZenohConfig {
+        // A router passes on what clients say to peers and to each other, but nothing between peers.
+        mode: ZenohMode::Client,
+        connect: vec![format!("tls/localhost:{port}")],
+        tls: Some(tls),
+        ..ZenohConfig::default()
+    }
+}
+
+#[test]
+fn without_a_certificate_of_this_site_nothing_is_got() {
+    let ours = Authority::new("our site");
+    let theirs = Authority::new("another site");
+    let router = router(ours.issue("registry"), None);
+    let deployer = Deployer::new();
+    let made = deployer.release("ocr", 1, &noise(41, 300_000));
+    let _publisher = publisher(&connect(&router, ours.issue("deployer")), &made);
+    // A peer starts without a network, and is served by clients through the router.
+    let peer = ZenohConfig {
+        mode: ZenohMode::Peer,
+        ..connect(&router, ours.issue("camera"))
+    };
+    let good = Device::new("camera", &peer, DeliveryConfig::default());
+    good.fetch(&made);
+    let bare = TlsConfig {
+        ca: ours.issue("x").ca,
+        ..TlsConfig::default()
+    };
+    // One trusts our authority but shows another's certificate, so that it fails at our end and not at its own.
+    let mixed = TlsConfig {
+        ca: ours.issue("x").ca,
+        ..theirs.issue("camera")
+    };
+    for tls in [bare, mixed, theirs.issue("camera")] {
+        let client = connect(&router, tls);
+        let error = Link::open(&client, SITE, "camera").unwrap_err();
+        assert!(matches!(error, LinkError::Open { .. }), "{error}");
+        let peer = ZenohConfig {
+            mode: ZenohMode::Peer,
+            ..client
+        };
+        let bad = Device::new("camera", &peer, DeliveryConfig::default());
+        let cancel = Cancel::after(Duration::from_secs(2));
+        let error = bad
+            .fetcher
+            .package(made.digest, &made.bundles, &cancel)
+            .unwrap_err();
+        assert!(error.is_cancelled(), "{error}");
+        assert_eq!(bad.link.status().peers, 0);
+    }
+    router.close();
+}
+
+#[test]
+fn a_device_writes_its_own_keys_alone() {
+    let ours = Authority::new("our site");
+    let options = AclOptions {
+        devices: vec!["camera".to_owned(), "gate".to_owned()],
+        ..AclOptions::default()
+    };
+    let rules = ours.folder.path().join("acl.json");
+    fs::write(&rules, access_control(SITE, &options).to_string()).unwrap();
+    let router = router(ours.issue("registry"), Some(&rules));
+    let deployer = Deployer::new();
+    let made = deployer.release("ocr", 1, &noise(42, 300_000));
+    let publisher = publisher(&connect(&router, ours.issue("deployer")), &made);
+    let events = publisher.client().events(SITE, None, 64).unwrap();
+
+    let device = Device::new(
+        "camera",
+        &connect(&router, ours.issue("camera")),
+        DeliveryConfig::default(),
+    );
+    let (sender, heard) = channel();
+    let _watch = device
+        .link
+        .desired(move |said| drop(sender.send(said.bytes)))
+        .unwrap();
+    device.fetch(&made);
+    // A gate that claims to be the camera, and a camera that is one.
+    let liar = Link::open(&connect(&router, ours.issue("gate")), SITE, "camera").unwrap();
+    let gate = Link::open(&connect(&router, ours.issue("gate")), SITE, "gate").unwrap();
+    until("the camera's own event is heard", || {
+        let lie = serde_json::json!({"device": "camera", "lie": true});
+        liar.publish_event(&lie).unwrap();
+        gate.publish_event(&serde_json::json!({"device": "gate"}))
+            .unwrap();
+        device
+            .link
+            .publish_event(&serde_json::json!({"device": "camera"}))
+            .unwrap();
+        let mut seen = Vec::new();
+        while let Some(event) = events.next(Duration::from_millis(200)) {
+            assert!(event.get("lie").is_none(), "a gate wrote the camera's key");
+            seen.push(event["device"].clone());
+        }
+        seen.contains(&"camera".into()) && seen.contains(&"gate".into())
+    });
+    // Only a deployer says what the site should run.
+    liar.grounds()
+        .say(Notice::Desired, "ocr", b"from a gate")
+        .unwrap();
+    publisher
+        .desire("ocr", b"from the deployer".to_vec())
+        .unwrap();
+    assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"from the deployer");
+    router.close();
+}

@@ -1,0 +1,175 @@
+//! Who may write which keys of a site: Zenoh's `access_control`, by the common names of certificates.
+//!
+//! It has to stand where messages arrive: at the router or registry that devices connect to, and at a device that listens itself.
+
+use std::path::Path;
+
+use hotshoe_base::files::read_bytes;
+use serde_json::{Value, json};
+
+use super::LinkError;
+
+/// Largest file of access rules, in bytes.
+pub const MAX_ACL_BYTES: u64 = 4 << 20;
+
+/// Who is who at a site, by the common names of their certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AclOptions {
+    /// The devices. Each may write below its own keys alone.
+    pub devices: Vec<String>,
+    /// Those who publish releases. Default: `deployer`.
+    pub deployers: Vec<String>,
+    /// The registries and routers, which pass on what all others say. Default: `registry`.
+    pub registries: Vec<String>,
+    /// Those who may feed samples to devices and read what comes out. Default: none.
+    pub applications: Vec<String>,
+}
+
+impl Default for AclOptions {
+    fn default() -> Self {
+        Self {
+            devices: Vec::new(),
+            deployers: vec!["deployer".to_owned()],
+            registries: vec!["registry".to_owned()],
+            applications: Vec::new(),
+        }
+    }
+}
+
+/// Everything that Zenoh's rules tell apart.
+const ALL: [&str; 9] = [
+    "put",
+    "delete",
+    "declare_subscriber",
+    "query",
+    "reply",
+    "declare_queryable",
+    "liveliness_token",
+    "liveliness_query",
+    "declare_liveliness_subscriber",
+];
+
+/// Zenoh's rule: what may arrive under which keys.
+fn rule(id: &str, messages: &[&str], keys: &[String]) -> Value {
+    json!({
+        "id": id, "messages": messages, "flows": ["ingress"], "permission": "allow", "key_exprs": keys,
+    })
+}
+
+/// The access rules of a site. What no rule allows is denied.
+pub fn access_control(site: &str, options: &AclOptions) -> Value {
+    let key = |rest: &str| format!("hotshoe/{site}/{rest}");
+    let everyone = [
+        key("@objects/*/*"),
+        key("@source/*"),
+        key("@desired/*"),
+        key("@trust"),
+    ];
+    // Parts that begin with `@` are matched by their names alone.
+    let site_wide: Vec<String> = everyone.iter().cloned().chain([key("**")]).collect();
+    let mut rules = vec![
+        // Asking and listening changes nothing.
+        rule("ask", &["query"], &everyone),
+        rule(
+            "listen",
+            &[
+                "declare_subscriber",
+                "declare_liveliness_subscriber",
+                "liveliness_query",
+            ],
+            &everyone,
+        ),
+        rule(
+            "deploy",
+            &["put", "reply", "declare_queryable", "liveliness_token"],
+            &[
+                key("@desired/*"),
+                key("@trust"),
+                key("@objects/*/*"),
+                key("@source/*"),
+            ],
+        ),
+        rule(
+            "command",
+            &["query"],
+            &[key("*/status"), key("*/order"), key("*/record")],
+        ),
+        rule(
+            "follow",
+            &[
+                "declare_subscriber",
+                "declare_liveliness_subscriber",
+                "liveliness_query",
+            ],
+            &[key("**")],
+        ),
+        rule("all", &ALL, &site_wide),
+        // What may arrive is judged where it arrives; what was let in may leave to those who asked for it.
+        json!({
+            "id": "hear", "messages": ALL, "flows": ["egress"], "permission": "allow", "key_exprs": site_wide,
+        }),
+        rule(
+            "use",
+            &["put", "query"],
+            &[key("*/input/**"), key("*/status")],
+        ),
+    ];
+    let mut subjects = Vec::new();
+    let mut policies = Vec::new();
+    let groups: [(&str, &[String], &[&str]); 3] = [
+        (
+            "deployers",
+            &options.deployers,
+            &["ask", "listen", "deploy", "command", "follow", "hear"],
+        ),
+        ("registries", &options.registries, &["all", "hear"]),
+        (
+            "applications",
+            &options.applications,
+            &["use", "follow", "hear"],
+        ),
+    ];
+    for (id, names, allowed) in groups {
+        if !names.is_empty() {
+            subjects.push(json!({"id": id, "cert_common_names": names}));
+            policies.push(json!({"rules": allowed, "subjects": [id]}));
+        }
+    }
+    for device in &options.devices {
+        let id = format!("device-{device}");
+        let own = [
+            key(&format!("{device}/**")),
+            key(&format!("@objects/{device}/*")),
+            key(&format!("@source/{device}")),
+        ];
+        rules.push(rule(
+            &id,
+            &[
+                "put",
+                "reply",
+                "declare_queryable",
+                "declare_subscriber",
+                "liveliness_token",
+            ],
+            &own,
+        ));
+        subjects.push(json!({"id": id, "cert_common_names": [device]}));
+        policies.push(json!({"rules": ["ask", "listen", "hear", id], "subjects": [id]}));
+    }
+    json!({
+        "enabled": true, "default_permission": "deny",
+        "rules": rules, "subjects": subjects, "policies": policies,
+    })
+}
+
+/// Reads a file that [`access_control`] made, or one that was written by hand.
+pub(super) fn read(path: &Path) -> Result<Value, LinkError> {
+    let failed = |source| LinkError::AccessControl {
+        path: path.to_owned(),
+        source,
+    };
+    let text = read_bytes(path, MAX_ACL_BYTES).map_err(failed)?;
+    let value: Value = serde_json::from_slice(&text).map_err(|e| failed(e.into()))?;
+    // The file may be a whole configuration for `zenohd`, too.
+    Ok(value.get("access_control").cloned().unwrap_or(value))
+}

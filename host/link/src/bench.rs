@@ -1,0 +1,100 @@
+//! Plain Zenoh, for benches to measure against: one value under one key, and a query for it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use hotshoe_config::ZenohConfig;
+use zenoh::bytes::ZBytes;
+use zenoh::query::Queryable;
+use zenoh::{Session, Wait};
+
+use super::outgoing::{self, BYTES, Outgoing};
+use super::settings;
+use super::{LinkError, warn_unanswered};
+
+/// A session and nothing else.
+#[derive(Debug)]
+pub struct Raw {
+    session: Session,
+}
+
+/// Answers for a value, until it is dropped.
+#[derive(Debug)]
+pub struct RawValue {
+    value: Arc<Mutex<ZBytes>>,
+    _queryable: Queryable<()>,
+}
+
+impl RawValue {
+    /// From now on, these bytes are the answer.
+    pub fn set(&self, bytes: Vec<u8>) {
+        *self.value.lock().unwrap_or_else(PoisonError::into_inner) = ZBytes::from(bytes);
+    }
+}
+
+impl Raw {
+    /// Opens a session as `config` says.
+    ///
+    /// # Errors
+    /// [`LinkError::Setting`] and [`LinkError::Open`].
+    pub fn open(config: &ZenohConfig) -> Result<Self, LinkError> {
+        let session = settings::open(config)?;
+        Ok(Self { session })
+    }
+
+    /// Answers every query for `key` with these bytes.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn serve(&self, key: &str, bytes: Vec<u8>) -> Result<RawValue, LinkError> {
+        let name = key.to_owned();
+        let value = Arc::new(Mutex::new(ZBytes::from(bytes)));
+        let held = Arc::clone(&value);
+        let queryable = outgoing::answer_queries(&self.session, key, move |caller| {
+            let value = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let answer = Outgoing::new(&name, value, BYTES);
+            warn_unanswered(answer.and_then(|answer| caller.answer(answer)));
+        })?;
+        Ok(RawValue {
+            value,
+            _queryable: queryable,
+        })
+    }
+
+    /// Waits until somebody answers for the value: that others may ask takes a moment to go round.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn find(&self, key: &str, deadline: Duration) -> Result<bool, LinkError> {
+        let started = Instant::now();
+        while started.elapsed() < deadline {
+            if self.get(key, deadline, |_| ())?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Asks for the value and hands it to `read`. None where nobody answered in time.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn get<T>(
+        &self,
+        key: &str,
+        timeout: Duration,
+        read: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, LinkError> {
+        let question = outgoing::question(&self.session, key, None)?.timeout(timeout);
+        let replies = outgoing::replies(key, question)?;
+        let value = replies.iter().find_map(|reply| reply.into_result().ok());
+        Ok(value.map(|sample| read(&sample.payload().to_bytes())))
+    }
+
+    /// Closes the session.
+    pub fn close(self) {
+        if let Err(error) = self.session.close().wait() {
+            tracing::debug!(%error, "the session did not close cleanly");
+        }
+    }
+}

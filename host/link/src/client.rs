@@ -1,0 +1,423 @@
+//! The other end of the keys: what a command or an application does with devices.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use hotshoe_config::{MESSAGE_OVERHEAD, ZenohConfig};
+use hotshoe_protocol::status::Status;
+use hotshoe_trust::PayloadKind;
+use serde_json::Value;
+use zenoh::handlers::RingChannelHandler;
+use zenoh::pubsub::Subscriber;
+use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
+use zenoh::sample::Sample;
+use zenoh::{Session, Wait};
+
+use super::outgoing::{self, Lane, Outgoing};
+use super::said::Said;
+use super::site::Site;
+use super::{LinkError, client_settings, root};
+
+/// A session that asks devices and feeds them.
+#[derive(Debug)]
+pub struct Client {
+    pub(super) session: Session,
+    max_payload: usize,
+}
+
+impl Client {
+    /// Reaches the daemon that `config` connects to; see [`ZenohConfig::client`]. It gives up after three seconds.
+    ///
+    /// # Errors
+    /// [`LinkError::Nowhere`], [`LinkError::Setting`] and [`LinkError::Unreachable`].
+    pub fn open(config: &ZenohConfig) -> Result<Self, LinkError> {
+        if config.connect.is_empty() && !config.scouting {
+            return Err(LinkError::Nowhere);
+        }
+        let session = zenoh::open(client_settings(config)?)
+            .wait()
+            .map_err(|source| LinkError::Unreachable {
+                connect: config.connect.clone(),
+                source,
+            })?;
+        Ok(Self {
+            session,
+            max_payload: config.max_message_bytes.saturating_sub(MESSAGE_OVERHEAD),
+        })
+    }
+
+    /// The same session as `site`'s. Closing one closes both.
+    pub fn of(site: &Site, max_message_bytes: usize) -> Self {
+        Self {
+            session: site.session.clone(),
+            max_payload: max_message_bytes.saturating_sub(MESSAGE_OVERHEAD),
+        }
+    }
+
+    /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped, and so is
+    /// one under a key that is not that of the device which it names. Who answered is not checked: see [`Self::ask_statuses`].
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn statuses(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<Status>, LinkError> {
+        let said = self.ask_statuses(site, device, timeout)?;
+        Ok(said.into_iter().map(|said| said.value).collect())
+    }
+
+    /// The same, with the devices' signatures over the answer to this very question.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn ask_statuses(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<Said<Status>>, LinkError> {
+        let key = format!(
+            "{}/status",
+            root(site.unwrap_or("*"), device.unwrap_or("*"))
+        );
+        // An answer that was recorded earlier is to another question.
+        let nonce = uuid::Uuid::new_v4().simple().to_string();
+        let question = outgoing::question(&self.session, &key, Some(&nonce))?
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(timeout);
+        let mut heard = Heard::default();
+        for reply in outgoing::replies(&key, question)?.iter() {
+            heard.take(&reply, &nonce);
+        }
+        Ok(heard.statuses())
+    }
+
+    /// Publishes one sample under `input/<name>`; nobody answers.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLarge`], [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn put(
+        &self,
+        site: &str,
+        device: &str,
+        name: &str,
+        content_type: &str,
+        id: Option<&str>,
+        payload: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        check_size(&payload, self.max_payload)?;
+        let key = format!("{}/input/{name}", root(site, device));
+        let mut message = Outgoing::new(&key, payload, content_type)?;
+        if let Some(id) = id {
+            message = message.with(Some(id))?;
+        }
+        message.put(&self.session, Lane::Patient)
+    }
+
+    /// Sends samples as queries, at most `in_flight` of them unanswered; each may take `timeout`.
+    pub fn feeder(&self, site: &str, device: &str, in_flight: usize, timeout: Duration) -> Feeder {
+        let (sender, answers) = channel();
+        Feeder {
+            session: self.session.clone(),
+            root: root(site, device),
+            max_payload: self.max_payload,
+            timeout,
+            window: Arc::new(Window {
+                open: Mutex::new(0),
+                closed: Condvar::new(),
+                most: in_flight.max(1),
+            }),
+            sender,
+            answers,
+        }
+    }
+
+    /// Listens to what devices publish. The oldest of more than `capacity` unread messages are lost.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn outputs(
+        &self,
+        site: Option<&str>,
+        device: Option<&str>,
+        capacity: usize,
+    ) -> Result<Outputs, LinkError> {
+        let key = format!(
+            "{}/output/**",
+            root(site.unwrap_or("*"), device.unwrap_or("*"))
+        );
+        let subscriber = outgoing::collect(&self.session, &key, capacity)?;
+        Ok(Outputs { subscriber })
+    }
+
+    /// Closes the session.
+    pub fn close(self) {
+        if let Err(error) = self.session.close().wait() {
+            tracing::debug!(%error, "the session did not close cleanly");
+        }
+    }
+}
+
+/// Most devices whose status is taken.
+pub const MAX_STATUSES: usize = 4_096;
+/// Largest status that is read, in bytes.
+const MAX_STATUS_BYTES: usize = 1 << 20;
+/// Most bytes of statuses that are read for one question.
+const MAX_STATUSES_BYTES: usize = 256 << 20;
+
+/// What devices said of themselves. Anybody may answer, so it is bounded.
+#[derive(Default)]
+struct Heard {
+    statuses: Vec<Said<Status>>,
+    bytes: usize,
+    left_out: u64,
+}
+
+impl Heard {
+    fn take(&mut self, reply: &Reply, nonce: &str) {
+        let Ok(sample) = reply.result() else {
+            return;
+        };
+        let size = sample.payload().len();
+        self.bytes = self.bytes.saturating_add(size);
+        if size > MAX_STATUS_BYTES
+            || self.bytes > MAX_STATUSES_BYTES
+            || self.statuses.len() >= MAX_STATUSES
+        {
+            self.left_out += 1;
+            return;
+        }
+        let said = Said::read(
+            sample,
+            PayloadKind::Status,
+            nonce.as_bytes(),
+            |status: &Status| Some((status.site.as_str(), status.device.as_str())),
+        );
+        self.statuses.extend(said);
+    }
+
+    fn statuses(self) -> Vec<Said<Status>> {
+        let left_out = self.left_out;
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                most = MAX_STATUSES,
+                "more devices answered than are listed; ask for one by its name"
+            );
+        }
+        self.statuses
+    }
+}
+
+/// Messages that devices publish.
+#[derive(Debug)]
+pub struct Outputs {
+    subscriber: Subscriber<RingChannelHandler<Sample>>,
+}
+
+/// One message that a device published.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Published {
+    /// Its key, such as `hotshoe/lab/camera/output/insight`.
+    pub key: String,
+    /// Its media type.
+    pub content_type: String,
+    /// Its JSON; null where it is none.
+    pub body: Value,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Outputs {
+    /// The next message, or `None` when the time is over or the session is closed.
+    pub fn next(&self, timeout: Duration) -> Option<Published> {
+        let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        let payload = sample.payload().to_bytes().into_owned();
+        Some(Published {
+            key: sample.key_expr().to_string(),
+            content_type: sample.encoding().to_string(),
+            body: serde_json::from_slice(&payload).unwrap_or_default(),
+            payload,
+        })
+    }
+}
+
+/// Sends samples and collects their answers. Take answers with [`Feeder::next`] as you send: they wait in memory until then.
+#[derive(Debug)]
+pub struct Feeder {
+    session: Session,
+    root: String,
+    max_payload: usize,
+    timeout: Duration,
+    window: Arc<Window>,
+    sender: Sender<Fed>,
+    answers: Receiver<Fed>,
+}
+
+/// What became of one sample.
+#[derive(Debug)]
+pub struct Fed {
+    /// The sample's id.
+    pub id: String,
+    /// The name that it was sent under.
+    pub name: String,
+    /// From sending to the answer.
+    pub elapsed: Duration,
+    /// The answer's JSON.
+    pub result: Result<Value, FeedError>,
+}
+
+/// Why a sample gave no result.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum FeedError {
+    /// The device says why: the JSON of its error message.
+    #[error("the device refused the sample: {0}")]
+    Refused(Value),
+    /// The device did not answer in time, or is not there.
+    #[error("no device answered in time")]
+    NoReply,
+}
+
+/// Counts unanswered samples.
+#[derive(Debug)]
+struct Window {
+    open: Mutex<usize>,
+    closed: Condvar,
+    most: usize,
+}
+
+impl Window {
+    fn enter(&self) {
+        let mut open = self
+            .closed
+            .wait_while(self.lock(), |open| *open >= self.most)
+            .unwrap_or_else(PoisonError::into_inner);
+        *open += 1;
+    }
+
+    fn leave(&self) {
+        *self.lock() -= 1;
+        self.closed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, usize> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One unanswered sample. When everybody lets go of it without an answer, that is the answer.
+#[derive(Debug)]
+struct Unanswered {
+    id: String,
+    name: String,
+    sent: Instant,
+    answered: AtomicBool,
+    window: Arc<Window>,
+    sender: Sender<Fed>,
+}
+
+impl Unanswered {
+    /// The first answer counts.
+    fn answer(&self, result: Result<Value, FeedError>) {
+        if !self.close() {
+            return;
+        }
+        let fed = Fed {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            elapsed: self.sent.elapsed(),
+            result,
+        };
+        // The feeder may be gone; then nobody wants the answer.
+        let _ = self.sender.send(fed);
+    }
+
+    /// No answer counts from here on. False where one did already.
+    fn close(&self) -> bool {
+        let open = !self.answered.swap(true, Ordering::AcqRel);
+        if open {
+            self.window.leave();
+        }
+        open
+    }
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.answer(Err(FeedError::NoReply));
+    }
+}
+
+impl Feeder {
+    /// Sends a sample under `input/<name>`. It waits while too many are unanswered.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLarge`], [`LinkError::TooLong`], [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
+    pub fn send(
+        &self,
+        name: &str,
+        content_type: &str,
+        id: &str,
+        payload: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        check_size(&payload, self.max_payload)?;
+        let key = format!("{}/input/{name}", self.root);
+        let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
+        self.window.enter();
+        let unanswered = Arc::new(Unanswered {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            sent: Instant::now(),
+            answered: AtomicBool::new(false),
+            window: Arc::clone(&self.window),
+            sender: self.sender.clone(),
+        });
+        let waiting = Arc::clone(&unanswered);
+        let question = message
+            .ask(&self.session, Lane::Patient)
+            .consolidation(ConsolidationMode::None)
+            .timeout(self.timeout);
+        let sent = outgoing::send(&key, question, move |reply| {
+            waiting.answer(outcome(reply));
+        });
+        match sent {
+            // The error is the sample's only end.
+            Err(error) if unanswered.close() => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The next answer, or `None` when the time is over.
+    pub fn next(&self, timeout: Duration) -> Option<Fed> {
+        self.answers.recv_timeout(timeout).ok()
+    }
+
+    /// Samples that have no answer yet.
+    pub fn outstanding(&self) -> usize {
+        *self.window.lock()
+    }
+}
+
+fn check_size(payload: &[u8], most: usize) -> Result<(), LinkError> {
+    let bytes = payload.len();
+    (bytes <= most)
+        .then_some(())
+        .ok_or(LinkError::TooLarge { bytes, most })
+}
+
+fn outcome(reply: &Reply) -> Result<Value, FeedError> {
+    match reply.result() {
+        Ok(sample) => Ok(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default()),
+        // Zenoh's own errors, such as a timeout, are no JSON objects.
+        Err(error) => match serde_json::from_slice::<Value>(&error.payload().to_bytes()) {
+            Ok(body) if body.is_object() => Err(FeedError::Refused(body)),
+            _ => Err(FeedError::NoReply),
+        },
+    }
+}

@@ -1,0 +1,387 @@
+//! Which endpoints let strangers in. Every session's settings are judged here before it opens: beyond this machine an endpoint
+//! needs TLS, a listener has to ask for certificates too, or the configuration says `insecure = true`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hotshoe_config::{TlsConfig, ZenohConfig};
+
+/// Link protocols whose peers prove who they are by certificates: the only ones that a session which finds its peers may use,
+/// besides those of this machine.
+pub(super) const GUARDED_PROTOCOLS: [&str; 2] = ["tls", "unixsock-stream"];
+/// What may stand behind `#` in an endpoint of TLS. Anything else could replace certificates, or what is checked of them.
+const TLS_PARAMETERS: [&str; 5] = ["iface", "bind", "so_sndbuf", "so_rcvbuf", "dscp"];
+/// The interface of loopback.
+const LOOPBACK_INTERFACE: &str = "lo";
+
+/// An endpoint that would let strangers in.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "`{endpoint}` in `zenoh.{key}` reaches beyond this machine, and {problem}. Give it certificates: `hotshoe site init` makes them \
+     for a site, and endpoints are then `tls/...`. Or let anybody in who reaches it: `insecure = true` in `[zenoh]`, or `--insecure`"
+)]
+pub struct Exposed {
+    /// `listen`, `connect` or `scouting`.
+    pub key: &'static str,
+    /// The endpoint.
+    pub endpoint: String,
+    /// Who could come in.
+    pub problem: &'static str,
+}
+
+/// Judges all that a session is to listen on, to connect to and to look for, whether or not it is allowed to be insecure.
+///
+/// # Errors
+/// [`Exposed`] names the first endpoint that lets strangers in.
+pub fn judge(config: &ZenohConfig) -> Result<(), Exposed> {
+    let tls = config.tls.as_ref();
+    for endpoint in &config.listen {
+        let problem = listener_problem(endpoint, tls);
+        problem.map_or(Ok(()), |problem| refuse("listen", endpoint, problem))?;
+    }
+    for endpoint in &config.connect {
+        let problem = connection_problem(endpoint, tls);
+        problem.map_or(Ok(()), |problem| refuse("connect", endpoint, problem))?;
+    }
+    if !config.scouting {
+        return Ok(());
+    }
+    if !tls.is_some_and(asks_for_certificates) {
+        return refuse(
+            "scouting",
+            "true",
+            "whoever answers is taken for a peer: `[zenoh.tls]` has no `ca`, `certificate` and `key` that tell them apart",
+        );
+    }
+    let mut own = config.listen.iter().chain(&config.connect);
+    match own.find(|endpoint| !GUARDED_PROTOCOLS.contains(&protocol(endpoint))) {
+        Some(_) => refuse(
+            "scouting",
+            "true",
+            "whoever answers is taken for a peer, since an endpoint of this session has no TLS",
+        ),
+        None => Ok(()),
+    }
+}
+
+fn refuse(key: &'static str, endpoint: &str, problem: &'static str) -> Result<(), Exposed> {
+    Err(Exposed {
+        key,
+        endpoint: endpoint.to_owned(),
+        problem,
+    })
+}
+
+fn listener_problem(endpoint: &str, tls: Option<&TlsConfig>) -> Option<&'static str> {
+    if is_local(endpoint) {
+        return None;
+    }
+    if !is_tls(protocol(endpoint)) {
+        return Some("has no TLS, so that anybody who reaches it may connect");
+    }
+    if !tls.is_some_and(asks_for_certificates) {
+        return Some(
+            "asks for no client certificate (`mutual`, with `ca`, `certificate` and `key`, in `[zenoh.tls]`), so that anybody \
+             who reaches it may connect",
+        );
+    }
+    overridden(endpoint)
+}
+
+fn connection_problem(endpoint: &str, tls: Option<&TlsConfig>) -> Option<&'static str> {
+    if is_local(endpoint) {
+        return None;
+    }
+    if !is_tls(protocol(endpoint)) {
+        return Some("has no TLS, so that anybody on the way may pose as the other end");
+    }
+    if tls.is_some_and(|tls| !tls.verify_name && tls.ca.is_none()) {
+        return Some(
+            "takes any certificate of the web (`verify-name = false` without `ca`), so that anybody on the way may pose as the \
+             other end",
+        );
+    }
+    overridden(endpoint)
+}
+
+/// An endpoint's own parameters win over `[zenoh.tls]`.
+fn overridden(endpoint: &str) -> Option<&'static str> {
+    parameters(endpoint)
+        .any(|(name, _)| !TLS_PARAMETERS.contains(&name))
+        .then_some("has parameters behind `#` that may undo what `[zenoh.tls]` says")
+}
+
+/// Whether nobody connects without a certificate of the site's own authority.
+fn asks_for_certificates(tls: &TlsConfig) -> bool {
+    tls.is_mutual() && tls.ca.is_some() && tls.certificate.is_some() && tls.key.is_some()
+}
+
+fn is_tls(protocol: &str) -> bool {
+    matches!(protocol, "tls" | "quic")
+}
+
+fn protocol(endpoint: &str) -> &str {
+    endpoint
+        .split_once('/')
+        .map_or(endpoint, |(protocol, _)| protocol)
+}
+
+/// Whether the endpoint is reached from this machine alone.
+fn is_local(endpoint: &str) -> bool {
+    let Some((protocol, rest)) = endpoint.split_once('/') else {
+        return false;
+    };
+    if matches!(protocol, "unixsock-stream" | "unixpipe") {
+        return true;
+    }
+    let address = rest.split(['?', '#']).next().unwrap_or_default();
+    // Bound to an interface, even an address of loopback may be reached from the network behind it.
+    is_loopback(address)
+        && parameters(endpoint).all(|(name, value)| name != "iface" || value == LOOPBACK_INTERFACE)
+}
+
+/// Whether `HOST:PORT` is on loopback. Names other than `localhost` may lead anywhere, as may short forms of addresses.
+fn is_loopback(address: &str) -> bool {
+    let by_address = |ip: IpAddr| ip.to_canonical().is_loopback();
+    if let Ok(address) = address.parse::<SocketAddr>() {
+        return by_address(address.ip());
+    }
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let bare = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(by_address)
+}
+
+/// What stands behind `#`, as `name=value;name=value`.
+fn parameters(endpoint: &str) -> impl Iterator<Item = (&str, &str)> {
+    let behind = endpoint.split_once('#').map_or("", |(_, behind)| behind);
+    behind
+        .split(';')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .map(|(name, value)| (name.trim(), value.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn certificates() -> TlsConfig {
+        TlsConfig {
+            ca: Some("ca.pem".into()),
+            certificate: Some("a.pem".into()),
+            key: Some("a.key".into()),
+            ..TlsConfig::default()
+        }
+    }
+
+    fn listens(endpoint: &str, tls: Option<TlsConfig>) -> Result<(), Exposed> {
+        judge(&ZenohConfig {
+            listen: vec![endpoint.to_owned()],
+            tls,
+            ..ZenohConfig::default()
+        })
+    }
+
+    fn connects(endpoint: &str, tls: Option<TlsConfig>) -> Result<(), Exposed> {
+        judge(&ZenohConfig {
+            connect: vec![endpoint.to_owned()],
+            tls,
+            ..ZenohConfig::default()
+        })
+    }
+
+    #[test]
+    fn what_stays_on_this_machine_needs_nothing() {
+        for endpoint in [
+            "tcp/127.0.0.1:7447",
+            "tcp/127.0.0.1:0",
+            "tcp/127.255.255.254:7447",
+            "tcp/[::1]:7447",
+            "tcp/[::ffff:127.0.0.1]:7447",
+            "tcp/localhost:7447",
+            "tcp/LOCALHOST:7447",
+            "udp/127.0.0.1:7447?rel=1",
+            "tls/localhost:7447",
+            "tls/127.0.0.1:7447#so_rcvbuf=1000",
+            "tcp/127.0.0.1:7447#iface=lo",
+            "unixsock-stream/run/hotshoe.sock",
+        ] {
+            assert_eq!(listens(endpoint, None), Ok(()), "{endpoint}");
+            assert_eq!(connects(endpoint, None), Ok(()), "{endpoint}");
+        }
+        assert_eq!(judge(&ZenohConfig::default()), Ok(()));
+    }
+
+    #[test]
+    fn beyond_it_a_listener_without_tls_is_refused_in_every_form() {
+        for endpoint in [
+            "tcp/0.0.0.0:7447",
+            "tcp/0.0.0.0:0",
+            "tcp/[::]:7447",
+            "tcp/[::]:0",
+            "tcp/[::ffff:0.0.0.0]:7447",
+            "tcp/192.168.1.5:7447",
+            "tcp/[fe80::1%2]:7447",
+            "tcp/[2001:db8::1]:7447",
+            "udp/0.0.0.0:7447",
+            "udp/224.0.0.224:7446#iface=lo",
+            "udp/192.0.2.1:7447?rel=1",
+            "tcp/line-4.local:7447",
+            "tcp/localhost.example.org:7447",
+            "tcp/localhost.:7447",
+            "tcp/127.1:7447",
+            "tcp/0:7447",
+            "tcp/2130706433:7447",
+            "tcp/127.0.0.1.example.org:7447",
+            "tcp/127.0.0.1:7447#iface=eth0",
+            "tcp/127.0.0.1:7447?rel=1#so_rcvbuf=1000;iface=eth0",
+            "tcp/*:7447",
+            "tcp/:7447",
+            "tcp/",
+            "ws/0.0.0.0:7447",
+            "vsock/-1:7447",
+            "TCP/0.0.0.0:7447",
+            "TLS/0.0.0.0:7447",
+        ] {
+            // Certificates are of no use to a listener without TLS.
+            for tls in [None, Some(certificates())] {
+                let error = listens(endpoint, tls).unwrap_err();
+                assert_eq!((error.key, error.endpoint.as_str()), ("listen", endpoint));
+            }
+            assert_eq!(connects(endpoint, None).unwrap_err().key, "connect");
+        }
+    }
+
+    #[test]
+    fn a_listener_with_tls_asks_for_certificates() {
+        for endpoint in [
+            "tls/0.0.0.0:7447",
+            "tls/[::]:7447",
+            "tls/site.example:7447#iface=eth0",
+        ] {
+            assert_eq!(
+                listens(endpoint, Some(certificates())),
+                Ok(()),
+                "{endpoint}"
+            );
+            for tls in [
+                None,
+                Some(TlsConfig {
+                    mutual: Some(false),
+                    ..certificates()
+                }),
+                Some(TlsConfig {
+                    ca: None,
+                    ..certificates()
+                }),
+                Some(TlsConfig {
+                    certificate: None,
+                    mutual: Some(true),
+                    ..certificates()
+                }),
+            ] {
+                assert!(listens(endpoint, tls).is_err(), "{endpoint}");
+            }
+        }
+        for parameter in [
+            "enable_mtls=false",
+            "root_ca_certificate_file=/tmp/other.pem",
+            "root_ca_certificate_base64=AAAA",
+            "iface=eth0;enable_mtls=false",
+            "verify_name_on_connect=false",
+            "anything",
+        ] {
+            let endpoint = format!("tls/0.0.0.0:7447#{parameter}");
+            assert!(
+                listens(&endpoint, Some(certificates())).is_err(),
+                "{endpoint}"
+            );
+            assert!(
+                connects(&endpoint, Some(certificates())).is_err(),
+                "{endpoint}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_with_tls_knows_the_other_end() {
+        let endpoint = "tls/site.example:7447";
+        let careless = TlsConfig {
+            verify_name: false,
+            ..TlsConfig::default()
+        };
+        let ours = TlsConfig {
+            ca: Some("ca.pem".into()),
+            ..careless.clone()
+        };
+        assert_eq!(connects(endpoint, None), Ok(()));
+        assert_eq!(connects(endpoint, Some(ours)), Ok(()));
+        assert!(connects(endpoint, Some(careless)).is_err());
+        assert!(connects("tcp/site.example:7447", Some(certificates())).is_err());
+    }
+
+    #[test]
+    fn looking_for_peers_needs_certificates_and_no_endpoint_without_them() {
+        let scouting = |listen: &str, tls| {
+            judge(&ZenohConfig {
+                listen: vec![listen.to_owned()],
+                scouting: true,
+                tls,
+                ..ZenohConfig::default()
+            })
+        };
+        assert_eq!(scouting("tls/0.0.0.0:0", Some(certificates())), Ok(()));
+        for (listen, tls) in [
+            ("tcp/127.0.0.1:0", Some(certificates())),
+            ("tcp/127.0.0.1:0", None),
+        ] {
+            assert_eq!(scouting(listen, tls).unwrap_err().key, "scouting");
+        }
+    }
+
+    #[test]
+    fn the_error_names_the_endpoint_and_both_ways_out() {
+        let text = listens("tcp/0.0.0.0:7447", None).unwrap_err().to_string();
+        for word in [
+            "tcp/0.0.0.0:7447",
+            "zenoh.listen",
+            "hotshoe site init",
+            "insecure = true",
+            "--insecure",
+        ] {
+            assert!(text.contains(word), "{text}");
+        }
+    }
+
+    #[test]
+    fn every_session_s_settings_are_made_in_one_place() {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let (mut opening, mut making) = (Vec::new(), Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = fs::read_to_string(&path).unwrap();
+                let name = path.file_name().unwrap().to_owned();
+                for (words, files) in [
+                    (concat!("zenoh::", "open("), &mut opening),
+                    (concat!("zenoh::Config", "::"), &mut making),
+                ] {
+                    files.extend(text.matches(words).map(|_| name.clone()));
+                }
+            }
+        }
+        opening.sort();
+        assert_eq!(opening, ["client.rs", "settings.rs"]);
+        assert_eq!(making, ["settings.rs"]);
+    }
+}

@@ -1,0 +1,267 @@
+//! What a deployer does with the devices of a site.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hotshoe_protocol::status::DeployEvent;
+use hotshoe_trust::{Digest, PayloadKind};
+use serde_json::Value;
+use zenoh::handlers::RingChannelHandler;
+use zenoh::pubsub::Subscriber;
+use zenoh::query::{ConsolidationMode, QueryTarget};
+use zenoh::sample::Sample;
+
+use super::client::Client;
+use super::device::RECORD;
+use super::outgoing::{self, JSON, Lane, Outgoing};
+use super::said::Said;
+use super::site::{Notice, Site};
+use super::{LinkError, root};
+use crate::device_list::{DeviceList, Unproven};
+
+/// Most devices that are listed.
+pub const MAX_DEVICES: usize = 4_096;
+
+/// A device, as its keys name it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeviceKey {
+    /// The site.
+    pub site: String,
+    /// The device.
+    pub device: String,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// The device did not answer in time, or is not there.
+    #[error("device `{device}` of site `{site}` did not answer; see `hotshoe status`")]
+    NoReply {
+        /// The site.
+        site: String,
+        /// The device.
+        device: String,
+    },
+    /// The device says why: JSON with `name` and `message`.
+    #[error("device `{device}` refused: {}", .said["message"].as_str().unwrap_or("it does not say why"))]
+    Refused {
+        /// The device.
+        device: String,
+        /// What it said.
+        said: Value,
+    },
+    /// No answer was the device's own.
+    #[error("what answered for device `{device}` of site `{site}` is not proved to be it: {why}")]
+    Unproven {
+        /// The site.
+        site: String,
+        /// The device.
+        device: String,
+        /// Why not.
+        why: Unproven,
+    },
+    /// Zenoh refused.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+}
+
+impl OrderError {
+    /// The stable name, in snake case.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::NoReply { .. } => "no_reply",
+            Self::Unproven { why, .. } => why.name(),
+            Self::Refused { said, .. } => said["name"].as_str().unwrap_or("refused"),
+            Self::Link(error) => error.name(),
+        }
+    }
+}
+
+/// What devices say of the releases that they take.
+#[derive(Debug)]
+pub struct Events {
+    subscriber: Subscriber<RingChannelHandler<Sample>>,
+}
+
+impl Events {
+    /// The next event, or `None` when the time is over or the session is closed. What is no JSON is null.
+    pub fn next(&self, timeout: Duration) -> Option<Value> {
+        let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        Some(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default())
+    }
+
+    /// The next event as its device said it, or `None` when the time is over, the session is closed, or what came is not a device's
+    /// event.
+    pub fn said(&self, timeout: Duration) -> Option<Said<DeployEvent>> {
+        let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
+        Said::read(&sample, PayloadKind::Event, &[], |event: &DeployEvent| {
+            Some((event.site.as_str(), event.device.as_str()))
+        })
+    }
+}
+
+impl Client {
+    /// The devices of a site, or of all, that are alive.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn devices(
+        &self,
+        site: Option<&str>,
+        timeout: Duration,
+    ) -> Result<Vec<DeviceKey>, LinkError> {
+        let key = format!("{}/alive", root(site.unwrap_or("*"), "*"));
+        let mut devices = BTreeSet::new();
+        let mut left_out = 0_u64;
+        for reply in outgoing::tokens(&self.session, &key, timeout)?.iter() {
+            let Ok(sample) = reply.into_result() else {
+                continue;
+            };
+            let mut parts = sample.key_expr().as_str().split('/').skip(1);
+            if let (Some(site), Some(device)) = (parts.next(), parts.next()) {
+                let found = DeviceKey {
+                    site: site.to_owned(),
+                    device: device.to_owned(),
+                };
+                if devices.len() < MAX_DEVICES {
+                    devices.insert(found);
+                } else if !devices.contains(&found) {
+                    left_out += 1;
+                }
+            }
+        }
+        if left_out > 0 {
+            tracing::error!(
+                left_out,
+                most = MAX_DEVICES,
+                "more devices have a token than are listed; ask for one by its name"
+            );
+        }
+        Ok(devices.into_iter().collect())
+    }
+
+    /// Follows what the devices of a site, or one of them, say of releases. The oldest of more than `capacity` unread events are lost.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn events(
+        &self,
+        site: &str,
+        device: Option<&str>,
+        capacity: usize,
+    ) -> Result<Events, LinkError> {
+        let key = format!("{}/event", root(site, device.unwrap_or("*")));
+        let subscriber = outgoing::collect(&self.session, &key, capacity)?;
+        Ok(Events { subscriber })
+    }
+
+    /// Gives one device an order: the bytes of a statement's envelope. The answer is the device's.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn order(
+        &self,
+        site: &str,
+        device: &str,
+        envelope: &[u8],
+        timeout: Duration,
+    ) -> Result<Value, OrderError> {
+        self.order_with(site, device, envelope, timeout, None)
+    }
+
+    /// The same, where the answer has to be signed by the device of a list.
+    ///
+    /// # Errors
+    /// [`OrderError`]; [`OrderError::Unproven`] where answers came, and none was the device's own.
+    pub fn order_with(
+        &self,
+        site: &str,
+        device: &str,
+        envelope: &[u8],
+        timeout: Duration,
+        list: Option<&DeviceList>,
+    ) -> Result<Value, OrderError> {
+        let context = *Digest::of(envelope).bytes();
+        let read = |sample: &Sample| {
+            let said: Said<Value> = Said::read(sample, PayloadKind::Answer, &context, |_| None)?;
+            match said.check(list) {
+                Ok(()) | Err(Unproven::NoList) => Some(Ok(said.value)),
+                Err(why) => Some(Err(why)),
+            }
+        };
+        self.ask(site, device, "order", envelope, timeout, read)
+    }
+
+    /// Asks one device for what is recorded of it: a request of [`crate::recording`] as JSON. The answer is JSON, or bytes of a file.
+    ///
+    /// # Errors
+    /// [`OrderError`].
+    pub fn record(
+        &self,
+        site: &str,
+        device: &str,
+        request: &[u8],
+        timeout: Duration,
+    ) -> Result<Vec<u8>, OrderError> {
+        let read = |sample: &Sample| Some(Ok(sample.payload().to_bytes().into_owned()));
+        self.ask(site, device, RECORD, request, timeout, read)
+    }
+
+    /// The first answer that `read` takes for the device's.
+    fn ask<T>(
+        &self,
+        site: &str,
+        device: &str,
+        part: &str,
+        payload: &[u8],
+        timeout: Duration,
+        read: impl Fn(&Sample) -> Option<Result<T, Unproven>>,
+    ) -> Result<T, OrderError> {
+        let key = format!("{}/{part}", root(site, device));
+        let question = Outgoing::new(&key, payload, JSON)?
+            .ask(&self.session, Lane::Patient)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .timeout(timeout);
+        let replies = outgoing::replies(&key, question)?;
+        let (mut refused, mut unproven) = (None, None);
+        for reply in replies {
+            match reply.into_result() {
+                // A wildcard is not this device's key.
+                Ok(sample) if sample.key_expr().as_str() != key => {}
+                Ok(sample) => match read(&sample) {
+                    Some(Ok(answer)) => return Ok(answer),
+                    Some(Err(why)) => unproven = Some(why),
+                    None => {}
+                },
+                // Zenoh's own errors, such as a timeout, are no JSON objects.
+                Err(error) => {
+                    let said = serde_json::from_slice::<Value>(&error.payload().to_bytes());
+                    refused = said.ok().filter(Value::is_object).or(refused);
+                }
+            }
+        }
+        let (site, device) = (site.to_owned(), device.to_owned());
+        Err(match (refused, unproven) {
+            (Some(said), _) => OrderError::Refused { device, said },
+            (None, Some(why)) => OrderError::Unproven { site, device, why },
+            (None, None) => OrderError::NoReply { site, device },
+        })
+    }
+
+    /// States what a site should run, to those that listen now: the bytes of a statement's envelope. Registries keep it.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn desire(&self, site: &str, name: &str, envelope: &[u8]) -> Result<(), LinkError> {
+        Site::of(self.session.clone(), site).say(Notice::Desired, name, envelope)
+    }
+
+    /// Passes on a new `trust.toml`, to those that listen now. Registries keep it.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn update_trust(&self, site: &str, update: &[u8]) -> Result<(), LinkError> {
+        Site::of(self.session.clone(), site).say(Notice::Trust, "", update)
+    }
+}

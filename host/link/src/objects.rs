@@ -1,0 +1,463 @@
+//! Objects by digest: asking one source for many, and answering others.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use hotshoe_protocol::have;
+use hotshoe_protocol::wire::{Kind, MAX_ASKED, Request, digest_bytes, parse_digests, shrink};
+use hotshoe_store::Catalogue;
+use hotshoe_trust::Digest;
+use zenoh::Wait;
+use zenoh::cancellation::CancellationToken;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::qos::Priority;
+use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
+use zenoh::sample::{Locality, Sample};
+
+use super::LinkError;
+use super::outgoing::{self, BYTES, Caller, Lane, Outgoing};
+use super::settings::patience_for;
+use super::site::{Site, last_part};
+
+/// The encoding of an object that was compressed.
+pub(super) const ZSTD: &str = "application/zstd";
+/// The error reply of a source that has too much to do.
+const BUSY: &[u8] = b"busy";
+/// What an error reply begins with that lists what a source does not hold.
+const MISSING: &[u8] = b"missing:";
+/// Requests that wait for a thread; the next is told that the source is busy.
+pub const WAITING_REQUESTS: usize = 256;
+/// Most senders that are listened to for one request.
+const MAX_REPLIERS: usize = 16;
+/// Threads that read, compress and send objects.
+const SERVERS: usize = 4;
+/// Of those, how many one asker may hold at a time: one that reads slowly must not stop the others.
+const SERVERS_EACH: usize = 2;
+
+/// What came back for a request.
+#[derive(Debug)]
+pub enum Heard {
+    /// An object, not yet checked.
+    Object {
+        /// What it is said to be.
+        digest: Digest,
+        /// Who says so: Zenoh's id of the sender. A source's key may be answered by others too.
+        from: u128,
+        /// Whether it is compressed.
+        zstd: bool,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// The source does not hold these.
+    Missing(Vec<Digest>),
+    /// The source has too much to do.
+    Busy,
+    /// A reply that answers nothing that was asked.
+    Strange,
+    /// What the source holds of the indexes that were asked about.
+    Have(Vec<u8>),
+    /// There is nothing more to come; so many objects came.
+    Over {
+        /// Objects that were passed on.
+        objects: usize,
+    },
+}
+
+/// A request under way. When this is dropped, what still comes is ignored.
+#[derive(Debug)]
+pub struct Asked {
+    token: CancellationToken,
+}
+
+impl Asked {
+    pub(super) const fn new(token: CancellationToken) -> Self {
+        Self { token }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        // It waits for callbacks that run at this moment, and those never wait themselves.
+        let _ = self.token.cancel().wait();
+    }
+}
+
+/// Who sent a reply, as it says itself.
+pub(super) fn replier(reply: &Reply) -> u128 {
+    reply
+        .replier_id()
+        .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()))
+}
+
+/// Passes replies on, within bounds, and says when there are no more.
+struct Listener<F: Fn(Heard)> {
+    each: F,
+    /// The most bytes that each object may have.
+    asked: HashMap<Digest, u64>,
+    /// Replies that one sender may send, and those that each may send still. Others than the source may answer under its key, and one
+    /// that sends more than was asked for must not drown the rest.
+    most: usize,
+    left: Mutex<HashMap<u128, usize>>,
+    objects: AtomicUsize,
+}
+
+impl<F: Fn(Heard)> Listener<F> {
+    fn hear(&self, reply: &Reply) {
+        let from = replier(reply);
+        if !self.may_speak(from) {
+            return;
+        }
+        let heard = match reply.result() {
+            Ok(sample) => self.object(sample, from),
+            Err(error) => refusal(&error.payload().to_bytes()),
+        };
+        if let Heard::Object { .. } = heard {
+            self.objects.fetch_add(1, Ordering::Relaxed);
+        }
+        (self.each)(heard);
+    }
+
+    /// Whether this sender has not sent more than was asked for yet.
+    fn may_speak(&self, from: u128) -> bool {
+        let mut senders = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
+            return false;
+        }
+        let left = senders.entry(from).or_insert(self.most);
+        let may = *left > 0;
+        *left = left.saturating_sub(1);
+        may
+    }
+
+    fn object(&self, sample: &Sample, from: u128) -> Heard {
+        let name = last_part(sample.key_expr()).unwrap_or_default();
+        if name == Kind::Have.name() && self.asked.is_empty() {
+            return Heard::Have(sample.payload().to_bytes().into_owned());
+        }
+        let digest = format!("sha256:{name}").parse::<Digest>().ok();
+        let asked = digest.and_then(|digest| Some((digest, *self.asked.get(&digest)?)));
+        match asked {
+            Some((digest, most)) if sample.payload().len() as u64 <= most => Heard::Object {
+                digest,
+                from,
+                zstd: sample.encoding().to_string() == ZSTD,
+                bytes: sample.payload().to_bytes().into_owned(),
+            },
+            _ => Heard::Strange,
+        }
+    }
+}
+
+impl<F: Fn(Heard)> Drop for Listener<F> {
+    fn drop(&mut self) {
+        let objects = self.objects.load(Ordering::Relaxed);
+        (self.each)(Heard::Over { objects });
+    }
+}
+
+/// Reads an error reply.
+fn refusal(payload: &[u8]) -> Heard {
+    match payload.strip_prefix(MISSING) {
+        Some(list) => parse_digests(list).map_or(Heard::Strange, Heard::Missing),
+        // Zenoh's own errors, such as a timeout, mean the same: not from here, not now.
+        None => Heard::Busy,
+    }
+}
+
+impl Site {
+    /// Asks `source` for objects, each of at most so many bytes. `each` is called on Zenoh's threads, and must not wait.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn ask(
+        &self,
+        source: &str,
+        asker: &str,
+        objects: &[(Digest, u64)],
+        timeout: Duration,
+        each: impl Fn(Heard) + Send + Sync + 'static,
+    ) -> Result<Asked, LinkError> {
+        let request = Request {
+            kind: Kind::Objects,
+            asker: asker.to_owned(),
+            digests: objects.iter().map(|(digest, _)| *digest).collect(),
+        };
+        let listener = Listener {
+            each,
+            asked: objects.iter().copied().collect(),
+            // Each object, and what is missing.
+            most: objects.len().saturating_add(1),
+            left: Mutex::default(),
+            objects: AtomicUsize::new(0),
+        };
+        self.request(source, "*", &request, timeout, listener)
+    }
+
+    /// Asks `source` which chunks of these indexes it holds.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`] and [`LinkError::Use`].
+    pub fn ask_have(
+        &self,
+        source: &str,
+        asker: &str,
+        indexes: &[Digest],
+        timeout: Duration,
+        each: impl Fn(Heard) + Send + Sync + 'static,
+    ) -> Result<Asked, LinkError> {
+        let request = Request {
+            kind: Kind::Have,
+            asker: asker.to_owned(),
+            digests: indexes.to_vec(),
+        };
+        let listener = Listener {
+            each,
+            asked: HashMap::new(),
+            most: 2,
+            left: Mutex::default(),
+            objects: AtomicUsize::new(0),
+        };
+        self.request(source, Kind::Have.name(), &request, timeout, listener)
+    }
+
+    fn request<F: Fn(Heard) + Send + Sync + 'static>(
+        &self,
+        source: &str,
+        part: &str,
+        request: &Request,
+        timeout: Duration,
+        listener: Listener<F>,
+    ) -> Result<Asked, LinkError> {
+        let key = self.key(&format!("@objects/{source}/{part}"));
+        let token = CancellationToken::default();
+        let question = Outgoing::new(&key, request.to_bytes(), BYTES)?
+            .ask(&self.session, Lane::Data)
+            .target(QueryTarget::All)
+            .consolidation(ConsolidationMode::None)
+            .allowed_destination(Locality::Remote)
+            // Below the data plane: a reply takes this from its query.
+            .priority(Priority::Background)
+            .timeout(timeout)
+            .cancellation_token(token.clone());
+        outgoing::send(&key, question, move |reply| listener.hear(reply))?;
+        Ok(Asked::new(token))
+    }
+
+    /// Answers for what `catalogue` holds, as `source`, until the [`Sharing`] is dropped.
+    ///
+    /// # Errors
+    /// [`LinkError::Key`], [`LinkError::Use`] and [`LinkError::Thread`].
+    pub fn share(&self, source: &str, catalogue: Catalogue) -> Result<Sharing, LinkError> {
+        let desk = Arc::new(Desk {
+            root: self.key(&format!("@objects/{source}")),
+            site: self.clone(),
+            catalogue,
+            state: Mutex::default(),
+            work: Condvar::new(),
+            sent: AtomicU64::new(0),
+        });
+        let key = format!("{}/*", desk.root);
+        let queue = Arc::clone(&desk);
+        let queryable = outgoing::answer_queries(&self.session, &key, move |caller| {
+            queue.enqueue(caller);
+        })?;
+        let mut sharing = Sharing {
+            desk,
+            threads: Vec::with_capacity(SERVERS),
+            _queryable: queryable,
+            _token: None,
+        };
+        for _ in 0..SERVERS {
+            let desk = Arc::clone(&sharing.desk);
+            let thread = self
+                .parts
+                .restarted("share", move || {
+                    desk.serve();
+                    Ok(())
+                })
+                .map_err(|source| LinkError::Thread { source })?;
+            sharing.threads.push(thread);
+        }
+        sharing._token = Some(self.token(source)?);
+        Ok(sharing)
+    }
+}
+
+/// Answers for objects, until it is dropped.
+#[derive(Debug)]
+pub struct Sharing {
+    desk: Arc<Desk>,
+    threads: Vec<JoinHandle<()>>,
+    _queryable: Queryable<()>,
+    _token: Option<LivelinessToken>,
+}
+
+impl Sharing {
+    /// Bytes of objects that were sent.
+    pub fn sent(&self) -> u64 {
+        self.desk.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Sharing {
+    fn drop(&mut self) {
+        self._token = None;
+        self.desk.lock().closed = true;
+        self.desk.work.notify_all();
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Where requests wait until a thread has time for them.
+#[derive(Debug)]
+struct Desk {
+    root: String,
+    site: Site,
+    catalogue: Catalogue,
+    state: Mutex<DeskState>,
+    work: Condvar,
+    sent: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct DeskState {
+    waiting: VecDeque<(Caller, Request)>,
+    /// Threads that each asker holds.
+    held: HashMap<String, usize>,
+    closed: bool,
+}
+
+impl DeskState {
+    /// The oldest request of an asker that does not hold its share of the threads.
+    fn next(&mut self) -> Option<(Caller, Request)> {
+        let free = |(_, request): &(Caller, Request)| {
+            self.held.get(&request.asker).copied().unwrap_or(0) < SERVERS_EACH
+        };
+        let next = self.waiting.iter().position(free)?;
+        let (caller, request) = self.waiting.remove(next)?;
+        *self.held.entry(request.asker.clone()).or_default() += 1;
+        Some((caller, request))
+    }
+
+    fn finished(&mut self, asker: &str) {
+        if let Some(held) = self.held.get_mut(asker) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.held.remove(asker);
+            }
+        }
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, DeskState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Called on Zenoh's threads: nothing here waits.
+    fn enqueue(&self, caller: Caller) {
+        // Whoever asks for nothing, or for too much, gets nothing.
+        let Some(request) = Request::parse(&caller.payload()) else {
+            return;
+        };
+        let mut state = self.lock();
+        if state.waiting.len() >= WAITING_REQUESTS {
+            drop(state);
+            let _ = self.site.outbox.deny(caller, BUSY.to_vec());
+            return;
+        }
+        state.waiting.push_back((caller, request));
+        drop(state);
+        self.work.notify_one();
+    }
+
+    fn serve(&self) {
+        loop {
+            let mut state = self.lock();
+            let (caller, request) = loop {
+                if state.closed {
+                    return;
+                }
+                match state.next() {
+                    Some(next) => break next,
+                    None => {
+                        state = self
+                            .work
+                            .wait(state)
+                            .unwrap_or_else(PoisonError::into_inner);
+                    }
+                }
+            };
+            drop(state);
+            match request.kind {
+                Kind::Objects => self.send(&caller, &request),
+                Kind::Have => self.tell(&caller, &request),
+            }
+            drop(caller);
+            self.lock().finished(&request.asker);
+            // The same asker's next request may be served now.
+            self.work.notify_one();
+        }
+    }
+
+    fn read(&self, digest: Digest) -> Option<Vec<u8>> {
+        self.catalogue
+            .read(digest)
+            .or_else(|| self.site.index(digest))
+    }
+
+    fn send(&self, caller: &Caller, request: &Request) {
+        let mut missing = Vec::new();
+        for digest in &request.digests {
+            if self.lock().closed {
+                return;
+            }
+            let Some(bytes) = self.read(*digest) else {
+                missing.push(*digest);
+                continue;
+            };
+            let key = format!("{}/{}", self.root, digest.hex());
+            let (bytes, content_type) = match shrink(&bytes) {
+                Some(small) => (small, ZSTD),
+                None => (bytes, BYTES),
+            };
+            let size = bytes.len();
+            let began = Instant::now();
+            let sent = Outgoing::new(&key, bytes, content_type).and_then(|o| caller.answer(o));
+            if let Err(error) = sent {
+                tracing::debug!(%error, %digest, "an object could not be sent");
+                return;
+            }
+            // The asker does not take what it asked for: the rest would be lost as well, and it may ask again.
+            if began.elapsed() >= patience_for(size) {
+                tracing::debug!(asker = request.asker, "an asker is slow to take objects");
+                return;
+            }
+            self.sent.fetch_add(size as u64, Ordering::Relaxed);
+        }
+        if !missing.is_empty() {
+            let mut list = MISSING.to_vec();
+            list.extend(digest_bytes(missing.get(..MAX_ASKED).unwrap_or(&missing)));
+            let _ = caller.deny(list, BYTES);
+        }
+    }
+
+    fn tell(&self, caller: &Caller, request: &Request) {
+        let key = format!("{}/{}", self.root, Kind::Have.name());
+        let read = |digest| self.read(digest);
+        let answer = have::answer(
+            &read,
+            &|digest| self.catalogue.has(digest),
+            &request.digests,
+        );
+        let answer = Outgoing::new(&key, answer, BYTES).and_then(|answer| caller.answer(answer));
+        if let Err(error) = answer {
+            tracing::debug!(%error, "a neighbour could not be told");
+        }
+    }
+}

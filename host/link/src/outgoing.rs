@@ -1,0 +1,469 @@
+//! The one place that hands messages to Zenoh and takes them from it.
+//!
+//! Zenoh's codec has no error for a header field that is too long: it panics with its locks held. So each field is measured here, before
+//! it is handed over, and what comes in under a key that could not be answered is dropped here. `tests/system/layering.rs` sees to it that
+//! nothing else calls Zenoh's `put`, `get`, `reply` and `declare_*`.
+//!
+//! What goes to a peer is droppable (`CongestionControl::Drop`): a peer that takes nothing loses its messages after
+//! the time that `settings.rs` gives it, and no thread of ours waits for it longer.
+
+use std::borrow::Cow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hotshoe_config::{MAX_MESSAGE_BYTES, MESSAGE_OVERHEAD};
+use hotshoe_engine::MAX_CONTENT_TYPE_BYTES;
+use zenoh::bytes::{Encoding, ZBytes};
+use zenoh::handlers::{DefaultHandler, FifoChannelHandler, RingChannel, RingChannelHandler};
+use zenoh::key_expr::KeyExpr;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::pubsub::Subscriber;
+use zenoh::qos::{CongestionControl, Priority};
+use zenoh::query::{Query, Queryable, Reply};
+use zenoh::sample::Sample;
+use zenoh::session::SessionGetBuilder;
+use zenoh::{Session, Wait};
+
+use super::LinkError;
+
+/// Longest key expression, in bytes, of what is sent and of what is taken in. Zenoh writes its length in two bytes, with the namespace,
+/// which has the same bound.
+pub const MAX_KEY_BYTES: usize = 4 << 10;
+/// Longest attachment that is sent, in bytes: the id of a sample, or a signature. Zenoh writes its length in four bytes.
+pub const MAX_ATTACHMENT_BYTES: usize = 4 << 10;
+/// Longest schema of an encoding, in bytes: Zenoh writes its length in one byte.
+const ZENOH_SCHEMA_BYTES: usize = u8::MAX as usize;
+/// Longest key expression that Zenoh can write, in bytes.
+const ZENOH_KEY_BYTES: usize = u16::MAX as usize;
+/// Largest payload that Zenoh can write, in bytes.
+const ZENOH_PAYLOAD_BYTES: u64 = u32::MAX as u64;
+
+const _: () = assert!(MAX_CONTENT_TYPE_BYTES <= ZENOH_SCHEMA_BYTES);
+const _: () = assert!(2 * MAX_KEY_BYTES < ZENOH_KEY_BYTES);
+const _: () = assert!(MAX_MESSAGE_BYTES as u64 <= ZENOH_PAYLOAD_BYTES);
+const _: () =
+    assert!(2 * MAX_KEY_BYTES + MAX_CONTENT_TYPE_BYTES + MAX_ATTACHMENT_BYTES <= MESSAGE_OVERHEAD);
+
+/// The media type of JSON.
+pub(super) const JSON: &str = "application/json";
+/// What says nothing of a payload.
+pub(super) const BYTES: &str = "zenoh/bytes";
+
+/// Panics inside Zenoh, or in what it calls, since the start of the process.
+static PANICS: AtomicU64 = AtomicU64::new(0);
+
+/// Panics inside Zenoh, or in what it called, since the process started. After one, a session may have lost a peer for good.
+pub fn panics() -> u64 {
+    PANICS.load(Ordering::Relaxed)
+}
+
+/// Calls into Zenoh, or what Zenoh calls. A panic ends the call and not the thread: unwinding through a query would end in Zenoh again, and
+/// a second panic aborts the process.
+pub(super) fn sheltered<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(call)).ok();
+    if result.is_none() {
+        PANICS.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("hotshoe_link_panics_total").increment(1);
+        tracing::error!(
+            what,
+            "a panic inside Zenoh was caught; restart the daemon, and please report it"
+        );
+    }
+    result
+}
+
+/// How a message is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Results and statements.
+    Data,
+    /// What is told again elsewhere.
+    Low,
+    /// A command's samples to a device: the command waits for it.
+    Patient,
+}
+
+impl Lane {
+    const fn priority(self) -> Priority {
+        match self {
+            Self::Data | Self::Patient => Priority::Data,
+            Self::Low => Priority::DataLow,
+        }
+    }
+
+    const fn congestion_control(self) -> CongestionControl {
+        match self {
+            Self::Data | Self::Low => CongestionControl::Drop,
+            Self::Patient => CongestionControl::Block,
+        }
+    }
+}
+
+/// A message whose fields all fit.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    key: KeyExpr<'static>,
+    payload: ZBytes,
+    size: usize,
+    encoding: Encoding,
+    attachment: Option<ZBytes>,
+}
+
+impl Outgoing {
+    /// Measures a message.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLong`] and [`LinkError::Key`].
+    pub fn new(
+        key: &str,
+        payload: impl Into<ZBytes>,
+        content_type: &str,
+    ) -> Result<Self, LinkError> {
+        let payload = payload.into();
+        let size = payload.len();
+        fits("payload", size, MAX_MESSAGE_BYTES)?;
+        fits("content type", content_type.len(), MAX_CONTENT_TYPE_BYTES)?;
+        Ok(Self {
+            key: address(key)?,
+            payload,
+            size,
+            encoding: Encoding::from(content_type),
+            attachment: None,
+        })
+    }
+
+    /// With something beside the payload: the id of a sample, or a signature.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLong`]
+    pub fn with(mut self, attachment: Option<impl Into<ZBytes>>) -> Result<Self, LinkError> {
+        self.attachment = measured(attachment)?;
+        Ok(self)
+    }
+
+    /// The payload's bytes.
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Publishes it.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Panicked`].
+    pub fn put(self, session: &Session, lane: Lane) -> Result<(), LinkError> {
+        let name = self.key.to_string();
+        call(&name, || {
+            session
+                .put(self.key, self.payload)
+                .encoding(self.encoding)
+                .attachment(self.attachment)
+                .priority(lane.priority())
+                .congestion_control(lane.congestion_control())
+                .wait()
+        })
+    }
+
+    /// A query with it, to be told how, and sent by [`send`].
+    pub fn ask(self, session: &Session, lane: Lane) -> Question<'_> {
+        session
+            .get(self.key)
+            .payload(self.payload)
+            .encoding(self.encoding)
+            .attachment(self.attachment)
+            .priority(lane.priority())
+            .congestion_control(lane.congestion_control())
+    }
+}
+
+/// A query without a payload, to be told how, and sent by [`send`] or [`replies`].
+///
+/// # Errors
+/// [`LinkError::TooLong`] and [`LinkError::Key`].
+pub(super) fn question<'a>(
+    session: &'a Session,
+    key: &str,
+    attachment: Option<&str>,
+) -> Result<Question<'a>, LinkError> {
+    let attachment = measured(attachment)?;
+    Ok(session
+        .get(address(key)?)
+        .attachment(attachment)
+        .congestion_control(CongestionControl::Drop))
+}
+
+fn measured(attachment: Option<impl Into<ZBytes>>) -> Result<Option<ZBytes>, LinkError> {
+    let attachment: Option<ZBytes> = attachment.map(Into::into);
+    let bytes = attachment.as_ref().map_or(0, ZBytes::len);
+    fits("attachment", bytes, MAX_ATTACHMENT_BYTES)?;
+    Ok(attachment)
+}
+
+/// A query that is not sent yet.
+pub(super) type Question<'a> = SessionGetBuilder<'a, 'static, DefaultHandler>;
+
+/// Sends a query; `each` is called on Zenoh's threads, and must not wait.
+///
+/// # Errors
+/// [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn send(
+    key: &str,
+    question: Question<'_>,
+    each: impl Fn(&Reply) + Send + Sync + 'static,
+) -> Result<(), LinkError> {
+    let name = key.to_owned();
+    let heard = move |reply: Reply| {
+        sheltered(&name, || each(&reply));
+    };
+    call(key, || question.callback(heard).wait())
+}
+
+/// Sends a query whose replies are read one by one.
+///
+/// # Errors
+/// [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn replies(
+    key: &str,
+    question: Question<'_>,
+) -> Result<FifoChannelHandler<Reply>, LinkError> {
+    call(key, || question.wait())
+}
+
+/// Asks which tokens are alive.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn tokens(
+    session: &Session,
+    key: &str,
+    timeout: std::time::Duration,
+) -> Result<FifoChannelHandler<Reply>, LinkError> {
+    let address = address(key)?;
+    call(key, || {
+        session.liveliness().get(address).timeout(timeout).wait()
+    })
+}
+
+/// Declares a token, which is alive until it is dropped.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn token(session: &Session, key: &str) -> Result<LivelinessToken, LinkError> {
+    let address = address(key)?;
+    call(key, || session.liveliness().declare_token(address).wait())
+}
+
+/// Follows tokens, those that are alive already among them. `each` is called on Zenoh's threads, and must not wait.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn follow_tokens(
+    session: &Session,
+    key: &str,
+    each: impl Fn(&Sample) + Send + Sync + 'static,
+) -> Result<Subscriber<()>, LinkError> {
+    let address = address(key)?;
+    let heard = taken_in(key, each);
+    call(key, || {
+        session
+            .liveliness()
+            .declare_subscriber(address)
+            .history(true)
+            .callback(heard)
+            .wait()
+    })
+}
+
+/// Takes what is published. `each` is called on Zenoh's threads, and must not wait.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn subscribe(
+    session: &Session,
+    key: &str,
+    each: impl Fn(&Sample) + Send + Sync + 'static,
+) -> Result<Subscriber<()>, LinkError> {
+    let address = address(key)?;
+    let heard = taken_in(key, each);
+    call(key, || {
+        session.declare_subscriber(address).callback(heard).wait()
+    })
+}
+
+/// The same, into a ring of so many.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn collect(
+    session: &Session,
+    key: &str,
+    capacity: usize,
+) -> Result<Subscriber<RingChannelHandler<Sample>>, LinkError> {
+    let address = address(key)?;
+    let ring = RingChannel::new(capacity.max(1));
+    call(key, || {
+        session.declare_subscriber(address).with(ring).wait()
+    })
+}
+
+/// Takes queries. `each` is called on Zenoh's threads, and must not wait.
+///
+/// # Errors
+/// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+pub(super) fn answer_queries(
+    session: &Session,
+    key: &str,
+    each: impl Fn(Caller) + Send + Sync + 'static,
+) -> Result<Queryable<()>, LinkError> {
+    let address = address(key)?;
+    let name = key.to_owned();
+    let heard = move |query: Query| {
+        sheltered(&name, || {
+            let caller = Caller {
+                key: query.key_expr().clone(),
+                query: Some(query),
+            };
+            if is_bearable(&caller.key) {
+                each(caller);
+            }
+        });
+    };
+    call(key, || {
+        session.declare_queryable(address).callback(heard).wait()
+    })
+}
+
+fn taken_in(
+    key: &str,
+    each: impl Fn(&Sample) + Send + Sync + 'static,
+) -> impl Fn(Sample) + Send + Sync + 'static {
+    let name = key.to_owned();
+    move |sample: Sample| {
+        sheltered(&name, || {
+            if is_bearable(sample.key_expr()) {
+                each(&sample);
+            }
+        });
+    }
+}
+
+/// Whether what came under this key may be looked at. A peer may make keys of twice the length that Zenoh can write: from a part that it
+/// declared and one that it sent.
+fn is_bearable(key: &KeyExpr<'_>) -> bool {
+    let fits = key.as_str().len() <= MAX_KEY_BYTES;
+    if !fits {
+        metrics::counter!("hotshoe_link_long_keys_total").increment(1);
+        tracing::debug!(
+            bytes = key.as_str().len(),
+            most = MAX_KEY_BYTES,
+            "ignored what came under a key that is too long"
+        );
+    }
+    fits
+}
+
+/// Somebody who waits for an answer. When this and its clones are dropped, no more will come.
+#[derive(Debug, Clone)]
+pub(super) struct Caller {
+    key: KeyExpr<'static>,
+    /// There until the end.
+    query: Option<Query>,
+}
+
+impl Caller {
+    /// What was asked for.
+    pub const fn key(&self) -> &KeyExpr<'static> {
+        &self.key
+    }
+
+    /// The payload's size in bytes.
+    pub fn size(&self) -> usize {
+        let payload = self.query.as_ref().and_then(Query::payload);
+        payload.map_or(0, ZBytes::len)
+    }
+
+    /// The payload. Zenoh does not tell an empty one from none.
+    pub fn payload(&self) -> Cow<'_, [u8]> {
+        let payload = self.query.as_ref().and_then(Query::payload);
+        payload.map(ZBytes::to_bytes).unwrap_or_default()
+    }
+
+    /// What came beside the payload.
+    pub fn attachment(&self) -> Option<Cow<'_, [u8]>> {
+        let attachment = self.query.as_ref().and_then(Query::attachment);
+        attachment.map(ZBytes::to_bytes)
+    }
+
+    /// The payload's encoding.
+    pub fn encoding(&self) -> Option<&Encoding> {
+        self.query.as_ref().and_then(Query::encoding)
+    }
+
+    /// Answers. There may be more to come.
+    ///
+    /// # Errors
+    /// [`LinkError::Use`] and [`LinkError::Panicked`].
+    pub fn answer(&self, message: Outgoing) -> Result<(), LinkError> {
+        let Some(query) = &self.query else {
+            return Ok(());
+        };
+        call(&self.key, || {
+            query
+                .reply(message.key, message.payload)
+                .encoding(message.encoding)
+                .attachment(message.attachment)
+                .wait()
+        })
+    }
+
+    /// Answers that there is nothing, and why.
+    ///
+    /// # Errors
+    /// [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
+    pub fn deny(&self, why: impl Into<ZBytes>, content_type: &str) -> Result<(), LinkError> {
+        let why = Outgoing::new(&self.key, why, content_type)?;
+        let Some(query) = &self.query else {
+            return Ok(());
+        };
+        call(&self.key, || {
+            query.reply_err(why.payload).encoding(why.encoding).wait()
+        })
+    }
+}
+
+impl Drop for Caller {
+    fn drop(&mut self) {
+        // The last word goes to the peer here.
+        let query = self.query.take();
+        sheltered(&self.key, || drop(query));
+    }
+}
+
+fn call<T>(key: &str, call: impl FnOnce() -> zenoh::Result<T>) -> Result<T, LinkError> {
+    let key = || key.to_owned();
+    match sheltered(&key(), call) {
+        Some(result) => result.map_err(|source| LinkError::Use { key: key(), source }),
+        None => Err(LinkError::Panicked { key: key() }),
+    }
+}
+
+/// A key that Zenoh can write.
+///
+/// # Errors
+/// [`LinkError::TooLong`] and [`LinkError::Key`].
+pub(super) fn address(key: &str) -> Result<KeyExpr<'static>, LinkError> {
+    fits("key", key.len(), MAX_KEY_BYTES)?;
+    KeyExpr::try_from(key.to_owned()).map_err(|source| LinkError::Key {
+        key: key.to_owned(),
+        source,
+    })
+}
+
+/// Whether a field is short enough.
+///
+/// # Errors
+/// [`LinkError::TooLong`]
+pub(super) fn fits(what: &'static str, bytes: usize, most: usize) -> Result<(), LinkError> {
+    (bytes <= most)
+        .then_some(())
+        .ok_or(LinkError::TooLong { what, bytes, most })
+}

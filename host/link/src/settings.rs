@@ -1,0 +1,184 @@
+//! Zenoh's settings, from `[zenoh]`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use hotshoe_config::{TlsConfig, ZenohConfig};
+use serde_json::{Value, json};
+use zenoh::{Session, Wait};
+
+use super::exposure::{self, GUARDED_PROTOCOLS};
+use super::outgoing::{MAX_KEY_BYTES, fits};
+use super::{LinkError, acl};
+
+/// How long a command tries to reach a daemon, in milliseconds.
+const CLIENT_CONNECT_MS: u64 = 3_000;
+
+/// How long a session that looks for others waits for them to start, in milliseconds: Zenoh's own default.
+const SCOUTING_DELAY_MS: u64 = 500;
+
+/// How long a message waits for room at a peer that is slow to take it, before that peer loses it. Zenoh's own is 1 ms, which a busy
+/// receiver on a small machine misses. What is lost after it costs no further wait until the peer takes something again.
+const WAIT_BEFORE_DROP: Duration = Duration::from_millis(100);
+/// How long a message of many batches waits beyond that. Zenoh's own is 50 ms, in which a link of 100 Mbit/s moves 600 KiB.
+const WAIT_FOR_FRAGMENTS: Duration = Duration::from_secs(1);
+/// Largest payload that is sure to be in one batch, in bytes.
+const ONE_BATCH: usize = 48 << 10;
+/// How long a declaration, which cannot be lost, waits before the transport is closed. Zenoh's own is 5 s; two batches of declarations
+/// have room before that.
+const WAIT_BEFORE_CLOSE: Duration = Duration::from_secs(2);
+/// Batches of 64 KiB that wait for one peer, of data and of objects: Zenoh's most. They are allocated when needed. What a fetcher asks of
+/// a source before it knows how fast that is (4 requests of 256 KiB) has room.
+const BATCHES: u64 = 16;
+
+/// How long a message of so many bytes waits before it is lost.
+pub(super) const fn patience_for(bytes: usize) -> Duration {
+    if bytes <= ONE_BATCH {
+        WAIT_BEFORE_DROP
+    } else {
+        WAIT_BEFORE_DROP.saturating_add(WAIT_FOR_FRAGMENTS)
+    }
+}
+
+/// What a session does with peers that do not take what is for them: nothing of a peer's may make a thread of ours wait. A query's answers
+/// travel as the query did, so those that come in as "block" are changed, and so is what a router passes on.
+fn patience() -> Vec<(&'static str, Value)> {
+    let micros = |time: Duration| json!(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+    vec![
+        ("transport/link/tx/queue/size/data", json!(BATCHES)),
+        ("transport/link/tx/queue/size/background", json!(BATCHES)),
+        (
+            "transport/link/tx/queue/congestion_control/drop/wait_before_drop",
+            micros(WAIT_BEFORE_DROP),
+        ),
+        (
+            "transport/link/tx/queue/congestion_control/drop/max_wait_before_drop_fragments",
+            micros(WAIT_FOR_FRAGMENTS),
+        ),
+        (
+            "qos/network",
+            json!([{
+                "id": "droppable",
+                "messages": ["put", "delete", "query"],
+                "flows": ["ingress"],
+                "overwrite": {"congestion_control": "drop"},
+            }]),
+        ),
+    ]
+}
+
+/// The settings of a session that starts without anybody there. Every session is made of these, so that none opens which lets
+/// strangers in unless the configuration says so.
+fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
+    let mut settings = zenoh::Config::default();
+    let mut all = vec![
+        ("mode", json!(config.mode.name())),
+        ("connect/endpoints", json!(config.connect)),
+        ("listen/endpoints", json!(config.listen)),
+        ("scouting/multicast/enabled", json!(config.scouting)),
+        ("scouting/gossip/enabled", json!(config.scouting)),
+        // Whoever is to connect may be away: a device does not wait for it to start.
+        (
+            "scouting/delay",
+            json!(if config.scouting {
+                SCOUTING_DELAY_MS
+            } else {
+                0
+            }),
+        ),
+        (
+            "transport/link/rx/max_message_size",
+            json!(config.max_message_bytes),
+        ),
+        ("transport/unicast/max_sessions", json!(config.max_sessions)),
+        (
+            "transport/unicast/accept_pending",
+            json!(config.accept_pending()),
+        ),
+    ];
+    all.extend(patience());
+    if let Some(namespace) = &config.namespace {
+        fits("namespace", namespace.len(), MAX_KEY_BYTES)?;
+        all.push(("namespace", json!(namespace)));
+    }
+    all.extend(config.tls.iter().flat_map(tls));
+    if let Some(path) = &config.access_control {
+        all.push(("access_control", acl::read(path)?));
+    }
+    // Whoever scouting finds is met by certificates alone.
+    if config.scouting && !config.insecure {
+        all.push(("transport/link/protocols", json!(GUARDED_PROTOCOLS)));
+    }
+    for (key, value) in all {
+        set(&mut settings, key, &value)?;
+    }
+    if config.insecure {
+        return Ok(settings);
+    }
+    // What Zenoh cannot read is refused above, by the setting's name.
+    exposure::judge(config)?;
+    Ok(settings)
+}
+
+/// Opens a session that starts without anybody there.
+pub(super) fn open(config: &ZenohConfig) -> Result<Session, LinkError> {
+    let mut settings = settings(config)?;
+    let close = u64::try_from(WAIT_BEFORE_CLOSE.as_micros()).unwrap_or(u64::MAX);
+    set(
+        &mut settings,
+        "transport/link/tx/queue/congestion_control/block/wait_before_close",
+        &json!(close),
+    )?;
+    zenoh::open(settings)
+        .wait()
+        .map_err(|source| LinkError::Open {
+            listen: config.listen.clone(),
+            source,
+        })
+}
+
+/// The settings of a command: it fails where it reaches nobody.
+pub(super) fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
+    let mut settings = settings(config)?;
+    // A daemon that has just started is there soon.
+    let retry = json!({"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2});
+    for (key, value) in [
+        ("connect/timeout_ms", json!(CLIENT_CONNECT_MS)),
+        ("connect/exit_on_failure", json!(true)),
+        ("connect/retry", retry),
+    ] {
+        set(&mut settings, key, &value)?;
+    }
+    Ok(settings)
+}
+
+fn set(settings: &mut zenoh::Config, key: &'static str, value: &Value) -> Result<(), LinkError> {
+    let value = value.to_string();
+    settings
+        .insert_json5(key, &value)
+        .map_err(|source| LinkError::Setting { key, value, source })
+}
+
+fn tls(tls: &TlsConfig) -> Vec<(&'static str, Value)> {
+    let file = |path: &Path| json!(path.to_string_lossy());
+    let mut all = vec![
+        ("transport/link/tls/enable_mtls", json!(tls.is_mutual())),
+        (
+            "transport/link/tls/verify_name_on_connect",
+            json!(tls.verify_name),
+        ),
+    ];
+    if let Some(ca) = &tls.ca {
+        all.push(("transport/link/tls/root_ca_certificate", file(ca)));
+    }
+    // The same certificate serves both ends, so that a device may listen and connect.
+    if let Some(certificate) = &tls.certificate {
+        all.push(("transport/link/tls/listen_certificate", file(certificate)));
+        all.push(("transport/link/tls/connect_certificate", file(certificate)));
+    }
+    if let Some(key) = &tls.key {
+        all.push(("transport/link/tls/listen_private_key", file(key)));
+        all.push(("transport/link/tls/connect_private_key", file(key)));
+    }
+    all
+}

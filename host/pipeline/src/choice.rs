@@ -1,0 +1,337 @@
+//! Which backend runs a model that more than one can run: the faster of those that pass the release's own tests.
+
+mod likeness;
+mod machine;
+mod race;
+mod remembered;
+mod settled;
+mod synthetic;
+
+use std::error::Error;
+use std::sync::Arc;
+
+use hotshoe_base::chain;
+use hotshoe_infer::{Backend, Model, NamedModel, Tensor};
+use hotshoe_trust::{Blob, Device};
+
+use self::likeness::Verdict;
+use self::race::{Race, race};
+use super::{Pipeline, Reason};
+
+pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
+pub use settled::Undecided;
+pub(super) use settled::told;
+
+/// Runs of one model in the self-tests whose inputs serve to time it, at most.
+const RECORDED_RUNS: usize = 4;
+
+/// The inputs of one run.
+type Inputs = Vec<(String, Tensor)>;
+
+/// A model that both backends hold.
+struct Open<'a> {
+    named: &'a Arc<NamedModel>,
+    variant: &'a str,
+    model: &'a Arc<Model>,
+    /// Threads of one run.
+    threads: usize,
+    /// Whether samples run on it, and not on another variant.
+    serves: bool,
+    /// What the self-tests gave it.
+    recorded: Vec<Inputs>,
+}
+
+/// A backend, and why it.
+struct Chosen {
+    backend: Backend,
+    reason: String,
+    /// Whether it says something of the model, and not of this release alone.
+    lasting: bool,
+    /// Whether the other one may stand in where this one fails: it gave the same, or nothing is known against it.
+    alike: bool,
+    /// Whether the backends disagree, and nothing says which is right.
+    undecided: bool,
+}
+
+impl Chosen {
+    fn new(backend: Backend, reason: impl Into<String>) -> Self {
+        Self {
+            backend,
+            reason: reason.into(),
+            lasting: true,
+            alike: false,
+            undecided: false,
+        }
+    }
+
+    fn passing(backend: Backend, reason: impl Into<String>) -> Self {
+        Self {
+            lasting: false,
+            ..Self::new(backend, reason)
+        }
+    }
+}
+
+impl Pipeline {
+    /// Decides which backend runs each model that both can run: what is remembered of this machine, or what the self-tests and
+    /// the clock say. Returns how many were remembered. Both stay loaded until [`Self::settle`].
+    pub fn decide<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) -> usize {
+        let (known, unknown) = self.remembered(backends);
+        self.choose(unknown, read, device, backends);
+        known
+    }
+
+    /// Goes by what is remembered of this machine, and measures nothing: tract runs what both backends can and nothing is known
+    /// of.
+    pub fn recall(&self, backends: &Backends) {
+        self.remembered(backends);
+    }
+
+    /// Takes the remembered backends. Returns how many models have one, and those that have none.
+    fn remembered(&self, backends: &Backends) -> (usize, Vec<Open<'_>>) {
+        let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
+            let found = backends.get(open.model.digest(), open.threads);
+            found.is_some_and(|chosen| {
+                let serves = open.model.use_backend(chosen.backend);
+                let reason = format!("remembered: {}", chosen.reason);
+                self.note(open, Chosen { reason, ..chosen });
+                serves
+            })
+        });
+        (known.len(), unknown)
+    }
+
+    /// Decides anew for all models that both backends hold, whatever is remembered.
+    pub fn decide_anew<E: Error + Send + Sync + 'static>(
+        &self,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) {
+        self.choose(self.open(), read, device, backends);
+    }
+
+    fn open(&self) -> Vec<Open<'_>> {
+        let all = self.models.iter().flat_map(|(name, named)| {
+            let threads = self.threads(name);
+            named.variants().map(move |(variant, model)| Open {
+                named,
+                variant,
+                model,
+                threads,
+                serves: variant == named.variant(),
+                recorded: Vec::new(),
+            })
+        });
+        all.filter(|open| open.model.backends().len() > 1).collect()
+    }
+
+    fn note(&self, open: &Open<'_>, chosen: Chosen) {
+        let which = (open.named.name().to_owned(), open.variant.to_owned());
+        let reason = Reason {
+            text: chosen.reason,
+            alike: chosen.alike,
+            // Another variant is not what the samples run on.
+            undecided: chosen.undecided && open.serves,
+        };
+        self.reasons().insert(which, reason);
+    }
+
+    fn choose<E: Error + Send + Sync + 'static>(
+        &self,
+        mut open: Vec<Open<'_>>,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        device: &Device,
+        backends: &mut Backends,
+    ) {
+        if open.is_empty() {
+            return;
+        }
+        let run = || {
+            let ended = self.self_test(&read, device);
+            // A run that a backend fails must not cost the variant.
+            self.models.values().for_each(|named| named.restart());
+            ended.map(drop).map_err(|error| chain(&error))
+        };
+        let verdicts = (!self.release.tests.is_empty()).then(|| {
+            open.iter()
+                .for_each(|open| open.model.record(RECORDED_RUNS));
+            let tract = on(&open, Backend::Tract, run);
+            for open in &mut open {
+                open.recorded = open.model.take_recorded();
+            }
+            (tract, on(&open, Backend::Ort, run))
+        });
+        let chosen: Vec<Chosen> = (0..open.len())
+            .filter_map(|at| {
+                let this = open.get(at)?;
+                Some(match &verdicts {
+                    Some((tract, ort)) if this.serves && !this.recorded.is_empty() => {
+                        let alone = || {
+                            on(&open, Backend::Tract, || {
+                                this.model.use_backend(Backend::Ort);
+                                run()
+                            })
+                        };
+                        let mut chosen = by_tests(this, tract, ort, alone);
+                        // Of several models on tract, it is not known which one fails the test.
+                        chosen.lasting &= tract.is_ok() || open.len() == 1;
+                        chosen
+                    }
+                    _ => by_likeness(this, &open),
+                })
+            })
+            .collect();
+        let mixed = verdicts.is_some() && !uniform(&chosen);
+        apply(&open, &chosen);
+        let joint = if mixed { run() } else { Ok(()) };
+        for (open, chosen) in open.iter().zip(chosen) {
+            let chosen = match &joint {
+                Ok(()) => chosen,
+                Err(error) => Chosen::passing(
+                    Backend::Tract,
+                    format!("the self-test fails with backends of two kinds: {error}"),
+                ),
+            };
+            open.model.use_backend(chosen.backend);
+            tracing::info!(
+                model = open.named.name(),
+                variant = open.variant,
+                backend = %chosen.backend,
+                reason = chosen.reason,
+                "backend chosen"
+            );
+            if chosen.undecided {
+                tracing::error!(
+                    model = open.named.name(),
+                    variant = open.variant,
+                    difference = chosen.reason,
+                    "the backends disagree, and no self-test says which is right"
+                );
+            }
+            if chosen.lasting {
+                backends.remember(open.model.digest(), open.threads, &chosen);
+            }
+            self.note(open, chosen);
+        }
+    }
+}
+
+/// What `run` gives while this backend runs all of them.
+fn on<T>(open: &[Open<'_>], backend: Backend, run: impl FnOnce() -> T) -> T {
+    for open in open {
+        open.model.use_backend(backend);
+    }
+    run()
+}
+
+fn apply(open: &[Open<'_>], chosen: &[Chosen]) {
+    for (open, chosen) in open.iter().zip(chosen) {
+        open.model.use_backend(chosen.backend);
+    }
+}
+
+fn uniform(chosen: &[Chosen]) -> bool {
+    let mut backends = chosen.iter().map(|chosen| chosen.backend);
+    let first = backends.next();
+    backends.all(|backend| Some(backend) == first)
+}
+
+/// By the self-tests, which ran with all models on one backend, and on the other; `alone` runs them with this one on ONNX Runtime.
+fn by_tests(
+    this: &Open<'_>,
+    tract: &Result<(), String>,
+    ort: &Result<(), String>,
+    alone: impl FnOnce() -> Result<(), String>,
+) -> Chosen {
+    let disagrees =
+        |backend: Backend, error: &str| format!("{backend} disagrees with the self-test: {error}");
+    match (tract, ort) {
+        (Ok(()), Ok(())) => faster(this, &this.recorded),
+        (Ok(()), Err(_)) => match alone() {
+            Ok(()) => faster(this, &this.recorded),
+            Err(error) => Chosen::new(Backend::Tract, disagrees(Backend::Ort, &error)),
+        },
+        (Err(error), Ok(())) => Chosen::new(Backend::Ort, disagrees(Backend::Tract, error)),
+        (Err(error), Err(_)) => {
+            let reason = format!("neither backend passes the self-test: {error}");
+            tracing::warn!(model = this.named.name(), variant = this.variant, reason);
+            Chosen::passing(Backend::Tract, reason)
+        }
+    }
+}
+
+/// Without a self-test that reaches the model: both must give the same.
+fn by_likeness(this: &Open<'_>, open: &[Open<'_>]) -> Chosen {
+    // All variants of a model take the same inputs.
+    let twin = open
+        .iter()
+        .find(|other| other.named.name() == this.named.name() && !other.recorded.is_empty());
+    let recorded = twin.map(|twin| twin.recorded.clone());
+    let made_up = synthetic::inputs(this.model.inputs()).into_iter();
+    let all = recorded
+        .into_iter()
+        .chain(made_up.map(|inputs| vec![inputs]));
+    for runs in all {
+        match likeness::compare(this.model, &runs) {
+            Verdict::Alike => return faster(this, &runs),
+            Verdict::Differ(difference) => {
+                return Chosen {
+                    undecided: true,
+                    ..Chosen::passing(Backend::Tract, difference)
+                };
+            }
+            Verdict::Fails(backend, error) => return fails(backend, &error),
+            Verdict::Nothing => {}
+        }
+    }
+    let reason = "no self-test reaches the model, and inputs made up for it do not fit";
+    Chosen {
+        alike: true,
+        ..Chosen::passing(Backend::Tract, reason)
+    }
+}
+
+/// The other one runs what this one does not.
+fn fails(backend: Backend, error: &str) -> Chosen {
+    Chosen::new(other(backend), format!("{backend} fails: {error}"))
+}
+
+fn other(backend: Backend) -> Backend {
+    match backend {
+        Backend::Tract => Backend::Ort,
+        Backend::Ort => Backend::Tract,
+    }
+}
+
+/// Of two that give the same, or pass the same tests.
+fn faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
+    match race(this.model, runs) {
+        Race::Ended { tract, ort } => {
+            let (backend, won, lost) = if ort < tract {
+                (Backend::Ort, ort, tract)
+            } else {
+                (Backend::Tract, tract, ort)
+            };
+            let ms = |time: std::time::Duration| time.as_secs_f64() * 1_000.0;
+            let slower = other(backend);
+            let reason = format!("measured {:.2} ms, {slower} {:.2} ms", ms(won), ms(lost));
+            Chosen {
+                alike: true,
+                ..Chosen::new(backend, reason)
+            }
+        }
+        Race::Failed(backend, error) if race::runs(this.model, other(backend), runs) => {
+            fails(backend, &error)
+        }
+        Race::Failed(backend, error) => {
+            let reason = format!("both backends fail; {backend}: {error}");
+            Chosen::passing(Backend::Tract, reason)
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Choices of earlier starts, in a file of the data folder.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use hotshoe_base::chain;
+use hotshoe_config::InferenceConfig;
+use hotshoe_infer::Backend;
+use hotshoe_store::replace_file;
+use hotshoe_trust::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::Chosen;
+use super::machine::machine;
+
+/// The file, in the data folder.
+pub const BACKENDS_FILE: &str = "backends.json";
+/// Choices that are kept, at most; the oldest goes first.
+pub const MAX_CHOICES: usize = 256;
+/// Most bytes of the file that are read: 1 MiB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+/// Most characters of a reason.
+const MAX_REASON: usize = 400;
+/// The only form of the file that there is yet.
+const FORMAT: u32 = 1;
+
+/// What was chosen on this machine, by the model's digest.
+#[derive(Debug)]
+pub struct Backends {
+    path: Option<PathBuf>,
+    machine: String,
+    /// The oldest first.
+    choices: Vec<Choice>,
+    changed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BackendsFile {
+    format: u32,
+    choices: Vec<Choice>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    model: Digest,
+    machine: String,
+    threads: usize,
+    backend: Backend,
+    reason: String,
+    /// Whether the other one gave the same, so that it may stand in. What an earlier version chose does not say, and is measured
+    /// again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alike: Option<bool>,
+}
+
+impl Backends {
+    /// Remembers nothing of earlier starts, and leaves nothing behind.
+    pub fn forgetful(inference: &InferenceConfig) -> Self {
+        Self {
+            path: None,
+            machine: machine(inference),
+            choices: Vec::new(),
+            changed: false,
+        }
+    }
+
+    /// What the data folder remembers. A file that is damaged is passed over: all that it says can be measured again.
+    pub fn open(data: &Path, inference: &InferenceConfig) -> Self {
+        let path = data.join(BACKENDS_FILE);
+        let choices = read(&path).unwrap_or_else(|reason| {
+            tracing::warn!(path = %path.display(), reason, "what was chosen before is lost; backends are measured again");
+            Vec::new()
+        });
+        Self {
+            path: Some(path),
+            choices,
+            ..Self::forgetful(inference)
+        }
+    }
+
+    /// Writes what was chosen since it was opened. Where that fails the next start measures again.
+    pub fn save(&mut self) {
+        let Some(path) = self.path.as_ref().filter(|_| self.changed) else {
+            return;
+        };
+        let file = BackendsFile {
+            format: FORMAT,
+            choices: self.choices.clone(),
+        };
+        let written = serde_json::to_vec(&file)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| replace_file(path, &bytes).map_err(|error| chain(&error)));
+        match written {
+            Ok(()) => self.changed = false,
+            Err(reason) => {
+                tracing::warn!(
+                    reason,
+                    "the choice of backends is not kept for the next start"
+                )
+            }
+        }
+    }
+
+    /// What was chosen for this model.
+    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<Chosen> {
+        let found = self.choices.iter().find(|it| self.is(it, model, threads))?;
+        Some(Chosen {
+            backend: found.backend,
+            reason: found.reason.clone(),
+            lasting: true,
+            alike: found.alike?,
+            undecided: false,
+        })
+    }
+
+    pub(super) fn remember(&mut self, model: Digest, threads: usize, chosen: &Chosen) {
+        let (before, machine) = (std::mem::take(&mut self.choices), self.machine.clone());
+        self.choices = before
+            .into_iter()
+            .filter(|it| !self.is(it, model, threads))
+            .collect();
+        self.choices.push(Choice {
+            model,
+            machine,
+            threads,
+            backend: chosen.backend,
+            reason: chosen.reason.chars().take(MAX_REASON).collect(),
+            alike: Some(chosen.alike),
+        });
+        let surplus = self.choices.len().saturating_sub(MAX_CHOICES);
+        self.choices.drain(..surplus);
+        self.changed = true;
+    }
+
+    fn is(&self, choice: &Choice, model: Digest, threads: usize) -> bool {
+        choice.model == model && choice.threads == threads && choice.machine == self.machine
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Choice>, String> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(|error| error.to_string())?,
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(format!("it has more than {MAX_FILE_BYTES} bytes"));
+    }
+    let file: BackendsFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if file.format != FORMAT {
+        return Err(format!("its format is {}, not {FORMAT}", file.format));
+    }
+    if file.choices.len() > MAX_CHOICES {
+        return Err(format!("it has more than {MAX_CHOICES} choices"));
+    }
+    Ok(file.choices)
+}

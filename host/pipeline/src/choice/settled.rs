@@ -1,0 +1,106 @@
+//! After the choice: the backends that were not chosen are let go, and one that fails gives way to the other all the same.
+
+use std::sync::Arc;
+
+use hotshoe_infer::{Model, Switch};
+use hotshoe_trust::Blob;
+
+use super::{Backends, Chosen};
+use crate::{Pipeline, Reason};
+
+/// Backends that disagree about a model that samples run on, where no self-test says which is right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undecided {
+    /// Its name in the release.
+    pub model: String,
+    /// The variant's.
+    pub variant: String,
+    /// In which output they differ, and how.
+    pub difference: String,
+}
+
+impl Pipeline {
+    /// Lets go of the backends that were not chosen.
+    pub fn settle(&self) {
+        for (_, model) in self.models.values().flat_map(|named| named.variants()) {
+            model.settle(model.backend());
+        }
+    }
+
+    /// As [`Self::settle`], but where the chosen backend of a model fails, the other one is opened with what `read` gives, and
+    /// serves if it succeeds; unless it is known to give something else.
+    pub fn settle_with_spares(
+        &self,
+        read: impl Fn(&Blob) -> Option<Vec<u8>> + Send + Sync + 'static,
+    ) {
+        let read = Arc::new(read);
+        let reasons = self.reasons().clone();
+        for (name, named) in &self.models {
+            let spec = self.release.models.get(name);
+            for (variant, model) in named.variants() {
+                let known = reasons.get(&(name.clone(), variant.to_owned()));
+                let mut variants = spec.iter().flat_map(|spec| &spec.variants);
+                match variants.find(|it| it.name == variant) {
+                    Some(spec) if known.is_none_or(|reason| reason.alike) => {
+                        let (read, blob) = (Arc::clone(&read), spec.blob);
+                        model.settle_with_spare(model.backend(), Arc::new(move || read(&blob)));
+                    }
+                    _ => model.settle(model.backend()),
+                }
+            }
+        }
+    }
+
+    /// A model whose backends disagree, if there is one.
+    pub fn undecided(&self) -> Option<Undecided> {
+        let reasons = self.reasons();
+        let mut all = reasons.iter().filter(|(_, reason)| reason.undecided);
+        all.next().map(|((model, variant), reason)| Undecided {
+            model: model.clone(),
+            variant: variant.clone(),
+            difference: reason.text.clone(),
+        })
+    }
+
+    /// Whether a backend has failed since the choice and another one took over that is not remembered yet.
+    pub fn has_switched(&self) -> bool {
+        !self.switched().is_empty()
+    }
+
+    /// Remembers which backends took over, so that one that failed is not chosen at the next start.
+    pub fn remember_switches(&self, backends: &mut Backends) {
+        for (name, variant, model, switch) in self.switched() {
+            let chosen = Chosen::new(switch.to, told(&switch));
+            backends.remember(model.digest(), self.threads(&name), &chosen);
+            let reason = Reason {
+                text: chosen.reason,
+                alike: false,
+                undecided: false,
+            };
+            self.reasons().insert((name, variant), reason);
+        }
+    }
+
+    fn switched(&self) -> Vec<(String, String, &Arc<Model>, Switch)> {
+        let reasons = self.reasons();
+        let mut found = Vec::new();
+        for (name, named) in &self.models {
+            for (variant, model) in named.variants() {
+                let Some(switch) = model.switched() else {
+                    continue;
+                };
+                let which = (name.clone(), variant.to_owned());
+                let known = reasons.get(&which);
+                if known.is_none_or(|reason| reason.text != told(&switch)) {
+                    found.push((which.0, which.1, model, switch));
+                }
+            }
+        }
+        found
+    }
+}
+
+/// For the status.
+pub(crate) fn told(switch: &Switch) -> String {
+    format!("{} failed: {}", switch.from, switch.cause)
+}

@@ -1,0 +1,330 @@
+//! One verified release, loaded: `sample -> pre (wasm) -> infer (native) -> post (wasm) -> policy (wasm) -> actions`.
+//!
+//! Each of the steps may be missing. A pipeline that begins with tensors or an insight takes them as its samples, and one that ends with
+//! tensors gives them as its insight.
+#![forbid(unsafe_code)]
+
+mod back_off;
+mod choice;
+mod ends;
+mod expectation;
+mod infer;
+pub mod latency;
+mod load_error;
+mod model_status;
+mod models;
+mod recurrent;
+mod seen;
+mod self_test;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error;
+use std::sync::{Arc, Mutex};
+
+use hotshoe_config::InferenceConfig;
+use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
+use hotshoe_infer::{Models, NamedModel};
+use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
+use serde::{Deserialize, Serialize};
+
+use self::infer::InferStep;
+
+pub use back_off::{BackOffs, FAULTS_IN_A_ROW, FIRST_WAIT, LONGEST_WAIT};
+pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
+pub use expectation::Expectation;
+pub use load_error::LoadError;
+pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
+pub use seen::{Seen, StageUsage, Tensors};
+pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
+pub use worker::Worker;
+
+/// A loaded release: components compiled and linked, models in memory. It is shared by all workers and never changes, but for
+/// what its components keep through the `state` import, and what its models keep for each source, in memory alone.
+pub struct Pipeline {
+    release: Verified<Release>,
+    components: BTreeMap<String, Arc<Component>>,
+    models: BTreeMap<String, Arc<NamedModel>>,
+    /// Why each variant of each model runs on its backend.
+    reasons: Arc<Mutex<Reasons>>,
+    /// Models that a self-test has run.
+    tested: Arc<Mutex<BTreeSet<String>>>,
+    inference: Arc<InferenceConfig>,
+    steps: Vec<Step>,
+}
+
+/// By model and variant.
+type Reasons = BTreeMap<(String, String), Reason>;
+
+/// Why a variant runs on its backend.
+#[derive(Debug, Clone)]
+struct Reason {
+    text: String,
+    /// Whether the other backend may stand in.
+    alike: bool,
+    /// Whether the backends disagree, and nothing says which is right.
+    undecided: bool,
+}
+
+#[derive(Clone)]
+enum Step {
+    Preprocess(Arc<Component>),
+    Infer(InferStep),
+    Postprocess(Arc<Component>),
+    Stage(Arc<Component>),
+    Policy(Arc<Component>, StageFailure),
+}
+
+/// What a pipeline decided about a sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The typed result.
+    pub insight: Insight,
+    /// What the policies decided, in the order in which they ran; `publish` alone where there is no policy.
+    pub actions: Vec<Action>,
+}
+
+impl Decision {
+    /// Whether the insight may leave the device: some policy published it and none dropped it.
+    pub fn published(&self) -> bool {
+        let dropped = |action: &Action| matches!(action, Action::Drop { .. });
+        self.actions.contains(&Action::Publish) && !self.actions.iter().any(dropped)
+    }
+}
+
+/// Why one sample has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("stage `{stage}`: {message} ({fault})")]
+pub struct SampleError {
+    /// The component or model that failed, by its name in the release; `input` or `output` where a pipeline that begins or ends with
+    /// tensors failed on them itself.
+    pub stage: String,
+    /// What kind of failure it was.
+    pub fault: Fault,
+    /// One sentence for a person.
+    pub message: String,
+}
+
+/// How long one stage took for one sample.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StageTime {
+    /// The component or model by its name in the release; `COMPONENT/MODEL` for a model that a component ran, whose time
+    /// is part of the component's.
+    pub name: String,
+    /// Wall time in microseconds.
+    pub micros: u64,
+}
+
+/// What became of one sample.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outcome {
+    /// The decision, or the error that the sample ended with.
+    pub result: Result<Decision, SampleError>,
+    /// The stages that ran, in their order, with the failing one last.
+    pub stages: Vec<StageTime>,
+    /// Failures of policies that fail open: the sample went on as if these policies were not there.
+    pub tolerated: Vec<SampleError>,
+}
+
+impl SampleError {
+    fn of(stage: &str, failure: Failure) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            fault: failure.fault,
+            message: failure.message,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Loads every part of a verified release. `read` gives the bytes of a blob, which are checked against the signed digest.
+    /// Its components keep nothing yet; see [`Self::restore_state`].
+    ///
+    /// # Errors
+    /// [`LoadError`] names the part.
+    pub fn load<E: Error + Send + Sync + 'static>(
+        release: Verified<Release>,
+        read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+        engine: &Engine,
+        models: &Models,
+        allowed: &Allowed,
+        inference: &InferenceConfig,
+    ) -> Result<Arc<Self>, LoadError> {
+        let mut parts = Parts::default();
+        let models = self::models::load(&release, &read, models, inference)?;
+        for (name, named) in &models {
+            parts.models.insert(name.clone(), Arc::clone(named));
+        }
+        for (name, file) in &release.data {
+            let bytes = checked(&read, "data file", name, &file.blob)?;
+            parts.data.insert(name.clone(), bytes.into());
+        }
+        let mut components = BTreeMap::new();
+        for (name, spec) in &release.components {
+            let bytes = checked(&read, "component", name, &spec.blob)?;
+            let component = engine.prepare(&release, name, &bytes, &parts, allowed)?;
+            components.insert(name.clone(), Arc::new(component));
+        }
+        let infers = infer::steps(&release, &models)?;
+        let steps = release
+            .pipeline
+            .iter()
+            .map(|named| Step::of(named, &components, &infers))
+            .collect::<Result<_, _>>()?;
+        Ok(Arc::new(Self {
+            release,
+            components,
+            models,
+            reasons: Arc::default(),
+            tested: Arc::default(),
+            inference: Arc::new(inference.clone()),
+            steps,
+        }))
+    }
+
+    /// The release that this is.
+    pub const fn release(&self) -> &Verified<Release> {
+        &self.release
+    }
+
+    /// Its models by their names in the release.
+    pub const fn models(&self) -> &BTreeMap<String, Arc<NamedModel>> {
+        &self.models
+    }
+
+    /// A worker with its own instance of every component, for one thread.
+    pub fn worker(self: &Arc<Self>) -> Worker {
+        Worker::new(self, None)
+    }
+
+    /// A worker that leaves alone, with all others that share `back_offs`, what breaks off again and again.
+    pub fn patient_worker(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
+        Worker::new(self, Some(Arc::clone(back_offs)))
+    }
+
+    /// Its components by their names in the release.
+    pub const fn components(&self) -> &BTreeMap<String, Arc<Component>> {
+        &self.components
+    }
+
+    /// The same pipeline over a copy of what its components keep, and with models that have seen nothing: whatever runs through
+    /// it leaves this one as it is. It shares models and compiled code.
+    pub fn fork(&self) -> Arc<Self> {
+        let components: BTreeMap<String, Arc<Component>> = self
+            .components
+            .iter()
+            .map(|(name, component)| (name.clone(), Arc::new(component.fork())))
+            .collect();
+        let fork = |component: &Arc<Component>| {
+            let fork = components.get(component.name());
+            Arc::clone(fork.unwrap_or(component))
+        };
+        // Steps with the same model go on sharing what it keeps.
+        let mut infers: BTreeMap<String, InferStep> = BTreeMap::new();
+        let steps = self.steps.iter().map(|step| match step {
+            Step::Infer(step) => {
+                let forked = infers.entry(step.name().to_owned());
+                Step::Infer(forked.or_insert_with(|| step.fork()).clone())
+            }
+            Step::Preprocess(component) => Step::Preprocess(fork(component)),
+            Step::Postprocess(component) => Step::Postprocess(fork(component)),
+            Step::Stage(component) => Step::Stage(fork(component)),
+            Step::Policy(component, failure) => Step::Policy(fork(component), *failure),
+        });
+        Arc::new(Self {
+            release: self.release.clone(),
+            steps: steps.collect(),
+            models: self.models.clone(),
+            reasons: Arc::clone(&self.reasons),
+            tested: Arc::clone(&self.tested),
+            inference: Arc::clone(&self.inference),
+            components,
+        })
+    }
+
+    /// What its components keep at this moment.
+    pub fn state_snapshot(&self) -> StateSnapshot {
+        let mut snapshot = StateSnapshot::default();
+        for component in self.components.values() {
+            component.save_state(&mut snapshot);
+        }
+        snapshot
+    }
+
+    /// Gives each component what the snapshot has under its name, in the place of all that it kept before. What belongs to
+    /// no component of this release that is granted `state` is left out.
+    pub fn restore_state(&self, snapshot: &StateSnapshot) {
+        for component in self.components.values() {
+            component.restore_state(snapshot);
+        }
+    }
+
+    /// Lets each model and each component with an instance for every source begin anew.
+    pub fn forget_sources(&self) {
+        for component in self.components.values() {
+            component.forget_sources();
+        }
+        for step in &self.steps {
+            if let Step::Infer(step) = step {
+                step.forget_sources();
+            }
+        }
+    }
+
+    /// Grows whenever a component changes what it keeps: where it is what it was, the last snapshot still holds.
+    pub fn state_changes(&self) -> u64 {
+        let components = self.components.values();
+        components.map(|component| component.state_changes()).sum()
+    }
+}
+
+impl Step {
+    fn of(
+        named: &hotshoe_trust::Step,
+        components: &BTreeMap<String, Arc<Component>>,
+        infers: &BTreeMap<String, InferStep>,
+    ) -> Result<Self, LoadError> {
+        use hotshoe_trust::Step as Named;
+        let component = |name: &String| match components.get(name) {
+            Some(component) => Ok(Arc::clone(component)),
+            None => Err(LoadError::Unknown(name.clone())),
+        };
+        Ok(match named {
+            Named::Preprocess { component: name } => Self::Preprocess(component(name)?),
+            Named::Postprocess { component: name } => Self::Postprocess(component(name)?),
+            Named::Stage { component: name } => Self::Stage(component(name)?),
+            Named::Policy {
+                component: name,
+                on_failure,
+            } => Self::Policy(component(name)?, *on_failure),
+            Named::Infer { model: name } => match infers.get(name) {
+                Some(step) => Self::Infer(step.clone()),
+                None => return Err(LoadError::Unknown(name.clone())),
+            },
+        })
+    }
+}
+
+/// The bytes of a blob, if they are those that the release signed.
+fn checked<E: Error + Send + Sync + 'static>(
+    read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
+    kind: &'static str,
+    name: &str,
+    blob: &Blob,
+) -> Result<Vec<u8>, LoadError> {
+    let bytes = read(blob).map_err(|source| LoadError::Blob {
+        kind,
+        name: name.to_owned(),
+        source: source.into(),
+    })?;
+    let found = Digest::of(&bytes);
+    if found == blob.digest {
+        return Ok(bytes);
+    }
+    Err(LoadError::Damaged {
+        kind,
+        name: name.to_owned(),
+        expected: blob.digest,
+        found,
+    })
+}

@@ -1,0 +1,313 @@
+//! Two backends that can run a model: one that fails never wins, and where they disagree something has to say which is right.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests"
+)]
+
+mod lab;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use hotshoe_config::InferenceConfig;
+use hotshoe_devkit::{Extra, Progress, fetch, find_root};
+use hotshoe_engine::Insight;
+use hotshoe_infer::npz::{self, Limits};
+use hotshoe_infer::{BackendChoice, Tensor};
+use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError, Worker};
+use hotshoe_trust::Digest;
+use tempfile::TempDir;
+
+use lab::onnx::{Graph, whole, word};
+use lab::{Lab, Loaded, device, process};
+
+/// A lab with ONNX Runtime, or a note past the test runner's capture of what tests print.
+fn both() -> Option<Lab> {
+    let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let library: PathBuf = match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
+        Ok(path) => path,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "skipped: without ONNX Runtime: {error}");
+            return None;
+        }
+    };
+    Some(Lab::with(InferenceConfig {
+        library: Some(library),
+        ..InferenceConfig::default()
+    }))
+}
+
+/// A release of the model alone.
+fn load(lab: &Lab, model: &[u8], tests: &str) -> Loaded {
+    lab.file("m.onnx", model);
+    let release = format!(
+        "name = \"test\"\nexpires-in = \"1d\"\ngeneration = 1\n[models.m]\nfile = \"m.onnx\"\n[[pipeline]]\ninfer = \"m\"\n{tests}"
+    );
+    lab.load_text(&release).unwrap()
+}
+
+fn prove(lab: &Lab, loaded: &Loaded, data: &TempDir) -> Result<(), SelfTestError> {
+    let mut backends = Backends::open(data.path(), &lab.inference);
+    let proven = loaded
+        .pipeline
+        .prove(loaded.read(), &device(), &mut backends);
+    backends.save();
+    proven.map(drop)
+}
+
+/// What runs the model, and why.
+fn backend(loaded: &Loaded) -> (String, String) {
+    let status = loaded.pipeline.model_status().remove(0);
+    (status.backend, status.reason)
+}
+
+fn tensor(shape: &[usize], from: impl Fn(usize) -> f32) -> Tensor {
+    let count = shape.iter().product();
+    Tensor::from_f32(shape, (0..count).map(from).collect()).unwrap()
+}
+
+fn sample(inputs: &[(&str, Tensor)]) -> Vec<u8> {
+    let arrays = inputs
+        .iter()
+        .map(|(name, it)| ((*name).to_owned(), it.clone()));
+    npz::to_bytes(&arrays.collect::<Vec<_>>()).unwrap()
+}
+
+/// The output `y` of a sample.
+fn y(worker: &mut Worker, inputs: &[(&str, Tensor)]) -> Tensor {
+    let outcome = process(worker, npz::CONTENT_TYPE, &sample(inputs));
+    let Insight::Custom { payload, .. } = outcome.result.unwrap().insight else {
+        panic!("no tensors");
+    };
+    let arrays = npz::read(&payload, Limits::SAMPLE).unwrap();
+    arrays.into_iter().find(|(name, _)| name == "y").unwrap().1
+}
+
+/// `y = Relu(x)`, and `x` itself, which tract does not give back.
+fn with_its_input() -> Vec<u8> {
+    Graph::default()
+        .input("x", &[Some(1), Some(100)])
+        .node("Relu", &["x"], "y")
+        .output("y", &[Some(1), Some(100)])
+        .output("x", &[Some(1), Some(100)])
+        .file()
+}
+
+/// The rows of `x` for which `c` is above 0.
+fn compressed(rows: Option<u64>) -> Vec<u8> {
+    Graph::default()
+        .input("x", &[rows, Some(4)])
+        .input("c", &[rows])
+        .weight("zero", &[], &[0.0])
+        .node("Greater", &["c", "zero"], "chosen")
+        .node_with("Compress", &["x", "chosen"], "y", &[whole("axis", 0)])
+        .output("y", &[None, Some(4)])
+        .file()
+}
+
+/// A picture of 2 x 4 to one of 1 x 2 with its corners in place: tract goes by the size that 4 times 0.6 is, ONNX Runtime by the
+/// whole one.
+fn corners() -> Vec<u8> {
+    let (linear, align) = (
+        word("mode", "linear"),
+        word("coordinate_transformation_mode", "align_corners"),
+    );
+    Graph::default()
+        .input("x", &[Some(1), Some(1), Some(2), Some(4)])
+        .weight("scales", &[4], &[1.0, 1.0, 0.6, 0.6])
+        .node_with("Resize", &["x", "", "scales"], "y", &[linear, align])
+        .output("y", &[Some(1), Some(1), Some(1), Some(2)])
+        .file()
+}
+
+#[test]
+fn a_backend_that_fails_does_not_win() {
+    let Some(lab) = both() else { return };
+    let x = [("x", tensor(&[1, 100], |at| at as f32 - 50.0))];
+    let rows = [
+        ("x", tensor(&[300, 4], |at| at as f32)),
+        ("c", tensor(&[300], |at| (at % 3) as f32)),
+    ];
+    for (model, inputs, first) in [
+        (with_its_input(), &x[..], 0.0),
+        (compressed(Some(300)), &rows, 4.0),
+    ] {
+        let data = TempDir::new().unwrap();
+        for start in ["measured", "remembered"] {
+            let loaded = load(&lab, &model, "");
+            prove(&lab, &loaded, &data).unwrap();
+            loaded.pipeline.settle();
+            let (backend, reason) = backend(&loaded);
+            assert_eq!(backend, "ort", "{start}: {reason}");
+            assert!(reason.contains("tract fails"), "{start}: {reason}");
+            assert_eq!(reason.starts_with("remembered"), start == "remembered");
+            let y = y(&mut loaded.pipeline.worker(), inputs);
+            assert_eq!(y.as_f32().unwrap()[0], first, "{start}");
+        }
+    }
+}
+
+#[test]
+fn the_other_backend_takes_over_where_the_chosen_one_fails() {
+    let Some(lab) = both() else { return };
+    let data = TempDir::new().unwrap();
+    // Of one row both make the same; of 300 tract makes no plan.
+    let model = compressed(None);
+    let path = lab.path("m.onnx");
+    let loaded = load(&lab, &model, "");
+    let mut backends = Backends::open(data.path(), &lab.inference);
+    loaded.pipeline.recall(&backends);
+    loaded
+        .pipeline
+        .settle_with_spares(move |_| fs::read(&path).ok());
+    let mut worker = loaded.pipeline.worker();
+    let inputs = |rows: usize| {
+        [
+            ("x", tensor(&[rows, 4], |at| at as f32)),
+            ("c", tensor(&[rows], |_| 1.0)),
+        ]
+    };
+    assert_eq!(backend(&loaded).0, "tract");
+    assert!(!loaded.pipeline.has_switched());
+    for rows in [1, 300, 1, 301] {
+        let y = y(&mut worker, &inputs(rows));
+        assert_eq!(y.shape(), [rows, 4]);
+        let last = (4 * rows - 1) as f32;
+        assert_eq!(y.as_f32().unwrap().last(), Some(&last));
+    }
+    let (now, reason) = backend(&loaded);
+    assert_eq!(now, "ort");
+    assert!(reason.starts_with("tract failed: "), "{reason}");
+    // It is remembered, once.
+    assert!(loaded.pipeline.has_switched());
+    loaded.pipeline.remember_switches(&mut backends);
+    backends.save();
+    assert!(!loaded.pipeline.has_switched());
+    drop((worker, loaded));
+    let again = load(&lab, &model, "");
+    again
+        .pipeline
+        .recall(&Backends::open(data.path(), &lab.inference));
+    let (now, reason) = backend(&again);
+    assert_eq!(now, "ort");
+    assert!(reason.starts_with("remembered: tract failed: "), "{reason}");
+}
+
+#[test]
+fn an_input_that_fails_on_both_changes_nothing() {
+    let Some(lab) = both() else { return };
+    // Rows and columns that do not fit together.
+    let model = Graph::default()
+        .input("x", &[None, Some(4)])
+        .input("c", &[None])
+        .node("Mul", &["x", "c"], "y")
+        .output("y", &[None, Some(4)])
+        .file();
+    let path = lab.path("m.onnx");
+    let loaded = load(&lab, &model, "");
+    loaded
+        .pipeline
+        .settle_with_spares(move |_| fs::read(&path).ok());
+    let mut worker = loaded.pipeline.worker();
+    let inputs = |columns: usize| {
+        [
+            ("x", tensor(&[2, 4], |at| at as f32)),
+            ("c", tensor(&[columns], |_| 2.0)),
+        ]
+    };
+    for _ in 0..2 {
+        let outcome = process(&mut worker, npz::CONTENT_TYPE, &sample(&inputs(3)));
+        assert!(outcome.result.is_err());
+        assert_eq!(backend(&loaded).0, "tract");
+        assert_eq!(y(&mut worker, &inputs(4)).as_f32().unwrap()[1], 2.0);
+    }
+    assert!(!loaded.pipeline.has_switched());
+}
+
+const TEST: &str = "[[tests]]\nname = \"corners\"\nsample = \"x.npz\"\ncontent-type = \"application/x-npz\"\nexpected = \"y.npz\"\n";
+
+/// The picture 1 to 8, and what comes of it.
+fn with_test(lab: &Lab, corners: [f32; 2]) {
+    let x = tensor(&[1, 1, 2, 4], |at| at as f32 + 1.0);
+    let y = Tensor::from_f32(&[1, 1, 1, 2], corners.to_vec()).unwrap();
+    lab.file("x.npz", &sample(&[("x", x)]));
+    lab.file("y.npz", &sample(&[("y", y)]));
+}
+
+#[test]
+fn backends_that_disagree_are_decided_by_a_test_or_refused() {
+    let Some(lab) = both() else { return };
+    let data = TempDir::new().unwrap();
+    for _ in 0..2 {
+        let loaded = load(&lab, &corners(), "");
+        let error = prove(&lab, &loaded, &data).unwrap_err();
+        assert_eq!(error.name(), "backends_disagree");
+        let said = error.to_string();
+        for part in [
+            "model `m`",
+            "output `y`",
+            "self-test",
+            "[inference.models.m]",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        assert_eq!(loaded.pipeline.undecided().unwrap().model, "m");
+        // Nothing is remembered of it, so that it is refused again.
+        assert!(!data.path().join(BACKENDS_FILE).exists());
+    }
+    // What tract gives, and what ONNX Runtime does.
+    for (wanted, right) in [([1.0, 22.0 / 7.0], "tract"), ([1.0, 4.0], "ort")] {
+        let data = TempDir::new().unwrap();
+        with_test(&lab, wanted);
+        let loaded = load(&lab, &corners(), TEST);
+        prove(&lab, &loaded, &data).unwrap();
+        let (chosen, reason) = backend(&loaded);
+        assert_eq!(chosen, right, "{reason}");
+        assert!(reason.contains("disagrees with the self-test"), "{reason}");
+        assert!(loaded.pipeline.undecided().is_none());
+        assert!(loaded.pipeline.untested().is_empty());
+        // The other one is known to be wrong, so that it never stands in.
+        let path = lab.path("m.onnx");
+        loaded
+            .pipeline
+            .settle_with_spares(move |_| fs::read(&path).ok());
+        assert_eq!(loaded.pipeline.models()["m"].active().backends().len(), 1);
+    }
+    // Or by the operator.
+    let mut lab = lab;
+    for choice in [BackendChoice::Tract, BackendChoice::Ort] {
+        lab.inference.backend = choice;
+        let data = TempDir::new().unwrap();
+        let loaded = load(&lab, &corners(), "");
+        prove(&lab, &loaded, &data).unwrap();
+        assert_eq!(loaded.pipeline.untested(), ["m"]);
+    }
+}
+
+/// Earlier versions chose backends that fail or disagree, and remembered them.
+#[test]
+fn what_an_earlier_version_chose_is_measured_again() {
+    let Some(lab) = both() else { return };
+    let data = TempDir::new().unwrap();
+    let loaded = load(&lab, &with_its_input(), "");
+    prove(&lab, &loaded, &data).unwrap();
+    drop(loaded);
+    let path = data.path().join(BACKENDS_FILE);
+    let digest = Digest::of(&with_its_input()).to_string();
+    let kept = fs::read_to_string(&path).unwrap();
+    assert!(kept.contains(&digest), "{kept}");
+    let older = kept
+        .replace(",\"alike\":false", "")
+        .replace("\"backend\":\"ort\"", "\"backend\":\"tract\"");
+    assert_ne!(older, kept);
+    fs::write(&path, older).unwrap();
+    let loaded = load(&lab, &with_its_input(), "");
+    prove(&lab, &loaded, &data).unwrap();
+    let (backend, reason) = backend(&loaded);
+    assert_eq!(backend, "ort");
+    assert!(reason.starts_with("tract fails"), "{reason}");
+}
