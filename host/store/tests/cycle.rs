@@ -17,7 +17,8 @@ use std::{
 };
 
 use common::{Deployer, deliver, index_of, names, noise, now, piece};
-use hotshoe_store::{Cause, Faults, Layout, Store, Transition};
+use hotshoe_base::disk::Faults;
+use hotshoe_store::{Cause, Layout, Store, Transition};
 use hotshoe_trust::{Floor, Release, Verified};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;

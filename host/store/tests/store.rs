@@ -12,8 +12,9 @@ mod common;
 use std::{collections::BTreeSet, fs};
 
 use common::{Deployer, blob_files, flip_a_bit, now};
+use hotshoe_base::disk::Faults;
 use hotshoe_store::{
-    BlobError, Faults, IllegalTransition, InstallError, LedgerError, OpenError, ReadError, Store,
+    BlobError, IllegalTransition, InstallError, LedgerError, OpenError, ReadError, Store,
 };
 use hotshoe_trust::{Digest, Floor};
 
