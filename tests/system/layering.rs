@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::support::environment;
 
-#[test]
-fn each_heavy_thing_has_one_crate_that_names_it() {
+/// What cargo says of the workspace.
+fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -20,7 +20,12 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
         .current_dir(&environment().root)
         .output()
         .unwrap();
-    let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn each_heavy_thing_has_one_crate_that_names_it() {
+    let metadata = metadata();
     let users_of = |name: &str| -> Vec<String> {
         let depends = |package: &&Value| {
             package["dependencies"]
@@ -40,34 +45,61 @@ fn each_heavy_thing_has_one_crate_that_names_it() {
     assert_eq!(users_of("wasmtime"), ["hotshoe-engine"]);
     assert_eq!(users_of("tract-onnx"), ["hotshoe-infer"]);
     assert_eq!(users_of("ort"), ["hotshoe-infer"]);
-    assert_eq!(users_of("zenoh"), ["hotshoe-daemon"]);
+    assert_eq!(users_of("zenoh"), ["hotshoe-link"]);
     assert_eq!(users_of("axum"), ["hotshoe-oip"]);
     assert_eq!(users_of("tonic"), ["hotshoe-oip"]);
-    assert_eq!(users_of("hotshoe-http"), ["hotshoe-daemon", "hotshoe-oip"]);
+    assert_eq!(
+        users_of("hotshoe-http"),
+        ["hotshoe-config", "hotshoe-daemon", "hotshoe-oip"]
+    );
     assert_eq!(users_of("hotshoe-sdk"), Vec::<String>::new());
 }
 
+/// The host's crates from bottom to top: each may use those above it in this list, and no others.
+const LAYERS: [&str; 18] = [
+    "hotshoe-base",
+    "hotshoe-http",
+    "hotshoe-trust",
+    "hotshoe-store",
+    "hotshoe-vision",
+    "hotshoe-infer",
+    "hotshoe-engine",
+    "hotshoe-protocol",
+    "hotshoe-config",
+    "hotshoe-link",
+    "hotshoe-pipeline",
+    "hotshoe-delivery",
+    "hotshoe-daemon",
+    "hotshoe-oip",
+    "hotshoe-devkit",
+    "hotshoe-author",
+    "label-reader",
+    "hotshoe",
+];
+
 #[test]
-fn in_the_daemon_only_link_names_zenoh() {
-    let mut folders = vec![environment().root.join("host/daemon/src")];
-    let mut names = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if fs::read_to_string(&path).unwrap().contains("zenoh::") {
-                names.push(path);
+fn crates_use_only_those_below_them() {
+    let metadata = metadata();
+    let layer = |name: &str| LAYERS.iter().position(|it| *it == name);
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let Some(own) = layer(name) else {
+            let manifest = package["manifest_path"].as_str().unwrap();
+            assert!(
+                !manifest.contains("/host/") || name == "hotshoe-launcher",
+                "{name} has no place in LAYERS"
+            );
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let used = dependency["name"].as_str().unwrap();
+            if let (Some(used_layer), true) = (layer(used), dependency["kind"].is_null()) {
+                assert!(
+                    used_layer < own,
+                    "{name} uses {used}, which stands above it"
+                );
             }
         }
-    }
-    assert!(!names.is_empty());
-    for path in names {
-        assert!(
-            path.components().any(|part| part.as_os_str() == "link") || path.ends_with("link.rs"),
-            "{} names zenoh",
-            path.display()
-        );
     }
 }
 
@@ -86,10 +118,8 @@ const CALLS: [&str; 9] = [
 
 #[test]
 fn in_link_one_file_hands_messages_to_zenoh() {
-    let source = environment().root.join("host/daemon/src");
-    let mut files = vec![source.join("link.rs")];
-    let folder = fs::read_dir(source.join("link")).unwrap();
-    files.extend(folder.map(|entry| entry.unwrap().path()));
+    let folder = fs::read_dir(environment().root.join("host/link/src")).unwrap();
+    let files = folder.map(|entry| entry.unwrap().path());
     let mut found = Vec::new();
     for file in files {
         // A call may be broken over lines.

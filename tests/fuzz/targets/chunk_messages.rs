@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 // The daemon's own file: it is pure, and the daemon with all that it brings would be built with instrumentation for nothing.
 #[allow(dead_code)]
-#[path = "../../../host/daemon/src/delivery/wire.rs"]
+#[path = "../../../host/protocol/src/wire.rs"]
 mod wire;
 
 /// More than an object's size as a signed index states it, in bytes.
