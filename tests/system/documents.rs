@@ -443,7 +443,8 @@ fn calls(text: &str) -> Vec<Vec<&str>> {
         let line = line.split("  #").next().unwrap_or(line).trim();
         let line = line.strip_prefix("cargo ").unwrap_or(line);
         let words: Vec<&str> = line.strip_prefix("hotshoe ")?.split_whitespace().collect();
-        Some(words)
+        // A key of release.toml has that name, too.
+        (words.first() != Some(&"=")).then_some(words)
     })
     .collect()
 }
