@@ -34,6 +34,8 @@ mod demo;
 mod dev;
 #[path = "system/doctor.rs"]
 mod doctor;
+#[path = "system/documents.rs"]
+mod documents;
 #[path = "system/doors.rs"]
 mod doors;
 #[path = "system/go.rs"]

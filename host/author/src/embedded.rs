@@ -13,6 +13,9 @@ pub static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sdk");
 /// What tools leave beside sources and nobody wants a copy of.
 const LEFT_BY_TOOLS: [&str; 3] = ["target", "node_modules", "__pycache__"];
 
+/// The document of each of the two folders: it is for a checkout, and its links lead nowhere in an author's project.
+const DOCUMENT: &str = "README.md";
+
 /// A file with its path below the folder that was asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct File {
@@ -41,6 +44,7 @@ fn collect(dir: &'static Dir<'static>, root: &str, found: &mut Vec<File>) {
         match entry {
             DirEntry::Dir(_) if LEFT_BY_TOOLS.contains(&name) => {}
             DirEntry::Dir(dir) => collect(dir, root, found),
+            DirEntry::File(_) if path == DOCUMENT => {}
             DirEntry::File(file) => found.push(File {
                 path: path
                     .strip_prefix(root)
@@ -78,6 +82,7 @@ mod tests {
         write(&WIT, "", folder.path()).unwrap();
         assert!(folder.path().join("worlds.wit").is_file());
         assert!(folder.path().join("deps/wasi-nn/wasi-nn.wit").is_file());
+        assert!(!folder.path().join(DOCUMENT).exists());
         let sdk = files(&SDK, "rust");
         assert!(sdk.iter().any(|file| file.path == "src/lib.rs"), "{sdk:?}");
         assert!(files(&SDK, "no-such-folder").is_empty());

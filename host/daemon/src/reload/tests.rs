@@ -14,14 +14,14 @@ fn config(text: &str) -> Config {
     Config::parse(text, Path::new("/etc/hotshoe")).unwrap()
 }
 
-/// The README's block of hotshoe.toml with every key in it, those in comments too.
-fn readme() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    fs::read_to_string(root.join("README.md")).unwrap()
+/// The operators' document. Its block of hotshoe.toml has every key in it, those in comments too.
+fn document() -> String {
+    let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    fs::read_to_string(host.join("README.md")).unwrap()
 }
 
-fn block(readme: &str) -> String {
-    let (_, rest) = readme.split_once("### hotshoe.toml").unwrap();
+fn block(document: &str) -> String {
+    let (_, rest) = document.split_once("\n## hotshoe.toml\n").unwrap();
     let (_, rest) = rest.split_once("```toml\n").unwrap();
     let (block, _) = rest.split_once("\n```").unwrap();
     let lines = block
@@ -54,9 +54,9 @@ fn keys(value: &Value, prefix: &str, all: &mut BTreeSet<String>) {
     }
 }
 
-/// The keys that the README says are applied.
-fn promised(readme: &str) -> BTreeSet<String> {
-    let (_, rest) = readme.split_once("| applied by SIGHUP |").unwrap();
+/// The keys that the document says are applied.
+fn promised(document: &str) -> BTreeSet<String> {
+    let (_, rest) = document.split_once("| applied by SIGHUP |").unwrap();
     let (table, _) = rest.split_once("\n\n").unwrap();
     let rows = table.lines().filter_map(|line| line.split('|').nth(1));
     let quoted = rows.flat_map(|cell| cell.split('`').skip(1).step_by(2));
@@ -64,12 +64,12 @@ fn promised(readme: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_readme_says_which_keys_are_applied_and_every_other_needs_a_restart() {
-    let readme = readme();
-    let full = serde_json::to_value(config(&block(&readme))).unwrap();
+fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
+    let document = document();
+    let full = serde_json::to_value(config(&block(&document))).unwrap();
     let mut known = BTreeSet::new();
     keys(&full, "", &mut known);
-    let promised = promised(&readme);
+    let promised = promised(&document);
     assert!(!promised.is_empty());
     // Two configurations that differ in every key that may be applied.
     let door = |door: &str, name: &str, most: usize| {
