@@ -147,11 +147,11 @@ fn a_registry_does_not_log_a_line_for_each_statement_that_is_garbage() {
     };
     let started = Instant::now();
     let mut said = 0;
-    let mut say = || {
+    let mut publish = || {
         for _ in 0..100 {
             said += 1;
             stranger
-                .say(Notice::Desired, &format!("r{}", said % 1_000), b"garbage")
+                .publish(Notice::Desired, &format!("r{}", said % 1_000), b"garbage")
                 .unwrap();
         }
         said
@@ -159,10 +159,10 @@ fn a_registry_does_not_log_a_line_for_each_statement_that_is_garbage() {
     // As many as there may be at once, and then many more.
     while refused() < 20 {
         assert!(started.elapsed() < DEADLINE, "{}", registry.log());
-        say();
+        publish();
     }
     for _ in 0..10 {
-        say();
+        publish();
     }
     registry.wait_for_log("lines like this were left out");
     let seconds = usize::try_from(started.elapsed().as_secs()).unwrap();

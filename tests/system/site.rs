@@ -136,7 +136,7 @@ impl Site {
         };
         let envelope = envelope(order, devices);
         self.publisher()
-            .desire(&packed.name, envelope.clone())
+            .publish_statement(&packed.name, envelope.clone())
             .expect("it is stated");
         envelope
     }

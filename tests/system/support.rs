@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use hotshoe_config::Config;
 use hotshoe_devkit::{Environment, Progress, find_root, set_up};
-use hotshoe_link::{Client, Fed, Feeder};
+use hotshoe_link::{Client, FeedReply, Feeder};
 use hotshoe_protocol::status::Status;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -345,7 +345,7 @@ impl Daemon {
     }
 
     /// Feeds samples one after the other and returns their answers.
-    pub fn feed(&self, samples: &[(&str, Vec<u8>)]) -> Vec<Fed> {
+    pub fn feed(&self, samples: &[(&str, Vec<u8>)]) -> Vec<FeedReply> {
         let feeder = self.feeder(1);
         samples
             .iter()

@@ -2,17 +2,17 @@
 
 use std::sync::mpsc::SyncSender;
 
-use hotshoe_link::Asker;
+use hotshoe_link::Responder;
 
 use crate::watch::WatchedFile;
 
 /// Who waits for the end of one sample.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ReplyTo {
     /// Nobody: the sample was published, and its result is too.
-    Nobody,
+    None,
     /// A Zenoh query.
-    Query(Asker),
+    Query(Responder),
     /// A file of the watched folder.
     File(WatchedFile),
     /// A caller on this machine: a channel that has room for the one answer.
@@ -30,13 +30,13 @@ pub enum Ending {
     Drop,
 }
 
-impl Answer {
+impl ReplyTo {
     /// Tells whoever waits. `body` is the JSON of the result or of the error.
-    pub fn give(self, ending: Ending, body: &[u8]) {
+    pub fn send(self, ending: Ending, body: &[u8]) {
         match (self, ending) {
-            (Self::Nobody, _) => {}
-            (Self::Query(asker), Ending::Result) => asker.reply(body),
-            (Self::Query(asker), Ending::Failure | Ending::Drop) => asker.refuse(body),
+            (Self::None, _) => {}
+            (Self::Query(responder), Ending::Result) => responder.reply(body),
+            (Self::Query(responder), Ending::Failure | Ending::Drop) => responder.refuse(body),
             (Self::File(file), ending) => file.finish(ending, body),
             // A caller that went away wants no answer.
             (Self::Call(caller), ending) => drop(caller.try_send((ending, body.to_vec()))),
@@ -46,7 +46,7 @@ impl Answer {
     /// Whether the JSON of an answer is needed. Of a file it is kept why it failed.
     pub const fn wants_body(&self, ending: Ending) -> bool {
         match self {
-            Self::Nobody => false,
+            Self::None => false,
             Self::Query(_) | Self::Call(_) => true,
             Self::File(_) => matches!(ending, Ending::Failure),
         }

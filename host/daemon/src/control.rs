@@ -214,9 +214,9 @@ impl Control {
         let over = Arc::new(AtomicBool::new(false));
         let callers = Arc::new(Callers::default());
         let (ended, taken) = (Arc::clone(&over), Arc::clone(&callers));
-        let (follow, crew) = (Arc::new(follow), parts.clone());
+        let (follow, task_parts) = (Arc::new(follow), parts.clone());
         let thread = parts.restarted("control", move || {
-            listen(&listener, &ended, &taken, &follow, &crew);
+            listen(&listener, &ended, &taken, &follow, &task_parts);
             Ok(())
         })?;
         Ok(Self {
@@ -236,18 +236,18 @@ struct Callers {
 }
 
 /// One of them.
-struct Caller(Arc<Callers>);
+struct CallerPermit(Arc<Callers>);
 
 impl Callers {
     fn lock(&self) -> MutexGuard<'_, usize> {
         self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(self: &Arc<Self>) -> Option<Caller> {
+    fn take(self: &Arc<Self>) -> Option<CallerPermit> {
         let mut count = self.lock();
         (*count < MAX_CALLERS).then(|| {
             *count += 1;
-            Caller(Arc::clone(self))
+            CallerPermit(Arc::clone(self))
         })
     }
 
@@ -260,7 +260,7 @@ impl Callers {
     }
 }
 
-impl Drop for Caller {
+impl Drop for CallerPermit {
     fn drop(&mut self) {
         *self.0.lock() -= 1;
         self.0.fewer.notify_all();
@@ -276,7 +276,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     parts: &Parts,
 ) {
     let mut quiet = Quiet::default();
-    let mut trouble = |error: &io::Error| {
+    let mut warn_and_pause = |error: &io::Error| {
         if let Some(left_out) = quiet.due(Instant::now()) {
             tracing::warn!(%error, left_out, "a caller of the control socket could not be taken");
         }
@@ -290,7 +290,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
-                trouble(&error);
+                warn_and_pause(&error);
                 continue;
             }
         };
@@ -306,7 +306,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
             }
         });
         if let Err(error) = started {
-            trouble(&error);
+            warn_and_pause(&error);
         }
     }
 }

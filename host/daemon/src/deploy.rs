@@ -5,11 +5,11 @@
 
 mod activation;
 mod admission;
-mod board;
-mod boot;
+mod published_status;
+mod startup;
 mod candidate;
 mod command;
-mod company;
+mod peer_monitor;
 mod error;
 pub mod health;
 mod keyring;
@@ -19,8 +19,8 @@ mod orders;
 mod probation;
 mod reconciler;
 mod reporter;
-mod scout;
-mod served;
+mod package_queue;
+mod serving_release;
 mod shadow;
 
 use std::io;
@@ -33,40 +33,40 @@ use std::time::{Duration, Instant};
 use hotshoe_base::parts::Parts;
 use hotshoe_config::Config;
 use hotshoe_delivery::{DeliveryConfig, FetchError, Fetcher};
-use hotshoe_link::{Link, LinkError, Orders, Sharing, Watch};
+use hotshoe_link::{Link, LinkError, Orders, Sharing, NoticeSubscription};
 use hotshoe_store::Catalogue;
 use serde_json::Value;
 
 use crate::StartError;
 use crate::control::Control;
-use crate::reload::Running;
+use crate::reload::RunningConfig;
 use crate::service::Service;
-use reconciler::{Message, Reconciler, Surroundings};
+use reconciler::{Message, Reconciler, Dependencies};
 use reporter::Reporter;
 
 pub(crate) use hotshoe_base::chain;
 
-pub use board::{Board, View};
-pub use boot::Boot;
+pub use published_status::{PublishedStatus, DeployView};
+pub use startup::StartupState;
 pub use command::{Command, CommandError, offline};
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::{LoadFailure, engine_options};
-pub use observed::{Fared, Observed, Observer};
-pub use served::Served;
-pub use shadow::{Compared, Likeness, Score, Tap};
+pub use observed::{SampleOutcome, Observed, Observer};
+pub use serving_release::ServingRelease;
+pub use shadow::{Comparison, ShadowVerdict, ShadowScore, ShadowMirror};
 
 /// Messages that may wait for the deploy thread. Whoever sends one more waits until there is room.
-const MAIL: usize = 64;
+const MAX_MESSAGES: usize = 64;
 /// How long an order or a command waits for its answer, in seconds: a release may be loading.
 const ANSWER_S: u64 = 60;
 
 /// The deploy thread, and what reaches it.
 pub struct Deployment {
-    mail: SyncSender<Message>,
+    sender: SyncSender<Message>,
     thread: JoinHandle<()>,
     control: Option<Control>,
-    _watches: (Watch, Watch, Orders, Option<Sharing>),
+    _watches: (NoticeSubscription, NoticeSubscription, Orders, Option<Sharing>),
 }
 
 impl Deployment {
@@ -75,11 +75,11 @@ impl Deployment {
     /// # Errors
     /// [`StartError::Link`] where something cannot be declared, and [`DeployError::Thread`].
     pub fn start(
-        boot: Boot,
+        startup: StartupState,
         config: &Config,
-        running: &Arc<Running>,
+        running: &Arc<RunningConfig>,
         service: &Arc<Service>,
-        board: Arc<Board>,
+        published_status: Arc<PublishedStatus>,
         link: &Arc<Link>,
     ) -> Result<Self, StartError> {
         let catalogue = Catalogue::new();
@@ -89,28 +89,28 @@ impl Deployment {
             ..DeliveryConfig::default()
         };
         let fetcher = Arc::new(Fetcher::new(link, catalogue.clone(), delivery)?);
-        let (mail, messages) = sync_channel(MAIL);
+        let (sender, messages) = sync_channel(MAX_MESSAGES);
         let (site, device) = (config.site.clone(), config.device.clone());
-        let reporter = Arc::new(Reporter::new(board, Arc::clone(link), site, device));
-        let surroundings = Surroundings {
+        let reporter = Arc::new(Reporter::new(published_status, Arc::clone(link), site, device));
+        let dependencies = Dependencies {
             service: Arc::clone(service),
             fetcher,
             catalogue: catalogue.clone(),
             reporter,
             parts: link.parts().clone(),
-            mail: mail.clone(),
+            sender: sender.clone(),
         };
-        let reconciler = Reconciler::new(boot, Arc::clone(running), surroundings);
-        let watches = watches(link, &mail, config.deploy.share.then_some(catalogue))?;
+        let reconciler = Reconciler::new(startup, Arc::clone(running), dependencies);
+        let watches = watches(link, &sender, config.deploy.share.then_some(catalogue))?;
         let run = move || {
             reconciler.run(&messages);
             Ok(())
         };
         let parts = link.parts();
         let thread = parts.vital("deploy", run).map_err(DeployError::Thread)?;
-        let control = control(config, service, &mail, parts);
+        let control = control(config, service, &sender, parts);
         Ok(Self {
-            mail,
+            sender,
             thread,
             control,
             _watches: watches,
@@ -121,26 +121,26 @@ impl Deployment {
     pub fn stop(mut self) {
         drop(self.control.take());
         // It has ended already if nobody listens.
-        let _ = self.mail.send(Message::Stop);
+        let _ = self.sender.send(Message::Stop);
         let _ = self.thread.join();
     }
 }
 
 fn watches(
     link: &Link,
-    mail: &SyncSender<Message>,
+    sender: &SyncSender<Message>,
     shared: Option<Catalogue>,
-) -> Result<(Watch, Watch, Orders, Option<Sharing>), LinkError> {
+) -> Result<(NoticeSubscription, NoticeSubscription, Orders, Option<Sharing>), LinkError> {
     // Whoever calls these waits on a thread of its own; when the deploy thread has ended, nobody listens.
-    let statements = mail.clone();
+    let statements = sender.clone();
     let desired = link.desired(move |desired| {
         let _ = statements.send(Message::Statement(desired.bytes));
     })?;
-    let updates = mail.clone();
+    let updates = sender.clone();
     let trust = link.trust_updates(move |bytes| {
         let _ = updates.send(Message::Trust(bytes));
     })?;
-    let asked = mail.clone();
+    let asked = sender.clone();
     let orders = link.orders(move |bytes| {
         let answer = ask(&asked, |reply| Message::Order(bytes, reply));
         let json = |value: &Value| value.to_string().into_bytes();
@@ -156,13 +156,13 @@ fn watches(
 fn control(
     config: &Config,
     service: &Arc<Service>,
-    mail: &SyncSender<Message>,
+    sender: &SyncSender<Message>,
     parts: &Parts,
 ) -> Option<Control> {
-    let (service, mail) = (Arc::clone(service), mail.clone());
+    let (service, sender) = (Arc::clone(service), sender.clone());
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
-        command => ask(&mail, |reply| Message::Command(command, reply)),
+        command => ask(&sender, |reply| Message::Command(command, reply)),
     };
     Control::open(&config.data, parts, follow)
         .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "no control socket; commands reach this daemon over Zenoh alone"))
@@ -171,13 +171,13 @@ fn control(
 
 /// Asks the deploy thread, and waits for its answer.
 fn ask(
-    mail: &SyncSender<Message>,
+    sender: &SyncSender<Message>,
     message: impl FnOnce(reconciler::Reply) -> Message,
 ) -> Result<Value, CommandError> {
     let (to, answer) = sync_channel(1);
     let wait = Duration::from_secs(ANSWER_S);
     let until = Instant::now() + wait;
-    mail.try_send(message(reconciler::Reply { to, until }))
+    sender.try_send(message(reconciler::Reply { to, until }))
         .map_err(|_| CommandError::Busy)?;
     answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
 }

@@ -16,7 +16,7 @@ pub const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Why a sample is not processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum IntakeError {
     /// It has more than `intake.max-sample-bytes`.
     #[error(
         "the sample has more than {limit} bytes; raise `intake.max-sample-bytes` if the device has the memory"
@@ -32,7 +32,7 @@ pub enum Refusal {
     BadId,
 }
 
-impl Refusal {
+impl IntakeError {
     /// The stable name under which it is counted.
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ pub struct Admitted {
     /// The sample.
     pub sample: Sample,
     /// Why it was refused.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<IntakeError>,
 }
 
 /// Checks what arrived. `now` stands in for the time where the sender gave none.
@@ -57,11 +57,11 @@ pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -
     let bad_id = given == Some(None);
     let too_large = incoming.payload.len() > max_sample_bytes;
     let refusal = if too_large {
-        Some(Refusal::TooLarge {
+        Some(IntakeError::TooLarge {
             limit: max_sample_bytes,
         })
     } else {
-        bad_id.then_some(Refusal::BadId)
+        bad_id.then_some(IntakeError::BadId)
     };
     let payload: Arc<[u8]> = match refusal {
         None => Arc::from(incoming.payload),

@@ -34,15 +34,15 @@ use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
 use hotshoe_protocol::status::Status;
 
-use crate::answer::Answer;
-use crate::deploy::{Board, Boot, Deployment};
+use crate::answer::ReplyTo;
+use crate::deploy::{PublishedStatus, StartupState, Deployment};
 use crate::metrics::{Endpoint, MetricsError};
-use crate::reload::Running;
-use crate::service::{Crew, Service};
-use crate::watch::{Watch, WatchError};
+use crate::reload::RunningConfig;
+use crate::service::{WorkerPool, Service};
+use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
-pub use service::{CallError, Called, CalledRelease, Door, DrainReport};
+pub use service::{CallError, CallOutput, CallRelease, LocalClient, DrainReport};
 
 /// Why a daemon did not start. Nothing is left running then.
 #[derive(Debug, thiserror::Error)]
@@ -73,13 +73,13 @@ pub enum StartError {
 /// A daemon that serves.
 pub struct Daemon {
     service: Arc<Service>,
-    crew: Crew,
+    workers: WorkerPool,
     link: Arc<Link>,
     serving: Serving,
-    watch: Option<Watch>,
+    watch: Option<FolderWatch>,
     deployment: Deployment,
     parts: Parts,
-    running: Arc<Running>,
+    running: Arc<RunningConfig>,
     _recordings: Orders,
     metrics: Option<Endpoint>,
 }
@@ -106,47 +106,47 @@ impl Daemon {
             .clone()
             .map(|metrics| crate::metrics::serve(metrics, &parts))
             .transpose()?;
-        let boot = Boot::open(&config)?;
-        let serving = boot.serving();
-        crate::metrics::release(None, serving.as_deref().map(deploy::Served::release));
-        let board = Arc::new(Board::default());
-        let memory = boot.memory().clone();
+        let startup = StartupState::open(&config)?;
+        let serving = startup.serving();
+        crate::metrics::release(None, serving.as_deref().map(deploy::ServingRelease::release));
+        let published_status = Arc::new(PublishedStatus::default());
+        let memory = startup.memory().clone();
         tracing::info!(
             mode = memory.mode.name(),
             reason = memory.reason,
             "memories of components"
         );
-        board.change(|view| view.memory = Some(memory));
+        published_status.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &parts)?;
         let link = Arc::new(signing(link, &config));
-        let running = Running::new(config.clone());
+        let running = RunningConfig::new(config.clone());
         let service = Service::new(
             Arc::clone(&running),
             serving,
-            Arc::clone(&board),
+            Arc::clone(&published_status),
             Arc::clone(&link),
         );
-        let crew = service.hire().map_err(|source| StartError::Workers {
+        let workers = service.spawn_workers().map_err(|source| StartError::Workers {
             threads: config.workers.threads,
             source,
         })?;
-        let give_up = |crew, error| {
+        let abort = |workers, error| {
             parts.close();
-            service.drain(crew, Duration::ZERO);
+            service.drain(workers, Duration::ZERO);
             link.close();
             error
         };
         // First, so that the status says from the start what is in the slots.
-        let deployment = match Deployment::start(boot, &config, &running, &service, board, &link) {
+        let deployment = match Deployment::start(startup, &config, &running, &service, published_status, &link) {
             Ok(deployment) => deployment,
-            Err(error) => return Err(give_up(crew, error)),
+            Err(error) => return Err(abort(workers, error)),
         };
         let (serving, watch) = match open_intake(&config, &service, &link, &parts) {
             Ok(open) => open,
             Err(error) => {
                 parts.close();
                 deployment.stop();
-                return Err(give_up(crew, error));
+                return Err(abort(workers, error));
             }
         };
         let asked = Arc::clone(&service);
@@ -155,7 +155,7 @@ impl Daemon {
             Err(error) => {
                 parts.close();
                 deployment.stop();
-                return Err(give_up(crew, error.into()));
+                return Err(abort(workers, error.into()));
             }
         };
         tracing::info!(
@@ -166,7 +166,7 @@ impl Daemon {
         );
         Ok(Self {
             service,
-            crew,
+            workers,
             link,
             serving,
             watch,
@@ -189,8 +189,8 @@ impl Daemon {
     }
 
     /// A way in that is not Zenoh.
-    pub fn door(&self) -> Door {
-        Door::new(Arc::clone(&self.service))
+    pub fn local_client(&self) -> LocalClient {
+        LocalClient::new(Arc::clone(&self.service))
     }
 
     /// The endpoints that the daemon listens on, with the ports that it was given.
@@ -206,7 +206,7 @@ impl Daemon {
         if let Some(watch) = &self.watch {
             watch.stop();
         }
-        let report = self.service.drain(self.crew, deadline);
+        let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
             watch.join();
         }
@@ -234,22 +234,22 @@ fn open_intake(
     service: &Arc<Service>,
     link: &Link,
     parts: &Parts,
-) -> Result<(Serving, Option<Watch>), StartError> {
+) -> Result<(Serving, Option<FolderWatch>), StartError> {
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);
     let serving = link.serve(
         &config.intake.subscribe,
-        move |incoming, asker| {
-            offered.offer(incoming, asker.map_or(Answer::Nobody, Answer::Query));
+        move |incoming, responder| {
+            offered.offer(incoming, responder.map_or(ReplyTo::None, ReplyTo::Query));
         },
         move || serde_json::to_vec(&asked.status()).unwrap_or_default(),
     )?;
     let watched = Arc::clone(service);
-    let watch = config.watch.as_ref().zip(service.aside());
+    let watch = config.watch.as_ref().zip(service.failed_files());
     let watch = watch
-        .map(|(watch, aside)| {
+        .map(|(watch, failed_files)| {
             let max_bytes = config.intake.max_sample_bytes;
-            Watch::start(watch, max_bytes, aside, parts, move |incoming, answer| {
+            FolderWatch::start(watch, max_bytes, failed_files, parts, move |incoming, answer| {
                 watched.offer_patiently(incoming, answer);
             })
         })

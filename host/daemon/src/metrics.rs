@@ -101,18 +101,18 @@ fn describe() {
 pub fn release(before: Option<&Verified<Release>>, now: Option<&Verified<Release>>) {
     for (release, serves) in [(before, 0.0), (now, 1.0)] {
         if let Some(release) = release {
-            tell(release, serves);
+            set_release_gauges(release, serves);
         }
     }
 }
 
 /// Counts what the models do, by the models' own counts.
 #[derive(Debug, Default)]
-pub struct ModelMeter(Mutex<BTreeMap<String, Seen>>);
+pub struct ModelMeter(Mutex<BTreeMap<String, LastCounts>>);
 
 /// The counts that were told last.
 #[derive(Debug)]
-struct Seen {
+struct LastCounts {
     model: Digest,
     /// By metric, in the order of [`COUNTED`].
     counts: [u64; 4],
@@ -127,7 +127,7 @@ const COUNTED: [&str; 4] = [
 
 impl ModelMeter {
     /// Tells what has been added since the last call. A model that takes the place of another begins at zero.
-    pub fn tell(&self, models: &BTreeMap<String, Arc<NamedModel>>) {
+    pub fn update(&self, models: &BTreeMap<String, Arc<NamedModel>>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, named) in models {
             let (model, usage) = (named.active().digest(), named.active().usage());
@@ -147,7 +147,7 @@ impl ModelMeter {
                     metrics::counter!(metric, "model" => name.clone()).increment(added);
                 }
             }
-            all.insert(name.clone(), Seen { model, counts });
+            all.insert(name.clone(), LastCounts { model, counts });
         }
     }
 }
@@ -158,7 +158,7 @@ pub fn phase(before: Phase, now: Phase) {
     metrics::gauge!("hotshoe_deploy_phase", "phase" => now.to_string()).set(1.0);
 }
 
-fn tell(release: &Verified<Release>, serves: f64) {
+fn set_release_gauges(release: &Verified<Release>, serves: f64) {
     let labels = [
         ("name", release.name.clone()),
         ("digest", release.digest().to_string()),

@@ -108,7 +108,7 @@ pub struct AnswerMessage<'a> {
 fn without_payloads<S: Serializer>(actions: &[Action], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     #[serde(untagged)]
-    enum Told<'a> {
+    enum ActionSummary<'a> {
         Sent {
             action: &'static str,
             topic: &'a str,
@@ -122,12 +122,12 @@ fn without_payloads<S: Serializer>(actions: &[Action], serializer: S) -> Result<
             topic,
             content_type,
             payload,
-        } => Told::Sent {
+        } => ActionSummary::Sent {
             action: "send",
             topic,
             content_type,
             bytes: payload.len(),
         },
-        other => Told::Other(other),
+        other => ActionSummary::Other(other),
     }))
 }

@@ -17,32 +17,32 @@ pub struct Queue<T> {
 
 #[derive(Debug)]
 struct State<T> {
-    items: VecDeque<Waiting<T>>,
+    items: VecDeque<Entry<T>>,
     closed: bool,
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct Entry<T> {
     item: T,
-    /// Whether it came with [`Full::Wait`].
+    /// Whether it came with [`FullPolicy::Wait`].
     patient: bool,
 }
 
 /// What to do with an item that finds the queue full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Full {
-    /// Wait until there is room. No [`Full::DropOldest`] displaces such an item, since its sender counts on it.
+pub enum FullPolicy {
+    /// Wait until there is room. No [`FullPolicy::DropOldest`] displaces such an item, since its sender counts on it.
     Wait,
     /// Wait this long for room.
     WaitFor(Duration),
-    /// The item that waited longest makes room, of those that did not come with [`Full::Wait`]. The new item is refused
+    /// The item that waited longest makes room, of those that did not come with [`FullPolicy::Wait`]. The new item is refused
     /// where there are only those.
     DropOldest,
     /// The new item is refused.
     DropNewest,
 }
 
-impl Full {
+impl FullPolicy {
     /// What `[intake]` says.
     pub fn of(intake: &IntakeConfig) -> Self {
         match intake.when_full {
@@ -61,12 +61,12 @@ pub enum Pushed<T> {
     /// It waits in the queue, and this older one had to leave.
     Displaced(T),
     /// It was not taken.
-    Refused(T, Refusal),
+    Refused(T, PushError),
 }
 
 /// Why an item was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
+pub enum PushError {
     /// The queue was full.
     Full,
     /// The queue was full for the whole time that the sender could wait.
@@ -105,31 +105,31 @@ impl<T> Queue<T> {
     }
 
     /// Adds an item, or does with it what `full` says.
-    pub fn push(&self, item: T, full: Full) -> Pushed<T> {
+    pub fn push(&self, item: T, full: FullPolicy) -> Pushed<T> {
         let mut state = self.lock();
         let mut displaced = None;
         if state.items.len() >= self.capacity && !state.closed {
             state = match full {
-                Full::Wait => self.wait_for_room(state, None),
-                Full::WaitFor(limit) => self.wait_for_room(state, Some(limit)),
-                Full::DropOldest => {
+                FullPolicy::Wait => self.wait_for_room(state, None),
+                FullPolicy::WaitFor(limit) => self.wait_for_room(state, Some(limit)),
+                FullPolicy::DropOldest => {
                     let Some(oldest) = state.items.iter().position(|w| !w.patient) else {
-                        return Pushed::Refused(item, Refusal::Full);
+                        return Pushed::Refused(item, PushError::Full);
                     };
                     displaced = state.items.remove(oldest);
                     state
                 }
-                Full::DropNewest => return Pushed::Refused(item, Refusal::Full),
+                FullPolicy::DropNewest => return Pushed::Refused(item, PushError::Full),
             };
         }
         if state.closed {
-            return Pushed::Refused(item, Refusal::Closed);
+            return Pushed::Refused(item, PushError::Closed);
         }
         if state.items.len() >= self.capacity {
-            return Pushed::Refused(item, Refusal::Timeout);
+            return Pushed::Refused(item, PushError::Timeout);
         }
-        let patient = full == Full::Wait;
-        state.items.push_back(Waiting { item, patient });
+        let patient = full == FullPolicy::Wait;
+        state.items.push_back(Entry { item, patient });
         drop(state);
         self.filled.notify_one();
         displaced.map_or(Pushed::Stored, |oldest| Pushed::Displaced(oldest.item))

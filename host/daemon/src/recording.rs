@@ -3,8 +3,8 @@
 //! A recorder asks and the device answers, so that nothing is sent that nobody takes. What waits is bounded in bytes over all recorders,
 //! and a worker that finds no room goes on at once: the sample is counted and not recorded.
 
-mod refused;
-mod taken;
+mod error;
+mod recorded_sample;
 mod wire;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -19,10 +19,10 @@ use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart,
 use hotshoe_trust::{Begin, Blob, Device, Digest, RecordKind, Release, Step, Verified};
 use uuid::Uuid;
 
-use self::refused::Refused;
-use self::taken::Taken;
+use self::error::RecordError;
+use self::recorded_sample::RecordedSample;
 
-pub use self::wire::{Counts, EndReason, FileHead, Next, Opened, Refusal, Request, What};
+pub use self::wire::{Counts, EndReason, FileHead, Next, Opened, RefusalBody, Request, NextItem};
 
 /// Recordings that may be made at once.
 pub const MAX_SESSIONS: usize = 4;
@@ -52,9 +52,9 @@ struct Session {
     kinds: BTreeSet<RecordKind>,
     wanted: u64,
     counts: Counts,
-    waiting: VecDeque<Taken>,
+    waiting: VecDeque<RecordedSample>,
     /// What the recorder is reading.
-    out: Option<Out>,
+    current: Option<CurrentEntry>,
     /// Bytes of what is being made ready for it.
     preparing: u64,
     number: u64,
@@ -62,8 +62,8 @@ struct Session {
     asked: Instant,
 }
 
-struct Out {
-    head: What,
+struct CurrentEntry {
+    head: NextItem,
     files: Vec<Vec<u8>>,
     /// What it counts for until it has arrived.
     bytes: u64,
@@ -72,7 +72,7 @@ struct Out {
 impl Session {
     fn held(&self) -> u64 {
         let waiting: u64 = self.waiting.iter().map(|it| it.bytes).sum();
-        waiting + self.preparing + self.out.as_ref().map_or(0, |out| out.bytes)
+        waiting + self.preparing + self.current.as_ref().map_or(0, |current| current.bytes)
     }
 
     fn is_gone(&self) -> bool {
@@ -95,7 +95,7 @@ impl Recorder {
     pub fn configure(&self, config: RecordConfig) {
         let mut sessions = self.lock();
         sessions.retain(|session| session.kinds.is_subset(&config.allow));
-        self.note(&sessions);
+        self.update_active(&sessions);
         *self.lock_config() = config;
         drop(sessions);
         self.came.notify_all();
@@ -135,8 +135,8 @@ impl Recorder {
                 session.counts.failed += 1;
                 continue;
             };
-            let taken = Taken::of(session.stage, &session.kinds, sample, decision, seen);
-            if taken.bytes > most.min(MAX_RECORDED_BYTES) || taken.told_bytes > self.piece {
+            let taken = RecordedSample::of(session.stage, &session.kinds, sample, decision, seen);
+            if taken.bytes > most.min(MAX_RECORDED_BYTES) || taken.actions_bytes > self.piece {
                 session.counts.too_large += 1;
             } else if held + taken.bytes > most {
                 session.counts.dropped += 1;
@@ -149,32 +149,32 @@ impl Recorder {
                 }
             }
         }
-        self.note(&sessions);
+        self.update_active(&sessions);
         self.came.notify_all();
     }
 
     /// Answers a request; `serving` is the release that serves now. One request at a time.
     ///
     /// # Errors
-    /// A [`Refusal`] as JSON.
+    /// A [`RefusalBody`] as JSON.
     pub fn answer(
         &self,
         request: &[u8],
         serving: Option<&Verified<Release>>,
     ) -> Result<Vec<u8>, Vec<u8>> {
         let asked = serde_json::from_slice(request)
-            .map_err(|error| Refused::Request(error.to_string()))
+            .map_err(|error| RecordError::Request(error.to_string()))
             .and_then(|request| self.carry_out(request, serving));
-        asked.map_err(|refused| serde_json::to_vec(&refused.refusal()).unwrap_or_default())
+        asked.map_err(|refused| serde_json::to_vec(&refused.body()).unwrap_or_default())
     }
 
     fn carry_out(
         &self,
         request: Request,
         serving: Option<&Verified<Release>>,
-    ) -> Result<Vec<u8>, Refused> {
+    ) -> Result<Vec<u8>, RecordError> {
         let json = |text: serde_json::Result<Vec<u8>>| {
-            text.map_err(|error| Refused::Unwritten(error.to_string()))
+            text.map_err(|error| RecordError::Unwritten(error.to_string()))
         };
         match request {
             Request::Open {
@@ -198,7 +198,7 @@ impl Recorder {
                 let mut sessions = self.lock();
                 let found = find(&mut sessions, &session)?;
                 found.ended.get_or_insert(EndReason::Asked);
-                self.note(&sessions);
+                self.update_active(&sessions);
                 Ok(b"{}".to_vec())
             }
         }
@@ -210,14 +210,14 @@ impl Recorder {
         without: &BTreeSet<RecordKind>,
         count: u64,
         serving: Option<&Verified<Release>>,
-    ) -> Result<Opened, Refused> {
-        let release = serving.ok_or(Refused::NoRelease)?;
+    ) -> Result<Opened, RecordError> {
+        let release = serving.ok_or(RecordError::NoRelease)?;
         let mut sessions = self.lock();
         // Under the lock, so that what is allowed no more does not begin.
         let kinds = self.kinds(stage, without, release)?;
         sessions.retain(|session| !session.is_gone());
         if sessions.len() >= MAX_SESSIONS {
-            return Err(Refused::Busy);
+            return Err(RecordError::Busy);
         }
         let id = Uuid::new_v4().to_string();
         tracing::info!(%stage, count, kinds = ?kinds, "a recording begins");
@@ -229,13 +229,13 @@ impl Recorder {
             wanted: count.clamp(1, MAX_RECORDED),
             counts: Counts::default(),
             waiting: VecDeque::new(),
-            out: None,
+            current: None,
             preparing: 0,
             number: 0,
             ended: None,
             asked: Instant::now(),
         });
-        self.note(&sessions);
+        self.update_active(&sessions);
         Ok(Opened {
             session: id,
             site: self.device.site.clone(),
@@ -254,7 +254,7 @@ impl Recorder {
         stage: RecordStage,
         without: &BTreeSet<RecordKind>,
         release: &Release,
-    ) -> Result<BTreeSet<RecordKind>, Refused> {
+    ) -> Result<BTreeSet<RecordKind>, RecordError> {
         let all: &[RecordKind] = match stage {
             RecordStage::Sample => &[RecordKind::Sample, RecordKind::Insight],
             RecordStage::Pre | RecordStage::Infer => &RecordKind::ALL,
@@ -266,21 +266,21 @@ impl Recorder {
             .copied()
             .collect();
         if kinds.is_empty() {
-            return Err(Refused::Nothing(stage));
+            return Err(RecordError::Nothing(stage));
         }
         let missing = |has: &BTreeSet<RecordKind>| -> BTreeSet<_> {
             kinds.difference(has).copied().collect()
         };
         let has = &self.lock_config().allow.clone();
         if !missing(has).is_empty() {
-            return Err(Refused::Device {
+            return Err(RecordError::Device {
                 missing: missing(has),
                 has: has.clone(),
             });
         }
         let has = &release.data_contract.record;
         if !missing(has).is_empty() {
-            return Err(Refused::Contract {
+            return Err(RecordError::Contract {
                 release: release.name.clone(),
                 generation: release.generation,
                 missing: missing(has),
@@ -301,24 +301,24 @@ impl Recorder {
             }
             _ => return Ok(kinds),
         };
-        Err(Refused::Stage {
+        Err(RecordError::Stage {
             release: release.name.clone(),
             stage,
             lacks,
         })
     }
 
-    fn next(&self, id: &str, after: u64) -> Result<Next, Refused> {
+    fn next(&self, id: &str, after: u64) -> Result<Next, RecordError> {
         let until = Instant::now() + WAIT;
         let mut sessions = self.lock();
         loop {
             let session = find(&mut sessions, id)?;
-            if let Some(out) = &session.out {
+            if let Some(current) = &session.current {
                 // An answer may have been lost: it is given again until the next one is asked for.
                 if session.number > after {
-                    return Ok(session.told(out.head.clone()));
+                    return Ok(session.reply(current.head.clone()));
                 }
-                session.out = None;
+                session.current = None;
             }
             if let Some(taken) = session.waiting.pop_front() {
                 session.preparing = taken.bytes;
@@ -328,11 +328,11 @@ impl Recorder {
                 return self.prepared(id, number, taken);
             }
             if let Some(reason) = session.ended {
-                return Ok(session.told(What::Ended { reason }));
+                return Ok(session.reply(NextItem::Ended { reason }));
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(session.told(What::Waiting));
+                return Ok(session.reply(NextItem::Waiting));
             }
             sessions = self
                 .came
@@ -343,17 +343,17 @@ impl Recorder {
     }
 
     /// Makes the files of a sample ready to be read.
-    fn prepared(&self, id: &str, number: u64, taken: Taken) -> Result<Next, Refused> {
-        let out = Out::of(number, taken);
+    fn prepared(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
+        let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;
         session.preparing = 0;
-        match out {
-            Ok(out) => {
+        match current {
+            Ok(current) => {
                 session.number = number;
-                let head = out.head.clone();
-                session.out = Some(out);
-                Ok(session.told(head))
+                let head = current.head.clone();
+                session.current = Some(current);
+                Ok(session.reply(head))
             }
             Err(refused) => {
                 session.counts.taken -= 1;
@@ -370,19 +370,19 @@ impl Recorder {
         file: usize,
         offset: u64,
         most: u64,
-    ) -> Result<Vec<u8>, Refused> {
+    ) -> Result<Vec<u8>, RecordError> {
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;
-        let out = session.out.as_ref().filter(|_| session.number == number);
-        let bytes = out.and_then(|out| out.files.get(file));
+        let current = session.current.as_ref().filter(|_| session.number == number);
+        let bytes = current.and_then(|current| current.files.get(file));
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = bytes.and_then(|bytes| bytes.get(offset..));
-        let rest = rest.ok_or(Refused::Unknown)?;
+        let rest = rest.ok_or(RecordError::Unknown)?;
         let most = usize::try_from(most.min(self.piece)).unwrap_or(usize::MAX);
         Ok(rest.get(..most).unwrap_or(rest).to_vec())
     }
 
-    fn note(&self, sessions: &[Session]) {
+    fn update_active(&self, sessions: &[Session]) {
         let active = sessions.iter().any(|session| session.ended.is_none());
         self.active.store(active, Ordering::Relaxed);
     }
@@ -393,16 +393,16 @@ impl Recorder {
 }
 
 /// A recording, which is thereby asked for.
-fn find<'a>(sessions: &'a mut [Session], id: &str) -> Result<&'a mut Session, Refused> {
+fn find<'a>(sessions: &'a mut [Session], id: &str) -> Result<&'a mut Session, RecordError> {
     let mut all = sessions.iter_mut();
     let found = all.find(|session| session.id == id && !session.is_gone());
-    let found = found.ok_or(Refused::Unknown)?;
+    let found = found.ok_or(RecordError::Unknown)?;
     found.asked = Instant::now();
     Ok(found)
 }
 
 impl Session {
-    const fn told(&self, what: What) -> Next {
+    const fn reply(&self, what: NextItem) -> Next {
         Next {
             what,
             counts: self.counts,
@@ -410,18 +410,18 @@ impl Session {
     }
 }
 
-impl Out {
-    fn of(number: u64, taken: Taken) -> Result<Self, Refused> {
+impl CurrentEntry {
+    fn of(number: u64, taken: RecordedSample) -> Result<Self, RecordError> {
         let entry = taken.entry.clone();
         let bytes = taken.bytes;
-        let unwritten = |error| Refused::Unwritten(hotshoe_base::chain(&error));
+        let unwritten = |error| RecordError::Unwritten(hotshoe_base::chain(&error));
         let files: Vec<(RecordedPart, Vec<u8>)> = taken.files().map_err(unwritten)?;
         let heads = files.iter().map(|(part, bytes)| FileHead {
             part: part.clone(),
             blob: Blob::of(bytes),
         });
         Ok(Self {
-            head: What::Entry {
+            head: NextItem::Entry {
                 number,
                 entry,
                 files: heads.collect(),

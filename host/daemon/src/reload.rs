@@ -36,7 +36,7 @@ const METRICS_FILES: [&str; 4] = [
 
 /// The configuration that is in effect.
 #[derive(Debug)]
-pub struct Running {
+pub struct RunningConfig {
     config: ArcSwap<Config>,
     files: Mutex<Files>,
     last: Mutex<Option<ReloadStatus>>,
@@ -133,8 +133,8 @@ fn files_of(config: &Config) -> Files {
     add("network.ca", config.network.ca.as_deref());
     let oip = config.oip.as_ref().map(|it| (&it.token_file, &it.tls));
     let metrics = config.metrics.as_ref().map(|it| (&it.token_file, &it.tls));
-    for (keys, door) in [(OIP_FILES, oip), (METRICS_FILES, metrics)] {
-        let Some((token_file, tls)) = door else {
+    for (keys, front) in [(OIP_FILES, oip), (METRICS_FILES, metrics)] {
+        let Some((token_file, tls)) = front else {
             continue;
         };
         let [token_key, certificate_key, key_key, client_ca_key] = keys;
@@ -158,7 +158,7 @@ fn is_read_again(key: &str) -> bool {
     OIP_FILES.contains(&key) || METRICS_FILES.contains(&key)
 }
 
-impl Running {
+impl RunningConfig {
     /// What a daemon starts with.
     pub(crate) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {

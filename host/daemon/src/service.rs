@@ -1,7 +1,7 @@
 //! The worker threads, and what becomes of each sample.
 
-mod crew;
-mod door;
+mod worker_pool;
+mod local_client;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,19 @@ use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, Status};
 use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
 
-use crate::answer::{Answer, Ending};
-use crate::deploy::{Board, Fared, Served, Tap};
+use crate::answer::{ReplyTo, Ending};
+use crate::deploy::{PublishedStatus, SampleOutcome, ServingRelease, ShadowMirror};
 use crate::intake;
 use crate::metrics::ModelMeter;
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
-use crate::queue::{Full, Pushed, Queue, Refusal};
+use crate::queue::{FullPolicy, Pushed, Queue, PushError};
 use crate::recording::Recorder;
-use crate::reload::Running;
+use crate::reload::RunningConfig;
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
-use crate::watch::Aside;
+use crate::watch::FailedFiles;
 
-pub use crew::{Crew, DrainReport};
-pub use door::{CallError, Called, CalledRelease, Door};
+pub use worker_pool::{WorkerPool, DrainReport};
+pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
 
 /// Stage of samples that are refused as they arrive.
 const INTAKE: &str = "intake";
@@ -53,33 +53,33 @@ struct Job {
 /// What senders, workers and the status share.
 pub struct Service {
     queue: Queue<Job>,
-    running: Arc<Running>,
+    running: Arc<RunningConfig>,
     identity: Device,
-    serving: ArcSwapOption<Served>,
-    shadow: ArcSwapOption<Tap>,
-    board: Arc<Board>,
+    serving: ArcSwapOption<ServingRelease>,
+    shadow: ArcSwapOption<ShadowMirror>,
+    published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
     tally: Tally,
     latency: Latency,
     meter: ModelMeter,
     recorder: Recorder,
     /// Where a folder is watched.
-    aside: Option<Arc<Aside>>,
+    failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
     /// What each worker is busy with.
-    desks: Vec<Mutex<Option<Arc<Job>>>>,
+    worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
 }
 
 impl Service {
-    /// A service that nothing works for yet; see [`Service::hire`].
+    /// A service that nothing works for yet; see [`Service::spawn_workers`].
     pub fn new(
-        running: Arc<Running>,
-        serving: Option<Arc<Served>>,
-        board: Arc<Board>,
+        running: Arc<RunningConfig>,
+        serving: Option<Arc<ServingRelease>>,
+        published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
     ) -> Arc<Self> {
         let config = running.config();
-        let desks = (0..config.workers.threads)
+        let worker_slots = (0..config.workers.threads)
             .map(|_| Mutex::default())
             .collect();
         let most = config
@@ -88,9 +88,9 @@ impl Service {
             .saturating_sub(MESSAGE_OVERHEAD);
         let recorder = Recorder::new(config.record.clone(), config.identity(), most);
         let watch = config.watch.as_ref();
-        let aside = watch.map(|_| Aside::open(&config.data));
-        if let Some(aside) = &aside {
-            aside.serve(serving.as_ref().map(|served| served.release().digest()));
+        let failed_files = watch.map(|_| FailedFiles::open(&config.data));
+        if let Some(failed_files) = &failed_files {
+            failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
         }
         Arc::new(Self {
             queue: Queue::new(config.intake.queue),
@@ -98,30 +98,30 @@ impl Service {
             running,
             serving: ArcSwapOption::new(serving),
             shadow: ArcSwapOption::empty(),
-            board,
+            published_status,
             link,
             tally: Tally::default(),
             latency: Latency::default(),
             meter: ModelMeter::default(),
             recorder,
-            aside,
+            failed_files,
             started: Instant::now(),
-            desks,
+            worker_slots,
         })
     }
 
     /// Takes a sample that came over Zenoh.
-    pub fn offer(&self, incoming: Incoming<'_>, answer: Answer) {
-        let full = Full::of(&self.running.config().intake);
+    pub fn offer(&self, incoming: Incoming<'_>, answer: ReplyTo) {
+        let full = FullPolicy::of(&self.running.config().intake);
         self.accept(incoming, answer, full);
     }
 
     /// Takes a sample that can wait where it is until there is room.
-    pub fn offer_patiently(&self, incoming: Incoming<'_>, answer: Answer) {
-        self.accept(incoming, answer, Full::Wait);
+    pub fn offer_patiently(&self, incoming: Incoming<'_>, answer: ReplyTo) {
+        self.accept(incoming, answer, FullPolicy::Wait);
     }
 
-    fn accept(&self, incoming: Incoming<'_>, answer: Answer, full: Full) {
+    fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
         let ticket = self.tally.accept(answer);
         let limit = self.running.config().intake.max_sample_bytes;
         let admitted = intake::admit(incoming, limit, SystemTime::now());
@@ -134,7 +134,7 @@ impl Service {
             let serving = self.serving.load();
             self.fail(
                 &job,
-                serving.as_deref().map(Served::release),
+                serving.as_deref().map(ServingRelease::release),
                 INTAKE,
                 refusal.name(),
                 &refusal.to_string(),
@@ -144,9 +144,9 @@ impl Service {
         let dropped = match self.queue.push(job, full) {
             Pushed::Stored => None,
             Pushed::Displaced(oldest) => Some((oldest, DropReason::QueueFullOldest)),
-            Pushed::Refused(job, Refusal::Full) => Some((job, DropReason::QueueFullNewest)),
-            Pushed::Refused(job, Refusal::Timeout) => Some((job, DropReason::BlockTimeout)),
-            Pushed::Refused(job, Refusal::Closed) => Some((job, DropReason::ShuttingDown)),
+            Pushed::Refused(job, PushError::Full) => Some((job, DropReason::QueueFullNewest)),
+            Pushed::Refused(job, PushError::Timeout) => Some((job, DropReason::BlockTimeout)),
+            Pushed::Refused(job, PushError::Closed) => Some((job, DropReason::ShuttingDown)),
         };
         if let Some((job, reason)) = dropped {
             self.drop_job(&job, reason);
@@ -154,10 +154,10 @@ impl Service {
         self.gauge_queue();
     }
 
-    fn work(&self, desk: usize) {
+    fn work(&self, slot: usize) {
         let mut worker: Option<Worker> = None;
-        self.clear_desk(desk);
-        while let Some(job) = self.take(desk) {
+        self.clear_slot(slot);
+        while let Some(job) = self.take(slot) {
             self.gauge_queue();
             // The sample keeps this release to its end, whatever is swapped meanwhile.
             match self.serving.load_full() {
@@ -166,7 +166,7 @@ impl Service {
                     self.drop_job(&job, DropReason::NoRelease);
                 }
             }
-            self.put_on_desk(desk, None);
+            self.set_slot(slot, None);
             if self.in_turn() {
                 self.queue.look_again();
             }
@@ -175,20 +175,20 @@ impl Service {
 
     /// Runs one sample to its end, also where the daemon itself fails on it: a thread that ended would leave its desk taken, and
     /// other samples of this source waiting for their turn.
-    fn process(&self, job: &Job, served: &Arc<Served>, worker: &mut Option<Worker>) {
+    fn process(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         job.ticket.begin();
         let began = Instant::now();
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
             *worker = None;
-            served.observer().add(Fared::Trap, micros(began.elapsed()));
+            served.observer().add(SampleOutcome::Trap, micros(began.elapsed()));
             let release = Some(served.release());
             self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
     }
 
     /// A worker of another release makes room for one of this release.
-    fn run(&self, job: &Job, served: &Arc<Served>, worker: &mut Option<Worker>) {
+    fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
@@ -198,19 +198,19 @@ impl Service {
         }
         let ready = worker.get_or_insert_with(|| served.worker());
         let started = Instant::now();
-        let outcome = self.try_on(ready, job, served);
+        let outcome = self.run_pipeline(ready, job, served);
         let time = micros(started.elapsed());
-        served.observer().add(Fared::of(&outcome), time);
+        served.observer().add(SampleOutcome::of(&outcome), time);
         for failure in &outcome.tolerated {
             self.tally.tolerated(&failure.stage);
         }
         self.record(job, started, &outcome.stages);
-        self.meter.tell(served.pipeline().models());
+        self.meter.update(served.pipeline().models());
         self.finish(job, served.release(), outcome);
     }
 
     /// Shows what comes between to those who record.
-    fn try_on(&self, worker: &mut Worker, job: &Job, served: &Served) -> Outcome {
+    fn run_pipeline(&self, worker: &mut Worker, job: &Job, served: &ServingRelease) -> Outcome {
         if !self.recorder.is_active() {
             return worker.process(&job.sample, &self.identity);
         }
@@ -230,15 +230,15 @@ impl Service {
     /// Answers somebody who records.
     pub fn record_request(&self, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
         let serving = self.serving.load();
-        let release = serving.as_deref().map(Served::release);
+        let release = serving.as_deref().map(ServingRelease::release);
         self.recorder.answer(request, release)
     }
 
     /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the
     /// release that they have. The one that served is returned, so that no worker is the one to take it down.
-    pub fn swap(&self, next: Option<Arc<Served>>) -> (Option<Arc<Served>>, Duration) {
-        if let Some(aside) = &self.aside {
-            aside.serve(next.as_ref().map(|served| served.release().digest()));
+    pub fn swap(&self, next: Option<Arc<ServingRelease>>) -> (Option<Arc<ServingRelease>>, Duration) {
+        if let Some(failed_files) = &self.failed_files {
+            failed_files.serve(next.as_ref().map(|served| served.release().digest()));
         }
         let started = Instant::now();
         let before = self.serving.swap(next);
@@ -249,12 +249,12 @@ impl Service {
     }
 
     /// Copies samples and their insights to a trial in shadow, or no more.
-    pub fn shadow(&self, tap: Option<Arc<Tap>>) {
-        self.shadow.store(tap);
+    pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
+        self.shadow.store(mirror);
     }
 
     /// The next job, which is in the queue or on the desk at every moment, so that the end of the service finds it.
-    fn take(&self, desk: usize) -> Option<Arc<Job>> {
+    fn take(&self, slot: usize) -> Option<Arc<Job>> {
         self.queue.pop_ready(
             || {
                 let busy = if self.in_turn() {
@@ -269,7 +269,7 @@ impl Service {
             },
             |job| {
                 let job = Arc::new(job);
-                self.put_on_desk(desk, Some(Arc::clone(&job)));
+                self.set_slot(slot, Some(Arc::clone(&job)));
                 job
             },
         )
@@ -289,9 +289,9 @@ impl Service {
 
     /// What workers are busy with.
     fn busy(&self) -> Vec<Arc<Job>> {
-        let desks = self.desks.iter();
-        desks
-            .filter_map(|desk| desk.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        let worker_slots = self.worker_slots.iter();
+        worker_slots
+            .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())
             .collect()
     }
 
@@ -307,8 +307,8 @@ impl Service {
         match outcome.result {
             Ok(decision) => {
                 self.succeed(job, release, &decision, &outcome.stages);
-                if let Some(tap) = self.shadow.load().as_ref() {
-                    tap.offer(&job.sample, decision.insight);
+                if let Some(mirror) = self.shadow.load().as_ref() {
+                    mirror.offer(&job.sample, decision.insight);
                 }
             }
             Err(error) => {
@@ -371,7 +371,7 @@ impl Service {
             actions: &decision.actions,
             stages,
         };
-        give(answer, Ending::Result, &body);
+        reply(answer, Ending::Result, &body);
     }
 
     fn fail(
@@ -400,7 +400,7 @@ impl Service {
             "a sample failed"
         );
         self.publish(Topic::Error, &body, body.head.id);
-        give(answer, Ending::Failure, &body);
+        reply(answer, Ending::Failure, &body);
     }
 
     /// Drops are counted, and told to whoever waits for this sample; they are not published, since there can be many.
@@ -411,12 +411,12 @@ impl Service {
         };
         let serving = self.serving.load();
         let body = ErrorMessage {
-            head: Head::of(&job.sample, serving.as_deref().map(Served::release)),
+            head: Head::of(&job.sample, serving.as_deref().map(ServingRelease::release)),
             stage: QUEUE,
             fault: reason.name(),
             message: "the sample was dropped",
         };
-        give(answer, Ending::Drop, &body);
+        reply(answer, Ending::Drop, &body);
         true
     }
 
@@ -432,21 +432,21 @@ impl Service {
     }
 
     /// Ends the sample on which this thread panicked outside of the pipeline, before it began again.
-    fn clear_desk(&self, desk: usize) {
+    fn clear_slot(&self, slot: usize) {
         let left = self
-            .desks
-            .get(desk)
-            .and_then(|desk| desk.lock().unwrap_or_else(PoisonError::into_inner).take());
+            .worker_slots
+            .get(slot)
+            .and_then(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).take());
         if let Some(job) = left {
             let serving = self.serving.load();
-            let release = serving.as_deref().map(Served::release);
+            let release = serving.as_deref().map(ServingRelease::release);
             self.fail(&job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
     }
 
-    fn put_on_desk(&self, desk: usize, job: Option<Arc<Job>>) {
-        if let Some(desk) = self.desks.get(desk) {
-            *desk.lock().unwrap_or_else(PoisonError::into_inner) = job;
+    fn set_slot(&self, slot: usize, job: Option<Arc<Job>>) {
+        if let Some(slot) = self.worker_slots.get(slot) {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = job;
         }
     }
 
@@ -459,7 +459,7 @@ impl Service {
     pub fn status(&self) -> Status {
         let serving = self.serving.load();
         let health = serving.as_ref().map(|served| served.observer().read());
-        let mut view = self.board.view();
+        let mut view = self.published_status.view();
         let config = self.running.config();
         if let (Some(trial), Some(seen)) = (&mut view.slots.trial, &health) {
             trial.samples = seen.samples;
@@ -487,7 +487,7 @@ impl Service {
             last_swap_ns: view.last_swap_ns,
             stale: view.stale,
             uptime_s: self.started.elapsed().as_secs(),
-            workers: self.desks.len(),
+            workers: self.worker_slots.len(),
             queue: QueueStatus {
                 len: self.queue.len(),
                 capacity: self.queue.capacity(),
@@ -508,24 +508,24 @@ impl Service {
             parts: self.link.parts().list(),
             log: crate::log::status(),
             reload: self.running.last(),
-            watch: self.aside.as_ref().map(|aside| aside.status()),
+            watch: self.failed_files.as_ref().map(|failed_files| failed_files.status()),
         }
     }
 
     /// What is known of files in the watched folder, where there is one.
-    pub fn aside(&self) -> Option<Arc<Aside>> {
-        self.aside.clone()
+    pub fn failed_files(&self) -> Option<Arc<FailedFiles>> {
+        self.failed_files.clone()
     }
 }
 
 /// Nobody pays for JSON that nobody reads.
-fn give(answer: Answer, ending: Ending, body: &impl Serialize) {
+fn reply(answer: ReplyTo, ending: Ending, body: &impl Serialize) {
     let body = if answer.wants_body(ending) {
         to_json(body)
     } else {
         Vec::new()
     };
-    answer.give(ending, &body);
+    answer.send(ending, &body);
 }
 
 fn to_json(body: &impl Serialize) -> Vec<u8> {

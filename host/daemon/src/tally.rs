@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotshoe_protocol::status::Counters;
 
-use crate::answer::Answer;
+use crate::answer::ReplyTo;
 
 /// Fault of a sample whose processing ended without a word: a defect of the host.
 const ABANDONED: &str = "abandoned";
@@ -67,12 +67,12 @@ pub struct Tally {
 #[derive(Debug)]
 pub struct Ticket {
     tally: Tally,
-    answer: Mutex<Option<Answer>>,
+    answer: Mutex<Option<ReplyTo>>,
 }
 
 impl Tally {
     /// Counts a sample in.
-    pub fn accept(&self, answer: Answer) -> Ticket {
+    pub fn accept(&self, answer: ReplyTo) -> Ticket {
         let mut counters = self.lock();
         counters.accepted += 1;
         counters.in_flight += 1;
@@ -147,14 +147,14 @@ impl Ticket {
     /// A worker begins with the sample.
     pub fn begin(&self) {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Answer::File(file)) = answer.as_mut() {
+        if let Some(ReplyTo::File(file)) = answer.as_mut() {
             file.begin();
         }
     }
 
-    /// Settles the sample. Only the first call counts, and gets the [`Answer`] that somebody waits for; a later one gets
+    /// Settles the sample. Only the first call counts, and gets the [`ReplyTo`] that somebody waits for; a later one gets
     /// `None` and must publish nothing.
-    pub fn settle(&self, settlement: Settlement<'_>) -> Option<Answer> {
+    pub fn settle(&self, settlement: Settlement<'_>) -> Option<ReplyTo> {
         let answer = self
             .answer
             .lock()

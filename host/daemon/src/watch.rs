@@ -1,6 +1,6 @@
 //! Samples from a watched folder. Only complete files are read: closed after writing, or renamed into the folder.
 
-mod aside;
+mod failed_files;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,12 +21,12 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use uuid::Uuid;
 
-use self::aside::{Note, Verdict};
-use crate::answer::{Answer, Ending};
+use self::failed_files::{InProgressMarker, Verdict};
+use crate::answer::{ReplyTo, Ending};
 use crate::intake::micros_since_epoch;
 use crate::media::content_type;
 
-pub use aside::Aside;
+pub use failed_files::FailedFiles;
 
 /// Events that may wait. When there are more, the folder is listed anew instead.
 const MAX_EVENTS: usize = 1_024;
@@ -86,9 +86,9 @@ pub struct WatchedFile {
     path: PathBuf,
     version: Version,
     after: After,
-    aside: Arc<Aside>,
+    failed_files: Arc<FailedFiles>,
     /// While it is being processed.
-    note: Option<Note>,
+    marker: Option<InProgressMarker>,
     /// Dropped with the file, for whoever waits until it has ended.
     _ended: Option<SyncSender<()>>,
 }
@@ -96,7 +96,7 @@ pub struct WatchedFile {
 impl WatchedFile {
     /// A worker begins to process its sample. Should the daemon die of it, the next start knows which file it was.
     pub fn begin(&mut self) {
-        self.note = self.aside.begin(&self.path, self.version);
+        self.marker = self.failed_files.begin(&self.path, self.version);
     }
 
     /// Does with the file what `watch.after` says. The file of a dropped sample stays, and so does one that was
@@ -104,10 +104,10 @@ impl WatchedFile {
     pub fn finish(self, ending: Ending, body: &[u8]) {
         match (self.after, ending) {
             (_, Ending::Drop) => {}
-            (After::Keep, Ending::Failure) => self.aside.refused(&self.path, self.version, body),
+            (After::Keep, Ending::Failure) => self.failed_files.refused(&self.path, self.version, body),
             // One that fails goes away from the others, at once.
             (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
-                self.aside.forget(&self.path, self.version);
+                self.failed_files.forget(&self.path, self.version);
             }
         }
         self.leave(ending);
@@ -154,13 +154,13 @@ impl WatchedFile {
 }
 
 /// A folder that is being watched.
-pub struct Watch {
+pub struct FolderWatch {
     stopped: Arc<AtomicBool>,
     watcher: RecommendedWatcher,
     thread: JoinHandle<()>,
 }
 
-impl Watch {
+impl FolderWatch {
     /// Offers every complete file, those that are there already first. `offer` may block; files wait in the folder meanwhile. A file
     /// that killed the daemon twice, or was refused twice, is left aside: moved to `failed`, or else passed over.
     ///
@@ -169,12 +169,12 @@ impl Watch {
     pub fn start<O>(
         config: &WatchConfig,
         max_bytes: usize,
-        aside: Arc<Aside>,
+        failed_files: Arc<FailedFiles>,
         parts: &Parts,
         offer: O,
     ) -> Result<Self, WatchError>
     where
-        O: Fn(Incoming<'_>, Answer) + Send + 'static,
+        O: Fn(Incoming<'_>, ReplyTo) + Send + 'static,
     {
         if config.after != After::Keep {
             for name in [DONE, FAILED] {
@@ -198,7 +198,7 @@ impl Watch {
         let mut reader = Reader {
             config: config.clone(),
             max_bytes,
-            aside,
+            failed_files,
             offer,
             seen: HashMap::new(),
             missed: Arc::clone(&missed),
@@ -224,7 +224,7 @@ impl Watch {
         })
     }
 
-    /// Reads no further file. Call [`Watch::join`] once nothing can block in `offer` any more.
+    /// Reads no further file. Call [`FolderWatch::join`] once nothing can block in `offer` any more.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -240,7 +240,7 @@ impl Watch {
 struct Reader<O> {
     config: WatchConfig,
     max_bytes: usize,
-    aside: Arc<Aside>,
+    failed_files: Arc<FailedFiles>,
     offer: O,
     /// What was read of each file, so that it is read once.
     seen: HashMap<PathBuf, Version>,
@@ -248,7 +248,7 @@ struct Reader<O> {
     stopped: Arc<AtomicBool>,
 }
 
-impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
+impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
     fn run(&mut self, events: &Receiver<Event>) -> Result<(), String> {
         // Where it begins again, events were missed.
         self.missed.store(true, Ordering::Release);
@@ -308,7 +308,7 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
 
     fn is_suspect(&self, path: &Path) -> bool {
         let version = fs::symlink_metadata(path).and_then(|metadata| Version::of(&metadata));
-        version.is_ok_and(|version| self.aside.verdict(path, version) == Verdict::TryAlone)
+        version.is_ok_and(|version| self.failed_files.verdict(path, version) == Verdict::TryAlone)
     }
 
     fn take(&mut self, path: &Path) {
@@ -320,17 +320,17 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
                 if self.seen.insert(path.to_owned(), version) == Some(version) {
                     return;
                 }
-                let verdict = self.aside.verdict(path, version);
+                let verdict = self.failed_files.verdict(path, version);
                 let (ended, wait) = sync_channel(0);
                 let file = WatchedFile {
                     path: path.to_owned(),
                     version,
                     after: self.config.after,
-                    aside: Arc::clone(&self.aside),
-                    note: None,
+                    failed_files: Arc::clone(&self.failed_files),
+                    marker: None,
                     _ended: (verdict == Verdict::TryAlone).then_some(ended),
                 };
-                if verdict == Verdict::Aside {
+                if verdict == Verdict::SetAside {
                     file.leave(Ending::Failure);
                     return;
                 }
@@ -341,7 +341,7 @@ impl<O: Fn(Incoming<'_>, Answer)> Reader<O> {
                     timestamp_us: Some(micros_since_epoch(version.modified)),
                     payload: Cow::Owned(payload),
                 };
-                (self.offer)(incoming, Answer::File(file));
+                (self.offer)(incoming, ReplyTo::File(file));
                 // The end of a file is told by nothing but the end of its channel.
                 let _ = wait.recv();
             }

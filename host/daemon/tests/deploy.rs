@@ -148,7 +148,7 @@ impl Running {
             bundles: served.bundles,
             activate,
         };
-        self.publisher.desire("test", statement(order)).unwrap();
+        self.publisher.publish_statement("test", statement(order)).unwrap();
         served.release
     }
 
@@ -166,7 +166,7 @@ impl Running {
             activate: true,
         });
         envelope.sign(key).unwrap();
-        self.publisher.desire("test", envelope.to_bytes()).unwrap();
+        self.publisher.publish_statement("test", envelope.to_bytes()).unwrap();
     }
 
     /// One sample, and what became of it.
@@ -316,7 +316,7 @@ fn the_status_names_the_right_cause() {
         bundles: vec![Digest::of(b"nowhere either")],
         activate: true,
     };
-    running.publisher.desire("test", statement(order)).unwrap();
+    running.publisher.publish_statement("test", statement(order)).unwrap();
     let status = running.feed_until("missed", |s| s.deploy.waiting == Some(Waiting::Retry));
     assert_eq!(
         (status.deploy.phase, status.deploy.generation),

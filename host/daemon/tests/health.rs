@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use hotshoe_config::{Config, ConfigError, DeployConfig, KeepPrevious, Statements, Window};
 use hotshoe_daemon::deploy::health::{Failing, Verdict, judge};
-use hotshoe_daemon::deploy::{Compared, Fared, Likeness, Observed, Observer};
+use hotshoe_daemon::deploy::{Comparison, SampleOutcome, ShadowVerdict, Observed, Observer};
 use hotshoe_trust::{HealthGate, Shadow, Time};
 use proptest::prelude::*;
 
@@ -230,15 +230,15 @@ proptest! {
     #[test]
     fn the_shadow_judges_by_the_mean(agreements in prop::collection::vec(0.0_f64..=1.0, 1..60), least in 0.0_f64..=1.0) {
         let shadow = Shadow { share: 1.0, samples: 20, min_agreement: least };
-        let mut compared = Compared::default();
+        let mut compared = Comparison::default();
         for agreement in &agreements {
             compared.samples += 1;
             compared.agreement += agreement;
             let mean = compared.agreement / compared.samples as f64;
             match compared.judge(&shadow) {
-                Likeness::Wait => prop_assert!(compared.samples < 20),
-                Likeness::Alike => prop_assert!(compared.samples >= 20 && mean >= least - 1e-6),
-                Likeness::Unlike(found) => prop_assert!((found - mean).abs() < 1e-9 && mean < least),
+                ShadowVerdict::Wait => prop_assert!(compared.samples < 20),
+                ShadowVerdict::Agree => prop_assert!(compared.samples >= 20 && mean >= least - 1e-6),
+                ShadowVerdict::Disagree(found) => prop_assert!((found - mean).abs() < 1e-9 && mean < least),
             }
         }
     }
@@ -277,11 +277,11 @@ fn what_is_no_time_of_day_is_refused() {
 fn observers_count_kinds_and_the_percentile_of_the_most_recent() {
     let observer = Observer::default();
     for micros in 1..=100 {
-        observer.add(Fared::Well, micros);
+        observer.add(SampleOutcome::Success, micros);
     }
-    observer.add(Fared::Error, 1);
-    observer.add(Fared::Trap, 1);
-    observer.add(Fared::Deadline, 1);
+    observer.add(SampleOutcome::Error, 1);
+    observer.add(SampleOutcome::Trap, 1);
+    observer.add(SampleOutcome::Deadline, 1);
     let seen = observer.read();
     assert_eq!(
         (seen.samples, seen.errors, seen.traps, seen.deadline_misses),

@@ -11,7 +11,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 use hotshoe_base::parts::Parts;
-use hotshoe_daemon::answer::Answer;
+use hotshoe_daemon::answer::ReplyTo;
 use hotshoe_daemon::metrics::{MetricsError, serve};
 use hotshoe_daemon::tally::{DropReason, Settlement, Tally};
 use hotshoe_pipeline::latency::Latency;
@@ -44,7 +44,7 @@ fn counts_and_latencies_are_served() {
             fault: "trap",
         },
     ] {
-        tally.accept(Answer::Nobody).settle(settlement);
+        tally.accept(ReplyTo::None).settle(settlement);
     }
     Latency::default().record("page", 1_500);
     let text = scrape(address);

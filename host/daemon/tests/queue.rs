@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use hotshoe_config::{IntakeConfig, WhenFull};
-use hotshoe_daemon::queue::{Full, Pushed, Queue, Refusal};
+use hotshoe_daemon::queue::{FullPolicy, Pushed, Queue, PushError};
 use proptest::prelude::*;
 
 #[test]
@@ -24,17 +24,17 @@ fn a_queue_does_what_the_intake_says() {
             when_full,
             ..IntakeConfig::default()
         };
-        Full::of(&intake)
+        FullPolicy::of(&intake)
     };
-    let wait = Full::WaitFor(Duration::from_millis(4_000));
+    let wait = FullPolicy::WaitFor(Duration::from_millis(4_000));
     assert_eq!(full(WhenFull::Block), wait);
-    assert_eq!(full(WhenFull::DropOldest), Full::DropOldest);
-    assert_eq!(full(WhenFull::DropNewest), Full::DropNewest);
+    assert_eq!(full(WhenFull::DropOldest), FullPolicy::DropOldest);
+    assert_eq!(full(WhenFull::DropNewest), FullPolicy::DropNewest);
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Push(Full),
+    Push(FullPolicy),
     Pop,
     Close,
 }
@@ -42,10 +42,10 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => prop_oneof![
-            Just(Full::DropOldest),
-            Just(Full::DropNewest),
-            Just(Full::WaitFor(Duration::ZERO)),
-            Just(Full::Wait),
+            Just(FullPolicy::DropOldest),
+            Just(FullPolicy::DropNewest),
+            Just(FullPolicy::WaitFor(Duration::ZERO)),
+            Just(FullPolicy::Wait),
         ]
         .prop_map(Step::Push),
         4 => Just(Step::Pop),
@@ -58,7 +58,7 @@ proptest! {
     #[test]
     fn agrees_with_a_model(capacity in 1_usize..5, steps in prop::collection::vec(step(), 0..60)) {
         let queue = Queue::new(capacity);
-        let mut model: VecDeque<(usize, Full)> = VecDeque::new();
+        let mut model: VecDeque<(usize, FullPolicy)> = VecDeque::new();
         let mut closed = false;
         for (item, step) in steps.into_iter().enumerate() {
             match step {
@@ -70,25 +70,25 @@ proptest! {
                 Step::Pop if model.is_empty() && !closed => {}
                 Step::Pop => prop_assert_eq!(queue.pop(), model.pop_front().map(|(item, _)| item)),
                 // So would this push.
-                Step::Push(Full::Wait) if model.len() == capacity && !closed => {}
+                Step::Push(FullPolicy::Wait) if model.len() == capacity && !closed => {}
                 Step::Push(full) => {
                     let expected = if closed {
-                        Pushed::Refused(item, Refusal::Closed)
+                        Pushed::Refused(item, PushError::Closed)
                     } else if model.len() < capacity {
                         model.push_back((item, full));
                         Pushed::Stored
                     } else {
                         match full {
-                            Full::DropOldest => match model.iter().position(|(_, how)| *how != Full::Wait) {
+                            FullPolicy::DropOldest => match model.iter().position(|(_, how)| *how != FullPolicy::Wait) {
                                 Some(oldest) => {
                                     let (oldest, _) = model.remove(oldest).unwrap();
                                     model.push_back((item, full));
                                     Pushed::Displaced(oldest)
                                 }
-                                None => Pushed::Refused(item, Refusal::Full),
+                                None => Pushed::Refused(item, PushError::Full),
                             },
-                            Full::DropNewest => Pushed::Refused(item, Refusal::Full),
-                            Full::Wait | Full::WaitFor(_) => Pushed::Refused(item, Refusal::Timeout),
+                            FullPolicy::DropNewest => Pushed::Refused(item, PushError::Full),
+                            FullPolicy::Wait | FullPolicy::WaitFor(_) => Pushed::Refused(item, PushError::Timeout),
                         }
                     };
                     prop_assert_eq!(queue.push(item, full), expected);
@@ -110,7 +110,7 @@ fn senders_that_wait_lose_nothing() {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
                 for i in 0..EACH {
-                    assert_eq!(queue.push(sender * EACH + i, Full::Wait), Pushed::Stored);
+                    assert_eq!(queue.push(sender * EACH + i, FullPolicy::Wait), Pushed::Stored);
                 }
             })
         })
@@ -131,7 +131,7 @@ fn senders_that_wait_lose_nothing() {
 #[test]
 fn an_item_is_in_the_queue_or_where_it_was_placed() {
     let queue = Arc::new(Queue::new(1));
-    queue.push(1, Full::Wait);
+    queue.push(1, FullPolicy::Wait);
     let desk = Arc::new(Mutex::new(None));
     let (sender, popping) = channel();
     let taker = {
@@ -158,7 +158,7 @@ fn an_item_is_in_the_queue_or_where_it_was_placed() {
 fn an_item_waits_until_it_is_ready_and_others_go_before_it() {
     let queue = Arc::new(Queue::new(3));
     for item in ["busy 1", "free", "busy 2"] {
-        queue.push(item, Full::Wait);
+        queue.push(item, FullPolicy::Wait);
     }
     let busy = Arc::new(Mutex::new(true));
     let pop = {
@@ -184,13 +184,13 @@ fn an_item_waits_until_it_is_ready_and_others_go_before_it() {
 #[test]
 fn closing_frees_a_sender_that_waits() {
     let queue = Arc::new(Queue::new(1));
-    queue.push(1, Full::Wait);
+    queue.push(1, FullPolicy::Wait);
     let waiting = {
         let queue = Arc::clone(&queue);
-        thread::spawn(move || queue.push(2, Full::Wait))
+        thread::spawn(move || queue.push(2, FullPolicy::Wait))
     };
     queue.close();
-    assert_eq!(waiting.join().unwrap(), Pushed::Refused(2, Refusal::Closed));
+    assert_eq!(waiting.join().unwrap(), Pushed::Refused(2, PushError::Closed));
     assert_eq!(queue.pop(), Some(1));
     assert_eq!(queue.pop(), None);
 }
@@ -199,6 +199,6 @@ fn closing_frees_a_sender_that_waits() {
 fn a_capacity_of_zero_still_holds_one() {
     let queue = Queue::new(0);
     assert_eq!(queue.capacity(), 1);
-    assert_eq!(queue.push((), Full::DropNewest), Pushed::Stored);
+    assert_eq!(queue.push((), FullPolicy::DropNewest), Pushed::Stored);
     assert!(!queue.is_empty());
 }

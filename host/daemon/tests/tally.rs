@@ -10,8 +10,8 @@
 use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
-use hotshoe_daemon::answer::Answer;
-use hotshoe_daemon::intake::{Refusal, admit};
+use hotshoe_daemon::answer::ReplyTo;
+use hotshoe_daemon::intake::{IntakeError, admit};
 use hotshoe_daemon::tally::{DropReason, Settlement, Tally, Ticket};
 use hotshoe_link::Incoming;
 use hotshoe_pipeline::latency::{Latency, MAX_STAGES, WINDOW, nearest_rank};
@@ -36,7 +36,7 @@ proptest! {
         let tally = Tally::default();
         let mut tickets: Vec<Ticket> = Vec::new();
         for end in &ends {
-            let ticket = tally.accept(Answer::Nobody);
+            let ticket = tally.accept(ReplyTo::None);
             if let Some(end) = end {
                 prop_assert!(ticket.settle(*end).is_some());
                 prop_assert!(ticket.settle(Settlement::Result).is_none());
@@ -99,7 +99,7 @@ fn a_sample_keeps_what_its_sender_says() {
 #[test]
 fn refusals_have_names() {
     let large = admit(incoming(Some(b"big"), b"abcd"), 3, UNIX_EPOCH);
-    assert_eq!(large.refusal, Some(Refusal::TooLarge { limit: 3 }));
+    assert_eq!(large.refusal, Some(IntakeError::TooLarge { limit: 3 }));
     assert_eq!(large.sample.id, "big");
     assert!(large.sample.payload.is_empty());
     assert!(
@@ -112,7 +112,7 @@ fn refusals_have_names() {
     let long = [b'x'; 129];
     for id in [&b""[..], b"\xff\xfe", b"a\nb", &long] {
         let admitted = admit(incoming(Some(id), b"abc"), 3, UNIX_EPOCH);
-        assert_eq!(admitted.refusal, Some(Refusal::BadId), "{id:?}");
+        assert_eq!(admitted.refusal, Some(IntakeError::BadId), "{id:?}");
         assert_eq!(admitted.sample.id.len(), 36);
     }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use hotshoe_base::parts::Parts;
 use hotshoe_config::{After, WatchConfig};
-use hotshoe_daemon::answer::{Answer, Ending};
-use hotshoe_daemon::watch::{Aside, Watch, WatchError};
+use hotshoe_daemon::answer::{ReplyTo, Ending};
+use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
 
 /// Long enough for any machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,27 +24,27 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What was offered: the file's name, its media type, its bytes.
 type Offered = (String, Option<String>, Vec<u8>);
 
-fn watch(folder: &Path, after: After, ending: Ending) -> (Watch, Receiver<Offered>) {
+fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<Offered>) {
     let (sender, offered) = channel();
     let config = WatchConfig {
         folder: folder.to_owned(),
         after,
     };
     let data = tempfile::tempdir().unwrap();
-    let aside = Aside::open(data.path());
-    let watch = Watch::start(
+    let failed_files = FailedFiles::open(data.path());
+    let watch = FolderWatch::start(
         &config,
         4,
-        aside,
+        failed_files,
         &Parts::default(),
-        move |incoming, answer: Answer| {
+        move |incoming, answer: ReplyTo| {
             let name = Path::new(&incoming.source)
                 .file_name()
                 .unwrap()
                 .to_str()
                 .unwrap()
                 .to_owned();
-            answer.give(ending, b"");
+            answer.send(ending, b"");
             sender
                 .send((
                     name,
@@ -129,11 +129,11 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 after,
             };
             let data = tempfile::tempdir().unwrap();
-            let aside = Aside::open(data.path());
-            let watch = Watch::start(
+            let failed_files = FailedFiles::open(data.path());
+            let watch = FolderWatch::start(
                 &config,
                 4,
-                aside,
+                failed_files,
                 &Parts::default(),
                 move |incoming, answer| {
                     sender.send((incoming.payload.to_vec(), answer)).unwrap();
@@ -147,11 +147,11 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
             } else {
                 fs::write(at("a"), "22").unwrap();
             }
-            answer.give(Ending::Result, b"");
+            answer.send(Ending::Result, b"");
             assert!(at("a").exists(), "{after:?}: the new file was never read");
             let (second, answer) = offered.recv_timeout(PATIENCE).unwrap();
             assert_eq!((first[0], second[0]), (b'1', b'2'));
-            answer.give(Ending::Result, b"");
+            answer.send(Ending::Result, b"");
             assert!(!at("a").exists());
             assert_eq!(at("done/a").exists(), after == After::Move);
             watch.join();
@@ -180,10 +180,10 @@ fn a_missing_folder_is_named() {
         after: After::Keep,
     };
     let data = tempfile::tempdir().unwrap();
-    let Err(error) = Watch::start(
+    let Err(error) = FolderWatch::start(
         &config,
         4,
-        Aside::open(data.path()),
+        FailedFiles::open(data.path()),
         &Parts::default(),
         |_, _| {},
     ) else {
@@ -210,17 +210,17 @@ fn run(
     last: usize,
     end: impl Fn(&str) -> End,
 ) -> Vec<String> {
-    let aside = Aside::open(data);
-    aside.serve(Some(hotshoe_trust::Digest::of(release.as_bytes())));
+    let failed_files = FailedFiles::open(data);
+    failed_files.serve(Some(hotshoe_trust::Digest::of(release.as_bytes())));
     let (sender, offered) = channel();
     let config = WatchConfig {
         folder: folder.to_owned(),
         after: After::Keep,
     };
-    let watch = Watch::start(
+    let watch = FolderWatch::start(
         &config,
         4,
-        Arc::clone(&aside),
+        Arc::clone(&failed_files),
         &Parts::default(),
         move |incoming, answer| {
             sender.send((incoming.source, answer)).unwrap();
@@ -232,7 +232,7 @@ fn run(
     let mut left = Vec::new();
     while names.len() < last {
         let (source, answer) = offered.recv_timeout(PATIENCE).unwrap();
-        let Answer::File(mut file) = answer else {
+        let ReplyTo::File(mut file) = answer else {
             panic!("no file");
         };
         file.begin();
@@ -292,7 +292,7 @@ fn a_file_that_kills_twice_is_passed_over_until_it_changes() {
     assert_eq!(run("one", 3), ["b", "a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
-    let status = Aside::open(data.path()).status();
+    let status = FailedFiles::open(data.path()).status();
     assert_eq!(status.set_aside, 1);
     assert!(status.last_file.unwrap().ends_with("/b"));
     assert!(status.last_reason.unwrap().contains("died"));
@@ -318,7 +318,7 @@ fn a_file_that_is_refused_twice_is_passed_over_until_it_changes() {
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 1), ["a"]);
-    let status = Aside::open(data.path()).status();
+    let status = FailedFiles::open(data.path()).status();
     assert_eq!(status.set_aside, 1);
     assert_eq!(
         status.last_reason.as_deref(),
@@ -335,20 +335,20 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
     for _ in 0..2 {
         run(folder.path(), data.path(), "one", 1, |_| End::Death);
     }
-    let aside = Aside::open(data.path());
-    aside.serve(Some(hotshoe_trust::Digest::of(b"one")));
+    let failed_files = FailedFiles::open(data.path());
+    failed_files.serve(Some(hotshoe_trust::Digest::of(b"one")));
     let config = WatchConfig {
         folder: folder.path().to_owned(),
         after: After::Move,
     };
     let (sender, offered) = channel();
-    let watch = Watch::start(
+    let watch = FolderWatch::start(
         &config,
         4,
-        aside,
+        failed_files,
         &Parts::default(),
         move |incoming, answer| {
-            answer.give(Ending::Result, b"");
+            answer.send(Ending::Result, b"");
             sender.send(incoming.source).unwrap();
         },
     )

@@ -7,10 +7,10 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use hotshoe_protocol::wire::expand;
 
-use super::run::{Event, Keep, Stored, lock};
+use super::run::{Event, StoreFn, Stored, lock};
 
 /// An object on its way to be checked.
-pub struct Parcel {
+pub struct ReceivedObject {
     pub batch: u64,
     pub number: usize,
     pub from: u128,
@@ -20,38 +20,38 @@ pub struct Parcel {
 
 /// Unpacks, checks and stores objects, until told that no more come.
 pub fn check(
-    arrived: &Mutex<Receiver<Option<Parcel>>>,
+    arrived: &Mutex<Receiver<Option<ReceivedObject>>>,
     over: &AtomicBool,
     most: &[u64],
-    keep: Keep<'_>,
+    keep: StoreFn<'_>,
     verdicts: &Sender<Event>,
 ) {
     loop {
-        let Ok(Some(parcel)) = lock(arrived).recv() else {
+        let Ok(Some(object)) = lock(arrived).recv() else {
             return;
         };
         if over.load(Ordering::Relaxed) {
             continue;
         }
-        let most = most.get(parcel.number).copied().unwrap_or(0);
-        let size = parcel.bytes.len() as u64;
+        let most = most.get(object.number).copied().unwrap_or(0);
+        let size = object.bytes.len() as u64;
         let store = || {
-            let bytes = match parcel.zstd {
-                false => Ok(parcel.bytes),
-                true => expand(&parcel.bytes, usize::try_from(most).unwrap_or(0)),
+            let bytes = match object.zstd {
+                false => Ok(object.bytes),
+                true => expand(&object.bytes, usize::try_from(most).unwrap_or(0)),
             };
             match bytes {
-                Ok(bytes) if bytes.len() as u64 <= most => keep(parcel.number, &bytes),
-                _ => Ok(Stored::Rubbish),
+                Ok(bytes) if bytes.len() as u64 <= most => keep(object.number, &bytes),
+                _ => Ok(Stored::Invalid),
             }
         };
         // Somebody waits for each verdict. Bytes on which the check panics are no good.
-        let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Rubbish));
+        let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Invalid));
         let event = match stored {
             Ok(stored) => Event::Checked {
-                batch: parcel.batch,
-                number: parcel.number,
-                from: parcel.from,
+                batch: object.batch,
+                number: object.number,
+                from: object.from,
                 size,
                 stored,
             },

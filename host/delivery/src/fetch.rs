@@ -10,11 +10,11 @@ use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Package, Release, ReleaseLimits};
 
 use super::neighbours::{Chunks, Neighbours};
-use super::pace::Pace;
+use super::token_bucket::TokenBucket;
 use super::plan::Want;
-use super::run::{Ground, Stored, fetch};
-use super::standing::Standing;
-use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, Moved, Progress};
+use super::run::{FetchContext, Stored, fetch};
+use super::source_reputation::SourceReputation;
+use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, TransferStats, Progress};
 
 /// Fetches releases for one device or registry.
 pub struct Fetcher {
@@ -23,14 +23,14 @@ pub struct Fetcher {
     sources: Sources,
     config: DeliveryConfig,
     catalogue: Catalogue,
-    pace: Mutex<Pace>,
-    standing: Standing,
+    rate_limit: Mutex<TokenBucket>,
+    reputation: SourceReputation,
     /// Blobs whose partials neighbours are told of.
-    shown: Mutex<BTreeSet<Digest>>,
+    advertised: Mutex<BTreeSet<Digest>>,
 }
 
 /// Blobs that arrive in chunks.
-struct Arriving {
+struct PartialBlobs {
     partials: Vec<Arc<Partial>>,
     /// For each want: the partials and the places in them that it fills.
     places: Vec<Vec<(usize, usize)>>,
@@ -54,7 +54,7 @@ impl Fetcher {
         catalogue: Catalogue,
         config: DeliveryConfig,
     ) -> Result<Self, LinkError> {
-        Self::of(link.grounds(), link.device(), catalogue, config)
+        Self::of(link.site_session(), link.device(), catalogue, config)
     }
 
     pub(crate) fn of(
@@ -67,17 +67,17 @@ impl Fetcher {
             sources: site.sources()?,
             site: site.clone(),
             own: own.to_owned(),
-            pace: Mutex::new(Pace::new(config.max_bytes_per_second, Instant::now())),
+            rate_limit: Mutex::new(TokenBucket::new(config.max_bytes_per_second, Instant::now())),
             config,
             catalogue,
-            standing: Standing::default(),
-            shown: Mutex::default(),
+            reputation: SourceReputation::default(),
+            advertised: Mutex::default(),
         })
     }
 
     /// From now on fetching takes at most so many bytes a second.
     pub fn limit(&self, max_bytes_per_second: Option<u64>) {
-        *lock(&self.pace) = Pace::new(max_bytes_per_second, Instant::now());
+        *lock(&self.rate_limit) = TokenBucket::new(max_bytes_per_second, Instant::now());
     }
 
     /// Fetches a release's manifest, config and bundles. Each matches its digest and is no larger than it may be; nothing else is
@@ -159,33 +159,33 @@ impl Fetcher {
         let keep = |number: usize, bytes: &[u8]| {
             let digest = Digest::of(bytes);
             if numbers.get(number) != Some(&digest) {
-                return Ok(Stored::Rubbish);
+                return Ok(Stored::Invalid);
             }
             lock(&found).insert(digest, bytes.to_vec());
             Ok(Stored::Kept)
         };
-        fetch(&self.ground(state, cancel), left, None, &keep, &|_, _| {})?;
+        fetch(&self.context(state, cancel), left, None, &keep, &|_, _| {})?;
         let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
         found.retain(|digest, _| digests.contains(digest));
         Ok(found)
     }
 
-    fn ground<'a>(&'a self, state: &'a State, cancel: &'a Cancel) -> Ground<'a> {
-        Ground {
+    fn context<'a>(&'a self, state: &'a State, cancel: &'a Cancel) -> FetchContext<'a> {
+        FetchContext {
             site: &self.site,
             own: &self.own,
             sources: &self.sources,
             config: &self.config,
             cancel,
-            moved: &state.moved,
+            stats: &state.stats,
             banned: &state.banned,
-            pace: &self.pace,
-            standing: &self.standing,
+            rate_limit: &self.rate_limit,
+            reputation: &self.reputation,
         }
     }
 
     /// Fetches all blobs of a release that are not in `blobs` yet; what arrived before is not fetched again. It returns when all are
-    /// whole and durable, and waits where nobody has them. Neighbours are told of what arrives, until [`Fetcher::forget`].
+    /// whole and durable, and waits where nobody has them. Neighbours are told of what arrives, until [`Fetcher::withdraw_partials`].
     ///
     /// # Errors
     /// [`FetchError`].
@@ -195,14 +195,14 @@ impl Fetcher {
         blobs: &BlobStore,
         progress: impl Fn(Progress) + Sync,
         cancel: &Cancel,
-    ) -> Result<Moved, FetchError> {
-        self.forget();
+    ) -> Result<TransferStats, FetchError> {
+        self.withdraw_partials();
         let state = State::default();
         let total = release.blobs().map(|blob| blob.size).sum();
         let (absent, present): (Vec<Blob>, Vec<Blob>) =
             release.blobs().partition(|blob| blobs.prove(blob).is_err());
         let here = total - absent.iter().map(|blob| blob.size).sum::<u64>();
-        lock(&state.moved).bytes_reused = here;
+        lock(&state.stats).bytes_reused = here;
         let (chunked, whole): (Vec<Blob>, Vec<Blob>) = absent
             .into_iter()
             .partition(|blob| release.chunks.contains_key(&blob.digest));
@@ -224,26 +224,26 @@ impl Fetcher {
             }
         }
         let result = self
-            .arriving(release, &chunked, blobs, &state)
-            .and_then(|arriving| {
-                let before = here + small + reused(&chunked, &arriving);
-                self.chunked(&arriving, &state, cancel, &|fetched, sources| {
+            .partial_blobs(release, &chunked, blobs, &state)
+            .and_then(|partial_blobs| {
+                let before = here + small + reused(&chunked, &partial_blobs);
+                self.chunked(&partial_blobs, &state, cancel, &|fetched, sources| {
                     tell(before + fetched, sources);
                 })
             });
         if let Err(error) = result {
-            self.forget();
+            self.withdraw_partials();
             return Err(error);
         }
-        Ok(std::mem::take(&mut lock(&state.moved)))
+        Ok(std::mem::take(&mut lock(&state.stats)))
     }
 
     /// Tells neighbours no longer of the partials of the release that was fetched last; enter the release into the catalogue before.
-    pub fn forget(&self) {
-        for blob in std::mem::take(&mut *lock(&self.shown)) {
+    pub fn withdraw_partials(&self) {
+        for blob in std::mem::take(&mut *lock(&self.advertised)) {
             self.catalogue.remove_partial(blob);
         }
-        self.site.hide_indexes();
+        self.site.withdraw_indexes();
     }
 
     fn whole(
@@ -262,7 +262,7 @@ impl Fetcher {
         }
         let keep = |number: usize, bytes: &[u8]| {
             if wanted.get(number) != Some(&Blob::of(bytes)) {
-                return Ok(Stored::Rubbish);
+                return Ok(Stored::Invalid);
             }
             blobs.put(bytes)?;
             Ok(Stored::Kept)
@@ -274,18 +274,18 @@ impl Fetcher {
                 most: blob.size,
             })
             .collect();
-        fetch(&self.ground(state, cancel), wants, None, &keep, tell)
+        fetch(&self.context(state, cancel), wants, None, &keep, tell)
     }
 
     /// Opens what has arrived of the blobs, and fills in what is on this device already.
-    fn arriving(
+    fn partial_blobs(
         &self,
         release: &Release,
         chunked: &[Blob],
         blobs: &BlobStore,
         state: &State,
-    ) -> Result<Arriving, FetchError> {
-        let mut arriving = Arriving {
+    ) -> Result<PartialBlobs, FetchError> {
+        let mut partial_blobs = PartialBlobs {
             partials: Vec::new(),
             places: Vec::new(),
             left: Vec::new(),
@@ -304,20 +304,20 @@ impl Fetcher {
             })?;
             let partial = Arc::new(blobs.partial(&index)?);
             let missing = self.fill(&index, &partial)?;
-            self.site.show_index(at.digest, bytes);
+            self.site.advertise_index(at.digest, bytes);
             self.catalogue.add_partial(&partial);
-            lock(&self.shown).insert(blob.digest);
+            lock(&self.advertised).insert(blob.digest);
             if missing.is_empty() {
                 partial.finish()?;
-                lock(&state.moved).bytes_reused += blob.size;
+                lock(&state.stats).bytes_reused += blob.size;
                 continue;
             }
-            arriving.enter(*at, &index, partial, &missing, &mut numbers);
+            partial_blobs.enter(*at, &index, partial, &missing, &mut numbers);
         }
-        let lacking: u64 = arriving.wants.iter().map(|want| want.most).sum();
-        let open: u64 = arriving.partials.iter().map(|p| p.blob().size).sum();
-        lock(&state.moved).bytes_reused += open.saturating_sub(lacking);
-        Ok(arriving)
+        let lacking: u64 = partial_blobs.wants.iter().map(|want| want.most).sum();
+        let open: u64 = partial_blobs.partials.iter().map(|p| p.blob().size).sum();
+        lock(&state.stats).bytes_reused += open.saturating_sub(lacking);
+        Ok(partial_blobs)
     }
 
     /// Fills in chunks that are on this device in other blobs, and returns which are missing still.
@@ -337,21 +337,21 @@ impl Fetcher {
 
     fn chunked(
         &self,
-        arriving: &Arriving,
+        partial_blobs: &PartialBlobs,
         state: &State,
         cancel: &Cancel,
         tell: &(dyn Fn(u64, usize) + Sync),
     ) -> Result<(), FetchError> {
-        let bytes = arriving.wants.iter().map(|want| want.most).sum();
+        let bytes = partial_blobs.wants.iter().map(|want| want.most).sum();
         let neighbours = self
             .config
             .share
-            .then(|| Neighbours::new(&self.own, arriving.chunks.clone(), bytes, Instant::now()))
+            .then(|| Neighbours::new(&self.own, partial_blobs.chunks.clone(), bytes, Instant::now()))
             .flatten();
-        let keep = |number: usize, bytes: &[u8]| arriving.keep(number, bytes);
+        let keep = |number: usize, bytes: &[u8]| partial_blobs.keep(number, bytes);
         fetch(
-            &self.ground(state, cancel),
-            arriving.wants.clone(),
+            &self.context(state, cancel),
+            partial_blobs.wants.clone(),
             neighbours,
             &keep,
             tell,
@@ -360,9 +360,9 @@ impl Fetcher {
 }
 
 /// Bytes of the blobs that need not be fetched.
-fn reused(chunked: &[Blob], arriving: &Arriving) -> u64 {
+fn reused(chunked: &[Blob], partial_blobs: &PartialBlobs) -> u64 {
     let all: u64 = chunked.iter().map(|blob| blob.size).sum();
-    all.saturating_sub(arriving.wants.iter().map(|want| want.most).sum())
+    all.saturating_sub(partial_blobs.wants.iter().map(|want| want.most).sum())
 }
 
 /// Whether a chunk was refused for what it is, and not for want of a disk.
@@ -370,7 +370,7 @@ const fn is_wrong(error: &PartialError) -> bool {
     matches!(error, PartialError::WrongChunk { .. })
 }
 
-impl Arriving {
+impl PartialBlobs {
     fn enter(
         &mut self,
         at: Blob,
@@ -420,7 +420,7 @@ impl Arriving {
                 continue;
             }
             match partial.put(place, bytes) {
-                Err(error) if is_wrong(&error) => return Ok(Stored::Rubbish),
+                Err(error) if is_wrong(&error) => return Ok(Stored::Invalid),
                 other => other?,
             }
             let mut left = lock(left);
@@ -440,6 +440,6 @@ impl Arriving {
 /// What one fetch knows.
 #[derive(Default)]
 struct State {
-    moved: Mutex<Moved>,
+    stats: Mutex<TransferStats>,
     banned: Mutex<BTreeSet<String>>,
 }

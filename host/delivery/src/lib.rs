@@ -8,13 +8,13 @@ mod check;
 mod error;
 mod fetch;
 mod neighbours;
-mod pace;
+mod token_bucket;
 mod plan;
 mod publisher;
 pub mod registry;
-mod roll_call;
+mod source_discovery;
 mod run;
-mod standing;
+mod source_reputation;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use error::FetchError;
 pub use fetch::Fetcher;
-pub use plan::{Batch, Bounds, End, Holds, Plan, Want};
+pub use plan::{Batch, Bounds, BatchEnd, Availability, Plan, Want};
 pub use publisher::{PublishError, Publisher};
 
 /// The largest object that moves whole, in bytes: 4 MiB. What is larger has an index of chunks.
@@ -128,7 +128,7 @@ pub struct Progress {
 
 /// What a fetch moved.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Moved {
+pub struct TransferStats {
     /// Bytes that were received, as they travelled.
     pub bytes_received: u64,
     /// Bytes of the release that were on this device already.

@@ -12,13 +12,13 @@ use hotshoe_trust::Digest;
 /// How often neighbours are asked what they hold.
 const EVERY: Duration = Duration::from_millis(500);
 /// How often they are asked before the first chunk is: those that start at the same time are to know of each other.
-const EVERY_AT_FIRST: Duration = Duration::from_millis(100);
+const FIRST_EVERY: Duration = Duration::from_millis(100);
 /// How long the first chunk waits for that at most.
-const AT_FIRST: Duration = Duration::from_millis(300);
+const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Neighbours that are asked, at most.
 const MAX_NEIGHBOURS: usize = 32;
 /// A fetch of less than this, in bytes, is not worth asking around for.
-const WORTH: u64 = 1 << 20;
+const MIN_SHARED_BYTES: u64 = 1 << 20;
 
 /// An index, and the wants that its chunks are, by number. A chunk that is here already is no want.
 #[derive(Debug, Clone)]
@@ -44,7 +44,7 @@ impl Neighbours {
     /// Neighbours of `own`, for a fetch of these indexes' chunks. `None` where there is too little to share.
     pub fn new(own: &str, mut indexes: Vec<Chunks>, bytes: u64, now: Instant) -> Option<Self> {
         indexes.truncate(MAX_ASKED);
-        (bytes >= WORTH && !indexes.is_empty()).then(|| Self {
+        (bytes >= MIN_SHARED_BYTES && !indexes.is_empty()).then(|| Self {
             own: own.to_owned(),
             indexes,
             known: BTreeMap::new(),
@@ -60,8 +60,8 @@ impl Neighbours {
 
     /// Who is to be asked now what they hold.
     pub fn ask(&mut self, devices: &BTreeSet<String>, now: Instant) -> Vec<String> {
-        let early = now.saturating_duration_since(self.began) < AT_FIRST;
-        let every = if early { EVERY_AT_FIRST } else { EVERY };
+        let early = now.saturating_duration_since(self.began) < FIRST_WAIT;
+        let every = if early { FIRST_EVERY } else { EVERY };
         if self
             .asked
             .is_some_and(|asked| now.saturating_duration_since(asked) < every)
@@ -79,7 +79,7 @@ impl Neighbours {
             .iter()
             .take(MAX_NEIGHBOURS)
             .all(|name| self.known.get(name) == Some(&true));
-        !all && now.saturating_duration_since(self.began) < AT_FIRST
+        !all && now.saturating_duration_since(self.began) < FIRST_WAIT
     }
 
     /// Takes note of an answer: the wants that the neighbour can bring, and whether the owners of the chunks changed thereby.
@@ -103,13 +103,13 @@ impl Neighbours {
     }
 
     /// The wants that neighbours own.
-    pub fn theirs(&self, digest_of: impl Fn(usize) -> Option<Digest>) -> HashSet<usize> {
+    pub fn neighbour_wants(&self, digest_of: impl Fn(usize) -> Option<Digest>) -> HashSet<usize> {
         let others: Vec<&str> = self
             .known
             .iter()
             .filter_map(|(name, known)| known.then_some(name.as_str()))
             .collect();
-        let is_theirs = |number: &usize| {
+        let is_neighbour_want = |number: &usize| {
             digest_of(*number).is_some_and(|digest| {
                 let own = weight(digest, &self.own);
                 others
@@ -118,7 +118,7 @@ impl Neighbours {
             })
         };
         let wants = self.indexes.iter().flat_map(|chunks| &chunks.wants);
-        wants.flatten().copied().filter(is_theirs).collect()
+        wants.flatten().copied().filter(is_neighbour_want).collect()
     }
 }
 

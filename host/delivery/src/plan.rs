@@ -13,25 +13,25 @@ use std::time::{Duration, Instant};
 use hotshoe_protocol::wire::MAX_ASKED;
 use hotshoe_trust::Digest;
 
-use source::{FIRST_PAUSE, Source};
+use source::{FIRST_BACK_OFF, Source};
 
-pub use terms::{Batch, Bounds, End, Holds, Want};
+pub use terms::{Batch, Bounds, BatchEnd, Availability, Want};
 
 /// Batches that one source has in hand at a time.
 const BATCHES_EACH: usize = 4;
 /// When a source is asked again for what it did not hold.
-const MISSING_AGAIN: Duration = Duration::from_secs(1);
+const MISSING_RETRY: Duration = Duration::from_secs(1);
 /// When the origin is asked for what the neighbours should have brought, but did not.
-const GRACE: Duration = Duration::from_millis(1_500);
+const NEIGHBOUR_GRACE: Duration = Duration::from_millis(1_500);
 
 /// When sources that were banned may be asked again, where nothing has come for so long.
-const PARDON: Duration = Duration::from_secs(30);
+const UNBAN_AFTER: Duration = Duration::from_secs(30);
 
 /// A source that has given nothing yet is late after this part of the time that another one has.
-const UNPROVEN_PART: u32 = 5;
+const UNKNOWN_STALL_DIVISOR: u32 = 5;
 
 #[derive(Debug)]
-struct Open {
+struct OpenBatch {
     source: String,
     wants: HashSet<usize>,
     bytes: u64,
@@ -52,16 +52,16 @@ pub struct Plan {
     sources: BTreeMap<String, Source>,
     banned: BTreeSet<String>,
     /// Sources that were late or lied: they are asked for what no other publisher or registry has.
-    suspects: BTreeSet<String>,
+    demoted: BTreeSet<String>,
     /// Sources that have delivered before: they are asked before strangers.
     known: BTreeSet<String>,
-    open: BTreeMap<u64, Open>,
+    open: BTreeMap<u64, OpenBatch>,
     next_batch: u64,
     in_flight: u64,
     bounds: Bounds,
     /// Wants that a neighbour is to bring, by number.
-    theirs: HashSet<usize>,
-    neighbours_moved: Option<Instant>,
+    neighbour_wants: HashSet<usize>,
+    neighbours_progressed: Option<Instant>,
     /// When something came last.
     moved: Option<Instant>,
 }
@@ -81,14 +81,14 @@ impl Plan {
             wants,
             sources: BTreeMap::new(),
             banned: BTreeSet::new(),
-            suspects: BTreeSet::new(),
+            demoted: BTreeSet::new(),
             known: BTreeSet::new(),
             open: BTreeMap::new(),
             next_batch: 0,
             in_flight: 0,
             bounds,
-            theirs: HashSet::new(),
-            neighbours_moved: None,
+            neighbour_wants: HashSet::new(),
+            neighbours_progressed: None,
             moved: None,
         }
     }
@@ -132,37 +132,37 @@ impl Plan {
         }
         for name in live {
             if !self.banned.contains(name) && !self.sources.contains_key(name) {
-                let holds = if is_origin(name) {
-                    Holds::All
+                let availability = if is_origin(name) {
+                    Availability::All
                 } else {
-                    Holds::Unknown
+                    Availability::Unknown
                 };
-                self.sources.insert(name.clone(), Source::new(holds));
+                self.sources.insert(name.clone(), Source::new(availability));
             }
         }
         batches
     }
 
     /// Takes note of what a neighbour holds.
-    pub fn holds(&mut self, source: &str, wants: HashSet<usize>) {
+    pub fn set_available(&mut self, source: &str, wants: HashSet<usize>) {
         if let Some(source) = self.sources.get_mut(source)
-            && source.holds != Holds::All
+            && source.availability != Availability::All
         {
-            source.holds = Holds::Some(wants);
+            source.availability = Availability::Some(wants);
         }
     }
 
     /// Leaves these to the neighbours, for as long as they make progress.
-    pub fn leave_to_neighbours(&mut self, theirs: HashSet<usize>, now: Instant) {
-        if self.neighbours_moved.is_none() && !theirs.is_empty() {
-            self.neighbours_moved = Some(now);
+    pub fn assign_to_neighbours(&mut self, neighbour_wants: HashSet<usize>, now: Instant) {
+        if self.neighbours_progressed.is_none() && !neighbour_wants.is_empty() {
+            self.neighbours_progressed = Some(now);
         }
-        self.theirs = theirs;
+        self.neighbour_wants = neighbour_wants;
     }
 
     /// Asks these last.
-    pub fn suspect(&mut self, sources: BTreeSet<String>) {
-        self.suspects.extend(sources);
+    pub fn demote(&mut self, sources: BTreeSet<String>) {
+        self.demoted.extend(sources);
     }
 
     /// Asks these before others of their kind: they have delivered before.
@@ -179,8 +179,8 @@ impl Plan {
     }
 
     /// Sources that are asked last.
-    pub fn suspects(&self) -> &BTreeSet<String> {
-        &self.suspects
+    pub fn demoted(&self) -> &BTreeSet<String> {
+        &self.demoted
     }
 
     /// What publishers and registries without a blemish have, as far as one knows.
@@ -188,7 +188,7 @@ impl Plan {
         let good: Vec<&Source> = self
             .sources
             .iter()
-            .filter(|(name, source)| source.holds == Holds::All && !self.suspects.contains(*name))
+            .filter(|(name, source)| source.availability == Availability::All && !self.demoted.contains(*name))
             .map(|(_, source)| source)
             .collect();
         let has = |number: &usize| good.iter().any(|source| !source.missing.contains(number));
@@ -198,13 +198,13 @@ impl Plan {
     /// Never asks a source again, and takes its batches back, whose numbers are returned.
     pub fn ban(&mut self, source: &str) -> Vec<u64> {
         self.banned.insert(source.to_owned());
-        self.suspects.insert(source.to_owned());
+        self.demoted.insert(source.to_owned());
         self.drop_source(source)
     }
 
     fn drop_source(&mut self, name: &str) -> Vec<u64> {
         self.sources.remove(name);
-        let its = |(id, open): (&u64, &Open)| (open.source == name).then_some(*id);
+        let its = |(id, open): (&u64, &OpenBatch)| (open.source == name).then_some(*id);
         let batches: Vec<u64> = self.open.iter().filter_map(its).collect();
         for id in &batches {
             self.take_back(*id);
@@ -217,17 +217,17 @@ impl Plan {
         if self.in_flight >= self.bounds.in_flight || self.waiting.is_empty() {
             return None;
         }
-        let origins = self.sources.values().any(|s| s.holds == Holds::All);
+        let origins = self.sources.values().any(|s| s.availability == Availability::All);
         let mut names: Vec<(bool, bool, usize, String)> = self
             .sources
             .iter()
             .filter(|(_, source)| {
-                source.batches < BATCHES_EACH && source.rests_until.is_none_or(|t| t <= now)
+                source.batches < BATCHES_EACH && source.backs_off_until.is_none_or(|t| t <= now)
             })
             // Neighbours first, then those that have delivered before, and among equals the one with the least in hand.
             .map(|(name, source)| {
                 let is_stranger = !self.known.contains(name);
-                let is_origin = source.holds == Holds::All;
+                let is_origin = source.availability == Availability::All;
                 (is_origin, is_stranger, source.batches, name.clone())
             })
             .collect();
@@ -243,16 +243,16 @@ impl Plan {
 
     /// What `name` is asked for next.
     fn choose(&mut self, name: &str, origins: bool, now: Instant) -> Vec<usize> {
-        let neighbours_move = self
-            .neighbours_moved
-            .is_some_and(|moved| now.saturating_duration_since(moved) < GRACE);
+        let neighbours_progress = self
+            .neighbours_progressed
+            .is_some_and(|moved| now.saturating_duration_since(moved) < NEIGHBOUR_GRACE);
         let asked: HashSet<usize> = self
             .open
             .values()
             .filter(|open| open.source == name && open.late)
             .flat_map(|open| open.wants.iter().copied())
             .collect();
-        let left_alone = match self.suspects.contains(name) {
+        let skipped = match self.demoted.contains(name) {
             true => self.elsewhere(),
             false => HashSet::new(),
         };
@@ -265,17 +265,17 @@ impl Plan {
         }
         let room = self.bounds.in_flight.saturating_sub(self.in_flight);
         let window = source.window.min(self.bounds.batch).min(room);
-        let fits = |number: usize| match &source.holds {
-            Holds::All => !(neighbours_move && self.theirs.contains(&number)),
-            Holds::Unknown => !origins,
-            Holds::Some(held) => held.contains(&number),
+        let fits = |number: usize| match &source.availability {
+            Availability::All => !(neighbours_progress && self.neighbour_wants.contains(&number)),
+            Availability::Unknown => !origins,
+            Availability::Some(held) => held.contains(&number),
         };
         let mut chosen = Vec::new();
         let mut bytes = 0_u64;
         for &number in &self.waiting {
             let is_wrong = source.missing.contains(&number)
                 || asked.contains(&number)
-                || left_alone.contains(&number);
+                || skipped.contains(&number);
             if is_wrong || !fits(number) {
                 continue;
             }
@@ -304,7 +304,7 @@ impl Plan {
         self.in_flight += bytes;
         self.open.insert(
             id,
-            Open {
+            OpenBatch {
                 source: source.clone(),
                 wants: wants.iter().copied().collect(),
                 bytes,
@@ -328,10 +328,10 @@ impl Plan {
             open.heard = now;
             open.gave = true;
             if let Some(source) = self.sources.get_mut(&open.source) {
-                source.pause = FIRST_PAUSE;
-                source.proven = true;
-                if source.holds != Holds::All {
-                    self.neighbours_moved = Some(now);
+                source.pause = FIRST_BACK_OFF;
+                source.has_delivered = true;
+                if source.availability != Availability::All {
+                    self.neighbours_progressed = Some(now);
                 }
             }
         }
@@ -378,7 +378,7 @@ impl Plan {
     }
 
     /// A batch has ended; what it did not bring waits again. `missing` is what its source said it does not hold.
-    pub fn ended(&mut self, batch: u64, missing: &[usize], end: End, now: Instant) {
+    pub fn ended(&mut self, batch: u64, missing: &[usize], end: BatchEnd, now: Instant) {
         let Some(open) = self.take_back(batch) else {
             return;
         };
@@ -391,18 +391,18 @@ impl Plan {
             .filter(|number| open.wants.contains(number))
             .collect();
         if !lacks.is_empty() {
-            source.forget_missing.get_or_insert(now + MISSING_AGAIN);
+            source.forget_missing.get_or_insert(now + MISSING_RETRY);
         }
         let unexplained = open.wants.len() > lacks.len();
         source.missing.extend(lacks);
         // It gave nothing, and did not say why: it is busy, slow or broken.
-        if unexplained && (!open.gave || end == End::GivenUp) {
+        if unexplained && (!open.gave || end == BatchEnd::TimedOut) {
             source.rest(now);
         }
     }
 
     /// Takes a batch back: what it did not bring waits again.
-    fn take_back(&mut self, id: u64) -> Option<Open> {
+    fn take_back(&mut self, id: u64) -> Option<OpenBatch> {
         let open = self.open.remove(&id)?;
         if let Some(source) = self.sources.get_mut(&open.source) {
             source.batches = source.batches.saturating_sub(1);
@@ -431,7 +431,7 @@ impl Plan {
         let mut given_up = Vec::new();
         // Others may have lied in a source's name, and it may be the only one: it stays suspect, and is asked last.
         let moved = *self.moved.get_or_insert(now);
-        if now.saturating_duration_since(moved) >= PARDON {
+        if now.saturating_duration_since(moved) >= UNBAN_AFTER {
             self.banned.clear();
             self.moved = Some(now);
         }
@@ -440,17 +440,17 @@ impl Plan {
             if quiet >= self.bounds.timeout {
                 given_up.push(*id);
             }
-            let proven = self.sources.get(&open.source).is_some_and(|s| s.proven);
-            let stall = match proven {
+            let has_delivered = self.sources.get(&open.source).is_some_and(|s| s.has_delivered);
+            let stall = match has_delivered {
                 true => self.bounds.stall,
-                false => self.bounds.stall / UNPROVEN_PART,
+                false => self.bounds.stall / UNKNOWN_STALL_DIVISOR,
             };
             let slow = now.saturating_duration_since(open.asked) >= stall;
             if slow && !open.late {
                 open.late = true;
                 self.in_flight = self.in_flight.saturating_sub(open.bytes);
                 self.waiting.extend(open.wants.iter().copied());
-                self.suspects.insert(open.source.clone());
+                self.demoted.insert(open.source.clone());
                 if let Some(source) = self.sources.get_mut(&open.source) {
                     source.rest(now);
                 }

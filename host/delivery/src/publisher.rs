@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotshoe_config::ZenohConfig;
-use hotshoe_link::{Answering, Client, Desired, LinkError, Notice, Sharing, Site};
+use hotshoe_link::{NoticeResponder, Client, RawNotice, LinkError, Notice, Sharing, Site};
 use hotshoe_protocol::wire::PUBLISHER;
 use hotshoe_store::{Catalogue, CatalogueError, Layout, Served};
 
@@ -33,7 +33,7 @@ impl PublishError {
 }
 
 /// What was said to the site, by the name of the release.
-type Said = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
+type PublishedMessages = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// Publishes releases to one site, for as long as it lives.
 pub struct Publisher {
@@ -41,9 +41,9 @@ pub struct Publisher {
     client: Client,
     source: String,
     catalogue: Catalogue,
-    desired: Said,
-    trust: Said,
-    _answering: [Answering; 2],
+    desired: PublishedMessages,
+    trust: PublishedMessages,
+    _answering: [NoticeResponder; 2],
     sharing: Option<Sharing>,
 }
 
@@ -55,7 +55,7 @@ impl Publisher {
     pub fn open(config: &ZenohConfig, site: &str) -> Result<Self, LinkError> {
         let site = Site::open(config, site)?;
         let id = uuid::Uuid::new_v4().simple().to_string();
-        let (desired, trust) = (Said::default(), Said::default());
+        let (desired, trust) = (PublishedMessages::default(), PublishedMessages::default());
         let answering = [
             answer(&site, Notice::Desired, &desired)?,
             answer(&site, Notice::Trust, &trust)?,
@@ -93,8 +93,8 @@ impl Publisher {
     ///
     /// # Errors
     /// [`LinkError`].
-    pub fn desire(&self, name: &str, envelope: Vec<u8>) -> Result<(), LinkError> {
-        say(&self.site, Notice::Desired, &self.desired, name, envelope)
+    pub fn publish_statement(&self, name: &str, envelope: Vec<u8>) -> Result<(), LinkError> {
+        publish(&self.site, Notice::Desired, &self.desired, name, envelope)
     }
 
     /// Passes on a new `trust.toml`, also to those that ask later.
@@ -102,7 +102,7 @@ impl Publisher {
     /// # Errors
     /// [`LinkError`].
     pub fn update_trust(&self, update: Vec<u8>) -> Result<(), LinkError> {
-        say(&self.site, Notice::Trust, &self.trust, "", update)
+        publish(&self.site, Notice::Trust, &self.trust, "", update)
     }
 
     /// The name under which it answers for objects.
@@ -127,11 +127,11 @@ impl Publisher {
     }
 }
 
-fn answer(site: &Site, notice: Notice, said: &Said) -> Result<Answering, LinkError> {
+fn answer(site: &Site, notice: Notice, said: &PublishedMessages) -> Result<NoticeResponder, LinkError> {
     let said = Arc::clone(said);
     site.answer(notice, move || {
         let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-        let desired = |(name, bytes): (&String, &Vec<u8>)| Desired {
+        let desired = |(name, bytes): (&String, &Vec<u8>)| RawNotice {
             name: name.clone(),
             bytes: bytes.clone(),
         };
@@ -139,15 +139,15 @@ fn answer(site: &Site, notice: Notice, said: &Said) -> Result<Answering, LinkErr
     })
 }
 
-fn say(
+fn publish(
     site: &Site,
     notice: Notice,
-    said: &Said,
+    said: &PublishedMessages,
     name: &str,
     bytes: Vec<u8>,
 ) -> Result<(), LinkError> {
     said.lock()
         .unwrap_or_else(PoisonError::into_inner)
         .insert(name.to_owned(), bytes.clone());
-    site.say(notice, name, &bytes)
+    site.publish(notice, name, &bytes)
 }

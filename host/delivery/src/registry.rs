@@ -21,7 +21,7 @@ use hotshoe_config::{
     ConfigError, Files, LogConfig, TRUST, ZenohConfig, changed, changed_files, check_name,
     files_of_link,
 };
-use hotshoe_link::{Answering, Desired, LinkError, Notice, Sharing, Site, Watch};
+use hotshoe_link::{NoticeResponder, RawNotice, LinkError, Notice, Sharing, Site, NoticeSubscription};
 use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
@@ -30,9 +30,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeliveryConfig, Fetcher};
 use record::Record;
-use work::{State, Work};
+use work::{State, RegistryWorker};
 
-pub use record::Held;
+pub use record::StoredRelease;
 
 /// The registry's record, in its data folder.
 const RECORD: &str = "registry.json";
@@ -194,9 +194,9 @@ fn read_text(path: &Path, most: u64) -> Result<String, RegistryError> {
 /// A registry at work.
 pub struct Registry {
     site: Site,
-    work: Arc<Work>,
-    watches: [Watch; 2],
-    answering: [Answering; 2],
+    work: Arc<RegistryWorker>,
+    watches: [NoticeSubscription; 2],
+    answering: [NoticeResponder; 2],
     sharing: Sharing,
     thread: JoinHandle<()>,
     parts: Parts,
@@ -259,7 +259,7 @@ impl Registry {
         let record_file = config.data.join(RECORD);
         let record = Record::load(&record_file)?;
         let trust = trust(config, &record)?;
-        let work = Arc::new(Work {
+        let work = Arc::new(RegistryWorker {
             site: config.site.clone(),
             record_file,
             quota: AtomicU64::new(quota_bytes(config)),
@@ -286,10 +286,10 @@ impl Registry {
             answer(&site, Notice::Trust, &work)?,
         ];
         let sharing = site.share(&source, work.catalogue.clone())?;
-        let (judge, jury) = (Arc::clone(&work), Arc::clone(&work));
+        let (on_trust, on_desired) = (Arc::clone(&work), Arc::clone(&work));
         let watches = [
-            site.watch(Notice::Trust, move |said| judge.heard_trust(&said.bytes))?,
-            site.watch(Notice::Desired, move |said| jury.heard(&said))?,
+            site.watch(Notice::Trust, move |said| on_trust.on_trust_update(&said.bytes))?,
+            site.watch(Notice::Desired, move |said| on_desired.on_statement(&said))?,
         ];
         let (worker, speaker) = (Arc::clone(&work), site.clone());
         let fetches = Arc::clone(&fetcher);
@@ -319,7 +319,7 @@ impl Registry {
     }
 
     /// The releases that it holds whole.
-    pub fn held(&self) -> Vec<Held> {
+    pub fn held(&self) -> Vec<StoredRelease> {
         self.work.lock().record.releases.clone()
     }
 
@@ -421,11 +421,11 @@ fn trust(config: &RegistryConfig, record: &Record) -> Result<TrustRoot, Registry
     Ok(trust)
 }
 
-fn answer(site: &Site, notice: Notice, work: &Arc<Work>) -> Result<Answering, LinkError> {
+fn answer(site: &Site, notice: Notice, work: &Arc<RegistryWorker>) -> Result<NoticeResponder, LinkError> {
     let work = Arc::clone(work);
     site.answer(notice, move || {
         let state = work.lock();
-        let desired = |name: &str, text: &str| Desired {
+        let desired = |name: &str, text: &str| RawNotice {
             name: name.to_owned(),
             bytes: text.as_bytes().to_vec(),
         };

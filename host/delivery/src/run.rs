@@ -10,21 +10,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::parts::scoped;
-use hotshoe_link::{Asked, Heard, Site, Sources};
+use hotshoe_link::{PendingRequest, ObjectReply, Site, Sources};
 use hotshoe_protocol::wire::is_origin;
 
-use super::check::{Parcel, check};
+use super::check::{ReceivedObject, check};
 use super::neighbours::Neighbours;
-use super::pace::Pace;
-use super::plan::{Batch, Bounds, End, Plan, Want};
-use super::roll_call::RollCall;
-use super::standing::Standing;
-use super::{Cancel, DeliveryConfig, FetchError, Moved};
+use super::token_bucket::TokenBucket;
+use super::plan::{Batch, Bounds, BatchEnd, Plan, Want};
+use super::source_discovery::SourceDiscovery;
+use super::source_reputation::SourceReputation;
+use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
 /// Threads that unpack, check and store what arrives.
 const CHECKERS: usize = 2;
 /// Objects that wait for them; what comes on top of that was not asked for, or will be asked for again.
-const PARCELS: usize = 1_024;
+const MAX_UNCHECKED: usize = 1_024;
 /// How often the plan is looked at when nothing arrives.
 const TICK: Duration = Duration::from_millis(20);
 /// How long an answer to `have` may take.
@@ -37,31 +37,31 @@ pub enum Stored {
     /// It is kept.
     Kept,
     /// It is not what was asked for.
-    Rubbish,
+    Invalid,
 }
 
 /// One device's end of all fetches.
-pub struct Ground<'a> {
+pub struct FetchContext<'a> {
     pub site: &'a Site,
     pub own: &'a str,
     pub sources: &'a Sources,
     pub config: &'a DeliveryConfig,
     pub cancel: &'a Cancel,
-    pub moved: &'a Mutex<Moved>,
+    pub stats: &'a Mutex<TransferStats>,
     /// Sources that lost their standing in this fetch.
     pub banned: &'a Mutex<BTreeSet<String>>,
-    pub pace: &'a Mutex<Pace>,
+    pub rate_limit: &'a Mutex<TokenBucket>,
     /// Sources that are asked last.
-    pub standing: &'a Standing,
+    pub reputation: &'a SourceReputation,
 }
 
 /// What to do with an object, by the number of its want: check it, and keep it.
-pub type Keep<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
+pub type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
 /// Told how many bytes of wants have arrived, and how many sources there are.
-pub type Tell<'a> = &'a (dyn Fn(u64, usize) + Sync);
+pub type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
 
 pub(super) enum Event {
-    Heard(u64, Heard),
+    Reply(u64, ObjectReply),
     /// An object that nobody will check: its sender lost its standing, or there are too many.
     Ignored(u64),
     Checked {
@@ -71,13 +71,13 @@ pub(super) enum Event {
         size: u64,
         stored: Stored,
     },
-    Have(String, Heard),
+    Have(String, ObjectReply),
     Failed(FetchError),
 }
 
 /// A request under way.
-struct Flight {
-    _asked: Asked,
+struct BatchRequest {
+    _asked: PendingRequest,
     source: String,
     missing: Vec<usize>,
     /// Objects that were heard, once no more will come.
@@ -88,51 +88,51 @@ struct Flight {
 }
 
 /// Senders, by source and Zenoh id, whose objects were no good.
-type Shunned = Arc<Mutex<HashSet<(String, u128)>>>;
+type IgnoredSenders = Arc<Mutex<HashSet<(String, u128)>>>;
 
 struct Run<'a> {
-    ground: &'a Ground<'a>,
+    context: &'a FetchContext<'a>,
     plan: Plan,
     neighbours: Option<Neighbours>,
-    roll_call: RollCall,
+    discovery: SourceDiscovery,
     devices: BTreeSet<String>,
-    flights: HashMap<u64, Flight>,
-    asked_have: BTreeMap<String, Asked>,
-    shunned: Shunned,
+    requests: HashMap<u64, BatchRequest>,
+    asked_have: BTreeMap<String, PendingRequest>,
+    ignored_senders: IgnoredSenders,
     events: Sender<Event>,
-    parcels: SyncSender<Option<Parcel>>,
+    to_check: SyncSender<Option<ReceivedObject>>,
     arrived: u64,
 }
 
 /// Fetches all wants; returns when `keep` has them all.
 pub fn fetch(
-    ground: &Ground<'_>,
+    context: &FetchContext<'_>,
     wants: Vec<Want>,
     neighbours: Option<Neighbours>,
-    keep: Keep<'_>,
-    tell: Tell<'_>,
+    keep: StoreFn<'_>,
+    tell: ProgressFn<'_>,
 ) -> Result<(), FetchError> {
     if wants.is_empty() {
         return Ok(());
     }
     let most: Vec<u64> = wants.iter().map(|want| want.most).collect();
     let (events, happened) = channel();
-    let (parcels, arrived) = sync_channel(PARCELS);
+    let (to_check, arrived) = sync_channel(MAX_UNCHECKED);
     let arrived = Mutex::new(arrived);
     let over = AtomicBool::new(false);
     let mut plan = Plan::new(
         wants,
         Bounds {
-            in_flight: ground.config.in_flight_bytes,
-            batch: ground.config.batch_bytes,
-            stall: ground.config.stall,
-            timeout: ground.config.batch_timeout,
+            in_flight: context.config.in_flight_bytes,
+            batch: context.config.batch_bytes,
+            stall: context.config.stall,
+            timeout: context.config.batch_timeout,
         },
     );
-    for source in lock(ground.banned).iter() {
+    for source in lock(context.banned).iter() {
         plan.ban(source);
     }
-    plan.suspect(ground.standing.suspects(Instant::now()));
+    plan.demote(context.reputation.demoted(Instant::now()));
     std::thread::scope(|scope| {
         let (arrived, most, over) = (&arrived, most.as_slice(), &over);
         for _ in 0..CHECKERS {
@@ -140,23 +140,23 @@ pub fn fetch(
             let run = move || check(arrived, over, most, keep, &verdicts);
             scoped(scope, "check", run).map_err(FetchError::Thread)?;
         }
-        let end = parcels.clone();
+        let end = to_check.clone();
         let mut run = Run {
-            ground,
+            context,
             plan,
             neighbours,
-            roll_call: RollCall::default(),
+            discovery: SourceDiscovery::default(),
             devices: BTreeSet::new(),
-            flights: HashMap::new(),
+            requests: HashMap::new(),
             asked_have: BTreeMap::new(),
-            shunned: Shunned::default(),
+            ignored_senders: IgnoredSenders::default(),
             events,
-            parcels,
+            to_check,
             arrived: 0,
         };
         let result = run.until_done(&happened, tell);
-        let standing = ground.standing;
-        standing.remember(run.plan.suspects(), Instant::now());
+        let reputation = context.reputation;
+        reputation.remember(run.plan.demoted(), Instant::now());
         drop(run);
         over.store(true, Ordering::Relaxed);
         for _ in 0..CHECKERS {
@@ -171,15 +171,15 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Run<'_> {
-    fn until_done(&mut self, happened: &Receiver<Event>, tell: Tell<'_>) -> Result<(), FetchError> {
+    fn until_done(&mut self, happened: &Receiver<Event>, tell: ProgressFn<'_>) -> Result<(), FetchError> {
         let mut told = Instant::now();
         tell(0, self.plan.usable());
         while !self.plan.is_done() {
-            if self.ground.cancel.is_cancelled() {
+            if self.context.cancel.is_cancelled() {
                 return Err(FetchError::Cancelled);
             }
             let now = Instant::now();
-            self.look_around(now)?;
+            self.poll(now)?;
             self.ask(now)?;
             match happened.recv_timeout(TICK) {
                 Ok(event) => self.take(event)?,
@@ -199,21 +199,21 @@ impl Run<'_> {
     }
 
     /// Which sources there are, and which batches take too long.
-    fn look_around(&mut self, now: Instant) -> Result<(), FetchError> {
-        let mut live = self.ground.sources.live();
-        live.remove(self.ground.own);
-        if !self.ground.config.share {
+    fn poll(&mut self, now: Instant) -> Result<(), FetchError> {
+        let mut live = self.context.sources.live();
+        live.remove(self.context.own);
+        if !self.context.config.share {
             live.retain(|name| is_origin(name));
         }
         for batch in self.plan.set_sources(&live, is_origin) {
-            self.flights.remove(&batch);
+            self.requests.remove(&batch);
         }
-        self.plan.prefer(self.ground.sources.known());
-        self.roll_call.look_around(self.ground, &self.plan, now)?;
+        self.plan.prefer(self.context.sources.known());
+        self.discovery.poll(self.context, &self.plan, now)?;
         for batch in self.plan.overdue(now) {
-            if let Some(flight) = self.flights.remove(&batch) {
-                tracing::debug!(source = flight.source, "a source did not answer in time");
-                self.plan.ended(batch, &flight.missing, End::GivenUp, now);
+            if let Some(request) = self.requests.remove(&batch) {
+                tracing::debug!(source = request.source, "a source did not answer in time");
+                self.plan.ended(batch, &request.missing, BatchEnd::TimedOut, now);
             }
         }
         live.retain(|name| !is_origin(name));
@@ -236,11 +236,11 @@ impl Run<'_> {
         let each = move |heard| {
             let _ = events.send(Event::Have(source.clone(), heard));
         };
-        let ground = self.ground;
+        let context = self.context;
         let indexes = neighbours.indexes();
-        let asked = ground
+        let asked = context
             .site
-            .ask_have(&name, ground.own, &indexes, HAVE_TIMEOUT, each)?;
+            .ask_have(&name, context.own, &indexes, HAVE_TIMEOUT, each)?;
         self.asked_have.insert(name, asked);
         Ok(())
     }
@@ -250,11 +250,11 @@ impl Run<'_> {
         if self.neighbours.as_ref().is_some_and(early) {
             return Ok(());
         }
-        while lock(self.ground.pace).allows(now) {
+        while lock(self.context.rate_limit).allows(now) {
             let Some(batch) = self.plan.next(now) else {
                 return Ok(());
             };
-            lock(self.ground.pace).spend(batch.bytes);
+            lock(self.context.rate_limit).spend(batch.bytes);
             self.send(batch)?;
         }
         Ok(())
@@ -270,41 +270,41 @@ impl Run<'_> {
             .collect();
         let objects: Vec<_> = wants.iter().map(|(_, w)| (w.digest, w.most)).collect();
         let numbers: HashMap<_, _> = wants.iter().map(|(n, w)| (w.digest, *n)).collect();
-        let (events, parcels) = (self.events.clone(), self.parcels.clone());
-        let (shunned, from_source) = (Arc::clone(&self.shunned), source.clone());
+        let (events, to_check) = (self.events.clone(), self.to_check.clone());
+        let (ignored_senders, from_source) = (Arc::clone(&self.ignored_senders), source.clone());
         let each = move |heard| {
             let event = match heard {
-                Heard::Object {
+                ObjectReply::Object {
                     digest,
                     from,
                     zstd,
                     bytes,
                 } => {
                     let number = numbers.get(&digest).copied();
-                    let is_shunned = lock(&shunned).contains(&(from_source.clone(), from));
-                    let parcel = number.filter(|_| !is_shunned).map(|number| Parcel {
+                    let is_ignored = lock(&ignored_senders).contains(&(from_source.clone(), from));
+                    let object = number.filter(|_| !is_ignored).map(|number| ReceivedObject {
                         batch: id,
                         number,
                         from,
                         zstd,
                         bytes,
                     });
-                    match parcel.map(|parcel| parcels.try_send(Some(parcel))) {
+                    match object.map(|object| to_check.try_send(Some(object))) {
                         Some(Ok(())) => return,
                         _ => Event::Ignored(id),
                     }
                 }
-                other => Event::Heard(id, other),
+                other => Event::Reply(id, other),
             };
             // The fetch may be over; then nobody listens.
             let _ = events.send(event);
         };
-        let ground = self.ground;
-        let timeout = ground.config.batch_timeout.saturating_mul(2);
-        let asked = ground
+        let context = self.context;
+        let timeout = context.config.batch_timeout.saturating_mul(2);
+        let asked = context
             .site
-            .ask(&source, ground.own, &objects, timeout, each)?;
-        let flight = Flight {
+            .ask(&source, context.own, &objects, timeout, each)?;
+        let request = BatchRequest {
             _asked: asked,
             source,
             missing: Vec::new(),
@@ -313,7 +313,7 @@ impl Run<'_> {
             bad: false,
             good: false,
         };
-        self.flights.insert(id, flight);
+        self.requests.insert(id, request);
         Ok(())
     }
 
@@ -321,25 +321,25 @@ impl Run<'_> {
         let now = Instant::now();
         match event {
             Event::Failed(error) => return Err(error),
-            Event::Have(source, Heard::Have(answer)) => self.learn(&source, &answer, now),
+            Event::Have(source, ObjectReply::Have(answer)) => self.learn(&source, &answer, now),
             Event::Have(..) => {}
             Event::Ignored(batch) => {
-                if let Some(flight) = self.flights.get_mut(&batch) {
-                    flight.bad = true;
-                    flight.checked += 1;
+                if let Some(request) = self.requests.get_mut(&batch) {
+                    request.bad = true;
+                    request.checked += 1;
                 }
                 self.maybe_over(batch, now);
             }
-            Event::Heard(batch, heard) => {
-                if let Some(flight) = self.flights.get_mut(&batch) {
+            Event::Reply(batch, heard) => {
+                if let Some(request) = self.requests.get_mut(&batch) {
                     match heard {
-                        Heard::Missing(digests) => {
+                        ObjectReply::Missing(digests) => {
                             let numbers = digests.iter().filter_map(|d| self.plan.number(*d));
-                            flight.missing.extend(numbers);
+                            request.missing.extend(numbers);
                         }
-                        Heard::Strange => flight.bad = true,
-                        Heard::Over { objects } => flight.objects = Some(objects),
-                        Heard::Busy | Heard::Have(_) | Heard::Object { .. } => {}
+                        ObjectReply::Unexpected => request.bad = true,
+                        ObjectReply::Finished { objects } => request.objects = Some(objects),
+                        ObjectReply::Busy | ObjectReply::Have(_) | ObjectReply::Object { .. } => {}
                     }
                 }
                 self.maybe_over(batch, now);
@@ -367,10 +367,10 @@ impl Run<'_> {
             tracing::debug!(source, "a neighbour said what it holds of another index");
             return;
         };
-        self.plan.holds(source, wants);
+        self.plan.set_available(source, wants);
         if changed {
-            let theirs = neighbours.theirs(|number| Some(self.plan.want(number)?.digest));
-            self.plan.leave_to_neighbours(theirs, now);
+            let neighbour_wants = neighbours.neighbour_wants(|number| Some(self.plan.want(number)?.digest));
+            self.plan.assign_to_neighbours(neighbour_wants, now);
         }
     }
 
@@ -383,30 +383,30 @@ impl Run<'_> {
         stored: &Stored,
         now: Instant,
     ) {
-        let Some(flight) = self.flights.get_mut(&batch) else {
+        let Some(request) = self.requests.get_mut(&batch) else {
             // Its batch was given up, and yet it came.
             if matches!(stored, Stored::Kept) {
                 self.arrive(batch, number, now);
             }
             return;
         };
-        flight.checked += 1;
-        let source = flight.source.clone();
-        let mut moved = lock(self.ground.moved);
-        moved.bytes_received += size;
+        request.checked += 1;
+        let source = request.source.clone();
+        let mut stats = lock(self.context.stats);
+        stats.bytes_received += size;
         match stored {
             Stored::Kept => {
-                flight.good = true;
-                self.ground.sources.prove(&source);
-                *moved.from.entry(source).or_default() += size;
-                drop(moved);
+                request.good = true;
+                self.context.sources.mark_known(&source);
+                *stats.from.entry(source).or_default() += size;
+                drop(stats);
                 self.arrive(batch, number, now);
             }
-            Stored::Rubbish => {
-                flight.bad = true;
-                *moved.refused.entry(source.clone()).or_default() += 1;
-                drop(moved);
-                if lock(&self.shunned).insert((source.clone(), from)) {
+            Stored::Invalid => {
+                request.bad = true;
+                *stats.refused.entry(source.clone()).or_default() += 1;
+                drop(stats);
+                if lock(&self.ignored_senders).insert((source.clone(), from)) {
                     tracing::warn!(
                         source,
                         "a source sent an object that is not what its digest says"
@@ -422,32 +422,32 @@ impl Run<'_> {
             self.arrived += self.plan.want(number).map_or(0, |want| want.most);
         }
         for batch in complete {
-            self.flights.remove(&batch);
+            self.requests.remove(&batch);
         }
     }
 
     /// Ends a batch when all of its replies have been looked at.
     fn maybe_over(&mut self, batch: u64, now: Instant) {
-        let over = |flight: &Flight| flight.objects.is_some_and(|all| flight.checked >= all);
-        if !self.flights.get(&batch).is_some_and(over) {
+        let over = |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
+        if !self.requests.get(&batch).is_some_and(over) {
             return;
         }
-        let Some(flight) = self.flights.remove(&batch) else {
+        let Some(request) = self.requests.remove(&batch) else {
             return;
         };
-        self.plan.ended(batch, &flight.missing, End::Over, now);
-        if flight.bad && !flight.good {
+        self.plan.ended(batch, &request.missing, BatchEnd::Finished, now);
+        if request.bad && !request.good {
             tracing::warn!(
-                source = flight.source,
+                source = request.source,
                 "a source lost its standing for this fetch"
             );
-            *lock(self.ground.moved)
+            *lock(self.context.stats)
                 .refused
-                .entry(flight.source.clone())
+                .entry(request.source.clone())
                 .or_default() += 1;
-            lock(self.ground.banned).insert(flight.source.clone());
-            for batch in self.plan.ban(&flight.source) {
-                self.flights.remove(&batch);
+            lock(self.context.banned).insert(request.source.clone());
+            for batch in self.plan.ban(&request.source) {
+                self.requests.remove(&batch);
             }
         }
     }

@@ -10,29 +10,29 @@ use zenoh::{Session, Wait};
 
 use super::outgoing::{self, BYTES, Outgoing};
 use super::settings;
-use super::{LinkError, warn_unanswered};
+use super::{LinkError, warn_if_unanswered};
 
 /// A session and nothing else.
 #[derive(Debug)]
-pub struct Raw {
+pub struct RawSession {
     session: Session,
 }
 
 /// Answers for a value, until it is dropped.
 #[derive(Debug)]
-pub struct RawValue {
+pub struct RawQueryable {
     value: Arc<Mutex<ZBytes>>,
     _queryable: Queryable<()>,
 }
 
-impl RawValue {
+impl RawQueryable {
     /// From now on, these bytes are the answer.
     pub fn set(&self, bytes: Vec<u8>) {
         *self.value.lock().unwrap_or_else(PoisonError::into_inner) = ZBytes::from(bytes);
     }
 }
 
-impl Raw {
+impl RawSession {
     /// Opens a session as `config` says.
     ///
     /// # Errors
@@ -46,16 +46,16 @@ impl Raw {
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
-    pub fn serve(&self, key: &str, bytes: Vec<u8>) -> Result<RawValue, LinkError> {
+    pub fn serve(&self, key: &str, bytes: Vec<u8>) -> Result<RawQueryable, LinkError> {
         let name = key.to_owned();
         let value = Arc::new(Mutex::new(ZBytes::from(bytes)));
         let held = Arc::clone(&value);
-        let queryable = outgoing::answer_queries(&self.session, key, move |caller| {
+        let queryable = outgoing::answer_queries(&self.session, key, move |query| {
             let value = held.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let answer = Outgoing::new(&name, value, BYTES);
-            warn_unanswered(answer.and_then(|answer| caller.answer(answer)));
+            warn_if_unanswered(answer.and_then(|answer| query.answer(answer)));
         })?;
-        Ok(RawValue {
+        Ok(RawQueryable {
             value,
             _queryable: queryable,
         })

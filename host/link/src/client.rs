@@ -15,8 +15,8 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
-use super::outgoing::{self, Lane, Outgoing};
-use super::said::Said;
+use super::outgoing::{self, QosClass, Outgoing};
+use super::device_message::DeviceMessage;
 use super::site::Site;
 use super::{LinkError, client_settings, root};
 
@@ -31,10 +31,10 @@ impl Client {
     /// Reaches the daemon that `config` connects to; see [`ZenohConfig::client`]. It gives up after three seconds.
     ///
     /// # Errors
-    /// [`LinkError::Nowhere`], [`LinkError::Setting`] and [`LinkError::Unreachable`].
+    /// [`LinkError::NoEndpoint`], [`LinkError::Setting`] and [`LinkError::Unreachable`].
     pub fn open(config: &ZenohConfig) -> Result<Self, LinkError> {
         if config.connect.is_empty() && !config.scouting {
-            return Err(LinkError::Nowhere);
+            return Err(LinkError::NoEndpoint);
         }
         let session = zenoh::open(client_settings(config)?)
             .wait()
@@ -80,7 +80,7 @@ impl Client {
         site: Option<&str>,
         device: Option<&str>,
         timeout: Duration,
-    ) -> Result<Vec<Said<Status>>, LinkError> {
+    ) -> Result<Vec<DeviceMessage<Status>>, LinkError> {
         let key = format!(
             "{}/status",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
@@ -91,11 +91,11 @@ impl Client {
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .timeout(timeout);
-        let mut heard = Heard::default();
+        let mut collector = StatusCollector::default();
         for reply in outgoing::replies(&key, question)?.iter() {
-            heard.take(&reply, &nonce);
+            collector.take(&reply, &nonce);
         }
-        Ok(heard.statuses())
+        Ok(collector.statuses())
     }
 
     /// Publishes one sample under `input/<name>`; nobody answers.
@@ -117,7 +117,7 @@ impl Client {
         if let Some(id) = id {
             message = message.with(Some(id))?;
         }
-        message.put(&self.session, Lane::Patient)
+        message.put(&self.session, QosClass::Blocking)
     }
 
     /// Sends samples as queries, at most `in_flight` of them unanswered; each may take `timeout`.
@@ -173,13 +173,13 @@ const MAX_STATUSES_BYTES: usize = 256 << 20;
 
 /// What devices said of themselves. Anybody may answer, so it is bounded.
 #[derive(Default)]
-struct Heard {
-    statuses: Vec<Said<Status>>,
+struct StatusCollector {
+    statuses: Vec<DeviceMessage<Status>>,
     bytes: usize,
     left_out: u64,
 }
 
-impl Heard {
+impl StatusCollector {
     fn take(&mut self, reply: &Reply, nonce: &str) {
         let Ok(sample) = reply.result() else {
             return;
@@ -193,7 +193,7 @@ impl Heard {
             self.left_out += 1;
             return;
         }
-        let said = Said::read(
+        let said = DeviceMessage::read(
             sample,
             PayloadKind::Status,
             nonce.as_bytes(),
@@ -202,7 +202,7 @@ impl Heard {
         self.statuses.extend(said);
     }
 
-    fn statuses(self) -> Vec<Said<Status>> {
+    fn statuses(self) -> Vec<DeviceMessage<Status>> {
         let left_out = self.left_out;
         if left_out > 0 {
             tracing::error!(
@@ -256,13 +256,13 @@ pub struct Feeder {
     max_payload: usize,
     timeout: Duration,
     window: Arc<Window>,
-    sender: Sender<Fed>,
-    answers: Receiver<Fed>,
+    sender: Sender<FeedReply>,
+    answers: Receiver<FeedReply>,
 }
 
 /// What became of one sample.
 #[derive(Debug)]
-pub struct Fed {
+pub struct FeedReply {
     /// The sample's id.
     pub id: String,
     /// The name that it was sent under.
@@ -313,22 +313,22 @@ impl Window {
 
 /// One unanswered sample. When everybody lets go of it without an answer, that is the answer.
 #[derive(Debug)]
-struct Unanswered {
+struct PendingSample {
     id: String,
     name: String,
     sent: Instant,
     answered: AtomicBool,
     window: Arc<Window>,
-    sender: Sender<Fed>,
+    sender: Sender<FeedReply>,
 }
 
-impl Unanswered {
+impl PendingSample {
     /// The first answer counts.
     fn answer(&self, result: Result<Value, FeedError>) {
         if !self.close() {
             return;
         }
-        let fed = Fed {
+        let fed = FeedReply {
             id: self.id.clone(),
             name: self.name.clone(),
             elapsed: self.sent.elapsed(),
@@ -348,7 +348,7 @@ impl Unanswered {
     }
 }
 
-impl Drop for Unanswered {
+impl Drop for PendingSample {
     fn drop(&mut self) {
         self.answer(Err(FeedError::NoReply));
     }
@@ -370,7 +370,7 @@ impl Feeder {
         let key = format!("{}/input/{name}", self.root);
         let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
         self.window.enter();
-        let unanswered = Arc::new(Unanswered {
+        let pending = Arc::new(PendingSample {
             id: id.to_owned(),
             name: name.to_owned(),
             sent: Instant::now(),
@@ -378,9 +378,9 @@ impl Feeder {
             window: Arc::clone(&self.window),
             sender: self.sender.clone(),
         });
-        let waiting = Arc::clone(&unanswered);
+        let waiting = Arc::clone(&pending);
         let question = message
-            .ask(&self.session, Lane::Patient)
+            .ask(&self.session, QosClass::Blocking)
             .consolidation(ConsolidationMode::None)
             .timeout(self.timeout);
         let sent = outgoing::send(&key, question, move |reply| {
@@ -388,13 +388,13 @@ impl Feeder {
         });
         match sent {
             // The error is the sample's only end.
-            Err(error) if unanswered.close() => Err(error),
+            Err(error) if pending.close() => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
     /// The next answer, or `None` when the time is over.
-    pub fn next(&self, timeout: Duration) -> Option<Fed> {
+    pub fn next(&self, timeout: Duration) -> Option<FeedReply> {
         self.answers.recv_timeout(timeout).ok()
     }
 

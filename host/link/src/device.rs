@@ -11,10 +11,10 @@ use zenoh::query::Queryable;
 
 use super::objects::Sharing;
 use super::outbox::Outbox;
-use super::outgoing::{self, Caller, JSON, Lane, Outgoing};
-use super::said::Signer;
-use super::site::{Desired, Notice, Site, Watch};
-use super::{Link, LinkError, warn_unanswered};
+use super::outgoing::{self, IncomingQuery, JSON, QosClass, Outgoing};
+use super::device_message::Signer;
+use super::site::{RawNotice, Notice, Site, NoticeSubscription};
+use super::{Link, LinkError, warn_if_unanswered};
 
 /// The part of a device's keys under which it is recorded.
 pub(super) const RECORD: &str = "record";
@@ -30,7 +30,7 @@ const TOO_LARGE: &str =
 
 impl Link {
     /// The site's keys in this session.
-    pub fn grounds(&self) -> &Site {
+    pub fn site_session(&self) -> &Site {
         &self.site
     }
 
@@ -48,7 +48,7 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
-    pub fn desired(&self, each: impl FnMut(Desired) + Send + 'static) -> Result<Watch, LinkError> {
+    pub fn desired(&self, each: impl FnMut(RawNotice) + Send + 'static) -> Result<NoticeSubscription, LinkError> {
         self.site.watch(Notice::Desired, each)
     }
 
@@ -59,7 +59,7 @@ impl Link {
     pub fn trust_updates(
         &self,
         mut each: impl FnMut(Vec<u8>) + Send + 'static,
-    ) -> Result<Watch, LinkError> {
+    ) -> Result<NoticeSubscription, LinkError> {
         self.site.watch(Notice::Trust, move |said| each(said.bytes))
     }
 
@@ -80,7 +80,7 @@ impl Link {
         let body = serde_json::to_vec(event).unwrap_or_default();
         let signature = self.signer.sign(PayloadKind::Event, &[], &body);
         let message = Outgoing::new(&key, body, JSON)?.with(signature)?;
-        self.site.outbox.put(message, Lane::Low)
+        self.site.outbox.put(message, QosClass::DataLow)
     }
 
     /// Takes orders, until the [`Orders`] is dropped. `each` is called on a thread of its own, one at a time; it gives the JSON of the
@@ -124,8 +124,8 @@ impl Link {
             })
             .map_err(|source| LinkError::Thread { source })?;
         let outbox = self.site.outbox.clone();
-        let queryable = outgoing::answer_queries(&self.site.session, &key, move |caller| {
-            enqueue(&sender, &outbox, caller);
+        let queryable = outgoing::answer_queries(&self.site.session, &key, move |query| {
+            enqueue(&sender, &outbox, query);
         })?;
         Ok(Orders {
             queryable: Some(queryable),
@@ -134,35 +134,35 @@ impl Link {
     }
 }
 
-fn enqueue(queue: &SyncSender<Caller>, outbox: &Outbox, caller: Caller) {
-    if caller.size() > MAX_ORDER_BYTES {
-        warn_unanswered(outbox.deny(caller, TOO_LARGE.into()));
+fn enqueue(queue: &SyncSender<IncomingQuery>, outbox: &Outbox, query: IncomingQuery) {
+    if query.size() > MAX_ORDER_BYTES {
+        warn_if_unanswered(outbox.deny(query, TOO_LARGE.into()));
         return;
     }
-    if let Err(TrySendError::Full(caller)) = queue.try_send(caller) {
-        warn_unanswered(outbox.deny(caller, BUSY.into()));
+    if let Err(TrySendError::Full(query)) = queue.try_send(query) {
+        warn_if_unanswered(outbox.deny(query, BUSY.into()));
     }
 }
 
 fn carry_out(
-    waiting: &Receiver<Caller>,
+    waiting: &Receiver<IncomingQuery>,
     key: &str,
     signer: Option<&Signer>,
     each: &impl Fn(Vec<u8>) -> Result<Vec<u8>, Vec<u8>>,
 ) {
-    while let Ok(caller) = waiting.recv() {
-        let order = caller.payload().into_owned();
+    while let Ok(query) = waiting.recv() {
+        let order = query.payload().into_owned();
         let asked = Digest::of(&order);
         let answered = match each(order) {
             Ok(body) => {
                 let sign = |signer: &Signer| signer.sign(PayloadKind::Answer, asked.bytes(), &body);
                 let signature = signer.and_then(sign);
                 let answer = Outgoing::new(key, body, JSON).and_then(|it| it.with(signature));
-                answer.and_then(|answer| caller.answer(answer))
+                answer.and_then(|answer| query.answer(answer))
             }
-            Err(body) => caller.deny(body, JSON),
+            Err(body) => query.deny(body, JSON),
         };
-        warn_unanswered(answered);
+        warn_if_unanswered(answered);
     }
 }
 

@@ -19,7 +19,7 @@ const LOOPBACK_INTERFACE: &str = "lo";
     "`{endpoint}` in `zenoh.{key}` reaches beyond this machine, and {problem}. Give it certificates: `hotshoe site init` makes them \
      for a site, and endpoints are then `tls/...`. Or let anybody in who reaches it: `insecure = true` in `[zenoh]`, or `--insecure`"
 )]
-pub struct Exposed {
+pub struct InsecureEndpoint {
     /// `listen`, `connect` or `scouting`.
     pub key: &'static str,
     /// The endpoint.
@@ -31,8 +31,8 @@ pub struct Exposed {
 /// Judges all that a session is to listen on, to connect to and to look for, whether or not it is allowed to be insecure.
 ///
 /// # Errors
-/// [`Exposed`] names the first endpoint that lets strangers in.
-pub fn judge(config: &ZenohConfig) -> Result<(), Exposed> {
+/// [`InsecureEndpoint`] names the first endpoint that lets strangers in.
+pub fn judge(config: &ZenohConfig) -> Result<(), InsecureEndpoint> {
     let tls = config.tls.as_ref();
     for endpoint in &config.listen {
         let problem = listener_problem(endpoint, tls);
@@ -63,8 +63,8 @@ pub fn judge(config: &ZenohConfig) -> Result<(), Exposed> {
     }
 }
 
-fn refuse(key: &'static str, endpoint: &str, problem: &'static str) -> Result<(), Exposed> {
-    Err(Exposed {
+fn refuse(key: &'static str, endpoint: &str, problem: &'static str) -> Result<(), InsecureEndpoint> {
+    Err(InsecureEndpoint {
         key,
         endpoint: endpoint.to_owned(),
         problem,
@@ -180,7 +180,7 @@ mod tests {
         }
     }
 
-    fn listens(endpoint: &str, tls: Option<TlsConfig>) -> Result<(), Exposed> {
+    fn listens(endpoint: &str, tls: Option<TlsConfig>) -> Result<(), InsecureEndpoint> {
         judge(&ZenohConfig {
             listen: vec![endpoint.to_owned()],
             tls,
@@ -188,7 +188,7 @@ mod tests {
         })
     }
 
-    fn connects(endpoint: &str, tls: Option<TlsConfig>) -> Result<(), Exposed> {
+    fn connects(endpoint: &str, tls: Option<TlsConfig>) -> Result<(), InsecureEndpoint> {
         judge(&ZenohConfig {
             connect: vec![endpoint.to_owned()],
             tls,

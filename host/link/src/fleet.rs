@@ -13,8 +13,8 @@ use zenoh::sample::Sample;
 
 use super::client::Client;
 use super::device::RECORD;
-use super::outgoing::{self, JSON, Lane, Outgoing};
-use super::said::Said;
+use super::outgoing::{self, JSON, QosClass, Outgoing};
+use super::device_message::DeviceMessage;
 use super::site::{Notice, Site};
 use super::{LinkError, root};
 use crate::device_list::{DeviceList, Unproven};
@@ -92,9 +92,9 @@ impl Events {
 
     /// The next event as its device said it, or `None` when the time is over, the session is closed, or what came is not a device's
     /// event.
-    pub fn said(&self, timeout: Duration) -> Option<Said<DeployEvent>> {
+    pub fn said(&self, timeout: Duration) -> Option<DeviceMessage<DeployEvent>> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
-        Said::read(&sample, PayloadKind::Event, &[], |event: &DeployEvent| {
+        DeviceMessage::read(&sample, PayloadKind::Event, &[], |event: &DeployEvent| {
             Some((event.site.as_str(), event.device.as_str()))
         })
     }
@@ -183,7 +183,7 @@ impl Client {
     ) -> Result<Value, OrderError> {
         let context = *Digest::of(envelope).bytes();
         let read = |sample: &Sample| {
-            let said: Said<Value> = Said::read(sample, PayloadKind::Answer, &context, |_| None)?;
+            let said: DeviceMessage<Value> = DeviceMessage::read(sample, PayloadKind::Answer, &context, |_| None)?;
             match said.check(list) {
                 Ok(()) | Err(Unproven::NoList) => Some(Ok(said.value)),
                 Err(why) => Some(Err(why)),
@@ -219,7 +219,7 @@ impl Client {
     ) -> Result<T, OrderError> {
         let key = format!("{}/{part}", root(site, device));
         let question = Outgoing::new(&key, payload, JSON)?
-            .ask(&self.session, Lane::Patient)
+            .ask(&self.session, QosClass::Blocking)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .timeout(timeout);
@@ -253,8 +253,8 @@ impl Client {
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
-    pub fn desire(&self, site: &str, name: &str, envelope: &[u8]) -> Result<(), LinkError> {
-        Site::of(self.session.clone(), site).say(Notice::Desired, name, envelope)
+    pub fn publish_statement(&self, site: &str, name: &str, envelope: &[u8]) -> Result<(), LinkError> {
+        Site::of(self.session.clone(), site).publish(Notice::Desired, name, envelope)
     }
 
     /// Passes on a new `trust.toml`, to those that listen now. Registries keep it.
@@ -262,6 +262,6 @@ impl Client {
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
     pub fn update_trust(&self, site: &str, update: &[u8]) -> Result<(), LinkError> {
-        Site::of(self.session.clone(), site).say(Notice::Trust, "", update)
+        Site::of(self.session.clone(), site).publish(Notice::Trust, "", update)
     }
 }

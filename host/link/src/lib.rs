@@ -17,7 +17,7 @@ mod objects;
 mod outbox;
 mod outgoing;
 mod pending;
-mod said;
+mod device_message;
 mod settings;
 mod site;
 mod sources;
@@ -39,21 +39,21 @@ use zenoh::query::Queryable;
 use zenoh::sample::{Sample, SampleKind};
 
 use outbox::Outbox;
-use outgoing::{Caller, JSON, Lane, Outgoing, address};
-use said::{MAX_CONTEXT_BYTES, Signer};
+use outgoing::{IncomingQuery, JSON, QosClass, Outgoing, address};
+use device_message::{MAX_CONTEXT_BYTES, Signer};
 use settings::client_settings;
 
-pub use bench::{Raw, RawValue};
-pub use client::{Client, Fed, FeedError, Feeder, Outputs, Published};
+pub use bench::{RawSession, RawQueryable};
+pub use client::{Client, FeedReply, FeedError, Feeder, Outputs, Published};
 pub use device::Orders;
 pub use fleet::{DeviceKey, Events, OrderError};
-pub use objects::{Asked, Heard, Sharing, WAITING_REQUESTS};
+pub use objects::{PendingRequest, ObjectReply, Sharing, WAITING_REQUESTS};
 pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::MAX_PENDING;
-pub use said::Said;
-pub use site::{ASK_AGAIN, Answering, Desired, MAX_STATEMENT_MESSAGE, Notice, Site, Watch};
-pub use sources::{MAX_CALLED_BYTES, MAX_SOURCES, MAX_STRANGERS, Sources};
+pub use device_message::DeviceMessage;
+pub use site::{ASK_AGAIN, NoticeResponder, RawNotice, MAX_STATEMENT_MESSAGE, Notice, Site, NoticeSubscription};
+pub use sources::{MAX_BROADCAST_BYTES, MAX_SOURCES, MAX_UNKNOWN_SOURCES, Sources};
 
 /// Why Zenoh could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -91,7 +91,7 @@ pub enum LinkError {
     #[error(
         "nothing says where the daemon is; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
     )]
-    Nowhere,
+    NoEndpoint,
     /// The receiver would ignore a message of this size without a word.
     #[error(
         "a sample of {bytes} bytes is more than the {most} that a message may hold; raise `zenoh.max-message-bytes` at both ends"
@@ -145,7 +145,7 @@ pub enum LinkError {
     },
     /// An endpoint would let strangers in.
     #[error(transparent)]
-    Exposed(#[from] exposure::Exposed),
+    InsecureEndpoint(#[from] exposure::InsecureEndpoint),
     /// The access rules cannot be read.
     #[error("cannot read the access rules {}; `hotshoe zenoh-acl` makes such a file", path.display())]
     AccessControl {
@@ -177,7 +177,7 @@ impl LinkError {
     /// The stable name, in snake case.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Exposed(_) => "insecure_endpoint",
+            Self::InsecureEndpoint(_) => "insecure_endpoint",
             _ => "link",
         }
     }
@@ -244,25 +244,25 @@ impl Serving {
 
 /// A query that waits for the end of its sample.
 #[derive(Debug)]
-pub struct Asker {
-    caller: Caller,
+pub struct Responder {
+    query: IncomingQuery,
     outbox: Outbox,
 }
 
-impl Asker {
+impl Responder {
     /// Answers with a result, as JSON.
     pub fn reply(self, body: &[u8]) {
-        let answer = Outgoing::new(self.caller.key(), body, JSON);
-        warn_unanswered(answer.and_then(|answer| self.outbox.answer(self.caller, vec![answer])));
+        let answer = Outgoing::new(self.query.key(), body, JSON);
+        warn_if_unanswered(answer.and_then(|answer| self.outbox.answer(self.query, vec![answer])));
     }
 
     /// Answers that there is no result, as JSON.
     pub fn refuse(self, body: &[u8]) {
-        warn_unanswered(self.outbox.deny(self.caller, body.to_vec()));
+        warn_if_unanswered(self.outbox.deny(self.query, body.to_vec()));
     }
 }
 
-fn warn_unanswered(reply: Result<(), LinkError>) {
+fn warn_if_unanswered(reply: Result<(), LinkError>) {
     if let Err(error) = reply {
         tracing::warn!(%error, "a query could not be answered");
     }
@@ -315,13 +315,13 @@ impl Link {
     }
 
     /// Takes samples from `input/**` and from the key expressions `more`, and answers for the status, until the [`Serving`] is
-    /// dropped. A sample that came with a query brings its [`Asker`]. Both functions are called on Zenoh's threads.
+    /// dropped. A sample that came with a query brings its [`Responder`]. Both functions are called on Zenoh's threads.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::Loop`] and [`LinkError::Use`].
     pub fn serve<O, S>(&self, more: &[String], offer: O, status: S) -> Result<Serving, LinkError>
     where
-        O: Fn(Incoming<'_>, Option<Asker>) + Send + Sync + 'static,
+        O: Fn(Incoming<'_>, Option<Responder>) + Send + Sync + 'static,
         S: Fn() -> Vec<u8> + Send + Sync + 'static,
     {
         let offer = Arc::new(offer);
@@ -331,16 +331,16 @@ impl Link {
         let session = &self.site.session;
         let (outbox, status_key) = (self.site.outbox.clone(), state.clone());
         let signer = self.signer.clone();
-        let status = outgoing::answer_queries(session, &state, move |caller| {
+        let status = outgoing::answer_queries(session, &state, move |query| {
             let body = status();
-            let signature = asked_for(&caller)
+            let signature = asked_for(&query)
                 .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
             let answer = Outgoing::new(&status_key, body, JSON).and_then(|it| it.with(signature));
-            warn_unanswered(answer.and_then(|answer| outbox.answer(caller, vec![answer])));
+            warn_if_unanswered(answer.and_then(|answer| outbox.answer(query, vec![answer])));
         })?;
         let (asked, outbox) = (Arc::clone(&offer), self.site.outbox.clone());
-        let queries = outgoing::answer_queries(session, &input, move |caller| {
-            take_query(caller, &outbox, &*asked);
+        let queries = outgoing::answer_queries(session, &input, move |query| {
+            take_query(query, &outbox, &*asked);
         })?;
         let own = address(&format!("{}/**", self.root))?;
         let mut samples = Vec::with_capacity(more.len() + 1);
@@ -368,7 +368,7 @@ impl Link {
     pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
         let message = Outgoing::new(&key, body, JSON)?.with(Some(id))?;
-        self.site.outbox.put(message, Lane::Data)
+        self.site.outbox.put(message, QosClass::Data)
     }
 
     /// Publishes a message that a policy sent, under the device's own `output/custom/<topic>`, like [`Self::publish`].
@@ -384,7 +384,7 @@ impl Link {
     ) -> Result<(), LinkError> {
         let key = format!("{}/output/custom/{topic}", self.root);
         let message = Outgoing::new(&key, payload, content_type)?.with(Some(id))?;
-        self.site.outbox.put(message, Lane::Data)
+        self.site.outbox.put(message, QosClass::Data)
     }
 
     /// What its threads are parts of.
@@ -403,13 +403,13 @@ impl Link {
     }
 }
 
-/// What an asker made up for its question, so that the answer can be no older. Who gives nothing gets no signature.
-fn asked_for(caller: &Caller) -> Option<Vec<u8>> {
-    let context = caller.attachment()?;
+/// What an responder made up for its question, so that the answer can be no older. Who gives nothing gets no signature.
+fn asked_for(query: &IncomingQuery) -> Option<Vec<u8>> {
+    let context = query.attachment()?;
     (context.len() <= MAX_CONTEXT_BYTES).then(|| context.into_owned())
 }
 
-fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Asker>)) {
+fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Responder>)) {
     if sample.kind() == SampleKind::Delete {
         return;
     }
@@ -427,24 +427,24 @@ fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Asker>)) {
     offer(incoming, None);
 }
 
-fn take_query(caller: Caller, outbox: &Outbox, offer: &impl Fn(Incoming<'_>, Option<Asker>)) {
+fn take_query(query: IncomingQuery, outbox: &Outbox, offer: &impl Fn(Incoming<'_>, Option<Responder>)) {
     // Somebody lists keys: there is no sample, and nothing to say.
-    if caller.key().is_wild() {
+    if query.key().is_wild() {
         return;
     }
-    let asker = Asker {
-        caller: caller.clone(),
+    let responder = Responder {
+        query: query.clone(),
         outbox: outbox.clone(),
     };
     let incoming = Incoming {
-        source: caller.key().to_string(),
-        id: caller.attachment(),
-        content_type: caller.encoding().and_then(content_type),
+        source: query.key().to_string(),
+        id: query.attachment(),
+        content_type: query.encoding().and_then(content_type),
         timestamp_us: None,
         // An empty sample deserves its error.
-        payload: caller.payload(),
+        payload: query.payload(),
     };
-    offer(incoming, Some(asker));
+    offer(incoming, Some(responder));
 }
 
 /// The media type, unless nobody said one.

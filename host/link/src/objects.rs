@@ -18,8 +18,8 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
 use zenoh::sample::{Locality, Sample};
 
 use super::LinkError;
-use super::outgoing::{self, BYTES, Caller, Lane, Outgoing};
-use super::settings::patience_for;
+use super::outgoing::{self, BYTES, IncomingQuery, QosClass, Outgoing};
+use super::settings::send_timeout;
 use super::site::{Site, last_part};
 
 /// The encoding of an object that was compressed.
@@ -33,13 +33,13 @@ pub const WAITING_REQUESTS: usize = 256;
 /// Most senders that are listened to for one request.
 const MAX_REPLIERS: usize = 16;
 /// Threads that read, compress and send objects.
-const SERVERS: usize = 4;
+const SHARE_THREADS: usize = 4;
 /// Of those, how many one asker may hold at a time: one that reads slowly must not stop the others.
-const SERVERS_EACH: usize = 2;
+const THREADS_PER_REQUESTER: usize = 2;
 
 /// What came back for a request.
 #[derive(Debug)]
-pub enum Heard {
+pub enum ObjectReply {
     /// An object, not yet checked.
     Object {
         /// What it is said to be.
@@ -68,17 +68,17 @@ pub enum Heard {
 
 /// A request under way. When this is dropped, what still comes is ignored.
 #[derive(Debug)]
-pub struct Asked {
+pub struct PendingRequest {
     token: CancellationToken,
 }
 
-impl Asked {
+impl PendingRequest {
     pub(super) const fn new(token: CancellationToken) -> Self {
         Self { token }
     }
 }
 
-impl Drop for Asked {
+impl Drop for PendingRequest {
     fn drop(&mut self) {
         // It waits for callbacks that run at this moment, and those never wait themselves.
         let _ = self.token.cancel().wait();
@@ -93,7 +93,7 @@ pub(super) fn replier(reply: &Reply) -> u128 {
 }
 
 /// Passes replies on, within bounds, and says when there are no more.
-struct Listener<F: Fn(Heard)> {
+struct ReplyCollector<F: Fn(ObjectReply)> {
     each: F,
     /// The most bytes that each object may have.
     asked: HashMap<Digest, u64>,
@@ -104,24 +104,24 @@ struct Listener<F: Fn(Heard)> {
     objects: AtomicUsize,
 }
 
-impl<F: Fn(Heard)> Listener<F> {
-    fn hear(&self, reply: &Reply) {
+impl<F: Fn(ObjectReply)> ReplyCollector<F> {
+    fn receive(&self, reply: &Reply) {
         let from = replier(reply);
-        if !self.may_speak(from) {
+        if !self.is_within_limit(from) {
             return;
         }
         let heard = match reply.result() {
             Ok(sample) => self.object(sample, from),
             Err(error) => refusal(&error.payload().to_bytes()),
         };
-        if let Heard::Object { .. } = heard {
+        if let ObjectReply::Object { .. } = heard {
             self.objects.fetch_add(1, Ordering::Relaxed);
         }
         (self.each)(heard);
     }
 
     /// Whether this sender has not sent more than was asked for yet.
-    fn may_speak(&self, from: u128) -> bool {
+    fn is_within_limit(&self, from: u128) -> bool {
         let mut senders = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
             return false;
@@ -132,38 +132,38 @@ impl<F: Fn(Heard)> Listener<F> {
         may
     }
 
-    fn object(&self, sample: &Sample, from: u128) -> Heard {
+    fn object(&self, sample: &Sample, from: u128) -> ObjectReply {
         let name = last_part(sample.key_expr()).unwrap_or_default();
         if name == Kind::Have.name() && self.asked.is_empty() {
-            return Heard::Have(sample.payload().to_bytes().into_owned());
+            return ObjectReply::Have(sample.payload().to_bytes().into_owned());
         }
         let digest = format!("sha256:{name}").parse::<Digest>().ok();
         let asked = digest.and_then(|digest| Some((digest, *self.asked.get(&digest)?)));
         match asked {
-            Some((digest, most)) if sample.payload().len() as u64 <= most => Heard::Object {
+            Some((digest, most)) if sample.payload().len() as u64 <= most => ObjectReply::Object {
                 digest,
                 from,
                 zstd: sample.encoding().to_string() == ZSTD,
                 bytes: sample.payload().to_bytes().into_owned(),
             },
-            _ => Heard::Strange,
+            _ => ObjectReply::Unexpected,
         }
     }
 }
 
-impl<F: Fn(Heard)> Drop for Listener<F> {
+impl<F: Fn(ObjectReply)> Drop for ReplyCollector<F> {
     fn drop(&mut self) {
         let objects = self.objects.load(Ordering::Relaxed);
-        (self.each)(Heard::Over { objects });
+        (self.each)(ObjectReply::Finished { objects });
     }
 }
 
 /// Reads an error reply.
-fn refusal(payload: &[u8]) -> Heard {
+fn refusal(payload: &[u8]) -> ObjectReply {
     match payload.strip_prefix(MISSING) {
-        Some(list) => parse_digests(list).map_or(Heard::Strange, Heard::Missing),
+        Some(list) => parse_digests(list).map_or(ObjectReply::Unexpected, ObjectReply::Missing),
         // Zenoh's own errors, such as a timeout, mean the same: not from here, not now.
-        None => Heard::Busy,
+        None => ObjectReply::Busy,
     }
 }
 
@@ -178,14 +178,14 @@ impl Site {
         asker: &str,
         objects: &[(Digest, u64)],
         timeout: Duration,
-        each: impl Fn(Heard) + Send + Sync + 'static,
-    ) -> Result<Asked, LinkError> {
+        each: impl Fn(ObjectReply) + Send + Sync + 'static,
+    ) -> Result<PendingRequest, LinkError> {
         let request = Request {
             kind: Kind::Objects,
             asker: asker.to_owned(),
             digests: objects.iter().map(|(digest, _)| *digest).collect(),
         };
-        let listener = Listener {
+        let collector = ReplyCollector {
             each,
             asked: objects.iter().copied().collect(),
             // Each object, and what is missing.
@@ -193,7 +193,7 @@ impl Site {
             left: Mutex::default(),
             objects: AtomicUsize::new(0),
         };
-        self.request(source, "*", &request, timeout, listener)
+        self.request(source, "*", &request, timeout, collector)
     }
 
     /// Asks `source` which chunks of these indexes it holds.
@@ -206,35 +206,35 @@ impl Site {
         asker: &str,
         indexes: &[Digest],
         timeout: Duration,
-        each: impl Fn(Heard) + Send + Sync + 'static,
-    ) -> Result<Asked, LinkError> {
+        each: impl Fn(ObjectReply) + Send + Sync + 'static,
+    ) -> Result<PendingRequest, LinkError> {
         let request = Request {
             kind: Kind::Have,
             asker: asker.to_owned(),
             digests: indexes.to_vec(),
         };
-        let listener = Listener {
+        let collector = ReplyCollector {
             each,
             asked: HashMap::new(),
             most: 2,
             left: Mutex::default(),
             objects: AtomicUsize::new(0),
         };
-        self.request(source, Kind::Have.name(), &request, timeout, listener)
+        self.request(source, Kind::Have.name(), &request, timeout, collector)
     }
 
-    fn request<F: Fn(Heard) + Send + Sync + 'static>(
+    fn request<F: Fn(ObjectReply) + Send + Sync + 'static>(
         &self,
         source: &str,
         part: &str,
         request: &Request,
         timeout: Duration,
-        listener: Listener<F>,
-    ) -> Result<Asked, LinkError> {
+        collector: ReplyCollector<F>,
+    ) -> Result<PendingRequest, LinkError> {
         let key = self.key(&format!("@objects/{source}/{part}"));
         let token = CancellationToken::default();
         let question = Outgoing::new(&key, request.to_bytes(), BYTES)?
-            .ask(&self.session, Lane::Data)
+            .ask(&self.session, QosClass::Data)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .allowed_destination(Locality::Remote)
@@ -242,8 +242,8 @@ impl Site {
             .priority(Priority::Background)
             .timeout(timeout)
             .cancellation_token(token.clone());
-        outgoing::send(&key, question, move |reply| listener.hear(reply))?;
-        Ok(Asked::new(token))
+        outgoing::send(&key, question, move |reply| collector.receive(reply))?;
+        Ok(PendingRequest::new(token))
     }
 
     /// Answers for what `catalogue` holds, as `source`, until the [`Sharing`] is dropped.
@@ -251,7 +251,7 @@ impl Site {
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::Use`] and [`LinkError::Thread`].
     pub fn share(&self, source: &str, catalogue: Catalogue) -> Result<Sharing, LinkError> {
-        let desk = Arc::new(Desk {
+        let queue = Arc::new(RequestQueue {
             root: self.key(&format!("@objects/{source}")),
             site: self.clone(),
             catalogue,
@@ -259,23 +259,23 @@ impl Site {
             work: Condvar::new(),
             sent: AtomicU64::new(0),
         });
-        let key = format!("{}/*", desk.root);
-        let queue = Arc::clone(&desk);
-        let queryable = outgoing::answer_queries(&self.session, &key, move |caller| {
-            queue.enqueue(caller);
+        let key = format!("{}/*", queue.root);
+        let incoming = Arc::clone(&queue);
+        let queryable = outgoing::answer_queries(&self.session, &key, move |query| {
+            incoming.enqueue(query);
         })?;
         let mut sharing = Sharing {
-            desk,
-            threads: Vec::with_capacity(SERVERS),
+            queue,
+            threads: Vec::with_capacity(SHARE_THREADS),
             _queryable: queryable,
             _token: None,
         };
-        for _ in 0..SERVERS {
-            let desk = Arc::clone(&sharing.desk);
+        for _ in 0..SHARE_THREADS {
+            let queue = Arc::clone(&sharing.queue);
             let thread = self
                 .parts
                 .restarted("share", move || {
-                    desk.serve();
+                    queue.serve();
                     Ok(())
                 })
                 .map_err(|source| LinkError::Thread { source })?;
@@ -289,7 +289,7 @@ impl Site {
 /// Answers for objects, until it is dropped.
 #[derive(Debug)]
 pub struct Sharing {
-    desk: Arc<Desk>,
+    queue: Arc<RequestQueue>,
     threads: Vec<JoinHandle<()>>,
     _queryable: Queryable<()>,
     _token: Option<LivelinessToken>,
@@ -298,15 +298,15 @@ pub struct Sharing {
 impl Sharing {
     /// Bytes of objects that were sent.
     pub fn sent(&self) -> u64 {
-        self.desk.sent.load(Ordering::Relaxed)
+        self.queue.sent.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Sharing {
     fn drop(&mut self) {
         self._token = None;
-        self.desk.lock().closed = true;
-        self.desk.work.notify_all();
+        self.queue.lock().closed = true;
+        self.queue.work.notify_all();
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -315,63 +315,63 @@ impl Drop for Sharing {
 
 /// Where requests wait until a thread has time for them.
 #[derive(Debug)]
-struct Desk {
+struct RequestQueue {
     root: String,
     site: Site,
     catalogue: Catalogue,
-    state: Mutex<DeskState>,
+    state: Mutex<RequestQueueState>,
     work: Condvar,
     sent: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct DeskState {
-    waiting: VecDeque<(Caller, Request)>,
+struct RequestQueueState {
+    waiting: VecDeque<(IncomingQuery, Request)>,
     /// Threads that each asker holds.
-    held: HashMap<String, usize>,
+    busy_threads: HashMap<String, usize>,
     closed: bool,
 }
 
-impl DeskState {
+impl RequestQueueState {
     /// The oldest request of an asker that does not hold its share of the threads.
-    fn next(&mut self) -> Option<(Caller, Request)> {
-        let free = |(_, request): &(Caller, Request)| {
-            self.held.get(&request.asker).copied().unwrap_or(0) < SERVERS_EACH
+    fn next(&mut self) -> Option<(IncomingQuery, Request)> {
+        let free = |(_, request): &(IncomingQuery, Request)| {
+            self.busy_threads.get(&request.asker).copied().unwrap_or(0) < THREADS_PER_REQUESTER
         };
         let next = self.waiting.iter().position(free)?;
-        let (caller, request) = self.waiting.remove(next)?;
-        *self.held.entry(request.asker.clone()).or_default() += 1;
-        Some((caller, request))
+        let (query, request) = self.waiting.remove(next)?;
+        *self.busy_threads.entry(request.asker.clone()).or_default() += 1;
+        Some((query, request))
     }
 
     fn finished(&mut self, asker: &str) {
-        if let Some(held) = self.held.get_mut(asker) {
+        if let Some(held) = self.busy_threads.get_mut(asker) {
             *held = held.saturating_sub(1);
             if *held == 0 {
-                self.held.remove(asker);
+                self.busy_threads.remove(asker);
             }
         }
     }
 }
 
-impl Desk {
-    fn lock(&self) -> MutexGuard<'_, DeskState> {
+impl RequestQueue {
+    fn lock(&self) -> MutexGuard<'_, RequestQueueState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Called on Zenoh's threads: nothing here waits.
-    fn enqueue(&self, caller: Caller) {
+    fn enqueue(&self, query: IncomingQuery) {
         // Whoever asks for nothing, or for too much, gets nothing.
-        let Some(request) = Request::parse(&caller.payload()) else {
+        let Some(request) = Request::parse(&query.payload()) else {
             return;
         };
         let mut state = self.lock();
         if state.waiting.len() >= WAITING_REQUESTS {
             drop(state);
-            let _ = self.site.outbox.deny(caller, BUSY.to_vec());
+            let _ = self.site.outbox.deny(query, BUSY.to_vec());
             return;
         }
-        state.waiting.push_back((caller, request));
+        state.waiting.push_back((query, request));
         drop(state);
         self.work.notify_one();
     }
@@ -379,7 +379,7 @@ impl Desk {
     fn serve(&self) {
         loop {
             let mut state = self.lock();
-            let (caller, request) = loop {
+            let (query, request) = loop {
                 if state.closed {
                     return;
                 }
@@ -395,10 +395,10 @@ impl Desk {
             };
             drop(state);
             match request.kind {
-                Kind::Objects => self.send(&caller, &request),
-                Kind::Have => self.tell(&caller, &request),
+                Kind::Objects => self.send(&query, &request),
+                Kind::Have => self.tell(&query, &request),
             }
-            drop(caller);
+            drop(query);
             self.lock().finished(&request.asker);
             // The same asker's next request may be served now.
             self.work.notify_one();
@@ -411,7 +411,7 @@ impl Desk {
             .or_else(|| self.site.index(digest))
     }
 
-    fn send(&self, caller: &Caller, request: &Request) {
+    fn send(&self, query: &IncomingQuery, request: &Request) {
         let mut missing = Vec::new();
         for digest in &request.digests {
             if self.lock().closed {
@@ -428,13 +428,13 @@ impl Desk {
             };
             let size = bytes.len();
             let began = Instant::now();
-            let sent = Outgoing::new(&key, bytes, content_type).and_then(|o| caller.answer(o));
+            let sent = Outgoing::new(&key, bytes, content_type).and_then(|o| query.answer(o));
             if let Err(error) = sent {
                 tracing::debug!(%error, %digest, "an object could not be sent");
                 return;
             }
             // The asker does not take what it asked for: the rest would be lost as well, and it may ask again.
-            if began.elapsed() >= patience_for(size) {
+            if began.elapsed() >= send_timeout(size) {
                 tracing::debug!(asker = request.asker, "an asker is slow to take objects");
                 return;
             }
@@ -443,11 +443,11 @@ impl Desk {
         if !missing.is_empty() {
             let mut list = MISSING.to_vec();
             list.extend(digest_bytes(missing.get(..MAX_ASKED).unwrap_or(&missing)));
-            let _ = caller.deny(list, BYTES);
+            let _ = query.deny(list, BYTES);
         }
     }
 
-    fn tell(&self, caller: &Caller, request: &Request) {
+    fn tell(&self, query: &IncomingQuery, request: &Request) {
         let key = format!("{}/{}", self.root, Kind::Have.name());
         let read = |digest| self.read(digest);
         let answer = have::answer(
@@ -455,7 +455,7 @@ impl Desk {
             &|digest| self.catalogue.has(digest),
             &request.digests,
         );
-        let answer = Outgoing::new(&key, answer, BYTES).and_then(|answer| caller.answer(answer));
+        let answer = Outgoing::new(&key, answer, BYTES).and_then(|answer| query.answer(answer));
         if let Err(error) = answer {
             tracing::debug!(%error, "a neighbour could not be told");
         }

@@ -8,7 +8,7 @@ use hotshoe_base::parts::Parts;
 use zenoh::Session;
 
 use super::LinkError;
-use super::outgoing::{Caller, JSON, Lane, Outgoing};
+use super::outgoing::{IncomingQuery, JSON, QosClass, Outgoing};
 
 /// Most messages and answers that wait.
 pub const MAX_WAITING: usize = 1_024;
@@ -19,17 +19,17 @@ pub const MAX_WAITING_BYTES: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub(super) struct Outbox {
     shared: Arc<Shared>,
-    _end: Arc<End>,
+    _end: Arc<CloseOnDrop>,
 }
 
 #[derive(Debug)]
-enum Parcel {
-    Message(Outgoing, Lane),
-    Answer(Caller, Vec<Outgoing>),
-    Denial(Caller, Vec<u8>),
+enum QueuedMessage {
+    Message(Outgoing, QosClass),
+    Answer(IncomingQuery, Vec<Outgoing>),
+    Denial(IncomingQuery, Vec<u8>),
 }
 
-impl Parcel {
+impl QueuedMessage {
     fn size(&self) -> usize {
         match self {
             Self::Message(message, _) => message.size(),
@@ -50,7 +50,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    waiting: VecDeque<Parcel>,
+    waiting: VecDeque<QueuedMessage>,
     bytes: usize,
     has_thread: bool,
     /// The thread has something in its hands.
@@ -59,9 +59,9 @@ struct State {
 }
 
 #[derive(Debug)]
-struct End(Arc<Shared>);
+struct CloseOnDrop(Arc<Shared>);
 
-impl Drop for End {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.lock().closed = true;
         self.0.changed.notify_all();
@@ -78,7 +78,7 @@ impl Outbox {
             changed: Condvar::new(),
         });
         Self {
-            _end: Arc::new(End(Arc::clone(&shared))),
+            _end: Arc::new(CloseOnDrop(Arc::clone(&shared))),
             shared,
         }
     }
@@ -87,28 +87,28 @@ impl Outbox {
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
-    pub fn put(&self, message: Outgoing, lane: Lane) -> Result<(), LinkError> {
-        self.push(Parcel::Message(message, lane))
+    pub fn put(&self, message: Outgoing, qos: QosClass) -> Result<(), LinkError> {
+        self.push(QueuedMessage::Message(message, qos))
     }
 
     /// Answers with all of these soon.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
-    pub fn answer(&self, caller: Caller, messages: Vec<Outgoing>) -> Result<(), LinkError> {
-        self.push(Parcel::Answer(caller, messages))
+    pub fn answer(&self, query: IncomingQuery, messages: Vec<Outgoing>) -> Result<(), LinkError> {
+        self.push(QueuedMessage::Answer(query, messages))
     }
 
     /// Answers soon that there is nothing, and why.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
-    pub fn deny(&self, caller: Caller, why: Vec<u8>) -> Result<(), LinkError> {
-        self.push(Parcel::Denial(caller, why))
+    pub fn deny(&self, query: IncomingQuery, why: Vec<u8>) -> Result<(), LinkError> {
+        self.push(QueuedMessage::Denial(query, why))
     }
 
-    fn push(&self, parcel: Parcel) -> Result<(), LinkError> {
-        let size = parcel.size();
+    fn push(&self, message: QueuedMessage) -> Result<(), LinkError> {
+        let size = message.size();
         let mut state = self.shared.lock();
         let is_full = state.waiting.len() >= MAX_WAITING
             || (!state.waiting.is_empty() && state.bytes.saturating_add(size) > MAX_WAITING_BYTES);
@@ -116,7 +116,7 @@ impl Outbox {
             let waiting = state.waiting.len();
             // Not under the lock: with a caller goes the last word to its peer.
             drop(state);
-            drop(parcel);
+            drop(message);
             return Err(LinkError::Full { waiting });
         }
         if !state.has_thread {
@@ -131,21 +131,21 @@ impl Outbox {
             state.has_thread = true;
         }
         state.bytes += size;
-        state.waiting.push_back(parcel);
+        state.waiting.push_back(message);
         drop(state);
         self.shared.changed.notify_all();
         Ok(())
     }
 
     /// Waits until all has left, at most so long, and takes nothing more.
-    pub fn close(&self, patience: Duration) {
+    pub fn close(&self, timeout: Duration) {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.changed.notify_all();
         let (state, _) = self
             .shared
             .changed
-            .wait_timeout_while(state, patience, |state| {
+            .wait_timeout_while(state, timeout, |state| {
                 state.has_thread && (state.busy || !state.waiting.is_empty())
             })
             .unwrap_or_else(PoisonError::into_inner);
@@ -163,21 +163,21 @@ impl Shared {
     }
 
     fn run(&self) {
-        while let Some(parcel) = self.next() {
-            if let Err(error) = self.send(parcel) {
+        while let Some(message) = self.next() {
+            if let Err(error) = self.send(message) {
                 tracing::warn!(%error, "a message could not be sent");
             }
         }
     }
 
-    fn next(&self) -> Option<Parcel> {
+    fn next(&self) -> Option<QueuedMessage> {
         let mut state = self.lock();
         state.busy = false;
         loop {
-            if let Some(parcel) = state.waiting.pop_front() {
-                state.bytes = state.bytes.saturating_sub(parcel.size());
+            if let Some(message) = state.waiting.pop_front() {
+                state.bytes = state.bytes.saturating_sub(message.size());
                 state.busy = true;
-                return Some(parcel);
+                return Some(message);
             }
             self.changed.notify_all();
             if state.closed {
@@ -190,13 +190,13 @@ impl Shared {
         }
     }
 
-    fn send(&self, parcel: Parcel) -> Result<(), LinkError> {
-        match parcel {
-            Parcel::Message(message, lane) => message.put(&self.session, lane),
-            Parcel::Answer(caller, messages) => {
-                messages.into_iter().try_for_each(|m| caller.answer(m))
+    fn send(&self, message: QueuedMessage) -> Result<(), LinkError> {
+        match message {
+            QueuedMessage::Message(message, qos) => message.put(&self.session, qos),
+            QueuedMessage::Answer(query, messages) => {
+                messages.into_iter().try_for_each(|m| query.answer(m))
             }
-            Parcel::Denial(caller, why) => caller.deny(why, JSON),
+            QueuedMessage::Denial(query, why) => query.deny(why, JSON),
         }
     }
 }

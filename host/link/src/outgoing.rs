@@ -59,7 +59,7 @@ pub fn panics() -> u64 {
 
 /// Calls into Zenoh, or what Zenoh calls. A panic ends the call and not the thread: unwinding through a query would end in Zenoh again, and
 /// a second panic aborts the process.
-pub(super) fn sheltered<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
+pub(super) fn catch_panic<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(call)).ok();
     if result.is_none() {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -74,7 +74,7 @@ pub(super) fn sheltered<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
 
 /// How a message is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lane {
+pub(super) enum QosClass {
     /// Results and statements.
     Data,
     /// What is told again elsewhere.
@@ -83,18 +83,18 @@ pub(super) enum Lane {
     Patient,
 }
 
-impl Lane {
+impl QosClass {
     const fn priority(self) -> Priority {
         match self {
-            Self::Data | Self::Patient => Priority::Data,
-            Self::Low => Priority::DataLow,
+            Self::Data | Self::Blocking => Priority::Data,
+            Self::DataLow => Priority::DataLow,
         }
     }
 
     const fn congestion_control(self) -> CongestionControl {
         match self {
-            Self::Data | Self::Low => CongestionControl::Drop,
-            Self::Patient => CongestionControl::Block,
+            Self::Data | Self::DataLow => CongestionControl::Drop,
+            Self::Blocking => CongestionControl::Block,
         }
     }
 }
@@ -121,8 +121,8 @@ impl Outgoing {
     ) -> Result<Self, LinkError> {
         let payload = payload.into();
         let size = payload.len();
-        fits("payload", size, MAX_MESSAGE_BYTES)?;
-        fits("content type", content_type.len(), MAX_CONTENT_TYPE_BYTES)?;
+        check_length("payload", size, MAX_MESSAGE_BYTES)?;
+        check_length("content type", content_type.len(), MAX_CONTENT_TYPE_BYTES)?;
         Ok(Self {
             key: address(key)?,
             payload,
@@ -150,28 +150,28 @@ impl Outgoing {
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Panicked`].
-    pub fn put(self, session: &Session, lane: Lane) -> Result<(), LinkError> {
+    pub fn put(self, session: &Session, qos: QosClass) -> Result<(), LinkError> {
         let name = self.key.to_string();
         call(&name, || {
             session
                 .put(self.key, self.payload)
                 .encoding(self.encoding)
                 .attachment(self.attachment)
-                .priority(lane.priority())
-                .congestion_control(lane.congestion_control())
+                .priority(qos.priority())
+                .congestion_control(qos.congestion_control())
                 .wait()
         })
     }
 
     /// A query with it, to be told how, and sent by [`send`].
-    pub fn ask(self, session: &Session, lane: Lane) -> Question<'_> {
+    pub fn ask(self, session: &Session, qos: QosClass) -> Question<'_> {
         session
             .get(self.key)
             .payload(self.payload)
             .encoding(self.encoding)
             .attachment(self.attachment)
-            .priority(lane.priority())
-            .congestion_control(lane.congestion_control())
+            .priority(qos.priority())
+            .congestion_control(qos.congestion_control())
     }
 }
 
@@ -194,7 +194,7 @@ pub(super) fn question<'a>(
 fn measured(attachment: Option<impl Into<ZBytes>>) -> Result<Option<ZBytes>, LinkError> {
     let attachment: Option<ZBytes> = attachment.map(Into::into);
     let bytes = attachment.as_ref().map_or(0, ZBytes::len);
-    fits("attachment", bytes, MAX_ATTACHMENT_BYTES)?;
+    check_length("attachment", bytes, MAX_ATTACHMENT_BYTES)?;
     Ok(attachment)
 }
 
@@ -212,7 +212,7 @@ pub(super) fn send(
 ) -> Result<(), LinkError> {
     let name = key.to_owned();
     let heard = move |reply: Reply| {
-        sheltered(&name, || each(&reply));
+        catch_panic(&name, || each(&reply));
     };
     call(key, || question.callback(heard).wait())
 }
@@ -262,7 +262,7 @@ pub(super) fn follow_tokens(
     each: impl Fn(&Sample) + Send + Sync + 'static,
 ) -> Result<Subscriber<()>, LinkError> {
     let address = address(key)?;
-    let heard = taken_in(key, each);
+    let heard = guarded(key, each);
     call(key, || {
         session
             .liveliness()
@@ -283,7 +283,7 @@ pub(super) fn subscribe(
     each: impl Fn(&Sample) + Send + Sync + 'static,
 ) -> Result<Subscriber<()>, LinkError> {
     let address = address(key)?;
-    let heard = taken_in(key, each);
+    let heard = guarded(key, each);
     call(key, || {
         session.declare_subscriber(address).callback(heard).wait()
     })
@@ -312,18 +312,18 @@ pub(super) fn collect(
 pub(super) fn answer_queries(
     session: &Session,
     key: &str,
-    each: impl Fn(Caller) + Send + Sync + 'static,
+    each: impl Fn(IncomingQuery) + Send + Sync + 'static,
 ) -> Result<Queryable<()>, LinkError> {
     let address = address(key)?;
     let name = key.to_owned();
     let heard = move |query: Query| {
-        sheltered(&name, || {
-            let caller = Caller {
+        catch_panic(&name, || {
+            let query = IncomingQuery {
                 key: query.key_expr().clone(),
                 query: Some(query),
             };
-            if is_bearable(&caller.key) {
-                each(caller);
+            if key_fits(&query.key) {
+                each(query);
             }
         });
     };
@@ -332,14 +332,14 @@ pub(super) fn answer_queries(
     })
 }
 
-fn taken_in(
+fn guarded(
     key: &str,
     each: impl Fn(&Sample) + Send + Sync + 'static,
 ) -> impl Fn(Sample) + Send + Sync + 'static {
     let name = key.to_owned();
     move |sample: Sample| {
-        sheltered(&name, || {
-            if is_bearable(sample.key_expr()) {
+        catch_panic(&name, || {
+            if key_fits(sample.key_expr()) {
                 each(&sample);
             }
         });
@@ -348,7 +348,7 @@ fn taken_in(
 
 /// Whether what came under this key may be looked at. A peer may make keys of twice the length that Zenoh can write: from a part that it
 /// declared and one that it sent.
-fn is_bearable(key: &KeyExpr<'_>) -> bool {
+fn key_fits(key: &KeyExpr<'_>) -> bool {
     let fits = key.as_str().len() <= MAX_KEY_BYTES;
     if !fits {
         metrics::counter!("hotshoe_link_long_keys_total").increment(1);
@@ -363,13 +363,13 @@ fn is_bearable(key: &KeyExpr<'_>) -> bool {
 
 /// Somebody who waits for an answer. When this and its clones are dropped, no more will come.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
+pub(super) struct IncomingQuery {
     key: KeyExpr<'static>,
     /// There until the end.
     query: Option<Query>,
 }
 
-impl Caller {
+impl IncomingQuery {
     /// What was asked for.
     pub const fn key(&self) -> &KeyExpr<'static> {
         &self.key
@@ -430,17 +430,17 @@ impl Caller {
     }
 }
 
-impl Drop for Caller {
+impl Drop for IncomingQuery {
     fn drop(&mut self) {
         // The last word goes to the peer here.
         let query = self.query.take();
-        sheltered(&self.key, || drop(query));
+        catch_panic(&self.key, || drop(query));
     }
 }
 
 fn call<T>(key: &str, call: impl FnOnce() -> zenoh::Result<T>) -> Result<T, LinkError> {
     let key = || key.to_owned();
-    match sheltered(&key(), call) {
+    match catch_panic(&key(), call) {
         Some(result) => result.map_err(|source| LinkError::Use { key: key(), source }),
         None => Err(LinkError::Panicked { key: key() }),
     }
@@ -451,7 +451,7 @@ fn call<T>(key: &str, call: impl FnOnce() -> zenoh::Result<T>) -> Result<T, Link
 /// # Errors
 /// [`LinkError::TooLong`] and [`LinkError::Key`].
 pub(super) fn address(key: &str) -> Result<KeyExpr<'static>, LinkError> {
-    fits("key", key.len(), MAX_KEY_BYTES)?;
+    check_length("key", key.len(), MAX_KEY_BYTES)?;
     KeyExpr::try_from(key.to_owned()).map_err(|source| LinkError::Key {
         key: key.to_owned(),
         source,
@@ -462,7 +462,7 @@ pub(super) fn address(key: &str) -> Result<KeyExpr<'static>, LinkError> {
 ///
 /// # Errors
 /// [`LinkError::TooLong`]
-pub(super) fn fits(what: &'static str, bytes: usize, most: usize) -> Result<(), LinkError> {
+pub(super) fn check_length(what: &'static str, bytes: usize, most: usize) -> Result<(), LinkError> {
     (bytes <= most)
         .then_some(())
         .ok_or(LinkError::TooLong { what, bytes, most })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::site::Desired;
+use super::site::RawNotice;
 
 /// Most names of which statements of one sender wait.
 pub const MAX_PENDING: usize = 64;
@@ -59,13 +59,13 @@ impl Pending {
     }
 
     /// All that wait. Those that somebody was asked for come first.
-    pub fn take(&mut self) -> Vec<Desired> {
+    pub fn take(&mut self) -> Vec<RawNotice> {
         self.bytes = 0;
         let senders = std::mem::take(&mut self.senders).into_iter().rev();
         senders
             .flat_map(|(_, sender)| sender.by_name)
             .flat_map(|(name, waiting)| {
-                waiting.into_iter().map(move |bytes| Desired {
+                waiting.into_iter().map(move |bytes| RawNotice {
                     name: name.clone(),
                     bytes,
                 })

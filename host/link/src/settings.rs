@@ -32,7 +32,7 @@ const WAIT_BEFORE_CLOSE: Duration = Duration::from_secs(2);
 const BATCHES: u64 = 16;
 
 /// How long a message of so many bytes waits before it is lost.
-pub(super) const fn patience_for(bytes: usize) -> Duration {
+pub(super) const fn send_timeout(bytes: usize) -> Duration {
     if bytes <= ONE_BATCH {
         WAIT_BEFORE_DROP
     } else {
@@ -42,7 +42,7 @@ pub(super) const fn patience_for(bytes: usize) -> Duration {
 
 /// What a session does with peers that do not take what is for them: nothing of a peer's may make a thread of ours wait. A query's answers
 /// travel as the query did, so those that come in as "block" are changed, and so is what a router passes on.
-fn patience() -> Vec<(&'static str, Value)> {
+fn congestion_settings() -> Vec<(&'static str, Value)> {
     let micros = |time: Duration| json!(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     vec![
         ("transport/link/tx/queue/size/data", json!(BATCHES)),
@@ -96,9 +96,9 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
             json!(config.accept_pending()),
         ),
     ];
-    all.extend(patience());
+    all.extend(congestion_settings());
     if let Some(namespace) = &config.namespace {
-        fits("namespace", namespace.len(), MAX_KEY_BYTES)?;
+        check_length("namespace", namespace.len(), MAX_KEY_BYTES)?;
         all.push(("namespace", json!(namespace)));
     }
     all.extend(config.tls.iter().flat_map(tls));

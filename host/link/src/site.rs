@@ -20,9 +20,9 @@ use zenoh::{Session, Wait};
 
 use super::objects::replier;
 use super::outbox::Outbox;
-use super::outgoing::{self, JSON, Lane, Outgoing};
+use super::outgoing::{self, JSON, QosClass, Outgoing};
 use super::pending::Pending;
-use super::{LinkError, settings, warn_unanswered};
+use super::{LinkError, settings, warn_if_unanswered};
 
 /// How often a site is asked again what it should run: a put may have been lost, and a publisher may have come unseen.
 pub const ASK_AGAIN: Duration = Duration::from_secs(30);
@@ -62,7 +62,7 @@ pub enum Notice {
 
 /// A statement as it arrived, before anything was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Desired {
+pub struct RawNotice {
     /// The name of the release, by its key. For a trust update a number.
     pub name: String,
     /// The statement with its signatures.
@@ -101,13 +101,13 @@ impl Site {
         }
     }
 
-    /// Shows neighbours which chunks a blob that is arriving has, until [`Site::hide_indexes`].
-    pub fn show_index(&self, index: Digest, bytes: Vec<u8>) {
+    /// Shows neighbours which chunks a blob that is arriving has, until [`Site::withdraw_indexes`].
+    pub fn advertise_index(&self, index: Digest, bytes: Vec<u8>) {
         self.lock_indexes().insert(index, bytes);
     }
 
     /// Shows no indexes any more.
-    pub fn hide_indexes(&self) {
+    pub fn withdraw_indexes(&self) {
         self.lock_indexes().clear();
     }
 
@@ -157,32 +157,32 @@ impl Site {
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::TooLong`] and [`LinkError::Use`].
-    pub fn say(&self, notice: Notice, name: &str, bytes: &[u8]) -> Result<(), LinkError> {
+    pub fn publish(&self, notice: Notice, name: &str, bytes: &[u8]) -> Result<(), LinkError> {
         let key = self.key(&notice.key(name));
-        Outgoing::new(&key, bytes, JSON)?.put(&self.session, Lane::Data)
+        Outgoing::new(&key, bytes, JSON)?.put(&self.session, QosClass::Data)
     }
 
-    /// Answers those that ask what was said, until the [`Answering`] is dropped. `said` gives names and bytes, on Zenoh's threads.
+    /// Answers those that ask what was said, until the [`NoticeResponder`] is dropped. `said` gives names and bytes, on Zenoh's threads.
     ///
     /// # Errors
     /// [`LinkError::Use`].
     pub fn answer(
         &self,
         notice: Notice,
-        said: impl Fn() -> Vec<Desired> + Send + Sync + 'static,
-    ) -> Result<Answering, LinkError> {
+        said: impl Fn() -> Vec<RawNotice> + Send + Sync + 'static,
+    ) -> Result<NoticeResponder, LinkError> {
         let key = self.key(&notice.key("*"));
         let site = self.clone();
-        let queryable = outgoing::answer_queries(&self.session, &key, move |caller| {
-            let answers = said().into_iter().filter_map(|Desired { name, bytes }| {
+        let queryable = outgoing::answer_queries(&self.session, &key, move |query| {
+            let answers = said().into_iter().filter_map(|RawNotice { name, bytes }| {
                 let key = outgoing::address(&site.key(&notice.key(&name))).ok()?;
-                let is_asked = caller.key().intersects(&key);
+                let is_asked = query.key().intersects(&key);
                 is_asked.then(|| Outgoing::new(&key, bytes, JSON).ok())?
             });
             let answers = answers.collect();
-            warn_unanswered(site.outbox.answer(caller, answers));
+            warn_if_unanswered(site.outbox.answer(query, answers));
         })?;
-        Ok(Answering {
+        Ok(NoticeResponder {
             _queryable: queryable,
         })
     }
@@ -195,10 +195,10 @@ impl Site {
     pub fn watch(
         &self,
         notice: Notice,
-        mut each: impl FnMut(Desired) + Send + 'static,
-    ) -> Result<Watch, LinkError> {
+        mut each: impl FnMut(RawNotice) + Send + 'static,
+    ) -> Result<NoticeSubscription, LinkError> {
         let (wake, woken) = sync_channel(1);
-        let pending = Arc::new(Ear {
+        let pending = Arc::new(Inbox {
             heard: Mutex::default(),
             wake,
         });
@@ -217,17 +217,17 @@ impl Site {
             }
         })?;
         pending.ask();
-        let asker = Asking {
+        let poller = StatementPoller {
             site: self.clone(),
             notice,
             pending: Arc::downgrade(&pending),
         };
         self.parts
             .restarted("statements", move || {
-                asker.run(&woken, &mut each);
+                poller.run(&woken, &mut each);
                 Ok(())
             })
-            .map(|thread| Watch {
+            .map(|thread| NoticeSubscription {
                 _subscribers: (subscriber, sources),
                 pending: Some(pending),
                 thread: Some(thread),
@@ -257,19 +257,19 @@ impl Notice {
 
 /// Answers what was said to a site, until it is dropped.
 #[derive(Debug)]
-pub struct Answering {
+pub struct NoticeResponder {
     _queryable: Queryable<()>,
 }
 
 /// Listens to what is said to a site, until it is dropped.
 #[derive(Debug)]
-pub struct Watch {
+pub struct NoticeSubscription {
     _subscribers: (Subscriber<()>, Subscriber<()>),
-    pending: Option<Arc<Ear>>,
+    pending: Option<Arc<Inbox>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Watch {
+impl NoticeSubscription {
     /// Statements that were thrown away unread: too large, too many names at once, or followed by a newer one too soon.
     pub fn dropped(&self) -> u64 {
         self.pending
@@ -278,7 +278,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for NoticeSubscription {
     fn drop(&mut self) {
         if let Some(pending) = self.pending.take() {
             pending.lock().closed = true;
@@ -293,13 +293,13 @@ impl Drop for Watch {
 
 /// What was heard, until the thread that asks looks at it.
 #[derive(Debug)]
-struct Ear {
-    heard: Mutex<Heard>,
+struct Inbox {
+    heard: Mutex<InboxState>,
     wake: SyncSender<()>,
 }
 
 #[derive(Debug, Default)]
-struct Heard {
+struct InboxState {
     waiting: Pending,
     /// Updates of `trust.toml` so far.
     updates: u64,
@@ -309,8 +309,8 @@ struct Heard {
     closed: bool,
 }
 
-impl Ear {
-    fn lock(&self) -> MutexGuard<'_, Heard> {
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, InboxState> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -346,14 +346,14 @@ impl Ear {
 }
 
 /// The thread that asks, and that passes on what was heard.
-struct Asking {
+struct StatementPoller {
     site: Site,
     notice: Notice,
-    pending: std::sync::Weak<Ear>,
+    pending: std::sync::Weak<Inbox>,
 }
 
-impl Asking {
-    fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(Desired)) {
+impl StatementPoller {
+    fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(RawNotice)) {
         let mut asked = Instant::now();
         let (mut pause, mut next, mut first) = (ASK_AGAIN, ASK_AGAIN, true);
         loop {
@@ -395,7 +395,7 @@ impl Asking {
         }
     }
 
-    fn ask(&self, pending: &Arc<Ear>) {
+    fn ask(&self, pending: &Arc<Inbox>) {
         let key = self.site.key(&self.notice.key("*"));
         let (pending, notice) = (Arc::clone(pending), self.notice);
         let asked = outgoing::question(&self.site.session, &key, None).and_then(|question| {

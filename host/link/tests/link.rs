@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use hotshoe_config::ZenohConfig;
-use hotshoe_link::{Asker, Client, FeedError, Incoming, Link, LinkError, Serving, Topic};
+use hotshoe_link::{Responder, Client, FeedError, Incoming, Link, LinkError, Serving, Topic};
 use hotshoe_protocol::status::Status;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -57,7 +57,7 @@ fn status() -> Vec<u8> {
 }
 
 /// Answers with what it got; refuses samples whose payload is empty.
-fn echo(incoming: &Incoming<'_>, asker: Option<Asker>) {
+fn echo(incoming: &Incoming<'_>, responder: Option<Responder>) {
     let body = json!({
         "id": incoming.id.as_deref().map(String::from_utf8_lossy),
         "source": incoming.source,
@@ -65,15 +65,15 @@ fn echo(incoming: &Incoming<'_>, asker: Option<Asker>) {
         "size": incoming.payload.len(),
     });
     let body = serde_json::to_vec(&body).unwrap();
-    match asker {
+    match responder {
         None => {}
-        Some(asker) if incoming.payload.is_empty() => asker.refuse(&body),
-        Some(asker) => asker.reply(&body),
+        Some(responder) if incoming.payload.is_empty() => responder.refuse(&body),
+        Some(responder) => responder.reply(&body),
     }
 }
 
 fn serve(link: &Link) -> Serving {
-    link.serve(&[], |incoming, asker| echo(&incoming, asker), status)
+    link.serve(&[], |incoming, responder| echo(&incoming, responder), status)
         .unwrap()
 }
 
@@ -138,8 +138,8 @@ fn a_published_sample_arrives_and_its_messages_leave() {
     let serving = link
         .serve(
             &[],
-            move |incoming, asker| {
-                assert!(asker.is_none());
+            move |incoming, responder| {
+                assert!(responder.is_none());
                 publisher
                     .publish(Topic::Insight, "s", b"{\"id\":\"s\"}".to_vec())
                     .unwrap();
@@ -232,7 +232,7 @@ fn a_sample_that_was_not_sent_has_one_end() {
 #[test]
 fn a_daemon_that_is_not_there_is_named() {
     let nowhere = ZenohConfig::default();
-    assert!(matches!(Client::open(&nowhere), Err(LinkError::Nowhere)));
+    assert!(matches!(Client::open(&nowhere), Err(LinkError::NoEndpoint)));
     let gone = ZenohConfig {
         connect: vec!["tcp/127.0.0.1:1".to_owned()],
         ..ZenohConfig::default()
@@ -294,7 +294,7 @@ fn text(length: usize) -> String {
 }
 
 /// Sent where it is short enough, and refused by name where it is not.
-fn fits(sent: Result<(), LinkError>, bytes: usize, most: usize) -> Result<(), TestCaseError> {
+fn check_length(sent: Result<(), LinkError>, bytes: usize, most: usize) -> Result<(), TestCaseError> {
     match sent {
         Ok(()) => prop_assert!(bytes <= most, "{bytes} bytes were sent"),
         Err(LinkError::TooLong { .. }) => prop_assert!(bytes > most, "{bytes} bytes were refused"),
@@ -328,18 +328,18 @@ fn every_header_field_is_sent_or_refused() {
         let long = text(length);
         let payload = || b"payload".to_vec();
         let root = "hotshoe/lab/camera/".len();
-        fits(link.send("type", &long, "s", payload()), length, content_type)?;
-        fits(link.send("id", "text/plain", &long, payload()), length, id)?;
+        check_length(link.send("type", &long, "s", payload()), length, content_type)?;
+        check_length(link.send("id", "text/plain", &long, payload()), length, id)?;
         let topic = root + "output/custom/".len() + length;
-        fits(link.send(&long, "text/plain", "s", payload()), if length == 0 { 0 } else { topic }, key)?;
-        fits(link.publish(Topic::Insight, &long, payload()), length, id)?;
+        check_length(link.send(&long, "text/plain", "s", payload()), if length == 0 { 0 } else { topic }, key)?;
+        check_length(link.publish(Topic::Insight, &long, payload()), length, id)?;
         let name = if length == 0 { 0 } else { root + "input/".len() + length };
-        fits(client.put("lab", "camera", "type", &long, Some("s"), payload()), length, content_type)?;
-        fits(client.put("lab", "camera", "id", "text/plain", Some(&long), payload()), length, id)?;
-        fits(client.put("lab", "camera", &long, "text/plain", None, payload()), name, key)?;
-        fits(feeder.send("type", &long, "s", payload()), length, content_type)?;
-        fits(feeder.send("id", "text/plain", &long, payload()), length, id)?;
-        fits(feeder.send(&long, "text/plain", "s", payload()), name, key)?;
+        check_length(client.put("lab", "camera", "type", &long, Some("s"), payload()), length, content_type)?;
+        check_length(client.put("lab", "camera", "id", "text/plain", Some(&long), payload()), length, id)?;
+        check_length(client.put("lab", "camera", &long, "text/plain", None, payload()), name, key)?;
+        check_length(feeder.send("type", &long, "s", payload()), length, content_type)?;
+        check_length(feeder.send("id", "text/plain", &long, payload()), length, id)?;
+        check_length(feeder.send(&long, "text/plain", "s", payload()), name, key)?;
         while feeder.outstanding() > 0 {
             let fed = feeder.next(PATIENCE).expect("an answer");
             prop_assert!(fed.result.is_ok(), "{:?}", fed.result);

@@ -108,7 +108,7 @@ fn call(
         timestamp_us: None,
         payload: Cow::Borrowed(sample),
     };
-    let called = catalogue.door().call(incoming, deadline)?;
+    let called = catalogue.client().call(incoming, deadline)?;
     let text = |json: &serde_json::value::RawValue| Output::Text(json.get().to_owned());
     let outputs = vec![
         (INSIGHT.to_owned(), text(&called.insight)),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hotshoe_config::OipConfig;
-use hotshoe_daemon::Door;
+use hotshoe_daemon::LocalClient;
 use hotshoe_infer::{Backend, NamedModel, TensorInfo};
 use hotshoe_pipeline::Pipeline;
 
@@ -20,7 +20,7 @@ pub(crate) const ACTIONS: &str = "actions";
 
 /// Finds by name what may be called.
 pub(crate) struct Catalogue {
-    door: Door,
+    client: LocalClient,
     /// `None`: all models.
     models: Option<BTreeSet<String>>,
     pipeline: bool,
@@ -49,9 +49,9 @@ pub(crate) struct Described {
 }
 
 impl Catalogue {
-    pub(crate) fn new(config: &OipConfig, door: Door) -> Self {
+    pub(crate) fn new(config: &OipConfig, client: LocalClient) -> Self {
         // The names may be meant for a later release, so that it is no error.
-        if let (Some(names), Some(pipeline)) = (&config.models, door.pipeline()) {
+        if let (Some(names), Some(pipeline)) = (&config.models, client.pipeline()) {
             let known: Vec<&str> = pipeline.models().keys().map(String::as_str).collect();
             for model in names {
                 if !known.contains(&model.as_str()) {
@@ -64,24 +64,24 @@ impl Catalogue {
             }
         }
         Self {
-            door,
+            client,
             models: config.models.as_ref().map(|m| m.iter().cloned().collect()),
             pipeline: config.pipeline,
         }
     }
 
-    pub(crate) const fn door(&self) -> &Door {
-        &self.door
+    pub(crate) const fn client(&self) -> &LocalClient {
+        &self.client
     }
 
     /// Whether a release serves.
     pub(crate) fn ready(&self) -> bool {
-        self.door.pipeline().is_some()
+        self.client.pipeline().is_some()
     }
 
     /// Finds what has this name, in this version where one is named.
     pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Found, RequestError> {
-        let pipeline = self.door.pipeline().ok_or(RequestError::NoRelease)?;
+        let pipeline = self.client.pipeline().ok_or(RequestError::NoRelease)?;
         let model = pipeline.models().get(name).filter(|_| self.offers(name));
         let callable = match model {
             Some(model) => Callable::Model(Arc::clone(model)),
@@ -117,7 +117,7 @@ impl Catalogue {
 
     /// All that may be called at this moment, with its version.
     pub(crate) fn index(&self) -> Vec<(String, String)> {
-        let Some(pipeline) = self.door.pipeline() else {
+        let Some(pipeline) = self.client.pipeline() else {
             return Vec::new();
         };
         let version = pipeline.release().generation.to_string();

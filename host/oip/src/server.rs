@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body as AxumBody;
 use axum::middleware;
 use hotshoe_config::OipConfig;
-use hotshoe_daemon::Door;
+use hotshoe_daemon::LocalClient;
 use hotshoe_http::{
     Answer, Body, BoxError, Front, FrontError, Handler, Limits, Options, Refusal, Renewal,
 };
@@ -94,9 +94,9 @@ impl Bound {
     }
 
     /// Begins to answer.
-    pub fn serve(self, door: Door) -> Server {
+    pub fn serve(self, client: LocalClient) -> Server {
         describe_metrics();
-        let catalogue = Catalogue::new(&self.config, door);
+        let catalogue = Catalogue::new(&self.config, client);
         let served = Arc::new(Served::new(catalogue));
         let gate = Arc::new(Gate::new(&self.config));
         let handler = Arc::new(Protocol(router(&self.config, &served, gate)));

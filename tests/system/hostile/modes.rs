@@ -1,13 +1,13 @@
 //! What an instance's memory carries from one call to the next, in each mode; and that one which broke off is never entered again.
 
-use hotshoe_link::Fed;
+use hotshoe_link::FeedReply;
 
 use super::made::{self, STAGE, component};
 use super::{LIMITS, fault};
 use crate::support::{DEADLINE, Daemon, Lab};
 
 /// The calls that the instance which answered has seen.
-fn seen(fed: &Fed) -> u64 {
+fn seen(fed: &FeedReply) -> u64 {
     let answer = fed.result.as_ref().unwrap();
     let value = &answer["insight"]["scalars"][0]["value"];
     value.as_f64().unwrap() as u64

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_config::ZenohConfig;
-use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Moved, Publisher};
+use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, TransferStats, Publisher};
 use hotshoe_devkit::Environment;
-use hotshoe_link::{Link, Raw};
+use hotshoe_link::{Link, RawSession};
 use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};
 use hotshoe_trust::{Device, Floor, Release, Time, Verified, verify};
 use serde_json::json;
@@ -100,7 +100,7 @@ fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Resul
         .and_then(|m| m.variants.first());
     let model = model.context("a model")?.blob;
     let (listen, connect) = pair(RAW_MESSAGE_BYTES)?;
-    let (server, client) = (Raw::open(&listen)?, Raw::open(&connect)?);
+    let (server, client) = (RawSession::open(&listen)?, RawSession::open(&connect)?);
     let value = server.serve(KEY, layout.read(&model)?)?;
     let found = client.find(KEY, ANSWER_DEADLINE)?;
     anyhow::ensure!(found, "the plain query was not answered");
@@ -141,7 +141,7 @@ fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Resul
 }
 
 /// What a device fetches that has the model before it was changed.
-fn changed_model(setting: &Setting<'_>) -> anyhow::Result<(Row, Moved)> {
+fn changed_model(setting: &Setting<'_>) -> anyhow::Result<(Row, TransferStats)> {
     let bytes = fs::read(setting.model_path("recognise")).context("cannot read the model")?;
     let before = release(setting, "before", 1, &bytes)?;
     let mut changed = bytes;
@@ -238,7 +238,7 @@ impl<'a> Receiver<'a> {
         &self,
         source: &Source,
         blobs: &BlobStore,
-    ) -> anyhow::Result<((Verified<Release>, Moved), Duration)> {
+    ) -> anyhow::Result<((Verified<Release>, TransferStats), Duration)> {
         let cancel = Cancel::new();
         let served = &source.served;
         let package = self

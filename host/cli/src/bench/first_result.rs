@@ -9,7 +9,7 @@ use hotshoe_config::default_allowed;
 use hotshoe_engine::{Engine, EngineOptions};
 use hotshoe_infer::{Models, Options};
 use hotshoe_link::Client;
-use hotshoe_link::{Raw, RawValue};
+use hotshoe_link::{RawSession, RawQueryable};
 use hotshoe_pipeline::Pipeline;
 use hotshoe_store::{LayoutError, Phase};
 use hotshoe_trust::{Device, Digest, Floor, Time};
@@ -118,9 +118,9 @@ fn ask(client: &Client, site: &Site, line: &[u8]) -> anyhow::Result<Option<u64>>
 
 /// The same without Hotshoe's delivery: one query for the model, and a pipeline in this process.
 struct Plain {
-    server: Raw,
-    value: RawValue,
-    client: Raw,
+    server: RawSession,
+    value: RawQueryable,
+    client: RawSession,
     engine: Engine,
     models: Models,
 }
@@ -139,9 +139,9 @@ impl Plain {
             cache: Some(setting.folder().join("plain-cache")),
             ..EngineOptions::default()
         };
-        let server = Raw::open(&zenoh(&endpoint, &[]))?;
+        let server = RawSession::open(&zenoh(&endpoint, &[]))?;
         let value = server.serve(KEY, b"nothing yet".to_vec())?;
-        let client = Raw::open(&zenoh(&[], &endpoint))?;
+        let client = RawSession::open(&zenoh(&[], &endpoint))?;
         let found = client.find(KEY, ANSWER_DEADLINE)?;
         anyhow::ensure!(found, "the plain query was not answered");
         Ok(Self {

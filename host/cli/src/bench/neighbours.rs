@@ -104,7 +104,7 @@ fn hand_over(registry: &Registry, made: &Made, endpoint: &str) -> anyhow::Result
     let mut publisher = Publisher::open(&reach(endpoint), SITE)?;
     let served = publisher.serve(&Layout::open(&made.layout)?)?;
     let statement = statement(made, &served, &["nobody".to_owned()])?;
-    publisher.desire(&made.release.name, statement)?;
+    publisher.publish_statement(&made.release.name, statement)?;
     let has = registry.wait_for(served.release, DEADLINE);
     publisher.close();
     ensure!(has, "the registry did not fetch the release");
@@ -147,7 +147,7 @@ impl Ground<'_> {
         let before = self.registry.sent();
         let started = Instant::now();
         let envelope = statement(self.made, &self.served, &names)?;
-        client.desire(SITE, &self.made.release.name, &envelope)?;
+        client.publish_statement(SITE, &self.made.release.name, &envelope)?;
         let elapsed = self.all_fetched(&client, &events, devices, started)?;
         let origin = self.registry.sent().saturating_sub(before);
         drop(events);

@@ -6,7 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hotshoe_link::{Client, Fed, FeedError, Feeder, Outputs};
+use hotshoe_link::{Client, FeedReply, FeedError, Feeder, Outputs};
 use hotshoe_protocol::status::Status;
 use serde_json::Value;
 
@@ -134,7 +134,7 @@ fn listen(outputs: &Outputs, over: &AtomicBool) -> Vec<(u64, u64)> {
 }
 
 impl Record {
-    fn take(&mut self, fed: &Fed, sent: Option<Instant>) {
+    fn take(&mut self, fed: &FeedReply, sent: Option<Instant>) {
         match &fed.result {
             Ok(_) => self
                 .arrivals

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_delivery::Publisher;
-use hotshoe_link::Said;
+use hotshoe_link::DeviceMessage;
 use hotshoe_link::device_list::{DeviceList, Unproven};
 use hotshoe_protocol::status::DeployEvent;
 use hotshoe_protocol::status::Status;
@@ -167,7 +167,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let mut publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
     publisher.serve(&offer.layout)?;
-    publisher.desire(&offer.release.name, envelope.to_bytes())?;
+    publisher.publish_statement(&offer.release.name, envelope.to_bytes())?;
     args.say_beginning(&offer, &site, &selector, &publisher, terminal);
 
     let goal = if args.stage_only {
@@ -287,7 +287,7 @@ struct Witness<'a> {
 impl Witness<'_> {
     /// Takes in what a device said by itself. A signed event is of use for the statement that it names alone: it may have been
     /// recorded earlier.
-    fn event(&self, said: &Said<DeployEvent>, settled: bool, courses: &mut Courses) -> Change {
+    fn event(&self, said: &DeviceMessage<DeployEvent>, settled: bool, courses: &mut Courses) -> Change {
         let event = &said.value;
         match said.check(self.list) {
             Err(Unproven::NoList) => courses.event(event),
@@ -302,7 +302,7 @@ impl Witness<'_> {
     }
 
     /// Takes in an answer. A signed one is to the question that was just asked.
-    fn status(&self, said: &Said<Status>, settled: bool, courses: &mut Courses) -> Change {
+    fn status(&self, said: &DeviceMessage<Status>, settled: bool, courses: &mut Courses) -> Change {
         let (status, now) = (&said.value, Time::now());
         match said.check(self.list) {
             Err(Unproven::NoList) => courses.status(status, settled, now),

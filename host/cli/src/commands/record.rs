@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use hotshoe_daemon::media::extension;
-use hotshoe_daemon::recording::{Counts, EndReason, Opened, What};
+use hotshoe_daemon::recording::{Counts, EndReason, Opened, NextItem};
 use hotshoe_link::Client;
 use hotshoe_store::{
     MAX_RECORDED, RECORDING_FILE, RecordStage, RecordingError, RecordingHead, RecordingWriter,
@@ -177,7 +177,7 @@ fn take(
             ending = true;
         }
         match session.next()? {
-            What::Entry {
+            NextItem::Entry {
                 number,
                 mut entry,
                 files,
@@ -196,8 +196,8 @@ fn take(
                     task.detail(&format!("{} of {count}", writer.len()));
                 }
             }
-            What::Waiting => {}
-            What::Ended { reason } => return Ok(reason),
+            NextItem::Waiting => {}
+            NextItem::Ended { reason } => return Ok(reason),
         }
     }
 }

@@ -49,7 +49,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let bound = config.oip.as_ref().map(Bound::bind).transpose();
     let bound = bound.context("cannot serve the Open Inference Protocol")?;
     let daemon = Daemon::start_with(config, parts).context("cannot start the daemon")?;
-    let server = bound.map(|bound| bound.serve(daemon.door()));
+    let server = bound.map(|bound| bound.serve(daemon.local_client()));
     say_started(&daemon.status(), terminal);
     let end = loop {
         match tasks.next() {

@@ -94,7 +94,7 @@ impl Deployer {
             expires: after(issued, LIFETIME)?,
         };
         let envelope = Envelope::new(&statement)?.to_bytes();
-        self.publisher.desire(&release.name, envelope)?;
+        self.publisher.publish_statement(&release.name, envelope)?;
         Ok(Published {
             release: served.release,
             at,

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_engine::{Action, Insight, TextLine};
-use hotshoe_link::{Client, Fed, FeedError};
+use hotshoe_link::{Client, FeedReply, FeedError};
 use hotshoe_pipeline::StageTime;
 use hotshoe_protocol::status::Status;
 use serde::Deserialize;
@@ -109,7 +109,7 @@ pub fn feed(
 }
 
 impl Collected {
-    fn take(&mut self, fed: Fed, terminal: &Terminal) -> anyhow::Result<()> {
+    fn take(&mut self, fed: FeedReply, terminal: &Terminal) -> anyhow::Result<()> {
         let input = self.inputs.entry(fed.name.clone()).or_default();
         let elapsed_us = u64::try_from(fed.elapsed.as_micros()).unwrap_or(u64::MAX);
         let sent = self.sent.remove(&fed.id);

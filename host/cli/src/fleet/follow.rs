@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::thread::Scope;
 use std::time::{Duration, Instant};
 
-use hotshoe_link::Said;
+use hotshoe_link::DeviceMessage;
 use hotshoe_link::{Client, LinkError};
 use hotshoe_protocol::status::DeployEvent;
 use hotshoe_protocol::status::Status;
@@ -24,11 +24,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What was heard.
 pub enum Heard {
     /// A device said something by itself.
-    Event(Box<Said<DeployEvent>>),
+    Event(Box<DeviceMessage<DeployEvent>>),
     /// All that answered a round of questions, and the names of all that are there.
     Round {
         /// The answers.
-        statuses: Vec<Said<Status>>,
+        statuses: Vec<DeviceMessage<Status>>,
         /// Devices by their liveliness tokens.
         present: Vec<String>,
     },

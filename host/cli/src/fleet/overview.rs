@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use hotshoe_link::device_list::{DeviceList, Unproven};
-use hotshoe_link::{DeviceKey, Said};
+use hotshoe_link::{DeviceKey, DeviceMessage};
 use hotshoe_protocol::status::SlotStatus;
 use hotshoe_protocol::status::Status;
 use serde::Serialize;
@@ -47,7 +47,7 @@ impl Reported {
 
     /// What was said over the network, one a device. Of several answers under one name, one that is proved to be the device's comes
     /// before all others.
-    pub fn of(said: Vec<Said<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
+    pub fn of(said: Vec<DeviceMessage<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
         let mut devices: BTreeMap<(String, String), Self> = BTreeMap::new();
         for said in said {
             let unproven = said.check(list).err();

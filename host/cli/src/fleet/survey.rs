@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hotshoe_link::{Client, LinkError};
-use hotshoe_link::{DeviceKey, Said};
+use hotshoe_link::{DeviceKey, DeviceMessage};
 use hotshoe_protocol::status::Status;
 
 /// Between two rounds of questions.
@@ -15,7 +15,7 @@ const ROUND: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub struct Survey {
     /// The answers.
-    pub statuses: Vec<Said<Status>>,
+    pub statuses: Vec<DeviceMessage<Status>>,
     /// Devices by their liveliness tokens.
     pub present: Vec<DeviceKey>,
 }

@@ -7,11 +7,11 @@ use hotshoe_protocol::status::Waiting;
 use hotshoe_store::{Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, Shadow, Time};
 
-use crate::deploy::candidate::{Candidate, Stage};
+use crate::deploy::candidate::{Candidate, CandidateState};
 use crate::deploy::command::CommandError;
 use crate::deploy::reconciler::Reconciler;
-use crate::deploy::served::Served;
-use crate::deploy::shadow::{Likeness, Score, Tap};
+use crate::deploy::serving_release::ServingRelease;
+use crate::deploy::shadow::{ShadowVerdict, ShadowScore, ShadowMirror};
 
 impl Reconciler {
     /// Lets it serve, or run in shadow, when it may.
@@ -19,7 +19,7 @@ impl Reconciler {
         &mut self,
         mut candidate: Candidate,
         slot: Slot,
-        served: Option<Arc<Served>>,
+        served: Option<Arc<ServingRelease>>,
     ) {
         let waiting = if !candidate.wanted.activate {
             Waiting::Activation
@@ -42,7 +42,7 @@ impl Reconciler {
             };
         };
         let keeps = self.config.deploy.keep_previous == KeepPrevious::Memory;
-        candidate.stage = Stage::Proven(slot, served.filter(|_| keeps));
+        candidate.state = CandidateState::Proven(slot, served.filter(|_| keeps));
         self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);
         self.note_activation();
@@ -79,20 +79,20 @@ impl Reconciler {
         &mut self,
         mut candidate: Candidate,
         slot: Slot,
-        served: Arc<Served>,
+        served: Arc<ServingRelease>,
         shadow: &Shadow,
     ) {
-        match Tap::open(
+        match ShadowMirror::open(
             served.pipeline(),
             shadow.share,
             self.loader.device().clone(),
             &self.parts,
         ) {
-            Ok((tap, score)) => {
-                self.service.shadow(Some(tap));
+            Ok((mirror, score)) => {
+                self.service.shadow(Some(mirror));
                 self.reporter
                     .phase(&candidate.wanted.subject, Phase::Shadow, None);
-                candidate.stage = Stage::Shadow(slot, served, score);
+                candidate.state = CandidateState::Shadow(slot, served, score);
                 self.candidate = Some(candidate);
             }
             Err(error) => {
@@ -107,23 +107,23 @@ impl Reconciler {
         &mut self,
         mut candidate: Candidate,
         slot: Slot,
-        served: Arc<Served>,
-        score: Arc<Score>,
+        served: Arc<ServingRelease>,
+        score: Arc<ShadowScore>,
     ) {
         let compared = score.compared();
         let Some(shadow) = self.gate(&candidate).shadow else {
             return self.begin(candidate, slot, served);
         };
         match compared.judge(&shadow) {
-            Likeness::Wait => {
-                candidate.stage = Stage::Shadow(slot, served, score);
+            ShadowVerdict::Wait => {
+                candidate.state = CandidateState::Shadow(slot, served, score);
                 self.candidate = Some(candidate);
             }
-            Likeness::Alike => {
+            ShadowVerdict::Agree => {
                 self.service.shadow(None);
                 self.begin(candidate, slot, served);
             }
-            Likeness::Unlike(mean) => {
+            ShadowVerdict::Disagree(mean) => {
                 self.service.shadow(None);
                 let message = format!(
                     "over {} samples the insights agree to {mean:.3} with those of the release that serves, and {:.3} is wanted",
@@ -139,17 +139,17 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn wait(&mut self, mut candidate: Candidate, stage: Stage, waiting: Waiting) {
-        candidate.stage = stage;
+    pub(super) fn wait(&mut self, mut candidate: Candidate, state: CandidateState, waiting: Waiting) {
+        candidate.state = state;
         self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);
     }
 
-    fn begin(&mut self, mut candidate: Candidate, slot: Slot, served: Arc<Served>) {
+    fn begin(&mut self, mut candidate: Candidate, slot: Slot, served: Arc<ServingRelease>) {
         let gate = self.gate(&candidate);
         if let Err(error) = self.begin_trial(&candidate.wanted.subject, served, gate) {
             let due = candidate.later();
-            self.not_written(candidate, Stage::Staged(slot, due), &error);
+            self.not_written(candidate, CandidateState::Staged(slot, due), &error);
         }
     }
 

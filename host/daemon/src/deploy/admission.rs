@@ -10,14 +10,14 @@ use crate::deploy::candidate::Candidate;
 use crate::deploy::orders::CANCELLED;
 use crate::deploy::reconciler::{Message, Reconciler};
 use crate::deploy::reporter::Subject;
-use crate::deploy::scout::Wanted;
+use crate::deploy::package_queue::WantedRelease;
 
 /// Most refused packages that are remembered until the daemon ends, so that they are not fetched again and again.
 const MAX_REFUSED: usize = 1_024;
 
 impl Reconciler {
     /// A statement wants this release on this device.
-    pub(super) fn want(&mut self, wanted: Wanted) {
+    pub(super) fn want(&mut self, wanted: WantedRelease) {
         let ledger = self.store.ledger();
         let Subject {
             release,
@@ -71,11 +71,11 @@ impl Reconciler {
             self.reporter.ignored("refused_before");
             return;
         }
-        self.scout.add(wanted);
+        self.packages.add(wanted);
     }
 
     /// A statement wants what serves, or what serves again without the trial.
-    fn want_serving(&mut self, wanted: &Wanted, leaves_trial: bool) {
+    fn want_serving(&mut self, wanted: &WantedRelease, leaves_trial: bool) {
         let older = |c: &Candidate| c.wanted.issued < wanted.issued;
         let cause = || {
             Cause::new(
@@ -96,55 +96,55 @@ impl Reconciler {
     }
 
     /// Sends for the package of the newest statement, if nobody is out.
-    pub(super) fn send_scout(&mut self) {
-        if self.scouting {
-            self.miss_package();
-            return self.scout.hurry();
+    pub(super) fn fetch_next_package(&mut self) {
+        if self.is_fetching_package {
+            self.report_no_source();
+            return self.packages.preempt();
         }
-        let Some(wanted) = self.scout.next() else {
+        let Some(wanted) = self.packages.next() else {
             return;
         };
-        let (ticket, cancel) = (self.ticket(), Cancel::new());
-        let (fetcher, mail, flag) = (Arc::clone(&self.fetcher), self.mail.clone(), cancel.clone());
+        let (fetch_id, cancel) = (self.next_fetch_id(), Cancel::new());
+        let (fetcher, sender, flag) = (Arc::clone(&self.fetcher), self.sender.clone(), cancel.clone());
         let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
         let run = move || {
             let package = super::caught(|| fetcher.package(release, &bundles, &flag));
             // Nobody listens when the daemon ends.
-            let _ = mail.send(Message::Package(ticket, package));
+            let _ = sender.send(Message::Package(fetch_id, package));
         };
-        if let Err(error) = self.parts.task("scout", run) {
+        if let Err(error) = self.parts.task("package", run) {
             tracing::error!(%error, "cannot start a thread");
-            self.scout.again(&wanted);
+            self.packages.retry_later(&wanted);
             return;
         }
-        self.scouting = true;
-        if self.is_told(&wanted) {
+        self.is_fetching_package = true;
+        if self.is_shown(&wanted) {
             self.reporter.begins(&wanted.subject);
         }
-        self.scout.went(&wanted, ticket, cancel);
+        self.packages.start(&wanted, fetch_id, cancel);
     }
 
     /// Whether the status tells of a release that is not verified: not beside one that is, nor over what became of a newer one.
-    fn is_told(&self, wanted: &Wanted) -> bool {
+    fn is_shown(&self, wanted: &WantedRelease) -> bool {
         self.candidate.is_none()
             && self.probation.is_none()
             && self.judged.is_none_or(|judged| wanted.issued >= judged)
     }
 
     /// Says that nobody answers for the package that is out.
-    fn miss_package(&mut self) {
-        let Some(wanted) = self.scout.missed() else {
+    fn report_no_source(&mut self) {
+        let Some(wanted) = self.packages.take_unanswered() else {
             return;
         };
-        if self.is_told(&wanted) {
+        if self.is_shown(&wanted) {
             self.reporter.retry(&wanted.subject, no_source());
         }
     }
 
     /// A package has come, or has not.
-    pub(super) fn on_package(&mut self, ticket: u64, package: Result<Package, FetchError>) {
-        self.scouting = false;
-        let Some(wanted) = self.scout.came_back(ticket) else {
+    pub(super) fn on_package(&mut self, fetch_id: u64, package: Result<Package, FetchError>) {
+        self.is_fetching_package = false;
+        let Some(wanted) = self.packages.finish(fetch_id) else {
             return;
         };
         let error = match package {
@@ -155,7 +155,7 @@ impl Reconciler {
         if error.is_permanent() {
             self.refuse_package(&wanted, cause);
         } else {
-            if self.is_told(&wanted) {
+            if self.is_shown(&wanted) {
                 // Called back because others wait.
                 let cause = if error.is_cancelled() {
                     no_source()
@@ -164,11 +164,11 @@ impl Reconciler {
                 };
                 self.reporter.retry(&wanted.subject, cause);
             }
-            self.scout.again(&wanted);
+            self.packages.retry_later(&wanted);
         }
     }
 
-    fn judge_package(&mut self, wanted: Wanted, package: &Package) {
+    fn judge_package(&mut self, wanted: WantedRelease, package: &Package) {
         let now = Time::now();
         let floor = self.store.ledger().floor();
         let release = match self.loader.admit(package, &self.trust, &floor, now) {
@@ -179,7 +179,7 @@ impl Reconciler {
                     &wanted.subject,
                     Cause::new(error.name(), super::chain(&error)),
                 );
-                return self.scout.again(&wanted);
+                return self.packages.retry_later(&wanted);
             }
             Err(error) => {
                 return self
@@ -195,7 +195,7 @@ impl Reconciler {
             );
             return self.refuse_package(&wanted, Cause::new("statement_mismatch", message));
         }
-        self.scout.done(&wanted);
+        self.packages.done(&wanted);
         if self
             .candidate
             .as_ref()
@@ -207,7 +207,7 @@ impl Reconciler {
             "superseded",
             "a newer statement wants another release",
         ));
-        self.scout.forget_before(wanted.issued);
+        self.packages.forget_before(wanted.issued);
         self.judged = self.judged.max(Some(wanted.issued));
         self.seen(&wanted.subject.name, wanted.issued);
         self.reporter.phase(&wanted.subject, Phase::Verified, None);
@@ -215,8 +215,8 @@ impl Reconciler {
     }
 
     /// What did not pass verification is not written down: anybody could fill the ledger with it.
-    fn refuse_package(&mut self, wanted: &Wanted, cause: Cause) {
-        self.scout.refused(wanted);
+    fn refuse_package(&mut self, wanted: &WantedRelease, cause: Cause) {
+        self.packages.refused(wanted);
         self.judged = self.judged.max(Some(wanted.issued));
         if self.first_refusal(wanted, None) {
             self.reporter
@@ -225,20 +225,20 @@ impl Reconciler {
     }
 
     /// A release that is not verified is not wanted, until a newer statement wants it.
-    pub(super) fn cancel_unverified(&mut self, wanted: &Wanted) {
+    pub(super) fn cancel_unverified(&mut self, wanted: &WantedRelease) {
         if self.cancelled.len() >= MAX_REFUSED {
             self.cancelled.clear();
         }
         let release = wanted.subject.release;
         self.cancelled.insert(release, wanted.issued);
-        if self.is_told(wanted) {
+        if self.is_shown(wanted) {
             let cause = Cause::new("cancelled", "before its package came");
             self.reporter
                 .phase(&wanted.subject, Phase::Absent, Some(cause));
         }
     }
 
-    fn first_refusal(&mut self, wanted: &Wanted, issued: Option<Time>) -> bool {
+    fn first_refusal(&mut self, wanted: &WantedRelease, issued: Option<Time>) -> bool {
         if self.refused.len() >= MAX_REFUSED {
             self.refused.clear();
         }
@@ -273,7 +273,7 @@ fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &Remem
 }
 
 /// What a refused package is remembered by: what was said of it, and the statement where that matters too.
-fn refusal(wanted: &Wanted, issued: Option<Time>) -> Digest {
+fn refusal(wanted: &WantedRelease, issued: Option<Time>) -> Digest {
     let claims = wanted.claims();
     issued.map_or(claims, |issued| {
         Digest::of(format!("{claims} {issued}").as_bytes())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use hotshoe_delivery::{Cancel, FetchError, Moved};
+use hotshoe_delivery::{Cancel, FetchError, TransferStats};
 use hotshoe_pipeline::{LoadError, SelfTestError};
 use hotshoe_protocol::status::{RollbackStatus, Waiting};
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
@@ -11,48 +11,48 @@ use hotshoe_trust::{Release, Time, Verified};
 
 use crate::deploy::loader::LoadFailure;
 use crate::deploy::reconciler::{Message, Reconciler};
-use crate::deploy::scout::{Wanted, pause};
-use crate::deploy::served::Served;
-use crate::deploy::shadow::Score;
+use crate::deploy::package_queue::{WantedRelease, pause};
+use crate::deploy::serving_release::ServingRelease;
+use crate::deploy::shadow::ShadowScore;
 
 /// A release that passed verification.
 pub struct Candidate {
-    pub(super) wanted: Wanted,
+    pub(super) wanted: WantedRelease,
     pub(super) release: Verified<Release>,
-    pub(super) stage: Stage,
+    pub(super) state: CandidateState,
     failures: u32,
 }
 
 /// How far it is.
-pub(super) enum Stage {
+pub(super) enum CandidateState {
     /// Its blobs are to be fetched, from then on.
     Due(Instant),
     /// They are being fetched.
-    Fetching { ticket: u64, cancel: Cancel },
+    Fetching { fetch_id: u64, cancel: Cancel },
     /// All are on the disk and the ledger says so; it is to be loaded, from then on.
     Staged(Slot, Instant),
     /// It has proved itself. Where memory is short, it is loaded again when its time has come.
-    Proven(Slot, Option<Arc<Served>>),
+    Proven(Slot, Option<Arc<ServingRelease>>),
     /// It runs in shadow.
-    Shadow(Slot, Arc<Served>, Arc<Score>),
+    Shadow(Slot, Arc<ServingRelease>, Arc<ShadowScore>),
 }
 
 impl Candidate {
     /// A release that has just been verified.
-    pub fn new(wanted: Wanted, release: Verified<Release>) -> Self {
+    pub fn new(wanted: WantedRelease, release: Verified<Release>) -> Self {
         Self {
             wanted,
             release,
-            stage: Stage::Due(Instant::now()),
+            state: CandidateState::Due(Instant::now()),
             failures: 0,
         }
     }
 
     /// A release that was staged before the daemon started.
-    pub fn staged(wanted: Wanted, release: Verified<Release>, slot: Slot) -> Self {
-        let stage = Stage::Staged(slot, Instant::now());
+    pub fn staged(wanted: WantedRelease, release: Verified<Release>, slot: Slot) -> Self {
+        let state = CandidateState::Staged(slot, Instant::now());
         Self {
-            stage,
+            state,
             ..Self::new(wanted, release)
         }
     }
@@ -64,7 +64,7 @@ impl Candidate {
 
     /// Ends what is being done for it.
     pub fn stop(&self) {
-        if let Stage::Fetching { cancel, .. } = &self.stage {
+        if let CandidateState::Fetching { cancel, .. } = &self.state {
             cancel.cancel();
         }
     }
@@ -85,20 +85,20 @@ impl Reconciler {
         let Some(mut candidate) = self.candidate.take() else {
             return false;
         };
-        let stage = std::mem::replace(&mut candidate.stage, Stage::Due(Instant::now()));
-        match stage {
-            Stage::Due(due) if due <= Instant::now() && !self.fetching => self.fetch(candidate),
-            Stage::Staged(slot, due) if due <= Instant::now() => {
+        let state = std::mem::replace(&mut candidate.state, CandidateState::Due(Instant::now()));
+        match state {
+            CandidateState::Due(due) if due <= Instant::now() && !self.is_fetching_blobs => self.fetch(candidate),
+            CandidateState::Staged(slot, due) if due <= Instant::now() => {
                 self.prove(candidate, slot);
                 return self
                     .candidate
                     .as_ref()
-                    .is_some_and(|candidate| matches!(candidate.stage, Stage::Proven(..)));
+                    .is_some_and(|candidate| matches!(candidate.state, CandidateState::Proven(..)));
             }
-            Stage::Proven(slot, served) => self.activate(candidate, slot, served),
-            Stage::Shadow(slot, served, score) => self.compare(candidate, slot, served, score),
+            CandidateState::Proven(slot, served) => self.activate(candidate, slot, served),
+            CandidateState::Shadow(slot, served, score) => self.compare(candidate, slot, served, score),
             waiting => {
-                candidate.stage = waiting;
+                candidate.state = waiting;
                 self.candidate = Some(candidate);
             }
         }
@@ -109,16 +109,16 @@ impl Reconciler {
     fn fetch(&mut self, mut candidate: Candidate) {
         if let Err(cause) = self.make_room(&candidate) {
             self.reporter.retry(&candidate.wanted.subject, cause);
-            candidate.stage = Stage::Due(candidate.later());
+            candidate.state = CandidateState::Due(candidate.later());
             self.candidate = Some(candidate);
             return;
         }
-        let (ticket, cancel) = (self.ticket(), Cancel::new());
+        let (fetch_id, cancel) = (self.next_fetch_id(), Cancel::new());
         let (fetcher, reporter) = (Arc::clone(&self.fetcher), Arc::clone(&self.reporter));
         let (release, blobs) = (candidate.release.clone(), self.store.blobs());
-        let (subject, mail, flag) = (
+        let (subject, sender, flag) = (
             candidate.wanted.subject.clone(),
-            self.mail.clone(),
+            self.sender.clone(),
             cancel.clone(),
         );
         let run = move || {
@@ -126,19 +126,19 @@ impl Reconciler {
                 |p: hotshoe_delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
             let moved = super::caught(|| fetcher.release(&release, &blobs, progress, &flag));
             // Nobody listens when the daemon ends.
-            let _ = mail.send(Message::Blobs(ticket, moved));
+            let _ = sender.send(Message::Blobs(fetch_id, moved));
         };
-        candidate.stage = match self.parts.task("fetch", run) {
+        candidate.state = match self.parts.task("fetch", run) {
             Ok(_) => {
-                self.fetching = true;
-                Stage::Fetching { ticket, cancel }
+                self.is_fetching_blobs = true;
+                CandidateState::Fetching { fetch_id, cancel }
             }
             Err(error) => {
                 self.reporter.retry(
                     &candidate.wanted.subject,
                     Cause::new("no_thread", error.to_string()),
                 );
-                Stage::Due(candidate.later())
+                CandidateState::Due(candidate.later())
             }
         };
         self.candidate = Some(candidate);
@@ -167,10 +167,10 @@ impl Reconciler {
     }
 
     /// A fetch of blobs has ended.
-    pub(super) fn fetched(&mut self, ticket: u64, moved: Result<Moved, FetchError>) {
-        self.fetching = false;
+    pub(super) fn fetched(&mut self, fetch_id: u64, moved: Result<TransferStats, FetchError>) {
+        self.is_fetching_blobs = false;
         let is_ours =
-            |c: &mut Candidate| matches!(c.stage, Stage::Fetching { ticket: t, .. } if t == ticket);
+            |c: &mut Candidate| matches!(c.state, CandidateState::Fetching { fetch_id: t, .. } if t == fetch_id);
         let Some(mut candidate) = self.candidate.take_if(is_ours) else {
             return;
         };
@@ -198,7 +198,7 @@ impl Reconciler {
                     &candidate.wanted.subject,
                     Cause::new(error.name(), super::chain(&error)),
                 );
-                candidate.stage = Stage::Due(candidate.later());
+                candidate.state = CandidateState::Due(candidate.later());
                 self.candidate = Some(candidate);
             }
         }
@@ -206,12 +206,12 @@ impl Reconciler {
 
     /// All blobs are on the disk: one durable commit says so.
     fn stage(&mut self, mut candidate: Candidate) {
-        self.settle();
-        if !self.unsettled.is_empty() {
+        self.write_pending();
+        if !self.pending_transitions.is_empty() {
             // What waits to be unstaged must not be this one.
             let cause = Cause::new("unsettled", "the ledger cannot be written");
             self.reporter.retry(&candidate.wanted.subject, cause);
-            candidate.stage = Stage::Due(candidate.later());
+            candidate.state = CandidateState::Due(candidate.later());
             self.candidate = Some(candidate);
             return;
         }
@@ -230,20 +230,20 @@ impl Reconciler {
             Ok(Ok(slot)) => {
                 self.slots_changed();
                 // The catalogue lists the release now; files that stay open would keep their space when they are removed.
-                self.fetcher.forget();
+                self.fetcher.withdraw_partials();
                 let subject = &candidate.wanted.subject;
                 self.reporter.phase(subject, Phase::Staged, None);
                 candidate.failures = 0;
-                candidate.stage = Stage::Staged(slot, Instant::now());
+                candidate.state = CandidateState::Staged(slot, Instant::now());
                 self.candidate = Some(candidate);
             }
             Ok(Err(error)) => {
                 let due = candidate.later();
-                self.not_written(candidate, Stage::Due(due), &error);
+                self.not_written(candidate, CandidateState::Due(due), &error);
             }
             Err(cause) => {
                 self.reporter.retry(&candidate.wanted.subject, cause);
-                candidate.stage = Stage::Due(candidate.later());
+                candidate.state = CandidateState::Due(candidate.later());
                 self.candidate = Some(candidate);
             }
         }
@@ -253,11 +253,11 @@ impl Reconciler {
     pub(super) fn not_written(
         &mut self,
         mut candidate: Candidate,
-        again: Stage,
+        again: CandidateState,
         error: &ApplyError,
     ) {
         let cause = Cause::new(error.name(), super::chain(error));
-        candidate.stage = again;
+        candidate.state = again;
         if matches!(error, ApplyError::Illegal(_)) {
             self.candidate = Some(candidate);
             return self.abandon(cause);
@@ -274,15 +274,15 @@ impl Reconciler {
                 && tried.generation < next.subject.generation
                 && next.activate;
             if !newer {
-                let staged = Stage::Staged(slot, Instant::now());
+                let staged = CandidateState::Staged(slot, Instant::now());
                 return self.wait(candidate, staged, Waiting::Probation);
             }
             // A trial that gets no samples must not keep out the release that mends it.
             let message = format!("generation {} takes its place", next.subject.generation);
             self.roll_back(Cause::new(RollbackStatus::SUPERSEDED, message));
-            if !self.unsettled.is_empty() {
+            if !self.pending_transitions.is_empty() {
                 // The ledger still has the old trial, and would refuse the new one for good.
-                candidate.stage = Stage::Staged(slot, Instant::now());
+                candidate.state = CandidateState::Staged(slot, Instant::now());
                 self.candidate = Some(candidate);
                 return;
             }
@@ -301,7 +301,7 @@ impl Reconciler {
                 &candidate.wanted.subject,
                 Cause::new(error.name(), super::chain(&error)),
             );
-            candidate.stage = Stage::Staged(slot, candidate.later());
+            candidate.state = CandidateState::Staged(slot, candidate.later());
             self.candidate = Some(candidate);
             return;
         }
@@ -313,7 +313,7 @@ impl Reconciler {
                 self.reporter
                     .phase(&candidate.wanted.subject, Phase::SelfTested, None);
                 candidate.failures = 0;
-                candidate.stage = Stage::Proven(slot, Some(served));
+                candidate.state = CandidateState::Proven(slot, Some(served));
                 self.candidate = Some(candidate);
             }
             Err(error) if is_damage(&error) => {
@@ -321,7 +321,7 @@ impl Reconciler {
                 // What was fetched has been damaged since; what is whole is not fetched again.
                 self.reporter
                     .retry(&candidate.wanted.subject, error.cause());
-                candidate.stage = Stage::Due(candidate.later());
+                candidate.state = CandidateState::Due(candidate.later());
                 self.candidate = Some(candidate);
             }
             Err(error) => self.fail(&candidate, Phase::Failed, error.cause()),
@@ -360,7 +360,7 @@ impl Reconciler {
             .as_ref()
             .is_some_and(|s| s.release == digest)
             && !self
-                .unsettled
+                .pending_transitions
                 .iter()
                 .any(|told| matches!(told, Transition::Unstage(_)))
         {

@@ -14,7 +14,7 @@ use hotshoe_trust::{
 };
 
 use crate::deploy::error::DeployError;
-use crate::deploy::served::Served;
+use crate::deploy::serving_release::ServingRelease;
 
 /// Fewest instances that the engine has room for.
 const MIN_INSTANCES: usize = 64;
@@ -135,11 +135,11 @@ impl Loader {
         &self,
         store: &Store,
         release: Verified<Release>,
-    ) -> Result<Arc<Served>, LoadFailure> {
+    ) -> Result<Arc<ServingRelease>, LoadFailure> {
         let pipeline = self.pipeline(store, release)?;
         self.decide(store, &pipeline);
-        settle(store, &pipeline);
-        Ok(Served::new(pipeline))
+        enable_fallbacks(store, &pipeline);
+        Ok(ServingRelease::new(pipeline))
     }
 
     fn pipeline(
@@ -200,7 +200,7 @@ impl Loader {
         store: &Store,
         slot: &Slot,
         trust: &TrustRoot,
-    ) -> Result<Arc<Served>, LoadFailure> {
+    ) -> Result<Arc<ServingRelease>, LoadFailure> {
         let release = self.verified(store, slot, trust)?;
         self.load(store, release)
     }
@@ -211,8 +211,8 @@ impl Loader {
         store: &Store,
         slot: &Slot,
         trust: &TrustRoot,
-        serving: Option<&Served>,
-    ) -> Result<Arc<Served>, LoadFailure> {
+        serving: Option<&ServingRelease>,
+    ) -> Result<Arc<ServingRelease>, LoadFailure> {
         let release = self.verified(store, slot, trust)?;
         let pipeline = self.pipeline(store, release)?;
         if let Some(serving) = serving {
@@ -223,8 +223,8 @@ impl Loader {
         let reports = pipeline.prove(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
         let reports = reports.map_err(LoadFailure::SelfTest)?;
-        settle(store, &pipeline);
-        let served = Served::new(pipeline);
+        enable_fallbacks(store, &pipeline);
+        let served = ServingRelease::new(pipeline);
         if let Some(serving) = serving {
             served.pipeline().warm_up_like(serving.pipeline());
         }
@@ -254,7 +254,7 @@ pub fn engine_options(
 }
 
 /// A backend that fails gives way to the other one, which reads the model from the store again.
-fn settle(store: &Store, pipeline: &Pipeline) {
+fn enable_fallbacks(store: &Store, pipeline: &Pipeline) {
     let blobs = store.blobs().unlocked();
     pipeline.settle_with_spares(move |blob| blobs.read(blob).ok());
 }

@@ -9,9 +9,9 @@ pub use hotshoe_protocol::status::Observed;
 
 /// How one sample fared, as far as the release is to blame, from good to bad. Refusals at the intake never come here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fared {
+pub enum SampleOutcome {
     /// A result.
-    Well,
+    Success,
     /// A component, a model or a policy returned an error.
     Error,
     /// A component ran past its deadline.
@@ -39,16 +39,16 @@ struct Recent {
 
 impl Observer {
     /// Adds one sample and its time in the pipeline, in microseconds.
-    pub fn add(&self, fared: Fared, micros: u64) {
+    pub fn add(&self, outcome: SampleOutcome, micros: u64) {
         // The kinds before the sum, so that a reader never sees a sample without its failure.
-        match fared {
-            Fared::Well => {}
-            Fared::Error => count(&self.errors),
-            Fared::Trap => {
+        match outcome {
+            SampleOutcome::Success => {}
+            SampleOutcome::Error => count(&self.errors),
+            SampleOutcome::Trap => {
                 count(&self.traps);
                 count(&self.errors);
             }
-            Fared::Deadline => {
+            SampleOutcome::Deadline => {
                 count(&self.deadlines);
                 count(&self.errors);
             }

@@ -10,14 +10,14 @@ use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{self, Command, CommandError, ordered};
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
-use crate::deploy::scout::Wanted;
+use crate::deploy::package_queue::WantedRelease;
 
 /// Name under which the time of the last order stands among those of the statements; no release can have it.
 const ORDERS: &str = "@orders";
 /// Name under which the time of the last statement stands that was cancelled.
 pub(super) const CANCELLED: &str = "@cancelled";
 /// A statement that was read.
-struct Read {
+struct ParsedStatement {
     statement: Statement,
     signed: bool,
     digest: Digest,
@@ -32,7 +32,7 @@ impl Reconciler {
     }
 
     fn follow_statement(&mut self, bytes: &[u8]) -> Result<(), CommandError> {
-        let Read {
+        let ParsedStatement {
             statement,
             signed,
             digest,
@@ -61,7 +61,7 @@ impl Reconciler {
                     generation,
                     statement: Some(digest),
                 };
-                let wanted = Wanted {
+                let wanted = WantedRelease {
                     subject,
                     bundles,
                     activate,
@@ -77,7 +77,7 @@ impl Reconciler {
 
     /// An order to this device alone; somebody waits for the answer.
     pub(super) fn on_order(&mut self, bytes: &[u8]) -> Result<Value, CommandError> {
-        let Read {
+        let ParsedStatement {
             statement, signed, ..
         } = self.read(bytes)?;
         match statement.order {
@@ -89,7 +89,7 @@ impl Reconciler {
         }
     }
 
-    fn read(&self, bytes: &[u8]) -> Result<Read, CommandError> {
+    fn read(&self, bytes: &[u8]) -> Result<ParsedStatement, CommandError> {
         let envelope = Envelope::parse(bytes).map_err(|e| refuse(e.name(), super::chain(&e)))?;
         let signatures = match self.config.deploy.statements {
             Statements::Any => Signatures::Optional(&self.trust),
@@ -103,7 +103,7 @@ impl Reconciler {
             .devices
             .matches(self.loader.device())
             .map_err(|reason| refuse("other_device", reason))?;
-        Ok(Read {
+        Ok(ParsedStatement {
             digest: envelope.digest(),
             signed: !statement.signers().is_empty(),
             statement: statement.into_inner(),
@@ -187,7 +187,7 @@ impl Reconciler {
     }
 
     fn leave_now(&mut self, left: &SlotStatus, cause: Cause) -> Result<Value, CommandError> {
-        if !self.unsettled.is_empty() {
+        if !self.pending_transitions.is_empty() {
             return Err(CommandError::Busy);
         }
         if self.probation.is_some() {
@@ -244,9 +244,9 @@ impl Reconciler {
         let candidate = self.candidate.as_ref().map(|c| &c.wanted);
         let candidate = candidate.map(|wanted| (wanted.subject.release, wanted.issued));
         let on_its_way = candidate.map(|(release, _)| release);
-        let on_its_way = on_its_way.or_else(|| self.scout.newest());
+        let on_its_way = on_its_way.or_else(|| self.packages.newest());
         let release = release.or(on_its_way).ok_or(CommandError::NothingStaged)?;
-        let forgotten = self.scout.forget(release);
+        let forgotten = self.packages.forget(release);
         if let Some((_, issued)) = candidate.filter(|(on_its_way, _)| *on_its_way == release) {
             self.abandon(Cause::new("cancelled", by));
             self.seen(CANCELLED, issued);

@@ -9,16 +9,16 @@ use hotshoe_protocol::status::RollbackStatus;
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, OnFailure, Time};
 
-use crate::deploy::board::View;
+use crate::deploy::published_status::DeployView;
 use crate::deploy::command::CommandError;
 use crate::deploy::health::{Verdict, judge};
 use crate::deploy::observed::Observed;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
-use crate::deploy::served::Served;
+use crate::deploy::serving_release::ServingRelease;
 
 /// Pause before a ledger that could not be written is written again, in milliseconds.
-const SETTLE_PAUSE_MS: u64 = 1_000;
+const WRITE_RETRY_MS: u64 = 1_000;
 
 /// A trial that serves.
 pub struct Probation {
@@ -36,7 +36,7 @@ impl Reconciler {
     pub(super) fn begin_trial(
         &mut self,
         subject: &Subject,
-        served: Arc<Served>,
+        served: Arc<ServingRelease>,
         gate: HealthGate,
     ) -> Result<(), ApplyError> {
         served.prepare(self.loader.threads());
@@ -59,14 +59,14 @@ impl Reconciler {
             KeepPrevious::Memory => self.old = old,
             KeepPrevious::Disk => self.retire(old),
         }
-        self.reporter.board().change(|view| view.swaps += 1);
+        self.reporter.published_status().change(|view| view.swaps += 1);
         metrics::counter!("hotshoe_swaps_total").increment(1);
         self.enter_probation(subject.clone(), gate, before);
         Ok(())
     }
 
     /// Gives the trial the state of what serves, and returns it.
-    fn hand_over_state(&self, served: &Served) -> Option<StateSnapshot> {
+    fn hand_over_state(&self, served: &ServingRelease) -> Option<StateSnapshot> {
         let state = self.serving.as_ref()?.pipeline().state_snapshot();
         served.pipeline().restore_state(&state);
         Some(state)
@@ -76,7 +76,7 @@ impl Reconciler {
     /// later.
     fn keep_state(
         &self,
-        served: &Served,
+        served: &ServingRelease,
         state: Option<&StateSnapshot>,
         on_disk: Option<&StateSnapshot>,
     ) {
@@ -115,15 +115,15 @@ impl Reconciler {
     }
 
     /// Puts a release, or none, in the place of the one that serves, which is returned.
-    fn swap(&mut self, next: Option<Arc<Served>>) -> Option<Arc<Served>> {
+    fn swap(&mut self, next: Option<Arc<ServingRelease>>) -> Option<Arc<ServingRelease>> {
         let (before, took) = self.service.swap(next.clone());
         crate::metrics::release(
-            before.as_deref().map(Served::release),
-            next.as_deref().map(Served::release),
+            before.as_deref().map(ServingRelease::release),
+            next.as_deref().map(ServingRelease::release),
         );
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
         self.reporter
-            .board()
+            .published_status()
             .change(|view| view.last_swap_ns = Some(nanos));
         self.serving = next;
         if let Some(before) = &before {
@@ -133,7 +133,7 @@ impl Reconciler {
     }
 
     /// Holds a release that serves no more until no worker does, so that this thread takes it down and not one of theirs.
-    pub(super) fn retire(&mut self, served: Option<Arc<Served>>) {
+    pub(super) fn retire(&mut self, served: Option<Arc<ServingRelease>>) {
         self.retired.extend(served);
         self.retired.retain(|served| {
             Arc::strong_count(served) > 1 || Arc::strong_count(served.pipeline()) > 1
@@ -174,7 +174,7 @@ impl Reconciler {
                 return self.roll_back(Cause::new(error.name(), super::chain(&error)));
             }
             tracing::error!(%error, "the trial passed, and could not be confirmed yet");
-            probation.due = Instant::now() + Duration::from_millis(SETTLE_PAUSE_MS);
+            probation.due = Instant::now() + Duration::from_millis(WRITE_RETRY_MS);
             self.probation = Some(probation);
             return;
         }
@@ -196,16 +196,16 @@ impl Reconciler {
         }
         let trial = self.swap(next);
         self.retire(trial);
-        self.unsettled
+        self.pending_transitions
             .push_back(Transition::RollBack(cause.clone()));
-        self.unsettled.extend(recover);
-        self.settle();
+        self.pending_transitions.extend(recover);
+        self.write_pending();
         if let Err(error) = self.store.drop_state(probation.subject.release) {
             tracing::warn!(%error, "the trial's state is still on the disk");
         }
         if cause.name != RollbackStatus::SUPERSEDED {
             metrics::counter!("hotshoe_rollbacks_total").increment(1);
-            self.reporter.board().change(|view| view.rollbacks += 1);
+            self.reporter.published_status().change(|view| view.rollbacks += 1);
         }
         self.slots_changed();
         self.reporter
@@ -215,7 +215,7 @@ impl Reconciler {
 
     /// The release before the trial, from memory or from the disk; nothing where there was none. Where the live one is
     /// damaged on the disk, the one before it, and what the ledger must be told.
-    fn way_back(&mut self) -> (Option<Arc<Served>>, Option<Transition>) {
+    fn way_back(&mut self) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
         if let Some(old) = self.old.take() {
             // As it would come from the disk: its models did not see what the trial saw.
             old.pipeline().forget_sources();
@@ -244,16 +244,16 @@ impl Reconciler {
 
     /// Writes down what has been decided, after what waits to be written already.
     pub(super) fn write_down(&mut self, transition: Transition) {
-        self.unsettled.push_back(transition);
-        self.settle();
+        self.pending_transitions.push_back(transition);
+        self.write_pending();
     }
 
     /// Writes what must be written down. While the disk refuses, it is tried again, and nothing else is begun.
-    pub(super) fn settle(&mut self) {
-        if self.settle_due > Instant::now() {
+    pub(super) fn write_pending(&mut self) {
+        if self.write_due > Instant::now() {
             return;
         }
-        while let Some(transition) = self.unsettled.front() {
+        while let Some(transition) = self.pending_transitions.front() {
             match self.store.apply(transition, Time::now()) {
                 Ok(()) => {}
                 Err(ApplyError::Illegal(error)) => {
@@ -264,11 +264,11 @@ impl Reconciler {
                         cause = super::chain(&error),
                         "the ledger cannot be written; will try again"
                     );
-                    self.settle_due = Instant::now() + Duration::from_millis(SETTLE_PAUSE_MS);
+                    self.write_due = Instant::now() + Duration::from_millis(WRITE_RETRY_MS);
                     return;
                 }
             }
-            self.unsettled.pop_front();
+            self.pending_transitions.pop_front();
             self.slots_changed();
         }
     }
@@ -309,7 +309,7 @@ impl Reconciler {
     }
 
     /// What the status says of the trial.
-    pub(super) fn show_probation(&self, view: &mut View) {
+    pub(super) fn show_probation(&self, view: &mut DeployView) {
         view.probation_since = self.probation.as_ref().map(|p| p.since);
         if let (Some(trial), Some(probation)) = (&mut view.slots.trial, &self.probation) {
             trial.wanted_samples = probation.gate.min_samples;

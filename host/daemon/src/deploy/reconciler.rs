@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::parts::Parts;
 use hotshoe_config::Config;
-use hotshoe_delivery::{FetchError, Fetcher, Moved};
+use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
 use hotshoe_engine::low_priority;
 use hotshoe_protocol::status::{RollbackStatus, SlotsStatus};
 use hotshoe_store::{Catalogue, Cause, Event, Store, Transition};
 use hotshoe_trust::{Digest, Package, Time, TrustRoot};
 use serde_json::Value;
 
-use crate::deploy::boot::Boot;
+use crate::deploy::startup::StartupState;
 use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{Command, CommandError};
-use crate::deploy::company::Company;
+use crate::deploy::peer_monitor::PeerMonitor;
 use crate::deploy::loader::Loader;
 use crate::deploy::probation::Probation;
 use crate::deploy::reporter::{Reporter, Subject};
-use crate::deploy::scout::{Scout, Wanted};
-use crate::deploy::served::Served;
-use crate::reload::Running;
+use crate::deploy::package_queue::{PackageQueue, WantedRelease};
+use crate::deploy::serving_release::ServingRelease;
+use crate::reload::RunningConfig;
 use crate::service::Service;
 
 /// How long the thread waits for a message before it looks after what is under way, in milliseconds.
@@ -57,7 +57,7 @@ pub enum Message {
     /// A package was fetched, or not.
     Package(u64, Result<Package, FetchError>),
     /// The blobs of a release were fetched, or not.
-    Blobs(u64, Result<Moved, FetchError>),
+    Blobs(u64, Result<TransferStats, FetchError>),
     /// The daemon is about to end.
     Stop,
 }
@@ -69,29 +69,29 @@ pub struct Reconciler {
     pub(super) trust: TrustRoot,
     /// What is in effect, as of the last look at `running`.
     pub(super) config: Arc<Config>,
-    running: Arc<Running>,
+    running: Arc<RunningConfig>,
     pub(super) service: Arc<Service>,
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) reporter: Arc<Reporter>,
     pub(super) parts: Parts,
     /// For the threads that fetch.
-    pub(super) mail: SyncSender<Message>,
+    pub(super) sender: SyncSender<Message>,
     /// What serves.
-    pub(super) serving: Option<Arc<Served>>,
+    pub(super) serving: Option<Arc<ServingRelease>>,
     /// What served before the trial, where memory keeps it.
-    pub(super) old: Option<Arc<Served>>,
+    pub(super) old: Option<Arc<ServingRelease>>,
     /// What serves no more, and some worker still holds.
-    pub(super) retired: Vec<Arc<Served>>,
+    pub(super) retired: Vec<Arc<ServingRelease>>,
     pub(super) probation: Option<Probation>,
     /// What has happened, and the ledger could not be told yet.
-    pub(super) unsettled: VecDeque<Transition>,
-    pub(super) settle_due: Instant,
+    pub(super) pending_transitions: VecDeque<Transition>,
+    pub(super) write_due: Instant,
     pub(super) candidate: Option<Candidate>,
-    pub(super) scout: Scout,
+    pub(super) packages: PackageQueue,
     /// Whether a thread fetches a package.
-    pub(super) scouting: bool,
+    pub(super) is_fetching_package: bool,
     /// Whether a thread fetches blobs.
-    pub(super) fetching: bool,
+    pub(super) is_fetching_blobs: bool,
     /// Packages that were refused since the start.
     pub(super) refused: BTreeSet<Digest>,
     /// Releases that were cancelled before they were verified, and the newest statement that wanted each.
@@ -100,20 +100,20 @@ pub struct Reconciler {
     pub(super) newest_heard: Option<Time>,
     /// The time of the last order that was followed.
     pub(super) last_order: Option<Time>,
-    pub(super) company: Company,
+    pub(super) peer_monitor: PeerMonitor,
     /// The time of the newest statement whose release was verified or refused since the start.
     pub(super) judged: Option<Time>,
     pub(super) started: Instant,
     catalogue: Catalogue,
     /// Releases that the catalogue answers for.
-    offered: BTreeSet<Digest>,
-    tickets: u64,
+    shared_releases: BTreeSet<Digest>,
+    last_fetch_id: u64,
     /// The release whose state was saved last, at which count of changes, and when.
     saved: Option<(Digest, u64, Instant)>,
 }
 
 /// What the deploy thread works with besides what it was started on.
-pub struct Surroundings {
+pub struct Dependencies {
     /// Where the samples are.
     pub service: Arc<Service>,
     /// Fetches releases.
@@ -125,44 +125,44 @@ pub struct Surroundings {
     /// What the threads that it starts are parts of.
     pub parts: Parts,
     /// Reaches this very thread.
-    pub mail: SyncSender<Message>,
+    pub sender: SyncSender<Message>,
 }
 
 impl Reconciler {
     /// Takes over what was booted.
-    pub fn new(boot: Boot, running: Arc<Running>, with: Surroundings) -> Self {
-        let newest_heard = boot.store.ledger().statement_seen.values().copied().max();
+    pub fn new(startup: StartupState, running: Arc<RunningConfig>, with: Dependencies) -> Self {
+        let newest_heard = startup.store.ledger().statement_seen.values().copied().max();
         let mut reconciler = Self {
-            store: boot.store,
-            loader: boot.loader,
-            trust: boot.trust,
+            store: startup.store,
+            loader: startup.loader,
+            trust: startup.trust,
             config: running.config(),
             running,
             service: with.service,
             fetcher: with.fetcher,
             reporter: with.reporter,
             parts: with.parts,
-            mail: with.mail,
-            serving: boot.serving,
-            old: boot.old,
+            sender: with.sender,
+            serving: startup.serving,
+            old: startup.old,
             retired: Vec::new(),
             probation: None,
-            unsettled: boot.unsettled,
-            settle_due: Instant::now(),
+            pending_transitions: startup.pending_transitions,
+            write_due: Instant::now(),
             candidate: None,
-            scout: Scout::default(),
-            scouting: false,
-            fetching: false,
+            packages: PackageQueue::default(),
+            is_fetching_package: false,
+            is_fetching_blobs: false,
             refused: BTreeSet::new(),
             cancelled: BTreeMap::new(),
             newest_heard,
             last_order: None,
-            company: Company::new(),
+            peer_monitor: PeerMonitor::new(),
             judged: None,
             started: Instant::now(),
             catalogue: with.catalogue,
-            offered: BTreeSet::new(),
-            tickets: 0,
+            shared_releases: BTreeSet::new(),
+            last_fetch_id: 0,
             saved: None,
         };
         reconciler.resume();
@@ -188,7 +188,7 @@ impl Reconciler {
         if let Some(slot) = &ledger.staged {
             match self.loader.verified(&self.store, slot, &self.trust) {
                 Ok(release) => {
-                    let wanted = Wanted {
+                    let wanted = WantedRelease {
                         subject: Subject::of(slot),
                         bundles: slot.bundles.clone(),
                         activate: ledger.activate == Some(slot.release),
@@ -201,7 +201,7 @@ impl Reconciler {
                     };
                     self.candidate = Some(Candidate::staged(wanted, release, slot.clone()));
                 }
-                Err(error) => self.unsettled.push_back(Transition::Unstage(error.cause())),
+                Err(error) => self.pending_transitions.push_back(Transition::Unstage(error.cause())),
             }
         }
         // Not where the trial was rolled back, and the ledger could not be told yet.
@@ -211,7 +211,7 @@ impl Reconciler {
             let gate = serving.release().health.bounded(&self.config.deploy.health);
             self.enter_probation(Subject::of(&trial.slot), gate, None);
         }
-        self.settle();
+        self.write_pending();
         self.slots_changed();
     }
 
@@ -266,8 +266,8 @@ impl Reconciler {
                 answer_with(&reply, answer);
             }
             Message::Trust(bytes) => self.on_trust(&bytes),
-            Message::Package(ticket, package) => self.on_package(ticket, package),
-            Message::Blobs(ticket, moved) => self.fetched(ticket, moved),
+            Message::Package(fetch_id, package) => self.on_package(fetch_id, package),
+            Message::Blobs(fetch_id, moved) => self.fetched(fetch_id, moved),
             Message::Stop => {}
         }
     }
@@ -284,13 +284,13 @@ impl Reconciler {
 
     fn tick(&mut self) {
         self.reconfigure();
-        self.settle();
+        self.write_pending();
         self.retire(None);
-        if self.unsettled.is_empty() {
+        if self.pending_transitions.is_empty() {
             self.watch();
             while self.advance() {}
         }
-        self.send_scout();
+        self.fetch_next_package();
         if let Some(serving) = &self.serving {
             self.loader
                 .remember_switches(&self.store, serving.pipeline());
@@ -302,13 +302,13 @@ impl Reconciler {
             self.save_state();
         }
         self.check_fresh();
-        self.look_around();
+        self.check_peers();
     }
 
     /// A number for a fetch, by which its end is told from that of an earlier one.
-    pub(super) fn ticket(&mut self) -> u64 {
-        self.tickets += 1;
-        self.tickets
+    pub(super) fn next_fetch_id(&mut self) -> u64 {
+        self.last_fetch_id += 1;
+        self.last_fetch_id
     }
 
     /// Writes the state of the components that serve, if it has changed.
@@ -346,7 +346,7 @@ impl Reconciler {
             .newest_heard
             .map(|newest| Time::now().duration_since(newest));
         let stale = age.is_none_or(|age| age.unsigned_abs() > within && age.is_positive());
-        self.reporter.board().change(|view| {
+        self.reporter.published_status().change(|view| {
             if stale && !view.stale {
                 tracing::warn!(
                     hours = within.as_secs() / 3_600,
@@ -361,12 +361,12 @@ impl Reconciler {
     pub(super) fn slots_changed(&mut self) {
         let ledger = self.store.ledger();
         let held: BTreeSet<Digest> = ledger.slots().map(|slot| slot.release).collect();
-        for gone in self.offered.difference(&held) {
+        for gone in self.shared_releases.difference(&held) {
             self.catalogue.remove_release(*gone);
         }
-        let mut offered: BTreeSet<Digest> = self.offered.intersection(&held).copied().collect();
+        let mut shared: BTreeSet<Digest> = self.shared_releases.intersection(&held).copied().collect();
         for slot in ledger.slots() {
-            if offered.contains(&slot.release) {
+            if shared.contains(&slot.release) {
                 continue;
             }
             match self
@@ -374,7 +374,7 @@ impl Reconciler {
                 .add_release(&self.store.blobs(), slot.release, &slot.bundles)
             {
                 Ok(_) => {
-                    offered.insert(slot.release);
+                    shared.insert(slot.release);
                 }
                 Err(error) => tracing::warn!(
                     release = slot.name,
@@ -383,9 +383,9 @@ impl Reconciler {
                 ),
             }
         }
-        self.offered = offered;
+        self.shared_releases = shared;
         let (ledger, trust_version) = (self.store.ledger(), self.trust.version());
-        self.reporter.board().change(|view| {
+        self.reporter.published_status().change(|view| {
             view.slots = SlotsStatus::of(ledger);
             view.last_rollback = RollbackStatus::latest(ledger);
             view.trust_version = trust_version;
@@ -394,15 +394,15 @@ impl Reconciler {
     }
 
     fn stop(mut self) {
-        self.scout.stop();
+        self.packages.stop();
         if let Some(candidate) = &self.candidate {
             candidate.stop();
         }
         self.service.shadow(None);
-        self.settle_due = Instant::now();
-        self.settle();
+        self.write_due = Instant::now();
+        self.write_pending();
         self.save_state();
-        if !self.unsettled.is_empty() {
+        if !self.pending_transitions.is_empty() {
             let cause = Cause::new("unsettled", "the ledger could not be written");
             tracing::error!(
                 cause = cause.message,

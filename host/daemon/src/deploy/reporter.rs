@@ -8,7 +8,7 @@ use hotshoe_protocol::status::{DeployEvent, Waiting};
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::{Digest, Time};
 
-use crate::deploy::board::{Board, count};
+use crate::deploy::published_status::{PublishedStatus, count};
 
 /// Least time between two events that only say that more bytes have come, in milliseconds.
 const PROGRESS_MS: u64 = 250;
@@ -40,7 +40,7 @@ impl Subject {
 
 /// Tells everybody. Shared with the thread that fetches.
 pub struct Reporter {
-    board: Arc<Board>,
+    published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
     site: String,
     device: String,
@@ -49,9 +49,9 @@ pub struct Reporter {
 
 impl Reporter {
     /// A reporter for one device.
-    pub fn new(board: Arc<Board>, link: Arc<Link>, site: String, device: String) -> Self {
+    pub fn new(published_status: Arc<PublishedStatus>, link: Arc<Link>, site: String, device: String) -> Self {
         Self {
-            board,
+            published_status,
             link,
             site,
             device,
@@ -60,8 +60,8 @@ impl Reporter {
     }
 
     /// What is told is kept here.
-    pub fn board(&self) -> &Board {
-        &self.board
+    pub fn published_status(&self) -> &PublishedStatus {
+        &self.published_status
     }
 
     /// How many are connected.
@@ -71,7 +71,7 @@ impl Reporter {
 
     /// The package of a release is sent for, perhaps not for the first time.
     pub fn begins(&self, subject: &Subject) {
-        let deploy = self.board.view().deploy;
+        let deploy = self.published_status.view().deploy;
         if deploy.release != Some(subject.release) || deploy.phase != Phase::Fetching {
             self.phase(subject, Phase::Fetching, None);
         }
@@ -81,7 +81,7 @@ impl Reporter {
     pub fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
         let mut before = phase;
         let mut bytes = (0, 0);
-        self.board.change(|view| {
+        self.published_status.change(|view| {
             before = view.deploy.phase;
             let deploy = &mut view.deploy;
             if deploy.release != Some(subject.release) || phase == Phase::Fetching {
@@ -116,7 +116,7 @@ impl Reporter {
 
     /// What a release waits for, if it is the one that the status tells of.
     pub fn waiting(&self, subject: &Subject, waiting: Waiting) {
-        self.board.change(|view| {
+        self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.waiting = Some(waiting);
             }
@@ -132,7 +132,7 @@ impl Reporter {
             message = cause.message,
             "will try again"
         );
-        self.board.change(|view| {
+        self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.cause = Some(cause);
                 view.deploy.waiting = Some(Waiting::Retry);
@@ -142,7 +142,7 @@ impl Reporter {
 
     /// More bytes of a release are there.
     pub fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
-        self.board.change(|view| {
+        self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 (view.deploy.fetched, view.deploy.total) = (fetched, total);
             }
@@ -159,7 +159,7 @@ impl Reporter {
     /// A release is not taken. `phase` says how far it came.
     pub fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
         metrics::counter!("hotshoe_refused_total", "reason" => cause.name.clone()).increment(1);
-        self.board
+        self.published_status
             .change(|view| count(&mut view.refused, &cause.name));
         self.phase(subject, phase, Some(cause));
     }
@@ -167,7 +167,7 @@ impl Reporter {
     /// A statement or an order is not followed. There may be floods of them, so nobody is told; they are counted.
     pub fn ignored(&self, reason: &str) {
         tracing::debug!(reason, "ignored a statement");
-        self.board.change(|view| count(&mut view.ignored, reason));
+        self.published_status.change(|view| count(&mut view.ignored, reason));
     }
 
     fn publish(&self, subject: &Subject, phase: Phase, bytes: (u64, u64), cause: Option<Cause>) {

@@ -16,23 +16,23 @@ const QUEUE: usize = 4;
 
 /// Takes copies of samples from the workers.
 #[derive(Debug)]
-pub struct Tap {
+pub struct ShadowMirror {
     sender: SyncSender<(Arc<Sample>, Insight)>,
     share: f64,
     offered: AtomicU64,
-    score: Arc<Score>,
+    score: Arc<ShadowScore>,
 }
 
 /// What came of the comparisons so far.
 #[derive(Debug, Default)]
-pub struct Score {
-    sums: Mutex<Compared>,
+pub struct ShadowScore {
+    sums: Mutex<Comparison>,
     skipped: AtomicU64,
 }
 
 /// Comparisons, summed up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Compared {
+pub struct Comparison {
     /// Samples that both releases have seen.
     pub samples: u64,
     /// The sum of their agreements, each from 0 to 1. A sample on which the trial fails has 0.
@@ -41,38 +41,38 @@ pub struct Compared {
 
 /// What the shadow says now.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Likeness {
+pub enum ShadowVerdict {
     /// Too few samples.
     Wait,
     /// The two releases agree.
-    Alike,
+    Agree,
     /// They do not, or cannot any more; the mean agreement so far.
-    Unlike(f64),
+    Disagree(f64),
 }
 
-impl Tap {
+impl ShadowMirror {
     /// Starts the thread that runs `pipeline` on copies. It ends when the tap is dropped.
     pub fn open(
         pipeline: &Arc<Pipeline>,
         share: f64,
         device: Device,
         parts: &Parts,
-    ) -> io::Result<(Arc<Self>, Arc<Score>)> {
+    ) -> io::Result<(Arc<Self>, Arc<ShadowScore>)> {
         let (sender, copies) = sync_channel(QUEUE);
-        let score = Arc::new(Score::default());
+        let score = Arc::new(ShadowScore::default());
         let kept = Arc::clone(&score);
         let pipeline = Arc::clone(pipeline);
         parts.restarted("shadow", move || {
             run(&pipeline, &copies, &device, &kept);
             Ok(())
         })?;
-        let tap = Self {
+        let mirror = Self {
             sender,
             share,
             offered: AtomicU64::new(0),
             score: Arc::clone(&score),
         };
-        Ok((Arc::new(tap), score))
+        Ok((Arc::new(mirror), score))
     }
 
     /// Copies a sample, if its turn has come and there is room.
@@ -95,9 +95,9 @@ fn has_turn(before: u64, share: f64) -> bool {
     due(before + 1) > due(before)
 }
 
-impl Score {
+impl ShadowScore {
     /// The comparisons so far.
-    pub fn compared(&self) -> Compared {
+    pub fn compared(&self) -> Comparison {
         *self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,20 +113,20 @@ impl Score {
     }
 }
 
-impl Compared {
+impl Comparison {
     /// Holds the mean agreement against what the release asks for, as soon as nothing that comes can change the answer.
     #[expect(clippy::cast_precision_loss, reason = "2^53 samples are enough")]
-    pub fn judge(self, shadow: &Shadow) -> Likeness {
+    pub fn judge(self, shadow: &Shadow) -> ShadowVerdict {
         let wanted = shadow.samples.max(1).max(self.samples) as f64;
         let missing = wanted - self.samples as f64;
         // Sums of agreements that are all 1 are exact; a little less than the limit is the limit.
         if self.agreement + missing < shadow.min_agreement * wanted - 1e-9 {
-            return Likeness::Unlike(self.agreement / (self.samples as f64).max(1.0));
+            return ShadowVerdict::Disagree(self.agreement / (self.samples as f64).max(1.0));
         }
         if missing > 0.0 {
-            Likeness::Wait
+            ShadowVerdict::Wait
         } else {
-            Likeness::Alike
+            ShadowVerdict::Agree
         }
     }
 }
@@ -135,7 +135,7 @@ fn run(
     pipeline: &Arc<Pipeline>,
     copies: &Receiver<(Arc<Sample>, Insight)>,
     device: &Device,
-    score: &Score,
+    score: &ShadowScore,
 ) {
     if let Err(error) = low_priority() {
         tracing::debug!(%error, "the shadow runs at the priority of the samples");

@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// A kind of which lines are left out again and again is spoken of so often.
 const EVERY: Duration = Duration::from_secs(10);
 /// Kinds that are spoken of at once; the others are summed up.
-const SPOKEN: usize = 20;
+const MAX_REPORTED: usize = 20;
 /// Longest part of a line that is repeated, in bytes.
 const MAX_SHOWN: usize = 200;
 
@@ -48,7 +48,7 @@ pub struct LeftOut {
 pub struct Limit<K> {
     kinds: HashMap<K, Kind>,
     /// What was left out of kinds that had to be forgotten.
-    forgotten: Option<Left>,
+    forgotten: Option<LeftOutLines>,
     others: Bucket,
     errors: Bucket,
 }
@@ -56,11 +56,11 @@ pub struct Limit<K> {
 #[derive(Debug)]
 struct Kind {
     bucket: Bucket,
-    left_out: Option<Left>,
+    left_out: Option<LeftOutLines>,
 }
 
 #[derive(Debug)]
-struct Left {
+struct LeftOutLines {
     /// Nothing until somebody asks what the line is.
     line: String,
     lines: u64,
@@ -79,8 +79,8 @@ pub enum Verdict {
     FirstLeftOut,
 }
 
-impl Left {
-    fn said(self) -> LeftOut {
+impl LeftOutLines {
+    fn report(self) -> LeftOut {
         LeftOut {
             line: self.line,
             lines: self.lines,
@@ -151,7 +151,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
             all.take(rate * KINDS);
             return Verdict::Written;
         }
-        let left = known.left_out.get_or_insert_with(|| Left {
+        let left = known.left_out.get_or_insert_with(|| LeftOutLines {
             line: String::new(),
             lines: 0,
             first: now,
@@ -199,7 +199,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
                     forgotten.last = forgotten.last.max(left.last);
                 }
                 None => {
-                    self.forgotten = Some(Left {
+                    self.forgotten = Some(LeftOutLines {
                         line: String::new(),
                         ..left
                     });
@@ -209,13 +209,13 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     }
 
     /// Whether anything was left out that was not spoken of.
-    pub fn owes(&self) -> bool {
+    pub fn has_unreported(&self) -> bool {
         self.forgotten.is_some() || self.kinds.values().any(|known| known.left_out.is_some())
     }
 
     /// What was left out, and is to be spoken of now; `everything`, however short ago it was. The largest numbers come first.
     pub fn due(&mut self, everything: bool, now: Instant) -> Vec<LeftOut> {
-        let is_due = |left: &mut Left| {
+        let is_due = |left: &mut LeftOutLines| {
             everything
                 || now.saturating_duration_since(left.last) >= QUIET
                 || now.saturating_duration_since(left.first) >= EVERY
@@ -223,11 +223,11 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         let kinds = self.kinds.values_mut().map(|known| &mut known.left_out);
         let mut due: Vec<LeftOut> = kinds
             .filter_map(|left| left.take_if(is_due))
-            .map(Left::said)
+            .map(LeftOutLines::report)
             .collect();
         due.sort_by(|a, b| b.lines.cmp(&a.lines).then_with(|| a.line.cmp(&b.line)));
-        let mut rest = due.split_off(due.len().min(SPOKEN));
-        rest.extend(self.forgotten.take_if(is_due).map(Left::said));
+        let mut rest = due.split_off(due.len().min(MAX_REPORTED));
+        rest.extend(self.forgotten.take_if(is_due).map(LeftOutLines::report));
         if !rest.is_empty() {
             due.push(LeftOut {
                 line: String::new(),
@@ -247,7 +247,7 @@ type Key = (tracing::callsite::Identifier, u64);
 pub struct Limiter {
     limit: Mutex<Limit<Key>>,
     rate: AtomicU32,
-    owes: AtomicBool,
+    has_unreported: AtomicBool,
     first: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
 
@@ -257,7 +257,7 @@ impl Limiter {
         Self {
             limit: Mutex::new(Limit::new(Instant::now())),
             rate: AtomicU32::new(LogConfig::default().lines_per_second),
-            owes: AtomicBool::new(false),
+            has_unreported: AtomicBool::new(false),
             first: OnceLock::new(),
         }
     }
@@ -274,15 +274,15 @@ impl Limiter {
     }
 
     /// Whether something was left out that was not spoken of.
-    pub(super) fn owes(&self) -> bool {
-        self.owes.load(Ordering::Acquire)
+    pub(super) fn has_unreported(&self) -> bool {
+        self.has_unreported.load(Ordering::Acquire)
     }
 
     /// Logs what was left out, if it is time; `everything`, however short ago it was.
-    pub(super) fn say(&self, everything: bool) {
+    pub(super) fn report(&self, everything: bool) {
         let mut limit = self.lock();
         let due = limit.due(everything, Instant::now());
-        self.owes.store(limit.owes(), Ordering::Release);
+        self.has_unreported.store(limit.has_unreported(), Ordering::Release);
         drop(limit);
         for LeftOut { line, lines, time } in due {
             let seconds = time.as_secs_f64().ceil();
@@ -316,7 +316,7 @@ impl Limiter {
             self.lock().describe(&key, line);
         }
         count_left_out();
-        if !self.owes.swap(true, Ordering::AcqRel)
+        if !self.has_unreported.swap(true, Ordering::AcqRel)
             && let Some(wake) = self.first.get()
         {
             wake();

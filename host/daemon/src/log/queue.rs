@@ -18,7 +18,7 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How often, before the line is lost.
 const BUSY_TRIES: u32 = 50;
 /// How often it is said at most that lines were lost.
-const SAY_LOST_EVERY: Duration = Duration::from_secs(1);
+const REPORT_LOST_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether something was left out that is to be said.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -42,7 +42,7 @@ struct State {
     writing: bool,
     /// Lost since it was said last.
     lost: u64,
-    said: Option<Instant>,
+    reported: Option<Instant>,
 }
 
 /// Takes the bytes of one line.
@@ -99,7 +99,7 @@ impl Queue {
 
     /// Says what was left out so far, and waits until all is written, as long as `limit`. Whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
-        self.shared.limiter.say(true);
+        self.shared.limiter.report(true);
         let state = self.lock();
         let (state, _) = self
             .shared
@@ -144,9 +144,9 @@ impl Queue {
                 return line;
             }
             let changed = &self.shared.changed;
-            if self.shared.limiter.owes() {
+            if self.shared.limiter.has_unreported() {
                 drop(changed.wait_timeout(state, LOOK));
-                self.shared.limiter.say(false);
+                self.shared.limiter.report(false);
             } else {
                 drop(changed.wait(state));
             }
@@ -157,10 +157,10 @@ impl Queue {
     fn written(&self, well: bool) -> u64 {
         let mut state = self.lock();
         state.writing = false;
-        let say = if well {
-            let due = state.said.is_none_or(|at| at.elapsed() >= SAY_LOST_EVERY);
+        let report = if well {
+            let due = state.reported.is_none_or(|at| at.elapsed() >= REPORT_LOST_EVERY);
             if state.lost > 0 && due {
-                state.said = Some(Instant::now());
+                state.reported = Some(Instant::now());
                 std::mem::take(&mut state.lost)
             } else {
                 0
@@ -174,7 +174,7 @@ impl Queue {
             count_lost(1);
         }
         self.shared.changed.notify_all();
-        say
+        report
     }
 }
 

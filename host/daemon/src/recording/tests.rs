@@ -23,14 +23,14 @@ fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
         wanted,
         counts: Counts::default(),
         waiting: VecDeque::new(),
-        out: None,
+        current: None,
         preparing: 0,
         number: 0,
         ended: None,
         asked: Instant::now(),
     };
     recorder.lock().push(session);
-    recorder.note(&recorder.lock());
+    recorder.update_active(&recorder.lock());
     recorder
 }
 
@@ -74,7 +74,7 @@ fn what_finds_no_room_is_counted_and_room_comes_back_with_what_has_arrived() {
     };
     assert_eq!(counts(&recorder), expected);
     let number = |next: Next| match next.what {
-        What::Entry { number, files, .. } => (number, files.len()),
+        NextItem::Entry { number, files, .. } => (number, files.len()),
         other => panic!("{other:?}"),
     };
     // The answer may be lost, so the same is given again.
@@ -93,7 +93,7 @@ fn files_are_read_in_pieces() {
     show(&recorder, b"release", 2_500_000);
     assert!(!recorder.is_active());
     let Next {
-        what: What::Entry { number, files, .. },
+        what: NextItem::Entry { number, files, .. },
         ..
     } = recorder.next("a", 0).unwrap()
     else {
@@ -111,7 +111,7 @@ fn files_are_read_in_pieces() {
     assert!(recorder.read("a", number, 1, 0, 1).is_err());
     assert!(recorder.read("a", number + 1, 0, 0, 1).is_err());
     assert!(recorder.read("a", number, 0, u64::MAX, 1).is_err());
-    let ended = What::Ended {
+    let ended = NextItem::Ended {
         reason: EndReason::Count,
     };
     assert_eq!(recorder.next("a", 1).unwrap().what, ended);
@@ -122,7 +122,7 @@ fn another_release_ends_a_recording() {
     let recorder = recorder(1, 9, &[RecordKind::Insight]);
     show(&recorder, b"another", 1);
     show(&recorder, b"release", 1);
-    let ended = What::Ended {
+    let ended = NextItem::Ended {
         reason: EndReason::ReleaseChanged,
     };
     assert_eq!(recorder.next("a", 0).unwrap().what, ended);
@@ -134,7 +134,7 @@ fn what_is_no_request_is_refused() {
     let recorder = recorder(1, 9, &[]);
     for wrong in ["", "{}", "{\"ask\":\"next\"}", "{\"ask\":\"all\"}"] {
         let refused = recorder.answer(wrong.as_bytes(), None).unwrap_err();
-        let refusal: Refusal = serde_json::from_slice(&refused).unwrap();
+        let refusal: RefusalBody = serde_json::from_slice(&refused).unwrap();
         assert_eq!(refusal.name, "invalid_request", "{wrong}");
     }
     let open = "{\"ask\":\"open\",\"stage\":\"pre\",\"count\":1}";

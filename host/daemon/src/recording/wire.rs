@@ -64,7 +64,7 @@ pub struct Opened {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {
     /// What there is.
-    pub what: What,
+    pub what: NextItem,
     /// What became of samples so far.
     pub counts: Counts,
 }
@@ -72,7 +72,7 @@ pub struct Next {
 /// What there is for a recorder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
-pub enum What {
+pub enum NextItem {
     /// A sample, whose files are to be asked for.
     Entry {
         /// From 1.
@@ -128,7 +128,7 @@ pub struct Counts {
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
+pub struct RefusalBody {
     /// A stable word.
     pub name: String,
     /// For people.

@@ -72,14 +72,14 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
     let promised = promised(&document);
     assert!(!promised.is_empty());
     // Two configurations that differ in every key that may be applied.
-    let door = |door: &str, name: &str, most: usize| {
+    let front = |front: &str, name: &str, most: usize| {
         format!(
-            "[{door}]\ntoken-file = \"{name}\"\nmax-connections = {most}\nmax-connections-per-address = {most}\n\
+            "[{front}]\ntoken-file = \"{name}\"\nmax-connections = {most}\nmax-connections-per-address = {most}\n\
              tls = {{ certificate = \"{name}\", key = \"{name}\", client-ca = \"{name}\" }}\n"
         )
     };
-    let doors = |name: &str, most| door("oip", name, most) + &door("metrics", name, most);
-    let running = config(&format!("{LEAST}{}", doors("old", 5)));
+    let fronts = |name: &str, most| front("oip", name, most) + &front("metrics", name, most);
+    let running = config(&format!("{LEAST}{}", fronts("old", 5)));
     let new = config(&format!(
         "site = \"other\"\ndevice = \"b\"\n
         [log]\nfilter = \"debug\"\nlines-per-second = 9\n
@@ -94,7 +94,7 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
         [output]\ntopics = []\n
         [limits]\nmemory-mib = 1\n
         [inference]\nthreads = 2\n{}",
-        doors("new", 6)
+        fronts("new", 6)
     ));
     let between = in_effect(&running, &new);
     let applied = changed(&running, &between);
@@ -124,7 +124,7 @@ fn the_document_says_which_keys_are_applied_and_every_other_needs_a_restart() {
 
 #[test]
 fn what_needs_a_restart_is_said_at_each_reload_until_there_is_one() {
-    let running = Running::new(config(LEAST));
+    let running = RunningConfig::new(config(LEAST));
     let new = config("site = \"other\"\ndevice = \"a\"\n[log]\nfilter = \"debug\"\n");
     for applied in [&["log.filter"][..], &[]] {
         let status = running.apply(running.change(&new).unwrap());
@@ -138,7 +138,7 @@ fn what_needs_a_restart_is_said_at_each_reload_until_there_is_one() {
 
 #[test]
 fn the_same_file_changes_nothing() {
-    let running = Running::new(config(LEAST));
+    let running = RunningConfig::new(config(LEAST));
     let change = running.change(&config(LEAST)).unwrap();
     assert_eq!((change.applied, change.needs_restart), (vec![], vec![]));
 }
@@ -153,7 +153,7 @@ fn a_renewed_certificate_is_a_change_of_its_key() {
     let text =
         format!("{LEAST}[zenoh.tls]\nca = \"ca.pem\"\ncertificate = \"a.pem\"\nkey = \"a.key\"\n");
     let config = Config::parse(&text, folder.path()).unwrap();
-    let running = Running::new(config.clone());
+    let running = RunningConfig::new(config.clone());
     fs::write(at("a.pem"), "renewed").unwrap();
     fs::write(at("trust.toml"), "another").unwrap();
     let change = running.change(&config).unwrap();

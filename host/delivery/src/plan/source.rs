@@ -3,20 +3,20 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::Holds;
+use super::Availability;
 
 /// The window that a source begins with, in bytes.
 const FIRST_WINDOW: u64 = 256 << 10;
 /// How long a source is left alone that was busy or gave nothing; it doubles each time.
-pub const FIRST_PAUSE: Duration = Duration::from_millis(100);
+pub const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 /// The longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 /// One source.
 #[derive(Debug)]
 pub struct Source {
     /// What it is thought to hold.
-    pub holds: Holds,
+    pub availability: Availability,
     /// Bytes that it is asked for at a time.
     pub window: u64,
     /// Requests that it has in hand.
@@ -28,30 +28,30 @@ pub struct Source {
     /// How long it is left alone the next time.
     pub pause: Duration,
     /// It is left alone until then.
-    pub rests_until: Option<Instant>,
+    pub backs_off_until: Option<Instant>,
     /// It has given something.
-    pub proven: bool,
+    pub has_delivered: bool,
 }
 
 impl Source {
     /// A source that nothing is known of yet.
-    pub fn new(holds: Holds) -> Self {
+    pub fn new(availability: Availability) -> Self {
         Self {
-            holds,
+            availability,
             window: FIRST_WINDOW,
             batches: 0,
             missing: HashSet::new(),
             forget_missing: None,
-            pause: FIRST_PAUSE,
-            rests_until: None,
-            proven: false,
+            pause: FIRST_BACK_OFF,
+            backs_off_until: None,
+            has_delivered: false,
         }
     }
 
     /// Leaves it alone for a while.
     pub fn rest(&mut self, now: Instant) {
-        self.rests_until = Some(now + self.pause);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.backs_off_until = Some(now + self.pause);
+        self.pause = (self.pause * 2).min(LONGEST_BACK_OFF);
         self.window = (self.window / 2).max(1);
     }
 }

@@ -42,7 +42,7 @@ pub struct Batch {
 
 /// What a source is thought to hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holds {
+pub enum Availability {
     /// Everything: a publisher or registry.
     All,
     /// Nobody knows: a neighbour that was not asked yet. It is asked only where there is no publisher or registry.
@@ -53,7 +53,7 @@ pub enum Holds {
 
 /// How a batch came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum BatchEnd {
     /// The source has said all that it will say.
     Over,
     /// It was given up.

@@ -23,7 +23,7 @@ const MAX_RECORD_BYTES: u64 = 1 << 30;
 
 /// A release that the registry holds whole.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct StoredRelease {
     /// Its name.
     pub name: String,
     /// Its generation.
@@ -38,7 +38,7 @@ pub struct Held {
 
 /// A statement that is passed on to those who ask.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct StoredStatement {
     pub name: String,
     /// Of signed statements and of unsigned ones the newest is kept, each by itself: nobody displaces what is signed without a key.
     pub signed: bool,
@@ -54,8 +54,8 @@ pub(super) struct Kept {
 /// The whole file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
-    pub statements: Vec<Kept>,
-    pub releases: Vec<Held>,
+    pub statements: Vec<StoredStatement>,
+    pub releases: Vec<StoredRelease>,
     /// `trust.toml` as it was changed, in the order of versions.
     pub updates: Vec<String>,
 }
@@ -78,9 +78,9 @@ impl Record {
     }
 
     /// Takes a statement. False where a newer one of its kind is there, or there are too many.
-    pub fn state(&mut self, statement: &ReadStatement, envelope: String, now: Time) -> bool {
+    pub fn add_statement(&mut self, statement: &ReadStatement, envelope: String, now: Time) -> bool {
         self.statements.retain(|kept| kept.expires > now);
-        let new = Kept {
+        let new = StoredStatement {
             name: statement.order.name().to_owned(),
             signed: !statement.signers().is_empty(),
             kind: statement.order.kind().to_owned(),
@@ -89,7 +89,7 @@ impl Record {
             expires: statement.expires,
             envelope,
         };
-        let same = |kept: &Kept| {
+        let same = |kept: &StoredStatement| {
             (&kept.name, kept.signed, &kept.kind, &kept.devices)
                 == (&new.name, new.signed, &new.kind, &new.devices)
         };
@@ -117,7 +117,7 @@ impl Record {
         true
     }
 
-    pub fn hold(&mut self, held: Held) {
+    pub fn add_release(&mut self, held: StoredRelease) {
         self.releases.retain(|other| other.release != held.release);
         self.releases.push(held);
     }
@@ -129,7 +129,7 @@ impl Record {
     }
 
     /// Takes out all but the newest `keep` releases of each name, and returns the rest.
-    pub fn surplus(&mut self, keep: usize) -> Vec<Held> {
+    pub fn surplus(&mut self, keep: usize) -> Vec<StoredRelease> {
         let mut generations: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for held in &self.releases {
             generations
@@ -140,7 +140,7 @@ impl Record {
         for generations in generations.values_mut() {
             generations.sort_unstable_by(|a, b| b.cmp(a));
         }
-        let stays = |held: &Held| {
+        let stays = |held: &StoredRelease| {
             let newer = generations.get(&held.name).map_or(0, |all| {
                 all.iter().filter(|other| **other > held.generation).count()
             });
@@ -152,8 +152,8 @@ impl Record {
     }
 
     /// Takes out the release that was signed first, but never the newest of a name.
-    pub fn oldest(&mut self) -> Option<Held> {
-        let newest = |held: &Held| {
+    pub fn oldest(&mut self) -> Option<StoredRelease> {
+        let newest = |held: &StoredRelease| {
             !self
                 .releases
                 .iter()

@@ -7,22 +7,22 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_link::{Desired, Notice, Site};
+use hotshoe_link::{RawNotice, Notice, Site};
 use hotshoe_store::{BlobStore, Catalogue};
 use hotshoe_trust::{
     Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
     read_statement, rotate, verify_for_registry,
 };
 
-use super::record::{Held, Kept, Record};
+use super::record::{StoredRelease, StoredStatement, Record};
 use crate::{Cancel, FetchError, Fetcher, Progress};
 
 /// How long the package of a release may take that a signed statement names.
-const SIGNED_PATIENCE: Duration = Duration::from_secs(60);
+const SIGNED_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long it may take where anybody may have named it.
-const UNSIGNED_PATIENCE: Duration = Duration::from_secs(10);
+const UNSIGNED_TIMEOUT: Duration = Duration::from_secs(10);
 /// A fetch of blobs is put off when nothing arrives for so long.
-const STALLED: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a release is put off at first; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
 /// The longest such delay.
@@ -49,7 +49,7 @@ impl Job {
 }
 
 /// What the registry knows and has to do.
-pub(super) struct Work {
+pub(super) struct RegistryWorker {
     pub site: String,
     pub record_file: PathBuf,
     /// The most that releases may take on the disk, in bytes.
@@ -68,7 +68,7 @@ pub(super) struct State {
     pub trust: TrustRoot,
     pub closed: bool,
     jobs: Vec<Job>,
-    under_way: Option<(Digest, Cancel)>,
+    in_progress: Option<(Digest, Cancel)>,
 }
 
 impl State {
@@ -78,7 +78,7 @@ impl State {
             trust,
             closed: false,
             jobs: Vec::new(),
-            under_way: None,
+            in_progress: None,
         }
     }
 
@@ -87,7 +87,7 @@ impl State {
     }
 }
 
-impl Work {
+impl RegistryWorker {
     pub fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -99,7 +99,7 @@ impl Work {
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        if let Some((_, cancel)) = &state.under_way {
+        if let Some((_, cancel)) = &state.in_progress {
             cancel.cancel();
         }
         drop(state);
@@ -107,7 +107,7 @@ impl Work {
     }
 
     /// Judges a statement. What holds is kept, and passed on to those who ask.
-    pub fn heard(&self, said: &Desired) {
+    pub fn on_statement(&self, said: &RawNotice) {
         let now = Time::now();
         let mut state = self.lock();
         let read = Envelope::parse(&said.bytes).and_then(|envelope| {
@@ -120,7 +120,7 @@ impl Work {
             Err(error) => return self.refuse(&said.name, error.name()),
         };
         let envelope = String::from_utf8_lossy(&said.bytes).into_owned();
-        if state.record.state(&statement, envelope, now) {
+        if state.record.add_statement(&statement, envelope, now) {
             self.save(&state);
         }
         if let Order::Deploy {
@@ -142,8 +142,8 @@ impl Work {
     }
 
     fn enqueue(&self, state: &mut State, job: Job) {
-        let under_way = state.under_way.as_ref().map(|(release, _)| *release);
-        if state.holds(job.release) || under_way == Some(job.release) {
+        let in_progress = state.in_progress.as_ref().map(|(release, _)| *release);
+        if state.holds(job.release) || in_progress == Some(job.release) {
             return;
         }
         let known = state.jobs.iter_mut().find(|j| j.release == job.release);
@@ -173,7 +173,7 @@ impl Work {
     }
 
     /// Takes a new version of `trust.toml`, if it follows the one that is known.
-    pub fn heard_trust(&self, bytes: &[u8]) {
+    pub fn on_trust_update(&self, bytes: &[u8]) {
         let Ok(update) = TrustUpdate::parse(bytes) else {
             return self.refuse("trust.toml", "malformed");
         };
@@ -203,30 +203,30 @@ impl Work {
     /// Fetches one release after the other, until the registry is closed.
     pub fn run(&self, fetcher: &Fetcher, site: &Site) {
         // A job on which this thread panicked is forgotten, and comes again with the next statement.
-        self.lock().under_way = None;
+        self.lock().in_progress = None;
         while let Some((job, cancel)) = self.next() {
             let done = self.fetch(fetcher, &job, &cancel);
-            fetcher.forget();
+            fetcher.withdraw_partials();
             let mut state = self.lock();
-            state.under_way = None;
-            let mut told = Vec::new();
+            state.in_progress = None;
+            let mut statements = Vec::new();
             match done {
                 Ok(Some(held)) => {
                     tracing::info!(name = held.name, generation = held.generation, release = %held.release, "holds a release");
                     let name = held.name.clone();
-                    state.record.hold(held);
-                    self.tidy(&mut state);
+                    state.record.add_release(held);
+                    self.enforce_quota(&mut state);
                     self.save(&state);
                     let said = state.record.statements.iter();
-                    told.extend(said.filter(|kept| kept.name == name).cloned());
+                    statements.extend(said.filter(|kept| kept.name == name).cloned());
                 }
                 Ok(None) => {}
-                Err(error) => self.put_off(&mut state, job, &error),
+                Err(error) => self.postpone(&mut state, job, &error),
             }
             drop(state);
             self.changed.notify_all();
             // Without the lock, for which Zenoh's own threads may wait: a put may wait for them.
-            pass_on(site, &told);
+            republish(site, &statements);
         }
     }
 
@@ -247,7 +247,7 @@ impl Work {
             if let Some((place, _)) = best {
                 let job = state.jobs.remove(place);
                 let cancel = Cancel::new();
-                state.under_way = Some((job.release, cancel.clone()));
+                state.in_progress = Some((job.release, cancel.clone()));
                 return Some((job, cancel));
             }
             let soonest = state.jobs.iter().map(|job| job.not_before).min();
@@ -260,7 +260,7 @@ impl Work {
         }
     }
 
-    fn put_off(&self, state: &mut State, mut job: Job, error: &FetchError) {
+    fn postpone(&self, state: &mut State, mut job: Job, error: &FetchError) {
         if state.closed || error.is_permanent() {
             return;
         }
@@ -279,13 +279,13 @@ impl Work {
         fetcher: &Fetcher,
         job: &Job,
         cancel: &Cancel,
-    ) -> Result<Option<Held>, FetchError> {
-        let patience = if job.signed {
-            SIGNED_PATIENCE
+    ) -> Result<Option<StoredRelease>, FetchError> {
+        let timeout = if job.signed {
+            SIGNED_TIMEOUT
         } else {
-            UNSIGNED_PATIENCE
+            UNSIGNED_TIMEOUT
         };
-        let package = fetcher.package(job.release, &job.bundles, &cancel.within(patience))?;
+        let package = fetcher.package(job.release, &job.bundles, &cancel.within(timeout))?;
         let verified = {
             let state = self.lock();
             verify_for_registry(&package, &state.trust, Time::now())
@@ -318,7 +318,7 @@ impl Work {
             self.refuse(&release.name, error.name());
             return Ok(None);
         }
-        Ok(Some(Held {
+        Ok(Some(StoredRelease {
             name: release.name.clone(),
             generation: release.generation,
             release: release.digest(),
@@ -339,7 +339,7 @@ impl Work {
             let mut moved = moved.lock().unwrap_or_else(PoisonError::into_inner);
             if progress.fetched != moved.0 {
                 *moved = (progress.fetched, Instant::now());
-            } else if moved.1.elapsed() > STALLED {
+            } else if moved.1.elapsed() > STALL_TIMEOUT {
                 stop.cancel();
             }
         };
@@ -349,7 +349,7 @@ impl Work {
     }
 
     /// Removes what is too much. The newest release of each name stays.
-    fn tidy(&self, state: &mut State) {
+    fn enforce_quota(&self, state: &mut State) {
         let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
         let mut with_jobs = true;
         loop {
@@ -423,9 +423,9 @@ impl Work {
 }
 
 /// Tells those that hear this registry alone what was said of a release, now that they can get it here.
-fn pass_on(site: &Site, told: &[Kept]) {
-    for kept in told {
-        if let Err(error) = site.say(Notice::Desired, &kept.name, kept.envelope.as_bytes()) {
+fn republish(site: &Site, statements: &[StoredStatement]) {
+    for kept in statements {
+        if let Err(error) = site.publish(Notice::Desired, &kept.name, kept.envelope.as_bytes()) {
             tracing::warn!(%error, "a statement was not passed on; devices ask for it again");
         }
     }

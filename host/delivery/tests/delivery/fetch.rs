@@ -157,7 +157,7 @@ fn clients_behind_a_router_get_it_too_and_download_it_once() {
         .iter()
         .map(|d| d.link.share(d.catalogue.clone()).unwrap())
         .collect();
-    let watched = devices[0].link.grounds().sources().unwrap();
+    let watched = devices[0].link.site_session().sources().unwrap();
     until("all sources are known", || watched.live().len() == 5);
     let moved: Vec<_> = std::thread::scope(|scope| {
         let all: Vec<_> = devices

@@ -40,7 +40,7 @@ fn rubbish_costs_a_source_its_standing_and_the_release_nothing() {
             query.reply(key, noise(99, 1_000)).wait().unwrap();
         }
     });
-    let watched = device.link.grounds().sources().unwrap();
+    let watched = device.link.site_session().sources().unwrap();
     until("the rogue is there", || watched.live().len() == 1);
     let locators = device.locators();
     std::thread::scope(|scope| {
@@ -67,7 +67,7 @@ fn silence_does_not_stop_another_source() {
         held.lock().unwrap().push(query.clone());
     });
     let _source = publisher(&connecting(&device.locators()), &made);
-    let watched = device.link.grounds().sources().unwrap();
+    let watched = device.link.site_session().sources().unwrap();
     until("both are there", || watched.live().len() == 2);
     let moved = device.fetch(&made);
     assert!(moved.bytes_received > 4 << 20);
@@ -121,7 +121,7 @@ fn rubbish_under_another_sources_key_does_not_harm_that_source() {
         },
     );
     let source = publisher(&connecting(&device.locators()), &made);
-    let watched = device.link.grounds().sources().unwrap();
+    let watched = device.link.site_session().sources().unwrap();
     until("both are there", || watched.live().len() == 2);
     let moved = device.fetch(&made);
     assert!(moved.from.contains_key(source.source()), "{moved:?}");

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use hotshoe_delivery::{Bounds, End, Plan, Want};
+use hotshoe_delivery::{Bounds, BatchEnd, Plan, Want};
 use hotshoe_protocol::wire::is_origin;
 use hotshoe_trust::Digest;
 use proptest::prelude::*;
@@ -80,13 +80,13 @@ proptest! {
                 Act::Lack | Act::Nothing | Act::GiveUp => {
                     let Some(batch) = open.pop() else { continue };
                     let lacks = if matches!(act, Act::Lack) { batch.wants } else { Vec::new() };
-                    let end = if matches!(act, Act::GiveUp) { End::GivenUp } else { End::Over };
+                    let end = if matches!(act, Act::GiveUp) { BatchEnd::TimedOut } else { BatchEnd::Finished };
                     plan.ended(batch.id, &lacks, end, now);
                 }
                 Act::Wait(ms) => {
                     now += Duration::from_millis(ms);
                     for batch in plan.overdue(now) {
-                        plan.ended(batch, &[], End::GivenUp, now);
+                        plan.ended(batch, &[], BatchEnd::TimedOut, now);
                     }
                 }
                 Act::Vanish(which) => {
@@ -105,7 +105,7 @@ proptest! {
             }
             now += Duration::from_millis(250);
             for batch in plan.overdue(now) {
-                plan.ended(batch, &[], End::GivenUp, now);
+                plan.ended(batch, &[], BatchEnd::TimedOut, now);
             }
             while let Some(batch) = plan.next(now) {
                 if batch.source == NAMES[2] {

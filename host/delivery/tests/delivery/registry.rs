@@ -55,7 +55,7 @@ fn it_serves_when_the_publisher_has_gone_and_after_a_restart() {
     let registry = Registry::start(&config).unwrap();
     let publisher = publisher(&connecting(&registry.locators()), &made);
     let said = deploy(&made, Some(&deployer.key));
-    publisher.desire("ocr", said.clone()).unwrap();
+    publisher.publish_statement("ocr", said.clone()).unwrap();
     assert!(registry.wait_for(made.digest, PATIENCE));
     publisher.close();
     registry_serves(&registry, &made, &said);
@@ -95,13 +95,13 @@ fn it_holds_nothing_that_strangers_signed_and_no_more_than_it_may() {
     let bad = stranger.release("ocr", 9, &noise(32, 1_000));
     let hostile = publisher(&connecting(&registry.locators()), &bad);
     // The statement is not signed, so it is followed; the release is a stranger's, so it is not held.
-    hostile.desire("ocr", deploy(&bad, None)).unwrap();
+    hostile.publish_statement("ocr", deploy(&bad, None)).unwrap();
     until("the release is refused", || registry.refused() > 0);
     for generation in 1..=3 {
         let made = deployer.release("ocr", generation, &noise(33 + generation, 600_000));
         let publisher = publisher(&connecting(&registry.locators()), &made);
         publisher
-            .desire("ocr", deploy(&made, Some(&deployer.key)))
+            .publish_statement("ocr", deploy(&made, Some(&deployer.key)))
             .unwrap();
         assert!(registry.wait_for(made.digest, PATIENCE));
         publisher.close();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_config::ZenohConfig;
-use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Moved, Progress, Publisher};
+use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, TransferStats, Progress, Publisher};
 use hotshoe_link::Link;
 use hotshoe_store::{BlobStore, Catalogue, Layout, pack};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, TrustRoot};
@@ -156,7 +156,7 @@ impl Device {
     }
 
     /// Fetches a release whole, checks it, and lists it.
-    pub fn fetch(&self, made: &Made) -> Moved {
+    pub fn fetch(&self, made: &Made) -> TransferStats {
         let cancel = Cancel::after(PATIENCE);
         let package = self
             .fetcher
@@ -174,7 +174,7 @@ impl Device {
         self.catalogue
             .add_release(&self.blobs, made.digest, &made.bundles)
             .unwrap();
-        self.fetcher.forget();
+        self.fetcher.withdraw_partials();
         moved
     }
 
@@ -183,7 +183,7 @@ impl Device {
         made: &Made,
         progress: impl Fn(Progress) + Sync,
         cancel: &Cancel,
-    ) -> Moved {
+    ) -> TransferStats {
         let moved = self
             .fetcher
             .release(&made.release, &self.blobs, progress, cancel)

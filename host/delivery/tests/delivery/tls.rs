@@ -164,11 +164,11 @@ fn a_device_writes_its_own_keys_alone() {
         seen.contains(&"camera".into()) && seen.contains(&"gate".into())
     });
     // Only a deployer says what the site should run.
-    liar.grounds()
+    liar.site_session()
         .say(Notice::Desired, "ocr", b"from a gate")
         .unwrap();
     publisher
-        .desire("ocr", b"from the deployer".to_vec())
+        .publish_statement("ocr", b"from the deployer".to_vec())
         .unwrap();
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"from the deployer");
     router.close();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use hotshoe_config::MESSAGE_OVERHEAD;
-use hotshoe_daemon::recording::{Counts, FileHead, Next, Opened, Request, What};
+use hotshoe_daemon::recording::{Counts, FileHead, Next, Opened, Request, NextItem};
 use hotshoe_link::Client;
 use hotshoe_link::OrderError;
 use hotshoe_store::{MAX_RECORDED_BYTES, RecordStage, RecordedPart};
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
     }
 
     /// What comes next.
-    pub fn next(&mut self) -> anyhow::Result<What> {
+    pub fn next(&mut self) -> anyhow::Result<NextItem> {
         let Next { what, counts } = self.ask(&Request::Next {
             session: self.id.clone(),
             after: self.after,

@@ -37,7 +37,7 @@ fn a_flood_of_one_kind_leaves_the_others_their_room() {
         ("registry: refused", 4_457)
     );
     assert_eq!(said[0].time.as_secs_f64().ceil(), 3.0);
-    assert!(!limit.owes());
+    assert!(!limit.has_unreported());
     assert!(judged(&mut limit, 1, later));
 }
 
@@ -80,7 +80,7 @@ proptest! {
         let mut limit = Limit::new(now);
         let (mut written, mut spoken) = (0_u64, 0_u64);
         let count = |said: Vec<LeftOut>| {
-            assert!(said.len() <= SPOKEN + 1);
+            assert!(said.len() <= MAX_REPORTED + 1);
             said.iter().map(|it| it.lines).sum::<u64>()
         };
         for (kind, error, pause) in &lines {
@@ -92,7 +92,7 @@ proptest! {
         }
         spoken += count(limit.due(true, now));
         prop_assert_eq!(written + spoken, lines.len() as u64);
-        prop_assert!(!limit.owes());
+        prop_assert!(!limit.has_unreported());
         prop_assert!(limit.kinds.len() <= MAX_KINDS);
     }
 
@@ -164,9 +164,9 @@ fn lines_are_limited_by_their_place_and_errors_by_what_they_say_too() {
             );
         }
         assert!(count("blob 3 is damaged") <= 100);
-        assert!(limiter.owes());
-        limiter.say(true);
-        assert!(!limiter.owes());
+        assert!(limiter.has_unreported());
+        limiter.report(true);
+        assert!(!limiter.has_unreported());
     });
     let spoken = count("lines like this were left out");
     assert!(spoken >= 3, "{spoken}");

@@ -8,12 +8,12 @@ use super::*;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// A file that does what it is told, write by write: take so many bytes, or fail.
-struct Told {
+struct ScriptedFile {
     orders: Receiver<io::Result<usize>>,
     took: Sender<Vec<u8>>,
 }
 
-impl Write for Told {
+impl Write for ScriptedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A pipe that nobody reads: this waits until it is told.
         let most = self
@@ -30,20 +30,20 @@ impl Write for Told {
     }
 }
 
-struct Bench {
+struct Fixture {
     queue: Queue,
     parts: Parts,
     order: Sender<io::Result<usize>>,
     taken: Receiver<Vec<u8>>,
 }
 
-fn bench() -> Bench {
+fn fixture() -> Fixture {
     let (order, orders) = channel();
     let (took, taken) = channel();
     let parts = Parts::default();
     let limiter = Arc::new(Limiter::new());
-    let (queue, _) = Queue::open(Told { orders, took }, limiter, &parts).unwrap();
-    Bench {
+    let (queue, _) = Queue::open(ScriptedFile { orders, took }, limiter, &parts).unwrap();
+    Fixture {
         queue,
         parts,
         order,
@@ -51,7 +51,7 @@ fn bench() -> Bench {
     }
 }
 
-impl Bench {
+impl Fixture {
     fn takes(&self, most: usize) -> String {
         self.order.send(Ok(most)).unwrap();
         String::from_utf8(self.taken.recv_timeout(DEADLINE).unwrap()).unwrap()
@@ -60,65 +60,65 @@ impl Bench {
 
 #[test]
 fn lines_come_in_order_and_a_flush_waits_for_them() {
-    let bench = bench();
+    let fixture = fixture();
     for line in ["one\n", "two\n"] {
-        bench.queue.add(line.as_bytes());
+        fixture.queue.add(line.as_bytes());
     }
     assert!(
-        !bench.queue.flush(Duration::ZERO),
+        !fixture.queue.flush(Duration::ZERO),
         "nothing was written yet"
     );
-    assert_eq!(bench.takes(100), "one\n");
-    assert_eq!(bench.takes(2), "tw");
-    assert_eq!(bench.takes(100), "o\n");
-    assert!(bench.queue.flush(DEADLINE));
+    assert_eq!(fixture.takes(100), "one\n");
+    assert_eq!(fixture.takes(2), "tw");
+    assert_eq!(fixture.takes(100), "o\n");
+    assert!(fixture.queue.flush(DEADLINE));
 }
 
 #[test]
 fn whoever_logs_never_waits_for_a_pipe_that_nobody_reads() {
-    let bench = bench();
+    let fixture = fixture();
     let line = vec![b'a'; 1_023];
     // 4 MiB, of which the queue holds one. This test ends at all only if nothing here waits.
     for _ in 0..4_096 {
-        bench.queue.add(&line);
+        fixture.queue.add(&line);
     }
-    let state = bench.queue.lock();
+    let state = fixture.queue.lock();
     assert!(state.bytes <= MAX_WAITING_BYTES);
     assert!(state.lost >= 3_000, "{}", state.lost);
     drop(state);
-    assert!(!bench.queue.flush(Duration::ZERO));
+    assert!(!fixture.queue.flush(Duration::ZERO));
 }
 
 #[test]
 fn a_full_disk_costs_lines_and_the_next_one_stands_by_itself() {
-    let bench = bench();
+    let fixture = fixture();
     let full = || Err(io::ErrorKind::StorageFull.into());
     for line in ["one\n", "two\n", "three\n"] {
-        bench.queue.add(line.as_bytes());
+        fixture.queue.add(line.as_bytes());
     }
     // Half of the first is written before the disk is full, and nothing of the second.
-    assert_eq!(bench.takes(2), "on");
-    bench.order.send(full()).unwrap();
-    bench.order.send(full()).unwrap();
-    assert_eq!(bench.takes(100), "\n");
-    assert_eq!(bench.takes(100), "three\n");
-    bench.queue.add(b"four\n");
-    assert_eq!(bench.takes(100), "four\n");
-    assert!(bench.queue.flush(DEADLINE));
-    assert!(bench.parts.list().iter().any(|part| part.name == "log"));
+    assert_eq!(fixture.takes(2), "on");
+    fixture.order.send(full()).unwrap();
+    fixture.order.send(full()).unwrap();
+    assert_eq!(fixture.takes(100), "\n");
+    assert_eq!(fixture.takes(100), "three\n");
+    fixture.queue.add(b"four\n");
+    assert_eq!(fixture.takes(100), "four\n");
+    assert!(fixture.queue.flush(DEADLINE));
+    assert!(fixture.parts.list().iter().any(|part| part.name == "log"));
 }
 
 #[test]
 fn a_file_that_is_busy_is_asked_again() {
-    let bench = bench();
-    bench.queue.add(b"one\n");
-    bench
+    let fixture = fixture();
+    fixture.queue.add(b"one\n");
+    fixture
         .order
         .send(Err(io::ErrorKind::WouldBlock.into()))
         .unwrap();
-    bench
+    fixture
         .order
         .send(Err(io::ErrorKind::Interrupted.into()))
         .unwrap();
-    assert_eq!(bench.takes(100), "one\n");
+    assert_eq!(fixture.takes(100), "one\n");
 }

@@ -3,40 +3,40 @@
 
 use std::time::{Duration, Instant};
 
-use hotshoe_link::{Asked, MAX_CALLED_BYTES};
+use hotshoe_link::{PendingRequest, MAX_BROADCAST_BYTES};
 
 use super::FetchError;
 use super::plan::Plan;
-use super::run::Ground;
+use super::run::FetchContext;
 
 /// How often all are called.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// The calls of one fetch.
 #[derive(Debug, Default)]
-pub struct RollCall {
-    called: Option<(Instant, Asked)>,
+pub struct SourceDiscovery {
+    called: Option<(Instant, PendingRequest)>,
 }
 
-impl RollCall {
+impl SourceDiscovery {
     /// Calls for the smallest of what is wanted, where many strangers and nobody else are there, and it is time.
-    pub fn look_around(
+    pub fn poll(
         &mut self,
-        ground: &Ground<'_>,
+        context: &FetchContext<'_>,
         plan: &Plan,
         now: Instant,
     ) -> Result<(), FetchError> {
-        let is_due = |(at, _): &(Instant, Asked)| now.saturating_duration_since(*at) >= EVERY;
-        if !self.called.as_ref().is_none_or(is_due) || !ground.sources.is_crowd() {
+        let is_due = |(at, _): &(Instant, PendingRequest)| now.saturating_duration_since(*at) >= EVERY;
+        if !self.called.as_ref().is_none_or(is_due) || !context.sources.has_many_unknown() {
             return Ok(());
         }
-        let Some(want) = plan.smallest().filter(|want| want.most <= MAX_CALLED_BYTES) else {
+        let Some(want) = plan.smallest().filter(|want| want.most <= MAX_BROADCAST_BYTES) else {
             return Ok(());
         };
         let object = (want.digest, want.most);
-        let asked = ground
+        let asked = context
             .sources
-            .call(ground.site, ground.own, object, EVERY)?;
+            .broadcast(context.site, context.own, object, EVERY)?;
         self.called = Some((now, asked));
         Ok(())
     }

@@ -6,11 +6,11 @@ use hotshoe_store::RecordStage;
 use hotshoe_trust::RecordKind;
 
 use super::MAX_SESSIONS;
-use super::wire::Refusal;
+use super::wire::RefusalBody;
 
 /// Why a request of a recorder is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum RecordError {
     #[error("the request cannot be read: {0}; is this `hotshoe` of the device's version?")]
     Request(String),
     #[error("no release serves on this device; there is nothing to record")]
@@ -19,7 +19,7 @@ pub(super) enum Refused {
     Nothing(RecordStage),
     #[error(
         "the device does not let its {} be recorded: in its hotshoe.toml, under [record], write {}, and start it again",
-        told(missing),
+        kind_names(missing),
         line("allow", missing, has)
     )]
     Device {
@@ -29,7 +29,7 @@ pub(super) enum Refused {
     #[error(
         "the data contract of release `{release}` generation {generation} does not let its {} be recorded: in its release.toml, under \
          [data-contract], write {}, and publish it as a higher generation",
-        told(missing),
+        kind_names(missing),
         line("record", missing, has)
     )]
     Contract {
@@ -56,8 +56,8 @@ pub(super) enum Refused {
     Unwritten(String),
 }
 
-impl Refused {
-    pub fn refusal(&self) -> Refusal {
+impl RecordError {
+    pub fn body(&self) -> RefusalBody {
         let name = match self {
             Self::Request(_) => "invalid_request",
             Self::NoRelease => "no_release",
@@ -69,14 +69,14 @@ impl Refused {
             Self::Unknown => "no_such_recording",
             Self::Unwritten(_) => "unwritten",
         };
-        Refusal {
+        RefusalBody {
             name: name.to_owned(),
             message: self.to_string(),
         }
     }
 }
 
-fn told(kinds: &BTreeSet<RecordKind>) -> String {
+fn kind_names(kinds: &BTreeSet<RecordKind>) -> String {
     let named: Vec<&str> = kinds
         .iter()
         .map(|kind| match kind {

@@ -10,22 +10,22 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Service;
-use crate::answer::{Answer, Ending};
-use crate::deploy::Served;
+use crate::answer::{ReplyTo, Ending};
+use crate::deploy::ServingRelease;
 
 /// What serves, and a way in for samples. It outlives the daemon: after the drain every sample is dropped by name.
 #[derive(Clone)]
-pub struct Door {
+pub struct LocalClient {
     service: Arc<Service>,
 }
 
 /// What the pipeline made of one sample, each part as JSON.
 #[derive(Debug, Deserialize)]
-pub struct Called {
+pub struct CallOutput {
     /// The sample's id.
     pub id: String,
     /// The release that processed it.
-    pub release: CalledRelease,
+    pub release: CallRelease,
     /// The result; `null` where the policy keeps it on the device.
     pub insight: Box<RawValue>,
     /// The list of all that the policy decided.
@@ -34,7 +34,7 @@ pub struct Called {
 
 /// The release that processed a sample.
 #[derive(Debug, Deserialize)]
-pub struct CalledRelease {
+pub struct CallRelease {
     /// Its generation.
     pub generation: u64,
 }
@@ -71,7 +71,7 @@ struct Refused {
     message: String,
 }
 
-impl Door {
+impl LocalClient {
     pub(crate) const fn new(service: Arc<Service>) -> Self {
         Self { service }
     }
@@ -79,7 +79,7 @@ impl Door {
     /// The release that serves at this moment. Whoever holds it keeps it whole across a swap.
     pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
         let serving = self.service.serving.load();
-        serving.as_deref().map(Served::pipeline).map(Arc::clone)
+        serving.as_deref().map(ServingRelease::pipeline).map(Arc::clone)
     }
 
     /// Sends one sample through the intake, as if it had come over Zenoh, and waits for its end. It blocks the calling thread: up to
@@ -87,10 +87,10 @@ impl Door {
     ///
     /// # Errors
     /// [`CallError`]
-    pub fn call(&self, incoming: Incoming<'_>, deadline: Instant) -> Result<Called, CallError> {
+    pub fn call(&self, incoming: Incoming<'_>, deadline: Instant) -> Result<CallOutput, CallError> {
         // One answer, which never waits for whoever called.
         let (sender, answer) = sync_channel(1);
-        self.service.offer(incoming, Answer::Call(sender));
+        self.service.offer(incoming, ReplyTo::Call(sender));
         let left = deadline.saturating_duration_since(Instant::now());
         let (ending, body) = answer.recv_timeout(left).map_err(|error| match error {
             RecvTimeoutError::Timeout => CallError::Deadline,

@@ -12,20 +12,20 @@ const MOST: usize = 1_024;
 
 /// Sources that are asked last, and since when.
 #[derive(Debug, Default)]
-pub struct Standing(Mutex<BTreeMap<String, Instant>>);
+pub struct SourceReputation(Mutex<BTreeMap<String, Instant>>);
 
-impl Standing {
+impl SourceReputation {
     /// Those that are remembered at `now`.
-    pub fn suspects(&self, now: Instant) -> BTreeSet<String> {
+    pub fn demoted(&self, now: Instant) -> BTreeSet<String> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.retain(|_, since| now.saturating_duration_since(*since) < MEMORY);
         since.keys().cloned().collect()
     }
 
     /// Remembers those that are not yet.
-    pub fn remember(&self, suspects: &BTreeSet<String>, now: Instant) {
+    pub fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for name in suspects {
+        for name in demoted {
             if since.len() < MOST {
                 since.entry(name.clone()).or_insert(now);
             }

@@ -21,9 +21,9 @@ use super::Version;
 /// What is remembered of files, in the data folder.
 const RECORD: &str = "watched.json";
 /// The folder of notes, in the data folder.
-const NOTES: &str = "watching";
+const MARKERS: &str = "watching";
 /// Times that a file may kill the daemon, or be refused, by one release.
-const MOST_TRIES: u32 = 2;
+const MAX_TRIES: u32 = 2;
 /// Files that are remembered, at most; the oldest goes first.
 const MAX_FILES: usize = 1_024;
 /// Most bytes of the record or of a note that are read: 8 MiB.
@@ -37,7 +37,7 @@ const FORMAT: u32 = 1;
 
 /// One content of a file, and the release that processed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Try {
+struct Attempt {
     path: PathBuf,
     size: u64,
     /// Since 1970-01-01T00:00:00Z.
@@ -47,9 +47,9 @@ struct Try {
 
 /// What is known of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Known {
+struct FileRecord {
     #[serde(flatten)]
-    of: Try,
+    of: Attempt,
     /// Times that the daemon died while it was being processed.
     deaths: u32,
     /// Times that its sample failed.
@@ -58,9 +58,9 @@ struct Known {
     reason: String,
 }
 
-impl Known {
-    fn is_aside(&self) -> bool {
-        self.deaths >= MOST_TRIES || self.refusals >= MOST_TRIES
+impl FileRecord {
+    fn is_set_aside(&self) -> bool {
+        self.deaths >= MAX_TRIES || self.refusals >= MAX_TRIES
     }
 }
 
@@ -68,7 +68,7 @@ impl Known {
 #[serde(deny_unknown_fields)]
 struct Record {
     format: u32,
-    files: Vec<Known>,
+    files: Vec<FileRecord>,
 }
 
 /// What to do with a file.
@@ -79,12 +79,12 @@ pub(super) enum Verdict {
     /// Read it while no other file is being processed: the daemon died with it once.
     TryAlone,
     /// Leave it aside.
-    Aside,
+    SetAside,
 }
 
 /// What is known of watched files, over all starts.
 #[derive(Debug)]
-pub struct Aside {
+pub struct FailedFiles {
     data: PathBuf,
     state: Mutex<State>,
 }
@@ -92,22 +92,22 @@ pub struct Aside {
 #[derive(Debug, Default)]
 struct State {
     /// The oldest first.
-    files: Vec<Known>,
+    files: Vec<FileRecord>,
     /// The release that serves.
     release: Option<Digest>,
 }
 
 /// That a file's sample is being processed, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Note(PathBuf);
+pub(super) struct InProgressMarker(PathBuf);
 
-impl Drop for Note {
+impl Drop for InProgressMarker {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0); // the next start would count it once too often
     }
 }
 
-impl Aside {
+impl FailedFiles {
     /// What this data folder remembers, and counts the files that were being processed when the daemon died.
     pub fn open(data: &Path) -> Arc<Self> {
         let files = read_record(&data.join(RECORD)).unwrap_or_else(|reason| {
@@ -117,7 +117,7 @@ impl Aside {
             );
             Vec::new()
         });
-        let aside = Self {
+        let failed_files = Self {
             data: data.to_owned(),
             state: Mutex::new(State {
                 files,
@@ -125,10 +125,10 @@ impl Aside {
             }),
         };
         let reason = "the daemon died while the file was being processed";
-        for died in aside.take_notes() {
-            aside.blame(died, reason, |known| &mut known.deaths);
+        for died in failed_files.take_markers() {
+            failed_files.record_failure(died, reason, |known| &mut known.deaths);
         }
-        Arc::new(aside)
+        Arc::new(failed_files)
     }
 
     /// Another release serves. It is not held responsible for what others did with a file.
@@ -140,18 +140,18 @@ impl Aside {
         let state = self.lock();
         let wanted = of(path, version, state.release);
         match state.files.iter().find(|known| known.of == wanted) {
-            Some(known) if known.is_aside() => Verdict::Aside,
+            Some(known) if known.is_set_aside() => Verdict::SetAside,
             Some(known) if known.deaths > 0 => Verdict::TryAlone,
             _ => Verdict::Try,
         }
     }
 
     /// Notes that the file's sample is being processed. Where that cannot be written it is processed all the same.
-    pub(super) fn begin(&self, path: &Path, version: Version) -> Option<Note> {
-        let note = of(path, version, self.lock().release);
-        let folder = self.data.join(NOTES);
+    pub(super) fn begin(&self, path: &Path, version: Version) -> Option<InProgressMarker> {
+        let marker = of(path, version, self.lock().release);
+        let folder = self.data.join(MARKERS);
         let file = folder.join(format!("{}.json", Uuid::now_v7()));
-        let text = serde_json::to_vec(&note).ok()?;
+        let text = serde_json::to_vec(&marker).ok()?;
         let written = fs::write(&file, &text).or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 fs::create_dir_all(&folder).and_then(|()| fs::write(&file, &text))
@@ -159,9 +159,9 @@ impl Aside {
             _ => Err(error),
         });
         // One that is half written is removed as well.
-        let note = Note(file);
+        let marker = InProgressMarker(file);
         match written {
-            Ok(()) => Some(note),
+            Ok(()) => Some(marker),
             Err(error) => {
                 tracing::debug!(%error, "a watched file is processed without a note of it");
                 None
@@ -184,39 +184,39 @@ impl Aside {
     pub(super) fn refused(&self, path: &Path, version: Version, body: &[u8]) {
         #[derive(Default, Deserialize)]
         #[serde(default)]
-        struct Told {
+        struct ErrorBody {
             fault: String,
             message: String,
         }
-        let told: Told = serde_json::from_slice(body).unwrap_or_default();
-        if told.fault == BACKING_OFF {
+        let error: ErrorBody = serde_json::from_slice(body).unwrap_or_default();
+        if error.fault == BACKING_OFF {
             return;
         }
         let tried = of(path, version, self.lock().release);
-        let reason = format!("{}: {}", told.fault, told.message);
-        self.blame(tried, &reason, |known| &mut known.refusals);
+        let reason = format!("{}: {}", error.fault, error.message);
+        self.record_failure(tried, &reason, |known| &mut known.refusals);
     }
 
     /// How many files are set aside, and the last of them.
     pub fn status(&self) -> WatchStatus {
         let state = self.lock();
-        let mut aside = state.files.iter().filter(|known| {
-            known.is_aside() && (state.release.is_none() || known.of.release == state.release)
+        let mut set_aside = state.files.iter().filter(|known| {
+            known.is_set_aside() && (state.release.is_none() || known.of.release == state.release)
         });
-        let last = aside.next_back();
+        let last = set_aside.next_back();
         WatchStatus {
-            set_aside: aside.count() as u64 + u64::from(last.is_some()),
+            set_aside: set_aside.count() as u64 + u64::from(last.is_some()),
             last_file: last.map(|known| known.of.path.display().to_string()),
             last_reason: last.map(|known| known.reason.clone()),
         }
     }
 
-    fn blame(&self, tried: Try, reason: &str, count: fn(&mut Known) -> &mut u32) {
+    fn record_failure(&self, tried: Attempt, reason: &str, count: fn(&mut FileRecord) -> &mut u32) {
         let mut state = self.lock();
         // What is known of another content, or by another release, is of no use any more.
         let at = state.files.iter().position(|it| it.of.path == tried.path);
         let before = at.map(|at| state.files.remove(at));
-        let mut known = before.filter(|known| known.of == tried).unwrap_or(Known {
+        let mut known = before.filter(|known| known.of == tried).unwrap_or(FileRecord {
             of: tried,
             deaths: 0,
             refusals: 0,
@@ -224,7 +224,7 @@ impl Aside {
         });
         *count(&mut known) += 1;
         known.reason = reason.chars().take(MAX_REASON).collect();
-        if known.is_aside() {
+        if known.is_set_aside() {
             tracing::warn!(path = %known.of.path.display(), reason = known.reason, "a watched file is set aside: it was tried {MOST_TRIES} times; change it to have it tried again");
         }
         state.files.push(known);
@@ -233,7 +233,7 @@ impl Aside {
         self.save(&state.files);
     }
 
-    fn save(&self, files: &[Known]) {
+    fn save(&self, files: &[FileRecord]) {
         let record = Record {
             format: FORMAT,
             files: files.to_vec(),
@@ -252,24 +252,24 @@ impl Aside {
     }
 
     /// Reads and removes the notes of the last run. Those that are half written say nothing.
-    fn take_notes(&self) -> Vec<Try> {
-        let Ok(entries) = fs::read_dir(self.data.join(NOTES)) else {
+    fn take_markers(&self) -> Vec<Attempt> {
+        let Ok(entries) = fs::read_dir(self.data.join(MARKERS)) else {
             return Vec::new();
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort_unstable();
-        let mut notes = Vec::new();
+        let mut markers = Vec::new();
         for path in paths {
-            let note = read(&path).ok();
-            let note = note.and_then(|text| serde_json::from_slice(&text).ok());
-            notes.extend(note);
+            let marker = read(&path).ok();
+            let marker = marker.and_then(|text| serde_json::from_slice(&text).ok());
+            markers.extend(marker);
             if let Err(error) = fs::remove_file(&path) {
                 tracing::warn!(path = %path.display(), %error, "a note of the last run cannot be removed");
             }
         }
-        let surplus = notes.len().saturating_sub(MAX_FILES);
-        notes.drain(..surplus);
-        notes
+        let surplus = markers.len().saturating_sub(MAX_FILES);
+        markers.drain(..surplus);
+        markers
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -277,10 +277,10 @@ impl Aside {
     }
 }
 
-fn of(path: &Path, version: Version, release: Option<Digest>) -> Try {
+fn of(path: &Path, version: Version, release: Option<Digest>) -> Attempt {
     let modified = version.modified.duration_since(UNIX_EPOCH);
     let modified = modified.unwrap_or_default().as_nanos();
-    Try {
+    Attempt {
         path: path.to_owned(),
         size: version.size,
         modified_ns: u64::try_from(modified).unwrap_or(u64::MAX),
@@ -298,7 +298,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn read_record(path: &Path) -> Result<Vec<Known>, String> {
+fn read_record(path: &Path) -> Result<Vec<FileRecord>, String> {
     let bytes = match read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|error| error.to_string())?,

@@ -7,13 +7,13 @@ use std::time::Instant;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
 
-/// The latest [`View`].
+/// The latest [`DeployView`].
 #[derive(Debug, Default)]
-pub struct Board(Mutex<View>);
+pub struct PublishedStatus(Mutex<DeployView>);
 
 /// What the deploy thread knows at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct View {
+pub struct DeployView {
     /// How the memories of components lie, and why.
     pub memory: Option<MemoryChoice>,
     /// The ledger's slots.
@@ -40,18 +40,18 @@ pub struct View {
     pub stale: bool,
 }
 
-impl Board {
+impl PublishedStatus {
     /// What is known now.
-    pub fn view(&self) -> View {
+    pub fn view(&self) -> DeployView {
         self.lock().clone()
     }
 
     /// Changes it.
-    pub fn change(&self, change: impl FnOnce(&mut View)) {
+    pub fn change(&self, change: impl FnOnce(&mut DeployView)) {
         change(&mut self.lock());
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, View> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, DeployView> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,10 +11,10 @@ use hotshoe_trust::{Digest, Time};
 use crate::deploy::reporter::Subject;
 
 /// Most statements that wait. Beyond it, the least of them makes room.
-const MAX_ERRANDS: usize = 64;
+const MAX_PENDING_STATEMENTS: usize = 64;
 /// The longest that one package may take while other statements wait, in seconds. It is less at first: as long as the pause after
 /// as many failures.
-const PATIENCE_S: u64 = 10;
+const MAX_FETCH_S: u64 = 10;
 /// How long a package may take before the status says that nobody answers for it, in seconds.
 const ANSWER_S: u64 = 5;
 /// The first pause after a failure, in milliseconds; each further one is twice as long.
@@ -24,7 +24,7 @@ const LONGEST_PAUSE_S: u64 = 30;
 
 /// What a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedRelease {
     /// The release, as the statement names it.
     pub subject: Subject,
     /// Its signature bundles.
@@ -37,7 +37,7 @@ pub struct Wanted {
     pub signed: bool,
 }
 
-impl Wanted {
+impl WantedRelease {
     /// The digest of all that the statement claims of the release. Statements with the same claims are one errand; one that lies about
     /// a release is another than one that tells the truth.
     pub fn claims(&self) -> Digest {
@@ -58,19 +58,19 @@ impl Wanted {
 
 /// Statements that wait, by their claims, and the one that is seen to.
 #[derive(Debug, Default)]
-pub struct Scout {
-    errands: BTreeMap<Digest, Errand>,
-    out: Option<Out>,
+pub struct PackageQueue {
+    statements: BTreeMap<Digest, PendingStatement>,
+    fetch: Option<PackageFetch>,
 }
 
 #[derive(Debug)]
-struct Errand {
-    wanted: Wanted,
+struct PendingStatement {
+    wanted: WantedRelease,
     failures: u32,
     due: Instant,
 }
 
-impl Errand {
+impl PendingStatement {
     /// The greatest comes first. Anybody can make unsigned statements by the thousand, and each comes to nothing: they go after signed
     /// ones, and after those that have not failed yet.
     fn rank(&self) -> impl Ord + use<> {
@@ -83,14 +83,14 @@ impl Errand {
 }
 
 #[derive(Debug)]
-struct Out {
+struct PackageFetch {
     claims: Digest,
     release: Digest,
-    ticket: u64,
+    fetch_id: u64,
     cancel: Cancel,
     since: Instant,
     /// Whether it was said that nobody answers.
-    missed: bool,
+    is_reported: bool,
 }
 
 /// The pause after so many failures in a row.
@@ -100,12 +100,12 @@ pub fn pause(failures: u32) -> Duration {
         .min(Duration::from_secs(LONGEST_PAUSE_S))
 }
 
-impl Scout {
+impl PackageQueue {
     /// Takes a statement in. With the claims of one that waits already, it is that one, said once more.
-    pub fn add(&mut self, wanted: Wanted) {
+    pub fn add(&mut self, wanted: WantedRelease) {
         let claims = wanted.claims();
-        if let Some(errand) = self.errands.get_mut(&claims) {
-            let known = &mut errand.wanted;
+        if let Some(pending) = self.statements.get_mut(&claims) {
+            let known = &mut pending.wanted;
             known.signed |= wanted.signed;
             if wanted.issued > known.issued {
                 known.issued = wanted.issued;
@@ -114,116 +114,116 @@ impl Scout {
             }
             return;
         }
-        let errand = Errand {
+        let pending = PendingStatement {
             wanted,
             failures: 0,
             due: Instant::now(),
         };
-        self.errands.insert(claims, errand);
-        if self.errands.len() > MAX_ERRANDS {
-            let ranked = self.errands.iter();
-            let least = ranked.min_by_key(|(_, errand)| errand.rank());
+        self.statements.insert(claims, pending);
+        if self.statements.len() > MAX_PENDING_STATEMENTS {
+            let ranked = self.statements.iter();
+            let least = ranked.min_by_key(|(_, pending)| pending.rank());
             if let Some(least) = least.map(|(claims, _)| *claims) {
-                self.errands.remove(&least);
+                self.statements.remove(&least);
             }
         }
     }
 
     /// The first of the statements that may be seen to now.
-    pub fn next(&self) -> Option<Wanted> {
-        let first = self.due().max_by_key(|errand| errand.rank())?;
+    pub fn next(&self) -> Option<WantedRelease> {
+        let first = self.due().max_by_key(|pending| pending.rank())?;
         Some(first.wanted.clone())
     }
 
     /// Calls the one that is out back if it takes long and others wait.
-    pub fn hurry(&self) {
-        let Some(out) = &self.out else {
+    pub fn preempt(&self) {
+        let Some(fetch) = &self.fetch else {
             return;
         };
-        let failures = self.errands.get(&out.claims).map_or(0, |e| e.failures);
-        let patience = pause(failures).min(Duration::from_secs(PATIENCE_S));
+        let failures = self.statements.get(&fetch.claims).map_or(0, |e| e.failures);
+        let limit = pause(failures).min(Duration::from_secs(MAX_FETCH_S));
         let others = self
             .due()
-            .any(|errand| errand.wanted.claims() != out.claims);
-        if others && out.since.elapsed() > patience {
-            out.cancel.cancel();
+            .any(|pending| pending.wanted.claims() != fetch.claims);
+        if others && fetch.since.elapsed() > limit {
+            fetch.cancel.cancel();
         }
     }
 
-    fn due(&self) -> impl Iterator<Item = &Errand> {
+    fn due(&self) -> impl Iterator<Item = &PendingStatement> {
         let now = Instant::now();
-        self.errands
+        self.statements
             .values()
-            .filter(move |errand| errand.due <= now)
+            .filter(move |pending| pending.due <= now)
     }
 
     /// The release of the newest statement.
     pub fn newest(&self) -> Option<Digest> {
         let newest = self
-            .errands
+            .statements
             .values()
-            .max_by_key(|errand| errand.wanted.issued)?;
+            .max_by_key(|pending| pending.wanted.issued)?;
         Some(newest.wanted.subject.release)
     }
 
     /// Its package is being fetched.
-    pub fn went(&mut self, wanted: &Wanted, ticket: u64, cancel: Cancel) {
-        self.out = Some(Out {
+    pub fn start(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
+        self.fetch = Some(PackageFetch {
             claims: wanted.claims(),
             release: wanted.subject.release,
-            ticket,
+            fetch_id,
             cancel,
             since: Instant::now(),
-            missed: false,
+            is_reported: false,
         });
     }
 
     /// The one that is out, once, when nobody has answered it for a while.
-    pub fn missed(&mut self) -> Option<Wanted> {
+    pub fn take_unanswered(&mut self) -> Option<WantedRelease> {
         let waits = Duration::from_secs(ANSWER_S);
-        let out = self.out.as_mut()?;
-        if out.missed || out.since.elapsed() < waits {
+        let fetch = self.fetch.as_mut()?;
+        if fetch.is_reported || fetch.since.elapsed() < waits {
             return None;
         }
-        out.missed = true;
-        let errand = self.errands.get(&out.claims)?;
-        Some(errand.wanted.clone())
+        fetch.is_reported = true;
+        let pending = self.statements.get(&fetch.claims)?;
+        Some(pending.wanted.clone())
     }
 
     /// The fetch with this ticket has ended. None where its statement is not wanted any more.
-    pub fn came_back(&mut self, ticket: u64) -> Option<Wanted> {
-        let out = self.out.take_if(|out| out.ticket == ticket)?;
-        let errand = self.errands.get(&out.claims)?;
-        Some(errand.wanted.clone())
+    pub fn finish(&mut self, fetch_id: u64) -> Option<WantedRelease> {
+        let fetch = self.fetch.take_if(|fetch| fetch.fetch_id == fetch_id)?;
+        let pending = self.statements.get(&fetch.claims)?;
+        Some(pending.wanted.clone())
     }
 
     /// It did not end well, and is tried again later.
-    pub fn again(&mut self, wanted: &Wanted) {
-        if let Some(errand) = self.errands.get_mut(&wanted.claims()) {
-            errand.due = Instant::now() + pause(errand.failures);
-            errand.failures = errand.failures.saturating_add(1);
+    pub fn retry_later(&mut self, wanted: &WantedRelease) {
+        if let Some(pending) = self.statements.get_mut(&wanted.claims()) {
+            pending.due = Instant::now() + pause(pending.failures);
+            pending.failures = pending.failures.saturating_add(1);
         }
     }
 
     /// These claims are wrong. Another statement may say the truth of the same release.
-    pub fn refused(&mut self, wanted: &Wanted) {
-        self.errands.remove(&wanted.claims());
+    pub fn refused(&mut self, wanted: &WantedRelease) {
+        self.statements.remove(&wanted.claims());
     }
 
     /// The release is verified.
-    pub fn done(&mut self, wanted: &Wanted) {
-        self.errands
-            .retain(|_, errand| errand.wanted.subject.release != wanted.subject.release);
+    pub fn done(&mut self, wanted: &WantedRelease) {
+        self.statements
+            .retain(|_, pending| pending.wanted.subject.release != wanted.subject.release);
     }
 
     /// Nobody wants this release any more; the newest statement that did.
-    pub fn forget(&mut self, release: Digest) -> Option<Wanted> {
-        if let Some(out) = &self.out
-            && out.release == release
+    pub fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
+        if let Some(fetch) = &self.fetch
+            && fetch.release == release
         {
-            out.cancel.cancel();
+            fetch.cancel.cancel();
         }
-        let wants = self.errands.values().map(|errand| &errand.wanted);
+        let wants = self.statements.values().map(|pending| &pending.wanted);
         let newest = wants
             .filter(|wanted| wanted.subject.release == release)
             .max_by_key(|wanted| wanted.issued)?
@@ -234,19 +234,19 @@ impl Scout {
 
     /// Statements that are older than the one that is followed now.
     pub fn forget_before(&mut self, issued: Time) {
-        self.errands
-            .retain(|_, errand| errand.wanted.issued >= issued);
-        if let Some(out) = &self.out
-            && !self.errands.contains_key(&out.claims)
+        self.statements
+            .retain(|_, pending| pending.wanted.issued >= issued);
+        if let Some(fetch) = &self.fetch
+            && !self.statements.contains_key(&fetch.claims)
         {
-            out.cancel.cancel();
+            fetch.cancel.cancel();
         }
     }
 
     /// The daemon is about to end.
     pub fn stop(&self) {
-        if let Some(out) = &self.out {
-            out.cancel.cancel();
+        if let Some(fetch) = &self.fetch {
+            fetch.cancel.cancel();
         }
     }
 }

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 /// A bucket that fills at the allowed rate and holds one second's worth. What is asked for comes out of it.
 #[derive(Debug)]
-pub struct Pace {
+pub struct TokenBucket {
     rate: Option<f64>,
     level: f64,
     filled: Instant,
 }
 
-impl Pace {
+impl TokenBucket {
     /// A full bucket.
     pub fn new(bytes_per_second: Option<u64>, now: Instant) -> Self {
         let rate = bytes_per_second.map(|rate| rate.max(1) as f64);

@@ -11,13 +11,13 @@ use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart};
 use hotshoe_trust::RecordKind;
 
 /// A sample with what was made of it. Tensors and payload are shared with what made them; nothing is copied yet but the insight.
-pub(super) struct Taken {
+pub(super) struct RecordedSample {
     pub entry: RecordedEntry,
     parts: Vec<(RecordedPart, Content)>,
     /// What it keeps from being freed, at most.
     pub bytes: u64,
     /// Of these, what the answer that tells of it has: what the policies decided, messages in base64.
-    pub told_bytes: u64,
+    pub actions_bytes: u64,
 }
 
 enum Content {
@@ -27,7 +27,7 @@ enum Content {
     Tensors(Tensors, Option<Sample>),
 }
 
-impl Taken {
+impl RecordedSample {
     /// What a recording of this stage and these kinds keeps.
     pub fn of(
         stage: RecordStage,
@@ -51,8 +51,8 @@ impl Taken {
             let text = serde_json::to_vec_pretty(&decision.insight).unwrap_or_default();
             parts.push((RecordedPart::Insight, Content::Json(text)));
         }
-        let told_bytes: u64 = if insight {
-            decision.actions.iter().map(told_bytes).sum()
+        let actions_bytes: u64 = if insight {
+            decision.actions.iter().map(actions_bytes).sum()
         } else {
             0
         };
@@ -68,8 +68,8 @@ impl Taken {
                 files: BTreeMap::new(),
             },
             parts,
-            bytes: bytes + told_bytes,
-            told_bytes,
+            bytes: bytes + actions_bytes,
+            actions_bytes,
         }
     }
 
@@ -83,7 +83,7 @@ impl Taken {
 }
 
 /// Bytes of an action as JSON, about.
-fn told_bytes(action: &Action) -> u64 {
+fn actions_bytes(action: &Action) -> u64 {
     let bytes = match action {
         Action::Publish => 0,
         Action::Drop { reason } => reason.len(),

@@ -8,10 +8,10 @@ use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
 use hotshoe_protocol::status::ComponentStatus;
 use hotshoe_trust::{Release, Verified};
 
-use crate::deploy::observed::{Fared, Observer};
+use crate::deploy::observed::{SampleOutcome, Observer};
 
 /// What the one pointer of the service points to.
-pub struct Served {
+pub struct ServingRelease {
     pipeline: Arc<Pipeline>,
     observer: Observer,
     back_offs: Arc<BackOffs>,
@@ -19,7 +19,7 @@ pub struct Served {
     ready: Mutex<Vec<Worker>>,
 }
 
-impl Served {
+impl ServingRelease {
     /// A release that nobody has seen serve.
     pub fn new(pipeline: Arc<Pipeline>) -> Arc<Self> {
         Arc::new(Self {
@@ -92,7 +92,7 @@ impl Served {
     }
 }
 
-impl Fared {
+impl SampleOutcome {
     /// How a sample fared. A failure that a policy was allowed counts as well: probation asks whether the release works, not
     /// whether its samples got through.
     pub fn of(outcome: &Outcome) -> Self {
@@ -103,7 +103,7 @@ impl Fared {
             .chain(ended)
             .map(|error| Self::by(error.fault))
             .max()
-            .unwrap_or(Self::Well)
+            .unwrap_or(Self::Success)
     }
 
     const fn by(fault: Fault) -> Self {

@@ -11,25 +11,25 @@ use hotshoe_trust::{Time, TrustRoot};
 use crate::deploy::error::DeployError;
 use crate::deploy::keyring;
 use crate::deploy::loader::{LoadFailure, Loader};
-use crate::deploy::served::Served;
+use crate::deploy::serving_release::ServingRelease;
 
 /// Name of the cause where a trial has used up its starts.
 const DIED: &str = "died_in_probation";
 
 /// The data folder, opened, with what serves from it.
-pub struct Boot {
+pub struct StartupState {
     pub(super) store: Store,
     pub(super) loader: Loader,
     pub(super) trust: TrustRoot,
     /// What serves: the trial, the live release, or nothing yet.
-    pub(super) serving: Option<Arc<Served>>,
+    pub(super) serving: Option<Arc<ServingRelease>>,
     /// The live release beside a trial, to go back to.
-    pub(super) old: Option<Arc<Served>>,
+    pub(super) old: Option<Arc<ServingRelease>>,
     /// What has been decided, and the disk would not take down.
-    pub(super) unsettled: VecDeque<Transition>,
+    pub(super) pending_transitions: VecDeque<Transition>,
 }
 
-impl Boot {
+impl StartupState {
     /// Opens the data folder, gives an unconfirmed trial its next start or rolls it back, and loads what serves.
     ///
     /// # Errors
@@ -38,24 +38,24 @@ impl Boot {
         let store = Store::open(&config.data).map_err(DeployError::Store)?;
         let trust = keyring::open(config, &store)?;
         let loader = Loader::new(config, store.aot_dir())?;
-        let mut boot = Self {
+        let mut startup = Self {
             store,
             loader,
             trust,
             serving: None,
             old: None,
-            unsettled: VecDeque::new(),
+            pending_transitions: VecDeque::new(),
         };
-        let trial = boot.next_try();
+        let trial = startup.next_try();
         let beside = trial.is_some();
         if !beside || config.deploy.keep_previous == KeepPrevious::Memory {
-            boot.old = boot.live(config, beside)?;
+            startup.old = startup.live(config, beside)?;
         }
-        boot.serving = match trial {
+        startup.serving = match trial {
             Some(trial) => Some(trial),
-            None => boot.old.take(),
+            None => startup.old.take(),
         };
-        Ok(boot)
+        Ok(startup)
     }
 
     /// How the memories of components lie, and why.
@@ -64,12 +64,12 @@ impl Boot {
     }
 
     /// What serves, until the service has it.
-    pub fn serving(&self) -> Option<Arc<Served>> {
+    pub fn serving(&self) -> Option<Arc<ServingRelease>> {
         self.serving.clone()
     }
 
     /// The trial, if it may start once more and can.
-    fn next_try(&mut self) -> Option<Arc<Served>> {
+    fn next_try(&mut self) -> Option<Arc<ServingRelease>> {
         let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
             let message = "the daemon ended before the release was confirmed, as often as it may";
@@ -88,7 +88,7 @@ impl Boot {
     }
 
     /// The live release. Where it is damaged, the one before it becomes live.
-    fn live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<Served>>, DeployError> {
+    fn live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<ServingRelease>>, DeployError> {
         let Some(slot) = self.store.ledger().live.clone() else {
             return Ok(None);
         };
@@ -124,7 +124,7 @@ impl Boot {
         Ok(Some(recovered))
     }
 
-    fn recovered(&self, previous: &Slot) -> Option<Arc<Served>> {
+    fn recovered(&self, previous: &Slot) -> Option<Arc<ServingRelease>> {
         let loaded = self.loader.load_slot(&self.store, previous, &self.trust);
         loaded
             .inspect_err(|error| tracing::error!(release = previous.name, %error, "the previous release cannot serve either"))
@@ -149,7 +149,7 @@ impl Boot {
                 cause = super::chain(&error),
                 "the ledger cannot be written; will try again"
             );
-            self.unsettled.push_back(transition);
+            self.pending_transitions.push_back(transition);
         }
     }
 }

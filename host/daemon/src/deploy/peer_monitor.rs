@@ -10,46 +10,46 @@ const LOOK_MS: u64 = 1_000;
 const REACH_S: u64 = 10;
 
 /// How many were connected at the last look.
-pub struct Company {
+pub struct PeerMonitor {
     looked: Instant,
     peers: usize,
     /// Whether anybody has been missed, or needs to be missed no more.
-    settled: bool,
+    is_reported: bool,
 }
 
-impl Company {
+impl PeerMonitor {
     /// Nobody yet.
     pub fn new() -> Self {
         Self {
             looked: Instant::now(),
             peers: 0,
-            settled: false,
+            is_reported: false,
         }
     }
 }
 
 impl Reconciler {
     /// Says when the first peer comes and when the last one goes, and once when none that is configured can be reached.
-    pub(super) fn look_around(&mut self) {
-        let company = &mut self.company;
-        if company.looked.elapsed() < Duration::from_millis(LOOK_MS) {
+    pub(super) fn check_peers(&mut self) {
+        let peer_monitor = &mut self.peer_monitor;
+        if peer_monitor.looked.elapsed() < Duration::from_millis(LOOK_MS) {
             return;
         }
-        company.looked = Instant::now();
+        peer_monitor.looked = Instant::now();
         let peers = self.reporter.peers();
-        let before = std::mem::replace(&mut company.peers, peers);
+        let before = std::mem::replace(&mut peer_monitor.peers, peers);
         let connect = self.config.zenoh.connect.join(", ");
         match (before, peers) {
             (0, 1..) => {
-                company.settled = true;
+                peer_monitor.is_reported = true;
                 tracing::info!(peers, "connected");
             }
             (1.., 0) => tracing::warn!("nobody is connected any more; connect = [{connect}]"),
             _ => {}
         }
         let late = self.started.elapsed() >= Duration::from_secs(REACH_S);
-        if late && !company.settled {
-            company.settled = true;
+        if late && !peer_monitor.is_reported {
+            peer_monitor.is_reported = true;
             if !connect.is_empty() {
                 tracing::warn!(
                     "cannot reach any of connect = [{connect}]; is the server there, and does it want a certificate ([zenoh.tls])?"

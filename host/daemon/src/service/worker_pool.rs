@@ -14,15 +14,15 @@ use crate::tally::DropReason;
 
 /// The worker threads.
 #[derive(Debug)]
-pub struct Crew {
+pub struct WorkerPool {
     threads: Vec<JoinHandle<()>>,
     finished: Receiver<()>,
 }
 
 /// Tells that a worker ended, however it ended.
-struct Leaving(Sender<()>);
+struct ExitSignal(Sender<()>);
 
-impl Drop for Leaving {
+impl Drop for ExitSignal {
     fn drop(&mut self) {
         // Nobody listens after the deadline.
         let _ = self.0.send(());
@@ -45,20 +45,20 @@ impl Service {
     ///
     /// # Errors
     /// Where the machine has no thread left.
-    pub fn hire(self: &Arc<Self>) -> io::Result<Crew> {
+    pub fn spawn_workers(self: &Arc<Self>) -> io::Result<WorkerPool> {
         let (sender, finished) = channel();
-        let mut threads = Vec::with_capacity(self.desks.len());
-        for desk in 0..self.desks.len() {
+        let mut threads = Vec::with_capacity(self.worker_slots.len());
+        for slot in 0..self.worker_slots.len() {
             let service = Arc::clone(self);
-            let leaving = Leaving(sender.clone());
+            let exit_signal = ExitSignal(sender.clone());
             let work = move || {
                 // Here, so that it goes with the thread and not with a panic.
-                let _ = &leaving;
-                service.work(desk);
+                let _ = &exit_signal;
+                service.work(slot);
                 Ok(())
             };
             let parts = self.link.parts();
-            match parts.restarted(&format!("worker-{desk}"), work) {
+            match parts.restarted(&format!("worker-{slot}"), work) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     self.queue.close();
@@ -66,7 +66,7 @@ impl Service {
                 }
             }
         }
-        Ok(Crew { threads, finished })
+        Ok(WorkerPool { threads, finished })
     }
 
     /// Takes no more samples.
@@ -75,23 +75,23 @@ impl Service {
     }
 
     /// Finishes what was accepted, and drops by name what is not finished when the time is over.
-    pub fn drain(&self, crew: Crew, deadline: Duration) -> DrainReport {
+    pub fn drain(&self, workers: WorkerPool, deadline: Duration) -> DrainReport {
         let started = Instant::now();
         self.close();
-        let finished = crew.threads.iter().all(|_| {
+        let finished = workers.threads.iter().all(|_| {
             let left = deadline.saturating_sub(started.elapsed());
-            crew.finished.recv_timeout(left).is_ok()
+            workers.finished.recv_timeout(left).is_ok()
         });
         let mut dropped = 0;
         for job in self.queue.take_all() {
             dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
         }
         if finished {
-            for thread in crew.threads {
+            for thread in workers.threads {
                 let _ = thread.join();
             }
         } else {
-            dropped += self.drop_desks();
+            dropped += self.drop_running();
         }
         DrainReport {
             finished,
@@ -101,10 +101,10 @@ impl Service {
     }
 
     /// Drops what workers are still busy with; what they make of it is not published.
-    fn drop_desks(&self) -> u64 {
+    fn drop_running(&self) -> u64 {
         let mut dropped = 0;
-        for desk in &self.desks {
-            let job = desk.lock().unwrap_or_else(PoisonError::into_inner).take();
+        for slot in &self.worker_slots {
+            let job = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(job) = job {
                 dropped += u64::from(self.drop_job(&job, DropReason::DrainDeadline));
             }

@@ -39,9 +39,9 @@ impl Signer {
     }
 }
 
-/// What came under a device's keys. Until [`Said::check`] says otherwise, it is what somebody claims.
+/// What came under a device's keys. Until [`DeviceMessage::check`] says otherwise, it is what somebody claims.
 #[derive(Debug, Clone)]
-pub struct Said<T> {
+pub struct DeviceMessage<T> {
     /// The site, by the key that it came under.
     pub site: String,
     /// The device, by the key that it came under.
@@ -54,7 +54,7 @@ pub struct Said<T> {
     signature: Option<Vec<u8>>,
 }
 
-impl<T: DeserializeOwned> Said<T> {
+impl<T: DeserializeOwned> DeviceMessage<T> {
     /// Reads what came; none where it cannot be read. `names` gives the site and the device that the message itself names: by
     /// certificates, a device writes its own keys alone, and what it says there in another's name is left out.
     pub(super) fn read(
@@ -96,7 +96,7 @@ fn signature(attachment: &ZBytes) -> Option<Vec<u8>> {
     (attachment.len() <= MAX_PAYLOAD_SIGNATURE_BYTES).then(|| attachment.to_bytes().into_owned())
 }
 
-impl<T> Said<T> {
+impl<T> DeviceMessage<T> {
     /// Checks that this device has said it. Without a list nothing can be checked.
     ///
     /// # Errors
