@@ -38,13 +38,13 @@ const ANSWER_TIMEOUT_S: u64 = 120;
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
     /// No daemon listens there.
-    #[error("no daemon runs with the data folder of {}", socket.display())]
+    #[error("no daemon uses the data folder of {}; start one with `hotshoe run`", socket.display())]
     NotRunning {
         /// The socket.
         socket: PathBuf,
     },
     /// The socket cannot be used.
-    #[error("cannot talk to the daemon at {}; is this its user?", socket.display())]
+    #[error("cannot use the daemon's socket {}; run the command as the daemon's user", socket.display())]
     Exchange {
         /// The socket.
         socket: PathBuf,
@@ -53,7 +53,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// What came back is no answer.
-    #[error("the answer of {} cannot be read; is it a daemon of the same version?", socket.display())]
+    #[error("cannot read the answer from {}; check that the daemon has the same version as this program", socket.display())]
     Answer {
         /// The socket.
         socket: PathBuf,
@@ -278,7 +278,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     let mut quiet = Quiet::default();
     let mut warn_and_pause = |error: &io::Error| {
         if let Some(left_out) = quiet.due(Instant::now()) {
-            tracing::warn!(%error, left_out, "a caller of the control socket could not be taken");
+            tracing::warn!(%error, left_out, "cannot accept a connection on the control socket");
         }
         std::thread::sleep(REFUSED_PAUSE);
     };
@@ -302,7 +302,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
         let started = parts.task("caller", move || {
             let _caller = caller;
             if let Err(error) = serve(&stream, &*follow) {
-                tracing::debug!(%error, "a caller of the control socket went away");
+                tracing::debug!(%error, "a client of the control socket closed its connection");
             }
         });
         if let Err(error) = started {
@@ -315,13 +315,13 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
 fn refuse(stream: &UnixStream) {
     let line = Line::Error(Reason {
         name: "busy".to_owned(),
-        message: format!("{MAX_CALLERS} callers are being answered already; ask again"),
+        message: format!("{MAX_CALLERS} commands are running already; try again"),
     });
     let told = stream
         .set_nonblocking(true)
         .and_then(|()| answer(stream, &line));
     if let Err(error) = told {
-        tracing::debug!(%error, "a caller of the control socket went away");
+        tracing::debug!(%error, "a client of the control socket closed its connection");
     }
 }
 
@@ -337,7 +337,7 @@ impl Drop for Control {
         // A call that asks nothing wakes the thread.
         let woken = UnixStream::connect(&self.socket).is_ok();
         if let Err(error) = fs::remove_file(&self.socket) {
-            tracing::debug!(%error, "the control socket could not be removed");
+            tracing::debug!(%error, "cannot remove the control socket");
         }
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();

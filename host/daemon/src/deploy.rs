@@ -165,7 +165,7 @@ fn control(
         command => ask(&sender, |reply| Message::Command(command, reply)),
     };
     Control::open(&config.data, parts, follow)
-        .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "no control socket; commands reach this daemon over Zenoh alone"))
+        .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "cannot open the control socket; this daemon takes commands over Zenoh only"))
         .ok()
 }
 
@@ -185,7 +185,7 @@ fn ask(
 /// Fetches on a thread whose end somebody waits for: a panic must not keep it away.
 fn caught<T>(fetch: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
     catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(|_| {
-        let message = "the thread that fetches panicked; this is a defect";
+        let message = "the fetch thread panicked; please report it";
         Err(FetchError::Thread(io::Error::other(message)))
     })
 }

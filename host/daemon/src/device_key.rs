@@ -97,10 +97,10 @@ fn keep_from_others(path: &Path) {
     }
     tracing::warn!(
         path = %path.display(),
-        "others could read the device's key; replace it if it may be known: remove it, restart, and add the new one to the site"
+        "other users could read the device's key; if it may have leaked, remove it, restart the daemon, and add the new key to the site"
     );
     if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ALONE)) {
-        tracing::warn!(%error, "the permissions of the device's key could not be set");
+        tracing::warn!(%error, "cannot set the permissions of the device's key");
     }
 }
 

@@ -223,7 +223,7 @@ fn signing(link: Link, config: &Config) -> Link {
         Ok(key) => link.signing(key),
         Err(error) => {
             let cause = deploy::chain(&error);
-            tracing::error!(cause, "what this device says is not signed");
+            tracing::error!(cause, "this device cannot sign its status, events and answers");
             link
         }
     }

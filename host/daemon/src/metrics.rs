@@ -32,7 +32,7 @@ fn describe() {
     );
     metrics::describe_counter!(
         "hotshoe_back_offs_total",
-        "Times that a component broke off so often in a row that it was left alone."
+        "Times that a component trapped so often in a row that calls of it were paused."
     );
     metrics::describe_counter!(
         "hotshoe_link_panics_total",
@@ -44,20 +44,20 @@ fn describe() {
     );
     metrics::describe_gauge!(
         "hotshoe_sources_left_out",
-        "Sources of releases that are not asked, since there are too many."
+        "Sources of releases that are not asked because there are too many."
     );
-    metrics::describe_gauge!("hotshoe_backing_off", "1 while a component is left alone.");
+    metrics::describe_gauge!("hotshoe_backing_off", "1 while calls of a component are paused.");
     metrics::describe_counter!(
         "hotshoe_component_log_lines_dropped_total",
         "Log lines of a component beyond its limit."
     );
     metrics::describe_counter!(
         "hotshoe_swaps_total",
-        "Times that another release began to serve."
+        "Changes of the release that serves."
     );
     metrics::describe_counter!(
         "hotshoe_rollbacks_total",
-        "Trials that were rolled back, but for those whose place another one took."
+        "Trials that were rolled back, except those that a newer release replaced."
     );
     metrics::describe_counter!(
         "hotshoe_refused_total",
@@ -67,15 +67,15 @@ fn describe() {
         "hotshoe_deploy_phase",
         "1 for the phase of the release that is being worked on."
     );
-    metrics::describe_counter!("hotshoe_model_runs_total", "Runs of a model that began.");
+    metrics::describe_counter!("hotshoe_model_runs_total", "Runs of a model that were started.");
     metrics::describe_counter!("hotshoe_model_failed_total", "Runs of a model that failed.");
     metrics::describe_counter!(
         "hotshoe_model_abandoned_total",
-        "Runs of a model that were given up, since their deadline passed."
+        "Runs of a model that were abandoned after their deadline."
     );
     metrics::describe_counter!(
         "hotshoe_model_fallbacks_total",
-        "Variants of a model that were given up."
+        "Variants of a model that failed and were replaced by another."
     );
     metrics::describe_histogram!(
         "hotshoe_stage_seconds",
@@ -83,11 +83,11 @@ fn describe() {
     );
     metrics::describe_counter!(
         "hotshoe_part_restarts_total",
-        "Times that a part of the daemon ended and began again."
+        "Restarts of a part of the daemon."
     );
     metrics::describe_gauge!(
         "hotshoe_dead_parts",
-        "Parts of the daemon that ended and do not begin again."
+        "Parts of the daemon that ended and are not restarted."
     );
     metrics::describe_gauge!("hotshoe_queue_depth", "Samples that wait.");
     metrics::describe_gauge!("hotshoe_release_info", "1 for the release that serves.");

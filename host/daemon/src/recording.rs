@@ -220,7 +220,7 @@ impl Recorder {
             return Err(RecordError::Busy);
         }
         let id = Uuid::new_v4().to_string();
-        tracing::info!(%stage, count, kinds = ?kinds, "a recording begins");
+        tracing::info!(%stage, count, kinds = ?kinds, "recording started");
         sessions.push(Session {
             id: id.clone(),
             release: release.digest(),

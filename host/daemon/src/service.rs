@@ -41,7 +41,7 @@ const SERVICE: &str = "service";
 /// Fault of a sample whose processing panicked: a defect of the host, which costs that sample alone.
 const HOST_PANIC: &str = "host_panic";
 /// The same in words.
-const HOST_PANICKED: &str = "the daemon itself failed on this sample; please report it";
+const HOST_PANICKED: &str = "the daemon itself panicked on this sample; please report it";
 
 /// One accepted sample on its way.
 struct Job {
@@ -427,7 +427,7 @@ impl Service {
     fn published(&self, published: Result<(), LinkError>, id: &str) {
         if let Err(error) = published {
             self.tally.unpublished();
-            tracing::warn!(id, %error, "a message could not be published");
+            tracing::warn!(id, %error, "cannot publish a message");
         }
     }
 
@@ -530,7 +530,7 @@ fn reply(answer: ReplyTo, ending: Ending, body: &impl Serialize) {
 
 fn to_json(body: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(body).unwrap_or_else(|error| {
-        tracing::error!(%error, "a message could not be written as JSON; this is a defect");
+        tracing::error!(%error, "cannot write a message as JSON; please report it");
         b"null".to_vec()
     })
 }

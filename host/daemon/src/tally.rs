@@ -172,7 +172,7 @@ impl Drop for Ticket {
             fault: ABANDONED,
         };
         if self.settle(abandoned).is_some() {
-            tracing::error!("a sample was abandoned; this is a defect of the daemon");
+            tracing::error!("a sample was abandoned; please report it");
         }
     }
 }

@@ -39,7 +39,7 @@ const FAILED: &str = "failed";
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
     /// A subfolder cannot be made.
-    #[error("cannot make the folder {folder}, where watched files go afterwards")]
+    #[error("cannot create the folder {folder} for processed files")]
     Folder {
         /// The subfolder.
         folder: PathBuf,
@@ -48,7 +48,7 @@ pub enum WatchError {
         source: io::Error,
     },
     /// The folder cannot be watched.
-    #[error("cannot watch the folder {folder}; make it, or change `watch.folder`")]
+    #[error("cannot watch the folder {folder}; create it, or change `watch.folder`")]
     Watch {
         /// The folder.
         folder: PathBuf,
@@ -115,7 +115,7 @@ impl WatchedFile {
 
     fn leave(&self, ending: Ending) {
         if let Err(error) = self.put_away(ending) {
-            tracing::warn!(path = %self.path.display(), %error, "a watched file could not be put away");
+            tracing::warn!(path = %self.path.display(), %error, "cannot move or delete a processed file");
         }
     }
 
@@ -263,7 +263,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         if self.stopped.load(Ordering::Acquire) {
             return Ok(());
         }
-        Err("no events come from the system any more".to_owned())
+        Err("the system sends no more file events".to_owned())
     }
 
     fn handle(&mut self, event: Event) {
@@ -290,7 +290,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         let entries = match fs::read_dir(&self.config.folder) {
             Ok(entries) => entries,
             Err(error) => {
-                tracing::warn!(folder = %self.config.folder.display(), %error, "the watched folder cannot be listed");
+                tracing::warn!(folder = %self.config.folder.display(), %error, "cannot list the watched folder");
                 return;
             }
         };
@@ -349,7 +349,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
             // It was moved away again: whoever did that does not want it read.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a watched file cannot be read");
+                tracing::warn!(path = %path.display(), %error, "cannot read a watched file");
             }
         }
     }

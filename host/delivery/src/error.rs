@@ -14,7 +14,7 @@ pub enum FetchError {
     Cancelled,
     /// A large blob has no index of chunks.
     #[error(
-        "blob {digest} has {size} bytes and no index of chunks; at most {MAX_WHOLE_BYTES} move whole: pack the release again with `hotshoe pack`"
+        "blob {digest} has {size} bytes and no index of chunks; at most {MAX_WHOLE_BYTES} bytes are sent in one piece: pack the release again with `hotshoe pack`"
     )]
     NotChunked {
         /// The blob.
@@ -32,7 +32,7 @@ pub enum FetchError {
         source: JsonError,
     },
     /// More was named than a release may have.
-    #[error("release {release} is said to have more {what} than a release may have")]
+    #[error("the statement gives release {release} more {what} than a release may have")]
     TooLarge {
         /// The release.
         release: Digest,
@@ -49,16 +49,16 @@ pub enum FetchError {
         source: IndexError,
     },
     /// A blob could not be read or written.
-    #[error("cannot keep what was fetched")]
+    #[error("cannot store a fetched blob")]
     Blob(#[from] BlobError),
     /// A blob that is arriving could not be read or written.
-    #[error("cannot keep what was fetched of a blob")]
+    #[error("cannot store a part of a blob")]
     Partial(#[from] PartialError),
     /// Zenoh refused.
     #[error("cannot ask for the release")]
     Link(#[from] LinkError),
     /// No thread could be started.
-    #[error("cannot start a thread to check what arrives")]
+    #[error("cannot start a thread that checks fetched objects")]
     Thread(#[source] std::io::Error),
 }
 

@@ -212,7 +212,7 @@ impl Run<'_> {
         self.discovery.poll(self.context, &self.plan, now)?;
         for batch in self.plan.overdue(now) {
             if let Some(request) = self.requests.remove(&batch) {
-                tracing::debug!(source = request.source, "a source did not answer in time");
+                tracing::debug!(source = request.source, "a source did not answer in time; its batch is requested elsewhere");
                 self.plan.ended(batch, &request.missing, BatchEnd::TimedOut, now);
             }
         }
@@ -364,7 +364,7 @@ impl Run<'_> {
             return;
         };
         let Some((wants, changed)) = neighbours.answered(source, answer) else {
-            tracing::debug!(source, "a neighbour said what it holds of another index");
+            tracing::debug!(source, "a neighbour answered for another index");
             return;
         };
         self.plan.set_available(source, wants);
@@ -409,7 +409,7 @@ impl Run<'_> {
                 if lock(&self.ignored_senders).insert((source.clone(), from)) {
                     tracing::warn!(
                         source,
-                        "a source sent an object that is not what its digest says"
+                        "a source sent an object that does not match its digest"
                     );
                 }
             }
@@ -439,7 +439,7 @@ impl Run<'_> {
         if request.bad && !request.good {
             tracing::warn!(
                 source = request.source,
-                "a source lost its standing for this fetch"
+                "a source sent only bad data; it is demoted for this fetch"
             );
             *lock(self.context.stats)
                 .refused

@@ -208,7 +208,7 @@ impl StatusCollector {
             tracing::error!(
                 left_out,
                 most = MAX_STATUSES,
-                "more devices answered than are listed; ask for one by its name"
+                "more devices answered than can be listed; name a single device"
             );
         }
         self.statuses

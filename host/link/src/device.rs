@@ -23,10 +23,10 @@ const WAITING_ORDERS: usize = 16;
 /// Largest order, in bytes: a statement with its signatures.
 const MAX_ORDER_BYTES: usize = 1 << 20;
 /// What an order is told that finds too many before it.
-const BUSY: &str = r#"{"name":"busy","message":"too many orders wait; try again"}"#;
+const BUSY: &str = r#"{"name":"busy","message":"too many orders are waiting; try again"}"#;
 /// What an order is told that is too large.
 const TOO_LARGE: &str =
-    r#"{"name":"too_large","message":"the order is larger than a statement may be"}"#;
+    r#"{"name":"too_large","message":"the order is larger than the largest statement"}"#;
 
 impl Link {
     /// The site's keys in this session.
@@ -179,7 +179,7 @@ impl Drop for Orders {
         if let Some(queryable) = self.queryable.take()
             && let Err(error) = queryable.undeclare().wait()
         {
-            tracing::debug!(%error, "the orders' key could not be given up");
+            tracing::debug!(%error, "cannot undeclare the key of the orders");
         }
         let own = std::thread::current().id();
         if let Some(thread) = self.thread.take().filter(|t| t.thread().id() != own) {

@@ -38,13 +38,13 @@ pub enum DeviceListError {
         source: KeyError,
     },
     /// A file's name cannot be a device's.
-    #[error("{} does not have a device's name; call it NAME.{EXTENSION}", path.display())]
+    #[error("the file name of {} is not the name of a device; call it NAME.{EXTENSION}", path.display())]
     Name {
         /// The file.
         path: PathBuf,
     },
     /// More devices than [`MAX_DEVICES`].
-    #[error("{} holds more than {MAX_DEVICES} devices", path.display())]
+    #[error("{} has more than {MAX_DEVICES} devices", path.display())]
     TooMany {
         /// The folder.
         path: PathBuf,
@@ -65,19 +65,19 @@ impl DeviceListError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
     /// No list of devices was given.
-    #[error("no list of the site's devices was given, so signatures were not checked")]
+    #[error("no device list was given, so signatures were not checked")]
     NoList,
     /// The list does not have the device.
     #[error("the device is not on the site's list; add it with `hotshoe site add`")]
     Unlisted,
     /// It is not signed.
-    #[error("it is not signed; a device of an older version signs nothing")]
+    #[error("it is not signed; devices of older versions do not sign")]
     Unsigned,
     /// The signature is another one's, or over something else.
-    #[error("its signature is not that of the device's key, or is over something else")]
+    #[error("its signature was not made by the device's key, or covers other data")]
     BadSignature,
     /// The device said it about another statement, or before this one.
-    #[error("it was said about another statement")]
+    #[error("it is about another statement")]
     OtherStatement,
 }
 

@@ -34,7 +34,7 @@ impl Signer {
         };
         payload
             .sign(key)
-            .inspect_err(|error| tracing::error!(%error, "a message could not be signed"))
+            .inspect_err(|error| tracing::error!(%error, "cannot sign a message"))
             .ok()
     }
 }
@@ -69,13 +69,13 @@ impl<T: DeserializeOwned> DeviceMessage<T> {
         let body = sample.payload().to_bytes().into_owned();
         let value: T = serde_json::from_slice(&body)
             .inspect_err(
-                |error| tracing::warn!(%error, key, "skipped what is not a device's message"),
+                |error| tracing::warn!(%error, key, "ignored a message that cannot be parsed"),
             )
             .ok()?;
         if names(&value).is_some_and(|named| named != (site, device)) {
             tracing::warn!(
                 key,
-                "skipped a message that names another device than its key"
+                "ignored a message that names another device than its key"
             );
             return None;
         }

@@ -16,8 +16,8 @@ const LOOPBACK_INTERFACE: &str = "lo";
 /// An endpoint that would let strangers in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{endpoint}` in `zenoh.{key}` reaches beyond this machine, and {problem}. Give it certificates: `hotshoe site init` makes them \
-     for a site, and endpoints are then `tls/...`. Or let anybody in who reaches it: `insecure = true` in `[zenoh]`, or `--insecure`"
+    "`{endpoint}` in `zenoh.{key}` is reachable from other machines, and {problem}. Use certificates: `hotshoe site init` creates them \
+     for a site, and endpoints are then `tls/...`. Or allow connections without them: `insecure = true` in `[zenoh]`, or `--insecure`"
 )]
 pub struct InsecureEndpoint {
     /// `listen`, `connect` or `scouting`.
@@ -49,7 +49,7 @@ pub fn judge(config: &ZenohConfig) -> Result<(), InsecureEndpoint> {
         return refuse(
             "scouting",
             "true",
-            "whoever answers is taken for a peer: `[zenoh.tls]` has no `ca`, `certificate` and `key` that tell them apart",
+            "any machine that answers becomes a peer: set `ca`, `certificate` and `key` in `[zenoh.tls]`",
         );
     }
     let mut own = config.listen.iter().chain(&config.connect);
@@ -57,7 +57,7 @@ pub fn judge(config: &ZenohConfig) -> Result<(), InsecureEndpoint> {
         Some(_) => refuse(
             "scouting",
             "true",
-            "whoever answers is taken for a peer, since an endpoint of this session has no TLS",
+            "any machine that answers becomes a peer, because an endpoint of this session has no TLS",
         ),
         None => Ok(()),
     }
@@ -76,12 +76,12 @@ fn listener_problem(endpoint: &str, tls: Option<&TlsConfig>) -> Option<&'static 
         return None;
     }
     if !is_tls(protocol(endpoint)) {
-        return Some("has no TLS, so that anybody who reaches it may connect");
+        return Some("has no TLS, so any machine that reaches it can connect");
     }
     if !tls.is_some_and(asks_for_certificates) {
         return Some(
-            "asks for no client certificate (`mutual`, with `ca`, `certificate` and `key`, in `[zenoh.tls]`), so that anybody \
-             who reaches it may connect",
+            "does not ask for client certificates (`mutual`, with `ca`, `certificate` and `key`, in `[zenoh.tls]`), so any machine \
+             that reaches it can connect",
         );
     }
     overridden(endpoint)
@@ -92,12 +92,12 @@ fn connection_problem(endpoint: &str, tls: Option<&TlsConfig>) -> Option<&'stati
         return None;
     }
     if !is_tls(protocol(endpoint)) {
-        return Some("has no TLS, so that anybody on the way may pose as the other end");
+        return Some("has no TLS, so any machine on the path can impersonate the server");
     }
     if tls.is_some_and(|tls| !tls.verify_name && tls.ca.is_none()) {
         return Some(
-            "takes any certificate of the web (`verify-name = false` without `ca`), so that anybody on the way may pose as the \
-             other end",
+            "accepts any publicly trusted certificate (`verify-name = false` without `ca`), so any machine on the path can impersonate \
+             the server",
         );
     }
     overridden(endpoint)
@@ -107,7 +107,7 @@ fn connection_problem(endpoint: &str, tls: Option<&TlsConfig>) -> Option<&'stati
 fn overridden(endpoint: &str) -> Option<&'static str> {
     parameters(endpoint)
         .any(|(name, _)| !TLS_PARAMETERS.contains(&name))
-        .then_some("has parameters behind `#` that may undo what `[zenoh.tls]` says")
+        .then_some("has parameters after `#` that may override `[zenoh.tls]`")
 }
 
 /// Whether nobody connects without a certificate of the site's own authority.

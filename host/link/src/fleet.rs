@@ -43,7 +43,7 @@ pub enum OrderError {
         device: String,
     },
     /// The device says why: JSON with `name` and `message`.
-    #[error("device `{device}` refused: {}", .said["message"].as_str().unwrap_or("it does not say why"))]
+    #[error("device `{device}` refused: {}", .said["message"].as_str().unwrap_or("without a reason"))]
     Refused {
         /// The device.
         device: String,
@@ -51,7 +51,7 @@ pub enum OrderError {
         said: Value,
     },
     /// No answer was the device's own.
-    #[error("what answered for device `{device}` of site `{site}` is not proved to be it: {why}")]
+    #[error("the answer for device `{device}` of site `{site}` cannot be verified: {why}")]
     Unproven {
         /// The site.
         site: String,
@@ -134,7 +134,7 @@ impl Client {
             tracing::error!(
                 left_out,
                 most = MAX_DEVICES,
-                "more devices have a token than are listed; ask for one by its name"
+                "more devices are alive than can be listed; name a single device"
             );
         }
         Ok(devices.into_iter().collect())

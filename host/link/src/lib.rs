@@ -70,7 +70,7 @@ pub enum LinkError {
         source: zenoh::Error,
     },
     /// The session could not be opened.
-    #[error("cannot open a Zenoh session that listens on {listen:?}; is the port in use?")]
+    #[error("cannot open a Zenoh session that listens on {listen:?}; check that the port is free")]
     Open {
         /// Where it was to listen.
         listen: Vec<String>,
@@ -79,7 +79,7 @@ pub enum LinkError {
         source: zenoh::Error,
     },
     /// No daemon answered.
-    #[error("cannot reach a daemon at {connect:?}; is `hotshoe run` running there?")]
+    #[error("cannot reach a daemon at {connect:?}; check that `hotshoe run` is running there")]
     Unreachable {
         /// Where it was to be.
         connect: Vec<String>,
@@ -89,12 +89,12 @@ pub enum LinkError {
     },
     /// Nothing says where the daemon is.
     #[error(
-        "nothing says where the daemon is; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
+        "no daemon to connect to is configured; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
     )]
     NoEndpoint,
     /// The receiver would ignore a message of this size without a word.
     #[error(
-        "a sample of {bytes} bytes is more than the {most} that a message may hold; raise `zenoh.max-message-bytes` at both ends"
+        "a sample has {bytes} bytes, and a message holds at most {most}; raise `zenoh.max-message-bytes` at both ends"
     )]
     TooLarge {
         /// The sample's size in bytes.
@@ -103,7 +103,7 @@ pub enum LinkError {
         most: usize,
     },
     /// A field of a message is longer than Zenoh carries.
-    #[error("the {what} of a message has {bytes} bytes; at most {most} are carried")]
+    #[error("the {what} of a message has {bytes} bytes; at most {most} are allowed")]
     TooLong {
         /// Which field.
         what: &'static str,
@@ -113,20 +113,20 @@ pub enum LinkError {
         most: usize,
     },
     /// Too much waits to leave.
-    #[error("{waiting} messages wait to leave already; a peer may be slow to take them")]
+    #[error("{waiting} messages are already waiting to be sent; a peer may be slow")]
     Full {
         /// How many.
         waiting: usize,
     },
     /// Zenoh panicked.
-    #[error("Zenoh failed on the key `{key}`; restart, and please report it")]
+    #[error("Zenoh panicked on the key `{key}`; restart, and please report it")]
     Panicked {
         /// The key.
         key: String,
     },
     /// A key is not valid.
     #[error(
-        "`{key}` is not a key: its parts may hold anything but `*`, `$`, `?` and `#`, and none is empty"
+        "`{key}` is not a valid key: its parts must not be empty, and must not contain `*`, `$`, `?` or `#`"
     )]
     Key {
         /// The key.
@@ -137,7 +137,7 @@ pub enum LinkError {
     },
     /// The device would take its own results for samples.
     #[error(
-        "`intake.subscribe` holds `{key}`, which matches this device's own keys; name the keys that the samples come under"
+        "`intake.subscribe` has `{key}`, which matches this device's own keys; write the keys that samples are published under"
     )]
     Loop {
         /// The key expression.
@@ -147,7 +147,7 @@ pub enum LinkError {
     #[error(transparent)]
     InsecureEndpoint(#[from] exposure::InsecureEndpoint),
     /// The access rules cannot be read.
-    #[error("cannot read the access rules {}; `hotshoe zenoh-acl` makes such a file", path.display())]
+    #[error("cannot read the access rules {}; `hotshoe zenoh-acl` writes such a file", path.display())]
     AccessControl {
         /// The file.
         path: PathBuf,
@@ -264,7 +264,7 @@ impl Responder {
 
 fn warn_if_unanswered(reply: Result<(), LinkError>) {
     if let Err(error) = reply {
-        tracing::warn!(%error, "a query could not be answered");
+        tracing::warn!(%error, "cannot answer a query");
     }
 }
 

@@ -430,12 +430,12 @@ impl RequestQueue {
             let began = Instant::now();
             let sent = Outgoing::new(&key, bytes, content_type).and_then(|o| query.answer(o));
             if let Err(error) = sent {
-                tracing::debug!(%error, %digest, "an object could not be sent");
+                tracing::debug!(%error, %digest, "cannot send an object");
                 return;
             }
             // The asker does not take what it asked for: the rest would be lost as well, and it may ask again.
             if began.elapsed() >= send_timeout(size) {
-                tracing::debug!(asker = request.asker, "an asker is slow to take objects");
+                tracing::debug!(asker = request.asker, "a device takes objects too slowly; the rest of its request is dropped");
                 return;
             }
             self.sent.fetch_add(size as u64, Ordering::Relaxed);
@@ -457,7 +457,7 @@ impl RequestQueue {
         );
         let answer = Outgoing::new(&key, answer, BYTES).and_then(|answer| query.answer(answer));
         if let Err(error) = answer {
-            tracing::debug!(%error, "a neighbour could not be told");
+            tracing::debug!(%error, "cannot answer a neighbour");
         }
     }
 }

@@ -152,7 +152,7 @@ impl Outbox {
         let left = state.waiting.len();
         drop(state);
         if left > 0 {
-            tracing::warn!(left, "messages could not leave before the end");
+            tracing::warn!(left, "messages were not sent before the session closed");
         }
     }
 }
@@ -165,7 +165,7 @@ impl Shared {
     fn run(&self) {
         while let Some(message) = self.next() {
             if let Err(error) = self.send(message) {
-                tracing::warn!(%error, "a message could not be sent");
+                tracing::warn!(%error, "cannot send a message");
             }
         }
     }

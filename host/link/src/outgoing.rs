@@ -355,7 +355,7 @@ fn key_fits(key: &KeyExpr<'_>) -> bool {
         tracing::debug!(
             bytes = key.as_str().len(),
             most = MAX_KEY_BYTES,
-            "ignored what came under a key that is too long"
+            "ignored a message whose key is too long"
         );
     }
     fits

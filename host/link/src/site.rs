@@ -412,7 +412,7 @@ impl StatementPoller {
             })
         });
         if let Err(error) = asked {
-            tracing::debug!(%error, key, "the site could not be asked");
+            tracing::debug!(%error, key, "cannot query the statements of the site");
         }
     }
 }

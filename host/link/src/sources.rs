@@ -130,7 +130,7 @@ impl SourceTable {
             left_out,
             live = self.live.len(),
             considered = self.considered().len(),
-            "more sources say that they answer for objects than are asked; those that have delivered come first. Access rules bind tokens to certificates: `hotshoe zenoh-acl`"
+            "more sources announce themselves than are asked; sources that have delivered are asked first. To bind announcements to certificates, use `hotshoe zenoh-acl`"
         );
     }
 }

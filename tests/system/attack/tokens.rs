@@ -11,7 +11,7 @@ use crate::support::{free_endpoint, success};
 /// Tokens of the flood.
 const TOKENS: usize = 1_100;
 /// What the device logs of it.
-const TOLD: &str = "more sources say that they answer for objects";
+const TOLD: &str = "more sources announce themselves than are asked";
 
 #[test]
 fn a_flood_of_sources_hides_no_registry() {
@@ -21,7 +21,7 @@ fn a_flood_of_sources_hides_no_registry() {
     let second = site.pack(&quick(2, ""));
     let registry = Registry::start(&site, "shelf", &listen, Some(&publisher), false);
     site.publish(&second);
-    registry.wait_for("holds a release");
+    registry.wait_for("stored a release");
     site.close();
     drop(registry);
 

@@ -55,7 +55,7 @@ impl Reconciler {
             return;
         }
         if let Err(error) = self.store.apply(&Transition::EndProof, Time::now()) {
-            tracing::warn!(%error, "that a release has been tested could not be written down");
+            tracing::warn!(%error, "cannot record in the ledger that the self-test has ended");
         }
     }
 
@@ -70,7 +70,7 @@ impl Reconciler {
             return;
         }
         if let Err(error) = self.store.apply(&Transition::Activate, Time::now()) {
-            tracing::error!(%error, "that the staged release is to serve could not be written down");
+            tracing::error!(%error, "cannot record in the ledger that the staged release is to be activated");
         }
     }
 
@@ -126,7 +126,7 @@ impl Reconciler {
             ShadowVerdict::Disagree(mean) => {
                 self.service.shadow(None);
                 let message = format!(
-                    "over {} samples the insights agree to {mean:.3} with those of the release that serves, and {:.3} is wanted",
+                    "the mean agreement with the live release over {} samples is {mean:.3}; at least {:.3} is required",
                     compared.samples, shadow.min_agreement
                 );
                 tracing::info!(skipped = score.skipped(), "the shadow has ended");

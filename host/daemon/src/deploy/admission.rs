@@ -232,7 +232,7 @@ impl Reconciler {
         let release = wanted.subject.release;
         self.cancelled.insert(release, wanted.issued);
         if self.is_shown(wanted) {
-            let cause = Cause::new("cancelled", "before its package came");
+            let cause = Cause::new("cancelled", "cancelled before its package was fetched");
             self.reporter
                 .phase(&wanted.subject, Phase::Absent, Some(cause));
         }
@@ -247,7 +247,7 @@ impl Reconciler {
 }
 
 fn no_source() -> Cause {
-    let message = "nobody has answered for its package yet; is its publisher, or a registry that has it, connected?";
+    let message = "no source has its package; check that its publisher, or a registry that has it, is connected";
     Cause::new("no_source", message)
 }
 
@@ -255,7 +255,7 @@ fn no_source() -> Cause {
 fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &Remembered) -> Cause {
     if let Some(floor) = floor.filter(|floor| generation < *floor) {
         let message = format!(
-            "generation {generation} of `{name}` lies below this device's floor {floor}; publish it anew with a higher generation"
+            "generation {generation} of `{name}` is below this device's floor {floor}; publish it again with a higher generation"
         );
         return Cause::new("below_floor", message);
     }

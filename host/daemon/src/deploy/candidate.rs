@@ -278,7 +278,7 @@ impl Reconciler {
                 return self.wait(candidate, staged, Waiting::Probation);
             }
             // A trial that gets no samples must not keep out the release that mends it.
-            let message = format!("generation {} takes its place", next.subject.generation);
+            let message = format!("replaced by generation {}", next.subject.generation);
             self.roll_back(Cause::new(RollbackStatus::SUPERSEDED, message));
             if !self.pending_transitions.is_empty() {
                 // The ledger still has the old trial, and would refuse the new one for good.
@@ -289,7 +289,7 @@ impl Reconciler {
         }
         if self.store.ledger().proofs >= MAX_PROOFS {
             let message =
-                "the daemon ended while it loaded or tested the release, as often as it may";
+                "the daemon ended while it loaded or tested the release, as often as is allowed";
             return self.fail(
                 &candidate,
                 Phase::Failed,

@@ -49,7 +49,7 @@ pub enum CommandError {
     /// The release before was itself left for the one that is live.
     #[error(
         "the release before, `{name}` generation {generation}, was itself rolled back ({cause}); \
-         to have it again, publish it anew with a higher generation, or install it on the device with `hotshoe install`"
+         to run it again, publish it with a higher generation, or install it on the device with `hotshoe install`"
     )]
     PreviousRolledBack {
         /// Its name.
@@ -60,10 +60,10 @@ pub enum CommandError {
         cause: String,
     },
     /// No release is staged.
-    #[error("no release is staged or on its way")]
+    #[error("no release is pending")]
     NothingStaged,
     /// The release that was named is not where the command needs it.
-    #[error("release {release} is not {place} on this device")]
+    #[error("release {release} is not {place} on this device; `hotshoe status` shows what is")]
     UnknownRelease {
         /// Which was named.
         release: Digest,
@@ -72,8 +72,8 @@ pub enum CommandError {
     },
     /// A remote order would go below the floor.
     #[error(
-        "`{name}` generation {generation} lies below the floor {floor}: roll back on the device itself with `hotshoe rollback --config`, \
-         or publish its content anew with a higher generation"
+        "`{name}` generation {generation} is below the floor {floor}: roll back on the device itself with `hotshoe rollback --config`, \
+         or publish its content again with a higher generation"
     )]
     BelowFloor {
         /// The previous release's name.
@@ -84,7 +84,7 @@ pub enum CommandError {
         floor: u64,
     },
     /// The device has no floor of that name.
-    #[error("this device has seen no release `{0}`; `hotshoe status` lists those it has")]
+    #[error("this device has never run a release `{0}`; `hotshoe status` lists the releases that it has")]
     NoSuchName(String),
     /// A floor that would rise.
     #[error("the floor of `{name}` is {floor}; only a lower one can be set")]
@@ -95,7 +95,7 @@ pub enum CommandError {
         floor: u64,
     },
     /// Only a running daemon can do it.
-    #[error("no daemon runs on this device, and only one can do this; start it with `hotshoe run`")]
+    #[error("this needs a running daemon; start it with `hotshoe run`")]
     NeedsDaemon,
     /// The release to go back to cannot serve.
     #[error("the release to go back to cannot serve: {0}")]
@@ -107,7 +107,7 @@ pub enum CommandError {
     #[error("the ledger cannot be written")]
     Write(#[source] ApplyError),
     /// The deploy thread did not answer.
-    #[error("the daemon is busy with a release, or about to end; try again")]
+    #[error("the daemon is busy with a release, or is stopping; try again")]
     Busy,
     /// An order's envelope or statement was not taken.
     #[error("{message}")]

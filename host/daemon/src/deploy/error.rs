@@ -14,7 +14,7 @@ use crate::deploy::loader::LoadFailure;
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// `trust.toml` cannot be read.
-    #[error("cannot read the trusted keys {path}; `hotshoe keygen` prints what belongs there")]
+    #[error("cannot read the trusted keys {path}; `hotshoe trust` writes this file")]
     TrustFile {
         /// The file.
         path: PathBuf,
@@ -70,7 +70,7 @@ pub enum DeployError {
         source: LoadFailure,
     },
     /// The host's own version is no version.
-    #[error("this program's version `{0}` is no semantic version")]
+    #[error("this program's version `{0}` is not a semantic version")]
     Version(&'static str),
     /// The WebAssembly engine cannot be set up.
     #[error("cannot set up the WebAssembly engine")]
@@ -88,7 +88,7 @@ const fn way_out(failure: &LoadFailure) -> &'static str {
             | LoadError::NoVariant { .. }
             | LoadError::Variants(_)
             | LoadError::Component(_),
-        ) => "put right what it lacks, or install another release with `hotshoe install`",
+        ) => "add what is missing, or install another release with `hotshoe install`",
         _ => "install it again with `hotshoe install`",
     }
 }
@@ -100,7 +100,7 @@ pub enum StoredTrustError {
     #[error("the file cannot be read")]
     Blob(#[from] BlobError),
     /// It is no text.
-    #[error("the file is no text")]
+    #[error("the file is not UTF-8 text")]
     Text(#[from] std::str::Utf8Error),
     /// It is not valid.
     #[error("the file is not valid")]

@@ -99,7 +99,7 @@ impl fmt::Display for Failing {
             } => {
                 write!(
                     f,
-                    "{errors} of {samples} samples failed; at most {:.1}% may",
+                    "{errors} of {samples} samples failed; at most {:.1}% is allowed",
                     most * 100.0
                 )
             }
@@ -109,7 +109,7 @@ impl fmt::Display for Failing {
                 most,
             } => write!(
                 f,
-                "a component broke off by {traps} of {samples} samples; at most {:.1}% may",
+                "a component trapped on {traps} of {samples} samples; at most {:.1}% is allowed",
                 most * 100.0
             ),
             Self::DeadlineMisses {
@@ -118,13 +118,13 @@ impl fmt::Display for Failing {
                 most,
             } => write!(
                 f,
-                "a component ran past its deadline by {misses} of {samples} samples; at most {:.1}% may",
+                "a component missed its deadline on {misses} of {samples} samples; at most {:.1}% is allowed",
                 most * 100.0
             ),
             Self::LatencyP95 { p95_us, most_ms } => {
                 write!(
                     f,
-                    "the 95th percentile of the latency is {p95_us} us; at most {most_ms} ms are allowed"
+                    "the 95th percentile of the latency is {p95_us} us; at most {most_ms} ms is allowed"
                 )
             }
             Self::LatencyRatio {
@@ -133,7 +133,7 @@ impl fmt::Display for Failing {
                 most,
             } => write!(
                 f,
-                "the 95th percentile of the latency is {p95_us} us, and was {before_us} us before; at most {most:.2} times as much is allowed"
+                "the 95th percentile of the latency is {p95_us} us, and was {before_us} us for the release before; at most {most:.2} times that is allowed"
             ),
         }
     }

@@ -19,7 +19,7 @@ pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     let own = read_trust(&config.trust)?;
     if config.development {
         tracing::warn!(
-            "development mode: whoever has the throw-away key may change what this device runs"
+            "development mode: any holder of the throw-away key can change what this device runs"
         );
     } else if own.keys().any(|key| key.name() == DEVELOPMENT_KEY) {
         let path = config.trust.clone();
@@ -39,7 +39,7 @@ pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
         Ok(TrustRoot::parse(std::str::from_utf8(&bytes)?)?)
     };
     let root = stored().map_err(damaged)?;
-    tracing::info!(version, "trusting the keys that a rotation brought");
+    tracing::info!(version, "using the trusted keys of a key rotation");
     Ok(root)
 }
 
@@ -88,7 +88,7 @@ impl Reconciler {
             tracing::error!(
                 version,
                 cause,
-                "new trusted keys could not be written down; they will come again"
+                "cannot store the new trusted keys; their publisher or a registry sends them again"
             );
             return;
         }
@@ -107,7 +107,7 @@ impl Reconciler {
             tracing::error!(
                 release = live.name,
                 cause = super::chain(&error),
-                "THE LIVE RELEASE IS NOT TRUSTED ANY MORE: it goes on serving until the daemon ends; publish one that is"
+                "THE LIVE RELEASE IS NO LONGER TRUSTED: it serves until the daemon stops; publish a release that the new keys sign"
             );
         }
         if let Some(trial) = &ledger.trial

@@ -172,7 +172,7 @@ impl Loader {
             Ok(Some(state)) => pipeline.restore_state(&state),
             Ok(None) => {}
             Err(reason) => {
-                tracing::warn!(%digest, reason, "saved state is lost; components begin anew")
+                tracing::warn!(%digest, reason, "cannot restore the saved state; the components start without it")
             }
         }
         Ok(pipeline)

@@ -44,7 +44,7 @@ impl Reconciler {
         };
         self.newest_heard = self.newest_heard.max(Some(issued));
         if self.followed().is_some_and(|followed| issued < followed) {
-            return Err(refuse("replayed", "a newer statement is followed already"));
+            return Err(refuse("replayed", "the device already follows a newer statement"));
         }
         match statement.order {
             Order::Deploy {
@@ -83,7 +83,7 @@ impl Reconciler {
         match statement.order {
             Order::Deploy { .. } => Err(refuse(
                 "not_an_order",
-                "a release is stated under the site's desired keys",
+                "this is a statement and not an order; publish it under the site's `@desired` keys",
             )),
             order => self.follow_order(&order, statement.issued, signed),
         }
@@ -130,14 +130,14 @@ impl Reconciler {
         if last.is_some_and(|last| issued <= last) || self.last_order == Some(issued) {
             return Err(refuse(
                 "replayed",
-                "this order, or a newer one, was followed already",
+                "the device has already carried out this order or a newer one",
             ));
         }
         let answer = match order {
             Order::Activate { release, .. } => self.activate_release(*release),
             Order::Cancel { release, .. } => self.cancel_release(Some(*release), "by the deployer"),
             Order::Rollback { release, .. } => self.leave(*release),
-            Order::Deploy { .. } => return Err(refuse("not_an_order", "it states a release")),
+            Order::Deploy { .. } => return Err(refuse("not_an_order", "this is a statement and not an order")),
         }?;
         self.last_order = Some(issued);
         // Anybody may send an unsigned one: its time must not keep later ones away.
@@ -159,7 +159,7 @@ impl Reconciler {
         if let Err(error) = self.store.apply(&transition, Time::now()) {
             tracing::warn!(
                 cause = super::chain(&error),
-                "the time of a statement could not be written down"
+                "cannot record the time of a statement in the ledger"
             );
         }
     }
@@ -225,7 +225,7 @@ impl Reconciler {
     }
 
     fn activate_release(&mut self, release: Digest) -> Result<Value, CommandError> {
-        let place = "staged or on its way";
+        let place = "pending";
         let is_it = |c: &Candidate| c.wanted.subject.release == release;
         if !self.candidate.as_ref().is_some_and(is_it) {
             return Err(CommandError::UnknownRelease { release, place });
@@ -254,7 +254,7 @@ impl Reconciler {
             // It is not verified: its time is not to keep other releases away.
             self.cancel_unverified(&wanted);
         } else {
-            let place = "staged or on its way";
+            let place = "pending";
             return Err(CommandError::UnknownRelease { release, place });
         }
         Ok(json!({"release": release}))

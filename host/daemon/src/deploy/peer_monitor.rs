@@ -44,7 +44,7 @@ impl Reconciler {
                 peer_monitor.is_reported = true;
                 tracing::info!(peers, "connected");
             }
-            (1.., 0) => tracing::warn!("nobody is connected any more; connect = [{connect}]"),
+            (1.., 0) => tracing::warn!("the last peer has disconnected; connect = [{connect}]"),
             _ => {}
         }
         let late = self.started.elapsed() >= Duration::from_secs(REACH_S);
@@ -52,7 +52,7 @@ impl Reconciler {
             peer_monitor.is_reported = true;
             if !connect.is_empty() {
                 tracing::warn!(
-                    "cannot reach any of connect = [{connect}]; is the server there, and does it want a certificate ([zenoh.tls])?"
+                    "cannot reach any of connect = [{connect}]; check that the server runs, and whether it requires a certificate ([zenoh.tls])"
                 );
             }
         }

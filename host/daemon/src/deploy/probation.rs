@@ -91,7 +91,7 @@ impl Reconciler {
         };
         if let Err(error) = saved {
             let cause = super::chain(&error);
-            tracing::warn!(cause, "the trial's state could not be saved");
+            tracing::warn!(cause, "cannot save the state of the trial");
         }
     }
 
@@ -173,7 +173,7 @@ impl Reconciler {
                 self.probation = Some(probation);
                 return self.roll_back(Cause::new(error.name(), super::chain(&error)));
             }
-            tracing::error!(%error, "the trial passed, and could not be confirmed yet");
+            tracing::error!(%error, "the trial has passed, but the ledger cannot be written; will try again");
             probation.due = Instant::now() + Duration::from_millis(WRITE_RETRY_MS);
             self.probation = Some(probation);
             return;
@@ -201,7 +201,7 @@ impl Reconciler {
         self.pending_transitions.extend(recover);
         self.write_pending();
         if let Err(error) = self.store.drop_state(probation.subject.release) {
-            tracing::warn!(%error, "the trial's state is still on the disk");
+            tracing::warn!(%error, "cannot remove the state of the trial");
         }
         if cause.name != RollbackStatus::SUPERSEDED {
             metrics::counter!("hotshoe_rollbacks_total").increment(1);
@@ -257,7 +257,7 @@ impl Reconciler {
             match self.store.apply(transition, Time::now()) {
                 Ok(()) => {}
                 Err(ApplyError::Illegal(error)) => {
-                    tracing::error!(%error, "the ledger does not allow what has happened; this is a defect");
+                    tracing::error!(%error, "the ledger refuses a change that has already happened; please report it");
                 }
                 Err(error) => {
                     tracing::error!(
@@ -302,7 +302,7 @@ impl Reconciler {
             Err(error) => {
                 tracing::warn!(
                     cause = super::chain(&error),
-                    "what is not needed stays on the disk"
+                    "cannot remove unused files"
                 );
             }
         }

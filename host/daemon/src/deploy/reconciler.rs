@@ -218,7 +218,7 @@ impl Reconciler {
     /// Works until it is told to stop.
     pub fn run(mut self, messages: &Receiver<Message>) {
         if let Err(error) = low_priority() {
-            tracing::warn!(%error, "releases are deployed at the priority of the samples");
+            tracing::warn!(%error, "cannot lower the priority of the deploy thread; it runs at the priority of the workers");
         }
         let mut tick = Instant::now();
         let mut stated = None;
@@ -261,7 +261,7 @@ impl Reconciler {
                 answer_with(&reply, answer);
             }
             Message::Command(command, reply) => {
-                tracing::info!(?command, "the operator asks");
+                tracing::info!(?command, "command from the operator");
                 let answer = self.on_command(&command);
                 answer_with(&reply, answer);
             }
@@ -327,7 +327,7 @@ impl Reconciler {
         if let Err(error) = self.store.save_state(digest, &bytes) {
             tracing::warn!(
                 cause = super::chain(&error),
-                "the components' state could not be saved"
+                "cannot save the state of the components"
             );
             // Tried again, also where nothing more changes.
             on_disk = saved.map_or(0, |(_, changes, _)| changes);
@@ -350,7 +350,7 @@ impl Reconciler {
             if stale && !view.stale {
                 tracing::warn!(
                     hours = within.as_secs() / 3_600,
-                    "no valid statement is as new as `deploy.fresh-within-hours` asks for; somebody may keep them away"
+                    "no valid statement is as recent as `deploy.fresh-within-hours` requires; check the connection: an attacker may be blocking statements"
                 );
             }
             view.stale = stale;
@@ -406,7 +406,7 @@ impl Reconciler {
             let cause = Cause::new("unsettled", "the ledger could not be written");
             tracing::error!(
                 cause = cause.message,
-                "a trial that was rolled back will be tried again at the next start"
+                "the rollback of a trial is not in the ledger; the next start tries the trial again"
             );
         }
     }

@@ -185,7 +185,7 @@ impl Reporter {
             at: Time::now(),
         };
         if let Err(error) = self.link.publish_event(&event) {
-            tracing::debug!(%error, "an event could not be published");
+            tracing::debug!(%error, "cannot publish an event");
         }
     }
 }

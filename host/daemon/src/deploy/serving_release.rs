@@ -38,7 +38,7 @@ impl ServingRelease {
             match worker.warm_up() {
                 Ok(()) => self.lock().push(worker),
                 Err(error) => {
-                    tracing::warn!(%error, "a worker could not be made ready ahead of its first sample");
+                    tracing::warn!(%error, "cannot prepare a worker before its first sample");
                     return;
                 }
             }

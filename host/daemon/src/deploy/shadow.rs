@@ -138,7 +138,7 @@ fn run(
     score: &ShadowScore,
 ) {
     if let Err(error) = low_priority() {
-        tracing::debug!(%error, "the shadow runs at the priority of the samples");
+        tracing::debug!(%error, "cannot lower the priority of the shadow thread; it runs at the priority of the workers");
     }
     let mut worker = pipeline.worker();
     while let Ok((sample, insight)) = copies.recv() {

@@ -72,7 +72,7 @@ impl StartupState {
     fn next_try(&mut self) -> Option<Arc<ServingRelease>> {
         let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
-            let message = "the daemon ended before the release was confirmed, as often as it may";
+            let message = "the daemon ended before it confirmed the release, as often as is allowed";
             self.roll_back(&trial.slot, Cause::new(DIED, message));
             return None;
         }
@@ -108,7 +108,7 @@ impl StartupState {
                 tracing::error!(
                     release = slot.name,
                     cause = super::chain(&error),
-                    "the live release is not trusted since the keys were replaced; NOTHING SERVES until another one comes"
+                    "the live release is not trusted by the new keys; NO RELEASE SERVES until another one is published"
                 );
                 return Ok(None);
             }
@@ -119,7 +119,7 @@ impl StartupState {
             release = slot.name,
             generation = slot.generation,
             cause = super::chain(&error),
-            "the live release cannot serve; the one before it is live again"
+            "the live release cannot serve; the previous release is live again"
         );
         Ok(Some(recovered))
     }

@@ -287,7 +287,7 @@ impl Limiter {
         for LeftOut { line, lines, time } in due {
             let seconds = time.as_secs_f64().ceil();
             if line.is_empty() {
-                tracing::warn!(target: TARGET, left_out = lines, seconds, "lines of other kinds were left out");
+                tracing::warn!(target: TARGET, left_out = lines, seconds, "log lines of other kinds were left out");
             } else {
                 tracing::warn!(target: TARGET, left_out = lines, seconds, like = line, "lines like this were left out; `[log] lines-per-second` allows more");
             }

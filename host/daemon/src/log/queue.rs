@@ -128,7 +128,7 @@ impl Queue {
                 tracing::warn!(
                     target: TARGET,
                     lost,
-                    "lines of this log were lost: they could not be written, or not as fast as they came"
+                    "log lines were lost: they could not be written, or arrived faster than they could be written"
                 );
             }
         }

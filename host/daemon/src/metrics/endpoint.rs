@@ -129,7 +129,7 @@ pub fn serve(config: impl Into<MetricsConfig>, parts: &Parts) -> Result<Endpoint
     let run = async move {
         tokio::select! {
             () = upkeep(handle) => Ok(()),
-            () = served.ended() => Err("it takes no connections any more".to_owned()),
+            () = served.ended() => Err("the server stopped accepting connections".to_owned()),
             () = stopped.notified() => Ok(()),
         }
     };

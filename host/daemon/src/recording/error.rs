@@ -11,14 +11,14 @@ use super::wire::RefusalBody;
 /// Why a request of a recorder is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RecordError {
-    #[error("the request cannot be read: {0}; is this `hotshoe` of the device's version?")]
+    #[error("cannot read the request: {0}; use a `hotshoe` of the device's version")]
     Request(String),
     #[error("no release serves on this device; there is nothing to record")]
     NoRelease,
-    #[error("with `--without` nothing of `--stage {0}` is left to record")]
+    #[error("`--without` leaves nothing to record at `--stage {0}`")]
     Nothing(RecordStage),
     #[error(
-        "the device does not let its {} be recorded: in its hotshoe.toml, under [record], write {}, and start it again",
+        "the device does not allow recording of its {}: in its hotshoe.toml, under [record], write {}, and restart it",
         kind_names(missing),
         line("allow", missing, has)
     )]
@@ -27,7 +27,7 @@ pub(super) enum RecordError {
         has: BTreeSet<RecordKind>,
     },
     #[error(
-        "the data contract of release `{release}` generation {generation} does not let its {} be recorded: in its release.toml, under \
+        "the data contract of release `{release}` generation {generation} does not allow recording of its {}: in its release.toml, under \
          [data-contract], write {}, and publish it as a higher generation",
         kind_names(missing),
         line("record", missing, has)
@@ -39,20 +39,20 @@ pub(super) enum RecordError {
         has: BTreeSet<RecordKind>,
     },
     #[error(
-        "the pipeline of release `{release}` {lacks}, so that nothing can be recorded at `--stage {stage}`; take --stage sample or --stage post"
+        "the pipeline of release `{release}` {lacks}, so `--stage {stage}` has nothing to record; use --stage sample or --stage post"
     )]
     Stage {
         release: String,
         stage: RecordStage,
         lacks: &'static str,
     },
-    #[error("{MAX_SESSIONS} recordings of this device are made already; wait until one has ended")]
+    #[error("this device already has {MAX_SESSIONS} recordings; wait until one ends")]
     Busy,
     #[error(
-        "no such recording is made on this device; it ended, or nobody asked for it for too long"
+        "this device has no such recording; it has ended, or its recorder was silent for too long"
     )]
     Unknown,
-    #[error("the tensors of a sample cannot be written as .npz: {0}")]
+    #[error("cannot write the tensors of a sample as .npz: {0}")]
     Unwritten(String),
 }
 

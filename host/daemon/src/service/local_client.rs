@@ -56,7 +56,7 @@ pub enum CallError {
     },
     /// It has not ended yet. It will, and is counted then.
     #[error(
-        "the pipeline did not finish in time; allow it more, or ask again when the device has less to do"
+        "the pipeline did not finish in time; allow more time, or try again when the device is less busy"
     )]
     Deadline,
     /// Nobody said how it ended.

@@ -113,7 +113,7 @@ impl FailedFiles {
         let files = read_record(&data.join(RECORD)).unwrap_or_else(|reason| {
             tracing::warn!(
                 reason,
-                "which watched files were set aside is lost; they are tried again"
+                "cannot read which watched files were set aside; they are tried again"
             );
             Vec::new()
         });
@@ -163,7 +163,7 @@ impl FailedFiles {
         match written {
             Ok(()) => Some(marker),
             Err(error) => {
-                tracing::debug!(%error, "a watched file is processed without a note of it");
+                tracing::debug!(%error, "cannot mark a watched file as in progress; it is processed all the same");
                 None
             }
         }
@@ -225,7 +225,7 @@ impl FailedFiles {
         *count(&mut known) += 1;
         known.reason = reason.chars().take(MAX_REASON).collect();
         if known.is_set_aside() {
-            tracing::warn!(path = %known.of.path.display(), reason = known.reason, "a watched file is set aside: it was tried {MOST_TRIES} times; change it to have it tried again");
+            tracing::warn!(path = %known.of.path.display(), reason = known.reason, "a watched file is set aside: it was tried {MAX_TRIES} times; change it to have it tried again");
         }
         state.files.push(known);
         let surplus = state.files.len().saturating_sub(MAX_FILES);
@@ -246,7 +246,7 @@ impl FailedFiles {
         if let Err(reason) = written {
             tracing::warn!(
                 reason,
-                "what is known of a watched file is not kept for the next start"
+                "cannot store the record of watched files for the next start"
             );
         }
     }
@@ -264,7 +264,7 @@ impl FailedFiles {
             let marker = marker.and_then(|text| serde_json::from_slice(&text).ok());
             markers.extend(marker);
             if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "a note of the last run cannot be removed");
+                tracing::warn!(path = %path.display(), %error, "cannot remove a marker of the last run");
             }
         }
         let surplus = markers.len().saturating_sub(MAX_FILES);

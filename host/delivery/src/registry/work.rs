@@ -169,7 +169,7 @@ impl RegistryWorker {
 
     fn refuse(&self, what: &str, why: &str) {
         self.refused.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(what, why, "refused what was said to the site");
+        tracing::warn!(what, why, "refused a statement or release");
     }
 
     /// Takes a new version of `trust.toml`, if it follows the one that is known.
@@ -187,7 +187,7 @@ impl RegistryWorker {
                 self.save(&state);
             }
             // Those that are known already are heard again and again.
-            Err(error) => tracing::debug!(%error, "a version of trust.toml was not taken"),
+            Err(error) => tracing::debug!(%error, "ignored a version of trust.toml"),
         }
     }
 
@@ -195,7 +195,7 @@ impl RegistryWorker {
         if let Err(error) = state.record.save(&self.record_file) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
-                "the registry's record was not written"
+                "cannot write the registry's record"
             );
         }
     }
@@ -212,7 +212,7 @@ impl RegistryWorker {
             let mut statements = Vec::new();
             match done {
                 Ok(Some(held)) => {
-                    tracing::info!(name = held.name, generation = held.generation, release = %held.release, "holds a release");
+                    tracing::info!(name = held.name, generation = held.generation, release = %held.release, "stored a release");
                     let name = held.name.clone();
                     state.record.add_release(held);
                     self.enforce_quota(&mut state);
@@ -267,7 +267,7 @@ impl RegistryWorker {
         let delay = FIRST_DELAY
             .saturating_mul(1 << job.tries.min(10))
             .min(LONGEST_DELAY);
-        tracing::warn!(release = %job.release, why = error.name(), ?delay, "a release was put off");
+        tracing::warn!(release = %job.release, why = error.name(), ?delay, "the fetch of a release was postponed");
         job.tries = job.tries.saturating_add(1);
         job.not_before = Instant::now() + delay;
         self.enqueue(state, job);
@@ -357,13 +357,13 @@ impl RegistryWorker {
                 tracing::info!(
                     name = held.name,
                     generation = held.generation,
-                    "holds a release no more"
+                    "removed a release"
                 );
                 self.catalogue.remove_release(held.release);
             }
             let keep = self.contents(state, with_jobs);
             if let Err(error) = self.blobs.retain(&keep) {
-                tracing::error!(%error, "blobs could not be removed");
+                tracing::error!(%error, "cannot remove blobs");
                 return;
             }
             match self.blobs.usage() {
@@ -426,7 +426,7 @@ impl RegistryWorker {
 fn republish(site: &Site, statements: &[StoredStatement]) {
     for kept in statements {
         if let Err(error) = site.publish(Notice::Desired, &kept.name, kept.envelope.as_bytes()) {
-            tracing::warn!(%error, "a statement was not passed on; devices ask for it again");
+            tracing::warn!(%error, "cannot republish a statement; devices ask for it again");
         }
     }
 }

@@ -49,7 +49,7 @@ fn rubbish_costs_a_source_its_standing_and_the_release_nothing() {
         let source = publisher(&connecting(&locators), &made);
         let moved = fetching.join().unwrap();
         assert!(!moved.from.contains_key("registry-a"), "{moved:?}");
-        // It lost its standing with the package already, and is not asked again.
+        // It was demoted with the package already, and is not asked again.
         assert!(moved.refused.is_empty(), "{moved:?}");
         assert!(source.sent() > 4 << 20);
     });
