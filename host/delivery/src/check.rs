@@ -1,4 +1,4 @@
-//! What is done with an object that arrived, on threads of its own: unpacked, checked and stored.
+//! Threads that decompress, check and store the objects that arrive.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use hotshoe_protocol::wire::expand;
 
 use super::run::{Event, StoreFn, Stored, lock};
 
-/// An object on its way to be checked.
+/// A received object, not checked yet.
 pub struct ReceivedObject {
     pub batch: u64,
     pub number: usize,
@@ -18,7 +18,7 @@ pub struct ReceivedObject {
     pub bytes: Vec<u8>,
 }
 
-/// Unpacks, checks and stores objects, until told that no more come.
+/// Decompresses, checks and stores objects until it receives `None`.
 pub fn check(
     arrived: &Mutex<Receiver<Option<ReceivedObject>>>,
     over: &AtomicBool,
@@ -45,7 +45,7 @@ pub fn check(
                 _ => Ok(Stored::Invalid),
             }
         };
-        // Somebody waits for each verdict. Bytes on which the check panics are no good.
+// The fetch waits for each result, so a panic of the check counts as an invalid object.
         let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Invalid));
         let event = match stored {
             Ok(stored) => Event::Checked {

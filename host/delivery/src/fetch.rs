@@ -25,16 +25,16 @@ pub struct Fetcher {
     catalogue: Catalogue,
     rate_limit: Mutex<TokenBucket>,
     reputation: SourceReputation,
-    /// Blobs whose partials neighbours are told of.
+/// Partial blobs that are advertised to neighbours.
     advertised: Mutex<BTreeSet<Digest>>,
 }
 
-/// Blobs that arrive in chunks.
+/// The blobs of a release that are fetched in chunks.
 struct PartialBlobs {
     partials: Vec<Arc<Partial>>,
-    /// For each want: the partials and the places in them that it fills.
+/// For each want: the partials, and the positions in them, that it fills.
     places: Vec<Vec<(usize, usize)>>,
-    /// Chunks that each partial still lacks.
+/// Number of chunks that each partial still needs.
     left: Vec<Mutex<usize>>,
     wants: Vec<Want>,
     chunks: Vec<Chunks>,
@@ -45,7 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fetcher {
-    /// A fetcher for a device. What is on disk is looked up in `catalogue`, and what arrives is entered there.
+/// A fetcher for a device. It takes objects that are on disk from `catalogue`, and adds partial blobs to it.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -75,13 +75,13 @@ impl Fetcher {
         })
     }
 
-    /// From now on fetching takes at most so many bytes a second.
+/// Changes the bandwidth limit, in bytes per second; `None` for no limit.
     pub fn limit(&self, max_bytes_per_second: Option<u64>) {
         *lock(&self.rate_limit) = TokenBucket::new(max_bytes_per_second, Instant::now());
     }
 
-    /// Fetches a release's manifest, config and bundles. Each matches its digest and is no larger than it may be; nothing else is
-    /// known of them. It waits until somebody has them.
+    /// Fetches a release's manifest, config and bundles, and waits until a source has them. Digests and size limits are checked,
+    /// signatures are not.
     ///
     /// # Errors
     /// [`FetchError`].
@@ -145,7 +145,7 @@ impl Fetcher {
         let mut found = HashMap::new();
         let mut left = Vec::new();
         for want in wants {
-            // Another release may have brought it already.
+// Another release may have the same object.
             let known = self.catalogue.read(want.digest);
             match known.filter(|bytes| Digest::of(bytes) == want.digest) {
                 Some(bytes) if bytes.len() as u64 <= want.most => {
@@ -184,8 +184,8 @@ impl Fetcher {
         }
     }
 
-    /// Fetches all blobs of a release that are not in `blobs` yet; what arrived before is not fetched again. It returns when all are
-    /// whole and durable, and waits where nobody has them. Neighbours are told of what arrives, until [`Fetcher::withdraw_partials`].
+    /// Fetches all blobs of a release that are not in `blobs` yet, and resumes partial ones. It waits for sources, and returns when
+    /// all blobs are complete and durable. Arriving chunks are advertised to neighbours until [`Fetcher::withdraw_partials`].
     ///
     /// # Errors
     /// [`FetchError`].
@@ -217,7 +217,7 @@ impl Fetcher {
         self.whole(&whole, blobs, &state, cancel, &|fetched, sources| {
             tell(here + fetched, sources);
         })?;
-        // Nothing arrives by these, so nothing else would find what is wrong with them, and neighbours would be offered what they list.
+// The indexes of blobs that are present are not used for a fetch, so a wrong one would be advertised to neighbours.
         for blob in &present {
             if let Some(index) = release.chunks.get(&blob.digest) {
                 blobs.check_index(blob, index)?;
@@ -238,7 +238,7 @@ impl Fetcher {
         Ok(std::mem::take(&mut lock(&state.stats)))
     }
 
-    /// Tells neighbours no longer of the partials of the release that was fetched last; enter the release into the catalogue before.
+/// Stops advertising the partial blobs of the last fetch. Add the release to the catalogue first.
     pub fn withdraw_partials(&self) {
         for blob in std::mem::take(&mut *lock(&self.advertised)) {
             self.catalogue.remove_partial(blob);
@@ -277,7 +277,7 @@ impl Fetcher {
         fetch(&self.context(state, cancel), wants, None, &keep, tell)
     }
 
-    /// Opens what has arrived of the blobs, and fills in what is on this device already.
+/// Opens the partial blobs, and fills in chunks that are on this device in other blobs.
     fn partial_blobs(
         &self,
         release: &Release,
@@ -320,7 +320,7 @@ impl Fetcher {
         Ok(partial_blobs)
     }
 
-    /// Fills in chunks that are on this device in other blobs, and returns which are missing still.
+/// Fills in chunks that are on this device in other blobs, and returns the missing ones.
     fn fill(&self, index: &ChunkIndex, partial: &Partial) -> Result<Vec<usize>, FetchError> {
         let mut missing = Vec::new();
         for number in partial.missing() {
@@ -359,13 +359,13 @@ impl Fetcher {
     }
 }
 
-/// Bytes of the blobs that need not be fetched.
+/// Bytes of these blobs that are on the device already.
 fn reused(chunked: &[Blob], partial_blobs: &PartialBlobs) -> u64 {
     let all: u64 = chunked.iter().map(|blob| blob.size).sum();
     all.saturating_sub(partial_blobs.wants.iter().map(|want| want.most).sum())
 }
 
-/// Whether a chunk was refused for what it is, and not for want of a disk.
+/// Whether a chunk was refused for its content, and not for an error of the disk.
 const fn is_wrong(error: &PartialError) -> bool {
     matches!(error, PartialError::WrongChunk { .. })
 }
@@ -385,7 +385,7 @@ impl PartialBlobs {
             let Some(chunk) = index.chunks.get(place) else {
                 continue;
             };
-            // The same chunk may stand in several places; it is fetched once.
+// The same chunk may occur several times; it is fetched once.
             let number = *numbers.entry(chunk.digest).or_insert_with(|| {
                 self.wants.push(Want {
                     digest: chunk.digest,
@@ -409,7 +409,7 @@ impl PartialBlobs {
         self.partials.push(partial);
     }
 
-    /// Checks a chunk and writes it wherever it belongs. The blob that it completes is checked as a whole.
+/// Checks a chunk and writes it to all of its positions. A blob that is complete is checked as a whole.
     fn keep(&self, number: usize, bytes: &[u8]) -> Result<Stored, FetchError> {
         for &(which, place) in self.places.get(number).into_iter().flatten() {
             let (Some(partial), Some(left)) = (self.partials.get(which), self.left.get(which))
@@ -426,7 +426,7 @@ impl PartialBlobs {
             let mut left = lock(left);
             *left = left.saturating_sub(1);
             if *left == 0 {
-                // Two threads may have brought the same chunk at once, and counted it twice.
+// Two threads may have written the same chunk at once, and counted it twice.
                 *left = partial.missing().len();
                 if *left == 0 {
                     partial.finish()?;
@@ -437,7 +437,7 @@ impl PartialBlobs {
     }
 }
 
-/// What one fetch knows.
+/// State of one fetch.
 #[derive(Default)]
 struct State {
     stats: Mutex<TransferStats>,

@@ -1,7 +1,8 @@
-//! Moving releases: what a device fetches, checks piece by piece and writes, and what it answers for.
+//! Delivery of releases: fetching, publishing and the registry.
 //!
-//! Everything moves by its digest, in objects of at most [`MAX_WHOLE_BYTES`]. A fetcher asks each source by name, so it knows who
-//! sent what; it may be late, silent or lying, and the others are asked instead. What is on disk already is never asked for.
+//! Releases are transferred as objects of at most [`MAX_WHOLE_BYTES`], each identified by its digest. A fetcher sends its requests to
+//! single sources, so it knows which source sent what. If a source is slow, silent or sends bad data, the fetcher asks another one.
+//! Objects that are on disk are not fetched.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -26,22 +27,22 @@ pub use fetch::Fetcher;
 pub use plan::{Batch, Bounds, BatchEnd, Availability, Plan, Want};
 pub use publisher::{PublishError, Publisher};
 
-/// The largest object that moves whole, in bytes: 4 MiB. What is larger has an index of chunks.
+/// The largest object that is transferred in one piece, in bytes: 4 MiB. A larger blob needs an index of chunks.
 pub const MAX_WHOLE_BYTES: u64 = 4 << 20;
-/// How a fetcher goes about it.
+/// Settings of a fetcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryConfig {
-    /// Whether neighbours are asked, and the site downloads once. Default: true.
+/// Whether devices fetch from each other, so that the site downloads each chunk once. Default: true.
     pub share: bool,
-    /// The most that is asked for, in bytes a second. Default: no limit.
+/// Bandwidth limit in bytes per second. Default: no limit.
     pub max_bytes_per_second: Option<u64>,
-    /// Bytes asked for and not yet here. Default: 8 MiB.
+/// Most requested bytes that have not arrived. Default: 8 MiB.
     pub in_flight_bytes: u64,
     /// The largest request to one source, in bytes. Default: 1 MiB.
     pub batch_bytes: u64,
-    /// A request that takes longer is made elsewhere too. Default: 5 s.
+/// A request that takes longer is also sent to another source. Default: 5 s.
     pub stall: Duration,
-    /// A request that brings nothing for so long is given up. Default: 30 s.
+/// A request that delivers nothing for this time is abandoned. Default: 30 s.
     pub batch_timeout: Duration,
 }
 
@@ -58,22 +59,22 @@ impl Default for DeliveryConfig {
     }
 }
 
-/// Ends a fetch from elsewhere. Clones mean the same fetch.
+/// Cancels a fetch from another thread. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     ended: Arc<AtomicBool>,
-    /// Ended with another one.
+/// Flag of the parent, which cancels this one too.
     parent: Option<Arc<AtomicBool>>,
     deadline: Option<Instant>,
 }
 
 impl Cancel {
-    /// Not cancelled.
+/// A new one, not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Ends the fetch by itself after so long.
+/// Cancels itself after this time.
     pub fn after(time: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(time),
@@ -81,7 +82,7 @@ impl Cancel {
         }
     }
 
-    /// One that ends with this one, and that can be ended by itself.
+/// A child that is cancelled with this one, and can be cancelled alone.
     #[must_use]
     pub fn child(&self) -> Self {
         Self {
@@ -91,7 +92,7 @@ impl Cancel {
         }
     }
 
-    /// One that ends with this one, and after so long at the latest.
+/// A child that is cancelled with this one, or after this time.
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
         let latest = Instant::now().checked_add(time);
@@ -101,12 +102,12 @@ impl Cancel {
         }
     }
 
-    /// Ends the fetch soon. What is on disk stays.
+/// Cancels the fetch. Data on disk stays.
     pub fn cancel(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
-    /// Whether it was.
+/// Whether it was cancelled, or its time is over.
     pub fn is_cancelled(&self) -> bool {
         let ended = |flag: &Arc<AtomicBool>| flag.load(Ordering::Acquire);
         ended(&self.ended)
@@ -115,26 +116,26 @@ impl Cancel {
     }
 }
 
-/// How far a fetch is.
+/// Progress of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-    /// Bytes of the release that are here.
+/// Bytes of the release on this device.
     pub fetched: u64,
-    /// Bytes of the release.
+/// Size of the release in bytes.
     pub total: u64,
-    /// Sources that may be asked. With none, the fetch waits for one.
+/// Number of usable sources. With 0, the fetch waits.
     pub sources: usize,
 }
 
-/// What a fetch moved.
+/// Statistics of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TransferStats {
-    /// Bytes that were received, as they travelled.
+/// Bytes received, compressed as sent.
     pub bytes_received: u64,
-    /// Bytes of the release that were on this device already.
+/// Bytes of the release that were already on this device.
     pub bytes_reused: u64,
-    /// Bytes that were received, by source.
+/// Bytes received, by source.
     pub from: BTreeMap<String, u64>,
-    /// Replies that were no good, by the source that was asked.
+/// Invalid replies, by requested source.
     pub refused: BTreeMap<String, u64>,
 }

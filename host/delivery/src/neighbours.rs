@@ -1,7 +1,8 @@
-//! A site downloads once: which chunks this device fetches from the origin, and which it leaves to its neighbours.
+//! Division of a download among the devices of a site: which chunks this device fetches from the origin, and which from neighbours.
 //!
-//! Every device that fetches a release computes the same owner for each chunk, from the chunk's digest and the devices' names. It asks
-//! the origin for its own chunks, and its neighbours for theirs. Nothing depends on anybody keeping to that.
+//! Every device that fetches a release computes the same owner for each chunk from the chunk's digest and the devices' names
+//! (rendezvous hashing). It fetches its own chunks from the origin, and the others from their owners. This is an optimisation only:
+//! the fetch completes whatever the neighbours do.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
@@ -9,39 +10,39 @@ use std::time::{Duration, Instant};
 use hotshoe_protocol::wire::{MAX_ASKED, parse_held};
 use hotshoe_trust::Digest;
 
-/// How often neighbours are asked what they hold.
+/// Interval of queries to neighbours.
 const EVERY: Duration = Duration::from_millis(500);
-/// How often they are asked before the first chunk is: those that start at the same time are to know of each other.
+/// The same before the first chunk is requested: devices that start at the same time must find each other.
 const FIRST_EVERY: Duration = Duration::from_millis(100);
-/// How long the first chunk waits for that at most.
+/// Longest wait before the first chunk is requested.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
-/// Neighbours that are asked, at most.
+/// Most neighbours that are queried.
 const MAX_NEIGHBOURS: usize = 32;
-/// A fetch of less than this, in bytes, is not worth asking around for.
+/// Smallest fetch that is divided, in bytes: 1 MiB.
 const MIN_SHARED_BYTES: u64 = 1 << 20;
 
-/// An index, and the wants that its chunks are, by number. A chunk that is here already is no want.
+/// An index of chunks, with the number of each chunk's want.
 #[derive(Debug, Clone)]
 pub struct Chunks {
     /// The index's digest.
     pub index: Digest,
-    /// For each chunk in order: the want that it is.
+/// For each chunk in order: the number of its want, or `None` if the chunk is present.
     pub wants: Vec<Option<usize>>,
 }
 
-/// What is known of the neighbours.
+/// State of the neighbours.
 #[derive(Debug)]
 pub struct Neighbours {
     own: String,
     indexes: Vec<Chunks>,
-    /// Those that said what they hold. True: they fetch this release, or have it.
+/// Neighbours that have answered. True if they fetch this release or have it.
     known: BTreeMap<String, bool>,
     began: Instant,
     asked: Option<Instant>,
 }
 
 impl Neighbours {
-    /// Neighbours of `own`, for a fetch of these indexes' chunks. `None` where there is too little to share.
+/// Neighbours of `own`, for a fetch of the chunks of these indexes. `None` if the fetch is too small to divide.
     pub fn new(own: &str, mut indexes: Vec<Chunks>, bytes: u64, now: Instant) -> Option<Self> {
         indexes.truncate(MAX_ASKED);
         (bytes >= MIN_SHARED_BYTES && !indexes.is_empty()).then(|| Self {
@@ -53,12 +54,12 @@ impl Neighbours {
         })
     }
 
-    /// The digests to ask about.
+/// The digests of the indexes.
     pub fn indexes(&self) -> Vec<Digest> {
         self.indexes.iter().map(|chunks| chunks.index).collect()
     }
 
-    /// Who is to be asked now what they hold.
+/// The neighbours to query now.
     pub fn ask(&mut self, devices: &BTreeSet<String>, now: Instant) -> Vec<String> {
         let early = now.saturating_duration_since(self.began) < FIRST_WAIT;
         let every = if early { FIRST_EVERY } else { EVERY };
@@ -73,7 +74,7 @@ impl Neighbours {
         devices.iter().take(MAX_NEIGHBOURS).cloned().collect()
     }
 
-    /// Whether chunks should not be asked for yet.
+/// Whether it is too early to request chunks.
     pub fn is_early(&self, devices: &BTreeSet<String>, now: Instant) -> bool {
         let all = devices
             .iter()
@@ -82,7 +83,7 @@ impl Neighbours {
         !all && now.saturating_duration_since(self.began) < FIRST_WAIT
     }
 
-    /// Takes note of an answer: the wants that the neighbour can bring, and whether the owners of the chunks changed thereby.
+/// Handles an answer: returns the wants that the neighbour has, and whether the owners of chunks changed. `None` if it is invalid.
     pub fn answered(&mut self, name: &str, answer: &[u8]) -> Option<(HashSet<usize>, bool)> {
         let counts: Vec<usize> = self
             .indexes
@@ -102,7 +103,7 @@ impl Neighbours {
         Some((wants, before.unwrap_or(false) != known))
     }
 
-    /// The wants that neighbours own.
+/// The wants whose owner is a neighbour.
     pub fn neighbour_wants(&self, digest_of: impl Fn(usize) -> Option<Digest>) -> HashSet<usize> {
         let others: Vec<&str> = self
             .known
@@ -122,9 +123,9 @@ impl Neighbours {
     }
 }
 
-/// How much a device is meant to own a chunk: a hash of both.
+/// Weight of a device for a chunk; the device with the highest weight owns it.
 fn weight(digest: Digest, name: &str) -> u64 {
-    // FNV-1a, with a last mix (that of SplitMix64) so that similar names do not weigh alike.
+// FNV-1a, with the final mix of SplitMix64 so that similar names get different weights.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in digest.bytes().iter().chain(name.as_bytes()) {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

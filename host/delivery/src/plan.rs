@@ -1,8 +1,8 @@
-//! Who is asked for what, and when. Pure: no clock, no network, no disk.
+//! The plan of a fetch: which source is asked for what, and when. Pure: no clock, no network, no disk.
 //!
-//! Every wanted object is waiting, asked for, or done. A batch is one request to one source; an object may be part of several
-//! batches, when the first source that was asked is late. A source has a window: how many bytes it is asked for at a time. The
-//! window grows with a source that answers fast and shrinks with one that does not.
+//! Each wanted object is waiting, requested, or done. A batch is one request to one source. An object can be in several batches if
+//! the first source is slow. The window of a source is the number of bytes per batch; it grows if the source answers fast, and
+//! shrinks if it does not.
 
 mod source;
 mod terms;
@@ -17,17 +17,17 @@ use source::{FIRST_BACK_OFF, Source};
 
 pub use terms::{Batch, Bounds, BatchEnd, Availability, Want};
 
-/// Batches that one source has in hand at a time.
+/// Most open batches per source.
 const BATCHES_EACH: usize = 4;
-/// When a source is asked again for what it did not hold.
+/// Delay before a source is asked again for an object that it did not have.
 const MISSING_RETRY: Duration = Duration::from_secs(1);
-/// When the origin is asked for what the neighbours should have brought, but did not.
+/// Time without progress of the neighbours after which the origin is asked for their chunks.
 const NEIGHBOUR_GRACE: Duration = Duration::from_millis(1_500);
 
-/// When sources that were banned may be asked again, where nothing has come for so long.
+/// Time without any arrival after which banned sources may be asked again.
 const UNBAN_AFTER: Duration = Duration::from_secs(30);
 
-/// A source that has given nothing yet is late after this part of the time that another one has.
+/// A source that has not delivered yet counts as slow after this fraction of the usual time.
 const UNKNOWN_STALL_DIVISOR: u32 = 5;
 
 #[derive(Debug)]
@@ -38,11 +38,11 @@ struct OpenBatch {
     asked: Instant,
     heard: Instant,
     gave: bool,
-    /// Others are asked too.
+/// Whether its objects may be requested elsewhere too.
     late: bool,
 }
 
-/// Who is asked for what.
+/// The plan of one fetch.
 #[derive(Debug)]
 pub struct Plan {
     wants: Vec<Want>,
@@ -51,23 +51,23 @@ pub struct Plan {
     left: usize,
     sources: BTreeMap<String, Source>,
     banned: BTreeSet<String>,
-    /// Sources that were late or lied: they are asked for what no other publisher or registry has.
+/// Sources that were slow or sent bad data. They are asked only for objects that no other publisher or registry has.
     demoted: BTreeSet<String>,
-    /// Sources that have delivered before: they are asked before strangers.
+/// Sources that have delivered before. They are asked before unknown ones.
     known: BTreeSet<String>,
     open: BTreeMap<u64, OpenBatch>,
     next_batch: u64,
     in_flight: u64,
     bounds: Bounds,
-    /// Wants that a neighbour is to bring, by number.
+/// Numbers of wants whose owner is a neighbour.
     neighbour_wants: HashSet<usize>,
     neighbours_progressed: Option<Instant>,
-    /// When something came last.
+/// Time of the last arrival.
     moved: Option<Instant>,
 }
 
 impl Plan {
-    /// A plan for these wants, whose digests are distinct.
+/// A plan for these wants. Their digests must be distinct.
     pub fn new(wants: Vec<Want>, bounds: Bounds) -> Self {
         let numbers = wants
             .iter()
@@ -93,7 +93,7 @@ impl Plan {
         }
     }
 
-    /// Whether everything is here.
+/// Whether everything has arrived.
     pub fn is_done(&self) -> bool {
         self.left == 0
     }
@@ -108,17 +108,17 @@ impl Plan {
         self.wants.get(number).copied()
     }
 
-    /// Sources that may be asked.
+/// Number of sources that may be asked.
     pub fn usable(&self) -> usize {
         self.sources.len()
     }
 
-    /// Bytes that were asked for and are not here yet.
+/// Requested bytes that have not arrived.
     pub fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
-    /// Takes note of which sources there are. Those that went lose their batches, whose numbers are returned.
+/// Sets the live sources. Returns the batches of sources that have gone; their objects wait again.
     pub fn set_sources(
         &mut self,
         live: &BTreeSet<String>,
@@ -143,7 +143,7 @@ impl Plan {
         batches
     }
 
-    /// Takes note of what a neighbour holds.
+/// Sets the wants that a neighbour has.
     pub fn set_available(&mut self, source: &str, wants: HashSet<usize>) {
         if let Some(source) = self.sources.get_mut(source)
             && source.availability != Availability::All
@@ -152,7 +152,7 @@ impl Plan {
         }
     }
 
-    /// Leaves these to the neighbours, for as long as they make progress.
+/// Leaves these wants to the neighbours, as long as they make progress.
     pub fn assign_to_neighbours(&mut self, neighbour_wants: HashSet<usize>, now: Instant) {
         if self.neighbours_progressed.is_none() && !neighbour_wants.is_empty() {
             self.neighbours_progressed = Some(now);
@@ -160,17 +160,17 @@ impl Plan {
         self.neighbour_wants = neighbour_wants;
     }
 
-    /// Asks these last.
+/// Demotes these sources: they are asked last.
     pub fn demote(&mut self, sources: BTreeSet<String>) {
         self.demoted.extend(sources);
     }
 
-    /// Asks these before others of their kind: they have delivered before.
+/// Sets the known sources, which are asked before unknown ones of their kind.
     pub fn prefer(&mut self, known: BTreeSet<String>) {
         self.known = known;
     }
 
-    /// The smallest of what is not here yet.
+/// The smallest want that has not arrived.
     pub fn smallest(&self) -> Option<Want> {
         let open = self.open.values().flat_map(|open| &open.wants);
         let numbers = self.waiting.iter().chain(open);
@@ -178,12 +178,12 @@ impl Plan {
         wants.min_by_key(|want| want.most).copied()
     }
 
-    /// Sources that are asked last.
+/// Demoted sources.
     pub fn demoted(&self) -> &BTreeSet<String> {
         &self.demoted
     }
 
-    /// What publishers and registries without a blemish have, as far as one knows.
+/// Waiting wants that publishers and registries which are not demoted may have.
     fn elsewhere(&self) -> HashSet<usize> {
         let good: Vec<&Source> = self
             .sources
@@ -195,7 +195,7 @@ impl Plan {
         self.waiting.iter().copied().filter(has).collect()
     }
 
-    /// Never asks a source again, and takes its batches back, whose numbers are returned.
+/// Bans a source. Returns its batches; their objects wait again.
     pub fn ban(&mut self, source: &str) -> Vec<u64> {
         self.banned.insert(source.to_owned());
         self.demoted.insert(source.to_owned());
@@ -224,7 +224,7 @@ impl Plan {
             .filter(|(_, source)| {
                 source.batches < BATCHES_EACH && source.backs_off_until.is_none_or(|t| t <= now)
             })
-            // Neighbours first, then those that have delivered before, and among equals the one with the least in hand.
+// Neighbours first, then known sources, then those with the fewest open batches.
             .map(|(name, source)| {
                 let is_stranger = !self.known.contains(name);
                 let is_origin = source.availability == Availability::All;
@@ -241,7 +241,7 @@ impl Plan {
         None
     }
 
-    /// What `name` is asked for next.
+/// The wants to request from `name` next.
     fn choose(&mut self, name: &str, origins: bool, now: Instant) -> Vec<usize> {
         let neighbours_progress = self
             .neighbours_progressed
@@ -280,7 +280,7 @@ impl Plan {
                 continue;
             }
             let most = self.wants.get(number).map_or(0, |want| want.most);
-            // One object is asked for in any case, however large it is.
+// At least one object, however large it is.
             if chosen.len() >= MAX_ASKED || (!chosen.is_empty() && bytes + most > window) {
                 break;
             }
@@ -322,7 +322,7 @@ impl Plan {
         }
     }
 
-    /// An object is here and good. True where it was wanted still. Batches that are complete thereby are returned too.
+/// A valid object has arrived. Returns whether it was still wanted, and the batches that it completes.
     pub fn arrived(&mut self, batch: u64, number: usize, now: Instant) -> (bool, Vec<u64>) {
         if let Some(open) = self.open.get_mut(&batch) {
             open.heard = now;
@@ -360,7 +360,7 @@ impl Plan {
         (was_wanted, complete)
     }
 
-    /// A batch that brought everything: its source may be asked for more at a time, or for less.
+/// Closes a complete batch, and adapts the window of its source.
     fn complete(&mut self, id: u64, now: Instant) {
         let Some(open) = self.open.remove(&id) else {
             return;
@@ -377,7 +377,7 @@ impl Plan {
         }
     }
 
-    /// A batch has ended; what it did not bring waits again. `missing` is what its source said it does not hold.
+/// A batch has ended. Objects that did not arrive wait again. `missing` lists those that the source said it does not have.
     pub fn ended(&mut self, batch: u64, missing: &[usize], end: BatchEnd, now: Instant) {
         let Some(open) = self.take_back(batch) else {
             return;
@@ -395,13 +395,13 @@ impl Plan {
         }
         let unexplained = open.wants.len() > lacks.len();
         source.missing.extend(lacks);
-        // It gave nothing, and did not say why: it is busy, slow or broken.
+// Nothing arrived and no reason was given: the source is busy, slow or broken.
         if unexplained && (!open.gave || end == BatchEnd::TimedOut) {
             source.rest(now);
         }
     }
 
-    /// Takes a batch back: what it did not bring waits again.
+/// Removes a batch. Its objects that are not requested elsewhere wait again.
     fn take_back(&mut self, id: u64) -> Option<OpenBatch> {
         let open = self.open.remove(&id)?;
         if let Some(source) = self.sources.get_mut(&open.source) {
@@ -425,11 +425,11 @@ impl Plan {
         Some(open)
     }
 
-    /// Looks after batches that take long: their objects may be asked for elsewhere, and those that take too long are given up. Returns
-    /// the latter, which are to be ended.
+    /// Lets objects of slow batches be requested elsewhere, and demotes their sources. Returns the batches that timed out, which the
+    /// caller must end.
     pub fn overdue(&mut self, now: Instant) -> Vec<u64> {
         let mut given_up = Vec::new();
-        // Others may have lied in a source's name, and it may be the only one: it stays suspect, and is asked last.
+// Another session may have sent bad data in a source's name, and the source may be the only one: it stays demoted.
         let moved = *self.moved.get_or_insert(now);
         if now.saturating_duration_since(moved) >= UNBAN_AFTER {
             self.banned.clear();

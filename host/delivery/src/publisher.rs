@@ -1,4 +1,4 @@
-//! A deployer's end: it answers for a release's objects, and says what a site should run.
+//! The publisher of a deployer: it serves a release's objects, and publishes statements and trusted keys.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use hotshoe_store::{Catalogue, CatalogueError, Layout, Served};
 /// Characters of a publisher's name after [`PUBLISHER`].
 const NAME_CHARS: usize = 8;
 
-/// Why a release is not answered for.
+/// Why a release cannot be published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// The release cannot be read.
@@ -32,7 +32,7 @@ impl PublishError {
     }
 }
 
-/// What was said to the site, by the name of the release.
+/// Published messages, by the name of the release.
 type PublishedMessages = Arc<Mutex<BTreeMap<String, Vec<u8>>>>;
 
 /// Publishes releases to one site, for as long as it lives.
@@ -48,7 +48,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Opens a session. It does not wait for anybody.
+/// Opens a session. It does not wait for the network.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -72,12 +72,12 @@ impl Publisher {
         })
     }
 
-    /// A client in the same session.
+/// A client on the same session.
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-    /// Answers for the objects of a release folder, with its signatures.
+/// Serves the objects of a release folder, signatures included.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -89,7 +89,7 @@ impl Publisher {
         Ok(served)
     }
 
-    /// Says what the site should run, and answers those that ask later: the bytes of a statement's envelope.
+/// Publishes a statement, the bytes of its envelope, and answers later queries with it.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -97,7 +97,7 @@ impl Publisher {
         publish(&self.site, Notice::Desired, &self.desired, name, envelope)
     }
 
-    /// Passes on a new `trust.toml`, also to those that ask later.
+/// Publishes a new `trust.toml`, and answers later queries with it.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -105,22 +105,22 @@ impl Publisher {
         publish(&self.site, Notice::Trust, &self.trust, "", update)
     }
 
-    /// The name under which it answers for objects.
+/// Its name as a source.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Where it listens.
+/// The endpoints that it listens on.
     pub fn locators(&self) -> Vec<String> {
         self.site.status().locators
     }
 
-    /// Bytes of objects that were sent.
+/// Bytes of objects sent.
     pub fn sent(&self) -> u64 {
         self.sharing.as_ref().map_or(0, Sharing::sent)
     }
 
-    /// Ends it. Devices that have not fetched all wait for another source.
+/// Closes the session. Devices that have not finished wait for another source.
     pub fn close(self) {
         drop(self.sharing);
         self.site.close();

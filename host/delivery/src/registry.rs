@@ -1,7 +1,7 @@
-//! A registry: it keeps releases and statements for a site, so that devices find them when the publisher has gone.
+//! The registry: it stores releases and statements for a site, so that devices can fetch them when the publisher is offline.
 //!
-//! It decides nothing. A device judges every statement and every release itself, whoever passes it on; two registries for one site
-//! are redundant. What a registry holds is signed by keys that it trusts, so that nobody fills its disk.
+//! It is not trusted: a device verifies every statement and every release itself. Two registries of a site are redundant. A registry
+//! stores only releases that its trusted keys have signed, so that others cannot fill its disk.
 
 mod record;
 mod work;
@@ -34,18 +34,18 @@ use work::{State, RegistryWorker};
 
 pub use record::StoredRelease;
 
-/// The registry's record, in its data folder.
+/// Name of the record in the data folder.
 const RECORD: &str = "registry.json";
 /// Largest configuration, in bytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
-/// What the operator of a registry decides.
+/// Configuration of a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RegistryConfig {
-    /// The site that it keeps releases for.
+/// The site that it stores releases for.
     pub site: String,
-    /// Its name, which its certificate and its keys bear. Two registries of one site have two names.
+/// Its name, in its certificate and its keys. Two registries of a site need different names.
     pub name: String,
     /// The data folder. Default: `registry`.
     #[serde(default = "default_data")]
@@ -53,19 +53,19 @@ pub struct RegistryConfig {
     /// The file of trusted keys. Default: `trust.toml`.
     #[serde(default = "default_trust")]
     pub trust: PathBuf,
-    /// How it reaches others. With `mode = "router"` it is the site's router as well.
+/// Its Zenoh session. With `mode = "router"` it is also the site's router.
     #[serde(default)]
     pub zenoh: ZenohConfig,
-    /// The most that releases may take on the disk, in MiB. Default: 16384. The newest release of each name stays in any case.
+/// Disk quota of releases in MiB. Default: 16384. The newest release of each name is always kept.
     #[serde(default = "default_quota")]
     pub quota_mib: u64,
-    /// Releases of one name that are kept. Default: 16.
+/// Number of releases per name to keep. Default: 16.
     #[serde(default = "default_keep")]
     pub keep: usize,
-    /// The most that fetching takes, in bytes a second. Default: no limit.
+/// Bandwidth limit of fetches in bytes per second. Default: no limit.
     #[serde(default)]
     pub max_bytes_per_second: Option<u64>,
-    /// What it writes to standard error.
+/// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -98,10 +98,10 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
-    /// The configuration is not the TOML that is expected.
+/// The configuration is not valid TOML, or has an unknown key.
     #[error("the configuration of the registry is not valid")]
     Toml(#[source] TomlError),
-    /// A setting cannot be.
+/// A setting is not valid.
     #[error("the configuration of the registry is not valid")]
     Config(#[source] ConfigError),
     /// The trusted keys are not valid.
@@ -145,7 +145,7 @@ impl RegistryError {
 }
 
 impl RegistryConfig {
-    /// A registry of these names, with everything else as it is by default.
+/// A configuration with these names and the defaults.
     pub fn new(site: &str, name: &str) -> Self {
         Self {
             site: site.to_owned(),
@@ -160,7 +160,7 @@ impl RegistryConfig {
         }
     }
 
-    /// Reads and checks a file. Relative paths are taken from its folder.
+/// Reads and checks a file. Relative paths are relative to its folder.
     ///
     /// # Errors
     /// [`RegistryError`], which names the key or the file.
@@ -191,7 +191,7 @@ fn read_text(path: &Path, most: u64) -> Result<String, RegistryError> {
     })
 }
 
-/// A registry at work.
+/// A running registry.
 pub struct Registry {
     site: Site,
     work: Arc<RegistryWorker>,
@@ -202,24 +202,24 @@ pub struct Registry {
     parts: Parts,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
-    /// The contents of the files that keys name, as it started.
+/// Contents, at the start, of the files that keys name.
     files: Files,
 }
 
-/// What a registry made of a configuration that it was given while it works.
+/// Result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-    /// The keys that changed and are in effect.
+/// Changed keys that are now in effect.
     pub applied: BTreeSet<String>,
-    /// The keys that changed and need a restart to be in effect.
+/// Changed keys that need a restart.
     pub needs_restart: BTreeSet<String>,
-    /// Whether the file of the trusted keys was changed, which nothing here reads.
+/// Whether the file of trusted keys changed. A reload does not read it.
     pub trust_changed: bool,
 }
 
-/// What is in effect when `running` was, and `new` is in the file.
+/// The configuration that can be in effect without a restart.
 fn in_effect(running: &RegistryConfig, new: &RegistryConfig) -> RegistryConfig {
-    // The parts are named one by one, so that no new key is forgotten here.
+// Without `..`, so that a new key must be handled here.
     let RegistryConfig {
         site: _,
         name: _,
@@ -241,7 +241,7 @@ fn in_effect(running: &RegistryConfig, new: &RegistryConfig) -> RegistryConfig {
 }
 
 impl Registry {
-    /// Starts it: first it answers for what it holds, then it follows what is said to the site.
+/// Starts a registry: it serves what it has stored, then follows the site's statements.
     ///
     /// # Errors
     /// [`RegistryError`] names what is wrong.
@@ -249,7 +249,7 @@ impl Registry {
         Self::start_with(config, Parts::default())
     }
 
-    /// The same, beside other parts of the process that die or live with it.
+/// Like [`Self::start`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
@@ -313,17 +313,17 @@ impl Registry {
         })
     }
 
-    /// Where it listens.
+/// The endpoints that it listens on.
     pub fn locators(&self) -> Vec<String> {
         self.site.status().locators
     }
 
-    /// The releases that it holds whole.
+/// The releases that it has stored completely.
     pub fn held(&self) -> Vec<StoredRelease> {
         self.work.lock().record.releases.clone()
     }
 
-    /// Waits until it holds a release. False where it does not after so long.
+/// Waits until it has stored a release. False after `timeout`.
     pub fn wait_for(&self, release: Digest, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.work.lock();
@@ -344,20 +344,20 @@ impl Registry {
         }
     }
 
-    /// Bytes of objects that were sent.
+/// Bytes of objects sent.
     pub fn sent(&self) -> u64 {
         self.sharing.sent()
     }
 
-    /// Statements and releases that were refused.
+/// Number of refused statements and releases.
     pub fn refused(&self) -> u64 {
         self.work.refused.load(Ordering::Relaxed)
     }
 
-    /// Takes over what it can of a new configuration.
+/// Applies a new configuration as far as possible without a restart.
     ///
     /// # Errors
-    /// [`RegistryError::Config`] where the new one is not valid; then nothing changes.
+/// [`RegistryError::Config`] if the new one is not valid; then nothing changes.
     pub fn reload(&self, new: &RegistryConfig) -> Result<Reloaded, RegistryError> {
         new.check()?;
         let mut running = self.config.lock().unwrap_or_else(PoisonError::into_inner);
@@ -389,7 +389,7 @@ impl Registry {
         &self.parts
     }
 
-    /// Ends it. What it holds stays on disk.
+/// Stops it. Stored releases stay on disk.
     pub fn stop(self) {
         self.parts.close();
         self.work.close();
@@ -404,7 +404,7 @@ fn quota_bytes(config: &RegistryConfig) -> u64 {
     config.quota_mib.saturating_mul(1 << 20)
 }
 
-/// The trusted keys: those of the file, and the newer versions that came since.
+/// The trusted keys of the file, with the recorded newer versions applied.
 fn trust(config: &RegistryConfig, record: &Record) -> Result<TrustRoot, RegistryError> {
     let text = read_text(&config.trust, MAX_TRUST_BYTES)?;
     let mut trust = TrustRoot::parse(&text).map_err(|source| RegistryError::Trust {
@@ -413,7 +413,7 @@ fn trust(config: &RegistryConfig, record: &Record) -> Result<TrustRoot, Registry
     })?;
     for update in &record.updates {
         let new = TrustUpdate::parse(update.as_bytes()).map(|update| rotate(&trust, &update));
-        // A file that was replaced by hand is ahead of some.
+// The file may have been replaced by a newer version.
         if let Ok(Ok(new)) = new {
             trust = new.root;
         }
@@ -431,7 +431,7 @@ fn answer(site: &Site, notice: Notice, work: &Arc<RegistryWorker>) -> Result<Not
         };
         match notice {
             Notice::Desired => {
-                // What is signed comes first: of too many, whoever asks takes the first.
+// Signed statements first: of too many, a device takes the first.
                 let (signed, others): (Vec<_>, Vec<_>) =
                     state.record.statements.iter().partition(|kept| kept.signed);
                 let kept = signed.iter().chain(&others);

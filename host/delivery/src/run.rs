@@ -1,7 +1,7 @@
-//! Fetching a set of objects: the plan's decisions, made true over Zenoh.
+//! The fetch of a set of objects: it carries out the plan over Zenoh.
 //!
-//! The calling thread decides and asks. Replies come on Zenoh's threads, which only pass them on; two threads of this fetch unpack,
-//! check and store them, so that hashing and receiving overlap.
+//! The calling thread sends the requests. Replies arrive on Zenoh's threads, which only pass them on. Two threads decompress, check and
+//! store the objects, so that hashing and receiving overlap.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,26 +21,26 @@ use super::source_discovery::SourceDiscovery;
 use super::source_reputation::SourceReputation;
 use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
-/// Threads that unpack, check and store what arrives.
+/// Threads that decompress, check and store objects.
 const CHECKERS: usize = 2;
-/// Objects that wait for them; what comes on top of that was not asked for, or will be asked for again.
+/// Most objects that wait for them. Further objects are dropped, and requested again if they are wanted.
 const MAX_UNCHECKED: usize = 1_024;
-/// How often the plan is looked at when nothing arrives.
+/// Interval of the plan's timers when nothing arrives.
 const TICK: Duration = Duration::from_millis(20);
-/// How long an answer to `have` may take.
+/// Timeout of a query `have`.
 const HAVE_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a fetch says how far it is.
+/// Interval of progress reports.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
 
-/// What became of an object that arrived.
+/// Result of checking an object.
 pub enum Stored {
-    /// It is kept.
+/// It is valid and stored.
     Kept,
-    /// It is not what was asked for.
+/// It does not match its digest or size.
     Invalid,
 }
 
-/// One device's end of all fetches.
+/// What all fetches of a device share.
 pub struct FetchContext<'a> {
     pub site: &'a Site,
     pub own: &'a str,
@@ -48,21 +48,21 @@ pub struct FetchContext<'a> {
     pub config: &'a DeliveryConfig,
     pub cancel: &'a Cancel,
     pub stats: &'a Mutex<TransferStats>,
-    /// Sources that lost their standing in this fetch.
+/// Sources that sent only bad data in this fetch.
     pub banned: &'a Mutex<BTreeSet<String>>,
     pub rate_limit: &'a Mutex<TokenBucket>,
     /// Sources that are asked last.
     pub reputation: &'a SourceReputation,
 }
 
-/// What to do with an object, by the number of its want: check it, and keep it.
+/// Checks and stores an object, given the number of its want.
 pub type StoreFn<'a> = &'a (dyn Fn(usize, &[u8]) -> Result<Stored, FetchError> + Sync);
-/// Told how many bytes of wants have arrived, and how many sources there are.
+/// Called with the bytes that have arrived, and the number of usable sources.
 pub type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
 
 pub(super) enum Event {
     Reply(u64, ObjectReply),
-    /// An object that nobody will check: its sender lost its standing, or there are too many.
+/// An object that is dropped unchecked: its sender is ignored, or too many are waiting.
     Ignored(u64),
     Checked {
         batch: u64,
@@ -75,19 +75,19 @@ pub(super) enum Event {
     Failed(FetchError),
 }
 
-/// A request under way.
+/// The running request of a batch.
 struct BatchRequest {
     _asked: PendingRequest,
     source: String,
     missing: Vec<usize>,
-    /// Objects that were heard, once no more will come.
+/// Number of objects received, once the request has ended.
     objects: Option<usize>,
     checked: usize,
     bad: bool,
     good: bool,
 }
 
-/// Senders, by source and Zenoh id, whose objects were no good.
+/// Senders of invalid objects, by source and Zenoh id.
 type IgnoredSenders = Arc<Mutex<HashSet<(String, u128)>>>;
 
 struct Run<'a> {
@@ -104,7 +104,7 @@ struct Run<'a> {
     arrived: u64,
 }
 
-/// Fetches all wants; returns when `keep` has them all.
+/// Fetches all wants, and returns when all are stored.
 pub fn fetch(
     context: &FetchContext<'_>,
     wants: Vec<Want>,
@@ -198,7 +198,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Which sources there are, and which batches take too long.
+/// Updates the sources, and handles slow batches.
     fn poll(&mut self, now: Instant) -> Result<(), FetchError> {
         let mut live = self.context.sources.live();
         live.remove(self.context.own);
@@ -296,7 +296,7 @@ impl Run<'_> {
                 }
                 other => Event::Reply(id, other),
             };
-            // The fetch may be over; then nobody listens.
+// The fetch may have ended.
             let _ = events.send(event);
         };
         let context = self.context;
@@ -384,7 +384,7 @@ impl Run<'_> {
         now: Instant,
     ) {
         let Some(request) = self.requests.get_mut(&batch) else {
-            // Its batch was given up, and yet it came.
+// It arrived after its batch was abandoned.
             if matches!(stored, Stored::Kept) {
                 self.arrive(batch, number, now);
             }
@@ -426,7 +426,7 @@ impl Run<'_> {
         }
     }
 
-    /// Ends a batch when all of its replies have been looked at.
+/// Ends a batch when all of its replies have been checked.
     fn maybe_over(&mut self, batch: u64, now: Instant) {
         let over = |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
         if !self.requests.get(&batch).is_some_and(over) {

@@ -1,5 +1,5 @@
-//! Who has a release, where more say so than can be asked one by one: all are called at once for something small, and whoever brings it is
-//! asked first from then on.
+//! Discovery of a source that has a release, when more sources announce themselves than can be asked one by one: a request for a small
+//! object goes to all at once, and sources that deliver it are preferred.
 
 use std::time::{Duration, Instant};
 
@@ -9,17 +9,17 @@ use super::FetchError;
 use super::plan::Plan;
 use super::run::FetchContext;
 
-/// How often all are called.
+/// Interval of broadcasts.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// The calls of one fetch.
+/// The broadcasts of one fetch.
 #[derive(Debug, Default)]
 pub struct SourceDiscovery {
     called: Option<(Instant, PendingRequest)>,
 }
 
 impl SourceDiscovery {
-    /// Calls for the smallest of what is wanted, where many strangers and nobody else are there, and it is time.
+/// Requests the smallest want from all sources, if there are many unknown ones and no known one, and it is time.
     pub fn poll(
         &mut self,
         context: &FetchContext<'_>,

@@ -1,28 +1,28 @@
-//! Which sources have let this device down lately. Others are asked before them, so that one that is silent or lies costs its delay
-//! once, and not in every part of every release.
+//! Demoted sources, over several fetches: a source that is slow or sends bad data is asked last, so that it delays one fetch and not
+//! each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long that is remembered.
+/// How long a source stays demoted.
 const MEMORY: Duration = Duration::from_secs(300);
-/// Most sources that are remembered.
+/// Most demoted sources.
 const MOST: usize = 1_024;
 
-/// Sources that are asked last, and since when.
+/// Demoted sources, with the time of their demotion.
 #[derive(Debug, Default)]
 pub struct SourceReputation(Mutex<BTreeMap<String, Instant>>);
 
 impl SourceReputation {
-    /// Those that are remembered at `now`.
+/// The sources that are demoted at `now`.
     pub fn demoted(&self, now: Instant) -> BTreeSet<String> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.retain(|_, since| now.saturating_duration_since(*since) < MEMORY);
         since.keys().cloned().collect()
     }
 
-    /// Remembers those that are not yet.
+/// Demotes sources.
     pub fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for name in demoted {

@@ -1,8 +1,8 @@
-//! How much may be asked for at this moment.
+//! The bandwidth limit.
 
 use std::time::Instant;
 
-/// A bucket that fills at the allowed rate and holds one second's worth. What is asked for comes out of it.
+/// A token bucket in bytes with a capacity of one second.
 #[derive(Debug)]
 pub struct TokenBucket {
     rate: Option<f64>,
@@ -21,7 +21,7 @@ impl TokenBucket {
         }
     }
 
-    /// Whether more may be asked for.
+/// Whether bytes may be requested now.
     pub fn allows(&mut self, now: Instant) -> bool {
         let Some(rate) = self.rate else {
             return true;
@@ -32,7 +32,7 @@ impl TokenBucket {
         self.level > 0.0
     }
 
-    /// So many bytes were asked for. The bucket may owe some, which the time to come pays.
+/// Takes bytes out. The level may become negative.
     pub fn spend(&mut self, bytes: u64) {
         if self.rate.is_some() {
             self.level -= bytes as f64;

@@ -1,6 +1,6 @@
-//! Who may write which keys of a site: Zenoh's `access_control`, by the common names of certificates.
+//! Access rules of a site: Zenoh's `access_control`, by the common names of certificates.
 //!
-//! It has to stand where messages arrive: at the router or registry that devices connect to, and at a device that listens itself.
+//! The rules are enforced where messages arrive: at the router or registry that devices connect to, and at a device that listens.
 
 use std::path::Path;
 
@@ -12,16 +12,16 @@ use super::LinkError;
 /// Largest file of access rules, in bytes.
 pub const MAX_ACL_BYTES: u64 = 4 << 20;
 
-/// Who is who at a site, by the common names of their certificates.
+/// The roles of a site, each a list of common names of certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AclOptions {
-    /// The devices. Each may write below its own keys alone.
+/// The devices. Each may write its own keys only.
     pub devices: Vec<String>,
-    /// Those who publish releases. Default: `deployer`.
+/// Publishers of releases. Default: `deployer`.
     pub deployers: Vec<String>,
-    /// The registries and routers, which pass on what all others say. Default: `registry`.
+/// Registries and routers, which forward the messages of all others. Default: `registry`.
     pub registries: Vec<String>,
-    /// Those who may feed samples to devices and read what comes out. Default: none.
+/// Applications that may send samples to devices and read their outputs. Default: none.
     pub applications: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Default for AclOptions {
     }
 }
 
-/// Everything that Zenoh's rules tell apart.
+/// All message types of Zenoh's rules.
 const ALL: [&str; 9] = [
     "put",
     "delete",
@@ -49,7 +49,7 @@ const ALL: [&str; 9] = [
     "declare_liveliness_subscriber",
 ];
 
-/// Zenoh's rule: what may arrive under which keys.
+/// One of Zenoh's rules: these messages may arrive under these keys.
 fn rule(id: &str, messages: &[&str], keys: &[String]) -> Value {
     json!({
         "id": id, "messages": messages, "flows": ["ingress"], "permission": "allow", "key_exprs": keys,
@@ -65,10 +65,10 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@desired/*"),
         key("@trust"),
     ];
-    // Parts that begin with `@` are matched by their names alone.
+// Wildcards do not match key parts that begin with `@`.
     let site_wide: Vec<String> = everyone.iter().cloned().chain([key("**")]).collect();
     let mut rules = vec![
-        // Asking and listening changes nothing.
+// Queries and subscriptions change nothing.
         rule("ask", &["query"], &everyone),
         rule(
             "listen",
@@ -104,7 +104,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
             &[key("**")],
         ),
         rule("all", &ALL, &site_wide),
-        // What may arrive is judged where it arrives; what was let in may leave to those who asked for it.
+        // Messages are checked when they arrive. After that they may leave to any subscriber or querier.
         json!({
             "id": "hear", "messages": ALL, "flows": ["egress"], "permission": "allow", "key_exprs": site_wide,
         }),
@@ -162,7 +162,7 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
     })
 }
 
-/// Reads a file that [`access_control`] made, or one that was written by hand.
+/// Reads a file that [`access_control`] produced, or one written by hand.
 pub(super) fn read(path: &Path) -> Result<Value, LinkError> {
     let failed = |source| LinkError::AccessControl {
         path: path.to_owned(),
@@ -170,6 +170,6 @@ pub(super) fn read(path: &Path) -> Result<Value, LinkError> {
     };
     let text = read_bytes(path, MAX_ACL_BYTES).map_err(failed)?;
     let value: Value = serde_json::from_slice(&text).map_err(|e| failed(e.into()))?;
-    // The file may be a whole configuration for `zenohd`, too.
+// The file may also be a complete configuration of `zenohd`.
     Ok(value.get("access_control").cloned().unwrap_or(value))
 }

@@ -1,4 +1,4 @@
-//! Plain Zenoh, for benches to measure against: one value under one key, and a query for it.
+//! Plain Zenoh as the baseline of benches: one value under one key, and a query for it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use super::outgoing::{self, BYTES, Outgoing};
 use super::settings;
 use super::{LinkError, warn_if_unanswered};
 
-/// A session and nothing else.
+/// A plain Zenoh session.
 #[derive(Debug)]
 pub struct RawSession {
     session: Session,
 }
 
-/// Answers for a value, until it is dropped.
+/// A queryable that answers with one value. It is undeclared on drop.
 #[derive(Debug)]
 pub struct RawQueryable {
     value: Arc<Mutex<ZBytes>>,
@@ -26,14 +26,14 @@ pub struct RawQueryable {
 }
 
 impl RawQueryable {
-    /// From now on, these bytes are the answer.
+/// Replaces the value.
     pub fn set(&self, bytes: Vec<u8>) {
         *self.value.lock().unwrap_or_else(PoisonError::into_inner) = ZBytes::from(bytes);
     }
 }
 
 impl RawSession {
-    /// Opens a session as `config` says.
+/// Opens a session with `config`.
     ///
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
@@ -61,7 +61,7 @@ impl RawSession {
         })
     }
 
-    /// Waits until somebody answers for the value: that others may ask takes a moment to go round.
+/// Waits until the value can be queried: a declaration takes some time to propagate. False after `deadline`.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -75,7 +75,7 @@ impl RawSession {
         Ok(false)
     }
 
-    /// Asks for the value and hands it to `read`. None where nobody answered in time.
+/// Queries the value and passes it to `read`. `None` without an answer in time.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].

@@ -1,4 +1,4 @@
-//! The other end of the keys: what a command or an application does with devices.
+//! The client side of a device's keys, for commands and applications.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -20,7 +20,7 @@ use super::device_message::DeviceMessage;
 use super::site::Site;
 use super::{LinkError, client_settings, root};
 
-/// A session that asks devices and feeds them.
+/// A session that queries devices and sends them samples.
 #[derive(Debug)]
 pub struct Client {
     pub(super) session: Session,
@@ -28,7 +28,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Reaches the daemon that `config` connects to; see [`ZenohConfig::client`]. It gives up after three seconds.
+/// Connects to the daemon of `config`; see [`ZenohConfig::client`]. The timeout is 3 s.
     ///
     /// # Errors
     /// [`LinkError::NoEndpoint`], [`LinkError::Setting`] and [`LinkError::Unreachable`].
@@ -48,7 +48,7 @@ impl Client {
         })
     }
 
-    /// The same session as `site`'s. Closing one closes both.
+/// Shares the session of `site`. Closing one closes both.
     pub fn of(site: &Site, max_message_bytes: usize) -> Self {
         Self {
             session: site.session.clone(),
@@ -56,8 +56,8 @@ impl Client {
         }
     }
 
-    /// The status of every device of a site and name; of any where there is none. An answer that is no status is skipped, and so is
-    /// one under a key that is not that of the device which it names. Who answered is not checked: see [`Self::ask_statuses`].
+    /// The statuses of the devices that match; `None` matches any site or device. An answer that is not a status, or that names
+    /// another device than its key, is skipped. Signatures are not checked: see [`Self::ask_statuses`].
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -71,7 +71,7 @@ impl Client {
         Ok(said.into_iter().map(|said| said.value).collect())
     }
 
-    /// The same, with the devices' signatures over the answer to this very question.
+/// Like [`Self::statuses`], with the devices' signatures. Each covers the answer and the nonce of this query.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -85,7 +85,7 @@ impl Client {
             "{}/status",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
         );
-        // An answer that was recorded earlier is to another question.
+// With a fresh nonce, a recorded answer cannot be replayed.
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let question = outgoing::question(&self.session, &key, Some(&nonce))?
             .target(QueryTarget::All)
@@ -98,7 +98,7 @@ impl Client {
         Ok(collector.statuses())
     }
 
-    /// Publishes one sample under `input/<name>`; nobody answers.
+/// Publishes one sample under `input/<name>`, without an answer.
     ///
     /// # Errors
     /// [`LinkError::TooLarge`], [`LinkError::Key`] and [`LinkError::Use`].
@@ -120,7 +120,7 @@ impl Client {
         message.put(&self.session, QosClass::Blocking)
     }
 
-    /// Sends samples as queries, at most `in_flight` of them unanswered; each may take `timeout`.
+/// Sends samples as queries, with at most `in_flight` unanswered ones. Each query has this timeout.
     pub fn feeder(&self, site: &str, device: &str, in_flight: usize, timeout: Duration) -> Feeder {
         let (sender, answers) = channel();
         Feeder {
@@ -138,7 +138,7 @@ impl Client {
         }
     }
 
-    /// Listens to what devices publish. The oldest of more than `capacity` unread messages are lost.
+/// Subscribes to the outputs of devices. Beyond `capacity` unread messages, the oldest are lost.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -164,14 +164,14 @@ impl Client {
     }
 }
 
-/// Most devices whose status is taken.
+/// Most statuses that one query collects.
 pub const MAX_STATUSES: usize = 4_096;
-/// Largest status that is read, in bytes.
+/// Largest status, in bytes.
 const MAX_STATUS_BYTES: usize = 1 << 20;
-/// Most bytes of statuses that are read for one question.
+/// Most bytes of statuses that one query collects.
 const MAX_STATUSES_BYTES: usize = 256 << 20;
 
-/// What devices said of themselves. Anybody may answer, so it is bounded.
+/// Collects statuses. Any session can answer the query, so count and bytes are limited.
 #[derive(Default)]
 struct StatusCollector {
     statuses: Vec<DeviceMessage<Status>>,
@@ -215,7 +215,7 @@ impl StatusCollector {
     }
 }
 
-/// Messages that devices publish.
+/// A subscription to the outputs of devices.
 #[derive(Debug)]
 pub struct Outputs {
     subscriber: Subscriber<RingChannelHandler<Sample>>,
@@ -228,14 +228,14 @@ pub struct Published {
     pub key: String,
     /// Its media type.
     pub content_type: String,
-    /// Its JSON; null where it is none.
+/// The payload parsed as JSON; null if it is not JSON.
     pub body: Value,
-    /// Its bytes.
+/// The payload.
     pub payload: Vec<u8>,
 }
 
 impl Outputs {
-    /// The next message, or `None` when the time is over or the session is closed.
+/// The next message; `None` after `timeout`, or when the session is closed.
     pub fn next(&self, timeout: Duration) -> Option<Published> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         let payload = sample.payload().to_bytes().into_owned();
@@ -248,7 +248,7 @@ impl Outputs {
     }
 }
 
-/// Sends samples and collects their answers. Take answers with [`Feeder::next`] as you send: they wait in memory until then.
+/// Sends samples and collects the answers. Answers stay in memory until [`Feeder::next`] takes them.
 #[derive(Debug)]
 pub struct Feeder {
     session: Session,
@@ -260,23 +260,23 @@ pub struct Feeder {
     answers: Receiver<FeedReply>,
 }
 
-/// What became of one sample.
+/// The answer to one sample.
 #[derive(Debug)]
 pub struct FeedReply {
     /// The sample's id.
     pub id: String,
     /// The name that it was sent under.
     pub name: String,
-    /// From sending to the answer.
+/// Time from sending to the answer.
     pub elapsed: Duration,
-    /// The answer's JSON.
+/// The answer as JSON.
     pub result: Result<Value, FeedError>,
 }
 
 /// Why a sample gave no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FeedError {
-    /// The device says why: the JSON of its error message.
+/// The device refused it. The JSON of its error message.
     #[error("the device refused the sample: {0}")]
     Refused(Value),
     /// The device did not answer in time, or is not there.
@@ -284,7 +284,7 @@ pub enum FeedError {
     NoReply,
 }
 
-/// Counts unanswered samples.
+/// Limits the number of unanswered samples.
 #[derive(Debug)]
 struct Window {
     open: Mutex<usize>,
@@ -311,7 +311,7 @@ impl Window {
     }
 }
 
-/// One unanswered sample. When everybody lets go of it without an answer, that is the answer.
+/// One unanswered sample. Dropping the last reference without an answer gives [`FeedError::NoReply`].
 #[derive(Debug)]
 struct PendingSample {
     id: String,
@@ -334,11 +334,11 @@ impl PendingSample {
             elapsed: self.sent.elapsed(),
             result,
         };
-        // The feeder may be gone; then nobody wants the answer.
+// The feeder may be gone.
         let _ = self.sender.send(fed);
     }
 
-    /// No answer counts from here on. False where one did already.
+/// Ignores later answers. False if there was an answer already.
     fn close(&self) -> bool {
         let open = !self.answered.swap(true, Ordering::AcqRel);
         if open {
@@ -355,7 +355,7 @@ impl Drop for PendingSample {
 }
 
 impl Feeder {
-    /// Sends a sample under `input/<name>`. It waits while too many are unanswered.
+/// Sends a sample under `input/<name>`. Blocks while too many samples are unanswered.
     ///
     /// # Errors
     /// [`LinkError::TooLarge`], [`LinkError::TooLong`], [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
@@ -387,18 +387,18 @@ impl Feeder {
             waiting.answer(outcome(reply));
         });
         match sent {
-            // The error is the sample's only end.
+// The caller gets the error; the sample must not give a second one.
             Err(error) if pending.close() => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-    /// The next answer, or `None` when the time is over.
+/// The next answer; `None` after `timeout`.
     pub fn next(&self, timeout: Duration) -> Option<FeedReply> {
         self.answers.recv_timeout(timeout).ok()
     }
 
-    /// Samples that have no answer yet.
+/// The number of unanswered samples.
     pub fn outstanding(&self) -> usize {
         *self.window.lock()
     }
@@ -414,7 +414,7 @@ fn check_size(payload: &[u8], most: usize) -> Result<(), LinkError> {
 fn outcome(reply: &Reply) -> Result<Value, FeedError> {
     match reply.result() {
         Ok(sample) => Ok(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default()),
-        // Zenoh's own errors, such as a timeout, are no JSON objects.
+// Zenoh's own errors, such as a timeout, are not JSON objects.
         Err(error) => match serde_json::from_slice::<Value>(&error.payload().to_bytes()) {
             Ok(body) if body.is_object() => Err(FeedError::Refused(body)),
             _ => Err(FeedError::NoReply),

@@ -1,4 +1,4 @@
-//! What a device says of itself besides its results, and the orders that it takes.
+//! A device's events, orders and recordings, and its subscriptions to statements and trusted keys.
 
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -16,20 +16,20 @@ use super::device_message::Signer;
 use super::site::{RawNotice, Notice, Site, NoticeSubscription};
 use super::{Link, LinkError, warn_if_unanswered};
 
-/// The part of a device's keys under which it is recorded.
+/// Last part of the key for requests of recorders.
 pub(super) const RECORD: &str = "record";
-/// Orders that wait; the next is told that the device is busy.
+/// Most orders that wait; a further one is refused as `busy`.
 const WAITING_ORDERS: usize = 16;
 /// Largest order, in bytes: a statement with its signatures.
 const MAX_ORDER_BYTES: usize = 1 << 20;
-/// What an order is told that finds too many before it.
+ /// Error reply when too many orders wait.
 const BUSY: &str = r#"{"name":"busy","message":"too many orders are waiting; try again"}"#;
-/// What an order is told that is too large.
+/// Error reply to an order that is too large.
 const TOO_LARGE: &str =
     r#"{"name":"too_large","message":"the order is larger than the largest statement"}"#;
 
 impl Link {
-    /// The site's keys in this session.
+/// The site's keys, on the same session.
     pub fn site_session(&self) -> &Site {
         &self.site
     }
@@ -44,7 +44,7 @@ impl Link {
         &self.signer.device
     }
 
-    /// Listens to what the site should run; see [`Site::watch`].
+/// Subscribes to the site's statements; see [`Site::watch`].
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -52,7 +52,7 @@ impl Link {
         self.site.watch(Notice::Desired, each)
     }
 
-    /// Listens to new versions of `trust.toml`.
+/// Subscribes to new versions of `trust.toml`.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -63,7 +63,7 @@ impl Link {
         self.site.watch(Notice::Trust, move |said| each(said.bytes))
     }
 
-    /// Answers neighbours for what `catalogue` holds, until the [`Sharing`] is dropped.
+/// Serves the objects of `catalogue` to neighbours until the [`Sharing`] is dropped.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -71,7 +71,7 @@ impl Link {
         self.site.share(&self.signer.device, catalogue)
     }
 
-    /// Says how a release fares, signed where the device has a key. Nobody waits for it: under congestion it is lost, and the status tells the same.
+    /// Publishes a deploy event, signed if the device has a key. It may be lost under congestion; the status has the same data.
     ///
     /// # Errors
     /// [`LinkError::TooLong`] and [`LinkError::Full`].
@@ -83,8 +83,8 @@ impl Link {
         self.site.outbox.put(message, QosClass::DataLow)
     }
 
-    /// Takes orders, until the [`Orders`] is dropped. `each` is called on a thread of its own, one at a time; it gives the JSON of the
-    /// answer, or of why there is none.
+    /// Handles orders until the [`Orders`] is dropped. `each` is called on its own thread, one order at a time, and returns the JSON
+    /// of the answer or of the error.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -95,7 +95,7 @@ impl Link {
         self.answer_at("order", Some(self.signer.clone()), each)
     }
 
-    /// As [`Self::orders`], for those who record; an answer may be bytes of a file, too.
+/// Like [`Self::orders`], for recorders. An answer may also be the bytes of a file.
     ///
     /// # Errors
     /// The same.
@@ -166,7 +166,7 @@ fn carry_out(
     }
 }
 
-/// Takes orders, until it is dropped.
+/// Handles orders until it is dropped.
 #[derive(Debug)]
 pub struct Orders {
     queryable: Option<Queryable<()>>,
@@ -175,7 +175,7 @@ pub struct Orders {
 
 impl Drop for Orders {
     fn drop(&mut self) {
-        // With the queryable goes the sender of orders, and then the thread ends.
+// Undeclaring drops the sender, which ends the thread.
         if let Some(queryable) = self.queryable.take()
             && let Err(error) = queryable.undeclare().wait()
         {

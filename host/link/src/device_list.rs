@@ -1,4 +1,4 @@
-//! The devices of a site by their public keys, and whether what came under a device's name was signed by that device.
+//! The public keys of a site's devices, and the check of their signatures.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,11 +9,11 @@ use hotshoe_base::files;
 use hotshoe_config::check_name;
 use hotshoe_trust::{KeyError, Payload, PublicKey, Scheme};
 
-/// What the files of the list end with: `devices/line-4.pub`.
+/// Extension of key files: `devices/line-4.pub`.
 const EXTENSION: &str = "pub";
 /// Largest file of a key, in bytes.
 const MAX_KEY_BYTES: u64 = 64 << 10;
-/// Most devices of one site that are read.
+/// Most devices in a list.
 pub const MAX_DEVICES: usize = 65_536;
 
 /// Why a list of devices cannot be used.
@@ -22,13 +22,13 @@ pub enum DeviceListError {
     /// The folder or a file cannot be read.
     #[error("cannot read the devices' keys {}", path.display())]
     Read {
-        /// Which.
+/// The folder or file.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
     },
-    /// A file is not a public key.
+/// A file does not contain a public key.
     #[error("{} is not a device's public key; `hotshoe site add` writes it", path.display())]
     Key {
         /// The file.
@@ -61,22 +61,22 @@ impl DeviceListError {
     }
 }
 
-/// Why a message is what somebody claims, and not what its device is known to have said.
+/// Why a message is only claimed, and not proven to come from its device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproven {
     /// No list of devices was given.
     #[error("no device list was given, so signatures were not checked")]
     NoList,
-    /// The list does not have the device.
+/// The device is not on the list.
     #[error("the device is not on the site's list; add it with `hotshoe site add`")]
     Unlisted,
     /// It is not signed.
     #[error("it is not signed; devices of older versions do not sign")]
     Unsigned,
-    /// The signature is another one's, or over something else.
+/// The signature was made by another key, or covers other data.
     #[error("its signature was not made by the device's key, or covers other data")]
     BadSignature,
-    /// The device said it about another statement, or before this one.
+/// The message is about another statement, or older than this one.
     #[error("it is about another statement")]
     OtherStatement,
 }
@@ -94,14 +94,14 @@ impl Unproven {
     }
 }
 
-/// The devices of one site by their public keys.
+/// The public keys of a site's devices.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceList {
     keys: BTreeMap<String, PublicKey>,
 }
 
 impl DeviceList {
-    /// Reads a folder of `NAME.pub` files, each the public key of the device of that name.
+/// Reads a folder of files `NAME.pub`, one public key per device.
     ///
     /// # Errors
     /// [`DeviceListError`] names the file.
@@ -144,7 +144,7 @@ impl DeviceList {
         self.keys.keys().map(String::as_str)
     }
 
-    /// Checks that the device that `payload` names has signed it.
+/// Checks that the device named in `payload` signed it.
     ///
     /// # Errors
     /// [`Unproven`].
@@ -157,7 +157,7 @@ impl DeviceList {
     }
 }
 
-/// Reads a device's public key, of either scheme, in PEM.
+/// Parses a device's public key in PEM, of either scheme.
 ///
 /// # Errors
 /// [`KeyError`].
@@ -216,7 +216,7 @@ mod tests {
                 },
                 &signature,
             ),
-            // What moves from one part to the next.
+// The same bytes, split between context and body differently.
             (payload("a", b"nonc", b"e{}"), &signature),
             (said, b"no bundle"),
             (said, b""),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_holds_a_file_a_device() {
+fn a_folder_has_one_file_per_device() {
         let folder = tempfile::tempdir().unwrap();
         let pem = SigningKey::generate()
             .unwrap()

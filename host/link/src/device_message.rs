@@ -1,5 +1,5 @@
-//! What a device says of itself, with what its signature covers. The signature travels as Zenoh's attachment, so that the payload is the
-//! same with and without one.
+//! Messages from devices, with the data that their signatures cover. The signature is Zenoh's attachment, so the payload is the same
+//! with and without one.
 
 use std::sync::Arc;
 
@@ -10,10 +10,10 @@ use zenoh::sample::Sample;
 
 use crate::device_list::{DeviceList, Unproven};
 
-/// Longest context of a question that is signed with its answer, in bytes.
+/// Longest context that a query can have signed with its answer, in bytes.
 pub(super) const MAX_CONTEXT_BYTES: usize = 64;
 
-/// Who a device is, and the key that it signs with.
+/// A device's name and signing key.
 #[derive(Debug, Clone)]
 pub(super) struct Signer {
     pub site: String,
@@ -22,7 +22,7 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-    /// The signature of a message; none without a key, or where the message cannot be signed.
+/// Signs a message. `None` without a key, or on an error, which is logged.
     pub fn sign(&self, kind: PayloadKind, context: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let key = self.key.as_ref()?;
         let payload = Payload {
@@ -39,14 +39,14 @@ impl Signer {
     }
 }
 
-/// What came under a device's keys. Until [`DeviceMessage::check`] says otherwise, it is what somebody claims.
+/// A message under a device's keys. It is only claimed until [`DeviceMessage::check`] succeeds.
 #[derive(Debug, Clone)]
 pub struct DeviceMessage<T> {
-    /// The site, by the key that it came under.
+/// The site in the message's key.
     pub site: String,
-    /// The device, by the key that it came under.
+/// The device in the message's key.
     pub device: String,
-    /// What was said. It names the same site and device, where it names any.
+/// The parsed message. If it names a site and a device, they match the key.
     pub value: T,
     kind: PayloadKind,
     context: Vec<u8>,
@@ -55,8 +55,8 @@ pub struct DeviceMessage<T> {
 }
 
 impl<T: DeserializeOwned> DeviceMessage<T> {
-    /// Reads what came; none where it cannot be read. `names` gives the site and the device that the message itself names: by
-    /// certificates, a device writes its own keys alone, and what it says there in another's name is left out.
+    /// Parses a message; `None` if that fails. `names` returns the site and the device in the message. Access rules bind a device to
+    /// its own keys, so a message that names another device than its key is ignored.
     pub(super) fn read(
         sample: &Sample,
         kind: PayloadKind,
@@ -91,16 +91,16 @@ impl<T: DeserializeOwned> DeviceMessage<T> {
     }
 }
 
-/// A longer attachment is no signature.
+/// A longer attachment is not a signature.
 fn signature(attachment: &ZBytes) -> Option<Vec<u8>> {
     (attachment.len() <= MAX_PAYLOAD_SIGNATURE_BYTES).then(|| attachment.to_bytes().into_owned())
 }
 
 impl<T> DeviceMessage<T> {
-    /// Checks that this device has said it. Without a list nothing can be checked.
+/// Checks the signature against the device's key in `list`.
     ///
     /// # Errors
-    /// [`Unproven`] says why it is a claim.
+/// [`Unproven`] says why the message is only claimed.
     pub fn check(&self, list: Option<&DeviceList>) -> Result<(), Unproven> {
         let payload = Payload {
             kind: self.kind,

@@ -1,19 +1,18 @@
-//! Which endpoints let strangers in. Every session's settings are judged here before it opens: beyond this machine an endpoint
-//! needs TLS, a listener has to ask for certificates too, or the configuration says `insecure = true`.
+//! The check for insecure endpoints, which every session passes before it opens. An endpoint beyond this machine needs TLS, and a
+//! listener must require client certificates, unless the configuration has `insecure = true`.
 
 use std::net::{IpAddr, SocketAddr};
 
 use hotshoe_config::{TlsConfig, ZenohConfig};
 
-/// Link protocols whose peers prove who they are by certificates: the only ones that a session which finds its peers may use,
-/// besides those of this machine.
+/// Link protocols that a session with scouting may use: TLS, whose peers authenticate with certificates, and local sockets.
 pub(super) const GUARDED_PROTOCOLS: [&str; 2] = ["tls", "unixsock-stream"];
-/// What may stand behind `#` in an endpoint of TLS. Anything else could replace certificates, or what is checked of them.
+/// Parameters that a TLS endpoint may have after `#`. Any other could replace certificates or weaken their check.
 const TLS_PARAMETERS: [&str; 5] = ["iface", "bind", "so_sndbuf", "so_rcvbuf", "dscp"];
-/// The interface of loopback.
+/// The loopback interface.
 const LOOPBACK_INTERFACE: &str = "lo";
 
-/// An endpoint that would let strangers in.
+/// An endpoint that unauthenticated machines could use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{endpoint}` in `zenoh.{key}` is reachable from other machines, and {problem}. Use certificates: `hotshoe site init` creates them \
@@ -24,14 +23,14 @@ pub struct InsecureEndpoint {
     pub key: &'static str,
     /// The endpoint.
     pub endpoint: String,
-    /// Who could come in.
+/// Why it is insecure.
     pub problem: &'static str,
 }
 
-/// Judges all that a session is to listen on, to connect to and to look for, whether or not it is allowed to be insecure.
+/// Checks the listen and connect endpoints and the scouting of a session, regardless of `insecure`.
 ///
 /// # Errors
-/// [`InsecureEndpoint`] names the first endpoint that lets strangers in.
+/// [`InsecureEndpoint`] names the first insecure endpoint.
 pub fn judge(config: &ZenohConfig) -> Result<(), InsecureEndpoint> {
     let tls = config.tls.as_ref();
     for endpoint in &config.listen {
@@ -103,14 +102,14 @@ fn connection_problem(endpoint: &str, tls: Option<&TlsConfig>) -> Option<&'stati
     overridden(endpoint)
 }
 
-/// An endpoint's own parameters win over `[zenoh.tls]`.
+/// An endpoint's own parameters override `[zenoh.tls]`.
 fn overridden(endpoint: &str) -> Option<&'static str> {
     parameters(endpoint)
         .any(|(name, _)| !TLS_PARAMETERS.contains(&name))
         .then_some("has parameters after `#` that may override `[zenoh.tls]`")
 }
 
-/// Whether nobody connects without a certificate of the site's own authority.
+/// Whether every client needs a certificate of the site's own authority.
 fn asks_for_certificates(tls: &TlsConfig) -> bool {
     tls.is_mutual() && tls.ca.is_some() && tls.certificate.is_some() && tls.key.is_some()
 }
@@ -125,7 +124,7 @@ fn protocol(endpoint: &str) -> &str {
         .map_or(endpoint, |(protocol, _)| protocol)
 }
 
-/// Whether the endpoint is reached from this machine alone.
+/// Whether only this machine can reach the endpoint.
 fn is_local(endpoint: &str) -> bool {
     let Some((protocol, rest)) = endpoint.split_once('/') else {
         return false;
@@ -134,12 +133,12 @@ fn is_local(endpoint: &str) -> bool {
         return true;
     }
     let address = rest.split(['?', '#']).next().unwrap_or_default();
-    // Bound to an interface, even an address of loopback may be reached from the network behind it.
+// A loopback address that is bound to another interface may be reachable from its network.
     is_loopback(address)
         && parameters(endpoint).all(|(name, value)| name != "iface" || value == LOOPBACK_INTERFACE)
 }
 
-/// Whether `HOST:PORT` is on loopback. Names other than `localhost` may lead anywhere, as may short forms of addresses.
+/// Whether `HOST:PORT` is on loopback. Other names than `localhost`, and short forms of addresses, may resolve to any machine.
 fn is_loopback(address: &str) -> bool {
     let by_address = |ip: IpAddr| ip.to_canonical().is_loopback();
     if let Ok(address) = address.parse::<SocketAddr>() {
@@ -153,7 +152,7 @@ fn is_loopback(address: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(by_address)
 }
 
-/// What stands behind `#`, as `name=value;name=value`.
+/// The parameters after `#`, as `name=value;name=value`.
 fn parameters(endpoint: &str) -> impl Iterator<Item = (&str, &str)> {
     let behind = endpoint.split_once('#').map_or("", |(_, behind)| behind);
     behind
@@ -249,7 +248,7 @@ mod tests {
             "TCP/0.0.0.0:7447",
             "TLS/0.0.0.0:7447",
         ] {
-            // Certificates are of no use to a listener without TLS.
+// Certificates do not help a listener without TLS.
             for tls in [None, Some(certificates())] {
                 let error = listens(endpoint, tls).unwrap_err();
                 assert_eq!((error.key, error.endpoint.as_str()), ("listen", endpoint));

@@ -1,4 +1,4 @@
-//! What a deployer does with the devices of a site.
+//! A deployer's operations on the devices of a site.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::device_list::{DeviceList, Unproven};
 /// Most devices that are listed.
 pub const MAX_DEVICES: usize = 4_096;
 
-/// A device, as its keys name it.
+/// A device's site and name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DeviceKey {
     /// The site.
@@ -42,15 +42,15 @@ pub enum OrderError {
         /// The device.
         device: String,
     },
-    /// The device says why: JSON with `name` and `message`.
+/// The device refused it: JSON with `name` and `message`.
     #[error("device `{device}` refused: {}", .said["message"].as_str().unwrap_or("without a reason"))]
     Refused {
         /// The device.
         device: String,
-        /// What it said.
+/// Its answer.
         said: Value,
     },
-    /// No answer was the device's own.
+/// There were answers, but none that the device signed.
     #[error("the answer for device `{device}` of site `{site}` cannot be verified: {why}")]
     Unproven {
         /// The site.
@@ -77,21 +77,20 @@ impl OrderError {
     }
 }
 
-/// What devices say of the releases that they take.
+/// A subscription to the deploy events of devices.
 #[derive(Debug)]
 pub struct Events {
     subscriber: Subscriber<RingChannelHandler<Sample>>,
 }
 
 impl Events {
-    /// The next event, or `None` when the time is over or the session is closed. What is no JSON is null.
+/// The next event; `None` after `timeout`, or when the session is closed. An event that is not JSON is null.
     pub fn next(&self, timeout: Duration) -> Option<Value> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         Some(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default())
     }
 
-    /// The next event as its device said it, or `None` when the time is over, the session is closed, or what came is not a device's
-    /// event.
+    /// The next event with its signature; `None` after `timeout`, when the session is closed, or if the message is not a deploy event.
     pub fn said(&self, timeout: Duration) -> Option<DeviceMessage<DeployEvent>> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         DeviceMessage::read(&sample, PayloadKind::Event, &[], |event: &DeployEvent| {
@@ -101,7 +100,7 @@ impl Events {
 }
 
 impl Client {
-    /// The devices of a site, or of all, that are alive.
+/// The devices of a site, or of all sites, that are alive.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -140,7 +139,7 @@ impl Client {
         Ok(devices.into_iter().collect())
     }
 
-    /// Follows what the devices of a site, or one of them, say of releases. The oldest of more than `capacity` unread events are lost.
+/// Subscribes to the deploy events of one device or of all devices of a site. Beyond `capacity` unread events, the oldest are lost.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -155,7 +154,7 @@ impl Client {
         Ok(Events { subscriber })
     }
 
-    /// Gives one device an order: the bytes of a statement's envelope. The answer is the device's.
+/// Sends one device an order, the bytes of a statement's envelope, and returns the answer. Its signature is not checked.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -169,10 +168,10 @@ impl Client {
         self.order_with(site, device, envelope, timeout, None)
     }
 
-    /// The same, where the answer has to be signed by the device of a list.
+/// Like [`Self::order`], but with a list the answer must be signed by the device.
     ///
     /// # Errors
-    /// [`OrderError`]; [`OrderError::Unproven`] where answers came, and none was the device's own.
+/// [`OrderError`]; [`OrderError::Unproven`] if there were answers, but none that the device signed.
     pub fn order_with(
         &self,
         site: &str,
@@ -192,7 +191,7 @@ impl Client {
         self.ask(site, device, "order", envelope, timeout, read)
     }
 
-    /// Asks one device for what is recorded of it: a request of [`crate::recording`] as JSON. The answer is JSON, or bytes of a file.
+/// Sends one device a recorder's request as JSON. The answer is JSON, or bytes of a file.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -207,7 +206,7 @@ impl Client {
         self.ask(site, device, RECORD, request, timeout, read)
     }
 
-    /// The first answer that `read` takes for the device's.
+/// Returns the first answer that `read` accepts.
     fn ask<T>(
         &self,
         site: &str,
@@ -227,14 +226,14 @@ impl Client {
         let (mut refused, mut unproven) = (None, None);
         for reply in replies {
             match reply.into_result() {
-                // A wildcard is not this device's key.
+// A reply under a wildcard key.
                 Ok(sample) if sample.key_expr().as_str() != key => {}
                 Ok(sample) => match read(&sample) {
                     Some(Ok(answer)) => return Ok(answer),
                     Some(Err(why)) => unproven = Some(why),
                     None => {}
                 },
-                // Zenoh's own errors, such as a timeout, are no JSON objects.
+// Zenoh's own errors, such as a timeout, are not JSON objects.
                 Err(error) => {
                     let said = serde_json::from_slice::<Value>(&error.payload().to_bytes());
                     refused = said.ok().filter(Value::is_object).or(refused);
@@ -249,7 +248,7 @@ impl Client {
         })
     }
 
-    /// States what a site should run, to those that listen now: the bytes of a statement's envelope. Registries keep it.
+/// Publishes a statement, the bytes of its envelope, to current subscribers. Registries store it.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -257,7 +256,7 @@ impl Client {
         Site::of(self.session.clone(), site).publish(Notice::Desired, name, envelope)
     }
 
-    /// Passes on a new `trust.toml`, to those that listen now. Registries keep it.
+/// Publishes a new `trust.toml` to current subscribers. Registries store it.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].

@@ -1,9 +1,9 @@
-//! The only module that names zenoh: sessions, keys, and what travels under them.
+//! Zenoh sessions, keys and messages. No other crate depends on zenoh.
 //!
-//! A device's keys stand below `hotshoe/<site>/<device>/`: `input/**` takes samples, `output/insight`, `output/action` and
-//! `output/error` carry what became of them, `output/custom/<topic>` what policies send, `event` says how a release fares, `status`, `order` and `record` answer queries, and `alive` is a
-//! liveliness token. What concerns the whole site stands beside the devices, under parts that begin with `@`, which no wildcard of a
-//! device's keys matches: see [`Site`].
+//! A device's keys begin with `hotshoe/<site>/<device>/`: `input/**` takes samples; `output/insight`, `output/action` and
+//! `output/error` publish their results, `output/custom/<topic>` the messages of policies, and `event` the progress of a release;
+//! `status`, `order` and `record` answer queries; `alive` is a liveliness token. Keys of the whole site have a part that begins with
+//! `@`, which no wildcard of a device's keys matches: see [`Site`].
 #![forbid(unsafe_code)]
 
 pub mod acl;
@@ -55,10 +55,10 @@ pub use device_message::DeviceMessage;
 pub use site::{ASK_AGAIN, NoticeResponder, RawNotice, MAX_STATEMENT_MESSAGE, Notice, Site, NoticeSubscription};
 pub use sources::{MAX_BROADCAST_BYTES, MAX_SOURCES, MAX_UNKNOWN_SOURCES, Sources};
 
-/// Why Zenoh could not do what was asked.
+/// Why an operation on a Zenoh session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-    /// A setting was refused.
+/// Zenoh refused a setting.
     #[error("Zenoh refuses `{key} = {value}`; see `[zenoh]` in hotshoe.toml")]
     Setting {
         /// Zenoh's name of the setting.
@@ -72,7 +72,7 @@ pub enum LinkError {
     /// The session could not be opened.
     #[error("cannot open a Zenoh session that listens on {listen:?}; check that the port is free")]
     Open {
-        /// Where it was to listen.
+/// The endpoints to listen on.
         listen: Vec<String>,
         /// Why.
         #[source]
@@ -81,41 +81,41 @@ pub enum LinkError {
     /// No daemon answered.
     #[error("cannot reach a daemon at {connect:?}; check that `hotshoe run` is running there")]
     Unreachable {
-        /// Where it was to be.
+/// The endpoints that were tried.
         connect: Vec<String>,
         /// Why.
         #[source]
         source: zenoh::Error,
     },
-    /// Nothing says where the daemon is.
+/// No endpoint is configured.
     #[error(
         "no daemon to connect to is configured; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
     )]
     NoEndpoint,
-    /// The receiver would ignore a message of this size without a word.
+/// The receiver would silently ignore a message of this size.
     #[error(
         "a sample has {bytes} bytes, and a message holds at most {most}; raise `zenoh.max-message-bytes` at both ends"
     )]
     TooLarge {
         /// The sample's size in bytes.
         bytes: usize,
-        /// The most that fits.
+/// The limit in bytes.
         most: usize,
     },
-    /// A field of a message is longer than Zenoh carries.
+/// A field of a message is longer than the protocol allows.
     #[error("the {what} of a message has {bytes} bytes; at most {most} are allowed")]
     TooLong {
         /// Which field.
         what: &'static str,
         /// Its length in bytes.
         bytes: usize,
-        /// The most that fits.
+/// The limit in bytes.
         most: usize,
     },
-    /// Too much waits to leave.
+/// Too many messages wait to be sent.
     #[error("{waiting} messages are already waiting to be sent; a peer may be slow")]
     Full {
-        /// How many.
+/// How many messages wait.
         waiting: usize,
     },
     /// Zenoh panicked.
@@ -135,7 +135,7 @@ pub enum LinkError {
         #[source]
         source: zenoh::Error,
     },
-    /// The device would take its own results for samples.
+/// A key to subscribe to matches the device's own keys, so its results would come back as samples.
     #[error(
         "`intake.subscribe` has `{key}`, which matches this device's own keys; write the keys that samples are published under"
     )]
@@ -143,7 +143,7 @@ pub enum LinkError {
         /// The key expression.
         key: String,
     },
-    /// An endpoint would let strangers in.
+/// An endpoint that unauthenticated machines could use.
     #[error(transparent)]
     InsecureEndpoint(#[from] exposure::InsecureEndpoint),
     /// The access rules cannot be read.
@@ -162,7 +162,7 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
-    /// Something could not be declared, sent or asked for.
+/// Zenoh could not declare, send or query.
     #[error("cannot use the key `{key}`; the Zenoh session may be closed")]
     Use {
         /// The key.
@@ -183,14 +183,14 @@ impl LinkError {
     }
 }
 
-/// What kind of message leaves the device.
+/// The kind of an output message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Topic {
     /// A result.
     Insight,
-    /// What a policy decided.
+/// A policy's action.
     Action,
-    /// Why a sample gave no result.
+/// The error of a sample without a result.
     Error,
 }
 
@@ -204,22 +204,22 @@ impl Topic {
     }
 }
 
-/// A sample as it arrives, before anything was checked.
+/// A sample as it arrives, before any check.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-    /// The key or the path that it came from.
+/// Its key, or the path of its file.
     pub source: String,
     /// The id that the sender gave it.
     pub id: Option<Cow<'a, [u8]>>,
     /// The media type that the sender gave it.
     pub content_type: Option<String>,
-    /// When it was taken, in microseconds since 1970-01-01T00:00:00Z, if the sender said so.
+/// Time of capture in microseconds since 1970-01-01T00:00:00Z, if the sender gave it.
     pub timestamp_us: Option<u64>,
     /// The bytes.
     pub payload: Cow<'a, [u8]>,
 }
 
-/// The device's end of a Zenoh session.
+/// A device's Zenoh session.
 #[derive(Debug)]
 pub struct Link {
     site: Site,
@@ -227,7 +227,7 @@ pub struct Link {
     signer: Signer,
 }
 
-/// What a device has declared. It is taken back when this is dropped.
+/// A device's declarations. They are undeclared on drop.
 #[derive(Debug)]
 pub struct Serving {
     input: Option<(Vec<Subscriber<()>>, Queryable<()>)>,
@@ -236,13 +236,13 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Takes no more samples. Status and liveliness stay.
+/// Stops taking samples. Status and liveliness stay.
     pub fn stop_input(&mut self) {
         self.input = None;
     }
 }
 
-/// A query that waits for the end of its sample.
+/// Sends the reply to a sample that came as a query.
 #[derive(Debug)]
 pub struct Responder {
     query: IncomingQuery,
@@ -250,13 +250,13 @@ pub struct Responder {
 }
 
 impl Responder {
-    /// Answers with a result, as JSON.
+/// Replies with a result as JSON.
     pub fn reply(self, body: &[u8]) {
         let answer = Outgoing::new(self.query.key(), body, JSON);
         warn_if_unanswered(answer.and_then(|answer| self.outbox.answer(self.query, vec![answer])));
     }
 
-    /// Answers that there is no result, as JSON.
+/// Replies with an error as JSON.
     pub fn refuse(self, body: &[u8]) {
         warn_if_unanswered(self.outbox.deny(self.query, body.to_vec()));
     }
@@ -268,13 +268,13 @@ fn warn_if_unanswered(reply: Result<(), LinkError>) {
     }
 }
 
-/// The root of a device's keys. `*` stands for any site or device.
+/// The prefix of a device's keys. `*` matches any site or device.
 fn root(site: &str, device: &str) -> String {
     format!("hotshoe/{site}/{device}")
 }
 
 impl Link {
-    /// Opens the session. It does not wait for a network: endpoints to connect to are tried in the background.
+/// Opens the session. It does not wait for the network: it connects in the background.
     ///
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
@@ -282,7 +282,7 @@ impl Link {
         Self::open_with(config, site, device, &Parts::default())
     }
 
-    /// The same, whose threads are parts of a daemon.
+/// Like [`Self::open`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
@@ -303,7 +303,7 @@ impl Link {
         })
     }
 
-    /// Signs with `key` what the device says of itself from now on.
+/// Signs the device's statuses, events and answers with `key`.
     pub fn signing(mut self, key: SigningKey) -> Self {
         self.signer.key = Some(Arc::new(key));
         self
@@ -314,8 +314,8 @@ impl Link {
         self.signer.key.as_deref()
     }
 
-    /// Takes samples from `input/**` and from the key expressions `more`, and answers for the status, until the [`Serving`] is
-    /// dropped. A sample that came with a query brings its [`Responder`]. Both functions are called on Zenoh's threads.
+    /// Takes samples from `input/**` and from the key expressions `more`, and answers status queries, until the [`Serving`] is
+    /// dropped. A sample that came as a query has a [`Responder`]. Both functions are called on Zenoh's threads.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::Loop`] and [`LinkError::Use`].
@@ -361,20 +361,20 @@ impl Link {
         })
     }
 
-    /// Publishes a message. It leaves by a thread of its own; a receiver that does not take it in time loses it.
+/// Queues a message for the outbox thread. A receiver that is too slow loses it.
     ///
     /// # Errors
-    /// [`LinkError::TooLong`], and [`LinkError::Full`] where too many wait.
+/// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
     pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
         let message = Outgoing::new(&key, body, JSON)?.with(Some(id))?;
         self.site.outbox.put(message, QosClass::Data)
     }
 
-    /// Publishes a message that a policy sent, under the device's own `output/custom/<topic>`, like [`Self::publish`].
+/// Queues a policy's message under the device's `output/custom/<topic>`, like [`Self::publish`].
     ///
     /// # Errors
-    /// [`LinkError::Key`], [`LinkError::TooLong`], and [`LinkError::Full`] where too many wait.
+/// [`LinkError::Key`], [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
     pub fn send(
         &self,
         topic: &str,
@@ -387,7 +387,7 @@ impl Link {
         self.site.outbox.put(message, QosClass::Data)
     }
 
-    /// What its threads are parts of.
+/// The parts that its threads are registered in.
     pub const fn parts(&self) -> &Parts {
         &self.site.parts
     }
@@ -397,13 +397,13 @@ impl Link {
         self.site.status()
     }
 
-    /// Closes the session, after what was published has left.
+/// Sends the queued messages, then closes the session.
     pub fn close(&self) {
         self.site.close();
     }
 }
 
-/// What an responder made up for its question, so that the answer can be no older. Who gives nothing gets no signature.
+/// The nonce of a status query, which the signature covers. A query without one gets an unsigned answer.
 fn asked_for(query: &IncomingQuery) -> Option<Vec<u8>> {
     let context = query.attachment()?;
     (context.len() <= MAX_CONTEXT_BYTES).then(|| context.into_owned())
@@ -428,7 +428,7 @@ fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Responder>)
 }
 
 fn take_query(query: IncomingQuery, outbox: &Outbox, offer: &impl Fn(Incoming<'_>, Option<Responder>)) {
-    // Somebody lists keys: there is no sample, and nothing to say.
+// A query under a wildcard lists keys; it has no sample.
     if query.key().is_wild() {
         return;
     }
@@ -441,13 +441,13 @@ fn take_query(query: IncomingQuery, outbox: &Outbox, offer: &impl Fn(Incoming<'_
         id: query.attachment(),
         content_type: query.encoding().and_then(content_type),
         timestamp_us: None,
-        // An empty sample deserves its error.
+// An empty sample is passed on, so that it gets its error.
         payload: query.payload(),
     };
     offer(incoming, Some(responder));
 }
 
-/// The media type, unless nobody said one.
+/// The media type, if the sender gave one.
 fn content_type(encoding: &Encoding) -> Option<String> {
     (*encoding != Encoding::ZENOH_BYTES).then(|| encoding.to_string())
 }

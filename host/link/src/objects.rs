@@ -1,4 +1,4 @@
-//! Objects by digest: asking one source for many, and answering others.
+//! Transfer of objects by digest: requests to one source, and the server for requests of others.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -22,51 +22,51 @@ use super::outgoing::{self, BYTES, IncomingQuery, QosClass, Outgoing};
 use super::settings::send_timeout;
 use super::site::{Site, last_part};
 
-/// The encoding of an object that was compressed.
+/// The encoding of a compressed object.
 pub(super) const ZSTD: &str = "application/zstd";
-/// The error reply of a source that has too much to do.
+/// Error reply of a source with a full queue.
 const BUSY: &[u8] = b"busy";
-/// What an error reply begins with that lists what a source does not hold.
+/// Prefix of an error reply that lists digests which the source does not have.
 const MISSING: &[u8] = b"missing:";
-/// Requests that wait for a thread; the next is told that the source is busy.
+/// Most requests that wait for a thread; a further one is refused as busy.
 pub const WAITING_REQUESTS: usize = 256;
-/// Most senders that are listened to for one request.
+/// Most senders whose replies one request accepts.
 const MAX_REPLIERS: usize = 16;
 /// Threads that read, compress and send objects.
 const SHARE_THREADS: usize = 4;
-/// Of those, how many one asker may hold at a time: one that reads slowly must not stop the others.
+/// Of those, how many serve one requester at a time: one that reads slowly must not block the others.
 const THREADS_PER_REQUESTER: usize = 2;
 
-/// What came back for a request.
+/// A reply to a request.
 #[derive(Debug)]
 pub enum ObjectReply {
-    /// An object, not yet checked.
+/// An object that is not checked yet.
     Object {
-        /// What it is said to be.
+/// The digest that the sender claims.
         digest: Digest,
-        /// Who says so: Zenoh's id of the sender. A source's key may be answered by others too.
+/// Zenoh's id of the sender. Other sessions may also answer under the source's key.
         from: u128,
         /// Whether it is compressed.
         zstd: bool,
         /// Its bytes.
         bytes: Vec<u8>,
     },
-    /// The source does not hold these.
+/// The source does not have these objects.
     Missing(Vec<Digest>),
-    /// The source has too much to do.
+/// The source is busy.
     Busy,
-    /// A reply that answers nothing that was asked.
+/// A reply that does not match the request.
     Strange,
-    /// What the source holds of the indexes that were asked about.
+/// Which chunks of the requested indexes the source has.
     Have(Vec<u8>),
-    /// There is nothing more to come; so many objects came.
+/// The request has ended.
     Over {
-        /// Objects that were passed on.
+/// Number of objects that were passed on.
         objects: usize,
     },
 }
 
-/// A request under way. When this is dropped, what still comes is ignored.
+/// A request that is running. Dropping it cancels it.
 #[derive(Debug)]
 pub struct PendingRequest {
     token: CancellationToken,
@@ -80,25 +80,25 @@ impl PendingRequest {
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-        // It waits for callbacks that run at this moment, and those never wait themselves.
+// This waits for running callbacks, which never block.
         let _ = self.token.cancel().wait();
     }
 }
 
-/// Who sent a reply, as it says itself.
+/// The sender of a reply, as it claims; 0 if unknown.
 pub(super) fn replier(reply: &Reply) -> u128 {
     reply
         .replier_id()
         .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()))
 }
 
-/// Passes replies on, within bounds, and says when there are no more.
+/// Passes on the replies to a request, with a limit per sender, and reports the end.
 struct ReplyCollector<F: Fn(ObjectReply)> {
     each: F,
-    /// The most bytes that each object may have.
+/// Requested objects, with their size limits in bytes.
     asked: HashMap<Digest, u64>,
-    /// Replies that one sender may send, and those that each may send still. Others than the source may answer under its key, and one
-    /// that sends more than was asked for must not drown the rest.
+    /// Most replies per sender, and how many each has left. Other sessions can answer under the source's key, and a flood from one
+    /// of them must not hide the source's replies.
     most: usize,
     left: Mutex<HashMap<u128, usize>>,
     objects: AtomicUsize,
@@ -120,7 +120,7 @@ impl<F: Fn(ObjectReply)> ReplyCollector<F> {
         (self.each)(heard);
     }
 
-    /// Whether this sender has not sent more than was asked for yet.
+/// Counts a reply of this sender. False beyond the limit.
     fn is_within_limit(&self, from: u128) -> bool {
         let mut senders = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
@@ -158,17 +158,17 @@ impl<F: Fn(ObjectReply)> Drop for ReplyCollector<F> {
     }
 }
 
-/// Reads an error reply.
+/// Parses an error reply.
 fn refusal(payload: &[u8]) -> ObjectReply {
     match payload.strip_prefix(MISSING) {
         Some(list) => parse_digests(list).map_or(ObjectReply::Unexpected, ObjectReply::Missing),
-        // Zenoh's own errors, such as a timeout, mean the same: not from here, not now.
+// Zenoh's own errors, such as a timeout, count as busy.
         None => ObjectReply::Busy,
     }
 }
 
 impl Site {
-    /// Asks `source` for objects, each of at most so many bytes. `each` is called on Zenoh's threads, and must not wait.
+/// Requests objects from `source`, each with its size limit in bytes. `each` is called on Zenoh's threads and must not block.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -188,7 +188,7 @@ impl Site {
         let collector = ReplyCollector {
             each,
             asked: objects.iter().copied().collect(),
-            // Each object, and what is missing.
+// One reply per object, and one with the missing ones.
             most: objects.len().saturating_add(1),
             left: Mutex::default(),
             objects: AtomicUsize::new(0),
@@ -196,7 +196,7 @@ impl Site {
         self.request(source, "*", &request, timeout, collector)
     }
 
-    /// Asks `source` which chunks of these indexes it holds.
+/// Asks `source` which chunks of these indexes it has.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -238,7 +238,7 @@ impl Site {
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .allowed_destination(Locality::Remote)
-            // Below the data plane: a reply takes this from its query.
+// Below samples and results. A reply has the priority of its query.
             .priority(Priority::Background)
             .timeout(timeout)
             .cancellation_token(token.clone());
@@ -246,7 +246,7 @@ impl Site {
         Ok(PendingRequest::new(token))
     }
 
-    /// Answers for what `catalogue` holds, as `source`, until the [`Sharing`] is dropped.
+/// Serves the objects of `catalogue` as `source` until the [`Sharing`] is dropped.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::Use`] and [`LinkError::Thread`].
@@ -286,7 +286,7 @@ impl Site {
     }
 }
 
-/// Answers for objects, until it is dropped.
+/// Serves objects until it is dropped.
 #[derive(Debug)]
 pub struct Sharing {
     queue: Arc<RequestQueue>,
@@ -296,7 +296,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-    /// Bytes of objects that were sent.
+/// Bytes of objects sent.
     pub fn sent(&self) -> u64 {
         self.queue.sent.load(Ordering::Relaxed)
     }
@@ -313,7 +313,7 @@ impl Drop for Sharing {
     }
 }
 
-/// Where requests wait until a thread has time for them.
+/// Requests that wait for a thread.
 #[derive(Debug)]
 struct RequestQueue {
     root: String,
@@ -327,13 +327,13 @@ struct RequestQueue {
 #[derive(Debug, Default)]
 struct RequestQueueState {
     waiting: VecDeque<(IncomingQuery, Request)>,
-    /// Threads that each asker holds.
+/// Number of threads that serve each requester.
     busy_threads: HashMap<String, usize>,
     closed: bool,
 }
 
 impl RequestQueueState {
-    /// The oldest request of an asker that does not hold its share of the threads.
+/// The oldest request whose requester is below its limit of threads.
     fn next(&mut self) -> Option<(IncomingQuery, Request)> {
         let free = |(_, request): &(IncomingQuery, Request)| {
             self.busy_threads.get(&request.asker).copied().unwrap_or(0) < THREADS_PER_REQUESTER
@@ -359,9 +359,9 @@ impl RequestQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Called on Zenoh's threads: nothing here waits.
+/// Called on Zenoh's threads, so it must not block.
     fn enqueue(&self, query: IncomingQuery) {
-        // Whoever asks for nothing, or for too much, gets nothing.
+// An invalid request gets no answer.
         let Some(request) = Request::parse(&query.payload()) else {
             return;
         };
@@ -400,7 +400,7 @@ impl RequestQueue {
             }
             drop(query);
             self.lock().finished(&request.asker);
-            // The same asker's next request may be served now.
+// The next request of the same requester may be ready now.
             self.work.notify_one();
         }
     }
@@ -433,7 +433,7 @@ impl RequestQueue {
                 tracing::debug!(%error, %digest, "cannot send an object");
                 return;
             }
-            // The asker does not take what it asked for: the rest would be lost as well, and it may ask again.
+// The requester is too slow: the rest would be lost too, and it can ask again.
             if began.elapsed() >= send_timeout(size) {
                 tracing::debug!(asker = request.asker, "a device takes objects too slowly; the rest of its request is dropped");
                 return;

@@ -1,4 +1,4 @@
-//! Messages and answers on their way out. One thread hands them to Zenoh, in order, so that nothing that produces them waits for a peer.
+//! The queue of outgoing messages and answers. One thread passes them to Zenoh in order, so their producers never wait for a peer.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use zenoh::Session;
 use super::LinkError;
 use super::outgoing::{IncomingQuery, JSON, QosClass, Outgoing};
 
-/// Most messages and answers that wait.
+/// Most queued messages and answers.
 pub const MAX_WAITING: usize = 1_024;
-/// Most bytes of payload that wait. A larger message waits alone.
+/// Most bytes of queued payloads: 64 MiB. A larger message is accepted when the queue is empty.
 pub const MAX_WAITING_BYTES: usize = 64 << 20;
 
-/// A queue of what is to leave. Clones are the same queue; with the last one its thread ends.
+/// Handle of the queue. Clones share it; dropping the last one ends its thread.
 #[derive(Debug, Clone)]
 pub(super) struct Outbox {
     shared: Arc<Shared>,
@@ -42,8 +42,7 @@ impl QueuedMessage {
 #[derive(Debug)]
 struct Shared {
     session: Session,
-    /// What its thread is a part of.
-    parts: Parts,
+parts: Parts,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -53,7 +52,7 @@ struct State {
     waiting: VecDeque<QueuedMessage>,
     bytes: usize,
     has_thread: bool,
-    /// The thread has something in its hands.
+/// Whether the thread is sending a message.
     busy: bool,
     closed: bool,
 }
@@ -69,7 +68,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Outbox {
-    /// An empty one. Its thread starts with the first message.
+/// An empty queue. Its thread starts with the first message.
     pub fn new(session: Session, parts: &Parts) -> Self {
         let shared = Arc::new(Shared {
             session,
@@ -83,7 +82,7 @@ impl Outbox {
         }
     }
 
-    /// Publishes a message soon.
+/// Queues a message.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
@@ -91,7 +90,7 @@ impl Outbox {
         self.push(QueuedMessage::Message(message, qos))
     }
 
-    /// Answers with all of these soon.
+/// Queues all of these as answers to a query.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
@@ -99,7 +98,7 @@ impl Outbox {
         self.push(QueuedMessage::Answer(query, messages))
     }
 
-    /// Answers soon that there is nothing, and why.
+/// Queues an error reply to a query.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
@@ -114,7 +113,7 @@ impl Outbox {
             || (!state.waiting.is_empty() && state.bytes.saturating_add(size) > MAX_WAITING_BYTES);
         if state.closed || is_full {
             let waiting = state.waiting.len();
-            // Not under the lock: with a caller goes the last word to its peer.
+// Without the lock: dropping a query sends its final reply.
             drop(state);
             drop(message);
             return Err(LinkError::Full { waiting });
@@ -137,7 +136,7 @@ impl Outbox {
         Ok(())
     }
 
-    /// Waits until all has left, at most so long, and takes nothing more.
+/// Refuses further messages, and waits until the queue is empty or the time is over.
     pub fn close(&self, timeout: Duration) {
         let mut state = self.shared.lock();
         state.closed = true;

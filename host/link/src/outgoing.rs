@@ -1,11 +1,11 @@
-//! The one place that hands messages to Zenoh and takes them from it.
+//! The only module that passes messages to Zenoh and receives them.
 //!
-//! Zenoh's codec has no error for a header field that is too long: it panics with its locks held. So each field is measured here, before
-//! it is handed over, and what comes in under a key that could not be answered is dropped here. `tests/system/layering.rs` sees to it that
-//! nothing else calls Zenoh's `put`, `get`, `reply` and `declare_*`.
+//! Zenoh's codec panics, with its locks held, on a header field that is too long. So this module checks the length of each field
+//! first, and drops incoming messages whose key is too long for a reply. `tests/system/layering.rs` checks that no other module calls
+//! Zenoh's `put`, `get`, `reply` and `declare_*`.
 //!
-//! What goes to a peer is droppable (`CongestionControl::Drop`): a peer that takes nothing loses its messages after
-//! the time that `settings.rs` gives it, and no thread of ours waits for it longer.
+//! Messages to peers are droppable (`CongestionControl::Drop`): a peer that is too slow loses its messages after the time in
+//! `settings.rs`, so no thread of this process waits longer for it.
 
 use std::borrow::Cow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,16 +26,16 @@ use zenoh::{Session, Wait};
 
 use super::LinkError;
 
-/// Longest key expression, in bytes, of what is sent and of what is taken in. Zenoh writes its length in two bytes, with the namespace,
-/// which has the same bound.
+/// Longest key expression that is sent or accepted, in bytes: 4 KiB. Zenoh encodes the length in two bytes, together with the
+/// namespace, which has the same limit.
 pub const MAX_KEY_BYTES: usize = 4 << 10;
-/// Longest attachment that is sent, in bytes: the id of a sample, or a signature. Zenoh writes its length in four bytes.
+/// Longest attachment that is sent, in bytes: 4 KiB. An attachment is the id of a sample, or a signature.
 pub const MAX_ATTACHMENT_BYTES: usize = 4 << 10;
-/// Longest schema of an encoding, in bytes: Zenoh writes its length in one byte.
+/// Longest schema of an encoding, in bytes: Zenoh encodes the length in one byte.
 const ZENOH_SCHEMA_BYTES: usize = u8::MAX as usize;
-/// Longest key expression that Zenoh can write, in bytes.
+/// Longest key expression that Zenoh can encode, in bytes.
 const ZENOH_KEY_BYTES: usize = u16::MAX as usize;
-/// Largest payload that Zenoh can write, in bytes.
+/// Largest payload that Zenoh can encode, in bytes.
 const ZENOH_PAYLOAD_BYTES: u64 = u32::MAX as u64;
 
 const _: () = assert!(MAX_CONTENT_TYPE_BYTES <= ZENOH_SCHEMA_BYTES);
@@ -46,19 +46,18 @@ const _: () =
 
 /// The media type of JSON.
 pub(super) const JSON: &str = "application/json";
-/// What says nothing of a payload.
+/// Zenoh's encoding for a payload without a media type.
 pub(super) const BYTES: &str = "zenoh/bytes";
 
-/// Panics inside Zenoh, or in what it calls, since the start of the process.
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
-/// Panics inside Zenoh, or in what it called, since the process started. After one, a session may have lost a peer for good.
+/// Panics inside Zenoh or its callbacks since the process started. After one, a session may have lost a peer permanently.
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// Calls into Zenoh, or what Zenoh calls. A panic ends the call and not the thread: unwinding through a query would end in Zenoh again, and
-/// a second panic aborts the process.
+/// Runs a call into Zenoh, or a callback from it, and catches a panic: unwinding would drop a query, which enters Zenoh again, and a
+/// second panic there aborts the process.
 pub(super) fn catch_panic<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> {
     let result = catch_unwind(AssertUnwindSafe(call)).ok();
     if result.is_none() {
@@ -77,9 +76,9 @@ pub(super) fn catch_panic<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> 
 pub(super) enum QosClass {
     /// Results and statements.
     Data,
-    /// What is told again elsewhere.
+/// Events, whose content is also in the status.
     Low,
-    /// A command's samples to a device: the command waits for it.
+/// A command's messages to a device: the command waits until there is room.
     Patient,
 }
 
@@ -99,7 +98,7 @@ impl QosClass {
     }
 }
 
-/// A message whose fields all fit.
+/// A message whose fields are within their limits.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     key: KeyExpr<'static>,
@@ -110,7 +109,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Measures a message.
+/// Checks the lengths of a message.
     ///
     /// # Errors
     /// [`LinkError::TooLong`] and [`LinkError::Key`].
@@ -132,7 +131,7 @@ impl Outgoing {
         })
     }
 
-    /// With something beside the payload: the id of a sample, or a signature.
+/// Adds an attachment: the id of a sample, or a signature.
     ///
     /// # Errors
     /// [`LinkError::TooLong`]
@@ -141,7 +140,7 @@ impl Outgoing {
         Ok(self)
     }
 
-    /// The payload's bytes.
+/// The payload's size in bytes.
     pub const fn size(&self) -> usize {
         self.size
     }
@@ -163,7 +162,7 @@ impl Outgoing {
         })
     }
 
-    /// A query with it, to be told how, and sent by [`send`].
+/// A query with this message, for [`send`] or [`replies`].
     pub fn ask(self, session: &Session, qos: QosClass) -> Question<'_> {
         session
             .get(self.key)
@@ -175,7 +174,7 @@ impl Outgoing {
     }
 }
 
-/// A query without a payload, to be told how, and sent by [`send`] or [`replies`].
+/// A query without a payload, for [`send`] or [`replies`].
 ///
 /// # Errors
 /// [`LinkError::TooLong`] and [`LinkError::Key`].
@@ -201,7 +200,7 @@ fn measured(attachment: Option<impl Into<ZBytes>>) -> Result<Option<ZBytes>, Lin
 /// A query that is not sent yet.
 pub(super) type Question<'a> = SessionGetBuilder<'a, 'static, DefaultHandler>;
 
-/// Sends a query; `each` is called on Zenoh's threads, and must not wait.
+/// Sends a query. `each` is called on Zenoh's threads and must not block.
 ///
 /// # Errors
 /// [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -217,7 +216,7 @@ pub(super) fn send(
     call(key, || question.callback(heard).wait())
 }
 
-/// Sends a query whose replies are read one by one.
+/// Sends a query and returns the channel of its replies.
 ///
 /// # Errors
 /// [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -228,7 +227,7 @@ pub(super) fn replies(
     call(key, || question.wait())
 }
 
-/// Asks which tokens are alive.
+/// Queries the liveliness tokens.
 ///
 /// # Errors
 /// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -243,7 +242,7 @@ pub(super) fn tokens(
     })
 }
 
-/// Declares a token, which is alive until it is dropped.
+/// Declares a liveliness token until it is dropped.
 ///
 /// # Errors
 /// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -252,7 +251,7 @@ pub(super) fn token(session: &Session, key: &str) -> Result<LivelinessToken, Lin
     call(key, || session.liveliness().declare_token(address).wait())
 }
 
-/// Follows tokens, those that are alive already among them. `each` is called on Zenoh's threads, and must not wait.
+/// Subscribes to liveliness tokens, existing ones included. `each` is called on Zenoh's threads and must not block.
 ///
 /// # Errors
 /// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -273,7 +272,7 @@ pub(super) fn follow_tokens(
     })
 }
 
-/// Takes what is published. `each` is called on Zenoh's threads, and must not wait.
+/// Subscribes to a key. `each` is called on Zenoh's threads and must not block.
 ///
 /// # Errors
 /// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -289,7 +288,7 @@ pub(super) fn subscribe(
     })
 }
 
-/// The same, into a ring of so many.
+/// Subscribes to a key with a ring buffer of `capacity` messages.
 ///
 /// # Errors
 /// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -305,7 +304,7 @@ pub(super) fn collect(
     })
 }
 
-/// Takes queries. `each` is called on Zenoh's threads, and must not wait.
+/// Declares a queryable. `each` is called on Zenoh's threads and must not block.
 ///
 /// # Errors
 /// [`LinkError::Key`], [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -346,8 +345,8 @@ fn guarded(
     }
 }
 
-/// Whether what came under this key may be looked at. A peer may make keys of twice the length that Zenoh can write: from a part that it
-/// declared and one that it sent.
+/// Whether a message's key is short enough for a reply. A peer can produce keys of twice the length that Zenoh can encode, from a
+/// declared part and a sent one.
 fn key_fits(key: &KeyExpr<'_>) -> bool {
     let fits = key.as_str().len() <= MAX_KEY_BYTES;
     if !fits {
@@ -361,16 +360,16 @@ fn key_fits(key: &KeyExpr<'_>) -> bool {
     fits
 }
 
-/// Somebody who waits for an answer. When this and its clones are dropped, no more will come.
+/// A received query. Dropping the last clone ends it.
 #[derive(Debug, Clone)]
 pub(super) struct IncomingQuery {
     key: KeyExpr<'static>,
-    /// There until the end.
+/// `None` only during drop.
     query: Option<Query>,
 }
 
 impl IncomingQuery {
-    /// What was asked for.
+/// The key of the query.
     pub const fn key(&self) -> &KeyExpr<'static> {
         &self.key
     }
@@ -381,13 +380,13 @@ impl IncomingQuery {
         payload.map_or(0, ZBytes::len)
     }
 
-    /// The payload. Zenoh does not tell an empty one from none.
+/// The payload; empty if there is none.
     pub fn payload(&self) -> Cow<'_, [u8]> {
         let payload = self.query.as_ref().and_then(Query::payload);
         payload.map(ZBytes::to_bytes).unwrap_or_default()
     }
 
-    /// What came beside the payload.
+/// The attachment.
     pub fn attachment(&self) -> Option<Cow<'_, [u8]>> {
         let attachment = self.query.as_ref().and_then(Query::attachment);
         attachment.map(ZBytes::to_bytes)
@@ -398,7 +397,7 @@ impl IncomingQuery {
         self.query.as_ref().and_then(Query::encoding)
     }
 
-    /// Answers. There may be more to come.
+/// Sends one reply. Others may follow.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -415,7 +414,7 @@ impl IncomingQuery {
         })
     }
 
-    /// Answers that there is nothing, and why.
+/// Sends an error reply.
     ///
     /// # Errors
     /// [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -432,7 +431,7 @@ impl IncomingQuery {
 
 impl Drop for IncomingQuery {
     fn drop(&mut self) {
-        // The last word goes to the peer here.
+// Dropping the query sends its final reply.
         let query = self.query.take();
         catch_panic(&self.key, || drop(query));
     }
@@ -446,7 +445,7 @@ fn call<T>(key: &str, call: impl FnOnce() -> zenoh::Result<T>) -> Result<T, Link
     }
 }
 
-/// A key that Zenoh can write.
+/// Parses a key, and checks its length.
 ///
 /// # Errors
 /// [`LinkError::TooLong`] and [`LinkError::Key`].
@@ -458,7 +457,7 @@ pub(super) fn address(key: &str) -> Result<KeyExpr<'static>, LinkError> {
     })
 }
 
-/// Whether a field is short enough.
+/// Checks the length of a field.
 ///
 /// # Errors
 /// [`LinkError::TooLong`]

@@ -1,22 +1,21 @@
-//! What was said to a site and waits to be looked at. Whoever says much keeps nobody else from being heard.
+//! Statements that wait to be handled, with limits per sender so that one sender cannot block the others.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::site::RawNotice;
 
-/// Most names of which statements of one sender wait.
+/// Most release names with waiting statements, per sender.
 pub const MAX_PENDING: usize = 64;
-/// Most statements of one name that wait: publishers may disagree, or speak to different devices, and the device judges which of them
-/// it believes.
+/// Most waiting statements per name: publishers may disagree or address different devices, and the device decides which it follows.
 const EACH: usize = 16;
-/// Most bytes that wait of one sender: 8 MiB.
+/// Most waiting bytes per sender: 8 MiB.
 const BYTES: usize = 8 << 20;
-/// Most senders. Each says itself who it is.
+/// Most senders. A sender's id is only claimed.
 const SENDERS: usize = 256;
-/// Most bytes that wait of all senders: 128 MiB.
+/// Most waiting bytes of all senders: 128 MiB.
 const ALL_BYTES: usize = 128 << 20;
 
-/// Statements that wait, by sender. What was put does not say who did, so all of that counts as one sender's.
+/// Waiting statements by sender. A publication has no sender id, so all publications count as one sender's.
 #[derive(Debug, Default)]
 pub struct Pending {
     senders: BTreeMap<Option<u128>, Sender>,
@@ -31,7 +30,7 @@ struct Sender {
 }
 
 impl Pending {
-    /// Takes a statement in. False where it, or an older one of its name, is thrown away.
+/// Adds a statement. False if it, or an older one of its name, is dropped.
     pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
         let is_new = !self.senders.contains_key(&sender);
         let has_room = (!is_new || self.senders.len() < SENDERS)
@@ -39,7 +38,7 @@ impl Pending {
         let kept = has_room && {
             let its = self.senders.entry(sender).or_default();
             let before = its.bytes;
-            // A registry lists what is signed first; of what is put, the newest counts.
+// A registry replies with signed statements first. Of publications, the newest wins.
             let kept = its.add(name, bytes, sender.is_some());
             self.bytes = self.bytes.saturating_sub(before).saturating_add(its.bytes);
             kept
@@ -48,17 +47,17 @@ impl Pending {
         kept
     }
 
-    /// Counts a statement that was not even looked at.
+/// Counts a statement that is dropped unread.
     pub fn refuse(&mut self) {
         self.dropped += 1;
     }
 
-    /// Statements that were thrown away.
+/// Number of dropped statements.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-    /// All that wait. Those that somebody was asked for come first.
+/// Removes and returns all statements, replies to queries first.
     pub fn take(&mut self) -> Vec<RawNotice> {
         self.bytes = 0;
         let senders = std::mem::take(&mut self.senders).into_iter().rev();

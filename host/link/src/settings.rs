@@ -11,27 +11,27 @@ use super::exposure::{self, GUARDED_PROTOCOLS};
 use super::outgoing::{MAX_KEY_BYTES, fits};
 use super::{LinkError, acl};
 
-/// How long a command tries to reach a daemon, in milliseconds.
+/// Connection timeout of a command, in milliseconds.
 const CLIENT_CONNECT_MS: u64 = 3_000;
 
-/// How long a session that looks for others waits for them to start, in milliseconds: Zenoh's own default.
+/// Delay at the start of a session with scouting, in milliseconds: Zenoh's default.
 const SCOUTING_DELAY_MS: u64 = 500;
 
-/// How long a message waits for room at a peer that is slow to take it, before that peer loses it. Zenoh's own is 1 ms, which a busy
-/// receiver on a small machine misses. What is lost after it costs no further wait until the peer takes something again.
+/// How long a message waits for a slow peer before it is dropped. Zenoh's default is 1 ms, too short for a busy receiver on a small
+/// machine. After a drop, further messages do not wait until the peer takes one again.
 const WAIT_BEFORE_DROP: Duration = Duration::from_millis(100);
-/// How long a message of many batches waits beyond that. Zenoh's own is 50 ms, in which a link of 100 Mbit/s moves 600 KiB.
+/// How long a message of many batches waits in addition. In Zenoh's default of 50 ms, a link of 100 Mbit/s moves 600 KiB.
 const WAIT_FOR_FRAGMENTS: Duration = Duration::from_secs(1);
-/// Largest payload that is sure to be in one batch, in bytes.
+/// Largest payload that always fits into one batch, in bytes.
 const ONE_BATCH: usize = 48 << 10;
-/// How long a declaration, which cannot be lost, waits before the transport is closed. Zenoh's own is 5 s; two batches of declarations
-/// have room before that.
+/// How long a declaration, which must not be dropped, waits before the transport is closed. Zenoh's default is 5 s. Two batches of
+/// declarations are buffered before that.
 const WAIT_BEFORE_CLOSE: Duration = Duration::from_secs(2);
-/// Batches of 64 KiB that wait for one peer, of data and of objects: Zenoh's most. They are allocated when needed. What a fetcher asks of
-/// a source before it knows how fast that is (4 requests of 256 KiB) has room.
+/// Batches of 64 KiB that are queued for one peer, each for data and for objects: Zenoh's maximum. They are allocated on demand. A
+/// fetcher's first requests to a source (4 of 256 KiB) fit.
 const BATCHES: u64 = 16;
 
-/// How long a message of so many bytes waits before it is lost.
+/// How long a message of this size waits before it is dropped.
 pub(super) const fn send_timeout(bytes: usize) -> Duration {
     if bytes <= ONE_BATCH {
         WAIT_BEFORE_DROP
@@ -40,8 +40,8 @@ pub(super) const fn send_timeout(bytes: usize) -> Duration {
     }
 }
 
-/// What a session does with peers that do not take what is for them: nothing of a peer's may make a thread of ours wait. A query's answers
-/// travel as the query did, so those that come in as "block" are changed, and so is what a router passes on.
+/// Settings for slow peers: no peer may block a thread of this process. A reply has the congestion control of its query, so incoming
+/// "block" is changed to "drop", also for messages that a router forwards.
 fn congestion_settings() -> Vec<(&'static str, Value)> {
     let micros = |time: Duration| json!(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
     vec![
@@ -67,8 +67,7 @@ fn congestion_settings() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The settings of a session that starts without anybody there. Every session is made of these, so that none opens which lets
-/// strangers in unless the configuration says so.
+/// The settings of a session that does not wait for peers. Every session uses them, so each passes the check for insecure endpoints.
 fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = zenoh::Config::default();
     let mut all = vec![
@@ -77,7 +76,7 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
         ("listen/endpoints", json!(config.listen)),
         ("scouting/multicast/enabled", json!(config.scouting)),
         ("scouting/gossip/enabled", json!(config.scouting)),
-        // Whoever is to connect may be away: a device does not wait for it to start.
+// A device does not wait for peers at its start.
         (
             "scouting/delay",
             json!(if config.scouting {
@@ -105,7 +104,7 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     if let Some(path) = &config.access_control {
         all.push(("access_control", acl::read(path)?));
     }
-    // Whoever scouting finds is met by certificates alone.
+// Peers found by scouting must authenticate with certificates.
     if config.scouting && !config.insecure {
         all.push(("transport/link/protocols", json!(GUARDED_PROTOCOLS)));
     }
@@ -115,12 +114,12 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     if config.insecure {
         return Ok(settings);
     }
-    // What Zenoh cannot read is refused above, by the setting's name.
+// Values that Zenoh cannot parse were refused above, with the name of the setting.
     exposure::judge(config)?;
     Ok(settings)
 }
 
-/// Opens a session that starts without anybody there.
+/// Opens a session that does not wait for peers.
 pub(super) fn open(config: &ZenohConfig) -> Result<Session, LinkError> {
     let mut settings = settings(config)?;
     let close = u64::try_from(WAIT_BEFORE_CLOSE.as_micros()).unwrap_or(u64::MAX);
@@ -137,10 +136,10 @@ pub(super) fn open(config: &ZenohConfig) -> Result<Session, LinkError> {
         })
 }
 
-/// The settings of a command: it fails where it reaches nobody.
+/// The settings of a command's session, which fails without a connection.
 pub(super) fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = settings(config)?;
-    // A daemon that has just started is there soon.
+// A daemon that has just started listens soon.
     let retry = json!({"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2});
     for (key, value) in [
         ("connect/timeout_ms", json!(CLIENT_CONNECT_MS)),
@@ -171,7 +170,7 @@ fn tls(tls: &TlsConfig) -> Vec<(&'static str, Value)> {
     if let Some(ca) = &tls.ca {
         all.push(("transport/link/tls/root_ca_certificate", file(ca)));
     }
-    // The same certificate serves both ends, so that a device may listen and connect.
+// One certificate for both directions, so a device can listen and connect.
     if let Some(certificate) = &tls.certificate {
         all.push(("transport/link/tls/listen_certificate", file(certificate)));
         all.push(("transport/link/tls/connect_certificate", file(certificate)));

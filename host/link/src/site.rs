@@ -1,4 +1,4 @@
-//! What devices, publishers and registries of one site share: who answers for objects, and what a site should run.
+//! The keys that all devices, publishers and registries of a site share: statements, trusted keys, and sources of objects.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -24,53 +24,52 @@ use super::outgoing::{self, JSON, QosClass, Outgoing};
 use super::pending::Pending;
 use super::{LinkError, settings, warn_if_unanswered};
 
-/// How often a site is asked again what it should run: a put may have been lost, and a publisher may have come unseen.
+/// Interval of queries for statements: a publication may be lost, and the token of a publisher may be missed.
 pub const ASK_AGAIN: Duration = Duration::from_secs(30);
-/// How soon it is asked again where something was thrown away unread: it may have been what counts.
+/// Interval after a statement was dropped unread: it may have been the relevant one.
 const ASK_SOON: Duration = Duration::from_secs(2);
-/// How soon at the earliest, however many sources appear.
+/// Least time between two queries, however many sources appear.
 const ASK_APART: Duration = Duration::from_millis(250);
-/// How long an answer to that may take.
+/// Timeout of a query for statements.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Largest statement or trust update that is taken, in bytes: the statement, and its signatures.
+/// Largest statement or trust update with its signatures, in bytes: 3 MiB.
 pub const MAX_STATEMENT_MESSAGE: usize = 3 << 20;
 /// Longest name of a release in a key, in bytes.
 const MAX_NAME_BYTES: usize = 256;
-/// How long what was said may take to leave when the session is closed.
+/// Time to send queued messages when the session is closed.
 const LEAVE: Duration = Duration::from_secs(5);
 
-/// A session, and the keys of a site.
+/// A session, with the keys of a site.
 #[derive(Debug, Clone)]
 pub struct Site {
     pub(super) session: Session,
     pub(super) outbox: Outbox,
     name: String,
-    /// Indexes of blobs that are arriving, which the catalogue does not list yet.
+/// Indexes of blobs that are being fetched, which are not in the catalogue yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
-    /// What its threads are parts of.
     pub(super) parts: Parts,
 }
 
-/// What is said to a whole site.
+/// The kind of a message to a whole site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// What should run, by the name of the release.
+/// A statement, under the name of its release.
     Desired,
     /// A new `trust.toml`.
     Trust,
 }
 
-/// A statement as it arrived, before anything was checked.
+/// A statement or trust update as it arrived, before any check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawNotice {
-    /// The name of the release, by its key. For a trust update a number.
+/// The name of the release in the key. For a trust update, a number.
     pub name: String,
-    /// The statement with its signatures.
+/// The message with its signatures.
     pub bytes: Vec<u8>,
 }
 
 impl Site {
-    /// Opens a session. It does not wait for a network.
+/// Opens a session. It does not wait for the network.
     ///
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
@@ -78,7 +77,7 @@ impl Site {
         Self::open_with(config, name, &Parts::default())
     }
 
-    /// The same, whose threads are parts of a daemon or a registry.
+/// Like [`Self::open`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
@@ -86,7 +85,7 @@ impl Site {
         Ok(Self::with(settings::open(config)?, name, parts))
     }
 
-    /// The same session, for another site.
+/// Shares a session, for another site.
     pub(super) fn of(session: Session, name: &str) -> Self {
         Self::with(session, name, &Parts::default())
     }
@@ -101,17 +100,17 @@ impl Site {
         }
     }
 
-    /// Shows neighbours which chunks a blob that is arriving has, until [`Site::withdraw_indexes`].
+/// Serves the index of a blob that is being fetched to neighbours, until [`Site::withdraw_indexes`].
     pub fn advertise_index(&self, index: Digest, bytes: Vec<u8>) {
         self.lock_indexes().insert(index, bytes);
     }
 
-    /// Shows no indexes any more.
+/// Serves no such index any more.
     pub fn withdraw_indexes(&self) {
         self.lock_indexes().clear();
     }
 
-    /// An index that is shown.
+/// An advertised index.
     pub(super) fn index(&self, index: Digest) -> Option<Vec<u8>> {
         self.lock_indexes().get(&index).cloned()
     }
@@ -140,7 +139,7 @@ impl Site {
         }
     }
 
-    /// Closes the session, after what was published has left.
+/// Sends the queued messages, then closes the session.
     pub fn close(&self) {
         self.outbox.close(LEAVE);
         if let Err(error) = self.session.close().wait() {
@@ -153,7 +152,7 @@ impl Site {
         format!("hotshoe/{}/{rest}", self.name)
     }
 
-    /// Says something to the whole site, to those that listen now and take it in time.
+/// Publishes a message to the site's current subscribers. A slow one loses it.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::TooLong`] and [`LinkError::Use`].
@@ -162,7 +161,7 @@ impl Site {
         Outgoing::new(&key, bytes, JSON)?.put(&self.session, QosClass::Data)
     }
 
-    /// Answers those that ask what was said, until the [`NoticeResponder`] is dropped. `said` gives names and bytes, on Zenoh's threads.
+/// Answers queries for messages of this kind until the [`NoticeResponder`] is dropped. `said` is called on Zenoh's threads.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -187,8 +186,8 @@ impl Site {
         })
     }
 
-    /// Listens to what is said to the site: at once, whenever a source appears, and every [`ASK_AGAIN`]. `each` is called on a
-    /// thread of its own, one at a time, with the newest of each name.
+    /// Subscribes to the site's messages of this kind, and queries them at the start, when a source appears, and every
+    /// [`ASK_AGAIN`]. `each` is called on its own thread, one message at a time.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -235,7 +234,7 @@ impl Site {
             .map_err(|source| LinkError::Thread { source })
     }
 
-    /// Says that `source` answers for objects, until the token is dropped.
+/// Announces that `source` serves objects, until the token is dropped.
     pub(super) fn token(&self, source: &str) -> Result<LivelinessToken, LinkError> {
         outgoing::token(&self.session, &self.key(&format!("@source/{source}")))
     }
@@ -255,13 +254,13 @@ impl Notice {
     }
 }
 
-/// Answers what was said to a site, until it is dropped.
+/// Answers queries for a site's messages until it is dropped.
 #[derive(Debug)]
 pub struct NoticeResponder {
     _queryable: Queryable<()>,
 }
 
-/// Listens to what is said to a site, until it is dropped.
+/// A subscription to a site's messages, until it is dropped.
 #[derive(Debug)]
 pub struct NoticeSubscription {
     _subscribers: (Subscriber<()>, Subscriber<()>),
@@ -270,7 +269,7 @@ pub struct NoticeSubscription {
 }
 
 impl NoticeSubscription {
-    /// Statements that were thrown away unread: too large, too many names at once, or followed by a newer one too soon.
+/// Number of messages that were dropped unread: too large, too many names at once, or replaced by a newer one too soon.
     pub fn dropped(&self) -> u64 {
         self.pending
             .as_ref()
@@ -291,7 +290,7 @@ impl Drop for NoticeSubscription {
     }
 }
 
-/// What was heard, until the thread that asks looks at it.
+/// Messages that wait for the poller's thread.
 #[derive(Debug)]
 struct Inbox {
     heard: Mutex<InboxState>,
@@ -303,7 +302,7 @@ struct InboxState {
     waiting: Pending,
     /// Updates of `trust.toml` so far.
     updates: u64,
-    /// Something was thrown away since the site was asked.
+/// Whether a message was dropped since the last query.
     missed: bool,
     ask: bool,
     closed: bool,
@@ -314,7 +313,7 @@ impl Inbox {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One waiting wake-up is as good as many.
+/// One pending wake-up is enough.
     fn wake(&self) {
         let _ = self.wake.try_send(());
     }
@@ -328,7 +327,7 @@ impl Inbox {
         let mut heard = self.lock();
         let name = match notice {
             Notice::Desired => last_part(sample.key_expr()).unwrap_or_default(),
-            // Each by itself and in order: no version displaces the one that must come before it.
+// Numbered, to keep all versions in order: each needs the one before it.
             Notice::Trust => {
                 heard.updates += 1;
                 format!("{:020}", heard.updates)
@@ -345,7 +344,7 @@ impl Inbox {
     }
 }
 
-/// The thread that asks, and that passes on what was heard.
+/// The thread that queries the site and passes messages on.
 struct StatementPoller {
     site: Site,
     notice: Notice,
@@ -371,7 +370,7 @@ impl StatementPoller {
             if heard.missed {
                 pause = ASK_SOON;
             }
-            // Under a flood there is always something to wake up for, and the time comes all the same.
+// A flood of messages must not trigger a flood of queries.
             let may = first || asked.elapsed() >= ASK_APART;
             let appeared = may && std::mem::take(&mut heard.ask);
             let ask = appeared || asked.elapsed() >= pause;
@@ -381,7 +380,7 @@ impl StatementPoller {
             drop(heard);
             if ask {
                 (asked, first) = (Instant::now(), false);
-                // A source's token may arrive before the way to its answers is known: ask again soon, then less and less often.
+// A source's token may arrive before the route to its queryable: ask again soon, then less and less often.
                 pause = if appeared {
                     ASK_SOON
                 } else {

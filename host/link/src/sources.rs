@@ -1,5 +1,5 @@
-//! Who says that it answers for objects. Anybody may say so, by the thousand, so names alone count for little: those that have delivered
-//! come first, and of the others so many are considered as can be asked.
+//! The sources that announce objects. Any session can announce thousands, so sources that have delivered are preferred, and only a
+//! limited number of unknown ones is asked.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,24 +22,24 @@ use super::objects::{PendingRequest, ZSTD};
 use super::outgoing::{self, BYTES, QosClass, Outgoing};
 use super::site::{Site, last_part};
 
-/// Most tokens of sources that are remembered at one site.
+/// Most announced sources of a site.
 pub const MAX_SOURCES: usize = 1_024;
-/// Most sources that are considered of those that have delivered nothing yet: so many publishers and registries, and so many devices.
+/// Most unknown sources (without a delivery yet) that are asked: this many publishers and registries, and this many devices.
 pub const MAX_UNKNOWN_SOURCES: usize = 64;
-/// Most sources that are remembered for what they delivered.
+/// Most known sources (with a delivery).
 const MAX_KNOWN_SOURCES: usize = 256;
 /// Longest name of a source, in bytes.
 const MAX_NAME_BYTES: usize = 128;
-/// With more publishers and registries than this, none of which has delivered, all are called at once.
+/// With more unknown publishers and registries than this, and no known one, a request goes to all of them at once.
 const MANY_UNKNOWN: usize = 4;
-/// Most replies to a call that are looked at.
+/// Most replies to a broadcast that are checked.
 const MAX_BROADCAST_REPLIES: usize = 1_024;
-/// Largest object that is called for, in bytes.
+/// Largest object that is requested by broadcast, in bytes: 1 MiB.
 pub const MAX_BROADCAST_BYTES: u64 = 1 << 20;
-/// Least time between two lines of the log about a crowd.
+/// Least time between two warnings about sources that are left out.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// The sources of a site that are alive.
+/// The live sources of a site.
 #[derive(Debug)]
 pub struct Sources {
     table: Arc<Mutex<SourceTable>>,
@@ -49,12 +49,12 @@ pub struct Sources {
 #[derive(Debug, Default)]
 struct SourceTable {
     live: BTreeSet<String>,
-    /// Those that delivered what was asked for, and when.
+/// Sources that have delivered, with the time of the last delivery.
     known: BTreeMap<String, Instant>,
-    /// Tokens that found no room.
+/// Tokens beyond [`MAX_SOURCES`].
     rejected: u64,
     warned: Option<Instant>,
-    /// Which strangers are considered is nothing that a name can aim at.
+/// Random order of unknown sources, so that names cannot be chosen to come first.
     order: RandomState,
 }
 
@@ -88,7 +88,7 @@ impl SourceTable {
                 self.known.remove(&oldest);
             }
         }
-        // It answers, also where its token found no room.
+// It answers even if its token was rejected.
         self.add(name.to_owned());
     }
 
@@ -112,7 +112,7 @@ impl SourceTable {
         considered
     }
 
-    /// Says now and then how many are left out.
+/// Warns about sources that are left out, at most once per [`WARN_EVERY`].
     fn report_left_out(&mut self) {
         let beyond = |origins| {
             self.unknown(origins)
@@ -140,12 +140,12 @@ fn lock(table: &Mutex<SourceTable>) -> MutexGuard<'_, SourceTable> {
 }
 
 impl Sources {
-    /// Names of those that are considered.
+/// Names of the sources that may be asked.
     pub fn live(&self) -> BTreeSet<String> {
         lock(&self.table).considered()
     }
 
-    /// Names of those that have delivered and are alive.
+/// Names of live sources that have delivered.
     pub fn known(&self) -> BTreeSet<String> {
         let table = lock(&self.table);
         let known = table.known.keys();
@@ -155,19 +155,19 @@ impl Sources {
             .collect()
     }
 
-    /// Takes note that a source delivered what was asked for.
+/// Records that a source has delivered.
     pub fn mark_known(&self, name: &str) {
         lock(&self.table).mark_known(name);
     }
 
-    /// Whether there are many publishers and registries, and none of them has delivered anything yet.
+/// Whether there are many publishers and registries, and none of them has delivered yet.
     pub fn has_many_unknown(&self) -> bool {
         let table = lock(&self.table);
         let is_known = |name: &String| is_origin(name) && table.live.contains(name);
         !table.known.keys().any(is_known) && table.unknown(true).nth(MANY_UNKNOWN).is_some()
     }
 
-    /// Calls all sources of a site at once for an object of at most `most` bytes. Those that have it are known from then on.
+/// Requests an object, with its size limit in bytes, from all sources of a site at once. Sources that deliver it become known.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -206,7 +206,7 @@ impl Sources {
     }
 }
 
-/// The source that a reply to a call comes from, where it is the object.
+/// The source of a reply to a broadcast, if the reply is the requested object.
 fn has(reply: &Reply, digest: Digest, most: u64) -> Option<String> {
     let sample = reply.result().ok()?;
     let mut parts = sample.key_expr().as_str().rsplit('/');
@@ -224,7 +224,7 @@ fn has(reply: &Reply, digest: Digest, most: u64) -> Option<String> {
 }
 
 impl Site {
-    /// Follows which sources there are.
+/// Tracks the sources of the site.
     ///
     /// # Errors
     /// [`LinkError::Use`].

@@ -110,7 +110,7 @@ fn a_feeder_gets_an_answer_to_each_sample() {
 }
 
 #[test]
-fn nobody_there_is_an_answer_too() {
+fn without_a_daemon_there_is_an_error() {
     let (link, client) = device(None);
     let serving = serve(&link);
     let client = Client::open(&client).unwrap();
@@ -293,7 +293,7 @@ fn text(length: usize) -> String {
     "x".repeat(length)
 }
 
-/// Sent where it is short enough, and refused by name where it is not.
+/// Sent if it is short enough, and refused with a stable name if not.
 fn check_length(sent: Result<(), LinkError>, bytes: usize, most: usize) -> Result<(), TestCaseError> {
     match sent {
         Ok(()) => prop_assert!(bytes <= most, "{bytes} bytes were sent"),

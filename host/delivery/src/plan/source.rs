@@ -1,40 +1,37 @@
-//! What a plan knows of one source.
+//! The plan's state of one source.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use super::Availability;
 
-/// The window that a source begins with, in bytes.
+/// Initial window of a source, in bytes: 256 KiB.
 const FIRST_WINDOW: u64 = 256 << 10;
-/// How long a source is left alone that was busy or gave nothing; it doubles each time.
+/// First back-off of a source that was busy or delivered nothing; it doubles each time.
 pub const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
-/// The longest such pause.
+/// Longest back-off.
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
-/// One source.
 #[derive(Debug)]
 pub struct Source {
-    /// What it is thought to hold.
+/// What it is expected to have.
     pub availability: Availability,
-    /// Bytes that it is asked for at a time.
+/// Bytes per batch.
     pub window: u64,
-    /// Requests that it has in hand.
+/// Number of open batches.
     pub batches: usize,
-    /// What it said it does not hold.
+/// Wants that it said it does not have.
     pub missing: HashSet<usize>,
-    /// When it is asked for that again.
+/// When `missing` is cleared.
     pub forget_missing: Option<Instant>,
-    /// How long it is left alone the next time.
+/// Length of the next back-off.
     pub pause: Duration,
-    /// It is left alone until then.
     pub backs_off_until: Option<Instant>,
-    /// It has given something.
+/// Whether it has delivered in this fetch.
     pub has_delivered: bool,
 }
 
 impl Source {
-    /// A source that nothing is known of yet.
     pub fn new(availability: Availability) -> Self {
         Self {
             availability,
@@ -48,7 +45,7 @@ impl Source {
         }
     }
 
-    /// Leaves it alone for a while.
+/// Starts a back-off, and halves the window.
     pub fn rest(&mut self, now: Instant) {
         self.backs_off_until = Some(now + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_BACK_OFF);

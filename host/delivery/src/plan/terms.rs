@@ -1,61 +1,61 @@
-//! The terms of a plan: what is wanted, what is asked for, and within which bounds.
+//! The types of a plan's interface.
 
 use std::collections::HashSet;
 use std::time::Duration;
 
 use hotshoe_trust::Digest;
 
-/// An object that is wanted.
+/// A wanted object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Want {
     /// Its digest.
     pub digest: Digest,
-    /// Its size in bytes, or the most that it may have.
+/// Its size in bytes, or its size limit.
     pub most: u64,
 }
 
-/// The bounds of a plan.
+/// The limits of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Bytes asked for and not yet here, in all.
+/// Most requested bytes that have not arrived.
     pub in_flight: u64,
-    /// The largest window of one batch, in bytes.
+/// Largest window, in bytes.
     pub batch: u64,
-    /// After so long without an object of a batch, others are asked for it too.
+/// A batch that is open for longer counts as slow.
     pub stall: Duration,
-    /// After so long without an object of a batch, it is given up.
+/// A batch without an arrival for this time has timed out.
     pub timeout: Duration,
 }
 
-/// A request to make.
+/// A request to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     /// Its number.
     pub id: u64,
-    /// Who to ask.
+/// The source to ask.
     pub source: String,
-    /// What to ask for, by number.
+/// Numbers of the wants.
     pub wants: Vec<usize>,
-    /// Bytes that may come.
+/// Total size limit in bytes.
     pub bytes: u64,
 }
 
-/// What a source is thought to hold.
+/// Which wants a source is expected to have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Availability {
     /// Everything: a publisher or registry.
     All,
-    /// Nobody knows: a neighbour that was not asked yet. It is asked only where there is no publisher or registry.
+/// Unknown: a neighbour that has not answered. It is asked only if there is no publisher or registry.
     Unknown,
     /// These wants, by number.
     Some(HashSet<usize>),
 }
 
-/// How a batch came to its end.
+/// How a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchEnd {
-    /// The source has said all that it will say.
+/// All replies have arrived.
     Over,
-    /// It was given up.
+/// It was abandoned.
     GivenUp,
 }

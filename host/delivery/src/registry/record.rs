@@ -1,5 +1,4 @@
-//! What a registry keeps between starts: statements, which releases it holds, and new versions of `trust.toml`. Pure, but for reading
-//! and writing the one file.
+//! The registry's record: statements, stored releases, and new versions of `trust.toml`.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,16 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
 
-/// Statements that are kept at most; of those beyond, the unsigned ones are not taken.
+/// Most statements; beyond it, unsigned ones are refused.
 const MAX_STATEMENTS: usize = 1_024;
-/// Bytes of unsigned statements that are kept at most: 16 MiB.
+/// Most bytes of unsigned statements: 16 MiB.
 const MAX_UNSIGNED_BYTES: usize = 16 << 20;
-/// Versions of `trust.toml` that are kept at most. A device that missed more is brought up to date by hand.
+/// Most versions of `trust.toml`. A device that missed more needs a manual update.
 const MAX_UPDATES: usize = 32;
 /// Largest file, in bytes.
 const MAX_RECORD_BYTES: u64 = 1 << 30;
 
-/// A release that the registry holds whole.
+/// A completely stored release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredRelease {
     /// Its name.
@@ -36,14 +35,14 @@ pub struct StoredRelease {
     pub issued: Time,
 }
 
-/// A statement that is passed on to those who ask.
+/// A stored statement, with which queries are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredStatement {
     pub name: String,
-    /// Of signed statements and of unsigned ones the newest is kept, each by itself: nobody displaces what is signed without a key.
+/// The newest signed and the newest unsigned statement are kept, so that an unsigned one cannot displace a signed one.
     pub signed: bool,
     pub kind: String,
-    /// Whom it is for: what one device is told does not displace what all are.
+/// Addressed devices: a statement for one device does not displace one for all.
     #[serde(default)]
     pub devices: DeviceSelector,
     pub issued: Time,
@@ -51,12 +50,12 @@ pub(super) struct StoredStatement {
     pub envelope: String,
 }
 
-/// The whole file.
+/// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
     pub statements: Vec<StoredStatement>,
     pub releases: Vec<StoredRelease>,
-    /// `trust.toml` as it was changed, in the order of versions.
+/// Versions of `trust.toml`, in order.
     pub updates: Vec<String>,
 }
 
@@ -77,7 +76,7 @@ impl Record {
         replace_file(path, &serde_json::to_vec(self).unwrap_or_default())
     }
 
-    /// Takes a statement. False where a newer one of its kind is there, or there are too many.
+/// Adds a statement. False if there is a newer one of its kind, or there are too many.
     pub fn add_statement(&mut self, statement: &ReadStatement, envelope: String, now: Time) -> bool {
         self.statements.retain(|kept| kept.expires > now);
         let new = StoredStatement {
@@ -93,7 +92,7 @@ impl Record {
             (&kept.name, kept.signed, &kept.kind, &kept.devices)
                 == (&new.name, new.signed, &new.kind, &new.devices)
         };
-        // Anybody can make them as large as they may be, and the record is written whole with each.
+// Unsigned statements can be made by anyone, and each rewrites the whole record.
         let others = self.statements.iter().filter(|k| !k.signed && !same(k));
         let unsigned: usize = others.map(|kept| kept.envelope.len()).sum();
         if !new.signed && unsigned.saturating_add(new.envelope.len()) > MAX_UNSIGNED_BYTES {
@@ -128,7 +127,7 @@ impl Record {
         self.updates.drain(..over);
     }
 
-    /// Takes out all but the newest `keep` releases of each name, and returns the rest.
+/// Removes and returns all but the newest `keep` releases of each name.
     pub fn surplus(&mut self, keep: usize) -> Vec<StoredRelease> {
         let mut generations: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for held in &self.releases {
@@ -151,7 +150,7 @@ impl Record {
         go
     }
 
-    /// Takes out the release that was signed first, but never the newest of a name.
+/// Removes and returns the release with the oldest signature, but never the newest of a name.
     pub fn oldest(&mut self) -> Option<StoredRelease> {
         let newest = |held: &StoredRelease| {
             !self

@@ -1,4 +1,4 @@
-//! The registry's one thread that judges what is said, and fetches what it is to hold.
+//! The registry's worker: it checks statements, and one thread fetches releases.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,17 +17,17 @@ use hotshoe_trust::{
 use super::record::{StoredRelease, StoredStatement, Record};
 use crate::{Cancel, FetchError, Fetcher, Progress};
 
-/// How long the package of a release may take that a signed statement names.
+/// Timeout of the package of a release from a signed statement.
 const SIGNED_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long it may take where anybody may have named it.
+/// The same from an unsigned statement.
 const UNSIGNED_TIMEOUT: Duration = Duration::from_secs(10);
-/// A fetch of blobs is put off when nothing arrives for so long.
+/// A fetch of blobs without an arrival for this time is postponed.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a release is put off at first; it doubles each time.
+/// First delay of a postponed release; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
-/// The longest such delay.
+/// Longest delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
-/// Releases that wait to be fetched, at most.
+/// Most releases that wait to be fetched.
 const MAX_JOBS: usize = 256;
 
 /// A release to fetch.
@@ -42,19 +42,19 @@ struct Job {
 }
 
 impl Job {
-    /// The least makes room for others.
+/// Priority. The job with the lowest is dropped when there are too many.
     const fn rank(&self) -> (bool, Reverse<u32>, Time) {
         (self.signed, Reverse(self.tries), self.issued)
     }
 }
 
-/// What the registry knows and has to do.
+/// State that the registry's threads share.
 pub(super) struct RegistryWorker {
     pub site: String,
     pub record_file: PathBuf,
-    /// The most that releases may take on the disk, in bytes.
+/// Disk quota of releases, in bytes.
     pub quota: AtomicU64,
-    /// Releases of one name that are kept.
+/// Number of releases per name to keep.
     pub keep: AtomicUsize,
     pub blobs: BlobStore,
     pub catalogue: Catalogue,
@@ -106,7 +106,7 @@ impl RegistryWorker {
         self.changed.notify_all();
     }
 
-    /// Judges a statement. What holds is kept, and passed on to those who ask.
+/// Checks a statement. A valid one is stored, and its release is queued.
     pub fn on_statement(&self, said: &RawNotice) {
         let now = Time::now();
         let mut state = self.lock();
@@ -148,7 +148,7 @@ impl RegistryWorker {
         }
         let known = state.jobs.iter_mut().find(|j| j.release == job.release);
         if let Some(known) = known {
-            // More bundles, or a signature, may make the difference; but nobody changes without a key what a signed statement says.
+// A newer statement may have more bundles, or a signature; an unsigned one must not change a signed one.
             if job.signed || !known.signed {
                 known.signed |= job.signed;
                 known.bundles = job.bundles;
@@ -156,7 +156,7 @@ impl RegistryWorker {
             return;
         }
         if state.jobs.len() >= MAX_JOBS {
-            // Anybody can name releases that nobody has: what is signed, or has failed less often, takes their place.
+// Unsigned statements can name releases that do not exist: signed jobs, or those that failed less often, replace them.
             let ranked = state.jobs.iter().map(Job::rank).enumerate();
             let least = ranked.min_by_key(|(_, rank)| *rank);
             match least.filter(|(_, rank)| *rank < job.rank()) {
@@ -172,7 +172,7 @@ impl RegistryWorker {
         tracing::warn!(what, why, "refused a statement or release");
     }
 
-    /// Takes a new version of `trust.toml`, if it follows the one that is known.
+/// Applies a new version of `trust.toml` if it follows the current one.
     pub fn on_trust_update(&self, bytes: &[u8]) {
         let Ok(update) = TrustUpdate::parse(bytes) else {
             return self.refuse("trust.toml", "malformed");
@@ -186,7 +186,7 @@ impl RegistryWorker {
                 state.record.update_trust(text);
                 self.save(&state);
             }
-            // Those that are known already are heard again and again.
+// Known versions arrive again and again.
             Err(error) => tracing::debug!(%error, "ignored a version of trust.toml"),
         }
     }
@@ -202,7 +202,7 @@ impl RegistryWorker {
 
     /// Fetches one release after the other, until the registry is closed.
     pub fn run(&self, fetcher: &Fetcher, site: &Site) {
-        // A job on which this thread panicked is forgotten, and comes again with the next statement.
+// A job on which this thread panicked is dropped; the next statement queues it again.
         self.lock().in_progress = None;
         while let Some((job, cancel)) = self.next() {
             let done = self.fetch(fetcher, &job, &cancel);
@@ -225,7 +225,7 @@ impl RegistryWorker {
             }
             drop(state);
             self.changed.notify_all();
-            // Without the lock, for which Zenoh's own threads may wait: a put may wait for them.
+// Without the lock: Zenoh's threads may wait for it, and a put may wait for them.
             republish(site, &statements);
         }
     }
@@ -273,7 +273,7 @@ impl RegistryWorker {
         self.enqueue(state, job);
     }
 
-    /// Fetches a release, and checks its signatures before anything large. `None` where it is refused.
+/// Fetches a release, and checks its signatures before its blobs. `None` if it is refused.
     fn fetch(
         &self,
         fetcher: &Fetcher,
@@ -304,7 +304,7 @@ impl RegistryWorker {
         }
         let package = release.package();
         self.blobs.put(&package.config)?;
-        // Before its blobs: should it be put off, the manifest tells what of it to keep.
+// Before its blobs: if it is postponed, the manifest says which blobs to keep.
         self.blobs.put(&package.manifest)?;
         self.blobs(fetcher, &release, cancel)?;
         let mut bundles = Vec::new();
@@ -348,7 +348,7 @@ impl RegistryWorker {
             .map(drop)
     }
 
-    /// Removes what is too much. The newest release of each name stays.
+/// Removes releases and partial fetches beyond the limits. The newest release of each name stays.
     fn enforce_quota(&self, state: &mut State) {
         let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
         let mut with_jobs = true;
@@ -367,7 +367,7 @@ impl RegistryWorker {
                 return;
             }
             match self.blobs.usage() {
-                // What has come of releases that were put off goes before what is whole.
+// Partial fetches are removed before complete releases.
                 Ok(used) if used > self.quota() && with_jobs => with_jobs = false,
                 Ok(used) if used > self.quota() => match state.record.oldest() {
                     Some(held) => gone.push(held),
@@ -384,14 +384,14 @@ impl RegistryWorker {
             keep.extend(&held.bundles);
             keep.extend(self.blobs.contents(held.release).unwrap_or_default());
         }
-        // What has come of a release that was put off is not fetched twice.
+// Blobs of a postponed release are kept, so that they are not fetched twice.
         for job in state.jobs.iter().filter(|_| with_jobs) {
             keep.extend(self.blobs.contents(job.release).unwrap_or_default());
         }
         keep
     }
 
-    /// Lists what is held from before; what is damaged is fetched again.
+/// Lists the stored releases in the catalogue; damaged ones are fetched again.
     pub fn list(&self) {
         let mut state = self.lock();
         let mut damaged = BTreeMap::new();
@@ -422,7 +422,7 @@ impl RegistryWorker {
     }
 }
 
-/// Tells those that hear this registry alone what was said of a release, now that they can get it here.
+/// Publishes the statements of a stored release again, for devices that are connected to this registry only.
 fn republish(site: &Site, statements: &[StoredStatement]) {
     for kept in statements {
         if let Err(error) = site.publish(Notice::Desired, &kept.name, kept.envelope.as_bytes()) {
