@@ -1,7 +1,7 @@
-//! Which release serves. Nothing else in the daemon reads or writes the ledger.
+//! Deployment: decides which release serves. No other part of the daemon reads or writes the ledger.
 //!
-//! A statement says what a site should run; its release is fetched, verified, staged, proved, perhaps run in shadow, tried and
-//! confirmed, or refused by name. One thread does all of it, so that every state of the ledger follows from one before.
+//! A statement says what a site should run. Its release is fetched, verified, staged, self-tested, run in shadow if it asks for that,
+//! tried and confirmed, or refused with a stable name. One thread does all of it, so the ledger changes in one order.
 
 mod activation;
 mod admission;
@@ -56,12 +56,12 @@ pub use observed::{SampleOutcome, Observed, Observer};
 pub use serving_release::ServingRelease;
 pub use shadow::{Comparison, ShadowVerdict, ShadowScore, ShadowMirror};
 
-/// Messages that may wait for the deploy thread. Whoever sends one more waits until there is room.
+/// Most messages that wait for the deploy thread. The sender of a further one blocks.
 const MAX_MESSAGES: usize = 64;
-/// How long an order or a command waits for its answer, in seconds: a release may be loading.
+/// Timeout of an order or command, in seconds: a release may be loading.
 const ANSWER_S: u64 = 60;
 
-/// The deploy thread, and what reaches it.
+/// The deploy thread, and the sources of its messages.
 pub struct Deployment {
     sender: SyncSender<Message>,
     thread: JoinHandle<()>,
@@ -70,10 +70,10 @@ pub struct Deployment {
 }
 
 impl Deployment {
-    /// Starts to follow statements, orders and commands.
+/// Starts the deploy thread and its subscriptions.
     ///
     /// # Errors
-    /// [`StartError::Link`] where something cannot be declared, and [`DeployError::Thread`].
+/// [`StartError::Link`] if a key cannot be declared, and [`DeployError::Thread`].
     pub fn start(
         startup: StartupState,
         config: &Config,
@@ -117,10 +117,10 @@ impl Deployment {
         })
     }
 
-    /// Follows nothing more, saves what components keep, and lets go of the data folder.
+/// Stops the thread, which saves the components' state and closes the data folder.
     pub fn stop(mut self) {
         drop(self.control.take());
-        // It has ended already if nobody listens.
+// An error means that the thread has ended already.
         let _ = self.sender.send(Message::Stop);
         let _ = self.thread.join();
     }
@@ -131,7 +131,7 @@ fn watches(
     sender: &SyncSender<Message>,
     shared: Option<Catalogue>,
 ) -> Result<(NoticeSubscription, NoticeSubscription, Orders, Option<Sharing>), LinkError> {
-    // Whoever calls these waits on a thread of its own; when the deploy thread has ended, nobody listens.
+// The callbacks have threads of their own, so they may block. They ignore errors: the deploy thread may have ended.
     let statements = sender.clone();
     let desired = link.desired(move |desired| {
         let _ = statements.send(Message::Statement(desired.bytes));
@@ -152,7 +152,7 @@ fn watches(
     Ok((desired, trust, orders, sharing))
 }
 
-/// The operator's socket. A device without one is served all the same.
+/// Opens the operator's socket. The daemon also runs without one.
 fn control(
     config: &Config,
     service: &Arc<Service>,
@@ -169,7 +169,7 @@ fn control(
         .ok()
 }
 
-/// Asks the deploy thread, and waits for its answer.
+/// Sends a message to the deploy thread, and waits for the answer.
 fn ask(
     sender: &SyncSender<Message>,
     message: impl FnOnce(reconciler::Reply) -> Message,
@@ -182,7 +182,7 @@ fn ask(
     answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
 }
 
-/// Fetches on a thread whose end somebody waits for: a panic must not keep it away.
+/// Turns a panic into an error: the deploy thread waits for the result of the fetch.
 fn caught<T>(fetch: impl FnOnce() -> Result<T, FetchError>) -> Result<T, FetchError> {
     catch_unwind(AssertUnwindSafe(fetch)).unwrap_or_else(|_| {
         let message = "the fetch thread panicked; please report it";

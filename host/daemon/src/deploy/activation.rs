@@ -1,4 +1,4 @@
-//! A release that has proved itself: what it waits for, its time in shadow, and its way into the trial.
+//! From a self-tested release to its trial: maintenance window, shadow, and start of the trial.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::deploy::serving_release::ServingRelease;
 use crate::deploy::shadow::{ShadowVerdict, ShadowScore, ShadowMirror};
 
 impl Reconciler {
-    /// Lets it serve, or run in shadow, when it may.
+/// Starts the trial or the shadow, as soon as the release may be activated.
     pub(super) fn activate(
         &mut self,
         mut candidate: Candidate,
@@ -29,7 +29,7 @@ impl Reconciler {
             Waiting::Window
         } else {
             let Some(served) = served else {
-                // It was let go of to save memory; it proves itself once more.
+// It was unloaded to save memory; it is loaded and tested again.
                 return self.prove(candidate, slot);
             };
             let shadow = self
@@ -49,7 +49,7 @@ impl Reconciler {
         self.end_proof();
     }
 
-    /// The daemon has outlived the proof, and waits.
+/// Records that the daemon survived the self-test.
     pub(super) fn end_proof(&mut self) {
         if self.store.ledger().proofs == 0 {
             return;
@@ -59,7 +59,7 @@ impl Reconciler {
         }
     }
 
-    /// Writes down that the staged release is to serve, so that it does after a restart without a network too.
+/// Records that the staged release is to be activated, so that it is after a restart without a network too.
     fn note_activation(&mut self) {
         let ledger = self.store.ledger();
         let staged = ledger.staged.as_ref().map(|slot| slot.release);
@@ -74,7 +74,7 @@ impl Reconciler {
         }
     }
 
-    /// Gives it copies of samples.
+/// Starts the shadow.
     fn shadow(
         &mut self,
         mut candidate: Candidate,
@@ -102,7 +102,7 @@ impl Reconciler {
         }
     }
 
-    /// Looks at what the shadow has seen.
+/// Judges the shadow's comparisons so far.
     pub(super) fn compare(
         &mut self,
         mut candidate: Candidate,
@@ -153,12 +153,12 @@ impl Reconciler {
         }
     }
 
-    /// What the release asks of itself, within what the device allows.
+/// The release's health gate, bounded by the device's limits.
     pub(super) fn gate(&self, candidate: &Candidate) -> HealthGate {
         candidate.release.health.bounded(&self.config.deploy.health)
     }
 
-    /// The release at work is to serve; what it still waits for.
+/// Marks the candidate for activation. Returns what it still waits for.
     pub(super) fn order_activation(&mut self) -> Result<Option<Waiting>, CommandError> {
         let candidate = self.candidate.as_mut().ok_or(CommandError::NothingStaged)?;
         candidate.wanted.activate = true;

@@ -1,4 +1,4 @@
-//! A verified release on its way: its blobs, its proof, and what it waits for before it may serve.
+//! The candidate: a verified release whose blobs are fetched, and that is staged and self-tested.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,7 +15,7 @@ use crate::deploy::package_queue::{WantedRelease, pause};
 use crate::deploy::serving_release::ServingRelease;
 use crate::deploy::shadow::ShadowScore;
 
-/// A release that passed verification.
+/// A verified release that does not serve yet.
 pub struct Candidate {
     pub(super) wanted: WantedRelease,
     pub(super) release: Verified<Release>,
@@ -23,22 +23,22 @@ pub struct Candidate {
     failures: u32,
 }
 
-/// How far it is.
+/// State of a candidate.
 pub(super) enum CandidateState {
-    /// Its blobs are to be fetched, from then on.
+/// Its blobs are to be fetched, at this time or later.
     Due(Instant),
-    /// They are being fetched.
+/// Its blobs are being fetched.
     Fetching { fetch_id: u64, cancel: Cancel },
-    /// All are on the disk and the ledger says so; it is to be loaded, from then on.
+/// It is staged in the ledger. It is to be loaded and tested, at this time or later.
     Staged(Slot, Instant),
-    /// It has proved itself. Where memory is short, it is loaded again when its time has come.
+/// It has passed its self-test. `None` if it was unloaded to save memory.
     Proven(Slot, Option<Arc<ServingRelease>>),
     /// It runs in shadow.
     Shadow(Slot, Arc<ServingRelease>, Arc<ShadowScore>),
 }
 
 impl Candidate {
-    /// A release that has just been verified.
+/// A candidate that has just been verified.
     pub fn new(wanted: WantedRelease, release: Verified<Release>) -> Self {
         Self {
             wanted,
@@ -48,7 +48,7 @@ impl Candidate {
         }
     }
 
-    /// A release that was staged before the daemon started.
+/// A candidate that was staged before the daemon started.
     pub fn staged(wanted: WantedRelease, release: Verified<Release>, slot: Slot) -> Self {
         let state = CandidateState::Staged(slot, Instant::now());
         Self {
@@ -57,12 +57,11 @@ impl Candidate {
         }
     }
 
-    /// The verified release.
     pub const fn release(&self) -> &Verified<Release> {
         &self.release
     }
 
-    /// Ends what is being done for it.
+/// Cancels its fetch, if there is one.
     pub fn stop(&self) {
         if let CandidateState::Fetching { cancel, .. } = &self.state {
             cancel.cancel();
@@ -76,11 +75,11 @@ impl Candidate {
     }
 }
 
-/// How often a release may begin to be loaded and tested, or run in shadow, and take the daemon down with it.
+/// Most times that the daemon may die while it loads, tests or shadows a release.
 const MAX_PROOFS: u32 = 3;
 
 impl Reconciler {
-    /// Takes the candidate one step further, where it gets any further now. True: there may be one more step at once.
+/// Advances the candidate by one step, if one is due. True if another step may be due at once.
     pub(super) fn advance(&mut self) -> bool {
         let Some(mut candidate) = self.candidate.take() else {
             return false;
@@ -105,7 +104,7 @@ impl Reconciler {
         false
     }
 
-    /// Makes room for its blobs, and fetches them on a thread of its own.
+/// Makes room for its blobs, and starts a thread that fetches them.
     fn fetch(&mut self, mut candidate: Candidate) {
         if let Err(cause) = self.make_room(&candidate) {
             self.reporter.retry(&candidate.wanted.subject, cause);
@@ -125,7 +124,7 @@ impl Reconciler {
             let progress =
                 |p: hotshoe_delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
             let moved = super::caught(|| fetcher.release(&release, &blobs, progress, &flag));
-            // Nobody listens when the daemon ends.
+// The receiver is gone when the daemon stops.
             let _ = sender.send(Message::Blobs(fetch_id, moved));
         };
         candidate.state = match self.parts.task("fetch", run) {
@@ -144,9 +143,9 @@ impl Reconciler {
         self.candidate = Some(candidate);
     }
 
-    /// Frees what no slot needs, as far as the quota asks for it. What has come of this very release stays.
+/// Removes unused blobs as far as the quota requires. Blobs of this release stay.
     fn make_room(&mut self, candidate: &Candidate) -> Result<(), Cause> {
-        // Its manifest tells what of it to keep.
+// The stored manifest says which blobs to keep.
         self.store
             .keep_package(&candidate.release, Time::now())
             .map_err(|error| Cause::new(error.name(), super::chain(&error)))?;
@@ -166,7 +165,7 @@ impl Reconciler {
         Err(Cause::new("quota", message))
     }
 
-    /// A fetch of blobs has ended.
+/// Handles the end of a fetch of blobs.
     pub(super) fn fetched(&mut self, fetch_id: u64, moved: Result<TransferStats, FetchError>) {
         self.is_fetching_blobs = false;
         let is_ours =
@@ -204,11 +203,11 @@ impl Reconciler {
         }
     }
 
-    /// All blobs are on the disk: one durable commit says so.
+/// Stages the release: all of its blobs are on disk.
     fn stage(&mut self, mut candidate: Candidate) {
         self.write_pending();
         if !self.pending_transitions.is_empty() {
-            // What waits to be unstaged must not be this one.
+// A pending `Unstage` must not hit this release.
             let cause = Cause::new("unsettled", "the ledger cannot be written");
             self.reporter.retry(&candidate.wanted.subject, cause);
             candidate.state = CandidateState::Due(candidate.later());
@@ -229,7 +228,7 @@ impl Reconciler {
         match staged {
             Ok(Ok(slot)) => {
                 self.slots_changed();
-                // The catalogue lists the release now; files that stay open would keep their space when they are removed.
+// The catalogue lists the release now. Open partial files would keep their disk space after removal.
                 self.fetcher.withdraw_partials();
                 let subject = &candidate.wanted.subject;
                 self.reporter.phase(subject, Phase::Staged, None);
@@ -249,7 +248,7 @@ impl Reconciler {
         }
     }
 
-    /// The ledger could not be written, which passes; or it does not allow it, which does not.
+/// Handles a failed transition: retries if the ledger could not be written, abandons the candidate if it is illegal.
     pub(super) fn not_written(
         &mut self,
         mut candidate: Candidate,
@@ -266,7 +265,7 @@ impl Reconciler {
         self.candidate = Some(candidate);
     }
 
-    /// Loads it and runs its own tests.
+/// Loads the release, and runs its self-test.
     pub(super) fn prove(&mut self, mut candidate: Candidate, slot: Slot) {
         if let Some(probation) = &self.probation {
             let (tried, next) = (&probation.subject, &candidate.wanted);
@@ -277,11 +276,11 @@ impl Reconciler {
                 let staged = CandidateState::Staged(slot, Instant::now());
                 return self.wait(candidate, staged, Waiting::Probation);
             }
-            // A trial that gets no samples must not keep out the release that mends it.
+// A trial without samples must not block the release that repairs it.
             let message = format!("replaced by generation {}", next.subject.generation);
             self.roll_back(Cause::new(RollbackStatus::SUPERSEDED, message));
             if !self.pending_transitions.is_empty() {
-                // The ledger still has the old trial, and would refuse the new one for good.
+// The ledger still has the old trial, so the new one would be illegal.
                 candidate.state = CandidateState::Staged(slot, Instant::now());
                 self.candidate = Some(candidate);
                 return;
@@ -318,7 +317,7 @@ impl Reconciler {
             }
             Err(error) if is_damage(&error) => {
                 self.end_proof();
-                // What was fetched has been damaged since; what is whole is not fetched again.
+// A blob was damaged on disk. Only damaged blobs are fetched again.
                 self.reporter
                     .retry(&candidate.wanted.subject, error.cause());
                 candidate.state = CandidateState::Due(candidate.later());
@@ -328,7 +327,7 @@ impl Reconciler {
         }
     }
 
-    /// It is refused or has failed, and is remembered.
+/// Records in the ledger that the release failed.
     pub(super) fn fail(&mut self, candidate: &Candidate, phase: Phase, cause: Cause) {
         self.service.shadow(None);
         let now = Time::now();
@@ -345,7 +344,7 @@ impl Reconciler {
             .refused(&candidate.wanted.subject, phase, cause);
     }
 
-    /// The candidate is not wanted any more.
+/// Drops the candidate.
     pub(super) fn abandon(&mut self, cause: Cause) {
         let Some(candidate) = self.candidate.take() else {
             return;
@@ -372,7 +371,7 @@ impl Reconciler {
     }
 }
 
-/// The bytes of a release that the disk has no room set aside for: a blob that has begun to arrive is counted whole by the store.
+/// Bytes of a release that are not counted as used yet. The store counts a partial blob with its full size.
 fn bytes_to_come(reconciler: &Reconciler, release: &Release) -> u64 {
     let blobs = reconciler.store.blobs();
     let missing = release
@@ -381,7 +380,7 @@ fn bytes_to_come(reconciler: &Reconciler, release: &Release) -> u64 {
     missing.map(|blob| blob.size).fold(0, u64::saturating_add)
 }
 
-/// Whether it is the disk's fault and not the release's.
+/// Whether the error is damage on the disk, and not a fault of the release.
 const fn is_damage(error: &LoadFailure) -> bool {
     matches!(
         error,

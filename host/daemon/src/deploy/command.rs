@@ -1,4 +1,4 @@
-//! What an operator may ask of a device, through its socket or, while no daemon runs, of its data folder.
+//! An operator's commands, over the control socket or, if no daemon runs, on the data folder.
 
 use hotshoe_protocol::status::{RollbackStatus, SlotStatus, SlotsStatus};
 use hotshoe_store::{ApplyError, Cause, IllegalTransition, Ledger, Store, Transition};
@@ -6,10 +6,10 @@ use hotshoe_trust::{Digest, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-/// Name of the cause of what an operator or a deployer ordered.
+/// Name of the cause of a command or order.
 pub const ORDERED: &str = "ordered";
 
-/// What may be asked, as one line of JSON such as `{"command":"rollback"}`.
+/// A command, as one line of JSON such as `{"command":"rollback"}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     tag = "command",
@@ -18,17 +18,17 @@ pub const ORDERED: &str = "ordered";
     deny_unknown_fields
 )]
 pub enum Command {
-    /// The whole status.
+/// Returns the status.
     Status,
-    /// Back to the release before: ends a trial, or makes the previous release live, if that was not rolled back itself.
+/// Ends a trial, or makes the previous release live, if that was not rolled back itself.
     Rollback,
-    /// The staged release is to serve, as soon as the maintenance window allows it.
+/// Activates the staged release, as soon as the maintenance window allows it.
     Activate,
-    /// The release that is fetched or staged is not wanted any more.
+/// Cancels the pending release.
     Cancel,
-    /// What became of releases so far.
+/// Returns the history of releases.
     History,
-    /// Accepts older generations of one release name again. It can be had locally alone.
+/// Lowers the floor of a release name. Only possible locally.
     TrustFloor {
         /// The release's name.
         name: String,
@@ -37,7 +37,7 @@ pub enum Command {
     },
 }
 
-/// Why a command was not followed.
+/// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
     /// No release serves.
@@ -46,7 +46,7 @@ pub enum CommandError {
     /// There is no release to go back to.
     #[error("there is no previous release to go back to; publish one with a higher generation")]
     NothingPrevious,
-    /// The release before was itself left for the one that is live.
+/// The previous release was itself rolled back.
     #[error(
         "the release before, `{name}` generation {generation}, was itself rolled back ({cause}); \
          to run it again, publish it with a higher generation, or install it on the device with `hotshoe install`"
@@ -56,21 +56,21 @@ pub enum CommandError {
         name: String,
         /// Its generation.
         generation: u64,
-        /// Why it was.
+/// The cause of the rollback.
         cause: String,
     },
-    /// No release is staged.
+/// No release is pending.
     #[error("no release is pending")]
     NothingStaged,
-    /// The release that was named is not where the command needs it.
+/// The named release is not in the state that the order needs.
     #[error("release {release} is not {place} on this device; `hotshoe status` shows what is")]
     UnknownRelease {
-        /// Which was named.
+/// The named release.
         release: Digest,
-        /// Where it would have to be.
+/// The state that it would have to be in.
         place: &'static str,
     },
-    /// A remote order would go below the floor.
+/// A remote rollback would go below the floor.
     #[error(
         "`{name}` generation {generation} is below the floor {floor}: roll back on the device itself with `hotshoe rollback --config`, \
          or publish its content again with a higher generation"
@@ -86,15 +86,15 @@ pub enum CommandError {
     /// The device has no floor of that name.
     #[error("this device has never run a release `{0}`; `hotshoe status` lists the releases that it has")]
     NoSuchName(String),
-    /// A floor that would rise.
+/// The new floor is not lower.
     #[error("the floor of `{name}` is {floor}; only a lower one can be set")]
     NotLower {
         /// The release's name.
         name: String,
-        /// The floor that it has.
+/// Its floor.
         floor: u64,
     },
-    /// Only a running daemon can do it.
+/// The command needs a running daemon.
     #[error("this needs a running daemon; start it with `hotshoe run`")]
     NeedsDaemon,
     /// The release to go back to cannot serve.
@@ -109,7 +109,7 @@ pub enum CommandError {
     /// The deploy thread did not answer.
     #[error("the daemon is busy with a release, or is stopping; try again")]
     Busy,
-    /// An order's envelope or statement was not taken.
+/// An order's envelope or statement was refused.
     #[error("{message}")]
     Order {
         /// The stable name of the reason.
@@ -140,7 +140,7 @@ impl CommandError {
         }
     }
 
-    /// As it goes over the wire: `{"name": .., "message": ..}`.
+/// The JSON `{"name": .., "message": ..}`.
     pub fn to_json(&self) -> Value {
         json!({"name": self.name(), "message": crate::deploy::chain(self)})
     }
@@ -155,10 +155,10 @@ impl From<ApplyError> for CommandError {
     }
 }
 
-/// Follows a command on a data folder that no daemon uses.
+/// Carries out a command on a data folder that no daemon uses.
 ///
 /// # Errors
-/// [`CommandError`]; the folder is then as it was.
+/// [`CommandError`]; the folder is then unchanged.
 pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value, CommandError> {
     match command {
         Command::Status => Ok(json!({
@@ -182,12 +182,12 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
     }
 }
 
-/// The cause of what somebody ordered.
+/// The cause of a command or order.
 pub(super) fn ordered(by: &str) -> Cause {
     Cause::new(ORDERED, by)
 }
 
-/// How this ledger goes back, and which slot it leaves.
+/// The transition of a rollback, and the slot that it leaves.
 pub(super) fn going_back(
     ledger: &Ledger,
     cause: &Cause,
@@ -216,12 +216,12 @@ pub(super) fn went_back(left: &SlotStatus, ledger: &Ledger) -> Value {
     json!({"left": left, "now": ledger.live.as_ref().map(SlotStatus::of)})
 }
 
-/// What became of releases, oldest first.
+/// The history of releases, oldest first.
 pub(super) fn history(ledger: &Ledger) -> Value {
     serde_json::to_value(&ledger.history).unwrap_or_default()
 }
 
-/// Lowers a floor, which everybody who reads the log is to know.
+/// Lowers a floor, with a warning in the log.
 pub(super) fn lower_floor(
     store: &mut Store,
     name: &str,

@@ -1,4 +1,4 @@
-//! Why the daemon's releases cannot be taken in hand at all.
+//! Errors of the start of the deployment.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use hotshoe_trust::TrustError;
 
 use crate::deploy::loader::LoadFailure;
 
-/// Why a daemon cannot start on its data folder. One that holds no release is no error: the device waits for its first.
+/// Why a daemon cannot start on its data folder. A missing release is not an error: the device waits for its first one.
 #[derive(Debug, thiserror::Error)]
 pub enum DeployError {
     /// `trust.toml` cannot be read.
@@ -31,7 +31,7 @@ pub enum DeployError {
         #[source]
         source: TrustError,
     },
-    /// A device that is to be relied on would trust a throw-away key.
+/// A device that is not in development mode would trust a throw-away key.
     #[error(
         "{path} trusts the throw-away key of `hotshoe dev`; take the key `development` out of it, or write development = true in hotshoe.toml"
     )]
@@ -69,7 +69,7 @@ pub enum DeployError {
         #[source]
         source: LoadFailure,
     },
-    /// The host's own version is no version.
+/// The program's version is not a semantic version.
     #[error("this program's version `{0}` is not a semantic version")]
     Version(&'static str),
     /// The WebAssembly engine cannot be set up.
@@ -80,7 +80,7 @@ pub enum DeployError {
     Thread(#[source] io::Error),
 }
 
-/// What is on the disk may be damaged. What a model or a component lacks on this device is the same after another install.
+/// What to do. Installing again repairs damage on disk, but not what the release misses on this device.
 const fn way_out(failure: &LoadFailure) -> &'static str {
     match failure {
         LoadFailure::Load(
@@ -99,7 +99,7 @@ pub enum StoredTrustError {
     /// The file cannot be read.
     #[error("the file cannot be read")]
     Blob(#[from] BlobError),
-    /// It is no text.
+/// It is not UTF-8.
     #[error("the file is not UTF-8 text")]
     Text(#[from] std::str::Utf8Error),
     /// It is not valid.

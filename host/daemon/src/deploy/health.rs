@@ -1,8 +1,8 @@
-//! Whether a trial is as good as its release promises. Pure: counts and a time go in, a verdict comes out.
+//! The health gate: judges a trial by its counts and its time. Pure.
 //!
-//! Some samples are bad, and no release is to blame for them. So the error rate of a trial is held against `max-error-rate` or against
-//! the rate that the release before it had on the same stream, whichever is higher. Traps and missed deadlines are never the
-//! sample's fault, and are compared with nothing.
+//! Some samples are bad, and no release can process them. So the limit for a trial's error rate is `max-error-rate`, or the error rate
+//! of the previous release on the same stream if that is higher. Traps and missed deadlines are never the fault of a sample, so their
+//! limits do not depend on the previous release.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,61 +12,61 @@ use hotshoe_trust::HealthGate;
 
 use crate::deploy::observed::Observed;
 
-/// What the gate says now.
+/// Verdict of the gate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Verdict {
     /// Too few samples, or too little time.
     Wait,
-    /// The trial keeps every limit.
+/// The trial is within every limit.
     Confirm,
-    /// It does not.
+/// The trial exceeds a limit.
     Fail(Failing),
 }
 
-/// The limit that a trial does not keep.
+/// The limit that a trial exceeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Failing {
-    /// Samples fail, more often than they may and than they did before.
+/// Too many samples fail.
     ErrorRate {
         /// Failed samples.
         errors: u64,
-        /// Of so many.
+/// All samples.
         samples: u64,
-        /// The share that may fail.
+/// The allowed share, from 0 to 1.
         most: f64,
     },
-    /// Components break off.
+/// A component traps on too many samples.
     TrapRate {
-        /// Samples by which one did.
+/// Samples with a trap.
         traps: u64,
-        /// Of so many.
+/// All samples.
         samples: u64,
-        /// The share that may.
+/// The allowed share, from 0 to 1.
         most: f64,
     },
-    /// Components run past their deadlines.
+/// A component misses its deadline on too many samples.
     DeadlineMisses {
-        /// Samples by which one did.
+/// Samples with a missed deadline.
         misses: u64,
-        /// Of so many.
+/// All samples.
         samples: u64,
-        /// The share that may.
+/// The allowed share, from 0 to 1.
         most: f64,
     },
-    /// Slower than the release allows itself.
+/// The latency exceeds the release's limit.
     LatencyP95 {
         /// The 95th percentile, in microseconds.
         p95_us: u64,
-        /// The most that it may be, in milliseconds.
+/// The limit, in milliseconds.
         most_ms: u64,
     },
-    /// Slower than the release before it by more than it may be.
+/// The latency exceeds that of the previous release by too much.
     LatencyRatio {
         /// The 95th percentile, in microseconds.
         p95_us: u64,
-        /// That of the release before, in microseconds.
+/// The 95th percentile of the previous release, in microseconds.
         before_us: u64,
-        /// The most that their ratio may be.
+/// The largest allowed ratio.
         most: f64,
     },
 }
@@ -83,7 +83,7 @@ impl Failing {
         }
     }
 
-    /// As the ledger and events carry it.
+/// The cause for the ledger and events.
     pub fn cause(self) -> Cause {
         Cause::new(self.name(), self.to_string())
     }
@@ -139,10 +139,10 @@ impl fmt::Display for Failing {
     }
 }
 
-/// Judges a trial by what was seen of it in `elapsed`, and by what was last seen of the release before it.
+/// Judges a trial by its counts after `elapsed`, and by the last counts of the previous release.
 ///
-/// A share that may fail is held against `min-samples` until there are as many, so that a trial fails as soon as nothing that
-/// comes can save it. The release before counts only with at least `min-samples` of its own.
+/// Until there are `min-samples` samples, rates are computed over `min-samples`, so that a trial fails as soon as it can no longer
+/// pass. The previous release is compared only if it has at least `min-samples` samples.
 pub fn judge(
     gate: &HealthGate,
     seen: &Observed,

@@ -1,4 +1,4 @@
-//! Whom the device trusts: the operator's `trust.toml`, or a newer version of it that came over the network.
+//! The device's trusted keys: the operator's `trust.toml`, or a newer version from the network.
 
 use std::path::Path;
 
@@ -14,7 +14,7 @@ use crate::deploy::reconciler::Reconciler;
 /// Largest `trust.toml`, in bytes.
 pub const MAX_TRUST_BYTES: u64 = 1 << 20;
 
-/// The trusted keys that count: those of the higher version, and the operator's where both are the same.
+/// The trusted keys of the higher version; the operator's if both versions are equal.
 pub fn open(config: &Config, store: &Store) -> Result<TrustRoot, DeployError> {
     let own = read_trust(&config.trust)?;
     if config.development {
@@ -61,7 +61,7 @@ fn read_trust(path: &Path) -> Result<TrustRoot, DeployError> {
 }
 
 impl Reconciler {
-    /// New trusted keys, signed by enough of the old ones and of the new.
+/// Handles new trusted keys, which enough of the old and of the new keys must have signed.
     pub(super) fn on_trust(&mut self, bytes: &[u8]) {
         let rotated = TrustUpdate::parse(bytes)
             .map_err(|e| refuse(e.name(), super::chain(&e)))
@@ -98,7 +98,8 @@ impl Reconciler {
         self.recheck();
     }
 
-    /// What serves goes on serving, since stopping it would hurt more than it; what does not serve yet is judged anew.
+/// Verifies all releases again. An untrusted live release keeps serving, because an outage would be worse; a trial is rolled back,
+    /// and a candidate is abandoned.
     fn recheck(&mut self) {
         let ledger = self.store.ledger().clone();
         if let Some(live) = &ledger.live

@@ -1,4 +1,4 @@
-//! From a slot of the ledger to a release that can serve. Nothing else in the daemon compiles or loads.
+//! The loader: verifies, compiles and loads the release in a slot. No other part of the daemon does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use hotshoe_trust::{
 use crate::deploy::error::DeployError;
 use crate::deploy::serving_release::ServingRelease;
 
-/// Fewest instances that the engine has room for.
+/// Least number of instances of the engine.
 const MIN_INSTANCES: usize = 64;
-/// Most of them: each reserves 4 GiB of addresses where there are enough, of which a process mostly has 128 TiB.
+/// Largest number of instances: each may reserve 4 GiB of addresses, of the 128 TiB that a process usually has.
 const MAX_INSTANCES: usize = 1_024;
-/// Steps that a pipeline is expected to have at most; one with more needs fewer threads.
+/// Most expected steps of a pipeline. With more steps, fewer threads fit.
 const STEPS: usize = 16;
-/// Pipelines that overlap: the one that serves, the one that is about to, and a shadow or a self-test.
+/// Pipelines at the same time: the one that serves, its successor, and a shadow or self-test.
 const OVERLAP: usize = 3;
 
-/// What is needed to load a release on this device.
+/// Loads releases on this device.
 pub struct Loader {
     engine: Engine,
     models: Models,
@@ -45,10 +45,10 @@ pub enum LoadFailure {
     /// It is not trusted on this device.
     #[error("the release is not accepted on this device")]
     Verify(#[source] VerifyError),
-    /// A part of it cannot be loaded.
+/// A component or model cannot be loaded.
     #[error("the release cannot serve on this device")]
     Load(#[source] LoadError),
-    /// It does not give what it says that it gives.
+/// Its self-test fails.
     #[error("the release does not pass its own tests")]
     SelfTest(#[source] SelfTestError),
 }
@@ -64,7 +64,7 @@ impl LoadFailure {
         }
     }
 
-    /// As the ledger and events carry it.
+/// The cause for the ledger and events.
     pub fn cause(&self) -> Cause {
         Cause {
             name: self.name().to_owned(),
@@ -74,7 +74,7 @@ impl LoadFailure {
 }
 
 impl Loader {
-    /// Sets up the engine, which keeps compiled code in `aot`.
+/// Sets up the engine, with its cache of compiled code in `aot`.
     pub fn new(config: &Config, aot: &Path) -> Result<Self, DeployError> {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
@@ -92,22 +92,22 @@ impl Loader {
         })
     }
 
-    /// How the memories of components lie, and why.
+/// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.engine.memory()
     }
 
-    /// The device that releases are judged for.
+/// The identity of this device.
     pub const fn device(&self) -> &Device {
         &self.device
     }
 
-    /// Threads that a release serves with.
+/// Number of worker threads.
     pub const fn threads(&self) -> usize {
         self.threads
     }
 
-    /// Judges a release that has just arrived.
+/// Verifies a release that has just arrived.
     pub fn admit(
         &self,
         package: &Package,
@@ -118,7 +118,7 @@ impl Loader {
         hotshoe_trust::verify(package, trust, floor, &self.device, &self.host, now)
     }
 
-    /// Judges a release again that was admitted before.
+/// Verifies an installed release again.
     pub fn verified(
         &self,
         store: &Store,
@@ -130,7 +130,7 @@ impl Loader {
             .map_err(LoadFailure::Verify)
     }
 
-    /// Loads a verified release, with the state that it left on the disk, and decides what runs its models.
+/// Loads a verified release with its saved state, and selects the backends of its models.
     pub fn load(
         &self,
         store: &Store,
@@ -178,14 +178,14 @@ impl Loader {
         Ok(pipeline)
     }
 
-    /// Decides what runs the models.
+/// Selects the backends of the models.
     fn decide(&self, store: &Store, pipeline: &Pipeline) {
         let mut backends = Backends::open(store.folder(), &self.inference);
         pipeline.decide(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
     }
 
-    /// Keeps for the next start which backends took over from ones that failed.
+/// Stores which backends were replaced after a failure, for the next start.
     pub fn remember_switches(&self, store: &Store, pipeline: &Pipeline) {
         if pipeline.has_switched() {
             let mut backends = Backends::open(store.folder(), &self.inference);
@@ -194,7 +194,7 @@ impl Loader {
         }
     }
 
-    /// Judges and loads what is in a slot.
+/// Verifies and loads the release in a slot.
     pub fn load_slot(
         &self,
         store: &Store,
@@ -205,7 +205,7 @@ impl Loader {
         self.load(store, release)
     }
 
-    /// Loads a release that is to take over from `serving`, gives it a copy of its state, and runs its own tests.
+/// Loads the successor of `serving` with a copy of its state, and runs its self-test.
     pub fn prove(
         &self,
         store: &Store,
@@ -238,8 +238,8 @@ impl Loader {
     }
 }
 
-/// The engine of a device with so many worker threads. Whatever else loads releases for that device makes the same one, so that it finds
-/// the same mode of memories, and the daemon finds the compiled code.
+/// Engine options of a device with this number of worker threads. Commands that load releases for a device must use the same options,
+/// so that they get the same memory mode, and the daemon can use their compiled code.
 pub fn engine_options(
     threads: usize,
     compile: CompileLimits,
@@ -253,13 +253,13 @@ pub fn engine_options(
     }
 }
 
-/// A backend that fails gives way to the other one, which reads the model from the store again.
+/// Lets a failed backend be replaced by the other one, which reads the model from the store again.
 fn enable_fallbacks(store: &Store, pipeline: &Pipeline) {
     let blobs = store.blobs().unlocked();
     pipeline.settle_with_spares(move |blob| blobs.read(blob).ok());
 }
 
-/// Every worker has one instance for each step of each pipeline that overlaps.
+/// Number of instances: one per worker, step and overlapping pipeline.
 fn instances(threads: usize) -> u32 {
     let wanted = threads.saturating_mul(STEPS).saturating_mul(OVERLAP);
     u32::try_from(wanted.clamp(MIN_INSTANCES, MAX_INSTANCES)).unwrap_or(u32::MAX)

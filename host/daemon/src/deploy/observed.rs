@@ -1,4 +1,4 @@
-//! What workers see of one release while it serves.
+//! Counts of one release while it serves.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,20 +7,20 @@ use hotshoe_pipeline::latency::{WINDOW, nearest_rank};
 
 pub use hotshoe_protocol::status::Observed;
 
-/// How one sample fared, as far as the release is to blame, from good to bad. Refusals at the intake never come here.
+/// The outcome of one sample, from best to worst. Samples that the intake refuses are not counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SampleOutcome {
     /// A result.
     Success,
     /// A component, a model or a policy returned an error.
     Error,
-    /// A component ran past its deadline.
+/// A component missed its deadline.
     Deadline,
-    /// A component broke off: a trap, its memory or fuel used up, no instance to be had.
+/// A component trapped, exceeded its memory or fuel, or could not be instantiated.
     Trap,
 }
 
-/// Counts for one release, from the moment it serves. Workers add to it: a few atomic additions and one short lock a sample.
+/// Counts for one release, from the start of its serving. A sample costs a worker a few atomic additions and one short lock.
 #[derive(Debug, Default)]
 pub struct Observer {
     samples: AtomicU64,
@@ -40,7 +40,7 @@ struct Recent {
 impl Observer {
     /// Adds one sample and its time in the pipeline, in microseconds.
     pub fn add(&self, outcome: SampleOutcome, micros: u64) {
-        // The kinds before the sum, so that a reader never sees a sample without its failure.
+// The failures before the total, so that a reader never sees a sample without its failure.
         match outcome {
             SampleOutcome::Success => {}
             SampleOutcome::Error => count(&self.errors),
@@ -59,12 +59,12 @@ impl Observer {
         self.samples.fetch_add(1, Ordering::Release);
     }
 
-    /// Samples so far.
+/// Number of samples.
     pub fn samples(&self) -> u64 {
         self.samples.load(Ordering::Acquire)
     }
 
-    /// All counts at this moment.
+/// All counts, and the 95th percentile of recent times.
     pub fn read(&self) -> Observed {
         let samples = self.samples();
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What reaches the deploy thread from outside: statements, orders, commands.
+//! Statements, orders and commands, as the deploy thread handles them.
 
 use hotshoe_config::Statements;
 use hotshoe_protocol::status::{SlotStatus, Waiting};
@@ -12,11 +12,11 @@ use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
 use crate::deploy::package_queue::WantedRelease;
 
-/// Name under which the time of the last order stands among those of the statements; no release can have it.
+/// Key of the time of the last order in `statement_seen`. No release can have this name.
 const ORDERS: &str = "@orders";
-/// Name under which the time of the last statement stands that was cancelled.
+/// Key of the time of the last cancelled statement.
 pub(super) const CANCELLED: &str = "@cancelled";
-/// A statement that was read.
+/// A statement that was read and verified.
 struct ParsedStatement {
     statement: Statement,
     signed: bool,
@@ -24,7 +24,7 @@ struct ParsedStatement {
 }
 
 impl Reconciler {
-    /// A statement of what the site should run.
+/// Handles a statement of what the site should run.
     pub(super) fn on_statement(&mut self, bytes: &[u8]) {
         if let Err(error) = self.follow_statement(bytes) {
             self.reporter.ignored(error.name());
@@ -37,7 +37,7 @@ impl Reconciler {
             signed,
             digest,
         } = self.read(bytes)?;
-        // An unsigned one may say any time, and is not to keep those away that are made after it.
+// An unsigned statement can claim any time; one from the future must not block later ones.
         let issued = match signed {
             true => statement.issued,
             false => statement.issued.min(Time::now()),
@@ -75,7 +75,7 @@ impl Reconciler {
         }
     }
 
-    /// An order to this device alone; somebody waits for the answer.
+/// Handles an order to this device.
     pub(super) fn on_order(&mut self, bytes: &[u8]) -> Result<Value, CommandError> {
         let ParsedStatement {
             statement, signed, ..
@@ -110,7 +110,7 @@ impl Reconciler {
         })
     }
 
-    /// The time of the newest statement that is followed.
+/// The time of the newest followed statement.
     pub(super) fn followed(&self) -> Option<Time> {
         let seen = &self.store.ledger().statement_seen;
         seen.iter()
@@ -125,7 +125,7 @@ impl Reconciler {
         issued: Time,
         signed: bool,
     ) -> Result<Value, CommandError> {
-        // The very last one too, also when the daemon has started since.
+// The last order counts too, also one before a restart.
         let last = self.store.ledger().statement_seen.get(ORDERS).copied();
         if last.is_some_and(|last| issued <= last) || self.last_order == Some(issued) {
             return Err(refuse(
@@ -140,14 +140,14 @@ impl Reconciler {
             Order::Deploy { .. } => return Err(refuse("not_an_order", "this is a statement and not an order")),
         }?;
         self.last_order = Some(issued);
-        // Anybody may send an unsigned one: its time must not keep later ones away.
+// An unsigned order can claim any time, which must not block later ones.
         if signed {
             self.seen(ORDERS, issued);
         }
         Ok(answer)
     }
 
-    /// Writes down that a statement was followed, so that no older one is any more.
+/// Records the time of a followed statement, so that older ones are refused.
     pub(super) fn seen(&mut self, name: &str, issued: Time) {
         if self.store.ledger().statement_seen.get(name) == Some(&issued) {
             return;
@@ -164,7 +164,7 @@ impl Reconciler {
         }
     }
 
-    /// What the operator asks for.
+/// Handles a command.
     pub(super) fn on_command(&mut self, command: &Command) -> Result<Value, CommandError> {
         match command {
             Command::Rollback => self.go_back_locally(),
@@ -175,7 +175,7 @@ impl Reconciler {
                 self.refused.clear();
                 answer
             }
-            // The status is answered where it is kept.
+// The control socket answers `Status` itself.
             Command::Status | Command::History => Ok(command::history(self.store.ledger())),
         }
     }
@@ -200,7 +200,7 @@ impl Reconciler {
         Ok(command::went_back(left, self.store.ledger()))
     }
 
-    /// A deployer orders to leave a release: from a trial always, from the live one never below the floor.
+/// Handles a deployer's rollback. It may end any trial, but must not go from the live release to one below the floor.
     fn leave(&mut self, release: Digest) -> Result<Value, CommandError> {
         let cause = ordered("by the deployer");
         let (_, left) = command::going_back(self.store.ledger(), &cause)?;
@@ -239,7 +239,7 @@ impl Reconciler {
         Ok(json!({"release": release, "waiting": waiting}))
     }
 
-    /// The release on its way, or the one that was named, is not wanted any more, however often its statement comes again.
+/// Cancels the pending release or the named one. Its statement does not bring it back.
     fn cancel_release(&mut self, release: Option<Digest>, by: &str) -> Result<Value, CommandError> {
         let candidate = self.candidate.as_ref().map(|c| &c.wanted);
         let candidate = candidate.map(|wanted| (wanted.subject.release, wanted.issued));
@@ -251,7 +251,7 @@ impl Reconciler {
             self.abandon(Cause::new("cancelled", by));
             self.seen(CANCELLED, issued);
         } else if let Some(wanted) = forgotten {
-            // It is not verified: its time is not to keep other releases away.
+// It is not verified, so its time must not block other releases.
             self.cancel_unverified(&wanted);
         } else {
             let place = "pending";

@@ -1,5 +1,5 @@
-//! Statements whose releases are not verified yet. They wait here in bounded number, and one at a time gets its package fetched, so that
-//! a flood of them costs a verified release nothing.
+//! The queue of statements whose releases are not verified yet. It is bounded, and fetches one package at a time, so that a flood of
+//! statements does not delay a verified release.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,26 +10,25 @@ use hotshoe_trust::{Digest, Time};
 
 use crate::deploy::reporter::Subject;
 
-/// Most statements that wait. Beyond it, the least of them makes room.
+/// Most waiting statements. Beyond it, the one with the lowest rank is dropped.
 const MAX_PENDING_STATEMENTS: usize = 64;
-/// The longest that one package may take while other statements wait, in seconds. It is less at first: as long as the pause after
-/// as many failures.
+/// Longest time for one package while other statements wait, in seconds. After few failures it is shorter: as long as the pause.
 const MAX_FETCH_S: u64 = 10;
-/// How long a package may take before the status says that nobody answers for it, in seconds.
+/// Time before the status reports that a package has no source, in seconds.
 const ANSWER_S: u64 = 5;
-/// The first pause after a failure, in milliseconds; each further one is twice as long.
+/// First pause after a failure, in milliseconds; it doubles each time.
 const FIRST_PAUSE_MS: u64 = 500;
-/// The longest pause after a failure, in seconds.
+/// Longest pause after a failure, in seconds.
 const LONGEST_PAUSE_S: u64 = 30;
 
-/// What a statement asks for.
+/// A release that a statement asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedRelease {
     /// The release, as the statement names it.
     pub subject: Subject,
     /// Its signature bundles.
     pub bundles: Vec<Digest>,
-    /// Whether it is to serve as soon as it is ready.
+/// Whether it is activated as soon as it is ready.
     pub activate: bool,
     /// When the statement was made.
     pub issued: Time,
@@ -38,8 +37,8 @@ pub struct WantedRelease {
 }
 
 impl WantedRelease {
-    /// The digest of all that the statement claims of the release. Statements with the same claims are one errand; one that lies about
-    /// a release is another than one that tells the truth.
+    /// The digest of all that the statement claims about the release. Statements with the same claims share one entry, so a false
+    /// statement does not affect a true one about the same release.
     pub fn claims(&self) -> Digest {
         let Subject {
             release,
@@ -56,7 +55,7 @@ impl WantedRelease {
     }
 }
 
-/// Statements that wait, by their claims, and the one that is seen to.
+/// Waiting statements by their claims, and the running fetch.
 #[derive(Debug, Default)]
 pub struct PackageQueue {
     statements: BTreeMap<Digest, PendingStatement>,
@@ -71,8 +70,8 @@ struct PendingStatement {
 }
 
 impl PendingStatement {
-    /// The greatest comes first. Anybody can make unsigned statements by the thousand, and each comes to nothing: they go after signed
-    /// ones, and after those that have not failed yet.
+    /// Priority; the greatest is first. Unsigned statements can be made by the thousand, so they come after signed ones, and those
+    /// that failed come after those that did not.
     fn rank(&self) -> impl Ord + use<> {
         (
             self.wanted.signed,
@@ -89,11 +88,11 @@ struct PackageFetch {
     fetch_id: u64,
     cancel: Cancel,
     since: Instant,
-    /// Whether it was said that nobody answers.
+/// Whether the lack of a source was reported.
     is_reported: bool,
 }
 
-/// The pause after so many failures in a row.
+/// The pause after this number of consecutive failures.
 pub fn pause(failures: u32) -> Duration {
     Duration::from_millis(FIRST_PAUSE_MS)
         .saturating_mul(2_u32.saturating_pow(failures.min(16)))
@@ -101,7 +100,7 @@ pub fn pause(failures: u32) -> Duration {
 }
 
 impl PackageQueue {
-    /// Takes a statement in. With the claims of one that waits already, it is that one, said once more.
+/// Adds a statement. If one with the same claims is waiting, that one is updated.
     pub fn add(&mut self, wanted: WantedRelease) {
         let claims = wanted.claims();
         if let Some(pending) = self.statements.get_mut(&claims) {
@@ -129,13 +128,13 @@ impl PackageQueue {
         }
     }
 
-    /// The first of the statements that may be seen to now.
+/// The statement with the highest rank that is due.
     pub fn next(&self) -> Option<WantedRelease> {
         let first = self.due().max_by_key(|pending| pending.rank())?;
         Some(first.wanted.clone())
     }
 
-    /// Calls the one that is out back if it takes long and others wait.
+/// Cancels the running fetch if it takes long and other statements wait.
     pub fn preempt(&self) {
         let Some(fetch) = &self.fetch else {
             return;
@@ -166,7 +165,7 @@ impl PackageQueue {
         Some(newest.wanted.subject.release)
     }
 
-    /// Its package is being fetched.
+/// Records that the package of `wanted` is being fetched.
     pub fn start(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
         self.fetch = Some(PackageFetch {
             claims: wanted.claims(),
@@ -178,7 +177,7 @@ impl PackageQueue {
         });
     }
 
-    /// The one that is out, once, when nobody has answered it for a while.
+/// Returns the running fetch, once, if no source has answered in time.
     pub fn take_unanswered(&mut self) -> Option<WantedRelease> {
         let waits = Duration::from_secs(ANSWER_S);
         let fetch = self.fetch.as_mut()?;
@@ -190,14 +189,14 @@ impl PackageQueue {
         Some(pending.wanted.clone())
     }
 
-    /// The fetch with this ticket has ended. None where its statement is not wanted any more.
+/// Ends the fetch with this id. `None` if its statement is no longer wanted.
     pub fn finish(&mut self, fetch_id: u64) -> Option<WantedRelease> {
         let fetch = self.fetch.take_if(|fetch| fetch.fetch_id == fetch_id)?;
         let pending = self.statements.get(&fetch.claims)?;
         Some(pending.wanted.clone())
     }
 
-    /// It did not end well, and is tried again later.
+/// Schedules a retry.
     pub fn retry_later(&mut self, wanted: &WantedRelease) {
         if let Some(pending) = self.statements.get_mut(&wanted.claims()) {
             pending.due = Instant::now() + pause(pending.failures);
@@ -205,18 +204,18 @@ impl PackageQueue {
         }
     }
 
-    /// These claims are wrong. Another statement may say the truth of the same release.
+/// Removes the statement. Others about the same release stay, since their claims differ.
     pub fn refused(&mut self, wanted: &WantedRelease) {
         self.statements.remove(&wanted.claims());
     }
 
-    /// The release is verified.
+/// Removes all statements about a release that is now verified.
     pub fn done(&mut self, wanted: &WantedRelease) {
         self.statements
             .retain(|_, pending| pending.wanted.subject.release != wanted.subject.release);
     }
 
-    /// Nobody wants this release any more; the newest statement that did.
+/// Removes all statements about a release, and returns the newest.
     pub fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
         if let Some(fetch) = &self.fetch
             && fetch.release == release
@@ -232,7 +231,7 @@ impl PackageQueue {
         Some(newest)
     }
 
-    /// Statements that are older than the one that is followed now.
+/// Removes the statements that are older than the followed one.
     pub fn forget_before(&mut self, issued: Time) {
         self.statements
             .retain(|_, pending| pending.wanted.issued >= issued);
@@ -243,7 +242,7 @@ impl PackageQueue {
         }
     }
 
-    /// The daemon is about to end.
+/// Cancels the running fetch.
     pub fn stop(&self) {
         if let Some(fetch) = &self.fetch {
             fetch.cancel.cancel();

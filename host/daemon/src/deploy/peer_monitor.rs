@@ -1,24 +1,24 @@
-//! Whether anybody is connected: a device that nobody reaches, and that says nothing, looks like one that is well.
+//! Logs the loss of connections: a device without peers would otherwise look healthy in its log.
 
 use std::time::{Duration, Instant};
 
 use crate::deploy::reconciler::Reconciler;
 
-/// Least time between two looks, in milliseconds.
+/// Interval of checks, in milliseconds.
 const LOOK_MS: u64 = 1_000;
-/// How long the configured peers have to be reached after the start, in seconds.
+/// Time after the start to reach the configured peers, in seconds.
 const REACH_S: u64 = 10;
 
-/// How many were connected at the last look.
+/// State of the check.
 pub struct PeerMonitor {
     looked: Instant,
     peers: usize,
-    /// Whether anybody has been missed, or needs to be missed no more.
+/// Whether the first connection, or its absence, was reported.
     is_reported: bool,
 }
 
 impl PeerMonitor {
-    /// Nobody yet.
+/// Without peers yet.
     pub fn new() -> Self {
         Self {
             looked: Instant::now(),
@@ -29,7 +29,7 @@ impl PeerMonitor {
 }
 
 impl Reconciler {
-    /// Says when the first peer comes and when the last one goes, and once when none that is configured can be reached.
+/// Logs the first connection, the loss of the last one, and once if no configured peer can be reached.
     pub(super) fn check_peers(&mut self) {
         let peer_monitor = &mut self.peer_monitor;
         if peer_monitor.looked.elapsed() < Duration::from_millis(LOOK_MS) {

@@ -1,4 +1,4 @@
-//! The trial: the swap, the watch over it, and its end, for good or back.
+//! The trial: its swap, its probation, and its end by confirmation or rollback.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,22 +17,22 @@ use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
 use crate::deploy::serving_release::ServingRelease;
 
-/// Pause before a ledger that could not be written is written again, in milliseconds.
+/// Pause before a failed write of the ledger is retried, in milliseconds.
 const WRITE_RETRY_MS: u64 = 1_000;
 
-/// A trial that serves.
+/// The running trial.
 pub struct Probation {
     pub(super) subject: Subject,
     gate: HealthGate,
-    /// What was last seen of the release before it.
+/// Last counts of the previous release.
     before: Option<Observed>,
     since: Instant,
-    /// Not before then, after a confirmation that could not be written.
+/// Next check. Later than now after a confirmation that could not be written.
     due: Instant,
 }
 
 impl Reconciler {
-    /// Writes the trial down, gives it the state as it is now, and lets it serve.
+/// Records the trial in the ledger, gives it the current state, and swaps it in.
     pub(super) fn begin_trial(
         &mut self,
         subject: &Subject,
@@ -40,7 +40,7 @@ impl Reconciler {
         gate: HealthGate,
     ) -> Result<(), ApplyError> {
         served.prepare(self.loader.threads());
-        // Before the ledger names the trial: one that starts again without it would begin anew.
+// Before the ledger names the trial: after a restart it would otherwise start without state.
         let kept = self.hand_over_state(&served);
         self.keep_state(&served, kept.as_ref(), None);
         self.store
@@ -49,9 +49,9 @@ impl Reconciler {
             .serving
             .as_ref()
             .map(|serving| serving.observer().read());
-        // Written before the state is taken over: what samples change meanwhile would stay behind.
+// Saved before the state is handed over, so that this write does not widen the gap between hand-over and swap.
         self.save_state();
-        // Nothing between this and the swap waits for the disk.
+// No disk access between this and the swap: changes in between are lost.
         let state = self.hand_over_state(&served);
         let old = self.swap(Some(Arc::clone(&served)));
         self.keep_state(&served, state.as_ref(), kept.as_ref());
@@ -65,15 +65,15 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Gives the trial the state of what serves, and returns it.
+/// Copies the state of the serving release to the trial, and returns it.
     fn hand_over_state(&self, served: &ServingRelease) -> Option<StateSnapshot> {
         let state = self.serving.as_ref()?.pipeline().state_snapshot();
         served.pipeline().restore_state(&state);
         Some(state)
     }
 
-    /// Writes the state that a trial was given, where the disk has another: restoring is no change of its own that would be saved
-    /// later.
+    /// Saves the state that a trial was given, if the disk has another one. Restoring does not count as a change, so it would not be
+    /// saved later.
     fn keep_state(
         &self,
         served: &ServingRelease,
@@ -95,7 +95,7 @@ impl Reconciler {
         }
     }
 
-    /// Watches the release that serves from now on.
+/// Starts the probation of the serving release.
     pub(super) fn enter_probation(
         &mut self,
         subject: Subject,
@@ -114,7 +114,7 @@ impl Reconciler {
         self.reporter.phase(&subject, Phase::Trial, None);
     }
 
-    /// Puts a release, or none, in the place of the one that serves, which is returned.
+/// Replaces the serving release, and returns the old one.
     fn swap(&mut self, next: Option<Arc<ServingRelease>>) -> Option<Arc<ServingRelease>> {
         let (before, took) = self.service.swap(next.clone());
         crate::metrics::release(
@@ -132,7 +132,7 @@ impl Reconciler {
         before
     }
 
-    /// Holds a release that serves no more until no worker does, so that this thread takes it down and not one of theirs.
+/// Keeps a replaced release until no worker uses it, so that this thread drops it and not a worker.
     pub(super) fn retire(&mut self, served: Option<Arc<ServingRelease>>) {
         self.retired.extend(served);
         self.retired.retain(|served| {
@@ -140,7 +140,7 @@ impl Reconciler {
         });
     }
 
-    /// Judges the trial by what was seen of it so far.
+/// Checks the trial against its health gate.
     pub(super) fn watch(&mut self) {
         let (Some(probation), Some(serving)) = (&self.probation, &self.serving) else {
             return;
@@ -162,14 +162,14 @@ impl Reconciler {
         }
     }
 
-    /// The trial becomes the live release; `cause` says what it did not keep, where its release wants it kept all the same.
+/// Makes the trial live. `cause` is the exceeded limit of a release with `on-failure = "keep"`.
     fn confirm(&mut self, cause: Option<Cause>) {
         let Some(mut probation) = self.probation.take() else {
             return;
         };
         if let Err(error) = self.store.apply(&Transition::Confirm, Time::now()) {
             if matches!(error, ApplyError::Illegal(_)) {
-                // New trusted keys may have set the floor above it: it would stay on trial for good.
+// New trusted keys may have raised the floor above it: it could never be confirmed.
                 self.probation = Some(probation);
                 return self.roll_back(Cause::new(error.name(), super::chain(&error)));
             }
@@ -185,7 +185,7 @@ impl Reconciler {
         self.clear();
     }
 
-    /// Ends the trial: the release before it serves again, with its own state, and then the ledger says so.
+/// Rolls back the trial: first the previous release serves again with its own state, then the ledger is updated.
     pub(super) fn roll_back(&mut self, cause: Cause) {
         let Some(probation) = self.probation.take() else {
             return;
@@ -213,11 +213,11 @@ impl Reconciler {
         self.clear();
     }
 
-    /// The release before the trial, from memory or from the disk; nothing where there was none. Where the live one is
-    /// damaged on the disk, the one before it, and what the ledger must be told.
+    /// The release to roll back to, from memory or from disk; `None` if there is none. If the live release is damaged on disk, the
+    /// previous one with the transition that makes it live.
     fn way_back(&mut self) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
         if let Some(old) = self.old.take() {
-            // As it would come from the disk: its models did not see what the trial saw.
+// As after loading from disk: its models have not seen the samples of the trial.
             old.pipeline().forget_sources();
             return (Some(old), None);
         }
@@ -242,13 +242,13 @@ impl Reconciler {
         }
     }
 
-    /// Writes down what has been decided, after what waits to be written already.
+/// Appends a transition to the pending ones, and writes them.
     pub(super) fn write_down(&mut self, transition: Transition) {
         self.pending_transitions.push_back(transition);
         self.write_pending();
     }
 
-    /// Writes what must be written down. While the disk refuses, it is tried again, and nothing else is begun.
+/// Writes the pending transitions. If that fails, it is retried later, and no new step begins meanwhile.
     pub(super) fn write_pending(&mut self) {
         if self.write_due > Instant::now() {
             return;
@@ -273,7 +273,7 @@ impl Reconciler {
         }
     }
 
-    /// Makes the previous release live again, as the operator or a deployer ordered.
+/// Makes the previous release live again.
     pub(super) fn go_back(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
         let served = self
             .loader
@@ -294,7 +294,7 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Frees what no slot and no release on its way needs.
+/// Removes blobs that neither a slot nor the candidate needs.
     fn clear(&mut self) {
         let coming = self.candidate.as_ref().map(|c| c.release().digest());
         match self.store.collect_garbage(coming.as_slice(), None) {
@@ -308,7 +308,7 @@ impl Reconciler {
         }
     }
 
-    /// What the status says of the trial.
+/// Adds the trial to the view.
     pub(super) fn show_probation(&self, view: &mut DeployView) {
         view.probation_since = self.probation.as_ref().map(|p| p.since);
         if let (Some(trial), Some(probation)) = (&mut view.slots.trial, &self.probation) {

@@ -1,4 +1,4 @@
-//! What the deploy thread says of itself, for the status: it writes, everybody reads.
+//! The deploy thread's part of the status. The deploy thread writes it, other threads read it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,46 +7,46 @@ use std::time::Instant;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
 
-/// The latest [`DeployView`].
+/// The current [`DeployView`], shared between threads.
 #[derive(Debug, Default)]
 pub struct PublishedStatus(Mutex<DeployView>);
 
-/// What the deploy thread knows at one moment.
+/// The deploy thread's part of the status, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct DeployView {
-    /// How the memories of components lie, and why.
+/// The mode of component memories, with its reason.
     pub memory: Option<MemoryChoice>,
     /// The ledger's slots.
     pub slots: SlotsStatus,
-    /// Since when the trial serves, by a clock that cannot be set.
+/// Start of the trial, on the monotonic clock.
     pub probation_since: Option<Instant>,
-    /// The release that is being worked on, or the last that was.
+/// The release that is being deployed, or the last one that was.
     pub deploy: DeployStatus,
     /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.
     pub trust_version: u64,
-    /// Times that another release began to serve.
+/// Number of changes of the release that serves.
     pub swaps: u64,
-    /// Trials that were rolled back; not those whose place another one took.
+/// Number of trials that were rolled back, except those that a newer release replaced.
     pub rollbacks: u64,
     /// Releases that were refused or failed, by cause.
     pub refused: BTreeMap<String, u64>,
     /// Statements and orders that were not followed, by reason.
     pub ignored: BTreeMap<String, u64>,
-    /// How long the last exchange of the pointer took, in nanoseconds.
+/// Duration of the last swap of the pointer, in nanoseconds.
     pub last_swap_ns: Option<u64>,
-    /// Whether no valid statement is as new as it should be.
+/// Whether the newest valid statement is older than the configuration allows.
     pub stale: bool,
 }
 
 impl PublishedStatus {
-    /// What is known now.
+/// A copy of the current view.
     pub fn view(&self) -> DeployView {
         self.lock().clone()
     }
 
-    /// Changes it.
+/// Changes the view under its lock.
     pub fn change(&self, change: impl FnOnce(&mut DeployView)) {
         change(&mut self.lock());
     }
@@ -56,7 +56,7 @@ impl PublishedStatus {
     }
 }
 
-/// Counts one more of a name.
+/// Increments the count of a name.
 pub(super) fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
     *counts.entry(name.to_owned()).or_default() += 1;
 }

@@ -1,7 +1,7 @@
-//! The thread that owns the ledger. It is told what is wanted, and brings the device there step by step.
+//! The deploy thread, which owns the ledger and brings the device to the wanted state step by step.
 //!
-//! It runs at low priority, so that what it loads and compiles does not disturb the samples, and never waits for a network: packages and
-//! blobs are fetched on threads of their own, one each at most.
+//! It runs at low priority, so that loading and compiling does not delay samples. It never waits for the network: at most one thread
+//! fetches a package, and one fetches blobs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,22 +29,22 @@ use crate::deploy::serving_release::ServingRelease;
 use crate::reload::RunningConfig;
 use crate::service::Service;
 
-/// How long the thread waits for a message before it looks after what is under way, in milliseconds.
+/// Interval of the thread's periodic work, in milliseconds.
 const TICK_MS: u64 = 100;
-/// Least time between two writes of components' state, in milliseconds.
+/// Least time between two writes of the components' state, in milliseconds.
 const SAVE_MS: u64 = 1_000;
-/// How long after the start statements have to be heard before their age is judged, in seconds.
+/// Time after the start before the age of statements is checked, in seconds.
 const FRESH_AFTER_S: u64 = 60;
 
-/// Where an answer goes.
+/// Destination of an answer.
 pub struct Reply {
-    /// To whoever waits.
+/// The channel of the waiting caller.
     pub to: SyncSender<Result<Value, CommandError>>,
-    /// How long somebody does.
+/// When the caller stops waiting.
     pub until: Instant,
 }
 
-/// What the deploy thread is told.
+/// A message to the deploy thread.
 pub enum Message {
     /// A statement of what the site should run.
     Statement(Vec<u8>),
@@ -54,20 +54,20 @@ pub enum Message {
     Command(Command, Reply),
     /// New trusted keys.
     Trust(Vec<u8>),
-    /// A package was fetched, or not.
+/// The fetch of a package has ended.
     Package(u64, Result<Package, FetchError>),
-    /// The blobs of a release were fetched, or not.
+/// The fetch of a release's blobs has ended.
     Blobs(u64, Result<TransferStats, FetchError>),
-    /// The daemon is about to end.
+/// The daemon stops.
     Stop,
 }
 
-/// All that the deploy thread has.
+/// The state of the deploy thread.
 pub struct Reconciler {
     pub(super) store: Store,
     pub(super) loader: Loader,
     pub(super) trust: TrustRoot,
-    /// What is in effect, as of the last look at `running`.
+/// The configuration, as of the last update from `running`.
     pub(super) config: Arc<Config>,
     running: Arc<RunningConfig>,
     pub(super) service: Arc<Service>,
@@ -76,60 +76,58 @@ pub struct Reconciler {
     pub(super) parts: Parts,
     /// For the threads that fetch.
     pub(super) sender: SyncSender<Message>,
-    /// What serves.
+    /// The release that serves.
     pub(super) serving: Option<Arc<ServingRelease>>,
-    /// What served before the trial, where memory keeps it.
+/// The release before the trial, if it is kept in memory.
     pub(super) old: Option<Arc<ServingRelease>>,
-    /// What serves no more, and some worker still holds.
+/// Replaced releases that a worker still uses.
     pub(super) retired: Vec<Arc<ServingRelease>>,
     pub(super) probation: Option<Probation>,
-    /// What has happened, and the ledger could not be told yet.
+/// Transitions that are not in the ledger yet.
     pub(super) pending_transitions: VecDeque<Transition>,
     pub(super) write_due: Instant,
     pub(super) candidate: Option<Candidate>,
     pub(super) packages: PackageQueue,
-    /// Whether a thread fetches a package.
     pub(super) is_fetching_package: bool,
-    /// Whether a thread fetches blobs.
     pub(super) is_fetching_blobs: bool,
     /// Packages that were refused since the start.
     pub(super) refused: BTreeSet<Digest>,
     /// Releases that were cancelled before they were verified, and the newest statement that wanted each.
     pub(super) cancelled: BTreeMap<Digest, Time>,
-    /// The time of the newest valid statement that was heard.
+/// The time of the newest valid statement.
     pub(super) newest_heard: Option<Time>,
-    /// The time of the last order that was followed.
+/// The time of the last order that was carried out.
     pub(super) last_order: Option<Time>,
     pub(super) peer_monitor: PeerMonitor,
     /// The time of the newest statement whose release was verified or refused since the start.
     pub(super) judged: Option<Time>,
     pub(super) started: Instant,
     catalogue: Catalogue,
-    /// Releases that the catalogue answers for.
+/// Releases in the catalogue.
     shared_releases: BTreeSet<Digest>,
     last_fetch_id: u64,
     /// The release whose state was saved last, at which count of changes, and when.
     saved: Option<(Digest, u64, Instant)>,
 }
 
-/// What the deploy thread works with besides what it was started on.
+/// The parts of the daemon that the deploy thread uses.
 pub struct Dependencies {
-    /// Where the samples are.
+/// The service with the workers.
     pub service: Arc<Service>,
     /// Fetches releases.
     pub fetcher: Arc<Fetcher>,
-    /// Which digests the device can answer for.
+/// The objects that the device serves to neighbours.
     pub catalogue: Catalogue,
-    /// Tells everybody.
+/// Publishes the progress of releases.
     pub reporter: Arc<Reporter>,
-    /// What the threads that it starts are parts of.
+/// The parts that its threads are registered in.
     pub parts: Parts,
-    /// Reaches this very thread.
+/// Sends messages to the deploy thread.
     pub sender: SyncSender<Message>,
 }
 
 impl Reconciler {
-    /// Takes over what was booted.
+/// Takes over the state of the start.
     pub fn new(startup: StartupState, running: Arc<RunningConfig>, with: Dependencies) -> Self {
         let newest_heard = startup.store.ledger().statement_seen.values().copied().max();
         let mut reconciler = Self {
@@ -169,7 +167,7 @@ impl Reconciler {
         reconciler
     }
 
-    /// Goes on where the ledger says that the daemon was.
+/// Resumes from the ledger: the staged candidate, the trial, and pending transitions.
     fn resume(&mut self) {
         let ledger = self.store.ledger().clone();
         let of_release = |event: &&Event| event.release.is_some();
@@ -204,7 +202,7 @@ impl Reconciler {
                 Err(error) => self.pending_transitions.push_back(Transition::Unstage(error.cause())),
             }
         }
-        // Not where the trial was rolled back, and the ledger could not be told yet.
+// Not if the trial was rolled back and the ledger could not be written yet.
         if let (Some(trial), Some(serving)) = (&ledger.trial, &self.serving)
             && serving.release().digest() == trial.slot.release
         {
@@ -215,7 +213,7 @@ impl Reconciler {
         self.slots_changed();
     }
 
-    /// Works until it is told to stop.
+/// Runs until [`Message::Stop`].
     pub fn run(mut self, messages: &Receiver<Message>) {
         if let Err(error) = low_priority() {
             tracing::warn!(%error, "cannot lower the priority of the deploy thread; it runs at the priority of the workers");
@@ -235,7 +233,7 @@ impl Reconciler {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            // A flood of messages must not keep the watch from a trial.
+// Checked after each message too, so that a flood does not delay the checks of a trial.
             if tick <= Instant::now() {
                 self.tick();
                 tick = Instant::now() + Duration::from_millis(TICK_MS);
@@ -247,7 +245,7 @@ impl Reconciler {
     fn take(&mut self, message: Message) {
         match message {
             Message::Statement(bytes) => self.on_statement(&bytes),
-            // Whoever asked was told to try again: followed as well, the first order to roll back would be undone by the second.
+// The caller was told to try again. If this were carried out too, the retry of a rollback would undo it.
             Message::Order(_, reply) | Message::Command(_, reply)
                 if reply.until <= Instant::now() =>
             {
@@ -272,7 +270,7 @@ impl Reconciler {
         }
     }
 
-    /// Takes over what has changed in the configuration.
+/// Applies changes of the configuration.
     fn reconfigure(&mut self) {
         let config = self.running.config();
         let rate = config.deploy.max_bytes_per_second;
@@ -305,13 +303,13 @@ impl Reconciler {
         self.check_peers();
     }
 
-    /// A number for a fetch, by which its end is told from that of an earlier one.
+/// A new id, which tells the end of a fetch from that of an earlier one.
     pub(super) fn next_fetch_id(&mut self) -> u64 {
         self.last_fetch_id += 1;
         self.last_fetch_id
     }
 
-    /// Writes the state of the components that serve, if it has changed.
+/// Saves the state of the serving components, if it has changed.
     pub(super) fn save_state(&mut self) {
         let Some(serving) = &self.serving else {
             return;
@@ -329,7 +327,7 @@ impl Reconciler {
                 cause = super::chain(&error),
                 "cannot save the state of the components"
             );
-            // Tried again, also where nothing more changes.
+// So that it is retried even without further changes.
             on_disk = saved.map_or(0, |(_, changes, _)| changes);
         }
         self.saved = Some((digest, on_disk, Instant::now()));
@@ -357,7 +355,7 @@ impl Reconciler {
         });
     }
 
-    /// Shows the ledger as it is now, and answers for what it holds.
+/// Updates the published status and the catalogue from the ledger.
     pub(super) fn slots_changed(&mut self) {
         let ledger = self.store.ledger();
         let held: BTreeSet<Digest> = ledger.slots().map(|slot| slot.release).collect();
@@ -412,13 +410,13 @@ impl Reconciler {
     }
 }
 
-/// The caller may be tired of waiting; then nobody wants the answer.
+/// Sends an answer. The caller may have stopped waiting.
 fn answer_with(reply: &Reply, answer: Result<Value, CommandError>) {
     let _ = reply.to.send(answer);
 }
 
-/// Whether a message is to be gone on with at once. What was fetched is; of statements, of which anybody may send many, the first
-/// after a while.
+/// Whether a message triggers the periodic work at once: a finished fetch does, and a statement if there was none in the last tick, so
+/// that a flood of statements does not.
 fn is_urgent(message: &Message, stated: &mut Option<Instant>) -> bool {
     match message {
         Message::Package(..) | Message::Blobs(..) => true,

@@ -1,4 +1,4 @@
-//! What the deploy thread tells: the status, events over Zenoh, metrics, the log.
+//! The deploy thread's reports: status, events over Zenoh, metrics, log.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,10 +10,10 @@ use hotshoe_trust::{Digest, Time};
 
 use crate::deploy::published_status::{PublishedStatus, count};
 
-/// Least time between two events that only say that more bytes have come, in milliseconds.
+/// Least time between two progress events, in milliseconds.
 const PROGRESS_MS: u64 = 250;
 
-/// A release as it is told of: what the statement claims, until it is verified.
+/// The subject of a report: a release, as the statement claims it until it is verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// The digest of its manifest.
@@ -38,7 +38,7 @@ impl Subject {
     }
 }
 
-/// Tells everybody. Shared with the thread that fetches.
+/// Publishes reports. Shared with the thread that fetches.
 pub struct Reporter {
     published_status: Arc<PublishedStatus>,
     link: Arc<Link>,
@@ -48,7 +48,6 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// A reporter for one device.
     pub fn new(published_status: Arc<PublishedStatus>, link: Arc<Link>, site: String, device: String) -> Self {
         Self {
             published_status,
@@ -59,17 +58,17 @@ impl Reporter {
         }
     }
 
-    /// What is told is kept here.
+    /// The published status.
     pub fn published_status(&self) -> &PublishedStatus {
         &self.published_status
     }
 
-    /// How many are connected.
+/// Number of connected peers.
     pub fn peers(&self) -> usize {
         self.link.status().peers
     }
 
-    /// The package of a release is sent for, perhaps not for the first time.
+/// Reports the start of a fetch of a package, if it is the first.
     pub fn begins(&self, subject: &Subject) {
         let deploy = self.published_status.view().deploy;
         if deploy.release != Some(subject.release) || deploy.phase != Phase::Fetching {
@@ -77,7 +76,7 @@ impl Reporter {
         }
     }
 
-    /// A release has come to a phase.
+/// Reports a new phase of a release.
     pub fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
         let mut before = phase;
         let mut bytes = (0, 0);
@@ -114,7 +113,7 @@ impl Reporter {
         self.publish(subject, phase, bytes, cause);
     }
 
-    /// What a release waits for, if it is the one that the status tells of.
+/// Reports what a release waits for, if it is the one in the status.
     pub fn waiting(&self, subject: &Subject, waiting: Waiting) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
@@ -123,7 +122,7 @@ impl Reporter {
         });
     }
 
-    /// The last try did not end well, and another one follows.
+/// Reports a failed attempt that will be retried.
     pub fn retry(&self, subject: &Subject, cause: Cause) {
         tracing::warn!(
             release = subject.name,
@@ -140,7 +139,7 @@ impl Reporter {
         });
     }
 
-    /// More bytes of a release are there.
+/// Reports fetched bytes.
     pub fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
@@ -156,7 +155,7 @@ impl Reporter {
         }
     }
 
-    /// A release is not taken. `phase` says how far it came.
+/// Reports a refused or failed release, with its phase.
     pub fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
         metrics::counter!("hotshoe_refused_total", "reason" => cause.name.clone()).increment(1);
         self.published_status
@@ -164,7 +163,7 @@ impl Reporter {
         self.phase(subject, phase, Some(cause));
     }
 
-    /// A statement or an order is not followed. There may be floods of them, so nobody is told; they are counted.
+/// Counts a statement or order that is ignored. There is no event, because there may be floods of them.
     pub fn ignored(&self, reason: &str) {
         tracing::debug!(reason, "ignored a statement");
         self.published_status.change(|view| count(&mut view.ignored, reason));

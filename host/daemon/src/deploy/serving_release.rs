@@ -1,4 +1,4 @@
-//! A loaded release with what is seen of it while it serves.
+//! A loaded release with its counts while it serves.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -10,17 +10,17 @@ use hotshoe_trust::{Release, Verified};
 
 use crate::deploy::observed::{SampleOutcome, Observer};
 
-/// What the one pointer of the service points to.
+/// A loaded release; the service swaps the pointer to it.
 pub struct ServingRelease {
     pipeline: Arc<Pipeline>,
     observer: Observer,
     back_offs: Arc<BackOffs>,
-    /// Workers that are instantiated already: the threads take them, so that the first samples after a swap wait for nothing.
+/// Instantiated workers for the threads, so that the first samples after a swap do not wait.
     ready: Mutex<Vec<Worker>>,
 }
 
 impl ServingRelease {
-    /// A release that nobody has seen serve.
+/// A release that has not served yet.
     pub fn new(pipeline: Arc<Pipeline>) -> Arc<Self> {
         Arc::new(Self {
             pipeline,
@@ -30,7 +30,7 @@ impl ServingRelease {
         })
     }
 
-    /// Instantiates workers until `threads` of them are ready. One that cannot be is left to its first sample, which will say why.
+/// Instantiates workers until `threads` are ready. On an error it stops; the first sample then reports the error.
     pub fn prepare(&self, threads: usize) {
         let missing = threads.saturating_sub(self.lock().len());
         for _ in 0..missing {
@@ -51,7 +51,7 @@ impl ServingRelease {
         ready.unwrap_or_else(|| self.pipeline.patient_worker(&self.back_offs))
     }
 
-    /// Lets go of the workers that no thread took.
+/// Drops the workers that no thread took.
     pub fn rest(&self) {
         let unused = std::mem::take(&mut *self.lock());
         drop(unused);
@@ -67,7 +67,7 @@ impl ServingRelease {
         self.pipeline.release()
     }
 
-    /// How its components fare at this moment.
+/// The status of its components.
     pub fn component_status(&self) -> Vec<ComponentStatus> {
         let now = Instant::now();
         let status = |(name, component): (&String, &Arc<Component>)| {
@@ -82,7 +82,7 @@ impl ServingRelease {
         self.pipeline.components().iter().map(status).collect()
     }
 
-    /// What is seen of it.
+/// Its counts.
     pub const fn observer(&self) -> &Observer {
         &self.observer
     }
@@ -93,8 +93,8 @@ impl ServingRelease {
 }
 
 impl SampleOutcome {
-    /// How a sample fared. A failure that a policy was allowed counts as well: probation asks whether the release works, not
-    /// whether its samples got through.
+    /// The outcome of a sample. A tolerated failure of a policy counts too: probation checks whether the release works, not whether
+    /// its samples give results.
     pub fn of(outcome: &Outcome) -> Self {
         let ended = outcome.result.as_ref().err();
         outcome

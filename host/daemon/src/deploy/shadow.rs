@@ -1,4 +1,4 @@
-//! A trial in shadow: it gets copies of samples, and what it makes of them is compared and thrown away.
+//! The shadow: a candidate processes copies of samples, and its insights are compared and discarded.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,10 +11,10 @@ use hotshoe_engine::{Insight, Sample, agreement, low_priority};
 use hotshoe_pipeline::Pipeline;
 use hotshoe_trust::{Device, Shadow};
 
-/// Copies that may wait for the shadow. When they are that many, samples pass it by.
+/// Most copies that wait for the shadow. Beyond it, samples are skipped.
 const QUEUE: usize = 4;
 
-/// Takes copies of samples from the workers.
+/// Passes copies of samples from the workers to the shadow.
 #[derive(Debug)]
 pub struct ShadowMirror {
     sender: SyncSender<(Arc<Sample>, Insight)>,
@@ -23,35 +23,35 @@ pub struct ShadowMirror {
     score: Arc<ShadowScore>,
 }
 
-/// What came of the comparisons so far.
+/// Results of the comparisons.
 #[derive(Debug, Default)]
 pub struct ShadowScore {
     sums: Mutex<Comparison>,
     skipped: AtomicU64,
 }
 
-/// Comparisons, summed up.
+/// Sums of the comparisons.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Comparison {
-    /// Samples that both releases have seen.
+/// Samples that both releases processed.
     pub samples: u64,
-    /// The sum of their agreements, each from 0 to 1. A sample on which the trial fails has 0.
+/// Sum of their agreements, each from 0 to 1. A sample on which the candidate fails has 0.
     pub agreement: f64,
 }
 
-/// What the shadow says now.
+/// Verdict of the shadow.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ShadowVerdict {
     /// Too few samples.
     Wait,
     /// The two releases agree.
     Agree,
-    /// They do not, or cannot any more; the mean agreement so far.
+/// They do not agree, or no longer can. The mean agreement so far.
     Disagree(f64),
 }
 
 impl ShadowMirror {
-    /// Starts the thread that runs `pipeline` on copies. It ends when the tap is dropped.
+/// Starts a thread that runs `pipeline` on copies. It ends when this is dropped.
     pub fn open(
         pipeline: &Arc<Pipeline>,
         share: f64,
@@ -75,7 +75,7 @@ impl ShadowMirror {
         Ok((Arc::new(mirror), score))
     }
 
-    /// Copies a sample, if its turn has come and there is room.
+/// Copies a sample, if it is selected and there is room.
     pub fn offer(&self, sample: &Arc<Sample>, insight: Insight) {
         let before = self.offered.fetch_add(1, Ordering::Relaxed);
         if !has_turn(before, self.share) {
@@ -88,7 +88,7 @@ impl ShadowMirror {
     }
 }
 
-/// Whether the sample after `before` others is one of the `share` that are copied, evenly spread.
+/// Whether the sample after `before` others is selected. The selected `share` is evenly spread.
 #[expect(clippy::cast_precision_loss, reason = "2^53 samples are enough")]
 fn has_turn(before: u64, share: f64) -> bool {
     let due = |samples: u64| (samples as f64 * share).floor();
@@ -101,7 +101,7 @@ impl ShadowScore {
         *self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Samples that found the shadow busy.
+/// Number of skipped samples.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }
@@ -114,12 +114,12 @@ impl ShadowScore {
 }
 
 impl Comparison {
-    /// Holds the mean agreement against what the release asks for, as soon as nothing that comes can change the answer.
+/// Compares the mean agreement with the release's limit, as soon as further samples cannot change the verdict.
     #[expect(clippy::cast_precision_loss, reason = "2^53 samples are enough")]
     pub fn judge(self, shadow: &Shadow) -> ShadowVerdict {
         let wanted = shadow.samples.max(1).max(self.samples) as f64;
         let missing = wanted - self.samples as f64;
-        // Sums of agreements that are all 1 are exact; a little less than the limit is the limit.
+// With a tolerance for rounding.
         if self.agreement + missing < shadow.min_agreement * wanted - 1e-9 {
             return ShadowVerdict::Disagree(self.agreement / (self.samples as f64).max(1.0));
         }

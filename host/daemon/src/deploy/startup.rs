@@ -1,4 +1,4 @@
-//! What serves when the daemon starts: it depends on the data folder alone, never on a network.
+//! The start of the daemon: loads the release that serves, from the data folder alone, without a network.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,24 +13,24 @@ use crate::deploy::keyring;
 use crate::deploy::loader::{LoadFailure, Loader};
 use crate::deploy::serving_release::ServingRelease;
 
-/// Name of the cause where a trial has used up its starts.
+/// Name of the cause when a trial has used up its starts.
 const DIED: &str = "died_in_probation";
 
-/// The data folder, opened, with what serves from it.
+/// The open data folder, with the loaded releases.
 pub struct StartupState {
     pub(super) store: Store,
     pub(super) loader: Loader,
     pub(super) trust: TrustRoot,
-    /// What serves: the trial, the live release, or nothing yet.
+/// The release that serves: the trial or the live one. `None` if there is neither.
     pub(super) serving: Option<Arc<ServingRelease>>,
-    /// The live release beside a trial, to go back to.
+/// The live release beside a trial, for a rollback.
     pub(super) old: Option<Arc<ServingRelease>>,
-    /// What has been decided, and the disk would not take down.
+/// Transitions that could not be written yet.
     pub(super) pending_transitions: VecDeque<Transition>,
 }
 
 impl StartupState {
-    /// Opens the data folder, gives an unconfirmed trial its next start or rolls it back, and loads what serves.
+/// Opens the data folder, counts a start of an unconfirmed trial or rolls it back, and loads the release that serves.
     ///
     /// # Errors
     /// [`DeployError`] says what to do.
@@ -58,17 +58,17 @@ impl StartupState {
         Ok(startup)
     }
 
-    /// How the memories of components lie, and why.
+/// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.loader.memory()
     }
 
-    /// What serves, until the service has it.
+/// The release that serves.
     pub fn serving(&self) -> Option<Arc<ServingRelease>> {
         self.serving.clone()
     }
 
-    /// The trial, if it may start once more and can.
+/// Loads the trial, if it has a start left. Otherwise rolls it back.
     fn next_try(&mut self) -> Option<Arc<ServingRelease>> {
         let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
@@ -76,7 +76,7 @@ impl StartupState {
             self.roll_back(&trial.slot, Cause::new(DIED, message));
             return None;
         }
-        // Before anything of it is loaded: what loading does must be bounded too.
+// Before loading: a crash while loading must count as well.
         if let Err(error) = self.store.apply(&Transition::TryAgain, Time::now()) {
             self.roll_back(&trial.slot, Cause::new(error.name(), super::chain(&error)));
             return None;
@@ -87,7 +87,7 @@ impl StartupState {
             .ok()
     }
 
-    /// The live release. Where it is damaged, the one before it becomes live.
+/// Loads the live release. If it is damaged, the previous one becomes live.
     fn live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<ServingRelease>>, DeployError> {
         let Some(slot) = self.store.ledger().live.clone() else {
             return Ok(None);
@@ -104,7 +104,7 @@ impl StartupState {
         let recovered = previous.and_then(|previous| self.recovered(&previous));
         let Some(recovered) = recovered else {
             if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
-                // A device that does not start cannot be reached; one that serves nothing takes what its new keys sign.
+// The daemon must start without a release: otherwise the device could not receive one that its new keys sign.
                 tracing::error!(
                     release = slot.name,
                     cause = super::chain(&error),
@@ -142,7 +142,7 @@ impl StartupState {
         self.apply(Transition::RollBack(cause));
     }
 
-    /// A disk that refuses keeps no device from serving what it has; the ledger is told when it can be.
+/// Applies a transition. If the ledger cannot be written, the device serves all the same, and the write is retried later.
     fn apply(&mut self, transition: Transition) {
         if let Err(error) = self.store.apply(&transition, Time::now()) {
             tracing::error!(
