@@ -1,4 +1,4 @@
-//! Whoever waits to hear how one sample ended.
+//! How a sample ended, and where its answer goes.
 
 use std::sync::mpsc::SyncSender;
 
@@ -6,20 +6,20 @@ use hotshoe_link::Responder;
 
 use crate::watch::WatchedFile;
 
-/// Who waits for the end of one sample.
+/// Destination of a sample's answer.
 #[derive(Debug)]
 pub enum ReplyTo {
-    /// Nobody: the sample was published, and its result is too.
+/// No answer: the sample was published without a query.
     None,
     /// A Zenoh query.
     Query(Responder),
-    /// A file of the watched folder.
+/// A file in the watched folder.
     File(WatchedFile),
-    /// A caller on this machine: a channel that has room for the one answer.
+/// A local client: a channel with room for one answer.
     Call(SyncSender<(Ending, Vec<u8>)>),
 }
 
-/// How it ended, for whoever waits.
+/// How a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
     /// With a result.
@@ -31,19 +31,19 @@ pub enum Ending {
 }
 
 impl ReplyTo {
-    /// Tells whoever waits. `body` is the JSON of the result or of the error.
+/// Sends the answer. `body` is the JSON of the result or of the error.
     pub fn send(self, ending: Ending, body: &[u8]) {
         match (self, ending) {
             (Self::None, _) => {}
             (Self::Query(responder), Ending::Result) => responder.reply(body),
             (Self::Query(responder), Ending::Failure | Ending::Drop) => responder.refuse(body),
             (Self::File(file), ending) => file.finish(ending, body),
-            // A caller that went away wants no answer.
+// The client may have stopped waiting.
             (Self::Call(caller), ending) => drop(caller.try_send((ending, body.to_vec()))),
         }
     }
 
-    /// Whether the JSON of an answer is needed. Of a file it is kept why it failed.
+/// Whether the JSON of the answer is needed. For a file, the error is recorded.
     pub const fn wants_body(&self, ending: Ending) -> bool {
         match self {
             Self::None => false,

@@ -1,6 +1,6 @@
 //! The device's local socket, `control.sock` in the data folder: one line of JSON in, one line of JSON out.
 //!
-//! Whoever may open it is the operator: it belongs to the daemon's user and nobody else may use it.
+//! Only the daemon's user can open it, so its clients count as the operator.
 
 use std::fs::{self, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -25,13 +25,13 @@ pub const SOCKET: &str = "control.sock";
 pub const MAX_COMMAND_BYTES: u64 = 4 << 10;
 /// Longest line of an answer, in bytes.
 pub const MAX_ANSWER_BYTES: u64 = 8 << 20;
-/// Most callers at once. A further one is refused as `busy`.
+/// Most concurrent clients. A further one is refused as `busy`.
 pub const MAX_CALLERS: usize = 8;
-/// How long a whole line may take to come or to go, in seconds.
+/// Timeout to read or write a whole line, in seconds.
 const LINE_TIMEOUT_S: u64 = 5;
-/// How long no caller is taken after the system refused one, for want of file descriptors for example.
+/// Pause after an error of `accept`, such as a lack of file descriptors.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
-/// How long a command waits for its answer, in seconds: the daemon may have to load the release that it goes back to.
+/// Timeout of a command, in seconds: a rollback may have to load a release.
 const ANSWER_TIMEOUT_S: u64 = 120;
 
 /// Why a command got no answer.
@@ -52,7 +52,7 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
-    /// What came back is no answer.
+/// The answer cannot be parsed.
     #[error("cannot read the answer from {}; check that the daemon has the same version as this program", socket.display())]
     Answer {
         /// The socket.
@@ -61,7 +61,7 @@ pub enum ControlError {
         #[source]
         source: serde_json::Error,
     },
-    /// The daemon says why not.
+/// The daemon refused the command.
     #[error("{message}")]
     Refused {
         /// The stable name of the reason.
@@ -97,10 +97,10 @@ struct Reason {
     message: String,
 }
 
-/// Asks the daemon that uses a data folder.
+/// Sends a command to the daemon that uses a data folder.
 ///
 /// # Errors
-/// [`ControlError::NotRunning`] where there is none; the other kinds say what to do.
+/// [`ControlError::NotRunning`] if there is none; the others say what to do.
 pub fn call(data_folder: &Path, command: &Command) -> Result<Value, ControlError> {
     let socket = data_folder.join(SOCKET);
     let stream = UnixStream::connect(&socket).map_err(|source| match source.kind() {
@@ -127,7 +127,7 @@ fn exchange(stream: UnixStream, command: &Command) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     match write_line(&stream, &line, after(LINE_TIMEOUT_S)) {
-        // A daemon that has too many callers says so before it reads anything.
+// A busy daemon replies and closes the connection before it reads.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
@@ -138,7 +138,7 @@ fn after(seconds: u64) -> Instant {
     Instant::now() + Duration::from_secs(seconds)
 }
 
-/// What is left until a moment, as a timeout for one call. The moment bounds the whole line, however slowly its bytes go.
+/// The time left until a deadline, as the timeout of one call. The deadline applies to the whole line.
 fn left(until: Instant) -> io::Result<Option<Duration>> {
     let left = until.saturating_duration_since(Instant::now());
     if left.is_zero() {
@@ -147,7 +147,7 @@ fn left(until: Instant) -> io::Result<Option<Duration>> {
     Ok(Some(left))
 }
 
-/// A line of at most `most` bytes; a longer one is cut, and does not parse.
+/// Reads a line of at most `most` bytes. A longer one is truncated, and fails to parse.
 fn read_line(mut stream: &UnixStream, most: u64, until: Instant) -> io::Result<Vec<u8>> {
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     let (mut line, mut piece) = (Vec::new(), [0; 4096]);
@@ -181,7 +181,7 @@ fn write_line(mut stream: &UnixStream, mut line: &[u8], until: Instant) -> io::R
     Ok(())
 }
 
-/// The daemon's end. The socket is gone when this is dropped.
+/// The daemon's side. The socket is removed on drop.
 #[derive(Debug)]
 pub struct Control {
     socket: PathBuf,
@@ -191,10 +191,10 @@ pub struct Control {
 }
 
 impl Control {
-    /// Listens in a data folder that this process holds, and calls `follow` for each command, for [`MAX_CALLERS`] at once at most.
+/// Listens in a data folder that this process has locked, and calls `follow` for each command, at most [`MAX_CALLERS`] at once.
     ///
     /// # Errors
-    /// Where the socket cannot be made, as in a folder whose path is longer than a socket's may be.
+/// If the socket cannot be created, for example because its path is too long.
     pub fn open(
         data_folder: &Path,
         parts: &Parts,
@@ -202,13 +202,13 @@ impl Control {
     ) -> io::Result<Self> {
         let socket = data_folder.join(SOCKET);
         let new = data_folder.join("control.new");
-        // The folder is locked, so whatever stands here was left by a daemon that died.
+// The folder is locked, so an existing file is a leftover of a daemon that died.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(&new)?;
-        // Under its own name only when nobody else may open it.
+// It gets its final name only after its permissions are set.
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
         fs::rename(&new, &socket)?;
         let over = Arc::new(AtomicBool::new(false));
@@ -228,14 +228,13 @@ impl Control {
     }
 }
 
-/// How many callers are served.
 #[derive(Debug, Default)]
 struct Callers {
     count: Mutex<usize>,
     fewer: Condvar,
 }
 
-/// One of them.
+/// The place of one client, freed on drop.
 struct CallerPermit(Arc<Callers>);
 
 impl Callers {
@@ -251,7 +250,6 @@ impl Callers {
         })
     }
 
-    /// Waits until there are none.
     fn wait_for_none(&self, most: Duration) {
         let waited = self
             .fewer
@@ -267,7 +265,7 @@ impl Drop for CallerPermit {
     }
 }
 
-/// Takes callers until it is over. Each has a thread of its own, so that a silent one keeps no other one waiting.
+/// Accepts clients until it is stopped. Each has its own thread, so that a silent one does not block others.
 fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>(
     listener: &UnixListener,
     over: &AtomicBool,
@@ -311,7 +309,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     }
 }
 
-/// Says that there are too many callers. It fits into the buffer of a socket that nothing was written to.
+/// Replies `busy` without blocking: the reply fits into the empty buffer of the socket.
 fn refuse(stream: &UnixStream) {
     let line = Line::Error(Reason {
         name: "busy".to_owned(),
@@ -334,7 +332,7 @@ fn answer(stream: &UnixStream, line: &Line) -> io::Result<()> {
 impl Drop for Control {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-        // A call that asks nothing wakes the thread.
+// A connection wakes the thread out of `accept`.
         let woken = UnixStream::connect(&self.socket).is_ok();
         if let Err(error) = fs::remove_file(&self.socket) {
             tracing::debug!(%error, "cannot remove the control socket");
@@ -342,7 +340,7 @@ impl Drop for Control {
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
-        // Those that were taken are answered; who is silent has no more than its line's time.
+// Accepted clients get their answers; a silent one delays the end by its timeout at most.
         self.callers
             .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S));
     }

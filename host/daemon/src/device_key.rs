@@ -1,5 +1,4 @@
-//! The key that a device signs what it says with: `device.key` in its data folder, made at the first start, and its public half
-//! beside it.
+//! The device's signing key: `device.key` in the data folder, created at the first start, with the public key beside it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -18,7 +17,7 @@ const MAX_KEY_BYTES: u64 = 64 << 10;
 /// Permissions of the secret key's file.
 const OWNER_ALONE: u32 = 0o600;
 
-/// Why a device has no key to sign with.
+/// Why the device's key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceKeyError {
     /// The file cannot be read or written.
@@ -30,7 +29,7 @@ pub enum DeviceKeyError {
         #[source]
         source: io::Error,
     },
-    /// It is not a key, or none could be made.
+/// The file is not a key, or a key could not be generated.
     #[error("the device's key {} cannot be used; remove it, and the next start makes another one", path.display())]
     Key {
         /// The file.
@@ -51,7 +50,7 @@ impl DeviceKeyError {
     }
 }
 
-/// Reads the key of the device whose data folder this is; makes one where there is none. The caller alone uses the folder.
+/// Reads the device's key from its data folder, or generates one. The caller must have locked the folder.
 ///
 /// # Errors
 /// [`DeviceKeyError`] names the file.
@@ -87,7 +86,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeviceKeyError {
     move |source| DeviceKeyError::Io { path, source }
 }
 
-/// A key that others could read may be known to them.
+/// Restricts the permissions, with a warning: a key that others could read may have leaked.
 fn keep_from_others(path: &Path) {
     let Ok(found) = fs::metadata(path) else {
         return;
@@ -104,7 +103,7 @@ fn keep_from_others(path: &Path) {
     }
 }
 
-/// Writes a file durably, whole or not at all: beside it, synced, renamed, and the folder synced.
+/// Replaces a file atomically and durably: writes a temporary file, syncs and renames it, and syncs the folder.
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     let part = path.with_extension("part");
     match fs::remove_file(&part) {
@@ -118,7 +117,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .open(&part)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(error) = written {
-        // A disk that is full stays as it was.
+// On a full disk, the temporary file is removed.
         let _ = fs::remove_file(&part);
         return Err(error);
     }
@@ -139,7 +138,7 @@ mod tests {
     #[test]
     fn a_key_is_made_once_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
-        // What a start that was cut off left behind.
+// Leftover of an interrupted start.
         fs::write(folder.path().join("device.part"), b"half a").unwrap();
         let first = open(folder.path()).unwrap();
         let path = folder.path().join(SECRET);

@@ -1,4 +1,4 @@
-//! From what arrives to a sample: limits, an id, a media type and a time.
+//! The intake: checks an incoming sample, and completes its id, media type and time.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -9,15 +9,15 @@ use uuid::Uuid;
 
 /// Longest id that a sender may give a sample, in bytes.
 pub const MAX_ID_BYTES: usize = 128;
-/// Longest media type that is kept, in bytes; a longer one counts as none.
+/// Longest media type, in bytes; a longer one is ignored.
 pub const MAX_CONTENT_TYPE_BYTES: usize = 256;
-/// The media type of a sample of which nobody said one.
+/// The media type of a sample without one.
 pub const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
 
 /// Why a sample is not processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
-    /// It has more than `intake.max-sample-bytes`.
+/// It is larger than `intake.max-sample-bytes`.
     #[error(
         "the sample has more than {limit} bytes; raise `intake.max-sample-bytes` if the device has the memory"
     )]
@@ -25,7 +25,7 @@ pub enum IntakeError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// Its id is no text, or too long.
+/// Its id is not text, or is too long.
     #[error(
         "the sample's id (the attachment) is not 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters"
     )]
@@ -42,7 +42,7 @@ impl IntakeError {
     }
 }
 
-/// A sample, and why it is not to be processed if that is so. A refused sample has its head and no payload.
+/// A checked sample. A refused sample has no payload.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Admitted {
     /// The sample.
@@ -51,7 +51,7 @@ pub struct Admitted {
     pub refusal: Option<IntakeError>,
 }
 
-/// Checks what arrived. `now` stands in for the time where the sender gave none.
+/// Checks an incoming sample. `now` is its time if the sender gave none.
 pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -> Admitted {
     let given = incoming.id.as_deref().map(parse_id);
     let bad_id = given == Some(None);
@@ -84,7 +84,7 @@ pub fn admit(incoming: Incoming<'_>, max_sample_bytes: usize, now: SystemTime) -
     Admitted { sample, refusal }
 }
 
-/// Microseconds since 1970-01-01T00:00:00Z; 0 for a time before it.
+/// Microseconds since 1970-01-01T00:00:00Z; 0 for an earlier time.
 pub fn micros_since_epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .ok()

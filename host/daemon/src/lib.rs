@@ -1,10 +1,9 @@
-//! The daemon: it takes samples from Zenoh and from a watched folder, runs them through the release that is installed, and
-//! publishes what comes of them.
+//! The daemon: takes samples from Zenoh and from a watched folder, runs them through the installed release, and publishes the
+//! results.
 //!
-//! [`Daemon::start`] verifies and loads the release before anything is accepted; [`Daemon::drain`] finishes what was accepted. In
-//! between, every accepted sample ends exactly once, as a result, a named drop or a named failure, and
-//! [`status::Status`] has the counts. All calls block the calling thread; none may come from a single-threaded
-//! tokio runtime, which Zenoh does not support.
+//! [`Daemon::start`] verifies and loads the release before it accepts samples; [`Daemon::drain`] finishes the accepted ones. Every
+//! accepted sample ends exactly once, as a result, as a drop with a reason, or as a failure with a fault, and [`Status`] has the
+//! counts. All calls block. Do not call them from a single-threaded tokio runtime, which Zenoh does not support.
 #![forbid(unsafe_code)]
 
 pub mod answer;
@@ -44,10 +43,10 @@ use crate::watch::{FolderWatch, WatchError};
 pub use deploy::DeployError;
 pub use service::{CallError, CallOutput, CallRelease, LocalClient, DrainReport};
 
-/// Why a daemon did not start. Nothing is left running then.
+/// Why a daemon did not start. Everything that was started is stopped again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No release can serve.
+/// The deployment cannot start.
     #[error(transparent)]
     Deploy(#[from] DeployError),
     /// The Zenoh session cannot be set up.
@@ -62,7 +61,7 @@ pub enum StartError {
     /// The worker threads cannot be started.
     #[error("cannot start {threads} worker threads; lower `workers.threads`")]
     Workers {
-        /// How many there were to be.
+/// The configured number.
         threads: usize,
         /// Why.
         #[source]
@@ -70,7 +69,7 @@ pub enum StartError {
     },
 }
 
-/// A daemon that serves.
+/// A running daemon.
 pub struct Daemon {
     service: Arc<Service>,
     workers: WorkerPool,
@@ -85,8 +84,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts to serve the installed release: first it is verified and loaded, then samples are taken. Where none is installed, samples
-    /// are dropped by name until the first release has come over Zenoh.
+    /// Starts the daemon: verifies and loads the installed release, then accepts samples. Without a release, samples are dropped as
+    /// `no_release` until the first one arrives over Zenoh.
     ///
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
@@ -94,12 +93,12 @@ impl Daemon {
         Self::start_with(config, Parts::default())
     }
 
-    /// The same, beside other parts of the process that die or live with it.
+/// Like [`Self::start`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
     pub fn start_with(mut config: Config, parts: Parts) -> Result<Self, StartError> {
-        // Before the first door opens.
+// Before the first socket is opened.
         descriptors::fit(&mut config);
         let endpoint = config
             .metrics
@@ -136,7 +135,7 @@ impl Daemon {
             link.close();
             error
         };
-        // First, so that the status says from the start what is in the slots.
+// Before the intake, so that the first status has the slots.
         let deployment = match Deployment::start(startup, &config, &running, &service, published_status, &link) {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error)),
@@ -178,28 +177,27 @@ impl Daemon {
         })
     }
 
-    /// The state at this moment.
+/// The current status.
     pub fn status(&self) -> Status {
         self.service.status()
     }
 
-    /// Its threads. A part of them that is dead is a reason to drain, and to end with a failure.
+/// Its threads. If one of them is dead, drain the daemon and exit with a failure.
     pub const fn parts(&self) -> &Parts {
         &self.parts
     }
 
-    /// A way in that is not Zenoh.
+/// A client in this process, without Zenoh.
     pub fn local_client(&self) -> LocalClient {
         LocalClient::new(Arc::clone(&self.service))
     }
 
-    /// The endpoints that the daemon listens on, with the ports that it was given.
+/// The endpoints that the daemon listens on, with their actual ports.
     pub fn locators(&self) -> Vec<String> {
         self.link.status().locators
     }
 
-    /// Takes no more samples, finishes those that were accepted, and drops by name those that are not finished after
-    /// `deadline`.
+    /// Stops the intake, finishes the accepted samples, and drops as `drain_deadline` those that are not finished after `deadline`.
     pub fn drain(mut self, deadline: Duration) -> DrainReport {
         self.parts.close();
         self.serving.stop_input();
@@ -217,7 +215,7 @@ impl Daemon {
     }
 }
 
-/// A device whose key cannot be had serves all the same; whoever asks for signatures sees that it has none.
+/// Adds the device's key to the session. Without a key the device serves all the same, unsigned.
 fn signing(link: Link, config: &Config) -> Link {
     match device_key::open(&config.data) {
         Ok(key) => link.signing(key),

@@ -1,8 +1,8 @@
-//! The log of a daemon: lines that may wait for standard error, and how many of a kind there may be.
+//! The log of a daemon: a queue before standard error, and a limit per kind of line.
 //!
-//! Whoever logs never waits, and never fails. Lines go through a bounded queue to a thread that writes them ([`Queue`]); when that cannot
-//! keep up, or nothing can be written, lines are lost and counted. Before the queue, lines of one kind are limited ([`Limit`]): what is
-//! left out is counted, and said.
+//! Logging never blocks and never fails. A thread writes the lines from a bounded queue ([`Queue`]); lines that it cannot write, or not
+//! fast enough, are lost and counted. Before the queue, each kind of line has a rate limit ([`Limit`]); lines beyond it are left out,
+//! counted and reported.
 
 mod limit;
 mod queue;
@@ -14,15 +14,15 @@ use hotshoe_protocol::status::LogStatus;
 pub use limit::{LeftOut, Limit, Limited, Limiter, Verdict};
 pub use queue::{Line, Queue};
 
-/// The target of what the log says of itself, which no limit holds back.
+/// The target of the log's own lines, which are not limited.
 pub const TARGET: &str = "hotshoe::log";
 
-/// Lines that were left out in this process, by [`Limit`].
+/// Lines of this process that [`Limit`] left out.
 static LEFT_OUT: AtomicU64 = AtomicU64::new(0);
-/// Lines that were lost in this process, by [`Queue`].
+/// Lines of this process that [`Queue`] lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
 
-/// What of this process's log is missing.
+/// Counts of missing lines of this process's log.
 pub fn status() -> LogStatus {
     LogStatus {
         left_out: LEFT_OUT.load(Ordering::Relaxed),

@@ -1,8 +1,8 @@
-//! The media type that a file's name suggests.
+//! Media types and file extensions.
 
 use std::path::Path;
 
-/// The extension of a file with this media type; `bin` where none is known.
+/// The file extension of a media type; `bin` if it is unknown.
 pub fn extension(content_type: &str) -> &'static str {
     let kind = content_type.split(';').next().unwrap_or_default().trim();
     match kind.to_ascii_lowercase().as_str() {
@@ -17,7 +17,7 @@ pub fn extension(content_type: &str) -> &'static str {
     }
 }
 
-/// The media type by the extension, in any case; `None` where it says nothing.
+/// The media type of a file by its extension, in any case; `None` if it is unknown.
 pub fn content_type(path: &Path) -> Option<&'static str> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
     match extension.as_str() {

@@ -1,10 +1,10 @@
-//! The memory of this process, as the status says it.
+//! The memory of this process, for the status.
 
 use hotshoe_base::resident;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::MemoryStatus;
 
-/// Describes this process, at this moment.
+/// The current memory status.
 pub fn status(choice: &MemoryChoice) -> MemoryStatus {
     let resident = resident();
     MemoryStatus {

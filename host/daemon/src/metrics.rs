@@ -1,4 +1,4 @@
-//! What is counted, and the Prometheus endpoint, where one is configured.
+//! Metrics, and the optional Prometheus endpoint.
 
 mod endpoint;
 
@@ -97,7 +97,7 @@ fn describe() {
     );
 }
 
-/// Tells which release and which parts serve, and that those of `before` serve no more.
+/// Sets the gauges of the serving release and its parts to 1, and those of `before` to 0.
 pub fn release(before: Option<&Verified<Release>>, now: Option<&Verified<Release>>) {
     for (release, serves) in [(before, 0.0), (now, 1.0)] {
         if let Some(release) = release {
@@ -106,11 +106,11 @@ pub fn release(before: Option<&Verified<Release>>, now: Option<&Verified<Release
     }
 }
 
-/// Counts what the models do, by the models' own counts.
+/// Adds the models' own counts to the counters.
 #[derive(Debug, Default)]
 pub struct ModelMeter(Mutex<BTreeMap<String, LastCounts>>);
 
-/// The counts that were told last.
+/// The counts at the last update.
 #[derive(Debug)]
 struct LastCounts {
     model: Digest,
@@ -126,7 +126,7 @@ const COUNTED: [&str; 4] = [
 ];
 
 impl ModelMeter {
-    /// Tells what has been added since the last call. A model that takes the place of another begins at zero.
+/// Adds the difference since the last call. A model that replaces another one begins at zero.
     pub fn update(&self, models: &BTreeMap<String, Arc<NamedModel>>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, named) in models {
@@ -136,12 +136,12 @@ impl ModelMeter {
             let counts = [usage.runs, usage.failed, given_up, fallbacks];
             let before = match all.get(name) {
                 Some(seen) if seen.model == model => seen.counts,
-                // A variant that was given up is one of the name's, whichever model serves now.
+// Fallbacks count for the name, whichever variant serves now.
                 Some(seen) => [0, 0, 0, seen.counts[3]],
                 None => [0; 4],
             };
             for ((metric, now), before) in COUNTED.into_iter().zip(counts).zip(before) {
-                // Fewer than before: the model was loaded anew.
+// Fewer than before: the model was loaded again.
                 let added = now.checked_sub(before).unwrap_or(now);
                 if added > 0 {
                     metrics::counter!(metric, "model" => name.clone()).increment(added);
@@ -152,7 +152,7 @@ impl ModelMeter {
     }
 }
 
-/// Tells the phase of the release that is being worked on.
+/// Sets the gauge of the deploy phase.
 pub fn phase(before: Phase, now: Phase) {
     metrics::gauge!("hotshoe_deploy_phase", "phase" => before.to_string()).set(0.0);
     metrics::gauge!("hotshoe_deploy_phase", "phase" => now.to_string()).set(1.0);

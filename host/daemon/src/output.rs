@@ -1,11 +1,11 @@
-//! The JSON that leaves the device. Each message carries the sample's id and the release that made it.
+//! The JSON messages of a device. Each has the sample's id and the release that processed it.
 
 use hotshoe_engine::{Action, Insight, Sample};
 use hotshoe_pipeline::StageTime;
 use hotshoe_trust::{Digest, Release, Verified};
 use serde::{Serialize, Serializer};
 
-/// The release that a message comes from.
+/// The release of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct ReleaseName<'a> {
     /// Its name.
@@ -27,21 +27,21 @@ impl<'a> ReleaseName<'a> {
     }
 }
 
-/// A sample's head, the same in every message.
+/// The fields that every message about a sample has.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Head<'a> {
     /// The sample's id.
     pub id: &'a str,
-    /// The key or path that it came from.
+/// Its key or path.
     pub source: &'a str,
-    /// When it was taken, in microseconds since 1970-01-01T00:00:00Z.
+/// Time of capture in microseconds since 1970-01-01T00:00:00Z.
     pub timestamp_us: u64,
-    /// The release that processed it; null where the device has none.
+/// The release that processed it; null if the device has none.
     pub release: Option<ReleaseName<'a>>,
 }
 
 impl<'a> Head<'a> {
-    /// The head of what `release` made of `sample`.
+/// The head for `sample` and `release`.
     pub fn of(sample: &'a Sample, release: Option<&'a Verified<Release>>) -> Self {
         Self {
             id: &sample.id,
@@ -52,7 +52,7 @@ impl<'a> Head<'a> {
     }
 }
 
-/// What is published under `output/insight`.
+/// The message under `output/insight`.
 #[derive(Debug, Serialize)]
 pub struct InsightMessage<'a> {
     /// Which sample.
@@ -64,8 +64,7 @@ pub struct InsightMessage<'a> {
     pub stages: &'a [StageTime],
 }
 
-/// What is published under `output/action`, one for each action but `publish`, which the insight itself stands for, and `send`, whose
-/// message has a key of its own.
+/// The message under `output/action`, for each action except `publish`, which publishes the insight, and `send`, which has its own key.
 #[derive(Debug, Serialize)]
 pub struct ActionMessage<'a> {
     /// Which sample.
@@ -75,36 +74,36 @@ pub struct ActionMessage<'a> {
     pub action: &'a Action,
 }
 
-/// What is published under `output/error`, and what a query gets whose sample gave no result.
+/// The message under `output/error`, and the error reply to a query.
 #[derive(Debug, Serialize)]
 pub struct ErrorMessage<'a> {
     /// Which sample.
     #[serde(flatten)]
     pub head: Head<'a>,
-    /// The component, model or part of the daemon that it ended at.
+/// The component, model or part of the daemon where it ended.
     pub stage: &'a str,
     /// The stable name under which it is counted.
     pub fault: &'a str,
-    /// One sentence for a person.
+/// The message for people.
     pub message: &'a str,
 }
 
-/// What a query gets.
+/// The reply to a query.
 #[derive(Debug, Serialize)]
 pub struct AnswerMessage<'a> {
     /// Which sample.
     #[serde(flatten)]
     pub head: Head<'a>,
-    /// The result; null where the policy keeps it on the device.
+/// The result; null if the policy keeps it on the device.
     pub insight: Option<&'a Insight>,
-    /// All that the policy decided. What it sent has gone its own way: here is its size.
+/// All actions. Sent messages have their size instead of their payload.
     #[serde(serialize_with = "without_payloads")]
     pub actions: &'a [Action],
     /// How long each stage took.
     pub stages: &'a [StageTime],
 }
 
-/// An answer has to fit into a message, and with payloads that fit into one each it would not.
+/// Replaces payloads by their sizes: each payload may be as large as a message, and the reply must fit into one.
 fn without_payloads<S: Serializer>(actions: &[Action], serializer: S) -> Result<S::Ok, S::Error> {
     #[derive(Serialize)]
     #[serde(untagged)]

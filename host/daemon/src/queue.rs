@@ -1,4 +1,4 @@
-//! A bounded queue between many senders and many workers. Full always has a name.
+//! A bounded queue between many senders and many workers, with a policy for a full queue.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -24,26 +24,25 @@ struct State<T> {
 #[derive(Debug)]
 struct Entry<T> {
     item: T,
-    /// Whether it came with [`FullPolicy::Wait`].
+/// Whether it was pushed with [`FullPolicy::Wait`].
     patient: bool,
 }
 
-/// What to do with an item that finds the queue full.
+/// What to do with an item when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FullPolicy {
-    /// Wait until there is room. No [`FullPolicy::DropOldest`] displaces such an item, since its sender counts on it.
+/// Wait until there is room. [`FullPolicy::DropOldest`] never displaces such an item.
     Wait,
     /// Wait this long for room.
     WaitFor(Duration),
-    /// The item that waited longest makes room, of those that did not come with [`FullPolicy::Wait`]. The new item is refused
-    /// where there are only those.
+    /// Drop the oldest item that was not pushed with [`FullPolicy::Wait`]. If there is none, refuse the new item.
     DropOldest,
-    /// The new item is refused.
+/// Refuse the new item.
     DropNewest,
 }
 
 impl FullPolicy {
-    /// What `[intake]` says.
+/// The policy of `[intake]`.
     pub fn of(intake: &IntakeConfig) -> Self {
         match intake.when_full {
             WhenFull::Block => Self::WaitFor(Duration::from_millis(intake.block_timeout_ms)),
@@ -53,25 +52,25 @@ impl FullPolicy {
     }
 }
 
-/// What became of an item.
+/// The result of a push.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pushed<T> {
     /// It waits in the queue.
     Stored,
-    /// It waits in the queue, and this older one had to leave.
+/// It waits in the queue, and this older item was dropped.
     Displaced(T),
     /// It was not taken.
     Refused(T, PushError),
 }
 
-/// Why an item was not taken.
+/// Why an item was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PushError {
     /// The queue was full.
     Full,
-    /// The queue was full for the whole time that the sender could wait.
+/// The queue was full until the timeout.
     Timeout,
-    /// The queue takes nothing more.
+/// The queue is closed.
     Closed,
 }
 
@@ -89,12 +88,12 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Most items that wait at once.
+/// The most waiting items.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Items that wait now.
+/// The number of waiting items.
     pub fn len(&self) -> usize {
         self.lock().items.len()
     }
@@ -104,7 +103,7 @@ impl<T> Queue<T> {
         self.len() == 0
     }
 
-    /// Adds an item, or does with it what `full` says.
+/// Adds an item; `full` applies if the queue is full.
     pub fn push(&self, item: T, full: FullPolicy) -> Pushed<T> {
         let mut state = self.lock();
         let mut displaced = None;
@@ -140,9 +139,9 @@ impl<T> Queue<T> {
         self.pop_ready(|| |_: &T| true, |item| item)
     }
 
-    /// Takes the oldest item that is ready as [`Queue::pop`] does, and lets `place` put it somewhere before anybody else sees the
-    /// queue without it. `look` gives what tells whether an item is ready, anew for each look at all of them. None of them may
-    /// use the queue. Whoever makes an item ready says so by [`Queue::look_again`].
+    /// Takes the oldest ready item; waits for one. `look` returns the check for readiness, once per scan of the queue. `place` stores
+    /// the item before another thread can see the queue without it. Neither may use the queue. Call [`Queue::look_again`] after an
+    /// item has become ready.
     pub fn pop_ready<R: Fn(&T) -> bool, P>(
         &self,
         look: impl Fn() -> R,
@@ -161,7 +160,7 @@ impl<T> Queue<T> {
                 return Some(placed);
             }
             if state.closed && state.items.is_empty() {
-                // Whoever waits for an item to be ready need not any more.
+// Wakes the threads that wait for a ready item.
                 self.filled.notify_all();
                 return None;
             }
@@ -172,21 +171,21 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Lets those who wait for an item that is ready look again.
+/// Wakes the threads that wait for a ready item.
     pub fn look_again(&self) {
-        // Under the lock, so that it does not fall between somebody's look and wait.
+// Under the lock, so that no thread is between its scan and its wait.
         let _state = self.lock();
         self.filled.notify_all();
     }
 
-    /// Takes nothing more; what waits can still be taken out.
+/// Refuses further items. Waiting items can still be taken.
     pub fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
         self.freed.notify_all();
     }
 
-    /// Takes everything that waits, oldest first.
+/// Takes all waiting items, oldest first.
     pub fn take_all(&self) -> Vec<T> {
         let items = self.lock().items.drain(..).map(|w| w.item).collect();
         self.freed.notify_all();
@@ -194,7 +193,7 @@ impl<T> Queue<T> {
         items
     }
 
-    /// Returns when there is room, the queue is closed, or the time is over.
+/// Waits until there is room, the queue is closed, or the time is over.
     fn wait_for_room<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<T>>,
@@ -222,7 +221,7 @@ impl<T> Queue<T> {
         state
     }
 
-    // What is done under the lock is done in one step, so a state that a panic in `place` poisoned is whole.
+// Each change under the lock is a single step, so the state is consistent even after a panic in `place`.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,7 +1,7 @@
-//! Lets operators record what a device is given and what it makes of it, where its configuration and the release agree.
+//! Recording of samples, tensors and insights for an operator, if the device's configuration and the release both allow it.
 //!
-//! A recorder asks and the device answers, so that nothing is sent that nobody takes. What waits is bounded in bytes over all recorders,
-//! and a worker that finds no room goes on at once: the sample is counted and not recorded.
+//! The recorder pulls, so nothing is sent without a receiver. The buffer is bounded in bytes over all recordings. A worker never waits
+//! for room in it: if it is full, the sample is counted and not recorded.
 
 mod error;
 mod recorded_sample;
@@ -24,13 +24,13 @@ use self::recorded_sample::RecordedSample;
 
 pub use self::wire::{Counts, EndReason, FileHead, Next, Opened, RefusalBody, Request, NextItem};
 
-/// Recordings that may be made at once.
+/// Most concurrent recordings.
 pub const MAX_SESSIONS: usize = 4;
-/// Most bytes of a file that one answer holds.
+/// Most bytes of a file in one answer.
 pub const MAX_PIECE_BYTES: u64 = 1 << 20;
-/// A recorder that asks for nothing for so long has gone.
+/// A recorder that is silent for this time has gone.
 const LEASE: Duration = Duration::from_secs(30);
-/// How long an answer waits for a sample.
+/// Longest wait of a request for a sample.
 const WAIT: Duration = Duration::from_millis(500);
 
 /// All recordings of a device.
@@ -39,7 +39,7 @@ pub struct Recorder {
     config: Mutex<RecordConfig>,
     device: Device,
     piece: u64,
-    /// Whether any recording wants samples: workers look at nothing else.
+/// Whether any recording wants samples. Workers check only this.
     active: AtomicBool,
     sessions: Mutex<Vec<Session>>,
     came: Condvar,
@@ -53,9 +53,9 @@ struct Session {
     wanted: u64,
     counts: Counts,
     waiting: VecDeque<RecordedSample>,
-    /// What the recorder is reading.
+/// The sample that the recorder is reading.
     current: Option<CurrentEntry>,
-    /// Bytes of what is being made ready for it.
+/// Bytes of the sample whose files are being prepared.
     preparing: u64,
     number: u64,
     ended: Option<EndReason>,
@@ -65,7 +65,7 @@ struct Session {
 struct CurrentEntry {
     head: NextItem,
     files: Vec<Vec<u8>>,
-    /// What it counts for until it has arrived.
+/// Its share of the buffer.
     bytes: u64,
 }
 
@@ -81,7 +81,7 @@ impl Session {
 }
 
 impl Recorder {
-    /// For this device, whose messages have at most `max_payload` bytes.
+/// A recorder for this device. `max_payload` is the largest answer in bytes.
     pub fn new(config: RecordConfig, device: Device, max_payload: usize) -> Self {
         Self {
             config: Mutex::new(config),
@@ -91,7 +91,7 @@ impl Recorder {
         }
     }
 
-    /// From now on this may be recorded. A recording of more than that ends, and what waits for it goes.
+/// Changes what may be recorded. A recording of more than that ends, and its waiting samples are dropped.
     pub fn configure(&self, config: RecordConfig) {
         let mut sessions = self.lock();
         sessions.retain(|session| session.kinds.is_subset(&config.allow));
@@ -105,12 +105,12 @@ impl Recorder {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody wants to see samples.
+/// Whether any recording wants samples.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
     }
 
-    /// Shows a sample to all who record. It waits for nobody.
+/// Offers a sample to all recordings, without blocking.
     pub fn offer(
         &self,
         release: &Verified<Release>,
@@ -153,7 +153,7 @@ impl Recorder {
         self.came.notify_all();
     }
 
-    /// Answers a request; `serving` is the release that serves now. One request at a time.
+/// Answers a request, one at a time. `serving` is the release that serves.
     ///
     /// # Errors
     /// A [`RefusalBody`] as JSON.
@@ -213,7 +213,7 @@ impl Recorder {
     ) -> Result<Opened, RecordError> {
         let release = serving.ok_or(RecordError::NoRelease)?;
         let mut sessions = self.lock();
-        // Under the lock, so that what is allowed no more does not begin.
+// Under the lock, so that a change of the configuration applies to this recording too.
         let kinds = self.kinds(stage, without, release)?;
         sessions.retain(|session| !session.is_gone());
         if sessions.len() >= MAX_SESSIONS {
@@ -248,7 +248,7 @@ impl Recorder {
         })
     }
 
-    /// What is recorded, if the device and the release allow all of it.
+/// The kinds to record, if the device and the release allow all of them.
     fn kinds(
         &self,
         stage: RecordStage,
@@ -314,7 +314,7 @@ impl Recorder {
         loop {
             let session = find(&mut sessions, id)?;
             if let Some(current) = &session.current {
-                // An answer may have been lost: it is given again until the next one is asked for.
+// The answer may have been lost, so it is repeated until the next sample is requested.
                 if session.number > after {
                     return Ok(session.reply(current.head.clone()));
                 }
@@ -323,7 +323,7 @@ impl Recorder {
             if let Some(taken) = session.waiting.pop_front() {
                 session.preparing = taken.bytes;
                 let number = session.number + 1;
-                // No worker waits for files to be written.
+// Files are written without the lock, so that no worker waits.
                 drop(sessions);
                 return self.prepared(id, number, taken);
             }
@@ -342,7 +342,7 @@ impl Recorder {
         }
     }
 
-    /// Makes the files of a sample ready to be read.
+/// Prepares the files of a sample.
     fn prepared(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
         let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();
@@ -392,7 +392,7 @@ impl Recorder {
     }
 }
 
-/// A recording, which is thereby asked for.
+/// Finds a recording, and renews its lease.
 fn find<'a>(sessions: &'a mut [Session], id: &str) -> Result<&'a mut Session, RecordError> {
     let mut all = sessions.iter_mut();
     let found = all.find(|session| session.id == id && !session.is_gone());

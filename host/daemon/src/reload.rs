@@ -1,8 +1,8 @@
-//! `hotshoe.toml`, read again while the daemon serves.
+//! Reload of `hotshoe.toml` while the daemon runs.
 //!
-//! [`in_effect`] makes of the old and the new configuration the one that can be in effect without a restart. What it takes over is
-//! applied, and what then still differs from the file needs a restart: each changed key is one or the other. Files that keys name, such as
-//! certificates, count as a part of their key.
+//! [`in_effect`] combines the running and the new configuration into one that can take effect without a restart. Keys that differ from
+//! the running configuration are applied; keys that still differ from the file need a restart. A file that a key names, such as a
+//! certificate, counts as part of the key.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,7 +26,7 @@ const OIP_FILES: [&str; 4] = [
     "oip.tls.key",
     "oip.tls.client-ca",
 ];
-/// The same of `[metrics]`.
+/// The keys of `[metrics]` that name files.
 const METRICS_FILES: [&str; 4] = [
     "metrics.token-file",
     "metrics.tls.certificate",
@@ -42,23 +42,21 @@ pub struct RunningConfig {
     last: Mutex<Option<ReloadStatus>>,
 }
 
-/// What a new configuration changes.
+/// The effect of a new configuration.
 #[derive(Debug)]
 pub struct Change {
     /// The configuration that will be in effect.
     pub config: Config,
-    /// The keys that will be in effect.
+/// Changed keys that will take effect.
     pub applied: Vec<String>,
-    /// The keys that need a restart.
+/// Changed keys that need a restart.
     pub needs_restart: Vec<String>,
-    /// Whether the file of the trusted keys was changed, which nothing here reads.
+/// Whether the file of trusted keys changed. A reload does not read it.
     pub trust_changed: bool,
     files: Files,
 }
 
-/// What is in effect when `running` was, and `new` is in the file.
-///
-/// The parts are named one by one, so that no new key is forgotten here.
+/// The configuration that can take effect without a restart. It is written without `..`, so that a new key must be handled here.
 pub fn in_effect(running: &Config, new: &Config) -> Config {
     let Config {
         site: _,
@@ -159,7 +157,7 @@ fn is_read_again(key: &str) -> bool {
 }
 
 impl RunningConfig {
-    /// What a daemon starts with.
+/// The configuration at the start.
     pub(crate) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
             files: Mutex::new(files_of(&config)),
@@ -168,20 +166,20 @@ impl RunningConfig {
         })
     }
 
-    /// The configuration now.
+/// The configuration that is in effect.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
     }
 
-    /// What came of the last reload.
+/// The result of the last reload.
     pub(crate) fn last(&self) -> Option<ReloadStatus> {
         lock(&self.last).clone()
     }
 
-    /// What `new` would change. Nothing is changed yet.
+/// Computes the effect of `new`, without applying it.
     ///
     /// # Errors
-    /// [`ConfigError`] where what would be in effect cannot be.
+/// [`ConfigError`] if the resulting configuration is not valid.
     fn change(&self, new: &Config) -> Result<Change, ConfigError> {
         let running = self.config();
         let config = in_effect(&running, new);
@@ -230,15 +228,15 @@ impl Daemon {
         self.running.config()
     }
 
-    /// What a new configuration would change. Whoever serves more than the daemon prepares that before [`Daemon::apply`].
+/// Computes the effect of a new configuration. A process with further servers prepares them before [`Daemon::apply`].
     ///
     /// # Errors
-    /// [`ConfigError`] where what would be in effect cannot be.
+/// [`ConfigError`] if the resulting configuration is not valid.
     pub fn change(&self, new: &Config) -> Result<Change, ConfigError> {
         self.running.change(new)
     }
 
-    /// Reads what the Prometheus endpoint needs for a configuration. Nothing is changed yet.
+/// Prepares the Prometheus endpoint for a configuration, without applying it.
     ///
     /// # Errors
     /// [`MetricsError`] names what is wrong.
@@ -249,14 +247,14 @@ impl Daemon {
             .transpose()
     }
 
-    /// Puts what can be in effect, and tells it in the status. The deploy thread follows with its next step.
+/// Applies a change, and records it in the status. The deploy thread follows with its next step.
     pub fn apply(&self, change: Change) -> ReloadStatus {
         let status = self.running.apply(change);
         self.service.reconfigure();
         status
     }
 
-    /// Tells in the status that a new configuration was refused.
+/// Records in the status that a new configuration was refused.
     pub fn refuse(&self, error: String) -> ReloadStatus {
         self.running.note(ReloadStatus {
             at: Time::now(),

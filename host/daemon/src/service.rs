@@ -1,4 +1,4 @@
-//! The worker threads, and what becomes of each sample.
+//! The service: the intake queue, the worker threads, and the end of each sample.
 
 mod worker_pool;
 mod local_client;
@@ -32,25 +32,25 @@ use crate::watch::FailedFiles;
 pub use worker_pool::{WorkerPool, DrainReport};
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
 
-/// Stage of samples that are refused as they arrive.
+/// Stage of samples that the intake refuses.
 const INTAKE: &str = "intake";
 /// Stage of samples that are dropped.
 const QUEUE: &str = "queue";
-/// Stage of samples that end in the daemon itself.
+/// Stage of samples that fail in the daemon itself.
 const SERVICE: &str = "service";
-/// Fault of a sample whose processing panicked: a defect of the host, which costs that sample alone.
+/// Fault of a sample whose processing panicked: a defect of the host that affects only this sample.
 const HOST_PANIC: &str = "host_panic";
-/// The same in words.
+/// Message of this fault.
 const HOST_PANICKED: &str = "the daemon itself panicked on this sample; please report it";
 
-/// One accepted sample on its way.
+/// An accepted sample that has not ended.
 struct Job {
     sample: Arc<Sample>,
     ticket: Ticket,
     arrived: Instant,
 }
 
-/// What senders, workers and the status share.
+/// State that senders, workers and the status share.
 pub struct Service {
     queue: Queue<Job>,
     running: Arc<RunningConfig>,
@@ -63,15 +63,15 @@ pub struct Service {
     latency: Latency,
     meter: ModelMeter,
     recorder: Recorder,
-    /// Where a folder is watched.
+/// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
-    /// What each worker is busy with.
+/// The current job of each worker.
     worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
 }
 
 impl Service {
-    /// A service that nothing works for yet; see [`Service::spawn_workers`].
+/// A service without workers; see [`Service::spawn_workers`].
     pub fn new(
         running: Arc<RunningConfig>,
         serving: Option<Arc<ServingRelease>>,
@@ -110,13 +110,13 @@ impl Service {
         })
     }
 
-    /// Takes a sample that came over Zenoh.
+/// Accepts a sample from Zenoh or a local client.
     pub fn offer(&self, incoming: Incoming<'_>, answer: ReplyTo) {
         let full = FullPolicy::of(&self.running.config().intake);
         self.accept(incoming, answer, full);
     }
 
-    /// Takes a sample that can wait where it is until there is room.
+/// Accepts a sample; blocks until there is room in the queue.
     pub fn offer_patiently(&self, incoming: Incoming<'_>, answer: ReplyTo) {
         self.accept(incoming, answer, FullPolicy::Wait);
     }
@@ -159,7 +159,7 @@ impl Service {
         self.clear_slot(slot);
         while let Some(job) = self.take(slot) {
             self.gauge_queue();
-            // The sample keeps this release to its end, whatever is swapped meanwhile.
+// The sample keeps this release to its end, also across a swap.
             match self.serving.load_full() {
                 Some(served) => self.process(&job, &served, &mut worker),
                 None => {
@@ -173,8 +173,8 @@ impl Service {
         }
     }
 
-    /// Runs one sample to its end, also where the daemon itself fails on it: a thread that ended would leave its desk taken, and
-    /// other samples of this source waiting for their turn.
+    /// Processes one sample. A panic is caught: if the thread ended, its slot would stay occupied, and other samples of this source
+    /// would wait for it.
     fn process(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         job.ticket.begin();
         let began = Instant::now();
@@ -187,13 +187,13 @@ impl Service {
         }
     }
 
-    /// A worker of another release makes room for one of this release.
+/// Processes one sample, with a new worker if the release has changed.
     fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
         {
-            // The old one first: the two need not have room at the same time.
+// The old one is dropped first, so that memory for one is enough.
             *worker = None;
         }
         let ready = worker.get_or_insert_with(|| served.worker());
@@ -209,7 +209,7 @@ impl Service {
         self.finish(job, served.release(), outcome);
     }
 
-    /// Shows what comes between to those who record.
+/// Runs the pipeline, and offers intermediate results to recordings.
     fn run_pipeline(&self, worker: &mut Worker, job: &Job, served: &ServingRelease) -> Outcome {
         if !self.recorder.is_active() {
             return worker.process(&job.sample, &self.identity);
@@ -221,21 +221,21 @@ impl Service {
         outcome
     }
 
-    /// Takes over what has changed in the configuration.
+/// Applies changes of the configuration.
     pub fn reconfigure(&self) {
         self.recorder
             .configure(self.running.config().record.clone());
     }
 
-    /// Answers somebody who records.
+/// Answers a recorder's request.
     pub fn record_request(&self, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
         let serving = self.serving.load();
         let release = serving.as_deref().map(ServingRelease::release);
         self.recorder.answer(request, release)
     }
 
-    /// Makes another release serve, or none, and says how long the exchange of the pointer took. Samples in flight keep the
-    /// release that they have. The one that served is returned, so that no worker is the one to take it down.
+    /// Swaps the serving release. Returns the old one, so that no worker drops it, and the duration of the swap of the pointer. Samples
+    /// in flight keep their release.
     pub fn swap(&self, next: Option<Arc<ServingRelease>>) -> (Option<Arc<ServingRelease>>, Duration) {
         if let Some(failed_files) = &self.failed_files {
             failed_files.serve(next.as_ref().map(|served| served.release().digest()));
@@ -243,17 +243,17 @@ impl Service {
         let started = Instant::now();
         let before = self.serving.swap(next);
         let elapsed = started.elapsed();
-        // Samples that waited for their turn may need none now.
+// The new release may not need an order per source.
         self.queue.look_again();
         (before, elapsed)
     }
 
-    /// Copies samples and their insights to a trial in shadow, or no more.
+/// Starts or stops copying samples and insights to a shadow.
     pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.shadow.store(mirror);
     }
 
-    /// The next job, which is in the queue or on the desk at every moment, so that the end of the service finds it.
+/// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
     fn take(&self, slot: usize) -> Option<Arc<Job>> {
         self.queue.pop_ready(
             || {
@@ -275,7 +275,7 @@ impl Service {
         )
     }
 
-    /// Whether samples of one source go one after the other: a model or an instance keeps something from one to the next.
+/// Whether samples of one source must be processed in order: a model or an instance keeps state per source.
     fn in_turn(&self) -> bool {
         let serving = self.serving.load();
         serving.as_ref().is_some_and(|served| {
@@ -287,7 +287,7 @@ impl Service {
         })
     }
 
-    /// What workers are busy with.
+/// The current jobs of all workers.
     fn busy(&self) -> Vec<Arc<Job>> {
         let worker_slots = self.worker_slots.iter();
         worker_slots
@@ -403,8 +403,8 @@ impl Service {
         reply(answer, Ending::Failure, &body);
     }
 
-    /// Drops are counted, and told to whoever waits for this sample; they are not published, since there can be many.
-    /// False where the sample had ended already.
+    /// Drops a sample: counts it and answers its sender. It is not published, because there can be many drops. False if the sample had
+    /// ended already.
     fn drop_job(&self, job: &Job, reason: DropReason) -> bool {
         let Some(answer) = job.ticket.settle(Settlement::Dropped(reason)) else {
             return false;
@@ -431,7 +431,7 @@ impl Service {
         }
     }
 
-    /// Ends the sample on which this thread panicked outside of the pipeline, before it began again.
+/// Fails the job that is still in the slot because this thread panicked and was restarted.
     fn clear_slot(&self, slot: usize) {
         let left = self
             .worker_slots
@@ -455,7 +455,7 @@ impl Service {
         metrics::gauge!("hotshoe_queue_depth").set(self.queue.len() as f64);
     }
 
-    /// The state at this moment.
+/// The current status.
     pub fn status(&self) -> Status {
         let serving = self.serving.load();
         let health = serving.as_ref().map(|served| served.observer().read());
@@ -512,13 +512,13 @@ impl Service {
         }
     }
 
-    /// What is known of files in the watched folder, where there is one.
+/// The record of failed files, if a folder is watched.
     pub fn failed_files(&self) -> Option<Arc<FailedFiles>> {
         self.failed_files.clone()
     }
 }
 
-/// Nobody pays for JSON that nobody reads.
+/// Sends an answer. The JSON is only produced if it is needed.
 fn reply(answer: ReplyTo, ending: Ending, body: &impl Serialize) {
     let body = if answer.wants_body(ending) {
         to_json(body)

@@ -1,4 +1,4 @@
-//! The count of every sample. A sample that was accepted ends exactly once: as a result, a named drop or a named failure.
+//! The counts of samples. An accepted sample ends exactly once: as a result, as a drop with a reason, or as a failure with a fault.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,21 +7,21 @@ use hotshoe_protocol::status::Counters;
 
 use crate::answer::ReplyTo;
 
-/// Fault of a sample whose processing ended without a word: a defect of the host.
+/// Fault of a sample that was dropped without an end: a defect of the host.
 const ABANDONED: &str = "abandoned";
 
 /// Why an accepted sample was dropped. Each has a stable name, under which it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
-    /// A newer sample took its place in a full queue.
+/// A newer sample replaced it in a full queue.
     QueueFullOldest,
-    /// The queue was full when it came.
+/// The queue was full when it arrived.
     QueueFullNewest,
     /// The queue stayed full for `block-timeout-ms`.
     BlockTimeout,
-    /// It was not finished when the time to drain was over.
+/// It was not finished at the deadline of the drain.
     DrainDeadline,
-    /// It came when the daemon was about to end.
+/// It arrived while the daemon was stopping.
     ShuttingDown,
     /// The device has no release yet.
     NoRelease,
@@ -44,7 +44,7 @@ impl DropReason {
 /// How a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement<'a> {
-    /// It gave a result. That a policy keeps the insight on the device is a result too.
+/// It gave a result, also if a policy keeps the insight on the device.
     Result,
     /// It was dropped.
     Dropped(DropReason),
@@ -57,13 +57,13 @@ pub enum Settlement<'a> {
     },
 }
 
-/// Counts samples. Cheap to clone: clones count together.
+/// Counts samples. Clones share the counts.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
     counters: Arc<Mutex<Counters>>,
 }
 
-/// One accepted sample's claim to be settled exactly once, and who waits for its answer.
+/// An accepted sample, which is settled exactly once, with the destination of its answer.
 #[derive(Debug)]
 pub struct Ticket {
     tally: Tally,
@@ -71,7 +71,7 @@ pub struct Ticket {
 }
 
 impl Tally {
-    /// Counts a sample in.
+/// Counts an accepted sample.
     pub fn accept(&self, answer: ReplyTo) -> Ticket {
         let mut counters = self.lock();
         counters.accepted += 1;
@@ -84,13 +84,13 @@ impl Tally {
         }
     }
 
-    /// Counts a failure that did not cost its sample.
+/// Counts a tolerated failure.
     pub fn tolerated(&self, stage: &str) {
         count(&mut self.lock().tolerated, stage);
         metrics::counter!("hotshoe_tolerated_total", "stage" => stage.to_owned()).increment(1);
     }
 
-    /// Counts a message that could not be handed to Zenoh.
+/// Counts a message that could not be published.
     pub fn unpublished(&self) {
         self.lock().unpublished += 1;
         metrics::counter!("hotshoe_unpublished_total").increment(1);
@@ -144,7 +144,7 @@ fn observe(settlement: Settlement<'_>) {
 }
 
 impl Ticket {
-    /// A worker begins with the sample.
+/// Records that a worker begins with the sample.
     pub fn begin(&self) {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ReplyTo::File(file)) = answer.as_mut() {
@@ -152,8 +152,8 @@ impl Ticket {
         }
     }
 
-    /// Settles the sample. Only the first call counts, and gets the [`ReplyTo`] that somebody waits for; a later one gets
-    /// `None` and must publish nothing.
+    /// Settles the sample. Only the first call counts, and returns the [`ReplyTo`]. After a later call, which returns `None`, nothing
+    /// may be published.
     pub fn settle(&self, settlement: Settlement<'_>) -> Option<ReplyTo> {
         let answer = self
             .answer

@@ -28,17 +28,17 @@ use crate::media::content_type;
 
 pub use failed_files::FailedFiles;
 
-/// Events that may wait. When there are more, the folder is listed anew instead.
+/// Most queued events. Beyond it, the folder is listed again.
 const MAX_EVENTS: usize = 1_024;
 /// Subfolder of files that gave a result.
 const DONE: &str = "done";
-/// Subfolder of files that gave none.
+/// Subfolder of files that failed.
 const FAILED: &str = "failed";
 
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-    /// A subfolder cannot be made.
+/// A subfolder cannot be created.
     #[error("cannot create the folder {folder} for processed files")]
     Folder {
         /// The subfolder.
@@ -56,17 +56,17 @@ pub enum WatchError {
         #[source]
         source: notify::Error,
     },
-    /// There is no thread for it.
+/// The thread cannot be started.
     #[error("cannot start the thread that reads watched files")]
     Thread(#[source] io::Error),
 }
 
-/// Tells one content of a path from the next.
+/// Identifies one version of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Version {
     size: u64,
     modified: SystemTime,
-    /// A file that was renamed over another may have the other's size and time, but has a number of its own.
+/// A file that was renamed over another may have the same size and time, but has another inode.
     inode: u64,
 }
 
@@ -80,32 +80,32 @@ impl Version {
     }
 }
 
-/// A file whose sample is on its way.
+/// A file whose sample is being processed.
 #[derive(Debug)]
 pub struct WatchedFile {
     path: PathBuf,
     version: Version,
     after: After,
     failed_files: Arc<FailedFiles>,
-    /// While it is being processed.
+/// `Some` while a worker processes it.
     marker: Option<InProgressMarker>,
-    /// Dropped with the file, for whoever waits until it has ended.
+/// Dropped with the file, which wakes the thread that waits for its end.
     _ended: Option<SyncSender<()>>,
 }
 
 impl WatchedFile {
-    /// A worker begins to process its sample. Should the daemon die of it, the next start knows which file it was.
+/// Records that a worker begins with its sample. If the daemon dies, the next start knows the file.
     pub fn begin(&mut self) {
         self.marker = self.failed_files.begin(&self.path, self.version);
     }
 
-    /// Does with the file what `watch.after` says. The file of a dropped sample stays, and so does one that was
-    /// overwritten or replaced since it was read: that is another sample, which is read in its turn. `body` is the JSON of the error.
+    /// Moves, deletes or keeps the file as `watch.after` says. The file of a dropped sample stays, and so does a file that has changed
+    /// since it was read: it is a new sample. `body` is the JSON of the error.
     pub fn finish(self, ending: Ending, body: &[u8]) {
         match (self.after, ending) {
             (_, Ending::Drop) => {}
             (After::Keep, Ending::Failure) => self.failed_files.refused(&self.path, self.version, body),
-            // One that fails goes away from the others, at once.
+// A failed file is moved away, so its record is not needed.
             (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
                 self.failed_files.forget(&self.path, self.version);
             }
@@ -129,7 +129,7 @@ impl WatchedFile {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if Version::of(&metadata)? == self.version => {}
             Ok(_) => return Ok(()),
-            // Whoever moved it away wants it elsewhere.
+// It was moved or deleted meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -139,7 +139,7 @@ impl WatchedFile {
         }
     }
 
-    /// A file of the same name that is there already keeps it: this one gets a prefix.
+/// Moves the file to a subfolder, with a prefix if the name is taken.
     fn move_to(&self, subfolder: &str) -> io::Result<()> {
         let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Err(io::ErrorKind::InvalidFilename.into());
@@ -153,7 +153,7 @@ impl WatchedFile {
     }
 }
 
-/// A folder that is being watched.
+/// A running watch of a folder.
 pub struct FolderWatch {
     stopped: Arc<AtomicBool>,
     watcher: RecommendedWatcher,
@@ -161,8 +161,8 @@ pub struct FolderWatch {
 }
 
 impl FolderWatch {
-    /// Offers every complete file, those that are there already first. `offer` may block; files wait in the folder meanwhile. A file
-    /// that killed the daemon twice, or was refused twice, is left aside: moved to `failed`, or else passed over.
+    /// Offers every complete file, existing files first. `offer` may block; files wait in the folder meanwhile. A file that killed the
+    /// daemon twice, or was refused twice, is set aside: moved to `failed`, or skipped if files are kept.
     ///
     /// # Errors
     /// [`WatchError`] names the folder.
@@ -179,7 +179,7 @@ impl FolderWatch {
         if config.after != After::Keep {
             for name in [DONE, FAILED] {
                 let folder = config.folder.join(name);
-                // The watched folder itself must be there: one that is made for a misspelt name would stay empty.
+// Not `create_dir_all`: a watched folder that was created for a misspelt name would stay empty.
                 match fs::create_dir(&folder) {
                     Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
                         return Err(WatchError::Folder { folder, source });
@@ -224,7 +224,7 @@ impl FolderWatch {
         })
     }
 
-    /// Reads no further file. Call [`FolderWatch::join`] once nothing can block in `offer` any more.
+/// Stops reading files. Call [`FolderWatch::join`] once `offer` can no longer block.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -242,7 +242,7 @@ struct Reader<O> {
     max_bytes: usize,
     failed_files: Arc<FailedFiles>,
     offer: O,
-    /// What was read of each file, so that it is read once.
+/// The last read version of each file, so that it is read once.
     seen: HashMap<PathBuf, Version>,
     missed: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
@@ -250,7 +250,7 @@ struct Reader<O> {
 
 impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
     fn run(&mut self, events: &Receiver<Event>) -> Result<(), String> {
-        // Where it begins again, events were missed.
+// After a restart of this thread, events were missed.
         self.missed.store(true, Ordering::Release);
         self.catch_up();
         while let Ok(event) = events.recv() {
@@ -281,7 +281,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         }
     }
 
-    /// Lists the folder where events were missed, as they always were before the start.
+/// Lists the folder if events were missed, as before the start.
     fn catch_up(&mut self) {
         if !self.missed.swap(false, Ordering::AcqRel) {
             return;
@@ -296,7 +296,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort_unstable();
-        // Those that have to be alone, before others are on their way.
+// Files that are tried alone come first, before others are being processed.
         paths.sort_by_key(|path| !self.is_suspect(path));
         for path in &paths {
             if self.stopped.load(Ordering::Acquire) {
@@ -342,11 +342,11 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
                     payload: Cow::Owned(payload),
                 };
                 (self.offer)(incoming, ReplyTo::File(file));
-                // The end of a file is told by nothing but the end of its channel.
+// Waits for the end of a file that is tried alone; for others the channel is closed already.
                 let _ = wait.recv();
             }
             Ok(None) => {}
-            // It was moved away again: whoever did that does not want it read.
+// It was moved or deleted meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot read a watched file");
@@ -355,13 +355,13 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
     }
 }
 
-/// One byte more than the limit is read at most, which is enough to refuse it. `None` for what is no regular file.
+/// Reads a file, up to one byte more than the limit, which is enough to refuse it. `None` if it is not a regular file.
 fn read(path: &Path, max_bytes: usize) -> io::Result<Option<(Vec<u8>, Version)>> {
     if !fs::symlink_metadata(path)?.is_file() {
         return Ok(None);
     }
     let file = File::open(path)?;
-    // Before the bytes: what is written while they are read makes another version.
+// Before the bytes: a write during the read gives another version.
     let version = Version::of(&file.metadata()?)?;
     let mut payload = Vec::new();
     file.take(max_bytes as u64 + 1).read_to_end(&mut payload)?;

@@ -38,7 +38,7 @@ fn ask(folder: &Path) -> Result<bool, String> {
 }
 
 #[test]
-fn silent_callers_keep_nobody_waiting() {
+fn silent_callers_do_not_block_others() {
     let folder = TempDir::new().unwrap();
     let control = open(folder.path());
     let mut silent: Vec<_> = (0..MAX_CALLERS - 1)
@@ -54,11 +54,11 @@ fn silent_callers_keep_nobody_waiting() {
         .read_to_string(&mut told)
         .unwrap();
     assert!(told.contains("busy"), "{told}");
-    // Whoever is gone makes room, and so does whoever says nothing for too long.
+// A client that has gone frees its place, and so does one that is silent for too long.
     drop(silent.split_off(2));
     let started = Instant::now();
     while ask(folder.path()) != Ok(true) {
-        assert!(started.elapsed() < DEADLINE, "nobody made room");
+        assert!(started.elapsed() < DEADLINE, "no place was freed");
     }
     assert_eq!(silent[0].read(&mut [0; 16]).unwrap(), 0);
     drop(control);

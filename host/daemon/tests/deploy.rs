@@ -47,7 +47,7 @@ struct Site {
     config: Config,
 }
 
-/// A daemon that runs, and whoever publishes to it and feeds it.
+/// A running daemon, with its publisher and its feeder.
 struct Running {
     daemon: Daemon,
     publisher: Publisher,
@@ -169,7 +169,7 @@ impl Running {
         self.publisher.publish_statement("test", envelope.to_bytes()).unwrap();
     }
 
-    /// One sample, and what became of it.
+/// Sends one sample, and returns its end.
     fn feed(&mut self) -> Result<Value, FeedError> {
         self.fed += 1;
         self.feeder
@@ -308,7 +308,7 @@ fn the_status_names_the_right_cause() {
             .starts_with("generation 4 of `test` was rolled back (trap_rate: "),
         "{cause}"
     );
-    // Nobody answers for this one.
+// This release has no source.
     let order = Order::Deploy {
         release: Digest::of(b"nowhere"),
         name: "test".to_owned(),

@@ -1,4 +1,4 @@
-//! The counts add up, whatever happens to a sample; and what arrives becomes a sample, or is refused by name.
+//! The counts add up, whatever happens to a sample; and an incoming message becomes a sample, or is refused with a stable name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! How many lines of a kind there may be. What is left out is counted, and said.
+//! The rate limit per kind of line. Lines beyond it are left out, counted and reported.
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -15,39 +15,39 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use super::{TARGET, count_left_out};
 
-/// The target of what components write, which has a limit of its own for each component.
+/// The target of components' lines, which have a limit per component.
 const COMPONENT: &str = "component";
-/// Seconds' worth of lines that may come at once.
+/// Capacity of the token buckets, in seconds.
 const BURST_S: f64 = 4.0;
-/// Lines of all kinds together, for each line that one kind may have. Errors have as many of their own.
+/// Limit of all kinds together, as a multiple of the limit of one kind. Errors have a separate limit of the same size.
 const KINDS: f64 = 40.0;
-/// Kinds that are told apart.
+/// Most kinds that are tracked.
 const MAX_KINDS: usize = 4_096;
-/// A kind of which nothing was left out for so long is spoken of.
+/// Left-out lines of a kind are reported after this time without another one.
 const QUIET: Duration = Duration::from_secs(1);
-/// A kind of which lines are left out again and again is spoken of so often.
+/// If lines of a kind are left out continuously, they are reported at this interval.
 const EVERY: Duration = Duration::from_secs(10);
-/// Kinds that are spoken of at once; the others are summed up.
+/// Most kinds in one report; the others are summed up.
 const MAX_REPORTED: usize = 20;
-/// Longest part of a line that is repeated, in bytes.
+/// Longest excerpt of a line in a report, in bytes.
 const MAX_SHOWN: usize = 200;
 
-/// Lines that were left out.
+/// A report about lines that were left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-    /// What the first of them began with; nothing for several kinds.
+/// The beginning of the first one; empty for several kinds.
     pub line: String,
-    /// How many.
+/// How many lines.
     pub lines: u64,
-    /// From the first to the last.
+/// Time from the first to the last.
     pub time: Duration,
 }
 
-/// Decides line by line. Time is an argument, so that all of it follows from what it is told.
+/// The limit, line by line. Pure: the time is an argument.
 #[derive(Debug)]
 pub struct Limit<K> {
     kinds: HashMap<K, Kind>,
-    /// What was left out of kinds that had to be forgotten.
+/// Lines of kinds that are no longer tracked.
     forgotten: Option<LeftOutLines>,
     others: Bucket,
     errors: Bucket,
@@ -61,21 +61,21 @@ struct Kind {
 
 #[derive(Debug)]
 struct LeftOutLines {
-    /// Nothing until somebody asks what the line is.
+/// Empty until [`Limit::describe`].
     line: String,
     lines: u64,
     first: Instant,
     last: Instant,
 }
 
-/// What becomes of a line.
+/// What happens to a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It is written.
     Written,
     /// It is left out.
     LeftOut,
-    /// It is left out, as the first of its kind: [`Limit::describe`] says what it is.
+/// It is the first of its kind that is left out; pass its text to [`Limit::describe`].
     FirstLeftOut,
 }
 
@@ -91,7 +91,7 @@ impl LeftOutLines {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// How much it holds, in seconds of filling.
+/// Level in seconds.
     level: f64,
     filled: Instant,
 }
@@ -110,10 +110,10 @@ impl Bucket {
         self.filled = self.filled.max(now);
     }
 
-    /// Whether there is room for a line at this rate.
+/// Whether a line is allowed at this rate.
     fn has(&mut self, rate: f64, now: Instant) -> bool {
         self.fill(now);
-        // A little less is rounding.
+// With a tolerance for rounding.
         self.level * rate >= 1.0 - 1e-6
     }
 
@@ -123,7 +123,7 @@ impl Bucket {
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-    /// Nothing was logged yet.
+/// A new limit with full buckets.
     pub fn new(now: Instant) -> Self {
         Self {
             kinds: HashMap::new(),
@@ -133,7 +133,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-    /// Judges a line of `kind`, where each kind may have `rate` lines a second.
+/// Counts a line of `kind`, at `rate` lines per second and kind.
     pub fn judge(&mut self, kind: &K, error: bool, rate: u32, now: Instant) -> Verdict {
         let rate = f64::from(rate.max(1));
         self.make_room(kind, now);
@@ -166,7 +166,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-    /// Says what the lines of `kind` are that are left out.
+/// Sets the text for the report about `kind`.
     pub fn describe(&mut self, kind: &K, line: String) {
         let left = self.kinds.get_mut(kind).and_then(|it| it.left_out.as_mut());
         if let Some(left) = left {
@@ -174,7 +174,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-    /// Forgets kinds that nothing is known of any more than of a new one. Where there are none, one is forgotten all the same.
+/// Removes kinds whose state equals that of a new one. If there are none, removes any other kind.
     fn make_room(&mut self, kind: &K, now: Instant) {
         if self.kinds.len() < MAX_KINDS || self.kinds.contains_key(kind) {
             return;
@@ -208,12 +208,12 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-    /// Whether anything was left out that was not spoken of.
+/// Whether left-out lines are not reported yet.
     pub fn has_unreported(&self) -> bool {
         self.forgotten.is_some() || self.kinds.values().any(|known| known.left_out.is_some())
     }
 
-    /// What was left out, and is to be spoken of now; `everything`, however short ago it was. The largest numbers come first.
+/// The reports that are due, or all with `everything`. The largest numbers come first.
     pub fn due(&mut self, everything: bool, now: Instant) -> Vec<LeftOut> {
         let is_due = |left: &mut LeftOutLines| {
             everything
@@ -239,11 +239,11 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     }
 }
 
-/// What makes a line one of a kind: where in the program it comes from; of errors, what it says too; of those of the `log` crate, which
-/// all come from one place, whom they come from.
+/// The kind of a line: its call site; for errors, also its content; for lines of the `log` crate, which share one call site, also their
+/// origin.
 type Key = (tracing::callsite::Identifier, u64);
 
-/// The limit of a process, as a filter of its lines.
+/// The limit of a process.
 pub struct Limiter {
     limit: Mutex<Limit<Key>>,
     rate: AtomicU32,
@@ -252,7 +252,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// At the default rate.
+/// A limiter with the default rate.
     pub fn new() -> Self {
         Self {
             limit: Mutex::new(Limit::new(Instant::now())),
@@ -262,23 +262,23 @@ impl Limiter {
         }
     }
 
-    /// From now on each kind may have so many lines a second.
+/// Changes the rate.
     pub fn set_rate(&self, lines_per_second: u32) {
         self.rate.store(lines_per_second, Ordering::Relaxed);
     }
 
-    /// Calls `wake` when something is left out and nothing was before.
+/// Calls `wake` when a line is left out and none was waiting for a report.
     pub(super) fn on_first(&self, wake: impl Fn() + Send + Sync + 'static) {
-        // There is one queue for a limiter.
+// A limiter has one queue.
         let _ = self.first.set(Box::new(wake));
     }
 
-    /// Whether something was left out that was not spoken of.
+/// Whether left-out lines are not reported yet.
     pub(super) fn has_unreported(&self) -> bool {
         self.has_unreported.load(Ordering::Acquire)
     }
 
-    /// Logs what was left out, if it is time; `everything`, however short ago it was.
+/// Logs the reports that are due, or all with `everything`.
     pub(super) fn report(&self, everything: bool) {
         let mut limit = self.lock();
         let due = limit.due(everything, Instant::now());
@@ -311,7 +311,7 @@ impl Limiter {
             return true;
         }
         if verdict == Verdict::FirstLeftOut {
-            // Without the lock: what is shown may log itself.
+// Without the lock: formatting a value may log.
             let line = shown(event);
             self.lock().describe(&key, line);
         }
@@ -331,7 +331,7 @@ impl Default for Limiter {
     }
 }
 
-/// The filter of a layer. What it refuses is counted as left out, so it comes after whatever decides by level.
+/// The limiter as a filter of a layer. It counts the lines that it refuses, so filters by level must come before it.
 #[derive(Clone)]
 pub struct Limited(pub std::sync::Arc<Limiter>);
 
@@ -345,7 +345,7 @@ impl<S: Subscriber> Filter<S> for Limited {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        // Without one, the other filter's would count for nothing, and every line of every library be looked at.
+// Without a hint, the other filter's hint would be ignored, and every line of every library would be checked.
         Some(LevelFilter::TRACE)
     }
 
@@ -354,7 +354,7 @@ impl<S: Subscriber> Filter<S> for Limited {
     }
 }
 
-/// What tells lines of one place apart: 0 where nothing does.
+/// A hash of the content that tells lines of one call site apart; 0 if there is none.
 fn content(event: &Event<'_>, error: bool) -> u64 {
     let from_log = event.metadata().target() == "log";
     if !error && !from_log {
@@ -375,10 +375,10 @@ struct Content {
 
 impl Visit for Content {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Those of the `log` crate: whom a record comes from.
+// The fields of the `log` crate with the origin of a record.
         if self.everything || matches!(field.name(), "log.target" | "log.line") {
             field.name().hash(&mut self.hasher);
-            // Writing to a hasher does not fail, and what fails to be shown is told apart by what it has shown.
+// Writing to a hasher cannot fail; if formatting fails, the part until then counts.
             let _ = write!(Hashed(&mut self.hasher), "{value:?}");
         }
     }
@@ -393,7 +393,7 @@ impl fmt::Write for Hashed<'_> {
     }
 }
 
-/// What a line begins with: whom it comes from, and its message.
+/// The beginning of a line: its target and message.
 fn shown(event: &Event<'_>) -> String {
     let mut shown = Shown(format!("{}: ", event.metadata().target()));
     event.record(&mut shown);

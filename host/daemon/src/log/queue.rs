@@ -1,4 +1,4 @@
-//! Lines on their way to a file that may be full, closed, or a pipe that somebody does not read.
+//! The queue of log lines before a file that may be full or closed, or a pipe without a reader.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -11,18 +11,18 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::{Limiter, TARGET, count_lost};
 
-/// Most bytes that wait to be written: 1 MiB.
+/// Most bytes in the queue: 1 MiB.
 const MAX_WAITING_BYTES: usize = 1 << 20;
-/// How long a file that takes nothing at the moment is asked again.
+/// Pause before a busy file is tried again.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-/// How often, before the line is lost.
+/// Most such retries before the line is lost.
 const BUSY_TRIES: u32 = 50;
-/// How often it is said at most that lines were lost.
+/// Least time between two reports of lost lines.
 const REPORT_LOST_EVERY: Duration = Duration::from_secs(1);
-/// How often it is looked whether something was left out that is to be said.
+/// Interval of checks for left-out lines.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// The lines that wait. Clones are the same.
+/// Handle of the queue. Clones share it.
 #[derive(Clone)]
 pub struct Queue {
     shared: Arc<Shared>,
@@ -40,21 +40,21 @@ struct State {
     bytes: usize,
     /// Whether a line is being written.
     writing: bool,
-    /// Lost since it was said last.
+/// Lines lost since the last report.
     lost: u64,
     reported: Option<Instant>,
 }
 
-/// Takes the bytes of one line.
+/// The writer of one line.
 pub struct Line<'a> {
     queue: &'a Queue,
 }
 
 impl Queue {
-    /// Starts the thread that writes, and that says what `limiter` has left out.
+/// Starts the thread that writes the lines, and reports what `limiter` left out.
     ///
     /// # Errors
-    /// Where the machine has no thread left.
+/// If the thread cannot be started.
     pub fn open(
         mut file: impl Write + Send + 'static,
         limiter: Arc<Limiter>,
@@ -69,12 +69,12 @@ impl Queue {
         let own = queue.clone();
         let waker = queue.clone();
         queue.shared.limiter.on_first(move || {
-            // Not between a look of the thread and its sleep.
+// The lock makes sure that the thread is not between its check and its wait.
             drop(waker.lock());
             waker.shared.changed.notify_all();
         });
         let thread = parts.restarted("log", move || {
-            // Of a line on which this thread panicked.
+// Set if this thread panicked on a line.
             own.lock().writing = false;
             own.write_all(&mut file);
             Ok(())
@@ -82,7 +82,7 @@ impl Queue {
         Ok((queue, thread))
     }
 
-    /// Adds a line with its line feed. It waits for nobody: where there is no room, the line is lost.
+/// Adds a line with its line feed, without blocking. If there is no room, the line is lost.
     pub fn add(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.bytes + line.len() > MAX_WAITING_BYTES {
@@ -97,7 +97,7 @@ impl Queue {
         self.shared.changed.notify_all();
     }
 
-    /// Says what was left out so far, and waits until all is written, as long as `limit`. Whether it is.
+/// Reports left-out lines, and waits at most `limit` until all is written. Returns whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
         self.shared.limiter.report(true);
         let state = self.lock();
@@ -134,7 +134,7 @@ impl Queue {
         }
     }
 
-    /// The next line. Meanwhile it says what was left out.
+/// Waits for the next line, and meanwhile reports left-out lines.
     fn next(&self) -> Vec<u8> {
         loop {
             let mut state = self.lock();
@@ -153,7 +153,7 @@ impl Queue {
         }
     }
 
-    /// Notes the end of a line. How many lines were lost, where that is to be said now.
+/// Records the end of a line. Returns the number of lost lines if it is time to report it.
     fn written(&self, well: bool) -> u64 {
         let mut state = self.lock();
         state.writing = false;
@@ -178,7 +178,7 @@ impl Queue {
     }
 }
 
-/// Writes a line, on a line of its own. `torn` is whether the last one was cut off.
+/// Writes a line, after a line feed if the last one was cut off (`torn`).
 fn write(file: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> {
     if *torn {
         write_part(file, b"\n").map_err(|(_, error)| error)?;
@@ -190,7 +190,7 @@ fn write(file: &mut impl Write, line: &[u8], torn: &mut bool) -> io::Result<()> 
     })
 }
 
-/// Writes everything, or says how much was written before it failed.
+/// Writes all bytes. The error has the number of bytes written before it.
 fn write_part(file: &mut impl Write, mut rest: &[u8]) -> Result<(), (usize, io::Error)> {
     let all = rest.len();
     let mut tries = 0;

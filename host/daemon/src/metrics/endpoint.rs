@@ -1,4 +1,4 @@
-//! The door that Prometheus comes to.
+//! The HTTP endpoint for Prometheus.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,17 +20,17 @@ use super::describe;
 
 /// The section of the configuration, for errors and logs.
 const SECTION: &str = "metrics";
-/// Upper bounds of the buckets of stage latencies, in seconds: from an empty policy call to a page on a slow core.
+/// Upper bounds of the latency buckets, in seconds: from an empty policy call to a page on a slow core.
 const LATENCY_BUCKETS: [f64; 16] = [
     0.000_01, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
     5.0, 10.0,
 ];
-/// How often the latencies that came since are put into their buckets, so that they take no memory until somebody asks.
+/// Interval at which latencies are sorted into buckets, so that they do not use memory until the next scrape.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// What the text is, for Prometheus.
+/// Content type of the Prometheus text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Why there is no endpoint.
+/// Why the endpoint cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum MetricsError {
     /// The thread or its runtime could not be started.
@@ -48,10 +48,10 @@ pub enum MetricsError {
     /// The token or the certificates cannot be used.
     #[error(transparent)]
     Front(FrontError),
-    /// The buckets of the latencies are none: a defect.
+/// The buckets are not valid: a defect.
     #[error("cannot set up the metrics")]
     Build(#[source] BuildError),
-    /// Another recorder is there already.
+/// The process has another recorder.
     #[error(
         "this process has a metrics recorder already; only one daemon of a process can have `[metrics]`"
     )]
@@ -82,8 +82,8 @@ impl std::fmt::Debug for Endpoint {
 }
 
 impl Endpoint {
-    /// Reads what a changed configuration says of the token, the certificates and the number of connections. It is in effect after
-    /// [`Renewal::apply`]. Another address needs a restart.
+    /// Prepares a changed token, certificates and connection limits. They take effect with [`Renewal::apply`]. Another address needs a
+    /// restart.
     ///
     /// # Errors
     /// [`MetricsError`] names what is wrong.
@@ -98,7 +98,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// Takes the port as [`serve`] does, with its token and certificates, and lets go of it.
+/// Binds the port, and reads the token and certificates, as [`serve`] does, then releases it.
 ///
 /// # Errors
 /// [`MetricsError`]
@@ -106,7 +106,7 @@ pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
     bind(config).map(drop)
 }
 
-/// Starts to collect metrics and to serve them at `/metrics` of the address. An address alone has everything else as it is by default.
+/// Starts to collect metrics, and serves them at `/metrics`. An address alone uses the defaults.
 ///
 /// # Errors
 /// [`MetricsError`]
@@ -158,7 +158,7 @@ async fn upkeep(handle: PrometheusHandle) {
     }
 }
 
-/// Answers with what was counted.
+/// The handler of scrapes.
 struct Scrape(PrometheusHandle);
 
 impl Handler for Scrape {

@@ -1,4 +1,4 @@
-//! Why something is not recorded, and what to change.
+//! Errors of recording requests.
 
 use std::collections::BTreeSet;
 

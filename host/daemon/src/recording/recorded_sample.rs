@@ -1,4 +1,4 @@
-//! What is kept of a sample until its recorder has it.
+//! A sample in the buffer of a recording.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,25 +10,25 @@ use hotshoe_pipeline::{Decision, Seen, Tensors};
 use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart};
 use hotshoe_trust::RecordKind;
 
-/// A sample with what was made of it. Tensors and payload are shared with what made them; nothing is copied yet but the insight.
+/// A sample with its tensors and insight. Tensors and payload are shared with the pipeline; only the insight is copied.
 pub(super) struct RecordedSample {
     pub entry: RecordedEntry,
     parts: Vec<(RecordedPart, Content)>,
-    /// What it keeps from being freed, at most.
+/// Upper bound of the memory that it keeps, in bytes.
     pub bytes: u64,
-    /// Of these, what the answer that tells of it has: what the policies decided, messages in base64.
+/// Of these, the bytes of its actions in the answer, with payloads in base64.
     pub actions_bytes: u64,
 }
 
 enum Content {
     Payload(Arc<[u8]>),
     Json(Vec<u8>),
-    /// With the sample that they were made of.
+/// Tensors, with the sample that they were made from.
     Tensors(Tensors, Option<Sample>),
 }
 
 impl RecordedSample {
-    /// What a recording of this stage and these kinds keeps.
+/// The parts of a sample for a recording of this stage and these kinds.
     pub fn of(
         stage: RecordStage,
         kinds: &BTreeSet<RecordKind>,
@@ -82,7 +82,7 @@ impl RecordedSample {
     }
 }
 
-/// Bytes of an action as JSON, about.
+/// Approximate size of an action as JSON.
 fn actions_bytes(action: &Action) -> u64 {
     let bytes = match action {
         Action::Publish => 0,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::*;
 
-/// One session as it would be opened, without a release that somebody signed.
+/// A recorder with one session, without a signed release.
 fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
     let config = RecordConfig {
         buffer_mib,
@@ -37,7 +37,7 @@ fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
 fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
     let sample = Sample {
         id: "1".to_owned(),
-        source: "door".to_owned(),
+source: "camera".to_owned(),
         content_type: "text/plain".to_owned(),
         timestamp_us: 1,
         payload: Arc::from(vec![7; bytes]),
@@ -77,7 +77,7 @@ fn what_finds_no_room_is_counted_and_room_comes_back_with_what_has_arrived() {
         NextItem::Entry { number, files, .. } => (number, files.len()),
         other => panic!("{other:?}"),
     };
-    // The answer may be lost, so the same is given again.
+// The answer may be lost, so it is repeated.
     assert_eq!(number(recorder.next("a", 0).unwrap()), (1, 1));
     assert_eq!(number(recorder.next("a", 0).unwrap()), (1, 1));
     show(&recorder, b"release", 600_000);
@@ -130,7 +130,7 @@ fn another_release_ends_a_recording() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn an_invalid_request_is_refused() {
     let recorder = recorder(1, 9, &[]);
     for wrong in ["", "{}", "{\"ask\":\"next\"}", "{\"ask\":\"all\"}"] {
         let refused = recorder.answer(wrong.as_bytes(), None).unwrap_err();

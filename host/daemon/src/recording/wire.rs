@@ -1,4 +1,4 @@
-//! What a recorder and a device say to each other, as JSON under the device's key `record`.
+//! The protocol between a recorder and a device: JSON under the device's key `record`.
 
 use std::collections::BTreeSet;
 
@@ -6,43 +6,43 @@ use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart, RecordedRelease};
 use hotshoe_trust::{Blob, RecordKind};
 use serde::{Deserialize, Serialize};
 
-/// What a recorder asks for.
+/// A recorder's request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// To record from now on.
+/// Starts a recording.
     Open {
-        /// From where on it is to be replayed.
+/// The stage at which a replay starts.
         stage: RecordStage,
-        /// What is left out.
+/// Kinds to leave out.
         #[serde(default)]
         without: BTreeSet<RecordKind>,
-        /// How many samples.
+/// Number of samples.
         count: u64,
     },
-    /// The sample after number `after`, which has arrived and may be forgotten.
+/// Requests the sample after number `after`, which has arrived and can be dropped.
     Next {
-        /// Of which recording.
+/// The recording.
         session: String,
-        /// 0 at first.
+        /// Number of the last received sample; 0 at first.
         after: u64,
     },
-    /// A piece of a file of sample number `number`. The answer is its bytes.
+/// Reads a piece of a file of a sample. The answer is its bytes.
     Read {
-        /// Of which recording.
+/// The recording.
         session: String,
-        /// Of which sample.
+        /// Number of the sample.
         number: u64,
-        /// Which of its files, from 0.
+        /// Index of the file, from 0.
         file: usize,
-        /// From which byte on.
+/// Offset in bytes.
         offset: u64,
-        /// How many bytes fit.
+/// Most bytes of the answer.
         most: u64,
     },
-    /// To record no more; what waits may still be asked for.
+/// Ends a recording. Waiting samples can still be requested.
     End {
-        /// Which recording.
+/// The recording.
         session: String,
     },
 }
@@ -50,7 +50,7 @@ pub enum Request {
 /// The answer to [`Request::Open`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
-    /// Its name.
+/// Id of the recording.
     pub session: String,
     /// The device's site.
     pub site: String,
@@ -63,28 +63,28 @@ pub struct Opened {
 /// The answer to [`Request::Next`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {
-    /// What there is.
+/// The next item.
     pub what: NextItem,
-    /// What became of samples so far.
+/// Counts of samples so far.
     pub counts: Counts,
 }
 
-/// What there is for a recorder.
+/// The next item for a recorder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum NextItem {
-    /// A sample, whose files are to be asked for.
+/// A sample. Its files are read with [`Request::Read`].
     Entry {
-        /// From 1.
+/// Number of the sample, from 1.
         number: u64,
-        /// What it is.
+/// The sample's entry.
         entry: RecordedEntry,
         /// Its files.
         files: Vec<FileHead>,
     },
-    /// Nothing yet.
+/// No sample yet.
     Waiting,
-    /// Nothing more.
+/// The recording has ended.
     Ended {
         /// Why.
         reason: EndReason,
@@ -94,7 +94,7 @@ pub enum NextItem {
 /// A file of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHead {
-    /// What it is.
+/// The part of the sample.
     pub part: RecordedPart,
     /// Size and digest.
     pub blob: Blob,
@@ -104,33 +104,32 @@ pub struct FileHead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndReason {
-    /// As many samples as were asked for.
+/// The requested number of samples was recorded.
     Count,
-    /// The recorder said so.
+/// The recorder ended it.
     Asked,
-    /// Another release serves, which may have another data contract.
+/// Another release serves, whose data contract may differ.
     ReleaseChanged,
 }
 
-/// What became of the samples that a recording saw.
+/// Counts of the samples of a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-    /// Recorded.
+/// Recorded samples.
     pub taken: u64,
-    /// Not recorded, since they gave no result.
+/// Samples without a result.
     pub failed: u64,
-    /// Not recorded, since too much waited for its recorder.
+/// Samples that did not fit into the buffer.
     pub dropped: u64,
-    /// Not recorded, since one alone has more bytes than `[record] buffer-mib`, or than a file of a recording may have; or since what its
-    /// policies decided, messages included, has more than fits into one answer.
+    /// Samples that are larger than `[record] buffer-mib` or the limit of a recording, or whose actions do not fit into one answer.
     pub too_large: u64,
 }
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalBody {
-    /// A stable word.
+/// The stable name.
     pub name: String,
-    /// For people.
+/// The message for people.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! The daemon for callers on this machine that do not come over Zenoh: the server of the Open Inference Protocol.
+//! The client for code in this process, without Zenoh: the server of the Open Inference Protocol uses it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
@@ -13,22 +13,22 @@ use super::Service;
 use crate::answer::{ReplyTo, Ending};
 use crate::deploy::ServingRelease;
 
-/// What serves, and a way in for samples. It outlives the daemon: after the drain every sample is dropped by name.
+/// Access to the serving pipeline and to the intake. It may outlive the daemon: after the drain, samples are dropped as `shutting_down`.
 #[derive(Clone)]
 pub struct LocalClient {
     service: Arc<Service>,
 }
 
-/// What the pipeline made of one sample, each part as JSON.
+/// The output of the pipeline for one sample, with parts as JSON.
 #[derive(Debug, Deserialize)]
 pub struct CallOutput {
     /// The sample's id.
     pub id: String,
     /// The release that processed it.
     pub release: CallRelease,
-    /// The result; `null` where the policy keeps it on the device.
+/// The result; `null` if the policy keeps it on the device.
     pub insight: Box<RawValue>,
-    /// The list of all that the policy decided.
+/// The list of actions.
     pub actions: Box<RawValue>,
 }
 
@@ -39,7 +39,7 @@ pub struct CallRelease {
     pub generation: u64,
 }
 
-/// Why a call of the pipeline has no result.
+/// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The sample ended with an error, or was dropped.
@@ -47,19 +47,19 @@ pub enum CallError {
     Ended {
         /// Whether it failed or was dropped.
         ending: Ending,
-        /// The component, model or part of the daemon that it ended at.
+/// The component, model or part of the daemon where it ended.
         stage: String,
         /// The stable name under which it is counted.
         fault: String,
-        /// One sentence for a person.
+/// The message for people.
         message: String,
     },
-    /// It has not ended yet. It will, and is counted then.
+/// The sample has not ended in time. It is still processed and counted.
     #[error(
         "the pipeline did not finish in time; allow more time, or try again when the device is less busy"
     )]
     Deadline,
-    /// Nobody said how it ended.
+/// The end of the sample was not reported: a defect.
     #[error("the sample was lost in the daemon; please report it")]
     Abandoned,
 }
@@ -76,19 +76,19 @@ impl LocalClient {
         Self { service }
     }
 
-    /// The release that serves at this moment. Whoever holds it keeps it whole across a swap.
+/// The pipeline that serves. The reference keeps it loaded across a swap.
     pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
         let serving = self.service.serving.load();
         serving.as_deref().map(ServingRelease::pipeline).map(Arc::clone)
     }
 
-    /// Sends one sample through the intake, as if it had come over Zenoh, and waits for its end. It blocks the calling thread: up to
-    /// the intake's `block-timeout-ms` while the queue is full, then until `deadline`.
+    /// Sends one sample through the intake, and waits for its end. Blocks up to `intake.block-timeout-ms` while the queue is full, then
+    /// until `deadline`.
     ///
     /// # Errors
     /// [`CallError`]
     pub fn call(&self, incoming: Incoming<'_>, deadline: Instant) -> Result<CallOutput, CallError> {
-        // One answer, which never waits for whoever called.
+// With room for the answer, so that the worker never waits for the caller.
         let (sender, answer) = sync_channel(1);
         self.service.offer(incoming, ReplyTo::Call(sender));
         let left = deadline.saturating_duration_since(Instant::now());

@@ -1,7 +1,7 @@
-//! Files that killed the daemon, or that the release refused, and that are not tried for ever.
+//! The record of watched files that killed the daemon or were refused, so that they are not retried for ever.
 //!
-//! While a file's sample is being processed, a note of it lies in the data folder; a note that a start finds is of a file that was
-//! being processed when the daemon died. Notes are not synced: they have to outlive the process, not the machine.
+//! While a file's sample is being processed, there is a marker for it in the data folder. A marker that exists at the start belongs to a
+//! file that was being processed when the daemon died. Markers are not synced: they must survive the process, not the machine.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -18,43 +18,43 @@ use uuid::Uuid;
 
 use super::Version;
 
-/// What is remembered of files, in the data folder.
+/// Name of the record in the data folder.
 const RECORD: &str = "watched.json";
-/// The folder of notes, in the data folder.
+/// Folder of markers in the data folder.
 const MARKERS: &str = "watching";
-/// Times that a file may kill the daemon, or be refused, by one release.
+/// Times that a file may kill the daemon or be refused, per release, before it is set aside.
 const MAX_TRIES: u32 = 2;
-/// Files that are remembered, at most; the oldest goes first.
+/// Most files in the record; the oldest is removed first.
 const MAX_FILES: usize = 1_024;
-/// Most bytes of the record or of a note that are read: 8 MiB.
+/// Largest record or marker, in bytes: 8 MiB.
 const MAX_FILE_BYTES: u64 = 8 << 20;
-/// Most characters of a reason.
+/// Longest reason, in characters.
 const MAX_REASON: usize = 400;
-/// The fault of a sample that a component did not even see, since others had broken it.
+/// The fault of a sample that was not processed because its component is paused after other failures.
 const BACKING_OFF: &str = "backing_off";
-/// The only form of the record that there is yet.
+/// Format number of the record.
 const FORMAT: u32 = 1;
 
-/// One content of a file, and the release that processed it.
+/// A version of a file, and the release that processed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Attempt {
     path: PathBuf,
     size: u64,
-    /// Since 1970-01-01T00:00:00Z.
+/// Nanoseconds since 1970-01-01T00:00:00Z.
     modified_ns: u64,
     release: Option<Digest>,
 }
 
-/// What is known of it.
+/// The failures of one attempt.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct FileRecord {
     #[serde(flatten)]
     of: Attempt,
-    /// Times that the daemon died while it was being processed.
+/// Times that the daemon died while it was processed.
     deaths: u32,
     /// Times that its sample failed.
     refusals: u32,
-    /// Why, the last time.
+/// The last reason.
     reason: String,
 }
 
@@ -74,15 +74,15 @@ struct Record {
 /// What to do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Read it like any other.
+/// Process it normally.
     Try,
-    /// Read it while no other file is being processed: the daemon died with it once.
+/// Process it while no other file is processed: the daemon died with it once.
     TryAlone,
-    /// Leave it aside.
+/// Set it aside.
     SetAside,
 }
 
-/// What is known of watched files, over all starts.
+/// The record of failed files, over all starts.
 #[derive(Debug)]
 pub struct FailedFiles {
     data: PathBuf,
@@ -91,13 +91,13 @@ pub struct FailedFiles {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The oldest first.
+/// Oldest first.
     files: Vec<FileRecord>,
     /// The release that serves.
     release: Option<Digest>,
 }
 
-/// That a file's sample is being processed, until it is dropped.
+/// Marks a file as in progress until it is dropped.
 #[derive(Debug)]
 pub(super) struct InProgressMarker(PathBuf);
 
@@ -108,7 +108,7 @@ impl Drop for InProgressMarker {
 }
 
 impl FailedFiles {
-    /// What this data folder remembers, and counts the files that were being processed when the daemon died.
+/// Opens the record in a data folder, and counts the files that were being processed when the daemon died.
     pub fn open(data: &Path) -> Arc<Self> {
         let files = read_record(&data.join(RECORD)).unwrap_or_else(|reason| {
             tracing::warn!(
@@ -131,7 +131,7 @@ impl FailedFiles {
         Arc::new(failed_files)
     }
 
-    /// Another release serves. It is not held responsible for what others did with a file.
+/// Sets the release that serves. Failures count per release.
     pub fn serve(&self, release: Option<Digest>) {
         self.lock().release = release;
     }
@@ -146,7 +146,7 @@ impl FailedFiles {
         }
     }
 
-    /// Notes that the file's sample is being processed. Where that cannot be written it is processed all the same.
+/// Marks the file as in progress. If the marker cannot be written, the file is processed all the same.
     pub(super) fn begin(&self, path: &Path, version: Version) -> Option<InProgressMarker> {
         let marker = of(path, version, self.lock().release);
         let folder = self.data.join(MARKERS);
@@ -158,7 +158,7 @@ impl FailedFiles {
             }
             _ => Err(error),
         });
-        // One that is half written is removed as well.
+// A partly written marker is removed on drop.
         let marker = InProgressMarker(file);
         match written {
             Ok(()) => Some(marker),
@@ -169,7 +169,7 @@ impl FailedFiles {
         }
     }
 
-    /// It gave a result, or is no longer where it was.
+/// Removes a file from the record: it gave a result, or is no longer in the folder.
     pub(super) fn forget(&self, path: &Path, version: Version) {
         let mut state = self.lock();
         let done = of(path, version, state.release);
@@ -180,7 +180,7 @@ impl FailedFiles {
         }
     }
 
-    /// Its sample failed. `body` is the JSON of the error.
+/// Records a failed sample. `body` is the JSON of the error.
     pub(super) fn refused(&self, path: &Path, version: Version, body: &[u8]) {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -197,7 +197,7 @@ impl FailedFiles {
         self.record_failure(tried, &reason, |known| &mut known.refusals);
     }
 
-    /// How many files are set aside, and the last of them.
+/// The number of files that are set aside, and the last one.
     pub fn status(&self) -> WatchStatus {
         let state = self.lock();
         let mut set_aside = state.files.iter().filter(|known| {
@@ -213,7 +213,7 @@ impl FailedFiles {
 
     fn record_failure(&self, tried: Attempt, reason: &str, count: fn(&mut FileRecord) -> &mut u32) {
         let mut state = self.lock();
-        // What is known of another content, or by another release, is of no use any more.
+// Failures of another version, or with another release, no longer count.
         let at = state.files.iter().position(|it| it.of.path == tried.path);
         let before = at.map(|at| state.files.remove(at));
         let mut known = before.filter(|known| known.of == tried).unwrap_or(FileRecord {
@@ -251,7 +251,7 @@ impl FailedFiles {
         }
     }
 
-    /// Reads and removes the notes of the last run. Those that are half written say nothing.
+/// Reads and removes the markers of the last run. Partly written ones are ignored.
     fn take_markers(&self) -> Vec<Attempt> {
         let Ok(entries) = fs::read_dir(self.data.join(MARKERS)) else {
             return Vec::new();

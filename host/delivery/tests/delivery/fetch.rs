@@ -40,7 +40,7 @@ fn a_release_arrives_whole_and_a_changed_model_moves_what_changed() {
         moved.bytes_received,
         changed.len()
     );
-    // Nothing is left to fetch, and nobody is needed for that.
+// Nothing is left to fetch, so no source is needed.
     source.close();
     let again = device.fetch(&second);
     assert_eq!(again.bytes_received, 0);
@@ -87,7 +87,7 @@ fn a_fetch_goes_on_where_it_was_left() {
 }
 
 #[test]
-fn nobody_there_means_waiting_and_not_failing() {
+fn without_a_source_a_fetch_waits_and_does_not_fail() {
     let deployer = Deployer::new();
     let made = deployer.release("ocr", 1, &noise(4, 300_000));
     let device = Device::new("camera", &listening(), DeliveryConfig::default());

@@ -1,4 +1,4 @@
-//! Who is asked for what: every want arrives, whatever sources do, and nothing is counted twice.
+//! The plan: every want arrives, whatever sources do, and nothing is counted twice.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! Real certificates: who has none, or those of another site, gets nothing; who has one writes its own keys alone.
+//! Real certificates: a session without one, or with one of another site, is refused; a device can write its own keys only.
 
 use std::fs;
 use std::path::Path;

@@ -7,7 +7,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 use super::*;
 
-/// The rate where nothing else is said.
+/// The default rate.
 const RATE: u32 = 5;
 
 fn judged(limit: &mut Limit<u32>, kind: u32, now: Instant) -> bool {
@@ -114,7 +114,7 @@ proptest! {
     }
 }
 
-/// Counts what gets through.
+/// Collects the lines that pass.
 struct Counting(Arc<Mutex<Vec<String>>>);
 
 impl<S: Subscriber> Layer<S> for Counting {
@@ -125,7 +125,7 @@ impl<S: Subscriber> Layer<S> for Counting {
     }
 }
 
-/// What is shown logs itself.
+/// A value that logs while it is formatted.
 struct Chatty;
 
 impl fmt::Display for Chatty {

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::*;
 
-/// Longest wait for anything.
+/// Longest wait.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A file that does what it is told, write by write: take so many bytes, or fail.
+/// A file with a script of results: each write takes this many bytes, or fails.
 struct ScriptedFile {
     orders: Receiver<io::Result<usize>>,
     took: Sender<Vec<u8>>,
@@ -15,7 +15,7 @@ struct ScriptedFile {
 
 impl Write for ScriptedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // A pipe that nobody reads: this waits until it is told.
+// A pipe without a reader: this blocks until the next result.
         let most = self
             .orders
             .recv()
@@ -75,7 +75,7 @@ fn lines_come_in_order_and_a_flush_waits_for_them() {
 }
 
 #[test]
-fn whoever_logs_never_waits_for_a_pipe_that_nobody_reads() {
+fn logging_never_waits_for_a_pipe_without_a_reader() {
     let fixture = fixture();
     let line = vec![b'a'; 1_023];
     // 4 MiB, of which the queue holds one. This test ends at all only if nothing here waits.
