@@ -158,7 +158,7 @@ fn start_name(error: &StartError) -> Option<&'static str> {
 
 /// Most of what Zenoh refuses is named by what it says.
 fn link_name(error: &LinkError) -> Option<&'static str> {
-    matches!(error, LinkError::Exposed(_)).then(|| error.name())
+    matches!(error, LinkError::InsecureEndpoint(_)).then(|| error.name())
 }
 
 /// An error that stands in the chain itself, or in a box.

@@ -52,7 +52,7 @@ pub enum ControlError {
         #[source]
         source: io::Error,
     },
-/// The answer cannot be parsed.
+    /// The answer cannot be parsed.
     #[error("cannot read the answer from {}; check that the daemon has the same version as this program", socket.display())]
     Answer {
         /// The socket.
@@ -61,7 +61,7 @@ pub enum ControlError {
         #[source]
         source: serde_json::Error,
     },
-/// The daemon refused the command.
+    /// The daemon refused the command.
     #[error("{message}")]
     Refused {
         /// The stable name of the reason.
@@ -127,7 +127,7 @@ fn exchange(stream: UnixStream, command: &Command) -> io::Result<Vec<u8>> {
     let mut line = serde_json::to_vec(command)?;
     line.push(b'\n');
     match write_line(&stream, &line, after(LINE_TIMEOUT_S)) {
-// A busy daemon replies and closes the connection before it reads.
+        // A busy daemon replies and closes the connection before it reads.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
@@ -191,10 +191,10 @@ pub struct Control {
 }
 
 impl Control {
-/// Listens in a data folder that this process has locked, and calls `follow` for each command, at most [`MAX_CALLERS`] at once.
+    /// Listens in a data folder that this process has locked, and calls `follow` for each command, at most [`MAX_CALLERS`] at once.
     ///
     /// # Errors
-/// If the socket cannot be created, for example because its path is too long.
+    /// If the socket cannot be created, for example because its path is too long.
     pub fn open(
         data_folder: &Path,
         parts: &Parts,
@@ -202,13 +202,13 @@ impl Control {
     ) -> io::Result<Self> {
         let socket = data_folder.join(SOCKET);
         let new = data_folder.join("control.new");
-// The folder is locked, so an existing file is a leftover of a daemon that died.
+        // The folder is locked, so an existing file is a leftover of a daemon that died.
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let listener = UnixListener::bind(&new)?;
-// It gets its final name only after its permissions are set.
+        // It gets its final name only after its permissions are set.
         fs::set_permissions(&new, Permissions::from_mode(0o600))?;
         fs::rename(&new, &socket)?;
         let over = Arc::new(AtomicBool::new(false));
@@ -332,7 +332,7 @@ fn answer(stream: &UnixStream, line: &Line) -> io::Result<()> {
 impl Drop for Control {
     fn drop(&mut self) {
         self.over.store(true, Ordering::Release);
-// A connection wakes the thread out of `accept`.
+        // A connection wakes the thread out of `accept`.
         let woken = UnixStream::connect(&self.socket).is_ok();
         if let Err(error) = fs::remove_file(&self.socket) {
             tracing::debug!(%error, "cannot remove the control socket");
@@ -340,7 +340,7 @@ impl Drop for Control {
         if let Some(thread) = self.thread.take().filter(|_| woken) {
             let _ = thread.join();
         }
-// Accepted clients get their answers; a silent one delays the end by its timeout at most.
+        // Accepted clients get their answers; a silent one delays the end by its timeout at most.
         self.callers
             .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S));
     }

@@ -70,10 +70,10 @@ pub struct Deployment {
 }
 
 impl Deployment {
-/// Starts the deploy thread and its subscriptions.
+    /// Starts the deploy thread and its subscriptions.
     ///
     /// # Errors
-/// [`StartError::Link`] if a key cannot be declared, and [`DeployError::Thread`].
+    /// [`StartError::Link`] if a key cannot be declared, and [`DeployError::Thread`].
     pub fn start(
         startup: StartupState,
         config: &Config,
@@ -117,10 +117,10 @@ impl Deployment {
         })
     }
 
-/// Stops the thread, which saves the components' state and closes the data folder.
+    /// Stops the thread, which saves the components' state and closes the data folder.
     pub fn stop(mut self) {
         drop(self.control.take());
-// An error means that the thread has ended already.
+        // An error means that the thread has ended already.
         let _ = self.sender.send(Message::Stop);
         let _ = self.thread.join();
     }
@@ -131,7 +131,7 @@ fn watches(
     sender: &SyncSender<Message>,
     shared: Option<Catalogue>,
 ) -> Result<(NoticeSubscription, NoticeSubscription, Orders, Option<Sharing>), LinkError> {
-// The callbacks have threads of their own, so they may block. They ignore errors: the deploy thread may have ended.
+    // The callbacks have threads of their own, so they may block. They ignore errors: the deploy thread may have ended.
     let statements = sender.clone();
     let desired = link.desired(move |desired| {
         let _ = statements.send(Message::Statement(desired.bytes));

@@ -29,7 +29,7 @@ pub enum DeviceKeyError {
         #[source]
         source: io::Error,
     },
-/// The file is not a key, or a key could not be generated.
+    /// The file is not a key, or a key could not be generated.
     #[error("the device's key {} cannot be used; remove it, and the next start makes another one", path.display())]
     Key {
         /// The file.
@@ -117,7 +117,7 @@ fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         .open(&part)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
     if let Err(error) = written {
-// On a full disk, the temporary file is removed.
+        // On a full disk, the temporary file is removed.
         let _ = fs::remove_file(&part);
         return Err(error);
     }
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_key_is_made_once_for_its_owner_alone() {
         let folder = tempfile::tempdir().unwrap();
-// Leftover of an interrupted start.
+        // Leftover of an interrupted start.
         fs::write(folder.path().join("device.part"), b"half a").unwrap();
         let first = open(folder.path()).unwrap();
         let path = folder.path().join(SECRET);

@@ -17,7 +17,7 @@ pub const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
 /// Why a sample is not processed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IntakeError {
-/// It is larger than `intake.max-sample-bytes`.
+    /// It is larger than `intake.max-sample-bytes`.
     #[error(
         "the sample has more than {limit} bytes; raise `intake.max-sample-bytes` if the device has the memory"
     )]
@@ -25,7 +25,7 @@ pub enum IntakeError {
         /// The limit in bytes.
         limit: usize,
     },
-/// Its id is not text, or is too long.
+    /// Its id is not text, or is too long.
     #[error(
         "the sample's id (the attachment) is not 1 to {MAX_ID_BYTES} bytes of UTF-8 without control characters"
     )]

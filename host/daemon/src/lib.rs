@@ -46,7 +46,7 @@ pub use service::{CallError, CallOutput, CallRelease, LocalClient, DrainReport};
 /// Why a daemon did not start. Everything that was started is stopped again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-/// The deployment cannot start.
+    /// The deployment cannot start.
     #[error(transparent)]
     Deploy(#[from] DeployError),
     /// The Zenoh session cannot be set up.
@@ -61,7 +61,7 @@ pub enum StartError {
     /// The worker threads cannot be started.
     #[error("cannot start {threads} worker threads; lower `workers.threads`")]
     Workers {
-/// The configured number.
+        /// The configured number.
         threads: usize,
         /// Why.
         #[source]
@@ -93,12 +93,12 @@ impl Daemon {
         Self::start_with(config, Parts::default())
     }
 
-/// Like [`Self::start`], with its threads registered in `parts`.
+    /// Like [`Self::start`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
     pub fn start_with(mut config: Config, parts: Parts) -> Result<Self, StartError> {
-// Before the first socket is opened.
+        // Before the first socket is opened.
         descriptors::fit(&mut config);
         let endpoint = config
             .metrics
@@ -135,7 +135,7 @@ impl Daemon {
             link.close();
             error
         };
-// Before the intake, so that the first status has the slots.
+        // Before the intake, so that the first status has the slots.
         let deployment = match Deployment::start(startup, &config, &running, &service, published_status, &link) {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error)),
@@ -177,22 +177,22 @@ impl Daemon {
         })
     }
 
-/// The current status.
+    /// The current status.
     pub fn status(&self) -> Status {
         self.service.status()
     }
 
-/// Its threads. If one of them is dead, drain the daemon and exit with a failure.
+    /// Its threads. If one of them is dead, drain the daemon and exit with a failure.
     pub const fn parts(&self) -> &Parts {
         &self.parts
     }
 
-/// A client in this process, without Zenoh.
+    /// A client in this process, without Zenoh.
     pub fn local_client(&self) -> LocalClient {
         LocalClient::new(Arc::clone(&self.service))
     }
 
-/// The endpoints that the daemon listens on, with their actual ports.
+    /// The endpoints that the daemon listens on, with their actual ports.
     pub fn locators(&self) -> Vec<String> {
         self.link.status().locators
     }

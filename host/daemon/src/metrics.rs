@@ -126,7 +126,7 @@ const COUNTED: [&str; 4] = [
 ];
 
 impl ModelMeter {
-/// Adds the difference since the last call. A model that replaces another one begins at zero.
+    /// Adds the difference since the last call. A model that replaces another one begins at zero.
     pub fn update(&self, models: &BTreeMap<String, Arc<NamedModel>>) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, named) in models {
@@ -136,12 +136,12 @@ impl ModelMeter {
             let counts = [usage.runs, usage.failed, given_up, fallbacks];
             let before = match all.get(name) {
                 Some(seen) if seen.model == model => seen.counts,
-// Fallbacks count for the name, whichever variant serves now.
+                // Fallbacks count for the name, whichever variant serves now.
                 Some(seen) => [0, 0, 0, seen.counts[3]],
                 None => [0; 4],
             };
             for ((metric, now), before) in COUNTED.into_iter().zip(counts).zip(before) {
-// Fewer than before: the model was loaded again.
+                // Fewer than before: the model was loaded again.
                 let added = now.checked_sub(before).unwrap_or(now);
                 if added > 0 {
                     metrics::counter!(metric, "model" => name.clone()).increment(added);

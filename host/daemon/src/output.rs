@@ -32,16 +32,16 @@ impl<'a> ReleaseName<'a> {
 pub struct Head<'a> {
     /// The sample's id.
     pub id: &'a str,
-/// Its key or path.
+    /// Its key or path.
     pub source: &'a str,
-/// Time of capture in microseconds since 1970-01-01T00:00:00Z.
+    /// Time of capture in microseconds since 1970-01-01T00:00:00Z.
     pub timestamp_us: u64,
-/// The release that processed it; null if the device has none.
+    /// The release that processed it; null if the device has none.
     pub release: Option<ReleaseName<'a>>,
 }
 
 impl<'a> Head<'a> {
-/// The head for `sample` and `release`.
+    /// The head for `sample` and `release`.
     pub fn of(sample: &'a Sample, release: Option<&'a Verified<Release>>) -> Self {
         Self {
             id: &sample.id,
@@ -80,11 +80,11 @@ pub struct ErrorMessage<'a> {
     /// Which sample.
     #[serde(flatten)]
     pub head: Head<'a>,
-/// The component, model or part of the daemon where it ended.
+    /// The component, model or part of the daemon where it ended.
     pub stage: &'a str,
     /// The stable name under which it is counted.
     pub fault: &'a str,
-/// The message for people.
+    /// The message for people.
     pub message: &'a str,
 }
 
@@ -94,9 +94,9 @@ pub struct AnswerMessage<'a> {
     /// Which sample.
     #[serde(flatten)]
     pub head: Head<'a>,
-/// The result; null if the policy keeps it on the device.
+    /// The result; null if the policy keeps it on the device.
     pub insight: Option<&'a Insight>,
-/// All actions. Sent messages have their size instead of their payload.
+    /// All actions. Sent messages have their size instead of their payload.
     #[serde(serialize_with = "without_payloads")]
     pub actions: &'a [Action],
     /// How long each stage took.

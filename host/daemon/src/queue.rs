@@ -24,25 +24,25 @@ struct State<T> {
 #[derive(Debug)]
 struct Entry<T> {
     item: T,
-/// Whether it was pushed with [`FullPolicy::Wait`].
+    /// Whether it was pushed with [`FullPolicy::Wait`].
     patient: bool,
 }
 
 /// What to do with an item when the queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FullPolicy {
-/// Wait until there is room. [`FullPolicy::DropOldest`] never displaces such an item.
+    /// Wait until there is room. [`FullPolicy::DropOldest`] never displaces such an item.
     Wait,
     /// Wait this long for room.
     WaitFor(Duration),
     /// Drop the oldest item that was not pushed with [`FullPolicy::Wait`]. If there is none, refuse the new item.
     DropOldest,
-/// Refuse the new item.
+    /// Refuse the new item.
     DropNewest,
 }
 
 impl FullPolicy {
-/// The policy of `[intake]`.
+    /// The policy of `[intake]`.
     pub fn of(intake: &IntakeConfig) -> Self {
         match intake.when_full {
             WhenFull::Block => Self::WaitFor(Duration::from_millis(intake.block_timeout_ms)),
@@ -57,7 +57,7 @@ impl FullPolicy {
 pub enum Pushed<T> {
     /// It waits in the queue.
     Stored,
-/// It waits in the queue, and this older item was dropped.
+    /// It waits in the queue, and this older item was dropped.
     Displaced(T),
     /// It was not taken.
     Refused(T, PushError),
@@ -68,9 +68,9 @@ pub enum Pushed<T> {
 pub enum PushError {
     /// The queue was full.
     Full,
-/// The queue was full until the timeout.
+    /// The queue was full until the timeout.
     Timeout,
-/// The queue is closed.
+    /// The queue is closed.
     Closed,
 }
 
@@ -88,12 +88,12 @@ impl<T> Queue<T> {
         }
     }
 
-/// The most waiting items.
+    /// The most waiting items.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-/// The number of waiting items.
+    /// The number of waiting items.
     pub fn len(&self) -> usize {
         self.lock().items.len()
     }
@@ -103,7 +103,7 @@ impl<T> Queue<T> {
         self.len() == 0
     }
 
-/// Adds an item; `full` applies if the queue is full.
+    /// Adds an item; `full` applies if the queue is full.
     pub fn push(&self, item: T, full: FullPolicy) -> Pushed<T> {
         let mut state = self.lock();
         let mut displaced = None;
@@ -160,7 +160,7 @@ impl<T> Queue<T> {
                 return Some(placed);
             }
             if state.closed && state.items.is_empty() {
-// Wakes the threads that wait for a ready item.
+                // Wakes the threads that wait for a ready item.
                 self.filled.notify_all();
                 return None;
             }
@@ -171,21 +171,21 @@ impl<T> Queue<T> {
         }
     }
 
-/// Wakes the threads that wait for a ready item.
+    /// Wakes the threads that wait for a ready item.
     pub fn look_again(&self) {
-// Under the lock, so that no thread is between its scan and its wait.
+        // Under the lock, so that no thread is between its scan and its wait.
         let _state = self.lock();
         self.filled.notify_all();
     }
 
-/// Refuses further items. Waiting items can still be taken.
+    /// Refuses further items. Waiting items can still be taken.
     pub fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_all();
         self.freed.notify_all();
     }
 
-/// Takes all waiting items, oldest first.
+    /// Takes all waiting items, oldest first.
     pub fn take_all(&self) -> Vec<T> {
         let items = self.lock().items.drain(..).map(|w| w.item).collect();
         self.freed.notify_all();
@@ -193,7 +193,7 @@ impl<T> Queue<T> {
         items
     }
 
-/// Waits until there is room, the queue is closed, or the time is over.
+    /// Waits until there is room, the queue is closed, or the time is over.
     fn wait_for_room<'a>(
         &'a self,
         mut state: MutexGuard<'a, State<T>>,
@@ -221,7 +221,7 @@ impl<T> Queue<T> {
         state
     }
 
-// Each change under the lock is a single step, so the state is consistent even after a panic in `place`.
+    // Each change under the lock is a single step, so the state is consistent even after a panic in `place`.
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -39,7 +39,7 @@ pub struct Recorder {
     config: Mutex<RecordConfig>,
     device: Device,
     piece: u64,
-/// Whether any recording wants samples. Workers check only this.
+    /// Whether any recording wants samples. Workers check only this.
     active: AtomicBool,
     sessions: Mutex<Vec<Session>>,
     came: Condvar,
@@ -53,9 +53,9 @@ struct Session {
     wanted: u64,
     counts: Counts,
     waiting: VecDeque<RecordedSample>,
-/// The sample that the recorder is reading.
+    /// The sample that the recorder is reading.
     current: Option<CurrentEntry>,
-/// Bytes of the sample whose files are being prepared.
+    /// Bytes of the sample whose files are being prepared.
     preparing: u64,
     number: u64,
     ended: Option<EndReason>,
@@ -65,7 +65,7 @@ struct Session {
 struct CurrentEntry {
     head: NextItem,
     files: Vec<Vec<u8>>,
-/// Its share of the buffer.
+    /// Its share of the buffer.
     bytes: u64,
 }
 
@@ -81,7 +81,7 @@ impl Session {
 }
 
 impl Recorder {
-/// A recorder for this device. `max_payload` is the largest answer in bytes.
+    /// A recorder for this device. `max_payload` is the largest answer in bytes.
     pub fn new(config: RecordConfig, device: Device, max_payload: usize) -> Self {
         Self {
             config: Mutex::new(config),
@@ -91,7 +91,7 @@ impl Recorder {
         }
     }
 
-/// Changes what may be recorded. A recording of more than that ends, and its waiting samples are dropped.
+    /// Changes what may be recorded. A recording of more than that ends, and its waiting samples are dropped.
     pub fn configure(&self, config: RecordConfig) {
         let mut sessions = self.lock();
         sessions.retain(|session| session.kinds.is_subset(&config.allow));
@@ -105,12 +105,12 @@ impl Recorder {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-/// Whether any recording wants samples.
+    /// Whether any recording wants samples.
     pub fn is_active(&self) -> bool {
         self.active.load(Ordering::Relaxed)
     }
 
-/// Offers a sample to all recordings, without blocking.
+    /// Offers a sample to all recordings, without blocking.
     pub fn offer(
         &self,
         release: &Verified<Release>,
@@ -153,7 +153,7 @@ impl Recorder {
         self.came.notify_all();
     }
 
-/// Answers a request, one at a time. `serving` is the release that serves.
+    /// Answers a request, one at a time. `serving` is the release that serves.
     ///
     /// # Errors
     /// A [`RefusalBody`] as JSON.
@@ -213,7 +213,7 @@ impl Recorder {
     ) -> Result<Opened, RecordError> {
         let release = serving.ok_or(RecordError::NoRelease)?;
         let mut sessions = self.lock();
-// Under the lock, so that a change of the configuration applies to this recording too.
+        // Under the lock, so that a change of the configuration applies to this recording too.
         let kinds = self.kinds(stage, without, release)?;
         sessions.retain(|session| !session.is_gone());
         if sessions.len() >= MAX_SESSIONS {
@@ -248,7 +248,7 @@ impl Recorder {
         })
     }
 
-/// The kinds to record, if the device and the release allow all of them.
+    /// The kinds to record, if the device and the release allow all of them.
     fn kinds(
         &self,
         stage: RecordStage,
@@ -314,7 +314,7 @@ impl Recorder {
         loop {
             let session = find(&mut sessions, id)?;
             if let Some(current) = &session.current {
-// The answer may have been lost, so it is repeated until the next sample is requested.
+                // The answer may have been lost, so it is repeated until the next sample is requested.
                 if session.number > after {
                     return Ok(session.reply(current.head.clone()));
                 }
@@ -323,7 +323,7 @@ impl Recorder {
             if let Some(taken) = session.waiting.pop_front() {
                 session.preparing = taken.bytes;
                 let number = session.number + 1;
-// Files are written without the lock, so that no worker waits.
+                // Files are written without the lock, so that no worker waits.
                 drop(sessions);
                 return self.prepared(id, number, taken);
             }
@@ -342,7 +342,7 @@ impl Recorder {
         }
     }
 
-/// Prepares the files of a sample.
+    /// Prepares the files of a sample.
     fn prepared(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
         let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();

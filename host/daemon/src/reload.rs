@@ -47,11 +47,11 @@ pub struct RunningConfig {
 pub struct Change {
     /// The configuration that will be in effect.
     pub config: Config,
-/// Changed keys that will take effect.
+    /// Changed keys that will take effect.
     pub applied: Vec<String>,
-/// Changed keys that need a restart.
+    /// Changed keys that need a restart.
     pub needs_restart: Vec<String>,
-/// Whether the file of trusted keys changed. A reload does not read it.
+    /// Whether the file of trusted keys changed. A reload does not read it.
     pub trust_changed: bool,
     files: Files,
 }
@@ -157,7 +157,7 @@ fn is_read_again(key: &str) -> bool {
 }
 
 impl RunningConfig {
-/// The configuration at the start.
+    /// The configuration at the start.
     pub(crate) fn new(config: Config) -> Arc<Self> {
         Arc::new(Self {
             files: Mutex::new(files_of(&config)),
@@ -166,20 +166,20 @@ impl RunningConfig {
         })
     }
 
-/// The configuration that is in effect.
+    /// The configuration that is in effect.
     pub fn config(&self) -> Arc<Config> {
         self.config.load_full()
     }
 
-/// The result of the last reload.
+    /// The result of the last reload.
     pub(crate) fn last(&self) -> Option<ReloadStatus> {
         lock(&self.last).clone()
     }
 
-/// Computes the effect of `new`, without applying it.
+    /// Computes the effect of `new`, without applying it.
     ///
     /// # Errors
-/// [`ConfigError`] if the resulting configuration is not valid.
+    /// [`ConfigError`] if the resulting configuration is not valid.
     fn change(&self, new: &Config) -> Result<Change, ConfigError> {
         let running = self.config();
         let config = in_effect(&running, new);
@@ -228,15 +228,15 @@ impl Daemon {
         self.running.config()
     }
 
-/// Computes the effect of a new configuration. A process with further servers prepares them before [`Daemon::apply`].
+    /// Computes the effect of a new configuration. A process with further servers prepares them before [`Daemon::apply`].
     ///
     /// # Errors
-/// [`ConfigError`] if the resulting configuration is not valid.
+    /// [`ConfigError`] if the resulting configuration is not valid.
     pub fn change(&self, new: &Config) -> Result<Change, ConfigError> {
         self.running.change(new)
     }
 
-/// Prepares the Prometheus endpoint for a configuration, without applying it.
+    /// Prepares the Prometheus endpoint for a configuration, without applying it.
     ///
     /// # Errors
     /// [`MetricsError`] names what is wrong.
@@ -247,14 +247,14 @@ impl Daemon {
             .transpose()
     }
 
-/// Applies a change, and records it in the status. The deploy thread follows with its next step.
+    /// Applies a change, and records it in the status. The deploy thread follows with its next step.
     pub fn apply(&self, change: Change) -> ReloadStatus {
         let status = self.running.apply(change);
         self.service.reconfigure();
         status
     }
 
-/// Records in the status that a new configuration was refused.
+    /// Records in the status that a new configuration was refused.
     pub fn refuse(&self, error: String) -> ReloadStatus {
         self.running.note(ReloadStatus {
             at: Time::now(),

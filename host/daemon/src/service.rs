@@ -63,15 +63,15 @@ pub struct Service {
     latency: Latency,
     meter: ModelMeter,
     recorder: Recorder,
-/// `Some` if a folder is watched.
+    /// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
-/// The current job of each worker.
+    /// The current job of each worker.
     worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
 }
 
 impl Service {
-/// A service without workers; see [`Service::spawn_workers`].
+    /// A service without workers; see [`Service::spawn_workers`].
     pub fn new(
         running: Arc<RunningConfig>,
         serving: Option<Arc<ServingRelease>>,
@@ -110,13 +110,13 @@ impl Service {
         })
     }
 
-/// Accepts a sample from Zenoh or a local client.
+    /// Accepts a sample from Zenoh or a local client.
     pub fn offer(&self, incoming: Incoming<'_>, answer: ReplyTo) {
         let full = FullPolicy::of(&self.running.config().intake);
         self.accept(incoming, answer, full);
     }
 
-/// Accepts a sample; blocks until there is room in the queue.
+    /// Accepts a sample; blocks until there is room in the queue.
     pub fn offer_patiently(&self, incoming: Incoming<'_>, answer: ReplyTo) {
         self.accept(incoming, answer, FullPolicy::Wait);
     }
@@ -159,7 +159,7 @@ impl Service {
         self.clear_slot(slot);
         while let Some(job) = self.take(slot) {
             self.gauge_queue();
-// The sample keeps this release to its end, also across a swap.
+            // The sample keeps this release to its end, also across a swap.
             match self.serving.load_full() {
                 Some(served) => self.process(&job, &served, &mut worker),
                 None => {
@@ -187,13 +187,13 @@ impl Service {
         }
     }
 
-/// Processes one sample, with a new worker if the release has changed.
+    /// Processes one sample, with a new worker if the release has changed.
     fn run(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         if worker
             .as_ref()
             .is_none_or(|w| !Arc::ptr_eq(w.pipeline(), served.pipeline()))
         {
-// The old one is dropped first, so that memory for one is enough.
+            // The old one is dropped first, so that memory for one is enough.
             *worker = None;
         }
         let ready = worker.get_or_insert_with(|| served.worker());
@@ -209,7 +209,7 @@ impl Service {
         self.finish(job, served.release(), outcome);
     }
 
-/// Runs the pipeline, and offers intermediate results to recordings.
+    /// Runs the pipeline, and offers intermediate results to recordings.
     fn run_pipeline(&self, worker: &mut Worker, job: &Job, served: &ServingRelease) -> Outcome {
         if !self.recorder.is_active() {
             return worker.process(&job.sample, &self.identity);
@@ -221,13 +221,13 @@ impl Service {
         outcome
     }
 
-/// Applies changes of the configuration.
+    /// Applies changes of the configuration.
     pub fn reconfigure(&self) {
         self.recorder
             .configure(self.running.config().record.clone());
     }
 
-/// Answers a recorder's request.
+    /// Answers a recorder's request.
     pub fn record_request(&self, request: &[u8]) -> Result<Vec<u8>, Vec<u8>> {
         let serving = self.serving.load();
         let release = serving.as_deref().map(ServingRelease::release);
@@ -243,17 +243,17 @@ impl Service {
         let started = Instant::now();
         let before = self.serving.swap(next);
         let elapsed = started.elapsed();
-// The new release may not need an order per source.
+        // The new release may not need an order per source.
         self.queue.look_again();
         (before, elapsed)
     }
 
-/// Starts or stops copying samples and insights to a shadow.
+    /// Starts or stops copying samples and insights to a shadow.
     pub fn shadow(&self, mirror: Option<Arc<ShadowMirror>>) {
         self.shadow.store(mirror);
     }
 
-/// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
+    /// Takes the next job. It is always in the queue or in a slot, so that a drain finds it.
     fn take(&self, slot: usize) -> Option<Arc<Job>> {
         self.queue.pop_ready(
             || {
@@ -275,7 +275,7 @@ impl Service {
         )
     }
 
-/// Whether samples of one source must be processed in order: a model or an instance keeps state per source.
+    /// Whether samples of one source must be processed in order: a model or an instance keeps state per source.
     fn in_turn(&self) -> bool {
         let serving = self.serving.load();
         serving.as_ref().is_some_and(|served| {
@@ -287,7 +287,7 @@ impl Service {
         })
     }
 
-/// The current jobs of all workers.
+    /// The current jobs of all workers.
     fn busy(&self) -> Vec<Arc<Job>> {
         let worker_slots = self.worker_slots.iter();
         worker_slots
@@ -431,7 +431,7 @@ impl Service {
         }
     }
 
-/// Fails the job that is still in the slot because this thread panicked and was restarted.
+    /// Fails the job that is still in the slot because this thread panicked and was restarted.
     fn clear_slot(&self, slot: usize) {
         let left = self
             .worker_slots
@@ -455,7 +455,7 @@ impl Service {
         metrics::gauge!("hotshoe_queue_depth").set(self.queue.len() as f64);
     }
 
-/// The current status.
+    /// The current status.
     pub fn status(&self) -> Status {
         let serving = self.serving.load();
         let health = serving.as_ref().map(|served| served.observer().read());
@@ -512,7 +512,7 @@ impl Service {
         }
     }
 
-/// The record of failed files, if a folder is watched.
+    /// The record of failed files, if a folder is watched.
     pub fn failed_files(&self) -> Option<Arc<FailedFiles>> {
         self.failed_files.clone()
     }

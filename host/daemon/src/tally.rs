@@ -13,15 +13,15 @@ const ABANDONED: &str = "abandoned";
 /// Why an accepted sample was dropped. Each has a stable name, under which it is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DropReason {
-/// A newer sample replaced it in a full queue.
+    /// A newer sample replaced it in a full queue.
     QueueFullOldest,
-/// The queue was full when it arrived.
+    /// The queue was full when it arrived.
     QueueFullNewest,
     /// The queue stayed full for `block-timeout-ms`.
     BlockTimeout,
-/// It was not finished at the deadline of the drain.
+    /// It was not finished at the deadline of the drain.
     DrainDeadline,
-/// It arrived while the daemon was stopping.
+    /// It arrived while the daemon was stopping.
     ShuttingDown,
     /// The device has no release yet.
     NoRelease,
@@ -44,7 +44,7 @@ impl DropReason {
 /// How a sample ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement<'a> {
-/// It gave a result, also if a policy keeps the insight on the device.
+    /// It gave a result, also if a policy keeps the insight on the device.
     Result,
     /// It was dropped.
     Dropped(DropReason),
@@ -71,7 +71,7 @@ pub struct Ticket {
 }
 
 impl Tally {
-/// Counts an accepted sample.
+    /// Counts an accepted sample.
     pub fn accept(&self, answer: ReplyTo) -> Ticket {
         let mut counters = self.lock();
         counters.accepted += 1;
@@ -84,13 +84,13 @@ impl Tally {
         }
     }
 
-/// Counts a tolerated failure.
+    /// Counts a tolerated failure.
     pub fn tolerated(&self, stage: &str) {
         count(&mut self.lock().tolerated, stage);
         metrics::counter!("hotshoe_tolerated_total", "stage" => stage.to_owned()).increment(1);
     }
 
-/// Counts a message that could not be published.
+    /// Counts a message that could not be published.
     pub fn unpublished(&self) {
         self.lock().unpublished += 1;
         metrics::counter!("hotshoe_unpublished_total").increment(1);
@@ -144,7 +144,7 @@ fn observe(settlement: Settlement<'_>) {
 }
 
 impl Ticket {
-/// Records that a worker begins with the sample.
+    /// Records that a worker begins with the sample.
     pub fn begin(&self) {
         let mut answer = self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(ReplyTo::File(file)) = answer.as_mut() {

@@ -38,7 +38,7 @@ const FAILED: &str = "failed";
 /// Why a folder cannot be watched.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchError {
-/// A subfolder cannot be created.
+    /// A subfolder cannot be created.
     #[error("cannot create the folder {folder} for processed files")]
     Folder {
         /// The subfolder.
@@ -56,7 +56,7 @@ pub enum WatchError {
         #[source]
         source: notify::Error,
     },
-/// The thread cannot be started.
+    /// The thread cannot be started.
     #[error("cannot start the thread that reads watched files")]
     Thread(#[source] io::Error),
 }
@@ -66,7 +66,7 @@ pub enum WatchError {
 struct Version {
     size: u64,
     modified: SystemTime,
-/// A file that was renamed over another may have the same size and time, but has another inode.
+    /// A file that was renamed over another may have the same size and time, but has another inode.
     inode: u64,
 }
 
@@ -87,14 +87,14 @@ pub struct WatchedFile {
     version: Version,
     after: After,
     failed_files: Arc<FailedFiles>,
-/// `Some` while a worker processes it.
+    /// `Some` while a worker processes it.
     marker: Option<InProgressMarker>,
-/// Dropped with the file, which wakes the thread that waits for its end.
+    /// Dropped with the file, which wakes the thread that waits for its end.
     _ended: Option<SyncSender<()>>,
 }
 
 impl WatchedFile {
-/// Records that a worker begins with its sample. If the daemon dies, the next start knows the file.
+    /// Records that a worker begins with its sample. If the daemon dies, the next start knows the file.
     pub fn begin(&mut self) {
         self.marker = self.failed_files.begin(&self.path, self.version);
     }
@@ -105,7 +105,7 @@ impl WatchedFile {
         match (self.after, ending) {
             (_, Ending::Drop) => {}
             (After::Keep, Ending::Failure) => self.failed_files.refused(&self.path, self.version, body),
-// A failed file is moved away, so its record is not needed.
+            // A failed file is moved away, so its record is not needed.
             (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
                 self.failed_files.forget(&self.path, self.version);
             }
@@ -129,7 +129,7 @@ impl WatchedFile {
         match fs::symlink_metadata(&self.path) {
             Ok(metadata) if Version::of(&metadata)? == self.version => {}
             Ok(_) => return Ok(()),
-// It was moved or deleted meanwhile.
+            // It was moved or deleted meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
@@ -139,7 +139,7 @@ impl WatchedFile {
         }
     }
 
-/// Moves the file to a subfolder, with a prefix if the name is taken.
+    /// Moves the file to a subfolder, with a prefix if the name is taken.
     fn move_to(&self, subfolder: &str) -> io::Result<()> {
         let (Some(folder), Some(name)) = (self.path.parent(), self.path.file_name()) else {
             return Err(io::ErrorKind::InvalidFilename.into());
@@ -179,7 +179,7 @@ impl FolderWatch {
         if config.after != After::Keep {
             for name in [DONE, FAILED] {
                 let folder = config.folder.join(name);
-// Not `create_dir_all`: a watched folder that was created for a misspelt name would stay empty.
+                // Not `create_dir_all`: a watched folder that was created for a misspelt name would stay empty.
                 match fs::create_dir(&folder) {
                     Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
                         return Err(WatchError::Folder { folder, source });
@@ -224,7 +224,7 @@ impl FolderWatch {
         })
     }
 
-/// Stops reading files. Call [`FolderWatch::join`] once `offer` can no longer block.
+    /// Stops reading files. Call [`FolderWatch::join`] once `offer` can no longer block.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
     }
@@ -242,7 +242,7 @@ struct Reader<O> {
     max_bytes: usize,
     failed_files: Arc<FailedFiles>,
     offer: O,
-/// The last read version of each file, so that it is read once.
+    /// The last read version of each file, so that it is read once.
     seen: HashMap<PathBuf, Version>,
     missed: Arc<AtomicBool>,
     stopped: Arc<AtomicBool>,
@@ -250,7 +250,7 @@ struct Reader<O> {
 
 impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
     fn run(&mut self, events: &Receiver<Event>) -> Result<(), String> {
-// After a restart of this thread, events were missed.
+        // After a restart of this thread, events were missed.
         self.missed.store(true, Ordering::Release);
         self.catch_up();
         while let Ok(event) = events.recv() {
@@ -281,7 +281,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         }
     }
 
-/// Lists the folder if events were missed, as before the start.
+    /// Lists the folder if events were missed, as before the start.
     fn catch_up(&mut self) {
         if !self.missed.swap(false, Ordering::AcqRel) {
             return;
@@ -296,7 +296,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort_unstable();
-// Files that are tried alone come first, before others are being processed.
+        // Files that are tried alone come first, before others are being processed.
         paths.sort_by_key(|path| !self.is_suspect(path));
         for path in &paths {
             if self.stopped.load(Ordering::Acquire) {
@@ -342,11 +342,11 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
                     payload: Cow::Owned(payload),
                 };
                 (self.offer)(incoming, ReplyTo::File(file));
-// Waits for the end of a file that is tried alone; for others the channel is closed already.
+                // Waits for the end of a file that is tried alone; for others the channel is closed already.
                 let _ = wait.recv();
             }
             Ok(None) => {}
-// It was moved or deleted meanwhile.
+            // It was moved or deleted meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 tracing::warn!(path = %path.display(), %error, "cannot read a watched file");
@@ -361,7 +361,7 @@ fn read(path: &Path, max_bytes: usize) -> io::Result<Option<(Vec<u8>, Version)>>
         return Ok(None);
     }
     let file = File::open(path)?;
-// Before the bytes: a write during the read gives another version.
+    // Before the bytes: a write during the read gives another version.
     let version = Version::of(&file.metadata()?)?;
     let mut payload = Vec::new();
     file.take(max_bytes as u64 + 1).read_to_end(&mut payload)?;

@@ -54,7 +54,7 @@ fn silent_callers_do_not_block_others() {
         .read_to_string(&mut told)
         .unwrap();
     assert!(told.contains("busy"), "{told}");
-// A client that has gone frees its place, and so does one that is silent for too long.
+    // A client that has gone frees its place, and so does one that is silent for too long.
     drop(silent.split_off(2));
     let started = Instant::now();
     while ask(folder.path()) != Ok(true) {

@@ -169,7 +169,7 @@ impl Running {
         self.publisher.publish_statement("test", envelope.to_bytes()).unwrap();
     }
 
-/// Sends one sample, and returns its end.
+    /// Sends one sample, and returns its end.
     fn feed(&mut self) -> Result<Value, FeedError> {
         self.fed += 1;
         self.feeder
@@ -308,7 +308,7 @@ fn the_status_names_the_right_cause() {
             .starts_with("generation 4 of `test` was rolled back (trap_rate: "),
         "{cause}"
     );
-// This release has no source.
+    // This release has no source.
     let order = Order::Deploy {
         release: Digest::of(b"nowhere"),
         name: "test".to_owned(),

@@ -261,7 +261,7 @@ fn run(
     assert_eq!(
         fs::read_dir(&notes).unwrap().count(),
         0,
-"unused markers"
+        "unused markers"
     );
     for (path, note) in left {
         fs::write(path, note).unwrap();

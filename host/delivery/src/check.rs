@@ -45,7 +45,7 @@ pub fn check(
                 _ => Ok(Stored::Invalid),
             }
         };
-// The fetch waits for each result, so a panic of the check counts as an invalid object.
+        // The fetch waits for each result, so a panic of the check counts as an invalid object.
         let stored = catch_unwind(AssertUnwindSafe(store)).unwrap_or(Ok(Stored::Invalid));
         let event = match stored {
             Ok(stored) => Event::Checked {

@@ -9,7 +9,7 @@ use super::MAX_WHOLE_BYTES;
 /// Why a release could not be fetched. A missing source is not an error: the fetch waits for one.
 #[derive(Debug, thiserror::Error)]
 pub enum FetchError {
-/// The fetch was cancelled.
+    /// The fetch was cancelled.
     #[error("the fetch was cancelled")]
     Cancelled,
     /// A large blob has no index of chunks.
@@ -22,7 +22,7 @@ pub enum FetchError {
         /// Its size in bytes.
         size: u64,
     },
-/// The bytes of the release are not a manifest.
+    /// The bytes of the release are not a manifest.
     #[error("{release} is not the manifest of a release")]
     Manifest {
         /// The release.
@@ -31,15 +31,15 @@ pub enum FetchError {
         #[source]
         source: JsonError,
     },
-/// The statement claims more than a release may have.
+    /// The statement claims more than a release may have.
     #[error("the statement gives release {release} more {what} than a release may have")]
     TooLarge {
         /// The release.
         release: Digest,
-/// The item that there is too much of.
+        /// The item that there is too much of.
         what: &'static str,
     },
-/// An index of chunks is not valid.
+    /// An index of chunks is not valid.
     #[error("the index of chunks of blob {digest} is not valid")]
     Index {
         /// The blob.
@@ -51,7 +51,7 @@ pub enum FetchError {
     /// A blob could not be read or written.
     #[error("cannot store a fetched blob")]
     Blob(#[from] BlobError),
-/// A partial blob could not be read or written.
+    /// A partial blob could not be read or written.
     #[error("cannot store a part of a blob")]
     Partial(#[from] PartialError),
     /// Zenoh refused.
@@ -78,12 +78,12 @@ impl FetchError {
         }
     }
 
-/// Whether the fetch was cancelled.
+    /// Whether the fetch was cancelled.
     pub const fn is_cancelled(&self) -> bool {
         matches!(self, Self::Cancelled)
     }
 
-/// Whether the release itself is wrong, so that a retry cannot succeed.
+    /// Whether the release itself is wrong, so that a retry cannot succeed.
     pub const fn is_permanent(&self) -> bool {
         matches!(
             self,

@@ -25,16 +25,16 @@ pub struct Fetcher {
     catalogue: Catalogue,
     rate_limit: Mutex<TokenBucket>,
     reputation: SourceReputation,
-/// Partial blobs that are advertised to neighbours.
+    /// Partial blobs that are advertised to neighbours.
     advertised: Mutex<BTreeSet<Digest>>,
 }
 
 /// The blobs of a release that are fetched in chunks.
 struct PartialBlobs {
     partials: Vec<Arc<Partial>>,
-/// For each want: the partials, and the positions in them, that it fills.
+    /// For each want: the partials, and the positions in them, that it fills.
     places: Vec<Vec<(usize, usize)>>,
-/// Number of chunks that each partial still needs.
+    /// Number of chunks that each partial still needs.
     left: Vec<Mutex<usize>>,
     wants: Vec<Want>,
     chunks: Vec<Chunks>,
@@ -45,7 +45,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Fetcher {
-/// A fetcher for a device. It takes objects that are on disk from `catalogue`, and adds partial blobs to it.
+    /// A fetcher for a device. It takes objects that are on disk from `catalogue`, and adds partial blobs to it.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -75,7 +75,7 @@ impl Fetcher {
         })
     }
 
-/// Changes the bandwidth limit, in bytes per second; `None` for no limit.
+    /// Changes the bandwidth limit, in bytes per second; `None` for no limit.
     pub fn limit(&self, max_bytes_per_second: Option<u64>) {
         *lock(&self.rate_limit) = TokenBucket::new(max_bytes_per_second, Instant::now());
     }
@@ -145,7 +145,7 @@ impl Fetcher {
         let mut found = HashMap::new();
         let mut left = Vec::new();
         for want in wants {
-// Another release may have the same object.
+            // Another release may have the same object.
             let known = self.catalogue.read(want.digest);
             match known.filter(|bytes| Digest::of(bytes) == want.digest) {
                 Some(bytes) if bytes.len() as u64 <= want.most => {
@@ -217,7 +217,7 @@ impl Fetcher {
         self.whole(&whole, blobs, &state, cancel, &|fetched, sources| {
             tell(here + fetched, sources);
         })?;
-// The indexes of blobs that are present are not used for a fetch, so a wrong one would be advertised to neighbours.
+        // The indexes of blobs that are present are not used for a fetch, so a wrong one would be advertised to neighbours.
         for blob in &present {
             if let Some(index) = release.chunks.get(&blob.digest) {
                 blobs.check_index(blob, index)?;
@@ -238,7 +238,7 @@ impl Fetcher {
         Ok(std::mem::take(&mut lock(&state.stats)))
     }
 
-/// Stops advertising the partial blobs of the last fetch. Add the release to the catalogue first.
+    /// Stops advertising the partial blobs of the last fetch. Add the release to the catalogue first.
     pub fn withdraw_partials(&self) {
         for blob in std::mem::take(&mut *lock(&self.advertised)) {
             self.catalogue.remove_partial(blob);
@@ -277,7 +277,7 @@ impl Fetcher {
         fetch(&self.context(state, cancel), wants, None, &keep, tell)
     }
 
-/// Opens the partial blobs, and fills in chunks that are on this device in other blobs.
+    /// Opens the partial blobs, and fills in chunks that are on this device in other blobs.
     fn partial_blobs(
         &self,
         release: &Release,
@@ -320,7 +320,7 @@ impl Fetcher {
         Ok(partial_blobs)
     }
 
-/// Fills in chunks that are on this device in other blobs, and returns the missing ones.
+    /// Fills in chunks that are on this device in other blobs, and returns the missing ones.
     fn fill(&self, index: &ChunkIndex, partial: &Partial) -> Result<Vec<usize>, FetchError> {
         let mut missing = Vec::new();
         for number in partial.missing() {
@@ -385,7 +385,7 @@ impl PartialBlobs {
             let Some(chunk) = index.chunks.get(place) else {
                 continue;
             };
-// The same chunk may occur several times; it is fetched once.
+            // The same chunk may occur several times; it is fetched once.
             let number = *numbers.entry(chunk.digest).or_insert_with(|| {
                 self.wants.push(Want {
                     digest: chunk.digest,
@@ -409,7 +409,7 @@ impl PartialBlobs {
         self.partials.push(partial);
     }
 
-/// Checks a chunk and writes it to all of its positions. A blob that is complete is checked as a whole.
+    /// Checks a chunk and writes it to all of its positions. A blob that is complete is checked as a whole.
     fn keep(&self, number: usize, bytes: &[u8]) -> Result<Stored, FetchError> {
         for &(which, place) in self.places.get(number).into_iter().flatten() {
             let (Some(partial), Some(left)) = (self.partials.get(which), self.left.get(which))
@@ -426,7 +426,7 @@ impl PartialBlobs {
             let mut left = lock(left);
             *left = left.saturating_sub(1);
             if *left == 0 {
-// Two threads may have written the same chunk at once, and counted it twice.
+                // Two threads may have written the same chunk at once, and counted it twice.
                 *left = partial.missing().len();
                 if *left == 0 {
                     partial.finish()?;

@@ -32,17 +32,17 @@ pub const MAX_WHOLE_BYTES: u64 = 4 << 20;
 /// Settings of a fetcher.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeliveryConfig {
-/// Whether devices fetch from each other, so that the site downloads each chunk once. Default: true.
+    /// Whether devices fetch from each other, so that the site downloads each chunk once. Default: true.
     pub share: bool,
-/// Bandwidth limit in bytes per second. Default: no limit.
+    /// Bandwidth limit in bytes per second. Default: no limit.
     pub max_bytes_per_second: Option<u64>,
-/// Most requested bytes that have not arrived. Default: 8 MiB.
+    /// Most requested bytes that have not arrived. Default: 8 MiB.
     pub in_flight_bytes: u64,
     /// The largest request to one source, in bytes. Default: 1 MiB.
     pub batch_bytes: u64,
-/// A request that takes longer is also sent to another source. Default: 5 s.
+    /// A request that takes longer is also sent to another source. Default: 5 s.
     pub stall: Duration,
-/// A request that delivers nothing for this time is abandoned. Default: 30 s.
+    /// A request that delivers nothing for this time is abandoned. Default: 30 s.
     pub batch_timeout: Duration,
 }
 
@@ -63,18 +63,18 @@ impl Default for DeliveryConfig {
 #[derive(Debug, Clone, Default)]
 pub struct Cancel {
     ended: Arc<AtomicBool>,
-/// Flag of the parent, which cancels this one too.
+    /// Flag of the parent, which cancels this one too.
     parent: Option<Arc<AtomicBool>>,
     deadline: Option<Instant>,
 }
 
 impl Cancel {
-/// A new one, not cancelled.
+    /// A new one, not cancelled.
     pub fn new() -> Self {
         Self::default()
     }
 
-/// Cancels itself after this time.
+    /// Cancels itself after this time.
     pub fn after(time: Duration) -> Self {
         Self {
             deadline: Instant::now().checked_add(time),
@@ -82,7 +82,7 @@ impl Cancel {
         }
     }
 
-/// A child that is cancelled with this one, and can be cancelled alone.
+    /// A child that is cancelled with this one, and can be cancelled alone.
     #[must_use]
     pub fn child(&self) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Cancel {
         }
     }
 
-/// A child that is cancelled with this one, or after this time.
+    /// A child that is cancelled with this one, or after this time.
     #[must_use]
     pub fn within(&self, time: Duration) -> Self {
         let latest = Instant::now().checked_add(time);
@@ -102,12 +102,12 @@ impl Cancel {
         }
     }
 
-/// Cancels the fetch. Data on disk stays.
+    /// Cancels the fetch. Data on disk stays.
     pub fn cancel(&self) {
         self.ended.store(true, Ordering::Release);
     }
 
-/// Whether it was cancelled, or its time is over.
+    /// Whether it was cancelled, or its time is over.
     pub fn is_cancelled(&self) -> bool {
         let ended = |flag: &Arc<AtomicBool>| flag.load(Ordering::Acquire);
         ended(&self.ended)
@@ -119,23 +119,23 @@ impl Cancel {
 /// Progress of a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
-/// Bytes of the release on this device.
+    /// Bytes of the release on this device.
     pub fetched: u64,
-/// Size of the release in bytes.
+    /// Size of the release in bytes.
     pub total: u64,
-/// Number of usable sources. With 0, the fetch waits.
+    /// Number of usable sources. With 0, the fetch waits.
     pub sources: usize,
 }
 
 /// Statistics of a fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TransferStats {
-/// Bytes received, compressed as sent.
+    /// Bytes received, compressed as sent.
     pub bytes_received: u64,
-/// Bytes of the release that were already on this device.
+    /// Bytes of the release that were already on this device.
     pub bytes_reused: u64,
-/// Bytes received, by source.
+    /// Bytes received, by source.
     pub from: BTreeMap<String, u64>,
-/// Invalid replies, by requested source.
+    /// Invalid replies, by requested source.
     pub refused: BTreeMap<String, u64>,
 }

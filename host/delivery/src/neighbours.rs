@@ -26,7 +26,7 @@ const MIN_SHARED_BYTES: u64 = 1 << 20;
 pub struct Chunks {
     /// The index's digest.
     pub index: Digest,
-/// For each chunk in order: the number of its want, or `None` if the chunk is present.
+    /// For each chunk in order: the number of its want, or `None` if the chunk is present.
     pub wants: Vec<Option<usize>>,
 }
 
@@ -35,14 +35,14 @@ pub struct Chunks {
 pub struct Neighbours {
     own: String,
     indexes: Vec<Chunks>,
-/// Neighbours that have answered. True if they fetch this release or have it.
+    /// Neighbours that have answered. True if they fetch this release or have it.
     known: BTreeMap<String, bool>,
     began: Instant,
     asked: Option<Instant>,
 }
 
 impl Neighbours {
-/// Neighbours of `own`, for a fetch of the chunks of these indexes. `None` if the fetch is too small to divide.
+    /// Neighbours of `own`, for a fetch of the chunks of these indexes. `None` if the fetch is too small to divide.
     pub fn new(own: &str, mut indexes: Vec<Chunks>, bytes: u64, now: Instant) -> Option<Self> {
         indexes.truncate(MAX_ASKED);
         (bytes >= MIN_SHARED_BYTES && !indexes.is_empty()).then(|| Self {
@@ -54,12 +54,12 @@ impl Neighbours {
         })
     }
 
-/// The digests of the indexes.
+    /// The digests of the indexes.
     pub fn indexes(&self) -> Vec<Digest> {
         self.indexes.iter().map(|chunks| chunks.index).collect()
     }
 
-/// The neighbours to query now.
+    /// The neighbours to query now.
     pub fn ask(&mut self, devices: &BTreeSet<String>, now: Instant) -> Vec<String> {
         let early = now.saturating_duration_since(self.began) < FIRST_WAIT;
         let every = if early { FIRST_EVERY } else { EVERY };
@@ -74,7 +74,7 @@ impl Neighbours {
         devices.iter().take(MAX_NEIGHBOURS).cloned().collect()
     }
 
-/// Whether it is too early to request chunks.
+    /// Whether it is too early to request chunks.
     pub fn is_early(&self, devices: &BTreeSet<String>, now: Instant) -> bool {
         let all = devices
             .iter()
@@ -83,7 +83,7 @@ impl Neighbours {
         !all && now.saturating_duration_since(self.began) < FIRST_WAIT
     }
 
-/// Handles an answer: returns the wants that the neighbour has, and whether the owners of chunks changed. `None` if it is invalid.
+    /// Handles an answer: returns the wants that the neighbour has, and whether the owners of chunks changed. `None` if it is invalid.
     pub fn answered(&mut self, name: &str, answer: &[u8]) -> Option<(HashSet<usize>, bool)> {
         let counts: Vec<usize> = self
             .indexes
@@ -103,7 +103,7 @@ impl Neighbours {
         Some((wants, before.unwrap_or(false) != known))
     }
 
-/// The wants whose owner is a neighbour.
+    /// The wants whose owner is a neighbour.
     pub fn neighbour_wants(&self, digest_of: impl Fn(usize) -> Option<Digest>) -> HashSet<usize> {
         let others: Vec<&str> = self
             .known
@@ -125,7 +125,7 @@ impl Neighbours {
 
 /// Weight of a device for a chunk; the device with the highest weight owns it.
 fn weight(digest: Digest, name: &str) -> u64 {
-// FNV-1a, with the final mix of SplitMix64 so that similar names get different weights.
+    // FNV-1a, with the final mix of SplitMix64 so that similar names get different weights.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in digest.bytes().iter().chain(name.as_bytes()) {
         hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

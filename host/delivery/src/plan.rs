@@ -38,7 +38,7 @@ struct OpenBatch {
     asked: Instant,
     heard: Instant,
     gave: bool,
-/// Whether its objects may be requested elsewhere too.
+    /// Whether its objects may be requested elsewhere too.
     late: bool,
 }
 
@@ -51,23 +51,23 @@ pub struct Plan {
     left: usize,
     sources: BTreeMap<String, Source>,
     banned: BTreeSet<String>,
-/// Sources that were slow or sent bad data. They are asked only for objects that no other publisher or registry has.
+    /// Sources that were slow or sent bad data. They are asked only for objects that no other publisher or registry has.
     demoted: BTreeSet<String>,
-/// Sources that have delivered before. They are asked before unknown ones.
+    /// Sources that have delivered before. They are asked before unknown ones.
     known: BTreeSet<String>,
     open: BTreeMap<u64, OpenBatch>,
     next_batch: u64,
     in_flight: u64,
     bounds: Bounds,
-/// Numbers of wants whose owner is a neighbour.
+    /// Numbers of wants whose owner is a neighbour.
     neighbour_wants: HashSet<usize>,
     neighbours_progressed: Option<Instant>,
-/// Time of the last arrival.
+    /// Time of the last arrival.
     moved: Option<Instant>,
 }
 
 impl Plan {
-/// A plan for these wants. Their digests must be distinct.
+    /// A plan for these wants. Their digests must be distinct.
     pub fn new(wants: Vec<Want>, bounds: Bounds) -> Self {
         let numbers = wants
             .iter()
@@ -93,7 +93,7 @@ impl Plan {
         }
     }
 
-/// Whether everything has arrived.
+    /// Whether everything has arrived.
     pub fn is_done(&self) -> bool {
         self.left == 0
     }
@@ -108,17 +108,17 @@ impl Plan {
         self.wants.get(number).copied()
     }
 
-/// Number of sources that may be asked.
+    /// Number of sources that may be asked.
     pub fn usable(&self) -> usize {
         self.sources.len()
     }
 
-/// Requested bytes that have not arrived.
+    /// Requested bytes that have not arrived.
     pub fn in_flight(&self) -> u64 {
         self.in_flight
     }
 
-/// Sets the live sources. Returns the batches of sources that have gone; their objects wait again.
+    /// Sets the live sources. Returns the batches of sources that have gone; their objects wait again.
     pub fn set_sources(
         &mut self,
         live: &BTreeSet<String>,
@@ -143,7 +143,7 @@ impl Plan {
         batches
     }
 
-/// Sets the wants that a neighbour has.
+    /// Sets the wants that a neighbour has.
     pub fn set_available(&mut self, source: &str, wants: HashSet<usize>) {
         if let Some(source) = self.sources.get_mut(source)
             && source.availability != Availability::All
@@ -152,7 +152,7 @@ impl Plan {
         }
     }
 
-/// Leaves these wants to the neighbours, as long as they make progress.
+    /// Leaves these wants to the neighbours, as long as they make progress.
     pub fn assign_to_neighbours(&mut self, neighbour_wants: HashSet<usize>, now: Instant) {
         if self.neighbours_progressed.is_none() && !neighbour_wants.is_empty() {
             self.neighbours_progressed = Some(now);
@@ -160,17 +160,17 @@ impl Plan {
         self.neighbour_wants = neighbour_wants;
     }
 
-/// Demotes these sources: they are asked last.
+    /// Demotes these sources: they are asked last.
     pub fn demote(&mut self, sources: BTreeSet<String>) {
         self.demoted.extend(sources);
     }
 
-/// Sets the known sources, which are asked before unknown ones of their kind.
+    /// Sets the known sources, which are asked before unknown ones of their kind.
     pub fn prefer(&mut self, known: BTreeSet<String>) {
         self.known = known;
     }
 
-/// The smallest want that has not arrived.
+    /// The smallest want that has not arrived.
     pub fn smallest(&self) -> Option<Want> {
         let open = self.open.values().flat_map(|open| &open.wants);
         let numbers = self.waiting.iter().chain(open);
@@ -178,12 +178,12 @@ impl Plan {
         wants.min_by_key(|want| want.most).copied()
     }
 
-/// Demoted sources.
+    /// Demoted sources.
     pub fn demoted(&self) -> &BTreeSet<String> {
         &self.demoted
     }
 
-/// Waiting wants that publishers and registries which are not demoted may have.
+    /// Waiting wants that publishers and registries which are not demoted may have.
     fn elsewhere(&self) -> HashSet<usize> {
         let good: Vec<&Source> = self
             .sources
@@ -195,7 +195,7 @@ impl Plan {
         self.waiting.iter().copied().filter(has).collect()
     }
 
-/// Bans a source. Returns its batches; their objects wait again.
+    /// Bans a source. Returns its batches; their objects wait again.
     pub fn ban(&mut self, source: &str) -> Vec<u64> {
         self.banned.insert(source.to_owned());
         self.demoted.insert(source.to_owned());
@@ -241,7 +241,7 @@ impl Plan {
         None
     }
 
-/// The wants to request from `name` next.
+    /// The wants to request from `name` next.
     fn choose(&mut self, name: &str, origins: bool, now: Instant) -> Vec<usize> {
         let neighbours_progress = self
             .neighbours_progressed
@@ -280,7 +280,7 @@ impl Plan {
                 continue;
             }
             let most = self.wants.get(number).map_or(0, |want| want.most);
-// At least one object, however large it is.
+            // At least one object, however large it is.
             if chosen.len() >= MAX_ASKED || (!chosen.is_empty() && bytes + most > window) {
                 break;
             }
@@ -322,7 +322,7 @@ impl Plan {
         }
     }
 
-/// A valid object has arrived. Returns whether it was still wanted, and the batches that it completes.
+    /// A valid object has arrived. Returns whether it was still wanted, and the batches that it completes.
     pub fn arrived(&mut self, batch: u64, number: usize, now: Instant) -> (bool, Vec<u64>) {
         if let Some(open) = self.open.get_mut(&batch) {
             open.heard = now;
@@ -360,7 +360,7 @@ impl Plan {
         (was_wanted, complete)
     }
 
-/// Closes a complete batch, and adapts the window of its source.
+    /// Closes a complete batch, and adapts the window of its source.
     fn complete(&mut self, id: u64, now: Instant) {
         let Some(open) = self.open.remove(&id) else {
             return;
@@ -377,7 +377,7 @@ impl Plan {
         }
     }
 
-/// A batch has ended. Objects that did not arrive wait again. `missing` lists those that the source said it does not have.
+    /// A batch has ended. Objects that did not arrive wait again. `missing` lists those that the source said it does not have.
     pub fn ended(&mut self, batch: u64, missing: &[usize], end: BatchEnd, now: Instant) {
         let Some(open) = self.take_back(batch) else {
             return;
@@ -395,13 +395,13 @@ impl Plan {
         }
         let unexplained = open.wants.len() > lacks.len();
         source.missing.extend(lacks);
-// Nothing arrived and no reason was given: the source is busy, slow or broken.
+        // Nothing arrived and no reason was given: the source is busy, slow or broken.
         if unexplained && (!open.gave || end == BatchEnd::TimedOut) {
             source.rest(now);
         }
     }
 
-/// Removes a batch. Its objects that are not requested elsewhere wait again.
+    /// Removes a batch. Its objects that are not requested elsewhere wait again.
     fn take_back(&mut self, id: u64) -> Option<OpenBatch> {
         let open = self.open.remove(&id)?;
         if let Some(source) = self.sources.get_mut(&open.source) {
@@ -429,7 +429,7 @@ impl Plan {
     /// caller must end.
     pub fn overdue(&mut self, now: Instant) -> Vec<u64> {
         let mut given_up = Vec::new();
-// Another session may have sent bad data in a source's name, and the source may be the only one: it stays demoted.
+        // Another session may have sent bad data in a source's name, and the source may be the only one: it stays demoted.
         let moved = *self.moved.get_or_insert(now);
         if now.saturating_duration_since(moved) >= UNBAN_AFTER {
             self.banned.clear();

@@ -48,7 +48,7 @@ pub struct Publisher {
 }
 
 impl Publisher {
-/// Opens a session. It does not wait for the network.
+    /// Opens a session. It does not wait for the network.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -72,12 +72,12 @@ impl Publisher {
         })
     }
 
-/// A client on the same session.
+    /// A client on the same session.
     pub const fn client(&self) -> &Client {
         &self.client
     }
 
-/// Serves the objects of a release folder, signatures included.
+    /// Serves the objects of a release folder, signatures included.
     ///
     /// # Errors
     /// [`PublishError`].
@@ -89,7 +89,7 @@ impl Publisher {
         Ok(served)
     }
 
-/// Publishes a statement, the bytes of its envelope, and answers later queries with it.
+    /// Publishes a statement, the bytes of its envelope, and answers later queries with it.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -97,7 +97,7 @@ impl Publisher {
         publish(&self.site, Notice::Desired, &self.desired, name, envelope)
     }
 
-/// Publishes a new `trust.toml`, and answers later queries with it.
+    /// Publishes a new `trust.toml`, and answers later queries with it.
     ///
     /// # Errors
     /// [`LinkError`].
@@ -105,22 +105,22 @@ impl Publisher {
         publish(&self.site, Notice::Trust, &self.trust, "", update)
     }
 
-/// Its name as a source.
+    /// Its name as a source.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-/// The endpoints that it listens on.
+    /// The endpoints that it listens on.
     pub fn locators(&self) -> Vec<String> {
         self.site.status().locators
     }
 
-/// Bytes of objects sent.
+    /// Bytes of objects sent.
     pub fn sent(&self) -> u64 {
         self.sharing.as_ref().map_or(0, Sharing::sent)
     }
 
-/// Closes the session. Devices that have not finished wait for another source.
+    /// Closes the session. Devices that have not finished wait for another source.
     pub fn close(self) {
         drop(self.sharing);
         self.site.close();

@@ -43,9 +43,9 @@ const MAX_CONFIG_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct RegistryConfig {
-/// The site that it stores releases for.
+    /// The site that it stores releases for.
     pub site: String,
-/// Its name, in its certificate and its keys. Two registries of a site need different names.
+    /// Its name, in its certificate and its keys. Two registries of a site need different names.
     pub name: String,
     /// The data folder. Default: `registry`.
     #[serde(default = "default_data")]
@@ -53,19 +53,19 @@ pub struct RegistryConfig {
     /// The file of trusted keys. Default: `trust.toml`.
     #[serde(default = "default_trust")]
     pub trust: PathBuf,
-/// Its Zenoh session. With `mode = "router"` it is also the site's router.
+    /// Its Zenoh session. With `mode = "router"` it is also the site's router.
     #[serde(default)]
     pub zenoh: ZenohConfig,
-/// Disk quota of releases in MiB. Default: 16384. The newest release of each name is always kept.
+    /// Disk quota of releases in MiB. Default: 16384. The newest release of each name is always kept.
     #[serde(default = "default_quota")]
     pub quota_mib: u64,
-/// Number of releases per name to keep. Default: 16.
+    /// Number of releases per name to keep. Default: 16.
     #[serde(default = "default_keep")]
     pub keep: usize,
-/// Bandwidth limit of fetches in bytes per second. Default: no limit.
+    /// Bandwidth limit of fetches in bytes per second. Default: no limit.
     #[serde(default)]
     pub max_bytes_per_second: Option<u64>,
-/// The log on standard error.
+    /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
 }
@@ -98,10 +98,10 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
-/// The configuration is not valid TOML, or has an unknown key.
+    /// The configuration is not valid TOML, or has an unknown key.
     #[error("the configuration of the registry is not valid")]
     Toml(#[source] TomlError),
-/// A setting is not valid.
+    /// A setting is not valid.
     #[error("the configuration of the registry is not valid")]
     Config(#[source] ConfigError),
     /// The trusted keys are not valid.
@@ -145,7 +145,7 @@ impl RegistryError {
 }
 
 impl RegistryConfig {
-/// A configuration with these names and the defaults.
+    /// A configuration with these names and the defaults.
     pub fn new(site: &str, name: &str) -> Self {
         Self {
             site: site.to_owned(),
@@ -160,7 +160,7 @@ impl RegistryConfig {
         }
     }
 
-/// Reads and checks a file. Relative paths are relative to its folder.
+    /// Reads and checks a file. Relative paths are relative to its folder.
     ///
     /// # Errors
     /// [`RegistryError`], which names the key or the file.
@@ -202,24 +202,24 @@ pub struct Registry {
     parts: Parts,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
-/// Contents, at the start, of the files that keys name.
+    /// Contents, at the start, of the files that keys name.
     files: Files,
 }
 
 /// Result of a reload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reloaded {
-/// Changed keys that are now in effect.
+    /// Changed keys that are now in effect.
     pub applied: BTreeSet<String>,
-/// Changed keys that need a restart.
+    /// Changed keys that need a restart.
     pub needs_restart: BTreeSet<String>,
-/// Whether the file of trusted keys changed. A reload does not read it.
+    /// Whether the file of trusted keys changed. A reload does not read it.
     pub trust_changed: bool,
 }
 
 /// The configuration that can be in effect without a restart.
 fn in_effect(running: &RegistryConfig, new: &RegistryConfig) -> RegistryConfig {
-// Without `..`, so that a new key must be handled here.
+    // Without `..`, so that a new key must be handled here.
     let RegistryConfig {
         site: _,
         name: _,
@@ -241,7 +241,7 @@ fn in_effect(running: &RegistryConfig, new: &RegistryConfig) -> RegistryConfig {
 }
 
 impl Registry {
-/// Starts a registry: it serves what it has stored, then follows the site's statements.
+    /// Starts a registry: it serves what it has stored, then follows the site's statements.
     ///
     /// # Errors
     /// [`RegistryError`] names what is wrong.
@@ -249,7 +249,7 @@ impl Registry {
         Self::start_with(config, Parts::default())
     }
 
-/// Like [`Self::start`], with its threads registered in `parts`.
+    /// Like [`Self::start`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
@@ -313,17 +313,17 @@ impl Registry {
         })
     }
 
-/// The endpoints that it listens on.
+    /// The endpoints that it listens on.
     pub fn locators(&self) -> Vec<String> {
         self.site.status().locators
     }
 
-/// The releases that it has stored completely.
+    /// The releases that it has stored completely.
     pub fn held(&self) -> Vec<StoredRelease> {
         self.work.lock().record.releases.clone()
     }
 
-/// Waits until it has stored a release. False after `timeout`.
+    /// Waits until it has stored a release. False after `timeout`.
     pub fn wait_for(&self, release: Digest, timeout: Duration) -> bool {
         let deadline = Instant::now().checked_add(timeout);
         let mut state = self.work.lock();
@@ -344,20 +344,20 @@ impl Registry {
         }
     }
 
-/// Bytes of objects sent.
+    /// Bytes of objects sent.
     pub fn sent(&self) -> u64 {
         self.sharing.sent()
     }
 
-/// Number of refused statements and releases.
+    /// Number of refused statements and releases.
     pub fn refused(&self) -> u64 {
         self.work.refused.load(Ordering::Relaxed)
     }
 
-/// Applies a new configuration as far as possible without a restart.
+    /// Applies a new configuration as far as possible without a restart.
     ///
     /// # Errors
-/// [`RegistryError::Config`] if the new one is not valid; then nothing changes.
+    /// [`RegistryError::Config`] if the new one is not valid; then nothing changes.
     pub fn reload(&self, new: &RegistryConfig) -> Result<Reloaded, RegistryError> {
         new.check()?;
         let mut running = self.config.lock().unwrap_or_else(PoisonError::into_inner);
@@ -389,7 +389,7 @@ impl Registry {
         &self.parts
     }
 
-/// Stops it. Stored releases stay on disk.
+    /// Stops it. Stored releases stay on disk.
     pub fn stop(self) {
         self.parts.close();
         self.work.close();
@@ -413,7 +413,7 @@ fn trust(config: &RegistryConfig, record: &Record) -> Result<TrustRoot, Registry
     })?;
     for update in &record.updates {
         let new = TrustUpdate::parse(update.as_bytes()).map(|update| rotate(&trust, &update));
-// The file may have been replaced by a newer version.
+        // The file may have been replaced by a newer version.
         if let Ok(Ok(new)) = new {
             trust = new.root;
         }
@@ -431,7 +431,7 @@ fn answer(site: &Site, notice: Notice, work: &Arc<RegistryWorker>) -> Result<Not
         };
         match notice {
             Notice::Desired => {
-// Signed statements first: of too many, a device takes the first.
+                // Signed statements first: of too many, a device takes the first.
                 let (signed, others): (Vec<_>, Vec<_>) =
                     state.record.statements.iter().partition(|kept| kept.signed);
                 let kept = signed.iter().chain(&others);

@@ -34,9 +34,9 @@ const REPORT_EVERY: Duration = Duration::from_millis(100);
 
 /// Result of checking an object.
 pub enum Stored {
-/// It is valid and stored.
+    /// It is valid and stored.
     Kept,
-/// It does not match its digest or size.
+    /// It does not match its digest or size.
     Invalid,
 }
 
@@ -48,7 +48,7 @@ pub struct FetchContext<'a> {
     pub config: &'a DeliveryConfig,
     pub cancel: &'a Cancel,
     pub stats: &'a Mutex<TransferStats>,
-/// Sources that sent only bad data in this fetch.
+    /// Sources that sent only bad data in this fetch.
     pub banned: &'a Mutex<BTreeSet<String>>,
     pub rate_limit: &'a Mutex<TokenBucket>,
     /// Sources that are asked last.
@@ -62,7 +62,7 @@ pub type ProgressFn<'a> = &'a (dyn Fn(u64, usize) + Sync);
 
 pub(super) enum Event {
     Reply(u64, ObjectReply),
-/// An object that is dropped unchecked: its sender is ignored, or too many are waiting.
+    /// An object that is dropped unchecked: its sender is ignored, or too many are waiting.
     Ignored(u64),
     Checked {
         batch: u64,
@@ -80,7 +80,7 @@ struct BatchRequest {
     _asked: PendingRequest,
     source: String,
     missing: Vec<usize>,
-/// Number of objects received, once the request has ended.
+    /// Number of objects received, once the request has ended.
     objects: Option<usize>,
     checked: usize,
     bad: bool,
@@ -198,7 +198,7 @@ impl Run<'_> {
         Ok(())
     }
 
-/// Updates the sources, and handles slow batches.
+    /// Updates the sources, and handles slow batches.
     fn poll(&mut self, now: Instant) -> Result<(), FetchError> {
         let mut live = self.context.sources.live();
         live.remove(self.context.own);
@@ -296,7 +296,7 @@ impl Run<'_> {
                 }
                 other => Event::Reply(id, other),
             };
-// The fetch may have ended.
+            // The fetch may have ended.
             let _ = events.send(event);
         };
         let context = self.context;
@@ -384,7 +384,7 @@ impl Run<'_> {
         now: Instant,
     ) {
         let Some(request) = self.requests.get_mut(&batch) else {
-// It arrived after its batch was abandoned.
+            // It arrived after its batch was abandoned.
             if matches!(stored, Stored::Kept) {
                 self.arrive(batch, number, now);
             }
@@ -426,7 +426,7 @@ impl Run<'_> {
         }
     }
 
-/// Ends a batch when all of its replies have been checked.
+    /// Ends a batch when all of its replies have been checked.
     fn maybe_over(&mut self, batch: u64, now: Instant) {
         let over = |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
         if !self.requests.get(&batch).is_some_and(over) {

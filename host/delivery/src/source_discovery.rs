@@ -19,7 +19,7 @@ pub struct SourceDiscovery {
 }
 
 impl SourceDiscovery {
-/// Requests the smallest want from all sources, if there are many unknown ones and no known one, and it is time.
+    /// Requests the smallest want from all sources, if there are many unknown ones and no known one, and it is time.
     pub fn poll(
         &mut self,
         context: &FetchContext<'_>,

@@ -15,14 +15,14 @@ const MOST: usize = 1_024;
 pub struct SourceReputation(Mutex<BTreeMap<String, Instant>>);
 
 impl SourceReputation {
-/// The sources that are demoted at `now`.
+    /// The sources that are demoted at `now`.
     pub fn demoted(&self, now: Instant) -> BTreeSet<String> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         since.retain(|_, since| now.saturating_duration_since(*since) < MEMORY);
         since.keys().cloned().collect()
     }
 
-/// Demotes sources.
+    /// Demotes sources.
     pub fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for name in demoted {

@@ -21,7 +21,7 @@ impl TokenBucket {
         }
     }
 
-/// Whether bytes may be requested now.
+    /// Whether bytes may be requested now.
     pub fn allows(&mut self, now: Instant) -> bool {
         let Some(rate) = self.rate else {
             return true;
@@ -32,7 +32,7 @@ impl TokenBucket {
         self.level > 0.0
     }
 
-/// Takes bytes out. The level may become negative.
+    /// Takes bytes out. The level may become negative.
     pub fn spend(&mut self, bytes: u64) {
         if self.rate.is_some() {
             self.level -= bytes as f64;

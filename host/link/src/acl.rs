@@ -15,13 +15,13 @@ pub const MAX_ACL_BYTES: u64 = 4 << 20;
 /// The roles of a site, each a list of common names of certificates.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AclOptions {
-/// The devices. Each may write its own keys only.
+    /// The devices. Each may write its own keys only.
     pub devices: Vec<String>,
-/// Publishers of releases. Default: `deployer`.
+    /// Publishers of releases. Default: `deployer`.
     pub deployers: Vec<String>,
-/// Registries and routers, which forward the messages of all others. Default: `registry`.
+    /// Registries and routers, which forward the messages of all others. Default: `registry`.
     pub registries: Vec<String>,
-/// Applications that may send samples to devices and read their outputs. Default: none.
+    /// Applications that may send samples to devices and read their outputs. Default: none.
     pub applications: Vec<String>,
 }
 
@@ -65,10 +65,10 @@ pub fn access_control(site: &str, options: &AclOptions) -> Value {
         key("@desired/*"),
         key("@trust"),
     ];
-// Wildcards do not match key parts that begin with `@`.
+    // Wildcards do not match key parts that begin with `@`.
     let site_wide: Vec<String> = everyone.iter().cloned().chain([key("**")]).collect();
     let mut rules = vec![
-// Queries and subscriptions change nothing.
+        // Queries and subscriptions change nothing.
         rule("ask", &["query"], &everyone),
         rule(
             "listen",
@@ -170,6 +170,6 @@ pub(super) fn read(path: &Path) -> Result<Value, LinkError> {
     };
     let text = read_bytes(path, MAX_ACL_BYTES).map_err(failed)?;
     let value: Value = serde_json::from_slice(&text).map_err(|e| failed(e.into()))?;
-// The file may also be a complete configuration of `zenohd`.
+    // The file may also be a complete configuration of `zenohd`.
     Ok(value.get("access_control").cloned().unwrap_or(value))
 }

@@ -26,14 +26,14 @@ pub struct RawQueryable {
 }
 
 impl RawQueryable {
-/// Replaces the value.
+    /// Replaces the value.
     pub fn set(&self, bytes: Vec<u8>) {
         *self.value.lock().unwrap_or_else(PoisonError::into_inner) = ZBytes::from(bytes);
     }
 }
 
 impl RawSession {
-/// Opens a session with `config`.
+    /// Opens a session with `config`.
     ///
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
@@ -61,7 +61,7 @@ impl RawSession {
         })
     }
 
-/// Waits until the value can be queried: a declaration takes some time to propagate. False after `deadline`.
+    /// Waits until the value can be queried: a declaration takes some time to propagate. False after `deadline`.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -75,7 +75,7 @@ impl RawSession {
         Ok(false)
     }
 
-/// Queries the value and passes it to `read`. `None` without an answer in time.
+    /// Queries the value and passes it to `read`. `None` without an answer in time.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].

@@ -28,7 +28,7 @@ pub struct Client {
 }
 
 impl Client {
-/// Connects to the daemon of `config`; see [`ZenohConfig::client`]. The timeout is 3 s.
+    /// Connects to the daemon of `config`; see [`ZenohConfig::client`]. The timeout is 3 s.
     ///
     /// # Errors
     /// [`LinkError::NoEndpoint`], [`LinkError::Setting`] and [`LinkError::Unreachable`].
@@ -48,7 +48,7 @@ impl Client {
         })
     }
 
-/// Shares the session of `site`. Closing one closes both.
+    /// Shares the session of `site`. Closing one closes both.
     pub fn of(site: &Site, max_message_bytes: usize) -> Self {
         Self {
             session: site.session.clone(),
@@ -71,7 +71,7 @@ impl Client {
         Ok(said.into_iter().map(|said| said.value).collect())
     }
 
-/// Like [`Self::statuses`], with the devices' signatures. Each covers the answer and the nonce of this query.
+    /// Like [`Self::statuses`], with the devices' signatures. Each covers the answer and the nonce of this query.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -85,7 +85,7 @@ impl Client {
             "{}/status",
             root(site.unwrap_or("*"), device.unwrap_or("*"))
         );
-// With a fresh nonce, a recorded answer cannot be replayed.
+        // With a fresh nonce, a recorded answer cannot be replayed.
         let nonce = uuid::Uuid::new_v4().simple().to_string();
         let question = outgoing::question(&self.session, &key, Some(&nonce))?
             .target(QueryTarget::All)
@@ -98,7 +98,7 @@ impl Client {
         Ok(collector.statuses())
     }
 
-/// Publishes one sample under `input/<name>`, without an answer.
+    /// Publishes one sample under `input/<name>`, without an answer.
     ///
     /// # Errors
     /// [`LinkError::TooLarge`], [`LinkError::Key`] and [`LinkError::Use`].
@@ -120,7 +120,7 @@ impl Client {
         message.put(&self.session, QosClass::Blocking)
     }
 
-/// Sends samples as queries, with at most `in_flight` unanswered ones. Each query has this timeout.
+    /// Sends samples as queries, with at most `in_flight` unanswered ones. Each query has this timeout.
     pub fn feeder(&self, site: &str, device: &str, in_flight: usize, timeout: Duration) -> Feeder {
         let (sender, answers) = channel();
         Feeder {
@@ -138,7 +138,7 @@ impl Client {
         }
     }
 
-/// Subscribes to the outputs of devices. Beyond `capacity` unread messages, the oldest are lost.
+    /// Subscribes to the outputs of devices. Beyond `capacity` unread messages, the oldest are lost.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -228,14 +228,14 @@ pub struct Published {
     pub key: String,
     /// Its media type.
     pub content_type: String,
-/// The payload parsed as JSON; null if it is not JSON.
+    /// The payload parsed as JSON; null if it is not JSON.
     pub body: Value,
-/// The payload.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
 impl Outputs {
-/// The next message; `None` after `timeout`, or when the session is closed.
+    /// The next message; `None` after `timeout`, or when the session is closed.
     pub fn next(&self, timeout: Duration) -> Option<Published> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         let payload = sample.payload().to_bytes().into_owned();
@@ -267,16 +267,16 @@ pub struct FeedReply {
     pub id: String,
     /// The name that it was sent under.
     pub name: String,
-/// Time from sending to the answer.
+    /// Time from sending to the answer.
     pub elapsed: Duration,
-/// The answer as JSON.
+    /// The answer as JSON.
     pub result: Result<Value, FeedError>,
 }
 
 /// Why a sample gave no result.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum FeedError {
-/// The device refused it. The JSON of its error message.
+    /// The device refused it. The JSON of its error message.
     #[error("the device refused the sample: {0}")]
     Refused(Value),
     /// The device did not answer in time, or is not there.
@@ -334,11 +334,11 @@ impl PendingSample {
             elapsed: self.sent.elapsed(),
             result,
         };
-// The feeder may be gone.
+        // The feeder may be gone.
         let _ = self.sender.send(fed);
     }
 
-/// Ignores later answers. False if there was an answer already.
+    /// Ignores later answers. False if there was an answer already.
     fn close(&self) -> bool {
         let open = !self.answered.swap(true, Ordering::AcqRel);
         if open {
@@ -355,7 +355,7 @@ impl Drop for PendingSample {
 }
 
 impl Feeder {
-/// Sends a sample under `input/<name>`. Blocks while too many samples are unanswered.
+    /// Sends a sample under `input/<name>`. Blocks while too many samples are unanswered.
     ///
     /// # Errors
     /// [`LinkError::TooLarge`], [`LinkError::TooLong`], [`LinkError::Key`], and [`LinkError::Use`] where the session is closed; the sample was not sent then.
@@ -387,18 +387,18 @@ impl Feeder {
             waiting.answer(outcome(reply));
         });
         match sent {
-// The caller gets the error; the sample must not give a second one.
+            // The caller gets the error; the sample must not give a second one.
             Err(error) if pending.close() => Err(error),
             Ok(()) | Err(_) => Ok(()),
         }
     }
 
-/// The next answer; `None` after `timeout`.
+    /// The next answer; `None` after `timeout`.
     pub fn next(&self, timeout: Duration) -> Option<FeedReply> {
         self.answers.recv_timeout(timeout).ok()
     }
 
-/// The number of unanswered samples.
+    /// The number of unanswered samples.
     pub fn outstanding(&self) -> usize {
         *self.window.lock()
     }
@@ -414,7 +414,7 @@ fn check_size(payload: &[u8], most: usize) -> Result<(), LinkError> {
 fn outcome(reply: &Reply) -> Result<Value, FeedError> {
     match reply.result() {
         Ok(sample) => Ok(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default()),
-// Zenoh's own errors, such as a timeout, are not JSON objects.
+        // Zenoh's own errors, such as a timeout, are not JSON objects.
         Err(error) => match serde_json::from_slice::<Value>(&error.payload().to_bytes()) {
             Ok(body) if body.is_object() => Err(FeedError::Refused(body)),
             _ => Err(FeedError::NoReply),

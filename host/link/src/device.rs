@@ -29,7 +29,7 @@ const TOO_LARGE: &str =
     r#"{"name":"too_large","message":"the order is larger than the largest statement"}"#;
 
 impl Link {
-/// The site's keys, on the same session.
+    /// The site's keys, on the same session.
     pub fn site_session(&self) -> &Site {
         &self.site
     }
@@ -44,7 +44,7 @@ impl Link {
         &self.signer.device
     }
 
-/// Subscribes to the site's statements; see [`Site::watch`].
+    /// Subscribes to the site's statements; see [`Site::watch`].
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -52,7 +52,7 @@ impl Link {
         self.site.watch(Notice::Desired, each)
     }
 
-/// Subscribes to new versions of `trust.toml`.
+    /// Subscribes to new versions of `trust.toml`.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -63,7 +63,7 @@ impl Link {
         self.site.watch(Notice::Trust, move |said| each(said.bytes))
     }
 
-/// Serves the objects of `catalogue` to neighbours until the [`Sharing`] is dropped.
+    /// Serves the objects of `catalogue` to neighbours until the [`Sharing`] is dropped.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
@@ -95,7 +95,7 @@ impl Link {
         self.answer_at("order", Some(self.signer.clone()), each)
     }
 
-/// Like [`Self::orders`], for recorders. An answer may also be the bytes of a file.
+    /// Like [`Self::orders`], for recorders. An answer may also be the bytes of a file.
     ///
     /// # Errors
     /// The same.
@@ -175,7 +175,7 @@ pub struct Orders {
 
 impl Drop for Orders {
     fn drop(&mut self) {
-// Undeclaring drops the sender, which ends the thread.
+        // Undeclaring drops the sender, which ends the thread.
         if let Some(queryable) = self.queryable.take()
             && let Err(error) = queryable.undeclare().wait()
         {

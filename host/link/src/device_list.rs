@@ -22,13 +22,13 @@ pub enum DeviceListError {
     /// The folder or a file cannot be read.
     #[error("cannot read the devices' keys {}", path.display())]
     Read {
-/// The folder or file.
+        /// The folder or file.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
     },
-/// A file does not contain a public key.
+    /// A file does not contain a public key.
     #[error("{} is not a device's public key; `hotshoe site add` writes it", path.display())]
     Key {
         /// The file.
@@ -67,16 +67,16 @@ pub enum Unproven {
     /// No list of devices was given.
     #[error("no device list was given, so signatures were not checked")]
     NoList,
-/// The device is not on the list.
+    /// The device is not on the list.
     #[error("the device is not on the site's list; add it with `hotshoe site add`")]
     Unlisted,
     /// It is not signed.
     #[error("it is not signed; devices of older versions do not sign")]
     Unsigned,
-/// The signature was made by another key, or covers other data.
+    /// The signature was made by another key, or covers other data.
     #[error("its signature was not made by the device's key, or covers other data")]
     BadSignature,
-/// The message is about another statement, or older than this one.
+    /// The message is about another statement, or older than this one.
     #[error("it is about another statement")]
     OtherStatement,
 }
@@ -101,7 +101,7 @@ pub struct DeviceList {
 }
 
 impl DeviceList {
-/// Reads a folder of files `NAME.pub`, one public key per device.
+    /// Reads a folder of files `NAME.pub`, one public key per device.
     ///
     /// # Errors
     /// [`DeviceListError`] names the file.
@@ -144,7 +144,7 @@ impl DeviceList {
         self.keys.keys().map(String::as_str)
     }
 
-/// Checks that the device named in `payload` signed it.
+    /// Checks that the device named in `payload` signed it.
     ///
     /// # Errors
     /// [`Unproven`].
@@ -216,7 +216,7 @@ mod tests {
                 },
                 &signature,
             ),
-// The same bytes, split between context and body differently.
+            // The same bytes, split between context and body differently.
             (payload("a", b"nonc", b"e{}"), &signature),
             (said, b"no bundle"),
             (said, b""),

@@ -22,7 +22,7 @@ pub(super) struct Signer {
 }
 
 impl Signer {
-/// Signs a message. `None` without a key, or on an error, which is logged.
+    /// Signs a message. `None` without a key, or on an error, which is logged.
     pub fn sign(&self, kind: PayloadKind, context: &[u8], body: &[u8]) -> Option<Vec<u8>> {
         let key = self.key.as_ref()?;
         let payload = Payload {
@@ -42,11 +42,11 @@ impl Signer {
 /// A message under a device's keys. It is only claimed until [`DeviceMessage::check`] succeeds.
 #[derive(Debug, Clone)]
 pub struct DeviceMessage<T> {
-/// The site in the message's key.
+    /// The site in the message's key.
     pub site: String,
-/// The device in the message's key.
+    /// The device in the message's key.
     pub device: String,
-/// The parsed message. If it names a site and a device, they match the key.
+    /// The parsed message. If it names a site and a device, they match the key.
     pub value: T,
     kind: PayloadKind,
     context: Vec<u8>,
@@ -97,10 +97,10 @@ fn signature(attachment: &ZBytes) -> Option<Vec<u8>> {
 }
 
 impl<T> DeviceMessage<T> {
-/// Checks the signature against the device's key in `list`.
+    /// Checks the signature against the device's key in `list`.
     ///
     /// # Errors
-/// [`Unproven`] says why the message is only claimed.
+    /// [`Unproven`] says why the message is only claimed.
     pub fn check(&self, list: Option<&DeviceList>) -> Result<(), Unproven> {
         let payload = Payload {
             kind: self.kind,

@@ -23,7 +23,7 @@ pub struct InsecureEndpoint {
     pub key: &'static str,
     /// The endpoint.
     pub endpoint: String,
-/// Why it is insecure.
+    /// Why it is insecure.
     pub problem: &'static str,
 }
 
@@ -133,7 +133,7 @@ fn is_local(endpoint: &str) -> bool {
         return true;
     }
     let address = rest.split(['?', '#']).next().unwrap_or_default();
-// A loopback address that is bound to another interface may be reachable from its network.
+    // A loopback address that is bound to another interface may be reachable from its network.
     is_loopback(address)
         && parameters(endpoint).all(|(name, value)| name != "iface" || value == LOOPBACK_INTERFACE)
 }
@@ -248,7 +248,7 @@ mod tests {
             "TCP/0.0.0.0:7447",
             "TLS/0.0.0.0:7447",
         ] {
-// Certificates do not help a listener without TLS.
+            // Certificates do not help a listener without TLS.
             for tls in [None, Some(certificates())] {
                 let error = listens(endpoint, tls).unwrap_err();
                 assert_eq!((error.key, error.endpoint.as_str()), ("listen", endpoint));

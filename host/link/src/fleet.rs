@@ -42,15 +42,15 @@ pub enum OrderError {
         /// The device.
         device: String,
     },
-/// The device refused it: JSON with `name` and `message`.
+    /// The device refused it: JSON with `name` and `message`.
     #[error("device `{device}` refused: {}", .said["message"].as_str().unwrap_or("without a reason"))]
     Refused {
         /// The device.
         device: String,
-/// Its answer.
+        /// Its answer.
         said: Value,
     },
-/// There were answers, but none that the device signed.
+    /// There were answers, but none that the device signed.
     #[error("the answer for device `{device}` of site `{site}` cannot be verified: {why}")]
     Unproven {
         /// The site.
@@ -84,7 +84,7 @@ pub struct Events {
 }
 
 impl Events {
-/// The next event; `None` after `timeout`, or when the session is closed. An event that is not JSON is null.
+    /// The next event; `None` after `timeout`, or when the session is closed. An event that is not JSON is null.
     pub fn next(&self, timeout: Duration) -> Option<Value> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         Some(serde_json::from_slice(&sample.payload().to_bytes()).unwrap_or_default())
@@ -100,7 +100,7 @@ impl Events {
 }
 
 impl Client {
-/// The devices of a site, or of all sites, that are alive.
+    /// The devices of a site, or of all sites, that are alive.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -139,7 +139,7 @@ impl Client {
         Ok(devices.into_iter().collect())
     }
 
-/// Subscribes to the deploy events of one device or of all devices of a site. Beyond `capacity` unread events, the oldest are lost.
+    /// Subscribes to the deploy events of one device or of all devices of a site. Beyond `capacity` unread events, the oldest are lost.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -154,7 +154,7 @@ impl Client {
         Ok(Events { subscriber })
     }
 
-/// Sends one device an order, the bytes of a statement's envelope, and returns the answer. Its signature is not checked.
+    /// Sends one device an order, the bytes of a statement's envelope, and returns the answer. Its signature is not checked.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -168,10 +168,10 @@ impl Client {
         self.order_with(site, device, envelope, timeout, None)
     }
 
-/// Like [`Self::order`], but with a list the answer must be signed by the device.
+    /// Like [`Self::order`], but with a list the answer must be signed by the device.
     ///
     /// # Errors
-/// [`OrderError`]; [`OrderError::Unproven`] if there were answers, but none that the device signed.
+    /// [`OrderError`]; [`OrderError::Unproven`] if there were answers, but none that the device signed.
     pub fn order_with(
         &self,
         site: &str,
@@ -191,7 +191,7 @@ impl Client {
         self.ask(site, device, "order", envelope, timeout, read)
     }
 
-/// Sends one device a recorder's request as JSON. The answer is JSON, or bytes of a file.
+    /// Sends one device a recorder's request as JSON. The answer is JSON, or bytes of a file.
     ///
     /// # Errors
     /// [`OrderError`].
@@ -206,7 +206,7 @@ impl Client {
         self.ask(site, device, RECORD, request, timeout, read)
     }
 
-/// Returns the first answer that `read` accepts.
+    /// Returns the first answer that `read` accepts.
     fn ask<T>(
         &self,
         site: &str,
@@ -226,14 +226,14 @@ impl Client {
         let (mut refused, mut unproven) = (None, None);
         for reply in replies {
             match reply.into_result() {
-// A reply under a wildcard key.
+                // A reply under a wildcard key.
                 Ok(sample) if sample.key_expr().as_str() != key => {}
                 Ok(sample) => match read(&sample) {
                     Some(Ok(answer)) => return Ok(answer),
                     Some(Err(why)) => unproven = Some(why),
                     None => {}
                 },
-// Zenoh's own errors, such as a timeout, are not JSON objects.
+                // Zenoh's own errors, such as a timeout, are not JSON objects.
                 Err(error) => {
                     let said = serde_json::from_slice::<Value>(&error.payload().to_bytes());
                     refused = said.ok().filter(Value::is_object).or(refused);
@@ -248,7 +248,7 @@ impl Client {
         })
     }
 
-/// Publishes a statement, the bytes of its envelope, to current subscribers. Registries store it.
+    /// Publishes a statement, the bytes of its envelope, to current subscribers. Registries store it.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -256,7 +256,7 @@ impl Client {
         Site::of(self.session.clone(), site).publish(Notice::Desired, name, envelope)
     }
 
-/// Publishes a new `trust.toml` to current subscribers. Registries store it.
+    /// Publishes a new `trust.toml` to current subscribers. Registries store it.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].

@@ -58,7 +58,7 @@ pub use sources::{MAX_BROADCAST_BYTES, MAX_SOURCES, MAX_UNKNOWN_SOURCES, Sources
 /// Why an operation on a Zenoh session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
-/// Zenoh refused a setting.
+    /// Zenoh refused a setting.
     #[error("Zenoh refuses `{key} = {value}`; see `[zenoh]` in hotshoe.toml")]
     Setting {
         /// Zenoh's name of the setting.
@@ -72,7 +72,7 @@ pub enum LinkError {
     /// The session could not be opened.
     #[error("cannot open a Zenoh session that listens on {listen:?}; check that the port is free")]
     Open {
-/// The endpoints to listen on.
+        /// The endpoints to listen on.
         listen: Vec<String>,
         /// Why.
         #[source]
@@ -81,41 +81,41 @@ pub enum LinkError {
     /// No daemon answered.
     #[error("cannot reach a daemon at {connect:?}; check that `hotshoe run` is running there")]
     Unreachable {
-/// The endpoints that were tried.
+        /// The endpoints that were tried.
         connect: Vec<String>,
         /// Why.
         #[source]
         source: zenoh::Error,
     },
-/// No endpoint is configured.
+    /// No endpoint is configured.
     #[error(
         "no daemon to connect to is configured; set `zenoh.listen` or `zenoh.connect` in hotshoe.toml"
     )]
     NoEndpoint,
-/// The receiver would silently ignore a message of this size.
+    /// The receiver would silently ignore a message of this size.
     #[error(
         "a sample has {bytes} bytes, and a message holds at most {most}; raise `zenoh.max-message-bytes` at both ends"
     )]
     TooLarge {
         /// The sample's size in bytes.
         bytes: usize,
-/// The limit in bytes.
+        /// The limit in bytes.
         most: usize,
     },
-/// A field of a message is longer than the protocol allows.
+    /// A field of a message is longer than the protocol allows.
     #[error("the {what} of a message has {bytes} bytes; at most {most} are allowed")]
     TooLong {
         /// Which field.
         what: &'static str,
         /// Its length in bytes.
         bytes: usize,
-/// The limit in bytes.
+        /// The limit in bytes.
         most: usize,
     },
-/// Too many messages wait to be sent.
+    /// Too many messages wait to be sent.
     #[error("{waiting} messages are already waiting to be sent; a peer may be slow")]
     Full {
-/// How many messages wait.
+        /// How many messages wait.
         waiting: usize,
     },
     /// Zenoh panicked.
@@ -135,7 +135,7 @@ pub enum LinkError {
         #[source]
         source: zenoh::Error,
     },
-/// A key to subscribe to matches the device's own keys, so its results would come back as samples.
+    /// A key to subscribe to matches the device's own keys, so its results would come back as samples.
     #[error(
         "`intake.subscribe` has `{key}`, which matches this device's own keys; write the keys that samples are published under"
     )]
@@ -143,7 +143,7 @@ pub enum LinkError {
         /// The key expression.
         key: String,
     },
-/// An endpoint that unauthenticated machines could use.
+    /// An endpoint that unauthenticated machines could use.
     #[error(transparent)]
     InsecureEndpoint(#[from] exposure::InsecureEndpoint),
     /// The access rules cannot be read.
@@ -162,7 +162,7 @@ pub enum LinkError {
         #[source]
         source: io::Error,
     },
-/// Zenoh could not declare, send or query.
+    /// Zenoh could not declare, send or query.
     #[error("cannot use the key `{key}`; the Zenoh session may be closed")]
     Use {
         /// The key.
@@ -188,9 +188,9 @@ impl LinkError {
 pub enum Topic {
     /// A result.
     Insight,
-/// A policy's action.
+    /// A policy's action.
     Action,
-/// The error of a sample without a result.
+    /// The error of a sample without a result.
     Error,
 }
 
@@ -207,13 +207,13 @@ impl Topic {
 /// A sample as it arrives, before any check.
 #[derive(Debug)]
 pub struct Incoming<'a> {
-/// Its key, or the path of its file.
+    /// Its key, or the path of its file.
     pub source: String,
     /// The id that the sender gave it.
     pub id: Option<Cow<'a, [u8]>>,
     /// The media type that the sender gave it.
     pub content_type: Option<String>,
-/// Time of capture in microseconds since 1970-01-01T00:00:00Z, if the sender gave it.
+    /// Time of capture in microseconds since 1970-01-01T00:00:00Z, if the sender gave it.
     pub timestamp_us: Option<u64>,
     /// The bytes.
     pub payload: Cow<'a, [u8]>,
@@ -236,7 +236,7 @@ pub struct Serving {
 }
 
 impl Serving {
-/// Stops taking samples. Status and liveliness stay.
+    /// Stops taking samples. Status and liveliness stay.
     pub fn stop_input(&mut self) {
         self.input = None;
     }
@@ -250,13 +250,13 @@ pub struct Responder {
 }
 
 impl Responder {
-/// Replies with a result as JSON.
+    /// Replies with a result as JSON.
     pub fn reply(self, body: &[u8]) {
         let answer = Outgoing::new(self.query.key(), body, JSON);
         warn_if_unanswered(answer.and_then(|answer| self.outbox.answer(self.query, vec![answer])));
     }
 
-/// Replies with an error as JSON.
+    /// Replies with an error as JSON.
     pub fn refuse(self, body: &[u8]) {
         warn_if_unanswered(self.outbox.deny(self.query, body.to_vec()));
     }
@@ -274,7 +274,7 @@ fn root(site: &str, device: &str) -> String {
 }
 
 impl Link {
-/// Opens the session. It does not wait for the network: it connects in the background.
+    /// Opens the session. It does not wait for the network: it connects in the background.
     ///
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
@@ -282,7 +282,7 @@ impl Link {
         Self::open_with(config, site, device, &Parts::default())
     }
 
-/// Like [`Self::open`], with its threads registered in `parts`.
+    /// Like [`Self::open`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
@@ -303,7 +303,7 @@ impl Link {
         })
     }
 
-/// Signs the device's statuses, events and answers with `key`.
+    /// Signs the device's statuses, events and answers with `key`.
     pub fn signing(mut self, key: SigningKey) -> Self {
         self.signer.key = Some(Arc::new(key));
         self
@@ -361,20 +361,20 @@ impl Link {
         })
     }
 
-/// Queues a message for the outbox thread. A receiver that is too slow loses it.
+    /// Queues a message for the outbox thread. A receiver that is too slow loses it.
     ///
     /// # Errors
-/// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
+    /// [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
     pub fn publish(&self, topic: Topic, id: &str, body: Vec<u8>) -> Result<(), LinkError> {
         let key = format!("{}/{}", self.root, topic.key());
         let message = Outgoing::new(&key, body, JSON)?.with(Some(id))?;
         self.site.outbox.put(message, QosClass::Data)
     }
 
-/// Queues a policy's message under the device's `output/custom/<topic>`, like [`Self::publish`].
+    /// Queues a policy's message under the device's `output/custom/<topic>`, like [`Self::publish`].
     ///
     /// # Errors
-/// [`LinkError::Key`], [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
+    /// [`LinkError::Key`], [`LinkError::TooLong`], and [`LinkError::Full`] if too many messages wait.
     pub fn send(
         &self,
         topic: &str,
@@ -387,7 +387,7 @@ impl Link {
         self.site.outbox.put(message, QosClass::Data)
     }
 
-/// The parts that its threads are registered in.
+    /// The parts that its threads are registered in.
     pub const fn parts(&self) -> &Parts {
         &self.site.parts
     }
@@ -397,7 +397,7 @@ impl Link {
         self.site.status()
     }
 
-/// Sends the queued messages, then closes the session.
+    /// Sends the queued messages, then closes the session.
     pub fn close(&self) {
         self.site.close();
     }
@@ -428,7 +428,7 @@ fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Responder>)
 }
 
 fn take_query(query: IncomingQuery, outbox: &Outbox, offer: &impl Fn(Incoming<'_>, Option<Responder>)) {
-// A query under a wildcard lists keys; it has no sample.
+    // A query under a wildcard lists keys; it has no sample.
     if query.key().is_wild() {
         return;
     }
@@ -441,7 +441,7 @@ fn take_query(query: IncomingQuery, outbox: &Outbox, offer: &impl Fn(Incoming<'_
         id: query.attachment(),
         content_type: query.encoding().and_then(content_type),
         timestamp_us: None,
-// An empty sample is passed on, so that it gets its error.
+        // An empty sample is passed on, so that it gets its error.
         payload: query.payload(),
     };
     offer(incoming, Some(responder));

@@ -40,28 +40,28 @@ const THREADS_PER_REQUESTER: usize = 2;
 /// A reply to a request.
 #[derive(Debug)]
 pub enum ObjectReply {
-/// An object that is not checked yet.
+    /// An object that is not checked yet.
     Object {
-/// The digest that the sender claims.
+        /// The digest that the sender claims.
         digest: Digest,
-/// Zenoh's id of the sender. Other sessions may also answer under the source's key.
+        /// Zenoh's id of the sender. Other sessions may also answer under the source's key.
         from: u128,
         /// Whether it is compressed.
         zstd: bool,
         /// Its bytes.
         bytes: Vec<u8>,
     },
-/// The source does not have these objects.
+    /// The source does not have these objects.
     Missing(Vec<Digest>),
-/// The source is busy.
+    /// The source is busy.
     Busy,
-/// A reply that does not match the request.
-    Strange,
-/// Which chunks of the requested indexes the source has.
+    /// A reply that does not match the request.
+    Unexpected,
+    /// Which chunks of the requested indexes the source has.
     Have(Vec<u8>),
-/// The request has ended.
-    Over {
-/// Number of objects that were passed on.
+    /// The request has ended.
+    Finished {
+        /// Number of objects that were passed on.
         objects: usize,
     },
 }
@@ -80,7 +80,7 @@ impl PendingRequest {
 
 impl Drop for PendingRequest {
     fn drop(&mut self) {
-// This waits for running callbacks, which never block.
+        // This waits for running callbacks, which never block.
         let _ = self.token.cancel().wait();
     }
 }
@@ -95,7 +95,7 @@ pub(super) fn replier(reply: &Reply) -> u128 {
 /// Passes on the replies to a request, with a limit per sender, and reports the end.
 struct ReplyCollector<F: Fn(ObjectReply)> {
     each: F,
-/// Requested objects, with their size limits in bytes.
+    /// Requested objects, with their size limits in bytes.
     asked: HashMap<Digest, u64>,
     /// Most replies per sender, and how many each has left. Other sessions can answer under the source's key, and a flood from one
     /// of them must not hide the source's replies.
@@ -120,7 +120,7 @@ impl<F: Fn(ObjectReply)> ReplyCollector<F> {
         (self.each)(heard);
     }
 
-/// Counts a reply of this sender. False beyond the limit.
+    /// Counts a reply of this sender. False beyond the limit.
     fn is_within_limit(&self, from: u128) -> bool {
         let mut senders = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         if senders.len() >= MAX_REPLIERS && !senders.contains_key(&from) {
@@ -162,13 +162,13 @@ impl<F: Fn(ObjectReply)> Drop for ReplyCollector<F> {
 fn refusal(payload: &[u8]) -> ObjectReply {
     match payload.strip_prefix(MISSING) {
         Some(list) => parse_digests(list).map_or(ObjectReply::Unexpected, ObjectReply::Missing),
-// Zenoh's own errors, such as a timeout, count as busy.
+        // Zenoh's own errors, such as a timeout, count as busy.
         None => ObjectReply::Busy,
     }
 }
 
 impl Site {
-/// Requests objects from `source`, each with its size limit in bytes. `each` is called on Zenoh's threads and must not block.
+    /// Requests objects from `source`, each with its size limit in bytes. `each` is called on Zenoh's threads and must not block.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -188,7 +188,7 @@ impl Site {
         let collector = ReplyCollector {
             each,
             asked: objects.iter().copied().collect(),
-// One reply per object, and one with the missing ones.
+            // One reply per object, and one with the missing ones.
             most: objects.len().saturating_add(1),
             left: Mutex::default(),
             objects: AtomicUsize::new(0),
@@ -196,7 +196,7 @@ impl Site {
         self.request(source, "*", &request, timeout, collector)
     }
 
-/// Asks `source` which chunks of these indexes it has.
+    /// Asks `source` which chunks of these indexes it has.
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
@@ -246,7 +246,7 @@ impl Site {
         Ok(PendingRequest::new(token))
     }
 
-/// Serves the objects of `catalogue` as `source` until the [`Sharing`] is dropped.
+    /// Serves the objects of `catalogue` as `source` until the [`Sharing`] is dropped.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::Use`] and [`LinkError::Thread`].
@@ -296,7 +296,7 @@ pub struct Sharing {
 }
 
 impl Sharing {
-/// Bytes of objects sent.
+    /// Bytes of objects sent.
     pub fn sent(&self) -> u64 {
         self.queue.sent.load(Ordering::Relaxed)
     }
@@ -327,13 +327,13 @@ struct RequestQueue {
 #[derive(Debug, Default)]
 struct RequestQueueState {
     waiting: VecDeque<(IncomingQuery, Request)>,
-/// Number of threads that serve each requester.
+    /// Number of threads that serve each requester.
     busy_threads: HashMap<String, usize>,
     closed: bool,
 }
 
 impl RequestQueueState {
-/// The oldest request whose requester is below its limit of threads.
+    /// The oldest request whose requester is below its limit of threads.
     fn next(&mut self) -> Option<(IncomingQuery, Request)> {
         let free = |(_, request): &(IncomingQuery, Request)| {
             self.busy_threads.get(&request.asker).copied().unwrap_or(0) < THREADS_PER_REQUESTER
@@ -359,9 +359,9 @@ impl RequestQueue {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-/// Called on Zenoh's threads, so it must not block.
+    /// Called on Zenoh's threads, so it must not block.
     fn enqueue(&self, query: IncomingQuery) {
-// An invalid request gets no answer.
+        // An invalid request gets no answer.
         let Some(request) = Request::parse(&query.payload()) else {
             return;
         };
@@ -400,7 +400,7 @@ impl RequestQueue {
             }
             drop(query);
             self.lock().finished(&request.asker);
-// The next request of the same requester may be ready now.
+            // The next request of the same requester may be ready now.
             self.work.notify_one();
         }
     }
@@ -433,7 +433,7 @@ impl RequestQueue {
                 tracing::debug!(%error, %digest, "cannot send an object");
                 return;
             }
-// The requester is too slow: the rest would be lost too, and it can ask again.
+            // The requester is too slow: the rest would be lost too, and it can ask again.
             if began.elapsed() >= send_timeout(size) {
                 tracing::debug!(asker = request.asker, "a device takes objects too slowly; the rest of its request is dropped");
                 return;

@@ -42,7 +42,7 @@ impl QueuedMessage {
 #[derive(Debug)]
 struct Shared {
     session: Session,
-parts: Parts,
+    parts: Parts,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -52,7 +52,7 @@ struct State {
     waiting: VecDeque<QueuedMessage>,
     bytes: usize,
     has_thread: bool,
-/// Whether the thread is sending a message.
+    /// Whether the thread is sending a message.
     busy: bool,
     closed: bool,
 }
@@ -68,7 +68,7 @@ impl Drop for CloseOnDrop {
 }
 
 impl Outbox {
-/// An empty queue. Its thread starts with the first message.
+    /// An empty queue. Its thread starts with the first message.
     pub fn new(session: Session, parts: &Parts) -> Self {
         let shared = Arc::new(Shared {
             session,
@@ -82,7 +82,7 @@ impl Outbox {
         }
     }
 
-/// Queues a message.
+    /// Queues a message.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
@@ -90,7 +90,7 @@ impl Outbox {
         self.push(QueuedMessage::Message(message, qos))
     }
 
-/// Queues all of these as answers to a query.
+    /// Queues all of these as answers to a query.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
@@ -98,7 +98,7 @@ impl Outbox {
         self.push(QueuedMessage::Answer(query, messages))
     }
 
-/// Queues an error reply to a query.
+    /// Queues an error reply to a query.
     ///
     /// # Errors
     /// [`LinkError::Full`] and [`LinkError::Thread`].
@@ -113,7 +113,7 @@ impl Outbox {
             || (!state.waiting.is_empty() && state.bytes.saturating_add(size) > MAX_WAITING_BYTES);
         if state.closed || is_full {
             let waiting = state.waiting.len();
-// Without the lock: dropping a query sends its final reply.
+            // Without the lock: dropping a query sends its final reply.
             drop(state);
             drop(message);
             return Err(LinkError::Full { waiting });
@@ -136,7 +136,7 @@ impl Outbox {
         Ok(())
     }
 
-/// Refuses further messages, and waits until the queue is empty or the time is over.
+    /// Refuses further messages, and waits until the queue is empty or the time is over.
     pub fn close(&self, timeout: Duration) {
         let mut state = self.shared.lock();
         state.closed = true;

@@ -76,10 +76,10 @@ pub(super) fn catch_panic<T>(what: &str, call: impl FnOnce() -> T) -> Option<T> 
 pub(super) enum QosClass {
     /// Results and statements.
     Data,
-/// Events, whose content is also in the status.
-    Low,
-/// A command's messages to a device: the command waits until there is room.
-    Patient,
+    /// Events, whose content is also in the status.
+    DataLow,
+    /// A command's messages to a device: the command waits until there is room.
+    Blocking,
 }
 
 impl QosClass {
@@ -109,7 +109,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-/// Checks the lengths of a message.
+    /// Checks the lengths of a message.
     ///
     /// # Errors
     /// [`LinkError::TooLong`] and [`LinkError::Key`].
@@ -131,7 +131,7 @@ impl Outgoing {
         })
     }
 
-/// Adds an attachment: the id of a sample, or a signature.
+    /// Adds an attachment: the id of a sample, or a signature.
     ///
     /// # Errors
     /// [`LinkError::TooLong`]
@@ -140,7 +140,7 @@ impl Outgoing {
         Ok(self)
     }
 
-/// The payload's size in bytes.
+    /// The payload's size in bytes.
     pub const fn size(&self) -> usize {
         self.size
     }
@@ -162,7 +162,7 @@ impl Outgoing {
         })
     }
 
-/// A query with this message, for [`send`] or [`replies`].
+    /// A query with this message, for [`send`] or [`replies`].
     pub fn ask(self, session: &Session, qos: QosClass) -> Question<'_> {
         session
             .get(self.key)
@@ -364,12 +364,12 @@ fn key_fits(key: &KeyExpr<'_>) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct IncomingQuery {
     key: KeyExpr<'static>,
-/// `None` only during drop.
+    /// `None` only during drop.
     query: Option<Query>,
 }
 
 impl IncomingQuery {
-/// The key of the query.
+    /// The key of the query.
     pub const fn key(&self) -> &KeyExpr<'static> {
         &self.key
     }
@@ -380,13 +380,13 @@ impl IncomingQuery {
         payload.map_or(0, ZBytes::len)
     }
 
-/// The payload; empty if there is none.
+    /// The payload; empty if there is none.
     pub fn payload(&self) -> Cow<'_, [u8]> {
         let payload = self.query.as_ref().and_then(Query::payload);
         payload.map(ZBytes::to_bytes).unwrap_or_default()
     }
 
-/// The attachment.
+    /// The attachment.
     pub fn attachment(&self) -> Option<Cow<'_, [u8]>> {
         let attachment = self.query.as_ref().and_then(Query::attachment);
         attachment.map(ZBytes::to_bytes)
@@ -397,7 +397,7 @@ impl IncomingQuery {
         self.query.as_ref().and_then(Query::encoding)
     }
 
-/// Sends one reply. Others may follow.
+    /// Sends one reply. Others may follow.
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -414,7 +414,7 @@ impl IncomingQuery {
         })
     }
 
-/// Sends an error reply.
+    /// Sends an error reply.
     ///
     /// # Errors
     /// [`LinkError::TooLong`], [`LinkError::Use`] and [`LinkError::Panicked`].
@@ -431,7 +431,7 @@ impl IncomingQuery {
 
 impl Drop for IncomingQuery {
     fn drop(&mut self) {
-// Dropping the query sends its final reply.
+        // Dropping the query sends its final reply.
         let query = self.query.take();
         catch_panic(&self.key, || drop(query));
     }

@@ -30,7 +30,7 @@ struct Sender {
 }
 
 impl Pending {
-/// Adds a statement. False if it, or an older one of its name, is dropped.
+    /// Adds a statement. False if it, or an older one of its name, is dropped.
     pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
         let is_new = !self.senders.contains_key(&sender);
         let has_room = (!is_new || self.senders.len() < SENDERS)
@@ -38,7 +38,7 @@ impl Pending {
         let kept = has_room && {
             let its = self.senders.entry(sender).or_default();
             let before = its.bytes;
-// A registry replies with signed statements first. Of publications, the newest wins.
+            // A registry replies with signed statements first. Of publications, the newest wins.
             let kept = its.add(name, bytes, sender.is_some());
             self.bytes = self.bytes.saturating_sub(before).saturating_add(its.bytes);
             kept
@@ -47,17 +47,17 @@ impl Pending {
         kept
     }
 
-/// Counts a statement that is dropped unread.
+    /// Counts a statement that is dropped unread.
     pub fn refuse(&mut self) {
         self.dropped += 1;
     }
 
-/// Number of dropped statements.
+    /// Number of dropped statements.
     pub fn dropped(&self) -> u64 {
         self.dropped
     }
 
-/// Removes and returns all statements, replies to queries first.
+    /// Removes and returns all statements, replies to queries first.
     pub fn take(&mut self) -> Vec<RawNotice> {
         self.bytes = 0;
         let senders = std::mem::take(&mut self.senders).into_iter().rev();

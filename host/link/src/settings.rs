@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zenoh::{Session, Wait};
 
 use super::exposure::{self, GUARDED_PROTOCOLS};
-use super::outgoing::{MAX_KEY_BYTES, fits};
+use super::outgoing::{MAX_KEY_BYTES, check_length};
 use super::{LinkError, acl};
 
 /// Connection timeout of a command, in milliseconds.
@@ -76,7 +76,7 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
         ("listen/endpoints", json!(config.listen)),
         ("scouting/multicast/enabled", json!(config.scouting)),
         ("scouting/gossip/enabled", json!(config.scouting)),
-// A device does not wait for peers at its start.
+        // A device does not wait for peers at its start.
         (
             "scouting/delay",
             json!(if config.scouting {
@@ -104,7 +104,7 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     if let Some(path) = &config.access_control {
         all.push(("access_control", acl::read(path)?));
     }
-// Peers found by scouting must authenticate with certificates.
+    // Peers found by scouting must authenticate with certificates.
     if config.scouting && !config.insecure {
         all.push(("transport/link/protocols", json!(GUARDED_PROTOCOLS)));
     }
@@ -114,7 +114,7 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     if config.insecure {
         return Ok(settings);
     }
-// Values that Zenoh cannot parse were refused above, with the name of the setting.
+    // Values that Zenoh cannot parse were refused above, with the name of the setting.
     exposure::judge(config)?;
     Ok(settings)
 }
@@ -139,7 +139,7 @@ pub(super) fn open(config: &ZenohConfig) -> Result<Session, LinkError> {
 /// The settings of a command's session, which fails without a connection.
 pub(super) fn client_settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     let mut settings = settings(config)?;
-// A daemon that has just started listens soon.
+    // A daemon that has just started listens soon.
     let retry = json!({"period_init_ms": 50, "period_max_ms": 400, "period_increase_factor": 2});
     for (key, value) in [
         ("connect/timeout_ms", json!(CLIENT_CONNECT_MS)),
@@ -170,7 +170,7 @@ fn tls(tls: &TlsConfig) -> Vec<(&'static str, Value)> {
     if let Some(ca) = &tls.ca {
         all.push(("transport/link/tls/root_ca_certificate", file(ca)));
     }
-// One certificate for both directions, so a device can listen and connect.
+    // One certificate for both directions, so a device can listen and connect.
     if let Some(certificate) = &tls.certificate {
         all.push(("transport/link/tls/listen_certificate", file(certificate)));
         all.push(("transport/link/tls/connect_certificate", file(certificate)));

@@ -45,7 +45,7 @@ pub struct Site {
     pub(super) session: Session,
     pub(super) outbox: Outbox,
     name: String,
-/// Indexes of blobs that are being fetched, which are not in the catalogue yet.
+    /// Indexes of blobs that are being fetched, which are not in the catalogue yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
     pub(super) parts: Parts,
 }
@@ -53,7 +53,7 @@ pub struct Site {
 /// The kind of a message to a whole site.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-/// A statement, under the name of its release.
+    /// A statement, under the name of its release.
     Desired,
     /// A new `trust.toml`.
     Trust,
@@ -62,14 +62,14 @@ pub enum Notice {
 /// A statement or trust update as it arrived, before any check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawNotice {
-/// The name of the release in the key. For a trust update, a number.
+    /// The name of the release in the key. For a trust update, a number.
     pub name: String,
-/// The message with its signatures.
+    /// The message with its signatures.
     pub bytes: Vec<u8>,
 }
 
 impl Site {
-/// Opens a session. It does not wait for the network.
+    /// Opens a session. It does not wait for the network.
     ///
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
@@ -77,7 +77,7 @@ impl Site {
         Self::open_with(config, name, &Parts::default())
     }
 
-/// Like [`Self::open`], with its threads registered in `parts`.
+    /// Like [`Self::open`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
@@ -85,7 +85,7 @@ impl Site {
         Ok(Self::with(settings::open(config)?, name, parts))
     }
 
-/// Shares a session, for another site.
+    /// Shares a session, for another site.
     pub(super) fn of(session: Session, name: &str) -> Self {
         Self::with(session, name, &Parts::default())
     }
@@ -100,17 +100,17 @@ impl Site {
         }
     }
 
-/// Serves the index of a blob that is being fetched to neighbours, until [`Site::withdraw_indexes`].
+    /// Serves the index of a blob that is being fetched to neighbours, until [`Site::withdraw_indexes`].
     pub fn advertise_index(&self, index: Digest, bytes: Vec<u8>) {
         self.lock_indexes().insert(index, bytes);
     }
 
-/// Serves no such index any more.
+    /// Serves no such index any more.
     pub fn withdraw_indexes(&self) {
         self.lock_indexes().clear();
     }
 
-/// An advertised index.
+    /// An advertised index.
     pub(super) fn index(&self, index: Digest) -> Option<Vec<u8>> {
         self.lock_indexes().get(&index).cloned()
     }
@@ -139,7 +139,7 @@ impl Site {
         }
     }
 
-/// Sends the queued messages, then closes the session.
+    /// Sends the queued messages, then closes the session.
     pub fn close(&self) {
         self.outbox.close(LEAVE);
         if let Err(error) = self.session.close().wait() {
@@ -152,7 +152,7 @@ impl Site {
         format!("hotshoe/{}/{rest}", self.name)
     }
 
-/// Publishes a message to the site's current subscribers. A slow one loses it.
+    /// Publishes a message to the site's current subscribers. A slow one loses it.
     ///
     /// # Errors
     /// [`LinkError::Key`], [`LinkError::TooLong`] and [`LinkError::Use`].
@@ -161,7 +161,7 @@ impl Site {
         Outgoing::new(&key, bytes, JSON)?.put(&self.session, QosClass::Data)
     }
 
-/// Answers queries for messages of this kind until the [`NoticeResponder`] is dropped. `said` is called on Zenoh's threads.
+    /// Answers queries for messages of this kind until the [`NoticeResponder`] is dropped. `said` is called on Zenoh's threads.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -234,7 +234,7 @@ impl Site {
             .map_err(|source| LinkError::Thread { source })
     }
 
-/// Announces that `source` serves objects, until the token is dropped.
+    /// Announces that `source` serves objects, until the token is dropped.
     pub(super) fn token(&self, source: &str) -> Result<LivelinessToken, LinkError> {
         outgoing::token(&self.session, &self.key(&format!("@source/{source}")))
     }
@@ -269,7 +269,7 @@ pub struct NoticeSubscription {
 }
 
 impl NoticeSubscription {
-/// Number of messages that were dropped unread: too large, too many names at once, or replaced by a newer one too soon.
+    /// Number of messages that were dropped unread: too large, too many names at once, or replaced by a newer one too soon.
     pub fn dropped(&self) -> u64 {
         self.pending
             .as_ref()
@@ -302,7 +302,7 @@ struct InboxState {
     waiting: Pending,
     /// Updates of `trust.toml` so far.
     updates: u64,
-/// Whether a message was dropped since the last query.
+    /// Whether a message was dropped since the last query.
     missed: bool,
     ask: bool,
     closed: bool,
@@ -313,7 +313,7 @@ impl Inbox {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-/// One pending wake-up is enough.
+    /// One pending wake-up is enough.
     fn wake(&self) {
         let _ = self.wake.try_send(());
     }
@@ -327,7 +327,7 @@ impl Inbox {
         let mut heard = self.lock();
         let name = match notice {
             Notice::Desired => last_part(sample.key_expr()).unwrap_or_default(),
-// Numbered, to keep all versions in order: each needs the one before it.
+            // Numbered, to keep all versions in order: each needs the one before it.
             Notice::Trust => {
                 heard.updates += 1;
                 format!("{:020}", heard.updates)
@@ -370,7 +370,7 @@ impl StatementPoller {
             if heard.missed {
                 pause = ASK_SOON;
             }
-// A flood of messages must not trigger a flood of queries.
+            // A flood of messages must not trigger a flood of queries.
             let may = first || asked.elapsed() >= ASK_APART;
             let appeared = may && std::mem::take(&mut heard.ask);
             let ask = appeared || asked.elapsed() >= pause;
@@ -380,7 +380,7 @@ impl StatementPoller {
             drop(heard);
             if ask {
                 (asked, first) = (Instant::now(), false);
-// A source's token may arrive before the route to its queryable: ask again soon, then less and less often.
+                // A source's token may arrive before the route to its queryable: ask again soon, then less and less often.
                 pause = if appeared {
                     ASK_SOON
                 } else {

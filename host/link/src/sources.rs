@@ -49,12 +49,12 @@ pub struct Sources {
 #[derive(Debug, Default)]
 struct SourceTable {
     live: BTreeSet<String>,
-/// Sources that have delivered, with the time of the last delivery.
+    /// Sources that have delivered, with the time of the last delivery.
     known: BTreeMap<String, Instant>,
-/// Tokens beyond [`MAX_SOURCES`].
+    /// Tokens beyond [`MAX_SOURCES`].
     rejected: u64,
     warned: Option<Instant>,
-/// Random order of unknown sources, so that names cannot be chosen to come first.
+    /// Random order of unknown sources, so that names cannot be chosen to come first.
     order: RandomState,
 }
 
@@ -88,7 +88,7 @@ impl SourceTable {
                 self.known.remove(&oldest);
             }
         }
-// It answers even if its token was rejected.
+        // It answers even if its token was rejected.
         self.add(name.to_owned());
     }
 
@@ -112,7 +112,7 @@ impl SourceTable {
         considered
     }
 
-/// Warns about sources that are left out, at most once per [`WARN_EVERY`].
+    /// Warns about sources that are left out, at most once per [`WARN_EVERY`].
     fn report_left_out(&mut self) {
         let beyond = |origins| {
             self.unknown(origins)
@@ -140,12 +140,12 @@ fn lock(table: &Mutex<SourceTable>) -> MutexGuard<'_, SourceTable> {
 }
 
 impl Sources {
-/// Names of the sources that may be asked.
+    /// Names of the sources that may be asked.
     pub fn live(&self) -> BTreeSet<String> {
         lock(&self.table).considered()
     }
 
-/// Names of live sources that have delivered.
+    /// Names of live sources that have delivered.
     pub fn known(&self) -> BTreeSet<String> {
         let table = lock(&self.table);
         let known = table.known.keys();
@@ -155,19 +155,19 @@ impl Sources {
             .collect()
     }
 
-/// Records that a source has delivered.
+    /// Records that a source has delivered.
     pub fn mark_known(&self, name: &str) {
         lock(&self.table).mark_known(name);
     }
 
-/// Whether there are many publishers and registries, and none of them has delivered yet.
+    /// Whether there are many publishers and registries, and none of them has delivered yet.
     pub fn has_many_unknown(&self) -> bool {
         let table = lock(&self.table);
         let is_known = |name: &String| is_origin(name) && table.live.contains(name);
         !table.known.keys().any(is_known) && table.unknown(true).nth(MANY_UNKNOWN).is_some()
     }
 
-/// Requests an object, with its size limit in bytes, from all sources of a site at once. Sources that deliver it become known.
+    /// Requests an object, with its size limit in bytes, from all sources of a site at once. Sources that deliver it become known.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -224,7 +224,7 @@ fn has(reply: &Reply, digest: Digest, most: u64) -> Option<String> {
 }
 
 impl Site {
-/// Tracks the sources of the site.
+    /// Tracks the sources of the site.
     ///
     /// # Errors
     /// [`LinkError::Use`].

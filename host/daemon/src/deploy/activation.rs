@@ -14,7 +14,7 @@ use crate::deploy::serving_release::ServingRelease;
 use crate::deploy::shadow::{ShadowVerdict, ShadowScore, ShadowMirror};
 
 impl Reconciler {
-/// Starts the trial or the shadow, as soon as the release may be activated.
+    /// Starts the trial or the shadow, as soon as the release may be activated.
     pub(super) fn activate(
         &mut self,
         mut candidate: Candidate,
@@ -29,7 +29,7 @@ impl Reconciler {
             Waiting::Window
         } else {
             let Some(served) = served else {
-// It was unloaded to save memory; it is loaded and tested again.
+                // It was unloaded to save memory; it is loaded and tested again.
                 return self.prove(candidate, slot);
             };
             let shadow = self
@@ -49,7 +49,7 @@ impl Reconciler {
         self.end_proof();
     }
 
-/// Records that the daemon survived the self-test.
+    /// Records that the daemon survived the self-test.
     pub(super) fn end_proof(&mut self) {
         if self.store.ledger().proofs == 0 {
             return;
@@ -59,7 +59,7 @@ impl Reconciler {
         }
     }
 
-/// Records that the staged release is to be activated, so that it is after a restart without a network too.
+    /// Records that the staged release is to be activated, so that it is after a restart without a network too.
     fn note_activation(&mut self) {
         let ledger = self.store.ledger();
         let staged = ledger.staged.as_ref().map(|slot| slot.release);
@@ -74,7 +74,7 @@ impl Reconciler {
         }
     }
 
-/// Starts the shadow.
+    /// Starts the shadow.
     fn shadow(
         &mut self,
         mut candidate: Candidate,
@@ -102,7 +102,7 @@ impl Reconciler {
         }
     }
 
-/// Judges the shadow's comparisons so far.
+    /// Judges the shadow's comparisons so far.
     pub(super) fn compare(
         &mut self,
         mut candidate: Candidate,
@@ -153,12 +153,12 @@ impl Reconciler {
         }
     }
 
-/// The release's health gate, bounded by the device's limits.
+    /// The release's health gate, bounded by the device's limits.
     pub(super) fn gate(&self, candidate: &Candidate) -> HealthGate {
         candidate.release.health.bounded(&self.config.deploy.health)
     }
 
-/// Marks the candidate for activation. Returns what it still waits for.
+    /// Marks the candidate for activation. Returns what it still waits for.
     pub(super) fn order_activation(&mut self) -> Result<Option<Waiting>, CommandError> {
         let candidate = self.candidate.as_mut().ok_or(CommandError::NothingStaged)?;
         candidate.wanted.activate = true;

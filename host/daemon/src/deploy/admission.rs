@@ -16,7 +16,7 @@ use crate::deploy::package_queue::WantedRelease;
 const MAX_REFUSED: usize = 1_024;
 
 impl Reconciler {
-/// Handles a statement that wants this release on this device.
+    /// Handles a statement that wants this release on this device.
     pub(super) fn want(&mut self, wanted: WantedRelease) {
         let ledger = self.store.ledger();
         let Subject {
@@ -55,7 +55,7 @@ impl Reconciler {
         if let Some(remembered) = ledger.remembers(name, generation, release) {
             let floor = ledger.floor.get(name).map(|entry| entry.generation);
             let cause = failed_before(name, generation, floor, remembered);
-// The same statement arrives repeatedly; it is refused once.
+            // The same statement arrives repeatedly; it is refused once.
             if self
                 .followed()
                 .is_none_or(|followed| wanted.issued > followed)
@@ -74,7 +74,7 @@ impl Reconciler {
         self.packages.add(wanted);
     }
 
-/// Handles a statement that wants the trial or the live release.
+    /// Handles a statement that wants the trial or the live release.
     fn want_serving(&mut self, wanted: &WantedRelease, leaves_trial: bool) {
         let older = |c: &Candidate| c.wanted.issued < wanted.issued;
         let cause = || {
@@ -95,7 +95,7 @@ impl Reconciler {
         }
     }
 
-/// Fetches the next package, if none is being fetched.
+    /// Fetches the next package, if none is being fetched.
     pub(super) fn fetch_next_package(&mut self) {
         if self.is_fetching_package {
             self.report_no_source();
@@ -109,7 +109,7 @@ impl Reconciler {
         let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
         let run = move || {
             let package = super::caught(|| fetcher.package(release, &bundles, &flag));
-// The receiver is gone when the daemon stops.
+            // The receiver is gone when the daemon stops.
             let _ = sender.send(Message::Package(fetch_id, package));
         };
         if let Err(error) = self.parts.task("package", run) {
@@ -124,14 +124,14 @@ impl Reconciler {
         self.packages.start(&wanted, fetch_id, cancel);
     }
 
-/// Whether the status may show this unverified release: not beside a verified one, nor over the outcome of a newer one.
+    /// Whether the status may show this unverified release: not beside a verified one, nor over the outcome of a newer one.
     fn is_shown(&self, wanted: &WantedRelease) -> bool {
         self.candidate.is_none()
             && self.probation.is_none()
             && self.judged.is_none_or(|judged| wanted.issued >= judged)
     }
 
-/// Reports once that no source has the package that is being fetched.
+    /// Reports once that no source has the package that is being fetched.
     fn report_no_source(&mut self) {
         let Some(wanted) = self.packages.take_unanswered() else {
             return;
@@ -141,7 +141,7 @@ impl Reconciler {
         }
     }
 
-/// Handles the end of the fetch of a package.
+    /// Handles the end of the fetch of a package.
     pub(super) fn on_package(&mut self, fetch_id: u64, package: Result<Package, FetchError>) {
         self.is_fetching_package = false;
         let Some(wanted) = self.packages.finish(fetch_id) else {
@@ -156,7 +156,7 @@ impl Reconciler {
             self.refuse_package(&wanted, cause);
         } else {
             if self.is_shown(&wanted) {
-// Cancelled because others wait.
+                // Cancelled because others wait.
                 let cause = if error.is_cancelled() {
                     no_source()
                 } else {
@@ -173,7 +173,7 @@ impl Reconciler {
         let floor = self.store.ledger().floor();
         let release = match self.loader.admit(package, &self.trust, &floor, now) {
             Ok(release) => release,
-// The device's clock may be wrong; after it is set, the release may be valid.
+            // The device's clock may be wrong; after it is set, the release may be valid.
             Err(error @ (VerifyError::NotYetValid { .. } | VerifyError::ClockBackwards { .. })) => {
                 self.reporter.retry(
                     &wanted.subject,
@@ -214,7 +214,7 @@ impl Reconciler {
         self.candidate = Some(Candidate::new(wanted, release));
     }
 
-/// Refuses an unverified release. It does not enter the ledger, which unsigned statements could fill otherwise.
+    /// Refuses an unverified release. It does not enter the ledger, which unsigned statements could fill otherwise.
     fn refuse_package(&mut self, wanted: &WantedRelease, cause: Cause) {
         self.packages.refused(wanted);
         self.judged = self.judged.max(Some(wanted.issued));
@@ -224,7 +224,7 @@ impl Reconciler {
         }
     }
 
-/// Cancels an unverified release, until a newer statement wants it.
+    /// Cancels an unverified release, until a newer statement wants it.
     pub(super) fn cancel_unverified(&mut self, wanted: &WantedRelease) {
         if self.cancelled.len() >= MAX_REFUSED {
             self.cancelled.clear();

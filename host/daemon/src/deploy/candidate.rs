@@ -25,20 +25,20 @@ pub struct Candidate {
 
 /// State of a candidate.
 pub(super) enum CandidateState {
-/// Its blobs are to be fetched, at this time or later.
+    /// Its blobs are to be fetched, at this time or later.
     Due(Instant),
-/// Its blobs are being fetched.
+    /// Its blobs are being fetched.
     Fetching { fetch_id: u64, cancel: Cancel },
-/// It is staged in the ledger. It is to be loaded and tested, at this time or later.
+    /// It is staged in the ledger. It is to be loaded and tested, at this time or later.
     Staged(Slot, Instant),
-/// It has passed its self-test. `None` if it was unloaded to save memory.
+    /// It has passed its self-test. `None` if it was unloaded to save memory.
     Proven(Slot, Option<Arc<ServingRelease>>),
     /// It runs in shadow.
     Shadow(Slot, Arc<ServingRelease>, Arc<ShadowScore>),
 }
 
 impl Candidate {
-/// A candidate that has just been verified.
+    /// A candidate that has just been verified.
     pub fn new(wanted: WantedRelease, release: Verified<Release>) -> Self {
         Self {
             wanted,
@@ -48,7 +48,7 @@ impl Candidate {
         }
     }
 
-/// A candidate that was staged before the daemon started.
+    /// A candidate that was staged before the daemon started.
     pub fn staged(wanted: WantedRelease, release: Verified<Release>, slot: Slot) -> Self {
         let state = CandidateState::Staged(slot, Instant::now());
         Self {
@@ -61,7 +61,7 @@ impl Candidate {
         &self.release
     }
 
-/// Cancels its fetch, if there is one.
+    /// Cancels its fetch, if there is one.
     pub fn stop(&self) {
         if let CandidateState::Fetching { cancel, .. } = &self.state {
             cancel.cancel();
@@ -79,7 +79,7 @@ impl Candidate {
 const MAX_PROOFS: u32 = 3;
 
 impl Reconciler {
-/// Advances the candidate by one step, if one is due. True if another step may be due at once.
+    /// Advances the candidate by one step, if one is due. True if another step may be due at once.
     pub(super) fn advance(&mut self) -> bool {
         let Some(mut candidate) = self.candidate.take() else {
             return false;
@@ -104,7 +104,7 @@ impl Reconciler {
         false
     }
 
-/// Makes room for its blobs, and starts a thread that fetches them.
+    /// Makes room for its blobs, and starts a thread that fetches them.
     fn fetch(&mut self, mut candidate: Candidate) {
         if let Err(cause) = self.make_room(&candidate) {
             self.reporter.retry(&candidate.wanted.subject, cause);
@@ -124,7 +124,7 @@ impl Reconciler {
             let progress =
                 |p: hotshoe_delivery::Progress| reporter.progress(&subject, p.fetched, p.total);
             let moved = super::caught(|| fetcher.release(&release, &blobs, progress, &flag));
-// The receiver is gone when the daemon stops.
+            // The receiver is gone when the daemon stops.
             let _ = sender.send(Message::Blobs(fetch_id, moved));
         };
         candidate.state = match self.parts.task("fetch", run) {
@@ -143,9 +143,9 @@ impl Reconciler {
         self.candidate = Some(candidate);
     }
 
-/// Removes unused blobs as far as the quota requires. Blobs of this release stay.
+    /// Removes unused blobs as far as the quota requires. Blobs of this release stay.
     fn make_room(&mut self, candidate: &Candidate) -> Result<(), Cause> {
-// The stored manifest says which blobs to keep.
+        // The stored manifest says which blobs to keep.
         self.store
             .keep_package(&candidate.release, Time::now())
             .map_err(|error| Cause::new(error.name(), super::chain(&error)))?;
@@ -165,7 +165,7 @@ impl Reconciler {
         Err(Cause::new("quota", message))
     }
 
-/// Handles the end of a fetch of blobs.
+    /// Handles the end of a fetch of blobs.
     pub(super) fn fetched(&mut self, fetch_id: u64, moved: Result<TransferStats, FetchError>) {
         self.is_fetching_blobs = false;
         let is_ours =
@@ -203,11 +203,11 @@ impl Reconciler {
         }
     }
 
-/// Stages the release: all of its blobs are on disk.
+    /// Stages the release: all of its blobs are on disk.
     fn stage(&mut self, mut candidate: Candidate) {
         self.write_pending();
         if !self.pending_transitions.is_empty() {
-// A pending `Unstage` must not hit this release.
+            // A pending `Unstage` must not hit this release.
             let cause = Cause::new("unsettled", "the ledger cannot be written");
             self.reporter.retry(&candidate.wanted.subject, cause);
             candidate.state = CandidateState::Due(candidate.later());
@@ -228,7 +228,7 @@ impl Reconciler {
         match staged {
             Ok(Ok(slot)) => {
                 self.slots_changed();
-// The catalogue lists the release now. Open partial files would keep their disk space after removal.
+                // The catalogue lists the release now. Open partial files would keep their disk space after removal.
                 self.fetcher.withdraw_partials();
                 let subject = &candidate.wanted.subject;
                 self.reporter.phase(subject, Phase::Staged, None);
@@ -248,7 +248,7 @@ impl Reconciler {
         }
     }
 
-/// Handles a failed transition: retries if the ledger could not be written, abandons the candidate if it is illegal.
+    /// Handles a failed transition: retries if the ledger could not be written, abandons the candidate if it is illegal.
     pub(super) fn not_written(
         &mut self,
         mut candidate: Candidate,
@@ -265,7 +265,7 @@ impl Reconciler {
         self.candidate = Some(candidate);
     }
 
-/// Loads the release, and runs its self-test.
+    /// Loads the release, and runs its self-test.
     pub(super) fn prove(&mut self, mut candidate: Candidate, slot: Slot) {
         if let Some(probation) = &self.probation {
             let (tried, next) = (&probation.subject, &candidate.wanted);
@@ -276,11 +276,11 @@ impl Reconciler {
                 let staged = CandidateState::Staged(slot, Instant::now());
                 return self.wait(candidate, staged, Waiting::Probation);
             }
-// A trial without samples must not block the release that repairs it.
+            // A trial without samples must not block the release that repairs it.
             let message = format!("replaced by generation {}", next.subject.generation);
             self.roll_back(Cause::new(RollbackStatus::SUPERSEDED, message));
             if !self.pending_transitions.is_empty() {
-// The ledger still has the old trial, so the new one would be illegal.
+                // The ledger still has the old trial, so the new one would be illegal.
                 candidate.state = CandidateState::Staged(slot, Instant::now());
                 self.candidate = Some(candidate);
                 return;
@@ -317,7 +317,7 @@ impl Reconciler {
             }
             Err(error) if is_damage(&error) => {
                 self.end_proof();
-// A blob was damaged on disk. Only damaged blobs are fetched again.
+                // A blob was damaged on disk. Only damaged blobs are fetched again.
                 self.reporter
                     .retry(&candidate.wanted.subject, error.cause());
                 candidate.state = CandidateState::Due(candidate.later());
@@ -327,7 +327,7 @@ impl Reconciler {
         }
     }
 
-/// Records in the ledger that the release failed.
+    /// Records in the ledger that the release failed.
     pub(super) fn fail(&mut self, candidate: &Candidate, phase: Phase, cause: Cause) {
         self.service.shadow(None);
         let now = Time::now();
@@ -344,7 +344,7 @@ impl Reconciler {
             .refused(&candidate.wanted.subject, phase, cause);
     }
 
-/// Drops the candidate.
+    /// Drops the candidate.
     pub(super) fn abandon(&mut self, cause: Cause) {
         let Some(candidate) = self.candidate.take() else {
             return;

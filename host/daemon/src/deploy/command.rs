@@ -18,17 +18,17 @@ pub const ORDERED: &str = "ordered";
     deny_unknown_fields
 )]
 pub enum Command {
-/// Returns the status.
+    /// Returns the status.
     Status,
-/// Ends a trial, or makes the previous release live, if that was not rolled back itself.
+    /// Ends a trial, or makes the previous release live, if that was not rolled back itself.
     Rollback,
-/// Activates the staged release, as soon as the maintenance window allows it.
+    /// Activates the staged release, as soon as the maintenance window allows it.
     Activate,
-/// Cancels the pending release.
+    /// Cancels the pending release.
     Cancel,
-/// Returns the history of releases.
+    /// Returns the history of releases.
     History,
-/// Lowers the floor of a release name. Only possible locally.
+    /// Lowers the floor of a release name. Only possible locally.
     TrustFloor {
         /// The release's name.
         name: String,
@@ -46,7 +46,7 @@ pub enum CommandError {
     /// There is no release to go back to.
     #[error("there is no previous release to go back to; publish one with a higher generation")]
     NothingPrevious,
-/// The previous release was itself rolled back.
+    /// The previous release was itself rolled back.
     #[error(
         "the release before, `{name}` generation {generation}, was itself rolled back ({cause}); \
          to run it again, publish it with a higher generation, or install it on the device with `hotshoe install`"
@@ -56,21 +56,21 @@ pub enum CommandError {
         name: String,
         /// Its generation.
         generation: u64,
-/// The cause of the rollback.
+        /// The cause of the rollback.
         cause: String,
     },
-/// No release is pending.
+    /// No release is pending.
     #[error("no release is pending")]
     NothingStaged,
-/// The named release is not in the state that the order needs.
+    /// The named release is not in the state that the order needs.
     #[error("release {release} is not {place} on this device; `hotshoe status` shows what is")]
     UnknownRelease {
-/// The named release.
+        /// The named release.
         release: Digest,
-/// The state that it would have to be in.
+        /// The state that it would have to be in.
         place: &'static str,
     },
-/// A remote rollback would go below the floor.
+    /// A remote rollback would go below the floor.
     #[error(
         "`{name}` generation {generation} is below the floor {floor}: roll back on the device itself with `hotshoe rollback --config`, \
          or publish its content again with a higher generation"
@@ -86,15 +86,15 @@ pub enum CommandError {
     /// The device has no floor of that name.
     #[error("this device has never run a release `{0}`; `hotshoe status` lists the releases that it has")]
     NoSuchName(String),
-/// The new floor is not lower.
+    /// The new floor is not lower.
     #[error("the floor of `{name}` is {floor}; only a lower one can be set")]
     NotLower {
         /// The release's name.
         name: String,
-/// Its floor.
+        /// Its floor.
         floor: u64,
     },
-/// The command needs a running daemon.
+    /// The command needs a running daemon.
     #[error("this needs a running daemon; start it with `hotshoe run`")]
     NeedsDaemon,
     /// The release to go back to cannot serve.
@@ -109,7 +109,7 @@ pub enum CommandError {
     /// The deploy thread did not answer.
     #[error("the daemon is busy with a release, or is stopping; try again")]
     Busy,
-/// An order's envelope or statement was refused.
+    /// An order's envelope or statement was refused.
     #[error("{message}")]
     Order {
         /// The stable name of the reason.
@@ -140,7 +140,7 @@ impl CommandError {
         }
     }
 
-/// The JSON `{"name": .., "message": ..}`.
+    /// The JSON `{"name": .., "message": ..}`.
     pub fn to_json(&self) -> Value {
         json!({"name": self.name(), "message": crate::deploy::chain(self)})
     }

@@ -31,7 +31,7 @@ pub enum DeployError {
         #[source]
         source: TrustError,
     },
-/// A device that is not in development mode would trust a throw-away key.
+    /// A device that is not in development mode would trust a throw-away key.
     #[error(
         "{path} trusts the throw-away key of `hotshoe dev`; take the key `development` out of it, or write development = true in hotshoe.toml"
     )]
@@ -69,7 +69,7 @@ pub enum DeployError {
         #[source]
         source: LoadFailure,
     },
-/// The program's version is not a semantic version.
+    /// The program's version is not a semantic version.
     #[error("this program's version `{0}` is not a semantic version")]
     Version(&'static str),
     /// The WebAssembly engine cannot be set up.
@@ -99,7 +99,7 @@ pub enum StoredTrustError {
     /// The file cannot be read.
     #[error("the file cannot be read")]
     Blob(#[from] BlobError),
-/// It is not UTF-8.
+    /// It is not UTF-8.
     #[error("the file is not UTF-8 text")]
     Text(#[from] std::str::Utf8Error),
     /// It is not valid.

@@ -17,56 +17,56 @@ use crate::deploy::observed::Observed;
 pub enum Verdict {
     /// Too few samples, or too little time.
     Wait,
-/// The trial is within every limit.
+    /// The trial is within every limit.
     Confirm,
-/// The trial exceeds a limit.
+    /// The trial exceeds a limit.
     Fail(Failing),
 }
 
 /// The limit that a trial exceeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Failing {
-/// Too many samples fail.
+    /// Too many samples fail.
     ErrorRate {
         /// Failed samples.
         errors: u64,
-/// All samples.
+        /// All samples.
         samples: u64,
-/// The allowed share, from 0 to 1.
+        /// The allowed share, from 0 to 1.
         most: f64,
     },
-/// A component traps on too many samples.
+    /// A component traps on too many samples.
     TrapRate {
-/// Samples with a trap.
+        /// Samples with a trap.
         traps: u64,
-/// All samples.
+        /// All samples.
         samples: u64,
-/// The allowed share, from 0 to 1.
+        /// The allowed share, from 0 to 1.
         most: f64,
     },
-/// A component misses its deadline on too many samples.
+    /// A component misses its deadline on too many samples.
     DeadlineMisses {
-/// Samples with a missed deadline.
+        /// Samples with a missed deadline.
         misses: u64,
-/// All samples.
+        /// All samples.
         samples: u64,
-/// The allowed share, from 0 to 1.
+        /// The allowed share, from 0 to 1.
         most: f64,
     },
-/// The latency exceeds the release's limit.
+    /// The latency exceeds the release's limit.
     LatencyP95 {
         /// The 95th percentile, in microseconds.
         p95_us: u64,
-/// The limit, in milliseconds.
+        /// The limit, in milliseconds.
         most_ms: u64,
     },
-/// The latency exceeds that of the previous release by too much.
+    /// The latency exceeds that of the previous release by too much.
     LatencyRatio {
         /// The 95th percentile, in microseconds.
         p95_us: u64,
-/// The 95th percentile of the previous release, in microseconds.
+        /// The 95th percentile of the previous release, in microseconds.
         before_us: u64,
-/// The largest allowed ratio.
+        /// The largest allowed ratio.
         most: f64,
     },
 }
@@ -83,7 +83,7 @@ impl Failing {
         }
     }
 
-/// The cause for the ledger and events.
+    /// The cause for the ledger and events.
     pub fn cause(self) -> Cause {
         Cause::new(self.name(), self.to_string())
     }

@@ -61,7 +61,7 @@ fn read_trust(path: &Path) -> Result<TrustRoot, DeployError> {
 }
 
 impl Reconciler {
-/// Handles new trusted keys, which enough of the old and of the new keys must have signed.
+    /// Handles new trusted keys, which enough of the old and of the new keys must have signed.
     pub(super) fn on_trust(&mut self, bytes: &[u8]) {
         let rotated = TrustUpdate::parse(bytes)
             .map_err(|e| refuse(e.name(), super::chain(&e)))
@@ -98,7 +98,7 @@ impl Reconciler {
         self.recheck();
     }
 
-/// Verifies all releases again. An untrusted live release keeps serving, because an outage would be worse; a trial is rolled back,
+    /// Verifies all releases again. An untrusted live release keeps serving, because an outage would be worse; a trial is rolled back,
     /// and a candidate is abandoned.
     fn recheck(&mut self) {
         let ledger = self.store.ledger().clone();

@@ -45,10 +45,10 @@ pub enum LoadFailure {
     /// It is not trusted on this device.
     #[error("the release is not accepted on this device")]
     Verify(#[source] VerifyError),
-/// A component or model cannot be loaded.
+    /// A component or model cannot be loaded.
     #[error("the release cannot serve on this device")]
     Load(#[source] LoadError),
-/// Its self-test fails.
+    /// Its self-test fails.
     #[error("the release does not pass its own tests")]
     SelfTest(#[source] SelfTestError),
 }
@@ -64,7 +64,7 @@ impl LoadFailure {
         }
     }
 
-/// The cause for the ledger and events.
+    /// The cause for the ledger and events.
     pub fn cause(&self) -> Cause {
         Cause {
             name: self.name().to_owned(),
@@ -74,7 +74,7 @@ impl LoadFailure {
 }
 
 impl Loader {
-/// Sets up the engine, with its cache of compiled code in `aot`.
+    /// Sets up the engine, with its cache of compiled code in `aot`.
     pub fn new(config: &Config, aot: &Path) -> Result<Self, DeployError> {
         let version = env!("CARGO_PKG_VERSION");
         let host = version.parse().map_err(|_| DeployError::Version(version))?;
@@ -92,22 +92,22 @@ impl Loader {
         })
     }
 
-/// The mode of component memories, with its reason.
+    /// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.engine.memory()
     }
 
-/// The identity of this device.
+    /// The identity of this device.
     pub const fn device(&self) -> &Device {
         &self.device
     }
 
-/// Number of worker threads.
+    /// Number of worker threads.
     pub const fn threads(&self) -> usize {
         self.threads
     }
 
-/// Verifies a release that has just arrived.
+    /// Verifies a release that has just arrived.
     pub fn admit(
         &self,
         package: &Package,
@@ -118,7 +118,7 @@ impl Loader {
         hotshoe_trust::verify(package, trust, floor, &self.device, &self.host, now)
     }
 
-/// Verifies an installed release again.
+    /// Verifies an installed release again.
     pub fn verified(
         &self,
         store: &Store,
@@ -130,7 +130,7 @@ impl Loader {
             .map_err(LoadFailure::Verify)
     }
 
-/// Loads a verified release with its saved state, and selects the backends of its models.
+    /// Loads a verified release with its saved state, and selects the backends of its models.
     pub fn load(
         &self,
         store: &Store,
@@ -178,14 +178,14 @@ impl Loader {
         Ok(pipeline)
     }
 
-/// Selects the backends of the models.
+    /// Selects the backends of the models.
     fn decide(&self, store: &Store, pipeline: &Pipeline) {
         let mut backends = Backends::open(store.folder(), &self.inference);
         pipeline.decide(|blob| store.blob(blob), &self.device, &mut backends);
         backends.save();
     }
 
-/// Stores which backends were replaced after a failure, for the next start.
+    /// Stores which backends were replaced after a failure, for the next start.
     pub fn remember_switches(&self, store: &Store, pipeline: &Pipeline) {
         if pipeline.has_switched() {
             let mut backends = Backends::open(store.folder(), &self.inference);
@@ -194,7 +194,7 @@ impl Loader {
         }
     }
 
-/// Verifies and loads the release in a slot.
+    /// Verifies and loads the release in a slot.
     pub fn load_slot(
         &self,
         store: &Store,
@@ -205,7 +205,7 @@ impl Loader {
         self.load(store, release)
     }
 
-/// Loads the successor of `serving` with a copy of its state, and runs its self-test.
+    /// Loads the successor of `serving` with a copy of its state, and runs its self-test.
     pub fn prove(
         &self,
         store: &Store,

@@ -14,9 +14,9 @@ pub enum SampleOutcome {
     Success,
     /// A component, a model or a policy returned an error.
     Error,
-/// A component missed its deadline.
+    /// A component missed its deadline.
     Deadline,
-/// A component trapped, exceeded its memory or fuel, or could not be instantiated.
+    /// A component trapped, exceeded its memory or fuel, or could not be instantiated.
     Trap,
 }
 
@@ -40,7 +40,7 @@ struct Recent {
 impl Observer {
     /// Adds one sample and its time in the pipeline, in microseconds.
     pub fn add(&self, outcome: SampleOutcome, micros: u64) {
-// The failures before the total, so that a reader never sees a sample without its failure.
+        // The failures before the total, so that a reader never sees a sample without its failure.
         match outcome {
             SampleOutcome::Success => {}
             SampleOutcome::Error => count(&self.errors),
@@ -59,12 +59,12 @@ impl Observer {
         self.samples.fetch_add(1, Ordering::Release);
     }
 
-/// Number of samples.
+    /// Number of samples.
     pub fn samples(&self) -> u64 {
         self.samples.load(Ordering::Acquire)
     }
 
-/// All counts, and the 95th percentile of recent times.
+    /// All counts, and the 95th percentile of recent times.
     pub fn read(&self) -> Observed {
         let samples = self.samples();
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);

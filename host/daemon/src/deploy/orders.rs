@@ -24,7 +24,7 @@ struct ParsedStatement {
 }
 
 impl Reconciler {
-/// Handles a statement of what the site should run.
+    /// Handles a statement of what the site should run.
     pub(super) fn on_statement(&mut self, bytes: &[u8]) {
         if let Err(error) = self.follow_statement(bytes) {
             self.reporter.ignored(error.name());
@@ -37,7 +37,7 @@ impl Reconciler {
             signed,
             digest,
         } = self.read(bytes)?;
-// An unsigned statement can claim any time; one from the future must not block later ones.
+        // An unsigned statement can claim any time; one from the future must not block later ones.
         let issued = match signed {
             true => statement.issued,
             false => statement.issued.min(Time::now()),
@@ -75,7 +75,7 @@ impl Reconciler {
         }
     }
 
-/// Handles an order to this device.
+    /// Handles an order to this device.
     pub(super) fn on_order(&mut self, bytes: &[u8]) -> Result<Value, CommandError> {
         let ParsedStatement {
             statement, signed, ..
@@ -110,7 +110,7 @@ impl Reconciler {
         })
     }
 
-/// The time of the newest followed statement.
+    /// The time of the newest followed statement.
     pub(super) fn followed(&self) -> Option<Time> {
         let seen = &self.store.ledger().statement_seen;
         seen.iter()
@@ -125,7 +125,7 @@ impl Reconciler {
         issued: Time,
         signed: bool,
     ) -> Result<Value, CommandError> {
-// The last order counts too, also one before a restart.
+        // The last order counts too, also one before a restart.
         let last = self.store.ledger().statement_seen.get(ORDERS).copied();
         if last.is_some_and(|last| issued <= last) || self.last_order == Some(issued) {
             return Err(refuse(
@@ -140,14 +140,14 @@ impl Reconciler {
             Order::Deploy { .. } => return Err(refuse("not_an_order", "this is a statement and not an order")),
         }?;
         self.last_order = Some(issued);
-// An unsigned order can claim any time, which must not block later ones.
+        // An unsigned order can claim any time, which must not block later ones.
         if signed {
             self.seen(ORDERS, issued);
         }
         Ok(answer)
     }
 
-/// Records the time of a followed statement, so that older ones are refused.
+    /// Records the time of a followed statement, so that older ones are refused.
     pub(super) fn seen(&mut self, name: &str, issued: Time) {
         if self.store.ledger().statement_seen.get(name) == Some(&issued) {
             return;
@@ -164,7 +164,7 @@ impl Reconciler {
         }
     }
 
-/// Handles a command.
+    /// Handles a command.
     pub(super) fn on_command(&mut self, command: &Command) -> Result<Value, CommandError> {
         match command {
             Command::Rollback => self.go_back_locally(),
@@ -175,7 +175,7 @@ impl Reconciler {
                 self.refused.clear();
                 answer
             }
-// The control socket answers `Status` itself.
+            // The control socket answers `Status` itself.
             Command::Status | Command::History => Ok(command::history(self.store.ledger())),
         }
     }
@@ -200,7 +200,7 @@ impl Reconciler {
         Ok(command::went_back(left, self.store.ledger()))
     }
 
-/// Handles a deployer's rollback. It may end any trial, but must not go from the live release to one below the floor.
+    /// Handles a deployer's rollback. It may end any trial, but must not go from the live release to one below the floor.
     fn leave(&mut self, release: Digest) -> Result<Value, CommandError> {
         let cause = ordered("by the deployer");
         let (_, left) = command::going_back(self.store.ledger(), &cause)?;
@@ -239,7 +239,7 @@ impl Reconciler {
         Ok(json!({"release": release, "waiting": waiting}))
     }
 
-/// Cancels the pending release or the named one. Its statement does not bring it back.
+    /// Cancels the pending release or the named one. Its statement does not bring it back.
     fn cancel_release(&mut self, release: Option<Digest>, by: &str) -> Result<Value, CommandError> {
         let candidate = self.candidate.as_ref().map(|c| &c.wanted);
         let candidate = candidate.map(|wanted| (wanted.subject.release, wanted.issued));
@@ -251,7 +251,7 @@ impl Reconciler {
             self.abandon(Cause::new("cancelled", by));
             self.seen(CANCELLED, issued);
         } else if let Some(wanted) = forgotten {
-// It is not verified, so its time must not block other releases.
+            // It is not verified, so its time must not block other releases.
             self.cancel_unverified(&wanted);
         } else {
             let place = "pending";

@@ -28,7 +28,7 @@ pub struct WantedRelease {
     pub subject: Subject,
     /// Its signature bundles.
     pub bundles: Vec<Digest>,
-/// Whether it is activated as soon as it is ready.
+    /// Whether it is activated as soon as it is ready.
     pub activate: bool,
     /// When the statement was made.
     pub issued: Time,
@@ -88,7 +88,7 @@ struct PackageFetch {
     fetch_id: u64,
     cancel: Cancel,
     since: Instant,
-/// Whether the lack of a source was reported.
+    /// Whether the lack of a source was reported.
     is_reported: bool,
 }
 
@@ -100,7 +100,7 @@ pub fn pause(failures: u32) -> Duration {
 }
 
 impl PackageQueue {
-/// Adds a statement. If one with the same claims is waiting, that one is updated.
+    /// Adds a statement. If one with the same claims is waiting, that one is updated.
     pub fn add(&mut self, wanted: WantedRelease) {
         let claims = wanted.claims();
         if let Some(pending) = self.statements.get_mut(&claims) {
@@ -128,13 +128,13 @@ impl PackageQueue {
         }
     }
 
-/// The statement with the highest rank that is due.
+    /// The statement with the highest rank that is due.
     pub fn next(&self) -> Option<WantedRelease> {
         let first = self.due().max_by_key(|pending| pending.rank())?;
         Some(first.wanted.clone())
     }
 
-/// Cancels the running fetch if it takes long and other statements wait.
+    /// Cancels the running fetch if it takes long and other statements wait.
     pub fn preempt(&self) {
         let Some(fetch) = &self.fetch else {
             return;
@@ -165,7 +165,7 @@ impl PackageQueue {
         Some(newest.wanted.subject.release)
     }
 
-/// Records that the package of `wanted` is being fetched.
+    /// Records that the package of `wanted` is being fetched.
     pub fn start(&mut self, wanted: &WantedRelease, fetch_id: u64, cancel: Cancel) {
         self.fetch = Some(PackageFetch {
             claims: wanted.claims(),
@@ -177,7 +177,7 @@ impl PackageQueue {
         });
     }
 
-/// Returns the running fetch, once, if no source has answered in time.
+    /// Returns the running fetch, once, if no source has answered in time.
     pub fn take_unanswered(&mut self) -> Option<WantedRelease> {
         let waits = Duration::from_secs(ANSWER_S);
         let fetch = self.fetch.as_mut()?;
@@ -189,14 +189,14 @@ impl PackageQueue {
         Some(pending.wanted.clone())
     }
 
-/// Ends the fetch with this id. `None` if its statement is no longer wanted.
+    /// Ends the fetch with this id. `None` if its statement is no longer wanted.
     pub fn finish(&mut self, fetch_id: u64) -> Option<WantedRelease> {
         let fetch = self.fetch.take_if(|fetch| fetch.fetch_id == fetch_id)?;
         let pending = self.statements.get(&fetch.claims)?;
         Some(pending.wanted.clone())
     }
 
-/// Schedules a retry.
+    /// Schedules a retry.
     pub fn retry_later(&mut self, wanted: &WantedRelease) {
         if let Some(pending) = self.statements.get_mut(&wanted.claims()) {
             pending.due = Instant::now() + pause(pending.failures);
@@ -204,18 +204,18 @@ impl PackageQueue {
         }
     }
 
-/// Removes the statement. Others about the same release stay, since their claims differ.
+    /// Removes the statement. Others about the same release stay, since their claims differ.
     pub fn refused(&mut self, wanted: &WantedRelease) {
         self.statements.remove(&wanted.claims());
     }
 
-/// Removes all statements about a release that is now verified.
+    /// Removes all statements about a release that is now verified.
     pub fn done(&mut self, wanted: &WantedRelease) {
         self.statements
             .retain(|_, pending| pending.wanted.subject.release != wanted.subject.release);
     }
 
-/// Removes all statements about a release, and returns the newest.
+    /// Removes all statements about a release, and returns the newest.
     pub fn forget(&mut self, release: Digest) -> Option<WantedRelease> {
         if let Some(fetch) = &self.fetch
             && fetch.release == release
@@ -231,7 +231,7 @@ impl PackageQueue {
         Some(newest)
     }
 
-/// Removes the statements that are older than the followed one.
+    /// Removes the statements that are older than the followed one.
     pub fn forget_before(&mut self, issued: Time) {
         self.statements
             .retain(|_, pending| pending.wanted.issued >= issued);
@@ -242,7 +242,7 @@ impl PackageQueue {
         }
     }
 
-/// Cancels the running fetch.
+    /// Cancels the running fetch.
     pub fn stop(&self) {
         if let Some(fetch) = &self.fetch {
             fetch.cancel.cancel();

@@ -13,12 +13,12 @@ const REACH_S: u64 = 10;
 pub struct PeerMonitor {
     looked: Instant,
     peers: usize,
-/// Whether the first connection, or its absence, was reported.
+    /// Whether the first connection, or its absence, was reported.
     is_reported: bool,
 }
 
 impl PeerMonitor {
-/// Without peers yet.
+    /// Without peers yet.
     pub fn new() -> Self {
         Self {
             looked: Instant::now(),
@@ -29,7 +29,7 @@ impl PeerMonitor {
 }
 
 impl Reconciler {
-/// Logs the first connection, the loss of the last one, and once if no configured peer can be reached.
+    /// Logs the first connection, the loss of the last one, and once if no configured peer can be reached.
     pub(super) fn check_peers(&mut self) {
         let peer_monitor = &mut self.peer_monitor;
         if peer_monitor.looked.elapsed() < Duration::from_millis(LOOK_MS) {

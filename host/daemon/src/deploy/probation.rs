@@ -24,15 +24,15 @@ const WRITE_RETRY_MS: u64 = 1_000;
 pub struct Probation {
     pub(super) subject: Subject,
     gate: HealthGate,
-/// Last counts of the previous release.
+    /// Last counts of the previous release.
     before: Option<Observed>,
     since: Instant,
-/// Next check. Later than now after a confirmation that could not be written.
+    /// Next check. Later than now after a confirmation that could not be written.
     due: Instant,
 }
 
 impl Reconciler {
-/// Records the trial in the ledger, gives it the current state, and swaps it in.
+    /// Records the trial in the ledger, gives it the current state, and swaps it in.
     pub(super) fn begin_trial(
         &mut self,
         subject: &Subject,
@@ -40,7 +40,7 @@ impl Reconciler {
         gate: HealthGate,
     ) -> Result<(), ApplyError> {
         served.prepare(self.loader.threads());
-// Before the ledger names the trial: after a restart it would otherwise start without state.
+        // Before the ledger names the trial: after a restart it would otherwise start without state.
         let kept = self.hand_over_state(&served);
         self.keep_state(&served, kept.as_ref(), None);
         self.store
@@ -49,9 +49,9 @@ impl Reconciler {
             .serving
             .as_ref()
             .map(|serving| serving.observer().read());
-// Saved before the state is handed over, so that this write does not widen the gap between hand-over and swap.
+        // Saved before the state is handed over, so that this write does not widen the gap between hand-over and swap.
         self.save_state();
-// No disk access between this and the swap: changes in between are lost.
+        // No disk access between this and the swap: changes in between are lost.
         let state = self.hand_over_state(&served);
         let old = self.swap(Some(Arc::clone(&served)));
         self.keep_state(&served, state.as_ref(), kept.as_ref());
@@ -65,7 +65,7 @@ impl Reconciler {
         Ok(())
     }
 
-/// Copies the state of the serving release to the trial, and returns it.
+    /// Copies the state of the serving release to the trial, and returns it.
     fn hand_over_state(&self, served: &ServingRelease) -> Option<StateSnapshot> {
         let state = self.serving.as_ref()?.pipeline().state_snapshot();
         served.pipeline().restore_state(&state);
@@ -95,7 +95,7 @@ impl Reconciler {
         }
     }
 
-/// Starts the probation of the serving release.
+    /// Starts the probation of the serving release.
     pub(super) fn enter_probation(
         &mut self,
         subject: Subject,
@@ -114,7 +114,7 @@ impl Reconciler {
         self.reporter.phase(&subject, Phase::Trial, None);
     }
 
-/// Replaces the serving release, and returns the old one.
+    /// Replaces the serving release, and returns the old one.
     fn swap(&mut self, next: Option<Arc<ServingRelease>>) -> Option<Arc<ServingRelease>> {
         let (before, took) = self.service.swap(next.clone());
         crate::metrics::release(
@@ -132,7 +132,7 @@ impl Reconciler {
         before
     }
 
-/// Keeps a replaced release until no worker uses it, so that this thread drops it and not a worker.
+    /// Keeps a replaced release until no worker uses it, so that this thread drops it and not a worker.
     pub(super) fn retire(&mut self, served: Option<Arc<ServingRelease>>) {
         self.retired.extend(served);
         self.retired.retain(|served| {
@@ -140,7 +140,7 @@ impl Reconciler {
         });
     }
 
-/// Checks the trial against its health gate.
+    /// Checks the trial against its health gate.
     pub(super) fn watch(&mut self) {
         let (Some(probation), Some(serving)) = (&self.probation, &self.serving) else {
             return;
@@ -162,14 +162,14 @@ impl Reconciler {
         }
     }
 
-/// Makes the trial live. `cause` is the exceeded limit of a release with `on-failure = "keep"`.
+    /// Makes the trial live. `cause` is the exceeded limit of a release with `on-failure = "keep"`.
     fn confirm(&mut self, cause: Option<Cause>) {
         let Some(mut probation) = self.probation.take() else {
             return;
         };
         if let Err(error) = self.store.apply(&Transition::Confirm, Time::now()) {
             if matches!(error, ApplyError::Illegal(_)) {
-// New trusted keys may have raised the floor above it: it could never be confirmed.
+                // New trusted keys may have raised the floor above it: it could never be confirmed.
                 self.probation = Some(probation);
                 return self.roll_back(Cause::new(error.name(), super::chain(&error)));
             }
@@ -185,7 +185,7 @@ impl Reconciler {
         self.clear();
     }
 
-/// Rolls back the trial: first the previous release serves again with its own state, then the ledger is updated.
+    /// Rolls back the trial: first the previous release serves again with its own state, then the ledger is updated.
     pub(super) fn roll_back(&mut self, cause: Cause) {
         let Some(probation) = self.probation.take() else {
             return;
@@ -217,7 +217,7 @@ impl Reconciler {
     /// previous one with the transition that makes it live.
     fn way_back(&mut self) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
         if let Some(old) = self.old.take() {
-// As after loading from disk: its models have not seen the samples of the trial.
+            // As after loading from disk: its models have not seen the samples of the trial.
             old.pipeline().forget_sources();
             return (Some(old), None);
         }
@@ -242,13 +242,13 @@ impl Reconciler {
         }
     }
 
-/// Appends a transition to the pending ones, and writes them.
+    /// Appends a transition to the pending ones, and writes them.
     pub(super) fn write_down(&mut self, transition: Transition) {
         self.pending_transitions.push_back(transition);
         self.write_pending();
     }
 
-/// Writes the pending transitions. If that fails, it is retried later, and no new step begins meanwhile.
+    /// Writes the pending transitions. If that fails, it is retried later, and no new step begins meanwhile.
     pub(super) fn write_pending(&mut self) {
         if self.write_due > Instant::now() {
             return;
@@ -273,7 +273,7 @@ impl Reconciler {
         }
     }
 
-/// Makes the previous release live again.
+    /// Makes the previous release live again.
     pub(super) fn go_back(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
         let served = self
             .loader
@@ -294,7 +294,7 @@ impl Reconciler {
         Ok(())
     }
 
-/// Removes blobs that neither a slot nor the candidate needs.
+    /// Removes blobs that neither a slot nor the candidate needs.
     fn clear(&mut self) {
         let coming = self.candidate.as_ref().map(|c| c.release().digest());
         match self.store.collect_garbage(coming.as_slice(), None) {
@@ -308,7 +308,7 @@ impl Reconciler {
         }
     }
 
-/// Adds the trial to the view.
+    /// Adds the trial to the view.
     pub(super) fn show_probation(&self, view: &mut DeployView) {
         view.probation_since = self.probation.as_ref().map(|p| p.since);
         if let (Some(trial), Some(probation)) = (&mut view.slots.trial, &self.probation) {

@@ -14,39 +14,39 @@ pub struct PublishedStatus(Mutex<DeployView>);
 /// The deploy thread's part of the status, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct DeployView {
-/// The mode of component memories, with its reason.
+    /// The mode of component memories, with its reason.
     pub memory: Option<MemoryChoice>,
     /// The ledger's slots.
     pub slots: SlotsStatus,
-/// Start of the trial, on the monotonic clock.
+    /// Start of the trial, on the monotonic clock.
     pub probation_since: Option<Instant>,
-/// The release that is being deployed, or the last one that was.
+    /// The release that is being deployed, or the last one that was.
     pub deploy: DeployStatus,
     /// The last release that was rolled back.
     pub last_rollback: Option<RollbackStatus>,
     /// The version of the trusted keys.
     pub trust_version: u64,
-/// Number of changes of the release that serves.
+    /// Number of changes of the release that serves.
     pub swaps: u64,
-/// Number of trials that were rolled back, except those that a newer release replaced.
+    /// Number of trials that were rolled back, except those that a newer release replaced.
     pub rollbacks: u64,
     /// Releases that were refused or failed, by cause.
     pub refused: BTreeMap<String, u64>,
     /// Statements and orders that were not followed, by reason.
     pub ignored: BTreeMap<String, u64>,
-/// Duration of the last swap of the pointer, in nanoseconds.
+    /// Duration of the last swap of the pointer, in nanoseconds.
     pub last_swap_ns: Option<u64>,
-/// Whether the newest valid statement is older than the configuration allows.
+    /// Whether the newest valid statement is older than the configuration allows.
     pub stale: bool,
 }
 
 impl PublishedStatus {
-/// A copy of the current view.
+    /// A copy of the current view.
     pub fn view(&self) -> DeployView {
         self.lock().clone()
     }
 
-/// Changes the view under its lock.
+    /// Changes the view under its lock.
     pub fn change(&self, change: impl FnOnce(&mut DeployView)) {
         change(&mut self.lock());
     }

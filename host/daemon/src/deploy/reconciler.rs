@@ -38,9 +38,9 @@ const FRESH_AFTER_S: u64 = 60;
 
 /// Destination of an answer.
 pub struct Reply {
-/// The channel of the waiting caller.
+    /// The channel of the waiting caller.
     pub to: SyncSender<Result<Value, CommandError>>,
-/// When the caller stops waiting.
+    /// When the caller stops waiting.
     pub until: Instant,
 }
 
@@ -54,11 +54,11 @@ pub enum Message {
     Command(Command, Reply),
     /// New trusted keys.
     Trust(Vec<u8>),
-/// The fetch of a package has ended.
+    /// The fetch of a package has ended.
     Package(u64, Result<Package, FetchError>),
-/// The fetch of a release's blobs has ended.
+    /// The fetch of a release's blobs has ended.
     Blobs(u64, Result<TransferStats, FetchError>),
-/// The daemon stops.
+    /// The daemon stops.
     Stop,
 }
 
@@ -67,7 +67,7 @@ pub struct Reconciler {
     pub(super) store: Store,
     pub(super) loader: Loader,
     pub(super) trust: TrustRoot,
-/// The configuration, as of the last update from `running`.
+    /// The configuration, as of the last update from `running`.
     pub(super) config: Arc<Config>,
     running: Arc<RunningConfig>,
     pub(super) service: Arc<Service>,
@@ -78,12 +78,12 @@ pub struct Reconciler {
     pub(super) sender: SyncSender<Message>,
     /// The release that serves.
     pub(super) serving: Option<Arc<ServingRelease>>,
-/// The release before the trial, if it is kept in memory.
+    /// The release before the trial, if it is kept in memory.
     pub(super) old: Option<Arc<ServingRelease>>,
-/// Replaced releases that a worker still uses.
+    /// Replaced releases that a worker still uses.
     pub(super) retired: Vec<Arc<ServingRelease>>,
     pub(super) probation: Option<Probation>,
-/// Transitions that are not in the ledger yet.
+    /// Transitions that are not in the ledger yet.
     pub(super) pending_transitions: VecDeque<Transition>,
     pub(super) write_due: Instant,
     pub(super) candidate: Option<Candidate>,
@@ -94,16 +94,16 @@ pub struct Reconciler {
     pub(super) refused: BTreeSet<Digest>,
     /// Releases that were cancelled before they were verified, and the newest statement that wanted each.
     pub(super) cancelled: BTreeMap<Digest, Time>,
-/// The time of the newest valid statement.
+    /// The time of the newest valid statement.
     pub(super) newest_heard: Option<Time>,
-/// The time of the last order that was carried out.
+    /// The time of the last order that was carried out.
     pub(super) last_order: Option<Time>,
     pub(super) peer_monitor: PeerMonitor,
     /// The time of the newest statement whose release was verified or refused since the start.
     pub(super) judged: Option<Time>,
     pub(super) started: Instant,
     catalogue: Catalogue,
-/// Releases in the catalogue.
+    /// Releases in the catalogue.
     shared_releases: BTreeSet<Digest>,
     last_fetch_id: u64,
     /// The release whose state was saved last, at which count of changes, and when.
@@ -112,22 +112,22 @@ pub struct Reconciler {
 
 /// The parts of the daemon that the deploy thread uses.
 pub struct Dependencies {
-/// The service with the workers.
+    /// The service with the workers.
     pub service: Arc<Service>,
     /// Fetches releases.
     pub fetcher: Arc<Fetcher>,
-/// The objects that the device serves to neighbours.
+    /// The objects that the device serves to neighbours.
     pub catalogue: Catalogue,
-/// Publishes the progress of releases.
+    /// Publishes the progress of releases.
     pub reporter: Arc<Reporter>,
-/// The parts that its threads are registered in.
+    /// The parts that its threads are registered in.
     pub parts: Parts,
-/// Sends messages to the deploy thread.
+    /// Sends messages to the deploy thread.
     pub sender: SyncSender<Message>,
 }
 
 impl Reconciler {
-/// Takes over the state of the start.
+    /// Takes over the state of the start.
     pub fn new(startup: StartupState, running: Arc<RunningConfig>, with: Dependencies) -> Self {
         let newest_heard = startup.store.ledger().statement_seen.values().copied().max();
         let mut reconciler = Self {
@@ -167,7 +167,7 @@ impl Reconciler {
         reconciler
     }
 
-/// Resumes from the ledger: the staged candidate, the trial, and pending transitions.
+    /// Resumes from the ledger: the staged candidate, the trial, and pending transitions.
     fn resume(&mut self) {
         let ledger = self.store.ledger().clone();
         let of_release = |event: &&Event| event.release.is_some();
@@ -202,7 +202,7 @@ impl Reconciler {
                 Err(error) => self.pending_transitions.push_back(Transition::Unstage(error.cause())),
             }
         }
-// Not if the trial was rolled back and the ledger could not be written yet.
+        // Not if the trial was rolled back and the ledger could not be written yet.
         if let (Some(trial), Some(serving)) = (&ledger.trial, &self.serving)
             && serving.release().digest() == trial.slot.release
         {
@@ -213,7 +213,7 @@ impl Reconciler {
         self.slots_changed();
     }
 
-/// Runs until [`Message::Stop`].
+    /// Runs until [`Message::Stop`].
     pub fn run(mut self, messages: &Receiver<Message>) {
         if let Err(error) = low_priority() {
             tracing::warn!(%error, "cannot lower the priority of the deploy thread; it runs at the priority of the workers");
@@ -233,7 +233,7 @@ impl Reconciler {
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
-// Checked after each message too, so that a flood does not delay the checks of a trial.
+            // Checked after each message too, so that a flood does not delay the checks of a trial.
             if tick <= Instant::now() {
                 self.tick();
                 tick = Instant::now() + Duration::from_millis(TICK_MS);
@@ -245,7 +245,7 @@ impl Reconciler {
     fn take(&mut self, message: Message) {
         match message {
             Message::Statement(bytes) => self.on_statement(&bytes),
-// The caller was told to try again. If this were carried out too, the retry of a rollback would undo it.
+            // The caller was told to try again. If this were carried out too, the retry of a rollback would undo it.
             Message::Order(_, reply) | Message::Command(_, reply)
                 if reply.until <= Instant::now() =>
             {
@@ -270,7 +270,7 @@ impl Reconciler {
         }
     }
 
-/// Applies changes of the configuration.
+    /// Applies changes of the configuration.
     fn reconfigure(&mut self) {
         let config = self.running.config();
         let rate = config.deploy.max_bytes_per_second;
@@ -303,13 +303,13 @@ impl Reconciler {
         self.check_peers();
     }
 
-/// A new id, which tells the end of a fetch from that of an earlier one.
+    /// A new id, which tells the end of a fetch from that of an earlier one.
     pub(super) fn next_fetch_id(&mut self) -> u64 {
         self.last_fetch_id += 1;
         self.last_fetch_id
     }
 
-/// Saves the state of the serving components, if it has changed.
+    /// Saves the state of the serving components, if it has changed.
     pub(super) fn save_state(&mut self) {
         let Some(serving) = &self.serving else {
             return;
@@ -327,7 +327,7 @@ impl Reconciler {
                 cause = super::chain(&error),
                 "cannot save the state of the components"
             );
-// So that it is retried even without further changes.
+            // So that it is retried even without further changes.
             on_disk = saved.map_or(0, |(_, changes, _)| changes);
         }
         self.saved = Some((digest, on_disk, Instant::now()));
@@ -355,7 +355,7 @@ impl Reconciler {
         });
     }
 
-/// Updates the published status and the catalogue from the ledger.
+    /// Updates the published status and the catalogue from the ledger.
     pub(super) fn slots_changed(&mut self) {
         let ledger = self.store.ledger();
         let held: BTreeSet<Digest> = ledger.slots().map(|slot| slot.release).collect();

@@ -63,12 +63,12 @@ impl Reporter {
         &self.published_status
     }
 
-/// Number of connected peers.
+    /// Number of connected peers.
     pub fn peers(&self) -> usize {
         self.link.status().peers
     }
 
-/// Reports the start of a fetch of a package, if it is the first.
+    /// Reports the start of a fetch of a package, if it is the first.
     pub fn begins(&self, subject: &Subject) {
         let deploy = self.published_status.view().deploy;
         if deploy.release != Some(subject.release) || deploy.phase != Phase::Fetching {
@@ -76,7 +76,7 @@ impl Reporter {
         }
     }
 
-/// Reports a new phase of a release.
+    /// Reports a new phase of a release.
     pub fn phase(&self, subject: &Subject, phase: Phase, cause: Option<Cause>) {
         let mut before = phase;
         let mut bytes = (0, 0);
@@ -113,7 +113,7 @@ impl Reporter {
         self.publish(subject, phase, bytes, cause);
     }
 
-/// Reports what a release waits for, if it is the one in the status.
+    /// Reports what a release waits for, if it is the one in the status.
     pub fn waiting(&self, subject: &Subject, waiting: Waiting) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
@@ -122,7 +122,7 @@ impl Reporter {
         });
     }
 
-/// Reports a failed attempt that will be retried.
+    /// Reports a failed attempt that will be retried.
     pub fn retry(&self, subject: &Subject, cause: Cause) {
         tracing::warn!(
             release = subject.name,
@@ -139,7 +139,7 @@ impl Reporter {
         });
     }
 
-/// Reports fetched bytes.
+    /// Reports fetched bytes.
     pub fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
@@ -155,7 +155,7 @@ impl Reporter {
         }
     }
 
-/// Reports a refused or failed release, with its phase.
+    /// Reports a refused or failed release, with its phase.
     pub fn refused(&self, subject: &Subject, phase: Phase, cause: Cause) {
         metrics::counter!("hotshoe_refused_total", "reason" => cause.name.clone()).increment(1);
         self.published_status
@@ -163,7 +163,7 @@ impl Reporter {
         self.phase(subject, phase, Some(cause));
     }
 
-/// Counts a statement or order that is ignored. There is no event, because there may be floods of them.
+    /// Counts a statement or order that is ignored. There is no event, because there may be floods of them.
     pub fn ignored(&self, reason: &str) {
         tracing::debug!(reason, "ignored a statement");
         self.published_status.change(|view| count(&mut view.ignored, reason));

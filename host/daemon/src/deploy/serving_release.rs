@@ -15,12 +15,12 @@ pub struct ServingRelease {
     pipeline: Arc<Pipeline>,
     observer: Observer,
     back_offs: Arc<BackOffs>,
-/// Instantiated workers for the threads, so that the first samples after a swap do not wait.
+    /// Instantiated workers for the threads, so that the first samples after a swap do not wait.
     ready: Mutex<Vec<Worker>>,
 }
 
 impl ServingRelease {
-/// A release that has not served yet.
+    /// A release that has not served yet.
     pub fn new(pipeline: Arc<Pipeline>) -> Arc<Self> {
         Arc::new(Self {
             pipeline,
@@ -30,7 +30,7 @@ impl ServingRelease {
         })
     }
 
-/// Instantiates workers until `threads` are ready. On an error it stops; the first sample then reports the error.
+    /// Instantiates workers until `threads` are ready. On an error it stops; the first sample then reports the error.
     pub fn prepare(&self, threads: usize) {
         let missing = threads.saturating_sub(self.lock().len());
         for _ in 0..missing {
@@ -51,7 +51,7 @@ impl ServingRelease {
         ready.unwrap_or_else(|| self.pipeline.patient_worker(&self.back_offs))
     }
 
-/// Drops the workers that no thread took.
+    /// Drops the workers that no thread took.
     pub fn rest(&self) {
         let unused = std::mem::take(&mut *self.lock());
         drop(unused);
@@ -67,7 +67,7 @@ impl ServingRelease {
         self.pipeline.release()
     }
 
-/// The status of its components.
+    /// The status of its components.
     pub fn component_status(&self) -> Vec<ComponentStatus> {
         let now = Instant::now();
         let status = |(name, component): (&String, &Arc<Component>)| {
@@ -82,7 +82,7 @@ impl ServingRelease {
         self.pipeline.components().iter().map(status).collect()
     }
 
-/// Its counts.
+    /// Its counts.
     pub const fn observer(&self) -> &Observer {
         &self.observer
     }

@@ -33,9 +33,9 @@ pub struct ShadowScore {
 /// Sums of the comparisons.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Comparison {
-/// Samples that both releases processed.
+    /// Samples that both releases processed.
     pub samples: u64,
-/// Sum of their agreements, each from 0 to 1. A sample on which the candidate fails has 0.
+    /// Sum of their agreements, each from 0 to 1. A sample on which the candidate fails has 0.
     pub agreement: f64,
 }
 
@@ -46,12 +46,12 @@ pub enum ShadowVerdict {
     Wait,
     /// The two releases agree.
     Agree,
-/// They do not agree, or no longer can. The mean agreement so far.
+    /// They do not agree, or no longer can. The mean agreement so far.
     Disagree(f64),
 }
 
 impl ShadowMirror {
-/// Starts a thread that runs `pipeline` on copies. It ends when this is dropped.
+    /// Starts a thread that runs `pipeline` on copies. It ends when this is dropped.
     pub fn open(
         pipeline: &Arc<Pipeline>,
         share: f64,
@@ -75,7 +75,7 @@ impl ShadowMirror {
         Ok((Arc::new(mirror), score))
     }
 
-/// Copies a sample, if it is selected and there is room.
+    /// Copies a sample, if it is selected and there is room.
     pub fn offer(&self, sample: &Arc<Sample>, insight: Insight) {
         let before = self.offered.fetch_add(1, Ordering::Relaxed);
         if !has_turn(before, self.share) {
@@ -101,7 +101,7 @@ impl ShadowScore {
         *self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-/// Number of skipped samples.
+    /// Number of skipped samples.
     pub fn skipped(&self) -> u64 {
         self.skipped.load(Ordering::Relaxed)
     }
@@ -114,12 +114,12 @@ impl ShadowScore {
 }
 
 impl Comparison {
-/// Compares the mean agreement with the release's limit, as soon as further samples cannot change the verdict.
+    /// Compares the mean agreement with the release's limit, as soon as further samples cannot change the verdict.
     #[expect(clippy::cast_precision_loss, reason = "2^53 samples are enough")]
     pub fn judge(self, shadow: &Shadow) -> ShadowVerdict {
         let wanted = shadow.samples.max(1).max(self.samples) as f64;
         let missing = wanted - self.samples as f64;
-// With a tolerance for rounding.
+        // With a tolerance for rounding.
         if self.agreement + missing < shadow.min_agreement * wanted - 1e-9 {
             return ShadowVerdict::Disagree(self.agreement / (self.samples as f64).max(1.0));
         }

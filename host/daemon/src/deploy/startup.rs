@@ -21,16 +21,16 @@ pub struct StartupState {
     pub(super) store: Store,
     pub(super) loader: Loader,
     pub(super) trust: TrustRoot,
-/// The release that serves: the trial or the live one. `None` if there is neither.
+    /// The release that serves: the trial or the live one. `None` if there is neither.
     pub(super) serving: Option<Arc<ServingRelease>>,
-/// The live release beside a trial, for a rollback.
+    /// The live release beside a trial, for a rollback.
     pub(super) old: Option<Arc<ServingRelease>>,
-/// Transitions that could not be written yet.
+    /// Transitions that could not be written yet.
     pub(super) pending_transitions: VecDeque<Transition>,
 }
 
 impl StartupState {
-/// Opens the data folder, counts a start of an unconfirmed trial or rolls it back, and loads the release that serves.
+    /// Opens the data folder, counts a start of an unconfirmed trial or rolls it back, and loads the release that serves.
     ///
     /// # Errors
     /// [`DeployError`] says what to do.
@@ -58,17 +58,17 @@ impl StartupState {
         Ok(startup)
     }
 
-/// The mode of component memories, with its reason.
+    /// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.loader.memory()
     }
 
-/// The release that serves.
+    /// The release that serves.
     pub fn serving(&self) -> Option<Arc<ServingRelease>> {
         self.serving.clone()
     }
 
-/// Loads the trial, if it has a start left. Otherwise rolls it back.
+    /// Loads the trial, if it has a start left. Otherwise rolls it back.
     fn next_try(&mut self) -> Option<Arc<ServingRelease>> {
         let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
@@ -76,7 +76,7 @@ impl StartupState {
             self.roll_back(&trial.slot, Cause::new(DIED, message));
             return None;
         }
-// Before loading: a crash while loading must count as well.
+        // Before loading: a crash while loading must count as well.
         if let Err(error) = self.store.apply(&Transition::TryAgain, Time::now()) {
             self.roll_back(&trial.slot, Cause::new(error.name(), super::chain(&error)));
             return None;
@@ -87,7 +87,7 @@ impl StartupState {
             .ok()
     }
 
-/// Loads the live release. If it is damaged, the previous one becomes live.
+    /// Loads the live release. If it is damaged, the previous one becomes live.
     fn live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<ServingRelease>>, DeployError> {
         let Some(slot) = self.store.ledger().live.clone() else {
             return Ok(None);
@@ -104,7 +104,7 @@ impl StartupState {
         let recovered = previous.and_then(|previous| self.recovered(&previous));
         let Some(recovered) = recovered else {
             if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
-// The daemon must start without a release: otherwise the device could not receive one that its new keys sign.
+                // The daemon must start without a release: otherwise the device could not receive one that its new keys sign.
                 tracing::error!(
                     release = slot.name,
                     cause = super::chain(&error),
@@ -142,7 +142,7 @@ impl StartupState {
         self.apply(Transition::RollBack(cause));
     }
 
-/// Applies a transition. If the ledger cannot be written, the device serves all the same, and the write is retried later.
+    /// Applies a transition. If the ledger cannot be written, the device serves all the same, and the write is retried later.
     fn apply(&mut self, transition: Transition) {
         if let Err(error) = self.store.apply(&transition, Time::now()) {
             tracing::error!(

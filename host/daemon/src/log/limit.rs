@@ -35,11 +35,11 @@ const MAX_SHOWN: usize = 200;
 /// A report about lines that were left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeftOut {
-/// The beginning of the first one; empty for several kinds.
+    /// The beginning of the first one; empty for several kinds.
     pub line: String,
-/// How many lines.
+    /// How many lines.
     pub lines: u64,
-/// Time from the first to the last.
+    /// Time from the first to the last.
     pub time: Duration,
 }
 
@@ -47,7 +47,7 @@ pub struct LeftOut {
 #[derive(Debug)]
 pub struct Limit<K> {
     kinds: HashMap<K, Kind>,
-/// Lines of kinds that are no longer tracked.
+    /// Lines of kinds that are no longer tracked.
     forgotten: Option<LeftOutLines>,
     others: Bucket,
     errors: Bucket,
@@ -61,7 +61,7 @@ struct Kind {
 
 #[derive(Debug)]
 struct LeftOutLines {
-/// Empty until [`Limit::describe`].
+    /// Empty until [`Limit::describe`].
     line: String,
     lines: u64,
     first: Instant,
@@ -75,7 +75,7 @@ pub enum Verdict {
     Written,
     /// It is left out.
     LeftOut,
-/// It is the first of its kind that is left out; pass its text to [`Limit::describe`].
+    /// It is the first of its kind that is left out; pass its text to [`Limit::describe`].
     FirstLeftOut,
 }
 
@@ -91,7 +91,7 @@ impl LeftOutLines {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-/// Level in seconds.
+    /// Level in seconds.
     level: f64,
     filled: Instant,
 }
@@ -110,10 +110,10 @@ impl Bucket {
         self.filled = self.filled.max(now);
     }
 
-/// Whether a line is allowed at this rate.
+    /// Whether a line is allowed at this rate.
     fn has(&mut self, rate: f64, now: Instant) -> bool {
         self.fill(now);
-// With a tolerance for rounding.
+        // With a tolerance for rounding.
         self.level * rate >= 1.0 - 1e-6
     }
 
@@ -123,7 +123,7 @@ impl Bucket {
 }
 
 impl<K: Hash + Eq + Clone> Limit<K> {
-/// A new limit with full buckets.
+    /// A new limit with full buckets.
     pub fn new(now: Instant) -> Self {
         Self {
             kinds: HashMap::new(),
@@ -133,7 +133,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-/// Counts a line of `kind`, at `rate` lines per second and kind.
+    /// Counts a line of `kind`, at `rate` lines per second and kind.
     pub fn judge(&mut self, kind: &K, error: bool, rate: u32, now: Instant) -> Verdict {
         let rate = f64::from(rate.max(1));
         self.make_room(kind, now);
@@ -166,7 +166,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-/// Sets the text for the report about `kind`.
+    /// Sets the text for the report about `kind`.
     pub fn describe(&mut self, kind: &K, line: String) {
         let left = self.kinds.get_mut(kind).and_then(|it| it.left_out.as_mut());
         if let Some(left) = left {
@@ -174,7 +174,7 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-/// Removes kinds whose state equals that of a new one. If there are none, removes any other kind.
+    /// Removes kinds whose state equals that of a new one. If there are none, removes any other kind.
     fn make_room(&mut self, kind: &K, now: Instant) {
         if self.kinds.len() < MAX_KINDS || self.kinds.contains_key(kind) {
             return;
@@ -208,12 +208,12 @@ impl<K: Hash + Eq + Clone> Limit<K> {
         }
     }
 
-/// Whether left-out lines are not reported yet.
+    /// Whether left-out lines are not reported yet.
     pub fn has_unreported(&self) -> bool {
         self.forgotten.is_some() || self.kinds.values().any(|known| known.left_out.is_some())
     }
 
-/// The reports that are due, or all with `everything`. The largest numbers come first.
+    /// The reports that are due, or all with `everything`. The largest numbers come first.
     pub fn due(&mut self, everything: bool, now: Instant) -> Vec<LeftOut> {
         let is_due = |left: &mut LeftOutLines| {
             everything
@@ -252,7 +252,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-/// A limiter with the default rate.
+    /// A limiter with the default rate.
     pub fn new() -> Self {
         Self {
             limit: Mutex::new(Limit::new(Instant::now())),
@@ -262,23 +262,23 @@ impl Limiter {
         }
     }
 
-/// Changes the rate.
+    /// Changes the rate.
     pub fn set_rate(&self, lines_per_second: u32) {
         self.rate.store(lines_per_second, Ordering::Relaxed);
     }
 
-/// Calls `wake` when a line is left out and none was waiting for a report.
+    /// Calls `wake` when a line is left out and none was waiting for a report.
     pub(super) fn on_first(&self, wake: impl Fn() + Send + Sync + 'static) {
-// A limiter has one queue.
+        // A limiter has one queue.
         let _ = self.first.set(Box::new(wake));
     }
 
-/// Whether left-out lines are not reported yet.
+    /// Whether left-out lines are not reported yet.
     pub(super) fn has_unreported(&self) -> bool {
         self.has_unreported.load(Ordering::Acquire)
     }
 
-/// Logs the reports that are due, or all with `everything`.
+    /// Logs the reports that are due, or all with `everything`.
     pub(super) fn report(&self, everything: bool) {
         let mut limit = self.lock();
         let due = limit.due(everything, Instant::now());
@@ -311,7 +311,7 @@ impl Limiter {
             return true;
         }
         if verdict == Verdict::FirstLeftOut {
-// Without the lock: formatting a value may log.
+            // Without the lock: formatting a value may log.
             let line = shown(event);
             self.lock().describe(&key, line);
         }
@@ -345,7 +345,7 @@ impl<S: Subscriber> Filter<S> for Limited {
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-// Without a hint, the other filter's hint would be ignored, and every line of every library would be checked.
+        // Without a hint, the other filter's hint would be ignored, and every line of every library would be checked.
         Some(LevelFilter::TRACE)
     }
 
@@ -375,10 +375,10 @@ struct Content {
 
 impl Visit for Content {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-// The fields of the `log` crate with the origin of a record.
+        // The fields of the `log` crate with the origin of a record.
         if self.everything || matches!(field.name(), "log.target" | "log.line") {
             field.name().hash(&mut self.hasher);
-// Writing to a hasher cannot fail; if formatting fails, the part until then counts.
+            // Writing to a hasher cannot fail; if formatting fails, the part until then counts.
             let _ = write!(Hashed(&mut self.hasher), "{value:?}");
         }
     }

@@ -40,7 +40,7 @@ struct State {
     bytes: usize,
     /// Whether a line is being written.
     writing: bool,
-/// Lines lost since the last report.
+    /// Lines lost since the last report.
     lost: u64,
     reported: Option<Instant>,
 }
@@ -51,10 +51,10 @@ pub struct Line<'a> {
 }
 
 impl Queue {
-/// Starts the thread that writes the lines, and reports what `limiter` left out.
+    /// Starts the thread that writes the lines, and reports what `limiter` left out.
     ///
     /// # Errors
-/// If the thread cannot be started.
+    /// If the thread cannot be started.
     pub fn open(
         mut file: impl Write + Send + 'static,
         limiter: Arc<Limiter>,
@@ -69,12 +69,12 @@ impl Queue {
         let own = queue.clone();
         let waker = queue.clone();
         queue.shared.limiter.on_first(move || {
-// The lock makes sure that the thread is not between its check and its wait.
+            // The lock makes sure that the thread is not between its check and its wait.
             drop(waker.lock());
             waker.shared.changed.notify_all();
         });
         let thread = parts.restarted("log", move || {
-// Set if this thread panicked on a line.
+            // Set if this thread panicked on a line.
             own.lock().writing = false;
             own.write_all(&mut file);
             Ok(())
@@ -82,7 +82,7 @@ impl Queue {
         Ok((queue, thread))
     }
 
-/// Adds a line with its line feed, without blocking. If there is no room, the line is lost.
+    /// Adds a line with its line feed, without blocking. If there is no room, the line is lost.
     pub fn add(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.bytes + line.len() > MAX_WAITING_BYTES {
@@ -97,7 +97,7 @@ impl Queue {
         self.shared.changed.notify_all();
     }
 
-/// Reports left-out lines, and waits at most `limit` until all is written. Returns whether it is.
+    /// Reports left-out lines, and waits at most `limit` until all is written. Returns whether it is.
     pub fn flush(&self, limit: Duration) -> bool {
         self.shared.limiter.report(true);
         let state = self.lock();
@@ -134,7 +134,7 @@ impl Queue {
         }
     }
 
-/// Waits for the next line, and meanwhile reports left-out lines.
+    /// Waits for the next line, and meanwhile reports left-out lines.
     fn next(&self) -> Vec<u8> {
         loop {
             let mut state = self.lock();
@@ -153,7 +153,7 @@ impl Queue {
         }
     }
 
-/// Records the end of a line. Returns the number of lost lines if it is time to report it.
+    /// Records the end of a line. Returns the number of lost lines if it is time to report it.
     fn written(&self, well: bool) -> u64 {
         let mut state = self.lock();
         state.writing = false;

@@ -48,10 +48,10 @@ pub enum MetricsError {
     /// The token or the certificates cannot be used.
     #[error(transparent)]
     Front(FrontError),
-/// The buckets are not valid: a defect.
+    /// The buckets are not valid: a defect.
     #[error("cannot set up the metrics")]
     Build(#[source] BuildError),
-/// The process has another recorder.
+    /// The process has another recorder.
     #[error(
         "this process has a metrics recorder already; only one daemon of a process can have `[metrics]`"
     )]

@@ -14,21 +14,21 @@ use hotshoe_trust::RecordKind;
 pub(super) struct RecordedSample {
     pub entry: RecordedEntry,
     parts: Vec<(RecordedPart, Content)>,
-/// Upper bound of the memory that it keeps, in bytes.
+    /// Upper bound of the memory that it keeps, in bytes.
     pub bytes: u64,
-/// Of these, the bytes of its actions in the answer, with payloads in base64.
+    /// Of these, the bytes of its actions in the answer, with payloads in base64.
     pub actions_bytes: u64,
 }
 
 enum Content {
     Payload(Arc<[u8]>),
     Json(Vec<u8>),
-/// Tensors, with the sample that they were made from.
+    /// Tensors, with the sample that they were made from.
     Tensors(Tensors, Option<Sample>),
 }
 
 impl RecordedSample {
-/// The parts of a sample for a recording of this stage and these kinds.
+    /// The parts of a sample for a recording of this stage and these kinds.
     pub fn of(
         stage: RecordStage,
         kinds: &BTreeSet<RecordKind>,

@@ -77,7 +77,7 @@ fn what_finds_no_room_is_counted_and_room_comes_back_with_what_has_arrived() {
         NextItem::Entry { number, files, .. } => (number, files.len()),
         other => panic!("{other:?}"),
     };
-// The answer may be lost, so it is repeated.
+    // The answer may be lost, so it is repeated.
     assert_eq!(number(recorder.next("a", 0).unwrap()), (1, 1));
     assert_eq!(number(recorder.next("a", 0).unwrap()), (1, 1));
     show(&recorder, b"release", 600_000);

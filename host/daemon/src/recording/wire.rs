@@ -10,39 +10,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-/// Starts a recording.
+    /// Starts a recording.
     Open {
-/// The stage at which a replay starts.
+        /// The stage at which a replay starts.
         stage: RecordStage,
-/// Kinds to leave out.
+        /// Kinds to leave out.
         #[serde(default)]
         without: BTreeSet<RecordKind>,
-/// Number of samples.
+        /// Number of samples.
         count: u64,
     },
-/// Requests the sample after number `after`, which has arrived and can be dropped.
+    /// Requests the sample after number `after`, which has arrived and can be dropped.
     Next {
-/// The recording.
+        /// The recording.
         session: String,
         /// Number of the last received sample; 0 at first.
         after: u64,
     },
-/// Reads a piece of a file of a sample. The answer is its bytes.
+    /// Reads a piece of a file of a sample. The answer is its bytes.
     Read {
-/// The recording.
+        /// The recording.
         session: String,
         /// Number of the sample.
         number: u64,
         /// Index of the file, from 0.
         file: usize,
-/// Offset in bytes.
+        /// Offset in bytes.
         offset: u64,
-/// Most bytes of the answer.
+        /// Most bytes of the answer.
         most: u64,
     },
-/// Ends a recording. Waiting samples can still be requested.
+    /// Ends a recording. Waiting samples can still be requested.
     End {
-/// The recording.
+        /// The recording.
         session: String,
     },
 }
@@ -50,7 +50,7 @@ pub enum Request {
 /// The answer to [`Request::Open`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
-/// Id of the recording.
+    /// Id of the recording.
     pub session: String,
     /// The device's site.
     pub site: String,
@@ -63,9 +63,9 @@ pub struct Opened {
 /// The answer to [`Request::Next`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {
-/// The next item.
+    /// The next item.
     pub what: NextItem,
-/// Counts of samples so far.
+    /// Counts of samples so far.
     pub counts: Counts,
 }
 
@@ -73,18 +73,18 @@ pub struct Next {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "kebab-case")]
 pub enum NextItem {
-/// A sample. Its files are read with [`Request::Read`].
+    /// A sample. Its files are read with [`Request::Read`].
     Entry {
-/// Number of the sample, from 1.
+        /// Number of the sample, from 1.
         number: u64,
-/// The sample's entry.
+        /// The sample's entry.
         entry: RecordedEntry,
         /// Its files.
         files: Vec<FileHead>,
     },
-/// No sample yet.
+    /// No sample yet.
     Waiting,
-/// The recording has ended.
+    /// The recording has ended.
     Ended {
         /// Why.
         reason: EndReason,
@@ -94,7 +94,7 @@ pub enum NextItem {
 /// A file of an entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileHead {
-/// The part of the sample.
+    /// The part of the sample.
     pub part: RecordedPart,
     /// Size and digest.
     pub blob: Blob,
@@ -104,22 +104,22 @@ pub struct FileHead {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndReason {
-/// The requested number of samples was recorded.
+    /// The requested number of samples was recorded.
     Count,
-/// The recorder ended it.
+    /// The recorder ended it.
     Asked,
-/// Another release serves, whose data contract may differ.
+    /// Another release serves, whose data contract may differ.
     ReleaseChanged,
 }
 
 /// Counts of the samples of a recording.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
-/// Recorded samples.
+    /// Recorded samples.
     pub taken: u64,
-/// Samples without a result.
+    /// Samples without a result.
     pub failed: u64,
-/// Samples that did not fit into the buffer.
+    /// Samples that did not fit into the buffer.
     pub dropped: u64,
     /// Samples that are larger than `[record] buffer-mib` or the limit of a recording, or whose actions do not fit into one answer.
     pub too_large: u64,
@@ -128,8 +128,8 @@ pub struct Counts {
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusalBody {
-/// The stable name.
+    /// The stable name.
     pub name: String,
-/// The message for people.
+    /// The message for people.
     pub message: String,
 }

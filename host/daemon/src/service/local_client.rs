@@ -26,9 +26,9 @@ pub struct CallOutput {
     pub id: String,
     /// The release that processed it.
     pub release: CallRelease,
-/// The result; `null` if the policy keeps it on the device.
+    /// The result; `null` if the policy keeps it on the device.
     pub insight: Box<RawValue>,
-/// The list of actions.
+    /// The list of actions.
     pub actions: Box<RawValue>,
 }
 
@@ -47,19 +47,19 @@ pub enum CallError {
     Ended {
         /// Whether it failed or was dropped.
         ending: Ending,
-/// The component, model or part of the daemon where it ended.
+        /// The component, model or part of the daemon where it ended.
         stage: String,
         /// The stable name under which it is counted.
         fault: String,
-/// The message for people.
+        /// The message for people.
         message: String,
     },
-/// The sample has not ended in time. It is still processed and counted.
+    /// The sample has not ended in time. It is still processed and counted.
     #[error(
         "the pipeline did not finish in time; allow more time, or try again when the device is less busy"
     )]
     Deadline,
-/// The end of the sample was not reported: a defect.
+    /// The end of the sample was not reported: a defect.
     #[error("the sample was lost in the daemon; please report it")]
     Abandoned,
 }
@@ -76,7 +76,7 @@ impl LocalClient {
         Self { service }
     }
 
-/// The pipeline that serves. The reference keeps it loaded across a swap.
+    /// The pipeline that serves. The reference keeps it loaded across a swap.
     pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
         let serving = self.service.serving.load();
         serving.as_deref().map(ServingRelease::pipeline).map(Arc::clone)
@@ -88,7 +88,7 @@ impl LocalClient {
     /// # Errors
     /// [`CallError`]
     pub fn call(&self, incoming: Incoming<'_>, deadline: Instant) -> Result<CallOutput, CallError> {
-// With room for the answer, so that the worker never waits for the caller.
+        // With room for the answer, so that the worker never waits for the caller.
         let (sender, answer) = sync_channel(1);
         self.service.offer(incoming, ReplyTo::Call(sender));
         let left = deadline.saturating_duration_since(Instant::now());

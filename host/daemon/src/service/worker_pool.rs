@@ -24,7 +24,7 @@ struct ExitSignal(Sender<()>);
 
 impl Drop for ExitSignal {
     fn drop(&mut self) {
-// The receiver is gone after the deadline.
+        // The receiver is gone after the deadline.
         let _ = self.0.send(());
     }
 }
@@ -34,9 +34,9 @@ impl Drop for ExitSignal {
 pub struct DrainReport {
     /// Whether every sample was finished in time.
     pub finished: bool,
-/// Samples that were dropped at the deadline.
+    /// Samples that were dropped at the deadline.
     pub dropped: u64,
-/// The final counts.
+    /// The final counts.
     pub counters: Counters,
 }
 
@@ -44,7 +44,7 @@ impl Service {
     /// Starts the worker threads.
     ///
     /// # Errors
-/// If a thread cannot be started.
+    /// If a thread cannot be started.
     pub fn spawn_workers(self: &Arc<Self>) -> io::Result<WorkerPool> {
         let (sender, finished) = channel();
         let mut threads = Vec::with_capacity(self.worker_slots.len());
@@ -52,7 +52,7 @@ impl Service {
             let service = Arc::clone(self);
             let exit_signal = ExitSignal(sender.clone());
             let work = move || {
-// Moved into the closure, so that it is dropped with the thread and not with a panic.
+                // Moved into the closure, so that it is dropped with the thread and not with a panic.
                 let _ = &exit_signal;
                 service.work(slot);
                 Ok(())
@@ -69,12 +69,12 @@ impl Service {
         Ok(WorkerPool { threads, finished })
     }
 
-/// Closes the queue.
+    /// Closes the queue.
     pub fn close(&self) {
         self.queue.close();
     }
 
-/// Finishes the accepted samples, and drops those that are not finished at the deadline as `drain_deadline`.
+    /// Finishes the accepted samples, and drops those that are not finished at the deadline as `drain_deadline`.
     pub fn drain(&self, workers: WorkerPool, deadline: Duration) -> DrainReport {
         let started = Instant::now();
         self.close();
@@ -100,7 +100,7 @@ impl Service {
         }
     }
 
-/// Drops the jobs that workers are processing. Their results are not published.
+    /// Drops the jobs that workers are processing. Their results are not published.
     fn drop_running(&self) -> u64 {
         let mut dropped = 0;
         for slot in &self.worker_slots {

@@ -40,7 +40,7 @@ const FORMAT: u32 = 1;
 struct Attempt {
     path: PathBuf,
     size: u64,
-/// Nanoseconds since 1970-01-01T00:00:00Z.
+    /// Nanoseconds since 1970-01-01T00:00:00Z.
     modified_ns: u64,
     release: Option<Digest>,
 }
@@ -50,11 +50,11 @@ struct Attempt {
 struct FileRecord {
     #[serde(flatten)]
     of: Attempt,
-/// Times that the daemon died while it was processed.
+    /// Times that the daemon died while it was processed.
     deaths: u32,
     /// Times that its sample failed.
     refusals: u32,
-/// The last reason.
+    /// The last reason.
     reason: String,
 }
 
@@ -74,11 +74,11 @@ struct Record {
 /// What to do with a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-/// Process it normally.
+    /// Process it normally.
     Try,
-/// Process it while no other file is processed: the daemon died with it once.
+    /// Process it while no other file is processed: the daemon died with it once.
     TryAlone,
-/// Set it aside.
+    /// Set it aside.
     SetAside,
 }
 
@@ -91,7 +91,7 @@ pub struct FailedFiles {
 
 #[derive(Debug, Default)]
 struct State {
-/// Oldest first.
+    /// Oldest first.
     files: Vec<FileRecord>,
     /// The release that serves.
     release: Option<Digest>,
@@ -108,7 +108,7 @@ impl Drop for InProgressMarker {
 }
 
 impl FailedFiles {
-/// Opens the record in a data folder, and counts the files that were being processed when the daemon died.
+    /// Opens the record in a data folder, and counts the files that were being processed when the daemon died.
     pub fn open(data: &Path) -> Arc<Self> {
         let files = read_record(&data.join(RECORD)).unwrap_or_else(|reason| {
             tracing::warn!(
@@ -131,7 +131,7 @@ impl FailedFiles {
         Arc::new(failed_files)
     }
 
-/// Sets the release that serves. Failures count per release.
+    /// Sets the release that serves. Failures count per release.
     pub fn serve(&self, release: Option<Digest>) {
         self.lock().release = release;
     }
@@ -146,7 +146,7 @@ impl FailedFiles {
         }
     }
 
-/// Marks the file as in progress. If the marker cannot be written, the file is processed all the same.
+    /// Marks the file as in progress. If the marker cannot be written, the file is processed all the same.
     pub(super) fn begin(&self, path: &Path, version: Version) -> Option<InProgressMarker> {
         let marker = of(path, version, self.lock().release);
         let folder = self.data.join(MARKERS);
@@ -158,7 +158,7 @@ impl FailedFiles {
             }
             _ => Err(error),
         });
-// A partly written marker is removed on drop.
+        // A partly written marker is removed on drop.
         let marker = InProgressMarker(file);
         match written {
             Ok(()) => Some(marker),
@@ -169,7 +169,7 @@ impl FailedFiles {
         }
     }
 
-/// Removes a file from the record: it gave a result, or is no longer in the folder.
+    /// Removes a file from the record: it gave a result, or is no longer in the folder.
     pub(super) fn forget(&self, path: &Path, version: Version) {
         let mut state = self.lock();
         let done = of(path, version, state.release);
@@ -180,7 +180,7 @@ impl FailedFiles {
         }
     }
 
-/// Records a failed sample. `body` is the JSON of the error.
+    /// Records a failed sample. `body` is the JSON of the error.
     pub(super) fn refused(&self, path: &Path, version: Version, body: &[u8]) {
         #[derive(Default, Deserialize)]
         #[serde(default)]
@@ -197,7 +197,7 @@ impl FailedFiles {
         self.record_failure(tried, &reason, |known| &mut known.refusals);
     }
 
-/// The number of files that are set aside, and the last one.
+    /// The number of files that are set aside, and the last one.
     pub fn status(&self) -> WatchStatus {
         let state = self.lock();
         let mut set_aside = state.files.iter().filter(|known| {
@@ -213,7 +213,7 @@ impl FailedFiles {
 
     fn record_failure(&self, tried: Attempt, reason: &str, count: fn(&mut FileRecord) -> &mut u32) {
         let mut state = self.lock();
-// Failures of another version, or with another release, no longer count.
+        // Failures of another version, or with another release, no longer count.
         let at = state.files.iter().position(|it| it.of.path == tried.path);
         let before = at.map(|at| state.files.remove(at));
         let mut known = before.filter(|known| known.of == tried).unwrap_or(FileRecord {
@@ -251,7 +251,7 @@ impl FailedFiles {
         }
     }
 
-/// Reads and removes the markers of the last run. Partly written ones are ignored.
+    /// Reads and removes the markers of the last run. Partly written ones are ignored.
     fn take_markers(&self) -> Vec<Attempt> {
         let Ok(entries) = fs::read_dir(self.data.join(MARKERS)) else {
             return Vec::new();

@@ -14,20 +14,20 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct Source {
-/// What it is expected to have.
+    /// What it is expected to have.
     pub availability: Availability,
-/// Bytes per batch.
+    /// Bytes per batch.
     pub window: u64,
-/// Number of open batches.
+    /// Number of open batches.
     pub batches: usize,
-/// Wants that it said it does not have.
+    /// Wants that it said it does not have.
     pub missing: HashSet<usize>,
-/// When `missing` is cleared.
+    /// When `missing` is cleared.
     pub forget_missing: Option<Instant>,
-/// Length of the next back-off.
+    /// Length of the next back-off.
     pub pause: Duration,
     pub backs_off_until: Option<Instant>,
-/// Whether it has delivered in this fetch.
+    /// Whether it has delivered in this fetch.
     pub has_delivered: bool,
 }
 
@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-/// Starts a back-off, and halves the window.
+    /// Starts a back-off, and halves the window.
     pub fn rest(&mut self, now: Instant) {
         self.backs_off_until = Some(now + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_BACK_OFF);

@@ -10,20 +10,20 @@ use hotshoe_trust::Digest;
 pub struct Want {
     /// Its digest.
     pub digest: Digest,
-/// Its size in bytes, or its size limit.
+    /// Its size in bytes, or its size limit.
     pub most: u64,
 }
 
 /// The limits of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-/// Most requested bytes that have not arrived.
+    /// Most requested bytes that have not arrived.
     pub in_flight: u64,
-/// Largest window, in bytes.
+    /// Largest window, in bytes.
     pub batch: u64,
-/// A batch that is open for longer counts as slow.
+    /// A batch that is open for longer counts as slow.
     pub stall: Duration,
-/// A batch without an arrival for this time has timed out.
+    /// A batch without an arrival for this time has timed out.
     pub timeout: Duration,
 }
 
@@ -32,11 +32,11 @@ pub struct Bounds {
 pub struct Batch {
     /// Its number.
     pub id: u64,
-/// The source to ask.
+    /// The source to ask.
     pub source: String,
-/// Numbers of the wants.
+    /// Numbers of the wants.
     pub wants: Vec<usize>,
-/// Total size limit in bytes.
+    /// Total size limit in bytes.
     pub bytes: u64,
 }
 
@@ -45,7 +45,7 @@ pub struct Batch {
 pub enum Availability {
     /// Everything: a publisher or registry.
     All,
-/// Unknown: a neighbour that has not answered. It is asked only if there is no publisher or registry.
+    /// Unknown: a neighbour that has not answered. It is asked only if there is no publisher or registry.
     Unknown,
     /// These wants, by number.
     Some(HashSet<usize>),
@@ -54,8 +54,8 @@ pub enum Availability {
 /// How a batch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchEnd {
-/// All replies have arrived.
-    Over,
-/// It was abandoned.
-    GivenUp,
+    /// All replies have arrived.
+    Finished,
+    /// It was abandoned.
+    TimedOut,
 }

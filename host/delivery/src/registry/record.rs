@@ -39,10 +39,10 @@ pub struct StoredRelease {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredStatement {
     pub name: String,
-/// The newest signed and the newest unsigned statement are kept, so that an unsigned one cannot displace a signed one.
+    /// The newest signed and the newest unsigned statement are kept, so that an unsigned one cannot displace a signed one.
     pub signed: bool,
     pub kind: String,
-/// Addressed devices: a statement for one device does not displace one for all.
+    /// Addressed devices: a statement for one device does not displace one for all.
     #[serde(default)]
     pub devices: DeviceSelector,
     pub issued: Time,
@@ -55,7 +55,7 @@ pub(super) struct StoredStatement {
 pub(super) struct Record {
     pub statements: Vec<StoredStatement>,
     pub releases: Vec<StoredRelease>,
-/// Versions of `trust.toml`, in order.
+    /// Versions of `trust.toml`, in order.
     pub updates: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ impl Record {
         replace_file(path, &serde_json::to_vec(self).unwrap_or_default())
     }
 
-/// Adds a statement. False if there is a newer one of its kind, or there are too many.
+    /// Adds a statement. False if there is a newer one of its kind, or there are too many.
     pub fn add_statement(&mut self, statement: &ReadStatement, envelope: String, now: Time) -> bool {
         self.statements.retain(|kept| kept.expires > now);
         let new = StoredStatement {
@@ -92,7 +92,7 @@ impl Record {
             (&kept.name, kept.signed, &kept.kind, &kept.devices)
                 == (&new.name, new.signed, &new.kind, &new.devices)
         };
-// Unsigned statements can be made by anyone, and each rewrites the whole record.
+        // Unsigned statements can be made by anyone, and each rewrites the whole record.
         let others = self.statements.iter().filter(|k| !k.signed && !same(k));
         let unsigned: usize = others.map(|kept| kept.envelope.len()).sum();
         if !new.signed && unsigned.saturating_add(new.envelope.len()) > MAX_UNSIGNED_BYTES {
@@ -127,7 +127,7 @@ impl Record {
         self.updates.drain(..over);
     }
 
-/// Removes and returns all but the newest `keep` releases of each name.
+    /// Removes and returns all but the newest `keep` releases of each name.
     pub fn surplus(&mut self, keep: usize) -> Vec<StoredRelease> {
         let mut generations: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for held in &self.releases {
@@ -150,7 +150,7 @@ impl Record {
         go
     }
 
-/// Removes and returns the release with the oldest signature, but never the newest of a name.
+    /// Removes and returns the release with the oldest signature, but never the newest of a name.
     pub fn oldest(&mut self) -> Option<StoredRelease> {
         let newest = |held: &StoredRelease| {
             !self

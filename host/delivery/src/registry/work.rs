@@ -42,7 +42,7 @@ struct Job {
 }
 
 impl Job {
-/// Priority. The job with the lowest is dropped when there are too many.
+    /// Priority. The job with the lowest is dropped when there are too many.
     const fn rank(&self) -> (bool, Reverse<u32>, Time) {
         (self.signed, Reverse(self.tries), self.issued)
     }
@@ -52,9 +52,9 @@ impl Job {
 pub(super) struct RegistryWorker {
     pub site: String,
     pub record_file: PathBuf,
-/// Disk quota of releases, in bytes.
+    /// Disk quota of releases, in bytes.
     pub quota: AtomicU64,
-/// Number of releases per name to keep.
+    /// Number of releases per name to keep.
     pub keep: AtomicUsize,
     pub blobs: BlobStore,
     pub catalogue: Catalogue,
@@ -106,7 +106,7 @@ impl RegistryWorker {
         self.changed.notify_all();
     }
 
-/// Checks a statement. A valid one is stored, and its release is queued.
+    /// Checks a statement. A valid one is stored, and its release is queued.
     pub fn on_statement(&self, said: &RawNotice) {
         let now = Time::now();
         let mut state = self.lock();
@@ -148,7 +148,7 @@ impl RegistryWorker {
         }
         let known = state.jobs.iter_mut().find(|j| j.release == job.release);
         if let Some(known) = known {
-// A newer statement may have more bundles, or a signature; an unsigned one must not change a signed one.
+            // A newer statement may have more bundles, or a signature; an unsigned one must not change a signed one.
             if job.signed || !known.signed {
                 known.signed |= job.signed;
                 known.bundles = job.bundles;
@@ -156,7 +156,7 @@ impl RegistryWorker {
             return;
         }
         if state.jobs.len() >= MAX_JOBS {
-// Unsigned statements can name releases that do not exist: signed jobs, or those that failed less often, replace them.
+            // Unsigned statements can name releases that do not exist: signed jobs, or those that failed less often, replace them.
             let ranked = state.jobs.iter().map(Job::rank).enumerate();
             let least = ranked.min_by_key(|(_, rank)| *rank);
             match least.filter(|(_, rank)| *rank < job.rank()) {
@@ -172,7 +172,7 @@ impl RegistryWorker {
         tracing::warn!(what, why, "refused a statement or release");
     }
 
-/// Applies a new version of `trust.toml` if it follows the current one.
+    /// Applies a new version of `trust.toml` if it follows the current one.
     pub fn on_trust_update(&self, bytes: &[u8]) {
         let Ok(update) = TrustUpdate::parse(bytes) else {
             return self.refuse("trust.toml", "malformed");
@@ -186,7 +186,7 @@ impl RegistryWorker {
                 state.record.update_trust(text);
                 self.save(&state);
             }
-// Known versions arrive again and again.
+            // Known versions arrive again and again.
             Err(error) => tracing::debug!(%error, "ignored a version of trust.toml"),
         }
     }
@@ -202,7 +202,7 @@ impl RegistryWorker {
 
     /// Fetches one release after the other, until the registry is closed.
     pub fn run(&self, fetcher: &Fetcher, site: &Site) {
-// A job on which this thread panicked is dropped; the next statement queues it again.
+        // A job on which this thread panicked is dropped; the next statement queues it again.
         self.lock().in_progress = None;
         while let Some((job, cancel)) = self.next() {
             let done = self.fetch(fetcher, &job, &cancel);
@@ -225,7 +225,7 @@ impl RegistryWorker {
             }
             drop(state);
             self.changed.notify_all();
-// Without the lock: Zenoh's threads may wait for it, and a put may wait for them.
+            // Without the lock: Zenoh's threads may wait for it, and a put may wait for them.
             republish(site, &statements);
         }
     }
@@ -273,7 +273,7 @@ impl RegistryWorker {
         self.enqueue(state, job);
     }
 
-/// Fetches a release, and checks its signatures before its blobs. `None` if it is refused.
+    /// Fetches a release, and checks its signatures before its blobs. `None` if it is refused.
     fn fetch(
         &self,
         fetcher: &Fetcher,
@@ -304,7 +304,7 @@ impl RegistryWorker {
         }
         let package = release.package();
         self.blobs.put(&package.config)?;
-// Before its blobs: if it is postponed, the manifest says which blobs to keep.
+        // Before its blobs: if it is postponed, the manifest says which blobs to keep.
         self.blobs.put(&package.manifest)?;
         self.blobs(fetcher, &release, cancel)?;
         let mut bundles = Vec::new();
@@ -348,7 +348,7 @@ impl RegistryWorker {
             .map(drop)
     }
 
-/// Removes releases and partial fetches beyond the limits. The newest release of each name stays.
+    /// Removes releases and partial fetches beyond the limits. The newest release of each name stays.
     fn enforce_quota(&self, state: &mut State) {
         let mut gone = state.record.surplus(self.keep.load(Ordering::Relaxed));
         let mut with_jobs = true;
@@ -367,7 +367,7 @@ impl RegistryWorker {
                 return;
             }
             match self.blobs.usage() {
-// Partial fetches are removed before complete releases.
+                // Partial fetches are removed before complete releases.
                 Ok(used) if used > self.quota() && with_jobs => with_jobs = false,
                 Ok(used) if used > self.quota() => match state.record.oldest() {
                     Some(held) => gone.push(held),
@@ -384,14 +384,14 @@ impl RegistryWorker {
             keep.extend(&held.bundles);
             keep.extend(self.blobs.contents(held.release).unwrap_or_default());
         }
-// Blobs of a postponed release are kept, so that they are not fetched twice.
+        // Blobs of a postponed release are kept, so that they are not fetched twice.
         for job in state.jobs.iter().filter(|_| with_jobs) {
             keep.extend(self.blobs.contents(job.release).unwrap_or_default());
         }
         keep
     }
 
-/// Lists the stored releases in the catalogue; damaged ones are fetched again.
+    /// Lists the stored releases in the catalogue; damaged ones are fetched again.
     pub fn list(&self) {
         let mut state = self.lock();
         let mut damaged = BTreeMap::new();

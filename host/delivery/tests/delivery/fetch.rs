@@ -40,7 +40,7 @@ fn a_release_arrives_whole_and_a_changed_model_moves_what_changed() {
         moved.bytes_received,
         changed.len()
     );
-// Nothing is left to fetch, so no source is needed.
+    // Nothing is left to fetch, so no source is needed.
     source.close();
     let again = device.fetch(&second);
     assert_eq!(again.bytes_received, 0);

@@ -74,18 +74,18 @@ fn a_flood_of_statements_is_bounded_and_counted() {
     // Dropped before the watch, which waits for its thread.
     let go = go;
     let flood = hotshoe_link::Site::open(&connecting(&device.locators()), SITE).unwrap();
-    let say = |name: &str, bytes: &[u8]| flood.say(Notice::Desired, name, bytes).unwrap();
+    let publish = |name: &str, bytes: &[u8]| flood.publish(Notice::Desired, name, bytes).unwrap();
     // What is said before the two know each other is lost.
     until("the watch is busy", || {
-        say("hello", b"{}");
+        publish("hello", b"{}");
         busy.try_recv().is_ok()
     });
-    say("large", &vec![b' '; MAX_STATEMENT_MESSAGE + 1]);
+    publish("large", &vec![b' '; MAX_STATEMENT_MESSAGE + 1]);
     for i in 0..400 {
-        say(&format!("n{i}"), b"{}");
+        publish(&format!("n{i}"), b"{}");
     }
     for i in 0..20 {
-        say("n0", i.to_string().as_bytes());
+        publish("n0", i.to_string().as_bytes());
     }
     // The large one, all names but 64, and of one name all but 16 of 21.
     until("the flood is thrown away", || {

@@ -165,7 +165,7 @@ fn a_device_writes_its_own_keys_alone() {
     });
     // Only a deployer says what the site should run.
     liar.site_session()
-        .say(Notice::Desired, "ocr", b"from a gate")
+        .publish(Notice::Desired, "ocr", b"from a gate")
         .unwrap();
     publisher
         .publish_statement("ocr", b"from the deployer".to_vec())

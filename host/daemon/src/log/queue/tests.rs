@@ -15,7 +15,7 @@ struct ScriptedFile {
 
 impl Write for ScriptedFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-// A pipe without a reader: this blocks until the next result.
+        // A pipe without a reader: this blocks until the next result.
         let most = self
             .orders
             .recv()
