@@ -1,4 +1,4 @@
-//! The operator's socket, and callers who ask nothing, too much or too slowly.
+//! The control socket, and clients that send nothing, too much or too slowly.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,7 +45,7 @@ fn silent_callers_do_not_block_others() {
         .map(|_| connect(folder.path()))
         .collect();
     assert_eq!(ask(folder.path()), Ok(true));
-    // Those beyond are told so, each within its own line.
+    // Further clients are refused, each with one line.
     silent.extend((0..4 * MAX_CALLERS).map(|_| connect(folder.path())));
     let mut told = String::new();
     silent

@@ -1,4 +1,4 @@
-//! Releases that reach a running daemon over Zenoh: the first one, a bad one, a stranger's, and what the operator may do.
+//! Releases that arrive over Zenoh at a running daemon: a first one, a bad one, one with an unknown key; and the operator's commands.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +30,7 @@ use tempfile::TempDir;
 use lab::{environment, release_with};
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// What a stage `measure` and no policy give.
+/// The result of a stage `measure` without a policy.
 const PLAIN: &str = r#"
 [components.measure]
 file = "{guests}/measure.wasm"
@@ -152,7 +152,7 @@ impl Running {
         served.release
     }
 
-    /// States a release, signed by `key`.
+    /// Publishes a statement for a release, signed by `key`.
     fn publish_signed(&mut self, release: &Path, generation: u64, key: &SigningKey) {
         let served = self
             .publisher
@@ -183,7 +183,7 @@ impl Running {
         self.feeder.next(PATIENCE).unwrap().result
     }
 
-    /// Feeds samples until the daemon says so.
+    /// Sends samples until the condition is true.
     fn feed_until(&mut self, what: &str, reached: impl Fn(&Status) -> bool) -> Status {
         let started = Instant::now();
         loop {
@@ -274,7 +274,7 @@ fn a_device_takes_its_first_release_leaves_a_bad_one_and_refuses_a_strangers() {
     );
     running.stop();
 
-    // No network: what is on the disk serves.
+    // Without a network, the release on disk serves.
     let mut running = site.start();
     assert_eq!(live(&running.daemon.status()), Some(1));
     assert!(running.feed().is_ok());
@@ -295,7 +295,7 @@ fn the_status_names_the_right_cause() {
     let flaky = site.release(4, &format!("{flaky}{QUICK}"), &site.key);
     running.publish(&flaky, 4, true);
     running.until(Phase::RolledBack, 4);
-    // Below the floor anyhow, whatever failed above it.
+    // Below the floor, whatever failed above it.
     running.publish(&site.plain(2, QUICK), 2, true);
     let status = running.until(Phase::Refused, 2);
     assert_eq!(status.deploy.cause.unwrap().name, "below_floor");
@@ -325,7 +325,7 @@ fn the_status_names_the_right_cause() {
     assert_eq!(status.deploy.cause.unwrap().name, "no_source");
     running.publish(&site.plain(7, QUICK), 7, true);
     let status = running.until(Phase::Live, 7);
-    // What was confirmed since does not hide it.
+    // A later confirmation does not hide it.
     assert_eq!(status.last_rollback.unwrap().generation, 4);
     running.stop();
 }

@@ -1,4 +1,4 @@
-//! The health gate, the maintenance window and what workers see: pure rules, tried on many cases.
+//! The health gate, the maintenance window and the counts of workers: pure rules, with property tests.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -92,7 +92,7 @@ fn bad_samples_are_no_releases_fault() {
         matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
         "{verdict:?}"
     );
-    // One bad sample of one says nothing.
+    // One bad sample of one is not significant.
     let verdict = judge(&gate, &seen(100, 40), Some(&seen(1, 1)), LONG);
     assert!(
         matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
@@ -179,7 +179,7 @@ fn every_failure_says_its_name_and_its_figures() {
 }
 
 proptest! {
-    /// What was judged good stays good when a sample more goes well, and what failed does not come back by waiting.
+    /// A confirmed trial stays confirmed after another good sample, and a failed one does not pass by waiting.
     #[test]
     fn verdicts_do_not_waver(
         samples in 0_u64..200,
@@ -204,7 +204,7 @@ proptest! {
             }
             Verdict::Fail(_) => {
                 prop_assert_eq!(later, verdict);
-                // Not even if every further sample up to the least number went well.
+                // Not even if all samples up to the minimum were good.
                 let best = Observed { samples: samples.max(gate.min_samples), ..seen };
                 prop_assert!(matches!(judge(&gate, &best, None, now), Verdict::Fail(_)));
             }

@@ -1,4 +1,4 @@
-//! The Prometheus endpoint: what it serves, and when it cannot. One process can have one recorder, so there is one test.
+//! The Prometheus endpoint and its errors. A process can have one recorder, so this is one test.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! The queue under every policy: bounded, in order, and nothing lost without a name.
+//! The queue under every policy: bounded, in order, and every item ends with a result.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -54,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Against a plain model: same contents, and each item ends exactly once.
+    /// Comparison with a simple model: same contents, and each item ends exactly once.
     #[test]
     fn agrees_with_a_model(capacity in 1_usize..5, steps in prop::collection::vec(step(), 0..60)) {
         let queue = Queue::new(capacity);
@@ -141,7 +141,7 @@ fn an_item_is_in_the_queue_or_where_it_was_placed() {
                 || |_: &i32| true,
                 |item| {
                     sender.send(()).unwrap();
-                    // Time enough for the other thread to look between the queue and the desk, if it could.
+                    // Time for the other thread to look between the queue and the slot, if it could.
                     (0..1_000).for_each(|_| thread::yield_now());
                     *desk.lock().unwrap() = Some(item);
                 },
@@ -173,7 +173,7 @@ fn an_item_waits_until_it_is_ready_and_others_go_before_it() {
     };
     assert_eq!(pop(), Some("free"));
     let waiting = thread::spawn(move || [pop(), pop(), pop()]);
-    // Also where nothing more comes in.
+    // Even without further items.
     queue.close();
     *busy.lock().unwrap() = false;
     queue.look_again();

@@ -1,4 +1,4 @@
-//! A watched folder: what is there first, then what is completed, each once.
+//! A watched folder: existing files first, then completed ones, each once.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
 /// Long enough for any machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What was offered: the file's name, its media type, its bytes.
+/// An offered file: its name, media type and bytes.
 type Offered = (String, Option<String>, Vec<u8>);
 
 fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<Offered>) {
@@ -198,7 +198,7 @@ fn a_missing_folder_is_named() {
 enum End {
     Result,
     Refused,
-    /// The daemon dies while it is being processed: what it left on the disk then is there at the next start.
+    /// The daemon dies while the file is processed: its files on disk are restored for the next start.
     Death,
 }
 
@@ -288,7 +288,7 @@ fn a_file_that_kills_twice_is_passed_over_until_it_changes() {
         )
     };
     assert_eq!(run("one", 3), ["a", "b", "c"]);
-    // It comes before the others, alone.
+    // It is tried first, alone.
     assert_eq!(run("one", 3), ["b", "a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
@@ -296,7 +296,7 @@ fn a_file_that_kills_twice_is_passed_over_until_it_changes() {
     assert_eq!(status.set_aside, 1);
     assert!(status.last_file.unwrap().ends_with("/b"));
     assert!(status.last_reason.unwrap().contains("died"));
-    // What another release would do with it is not known.
+    // The record applies to one release only.
     assert_eq!(run("two", 3), ["a", "b", "c"]);
     fs::write(folder.path().join("b"), "bb").unwrap();
     assert_eq!(run("one", 3), ["a", "b", "c"]);
@@ -313,7 +313,7 @@ fn a_file_that_is_refused_twice_is_passed_over_until_it_changes() {
         run(folder.path(), data.path(), "one", last, end)
     };
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
-    // A result makes up for what was before.
+    // A result clears earlier failures.
     assert_eq!(run(End::Result, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 2), ["a", "b"]);

@@ -56,7 +56,7 @@ fn status() -> Vec<u8> {
     serde_json::to_vec(&status).unwrap()
 }
 
-/// Answers with what it got; refuses samples whose payload is empty.
+/// Replies with the sample's fields; refuses samples with an empty payload.
 fn echo(incoming: &Incoming<'_>, responder: Option<Responder>) {
     let body = json!({
         "id": incoming.id.as_deref().map(String::from_utf8_lossy),
@@ -278,7 +278,7 @@ fn a_setting_that_zenoh_refuses_is_named() {
 /// The longest content type, attachment and key that are sent.
 const LONGEST: [usize; 3] = [255, 4 << 10, 4 << 10];
 
-/// Lengths around every border, ours and Zenoh's.
+/// Lengths around every limit, Hotshoe's and Zenoh's.
 fn lengths() -> impl Strategy<Value = usize> {
     let borders = [
         0, 127, 128, 255, 256, 511, 512, 1_024, 4_096, 16_383, 16_384, 65_535, 65_536,
@@ -345,7 +345,7 @@ fn every_header_field_is_sent_or_refused() {
             prop_assert!(fed.result.is_ok(), "{:?}", fed.result);
         }
         while feeder.next(Duration::ZERO).is_some() || arrived.try_recv().is_ok() {}
-        // All of it is on its way, or refused: both ends still talk.
+        // All messages are sent or refused: both sessions still work.
         link.send("mark", "text/plain", "s", payload()).unwrap();
         while let Some(message) = outputs.next(PATIENCE) {
             if message.key.ends_with("/mark") {

@@ -1,4 +1,4 @@
-//! What arrives, what need not, and what is picked up where it was left.
+//! Fetches: what is transferred, what is reused, and what is resumed.
 
 use std::sync::mpsc::channel;
 
@@ -178,7 +178,7 @@ fn clients_behind_a_router_get_it_too_and_download_it_once() {
         "total {total}, from the origin {by_origin}, from neighbours {shared}, sent {}",
         source.sent()
     );
-    // Four devices without sharing take four times the release. What a busy neighbour does not answer in time comes from the origin.
+    // Four devices without sharing take four times the release. Chunks that a busy neighbour does not send in time come from the origin.
     assert!(by_origin < 3 * total, "{by_origin} of {total}");
     assert!(shared > total, "{shared} of {total}");
     drop(sharing);

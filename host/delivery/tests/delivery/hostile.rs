@@ -1,4 +1,4 @@
-//! Sources that lie, say nothing, or say too much, beside one that does as it should.
+//! Sources that send bad data, nothing, or too much, beside an honest one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::support::{
     until,
 };
 
-/// A fetch that gives up on a source soon, so that the tests do not take long.
+/// A fetch with short timeouts, so that the tests are fast.
 fn hasty() -> DeliveryConfig {
     DeliveryConfig {
         stall: Duration::from_millis(500),

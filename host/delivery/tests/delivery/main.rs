@@ -1,4 +1,4 @@
-//! Delivery between real Zenoh sessions over loopback: publishers, devices, registries, and those who mean harm.
+//! Delivery between real Zenoh sessions over loopback: publishers, devices, registries, and attackers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -67,7 +67,7 @@ proptest! {
                 prop_assert!(!batch.wants.is_empty());
                 open.push(batch);
             }
-            // One object goes over the bound at most.
+            // At most one object exceeds the limit.
             prop_assert!(plan.in_flight() <= BOUNDS.in_flight + 10_000);
             match act {
                 Act::Bring(some) => {
@@ -98,7 +98,7 @@ proptest! {
                 Act::Ban(which) => drop(plan.ban(NAMES[which])),
             }
         }
-        // The third source is honest from here on, and the others say nothing.
+        // From here on the third source is honest, and the others are silent.
         for _ in 0..10_000 {
             if plan.is_done() {
                 break;

@@ -1,4 +1,4 @@
-//! A registry holds what a publisher brought, after the publisher has gone and after its own restart.
+//! A registry serves a published release after the publisher has gone, and after its own restart.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -94,7 +94,7 @@ fn it_holds_nothing_that_strangers_signed_and_no_more_than_it_may() {
     let registry = Registry::start(&config).unwrap();
     let bad = stranger.release("ocr", 9, &noise(32, 1_000));
     let hostile = publisher(&connecting(&registry.locators()), &bad);
-    // The statement is not signed, so it is followed; the release is a stranger's, so it is not held.
+    // Unsigned statements are followed, but the release is signed by an unknown key, so it is not stored.
     hostile.publish_statement("ocr", deploy(&bad, None)).unwrap();
     until("the release is refused", || registry.refused() > 0);
     for generation in 1..=3 {

@@ -1,4 +1,4 @@
-//! What a site should run: heard by those who listen and by those who come late; a flood of it costs little.
+//! Statements: received by current and by late subscribers, and bounded under a flood.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -34,7 +34,7 @@ fn a_late_joiner_hears_what_was_said_before() {
     until("the update is heard", || {
         heard.recv_timeout(PATIENCE).unwrap().1 == b"the update"
     });
-    // And what is said from now on.
+    // And later messages.
     publisher.publish_statement("ocr", b"the next".to_vec()).unwrap();
     until("the next is heard", || {
         heard.recv_timeout(PATIENCE).unwrap().1 == b"the next"
@@ -66,16 +66,16 @@ fn a_flood_of_statements_is_bounded_and_counted() {
         .link
         .desired(move |said| {
             let _ = entered.send(());
-            // The first one keeps the thread until the flood is over.
+            // The first one blocks the thread until the flood is over.
             let _ = gate.recv_timeout(PATIENCE);
             let _ = sender.send(said.name);
         })
         .unwrap();
-    // Dropped before the watch, which waits for its thread.
+    // Dropped before the subscription, which waits for its thread.
     let go = go;
     let flood = hotshoe_link::Site::open(&connecting(&device.locators()), SITE).unwrap();
     let publish = |name: &str, bytes: &[u8]| flood.publish(Notice::Desired, name, bytes).unwrap();
-    // What is said before the two know each other is lost.
+    // Messages are lost until the sessions are connected.
     until("the watch is busy", || {
         publish("hello", b"{}");
         busy.try_recv().is_ok()

@@ -1,4 +1,4 @@
-//! A deployer with a key, devices without hardware, and a peer that speaks the keys by hand.
+//! A deployer with a key, simulated devices, and a peer that uses the keys directly.
 
 use std::fs;
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ pub fn now() -> Time {
     Time::now()
 }
 
-/// A deployer: a folder of sources, and a key that a trust root holds.
+/// A deployer: a folder of sources, and a trusted key.
 pub struct Deployer {
     pub folder: TempDir,
     pub key: SigningKey,
@@ -128,7 +128,7 @@ pub fn publisher(config: &ZenohConfig, made: &Made) -> Publisher {
     publisher
 }
 
-/// A device that fetches and shares; it runs nothing.
+/// A device that fetches and shares, without a pipeline.
 pub struct Device {
     _folder: TempDir,
     pub link: Arc<Link>,
@@ -195,7 +195,7 @@ impl Device {
     }
 }
 
-/// Waits until something is so.
+/// Waits until a condition is true.
 pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
@@ -204,7 +204,7 @@ pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A source that does as it likes with every request.
+/// A source with a custom answer to every request.
 pub struct Rogue {
     _session: zenoh::Session,
     _queryable: zenoh::query::Queryable<()>,
@@ -225,7 +225,7 @@ impl Rogue {
         )
     }
 
-    /// It answers under these keys.
+    /// The same, for these keys.
     pub fn under(
         connect: &[String],
         source: &str,

@@ -144,7 +144,7 @@ fn a_device_writes_its_own_keys_alone() {
         .desired(move |said| drop(sender.send(said.bytes)))
         .unwrap();
     device.fetch(&made);
-    // A gate that claims to be the camera, and a camera that is one.
+    // The gate claims to be the camera; the camera is genuine.
     let liar = Link::open(&connect(&router, ours.issue("gate")), SITE, "camera").unwrap();
     let gate = Link::open(&connect(&router, ours.issue("gate")), SITE, "gate").unwrap();
     until("the camera's own event is heard", || {
@@ -163,7 +163,7 @@ fn a_device_writes_its_own_keys_alone() {
         }
         seen.contains(&"camera".into()) && seen.contains(&"gate".into())
     });
-    // Only a deployer says what the site should run.
+    // Only a deployer may publish statements.
     liar.site_session()
         .publish(Notice::Desired, "ocr", b"from a gate")
         .unwrap();
