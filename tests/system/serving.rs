@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Instant;
 
-use hotshoe_link::Published;
+use hotshoe_link::OutputMessage;
 use serde_json::Value;
 
 use crate::support::{DEADLINE, Daemon, Lab, environment, failure, lines, success};
@@ -15,7 +15,7 @@ fn page() -> Vec<u8> {
 }
 
 /// The next message whose key ends so.
-fn next(outputs: &hotshoe_link::Outputs, end: &str) -> Published {
+fn next(outputs: &hotshoe_link::Outputs, end: &str) -> OutputMessage {
     loop {
         let published = outputs.next(DEADLINE).expect("a message");
         if published.key.ends_with(end) {

@@ -15,7 +15,7 @@ pub const PUBLIC: &str = "device.pub";
 /// Largest file of a key, in bytes.
 const MAX_KEY_BYTES: u64 = 64 << 10;
 /// Permissions of the secret key's file.
-const OWNER_ALONE: u32 = 0o600;
+const OWNER_ONLY: u32 = 0o600;
 
 /// Why the device's key cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +62,13 @@ pub fn open(data: &Path) -> Result<SigningKey, DeviceKeyError> {
     };
     let key = match files::read_text(&path, MAX_KEY_BYTES) {
         Ok(pem) => {
-            keep_from_others(&path);
+            restrict_permissions(&path);
             SigningKey::from_pem(&pem, None).map_err(unusable)?
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let key = SigningKey::generate().map_err(unusable)?;
             let pem = key.to_pem(None).map_err(unusable)?;
-            replace(&path, pem.as_bytes(), OWNER_ALONE).map_err(failed(&path))?;
+            replace(&path, pem.as_bytes(), OWNER_ONLY).map_err(failed(&path))?;
             key
         }
         Err(source) => return Err(failed(&path)(source)),
@@ -87,7 +87,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> DeviceKeyError {
 }
 
 /// Restricts the permissions, with a warning: a key that others could read may have leaked.
-fn keep_from_others(path: &Path) {
+fn restrict_permissions(path: &Path) {
     let Ok(found) = fs::metadata(path) else {
         return;
     };
@@ -98,7 +98,7 @@ fn keep_from_others(path: &Path) {
         path = %path.display(),
         "other users could read the device's key; if it may have leaked, remove it, restart the daemon, and add the new key to the site"
     );
-    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ALONE)) {
+    if let Err(error) = fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY)) {
         tracing::warn!(%error, "cannot set the permissions of the device's key");
     }
 }
@@ -143,13 +143,13 @@ mod tests {
         let first = open(folder.path()).unwrap();
         let path = folder.path().join(SECRET);
         let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(), OWNER_ALONE);
+        assert_eq!(mode(), OWNER_ONLY);
         assert!(!folder.path().join("device.part").exists());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         fs::remove_file(folder.path().join(PUBLIC)).unwrap();
         let second = open(folder.path()).unwrap();
         assert_eq!(fingerprint(&first), fingerprint(&second));
-        assert_eq!(mode(), OWNER_ALONE);
+        assert_eq!(mode(), OWNER_ONLY);
         let public = fs::read_to_string(folder.path().join(PUBLIC)).unwrap();
         assert_eq!(public, first.public_key().unwrap().to_pem());
     }

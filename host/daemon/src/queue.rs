@@ -140,7 +140,7 @@ impl<T> Queue<T> {
     }
 
     /// Takes the oldest ready item; waits for one. `look` returns the check for readiness, once per scan of the queue. `place` stores
-    /// the item before another thread can see the queue without it. Neither may use the queue. Call [`Queue::look_again`] after an
+    /// the item before another thread can see the queue without it. Neither may use the queue. Call [`Queue::notify_ready`] after an
     /// item has become ready.
     pub fn pop_ready<R: Fn(&T) -> bool, P>(
         &self,
@@ -172,7 +172,7 @@ impl<T> Queue<T> {
     }
 
     /// Wakes the threads that wait for a ready item.
-    pub fn look_again(&self) {
+    pub fn notify_ready(&self) {
         // Under the lock, so that no thread is between its scan and its wait.
         let _state = self.lock();
         self.filled.notify_all();

@@ -325,7 +325,7 @@ impl Recorder {
                 let number = session.number + 1;
                 // Files are written without the lock, so that no worker waits.
                 drop(sessions);
-                return self.prepared(id, number, taken);
+                return self.prepare_files(id, number, taken);
             }
             if let Some(reason) = session.ended {
                 return Ok(session.reply(NextItem::Ended { reason }));
@@ -343,7 +343,7 @@ impl Recorder {
     }
 
     /// Prepares the files of a sample.
-    fn prepared(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
+    fn prepare_files(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
         let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;

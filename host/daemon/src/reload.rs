@@ -208,7 +208,7 @@ impl RunningConfig {
         let read_again = change.files.into_iter();
         lock(&self.files).extend(read_again.filter(|(key, _)| is_read_again(key)));
         self.config.store(Arc::new(change.config));
-        self.note(ReloadStatus {
+        self.record_status(ReloadStatus {
             at: Time::now(),
             applied: change.applied,
             needs_restart: change.needs_restart,
@@ -216,7 +216,7 @@ impl RunningConfig {
         })
     }
 
-    fn note(&self, status: ReloadStatus) -> ReloadStatus {
+    fn record_status(&self, status: ReloadStatus) -> ReloadStatus {
         *lock(&self.last) = Some(status.clone());
         status
     }
@@ -256,7 +256,7 @@ impl Daemon {
 
     /// Records in the status that a new configuration was refused.
     pub fn refuse(&self, error: String) -> ReloadStatus {
-        self.running.note(ReloadStatus {
+        self.running.record_status(ReloadStatus {
             at: Time::now(),
             applied: Vec::new(),
             needs_restart: Vec::new(),

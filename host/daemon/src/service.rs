@@ -167,8 +167,8 @@ impl Service {
                 }
             }
             self.set_slot(slot, None);
-            if self.in_turn() {
-                self.queue.look_again();
+            if self.needs_source_order() {
+                self.queue.notify_ready();
             }
         }
     }
@@ -244,7 +244,7 @@ impl Service {
         let before = self.serving.swap(next);
         let elapsed = started.elapsed();
         // The new release may not need an order per source.
-        self.queue.look_again();
+        self.queue.notify_ready();
         (before, elapsed)
     }
 
@@ -257,8 +257,8 @@ impl Service {
     fn take(&self, slot: usize) -> Option<Arc<Job>> {
         self.queue.pop_ready(
             || {
-                let busy = if self.in_turn() {
-                    self.busy()
+                let busy = if self.needs_source_order() {
+                    self.running_jobs()
                 } else {
                     Vec::new()
                 };
@@ -276,7 +276,7 @@ impl Service {
     }
 
     /// Whether samples of one source must be processed in order: a model or an instance keeps state per source.
-    fn in_turn(&self) -> bool {
+    fn needs_source_order(&self) -> bool {
         let serving = self.serving.load();
         serving.as_ref().is_some_and(|served| {
             let release = served.release();
@@ -288,7 +288,7 @@ impl Service {
     }
 
     /// The current jobs of all workers.
-    fn busy(&self) -> Vec<Arc<Job>> {
+    fn running_jobs(&self) -> Vec<Arc<Job>> {
         let worker_slots = self.worker_slots.iter();
         worker_slots
             .filter_map(|slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone())

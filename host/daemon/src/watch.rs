@@ -110,10 +110,10 @@ impl WatchedFile {
                 self.failed_files.forget(&self.path, self.version);
             }
         }
-        self.leave(ending);
+        self.put_away_or_warn(ending);
     }
 
-    fn leave(&self, ending: Ending) {
+    fn put_away_or_warn(&self, ending: Ending) {
         if let Err(error) = self.put_away(ending) {
             tracing::warn!(path = %self.path.display(), %error, "cannot move or delete a processed file");
         }
@@ -331,7 +331,7 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
                     _ended: (verdict == Verdict::TryAlone).then_some(ended),
                 };
                 if verdict == Verdict::SetAside {
-                    file.leave(Ending::Failure);
+                    file.put_away_or_warn(Ending::Failure);
                     return;
                 }
                 let incoming = Incoming {

@@ -11,7 +11,7 @@
 use std::time::Duration;
 
 use hotshoe_config::{Config, ConfigError, DeployConfig, KeepPrevious, Statements, Window};
-use hotshoe_daemon::deploy::health::{Failing, Verdict, judge};
+use hotshoe_daemon::deploy::health::{ExceededLimit, Verdict, judge};
 use hotshoe_daemon::deploy::{Comparison, SampleOutcome, ShadowVerdict, Observed, Observer};
 use hotshoe_trust::{HealthGate, Shadow, Time};
 use proptest::prelude::*;
@@ -58,7 +58,7 @@ fn a_trial_fails_as_soon_as_nothing_can_save_it() {
     );
     let verdict = judge(&gate, &seen(3, 3), None, Duration::ZERO);
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::ErrorRate { .. })),
         "{verdict:?}"
     );
     let trapped = Observed {
@@ -67,7 +67,7 @@ fn a_trial_fails_as_soon_as_nothing_can_save_it() {
     };
     let verdict = judge(&gate, &trapped, None, Duration::ZERO);
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::TrapRate { .. })),
         "{verdict:?}"
     );
     let late = Observed {
@@ -76,7 +76,7 @@ fn a_trial_fails_as_soon_as_nothing_can_save_it() {
     };
     let verdict = judge(&gate, &late, None, Duration::ZERO);
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::DeadlineMisses { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::DeadlineMisses { .. })),
         "{verdict:?}"
     );
 }
@@ -89,13 +89,13 @@ fn bad_samples_are_no_releases_fault() {
     assert_eq!(verdict, Verdict::Confirm, "as many samples failed before");
     let verdict = judge(&gate, &seen(100, 41), Some(&before), LONG);
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::ErrorRate { .. })),
         "{verdict:?}"
     );
     // One bad sample of one is not significant.
     let verdict = judge(&gate, &seen(100, 40), Some(&seen(1, 1)), LONG);
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::ErrorRate { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::ErrorRate { .. })),
         "{verdict:?}"
     );
     // A trap is never the sample's fault.
@@ -113,7 +113,7 @@ fn bad_samples_are_no_releases_fault() {
         LONG,
     );
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::TrapRate { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::TrapRate { .. })),
         "{verdict:?}"
     );
 }
@@ -130,7 +130,7 @@ fn latency_is_judged_alone_and_against_what_was() {
     };
     let verdict = judge(&absolute, &slow, None, LONG);
     assert!(
-        matches!(verdict, Verdict::Fail(Failing::LatencyP95 { .. })),
+        matches!(verdict, Verdict::Fail(ExceededLimit::LatencyP95 { .. })),
         "{verdict:?}"
     );
     let few = Observed {
@@ -146,7 +146,7 @@ fn latency_is_judged_alone_and_against_what_was() {
     assert!(
         matches!(
             verdict,
-            Verdict::Fail(Failing::LatencyRatio {
+            Verdict::Fail(ExceededLimit::LatencyRatio {
                 before_us: 1_000,
                 ..
             })

@@ -176,7 +176,7 @@ fn an_item_waits_until_it_is_ready_and_others_go_before_it() {
     // Even without further items.
     queue.close();
     *busy.lock().unwrap() = false;
-    queue.look_again();
+    queue.notify_ready();
     let found = waiting.join().unwrap();
     assert_eq!(found, [Some("busy 1"), Some("busy 2"), None]);
 }

@@ -214,7 +214,7 @@ impl Fetcher {
                 sources,
             });
         };
-        self.whole(&whole, blobs, &state, cancel, &|fetched, sources| {
+        self.fetch_whole(&whole, blobs, &state, cancel, &|fetched, sources| {
             tell(here + fetched, sources);
         })?;
         // The indexes of blobs that are present are not used for a fetch, so a wrong one would be advertised to neighbours.
@@ -224,10 +224,10 @@ impl Fetcher {
             }
         }
         let result = self
-            .partial_blobs(release, &chunked, blobs, &state)
+            .open_partials(release, &chunked, blobs, &state)
             .and_then(|partial_blobs| {
                 let before = here + small + reused(&chunked, &partial_blobs);
-                self.chunked(&partial_blobs, &state, cancel, &|fetched, sources| {
+                self.fetch_chunked(&partial_blobs, &state, cancel, &|fetched, sources| {
                     tell(before + fetched, sources);
                 })
             });
@@ -246,7 +246,7 @@ impl Fetcher {
         self.site.withdraw_indexes();
     }
 
-    fn whole(
+    fn fetch_whole(
         &self,
         wanted: &[Blob],
         blobs: &BlobStore,
@@ -278,7 +278,7 @@ impl Fetcher {
     }
 
     /// Opens the partial blobs, and fills in chunks that are on this device in other blobs.
-    fn partial_blobs(
+    fn open_partials(
         &self,
         release: &Release,
         chunked: &[Blob],
@@ -335,7 +335,7 @@ impl Fetcher {
         Ok(missing)
     }
 
-    fn chunked(
+    fn fetch_chunked(
         &self,
         partial_blobs: &PartialBlobs,
         state: &State,

@@ -184,7 +184,7 @@ impl Plan {
     }
 
     /// Waiting wants that publishers and registries which are not demoted may have.
-    fn elsewhere(&self) -> HashSet<usize> {
+    fn available_elsewhere(&self) -> HashSet<usize> {
         let good: Vec<&Source> = self
             .sources
             .iter()
@@ -253,7 +253,7 @@ impl Plan {
             .flat_map(|open| open.wants.iter().copied())
             .collect();
         let skipped = match self.demoted.contains(name) {
-            true => self.elsewhere(),
+            true => self.available_elsewhere(),
             false => HashSet::new(),
         };
         let Some(source) = self.sources.get_mut(name) else {
@@ -397,7 +397,7 @@ impl Plan {
         source.missing.extend(lacks);
         // Nothing arrived and no reason was given: the source is busy, slow or broken.
         if unexplained && (!open.gave || end == BatchEnd::TimedOut) {
-            source.rest(now);
+            source.back_off(now);
         }
     }
 
@@ -452,7 +452,7 @@ impl Plan {
                 self.waiting.extend(open.wants.iter().copied());
                 self.demoted.insert(open.source.clone());
                 if let Some(source) = self.sources.get_mut(&open.source) {
-                    source.rest(now);
+                    source.back_off(now);
                 }
             }
         }

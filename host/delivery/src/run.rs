@@ -116,7 +116,7 @@ pub fn fetch(
         return Ok(());
     }
     let most: Vec<u64> = wants.iter().map(|want| want.most).collect();
-    let (events, happened) = channel();
+    let (events, received) = channel();
     let (to_check, arrived) = sync_channel(MAX_UNCHECKED);
     let arrived = Mutex::new(arrived);
     let over = AtomicBool::new(false);
@@ -154,7 +154,7 @@ pub fn fetch(
             to_check,
             arrived: 0,
         };
-        let result = run.until_done(&happened, tell);
+        let result = run.until_done(&received, tell);
         let reputation = context.reputation;
         reputation.remember(run.plan.demoted(), Instant::now());
         drop(run);
@@ -171,7 +171,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Run<'_> {
-    fn until_done(&mut self, happened: &Receiver<Event>, tell: ProgressFn<'_>) -> Result<(), FetchError> {
+    fn until_done(&mut self, received: &Receiver<Event>, tell: ProgressFn<'_>) -> Result<(), FetchError> {
         let mut told = Instant::now();
         tell(0, self.plan.usable());
         while !self.plan.is_done() {
@@ -181,12 +181,12 @@ impl Run<'_> {
             let now = Instant::now();
             self.poll(now)?;
             self.ask(now)?;
-            match happened.recv_timeout(TICK) {
+            match received.recv_timeout(TICK) {
                 Ok(event) => self.take(event)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Err(FetchError::Cancelled),
             }
-            while let Ok(event) = happened.try_recv() {
+            while let Ok(event) = received.try_recv() {
                 self.take(event)?;
             }
             if told.elapsed() >= REPORT_EVERY {
@@ -321,14 +321,14 @@ impl Run<'_> {
         let now = Instant::now();
         match event {
             Event::Failed(error) => return Err(error),
-            Event::Have(source, ObjectReply::Have(answer)) => self.learn(&source, &answer, now),
+            Event::Have(source, ObjectReply::Have(answer)) => self.on_have(&source, &answer, now),
             Event::Have(..) => {}
             Event::Ignored(batch) => {
                 if let Some(request) = self.requests.get_mut(&batch) {
                     request.bad = true;
                     request.checked += 1;
                 }
-                self.maybe_over(batch, now);
+                self.finish_if_complete(batch, now);
             }
             Event::Reply(batch, heard) => {
                 if let Some(request) = self.requests.get_mut(&batch) {
@@ -342,7 +342,7 @@ impl Run<'_> {
                         ObjectReply::Busy | ObjectReply::Have(_) | ObjectReply::Object { .. } => {}
                     }
                 }
-                self.maybe_over(batch, now);
+                self.finish_if_complete(batch, now);
             }
             Event::Checked {
                 batch,
@@ -352,13 +352,13 @@ impl Run<'_> {
                 stored,
             } => {
                 self.checked(batch, number, from, size, &stored, now);
-                self.maybe_over(batch, now);
+                self.finish_if_complete(batch, now);
             }
         }
         Ok(())
     }
 
-    fn learn(&mut self, source: &str, answer: &[u8], now: Instant) {
+    fn on_have(&mut self, source: &str, answer: &[u8], now: Instant) {
         self.asked_have.remove(source);
         let Some(neighbours) = &mut self.neighbours else {
             return;
@@ -427,7 +427,7 @@ impl Run<'_> {
     }
 
     /// Ends a batch when all of its replies have been checked.
-    fn maybe_over(&mut self, batch: u64, now: Instant) {
+    fn finish_if_complete(&mut self, batch: u64, now: Instant) {
         let over = |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
         if !self.requests.get(&batch).is_some_and(over) {
             return;

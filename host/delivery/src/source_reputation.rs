@@ -6,9 +6,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a source stays demoted.
-const MEMORY: Duration = Duration::from_secs(300);
+const DEMOTION_TIME: Duration = Duration::from_secs(300);
 /// Most demoted sources.
-const MOST: usize = 1_024;
+const MAX_DEMOTED: usize = 1_024;
 
 /// Demoted sources, with the time of their demotion.
 #[derive(Debug, Default)]
@@ -18,7 +18,7 @@ impl SourceReputation {
     /// The sources that are demoted at `now`.
     pub fn demoted(&self, now: Instant) -> BTreeSet<String> {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        since.retain(|_, since| now.saturating_duration_since(*since) < MEMORY);
+        since.retain(|_, since| now.saturating_duration_since(*since) < DEMOTION_TIME);
         since.keys().cloned().collect()
     }
 
@@ -26,7 +26,7 @@ impl SourceReputation {
     pub fn remember(&self, demoted: &BTreeSet<String>, now: Instant) {
         let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for name in demoted {
-            if since.len() < MOST {
+            if since.len() < MAX_DEMOTED {
                 since.entry(name.clone()).or_insert(now);
             }
         }

@@ -85,8 +85,8 @@ impl RawSession {
         timeout: Duration,
         read: impl FnOnce(&[u8]) -> T,
     ) -> Result<Option<T>, LinkError> {
-        let question = outgoing::question(&self.session, key, None)?.timeout(timeout);
-        let replies = outgoing::replies(key, question)?;
+        let query_builder = outgoing::query_builder(&self.session, key, None)?.timeout(timeout);
+        let replies = outgoing::replies(key, query_builder)?;
         let value = replies.iter().find_map(|reply| reply.into_result().ok());
         Ok(value.map(|sample| read(&sample.payload().to_bytes())))
     }

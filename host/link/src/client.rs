@@ -87,12 +87,12 @@ impl Client {
         );
         // With a fresh nonce, a recorded answer cannot be replayed.
         let nonce = uuid::Uuid::new_v4().simple().to_string();
-        let question = outgoing::question(&self.session, &key, Some(&nonce))?
+        let query_builder = outgoing::query_builder(&self.session, &key, Some(&nonce))?
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .timeout(timeout);
         let mut collector = StatusCollector::default();
-        for reply in outgoing::replies(&key, question)?.iter() {
+        for reply in outgoing::replies(&key, query_builder)?.iter() {
             collector.take(&reply, &nonce);
         }
         Ok(collector.statuses())
@@ -223,7 +223,7 @@ pub struct Outputs {
 
 /// One message that a device published.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Published {
+pub struct OutputMessage {
     /// Its key, such as `hotshoe/lab/camera/output/insight`.
     pub key: String,
     /// Its media type.
@@ -236,10 +236,10 @@ pub struct Published {
 
 impl Outputs {
     /// The next message; `None` after `timeout`, or when the session is closed.
-    pub fn next(&self, timeout: Duration) -> Option<Published> {
+    pub fn next(&self, timeout: Duration) -> Option<OutputMessage> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         let payload = sample.payload().to_bytes().into_owned();
-        Some(Published {
+        Some(OutputMessage {
             key: sample.key_expr().to_string(),
             content_type: sample.encoding().to_string(),
             body: serde_json::from_slice(&payload).unwrap_or_default(),
@@ -379,11 +379,11 @@ impl Feeder {
             sender: self.sender.clone(),
         });
         let waiting = Arc::clone(&pending);
-        let question = message
+        let query_builder = message
             .ask(&self.session, QosClass::Blocking)
             .consolidation(ConsolidationMode::None)
             .timeout(self.timeout);
-        let sent = outgoing::send(&key, question, move |reply| {
+        let sent = outgoing::send(&key, query_builder, move |reply| {
             waiting.answer(outcome(reply));
         });
         match sent {

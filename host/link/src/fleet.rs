@@ -91,7 +91,7 @@ impl Events {
     }
 
     /// The next event with its signature; `None` after `timeout`, when the session is closed, or if the message is not a deploy event.
-    pub fn said(&self, timeout: Duration) -> Option<DeviceMessage<DeployEvent>> {
+    pub fn next_message(&self, timeout: Duration) -> Option<DeviceMessage<DeployEvent>> {
         let sample = self.subscriber.handler().recv_timeout(timeout).ok()??;
         DeviceMessage::read(&sample, PayloadKind::Event, &[], |event: &DeployEvent| {
             Some((event.site.as_str(), event.device.as_str()))
@@ -217,12 +217,12 @@ impl Client {
         read: impl Fn(&Sample) -> Option<Result<T, Unproven>>,
     ) -> Result<T, OrderError> {
         let key = format!("{}/{part}", root(site, device));
-        let question = Outgoing::new(&key, payload, JSON)?
+        let query_builder = Outgoing::new(&key, payload, JSON)?
             .ask(&self.session, QosClass::Blocking)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .timeout(timeout);
-        let replies = outgoing::replies(&key, question)?;
+        let replies = outgoing::replies(&key, query_builder)?;
         let (mut refused, mut unproven) = (None, None);
         for reply in replies {
             match reply.into_result() {

@@ -44,7 +44,7 @@ use device_message::{MAX_CONTEXT_BYTES, Signer};
 use settings::client_settings;
 
 pub use bench::{RawSession, RawQueryable};
-pub use client::{Client, FeedReply, FeedError, Feeder, Outputs, Published};
+pub use client::{Client, FeedReply, FeedError, Feeder, Outputs, OutputMessage};
 pub use device::Orders;
 pub use fleet::{DeviceKey, Events, OrderError};
 pub use objects::{PendingRequest, ObjectReply, Sharing, WAITING_REQUESTS};
@@ -52,7 +52,7 @@ pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::MAX_PENDING;
 pub use device_message::DeviceMessage;
-pub use site::{ASK_AGAIN, NoticeResponder, RawNotice, MAX_STATEMENT_MESSAGE, Notice, Site, NoticeSubscription};
+pub use site::{QUERY_INTERVAL, NoticeResponder, RawNotice, MAX_STATEMENT_MESSAGE, Notice, Site, NoticeSubscription};
 pub use sources::{MAX_BROADCAST_BYTES, MAX_SOURCES, MAX_UNKNOWN_SOURCES, Sources};
 
 /// Why an operation on a Zenoh session failed.
@@ -333,7 +333,7 @@ impl Link {
         let signer = self.signer.clone();
         let status = outgoing::answer_queries(session, &state, move |query| {
             let body = status();
-            let signature = asked_for(&query)
+            let signature = nonce_of(&query)
                 .and_then(|context| signer.sign(PayloadKind::Status, &context, &body));
             let answer = Outgoing::new(&status_key, body, JSON).and_then(|it| it.with(signature));
             warn_if_unanswered(answer.and_then(|answer| outbox.answer(query, vec![answer])));
@@ -404,7 +404,7 @@ impl Link {
 }
 
 /// The nonce of a status query, which the signature covers. A query without one gets an unsigned answer.
-fn asked_for(query: &IncomingQuery) -> Option<Vec<u8>> {
+fn nonce_of(query: &IncomingQuery) -> Option<Vec<u8>> {
     let context = query.attachment()?;
     (context.len() <= MAX_CONTEXT_BYTES).then(|| context.into_owned())
 }

@@ -86,7 +86,7 @@ impl Drop for PendingRequest {
 }
 
 /// The sender of a reply, as it claims; 0 if unknown.
-pub(super) fn replier(reply: &Reply) -> u128 {
+pub(super) fn sender_of(reply: &Reply) -> u128 {
     reply
         .replier_id()
         .map_or(0, |id| u128::from_le_bytes(id.zid().to_le_bytes()))
@@ -106,7 +106,7 @@ struct ReplyCollector<F: Fn(ObjectReply)> {
 
 impl<F: Fn(ObjectReply)> ReplyCollector<F> {
     fn receive(&self, reply: &Reply) {
-        let from = replier(reply);
+        let from = sender_of(reply);
         if !self.is_within_limit(from) {
             return;
         }
@@ -233,7 +233,7 @@ impl Site {
     ) -> Result<PendingRequest, LinkError> {
         let key = self.key(&format!("@objects/{source}/{part}"));
         let token = CancellationToken::default();
-        let question = Outgoing::new(&key, request.to_bytes(), BYTES)?
+        let query_builder = Outgoing::new(&key, request.to_bytes(), BYTES)?
             .ask(&self.session, QosClass::Data)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
@@ -242,7 +242,7 @@ impl Site {
             .priority(Priority::Background)
             .timeout(timeout)
             .cancellation_token(token.clone());
-        outgoing::send(&key, question, move |reply| collector.receive(reply))?;
+        outgoing::send(&key, query_builder, move |reply| collector.receive(reply))?;
         Ok(PendingRequest::new(token))
     }
 
@@ -396,7 +396,7 @@ impl RequestQueue {
             drop(state);
             match request.kind {
                 Kind::Objects => self.send(&query, &request),
-                Kind::Have => self.tell(&query, &request),
+                Kind::Have => self.send_have(&query, &request),
             }
             drop(query);
             self.lock().finished(&request.asker);
@@ -447,7 +447,7 @@ impl RequestQueue {
         }
     }
 
-    fn tell(&self, query: &IncomingQuery, request: &Request) {
+    fn send_have(&self, query: &IncomingQuery, request: &Request) {
         let key = format!("{}/{}", self.root, Kind::Have.name());
         let read = |digest| self.read(digest);
         let answer = have::answer(

@@ -136,7 +136,7 @@ impl Outgoing {
     /// # Errors
     /// [`LinkError::TooLong`]
     pub fn with(mut self, attachment: Option<impl Into<ZBytes>>) -> Result<Self, LinkError> {
-        self.attachment = measured(attachment)?;
+        self.attachment = checked_attachment(attachment)?;
         Ok(self)
     }
 
@@ -163,7 +163,7 @@ impl Outgoing {
     }
 
     /// A query with this message, for [`send`] or [`replies`].
-    pub fn ask(self, session: &Session, qos: QosClass) -> Question<'_> {
+    pub fn ask(self, session: &Session, qos: QosClass) -> QueryBuilder<'_> {
         session
             .get(self.key)
             .payload(self.payload)
@@ -178,19 +178,19 @@ impl Outgoing {
 ///
 /// # Errors
 /// [`LinkError::TooLong`] and [`LinkError::Key`].
-pub(super) fn question<'a>(
+pub(super) fn query_builder<'a>(
     session: &'a Session,
     key: &str,
     attachment: Option<&str>,
-) -> Result<Question<'a>, LinkError> {
-    let attachment = measured(attachment)?;
+) -> Result<QueryBuilder<'a>, LinkError> {
+    let attachment = checked_attachment(attachment)?;
     Ok(session
         .get(address(key)?)
         .attachment(attachment)
         .congestion_control(CongestionControl::Drop))
 }
 
-fn measured(attachment: Option<impl Into<ZBytes>>) -> Result<Option<ZBytes>, LinkError> {
+fn checked_attachment(attachment: Option<impl Into<ZBytes>>) -> Result<Option<ZBytes>, LinkError> {
     let attachment: Option<ZBytes> = attachment.map(Into::into);
     let bytes = attachment.as_ref().map_or(0, ZBytes::len);
     check_length("attachment", bytes, MAX_ATTACHMENT_BYTES)?;
@@ -198,7 +198,7 @@ fn measured(attachment: Option<impl Into<ZBytes>>) -> Result<Option<ZBytes>, Lin
 }
 
 /// A query that is not sent yet.
-pub(super) type Question<'a> = SessionGetBuilder<'a, 'static, DefaultHandler>;
+pub(super) type QueryBuilder<'a> = SessionGetBuilder<'a, 'static, DefaultHandler>;
 
 /// Sends a query. `each` is called on Zenoh's threads and must not block.
 ///
@@ -206,14 +206,14 @@ pub(super) type Question<'a> = SessionGetBuilder<'a, 'static, DefaultHandler>;
 /// [`LinkError::Use`] and [`LinkError::Panicked`].
 pub(super) fn send(
     key: &str,
-    question: Question<'_>,
+    query_builder: QueryBuilder<'_>,
     each: impl Fn(&Reply) + Send + Sync + 'static,
 ) -> Result<(), LinkError> {
     let name = key.to_owned();
     let heard = move |reply: Reply| {
         catch_panic(&name, || each(&reply));
     };
-    call(key, || question.callback(heard).wait())
+    call(key, || query_builder.callback(heard).wait())
 }
 
 /// Sends a query and returns the channel of its replies.
@@ -222,9 +222,9 @@ pub(super) fn send(
 /// [`LinkError::Use`] and [`LinkError::Panicked`].
 pub(super) fn replies(
     key: &str,
-    question: Question<'_>,
+    query_builder: QueryBuilder<'_>,
 ) -> Result<FifoChannelHandler<Reply>, LinkError> {
-    call(key, || question.wait())
+    call(key, || query_builder.wait())
 }
 
 /// Queries the liveliness tokens.

@@ -7,17 +7,17 @@ use super::site::RawNotice;
 /// Most release names with waiting statements, per sender.
 pub const MAX_PENDING: usize = 64;
 /// Most waiting statements per name: publishers may disagree or address different devices, and the device decides which it follows.
-const EACH: usize = 16;
+const MAX_PER_NAME: usize = 16;
 /// Most waiting bytes per sender: 8 MiB.
-const BYTES: usize = 8 << 20;
+const MAX_SENDER_BYTES: usize = 8 << 20;
 /// Most senders. A sender's id is only claimed.
-const SENDERS: usize = 256;
+const MAX_SENDERS: usize = 256;
 /// Most waiting bytes of all senders: 128 MiB.
-const ALL_BYTES: usize = 128 << 20;
+const MAX_ALL_BYTES: usize = 128 << 20;
 
 /// Waiting statements by sender. A publication has no sender id, so all publications count as one sender's.
 #[derive(Debug, Default)]
-pub struct Pending {
+pub struct PendingNotices {
     senders: BTreeMap<Option<u128>, Sender>,
     bytes: usize,
     dropped: u64,
@@ -29,12 +29,12 @@ struct Sender {
     bytes: usize,
 }
 
-impl Pending {
+impl PendingNotices {
     /// Adds a statement. False if it, or an older one of its name, is dropped.
     pub fn add(&mut self, sender: Option<u128>, name: String, bytes: Vec<u8>) -> bool {
         let is_new = !self.senders.contains_key(&sender);
-        let has_room = (!is_new || self.senders.len() < SENDERS)
-            && self.bytes.saturating_add(bytes.len()) <= ALL_BYTES;
+        let has_room = (!is_new || self.senders.len() < MAX_SENDERS)
+            && self.bytes.saturating_add(bytes.len()) <= MAX_ALL_BYTES;
         let kept = has_room && {
             let its = self.senders.entry(sender).or_default();
             let before = its.bytes;
@@ -76,19 +76,19 @@ impl Pending {
 impl Sender {
     fn add(&mut self, name: String, bytes: Vec<u8>, first_counts: bool) -> bool {
         let full = self.by_name.len() >= MAX_PENDING && !self.by_name.contains_key(&name);
-        if full || self.bytes.saturating_add(bytes.len()) > BYTES {
+        if full || self.bytes.saturating_add(bytes.len()) > MAX_SENDER_BYTES {
             return false;
         }
         let waiting = self.by_name.entry(name).or_default();
         if waiting.contains(&bytes) {
             return true;
         }
-        if first_counts && waiting.len() >= EACH {
+        if first_counts && waiting.len() >= MAX_PER_NAME {
             return false;
         }
         self.bytes += bytes.len();
         waiting.push_back(bytes);
-        if waiting.len() <= EACH {
+        if waiting.len() <= MAX_PER_NAME {
             return true;
         }
         let oldest = waiting.pop_front().map_or(0, |oldest| oldest.len());

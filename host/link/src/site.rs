@@ -18,18 +18,18 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Queryable};
 use zenoh::sample::{Locality, Sample, SampleKind};
 use zenoh::{Session, Wait};
 
-use super::objects::replier;
+use super::objects::sender_of;
 use super::outbox::Outbox;
 use super::outgoing::{self, JSON, QosClass, Outgoing};
 use super::pending::Pending;
 use super::{LinkError, settings, warn_if_unanswered};
 
 /// Interval of queries for statements: a publication may be lost, and the token of a publisher may be missed.
-pub const ASK_AGAIN: Duration = Duration::from_secs(30);
+pub const QUERY_INTERVAL: Duration = Duration::from_secs(30);
 /// Interval after a statement was dropped unread: it may have been the relevant one.
-const ASK_SOON: Duration = Duration::from_secs(2);
+const SHORT_QUERY_INTERVAL: Duration = Duration::from_secs(2);
 /// Least time between two queries, however many sources appear.
-const ASK_APART: Duration = Duration::from_millis(250);
+const MIN_QUERY_INTERVAL: Duration = Duration::from_millis(250);
 /// Timeout of a query for statements.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest statement or trust update with its signatures, in bytes: 3 MiB.
@@ -37,7 +37,7 @@ pub const MAX_STATEMENT_MESSAGE: usize = 3 << 20;
 /// Longest name of a release in a key, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 /// Time to send queued messages when the session is closed.
-const LEAVE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A session, with the keys of a site.
 #[derive(Debug, Clone)]
@@ -141,7 +141,7 @@ impl Site {
 
     /// Sends the queued messages, then closes the session.
     pub fn close(&self) {
-        self.outbox.close(LEAVE);
+        self.outbox.close(CLOSE_TIMEOUT);
         if let Err(error) = self.session.close().wait() {
             tracing::warn!(%error, "the Zenoh session did not close cleanly");
         }
@@ -187,7 +187,7 @@ impl Site {
     }
 
     /// Subscribes to the site's messages of this kind, and queries them at the start, when a source appears, and every
-    /// [`ASK_AGAIN`]. `each` is called on its own thread, one message at a time.
+    /// [`QUERY_INTERVAL`]. `each` is called on its own thread, one message at a time.
     ///
     /// # Errors
     /// [`LinkError::Use`].
@@ -299,7 +299,7 @@ struct Inbox {
 
 #[derive(Debug, Default)]
 struct InboxState {
-    waiting: Pending,
+    waiting: PendingNotices,
     /// Updates of `trust.toml` so far.
     updates: u64,
     /// Whether a message was dropped since the last query.
@@ -354,7 +354,7 @@ struct StatementPoller {
 impl StatementPoller {
     fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(RawNotice)) {
         let mut asked = Instant::now();
-        let (mut pause, mut next, mut first) = (ASK_AGAIN, ASK_AGAIN, true);
+        let (mut pause, mut next, mut first) = (QUERY_INTERVAL, QUERY_INTERVAL, true);
         loop {
             let wait = next.saturating_sub(asked.elapsed());
             if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
@@ -368,10 +368,10 @@ impl StatementPoller {
                 return;
             }
             if heard.missed {
-                pause = ASK_SOON;
+                pause = SHORT_QUERY_INTERVAL;
             }
             // A flood of messages must not trigger a flood of queries.
-            let may = first || asked.elapsed() >= ASK_APART;
+            let may = first || asked.elapsed() >= MIN_QUERY_INTERVAL;
             let appeared = may && std::mem::take(&mut heard.ask);
             let ask = appeared || asked.elapsed() >= pause;
             let postponed = heard.ask;
@@ -382,13 +382,13 @@ impl StatementPoller {
                 (asked, first) = (Instant::now(), false);
                 // A source's token may arrive before the route to its queryable: ask again soon, then less and less often.
                 pause = if appeared {
-                    ASK_SOON
+                    SHORT_QUERY_INTERVAL
                 } else {
-                    pause.saturating_mul(2).min(ASK_AGAIN)
+                    pause.saturating_mul(2).min(QUERY_INTERVAL)
                 };
                 self.ask(&pending);
             }
-            next = if postponed { ASK_APART } else { pause };
+            next = if postponed { MIN_QUERY_INTERVAL } else { pause };
             drop(pending);
             waiting.into_iter().for_each(&mut *each);
         }
@@ -397,16 +397,16 @@ impl StatementPoller {
     fn ask(&self, pending: &Arc<Inbox>) {
         let key = self.site.key(&self.notice.key("*"));
         let (pending, notice) = (Arc::clone(pending), self.notice);
-        let asked = outgoing::question(&self.site.session, &key, None).and_then(|question| {
-            let question = question
+        let asked = outgoing::query_builder(&self.site.session, &key, None).and_then(|query_builder| {
+            let query_builder = query_builder
                 .target(QueryTarget::All)
                 .consolidation(ConsolidationMode::None)
                 .allowed_destination(Locality::Remote)
                 .priority(Priority::DataLow)
                 .timeout(STATEMENT_TIMEOUT);
-            outgoing::send(&key, question, move |reply| {
+            outgoing::send(&key, query_builder, move |reply| {
                 if let Ok(sample) = reply.result() {
-                    pending.take(notice, Some(replier(reply)), sample);
+                    pending.take(notice, Some(sender_of(reply)), sample);
                 }
             })
         });

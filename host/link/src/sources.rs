@@ -186,7 +186,7 @@ impl Sources {
         };
         let key = site.key("@objects/*/*");
         let token = CancellationToken::default();
-        let question = Outgoing::new(&key, request.to_bytes(), BYTES)?
+        let query_builder = Outgoing::new(&key, request.to_bytes(), BYTES)?
             .ask(&site.session, QosClass::Data)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
@@ -195,9 +195,9 @@ impl Sources {
             .timeout(timeout)
             .cancellation_token(token.clone());
         let (table, heard) = (Arc::clone(&self.table), AtomicUsize::new(0));
-        outgoing::send(&key, question, move |reply| {
+        outgoing::send(&key, query_builder, move |reply| {
             if heard.fetch_add(1, Ordering::Relaxed) < MAX_BROADCAST_REPLIES
-                && let Some(source) = has(reply, digest, most)
+                && let Some(source) = delivered_by(reply, digest, most)
             {
                 lock(&table).mark_known(&source);
             }
@@ -207,7 +207,7 @@ impl Sources {
 }
 
 /// The source of a reply to a broadcast, if the reply is the requested object.
-fn has(reply: &Reply, digest: Digest, most: u64) -> Option<String> {
+fn delivered_by(reply: &Reply, digest: Digest, most: u64) -> Option<String> {
     let sample = reply.result().ok()?;
     let mut parts = sample.key_expr().as_str().rsplit('/');
     if parts.next()? != digest.hex() || sample.payload().len() as u64 > most {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotshoe_link::{Outputs, Published};
+use hotshoe_link::{Outputs, OutputMessage};
 
 use crate::site::{Site, ended, light};
 use crate::support::{DEADLINE, Lab, environment, failure};
@@ -17,7 +17,7 @@ fn recipe(topics: &str) -> String {
 }
 
 /// All that leaves the device until the message of this topic, which is the last.
-fn until(outputs: &Outputs, topic: &str) -> Vec<Published> {
+fn until(outputs: &Outputs, topic: &str) -> Vec<OutputMessage> {
     let mut heard = Vec::new();
     loop {
         let published = outputs.next(DEADLINE).expect("a message");
@@ -70,7 +70,7 @@ fn a_policy_sends_under_the_topics_that_are_stated() {
     );
 
     let heard = until(&outputs, "output/custom/end");
-    let custom: Vec<&Published> = heard
+    let custom: Vec<&OutputMessage> = heard
         .iter()
         .filter(|published| published.key.contains("/output/custom/"))
         .collect();

@@ -48,7 +48,7 @@ pub fn listen<'s>(
     let sender = heard.clone();
     scope.spawn(move || {
         while !over.load(Ordering::Acquire) {
-            let Some(event) = events.said(LOOK) else {
+            let Some(event) = events.next_message(LOOK) else {
                 continue;
             };
             if sender.send(Heard::Event(Box::new(event))).is_err() {

@@ -166,9 +166,9 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
             "last_rollback": RollbackStatus::latest(store.ledger()),
         })),
         Command::Rollback => {
-            let (transition, left) = going_back(store.ledger(), &ordered("by the operator"))?;
+            let (transition, left) = rollback_transition(store.ledger(), &ordered("by the operator"))?;
             store.apply(&transition, now)?;
-            Ok(went_back(&left, store.ledger()))
+            Ok(rollback_answer(&left, store.ledger()))
         }
         Command::Cancel => {
             let staged = store.ledger().staged.clone();
@@ -188,7 +188,7 @@ pub(super) fn ordered(by: &str) -> Cause {
 }
 
 /// The transition of a rollback, and the slot that it leaves.
-pub(super) fn going_back(
+pub(super) fn rollback_transition(
     ledger: &Ledger,
     cause: &Cause,
 ) -> Result<(Transition, SlotStatus), CommandError> {
@@ -212,7 +212,7 @@ pub(super) fn going_back(
 }
 
 /// The answer to a rollback.
-pub(super) fn went_back(left: &SlotStatus, ledger: &Ledger) -> Value {
+pub(super) fn rollback_answer(left: &SlotStatus, ledger: &Ledger) -> Value {
     json!({"left": left, "now": ledger.live.as_ref().map(SlotStatus::of)})
 }
 

@@ -20,12 +20,12 @@ pub enum Verdict {
     /// The trial is within every limit.
     Confirm,
     /// The trial exceeds a limit.
-    Fail(Failing),
+    Fail(ExceededLimit),
 }
 
 /// The limit that a trial exceeds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Failing {
+pub enum ExceededLimit {
     /// Too many samples fail.
     ErrorRate {
         /// Failed samples.
@@ -71,7 +71,7 @@ pub enum Failing {
     },
 }
 
-impl Failing {
+impl ExceededLimit {
     /// The stable name, in snake case.
     pub const fn name(self) -> &'static str {
         match self {
@@ -89,7 +89,7 @@ impl Failing {
     }
 }
 
-impl fmt::Display for Failing {
+impl fmt::Display for ExceededLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ErrorRate {
@@ -165,12 +165,12 @@ pub fn judge(
     Verdict::Confirm
 }
 
-fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<Failing> {
+fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<ExceededLimit> {
     let samples = seen.samples;
     let of = samples.max(gate.min_samples);
     if exceeds(seen.traps, of, gate.max_trap_rate) {
         let (traps, most) = (seen.traps, gate.max_trap_rate);
-        return Some(Failing::TrapRate {
+        return Some(ExceededLimit::TrapRate {
             traps,
             samples,
             most,
@@ -178,7 +178,7 @@ fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Optio
     }
     if exceeds(seen.deadline_misses, of, gate.max_deadline_miss_rate) {
         let (misses, most) = (seen.deadline_misses, gate.max_deadline_miss_rate);
-        return Some(Failing::DeadlineMisses {
+        return Some(ExceededLimit::DeadlineMisses {
             misses,
             samples,
             most,
@@ -187,23 +187,23 @@ fn rates(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Optio
     let usual = before.map_or(0.0, |before| share(before.errors, before.samples));
     let most = gate.max_error_rate.max(usual);
     let errors = seen.errors;
-    exceeds(errors, of, most).then_some(Failing::ErrorRate {
+    exceeds(errors, of, most).then_some(ExceededLimit::ErrorRate {
         errors,
         samples,
         most,
     })
 }
 
-fn latency(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<Failing> {
+fn latency(gate: &HealthGate, seen: &Observed, before: Option<&Observed>) -> Option<ExceededLimit> {
     let p95_us = seen.p95_us?;
     if let Some(most_ms) = gate.max_latency_p95_ms
         && p95_us > most_ms.saturating_mul(1_000)
     {
-        return Some(Failing::LatencyP95 { p95_us, most_ms });
+        return Some(ExceededLimit::LatencyP95 { p95_us, most_ms });
     }
     let most = gate.max_latency_ratio?;
     let before_us = before?.p95_us?;
-    (share(p95_us, before_us.max(1)) > most).then_some(Failing::LatencyRatio {
+    (share(p95_us, before_us.max(1)) > most).then_some(ExceededLimit::LatencyRatio {
         p95_us,
         before_us,
         most,

@@ -136,7 +136,7 @@ impl Reconciler {
         let answer = match order {
             Order::Activate { release, .. } => self.activate_release(*release),
             Order::Cancel { release, .. } => self.cancel_release(Some(*release), "by the deployer"),
-            Order::Rollback { release, .. } => self.leave(*release),
+            Order::Rollback { release, .. } => self.roll_back_release(*release),
             Order::Deploy { .. } => return Err(refuse("not_an_order", "this is a statement and not an order")),
         }?;
         self.last_order = Some(issued);
@@ -167,7 +167,7 @@ impl Reconciler {
     /// Handles a command.
     pub(super) fn on_command(&mut self, command: &Command) -> Result<Value, CommandError> {
         match command {
-            Command::Rollback => self.go_back_locally(),
+            Command::Rollback => self.roll_back_by_operator(),
             Command::Activate => self.activate_now(),
             Command::Cancel => self.cancel_release(None, "by the operator"),
             Command::TrustFloor { name, generation } => {
@@ -180,13 +180,13 @@ impl Reconciler {
         }
     }
 
-    fn go_back_locally(&mut self) -> Result<Value, CommandError> {
+    fn roll_back_by_operator(&mut self) -> Result<Value, CommandError> {
         let cause = ordered("by the operator");
-        let (_, left) = command::going_back(self.store.ledger(), &cause)?;
-        self.leave_now(&left, cause)
+        let (_, left) = command::rollback_transition(self.store.ledger(), &cause)?;
+        self.roll_back_now(&left, cause)
     }
 
-    fn leave_now(&mut self, left: &SlotStatus, cause: Cause) -> Result<Value, CommandError> {
+    fn roll_back_now(&mut self, left: &SlotStatus, cause: Cause) -> Result<Value, CommandError> {
         if !self.pending_transitions.is_empty() {
             return Err(CommandError::Busy);
         }
@@ -195,15 +195,15 @@ impl Reconciler {
         } else {
             let previous = self.store.ledger().previous.clone();
             let previous = previous.ok_or(CommandError::NothingPrevious)?;
-            self.go_back(&previous, cause)?;
+            self.restore_previous(&previous, cause)?;
         }
-        Ok(command::went_back(left, self.store.ledger()))
+        Ok(command::rollback_answer(left, self.store.ledger()))
     }
 
     /// Handles a deployer's rollback. It may end any trial, but must not go from the live release to one below the floor.
-    fn leave(&mut self, release: Digest) -> Result<Value, CommandError> {
+    fn roll_back_release(&mut self, release: Digest) -> Result<Value, CommandError> {
         let cause = ordered("by the deployer");
-        let (_, left) = command::going_back(self.store.ledger(), &cause)?;
+        let (_, left) = command::rollback_transition(self.store.ledger(), &cause)?;
         if left.release != release {
             return Err(CommandError::UnknownRelease {
                 release,
@@ -221,7 +221,7 @@ impl Reconciler {
                 floor: floor.generation,
             });
         }
-        self.leave_now(&left, cause)
+        self.roll_back_now(&left, cause)
     }
 
     fn activate_release(&mut self, release: Digest) -> Result<Value, CommandError> {

@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 use crate::deploy::reconciler::Reconciler;
 
 /// Interval of checks, in milliseconds.
-const LOOK_MS: u64 = 1_000;
+const CHECK_INTERVAL_MS: u64 = 1_000;
 /// Time after the start to reach the configured peers, in seconds.
-const REACH_S: u64 = 10;
+const CONNECT_GRACE_S: u64 = 10;
 
 /// State of the check.
 pub struct PeerMonitor {
-    looked: Instant,
+    checked_at: Instant,
     peers: usize,
     /// Whether the first connection, or its absence, was reported.
     is_reported: bool,
@@ -21,7 +21,7 @@ impl PeerMonitor {
     /// Without peers yet.
     pub fn new() -> Self {
         Self {
-            looked: Instant::now(),
+            checked_at: Instant::now(),
             peers: 0,
             is_reported: false,
         }
@@ -32,10 +32,10 @@ impl Reconciler {
     /// Logs the first connection, the loss of the last one, and once if no configured peer can be reached.
     pub(super) fn check_peers(&mut self) {
         let peer_monitor = &mut self.peer_monitor;
-        if peer_monitor.looked.elapsed() < Duration::from_millis(LOOK_MS) {
+        if peer_monitor.checked_at.elapsed() < Duration::from_millis(CHECK_INTERVAL_MS) {
             return;
         }
-        peer_monitor.looked = Instant::now();
+        peer_monitor.checked_at = Instant::now();
         let peers = self.reporter.peers();
         let before = std::mem::replace(&mut peer_monitor.peers, peers);
         let connect = self.config.zenoh.connect.join(", ");
@@ -47,7 +47,7 @@ impl Reconciler {
             (1.., 0) => tracing::warn!("the last peer has disconnected; connect = [{connect}]"),
             _ => {}
         }
-        let late = self.started.elapsed() >= Duration::from_secs(REACH_S);
+        let late = self.started.elapsed() >= Duration::from_secs(CONNECT_GRACE_S);
         if late && !peer_monitor.is_reported {
             peer_monitor.is_reported = true;
             if !connect.is_empty() {

@@ -127,7 +127,7 @@ impl Reconciler {
             .change(|view| view.last_swap_ns = Some(nanos));
         self.serving = next;
         if let Some(before) = &before {
-            before.rest();
+            before.drop_ready_workers();
         }
         before
     }
@@ -190,7 +190,7 @@ impl Reconciler {
         let Some(probation) = self.probation.take() else {
             return;
         };
-        let (next, recover) = self.way_back();
+        let (next, recover) = self.rollback_target();
         if let Some(next) = &next {
             next.prepare(self.loader.threads());
         }
@@ -215,7 +215,7 @@ impl Reconciler {
 
     /// The release to roll back to, from memory or from disk; `None` if there is none. If the live release is damaged on disk, the
     /// previous one with the transition that makes it live.
-    fn way_back(&mut self) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
+    fn rollback_target(&mut self) -> (Option<Arc<ServingRelease>>, Option<Transition>) {
         if let Some(old) = self.old.take() {
             // As after loading from disk: its models have not seen the samples of the trial.
             old.pipeline().forget_sources();
@@ -274,7 +274,7 @@ impl Reconciler {
     }
 
     /// Makes the previous release live again.
-    pub(super) fn go_back(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
+    pub(super) fn restore_previous(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
         let served = self
             .loader
             .load_slot(&self.store, previous, &self.trust)

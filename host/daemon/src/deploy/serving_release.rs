@@ -52,7 +52,7 @@ impl ServingRelease {
     }
 
     /// Drops the workers that no thread took.
-    pub fn rest(&self) {
+    pub fn drop_ready_workers(&self) {
         let unused = std::mem::take(&mut *self.lock());
         drop(unused);
     }

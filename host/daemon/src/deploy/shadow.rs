@@ -78,7 +78,7 @@ impl ShadowMirror {
     /// Copies a sample, if it is selected and there is room.
     pub fn offer(&self, sample: &Arc<Sample>, insight: Insight) {
         let before = self.offered.fetch_add(1, Ordering::Relaxed);
-        if !has_turn(before, self.share) {
+        if !is_selected(before, self.share) {
             return;
         }
         let sent = self.sender.try_send((Arc::clone(sample), insight));
@@ -90,7 +90,7 @@ impl ShadowMirror {
 
 /// Whether the sample after `before` others is selected. The selected `share` is evenly spread.
 #[expect(clippy::cast_precision_loss, reason = "2^53 samples are enough")]
-fn has_turn(before: u64, share: f64) -> bool {
+fn is_selected(before: u64, share: f64) -> bool {
     let due = |samples: u64| (samples as f64 * share).floor();
     due(before + 1) > due(before)
 }

@@ -14,7 +14,7 @@ use crate::deploy::loader::{LoadFailure, Loader};
 use crate::deploy::serving_release::ServingRelease;
 
 /// Name of the cause when a trial has used up its starts.
-const DIED: &str = "died_in_probation";
+const DIED_IN_PROBATION: &str = "died_in_probation";
 
 /// The open data folder, with the loaded releases.
 pub struct StartupState {
@@ -46,10 +46,10 @@ impl StartupState {
             old: None,
             pending_transitions: VecDeque::new(),
         };
-        let trial = startup.next_try();
+        let trial = startup.load_trial();
         let beside = trial.is_some();
         if !beside || config.deploy.keep_previous == KeepPrevious::Memory {
-            startup.old = startup.live(config, beside)?;
+            startup.old = startup.load_live(config, beside)?;
         }
         startup.serving = match trial {
             Some(trial) => Some(trial),
@@ -69,11 +69,11 @@ impl StartupState {
     }
 
     /// Loads the trial, if it has a start left. Otherwise rolls it back.
-    fn next_try(&mut self) -> Option<Arc<ServingRelease>> {
+    fn load_trial(&mut self) -> Option<Arc<ServingRelease>> {
         let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
             let message = "the daemon ended before it confirmed the release, as often as is allowed";
-            self.roll_back(&trial.slot, Cause::new(DIED, message));
+            self.roll_back(&trial.slot, Cause::new(DIED_IN_PROBATION, message));
             return None;
         }
         // Before loading: a crash while loading must count as well.
@@ -88,7 +88,7 @@ impl StartupState {
     }
 
     /// Loads the live release. If it is damaged, the previous one becomes live.
-    fn live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<ServingRelease>>, DeployError> {
+    fn load_live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<ServingRelease>>, DeployError> {
         let Some(slot) = self.store.ledger().live.clone() else {
             return Ok(None);
         };
@@ -101,7 +101,7 @@ impl StartupState {
             return Ok(None);
         }
         let previous = self.store.ledger().previous.clone();
-        let recovered = previous.and_then(|previous| self.recovered(&previous));
+        let recovered = previous.and_then(|previous| self.load_previous(&previous));
         let Some(recovered) = recovered else {
             if matches!(error, LoadFailure::Verify(_)) && self.store.ledger().trust.is_some() {
                 // The daemon must start without a release: otherwise the device could not receive one that its new keys sign.
@@ -124,7 +124,7 @@ impl StartupState {
         Ok(Some(recovered))
     }
 
-    fn recovered(&self, previous: &Slot) -> Option<Arc<ServingRelease>> {
+    fn load_previous(&self, previous: &Slot) -> Option<Arc<ServingRelease>> {
         let loaded = self.loader.load_slot(&self.store, previous, &self.trust);
         loaded
             .inspect_err(|error| tracing::error!(release = previous.name, %error, "the previous release cannot serve either"))

@@ -20,13 +20,13 @@ const COMPONENT: &str = "component";
 /// Capacity of the token buckets, in seconds.
 const BURST_S: f64 = 4.0;
 /// Limit of all kinds together, as a multiple of the limit of one kind. Errors have a separate limit of the same size.
-const KINDS: f64 = 40.0;
+const ALL_KINDS_FACTOR: f64 = 40.0;
 /// Most kinds that are tracked.
 const MAX_KINDS: usize = 4_096;
 /// Left-out lines of a kind are reported after this time without another one.
-const QUIET: Duration = Duration::from_secs(1);
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 /// If lines of a kind are left out continuously, they are reported at this interval.
-const EVERY: Duration = Duration::from_secs(10);
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// Most kinds in one report; the others are summed up.
 const MAX_REPORTED: usize = 20;
 /// Longest excerpt of a line in a report, in bytes.
@@ -146,9 +146,9 @@ impl<K: Hash + Eq + Clone> Limit<K> {
             bucket: Bucket::full(now),
             left_out: None,
         });
-        if known.bucket.has(rate, now) && all.has(rate * KINDS, now) {
+        if known.bucket.has(rate, now) && all.has(rate * ALL_KINDS_FACTOR, now) {
             known.bucket.take(rate);
-            all.take(rate * KINDS);
+            all.take(rate * ALL_KINDS_FACTOR);
             return Verdict::Written;
         }
         let left = known.left_out.get_or_insert_with(|| LeftOutLines {
@@ -217,8 +217,8 @@ impl<K: Hash + Eq + Clone> Limit<K> {
     pub fn due(&mut self, everything: bool, now: Instant) -> Vec<LeftOut> {
         let is_due = |left: &mut LeftOutLines| {
             everything
-                || now.saturating_duration_since(left.last) >= QUIET
-                || now.saturating_duration_since(left.first) >= EVERY
+                || now.saturating_duration_since(left.last) >= REPORT_AFTER
+                || now.saturating_duration_since(left.first) >= REPORT_EVERY
         };
         let kinds = self.kinds.values_mut().map(|known| &mut known.left_out);
         let mut due: Vec<LeftOut> = kinds
@@ -312,7 +312,7 @@ impl Limiter {
         }
         if verdict == Verdict::FirstLeftOut {
             // Without the lock: formatting a value may log.
-            let line = shown(event);
+            let line = line_start(event);
             self.lock().describe(&key, line);
         }
         count_left_out();
@@ -394,17 +394,17 @@ impl fmt::Write for Hashed<'_> {
 }
 
 /// The beginning of a line: its target and message.
-fn shown(event: &Event<'_>) -> String {
-    let mut shown = Shown(format!("{}: ", event.metadata().target()));
+fn line_start(event: &Event<'_>) -> String {
+    let mut shown = LineStart(format!("{}: ", event.metadata().target()));
     event.record(&mut shown);
     let end = shown.0.floor_char_boundary(MAX_SHOWN);
     shown.0.truncate(end);
     shown.0
 }
 
-struct Shown(String);
+struct LineStart(String);
 
-impl Visit for Shown {
+impl Visit for LineStart {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             let _ = write!(self.0, "{value:?}");

@@ -20,7 +20,7 @@ const BUSY_TRIES: u32 = 50;
 /// Least time between two reports of lost lines.
 const REPORT_LOST_EVERY: Duration = Duration::from_secs(1);
 /// Interval of checks for left-out lines.
-const LOOK: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Handle of the queue. Clones share it.
 #[derive(Clone)]
@@ -145,7 +145,7 @@ impl Queue {
             }
             let changed = &self.shared.changed;
             if self.shared.limiter.has_unreported() {
-                drop(changed.wait_timeout(state, LOOK));
+                drop(changed.wait_timeout(state, CHECK_INTERVAL));
                 self.shared.limiter.report(false);
             } else {
                 drop(changed.wait(state));

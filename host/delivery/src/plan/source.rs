@@ -46,7 +46,7 @@ impl Source {
     }
 
     /// Starts a back-off, and halves the window.
-    pub fn rest(&mut self, now: Instant) {
+    pub fn back_off(&mut self, now: Instant) {
         self.backs_off_until = Some(now + self.pause);
         self.pause = (self.pause * 2).min(LONGEST_BACK_OFF);
         self.window = (self.window / 2).max(1);

@@ -29,7 +29,7 @@ fn a_flood_of_one_kind_leaves_the_others_their_room() {
     assert!(judged(&mut limit, 2, now));
     assert_eq!(limit.due(false, now), []);
     limit.describe(&1, "registry: refused".to_owned());
-    let later = now + QUIET;
+    let later = now + REPORT_AFTER;
     let said = limit.due(false, later);
     assert_eq!(said.len(), 1);
     assert_eq!(
@@ -119,7 +119,7 @@ struct Counting(Arc<Mutex<Vec<String>>>);
 
 impl<S: Subscriber> Layer<S> for Counting {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Shown(String::new());
+        let mut line = LineStart(String::new());
         event.record(&mut line);
         self.0.lock().unwrap().push(line.0);
     }
