@@ -265,7 +265,7 @@ fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &Remem
         _ => "failed",
     };
     let message = format!(
-        "generation {highest} of `{name}` {what} ({}), so only a generation above {highest} is taken",
+        "generation {highest} of `{name}` {what} ({}), so only a generation above {highest} is accepted",
         failed.cause,
         highest = failed.generation,
     );
