@@ -19,7 +19,7 @@ use super::report::{Row, Unit};
 use super::setting::{Setting, TRUST};
 use super::site::Made;
 use crate::demo::process::{DaemonProcess, free_endpoint};
-use crate::fleet::reach::after;
+use crate::fleet::network::after;
 
 /// The site of all devices.
 const SITE: &str = "bench";

@@ -19,24 +19,24 @@ use crate::demo::versions::Version;
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// How long the daemon may take to tell its status.
+/// How long the daemon may take to answer with its status.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Read a scanned page through a daemon on this machine, from nothing, and update it while it reads
+/// Run OCR on a scanned page on this machine, from scratch, and update it while it runs
 ///
-/// Run it in a checkout of Hotshoe. It gets the WebAssembly toolchain, models and pictures if they are not there yet, builds
-/// the components, packs, signs and installs the OCR release, starts a daemon, feeds it pictures over Zenoh on loopback, and
-/// prints what they say. Then, while it goes on, it publishes three more versions: a good one, which is tried and confirmed; one
-/// that traps, which is rolled back; and one that a stranger signed, which is refused. What it made stays under target/demo.
+/// Run it in a checkout of Hotshoe. It downloads the WebAssembly toolchain, models and pictures if they are missing, builds the
+/// components, packs, signs and installs the OCR release, starts a daemon, sends it pictures over Zenoh on loopback, and prints the
+/// text. Meanwhile it publishes three more versions: a good one, which is confirmed; one that traps, which is rolled back; and one
+/// with an untrusted signature, which is refused. Its files stay under target/demo.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe demo                # or `cargo demo`
   hotshoe demo --seconds 5 --json
 
-Exit code 0 only if every sample is accounted for, the text of page.png was read, and each version became what it should.")]
+Exit code 0 only if every sample is accounted for, the text of page.png is correct, and each version ended as expected.")]
 pub struct Args {
-    /// How long to feed the daemon before the first update
+    /// Seconds of samples before the first update
     #[arg(long, value_name = "N", default_value_t = 8)]
     seconds: u64,
 }
@@ -44,9 +44,9 @@ pub struct Args {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     end_with_this_process()?;
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let here = std::env::current_dir().context("cannot determine the current folder")?;
     let root = find_root(&here)
-        .context("the demo needs a checkout of Hotshoe: run it in the repository's folder")?;
+        .context("the demo needs a checkout of Hotshoe; run it in the repository's folder")?;
     let environment = set_up(&root, &Progress::automatic()).context("cannot set up the demo")?;
     let endpoint = free_endpoint()?;
     let bench = prepare(&environment, &endpoint, terminal)?;
@@ -82,7 +82,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let status = client
         .statuses(Some(&device.site), Some(&device.device), ANSWER)?
         .pop()
-        .context("the daemon did not tell its status")?;
+        .context("the daemon did not answer with its status")?;
     client.close();
     daemon.stop()?;
 
@@ -101,7 +101,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What both threads need.
+/// The state that both threads share.
 struct Run<'a> {
     client: &'a Client,
     zenoh: &'a ZenohConfig,
@@ -111,7 +111,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Feeds the daemon for a time and then until all versions were delivered.
+    /// Sends samples for `time`, and then until all versions are delivered.
     fn feed_and_update(
         &self,
         pictures: &[Picture],

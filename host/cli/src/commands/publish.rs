@@ -16,12 +16,12 @@ use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Stateme
 use serde::Serialize;
 
 use crate::device::label;
-use crate::fleet::course::{Change, Courses, Goal, Outcome};
+use crate::fleet::rollout::{Change, Rollout, Goal, Outcome};
 use crate::fleet::display::{Display, words};
 use crate::fleet::error::FleetError;
-use crate::fleet::follow::{Heard, listen, next};
-use crate::fleet::offer::{Named, Offer};
-use crate::fleet::reach::{ReachArgs, after};
+use crate::fleet::follow::{SiteUpdate, listen, next};
+use crate::fleet::offer::{ReleaseRef, Offer};
+use crate::fleet::network::{NetworkArgs, after};
 use crate::fleet::select;
 use crate::terminal::{Terminal, size};
 use crate::{logging, signals};
@@ -94,7 +94,7 @@ pub struct Args {
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
 /// What became of it, as the last line of JSON.
@@ -107,7 +107,7 @@ struct Summary<'a> {
 struct Report<'a> {
     /// Whether all devices that were awaited did what was asked.
     ok: bool,
-    release: Named<'a>,
+    release: ReleaseRef<'a>,
     site: &'a str,
     devices: Vec<Row<'a>>,
     /// Bytes of the release that this end sent.
@@ -142,7 +142,7 @@ struct Claimed {
 
 /// How waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
+enum WaitEnd {
     /// All devices came to an end.
     Over,
     /// The time was over.
@@ -153,44 +153,44 @@ enum End {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let (zenoh, site) = args.reach.site(
+    let (zenoh, site) = args.network.site(
         args.site.as_deref(),
         args.config.as_deref(),
         Some(&args.listen),
     )?;
     let selector = select::selector(&args.device, &args.select)?;
-    let key = args.reach.signing_key(args.key.as_deref())?;
-    let list = args.reach.devices()?;
+    let key = args.network.signing_key(args.key.as_deref())?;
+    let list = args.network.devices()?;
     let offer = Offer::open(&args.layout)?;
     let statement = args.statement(&offer, &site, &selector)?;
     let envelope = envelope(&statement, key.as_ref())?;
     let begun = Instant::now();
-    let mut publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
+    let mut publisher = Publisher::open(&zenoh, &site).with_context(|| args.network.cannot_open())?;
     publisher.serve(&offer.layout)?;
     publisher.desire(&offer.release.name, envelope.to_bytes())?;
-    args.say_beginning(&offer, &site, &selector, &publisher, terminal);
+    args.print_start(&offer, &site, &selector, &publisher, terminal);
 
     let goal = if args.stage_only {
         Goal::Staged
     } else {
         Goal::Confirmed
     };
-    let mut courses = Courses::new(offer.digest, goal, selector).signed(key.is_some());
-    let witness = Witness {
+    let mut rollout = Rollout::new(offer.digest, goal, selector).signed(key.is_some());
+    let evidence = EvidenceCheck {
         list: list.as_ref(),
         statement: envelope.digest(),
     };
-    let end = follow(&publisher, &site, &args, &witness, &mut courses, terminal)?;
+    let end = follow(&publisher, &site, &args, &evidence, &mut rollout, terminal)?;
     let report = Report {
-        ok: courses.are_good() && (end == End::Over || args.serve),
-        release: offer.named(),
+        ok: rollout.are_good() && (end == WaitEnd::Over || args.serve),
+        release: offer.reference(),
         site: &site,
-        devices: rows(&courses),
+        devices: rows(&rollout),
         sent: publisher.sent(),
         seconds: begun.elapsed().as_secs(),
     };
     publisher.close();
-    if report.devices.is_empty() && end == End::Late {
+    if report.devices.is_empty() && end == WaitEnd::Late {
         let whom = select::words(&statement.devices);
         let seconds = args.timeout;
         return Err(FleetError::NoDevice {
@@ -200,7 +200,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         }
         .into());
     }
-    report.show(&courses, goal, list.is_some(), terminal)?;
+    report.show(&rollout, goal, list.is_some(), terminal)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
@@ -231,7 +231,7 @@ impl Args {
         })
     }
 
-    fn say_beginning(
+    fn print_start(
         &self,
         offer: &Offer,
         site: &str,
@@ -277,42 +277,42 @@ fn envelope(statement: &Statement, key: Option<&SigningKey>) -> anyhow::Result<E
 }
 
 /// What counts as said by a device.
-struct Witness<'a> {
+struct EvidenceCheck<'a> {
     /// The devices by their keys, where signatures are asked for.
     list: Option<&'a DeviceList>,
     /// The statement that this run is about.
     statement: Digest,
 }
 
-impl Witness<'_> {
+impl EvidenceCheck<'_> {
     /// Takes in what a device said by itself. A signed event is of use for the statement that it names alone: it may have been
     /// recorded earlier.
-    fn event(&self, said: &Said<DeployEvent>, settled: bool, courses: &mut Courses) -> Change {
+    fn event(&self, said: &Said<DeployEvent>, settled: bool, rollout: &mut Rollout) -> Change {
         let event = &said.value;
         match said.check(self.list) {
-            Err(Unproven::NoList) => courses.event(event),
+            Err(Unproven::NoList) => rollout.event(event),
             Ok(()) if event.statement != Some(self.statement) => Change::None,
             Ok(()) => {
-                let seen = courses.seen(&event.device);
-                courses.proved(&event.device);
-                seen.max(courses.event(event))
+                let seen = rollout.seen(&event.device);
+                rollout.proved(&event.device);
+                seen.max(rollout.event(event))
             }
-            Err(why) => courses.claimed(event, why, settled),
+            Err(why) => rollout.claimed(event, why, settled),
         }
     }
 
     /// Takes in an answer. A signed one is to the question that was just asked.
-    fn status(&self, said: &Said<Status>, settled: bool, courses: &mut Courses) -> Change {
+    fn status(&self, said: &Said<Status>, settled: bool, rollout: &mut Rollout) -> Change {
         let (status, now) = (&said.value, Time::now());
         match said.check(self.list) {
-            Err(Unproven::NoList) => courses.status(status, settled, now),
+            Err(Unproven::NoList) => rollout.status(status, settled, now),
             Ok(()) => {
-                courses.proved(&status.device);
-                let change = courses.status(status, settled, now);
-                courses.proved(&status.device);
+                rollout.proved(&status.device);
+                let change = rollout.status(status, settled, now);
+                rollout.proved(&status.device);
                 change
             }
-            Err(why) => courses.claimed_status(status, why, settled, now),
+            Err(why) => rollout.claimed_status(status, why, settled, now),
         }
     }
 }
@@ -322,91 +322,91 @@ fn follow(
     publisher: &Publisher,
     site: &str,
     args: &Args,
-    witness: &Witness<'_>,
-    courses: &mut Courses,
+    evidence: &EvidenceCheck<'_>,
+    rollout: &mut Rollout,
     terminal: &Terminal,
-) -> anyhow::Result<End> {
-    let (sender, heard) = channel();
+) -> anyhow::Result<WaitEnd> {
+    let (sender, updates) = channel();
     let stop = sender.clone();
-    signals::on_first(move |_| drop(stop.send(Heard::Stop)))?;
+    signals::on_first(move |_| drop(stop.send(SiteUpdate::Stop)))?;
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let end = listen(scope, publisher.client(), site, &over, &sender)
             .map_err(anyhow::Error::from)
-            .and_then(|()| watch(&heard, args, witness, courses, terminal));
+            .and_then(|()| watch(&updates, args, evidence, rollout, terminal));
         over.store(true, Ordering::Release);
         end
     })
 }
 
 fn watch(
-    heard: &Receiver<Heard>,
+    updates: &Receiver<SiteUpdate>,
     args: &Args,
-    witness: &Witness<'_>,
-    courses: &mut Courses,
+    evidence: &EvidenceCheck<'_>,
+    rollout: &mut Rollout,
     terminal: &Terminal,
-) -> anyhow::Result<End> {
+) -> anyhow::Result<WaitEnd> {
     let begun = Instant::now();
     let deadline = (!args.serve).then(|| begun + Duration::from_secs(args.timeout));
     let mut display = Display::new(terminal);
-    let mut told = false;
+    let mut announced = false;
     loop {
         let settled = begun.elapsed() >= SETTLE;
-        match next(heard, deadline) {
-            None => return Ok(End::Late),
-            Some(Heard::Stop) => return Ok(End::Stopped),
-            Some(Heard::Event(said)) => {
-                let change = witness.event(&said, settled, courses);
-                if let Some(course) = courses.get(&said.device) {
-                    display.show(&said.device, course, change)?;
+        match next(updates, deadline) {
+            None => return Ok(WaitEnd::Late),
+            Some(SiteUpdate::Stop) => return Ok(WaitEnd::Stopped),
+            Some(SiteUpdate::Event(said)) => {
+                let change = evidence.event(&said, settled, rollout);
+                if let Some(progress) = rollout.get(&said.device) {
+                    display.show(&said.device, progress, change)?;
                 }
             }
-            Some(Heard::Round { statuses, present }) => {
+            Some(SiteUpdate::Round { statuses, present }) => {
                 for said in statuses {
-                    let change = witness.status(&said, settled, courses);
-                    if let Some(course) = courses.get(&said.device) {
-                        display.show(&said.device, course, change)?;
+                    let change = evidence.status(&said, settled, rollout);
+                    if let Some(progress) = rollout.get(&said.device) {
+                        display.show(&said.device, progress, change)?;
                     }
                 }
                 for device in present {
-                    let change = courses.seen(&device);
-                    if let Some(course) = courses.get(&device) {
-                        display.show(&device, course, change)?;
+                    let change = rollout.seen(&device);
+                    if let Some(progress) = rollout.get(&device) {
+                        display.show(&device, progress, change)?;
                     }
                 }
             }
         }
         let is_over = args
             .least(begun.elapsed())
-            .is_some_and(|least| courses.are_over(least));
+            .is_some_and(|least| rollout.are_over(least));
         if is_over && !args.serve {
-            return Ok(End::Over);
+            return Ok(WaitEnd::Over);
         }
-        if is_over && !told && !terminal.json {
-            told = true;
+        if is_over && !announced && !terminal.json {
+            announced = true;
             display.say(&format!(
                 "{} of {} devices have it; serving until Ctrl-C",
-                courses.good(),
-                courses.devices().count()
+                rollout.good(),
+                rollout.devices().count()
             ));
         }
     }
 }
 
-fn rows(courses: &Courses) -> Vec<Row<'_>> {
-    courses
+fn rows(rollout: &Rollout) -> Vec<Row<'_>> {
+    rollout
         .devices()
-        .map(|(device, course)| Row {
+        .map(|(device, progress)| Row {
             device,
-            outcome: course.outcome,
-            phase: course.phase(),
-            claimed: !course.signed,
-            claim: course.claim.map(|claim| Claimed {
+            outcome: progress.outcome,
+            phase: progress.phase(),
+            claimed: !progress.signed,
+            claim: progress.claim.map(|claim| Claimed {
                 phase: claim.phase,
                 why: claim.why.name(),
             }),
-            cause: course.cause(),
-            ignored: &course.ignored,
+            cause: progress.cause(),
+            ignored: &progress.ignored,
         })
         .collect()
 }
@@ -414,7 +414,7 @@ fn rows(courses: &Courses) -> Vec<Row<'_>> {
 impl Report<'_> {
     fn show(
         &self,
-        courses: &Courses,
+        rollout: &Rollout,
         goal: Goal,
         are_checked: bool,
         terminal: &Terminal,
@@ -425,9 +425,9 @@ impl Report<'_> {
         if self.devices.is_empty() {
             return Ok(());
         }
-        let rows = courses.devices().map(|(device, course)| {
-            let words = words(course);
-            let words = match course.outcome {
+        let rows = rollout.devices().map(|(device, progress)| {
+            let words = words(progress);
+            let words = match progress.outcome {
                 Some(outcome) if outcome.is_good() => terminal.good(&words),
                 Some(_) => terminal.bad(&words),
                 None => terminal.warning(&format!("not finished: {words}")),
@@ -442,7 +442,7 @@ impl Report<'_> {
         terminal.print(format!(
             "{} on {} of {} devices{}, {} sent, {} s",
             done.as_str(),
-            courses.good(),
+            rollout.good(),
             self.devices.len(),
             if are_checked { "" } else { ", as they claim" },
             size(self.sent),

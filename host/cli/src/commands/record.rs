@@ -18,7 +18,7 @@ use hotshoe_trust::RecordKind;
 use serde::Serialize;
 
 use self::session::Session;
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::network::NetworkArgs;
 use crate::signals;
 use crate::terminal::Terminal;
 
@@ -73,7 +73,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
 #[derive(Serialize)]
@@ -92,12 +92,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         return Err(RecordingError::Exists { folder }.into());
     }
     let (zenoh, site) = args
-        .reach
+        .network
         .site(args.site.as_deref(), args.config.as_deref(), None)?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     signals::on_first(move |_| stopped.store(true, Ordering::Relaxed))?;
-    let client = Client::open(&zenoh).with_context(|| args.reach.cannot_open())?;
+    let client = Client::open(&zenoh).with_context(|| args.network.cannot_open())?;
     let most = zenoh.max_message_bytes;
     let recorded = record(&args, &client, &site, most, &stop, terminal);
     client.close();
@@ -105,7 +105,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if terminal.json {
         terminal.json(&report)?;
     } else {
-        tell(&report, terminal)?;
+        print_report(&report, terminal)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -202,7 +202,7 @@ fn take(
     }
 }
 
-fn tell(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+fn print_report(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     let Counts {
         failed,
         dropped,

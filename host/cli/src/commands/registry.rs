@@ -10,7 +10,7 @@ use hotshoe_trust::Digest;
 use serde::Serialize;
 
 use crate::fleet::error::FleetError;
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::network::NetworkArgs;
 use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
 use crate::terminal::{Terminal, size};
@@ -78,12 +78,12 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
-/// A line when it has begun.
+/// A line when it has started.
 #[derive(Serialize)]
-struct Begun<'a> {
+struct StartedLine<'a> {
     site: &'a str,
     name: &'a str,
     locators: Vec<String>,
@@ -91,7 +91,7 @@ struct Begun<'a> {
 
 /// A release that it holds.
 #[derive(Serialize)]
-struct Row {
+struct HeldRelease {
     name: String,
     generation: u64,
     release: Digest,
@@ -99,8 +99,8 @@ struct Row {
 
 /// A line at the end.
 #[derive(Serialize)]
-struct Ended {
-    held: Vec<Row>,
+struct EndedLine {
+    held: Vec<HeldRelease>,
     /// Bytes of releases that were sent.
     sent: u64,
     /// Statements and releases that were refused.
@@ -115,12 +115,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let tasks = signals::serve(&parts)?;
     let (site, name) = (config.site.clone(), config.name.clone());
     let registry = Registry::start_with(&config, parts).context("cannot start the registry")?;
-    let begun = Begun {
+    let started = StartedLine {
         site: &site,
         name: &name,
         locators: registry.locators(),
     };
-    say_begun(&begun, terminal).unwrap_or_else(|error| not_said(&error));
+    print_started(&started, terminal).unwrap_or_else(|error| warn_not_written(&error));
     let end = loop {
         match tasks.next() {
             Task::Reload => reload(&registry, &log, &args),
@@ -131,7 +131,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         End::Signal(signal) => tracing::info!(signal, "ending"),
         End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "ending"),
     }
-    let ended = Ended {
+    let ended = EndedLine {
         held: held(&registry),
         sent: registry.sent(),
         refused: registry.refused(),
@@ -140,7 +140,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if terminal.json {
         terminal
             .json_line(&ended)
-            .unwrap_or_else(|error| not_said(&error));
+            .unwrap_or_else(|error| warn_not_written(&error));
     } else {
         terminal.note(format!(
             "{} releases kept, {} sent, {} refused",
@@ -159,19 +159,19 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn say_begun(begun: &Begun<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+fn print_started(started: &StartedLine<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     if terminal.json {
-        return terminal.json_line(begun);
+        return terminal.json_line(started);
     }
-    let Begun { site, name, .. } = begun;
-    for locator in &begun.locators {
+    let StartedLine { site, name, .. } = started;
+    for locator in &started.locators {
         terminal.print(format!("registry {name} of site {site} at {locator}"))?;
     }
     Ok(())
 }
 
 /// Standard output cannot be written: a registry serves all the same.
-fn not_said(error: &anyhow::Error) {
+fn warn_not_written(error: &anyhow::Error) {
     tracing::warn!(
         error = format!("{error:#}"),
         "what the registry has to say could not be said"
@@ -227,9 +227,9 @@ fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyho
     Ok(())
 }
 
-fn held(registry: &Registry) -> Vec<Row> {
+fn held(registry: &Registry) -> Vec<HeldRelease> {
     let held = registry.held().into_iter();
-    held.map(|it| Row {
+    held.map(|it| HeldRelease {
         name: it.name,
         generation: it.generation,
         release: it.release,
@@ -240,7 +240,7 @@ fn held(registry: &Registry) -> Vec<Row> {
 impl Args {
     /// The file, with the flags over it.
     fn settings(&self) -> anyhow::Result<RegistryConfig> {
-        if let Some(folder) = &self.reach.site_dir {
+        if let Some(folder) = &self.network.site_dir {
             bail!(
                 "--site-dir is for those who publish; give --config {}",
                 folder.join("registry/registry.toml").display()
@@ -268,7 +268,7 @@ impl Args {
         if let Some(quota) = self.quota_mib {
             config.quota_mib = quota;
         }
-        self.reach.apply(&mut config.zenoh);
+        self.network.apply(&mut config.zenoh);
         config.zenoh.listen.extend(self.listen.iter().cloned());
         if self.router {
             config.zenoh.mode = ZenohMode::Router;

@@ -50,7 +50,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let bound = bound.context("cannot serve the Open Inference Protocol")?;
     let daemon = Daemon::start_with(config, parts).context("cannot start the daemon")?;
     let server = bound.map(|bound| bound.serve(daemon.door()));
-    say_started(&daemon.status(), terminal);
+    print_started(&daemon.status(), terminal);
     let end = loop {
         match tasks.next() {
             Task::Reload => reload(&daemon, server.as_ref(), &log, &args.config),
@@ -162,7 +162,7 @@ fn try_reload(
     Ok(daemon.apply(change))
 }
 
-fn say_started(status: &Status, terminal: &Terminal) {
+fn print_started(status: &Status, terminal: &Terminal) {
     if terminal.json
         && let Err(error) = terminal.json_line(status)
     {

@@ -2,7 +2,7 @@ mod cases;
 mod differ;
 mod lines;
 mod report;
-mod trial;
+mod runner;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use hotshoe_engine::{Engine, EngineOptions};
 use thiserror::Error;
 
 use self::lines::Lines;
-use self::trial::{Setting, Trial};
+use self::runner::{TestOptions, TestRun};
 use super::build::{release_toml, tools};
 use crate::logging;
 use crate::terminal::Terminal;
@@ -107,7 +107,7 @@ fn filtered(filter: &Option<String>) -> String {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let lines = Lines::default();
     logging::init_with("warn", lines.clone())?;
-    let setting = Setting {
+    let options = TestOptions {
         release_toml: release_toml(&args.dir),
         recorded: args.recorded,
         filter: args.filter,
@@ -119,11 +119,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         lines,
     };
     if args.watch {
-        return watch::run(&setting, args.yes, terminal);
+        return watch::run(&options, args.yes, terminal);
     }
-    let trial = once(&setting, args.yes, terminal)?;
-    report::print(&trial, terminal)?;
-    Ok(if trial.passed() {
+    let run = once(&options, args.yes, terminal)?;
+    report::print(&run, terminal)?;
+    Ok(if run.passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -131,8 +131,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// Builds what there are sources of, and tries all.
-fn once(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<Trial> {
-    let manifest = Manifest::read(&setting.release_toml)?;
+fn once(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Result<TestRun> {
+    let manifest = Manifest::read(&options.release_toml)?;
     let jobs = build::jobs(&manifest, None)?;
     if !jobs.is_empty() {
         let progress = terminal.progress();
@@ -141,7 +141,7 @@ fn once(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<Tri
             build::build(job, &tools, &progress)?;
         }
     }
-    trial::run(setting, &manifest.release)
+    runner::run(options, &manifest.release)
 }
 
 fn share(text: &str) -> Result<f64, String> {

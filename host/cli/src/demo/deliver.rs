@@ -13,7 +13,7 @@ use hotshoe_protocol::status::Status;
 use hotshoe_store::{Cause, Layout, Phase};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Release, Statement, Time};
 
-use crate::fleet::reach::after;
+use crate::fleet::network::after;
 
 /// How long a statement is valid.
 const LIFETIME: &str = "1d";

@@ -116,10 +116,10 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         title: file.to_owned(),
         backend: backend.map(Into::into),
     };
-    let first = Loaded::load(side(&args.first, args.backend_a), &args.gate)?;
-    let ground = Ground::lay(&first, &args.source, &args.gate, 0)?;
-    let second = Loaded::load(side(&args.second, args.backend_b), &args.gate)?;
-    let comparison = ground.compare(&first, &second, terminal)?;
+    let first = LoadedModel::load(side(&args.first, args.backend_a), &args.gate)?;
+    let plan = ComparisonPlan::new(&first, &args.source, &args.gate, 0)?;
+    let second = LoadedModel::load(side(&args.second, args.backend_b), &args.gate)?;
+    let comparison = plan.compare(&first, &second, terminal)?;
     if terminal.json {
         terminal.json(&comparison)?;
     } else {
@@ -133,13 +133,13 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// A model that is loaded for its comparison.
-pub struct Loaded {
+pub struct LoadedModel {
     side: Side,
     /// With its size on disk.
     model: (Arc<Model>, u64),
 }
 
-impl Loaded {
+impl LoadedModel {
     /// Loads it.
     pub fn load(side: Side, gate: &GateArgs) -> anyhow::Result<Self> {
         let model = load(&side, gate.threads as usize, &gate.ort.options())?;
@@ -148,15 +148,15 @@ impl Loaded {
 }
 
 /// What two models are compared on, made with the first of them, so that what is wrong shows before any work.
-pub struct Ground {
+pub struct ComparisonPlan {
     samples: Vec<Sample>,
     settings: Settings,
 }
 
-impl Ground {
+impl ComparisonPlan {
     /// `otherwise` is how many samples are made up where the user names none.
-    pub fn lay(
-        first: &Loaded,
+    pub fn new(
+        first: &LoadedModel,
         source: &SourceArgs,
         gate: &GateArgs,
         otherwise: u32,
@@ -170,8 +170,8 @@ impl Ground {
     /// Runs both.
     pub fn compare(
         &self,
-        first: &Loaded,
-        second: &Loaded,
+        first: &LoadedModel,
+        second: &LoadedModel,
         terminal: &Terminal,
     ) -> anyhow::Result<Comparison> {
         compare(

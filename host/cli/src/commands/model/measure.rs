@@ -47,8 +47,8 @@ pub struct Settings {
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
-    pub first: Subject,
-    pub second: Subject,
+    pub first: MeasuredModel,
+    pub second: MeasuredModel,
     pub samples: usize,
     /// Whether they are noise, which says little about agreement.
     pub synthetic: bool,
@@ -68,7 +68,7 @@ pub struct Comparison {
 
 /// One of the two.
 #[derive(Debug, Serialize)]
-pub struct Subject {
+pub struct MeasuredModel {
     pub file: PathBuf,
     pub backend: Backend,
     pub provider: String,
@@ -154,8 +154,8 @@ pub fn compare(
     let drop = 1.0 - least;
     let problem = problem(&outputs);
     Ok(Comparison {
-        first: subject(sides[0], models[0], first_times, samples, settings)?,
-        second: subject(sides[1], models[1], second_times, samples, settings)?,
+        first: measured(sides[0], models[0], first_times, samples, settings)?,
+        second: measured(sides[1], models[1], second_times, samples, settings)?,
         samples: samples.len(),
         synthetic: settings.synthetic,
         runs: settings.runs,
@@ -179,19 +179,19 @@ fn problem(outputs: &[Agreement]) -> Option<String> {
     nothing.then(|| "no output has an element, so that nothing was compared".to_owned())
 }
 
-fn subject(
+fn measured(
     side: &Side,
     (model, bytes): &(Arc<Model>, u64),
     times: Vec<Duration>,
     samples: &[Sample],
     settings: &Settings,
-) -> anyhow::Result<Subject> {
+) -> anyhow::Result<MeasuredModel> {
     let backend = model.backend();
     let memory_bytes = match samples.first() {
         Some(sample) => memory::measure(side, backend, sample, settings.threads, &settings.ort)?,
         None => None,
     };
-    Ok(Subject {
+    Ok(MeasuredModel {
         file: side.title.clone(),
         backend,
         provider: model.provider(),

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use hotshoe_infer::fold::{Folded, fold};
 use serde::Serialize;
 
-use super::compare::{GateArgs, Ground, Loaded, SourceArgs};
+use super::compare::{GateArgs, ComparisonPlan, LoadedModel, SourceArgs};
 use super::measure::{Comparison, Side};
 use super::{BackendArg, ModelError, read_model, report};
 use crate::files::{Readers, write_new};
@@ -89,8 +89,8 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         title: title.to_owned(),
         backend: args.backend.map(Into::into),
     };
-    let first = Loaded::load(side(&args.file, &args.file), &args.gate)?;
-    let ground = Ground::lay(&first, &args.source, &args.gate, SAMPLES)?;
+    let first = LoadedModel::load(side(&args.file, &args.file), &args.gate)?;
+    let plan = ComparisonPlan::new(&first, &args.source, &args.gate, SAMPLES)?;
     // Compared before it appears under its name, so that nobody takes what did not pass.
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
     let mut made = folder.path().join("simplified.onnx");
@@ -101,8 +101,8 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         made = quantised;
     }
     let after = read_model(&made)?;
-    let comparison = Loaded::load(side(&made, &args.out), &args.gate)
-        .and_then(|second| ground.compare(&first, &second, terminal))
+    let comparison = LoadedModel::load(side(&made, &args.out), &args.gate)
+        .and_then(|second| plan.compare(&first, &second, terminal))
         .with_context(|| format!("{} is not written", args.out.display()))?;
     let kept = comparison.passed || args.keep;
     if kept {

@@ -1,6 +1,6 @@
 //! A comparison for people.
 
-use super::measure::{Comparison, Subject};
+use super::measure::{Comparison, MeasuredModel};
 use crate::terminal::{Terminal, size};
 
 /// Most decimals: those that a share of 1 has at most.
@@ -72,17 +72,17 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
     terminal.print(verdict)
 }
 
-fn row(name: &str, subject: &Subject) -> Vec<String> {
+fn row(name: &str, measured: &MeasuredModel) -> Vec<String> {
     vec![
-        format!("{name}: {}", subject.file.display()),
-        match subject.provider.as_str() {
-            "cpu" => subject.backend.to_string(),
-            provider => format!("{} ({provider})", subject.backend),
+        format!("{name}: {}", measured.file.display()),
+        match measured.provider.as_str() {
+            "cpu" => measured.backend.to_string(),
+            provider => format!("{} ({provider})", measured.backend),
         },
-        size(subject.bytes),
-        subject.memory_bytes.map_or_else(|| "-".to_owned(), size),
-        format!("{:.3} ms", subject.p50_ms),
-        format!("{:.3} ms", subject.p95_ms),
+        size(measured.bytes),
+        measured.memory_bytes.map_or_else(|| "-".to_owned(), size),
+        format!("{:.3} ms", measured.p50_ms),
+        format!("{:.3} ms", measured.p95_ms),
     ]
 }
 

@@ -260,12 +260,12 @@ fn noise(
 #[derive(Debug)]
 pub struct InputsWriter<'a> {
     folder: &'a Path,
-    models: BTreeMap<String, Written>,
+    models: BTreeMap<String, ModelFolder>,
 }
 
 /// Of one model.
 #[derive(Debug)]
-struct Written {
+struct ModelFolder {
     folder: PathBuf,
     /// Number of the next file.
     next: usize,
@@ -287,7 +287,7 @@ impl<'a> InputsWriter<'a> {
     pub fn write(&mut self, model: &str, runs: &[Vec<(String, Tensor)>]) -> anyhow::Result<()> {
         let it = match self.models.entry(model.to_owned()) {
             Entry::Occupied(it) => it.into_mut(),
-            Entry::Vacant(it) => it.insert(Written::at(self.folder.join(model))?),
+            Entry::Vacant(it) => it.insert(ModelFolder::at(self.folder.join(model))?),
         };
         let cannot = || format!("cannot write to {}", it.folder.display());
         for inputs in runs {
@@ -302,7 +302,7 @@ impl<'a> InputsWriter<'a> {
 
     /// What was written, on one line.
     pub fn summary(&self) -> String {
-        let of = |it: &Written| {
+        let of = |it: &ModelFolder| {
             let after = match it.before {
                 0 => String::new(),
                 before => format!(" after the {before} there"),
@@ -314,7 +314,7 @@ impl<'a> InputsWriter<'a> {
     }
 }
 
-impl Written {
+impl ModelFolder {
     fn at(folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?;

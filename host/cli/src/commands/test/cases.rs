@@ -34,15 +34,15 @@ pub struct Case {
 }
 
 /// A case that is to be run.
-pub enum Pending {
+pub enum PendingCase {
     /// One of `[[tests]]` with files of its own.
     Written(Case),
     /// One of a recording, on the disk.
-    Recorded(Entry),
+    Recorded(RecordedCase),
 }
 
 /// One entry of a recording, which nothing is read of.
-pub struct Entry {
+pub struct RecordedCase {
     name: String,
     recording: Arc<Recording>,
     entry: RecordedEntry,
@@ -55,7 +55,7 @@ pub struct Entry {
     tolerance: Option<f64>,
 }
 
-impl Pending {
+impl PendingCase {
     fn name(&self) -> &str {
         match self {
             Self::Written(case) => &case.name,
@@ -77,7 +77,7 @@ pub struct Group {
     /// `[[tests]]`, or the recording's folder.
     pub title: String,
     /// In their order.
-    pub cases: Vec<Pending>,
+    pub cases: Vec<PendingCase>,
 }
 
 /// Reads all of them whose name has `filter` in it.
@@ -104,7 +104,7 @@ pub fn read(
             } => {
                 let files = [folder.join(sample), folder.join(expected)];
                 let case = written(test, &files, content_type)?;
-                own.cases.push(Pending::Written(case));
+                own.cases.push(PendingCase::Written(case));
             }
             TestOn::Recorded(name) => {
                 groups.push(replayed(
@@ -179,7 +179,7 @@ fn replayed(
             made,
             ..
         } = recording.replay(entry, begin, end)?;
-        cases.push(Pending::Recorded(Entry {
+        cases.push(PendingCase::Recorded(RecordedCase {
             name: format!("{number:04} {}", entry.id),
             recording: Arc::clone(&recording),
             given,
@@ -193,7 +193,7 @@ fn replayed(
     Ok(Group { title, cases })
 }
 
-impl Entry {
+impl RecordedCase {
     fn load(self) -> anyhow::Result<Case> {
         let Self {
             name,

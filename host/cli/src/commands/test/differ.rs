@@ -33,7 +33,7 @@ impl Difference {
         let actions = expected.actions.is_some();
         let side = |insight: &Insight, decided: Option<&Vec<Action>>| {
             let mut sides = Map::new();
-            sides.insert("insight".to_owned(), told(insight));
+            sides.insert("insight".to_owned(), shown(insight));
             if actions {
                 let decided = serde_json::to_value(decided).unwrap_or_default();
                 sides.insert("actions".to_owned(), decided);
@@ -95,7 +95,7 @@ fn run_of(values: &[&str], tag: ChangeTag, terminal: &Terminal) -> Vec<String> {
 }
 
 /// An insight as JSON, with tensors in the place of their bytes.
-fn told(insight: &Insight) -> Value {
+fn shown(insight: &Insight) -> Value {
     if let Insight::Custom {
         content_type,
         payload,

@@ -9,7 +9,7 @@ use anyhow::Context;
 use hotshoe_author::manifest::Manifest;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::trial::Setting;
+use super::runner::TestOptions;
 use super::{once, report};
 use crate::exit;
 use crate::terminal::Terminal;
@@ -27,7 +27,7 @@ const MADE: [&str; 6] = [
 ];
 
 /// Tries, and tries again after each change, until the process is ended.
-pub fn run(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+pub fn run(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let (sender, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // Nobody listens any more where the process ends.
@@ -36,10 +36,10 @@ pub fn run(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<
     .context("cannot watch files")?;
     let mut watched = BTreeSet::new();
     loop {
-        let files = Files::of(setting);
+        let files = Files::of(options);
         follow(&mut watcher, &files, &mut watched)?;
-        match once(setting, yes, terminal) {
-            Ok(trial) => report::print(&trial, terminal)?,
+        match once(options, yes, terminal) {
+            Ok(run) => report::print(&run, terminal)?,
             // What does not compile now may compile after the next change.
             Err(error) => drop(exit::failed(&error, terminal)),
         }
@@ -59,15 +59,15 @@ struct Files {
 }
 
 impl Files {
-    fn of(setting: &Setting) -> Self {
-        let path = &setting.release_toml;
+    fn of(options: &TestOptions) -> Self {
+        let path = &options.release_toml;
         let here = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let whole = |file: &str| absolute(&here.join(file));
         let mut files = BTreeSet::from([absolute(path)]);
-        let mut folders: Vec<PathBuf> = setting.recorded.iter().map(|it| absolute(it)).collect();
+        let mut folders: Vec<PathBuf> = options.recorded.iter().map(|it| absolute(it)).collect();
         // What cannot be read is told by the run itself.
         if let Ok(manifest) = Manifest::read(path) {
             let components = &manifest.release.components;

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::sign::read_update;
 use crate::fleet::error::FleetError;
 use crate::fleet::follow::{Heard, listen, next};
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::network::NetworkArgs;
 use crate::signals;
 use crate::terminal::Terminal;
 
@@ -51,7 +51,7 @@ pub struct Args {
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
 #[derive(Serialize)]
@@ -69,13 +69,13 @@ struct Report<'a> {
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let listening = Some(args.listen.as_slice());
     let (zenoh, site) = args
-        .reach
+        .network
         .site(args.site.as_deref(), args.config.as_deref(), listening)?;
-    let list = args.reach.devices()?;
+    let list = args.network.devices()?;
     let update = read_update(&args.update)?;
     let root = TrustRoot::parse(&update.trust)
         .with_context(|| format!("cannot use {}", args.update.display()))?;
-    let publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
+    let publisher = Publisher::open(&zenoh, &site).with_context(|| args.network.cannot_open())?;
     publisher.update_trust(update.to_bytes())?;
     let devices = follow(
         args,

@@ -23,8 +23,8 @@ use crate::files::{Readers, write_new};
 use crate::throwaway;
 
 /// What is the same for all runs.
-pub struct Setting {
-    /// What is tried.
+pub struct TestOptions {
+    /// What is result.
     pub release_toml: PathBuf,
     /// Recordings.
     pub recorded: Vec<PathBuf>,
@@ -44,22 +44,22 @@ pub struct Setting {
     pub lines: Lines,
 }
 
-/// All that was tried.
-pub struct Trial {
+/// All that was result.
+pub struct TestRun {
     /// The release, as it was packed.
     pub release: Verified<Release>,
     /// Each test, with the title of its group.
-    pub tests: Vec<(String, Tried)>,
+    pub tests: Vec<(String, TestResult)>,
     /// The most that each component held.
     pub usage: Vec<StageUsage>,
 }
 
 /// One test that ran.
-pub struct Tried {
+pub struct TestResult {
     /// Its name.
     pub name: String,
     /// How it ended.
-    pub ending: Ending,
+    pub outcome: TestOutcome,
     /// Time of each stage.
     pub stages: Vec<StageTime>,
     /// What components wrote meanwhile.
@@ -67,7 +67,7 @@ pub struct Tried {
 }
 
 /// How a test ended.
-pub enum Ending {
+pub enum TestOutcome {
     /// With a result.
     Result {
         /// Whether it is good enough.
@@ -89,12 +89,12 @@ pub enum Ending {
     Failed(SampleError),
 }
 
-impl Tried {
+impl TestResult {
     /// Whether it passed.
     pub const fn passed(&self) -> bool {
         matches!(
-            self.ending,
-            Ending::Result { passed: true, .. } | Ending::Updated(_)
+            self.outcome,
+            TestOutcome::Result { passed: true, .. } | TestOutcome::Updated(_)
         )
     }
 
@@ -109,43 +109,43 @@ impl Tried {
     }
 }
 
-impl Trial {
+impl TestRun {
     /// Whether all passed.
     pub fn passed(&self) -> bool {
-        self.tests.iter().all(|(_, tried)| tried.passed())
+        self.tests.iter().all(|(_, result)| result.passed())
     }
 }
 
 /// Packs, signs, loads and tries.
-pub fn run(setting: &Setting, description: &ReleaseToml) -> anyhow::Result<Trial> {
-    let path = &setting.release_toml;
+pub fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::Result<TestRun> {
+    let path = &options.release_toml;
     let groups = cases::read(
         description,
         path,
-        &setting.recorded,
-        setting.filter.as_deref(),
+        &options.recorded,
+        options.filter.as_deref(),
     )?;
     if groups.is_empty() {
         return Err(TestError::NoTests {
             release_toml: path.display().to_string(),
-            filter: setting.filter.clone(),
+            filter: options.filter.clone(),
         }
         .into());
     }
-    let ready = throwaway::prepare(path, setting.device.as_deref(), &setting.folders)?;
+    let ready = throwaway::prepare(path, options.device.as_deref(), &options.folders)?;
     let inference = InferenceConfig::default();
     let models = Models::new(inference.options());
     let pipeline = Pipeline::load(
         ready.release.clone(),
         |blob: &_| ready.layout.read(blob),
-        &setting.engine,
+        &options.engine,
         &models,
         &ready.allowed,
         &inference,
     )
     .with_context(|| format!("cannot run {}", path.display()))?;
     pipeline.settle();
-    let mut trial = Trial {
+    let mut run = TestRun {
         release: ready.release,
         tests: Vec::new(),
         usage: Vec::new(),
@@ -155,12 +155,12 @@ pub fn run(setting: &Setting, description: &ReleaseToml) -> anyhow::Result<Trial
         // What start-up code writes belongs to the first test.
         worker.warm_up().context("a component cannot be started")?;
         for case in group.cases {
-            let tried = one(setting, &mut worker, case.load()?, &ready.device)?;
-            trial.tests.push((group.title.clone(), tried));
+            let result = one(options, &mut worker, case.load()?, &ready.device)?;
+            run.tests.push((group.title.clone(), result));
         }
-        add(&mut trial.usage, worker.usage());
+        add(&mut run.usage, worker.usage());
     }
-    Ok(trial)
+    Ok(run)
 }
 
 fn add(all: &mut Vec<StageUsage>, more: Vec<StageUsage>) {
@@ -176,59 +176,59 @@ fn add(all: &mut Vec<StageUsage>, more: Vec<StageUsage>) {
 }
 
 fn one(
-    setting: &Setting,
+    options: &TestOptions,
     worker: &mut Worker,
     mut case: Case,
     device: &Device,
-) -> anyhow::Result<Tried> {
+) -> anyhow::Result<TestResult> {
     if case.snapshot.is_some() {
         // As on a device: the same at every run of the same release.
         let issued = worker.pipeline().release().issued.as_microsecond();
         case.sample.timestamp_us = u64::try_from(issued).unwrap_or_default();
     }
-    let (outcome, seen) = worker.observe(&case.sample, device);
-    let ending = match outcome.result {
+    let (processed, seen) = worker.observe(&case.sample, device);
+    let outcome = match processed.result {
         Ok(decision) => {
             let begin = Begin::of(&worker.pipeline().release().pipeline);
-            judge(setting, &case, &decision, &seen, begin)?
+            judge(options, &case, &decision, &seen, begin)?
         }
-        Err(error) => Ending::Failed(error),
+        Err(error) => TestOutcome::Failed(error),
     };
-    Ok(Tried {
+    Ok(TestResult {
         name: case.name,
-        ending,
-        stages: outcome.stages,
-        log: setting.lines.take(),
+        outcome,
+        stages: processed.stages,
+        log: options.lines.take(),
     })
 }
 
 fn judge(
-    setting: &Setting,
+    options: &TestOptions,
     case: &Case,
     decision: &Decision,
     seen: &Seen,
     begin: Begin,
-) -> anyhow::Result<Ending> {
-    let strict = setting.tolerance.or(case.tolerance);
+) -> anyhow::Result<TestOutcome> {
+    let strict = options.tolerance.or(case.tolerance);
     let tolerance = strict.unwrap_or(TOLERANCE);
     let Some(expected) = &case.expected else {
         let path = case.snapshot.clone().unwrap_or_default();
-        if !setting.update {
-            return Ok(Ending::NoSnapshot(path));
+        if !options.update {
+            return Ok(TestOutcome::NoSnapshot(path));
         }
         // Of a policy alone the insight says nothing.
         update(&path, decision, begin == Begin::Insight)?;
-        return Ok(Ending::Updated(path));
+        return Ok(TestOutcome::Updated(path));
     };
     let agreement = expected.agreement(decision);
     let difference = Difference::of(expected, decision, tolerance);
     if let (true, Some(path), true) = (
-        setting.update,
+        options.update,
         &case.snapshot,
         difference.is_some() || agreement < case.min_agreement,
     ) {
         update(path, decision, expected.actions.is_some())?;
-        return Ok(Ending::Updated(path.clone()));
+        return Ok(TestOutcome::Updated(path.clone()));
     }
     let tensors: Vec<String> = case
         .tensors
@@ -241,7 +241,7 @@ fn judge(
     let alike = case.tensors.iter().all(|(part, recorded)| {
         made(seen, part).is_none_or(|made| share(made, recorded) >= case.min_agreement)
     });
-    Ok(Ending::Result {
+    Ok(TestOutcome::Result {
         passed: agreement >= case.min_agreement && strictly && alike,
         agreement,
         min_agreement: case.min_agreement,
