@@ -26,44 +26,43 @@ use crate::fleet::select;
 use crate::terminal::{Terminal, size};
 use crate::{logging, signals};
 
-/// Without --expect: how long devices have to show themselves before those that did count as all, and how old a device's answer
-/// must be before a failure in it counts as one of this run.
+/// How long a run waits before it counts the seen devices as all (without --expect), and before a failure in a status counts as a
+/// failure of this run.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What is said where no signature was checked.
-const CLAIMED: &str = "claimed: anybody who reaches this network may have said so; give --site-dir or --device-keys to check signatures";
+/// The note if no signature was checked.
+const CLAIMED: &str = "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
 
-/// Bring a release to devices
+/// Publish a release to the devices of a site
 ///
-/// Says what the devices of a site should run, serves the release's blobs to them, and shows how far each device is: fetched,
-/// verified, staged, self-tested, on trial, confirmed. It ends when all devices that are meant have confirmed it. Nobody needs
-/// to reach this machine: to connect to a router, a registry or a device is enough. A registry keeps the release for devices that
-/// come later.
+/// Publishes a statement about what the devices of a site should run, serves the release's blobs, and shows the progress of each device:
+/// fetched, verified, staged, self-tested, on trial, confirmed. Ends when all selected devices have confirmed the release. This machine
+/// only connects to a router, a registry or a device; nothing connects to it. A registry keeps the release for devices that come later.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: to all devices of a site, through its registry
   hotshoe publish my-release --site-dir lab
 
-Example: to those of line 4; the statement is signed by another key than the site's own
+Example: to the devices of line 4; another key than the site's signs the statement
   hotshoe publish my-release --site-dir lab --select line=4 --key alice.key
 
-Example: into place for the night, then on
+Example: stage first, activate later
   hotshoe publish my-release --site-dir lab --stage-only
   hotshoe activate --site-dir lab --device line-4
 
 Example: on this machine, without certificates; two devices connect to it
   hotshoe publish my-release --site lab --listen tcp/127.0.0.1:7447 --expect 2
 
-With --site-dir or --device-keys, only what its device has signed counts. With --json, a line for each event and a last line with
-`summary`. Exit code 1 if a device refused it, failed or rolled back, its word is not verified where it has to be, or the time was over.")]
+With --site-dir or --device-keys, unsigned answers are ignored. With --json, one line per event and a last line with `summary`. Exit
+code 1 if a device refused the release, failed or rolled back, if an answer is not verified although it has to be, or at the timeout.")]
 pub struct Args {
-    /// The release, signed
+    /// The signed release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
     /// The site [default: that of --config]
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// Only devices of this name (* stands for anything); may be repeated
+    /// Only devices with this name (* matches anything); may be repeated
     #[arg(long, value_name = "NAME")]
     device: Vec<String>,
     /// Only devices with these labels
@@ -72,22 +71,22 @@ pub struct Args {
     /// Sign the statement with this secret key, for devices with `statements = "signed"`
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// For how long the statement holds
+    /// Lifetime of the statement
     #[arg(long, value_name = "PERIOD", default_value = "7d")]
     expires_in: String,
-    /// Bring it into place and leave it there until `hotshoe activate`
+    /// Stage only; wait for `hotshoe activate`
     #[arg(long)]
     stage_only: bool,
-    /// Go on serving until Ctrl-C
+    /// Keep serving until Ctrl-C
     #[arg(long)]
     serve: bool,
-    /// Wait for at least so many devices [default: those seen within 5 seconds, at least 1]
+    /// Minimum number of devices to wait for [default: those seen within 5 seconds, at least 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     expect: Option<u32>,
-    /// Give up after so long; with --serve never
+    /// Timeout in seconds; none with --serve
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
-    /// Take the network, and the site, from this configuration
+    /// Read the network and the site from this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A Zenoh endpoint to listen on, for devices that connect to this machine; may be repeated
@@ -97,7 +96,7 @@ pub struct Args {
     network: NetworkArgs,
 }
 
-/// What became of it, as the last line of JSON.
+/// The last line of JSON.
 #[derive(Serialize)]
 struct Summary<'a> {
     summary: &'a Report<'a>,
@@ -105,12 +104,12 @@ struct Summary<'a> {
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// Whether all devices that were awaited did what was asked.
+    /// Whether all awaited devices reached the goal.
     ok: bool,
     release: ReleaseRef<'a>,
     site: &'a str,
     devices: Vec<Row<'a>>,
-    /// Bytes of the release that this end sent.
+    /// Bytes of the release that this machine sent.
     sent: u64,
     seconds: u64,
 }
@@ -118,34 +117,34 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Row<'a> {
     device: &'a str,
-    /// None where it did not come to an end.
+    /// The final state; none if there is none yet.
     outcome: Option<Outcome>,
     phase: Phase,
-    /// Whether anybody may have said so: the device has not signed it, or no signature was checked.
+    /// Whether the device has not signed it, or no signature was checked.
     claimed: bool,
-    /// What is claimed and counts for nothing, where signatures are asked for.
+    /// An unproven claim, which is ignored where signatures are required.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<Claimed>,
     cause: Option<&'a Cause>,
-    /// Why the device has left statements aside, where it has said nothing of this release.
+    /// Why the device ignored statements, if it has reported nothing about this release.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ignored: &'a [String],
 }
 
-/// What somebody says of a device that has not signed it.
+/// A claim that the device has not signed.
 #[derive(Serialize)]
 struct Claimed {
     phase: Phase,
-    /// Why it counts for nothing: `unsigned`, `unlisted_device`, `bad_signature`.
+    /// Why it is ignored: `unsigned`, `unlisted_device`, `bad_signature`.
     why: &'static str,
 }
 
-/// How waiting ended.
+/// Why waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum WaitEnd {
-    /// All devices came to an end.
+    /// All devices have a final state.
     Over,
-    /// The time was over.
+    /// The timeout was reached.
     Late,
     /// A signal came.
     Stopped,
@@ -259,7 +258,7 @@ impl Args {
         }
     }
 
-    /// How many devices must have come to an end, once so much time has passed.
+    /// The number of devices that must have a final state after `passed`; none while that is still unknown.
     fn least(&self, passed: Duration) -> Option<usize> {
         match self.expect {
             Some(expect) => usize::try_from(expect).ok(),
@@ -276,17 +275,16 @@ fn envelope(statement: &Statement, key: Option<&SigningKey>) -> anyhow::Result<E
     Ok(envelope)
 }
 
-/// What counts as said by a device.
+/// Decides which messages are proven to be from their devices.
 struct EvidenceCheck<'a> {
-    /// The devices by their keys, where signatures are asked for.
+    /// The devices and their keys, if signatures are required.
     list: Option<&'a DeviceList>,
     /// The statement that this run is about.
     statement: Digest,
 }
 
 impl EvidenceCheck<'_> {
-    /// Takes in what a device said by itself. A signed event is of use for the statement that it names alone: it may have been
-    /// recorded earlier.
+    /// Applies an event. A signed event counts only for the statement that it names, because it may be a replay.
     fn event(&self, said: &Said<DeployEvent>, settled: bool, rollout: &mut Rollout) -> Change {
         let event = &said.value;
         match said.check(self.list) {
@@ -301,7 +299,7 @@ impl EvidenceCheck<'_> {
         }
     }
 
-    /// Takes in an answer. A signed one is to the question that was just asked.
+    /// Applies a status. A signed status answers the current query, so it cannot be a replay.
     fn status(&self, said: &Said<Status>, settled: bool, rollout: &mut Rollout) -> Change {
         let (status, now) = (&said.value, Time::now());
         match said.check(self.list) {
@@ -317,7 +315,7 @@ impl EvidenceCheck<'_> {
     }
 }
 
-/// Shows what devices say until all are done, or for as long as it is to serve.
+/// Shows the progress until all devices are done, or until a signal with --serve.
 fn follow(
     publisher: &Publisher,
     site: &str,
@@ -385,7 +383,7 @@ fn watch(
         if is_over && !announced && !terminal.json {
             announced = true;
             display.say(&format!(
-                "{} of {} devices have it; serving until Ctrl-C",
+                "{} of {} devices are done; serving until Ctrl-C",
                 rollout.good(),
                 rollout.devices().count()
             ));
@@ -444,7 +442,7 @@ impl Report<'_> {
             done.as_str(),
             rollout.good(),
             self.devices.len(),
-            if are_checked { "" } else { ", as they claim" },
+            if are_checked { "" } else { ", as claimed" },
             size(self.sent),
             self.seconds
         ))?;
