@@ -37,18 +37,18 @@ pub(crate) struct Access {
     token: Option<Vec<u8>>,
     /// Whether callers prove nothing, so that a web page that a browser shows could send requests.
     open: bool,
-    /// Whether an open door is one for this machine's programs alone.
+    /// Whether an open section is one for this machine's programs alone.
     local: bool,
 }
 
 impl Access {
     pub(crate) fn read(
-        door: &'static str,
+        section: &'static str,
         listen: SocketAddr,
         options: &Options,
     ) -> Result<Self, FrontError> {
         let token = options.token_file.as_deref();
-        let token = token.map(|path| read_token(door, path)).transpose()?;
+        let token = token.map(|path| read_token(section, path)).transpose()?;
         let certified = options.tls.as_ref().is_some_and(|t| t.client_ca.is_some());
         Ok(Self {
             open: token.is_none() && !certified,
@@ -107,12 +107,12 @@ fn is_loopback_name(authority: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-fn read_token(door: &'static str, path: &Path) -> Result<Vec<u8>, FrontError> {
+fn read_token(section: &'static str, path: &Path) -> Result<Vec<u8>, FrontError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_TOKEN_FILE + 1).read_to_end(&mut bytes))
         .map_err(|source| FrontError::Token {
-            door,
+            section,
             path: path.to_owned(),
             source,
         })?;
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn an_open_door_on_loopback_answers_under_names_of_loopback_alone() {
-        let door = access(None, true, true);
+        let rules = access(None, true, true);
         for host in [
             "localhost",
             "LocalHost:8000",
@@ -155,7 +155,7 @@ mod tests {
             "[::ffff:127.0.0.1]",
         ] {
             assert_eq!(
-                door.check(&request("/", &[("host", host)])),
+                rules.check(&request("/", &[("host", host)])),
                 Ok(()),
                 "{host}"
             );
@@ -172,7 +172,7 @@ mod tests {
             "localhost:80:80",
             "127.0.0.1.rebound.example",
         ] {
-            let refused = door.check(&request("/", &[("host", host)]));
+            let refused = rules.check(&request("/", &[("host", host)]));
             assert_eq!(refused, Err(Refusal::Foreign), "{host}");
         }
         // No name at all, two of them, and one in the request's line beside that in the header.
@@ -182,18 +182,18 @@ mod tests {
             request("http://rebound.example/", &[("host", "localhost")]),
             request("http://localhost/", &[("host", "rebound.example")]),
         ] {
-            assert_eq!(door.check(&given), Err(Refusal::Foreign), "{given:?}");
+            assert_eq!(rules.check(&given), Err(Refusal::Foreign), "{given:?}");
         }
         let page = request("/", &[("host", "localhost"), ("origin", "null")]);
-        assert_eq!(door.check(&page), Err(Refusal::WebPage));
+        assert_eq!(rules.check(&page), Err(Refusal::WebPage));
     }
 
     #[test]
     fn a_token_is_shown_whole_or_not_at_all() {
         let token = b"correct-horse-battery-staple";
-        let door = access(Some(token), false, true);
+        let rules = access(Some(token), false, true);
         let check = |value: &str| {
-            door.check(&request(
+            rules.check(&request(
                 "/",
                 &[("authorization", value), ("host", "any.example")],
             ))
@@ -212,16 +212,16 @@ mod tests {
             assert_eq!(check(wrong), Err(Refusal::Unauthenticated), "{wrong}");
         }
         assert_eq!(
-            door.check(&request("/", &[])),
+            rules.check(&request("/", &[])),
             Err(Refusal::Unauthenticated)
         );
     }
 
     #[test]
     fn a_door_that_is_open_to_a_network_by_choice_answers_no_web_pages() {
-        let door = access(None, true, false);
+        let rules = access(None, true, false);
         assert_eq!(
-            door.check(&request("/", &[("host", "device.example")])),
+            rules.check(&request("/", &[("host", "device.example")])),
             Ok(())
         );
         let page = request(
@@ -231,6 +231,6 @@ mod tests {
                 ("origin", "https://page.example"),
             ],
         );
-        assert_eq!(door.check(&page), Err(Refusal::WebPage));
+        assert_eq!(rules.check(&page), Err(Refusal::WebPage));
     }
 }

@@ -26,16 +26,16 @@ pub(crate) struct Activity {
     state: Mutex<State>,
     /// Told when the next limit may be another one than before.
     changed: Notify,
-    /// Told when the connection has to make room.
+    /// Told when the connection has to make capacity.
     evicted: Notify,
-    /// Told when the connection could make room.
-    room: Arc<Notify>,
+    /// Told when the connection could make capacity.
+    capacity: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct State {
     /// A request of it was let in.
-    heard: bool,
+    admitted_request: bool,
     /// Requests that are not answered yet.
     open: usize,
     /// Since when there is none.
@@ -46,10 +46,10 @@ struct State {
 }
 
 impl Activity {
-    pub(crate) fn new(room: Arc<Notify>) -> Self {
+    pub(crate) fn new(capacity: Arc<Notify>) -> Self {
         let now = Instant::now();
         let state = State {
-            heard: false,
+            admitted_request: false,
             open: 0,
             idle_since: now,
             taken: BTreeMap::new(),
@@ -60,7 +60,7 @@ impl Activity {
             state: Mutex::new(state),
             changed: Notify::new(),
             evicted: Notify::new(),
-            room,
+            capacity,
         }
     }
 
@@ -69,15 +69,15 @@ impl Activity {
     }
 
     /// A request of it was let in.
-    pub(crate) fn heard(&self) {
-        self.lock().heard = true;
+    pub(crate) fn admitted_request(&self) {
+        self.lock().admitted_request = true;
         self.changed.notify_one();
     }
 
-    /// Where nothing is asked: whether anything ever was, and since when not. The smallest is the first to make room.
+    /// Where nothing is asked: whether anything ever was, and since when not. The smallest is the first to make capacity.
     pub(crate) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.lock();
-        (state.open == 0).then_some((state.heard, state.idle_since))
+        (state.open == 0).then_some((state.admitted_request, state.idle_since))
     }
 
     /// Ends the connection soon.
@@ -85,7 +85,7 @@ impl Activity {
         self.evicted.notify_one();
     }
 
-    /// Waits until the connection has to make room.
+    /// Waits until the connection has to make capacity.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
@@ -93,7 +93,7 @@ impl Activity {
     /// The next limit that the connection passes if nothing happens.
     fn next(&self, limits: &Limits) -> Option<(Instant, End)> {
         let state = self.lock();
-        let silent = (!state.heard).then(|| (self.opened + limits.first_request, End::Silent));
+        let silent = (!state.admitted_request).then(|| (self.opened + limits.first_request, End::Silent));
         let last = state.taken.values().min();
         let stalled = last.map(|&last| (last + limits.stall, End::Stalled));
         let idle = (state.open == 0).then(|| (state.idle_since + limits.idle, End::Idle));
@@ -124,12 +124,12 @@ impl Activity {
 
 /// One request of a connection, until its answer is handed over.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ActiveRequest {
     activity: Arc<Activity>,
     id: u64,
 }
 
-impl Asked {
+impl ActiveRequest {
     pub(crate) fn new(activity: Arc<Activity>) -> Self {
         let mut state = activity.lock();
         let id = state.next;
@@ -156,7 +156,7 @@ impl Asked {
     }
 }
 
-impl Drop for Asked {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.activity.lock();
         state.taken.remove(&self.id);
@@ -168,7 +168,7 @@ impl Drop for Asked {
         drop(state);
         if idle {
             self.activity.changed.notify_one();
-            self.activity.room.notify_one();
+            self.activity.capacity.notify_one();
         }
     }
 }

@@ -10,7 +10,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Sleep, sleep, timeout};
 
-use crate::activity::Asked;
+use crate::activity::ActiveRequest;
 use crate::{Body, BoxError};
 
 /// How long the rest of a refused request is read and thrown away, so that its sender gets to read the answer.
@@ -41,13 +41,13 @@ pub async fn discard<B: http_body::Body + Unpin>(mut body: B) {
 }
 
 /// A request's body that has to arrive.
-pub(crate) struct Arriving<B> {
+pub(crate) struct RequestBody<B> {
     inner: B,
     most: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<B> Arriving<B> {
+impl<B> RequestBody<B> {
     pub(crate) const fn new(inner: B, most: Duration) -> Self {
         Self {
             inner,
@@ -57,7 +57,7 @@ impl<B> Arriving<B> {
     }
 }
 
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Arriving<B>
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for RequestBody<B>
 where
     B::Error: Into<BoxError>,
 {
@@ -91,19 +91,19 @@ where
 }
 
 /// An answer's body that has to be taken.
-pub(crate) struct Offered {
+pub(crate) struct ResponseBody {
     inner: Body,
-    asked: Asked,
+    request_activity: ActiveRequest,
 }
 
-impl Offered {
-    pub(crate) fn new(inner: Body, asked: Asked) -> Self {
-        asked.offered();
-        Self { inner, asked }
+impl ResponseBody {
+    pub(crate) fn new(inner: Body, request_activity: ActiveRequest) -> Self {
+        request_activity.offered();
+        Self { inner, request_activity }
     }
 }
 
-impl http_body::Body for Offered {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -113,9 +113,9 @@ impl http_body::Body for Offered {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(context);
         if frame.is_ready() {
-            self.asked.offered();
+            self.request_activity.offered();
         } else {
-            self.asked.making();
+            self.request_activity.making();
         }
         frame
     }

@@ -15,12 +15,12 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Body;
-use crate::activity::{Asked, End};
-use crate::body::{Arriving, Offered, discard};
+use crate::activity::{ActiveRequest, End};
+use crate::body::{RequestBody, ResponseBody, discard};
 use crate::front::{Closing, Shared};
 use crate::options::Limits;
-use crate::places::Place;
-use crate::stall::Stall;
+use crate::connections::ConnectionGuard;
+use crate::write_timeout::WriteTimeout;
 
 /// The smallest buffer that hyper takes, in bytes.
 const LEAST_BUFFER_BYTES: usize = 8 << 10;
@@ -33,7 +33,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// One connection of a front.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) place: Place,
+    pub(crate) guard: ConnectionGuard,
     pub(crate) closing: Closing,
 }
 
@@ -44,11 +44,11 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let settings = self.shared.settings.load_full();
         let limits = settings.limits;
-        let stream = Stall::new(stream, limits.stall);
+        let stream = WriteTimeout::new(stream, limits.stall);
         let stream: Box<dyn Stream> = match &settings.acceptor {
             None => Box::new(stream),
             Some(acceptor) => {
-                let activity = &self.place.activity;
+                let activity = &self.guard.activity;
                 let handshake = tokio::select! {
                     handshake = acceptor.accept(stream) => handshake,
                     end = activity.over(&limits) => return self.say(end),
@@ -58,7 +58,7 @@ impl Connection {
                 match handshake {
                     Ok(stream) => Box::new(stream),
                     Err(error) => {
-                        tracing::debug!(door = self.shared.door, %error, "a TLS handshake failed");
+                        tracing::debug!(door = self.shared.section, %error, "a TLS handshake failed");
                         return;
                     }
                 }
@@ -68,28 +68,28 @@ impl Connection {
     }
 
     async fn answer(&mut self, stream: Box<dyn Stream>, limits: &Limits) {
-        let (shared, activity) = (Arc::clone(&self.shared), Arc::clone(&self.place.activity));
+        let (shared, activity) = (Arc::clone(&self.shared), Arc::clone(&self.guard.activity));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (shared, asked) = (Arc::clone(&shared), Asked::new(Arc::clone(&activity)));
+            let (shared, asked) = (Arc::clone(&shared), ActiveRequest::new(Arc::clone(&activity)));
             let activity = Arc::clone(&activity);
             async move {
                 let allowed = shared.settings.load().access.check(&request);
                 if allowed.is_ok() {
-                    activity.heard();
+                    activity.admitted_request();
                 }
                 let response = respond(&shared, request, allowed).await;
-                Ok::<_, Infallible>(response.map(|body| Body::new(Offered::new(body, asked))))
+                Ok::<_, Infallible>(response.map(|body| Body::new(ResponseBody::new(body, asked))))
             }
         });
         let builder = builder(limits);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let activity = Arc::clone(&self.place.activity);
+        let activity = Arc::clone(&self.guard.activity);
         let (mut told, mut last) = (false, None);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(door = self.shared.door, error, "a connection broke");
+                        tracing::debug!(door = self.shared.section, error, "a connection broke");
                     }
                     return;
                 }
@@ -112,7 +112,7 @@ impl Connection {
     }
 
     fn say(&self, end: End) {
-        tracing::debug!(door = self.shared.door, ?end, "a connection was ended");
+        tracing::debug!(door = self.shared.section, ?end, "a connection was ended");
     }
 }
 
@@ -123,7 +123,7 @@ async fn respond(
     allowed: Result<(), crate::Refusal>,
 ) -> Response<Body> {
     let most = shared.settings.load().limits.stall;
-    let request = request.map(|body| Arriving::new(body, most));
+    let request = request.map(|body| RequestBody::new(body, most));
     let Err(refusal) = allowed else {
         return shared
             .handler

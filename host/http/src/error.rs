@@ -1,4 +1,4 @@
-//! Why a door is not opened.
+//! Why a section is not opened.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,14 +8,14 @@ use crate::access::{LEAST_TOKEN_BYTES, MAX_TOKEN_FILE};
 use crate::options::Exposure;
 use crate::tls::TlsError;
 
-/// Why a door is not opened, or its options are not taken. `door` is its section in the configuration.
+/// Why a section is not opened, or its options are not taken. `section` is its section in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// The token cannot be read.
-    #[error("cannot read the token {path}; correct `{door}.token-file`")]
+    #[error("cannot read the token {path}; correct `{section}.token-file`")]
     Token {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
@@ -28,33 +28,33 @@ pub enum FrontError {
     )]
     TokenForm(PathBuf),
     /// The certificates cannot be used.
-    #[error("cannot use the certificates of `[{door}.tls]`")]
+    #[error("cannot use the certificates of `[{section}.tls]`")]
     Tls {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// Why.
         #[source]
         source: TlsError,
     },
     /// Strangers could use it.
     #[error(
-        "`{door}.listen = {listen}` is beyond loopback, and {}: add `[{door}.tls]` with either `client-ca` in it or `{door}.token-file`, \
+        "`{section}.listen = {listen}` is beyond loopback, and {}: add `[{section}.tls]` with either `client-ca` in it or `{section}.token-file`, \
          or listen on 127.0.0.1",
         exposure.problem()
     )]
     Exposed {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// The address.
         listen: SocketAddr,
         /// What strangers could do.
         exposure: Exposure,
     },
     /// The port cannot be had.
-    #[error("cannot listen at {listen}; choose another `{door}.listen`")]
+    #[error("cannot listen at {listen}; choose another `{section}.listen`")]
     Listen {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// The address.
         listen: SocketAddr,
         /// Why.

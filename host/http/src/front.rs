@@ -17,8 +17,8 @@ use crate::access::Access;
 use crate::connection::Connection;
 use crate::error::FrontError;
 use crate::options::{Limits, Options, exposure};
-use crate::places::{Entry, Place, Places};
-use crate::quiet::Quiet;
+use crate::connections::{Admission, ConnectionGuard, Connections};
+use crate::log_throttle::LogThrottle;
 use crate::tls;
 
 /// How long no connection is taken after the system refused one, for want of file descriptors for example.
@@ -26,7 +26,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// How long at most, when it refuses again and again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// What a refused connection is told where it is not TLS.
-const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
+const ADDRESS_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
 
 /// What the options come to.
 pub(crate) struct Settings {
@@ -36,18 +36,18 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    fn read(door: &'static str, listen: SocketAddr, options: &Options) -> Result<Self, FrontError> {
+    fn read(section: &'static str, listen: SocketAddr, options: &Options) -> Result<Self, FrontError> {
         if let Some(exposure) = exposure(listen, options) {
             return Err(FrontError::Exposed {
-                door,
+                section,
                 listen,
                 exposure,
             });
         }
         let acceptor = options.tls.as_ref().map(tls::acceptor).transpose();
         Ok(Self {
-            acceptor: acceptor.map_err(|source| FrontError::Tls { door, source })?,
-            access: Access::read(door, listen, options)?,
+            acceptor: acceptor.map_err(|source| FrontError::Tls { section, source })?,
+            access: Access::read(section, listen, options)?,
             limits: options.limits,
         })
     }
@@ -55,7 +55,7 @@ impl Settings {
 
 /// What all connections of a front know.
 pub(crate) struct Shared {
-    pub(crate) door: &'static str,
+    pub(crate) section: &'static str,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) handler: Arc<dyn Handler>,
 }
@@ -74,33 +74,33 @@ impl Closing {
 
 /// A port that is held. Nobody is answered yet.
 pub struct Bound {
-    door: &'static str,
+    section: &'static str,
     settings: Settings,
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Bound {
-    /// Reads the token and the certificates, and takes the port. `door` is its section in the configuration, for errors and logs. It
+    /// Reads the token and the certificates, and takes the port. `section` is its section in the configuration, for errors and logs. It
     /// is to be called within a tokio runtime.
     ///
     /// # Errors
     /// [`FrontError`] names what is wrong and what to do.
     pub async fn bind(
-        door: &'static str,
+        section: &'static str,
         listen: SocketAddr,
         options: &Options,
     ) -> Result<Self, FrontError> {
-        let settings = Settings::read(door, listen, options)?;
+        let settings = Settings::read(section, listen, options)?;
         let failed = |source| FrontError::Listen {
-            door,
+            section,
             listen,
             source,
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
-            door,
+            section,
             settings,
             listener,
             address,
@@ -115,28 +115,28 @@ impl Bound {
     /// Begins to answer. It is to be called within a tokio runtime.
     pub fn serve(self, handler: Arc<dyn Handler>) -> Front {
         let shared = Arc::new(Shared {
-            door: self.door,
+            section: self.section,
             settings: ArcSwap::from_pointee(self.settings),
             handler,
         });
-        let places = Arc::new(Places::default());
+        let connections = Arc::new(Connections::default());
         let (close, closing) = watch::channel(false);
         let ended = Arc::new(Notify::new());
-        let accept = Accept {
+        let accept = Acceptor {
             listener: self.listener,
             shared: Arc::clone(&shared),
-            places: Arc::clone(&places),
+            connections: Arc::clone(&connections),
             closing: Closing(closing),
-            _ended: Ended(Arc::clone(&ended)),
+            _ended: NotifyOnDrop(Arc::clone(&ended)),
             pause: FIRST_PAUSE,
-            refused: Quiet::default(),
-            crowded: Quiet::default(),
-            full: Quiet::default(),
+            refused: LogThrottle::default(),
+            address_full: LogThrottle::default(),
+            full: LogThrottle::default(),
         };
         tokio::spawn(accept.run());
         Front {
             shared,
-            places,
+            connections,
             address: self.address,
             close,
             ended,
@@ -148,7 +148,7 @@ impl Bound {
 /// [`Front::close`].
 pub struct Front {
     shared: Arc<Shared>,
-    places: Arc<Places>,
+    connections: Arc<Connections>,
     address: SocketAddr,
     close: watch::Sender<bool>,
     ended: Arc<Notify>,
@@ -169,7 +169,7 @@ impl Front {
 
     /// How many are connected.
     pub fn connections(&self) -> usize {
-        self.places.count()
+        self.connections.count()
     }
 
     /// Waits until it takes no more connections, for whatever reason.
@@ -182,7 +182,7 @@ impl Front {
     /// # Errors
     /// [`FrontError`] names what is wrong.
     pub fn renew(&self, options: &Options) -> Result<Renewal, FrontError> {
-        let settings = Settings::read(self.shared.door, self.address, options)?;
+        let settings = Settings::read(self.shared.section, self.address, options)?;
         Ok(Renewal {
             shared: Arc::clone(&self.shared),
             settings: Arc::new(settings),
@@ -216,28 +216,28 @@ impl Renewal {
 }
 
 /// Says that no more connections are taken, also where that ends by a panic.
-struct Ended(Arc<Notify>);
+struct NotifyOnDrop(Arc<Notify>);
 
-impl Drop for Ended {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         self.0.notify_one();
     }
 }
 
 /// What takes connections.
-struct Accept {
+struct Acceptor {
     listener: TcpListener,
     shared: Arc<Shared>,
-    places: Arc<Places>,
+    connections: Arc<Connections>,
     closing: Closing,
-    _ended: Ended,
+    _ended: NotifyOnDrop,
     pause: Duration,
-    refused: Quiet,
-    crowded: Quiet,
-    full: Quiet,
+    refused: LogThrottle,
+    address_full: LogThrottle,
+    full: LogThrottle,
 }
 
-impl Accept {
+impl Acceptor {
     async fn run(mut self) {
         let mut closing = self.closing.clone();
         tokio::select! {
@@ -258,41 +258,41 @@ impl Accept {
         }
     }
 
-    /// Gives a connection its place. Where there is none, no further one is taken until there is.
+    /// Gives a connection its guard. Where there is none, no further one is taken until there is.
     async fn enter(&mut self, stream: TcpStream, peer: SocketAddr) {
         loop {
             let limits = self.shared.settings.load().limits;
-            match self.places.enter(peer.ip(), &limits) {
-                Entry::Placed(place) => return self.start(stream, place),
-                Entry::Crowded => return self.refuse(&stream, peer, &limits),
-                Entry::Full => {
+            match self.connections.enter(peer.ip(), &limits) {
+                Admission::Admitted(guard) => return self.start(stream, guard),
+                Admission::AddressFull => return self.refuse(&stream, peer, &limits),
+                Admission::Full => {
                     if let Some(left_out) = self.full.due(now()) {
                         tracing::warn!(
-                            door = self.shared.door,
+                            door = self.shared.section,
                             max_connections = limits.connections,
                             left_out,
-                            "all connections of this door are taken: idle ones make room, others wait"
+                            "all connections of this section are taken: idle ones make capacity, others wait"
                         );
                     }
-                    self.places.room.notified().await;
+                    self.connections.capacity.notified().await;
                 }
             }
         }
     }
 
-    fn start(&self, stream: TcpStream, place: Place) {
+    fn start(&self, stream: TcpStream, guard: ConnectionGuard) {
         let connection = Connection {
             shared: Arc::clone(&self.shared),
-            place,
+            guard,
             closing: self.closing.clone(),
         };
         tokio::spawn(connection.run(stream));
     }
 
     fn refuse(&mut self, stream: &TcpStream, peer: SocketAddr, limits: &Limits) {
-        if let Some(left_out) = self.crowded.due(now()) {
+        if let Some(left_out) = self.address_full.due(now()) {
             tracing::warn!(
-                door = self.shared.door,
+                door = self.shared.section,
                 %peer,
                 max_connections_per_address = limits.connections_per_address,
                 left_out,
@@ -301,7 +301,7 @@ impl Accept {
         }
         if self.shared.settings.load().acceptor.is_none() {
             // It fits into the buffer of a connection that nothing was written to. Where it does not, the end says it all.
-            let _ = stream.try_write(CROWDED);
+            let _ = stream.try_write(ADDRESS_FULL);
         }
     }
 
@@ -317,7 +317,7 @@ impl Accept {
         }
         if let Some(left_out) = self.refused.due(now()) {
             tracing::warn!(
-                door = self.shared.door,
+                door = self.shared.section,
                 %error,
                 left_out,
                 "a connection could not be taken; none is for up to a second each time"
@@ -327,7 +327,7 @@ impl Accept {
             Errno::from_io_error(error),
             Some(Errno::MFILE | Errno::NFILE)
         ) {
-            self.places.make_room();
+            self.connections.shed();
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

@@ -12,9 +12,9 @@ mod connection;
 mod error;
 mod front;
 mod options;
-mod places;
-mod quiet;
-mod stall;
+mod connections;
+mod log_throttle;
+mod write_timeout;
 mod tls;
 
 use std::pin::Pin;
@@ -28,7 +28,7 @@ pub use body::{discard, is_stalled};
 pub use error::FrontError;
 pub use front::{Bound, Front, Renewal};
 pub use options::{Exposure, Limits, Options, exposure};
-pub use quiet::Quiet;
+pub use log_throttle::LogThrottle;
 pub use tls::{TlsError, TlsFiles};
 
 /// Whatever a body may end with.

@@ -33,7 +33,7 @@ pub(crate) enum Callable {
 }
 
 /// Something to call, of one release.
-pub(crate) struct Found {
+pub(crate) struct CallTarget {
     pub(crate) name: String,
     /// The release's generation.
     pub(crate) version: String,
@@ -41,7 +41,7 @@ pub(crate) struct Found {
 }
 
 /// What is known of one input or output.
-pub(crate) struct Described {
+pub(crate) struct TensorDescription {
     pub(crate) name: String,
     pub(crate) datatype: &'static str,
     /// -1 is any size.
@@ -80,7 +80,7 @@ impl Catalogue {
     }
 
     /// Finds what has this name, in this version where one is named.
-    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Found, RequestError> {
+    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<CallTarget, RequestError> {
         let pipeline = self.door.pipeline().ok_or(RequestError::NoRelease)?;
         let model = pipeline.models().get(name).filter(|_| self.offers(name));
         let callable = match model {
@@ -107,7 +107,7 @@ impl Catalogue {
                     serving,
                 })
             }
-            _ => Ok(Found {
+            _ => Ok(CallTarget {
                 name: name.to_owned(),
                 version: serving,
                 callable,
@@ -140,7 +140,7 @@ impl Catalogue {
     }
 }
 
-impl Found {
+impl CallTarget {
     /// `PROJECT_FORMAT`, as the protocol has it.
     pub(crate) fn platform(&self) -> &'static str {
         match &self.callable {
@@ -152,14 +152,14 @@ impl Found {
         }
     }
 
-    pub(crate) fn inputs(&self) -> Vec<Described> {
+    pub(crate) fn inputs(&self) -> Vec<TensorDescription> {
         match &self.callable {
             Callable::Pipeline => vec![text(SAMPLE)],
             Callable::Model(model) => model.inputs().iter().map(describe).collect(),
         }
     }
 
-    pub(crate) fn outputs(&self) -> Vec<Described> {
+    pub(crate) fn outputs(&self) -> Vec<TensorDescription> {
         match &self.callable {
             Callable::Pipeline => vec![text(INSIGHT), text(ACTIONS)],
             Callable::Model(model) => model.outputs().iter().map(describe).collect(),
@@ -167,17 +167,17 @@ impl Found {
     }
 }
 
-fn text(name: &str) -> Described {
-    Described {
+fn text(name: &str) -> TensorDescription {
+    TensorDescription {
         name: name.to_owned(),
         datatype: datatype::BYTES,
         shape: vec![1],
     }
 }
 
-fn describe(info: &TensorInfo) -> Described {
+fn describe(info: &TensorInfo) -> TensorDescription {
     let size = |size: &Option<usize>| size.and_then(|s| i64::try_from(s).ok()).unwrap_or(-1);
-    Described {
+    TensorDescription {
         name: info.name.clone(),
         datatype: datatype::name(info.element_type),
         shape: info.shape.iter().map(size).collect(),

@@ -14,7 +14,7 @@ use tonic::codegen::BoxFuture;
 use tonic::server::UnaryService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-use crate::gate::MODEL_INFER;
+use crate::admission::MODEL_INFER;
 use crate::grpc::{self, Grpc};
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::{ModelInferRequest, ModelInferResponse};
@@ -62,14 +62,14 @@ impl Codec for InferCodec {
     type Encode = ModelInferResponse;
     type Decode = ModelInferRequest;
     type Encoder = ProstEncoder<ModelInferResponse>;
-    type Decoder = Checked;
+    type Decoder = LimitedDecoder;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstEncoder::default()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Checked {
+        LimitedDecoder {
             limits: self.0,
             inner: ProstDecoder::default(),
         }
@@ -77,12 +77,12 @@ impl Codec for InferCodec {
 }
 
 /// Decodes what is within the limits.
-struct Checked {
+struct LimitedDecoder {
     limits: Limits,
     inner: ProstDecoder<ModelInferRequest>,
 }
 
-impl Decoder for Checked {
+impl Decoder for LimitedDecoder {
     type Item = ModelInferRequest;
     type Error = Status;
 

@@ -35,26 +35,26 @@ pub(crate) fn from_json(
     let count = product.ok_or_else(|| TensorFault::Overflow {
         shape: shape.clone(),
     })?;
-    let mut found = Found {
+    let mut collector = ElementCollector {
         element_type,
         most: count,
         count: 0,
         bytes: Vec::new(),
         fault: None,
     };
-    let read = Flat(&mut found).deserialize(&mut reader(json));
-    if let Some(fault) = found.fault {
+    let read = Flat(&mut collector).deserialize(&mut reader(json));
+    if let Some(fault) = collector.fault {
         return Err(fault.into_error(shape, count, element_type));
     }
     read.map_err(TensorFault::Json)?;
-    if found.count != count {
-        let fault = Fault::Count(found.count.to_string());
+    if collector.count != count {
+        let fault = Fault::Count(collector.count.to_string());
         return Err(fault.into_error(shape, count, element_type));
     }
     Ok(Data::Elements {
         element_type,
         shape,
-        bytes: Bytes::from(found.bytes),
+        bytes: Bytes::from(collector.bytes),
     })
 }
 
@@ -63,7 +63,7 @@ fn reader(json: &RawValue) -> serde_json::Deserializer<serde_json::de::StrRead<'
 }
 
 /// What was read so far. It grows with the text, not with the shape.
-struct Found {
+struct ElementCollector {
     element_type: ElementType,
     most: usize,
     count: usize,
@@ -97,7 +97,7 @@ enum Scalar {
     Float(f64),
 }
 
-impl Found {
+impl ElementCollector {
     fn push(&mut self, scalar: Scalar) -> Result<(), &'static str> {
         if self.count == self.most {
             self.fault = Some(Fault::Count("more".to_owned()));
@@ -147,7 +147,7 @@ fn put(bytes: &mut Vec<u8>, element_type: ElementType, scalar: Scalar) -> Option
     Some(())
 }
 
-struct Flat<'a>(&'a mut Found);
+struct Flat<'a>(&'a mut ElementCollector);
 
 impl<'de> DeserializeSeed<'de> for Flat<'_> {
     type Value = ();

@@ -25,7 +25,7 @@ pub(crate) enum TensorFault {
     #[error("no tensor of shape {shape:?} fits into memory")]
     Overflow { shape: Vec<usize> },
     #[error("a BYTES tensor has shape [1] here: one sample; this one has {shape:?}")]
-    One { shape: Vec<usize> },
+    NotSingle { shape: Vec<usize> },
     #[error(
         "its raw bytes are to be the length of the one element, in 4 bytes, and the element; after these 4 bytes come {found}"
     )]

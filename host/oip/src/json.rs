@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use crate::elements;
 use crate::error::{RequestError, TensorFault};
 use crate::request::{
-    self, Data, Given, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
-    Parameter, Parameters, Wanted,
+    self, Data, RawParameters, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
+    Parameter, Parameters, RequestedOutput,
 };
 
 /// The parameter that says how many bytes of a tensor follow the JSON.
@@ -37,7 +37,7 @@ struct Head<'a> {
     #[serde(default)]
     id: String,
     #[serde(default)]
-    parameters: Given,
+    parameters: RawParameters,
     #[serde(borrow, deserialize_with = "tensors")]
     inputs: Vec<InputHead<'a>>,
     #[serde(default, deserialize_with = "tensors")]
@@ -50,7 +50,7 @@ struct InputHead<'a> {
     datatype: String,
     shape: Sizes,
     #[serde(default)]
-    parameters: Given,
+    parameters: RawParameters,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
@@ -62,7 +62,7 @@ struct Sizes(Vec<i64>);
 struct OutputHead {
     name: String,
     #[serde(default)]
-    parameters: Given,
+    parameters: RawParameters,
 }
 
 /// Reads the body of an inference request. `header_length` is what `Inference-Header-Content-Length` says; without it the whole
@@ -135,7 +135,7 @@ fn read_input(input: InputHead<'_>, rest: &mut Bytes) -> Result<Data, TensorFaul
     }
 }
 
-fn read_output(output: OutputHead) -> Result<Wanted, RequestError> {
+fn read_output(output: OutputHead) -> Result<RequestedOutput, RequestError> {
     let name = output.name;
     if let Err(source) = request::check_tensor_parameters(output.parameters.keys()) {
         return Err(RequestError::Output { name, source });
@@ -145,17 +145,17 @@ fn read_output(output: OutputHead) -> Result<Wanted, RequestError> {
         Some(_) => return Err(RequestError::Parameter(BINARY.to_owned())),
         None => None,
     };
-    Ok(Wanted { name, binary })
+    Ok(RequestedOutput { name, binary })
 }
 
 /// Writes the answer to `request`.
 pub(crate) fn write(
     response: &InferResponse,
-    wanted: &[Wanted],
+    requested: &[RequestedOutput],
     binary_output: bool,
 ) -> Result<Body, RequestError> {
     let is_binary = |name: &str| {
-        let asked = wanted.iter().find(|w| w.name == name);
+        let asked = requested.iter().find(|w| w.name == name);
         asked.and_then(|w| w.binary).unwrap_or(binary_output)
     };
     let mut tail = Vec::new();
@@ -220,15 +220,15 @@ impl Serialize for OutputBody<'_> {
             (None, Output::Tensor(tensor)) => {
                 map.serialize_entry("data", &elements::Json(tensor))?;
             }
-            (None, Output::Text(text)) => map.serialize_entry("data", &One(text))?,
+            (None, Output::Text(text)) => map.serialize_entry("data", &SingleElement(text))?,
         }
         map.end()
     }
 }
 
-struct One<'a>(&'a str);
+struct SingleElement<'a>(&'a str);
 
-impl Serialize for One<'_> {
+impl Serialize for SingleElement<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(1))?;
         list.serialize_element(self.0)?;

@@ -14,14 +14,14 @@ mod codec;
 mod datatype;
 mod elements;
 mod error;
-mod gate;
+mod admission;
 mod grpc;
-mod held;
+mod slot_body;
 mod http;
 mod json;
 mod proto;
 mod request;
-mod served;
+mod service;
 mod server;
 mod wire;
 

@@ -62,7 +62,7 @@ pub(crate) enum Data {
 
 /// One output that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedOutput {
     pub(crate) name: String,
     /// `binary_data`, in JSON.
     pub(crate) binary: Option<bool>,
@@ -76,7 +76,7 @@ pub(crate) struct InferRequest {
     pub(crate) parameters: Parameters,
     pub(crate) inputs: Vec<Input>,
     /// None: all outputs.
-    pub(crate) outputs: Vec<Wanted>,
+    pub(crate) outputs: Vec<RequestedOutput>,
 }
 
 /// One output.
@@ -220,7 +220,7 @@ pub(crate) fn from_raw(
 pub(crate) fn check_one(shape: &[usize]) -> Result<(), TensorFault> {
     (shape == [1])
         .then_some(())
-        .ok_or_else(|| TensorFault::One {
+        .ok_or_else(|| TensorFault::NotSingle {
             shape: shape.to_vec(),
         })
 }
@@ -230,4 +230,4 @@ pub(crate) fn element_type(datatype: &str) -> Result<ElementType, TensorFault> {
 }
 
 /// The parameters of a request, by their names.
-pub(crate) type Given = BTreeMap<String, Parameter>;
+pub(crate) type RawParameters = BTreeMap<String, Parameter>;

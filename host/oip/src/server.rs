@@ -21,11 +21,11 @@ use tower::ServiceExt;
 
 use crate::catalogue::Catalogue;
 use crate::codec;
-use crate::gate::{self, Gate};
+use crate::admission::{self, AdmissionControl};
 use crate::grpc::Grpc;
 use crate::http::{self, Http};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
-use crate::served::Served;
+use crate::service::Service;
 
 /// The section of the configuration, for errors and logs.
 const SECTION: &str = "oip";
@@ -36,7 +36,7 @@ const NETWORK_THREADS: usize = 2;
 /// Threads beside those of inference requests, for the system's name look-ups and the like.
 const SPARE_THREADS: usize = 4;
 
-/// Why the protocol is not served.
+/// Why the protocol is not service.
 #[derive(Debug, thiserror::Error)]
 pub enum OipError {
     /// The port, the token or the certificates cannot be used.
@@ -68,7 +68,7 @@ pub struct Bound {
 pub struct Server {
     runtime: Runtime,
     front: Front,
-    served: Arc<Served>,
+    service: Arc<Service>,
 }
 
 impl Bound {
@@ -97,9 +97,9 @@ impl Bound {
     pub fn serve(self, door: Door) -> Server {
         describe_metrics();
         let catalogue = Catalogue::new(&self.config, door);
-        let served = Arc::new(Served::new(catalogue));
-        let gate = Arc::new(Gate::new(&self.config));
-        let handler = Arc::new(Protocol(router(&self.config, &served, gate)));
+        let service = Arc::new(Service::new(catalogue));
+        let admission = Arc::new(AdmissionControl::new(&self.config));
+        let handler = Arc::new(Protocol(router(&self.config, &service, admission)));
         let entered = self.runtime.enter();
         let front = self.bound.serve(handler);
         drop(entered);
@@ -110,7 +110,7 @@ impl Bound {
         Server {
             runtime: self.runtime,
             front,
-            served,
+            service,
         }
     }
 }
@@ -132,7 +132,7 @@ impl Server {
 
     /// Takes no more connections and no more requests. Those that are being answered go on.
     pub fn close(&self) {
-        self.served.close();
+        self.service.close();
         self.front.close();
     }
 
@@ -185,7 +185,7 @@ impl Handler for Protocol {
         refusal: Refusal,
         head: &axum::http::Request<()>,
     ) -> axum::http::Response<Body> {
-        gate::refuse(refusal, head).map(boxed)
+        admission::refuse(refusal, head).map(boxed)
     }
 }
 
@@ -193,11 +193,11 @@ fn boxed(body: AxumBody) -> Body {
     body.map_err(BoxError::from).boxed_unsync()
 }
 
-fn router(config: &OipConfig, served: &Arc<Served>, gate: Arc<Gate>) -> Router {
-    let grpc = Arc::new(Grpc(Arc::clone(served)));
+fn router(config: &OipConfig, service: &Arc<Service>, admission: Arc<AdmissionControl>) -> Router {
+    let grpc = Arc::new(Grpc(Arc::clone(service)));
     let infer = codec::routes(Arc::clone(&grpc), config.max_body_bytes());
     let http = Http {
-        served: Arc::clone(served),
+        service: Arc::clone(service),
         max_body: config.max_body_bytes(),
     };
     Routes::new(GrpcInferenceServiceServer::from_arc(grpc))
@@ -206,7 +206,7 @@ fn router(config: &OipConfig, served: &Arc<Served>, gate: Arc<Gate>) -> Router {
         .merge(http::routes(http))
         .fallback(http::nothing)
         .method_not_allowed_fallback(http::wrong_method)
-        .layer(middleware::from_fn_with_state(gate, gate::watch))
+        .layer(middleware::from_fn_with_state(admission, admission::watch))
 }
 
 fn describe_metrics() {

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::error::{Kind, RequestError, TensorFault};
 use crate::proto::model_infer_request::InferInputTensor;
 use crate::proto::{InferTensorContents, ModelInferRequest};
-use crate::request::{Data, InferRequest, InferResponse, Output, Wanted};
+use crate::request::{Data, InferRequest, InferResponse, Output, RequestedOutput};
 use crate::{datatype, elements, grpc, json};
 
 const TYPES: [ElementType; 8] = [
@@ -112,12 +112,12 @@ proptest! {
         let (bytes, length) = as_request(&written.unwrap());
         prop_assert_eq!(length, None);
         let request = json::read(&bytes, None).unwrap();
-        let (found, wanted) = (tensors_of(&request), parts(&tensors));
+        let (found, requested) = (tensors_of(&request), parts(&tensors));
         // JSON has one zero.
         let float = matches!(tensors[0].element_type(), ElementType::F32 | ElementType::F64);
-        prop_assert!(found == wanted || float, "{:?} {:?}", found, wanted);
-        prop_assert_eq!(&found[0].1, &wanted[0].1);
-        prop_assert_eq!(found[0].2.len(), wanted[0].2.len());
+        prop_assert!(found == requested || float, "{:?} {:?}", found, requested);
+        prop_assert_eq!(&found[0].1, &requested[0].1);
+        prop_assert_eq!(found[0].2.len(), requested[0].2.len());
     }
 
     #[test]
@@ -270,7 +270,7 @@ fn every_fault_of_an_input_is_named() {
     ));
     assert!(matches!(
         of("BYTES", json!([2]), json!(["a", "b"])),
-        TensorFault::One { .. }
+        TensorFault::NotSingle { .. }
     ));
     assert!(matches!(
         of("FP32", json!([1]), Value::Null),
@@ -337,16 +337,16 @@ fn typed_contents_are_in_the_list_of_their_type() {
 fn an_output_is_given_as_it_was_asked_for() {
     let tensor = Tensor::from_f32(&[2], vec![0.1, f32::NAN]).unwrap();
     let response = response(&[tensor.clone(), tensor]);
-    let wanted = |binary| {
-        ["t0", "t1"].map(|name| Wanted {
+    let requested = |binary| {
+        ["t0", "t1"].map(|name| RequestedOutput {
             name: name.to_owned(),
             binary,
         })
     };
-    let error = json::write(&response, &wanted(None), false).unwrap_err();
+    let error = json::write(&response, &requested(None), false).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
     assert!(hotshoe_base::chain(&error).contains("ask for binary data"));
-    let body = json::write(&response, &wanted(Some(true)), false).unwrap();
+    let body = json::write(&response, &requested(Some(true)), false).unwrap();
     assert_eq!(body.pieces.len(), 3);
     assert_eq!(body.header_length, Some(body.pieces[0].len()));
 }

@@ -33,12 +33,12 @@ pub(crate) enum WireError {
 pub(crate) fn check(bytes: &[u8], limits: Limits) -> Result<(), WireError> {
     let mut left = limits;
     left.walk(Message::Request, bytes)
-        .map_err(|over| match over {
-            Over::Malformed => WireError::Malformed,
-            Over::Fields => WireError::Fields {
+        .map_err(|excess| match excess {
+            Excess::Malformed => WireError::Malformed,
+            Excess::Fields => WireError::Fields {
                 limit: limits.fields,
             },
-            Over::Lists => WireError::Lists {
+            Excess::Lists => WireError::Lists {
                 limit: limits.list_bytes,
             },
         })
@@ -53,16 +53,16 @@ enum Message {
     Contents,
 }
 
-enum Over {
+enum Excess {
     Malformed,
     Fields,
     Lists,
 }
 
 impl Limits {
-    fn walk(&mut self, message: Message, mut bytes: &[u8]) -> Result<(), Over> {
+    fn walk(&mut self, message: Message, mut bytes: &[u8]) -> Result<(), Excess> {
         while !bytes.is_empty() {
-            self.fields = self.fields.checked_sub(1).ok_or(Over::Fields)?;
+            self.fields = self.fields.checked_sub(1).ok_or(Excess::Fields)?;
             let key = varint(&mut bytes)?;
             match key & 7 {
                 0 => {
@@ -80,14 +80,14 @@ impl Limits {
                     take(&mut bytes, 4)?;
                 }
                 // Groups, which the protocol has none of.
-                _ => return Err(Over::Malformed),
+                _ => return Err(Excess::Malformed),
             }
         }
         Ok(())
     }
 
     /// One field with a length, by its number in `inference.proto`.
-    fn field(&mut self, message: Message, number: u64, bytes: &[u8]) -> Result<(), Over> {
+    fn field(&mut self, message: Message, number: u64, bytes: &[u8]) -> Result<(), Excess> {
         match (message, number) {
             (Message::Request, 5) => self.walk(Message::Input, bytes),
             (Message::Request, 6) => self.walk(Message::Output, bytes),
@@ -100,9 +100,9 @@ impl Limits {
         }
     }
 
-    fn list(&mut self, count: usize, size: usize) -> Result<(), Over> {
+    fn list(&mut self, count: usize, size: usize) -> Result<(), Excess> {
         let bytes = count.saturating_mul(size);
-        self.list_bytes = self.list_bytes.checked_sub(bytes).ok_or(Over::Lists)?;
+        self.list_bytes = self.list_bytes.checked_sub(bytes).ok_or(Excess::Lists)?;
         Ok(())
     }
 }
@@ -112,22 +112,22 @@ fn varints(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte < 0x80).count()
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, Over> {
+fn varint(bytes: &mut &[u8]) -> Result<u64, Excess> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(Over::Malformed)?;
+        let (&byte, rest) = bytes.split_first().ok_or(Excess::Malformed)?;
         *bytes = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             return Ok(value);
         }
     }
-    Err(Over::Malformed)
+    Err(Excess::Malformed)
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], Over> {
-    let length = usize::try_from(length).map_err(|_| Over::Malformed)?;
-    let (taken, rest) = bytes.split_at_checked(length).ok_or(Over::Malformed)?;
+fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], Excess> {
+    let length = usize::try_from(length).map_err(|_| Excess::Malformed)?;
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(Excess::Malformed)?;
     *bytes = rest;
     Ok(taken)
 }

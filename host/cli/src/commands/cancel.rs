@@ -4,9 +4,9 @@ use crate::terminal::Terminal;
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// Drop a release that is on its way
+/// Cancel a pending release
 ///
-/// Stops fetching a release, or drops one that is staged. OrderKind serves is left alone: `rollback` ends a trial.
+/// Stops the fetch of a release, or discards one that is staged. The release that serves does not change: `rollback` ends a trial.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: on the device itself

@@ -15,17 +15,17 @@ use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
 use crate::terminal::{Terminal, size};
 
-/// What a registry is called where nothing else is said: what `hotshoe zenoh-acl` expects in its certificate.
+/// The default name of a registry, which `hotshoe zenoh-acl` expects in its certificate.
 const DEFAULT_NAME: &str = "registry";
 
-/// Hold a site's releases
+/// Run a site's registry
 ///
-/// Takes every release that is published to its site and that trusted keys signed, keeps it in its data folder, and answers for
-/// it, so that devices find it when the publisher has gone. Two registries of one site are redundant. With --router it also
-/// passes messages on between all that connect to it, so that a site needs no other server. It runs until SIGTERM or SIGINT.
+/// Stores every release that is published to its site and signed by trusted keys, and serves it to devices after the publisher has
+/// gone. Two registries of one site are redundant. With --router it also forwards messages between all sessions that connect to it, so
+/// that a site needs no other server. Runs until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: the one server of a site, from the file that `hotshoe site init` makes; flags win over it
+Example: the one server of a site, with the configuration from `hotshoe site init`; options override it
   hotshoe registry --config lab/registry/registry.toml
   hotshoe publish my-release --site-dir lab
 
@@ -38,7 +38,9 @@ registry.toml:
   name = \"registry\"
   data = \"data\"
   trust = \"trust.toml\"
-  quota-mib = 16384
+  quota-mib = 16384                   # of releases on the disk; default 16384
+  keep = 16                           # releases of each name; default 16
+  max-bytes-per-second = 1000000      # of fetching; default: no limit
   [zenoh]
   mode = \"router\"
   listen = [\"tls/0.0.0.0:7447\"]
@@ -47,41 +49,44 @@ registry.toml:
   ca = \"ca.pem\"
   certificate = \"registry.pem\"
   key = \"registry.key\"
+  [log]
+  filter = \"info,zenoh=warn,tract=warn\" # RUST_LOG takes precedence
+  lines-per-second = 5                # of each kind
 
-SIGHUP reads the file again: `quota-mib`, `keep`, `max-bytes-per-second` and `[log]` are applied, and the log names the other keys that
-changed, which need a restart.
+SIGHUP reads the file again and applies `quota-mib`, `keep`, `max-bytes-per-second` and `[log]`. The log names other keys that changed,
+which need a restart.
 
-With --json, a line when it listens, and a line with what it holds at the end.")]
+With --json, one line when it listens, and one line with its releases at the end.")]
 pub struct Args {
     /// The site
     #[arg(long, value_name = "SITE", required_unless_present = "config")]
     site: Option<String>,
-    /// Its folder; it is created
+    /// The registry's data folder, created if missing
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
     data: Option<PathBuf>,
-    /// Whose signatures it accepts (trust.toml)
+    /// The trusted keys (trust.toml)
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     trust: Option<PathBuf>,
-    /// Its name, different from that of the site's other registries [default: registry]
+    /// The registry's name, unique in the site [default: registry]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// A Zenoh endpoint to listen on; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
-    /// Pass messages on between all that connect to it
+    /// Forward messages between all sessions that connect
     #[arg(long)]
     router: bool,
-    /// Most that its releases may take on the disk; the oldest go first
+    /// Maximum size of its releases on the disk, in MiB; the oldest are removed first
     #[arg(long, value_name = "MIB")]
     quota_mib: Option<u64>,
-    /// Take all of this from a file
+    /// Read the configuration from a file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
     network: NetworkArgs,
 }
 
-/// A line when it has started.
+/// The line at the start.
 #[derive(Serialize)]
 struct StartedLine<'a> {
     site: &'a str,
@@ -89,7 +94,7 @@ struct StartedLine<'a> {
     locators: Vec<String>,
 }
 
-/// A release that it holds.
+/// A release in the registry.
 #[derive(Serialize)]
 struct HeldRelease {
     name: String,
@@ -97,11 +102,11 @@ struct HeldRelease {
     release: Digest,
 }
 
-/// A line at the end.
+/// The line at the end.
 #[derive(Serialize)]
 struct EndedLine {
     held: Vec<HeldRelease>,
-    /// Bytes of releases that were sent.
+    /// Bytes of releases sent.
     sent: u64,
     /// Statements and releases that were refused.
     refused: u64,
@@ -151,7 +156,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     if let End::Dead(dead) = end {
         bail!(
-            "the registry ended because a part of it did: {}: {}; start it again",
+            "the registry ended because its part {} ended: {}; start it again",
             dead.name,
             dead.cause
         );
@@ -170,19 +175,19 @@ fn print_started(started: &StartedLine<'_>, terminal: &Terminal) -> anyhow::Resu
     Ok(())
 }
 
-/// Standard output cannot be written: a registry serves all the same.
+/// Logs that standard output cannot be written. The registry serves all the same.
 fn warn_not_written(error: &anyhow::Error) {
     tracing::warn!(
         error = format!("{error:#}"),
-        "what the registry has to say could not be said"
+        "cannot write to standard output"
     );
 }
 
-/// Reads the configuration again. Whatever is wrong with it, the registry serves on as it did.
+/// Reads the configuration again. After an error the registry continues with the old one.
 fn reload(registry: &Registry, log: &Log, args: &Args) {
     let Some(path) = &args.config else {
         tracing::warn!(
-            "there is no configuration to read again: this registry was started with flags alone, and a restart changes them"
+            "there is no configuration file to reload: this registry was started with options only; restart it to change them"
         );
         return;
     };
@@ -190,13 +195,13 @@ fn reload(registry: &Registry, log: &Log, args: &Args) {
         tracing::error!(
             path = %path.display(),
             error = format!("{error:#}"),
-            "the configuration was not reloaded, and nothing of it is applied"
+            "the configuration was not reloaded; the old one stays in effect"
         );
     }
 }
 
 fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyhow::Result<()> {
-    // A pipe would hold up this thread, and with it the end.
+    // Reading a pipe would block this thread, and so the shutdown.
     let kind = path.metadata().context("cannot read the configuration")?;
     if !kind.is_file() {
         bail!("the configuration is not a file");
@@ -205,11 +210,11 @@ fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyho
     let reloaded = registry.reload(&new)?;
     log.apply(&new.log)?;
     if logging::is_pinned() {
-        tracing::info!("`log.filter` is not looked at: the environment's RUST_LOG wins over it");
+        tracing::info!("`log.filter` is ignored: the environment variable RUST_LOG takes precedence");
     }
     if reloaded.trust_changed {
         tracing::warn!(
-            "the file of the trusted keys has changed and is not read now: publish it with `hotshoe trust publish`, or start the registry again"
+            "the trusted keys have changed and are not reloaded: publish them with `hotshoe trust publish`, or restart the registry"
         );
     }
     let words = |keys: BTreeSet<String>| keys.into_iter().collect::<Vec<_>>().join(", ");
@@ -238,11 +243,11 @@ fn held(registry: &Registry) -> Vec<HeldRelease> {
 }
 
 impl Args {
-    /// The file, with the flags over it.
+    /// The configuration file, overridden by the options.
     fn settings(&self) -> anyhow::Result<RegistryConfig> {
         if let Some(folder) = &self.network.site_dir {
             bail!(
-                "--site-dir is for those who publish; give --config {}",
+                "--site-dir is for publishers; give --config {}",
                 folder.join("registry/registry.toml").display()
             );
         }

@@ -19,15 +19,15 @@ use crate::fleet::survey::survey;
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// Longer than the longest time that a full queue with `when-full = "block"` holds up an answer, in seconds.
+/// The default timeout in seconds: longer than a full queue with `when-full = "block"` can delay an answer.
 const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
-/// What is said where no signature was checked.
-const CLAIMED: &str = "claimed: anybody who reaches this network may have answered; give --site-dir or --device-keys to check signatures";
+/// The note if no signature was checked.
+const CLAIMED: &str = "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
 
-/// Ask daemons how they are
+/// Show the status of devices
 ///
-/// Of one device, by its configuration or by --device, it shows the releases in its slots, what is being worked on, the queue,
-/// the counters and latencies. Of a site it shows a table of all devices: one that is there but does not answer is listed too.
+/// For one device, given by its configuration or by --device, shows the releases in its slots, the update in progress, the queue, the
+/// counters and the latencies. For a site, shows a table of all devices, including those that are present but do not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: the device on this machine
@@ -43,20 +43,20 @@ Example: one device of it
 Example: without certificates
   hotshoe status --site lab --connect tcp/127.0.0.1:7447
 
-With --site-dir or --device-keys, each answer is `signed` by its device, or `claimed` by somebody. With --json, a list of devices; each
-says whether it is `claimed`, and of a site whether it `answered`. Exit code 1 if no device answers, one that
-is asked to sign did not, or a part of one does not run.")]
+With --site-dir or --device-keys, each answer is `signed` by its device, or only `claimed`. With --json, a list of devices, each with
+`claimed` and, for a site, `answered`. Exit code 1 if no device answers, an answer is not signed although it has to be, or a part of a
+daemon does not run.")]
 pub struct Args {
-    /// The device of this configuration, or its network [default: hotshoe.toml, unless --connect is given]
+    /// A device's configuration: that device, or its network [default: hotshoe.toml, unless --connect is given]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// All devices of this site
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// The device of this name alone
+    /// Only the device with this name
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// How long to wait for answers
+    /// Timeout in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_S)]
     timeout: u64,
     #[command(flatten)]
@@ -87,7 +87,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     let mut present = found.present;
     if let (Some(site), Some(list)) = (&site, &list) {
-        // One that somebody keeps away is missed.
+        // Listed devices must answer, because an attacker may block one.
         present.extend(list.names().map(|device| DeviceKey {
             site: site.clone(),
             device: device.to_owned(),
@@ -115,7 +115,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     )
 }
 
-/// A failure where a part of any daemon does not run.
+/// A failure if a part of any daemon does not run.
 fn exit_code<'a>(answers: impl IntoIterator<Item = &'a DeviceReport>) -> ExitCode {
     let mut answers = answers.into_iter();
     if answers.any(|answer| answer.status.broken().next().is_some()) {
@@ -125,13 +125,13 @@ fn exit_code<'a>(answers: impl IntoIterator<Item = &'a DeviceReport>) -> ExitCod
     }
 }
 
-/// Asks the device on this machine: through its socket, which needs no network, else over Zenoh.
+/// Asks the device on this machine: through its control socket, which needs no network, otherwise over Zenoh.
 fn own(args: &Args, list: Option<&DeviceList>) -> anyhow::Result<Vec<DeviceReport>> {
     let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let config = Config::load(path).context("give --config or --connect")?;
     match control::call(&config.data, &Command::Status) {
         Ok(status) => {
-            let status = serde_json::from_value(status).context("the answer is no status")?;
+            let status = serde_json::from_value(status).context("the answer is not a status")?;
             return Ok(vec![DeviceReport::own(status)]);
         }
         // The configuration may be a copy, on another machine.

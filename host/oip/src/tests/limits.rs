@@ -14,7 +14,7 @@ use tokio::sync::Semaphore;
 
 use super::TYPES;
 use crate::error::{Kind, RequestError};
-use crate::held::Held;
+use crate::slot_body::SlotBody;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::proto::{InferParameter, InferTensorContents, ModelInferRequest};
@@ -240,7 +240,7 @@ fn a_slot_is_taken_until_the_last_piece_is_written() {
     let slots = Arc::new(Semaphore::new(1));
     let slot = Arc::new(Arc::clone(&slots).try_acquire_owned().unwrap());
     let content = Bytes::from_iter((0..=u8::MAX).cycle().take(1_000_003));
-    let mut held = pin!(Held::new(Body::from(content.clone()), slot));
+    let mut held = pin!(SlotBody::new(Body::from(content.clone()), slot));
     let mut context = Context::from_waker(Waker::noop());
     let mut written = Vec::new();
     while written.len() < content.len() {

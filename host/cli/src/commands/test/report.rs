@@ -1,4 +1,4 @@
-//! What became of the tests, for people and for machines.
+//! Prints the results of the tests, as text or JSON.
 
 use std::collections::BTreeMap;
 
@@ -43,22 +43,22 @@ struct Test<'a> {
     log: &'a [String],
 }
 
-/// One stage over all tests.
+/// The figures of one stage over all tests.
 #[derive(Serialize)]
 struct Stage {
     name: String,
     runs: usize,
     mean_us: u64,
     max_us: u64,
-    /// The most of linear memory; none of a model.
+    /// The peak of linear memory; none for a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
-    /// The most of host tensors and images.
+    /// The peak of host tensors and images.
     #[serde(skip_serializing_if = "Option::is_none")]
     tensor_bytes: Option<u64>,
 }
 
-/// Prints it.
+/// Prints the results.
 pub fn print(run: &TestRun, terminal: &Terminal) -> anyhow::Result<()> {
     let passed = run.tests.iter().filter(|(_, it)| it.passed()).count();
     let failed = run.tests.len() - passed;
@@ -82,9 +82,9 @@ pub fn print(run: &TestRun, terminal: &Terminal) -> anyhow::Result<()> {
         .into_iter()
         .collect();
     let allowed = if grants.is_empty() {
-        "it asks for nothing of the device".to_owned()
+        "it needs no grants".to_owned()
     } else {
-        format!("allowed all that it asks for: {}", grants.join(", "))
+        format!("all its grants are allowed: {}", grants.join(", "))
     };
     terminal.print(format!(
         "{}, signed with a throw-away key; {allowed}",
@@ -125,15 +125,15 @@ fn one(result: &TestResult, terminal: &Terminal) -> anyhow::Result<()> {
             difference,
             ..
         } => {
-            let wanted = format!("agreement {agreement:.3} of {min_agreement}");
+            let agreement = format!("agreement {agreement:.3}, minimum {min_agreement}");
             match (passed, difference.is_some()) {
-                (true, true) => format!("{wanted}, with differences"),
-                _ => wanted,
+                (true, true) => format!("{agreement}, with differences"),
+                _ => agreement,
             }
         }
         TestOutcome::Updated(path) => format!("wrote {}", path.display()),
         TestOutcome::NoSnapshot(path) => format!(
-            "{} is not there; --update writes it, once you have looked at what it will hold",
+            "{} does not exist; check the result, then create it with --update",
             path.display()
         ),
         TestOutcome::Failed(error) => error.to_string(),
@@ -192,7 +192,7 @@ fn test<'a>((from, result): &'a (String, TestResult), terminal: &Terminal) -> Te
             test.tensors = tensors;
         }
         TestOutcome::Updated(path) => test.updated = Some(path.display().to_string()),
-        TestOutcome::NoSnapshot(path) => test.error = Some(format!("{} is not there", path.display())),
+        TestOutcome::NoSnapshot(path) => test.error = Some(format!("{} does not exist", path.display())),
         TestOutcome::Failed(error) => {
             test.error = Some(error.to_string());
             test.fault = Some(error.fault.name());

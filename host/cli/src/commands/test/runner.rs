@@ -1,4 +1,4 @@
-//! Runs the cases.
+//! Runs the test cases.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,75 +22,75 @@ use super::{TOLERANCE, TestError};
 use crate::files::{Readers, write_new};
 use crate::throwaway;
 
-/// What is the same for all runs.
+/// The options of a test run.
 pub struct TestOptions {
-    /// What is result.
+    /// The release.toml to test.
     pub release_toml: PathBuf,
-    /// Recordings.
+    /// The folders of recordings.
     pub recorded: Vec<PathBuf>,
-    /// Part of the names.
+    /// A part of the names of the tests to run.
     pub filter: Option<String>,
-    /// Whether snapshots are rewritten.
+    /// Whether expected results are overwritten.
     pub update: bool,
-    /// In the place of what tests say.
+    /// The tolerance, instead of that of each test.
     pub tolerance: Option<f64>,
     /// The device's name.
     pub device: Option<String>,
-    /// Folders of components.
+    /// The folders of components, by the path that they see.
     pub folders: BTreeMap<String, PathBuf>,
-    /// Compiles.
+    /// The engine that runs components.
     pub engine: Engine,
-    /// Where components' log lines go.
+    /// The log lines of components.
     pub lines: Lines,
 }
 
-/// All that was result.
+/// The results of all tests.
 pub struct TestRun {
-    /// The release, as it was packed.
+    /// The packed release.
     pub release: Verified<Release>,
     /// Each test, with the title of its group.
     pub tests: Vec<(String, TestResult)>,
-    /// The most that each component held.
+    /// The peak memory of each component.
     pub usage: Vec<StageUsage>,
 }
 
-/// One test that ran.
+/// The result of one test.
 pub struct TestResult {
-    /// Its name.
+    /// The test's name.
     pub name: String,
-    /// How it ended.
+    /// Its outcome.
     pub outcome: TestOutcome,
-    /// Time of each stage.
+    /// The time of each stage.
     pub stages: Vec<StageTime>,
-    /// What components wrote meanwhile.
+    /// The log lines of components.
     pub log: Vec<String>,
 }
 
-/// How a test ended.
+/// The outcome of a test.
 pub enum TestOutcome {
-    /// With a result.
+    /// The pipeline gave a result.
     Result {
-        /// Whether it is good enough.
+        /// Whether the test passed.
         passed: bool,
-        /// How far the insight agrees.
+        /// The agreement of the insight.
         agreement: f64,
-        /// How far it had to.
+        /// The minimum agreement.
         min_agreement: f64,
-        /// What differs beyond the tolerance.
+        /// The differences beyond the tolerance.
         difference: Option<Difference>,
-        /// What differs in tensors that came between.
+        /// The differences of intermediate tensors.
         tensors: Vec<String>,
     },
-    /// What it gives is the new snapshot.
+    /// The expected result was overwritten in this file.
     Updated(PathBuf),
-    /// Nothing says what is expected.
+    /// The file of the expected result does not exist.
     NoSnapshot(PathBuf),
-    /// With an error.
+    /// The pipeline failed.
     Failed(SampleError),
 }
 
 impl TestResult {
-    /// Whether it passed.
+    /// Whether the test passed.
     pub const fn passed(&self) -> bool {
         matches!(
             self.outcome,
@@ -98,7 +98,7 @@ impl TestResult {
         )
     }
 
-    /// All of it, in microseconds.
+    /// The total time, in microseconds.
     pub fn micros(&self) -> u64 {
         let whole = |stage: &&StageTime| !stage.name.contains('/');
         self.stages
@@ -110,13 +110,13 @@ impl TestResult {
 }
 
 impl TestRun {
-    /// Whether all passed.
+    /// Whether all tests passed.
     pub fn passed(&self) -> bool {
         self.tests.iter().all(|(_, result)| result.passed())
     }
 }
 
-/// Packs, signs, loads and tries.
+/// Packs, signs and loads the release, and runs the tests.
 pub fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::Result<TestRun> {
     let path = &options.release_toml;
     let groups = cases::read(
@@ -152,7 +152,7 @@ pub fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::Result<T
     };
     for group in groups {
         let mut worker = pipeline.fork().worker();
-        // What start-up code writes belongs to the first test.
+        // Log lines of start-up code belong to the first test.
         worker.warm_up().context("a component cannot be started")?;
         for case in group.cases {
             let result = one(options, &mut worker, case.load()?, &ready.device)?;
@@ -216,7 +216,7 @@ fn judge(
         if !options.update {
             return Ok(TestOutcome::NoSnapshot(path));
         }
-        // Of a policy alone the insight says nothing.
+        // The insight of a policy-only pipeline is its input.
         update(&path, decision, begin == Begin::Insight)?;
         return Ok(TestOutcome::Updated(path));
     };
@@ -237,7 +237,7 @@ fn judge(
         .flat_map(|(made, recorded)| differ::tensors(made, recorded, tolerance))
         .collect();
     let strictly = strict.is_none() || (difference.is_none() && tensors.is_empty());
-    // Tensors may be off in as many elements as the insight.
+    // The minimum agreement applies to tensors too.
     let alike = case.tensors.iter().all(|(part, recorded)| {
         made(seen, part).is_none_or(|made| share(made, recorded) >= case.min_agreement)
     });
@@ -258,18 +258,18 @@ fn made<'a>(seen: &'a Seen, part: &RecordedPart) -> Option<&'a Tensors> {
     }
 }
 
-/// How far tensors agree with recorded ones, as insights that hold them do.
+/// The agreement of tensors with recorded ones, as of insights that contain them.
 fn share(made: &Tensors, recorded: &[u8]) -> f64 {
     let insight = |payload| Insight::Custom {
         content_type: npz::CONTENT_TYPE.to_owned(),
         payload,
     };
-    // What cannot be written agrees with nothing.
+    // Tensors that cannot be encoded agree with nothing.
     let made = npz::to_bytes(made).unwrap_or_default();
     hotshoe_engine::agreement(&insight(made), &insight(recorded.to_owned()))
 }
 
-/// Writes what is expected from now on, in the form that stands there.
+/// Writes the new expected result, in the format of the file.
 fn update(path: &Path, decision: &Decision, actions: bool) -> anyhow::Result<()> {
     let insight = &decision.insight;
     let is_npz = path.extension().is_some_and(|ending| ending == "npz");

@@ -16,7 +16,7 @@ use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
 use crate::error::RequestError;
-use crate::held::Held;
+use crate::slot_body::SlotBody;
 use crate::{grpc, http};
 
 /// The largest body of a gRPC request that is no inference request, in bytes: it holds no more than names. These requests are not
@@ -28,7 +28,7 @@ const INFER: &str = "/infer";
 pub(crate) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
 /// What each request is measured against.
-pub(crate) struct Gate {
+pub(crate) struct AdmissionControl {
     slots: Arc<Semaphore>,
     max_requests: usize,
     max_body: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Admitted {
     pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-impl Gate {
+impl AdmissionControl {
     pub(crate) fn new(config: &hotshoe_config::OipConfig) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(config.max_requests)),
@@ -82,10 +82,10 @@ impl Gate {
 }
 
 /// The outermost layer. It answers in the protocol's form whatever is refused or takes too long, and counts all.
-pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+pub(crate) async fn watch(State(admission): State<Arc<AdmissionControl>>, request: Request, next: Next) -> Response {
     let over_grpc = is_grpc(request.headers());
     let inference = is_inference(&request);
-    let response = match gate.admit(&request) {
+    let response = match admission.admit(&request) {
         Ok(admitted) => {
             let small = over_grpc && !inference;
             let request = if small {
@@ -99,13 +99,13 @@ pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
             let too_long =
                 over_grpc && Status::from_header_map(response.headers()).is_some_and(is_too_long);
             let response = if too_long {
-                let limit = gate.max_body;
+                let limit = admission.max_body;
                 answer(&RequestError::TooLarge { limit }, over_grpc)
             } else {
                 response
             };
             match slot {
-                Some(slot) => response.map(|body| Body::new(Held::new(body, slot))),
+                Some(slot) => response.map(|body| Body::new(SlotBody::new(body, slot))),
                 None => response,
             }
         }
@@ -135,8 +135,8 @@ pub(crate) fn refuse(refusal: Refusal, head: &axum::http::Request<()>) -> Respon
 async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: bool) -> Response {
     let deadline = admitted.deadline.into();
     request.extensions_mut().insert(admitted);
-    let served = timeout_at(deadline, next.run(request)).await;
-    served.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
+    let service = timeout_at(deadline, next.run(request)).await;
+    service.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
 }
 
 fn is_too_long(status: Status) -> bool {

@@ -8,9 +8,9 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
 use crate::call;
-use crate::catalogue::{Catalogue, Found};
+use crate::catalogue::{Catalogue, CallTarget};
 use crate::error::RequestError;
-use crate::gate::Admitted;
+use crate::admission::Admitted;
 use crate::request::{InferRequest, InferResponse};
 
 /// The server's name in its metadata.
@@ -21,12 +21,12 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
 
 /// What may be called, until the server is told to end.
-pub(crate) struct Served {
+pub(crate) struct Service {
     catalogue: Catalogue,
     closing: AtomicBool,
 }
 
-impl Served {
+impl Service {
     pub(crate) const fn new(catalogue: Catalogue) -> Self {
         Self {
             catalogue,
@@ -50,11 +50,11 @@ impl Served {
 
     pub(crate) fn infer(
         &self,
-        found: &Found,
+        target: &CallTarget,
         request: InferRequest,
         deadline: Instant,
     ) -> Result<InferResponse, RequestError> {
-        call::infer(&self.catalogue, found, request, deadline)
+        call::infer(&self.catalogue, target, request, deadline)
     }
 
     /// Does the work of a request where it may block, and answers at its deadline in any case. The request's slot is taken until the
@@ -64,11 +64,11 @@ impl Served {
         admitted: &Admitted,
         work: impl FnOnce(&Self, Instant) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, RequestError> {
-        let served = Arc::clone(self);
+        let service = Arc::clone(self);
         let Admitted { deadline, slot } = admitted.clone();
         let task = spawn_blocking(move || {
             let _slot = slot;
-            work(&served, deadline)
+            work(&service, deadline)
         });
         match timeout_at(deadline.into(), task).await {
             Ok(Ok(answer)) => answer,

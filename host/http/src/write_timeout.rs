@@ -9,13 +9,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// Ends a connection when it takes nothing of what is written for this long.
-pub(crate) struct Stall<T> {
+pub(crate) struct WriteTimeout<T> {
     inner: T,
     most: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T: Unpin> Stall<T> {
+impl<T: Unpin> WriteTimeout<T> {
     pub(crate) const fn new(inner: T, most: Duration) -> Self {
         Self {
             inner,
@@ -42,7 +42,7 @@ impl<T: Unpin> Stall<T> {
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -7,12 +7,12 @@ const EVERY: Duration = Duration::from_secs(60);
 
 /// Says when a line may be written, and how many were left out since the last one.
 #[derive(Debug, Default)]
-pub struct Quiet {
+pub struct LogThrottle {
     written: Option<Instant>,
     left_out: u64,
 }
 
-impl Quiet {
+impl LogThrottle {
     /// How many lines were left out, where one may be written at `now`.
     pub fn due(&mut self, now: Instant) -> Option<u64> {
         let recently = |written| now.saturating_duration_since(written) < EVERY;
@@ -31,12 +31,12 @@ mod tests {
 
     #[test]
     fn a_line_a_minute_says_how_many_it_stands_for() {
-        let (mut quiet, start) = (Quiet::default(), Instant::now());
-        assert_eq!(quiet.due(start), Some(0));
+        let (mut throttle, start) = (LogThrottle::default(), Instant::now());
+        assert_eq!(throttle.due(start), Some(0));
         for _ in 0..1000 {
-            assert_eq!(quiet.due(start + EVERY / 2), None);
+            assert_eq!(throttle.due(start + EVERY / 2), None);
         }
-        assert_eq!(quiet.due(start + EVERY), Some(1000));
-        assert_eq!(quiet.due(start + 2 * EVERY), Some(0));
+        assert_eq!(throttle.due(start + EVERY), Some(1000));
+        assert_eq!(throttle.due(start + 2 * EVERY), Some(0));
     }
 }

@@ -13,14 +13,14 @@ use tokio::sync::OwnedSemaphorePermit;
 const PIECE: usize = 64 << 10;
 
 /// A body with the slot of its request.
-pub(crate) struct Held {
+pub(crate) struct SlotBody {
     inner: Body,
     /// What is left of a piece that was too large.
     rest: Bytes,
     slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-impl Held {
+impl SlotBody {
     pub(crate) fn new(inner: Body, slot: Arc<OwnedSemaphorePermit>) -> Self {
         Self {
             inner,
@@ -38,7 +38,7 @@ impl Held {
     }
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for SlotBody {
     type Data = Bytes;
     type Error = axum::Error;
 
