@@ -1,4 +1,4 @@
-//! Who is let in: by what the head of a request says, before anything of its body is read.
+//! Access control, by the head of a request, before its body is read.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -11,33 +11,33 @@ use subtle::ConstantTimeEq;
 use crate::error::FrontError;
 use crate::options::{Options, is_loopback};
 
-/// The shortest token, in bytes.
+/// The minimum length of a token, in bytes.
 pub const LEAST_TOKEN_BYTES: usize = 16;
-/// The largest file of a token, in bytes.
+/// The maximum size of a token file, in bytes.
 pub(crate) const MAX_TOKEN_FILE: u64 = 4 << 10;
 
-/// Why a request is not let in.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It does not show the token.
-    #[error("a token is asked for: `authorization: Bearer TOKEN`")]
+    /// The request does not have the token.
+    #[error("a token is required: `authorization: Bearer TOKEN`")]
     Unauthenticated,
-    /// It was sent to a name that is not this machine's own.
+    /// The request was sent to a host name other than loopback.
     #[error(
-        "without a token or client certificates, only programs on this machine are answered, under the name of loopback, and no web pages"
+        "without a token or client certificates, only requests from programs on this machine to a loopback name are accepted, and none from web pages"
     )]
     Foreign,
     /// A web page sent it.
-    #[error("without a token or client certificates, no web pages are answered")]
+    #[error("without a token or client certificates, requests from web pages are refused")]
     WebPage,
 }
 
-/// What each request is measured against.
+/// The access rules.
 pub(crate) struct Access {
     token: Option<Vec<u8>>,
-    /// Whether callers prove nothing, so that a web page that a browser shows could send requests.
+    /// Whether clients are not authenticated, so that a web page in a browser could send requests.
     open: bool,
-    /// Whether an open section is one for this machine's programs alone.
+    /// Whether only programs on this machine can connect.
     local: bool,
 }
 
@@ -74,7 +74,7 @@ impl Access {
     }
 }
 
-/// Whether the token is in the request. The time that it takes tells nothing but a token's length.
+/// Whether the request has the token. The time of the comparison reveals only the token's length.
 fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let shown = shown.and_then(|value| value.split_at_checked("Bearer ".len()));
@@ -83,8 +83,8 @@ fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     })
 }
 
-/// Whether the request was meant for loopback: a page could else send requests, and read the answers, under a name that it lets
-/// point here. Each name that the request gives has to be one of loopback.
+/// Whether every host name in the request is a loopback name. Otherwise a web page could send requests, and read the answers, with a name
+/// that it resolves to this machine (DNS rebinding).
 fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
     let authority = uri.authority().map(|authority| authority.as_str());
     let hosts = headers.get_all(HOST).iter();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_door_on_loopback_answers_under_names_of_loopback_alone() {
+    fn an_open_port_on_loopback_accepts_only_loopback_names() {
         let rules = access(None, true, true);
         for host in [
             "localhost",
@@ -175,7 +175,7 @@ mod tests {
             let refused = rules.check(&request("/", &[("host", host)]));
             assert_eq!(refused, Err(Refusal::Foreign), "{host}");
         }
-        // No name at all, two of them, and one in the request's line beside that in the header.
+        // No name, two names, and one name in the request line besides that in the header.
         for given in [
             request("/", &[]),
             request("/", &[("host", "localhost"), ("host", "rebound.example")]),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_shown_whole_or_not_at_all() {
+    fn only_the_whole_token_is_accepted() {
         let token = b"correct-horse-battery-staple";
         let rules = access(Some(token), false, true);
         let check = |value: &str| {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_door_that_is_open_to_a_network_by_choice_answers_no_web_pages() {
+    fn an_open_port_on_a_network_refuses_web_pages() {
         let rules = access(None, true, false);
         assert_eq!(
             rules.check(&request("/", &[("host", "device.example")])),

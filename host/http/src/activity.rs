@@ -1,4 +1,4 @@
-//! What happens on one connection, and so when it has to end.
+//! The activity of one connection, which decides when it must end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::options::Limits;
 
-/// Why a connection is ended.
+/// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It did not come to a request that may be answered.
+    /// It sent no allowed request in time.
     Silent,
-    /// The other end takes nothing of an answer.
+    /// The client does not read an answer.
     Stalled,
-    /// It had no request for too long.
+    /// It was idle for too long.
     Idle,
 }
 
@@ -24,23 +24,23 @@ pub(crate) enum End {
 pub(crate) struct Activity {
     opened: Instant,
     state: Mutex<State>,
-    /// Told when the next limit may be another one than before.
+    /// Notified when the next deadline may have changed.
     changed: Notify,
-    /// Told when the connection has to make capacity.
+    /// Notified when the connection must close to free capacity.
     evicted: Notify,
-    /// Told when the connection could make capacity.
+    /// Notified when the connection becomes idle, and could be evicted.
     capacity: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// A request of it was let in.
+    /// Whether a request was allowed.
     admitted_request: bool,
-    /// Requests that are not answered yet.
+    /// The number of requests that are not answered yet.
     open: usize,
-    /// Since when there is none.
+    /// Since when there are none.
     idle_since: Instant,
-    /// By request: when a piece of its answer was taken last.
+    /// By request: when a piece of its answer was last read.
     taken: BTreeMap<u64, Instant>,
     next: u64,
 }
@@ -68,29 +68,29 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request of it was let in.
+    /// Records that a request was allowed.
     pub(crate) fn admitted_request(&self) {
         self.lock().admitted_request = true;
         self.changed.notify_one();
     }
 
-    /// Where nothing is asked: whether anything ever was, and since when not. The smallest is the first to make capacity.
+    /// For an idle connection: whether it ever had an allowed request, and since when it is idle. The smallest value is evicted first.
     pub(crate) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.lock();
         (state.open == 0).then_some((state.admitted_request, state.idle_since))
     }
 
-    /// Ends the connection soon.
+    /// Asks the connection to close.
     pub(crate) fn evict(&self) {
         self.evicted.notify_one();
     }
 
-    /// Waits until the connection has to make capacity.
+    /// Waits until the connection must close to free capacity.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// The next limit that the connection passes if nothing happens.
+    /// The next deadline, and how the connection ends then.
     fn next(&self, limits: &Limits) -> Option<(Instant, End)> {
         let state = self.lock();
         let silent = (!state.admitted_request).then(|| (self.opened + limits.first_request, End::Silent));
@@ -103,7 +103,7 @@ impl Activity {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Waits until the connection has passed a limit.
+    /// Waits until a deadline has passed.
     pub(crate) async fn over(&self, limits: &Limits) -> End {
         loop {
             let changed = self.changed.notified();
@@ -112,7 +112,7 @@ impl Activity {
                 continue;
             };
             tokio::select! {
-                // A piece that was taken meanwhile has put it off.
+                // Reading a piece meanwhile extends the deadline.
                 () = sleep_until(at) => if self.next(limits) == Some((at, end)) {
                     return end;
                 },
@@ -122,7 +122,7 @@ impl Activity {
     }
 }
 
-/// One request of a connection, until its answer is handed over.
+/// One request of a connection, until its answer is written.
 #[derive(Debug)]
 pub(crate) struct ActiveRequest {
     activity: Arc<Activity>,
@@ -140,7 +140,7 @@ impl ActiveRequest {
         Self { activity, id }
     }
 
-    /// The other end is to take a piece of the answer.
+    /// Records that a piece of the answer waits for the client.
     pub(crate) fn offered(&self) {
         let mut state = self.activity.lock();
         let first = state.taken.insert(self.id, Instant::now()).is_none();
@@ -150,7 +150,7 @@ impl ActiveRequest {
         }
     }
 
-    /// The next piece of the answer is still being made.
+    /// Records that the next piece of the answer is not ready.
     pub(crate) fn making(&self) {
         self.activity.lock().taken.remove(&self.id);
     }

@@ -25,7 +25,7 @@ use crate::write_timeout::WriteTimeout;
 /// The smallest buffer that hyper takes, in bytes.
 const LEAST_BUFFER_BYTES: usize = 8 << 10;
 
-/// What a request's bytes come over.
+/// A byte stream, with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -38,9 +38,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Serves it to its end.
+    /// Serves the connection until it ends.
     pub(crate) async fn run(mut self, stream: TcpStream) {
-        // Without it, small answers wait for acknowledgements. Where it fails, they are merely slower.
+        // Otherwise small answers wait for acknowledgements. An error only makes them slower.
         let _ = stream.set_nodelay(true);
         let settings = self.shared.settings.load_full();
         let limits = settings.limits;
@@ -51,14 +51,14 @@ impl Connection {
                 let activity = &self.guard.activity;
                 let handshake = tokio::select! {
                     handshake = acceptor.accept(stream) => handshake,
-                    end = activity.over(&limits) => return self.say(end),
+                    end = activity.over(&limits) => return self.log_end(end),
                     () = activity.evicted() => return,
                     () = self.closing.wait() => return,
                 };
                 match handshake {
                     Ok(stream) => Box::new(stream),
                     Err(error) => {
-                        tracing::debug!(door = self.shared.section, %error, "a TLS handshake failed");
+                        tracing::debug!(door = self.shared.section, %error, "TLS handshake failed");
                         return;
                     }
                 }
@@ -84,35 +84,35 @@ impl Connection {
         let builder = builder(limits);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
         let activity = Arc::clone(&self.guard.activity);
-        let (mut told, mut last) = (false, None);
+        let (mut is_announced, mut last) = (false, None);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(door = self.shared.section, error, "a connection broke");
+                        tracing::debug!(door = self.shared.section, error, "connection failed");
                     }
                     return;
                 }
                 () = activity.evicted() => return,
-                () = self.closing.wait(), if !told => {}
+                () = self.closing.wait(), if !is_announced => {}
                 end = activity.over(limits), if last.is_none() => {
                     if end != End::Idle {
-                        return self.say(end);
+                        return self.log_end(end);
                     }
                     last = Some(Instant::now() + limits.pong);
                 }
                 () = sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => {
-                    return self.say(End::Idle);
+                    return self.log_end(End::Idle);
                 }
             }
-            // Told before it ends, so that the other end loses no request that it sends meanwhile.
-            told = true;
+            // Announce the end first, so that the client loses no request that it sends meanwhile.
+            is_announced = true;
             connection.as_mut().graceful_shutdown();
         }
     }
 
-    fn say(&self, end: End) {
-        tracing::debug!(door = self.shared.section, ?end, "a connection was ended");
+    fn log_end(&self, end: End) {
+        tracing::debug!(door = self.shared.section, ?end, "connection closed");
     }
 }
 

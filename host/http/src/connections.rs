@@ -1,4 +1,4 @@
-//! Who is connected, and who has to make capacity for whom.
+//! The current connections, and the eviction of idle ones.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,10 +9,10 @@ use tokio::sync::Notify;
 use crate::activity::Activity;
 use crate::options::Limits;
 
-/// The bits of an IPv6 address that its owner chooses.
+/// The bits of an IPv6 address that its owner can choose freely.
 const HOST_BITS: u32 = 64;
 
-/// Whose connections are counted together. Programs on this machine share one address, so theirs are not.
+/// The group of addresses whose connections are counted together; none for loopback, because programs on this machine share one address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct AddressGroup(Option<u128>);
 
@@ -30,7 +30,7 @@ impl AddressGroup {
 struct Record {
     group: AddressGroup,
     activity: Arc<Activity>,
-    /// It was told to make capacity, and is about to end.
+    /// Whether it was evicted, and is about to end.
     ending: bool,
 }
 
@@ -40,26 +40,26 @@ struct State {
     next: u64,
 }
 
-/// The connections of a door.
+/// The connections of a front.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     state: Mutex<State>,
-    /// Told when a connection has ended, or could make capacity.
+    /// Notified when a connection has ended, or can be evicted.
     pub(crate) capacity: Arc<Notify>,
 }
 
-/// What becomes of a new connection.
+/// The decision about a new connection.
 #[derive(Debug)]
 pub(crate) enum Admission {
-    /// It has a guard.
+    /// It is admitted.
     Admitted(ConnectionGuard),
-    /// It has to wait until there is capacity.
+    /// It must wait until there is capacity.
     Full,
     /// Its address has too many connections, all of them busy.
     AddressFull,
 }
 
-/// The guard of a connection, until it ends.
+/// The entry of a connection, removed on drop.
 #[derive(Debug)]
 pub(crate) struct ConnectionGuard {
     connections: Arc<Connections>,
@@ -72,12 +72,12 @@ impl Connections {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many are connected.
+    /// The number of connections.
     pub(crate) fn count(&self) -> usize {
         self.lock().records.len()
     }
 
-    /// Takes a connection in. Where there is no capacity, the idle one that has waited longest is told to make some.
+    /// Admits a connection. Without capacity, evicts the connection that has been idle longest.
     pub(crate) fn enter(self: &Arc<Self>, address: IpAddr, limits: &Limits) -> Admission {
         let group = AddressGroup::of(address);
         let mut state = self.lock();
@@ -119,7 +119,7 @@ impl Connections {
         })
     }
 
-    /// Tells an eighth of the connections to end, those that have been idle longest.
+    /// Evicts an eighth of the connections: those that have been idle longest.
     pub(crate) fn shed(&self) {
         let mut state = self.lock();
         for _ in 0..state.records.len().div_ceil(8) {
@@ -129,7 +129,7 @@ impl Connections {
 }
 
 impl State {
-    /// Whether one of these makes capacity.
+    /// Evicts the longest idle connection that matches. Returns whether there is one.
     fn evict(&mut self, may: impl Fn(&Record) -> bool) -> bool {
         let idle = self
             .records
@@ -186,18 +186,18 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_idle_makes_room_and_who_is_answered_does_not() {
+    fn the_longest_idle_connection_is_evicted_and_busy_ones_are_not() {
         let (connections, limits) = (Arc::new(Connections::default()), limits(3, 3));
         let here = IpAddr::from([127, 0, 0, 1]);
         let mut all: Vec<_> = (0..3)
             .map(|_| admitted(connections.enter(here, &limits)))
             .collect();
-        // The first one is answered, the second one has asked before, the third one never did.
+        // The first one is busy, the second one had a request, the third one never did.
         let asked = ActiveRequest::new(Arc::clone(&all[0].activity));
         all[1].activity.admitted_request();
         assert!(matches!(connections.enter(here, &limits), Admission::Full));
         assert_eq!(ending(&connections), [2]);
-        // While it ends, no other one has to go for the same newcomer.
+        // While it ends, no other one is evicted for the same newcomer.
         assert!(matches!(connections.enter(here, &limits), Admission::Full));
         assert_eq!(ending(&connections), [2]);
         drop(all.pop());
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_does_not_take_all_places() {
+    fn one_address_does_not_take_all_connections() {
         let (connections, limits) = (Arc::new(Connections::default()), limits(8, 2));
         let busy = |address: &str| {
             let guard = admitted(connections.enter(address.parse().unwrap(), &limits));
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_makes_room_for_its_own_address_first() {
+    fn an_idle_connection_of_the_same_address_is_evicted_first() {
         let (connections, limits) = (Arc::new(Connections::default()), limits(8, 2));
         let address = |text: &str| text.parse().unwrap();
         let other = admitted(connections.enter(address("192.0.2.9"), &limits));

@@ -1,4 +1,4 @@
-//! Why a section is not opened.
+//! Errors of the front.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use crate::access::{LEAST_TOKEN_BYTES, MAX_TOKEN_FILE};
 use crate::options::Exposure;
 use crate::tls::TlsError;
 
-/// Why a section is not opened, or its options are not taken. `section` is its section in the configuration.
+/// Why a front cannot start, or its options cannot be applied. `section` is its section in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// The token cannot be read.
@@ -22,9 +22,9 @@ pub enum FrontError {
         #[source]
         source: io::Error,
     },
-    /// The token can be guessed, or is none.
+    /// The token is too short, too long or not printable.
     #[error(
-        "the token in {0} is to be one line of {LEAST_TOKEN_BYTES} to {MAX_TOKEN_FILE} visible ASCII characters; `openssl rand -hex 32` makes one"
+        "the token in {0} must be one line of {LEAST_TOKEN_BYTES} to {MAX_TOKEN_FILE} visible ASCII characters; `openssl rand -hex 32` generates one"
     )]
     TokenForm(PathBuf),
     /// The certificates cannot be used.
@@ -36,9 +36,9 @@ pub enum FrontError {
         #[source]
         source: TlsError,
     },
-    /// Strangers could use it.
+    /// Anyone on the network could use it.
     #[error(
-        "`{section}.listen = {listen}` is beyond loopback, and {}: add `[{section}.tls]` with either `client-ca` in it or `{section}.token-file`, \
+        "`{section}.listen = {listen}` is not a loopback address, and {}: add `[{section}.tls]` with `client-ca` or with `{section}.token-file`, \
          or listen on 127.0.0.1",
         exposure.problem()
     )]
@@ -47,11 +47,11 @@ pub enum FrontError {
         section: &'static str,
         /// The address.
         listen: SocketAddr,
-        /// What strangers could do.
+        /// What an attacker could do.
         exposure: Exposure,
     },
-    /// The port cannot be had.
-    #[error("cannot listen at {listen}; choose another `{section}.listen`")]
+    /// The port cannot be bound.
+    #[error("cannot listen on {listen}; choose another `{section}.listen`")]
     Listen {
         /// The section.
         section: &'static str,
@@ -77,11 +77,11 @@ impl FrontError {
 }
 
 impl Exposure {
-    /// What is wrong, as a part of a sentence.
+    /// The problem, as a part of a sentence.
     const fn problem(self) -> &'static str {
         match self {
-            Self::ReadableToken => "without TLS anybody on the way can read the token",
-            Self::Anybody => "anybody who reaches it could use it",
+            Self::ReadableToken => "without TLS anyone on the network can read the token",
+            Self::Anybody => "anyone on the network could use it",
         }
     }
 }

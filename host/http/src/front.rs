@@ -1,4 +1,4 @@
-//! The port, and who is taken in.
+//! The listener, which accepts and limits connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,14 +21,14 @@ use crate::connections::{Admission, ConnectionGuard, Connections};
 use crate::log_throttle::LogThrottle;
 use crate::tls;
 
-/// How long no connection is taken after the system refused one, for want of file descriptors for example.
+/// The first pause after `accept` failed, for example for lack of file descriptors.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How long at most, when it refuses again and again.
+/// The longest pause after repeated failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// What a refused connection is told where it is not TLS.
+/// The answer to a refused connection without TLS.
 const ADDRESS_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
 
-/// What the options come to.
+/// The settings from the options.
 pub(crate) struct Settings {
     pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) access: Access,
@@ -53,26 +53,26 @@ impl Settings {
     }
 }
 
-/// What all connections of a front know.
+/// The state that all connections of a front share.
 pub(crate) struct Shared {
     pub(crate) section: &'static str,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) handler: Arc<dyn Handler>,
 }
 
-/// Tells a connection that the front takes nothing more.
+/// Tells a connection that the front is closing.
 #[derive(Clone)]
 pub(crate) struct Closing(watch::Receiver<bool>);
 
 impl Closing {
     /// Waits for it.
     pub(crate) async fn wait(&mut self) {
-        // A front that is gone has closed as well.
+        // A dropped front is closed too.
         let _ = self.0.wait_for(|closed| *closed).await;
     }
 }
 
-/// A port that is held. Nobody is answered yet.
+/// A bound port. Requests are not answered yet.
 pub struct Bound {
     section: &'static str,
     settings: Settings,
@@ -81,8 +81,8 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Reads the token and the certificates, and takes the port. `section` is its section in the configuration, for errors and logs. It
-    /// is to be called within a tokio runtime.
+    /// Reads the token and the certificates, and binds the port. `section` is the section in the configuration, for errors and logs. Must
+    /// be called within a tokio runtime.
     ///
     /// # Errors
     /// [`FrontError`] names what is wrong and what to do.
@@ -107,12 +107,12 @@ impl Bound {
         })
     }
 
-    /// Where it listens, with the port that it was given.
+    /// The address that it listens on, with the actual port.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Begins to answer. It is to be called within a tokio runtime.
+    /// Starts to answer requests. Must be called within a tokio runtime.
     pub fn serve(self, handler: Arc<dyn Handler>) -> Front {
         let shared = Arc::new(Shared {
             section: self.section,
@@ -144,8 +144,7 @@ impl Bound {
     }
 }
 
-/// A front that answers. When it is dropped, no more connections are taken, and those that are there end as after
-/// [`Front::close`].
+/// A running front. Dropping it has the effect of [`Front::close`].
 pub struct Front {
     shared: Arc<Shared>,
     connections: Arc<Connections>,
@@ -155,29 +154,29 @@ pub struct Front {
 }
 
 impl Front {
-    /// Where it listens, with the port that it was given.
+    /// The address that it listens on, with the actual port.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a browser would be told.
+    /// The URL that it listens on.
     pub fn url(&self) -> String {
         let tls = self.shared.settings.load().acceptor.is_some();
         let scheme = if tls { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// How many are connected.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
         self.connections.count()
     }
 
-    /// Waits until it takes no more connections, for whatever reason.
+    /// Waits until it accepts no more connections, for whatever reason.
     pub async fn ended(&self) {
         self.ended.notified().await;
     }
 
-    /// Reads other options, while it serves. They are in effect after [`Renewal::apply`].
+    /// Reads new options while it serves. They take effect with [`Renewal::apply`].
     ///
     /// # Errors
     /// [`FrontError`] names what is wrong.
@@ -189,19 +188,19 @@ impl Front {
         })
     }
 
-    /// Takes no more connections and no more requests. Those that are being answered go on.
+    /// Accepts no more connections and requests. Active requests continue.
     pub fn close(&self) {
         self.close.send_replace(true);
     }
 
-    /// Closes it, and waits until all connections have ended.
+    /// Closes the front, and waits until all connections have ended.
     pub async fn join(self) {
         self.close();
         self.close.closed().await;
     }
 }
 
-/// Options that were read, and can be in effect.
+/// New options that can be applied.
 #[must_use = "nothing is changed until it is applied"]
 pub struct Renewal {
     shared: Arc<Shared>,
@@ -209,13 +208,13 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Puts them in effect: the token from the next request on, certificates and limits from the next connection on.
+    /// Applies the options: the token from the next request on, certificates and limits from the next connection on.
     pub fn apply(self) {
         self.shared.settings.store(self.settings);
     }
 }
 
-/// Says that no more connections are taken, also where that ends by a panic.
+/// Notifies on drop that no more connections are accepted, also after a panic.
 struct NotifyOnDrop(Arc<Notify>);
 
 impl Drop for NotifyOnDrop {
@@ -224,7 +223,7 @@ impl Drop for NotifyOnDrop {
     }
 }
 
-/// What takes connections.
+/// Accepts connections.
 struct Acceptor {
     listener: TcpListener,
     shared: Arc<Shared>,
@@ -258,7 +257,7 @@ impl Acceptor {
         }
     }
 
-    /// Gives a connection its guard. Where there is none, no further one is taken until there is.
+    /// Admits a connection. Without capacity, waits until there is some, and accepts no others meanwhile.
     async fn enter(&mut self, stream: TcpStream, peer: SocketAddr) {
         loop {
             let limits = self.shared.settings.load().limits;
@@ -271,7 +270,7 @@ impl Acceptor {
                             door = self.shared.section,
                             max_connections = limits.connections,
                             left_out,
-                            "all connections of this section are taken: idle ones make capacity, others wait"
+                            "the connection limit is reached: idle connections are closed, new ones wait"
                         );
                     }
                     self.connections.capacity.notified().await;
@@ -296,23 +295,23 @@ impl Acceptor {
                 %peer,
                 max_connections_per_address = limits.connections_per_address,
                 left_out,
-                "a connection was refused: its address has too many"
+                "connection refused: too many from its address"
             );
         }
         if self.shared.settings.load().acceptor.is_none() {
-            // It fits into the buffer of a connection that nothing was written to. Where it does not, the end says it all.
+            // It fits into the empty send buffer; if not, closing the connection is enough.
             let _ = stream.try_write(ADDRESS_FULL);
         }
     }
 
-    /// Leaves the system alone for a while, and gives a file descriptor back where those are what it lacks.
+    /// Pauses after an error, and frees file descriptors if the system lacks them.
     async fn back_off(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(
             error.kind(),
             ConnectionAborted | ConnectionReset | Interrupted
         ) {
-            // The other end has gone already.
+            // The client has already gone.
             return;
         }
         if let Some(left_out) = self.refused.due(now()) {
@@ -320,7 +319,7 @@ impl Acceptor {
                 door = self.shared.section,
                 %error,
                 left_out,
-                "a connection could not be taken; none is for up to a second each time"
+                "cannot accept a connection; pausing for up to a second"
             );
         }
         if matches!(

@@ -1,11 +1,11 @@
-//! A log line of one kind that is not written too often.
+//! Limits how often log lines of one kind are written.
 
 use std::time::{Duration, Instant};
 
-/// How long nothing more is said of one kind.
+/// The minimum time between two lines of one kind.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Says when a line may be written, and how many were left out since the last one.
+/// Decides whether a line may be written, and counts the suppressed ones.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
     written: Option<Instant>,
@@ -13,7 +13,7 @@ pub struct LogThrottle {
 }
 
 impl LogThrottle {
-    /// How many lines were left out, where one may be written at `now`.
+    /// If a line may be written at `now`: the number of lines suppressed since the last one.
     pub fn due(&mut self, now: Instant) -> Option<u64> {
         let recently = |written| now.saturating_duration_since(written) < EVERY;
         if self.written.is_some_and(recently) {
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_a_minute_says_how_many_it_stands_for() {
+    fn one_line_per_minute_has_the_number_of_suppressed_ones() {
         let (mut throttle, start) = (LogThrottle::default(), Instant::now());
         assert_eq!(throttle.due(start), Some(0));
         for _ in 0..1000 {

@@ -1,4 +1,4 @@
-//! A connection whose other end has to take what is written to it.
+//! A stream with a write timeout.
 
 use std::io;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Ends a connection when it takes nothing of what is written for this long.
+/// Fails when a write makes no progress for this long.
 pub(crate) struct WriteTimeout<T> {
     inner: T,
     most: Duration,
@@ -36,7 +36,7 @@ impl<T: Unpin> WriteTimeout<T> {
         let most = self.most;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(most)));
         waiting.as_mut().poll(context).map(|()| {
-            let message = "the other end takes no answer";
+            let message = "the client does not read the answer";
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         })
     }

@@ -1,4 +1,4 @@
-//! One inference request, from its inputs to its outputs. It blocks: it runs on threads that may.
+//! Answers one inference request. It blocks, so it runs on blocking threads.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -10,10 +10,10 @@ use crate::catalogue::{ACTIONS, Callable, Catalogue, CallTarget, INSIGHT, SAMPLE
 use crate::error::{RequestError, TensorFault};
 use crate::request::{Data, InferRequest, InferResponse, Output, RequestedOutput};
 
-/// Where samples come from that are sent by this protocol; `oip/SOURCE` where the caller names a source.
+/// The source of samples from this protocol; `oip/SOURCE` if the request names a source.
 const SOURCE: &str = "oip";
 
-/// Answers one request by `deadline`, or sooner where the request asks for it.
+/// Answers one request before `deadline`, or before the request's own timeout if that is earlier.
 pub(crate) fn infer(
     catalogue: &Catalogue,
     target: &CallTarget,
@@ -58,7 +58,7 @@ fn run(
     for input in request.inputs {
         let name = input.name;
         match input.data {
-            // The copy to aligned memory is the only one; the request's own is let go here.
+            // This copy to aligned memory is the only one; the request's bytes are freed here.
             Data::Elements {
                 element_type,
                 shape,
@@ -116,14 +116,14 @@ fn call(
     ];
     Ok(InferResponse {
         model: target.name.clone(),
-        // A swap may have come between: the release that did the work has the say.
+        // After a swap, the version is that of the release that processed the sample.
         version: called.release.generation.to_string(),
         id: called.id,
         outputs: select(outputs, &request.outputs),
     })
 }
 
-/// Those that were asked for, in that order; all where none was named.
+/// The requested outputs, in the requested order; all outputs if none are requested.
 fn select(outputs: Vec<(String, Output)>, requested: &[RequestedOutput]) -> Vec<(String, Output)> {
     if requested.is_empty() {
         return outputs;

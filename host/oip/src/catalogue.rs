@@ -1,4 +1,4 @@
-//! What may be called: the models of the release that serves, and its pipeline.
+//! The callable models of the live release, and its pipeline.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::error::RequestError;
 
 /// The pipeline's input: the sample's bytes.
 pub(crate) const SAMPLE: &str = "sample";
-/// The pipeline's output: the typed result as JSON; `null` where the policy keeps it on the device.
+/// The pipeline's output: the typed result as JSON; `null` if the policy keeps it on the device.
 pub(crate) const INSIGHT: &str = "insight";
-/// The pipeline's output: what the policy decided, as JSON.
+/// The pipeline's output: the policy's actions, as JSON.
 pub(crate) const ACTIONS: &str = "actions";
 
-/// Finds by name what may be called.
+/// Finds models and the pipeline by name.
 pub(crate) struct Catalogue {
     door: Door,
     /// `None`: all models.
@@ -26,13 +26,13 @@ pub(crate) struct Catalogue {
     pipeline: bool,
 }
 
-/// What a name stands for.
+/// A model or the pipeline.
 pub(crate) enum Callable {
     Model(Arc<NamedModel>),
     Pipeline,
 }
 
-/// Something to call, of one release.
+/// A model or the pipeline of one release.
 pub(crate) struct CallTarget {
     pub(crate) name: String,
     /// The release's generation.
@@ -40,17 +40,17 @@ pub(crate) struct CallTarget {
     pub(crate) callable: Callable,
 }
 
-/// What is known of one input or output.
+/// The description of one input or output.
 pub(crate) struct TensorDescription {
     pub(crate) name: String,
     pub(crate) datatype: &'static str,
-    /// -1 is any size.
+    /// The sizes; -1 is any size.
     pub(crate) shape: Vec<i64>,
 }
 
 impl Catalogue {
     pub(crate) fn new(config: &OipConfig, door: Door) -> Self {
-        // The names may be meant for a later release, so that it is no error.
+        // Not an error: the names may be for a later release.
         if let (Some(names), Some(pipeline)) = (&config.models, door.pipeline()) {
             let known: Vec<&str> = pipeline.models().keys().map(String::as_str).collect();
             for model in names {
@@ -79,7 +79,7 @@ impl Catalogue {
         self.door.pipeline().is_some()
     }
 
-    /// Finds what has this name, in this version where one is named.
+    /// Finds a model or the pipeline by name and, if given, version.
     pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<CallTarget, RequestError> {
         let pipeline = self.door.pipeline().ok_or(RequestError::NoRelease)?;
         let model = pipeline.models().get(name).filter(|_| self.offers(name));
@@ -115,7 +115,7 @@ impl Catalogue {
         }
     }
 
-    /// All that may be called at this moment, with its version.
+    /// The names that can be called now, each with its version.
     pub(crate) fn index(&self) -> Vec<(String, String)> {
         let Some(pipeline) = self.door.pipeline() else {
             return Vec::new();
@@ -141,7 +141,7 @@ impl Catalogue {
 }
 
 impl CallTarget {
-    /// `PROJECT_FORMAT`, as the protocol has it.
+    /// The protocol's platform, `PROJECT_FORMAT`.
     pub(crate) fn platform(&self) -> &'static str {
         match &self.callable {
             Callable::Pipeline => "hotshoe_pipeline",

@@ -1,4 +1,4 @@
-//! How `ModelInfer` is answered: by the service that the build script made, but its messages are checked before they are decoded.
+//! Serves `ModelInfer` with the generated service, but checks messages before they are decoded.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::proto::{ModelInferRequest, ModelInferResponse};
 use crate::request::MAX_ENTRIES;
 use crate::wire::{self, Limits};
 
-/// The path of `ModelInfer`. Messages have at most `max_body` bytes, and so have the numbers that they list.
+/// The route of `ModelInfer`. A message, and the numbers in it, have at most `max_body` bytes.
 pub(crate) fn routes(grpc: Arc<Grpc>, max_body: usize) -> Router {
     let infer = Infer { grpc, max_body };
     Router::new()
@@ -76,7 +76,7 @@ impl Codec for InferCodec {
     }
 }
 
-/// Decodes what is within the limits.
+/// Decodes messages within the limits.
 struct LimitedDecoder {
     limits: Limits,
     inner: ProstDecoder<ModelInferRequest>,
@@ -88,9 +88,9 @@ impl Decoder for LimitedDecoder {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         let message = buffer.chunk();
-        // tonic collects a message in one piece before it is decoded.
+        // tonic buffers a message in one piece before it is decoded.
         if message.len() != buffer.remaining() {
-            return Err(Status::internal("a message came in pieces"));
+            return Err(Status::internal("the message is not in one piece"));
         }
         wire::check(message, self.limits).map_err(|error| grpc::status(&error.into()))?;
         self.inner.decode(buffer)

@@ -27,10 +27,10 @@ use crate::request::{
 };
 use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 
-/// The service, over what is service.
+/// The gRPC service.
 pub(crate) struct Grpc(pub(crate) Arc<Service>);
 
-/// The protocol's status of an error.
+/// The gRPC status of an error.
 pub(crate) fn status(error: &RequestError) -> Status {
     Status::new(error.kind().grpc(), chain(error))
 }
@@ -133,7 +133,7 @@ impl GrpcInferenceService for Grpc {
     }
 }
 
-/// The request of a message.
+/// Reads the request from a message.
 pub(crate) fn read(message: ModelInferRequest) -> Result<InferRequest, RequestError> {
     let (raw, inputs) = (message.raw_input_contents.len(), message.inputs.len());
     if raw != 0 && raw != inputs {
@@ -185,7 +185,7 @@ fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<Data, Tenso
     }
 }
 
-/// The elements are in the list of their type; the other lists are to be empty.
+/// Reads the elements from the list of their type; the other lists must be empty.
 fn from_contents(
     datatype: &str,
     shape: Vec<usize>,
@@ -224,7 +224,7 @@ fn from_contents(
     })
 }
 
-/// How many of the lists have elements.
+/// The number of lists with elements.
 fn lists(contents: &InferTensorContents) -> usize {
     let empty = [
         contents.bool_contents.is_empty(),
@@ -259,7 +259,7 @@ fn narrow<W: Copy, T: TryFrom<W>, const N: usize>(
     Ok((list.len(), all))
 }
 
-/// The message of an answer: the elements are raw, and those of tensors are not copied.
+/// Writes the message of an answer. Elements are raw, and those of tensors are not copied.
 fn write(response: InferResponse) -> ModelInferResponse {
     let raw = response.outputs.iter().map(|(_, output)| output.raw());
     let raw_output_contents = raw.collect();

@@ -28,17 +28,17 @@ use crate::admission::{self, Admitted};
 use crate::json;
 use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 
-/// How long the JSON at the start of a body is, where bytes follow it.
+/// The header with the length of the JSON at the start of a body, if bytes follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
-/// What the handlers know.
+/// The state of the handlers.
 #[derive(Clone)]
 pub(crate) struct Http {
     pub(crate) service: Arc<Service>,
     pub(crate) max_body: usize,
 }
 
-/// A model, and its version where the path names one.
+/// The model and version in a path.
 #[derive(serde::Deserialize)]
 struct ModelPath {
     model: String,
@@ -50,13 +50,13 @@ impl<S: Send + Sync> FromRequestParts<S> for ModelPath {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
         let path = Path::from_request_parts(parts, state).await;
-        // A name that is no UTF-8 is nobody's.
+        // No model has a name that is not UTF-8.
         let refused = |_| refuse(&RequestError::NoPath(parts.uri.path().to_owned()));
         path.map(|Path(path)| path).map_err(refused)
     }
 }
 
-/// The paths of the protocol.
+/// The routes of the protocol.
 pub(crate) fn routes(http: Http) -> Router {
     let model = "/v2/models/{model}";
     let version = "/v2/models/{model}/versions/{version}";
@@ -74,7 +74,7 @@ pub(crate) fn routes(http: Http) -> Router {
     router.with_state(http)
 }
 
-/// Whatever no path is for, over HTTP or gRPC.
+/// The fallback for unknown paths, over HTTP or gRPC.
 pub(crate) async fn nothing(request: Request) -> Response {
     let over_grpc = admission::is_grpc(request.headers());
     let path = request.uri().path().to_owned();
@@ -86,7 +86,7 @@ pub(crate) async fn nothing(request: Request) -> Response {
     admission::answer(&error, over_grpc)
 }
 
-/// A path that takes another method.
+/// The fallback for wrong methods.
 pub(crate) async fn wrong_method(request: Request) -> Response {
     refuse(&RequestError::Method(request.uri().path().to_owned()))
 }
@@ -96,7 +96,7 @@ pub(crate) fn refuse(error: &RequestError) -> Response {
     let status = error.kind().http();
     let message = chain(error);
     if status.is_server_error() {
-        tracing::debug!(%status, message, "a request was not answered");
+        tracing::debug!(%status, message, "request failed");
     }
     reply(status, &json!({ "error": message }))
 }
@@ -199,7 +199,7 @@ impl Http {
     ) -> Result<json::Body, RequestError> {
         let length = request.headers().get(HEADER_LENGTH).cloned();
         let body = read(request.into_body(), self.max_body, admitted.deadline).await?;
-        // What is not there is said only now: whoever is still sending does not listen.
+        // After the body, because a client that still sends does not read the answer.
         let target = self.find(path)?;
         let work = move |service: &Service, deadline| {
             let length = header_length(length.as_ref(), body.len())?;
@@ -249,7 +249,7 @@ impl IntoResponse for json::Body {
     }
 }
 
-/// A body of known length that is written piece by piece, none of them copied.
+/// A body of known length in several pieces, without copies.
 struct PiecewiseBody {
     pieces: vec::IntoIter<Bytes>,
     left: u64,

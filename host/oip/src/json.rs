@@ -1,5 +1,4 @@
-//! Requests and answers over HTTP: JSON, and behind it the bytes of tensors (the binary tensor data extension). Nothing here touches the
-//! network.
+//! Requests and answers over HTTP: JSON, followed by the bytes of tensors (the binary tensor data extension). No I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,15 +19,15 @@ use crate::request::{
 
 /// The parameter that says how many bytes of a tensor follow the JSON.
 const BINARY_SIZE: &str = "binary_data_size";
-/// The parameter that asks for an output's bytes.
+/// The parameter that requests an output as bytes.
 const BINARY: &str = "binary_data";
 
-/// The answer's body, in pieces that are written one after the other.
+/// The body of an answer, in pieces.
 #[derive(Debug)]
 pub(crate) struct Body {
-    /// The JSON, and the bytes of each output that is not in it.
+    /// The JSON, and the bytes of each binary output.
     pub(crate) pieces: Vec<Bytes>,
-    /// The length of the JSON where bytes follow it.
+    /// The length of the JSON, if bytes follow it.
     pub(crate) header_length: Option<usize>,
 }
 
@@ -55,7 +54,7 @@ struct InputHead<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// The sizes of a shape. Beyond the most that there may be, one is kept and the others are passed over.
+/// The sizes of a shape. Keeps at most one more than allowed.
 struct Sizes(Vec<i64>);
 
 #[derive(Deserialize)]
@@ -65,10 +64,9 @@ struct OutputHead {
     parameters: RawParameters,
 }
 
-/// Reads the body of an inference request. `header_length` is what `Inference-Header-Content-Length` says; without it the whole
-/// body is JSON.
+/// Reads the body of an inference request. `header_length` is `Inference-Header-Content-Length`; without it the whole body is JSON.
 ///
-/// Memory is taken in proportion to the body, whatever sizes it claims.
+/// Memory is proportional to the body, whatever sizes it claims.
 pub(crate) fn read(
     body: &Bytes,
     header_length: Option<usize>,
@@ -102,7 +100,7 @@ pub(crate) fn read(
     })
 }
 
-/// How many members the objects of a text have, before anything of them is kept: the colons that are in no string.
+/// The number of members of all objects in a text, without parsing it: the colons outside strings.
 fn members(json: &[u8]) -> usize {
     let (mut members, mut in_string, mut escaped) = (0, false, false);
     for &byte in json {
@@ -148,7 +146,7 @@ fn read_output(output: OutputHead) -> Result<RequestedOutput, RequestError> {
     Ok(RequestedOutput { name, binary })
 }
 
-/// Writes the answer to `request`.
+/// Writes the body of an answer.
 pub(crate) fn write(
     response: &InferResponse,
     requested: &[RequestedOutput],
@@ -236,7 +234,7 @@ impl Serialize for SingleElement<'_> {
     }
 }
 
-/// Inputs or outputs: a struct may be written as a list, without members.
+/// Reads inputs or outputs. Limits their number here, because a struct may be a list, without members.
 fn tensors<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {

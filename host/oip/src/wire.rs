@@ -1,16 +1,16 @@
-//! What an inference message would take in memory, told from its bytes before they are decoded: a field of 2 bytes may become a
-//! tensor of hundreds. The form of the bytes: <https://protobuf.dev/programming-guides/encoding/>.
+//! Computes the memory of an inference message from its bytes, before it is decoded: a field of 2 bytes may become a tensor of hundreds.
+//! The encoding: <https://protobuf.dev/programming-guides/encoding/>.
 
-/// What one message may hold.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Fields: of the message, and of the inputs, outputs and contents in it. One takes up to about 500 bytes.
+    /// The number of fields: of the message, and of its inputs, outputs and contents. A field takes up to about 500 bytes.
     pub(crate) fields: usize,
-    /// Bytes of all listed numbers together, each as wide as it is in memory.
+    /// The bytes of all listed numbers together, with their width in memory.
     pub(crate) list_bytes: usize,
 }
 
-/// Why a message is not decoded.
+/// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
     #[error("the message is not the protobuf of an inference request")]
@@ -25,11 +25,11 @@ pub(crate) enum WireError {
     Lists { limit: usize },
 }
 
-/// Checks the bytes of a `ModelInferRequest`. What passes may be malformed within its strings and parameters.
+/// Checks the bytes of a `ModelInferRequest`. Strings and parameters may still be malformed.
 ///
 /// # Errors
 ///
-/// [`WireError`]: the message has more than the limits allow, or is none.
+/// [`WireError`]: the message exceeds the limits, or is not a message.
 pub(crate) fn check(bytes: &[u8], limits: Limits) -> Result<(), WireError> {
     let mut left = limits;
     left.walk(Message::Request, bytes)
@@ -44,7 +44,7 @@ pub(crate) fn check(bytes: &[u8], limits: Limits) -> Result<(), WireError> {
         })
 }
 
-/// The messages whose fields are counted. The others hold nothing that repeats.
+/// The messages whose fields are counted. The others have no repeated fields.
 #[derive(Debug, Clone, Copy)]
 enum Message {
     Request,
@@ -79,14 +79,14 @@ impl Limits {
                 5 => {
                     take(&mut bytes, 4)?;
                 }
-                // Groups, which the protocol has none of.
+                    // Groups, which the protocol does not use.
                 _ => return Err(Excess::Malformed),
             }
         }
         Ok(())
     }
 
-    /// One field with a length, by its number in `inference.proto`.
+    /// A length-delimited field, by its number in `inference.proto`.
     fn field(&mut self, message: Message, number: u64, bytes: &[u8]) -> Result<(), Excess> {
         match (message, number) {
             (Message::Request, 5) => self.walk(Message::Input, bytes),
@@ -107,7 +107,7 @@ impl Limits {
     }
 }
 
-/// How many numbers a packed list has: the last byte of each has no high bit.
+/// The number of elements of a packed list: the last byte of each has no high bit.
 fn varints(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte < 0x80).count()
 }
