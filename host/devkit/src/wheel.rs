@@ -308,7 +308,7 @@ fn name_missing_pip(error: CommandError) -> CommandError {
         CommandError::Failed { said, .. } if said.contains("No module named pip") => {
             CommandError::Missing {
                 program: "python3 -m pip".to_owned(),
-                way_out: "install pip (Debian: python3-pip)".to_owned(),
+                advice: "install pip (Debian: python3-pip)".to_owned(),
             }
         }
         other => other,

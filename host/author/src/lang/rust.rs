@@ -1,7 +1,7 @@
 //! Rust: cargo, and the encoder for targets without component support.
 use super::encode::encode;
 use crate::{BuildError, Project, RustTarget, ToolError, Tools};
-use hotshoe_devkit::toolchain::{self, Setting, TARGET, Toolchain};
+use hotshoe_devkit::toolchain::{self, ToolchainChoice, TARGET, Toolchain};
 use hotshoe_devkit::{CommandError, Progress, Task, guests, process};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ pub(crate) fn build(
 
 /// The toolchain for [`TARGET`], downloaded after consent.
 fn unknown(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
-    let setting = Setting::from_environment()?;
-    if let Some(found) = Toolchain::find(tools.folder(), setting)? {
+    let choice = ToolchainChoice::from_environment()?;
+    if let Some(found) = Toolchain::find(tools.folder(), choice)? {
         return Ok(found);
     }
     tools.agree(&format!("the Rust target {TARGET}"), TARGET_BYTES)?;
@@ -44,7 +44,7 @@ fn unknown(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
     let _lock = tools.lock()?;
     Ok(Toolchain::find_or_install(
         tools.folder(),
-        setting,
+        choice,
         progress,
     )?)
 }
