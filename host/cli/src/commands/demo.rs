@@ -10,7 +10,7 @@ use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 use hotshoe_link::Client;
 use hotshoe_protocol::status::Status;
 
-use crate::demo::feed::{Collected, Picture, feed};
+use crate::demo::feed::{FeedResults, Picture, feed};
 use crate::demo::prepare::prepare;
 use crate::demo::process::{DaemonProcess, end_with_this_process, free_endpoint};
 use crate::demo::summary::{PAGE, expected_page, judge, summarise};
@@ -49,8 +49,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         .context("the demo needs a checkout of Hotshoe; run it in the repository's folder")?;
     let environment = set_up(&root, &Progress::automatic()).context("cannot set up the demo")?;
     let endpoint = free_endpoint()?;
-    let bench = prepare(&environment, &endpoint, terminal)?;
-    let mut daemon = DaemonProcess::start(&bench.config, &bench.log)?;
+    let files = prepare(&environment, &endpoint, terminal)?;
+    let mut daemon = DaemonProcess::start(&files.config, &files.log)?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
         ..ZenohConfig::default()
@@ -66,7 +66,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         device.device,
         release.name,
         release.generation,
-        bench.log.display()
+        files.log.display()
     ));
 
     let pictures = pictures(&environment)?;
@@ -75,7 +75,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         client: &client,
         zenoh: &zenoh,
         device: &device,
-        versions: &bench.versions,
+        versions: &files.versions,
         terminal,
     };
     let (collected, delivered) = run.feed_and_update(&pictures, time)?;
@@ -88,15 +88,15 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
     let expected = expected_page(&environment.root)?;
     let serving = status.release.as_ref().map(|release| release.generation);
-    let summary = summarise(collected, status, &bench.versions, &delivered, &expected);
+    let summary = summarise(collected, status, &files.versions, &delivered, &expected);
     if terminal.json {
         terminal.json_line(&summary)?;
     } else {
         terminal.print(summary.text(terminal))?;
     }
-    judge(&summary, &bench.versions, serving)?;
+    judge(&summary, &files.versions, serving)?;
     if !terminal.json {
-        terminal.print(next_steps(&root, &bench.release, &bench.trust))?;
+        terminal.print(next_steps(&root, &files.release, &files.trust))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -116,7 +116,7 @@ impl Run<'_> {
         &self,
         pictures: &[Picture],
         time: Duration,
-    ) -> anyhow::Result<(Collected, Vec<Delivered>)> {
+    ) -> anyhow::Result<(FeedResults, Vec<Delivered>)> {
         let (fed, over) = sync_channel(0);
         thread::scope(|scope| {
             let (zenoh, device, versions, terminal) =

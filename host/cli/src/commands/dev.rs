@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::build::{build_release, release_toml, tools};
-use crate::dev::{Device, Sample, Shown};
+use crate::dev::{Device, Sample, SampleResult};
 use crate::terminal::Terminal;
 use crate::watch::Changes;
 use crate::{logging, signals};
@@ -67,7 +67,7 @@ struct Round {
     /// Why the daemon still serves the release before.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    samples: Vec<Shown>,
+    samples: Vec<SampleResult>,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
