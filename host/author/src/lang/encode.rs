@@ -66,7 +66,7 @@ mod tests {
         ValType,
     };
 
-    /// A module that nobody calls; it imports `random_get` of this module, if any.
+    /// A module that is never called; it imports `random_get` of this module, if any.
     fn module(import: Option<&str>) -> Vec<u8> {
         let mut types = TypeSection::new();
         types

@@ -29,7 +29,7 @@ const BARE_LINES: usize = 1 << 19;
 const BARE_STORES: usize = 1 << 11;
 /// How long the stream runs before the measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// The time of the swap itself is read every so many swaps.
+/// The time of the swap itself is read once every this many swaps.
 const LOOK_EVERY: usize = 5;
 /// A health gate that is passed after a few samples.
 const SHORT: &str = "min-samples = 5\nmin-seconds = 0";
@@ -238,7 +238,7 @@ fn releases(
         .collect()
 }
 
-/// A light pipeline; each generation has another setup.
+/// A light pipeline; each generation has a different setting.
 fn release(setup: &BenchSetup<'_>, generation: usize, health: &str) -> anyhow::Result<PackedRelease> {
     let recipe = format!(
         r#"name = "light"

@@ -23,7 +23,7 @@ pub struct Args {
     /// The name of the key
     #[arg(long, value_name = "NAME", default_value = "hotshoe")]
     name: String,
-    /// Leave the secret key unencrypted, for tests and for machines that protect it in another way
+    /// Leave the secret key unencrypted, for tests, or if the machine protects it in another way
     #[arg(long)]
     no_passphrase: bool,
     /// Overwrite existing files

@@ -268,7 +268,7 @@ impl Args {
 }
 
 fn envelope(statement: &Statement, key: Option<&SigningKey>) -> anyhow::Result<Envelope> {
-    let mut envelope = Envelope::new(statement).context("cannot make the statement")?;
+    let mut envelope = Envelope::new(statement).context("cannot create the statement")?;
     if let Some(key) = key {
         envelope.sign(key).context("cannot sign the statement")?;
     }

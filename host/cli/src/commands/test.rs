@@ -89,7 +89,7 @@ pub enum TestError {
 }
 
 impl TestError {
-    /// A stable word for machines.
+    /// A stable error code.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::NoTests { .. } => "no_tests",

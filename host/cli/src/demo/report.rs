@@ -179,7 +179,7 @@ impl Summary {
             &[
                 "version",
                 "what is new",
-                "became",
+                "outcome",
                 "because of",
                 "moved",
                 "first result s",

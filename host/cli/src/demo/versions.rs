@@ -54,7 +54,7 @@ pub fn prepare(
 ) -> anyhow::Result<[Version; 3]> {
     let better = better(environment, folder)?;
     let flaky = flaky(environment, better.clone())?;
-    let stranger = keygen::keygen(&folder.join("keys"), "stranger", None, true)?.secret;
+    let untrusted = keygen::keygen(&folder.join("keys"), "stranger", None, true)?.secret;
     Ok([
         make(folder, 2, better.clone(), key).map(|(layout, release)| Version {
             layout,
@@ -68,7 +68,7 @@ pub fn prepare(
             what: "traps on one sample in three",
             expected: Expected::RolledBack,
         })?,
-        make(folder, 4, better, &stranger).map(|(layout, release)| Version {
+        make(folder, 4, better, &untrusted).map(|(layout, release)| Version {
             layout,
             release,
             what: "signed with an untrusted key",

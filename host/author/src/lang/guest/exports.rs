@@ -7,8 +7,8 @@ use wasmparser::{
     Validator, WasmFeatures,
 };
 
-/// The component without its export of this name, which only its bundler called. Where something comes after it that cannot be counted anew here, the
-/// component as it is.
+/// Removes an export of the component that only its bundler called. If a section behind it cannot be renumbered, the
+/// component is returned unchanged.
 pub(in crate::lang) fn without_export(component: Vec<u8>, name: &str) -> Vec<u8> {
     match rewrite(&component, name) {
         Ok(Some(shorter)) => shorter,

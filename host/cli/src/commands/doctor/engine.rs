@@ -22,7 +22,7 @@ pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
             (Some(memory), Finding::ok(WHAT, found))
         }
         Err(EngineError::Memory { refused, way_out }) => {
-            let found = format!("there is no memory for components: {refused}");
+            let found = format!("there is no room for components: {refused}");
             (None, Finding::bad(WHAT, State::Fail, found, way_out))
         }
         Err(error) => {

@@ -116,7 +116,7 @@ fn listed(paths: &[PathBuf]) -> String {
 }
 
 impl ModelError {
-    /// A stable word for machines.
+    /// A stable error code.
     pub fn name(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",

@@ -57,7 +57,7 @@ pub enum RecordError {
 }
 
 impl RecordError {
-    /// A stable word for machines.
+    /// A stable error code.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Nothing(_) => "nothing_recorded",

@@ -59,7 +59,7 @@ pub struct Args {
     /// The keys that may sign releases and statements (trust.toml) [default: a new key]
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
-    /// Leave the new signing key unencrypted, for tests and for machines that protect it in another way
+    /// Leave the new signing key unencrypted, for tests, or if the machine protects it in another way
     #[arg(long, conflicts_with = "trust")]
     no_passphrase: bool,
 }
