@@ -86,13 +86,16 @@ impl Manifest {
             let start = key_spans.as_ref()?.span().start;
             Some(text.get(..start)?.matches('\n').count() + 1)
         };
-        let lines = keys.unwrap_or_default().into_iter().map(|(name, key_spans)| {
-            let lines = KeyLines {
-                world: line(&key_spans.world),
-                grants: line(&key_spans.grants),
-            };
-            (name, lines)
-        });
+        let lines = keys
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, key_spans)| {
+                let lines = KeyLines {
+                    world: line(&key_spans.world),
+                    grants: line(&key_spans.grants),
+                };
+                (name, lines)
+            });
         Ok(Self {
             path: path.to_owned(),
             release,

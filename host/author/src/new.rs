@@ -213,7 +213,11 @@ struct ProjectWriter<'a> {
 }
 
 impl ProjectWriter<'_> {
-    fn template(&mut self, file: embedded::File, placeholders: &Placeholders) -> Result<(), NewError> {
+    fn template(
+        &mut self,
+        file: embedded::File,
+        placeholders: &Placeholders,
+    ) -> Result<(), NewError> {
         let filled = std::str::from_utf8(file.contents).map(|text| placeholders.fill(text));
         if file.path == IGNORE {
             self.ignored.push_str(&filled.unwrap_or_default());

@@ -45,7 +45,7 @@ mod tests {
             let tools = producers.get("processed-by").unwrap();
             assert_eq!(tools.get("wit-component").unwrap(), "1.2.3");
             assert_eq!(tools.get("hotshoe").unwrap(), env!("CARGO_PKG_VERSION"));
-                // Adding twice changes nothing, and inner sections do not change.
+            // Adding twice changes nothing, and inner sections do not change.
             assert_eq!(add_producers(&said, language).unwrap(), said);
             assert!(said.windows(3).any(|bytes| bytes == b"C11"));
         }

@@ -15,9 +15,7 @@ pub fn choose() -> anyhow::Result<Zeroizing<String>> {
         format!("a new key needs a passphrase; set {VARIABLE}, or give --no-passphrase")
     })?;
     if first.is_empty() {
-        bail!(
-            "the passphrase is empty; give --no-passphrase to leave the key unencrypted"
-        );
+        bail!("the passphrase is empty; give --no-passphrase to leave the key unencrypted");
     }
     if first != ask("Repeat the passphrase: ")? {
         bail!("the two passphrases differ; nothing was written");

@@ -186,6 +186,9 @@ mod tests {
         assert_eq!(matching_device(&of(&[]), None).unwrap().name, "test");
         assert_eq!(matching_device(&of(&["a?"]), None).unwrap().name, "ax");
         assert!(matching_device(&of(&["[xyz]"]), None).is_err());
-        assert_eq!(matching_device(&of(&["[xyz]"]), Some("y")).unwrap().name, "y");
+        assert_eq!(
+            matching_device(&of(&["[xyz]"]), Some("y")).unwrap().name,
+            "y"
+        );
     }
 }

@@ -77,7 +77,7 @@ impl Debian {
         cargo
             .arg("-Zbuild-std=std,panic_abort")
             .env("RUSTC", &self.rustc)
-                // A stable compiler builds its standard library only with this variable.
+            // A stable compiler builds its standard library only with this variable.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker);
     }

@@ -3,7 +3,7 @@ use crate::extras::Extra;
 use crate::fixtures::{self, FixtureError};
 use crate::guests::{self, GuestError};
 use crate::progress::Progress;
-use crate::toolchain::{ToolchainChoice, Toolchain, ToolchainError};
+use crate::toolchain::{Toolchain, ToolchainChoice, ToolchainError};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 use crate::files;
 use crate::process::{self, CommandError};
 use crate::progress::{Progress, Task};
-use crate::toolchain::{ToolchainChoice, Toolchain};
+use crate::toolchain::{Toolchain, ToolchainChoice};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -235,7 +235,10 @@ pub fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
 }
 
 /// Removes components without a crate, so that they are not packed by mistake.
-fn remove_others(folder: &Path, components: &BTreeMap<String, ComponentRecord>) -> Result<(), GuestError> {
+fn remove_others(
+    folder: &Path,
+    components: &BTreeMap<String, ComponentRecord>,
+) -> Result<(), GuestError> {
     for entry in fs::read_dir(folder).map_err(at(folder))?.flatten() {
         let path = entry.path();
         let name = path
@@ -342,7 +345,10 @@ mod tests {
         assert_ne!(now(), second);
         fs::rename(at("guests/a/main.rs"), at("guests/a/lib.rs")).unwrap();
         assert_eq!(now(), second);
-        assert_ne!(fingerprint(root.path(), ToolchainChoice::Debian).unwrap(), second);
+        assert_ne!(
+            fingerprint(root.path(), ToolchainChoice::Debian).unwrap(),
+            second
+        );
     }
 
     #[test]
@@ -360,7 +366,11 @@ mod tests {
             components: BTreeMap::from([("policy".to_owned(), record)]),
         };
         let folder = folder(root.path());
-        files::write_whole(&folder.join(STATE), &serde_json::to_vec(&build_record).unwrap()).unwrap();
+        files::write_whole(
+            &folder.join(STATE),
+            &serde_json::to_vec(&build_record).unwrap(),
+        )
+        .unwrap();
         fs::write(folder.join("policy.wasm"), b"abc").unwrap();
         assert_eq!(
             current(root.path(), ToolchainChoice::Auto).unwrap(),

@@ -322,7 +322,10 @@ fn only_wheel(folder: &Path) -> io::Result<PathBuf> {
             return Ok(path);
         }
     }
-    Err(io::Error::new(io::ErrorKind::NotFound, "pip downloaded no wheel"))
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "pip downloaded no wheel",
+    ))
 }
 
 /// The size of all files below a folder; files that vanish in the meantime are not counted.

@@ -93,7 +93,8 @@ impl Activity {
     /// The next deadline, and how the connection ends then.
     fn next(&self, limits: &Limits) -> Option<(Instant, End)> {
         let state = self.lock();
-        let silent = (!state.admitted_request).then(|| (self.opened + limits.first_request, End::Silent));
+        let silent =
+            (!state.admitted_request).then(|| (self.opened + limits.first_request, End::Silent));
         let last = state.taken.values().min();
         let stalled = last.map(|&last| (last + limits.stall, End::Stalled));
         let idle = (state.open == 0).then(|| (state.idle_since + limits.idle, End::Idle));

@@ -17,9 +17,9 @@ use tokio::time::{Instant, sleep_until};
 use crate::Body;
 use crate::activity::{ActiveRequest, End};
 use crate::body::{RequestBody, ResponseBody, discard};
+use crate::connections::ConnectionGuard;
 use crate::front::{Closing, Shared};
 use crate::options::Limits;
-use crate::connections::ConnectionGuard;
 use crate::write_timeout::WriteTimeout;
 
 /// The smallest buffer that hyper takes, in bytes.
@@ -70,7 +70,10 @@ impl Connection {
     async fn answer(&mut self, stream: Box<dyn Stream>, limits: &Limits) {
         let (shared, activity) = (Arc::clone(&self.shared), Arc::clone(&self.guard.activity));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (shared, asked) = (Arc::clone(&shared), ActiveRequest::new(Arc::clone(&activity)));
+            let (shared, asked) = (
+                Arc::clone(&shared),
+                ActiveRequest::new(Arc::clone(&activity)),
+            );
             let activity = Arc::clone(&activity);
             async move {
                 let allowed = shared.settings.load().access.check(&request);

@@ -15,10 +15,10 @@ use tokio_rustls::TlsAcceptor;
 use crate::Handler;
 use crate::access::Access;
 use crate::connection::Connection;
-use crate::error::FrontError;
-use crate::options::{Limits, Options, exposure};
 use crate::connections::{Admission, ConnectionGuard, Connections};
+use crate::error::FrontError;
 use crate::log_throttle::LogThrottle;
+use crate::options::{Limits, Options, exposure};
 use crate::tls;
 
 /// The first pause after `accept` failed, for example for lack of file descriptors.
@@ -36,7 +36,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    fn read(section: &'static str, listen: SocketAddr, options: &Options) -> Result<Self, FrontError> {
+    fn read(
+        section: &'static str,
+        listen: SocketAddr,
+        options: &Options,
+    ) -> Result<Self, FrontError> {
         if let Some(exposure) = exposure(listen, options) {
             return Err(FrontError::Exposed {
                 section,

@@ -8,13 +8,13 @@ mod access;
 mod activity;
 mod body;
 mod connection;
+mod connections;
 mod error;
 mod front;
-mod options;
-mod connections;
 mod log_throttle;
-mod write_timeout;
+mod options;
 mod tls;
+mod write_timeout;
 
 use std::pin::Pin;
 
@@ -26,8 +26,8 @@ pub use access::{LEAST_TOKEN_BYTES, Refusal};
 pub use body::{discard, is_stalled};
 pub use error::FrontError;
 pub use front::{Bound, Front, Renewal};
-pub use options::{Exposure, Limits, Options, exposure};
 pub use log_throttle::LogThrottle;
+pub use options::{Exposure, Limits, Options, exposure};
 pub use tls::{TlsError, TlsFiles};
 
 /// The error of a body.

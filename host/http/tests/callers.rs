@@ -16,8 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use server::{Authority, DEADLINE, TestServer, SHORT, answer, ask, is_end, rest};
 use hotshoe_http::{Bound, Exposure, FrontError, Limits, Options, TlsFiles};
+use server::{Authority, DEADLINE, SHORT, TestServer, answer, ask, is_end, rest};
 use tempfile::TempDir;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -131,7 +131,8 @@ fn a_token_is_required_and_can_be_changed() {
     let with = |token: &str| format!("{GET}Authorization: Bearer {token}\r\n");
     assert!(server.get(GET).starts_with("HTTP/1.1 401"));
     assert!(
-        server.get(&with("correct-horse-battery-stable"))
+        server
+            .get(&with("correct-horse-battery-stable"))
             .starts_with("HTTP/1.1 401")
     );
     let mut kept = server.connect();
@@ -150,7 +151,8 @@ fn a_token_is_required_and_can_be_changed() {
     assert!(answer(&mut kept, "TOKEN`").starts_with("HTTP/1.1 401"));
     assert!(server.get(&with(TOKEN)).starts_with("HTTP/1.1 401"));
     assert!(
-        server.get(&with("another-horse-battery-staple"))
+        server
+            .get(&with("another-horse-battery-staple"))
             .starts_with("HTTP/1.1 200")
     );
     server.close();
@@ -223,7 +225,8 @@ fn certificates_change_while_it_serves() {
     let error = server.front.renew(&options(broken)).err().unwrap();
     assert_eq!(error.name(), "invalid_certificates");
     assert!(get(&server, &old.ca(), None).starts_with("HTTP/1.1 200"));
-    server.front
+    server
+        .front
         .renew(&options(new.issue("device")))
         .unwrap()
         .apply();

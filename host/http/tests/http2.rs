@@ -12,8 +12,8 @@ mod server;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use server::{TestServer, SHORT, is_end};
 use hotshoe_http::Limits;
+use server::{SHORT, TestServer, is_end};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;

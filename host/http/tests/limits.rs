@@ -13,8 +13,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
-use server::{BIG, DEADLINE, TestServer, SHORT, answer, ask, connect, is_end, rest};
 use hotshoe_http::Limits;
+use server::{BIG, DEADLINE, SHORT, TestServer, answer, ask, connect, is_end, rest};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -101,7 +101,10 @@ fn a_connection_without_a_request_is_closed() {
     ask(&mut stream, GET);
     answer(&mut stream, "ok");
     trickle(stream, b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ");
-    trickle(server.connect(), b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ");
+    trickle(
+        server.connect(),
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ",
+    );
     server.wait_for(0);
     server.close();
 }

@@ -61,9 +61,7 @@ fn fetch(folder: &Path) {
         .stderr(Stdio::null())
         .spawn();
     if let Err(error) = started {
-        eprintln!(
-            "warning: cannot start {FETCH}: {error}; models are downloaded after the build"
-        );
+        eprintln!("warning: cannot start {FETCH}: {error}; models are downloaded after the build");
     }
 }
 

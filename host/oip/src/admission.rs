@@ -82,7 +82,11 @@ impl AdmissionControl {
 }
 
 /// The outermost layer. It answers refused and late requests in the protocol's form, and counts all requests.
-pub(crate) async fn watch(State(admission): State<Arc<AdmissionControl>>, request: Request, next: Next) -> Response {
+pub(crate) async fn watch(
+    State(admission): State<Arc<AdmissionControl>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let over_grpc = is_grpc(request.headers());
     let inference = is_inference(&request);
     let response = match admission.admit(&request) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use hotshoe_infer::{NamedModel, Tensor};
 use hotshoe_link::Incoming;
 
-use crate::catalogue::{ACTIONS, Callable, Catalogue, CallTarget, INSIGHT, SAMPLE};
+use crate::catalogue::{ACTIONS, CallTarget, Callable, Catalogue, INSIGHT, SAMPLE};
 use crate::error::{RequestError, TensorFault};
 use crate::request::{Data, InferRequest, InferResponse, Output, RequestedOutput};
 

@@ -80,7 +80,11 @@ impl Catalogue {
     }
 
     /// Finds a model or the pipeline by name and, if given, version.
-    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<CallTarget, RequestError> {
+    pub(crate) fn find(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<CallTarget, RequestError> {
         let pipeline = self.door.pipeline().ok_or(RequestError::NoRelease)?;
         let model = pipeline.models().get(name).filter(|_| self.offers(name));
         let callable = match model {

@@ -49,9 +49,7 @@ pub(crate) enum TensorFault {
     Twice,
     #[error("its `binary_data_size` is not a number of bytes")]
     BinarySize,
-    #[error(
-        "its `binary_data_size` of {size} exceeds the {left} bytes left in the body"
-    )]
+    #[error("its `binary_data_size` of {size} exceeds the {left} bytes left in the body")]
     Beyond { size: u64, left: usize },
     #[error("JSON cannot represent FP16; send and request it as binary data")]
     Half,
@@ -132,7 +130,9 @@ pub(crate) enum RequestError {
         "the request body has more than {limit} bytes; raise `oip.max-body-mib` if the device has the memory"
     )]
     TooLarge { limit: usize },
-    #[error("the limit of {limit} concurrent requests is reached; retry, or raise `oip.max-requests`")]
+    #[error(
+        "the limit of {limit} concurrent requests is reached; retry, or raise `oip.max-requests`"
+    )]
     Busy { limit: usize },
     #[error(transparent)]
     Refused(#[from] Refusal),

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use hotshoe_base::chain;
 use tonic::{Request, Response, Status};
 
+use crate::admission::Admitted;
 use crate::datatype;
 use crate::error::{RequestError, TensorFault};
-use crate::admission::Admitted;
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::InferInputTensor;

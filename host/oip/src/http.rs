@@ -22,9 +22,9 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout_at;
 
-use crate::catalogue::{TensorDescription, CallTarget};
-use crate::error::RequestError;
 use crate::admission::{self, Admitted};
+use crate::catalogue::{CallTarget, TensorDescription};
+use crate::error::RequestError;
 use crate::json;
 use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 

@@ -13,8 +13,8 @@ use serde_json::value::RawValue;
 use crate::elements;
 use crate::error::{RequestError, TensorFault};
 use crate::request::{
-    self, Data, RawParameters, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
-    Parameter, Parameters, RequestedOutput,
+    self, Data, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output, Parameter,
+    Parameters, RawParameters, RequestedOutput,
 };
 
 /// The parameter that says how many bytes of a tensor follow the JSON.

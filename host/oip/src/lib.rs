@@ -7,21 +7,21 @@
 //! [`Bound::bind`] binds the port, [`Bound::serve`] starts the server, [`Server::join`] ends it.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod call;
 mod catalogue;
 mod codec;
 mod datatype;
 mod elements;
 mod error;
-mod admission;
 mod grpc;
-mod slot_body;
 mod http;
 mod json;
 mod proto;
 mod request;
-mod service;
 mod server;
+mod service;
+mod slot_body;
 mod wire;
 
 #[cfg(test)]

@@ -19,9 +19,9 @@ use tokio::time::timeout;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
+use crate::admission::{self, AdmissionControl};
 use crate::catalogue::Catalogue;
 use crate::codec;
-use crate::admission::{self, AdmissionControl};
 use crate::grpc::Grpc;
 use crate::http::{self, Http};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;

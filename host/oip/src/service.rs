@@ -7,10 +7,10 @@ use std::time::Instant;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
-use crate::call;
-use crate::catalogue::{Catalogue, CallTarget};
-use crate::error::RequestError;
 use crate::admission::Admitted;
+use crate::call;
+use crate::catalogue::{CallTarget, Catalogue};
+use crate::error::RequestError;
 use crate::request::{InferRequest, InferResponse};
 
 /// The server's name in its metadata.

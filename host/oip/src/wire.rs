@@ -79,7 +79,7 @@ impl Limits {
                 5 => {
                     take(&mut bytes, 4)?;
                 }
-                    // Groups, which the protocol does not use.
+                // Groups, which the protocol does not use.
                 _ => return Err(Excess::Malformed),
             }
         }

@@ -181,7 +181,11 @@ impl<'a> Build<'a> {
     }
 
     /// The digest of the component's inputs.
-    fn sources(&self, used: &BTreeSet<String>, entry: &str) -> Result<guest::SourceDigest, BuildError> {
+    fn sources(
+        &self,
+        used: &BTreeSet<String>,
+        entry: &str,
+    ) -> Result<guest::SourceDigest, BuildError> {
         let wasi = if self.guest.wasi { "wasi" } else { "" };
         let used: Vec<&str> = used.iter().map(String::as_str).collect();
         let mut sources = guest::SourceDigest::of_texts(&[

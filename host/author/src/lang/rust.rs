@@ -1,7 +1,7 @@
 //! Rust: cargo, and the encoder for targets without component support.
 use super::encode::encode;
 use crate::{BuildError, Project, RustTarget, ToolError, Tools};
-use hotshoe_devkit::toolchain::{self, ToolchainChoice, TARGET, Toolchain};
+use hotshoe_devkit::toolchain::{self, TARGET, Toolchain, ToolchainChoice};
 use hotshoe_devkit::{CommandError, Progress, Task, guests, process};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -9,9 +9,9 @@ use hotshoe_engine::{
     BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, Parts,
 };
 
-use super::timings::median;
 use super::report::{Row, Unit};
 use super::setup::BenchSetup;
+use super::timings::median;
 
 /// A release that contains the component.
 pub const RELEASE: &str = "classify-angle.toml";

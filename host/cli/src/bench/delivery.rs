@@ -14,12 +14,12 @@ use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};
 use hotshoe_trust::{Device, Floor, Release, Time, Verified, verify};
 use serde_json::json;
 
-use super::timings::{alternate, timing};
 use super::neighbours;
 use super::random::Random;
 use super::report::{Counts, Row, Unit};
 use super::setup::{BenchSetup, TOTAL};
 use super::site::PackedRelease;
+use super::timings::{alternate, timing};
 use crate::demo::process::free_endpoint;
 use crate::device::host_version;
 use crate::terminal::Terminal;

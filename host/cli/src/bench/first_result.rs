@@ -15,11 +15,11 @@ use hotshoe_store::{LayoutError, Phase};
 use hotshoe_trust::{Device, Digest, Floor, Time};
 use serde_json::Value;
 
-use super::timings::{Timings, alternate, timing};
 use super::lines::first_line;
 use super::report::{Row, Unit};
 use super::setup::{BenchSetup, TOTAL, process, sample};
 use super::site::{PackedRelease, Site};
+use super::timings::{Timings, alternate, timing};
 use crate::commands::verify;
 use crate::demo::process::free_endpoint;
 use crate::demo::versions::another;
@@ -199,7 +199,10 @@ impl Plain {
         let loaded = started.elapsed();
         process(&mut pipeline.worker(), &sample)?;
         let total = started.elapsed();
-        anyhow::ensure!(Digest::of(&bytes) == model.digest, "the received bytes differ");
+        anyhow::ensure!(
+            Digest::of(&bytes) == model.digest,
+            "the received bytes differ"
+        );
         Ok(vec![
             timing(TOTAL, total),
             timing(GET, got),

@@ -1,5 +1,6 @@
 //! `hotshoe bench infer`: models under each backend against ONNX Runtime's own Python package, and the overhead of each call path to a model.
 
+mod call_paths;
 mod endpoints;
 mod http;
 mod memory;
@@ -7,7 +8,6 @@ mod peer;
 mod sides;
 mod starts;
 mod subject;
-mod call_paths;
 
 use std::path::{Path, PathBuf};
 

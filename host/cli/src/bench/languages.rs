@@ -112,8 +112,16 @@ struct Side {
 
 impl Side {
     /// Loads the component of the task number `at` as a device does without cached code.
-    fn load(variant: &Variant, made: &BuiltTemplates, at: usize, engine: &Engine) -> anyhow::Result<Self> {
-        let built = made.components.get(at).context("the component was not built")?;
+    fn load(
+        variant: &Variant,
+        made: &BuiltTemplates,
+        at: usize,
+        engine: &Engine,
+    ) -> anyhow::Result<Self> {
+        let built = made
+            .components
+            .get(at)
+            .context("the component was not built")?;
         let ready = throwaway::prepare(&built.manifest, None, &BTreeMap::new())?;
         let inference = InferenceConfig::default();
         let models = Models::new(inference.options());

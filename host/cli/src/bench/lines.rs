@@ -8,9 +8,9 @@ use hotshoe_vision::{Budget, DecodeLimits, Format};
 use label_reader_native::{NativeClassifier, NativeRecogniser};
 use serde_json::Value;
 
-use super::timings::{Timings, Series, alternate, timing};
 use super::report::{Row, Unit};
 use super::setup::{BenchSetup, TOTAL, process, sample};
+use super::timings::{Series, Timings, alternate, timing};
 
 /// The release that reads lines.
 pub const RECOGNISER: &str = "recognise.toml";

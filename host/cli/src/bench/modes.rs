@@ -11,10 +11,10 @@ use hotshoe_engine::{
 use hotshoe_infer::Tensor;
 
 use super::calls;
-use super::timings::{Timings, alternate, timing};
 use super::page::PAGE;
 use super::report::{Row, Unit};
 use super::setup::{BenchSetup, sample};
+use super::timings::{Timings, alternate, timing};
 use crate::terminal::Terminal;
 
 /// The names of the measurements.

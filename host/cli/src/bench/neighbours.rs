@@ -48,7 +48,11 @@ struct Outcome {
 }
 
 /// Measures both modes one after the other, each with new devices.
-pub fn measure(setup: &BenchSetup<'_>, made: &PackedRelease, devices: usize) -> anyhow::Result<Vec<Row>> {
+pub fn measure(
+    setup: &BenchSetup<'_>,
+    made: &PackedRelease,
+    devices: usize,
+) -> anyhow::Result<Vec<Row>> {
     let endpoint = free_endpoint()?;
     let registry = Registry::start(&RegistryConfig {
         data: setup.folder().join("registry"),
@@ -141,7 +145,8 @@ impl Testbed<'_> {
             .iter()
             .map(|name| self.start(name, share))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let client = Client::open(&client_config(&self.endpoint)).context("cannot client_config the registry")?;
+        let client = Client::open(&client_config(&self.endpoint))
+            .context("cannot client_config the registry")?;
         self.all_alive(&client, devices)?;
         let events = client.events(SITE, None, EVENTS)?;
         let before = self.registry.sent();
@@ -160,7 +165,8 @@ impl Testbed<'_> {
 
     fn start(&self, name: &str, share: bool) -> anyhow::Result<DaemonProcess> {
         let folder = self.setup.folder().join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
             "site = \"{SITE}\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nmode = \"client\"\nconnect = [\"{}\"]\n[deploy]\nshare = {share}\n",

@@ -9,10 +9,10 @@ use hotshoe_pipeline::Worker;
 use label_reader::rules::Rules;
 use label_reader_native::NativeReader;
 
-use super::timings::{Timings, Series, alternate, timing};
 use super::reference::Reference;
 use super::report::{Row, Unit};
 use super::setup::{BenchSetup, TOTAL, process, sample};
+use super::timings::{Series, Timings, alternate, timing};
 
 /// The release that reads pages.
 pub const RELEASE: &str = "release.toml";

@@ -14,8 +14,8 @@ use hotshoe_store::Layout;
 use hotshoe_trust::{Device, Digest, Floor, Release, Time, TrustRoot, Verified};
 use tempfile::TempDir;
 
-use super::timings::{Timings, timing};
 use super::site::PackedRelease;
+use super::timings::{Timings, timing};
 use crate::commands::{keygen, pack, sign, trust, verify};
 
 /// The label-reader application in the checkout.

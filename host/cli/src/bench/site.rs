@@ -46,7 +46,8 @@ impl Site {
     /// Installs a release in the folder `name` and starts the daemon.
     pub fn start(setup: &BenchSetup<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
         let folder = setup.folder().join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let endpoint = free_endpoint()?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
@@ -79,7 +80,11 @@ impl Site {
     }
 
     /// Publishes a release and waits until it serves. Each reported step is passed to `each`.
-    pub fn try_out(&mut self, made: &PackedRelease, each: impl FnMut(&Step)) -> anyhow::Result<Published> {
+    pub fn try_out(
+        &mut self,
+        made: &PackedRelease,
+        each: impl FnMut(&Step),
+    ) -> anyhow::Result<Published> {
         let published = self.deployer.publish(&made.layout, &made.release)?;
         let serves = |phase| matches!(phase, Phase::Trial | Phase::Live);
         self.wait(&published, serves, each)?;

@@ -18,11 +18,11 @@ use hotshoe_vision::{Budget, DecodeLimits};
 use label_reader::sizes::{self, Size};
 use label_reader_native::{NativeReader, NativeRecogniser};
 
-use super::timings::{Timings, alternate, timing};
 use super::lines;
 use super::page::{PAGE, RELEASE};
 use super::report::{Row, Unit};
 use super::setup::{BenchSetup, TOTAL, TRUST};
+use super::timings::{Timings, alternate, timing};
 use crate::commands::{install, verify};
 use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::device::Identity;
@@ -245,7 +245,10 @@ impl Device {
         client.close();
         daemon.stop()?;
         match fed.map(|fed| fed.result) {
-            Some(Ok(_)) => Ok((elapsed, after.context("the daemon did not report its status")?)),
+            Some(Ok(_)) => Ok((
+                elapsed,
+                after.context("the daemon did not report its status")?,
+            )),
             Some(Err(error)) => bail!(error),
             None => bail!("the daemon did not answer"),
         }

@@ -12,11 +12,11 @@ use hotshoe_devkit::Environment;
 use serde_json::json;
 
 use super::first_result;
-use super::timings::median;
 use super::report::{Counts, Row, Unit};
 use super::setup::BenchSetup;
 use super::site::{PackedRelease, Site};
 use super::stream::{Record, Span, Stream};
+use super::timings::median;
 use crate::terminal::Terminal;
 
 /// Highest accepted ratio of the largest gap with swaps to that without.
@@ -239,7 +239,11 @@ fn releases(
 }
 
 /// A light pipeline; each generation has a different setting.
-fn release(setup: &BenchSetup<'_>, generation: usize, health: &str) -> anyhow::Result<PackedRelease> {
+fn release(
+    setup: &BenchSetup<'_>,
+    generation: usize,
+    health: &str,
+) -> anyhow::Result<PackedRelease> {
     let recipe = format!(
         r#"name = "light"
 generation = {generation}

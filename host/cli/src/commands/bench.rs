@@ -70,8 +70,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     end_with_this_process()?;
     let here = std::env::current_dir().context("cannot determine the current folder")?;
-    let root = find_root(&here)
-        .context("`hotshoe bench` needs a checkout of Hotshoe; run it in the repository's folder")?;
+    let root = find_root(&here).context(
+        "`hotshoe bench` needs a checkout of Hotshoe; run it in the repository's folder",
+    )?;
     let environment = || set_up(&root, &terminal.progress()).context("cannot set up the bench");
     let report = match args.name {
         Name::Pipeline => {

@@ -1,6 +1,6 @@
-mod ports;
 mod engine;
 mod network;
+mod ports;
 mod python;
 mod runtime;
 

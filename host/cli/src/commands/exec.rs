@@ -181,7 +181,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 }
 
 /// Refuses to record a result on which the backends disagree, because it is unknown which one is right.
-fn check_backends_agree(pipeline: &Arc<Pipeline>, sample: &Sample, device: &Device) -> anyhow::Result<()> {
+fn check_backends_agree(
+    pipeline: &Arc<Pipeline>,
+    sample: &Sample,
+    device: &Device,
+) -> anyhow::Result<()> {
     let models = pipeline.models().values().map(|named| named.active());
     let open: Vec<_> = models.filter(|it| it.backends().len() > 1).collect();
     if open.is_empty() {

@@ -42,8 +42,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             terminal.json(&inspection)?;
         } else {
             terminal.print(inspection.tree(terminal).to_string().trim_end())?;
-            terminal
-                .note(terminal.warning("not verified: these are the release's own claims"));
+            terminal.note(terminal.warning("not verified: these are the release's own claims"));
         }
         return Ok(ExitCode::SUCCESS);
     }

@@ -127,7 +127,9 @@ fn paths(folder: &Path, name: &str) -> [PathBuf; 2] {
 fn check_name(name: &str) -> anyhow::Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-        bail!("`{name}` is not a valid key name; use letters, digits, `-`, `_` and `.`; it must not start with `.`");
+        bail!(
+            "`{name}` is not a valid key name; use letters, digits, `-`, `_` and `.`; it must not start with `.`"
+        );
     }
     Ok(())
 }

@@ -98,5 +98,10 @@ pub fn world(word: &str) -> Result<World, String> {
     WORLDS
         .into_iter()
         .find(|world| world.to_string() == word)
-        .ok_or_else(|| format!("expected one of {}", WORLDS.map(|it| it.to_string()).join(", ")))
+        .ok_or_else(|| {
+            format!(
+                "expected one of {}",
+                WORLDS.map(|it| it.to_string()).join(", ")
+            )
+        })
 }

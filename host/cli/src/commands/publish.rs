@@ -16,12 +16,12 @@ use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Stateme
 use serde::Serialize;
 
 use crate::device::label;
-use crate::fleet::rollout::{Change, Rollout, Goal, Outcome};
 use crate::fleet::display::{Display, words};
 use crate::fleet::error::FleetError;
 use crate::fleet::follow::{SiteUpdate, listen, next};
-use crate::fleet::offer::{ReleaseRef, Offer};
 use crate::fleet::network::{NetworkArgs, after};
+use crate::fleet::offer::{Offer, ReleaseRef};
+use crate::fleet::rollout::{Change, Goal, Outcome, Rollout};
 use crate::fleet::select;
 use crate::terminal::{Terminal, size};
 use crate::{logging, signals};
@@ -31,7 +31,8 @@ use crate::{logging, signals};
 const SETTLE: Duration = Duration::from_secs(5);
 
 /// The note if no signature was checked.
-const CLAIMED: &str = "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
+const CLAIMED: &str =
+    "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
 
 /// Publish a release to the devices of a site
 ///
@@ -164,7 +165,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let statement = args.statement(&offer, &site, &selector)?;
     let envelope = envelope(&statement, key.as_ref())?;
     let begun = Instant::now();
-    let mut publisher = Publisher::open(&zenoh, &site).with_context(|| args.network.cannot_open())?;
+    let mut publisher =
+        Publisher::open(&zenoh, &site).with_context(|| args.network.cannot_open())?;
     publisher.serve(&offer.layout)?;
     publisher.desire(&offer.release.name, envelope.to_bytes())?;
     args.print_start(&offer, &site, &selector, &publisher, terminal);

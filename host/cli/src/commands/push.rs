@@ -54,7 +54,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         pushed.signatures
     ))?;
     if pushed.signatures == 0 {
-        terminal.note("not signed: devices refuse it; sign it with `hotshoe sign`, then push again");
+        terminal
+            .note("not signed: devices refuse it; sign it with `hotshoe sign`, then push again");
     }
     Ok(ExitCode::SUCCESS)
 }

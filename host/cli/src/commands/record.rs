@@ -217,7 +217,10 @@ fn print_report(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> 
     ))?;
     for (count, why) in [
         (failed, "gave no result"),
-        (dropped, "did not fit into the device's buffer ([record] buffer-mib)"),
+        (
+            dropped,
+            "did not fit into the device's buffer ([record] buffer-mib)",
+        ),
         (too_large, "are larger than [record] buffer-mib"),
     ] {
         if count > 0 {

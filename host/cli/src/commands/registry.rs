@@ -210,7 +210,9 @@ fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyho
     let reloaded = registry.reload(&new)?;
     log.apply(&new.log)?;
     if logging::is_pinned() {
-        tracing::info!("`log.filter` is ignored: the environment variable RUST_LOG takes precedence");
+        tracing::info!(
+            "`log.filter` is ignored: the environment variable RUST_LOG takes precedence"
+        );
     }
     if reloaded.trust_changed {
         tracing::warn!(

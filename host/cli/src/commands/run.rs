@@ -141,7 +141,9 @@ fn try_reload(
     descriptors::fit(&mut new);
     if logging::is_pinned() {
         new.log.filter.clone_from(&daemon.config().log.filter);
-        tracing::info!("`log.filter` is ignored: the environment variable RUST_LOG takes precedence");
+        tracing::info!(
+            "`log.filter` is ignored: the environment variable RUST_LOG takes precedence"
+        );
     }
     let change = daemon.change(&new)?;
     if change.trust_changed {

@@ -12,8 +12,8 @@ use hotshoe_link::DeviceKey;
 use hotshoe_link::device_list::DeviceList;
 
 use crate::fleet::local::CONFIG;
-use crate::fleet::overview::{Overview, DeviceReport, table};
 use crate::fleet::network::NetworkArgs;
+use crate::fleet::overview::{DeviceReport, Overview, table};
 use crate::fleet::report;
 use crate::fleet::survey::survey;
 use crate::logging;
@@ -22,7 +22,8 @@ use crate::terminal::Terminal;
 /// The default timeout in seconds: longer than a full queue with `when-full = "block"` can delay an answer.
 const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
 /// The note if no signature was checked.
-const CLAIMED: &str = "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
+const CLAIMED: &str =
+    "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
 
 /// Show the status of devices
 ///

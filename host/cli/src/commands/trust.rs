@@ -204,7 +204,12 @@ fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
     let pem = read_text(path)?;
     PublicKey::from_pem(&pem, Scheme::EcdsaP256Sha256)
         .or_else(|first| PublicKey::from_pem(&pem, Scheme::Ed25519).map_err(|_| first))
-        .with_context(|| format!("{} is not an ECDSA P-256 or Ed25519 public key", path.display()))
+        .with_context(|| {
+            format!(
+                "{} is not an ECDSA P-256 or Ed25519 public key",
+                path.display()
+            )
+        })
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {

@@ -8,7 +8,7 @@ use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 use serde::Deserialize;
 
-use super::feed::{ReleaseResults, FeedResults};
+use super::feed::{FeedResults, ReleaseResults};
 use super::report::{Input, Percentiles, Summary, VersionReport};
 use super::updates::{Delivered, is_as_expected};
 use super::versions::{Expected, Version};

@@ -59,7 +59,8 @@ impl Device {
     pub fn new(manifest: &Path) -> anyhow::Result<Self> {
         let beside = manifest.parent().unwrap_or(Path::new("."));
         let folder = std::path::absolute(beside.join(".hotshoe").join("dev"))?;
-        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let lock = folder.join("lock");
         let lock =
             fs::File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;

@@ -47,7 +47,12 @@ impl<'t> Display<'t> {
     }
 
     /// Shows what changed on one device.
-    pub fn show(&mut self, device: &str, progress: &DeviceProgress, change: Change) -> anyhow::Result<()> {
+    pub fn show(
+        &mut self,
+        device: &str,
+        progress: &DeviceProgress,
+        change: Change,
+    ) -> anyhow::Result<()> {
         if change == Change::None {
             return Ok(());
         }

@@ -50,7 +50,9 @@ pub enum FleetError {
         release: String,
     },
     /// The period cannot be parsed.
-    #[error("`{text}` is not a period; write a number and a unit, such as 7d or 12h, at most 90 days")]
+    #[error(
+        "`{text}` is not a period; write a number and a unit, such as 7d or 12h, at most 90 days"
+    )]
     Period {
         /// The given text.
         text: String,

@@ -77,7 +77,9 @@ impl DeviceReport {
         Some(match self.answers {
             0 | 1 => format!("claimed, not verified: {why}"),
             answers => {
-                format!("claimed, not verified: {why}; and there are {answers} answers under this name")
+                format!(
+                    "claimed, not verified: {why}; and there are {answers} answers under this name"
+                )
             }
         })
     }

@@ -224,7 +224,8 @@ impl Rollout {
             if !self.is_selected(&status.device, status.labels.clone()) {
                 return Change::None;
             }
-            self.devices.insert(status.device.clone(), DeviceProgress::SEEN);
+            self.devices
+                .insert(status.device.clone(), DeviceProgress::SEEN);
         }
         let (release, goal, signed) = (self.release, self.goal, self.signed);
         let Some(progress) = self.devices.get_mut(&status.device) else {

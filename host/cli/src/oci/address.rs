@@ -63,7 +63,7 @@ impl FromStr for Address {
         let rest = text
             .strip_prefix(SCHEME)
             .ok_or_else(|| refused("it does not start with oci://"))?;
-            // Without a host, other tools use one particular public registry; prevent publishing there by mistake.
+        // Without a host, other tools use one particular public registry; prevent publishing there by mistake.
         let (host, _) = rest
             .split_once('/')
             .ok_or_else(|| refused("it has no repository"))?;

@@ -222,7 +222,7 @@ impl Remote {
         let mut path = format!("referrers/{subject}");
         if let Some(kind) = artifact_type {
             path.push_str("?artifactType=");
-                // A query would decode `+` as a space.
+            // A query would decode `+` as a space.
             path.push_str(&kind.replace('+', "%2B"));
         }
         let mut answer = self.reader.get(&path, INDEX).await;

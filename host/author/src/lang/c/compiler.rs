@@ -188,7 +188,9 @@ pub(super) fn find(
     }
     match broken {
         Some(error) if choice.is_some() => return Err(error),
-        Some(_) => progress.say("the installed clang cannot link for WebAssembly; using zig's instead"),
+        Some(_) => {
+            progress.say("the installed clang cannot link for WebAssembly; using zig's instead")
+        }
         None => {}
     }
     zig(tools, scratch, progress)

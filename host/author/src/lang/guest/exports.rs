@@ -52,7 +52,8 @@ fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReader
                     let (functions, instances) = counts.unwrap_or_default();
                     let items: Result<Vec<_>, _> = section.clone().into_iter().collect();
                     let items = items?;
-                    let Some(rest) = keep(&items, name, (functions, instances), &mut removed) else {
+                    let Some(rest) = keep(&items, name, (functions, instances), &mut removed)
+                    else {
                         return Ok(None);
                     };
                     if !rest.is_empty() {

@@ -275,7 +275,7 @@ impl Writer<'_> {
             Type::Bool => "boolean".to_owned(),
             Type::Char | Type::String => "string".to_owned(),
             Type::Id(id) => self.named(*id),
-                // 64-bit integers are numbers too; beyond 2^53 they are not exact.
+            // 64-bit integers are numbers too; beyond 2^53 they are not exact.
             _ => "number".to_owned(),
         }
     }

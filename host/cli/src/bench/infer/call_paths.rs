@@ -8,10 +8,10 @@ use hotshoe_pipeline::{Pipeline, Worker};
 
 use super::sides::{Turn, run_model, take_turns};
 use super::subject::BenchModel;
-use crate::bench::timings::Timings;
 use crate::bench::lines::first_line;
 use crate::bench::report::{Row, Unit};
 use crate::bench::setup::{BenchSetup, TOTAL, process, sample};
+use crate::bench::timings::Timings;
 
 /// The model, by its name in the releases and here.
 pub const MODEL: &str = "classify-angle";
@@ -95,7 +95,8 @@ fn through<'a>(worker: &'a mut Worker, line: &'a Sample, name: &'a str) -> Turn<
             .map(|_| {
                 let (_, timings): (_, Timings) = process(worker, line)?;
                 let found = timings.into_iter().find(|(stage, _)| stage == name);
-                let (_, time) = found.with_context(|| format!("no time was measured for {name}"))?;
+                let (_, time) =
+                    found.with_context(|| format!("no time was measured for {name}"))?;
                 Ok(time)
             })
             .collect()

@@ -56,12 +56,7 @@ fn start(setup: &BenchSetup<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> 
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
     let config = Config::load(&path).context("cannot load the bench's configuration")?;
     let identity = Identity::of(setup.trust().clone(), &config);
-    install::install(
-        &setup.release(STEP)?,
-        &config.data,
-        &identity,
-        Time::now(),
-    )?;
+    install::install(&setup.release(STEP)?, &config.data, &identity, Time::now())?;
     let mut daemon = DaemonProcess::start(&path, &folder.join("daemon.log"))?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],

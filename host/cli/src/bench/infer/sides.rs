@@ -259,7 +259,11 @@ fn thread_text(threads: usize) -> String {
 }
 
 /// Checks that both sides return the same outputs.
-fn agrees(model: &Model, subject: &BenchModel, expected: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+fn agrees(
+    model: &Model,
+    subject: &BenchModel,
+    expected: &[(String, Vec<u8>)],
+) -> anyhow::Result<()> {
     for (name, tensor) in model.run(&subject.borrowed())? {
         let found = tensor.as_f32()?;
         let expected = expected.iter().find(|(other, _)| *other == name);

@@ -7,8 +7,8 @@ use hotshoe_infer::{BackendChoice, OrtOptions};
 use super::peer::Peer;
 use super::sides;
 use super::subject::BenchModel;
-use crate::bench::timings::median;
 use crate::bench::report::{Row, Unit};
+use crate::bench::timings::median;
 
 #[derive(Default)]
 struct Start {

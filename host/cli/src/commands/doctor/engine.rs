@@ -26,8 +26,7 @@ pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
             (None, Finding::bad(WHAT, State::Fail, found, way_out))
         }
         Err(error) => {
-            let advice =
-                "raise the limits of this process: threads (`ulimit -u`), address space (`ulimit -v`)";
+            let advice = "raise the limits of this process: threads (`ulimit -u`), address space (`ulimit -v`)";
             let finding = Finding::bad(WHAT, State::Fail, chain(&error), advice);
             (None, finding)
         }

@@ -32,9 +32,10 @@ fn port<E: Error + Send + Sync + 'static>(
 ) -> Finding {
     match taken {
         Ok(()) => Finding::ok(what, format!("{listen} is free")),
-        Err(_) if is_used => {
-            Finding::ok(what, format!("{listen} is in use, probably by the running daemon"))
-        }
+        Err(_) if is_used => Finding::ok(
+            what,
+            format!("{listen} is in use, probably by the running daemon"),
+        ),
         Err(error) => Finding::bad(
             what,
             State::Fail,

@@ -21,9 +21,7 @@ pub fn runtime(config: Option<&Config>) -> Vec<Finding> {
         let (state, so) = match requires_ort {
             Some(key) => (
                 State::Fail,
-                format!(
-                    "no library can be loaded, but {key} is \"ort\", so its models cannot run"
-                ),
+                format!("no library can be loaded, but {key} is \"ort\", so its models cannot run"),
             ),
             None => (
                 State::Warn,

@@ -103,7 +103,7 @@ pub fn measure(
         side.title.display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
-    let growth: Growth =
-        serde_json::from_slice(&output.stdout).context("the measuring process printed something else")?;
+    let growth: Growth = serde_json::from_slice(&output.stdout)
+        .context("the measuring process printed something else")?;
     Ok(growth.bytes)
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use hotshoe_infer::fold::{Folded, fold};
 use serde::Serialize;
 
-use super::compare::{GateArgs, ComparisonPlan, LoadedModel, SourceArgs};
+use super::compare::{ComparisonPlan, GateArgs, LoadedModel, SourceArgs};
 use super::measure::{Comparison, Side};
 use super::{BackendArg, ModelError, read_model, report};
 use crate::files::{Readers, write_new};
@@ -220,7 +220,9 @@ fn quantise(args: &Args, from: &Path, to: &Path, terminal: &Terminal) -> anyhow:
     let reason = if output.status.code() == Some(NO_PACKAGE) {
         format!("{last}; pip install onnxruntime onnx")
     } else {
-        format!("{last}; the model may use operators that onnxruntime.quantization does not support")
+        format!(
+            "{last}; the model may use operators that onnxruntime.quantization does not support"
+        )
     };
     Err(wrong(reason).into())
 }

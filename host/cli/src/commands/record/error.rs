@@ -14,7 +14,9 @@ pub enum RecordError {
     )]
     Nothing(Counts),
     /// A device with another name answered.
-    #[error("another device answered: {device} of {site}; check for two devices with the same name")]
+    #[error(
+        "another device answered: {device} of {site}; check for two devices with the same name"
+    )]
     OtherDevice {
         /// Its name.
         device: String,

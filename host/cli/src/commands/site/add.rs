@@ -146,7 +146,7 @@ pub fn add(
     let secret = bundle.join("data").join(device_key::SECRET);
     let public = match key {
         Some(public) => {
-                // An earlier key must not be used again.
+            // An earlier key must not be used again.
             if secret.exists() {
                 fs::remove_file(&secret)
                     .with_context(|| format!("cannot remove {}", secret.display()))?;

@@ -138,9 +138,8 @@ fn written(
     let id = format!("self-test/{}", test.name);
     let known = if expected.exists() {
         let bytes = read_limited(expected, ReleaseLimits::EXPECTED_BYTES)?;
-        let parsed = Expectation::parse(&bytes).with_context(|| {
-            format!("{} is not a valid expected result", expected.display())
-        })?;
+        let parsed = Expectation::parse(&bytes)
+            .with_context(|| format!("{} is not a valid expected result", expected.display()))?;
         Some(parsed)
     } else {
         None

@@ -71,7 +71,9 @@ impl Difference {
         if more > 0 {
             lines.push(format!("  ... and {more} lines more"));
         }
-        lines.push(terminal.dim("- expected, + actual; `hotshoe test --update` accepts the actual result"));
+        lines.push(
+            terminal.dim("- expected, + actual; `hotshoe test --update` accepts the actual result"),
+        );
         lines.join("\n")
     }
 }

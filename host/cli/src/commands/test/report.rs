@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hotshoe_pipeline::StageTime;
 use serde::Serialize;
 
-use super::runner::{TestOutcome, TestRun, TestResult};
+use super::runner::{TestOutcome, TestResult, TestRun};
 use crate::terminal::{Terminal, size};
 
 #[derive(Serialize)]
@@ -192,7 +192,9 @@ fn test<'a>((from, result): &'a (String, TestResult), terminal: &Terminal) -> Te
             test.tensors = tensors;
         }
         TestOutcome::Updated(path) => test.updated = Some(path.display().to_string()),
-        TestOutcome::NoSnapshot(path) => test.error = Some(format!("{} does not exist", path.display())),
+        TestOutcome::NoSnapshot(path) => {
+            test.error = Some(format!("{} does not exist", path.display()))
+        }
         TestOutcome::Failed(error) => {
             test.error = Some(error.to_string());
             test.fault = Some(error.fault.name());

@@ -68,9 +68,9 @@ struct Report<'a> {
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let listening = Some(args.listen.as_slice());
-    let (zenoh, site) = args
-        .network
-        .site(args.site.as_deref(), args.config.as_deref(), listening)?;
+    let (zenoh, site) =
+        args.network
+            .site(args.site.as_deref(), args.config.as_deref(), listening)?;
     let list = args.network.devices()?;
     let update = read_update(&args.update)?;
     let root = TrustRoot::parse(&update.trust)
@@ -110,11 +110,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             "version {} on {taken} of {} devices{}",
             report.version,
             report.devices.len(),
-            if report.claimed {
-                ", as claimed"
-            } else {
-                ""
-            }
+            if report.claimed { ", as claimed" } else { "" }
         ))?;
     }
     Ok(if report.ok {
