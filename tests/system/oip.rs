@@ -256,13 +256,13 @@ fn refusals_are_in_the_protocols_form(python: &Python, url: &str) {
             "unknown_type",
             "400",
             "INVALID_ARGUMENT",
-            "\"UINT16\" is not handled",
+            "\"UINT16\" is not supported",
         ),
         (
             "sample_for_a_model",
             "400",
             "INVALID_ARGUMENT",
-            "takes no BYTES",
+            "does not accept BYTES",
         ),
         (
             "sequence",

@@ -44,7 +44,7 @@ fn a_test_that_passes_says_time_and_memory_of_each_stage() {
     let told = success(["test", &text(&path)]);
     for wanted in [
         "throw-away key",
-        "allowed all that it asks for: state",
+        "all its grants are allowed: state",
         "pass three-digits",
         "counting-policy",
         "1 passed",
@@ -110,7 +110,7 @@ fn without_a_snapshot_or_a_test_it_says_what_to_do() {
     let path = light(&lab, None, "");
     let output = hotshoe(["test", &text(&path)]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("--update writes it"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("create it with --update"));
     success(["test", &text(&path), "--update"]);
     success(["test", &text(&path)]);
     let none = failure(["test", &text(&path), "--filter", "nothing"]);

@@ -247,7 +247,7 @@ fn a_site_s_folder_is_its_owner_s_and_is_not_replaced() {
         &folder,
         "--no-passphrase",
     ]);
-    assert!(refused.contains("is there already"), "{refused}");
+    assert!(refused.contains("already exists"), "{refused}");
     assert_eq!(
         fs::read(site.path("ca.pem")).expect("a certificate"),
         before

@@ -1,4 +1,4 @@
-//! From a `release.toml` to the components that it has sources of: compiled, checked, stripped and written.
+//! Builds the components of a `release.toml` that have sources: compile, check, strip and write.
 use crate::check::{self, CheckError, Surface};
 use crate::manifest::Manifest;
 use crate::producers::add_producers;
@@ -11,14 +11,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Where a component goes that no `release.toml` names a file for.
+/// The output folder of a component without a `release.toml`.
 const OUTPUT: &str = "build";
 
-/// Why a component was not made.
+/// Why a component was not built.
 #[derive(Debug, Error)]
 pub enum ComponentError {
-    /// Its language is not known.
-    #[error("cannot tell what {component} is written in")]
+    /// Its language is unknown.
+    #[error("cannot detect the language of {component}")]
     Detect {
         /// Its name.
         component: String,
@@ -26,8 +26,8 @@ pub enum ComponentError {
         #[source]
         source: DetectError,
     },
-    /// Its folder is not there.
-    #[error("{manifest}: the source of {component}, {folder}, is no folder")]
+    /// Its folder does not exist.
+    #[error("{manifest}: the source of {component}, {folder}, is not a folder")]
     NoFolder {
         /// The `release.toml`.
         manifest: PathBuf,
@@ -37,7 +37,7 @@ pub enum ComponentError {
         folder: PathBuf,
     },
     /// `--target` is for Rust.
-    #[error("{component} is written in {}; a target can be chosen for Rust alone", language.title())]
+    #[error("{component} is written in {}; --target is only for Rust", language.title())]
     Target {
         /// Its name.
         component: String,
@@ -53,7 +53,7 @@ pub enum ComponentError {
         #[source]
         source: BuildError,
     },
-    /// It compiles and does not fit.
+    /// It compiles, but does not pass the checks.
     #[error(transparent)]
     Check(#[from] CheckError),
     /// It could not be written.
@@ -61,14 +61,14 @@ pub enum ComponentError {
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
 }
 
 impl ComponentError {
-    /// A stable word for scripts.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Detect { .. } => "unknown_language",
@@ -81,37 +81,37 @@ impl ComponentError {
     }
 }
 
-/// A component that was made.
+/// A component that was built.
 #[derive(Debug, Clone)]
 pub struct Built {
     /// Its name.
     pub name: String,
     /// Its world.
     pub world: World,
-    /// What it is written in.
+    /// Its language.
     pub language: Language,
-    /// Where it is.
+    /// Its file.
     pub file: PathBuf,
     /// Its size in bytes.
     pub bytes: u64,
-    /// What stripping took away, in bytes.
+    /// Bytes that stripping removed.
     pub stripped: u64,
-    /// What it imports and exports.
+    /// Its imports, exports and needed grants.
     pub surface: Surface,
 }
 
-/// One component to be made.
+/// One component to build.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
     /// Its sources.
     pub project: Project,
-    /// Where it goes.
+    /// The output file.
     pub file: PathBuf,
-    /// What it may ask for, where a release says so.
+    /// The release with its grants, if there is one.
     pub manifest: Option<&'a Manifest>,
 }
 
-/// The components of a `release.toml` that have a `source`.
+/// The jobs for the components of a `release.toml` that have a `source`.
 pub fn jobs(
     manifest: &Manifest,
     target: Option<RustTarget>,
@@ -139,7 +139,7 @@ pub fn jobs(
     Ok(jobs)
 }
 
-/// A folder of sources without a `release.toml`: the component goes to `build/NAME.wasm` in it.
+/// The job for a folder of sources without a `release.toml`, whose output is `build/NAME.wasm`.
 pub fn job_of_folder(
     folder: &Path,
     world: World,
@@ -189,7 +189,7 @@ fn project(
     })
 }
 
-/// Compiles, checks, strips, marks and writes a component. Nothing is written of one that does not fit.
+/// Compiles, checks, strips and writes a component, with metadata about its producers. Writes nothing if a check fails.
 pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built, ComponentError> {
     let project = &job.project;
     let failed = |source| ComponentError::Build {
@@ -198,7 +198,7 @@ pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built,
     };
     let made = lang::compile(project, tools, progress).map_err(failed)?;
     let surface = fit(job, &made)?;
-    // What the check could read can be read again.
+    // The check has read the component, so stripping can read it too.
     let small = strip(&made).unwrap_or_else(|_| made.clone());
     let bytes = add_producers(&small, project.language).map_err(failed)?;
     write(&job.file, &bytes)?;
@@ -213,7 +213,7 @@ pub fn build(job: &Job<'_>, tools: &Tools, progress: &Progress) -> Result<Built,
     })
 }
 
-/// Checks a component against its world and what its release grants it.
+/// Checks a component against its world and the grants of its release.
 fn fit(job: &Job<'_>, component: &[u8]) -> Result<Surface, CheckError> {
     let name = &job.project.name;
     let (surface, mut problems) = check::check(component, job.project.world);
@@ -236,7 +236,7 @@ fn fit(job: &Job<'_>, component: &[u8]) -> Result<Surface, CheckError> {
     })
 }
 
-/// Writes beside the file, then renames: whoever watches it never sees half of it. An equal file stays as it is.
+/// Writes to a temporary file, then renames, so that watchers never see a partial file. Does not touch an equal file.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), ComponentError> {
     let failed = |source| ComponentError::Write {
         path: path.to_owned(),

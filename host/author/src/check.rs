@@ -1,4 +1,4 @@
-//! Does a component fit its world, and does it ask for no more than its release grants?
+//! Checks a component against its world and the grants of its release.
 use hotshoe_devkit::InterfaceError;
 use hotshoe_trust::{CapabilityError, Grant, Need, World, check_imports, need};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,32 +7,32 @@ use thiserror::Error;
 
 mod types;
 
-/// The version of our package that this program serves.
+/// The supported version of the package `hotshoe:pipeline`.
 const VERSION: &str = "0.1.0";
 const PACKAGE: &str = "hotshoe:pipeline";
 const NN_PACKAGE: &str = "wasi:nn";
-/// The one version of `wasi:nn` that is served.
+/// The supported version of `wasi:nn`.
 const NN_VERSION: &str = "0.2.0-rc-2024-10-28";
 
-/// What a component is like, seen from outside.
+/// The interface of a component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Surface {
-    /// The interfaces that it imports, in its own order.
+    /// The imported interfaces, in the component's order.
     pub imports: Vec<String>,
-    /// The interfaces that it exports.
+    /// The exported interfaces.
     pub exports: Vec<String>,
-    /// The grants that its imports need, each with the interfaces that need it.
+    /// The needed grants, each with the interfaces that need it.
     pub needs: BTreeMap<Grant, Vec<String>>,
 }
 
-/// One thing that does not fit.
+/// A problem of a component.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// Not encoded as a component.
+    /// It is not encoded as a component.
     CoreModule,
-    /// Not WebAssembly, or damaged.
+    /// It is not WebAssembly, or damaged.
     Unreadable(String),
-    /// It lacks what its world asks for.
+    /// It lacks the export of its world.
     MissingExport {
         /// The world.
         world: World,
@@ -41,27 +41,27 @@ pub enum Problem {
         /// What it exports instead.
         found: Vec<String>,
     },
-    /// An interface of ours, or of `wasi:nn`, in a version that is not served.
+    /// It uses an unsupported version of an interface of Hotshoe or `wasi:nn`.
     Version {
         /// `imports` or `exports`.
         way: &'static str,
-        /// As the component names it.
+        /// The interface, as the component names it.
         interface: String,
-        /// The version that is served.
+        /// The supported version.
         served: &'static str,
     },
-    /// An import that no host of ours serves.
+    /// It has an import that Hotshoe does not support.
     UnknownImport(String),
-    /// A function of one of our interfaces that there is not.
+    /// It imports a function that the interface does not have.
     UnknownFunction {
         /// The interface.
         interface: String,
         /// The function.
         function: String,
     },
-    /// Types that differ from ours.
+    /// Its types differ from those of the WIT files.
     Types(String),
-    /// An import that the release does not grant.
+    /// It has an import that the release does not grant.
     NotGranted {
         /// The grant.
         grant: Grant,
@@ -71,7 +71,7 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// A stable word for scripts.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::CoreModule => "core_module",
@@ -89,9 +89,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CoreModule => f.write_str(
-                "it is a core module, not a component: its bindings are missing, or it was not encoded (`wasm-tools component new`)",
+                "it is a core module, not a component: its bindings are missing, or it is not encoded (`wasm-tools component new`)",
             ),
-            Self::Unreadable(why) => write!(f, "it is no WebAssembly that can be read: {why}"),
+            Self::Unreadable(why) => write!(f, "not readable WebAssembly: {why}"),
             Self::MissingExport {
                 world,
                 export,
@@ -103,7 +103,7 @@ impl fmt::Display for Problem {
                 };
                 write!(
                     f,
-                    "it does not export {export}, which is what the world `{world}` is; it exports {found}"
+                    "it does not export {export}, which the world `{world}` requires; it exports {found}"
                 )
             }
             Self::Version {
@@ -112,22 +112,22 @@ impl fmt::Display for Problem {
                 served,
             } => write!(
                 f,
-                "it {way} {interface}, but this hotshoe serves {served}; `hotshoe wit --vendor wit` writes the WIT files that fit, build it with them"
+                "it {way} {interface}, but this hotshoe supports {served}; write the matching WIT files with `hotshoe wit --vendor wit`, and build it with them"
             ),
             Self::UnknownImport(import) => write!(
                 f,
-                "it imports {import}, which no device serves, whatever is granted; is it built for another host?"
+                "it imports {import}, which no device supports, with any grants; check whether it is built for another host"
             ),
             Self::UnknownFunction {
                 interface,
                 function,
             } => write!(
                 f,
-                "it asks {interface} for `{function}`, which this hotshoe does not have there; `hotshoe wit --vendor wit` writes the WIT files that fit"
+                "it imports `{function}` of {interface}, which this hotshoe does not have; write the matching WIT files with `hotshoe wit --vendor wit`"
             ),
             Self::Types(why) => write!(
                 f,
-                "its types are others than those of the WIT files; `hotshoe wit --vendor wit` writes the ones that fit ({why})"
+                "its types differ from those of the WIT files; write the matching ones with `hotshoe wit --vendor wit` ({why})"
             ),
             Self::NotGranted { grant, imports } => write!(
                 f,
@@ -138,15 +138,15 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that does not fit, at once.
+/// All problems of a component.
 #[derive(Debug, Error)]
 #[error("{component} does not fit:{}", list(problems, advice))]
 pub struct CheckError {
     /// The component's name.
     pub component: String,
-    /// At least one.
+    /// The problems, at least one.
     pub problems: Vec<Problem>,
-    /// The line of the `release.toml` that would allow what is not granted.
+    /// The line of the `release.toml` that would grant what is missing.
     pub advice: Option<String>,
 }
 
@@ -157,7 +157,7 @@ fn list(problems: &[Problem], advice: &Option<String>) -> String {
 }
 
 impl CheckError {
-    /// A stable word for scripts: that of the first problem.
+    /// The stable name of the first problem.
     pub fn name(&self) -> &'static str {
         self.problems.first().map_or("misfit", Problem::name)
     }
@@ -174,7 +174,7 @@ pub fn export_of(world: World) -> String {
     format!("{PACKAGE}/{interface}@{VERSION}")
 }
 
-/// Looks at a component from outside: what it is like, and all that does not fit, whatever it may be granted.
+/// Reads the interface of a component, and finds all problems except missing grants.
 pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
     let names = match hotshoe_devkit::interface(component) {
         Ok(names) => names,
@@ -210,14 +210,14 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
         exports: names.exports,
         needs,
     };
-    // Types of other versions differ for certain; to say so again would help nobody.
+    // Types of other versions always differ, so do not report them too.
     if problems.is_empty() {
         problems = types::problems(component, &surface, &export_of(world));
     }
     (surface, problems)
 }
 
-/// The problems of a component that needs more than it is granted, and the key of `release.toml` with all that it needs.
+/// The missing grants of a component, and the line of `release.toml` with all grants that it needs.
 pub fn not_granted(
     name: &str,
     surface: &Surface,
@@ -267,7 +267,7 @@ fn missing_export(exports: &[String], world: World) -> Option<Problem> {
     })
 }
 
-/// The version that is served of an interface that this import names in another one.
+/// The supported version of an interface that this import names in another version.
 fn served(import: &str) -> Option<&'static str> {
     let (name, _) = import.split_once('@').unwrap_or((import, ""));
     let version = match name.split_once('/')?.0 {
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interface_of_another_version_is_told_from_one_that_nobody_serves() {
+    fn another_version_is_distinguished_from_an_unknown_interface() {
         assert_eq!(served("hotshoe:pipeline/log@0.2.0"), Some(VERSION));
         assert_eq!(served("hotshoe:pipeline/log"), Some(VERSION));
         assert_eq!(served("hotshoe:pipeline/samples@0.9.0"), Some(VERSION));
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_missing_grant_is_a_problem_and_one_line_mends_all() {
+    fn every_missing_grant_is_a_problem_and_one_line_grants_all() {
         let data = "hotshoe:pipeline/data@0.1.0".to_owned();
         let http = "wasi:http/types@0.2.0".to_owned();
         let surface = Surface {
@@ -315,7 +315,7 @@ mod tests {
                 format!("it imports {http}, which needs the grant `wasi-http`"),
             ]
         );
-        // What comes by HTTP needs WASI's streams.
+        // HTTP needs WASI's streams.
         assert_eq!(line, r#"grants = ["log", "data", "wasi", "wasi-http"]"#);
         let enough = [Grant::Data, Grant::Wasi, Grant::WasiHttp].into();
         assert_eq!(not_granted("a", &surface, &enough), None);

@@ -1,4 +1,4 @@
-//! The WIT files, the SDK and the templates, as they were when this program was built: it works without a checkout.
+//! The WIT files, the SDK and the templates, embedded at build time, so that the program works without a checkout.
 use include_dir::{Dir, DirEntry, include_dir};
 use std::fs;
 use std::io;
@@ -10,22 +10,22 @@ pub static WIT: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../wit");
 /// The folder `sdk`, with `sdk/templates`.
 pub static SDK: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../sdk");
 
-/// What tools leave beside sources and nobody wants a copy of.
+/// Folders of tools' output, which are not copied.
 const LEFT_BY_TOOLS: [&str; 3] = ["target", "node_modules", "__pycache__"];
 
-/// The document of each of the two folders: it is for a checkout, and its links lead nowhere in an author's project.
+/// The document of each folder, which is not copied, because its links work only in a checkout.
 const DOCUMENT: &str = "README.md";
 
-/// A file with its path below the folder that was asked for.
+/// An embedded file.
 #[derive(Debug, Clone, Copy)]
 pub struct File {
-    /// Below the folder that was asked for, with `/`.
+    /// The path below the requested folder, with `/`.
     pub path: &'static str,
-    /// All bytes.
+    /// The bytes.
     pub contents: &'static [u8],
 }
 
-/// All files below a folder of `dir` (`rust`, `templates/common/policy`), sorted by path; none where there is no such folder.
+/// All files below a folder of `dir` (`rust`, `templates/common/policy`), sorted by path; empty if there is no such folder.
 pub fn files(dir: &'static Dir<'static>, folder: &str) -> Vec<File> {
     let mut found = Vec::new();
     if folder.is_empty() {
@@ -56,7 +56,7 @@ fn collect(dir: &'static Dir<'static>, root: &str, found: &mut Vec<File>) {
     }
 }
 
-/// Writes a folder of `dir` below `to`. A file that is as it should be is left alone, so that build tools see no change.
+/// Writes a folder of `dir` below `to`. Does not touch equal files, so that build tools see no change.
 pub fn write(dir: &'static Dir<'static>, folder: &str, to: &Path) -> io::Result<()> {
     for file in files(dir, folder) {
         let path = to.join(file.path);

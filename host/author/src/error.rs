@@ -1,43 +1,43 @@
-//! Why a component could not be built.
+//! Errors of builds.
 use crate::{Language, ToolError};
 use hotshoe_devkit::CommandError;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Why no component came of the sources.
+/// Why the sources could not be built.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// A tool that the language needs is not there.
+    /// A tool of the language is missing.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// A compiler or bundler refused the sources, or did not run.
+    /// A compiler or bundler failed, or did not run.
     #[error("cannot {what}")]
     Compile {
-        /// What was being done: `compile policy.c`.
+        /// The action: `compile policy.c`.
         what: String,
-        /// What it said.
+        /// The error of the program.
         #[source]
         source: CommandError,
     },
-    /// The sources lack something that the build needs.
-    #[error("{what}; {way_out}")]
+    /// The sources are incomplete.
+    #[error("{what}; {advice}")]
     Sources {
         /// What is missing or wrong.
         what: String,
-        /// What to do about it.
-        way_out: String,
+        /// What to do.
+        advice: String,
     },
-    /// No bindings could be made of the WIT files.
-    #[error("cannot make bindings of the WIT files in {folder}: {message}")]
+    /// The bindings could not be generated from the WIT files.
+    #[error("cannot generate bindings from the WIT files in {folder}: {message}")]
     Bindings {
         /// The folder of WIT files.
         folder: PathBuf,
         /// Why, outermost first.
         message: String,
     },
-    /// What the compiler made cannot be encoded as a component.
-    #[error("what the compiler made cannot be made a component: {message}")]
+    /// The compiler's output cannot be encoded as a component.
+    #[error("cannot encode the compiler's output as a component: {message}")]
     Encode {
         /// Why, outermost first.
         message: String,
@@ -47,29 +47,29 @@ pub enum BuildError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// This program was built without that language.
+    /// This program was built without support for the language.
     #[error("this build of hotshoe cannot compile {0}")]
     NotBuiltIn(Language),
 }
 
 impl BuildError {
-    /// For `map_err`: an error of the system at this path.
+    /// For `map_err`: an I/O error at this path.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }
 
-    /// For `map_err`: what a compiler said.
+    /// For `map_err`: an error of a compiler.
     pub fn compile(what: impl Into<String>) -> impl FnOnce(CommandError) -> Self {
         let what = what.into();
         move |source| Self::Compile { what, source }
     }
 
-    /// A stable word for scripts.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Tool(error) => error.name(),

@@ -1,4 +1,4 @@
-//! From sources to a component: one module a language, all with the same function.
+//! Compiles sources to a component: one module per language.
 mod c;
 mod encode;
 mod go;
@@ -11,7 +11,7 @@ mod world;
 use crate::{BuildError, Language, Project, Tools};
 use hotshoe_devkit::Progress;
 
-/// Compiles a project; the component's bytes, neither checked nor stripped.
+/// Compiles a project. Returns the component's bytes, neither checked nor stripped.
 pub fn compile(
     project: &Project,
     tools: &Tools,

@@ -1,11 +1,11 @@
-//! The languages that components are written in, and which one a folder holds.
+//! The languages of components, and their detection in a folder.
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// A language that `hotshoe` has templates for and can build.
+/// A language with templates and builds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
@@ -20,15 +20,15 @@ pub enum Language {
     /// Bundled with its engine.
     #[serde(rename = "js")]
     JavaScript,
-    /// Made JavaScript first.
+    /// Compiled to JavaScript first.
     #[serde(rename = "ts")]
     TypeScript,
-    /// Compiled by the ordinary Go compiler.
+    /// Compiled by the standard Go compiler.
     Go,
 }
 
 impl Language {
-    /// All, in the order in which help texts name them.
+    /// All languages, in the order of help texts.
     pub const ALL: [Self; 7] = [
         Self::Rust,
         Self::C,
@@ -39,7 +39,7 @@ impl Language {
         Self::Go,
     ];
 
-    /// The word for it on the command line, which is also its folder below `sdk/templates`.
+    /// The name on the command line, which is also the folder below `sdk/templates`.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Rust => "rust",
@@ -52,7 +52,7 @@ impl Language {
         }
     }
 
-    /// Its name, as people write it.
+    /// The name for people.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
@@ -65,14 +65,14 @@ impl Language {
         }
     }
 
-    /// The language of a word.
+    /// The language with this name on the command line.
     pub fn of(word: &str) -> Option<Self> {
         Self::ALL
             .into_iter()
             .find(|language| language.word() == word)
     }
 
-    /// Its folder below `sdk`, and below `hotshoe-sdk` of a project.
+    /// The folder below `sdk`, and below `hotshoe-sdk` of a project.
     pub const fn sdk(self) -> &'static str {
         match self {
             Self::Cpp => "c",
@@ -81,14 +81,14 @@ impl Language {
         }
     }
 
-    /// Finds out what a folder of sources is written in.
+    /// Detects the language of a folder of sources.
     ///
     /// # Errors
-    /// [`DetectError`] where nothing, or more than one thing, can be meant.
+    /// [`DetectError`]: there are no sources, or sources in several languages.
     pub fn detect(folder: &Path) -> Result<Self, DetectError> {
         let names = names(folder)?;
         let has = |name: &str| names.iter().any(|found| found == name);
-        // A file that a language's own tools ask for says it for certain.
+        // A file of the language's own tools is unambiguous.
         if has("Cargo.toml") {
             return Ok(Self::Rust);
         }
@@ -101,11 +101,11 @@ impl Language {
         let mut found: Vec<Self> = names.iter().filter_map(|name| of_source(name)).collect();
         found.sort();
         found.dedup();
-        // C beside C++ is a C++ program.
+        // C and C++ together are a C++ program.
         if found.contains(&Self::Cpp) {
             found.retain(|language| *language != Self::C);
         }
-        // A checked JavaScript project brings types, and a TypeScript one scripts.
+        // A JavaScript project may have type declarations, and a TypeScript project scripts.
         if found.contains(&Self::TypeScript) {
             found.retain(|language| *language != Self::JavaScript);
         }
@@ -130,38 +130,38 @@ impl fmt::Display for Language {
     }
 }
 
-/// Why the language of a folder is not known.
+/// Why the language of a folder is unknown.
 #[derive(Debug, Error)]
 pub enum DetectError {
-    /// It cannot be read.
+    /// The folder cannot be read.
     #[error("cannot read {folder}")]
     Io {
         /// The folder.
         folder: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// No source is there.
+    /// There are no sources.
     #[error(
-        "{0} holds no source of a component: no Cargo.toml, go.mod or tsconfig.json, and neither there nor in src/ a file .c, .cpp, .py, .js or .ts"
+        "{0} contains no source of a component: no Cargo.toml, go.mod or tsconfig.json, and no .c, .cpp, .py, .js or .ts file, there or in src/"
     )]
     Nothing(PathBuf),
-    /// Sources of several languages are there.
+    /// There are sources in several languages.
     #[error(
-        "{folder} holds sources in several languages ({languages}); give each component a folder of its own"
+        "{folder} contains sources in several languages ({languages}); give each component its own folder"
     )]
     Several {
         /// The folder.
         folder: PathBuf,
-        /// Their words.
+        /// The languages.
         languages: String,
     },
 }
 
 /// The language of a source file, by its name.
 fn of_source(name: &str) -> Option<Language> {
-    // Types alone, and the tools' own settings, are no program.
+    // Type declarations and configuration files are not sources.
     if name.ends_with(".d.ts") || name.contains(".config.") {
         return None;
     }
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_shows_its_language() {
+    fn the_language_of_a_folder_is_detected() {
         for (files, language) in [
             (&["Cargo.toml", "helper.py"][..], Language::Rust),
             (&["go.mod", "main.go"], Language::Go),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_several_are_told() {
+    fn no_language_and_several_are_errors() {
         let text = detected(&["README.md"]).unwrap_err().to_string();
         assert!(text.contains("no source of a component"), "{text}");
         let text = detected(&["a.py", "b.c"]).unwrap_err().to_string();

@@ -1,4 +1,4 @@
-//! What the author of a component needs: templates in several languages, builds, and the check of a component against its world.
+//! Tools for authors of components: project templates in several languages, builds, and checks of a component against its world.
 #![forbid(unsafe_code)]
 
 pub mod build;

@@ -1,4 +1,4 @@
-//! The author's `release.toml`: which components it has sources of, and the lines that an error can point to.
+//! The author's `release.toml`, with line numbers for errors.
 use hotshoe_trust::release_toml::ReleaseToml;
 use hotshoe_trust::toml_file::TomlError;
 use serde::Deserialize;
@@ -9,27 +9,27 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use toml::Spanned;
 
-/// Its name in a project's folder.
+/// The file name in a project's folder.
 pub const FILE: &str = "release.toml";
 
-/// Why it cannot be used.
+/// Why a `release.toml` cannot be used.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// It is not there, or cannot be read.
+    /// It cannot be read.
     #[error("cannot read {path}")]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// It breaks the format.
-    #[error("{path} is refused")]
+    /// It is not valid.
+    #[error("{path} is not valid")]
     Toml {
         /// The file.
         path: PathBuf,
-        /// Line and reason.
+        /// The line and the reason.
         #[source]
         source: Box<TomlError>,
     },
@@ -38,35 +38,35 @@ pub enum ManifestError {
 /// A `release.toml`, with its text.
 #[derive(Debug, Clone)]
 pub struct Manifest {
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
-    /// What it says.
+    /// Its contents.
     pub release: ReleaseToml,
-    lines: BTreeMap<String, Lines>,
+    lines: BTreeMap<String, KeyLines>,
 }
 
-/// Where a component's keys stand, from 1.
+/// The line numbers of a component's keys, from 1.
 #[derive(Debug, Clone, Copy, Default)]
-struct Lines {
+struct KeyLines {
     world: Option<usize>,
     grants: Option<usize>,
 }
 
-/// The keys alone that an error points to.
+/// Only the keys that errors refer to.
 #[derive(Deserialize)]
-struct Places {
+struct ComponentKeys {
     #[serde(default)]
-    components: BTreeMap<String, Place>,
+    components: BTreeMap<String, KeySpans>,
 }
 
 #[derive(Deserialize)]
-struct Place {
+struct KeySpans {
     world: Option<Spanned<toml::Value>>,
     grants: Option<Spanned<toml::Value>>,
 }
 
 impl Manifest {
-    /// Reads one.
+    /// Reads and parses a file.
     pub fn read(path: &Path) -> Result<Self, ManifestError> {
         let text = fs::read_to_string(path).map_err(|source| ManifestError::Read {
             path: path.to_owned(),
@@ -80,19 +80,22 @@ impl Manifest {
 
     fn parse(path: &Path, text: &str) -> Result<Self, TomlError> {
         let release = ReleaseToml::parse(text)?;
-        // It was read once already, so a failure only costs the line numbers.
-        let places = toml::from_str::<Places>(text).map(|places| places.components);
-        let line = |place: &Option<Spanned<toml::Value>>| {
-            let start = place.as_ref()?.span().start;
+        // The text was already parsed, so a failure only costs the line numbers.
+        let keys = toml::from_str::<ComponentKeys>(text).map(|keys| keys.components);
+        let line = |key_spans: &Option<Spanned<toml::Value>>| {
+            let start = key_spans.as_ref()?.span().start;
             Some(text.get(..start)?.matches('\n').count() + 1)
         };
-        let lines = places.unwrap_or_default().into_iter().map(|(name, place)| {
-            let lines = Lines {
-                world: line(&place.world),
-                grants: line(&place.grants),
-            };
-            (name, lines)
-        });
+        let lines = keys
+            .unwrap_or_default()
+            .into_iter()
+            .map(|(name, key_spans)| {
+                let lines = KeyLines {
+                    world: line(&key_spans.world),
+                    grants: line(&key_spans.grants),
+                };
+                (name, lines)
+            });
         Ok(Self {
             path: path.to_owned(),
             release,
@@ -100,7 +103,7 @@ impl Manifest {
         })
     }
 
-    /// Where a component's table is to have this line, which has all its grants, and the line.
+    /// The position for a component's `grants`, with the new line.
     pub fn place_of_grants(&self, component: &str, line: &str) -> String {
         let lines = self.lines.get(component).copied().unwrap_or_default();
         let file = self.path.display();

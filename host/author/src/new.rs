@@ -1,4 +1,4 @@
-//! A new project: the templates of a language and a world, with their names filled in.
+//! Creates a project from the templates of a language and a world.
 use crate::Language;
 use crate::embedded::{self, SDK, WIT};
 use crate::project::vendored_sdk;
@@ -9,26 +9,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Longest name of a project, in characters: it is a component's and a release's.
-const MOST_NAME: usize = 64;
-/// A file of this name is one of the lines of the project's `.gitignore`.
+/// The most characters of a project's name, which is also the name of the component and the release.
+const MAX_NAME_LEN: usize = 64;
+/// A template with this name is appended to the project's `.gitignore`.
 const IGNORE: &str = "gitignore";
-/// At the end of a template's file name, so that tools which look for the name do not meet it here.
+/// The extension of some templates, which hides them from tools that look for the file name.
 const TEMPLATE: &str = ".template";
 
-/// Why a project could not be made.
+/// Why a project could not be created.
 #[derive(Debug, Error)]
 pub enum NewError {
-    /// Not a name for a component.
+    /// The name is not valid.
     #[error(
-        "`{0}` is no name for a component: take 1 to {MOST_NAME} lower-case letters, digits and single hyphens, a letter first, as in `count-people`"
+        "`{0}` is not a valid name for a component: use 1 to {MAX_NAME_LEN} lower-case letters, digits and single hyphens, starting with a letter, such as `count-people`"
     )]
     Name(String),
-    /// It is taken by something that the project itself needs.
-    #[error("`{0}` is taken by a part of the SDK; take another name")]
+    /// The name is used by a dependency of the project.
+    #[error("`{0}` is used by a part of the SDK; choose another name")]
     Reserved(String),
-    /// The folder holds something already.
-    #[error("{0} is not empty; name another folder with --dir, or empty it")]
+    /// The folder is not empty.
+    #[error("{0} is not empty; give another folder with --dir, or empty it")]
     NotEmpty(PathBuf),
     /// There is no template.
     #[error("there is no template for the world {world} in {language}")]
@@ -38,28 +38,28 @@ pub enum NewError {
         /// The world.
         world: World,
     },
-    /// A template is damaged. It is part of this program.
+    /// An embedded template is damaged.
     #[error("the template {path} cannot be used")]
     Template {
-        /// Below `sdk/templates`.
+        /// The path below `sdk/templates`.
         path: String,
         /// Why.
         #[source]
         source: toml::de::Error,
     },
-    /// A file could not be written.
+    /// A file could not be writer.
     #[error("cannot write {path}")]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
 }
 
 impl NewError {
-    /// A stable word for scripts.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Name(_) | Self::Reserved(_) => "bad_name",
@@ -70,7 +70,7 @@ impl NewError {
     }
 }
 
-/// What a component in a language needs beyond its task: `needs.toml` of the language.
+/// Additional needs of components in a language: its `needs.toml`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 struct Needs {
@@ -80,10 +80,10 @@ struct Needs {
     instances: Option<u32>,
 }
 
-/// Makes a project and returns its files, as paths below `folder`, sorted.
+/// Creates a project and returns its files, as paths below `folder`, sorted.
 ///
 /// # Errors
-/// [`NewError`]; nothing was written unless it is [`NewError::Io`].
+/// [`NewError`]; nothing is writer, except with [`NewError::Io`].
 pub fn new_project(
     name: &str,
     language: Language,
@@ -92,32 +92,32 @@ pub fn new_project(
 ) -> Result<Vec<PathBuf>, NewError> {
     check_name(name)?;
     check_empty(folder)?;
-    let words = Words::new(name, language, world)?;
+    let placeholders = Placeholders::new(name, language, world)?;
     let templates = format!("templates/{}", language.word());
     let own = embedded::files(&SDK, &format!("{templates}/{world}"));
     if own.is_empty() {
         return Err(NewError::NoTemplate { language, world });
     }
-    let mut written = Written {
+    let mut writer = ProjectWriter {
         folder,
         files: Vec::new(),
         ignored: ".hotshoe/\nbuild/\n# Secret keys, and what pack makes.\n*.key\n/release/\n"
             .to_owned(),
     };
     for file in embedded::files(&WIT, "") {
-        written.write(&Path::new("wit").join(file.path), file.contents)?;
+        writer.write(&Path::new("wit").join(file.path), file.contents)?;
     }
     for file in embedded::files(&SDK, language.sdk()) {
-        written.write(&vendored_sdk(language).join(file.path), file.contents)?;
+        writer.write(&vendored_sdk(language).join(file.path), file.contents)?;
     }
     let shared = embedded::files(&SDK, &format!("templates/common/{world}"));
     let languages = embedded::files(&SDK, &format!("{templates}/common"));
     for file in shared.into_iter().chain(languages).chain(own) {
-        written.template(file, &words)?;
+        writer.template(file, &placeholders)?;
     }
-    let ignored = std::mem::take(&mut written.ignored);
-    written.write(Path::new(".gitignore"), ignored.as_bytes())?;
-    let mut files = written.files;
+    let ignored = std::mem::take(&mut writer.ignored);
+    writer.write(Path::new(".gitignore"), ignored.as_bytes())?;
+    let mut files = writer.files;
     files.sort();
     files.dedup();
     Ok(files)
@@ -131,8 +131,8 @@ fn check_name(name: &str) -> Result<(), NewError> {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     });
     let letter_first = name.starts_with(|first: char| first.is_ascii_lowercase());
-    if !parts_are_plain || !letter_first || name.len() > MOST_NAME {
-        return Err(NewError::Name(name.chars().take(MOST_NAME).collect()));
+    if !parts_are_plain || !letter_first || name.len() > MAX_NAME_LEN {
+        return Err(NewError::Name(name.chars().take(MAX_NAME_LEN).collect()));
     }
     if ["hotshoe-sdk", "wit-bindgen", "core", "std", "test"].contains(&name) {
         return Err(NewError::Reserved(name.to_owned()));
@@ -151,10 +151,10 @@ fn check_empty(folder: &Path) -> Result<(), NewError> {
     }
 }
 
-/// The words that templates leave open.
-struct Words(Vec<(&'static str, String)>);
+/// The values of the placeholders in templates.
+struct Placeholders(Vec<(&'static str, String)>);
 
-impl Words {
+impl Placeholders {
     fn new(name: &str, language: Language, world: World) -> Result<Self, NewError> {
         let templates = format!("templates/{}", language.word());
         let path = format!("{templates}/needs.toml");
@@ -197,7 +197,7 @@ impl Words {
         ]))
     }
 
-    /// Notes come first, since they leave words open too.
+    /// Replaces placeholders. Notes come first, because they contain placeholders too.
     fn fill(&self, text: &str) -> String {
         self.0.iter().fold(text.to_owned(), |text, (word, with)| {
             text.replace(word, with)
@@ -205,22 +205,26 @@ impl Words {
     }
 }
 
-/// What has been written so far.
-struct Written<'a> {
+/// Writes the files of a project.
+struct ProjectWriter<'a> {
     folder: &'a Path,
     files: Vec<PathBuf>,
     ignored: String,
 }
 
-impl Written<'_> {
-    fn template(&mut self, file: embedded::File, words: &Words) -> Result<(), NewError> {
-        let filled = std::str::from_utf8(file.contents).map(|text| words.fill(text));
+impl ProjectWriter<'_> {
+    fn template(
+        &mut self,
+        file: embedded::File,
+        placeholders: &Placeholders,
+    ) -> Result<(), NewError> {
+        let filled = std::str::from_utf8(file.contents).map(|text| placeholders.fill(text));
         if file.path == IGNORE {
             self.ignored.push_str(&filled.unwrap_or_default());
             return Ok(());
         }
-        let path = words.fill(file.path.strip_suffix(TEMPLATE).unwrap_or(file.path));
-        // What is no text (a picture, a model) has no words to be filled in.
+        let path = placeholders.fill(file.path.strip_suffix(TEMPLATE).unwrap_or(file.path));
+        // Binary files (pictures, models) have no placeholders.
         let bytes = filled.map_or_else(|_| file.contents.to_vec(), String::into_bytes);
         self.write(Path::new(&path), &bytes)
     }
@@ -254,7 +258,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_template_leaves_no_word_open_and_a_release_that_can_be_read() {
+    fn every_template_fills_all_placeholders_and_has_a_valid_release() {
         for language in Language::ALL {
             for world in WORLDS {
                 let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! What a component says of its making, in its own `producers` section: compilers' release profiles and strippers lose what they said.
+//! Adds a component's own `producers` section, because release profiles and strippers remove those of compilers.
 use crate::{BuildError, Language};
 use wasm_metadata::Producers;
 
-/// Adds the language of the sources, and this program. What inner modules say of themselves stays as it is.
+/// Adds the language of the sources, and this program. Sections of inner modules do not change.
 pub fn add_producers(component: &[u8], language: Language) -> Result<Vec<u8>, BuildError> {
     let mut producers = Producers::empty();
     producers.add("language", language.title(), "");
@@ -22,7 +22,7 @@ mod tests {
     use wasmparser::Validator;
 
     #[test]
-    fn every_language_is_said_and_the_component_stays_valid() {
+    fn every_language_is_recorded_and_the_component_stays_valid() {
         let mut inner = Producers::empty();
         inner.add("language", "C11", "");
         let module = inner.add_to_wasm(&Module::new().finish()).unwrap();
@@ -45,7 +45,7 @@ mod tests {
             let tools = producers.get("processed-by").unwrap();
             assert_eq!(tools.get("wit-component").unwrap(), "1.2.3");
             assert_eq!(tools.get("hotshoe").unwrap(), env!("CARGO_PKG_VERSION"));
-            // Twice is once, and what is inside is not touched.
+            // Adding twice changes nothing, and inner sections do not change.
             assert_eq!(add_producers(&said, language).unwrap(), said);
             assert!(said.windows(3).any(|bytes| bytes == b"C11"));
         }

@@ -1,16 +1,16 @@
-//! One component's sources, and where its build may write.
+//! The sources of a component, and the folders of its build.
 use crate::embedded::{self, SDK, WIT};
 use crate::{BuildError, Language};
 use hotshoe_trust::World;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Below a release's folder, what builds leave: ignored by git, and gone without loss.
+/// The folder of build output below a release's folder; ignored by git, and safe to delete.
 const SCRATCH: &str = ".hotshoe";
-/// Below a project's folder, its copy of the SDK.
+/// The copy of the SDK below a project's folder.
 const VENDORED_SDK: &str = "hotshoe-sdk";
 
-/// What Rust compiles for.
+/// The target of Rust.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum RustTarget {
     /// `wasm32-unknown-unknown`: a component without WASI.
@@ -27,28 +27,28 @@ pub struct Project {
     pub folder: PathBuf,
     /// The component's name in the release.
     pub name: String,
-    /// The world that it is to implement.
+    /// The world that it implements.
     pub world: World,
-    /// What it is written in.
+    /// Its language.
     pub language: Language,
-    /// For Rust alone.
+    /// The target; only for Rust.
     pub target: RustTarget,
-    /// The folder of the `release.toml`, or `folder` where there is none.
+    /// The folder of the `release.toml`, or `folder` if there is none.
     pub release: PathBuf,
 }
 
 impl Project {
-    /// A folder for this component's build alone, made if it is missing: `.hotshoe/NAME`.
+    /// The build folder of this component, created if missing: `.hotshoe/NAME`.
     pub fn scratch(&self) -> Result<PathBuf, BuildError> {
         made(self.release.join(SCRATCH).join(&self.name))
     }
 
-    /// A folder that all components of the release share, made if it is missing: `.hotshoe`.
+    /// The build folder that all components of the release share, created if missing: `.hotshoe`.
     pub fn shared_scratch(&self) -> Result<PathBuf, BuildError> {
         made(self.release.join(SCRATCH))
     }
 
-    /// The folder of WIT files: the project's own `wit`, else a copy of the built-in one in the scratch folder.
+    /// The folder of WIT files: the project's own `wit`, otherwise a copy of the embedded one in the scratch folder.
     pub fn wit(&self) -> Result<PathBuf, BuildError> {
         let own = self.folder.join("wit");
         if own.is_dir() {
@@ -59,7 +59,7 @@ impl Project {
         Ok(copy)
     }
 
-    /// The folder of the language's SDK: the project's own `hotshoe-sdk/LANG`, else a copy of the built-in one in the scratch folder.
+    /// The folder of the language's SDK: the project's own `hotshoe-sdk/LANG`, otherwise a copy of the embedded one in the scratch folder.
     pub fn sdk(&self) -> Result<PathBuf, BuildError> {
         let language = self.language.sdk();
         let own = self.folder.join(VENDORED_SDK).join(language);
@@ -73,13 +73,13 @@ impl Project {
 }
 
 fn made(folder: PathBuf) -> Result<PathBuf, BuildError> {
-    // Absolute, since compilers are started in other folders.
+    // Absolute, because compilers run in other folders.
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;
     Ok(folder)
 }
 
-/// Where `hotshoe new` puts the SDK of a language, below the project's folder.
+/// The folder of a language's SDK below a new project's folder.
 pub(crate) fn vendored_sdk(language: Language) -> PathBuf {
     Path::new(VENDORED_SDK).join(language.sdk())
 }

@@ -1,15 +1,15 @@
-//! What a component carries that no device needs: names and debug information.
+//! Strips names and debug information, which devices do not need.
 use wasm_encoder::{Component, ComponentSectionId, Encode, Module, RawSection, Section};
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
-/// Who made it with what stays, and so does what tells a compiler which way a branch mostly goes.
+/// Whether a custom section is kept: producers, and branch hints for the compiler.
 fn is_kept(custom: &str) -> bool {
     custom == "producers" || custom.starts_with("metadata.code.")
 }
 
-/// The component without the custom sections that only people and debuggers read, in all modules and components inside.
+/// Removes the custom sections that only people and debuggers read, in all nested modules and components.
 pub fn strip(component: &[u8]) -> Result<Vec<u8>, BinaryReaderError> {
-    // The binary that is being written, and those around it.
+    // The current binary, and those around it.
     let mut output = Vec::new();
     let mut around = Vec::new();
     for payload in Parser::new(0).parse_all(component) {
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn names_go_and_producers_stay_at_every_depth() {
+    fn names_are_removed_and_producers_kept_at_every_depth() {
         let mut module = Module::new();
         module
             .section(&custom("name"))

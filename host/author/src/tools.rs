@@ -1,5 +1,5 @@
-//! Compilers and bundlers that a language needs, fetched by package clients into a folder of ours: pinned by version and digest, used by
-//! nobody else, and only after somebody agreed.
+//! Compilers and bundlers of languages, downloaded by package clients into a folder of Hotshoe: pinned by version and digest, and only after
+//! consent.
 use hotshoe_devkit::process;
 use hotshoe_devkit::wheel::{self, BuiltFor, Tree, WheelError};
 use hotshoe_devkit::{CommandError, Progress};
@@ -18,54 +18,54 @@ pub use node::{Node, NpmLock};
 
 /// The environment variable that names the folder of tools.
 pub const FOLDER: &str = "HOTSHOE_TOOLS";
-/// Below a wheel's folder, what was in it.
+/// The contents of a wheel, below its folder.
 const UNPACKED: &str = "files";
-/// What to install where there is no Python. Every language that is fetched by pip needs it.
+/// The advice if Python is missing, which all downloads with pip need.
 const PYTHON: &str = "install Python 3 with pip (Debian: python3 python3-pip)";
-/// The oldest Python whose standard library the tools use: (3, 9) is what their wheels ask for.
+/// The oldest Python that the tools' wheels accept.
 const OLDEST_PYTHON: (u32, u32) = (3, 9);
 
-/// May something be fetched?
+/// Whether downloads are allowed.
 #[derive(Debug, Clone, Copy)]
 pub enum Consent {
-    /// Yes, whatever it is.
+    /// All downloads are allowed.
     Given,
-    /// This asks a person, with what would be fetched in a sentence.
+    /// Ask the user with this function, which gets the question.
     Ask(fn(&str) -> bool),
-    /// Nobody is there to be asked.
+    /// Downloads are not allowed.
     NotGiven,
 }
 
-/// A package of Python's index, pinned for each system that it has files for.
+/// A package on PyPI, pinned for each supported system.
 #[derive(Debug, Clone, Copy)]
 pub struct Wheel {
-    /// Its name there.
+    /// The name on PyPI.
     pub name: &'static str,
-    /// Exactly this one.
+    /// The exact version.
     pub version: &'static str,
-    /// What it brings, in a few words: `the compiler of C`.
+    /// A short description: `the C compiler`.
     pub what: &'static str,
-    /// One for each system.
+    /// The files, one per system.
     pub files: &'static [WheelFile],
 }
 
 /// The file of a [`Wheel`] for one system.
 #[derive(Debug, Clone, Copy)]
 pub struct WheelFile {
-    /// As [`std::env::consts::OS`] has it.
+    /// The operating system, as in [`std::env::consts::OS`].
     pub os: &'static str,
-    /// As [`std::env::consts::ARCH`] has it.
+    /// The architecture, as in [`std::env::consts::ARCH`].
     pub arch: &'static str,
-    /// The tags in its name; for pip.
+    /// The compatibility tags, for pip.
     pub built_for: Option<BuiltFor>,
-    /// Size in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// In lower-case hexadecimal.
+    /// The SHA-256, in lower-case hexadecimal.
     pub sha256: &'static str,
 }
 
 impl WheelFile {
-    /// A file of programs, which do not run in Python: any Python that pip would not think too old will do.
+    /// A file of programs, which do not depend on the version of Python.
     pub const fn of_programs(
         os: &'static str,
         arch: &'static str,
@@ -88,31 +88,31 @@ impl WheelFile {
     }
 }
 
-/// Why a tool is not there.
+/// Why a tool is not available.
 #[derive(Debug, Error)]
 pub enum ToolError {
-    /// It would have to be fetched, and nobody agreed.
-    #[error("{what} ({size}) is needed and not here; --yes fetches it into {folder}")]
+    /// It must be downloaded, without consent.
+    #[error("{what} ({size}) is missing; download it into {folder} with --yes")]
     NotAllowed {
-        /// What it is, with its version.
+        /// The tool, with its version.
         what: String,
-        /// Of the download.
+        /// The size of the download.
         size: String,
-        /// Where it would go.
+        /// The folder of tools.
         folder: PathBuf,
     },
-    /// There is none for this system.
-    #[error("there is no {what} for {OS} on {ARCH}; {way_out}")]
+    /// The tool is not available for this system.
+    #[error("there is no {what} for {OS} on {ARCH}; {advice}")]
     NoneForThisSystem {
-        /// What was looked for.
+        /// The tool.
         what: String,
         /// What to do instead.
-        way_out: String,
+        advice: String,
     },
-    /// A wheel could not be fetched.
+    /// A wheel could not be downloaded.
     #[error("cannot get {what}")]
     Wheel {
-        /// What it is, with its version.
+        /// The tool, with its version.
         what: String,
         /// Why.
         #[source]
@@ -121,21 +121,21 @@ pub enum ToolError {
     /// Another package client failed.
     #[error("cannot get {what}")]
     Client {
-        /// What it is, with its version.
+        /// The tool, with its version.
         what: String,
         /// Why.
         #[source]
         source: CommandError,
     },
-    /// Something that must be there before is not, or is too old.
-    #[error("{what}; {way_out}")]
+    /// A prerequisite is missing or too old.
+    #[error("{what}; {advice}")]
     Missing {
-        /// What.
+        /// The problem.
         what: String,
-        /// What to do about it.
-        way_out: String,
+        /// What to do.
+        advice: String,
     },
-    /// The toolchain for Rust.
+    /// There is no toolchain for Rust.
     #[error("cannot get a Rust toolchain for WebAssembly")]
     Rust(#[from] hotshoe_devkit::toolchain::ToolchainError),
     /// The folder of tools could not be read or written.
@@ -143,17 +143,17 @@ pub enum ToolError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// There is no home to keep tools in.
-    #[error("there is no folder for tools: set {FOLDER} to one")]
+    /// There is no home folder for tools.
+    #[error("there is no folder for tools; set {FOLDER}")]
     NoHome,
 }
 
 impl ToolError {
-    /// A stable word for scripts.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::NotAllowed { .. } => "tool_not_allowed",
@@ -166,7 +166,7 @@ impl ToolError {
     }
 }
 
-/// The folder of tools, and whether more may be fetched into it.
+/// The folder of tools, and whether downloads into it are allowed.
 #[derive(Debug, Clone)]
 pub struct Tools {
     folder: PathBuf,
@@ -175,13 +175,13 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// The person's own folder of tools: `$HOTSHOE_TOOLS`, else `$XDG_CACHE_HOME/hotshoe/tools`, else `~/.cache/hotshoe/tools`.
+    /// The user's folder of tools: `$HOTSHOE_TOOLS`, or `$XDG_CACHE_HOME/hotshoe/tools`, or `~/.cache/hotshoe/tools`.
     pub fn of_person(consent: Consent, progress: &Progress) -> Result<Self, ToolError> {
         let folder = folder_from(|name| std::env::var_os(name)).ok_or(ToolError::NoHome)?;
         Ok(Self::at(&folder, consent, progress))
     }
 
-    /// Tools in a folder of your choice.
+    /// Tools in the given folder.
     pub fn at(folder: &Path, consent: Consent, progress: &Progress) -> Self {
         Self {
             folder: std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
@@ -190,12 +190,12 @@ impl Tools {
         }
     }
 
-    /// Where tools are kept.
+    /// The folder of tools.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The folder in which a wheel is unpacked whole, fetched first if need be: `folder.join("ziglang/zig")`.
+    /// The folder of an unpacked wheel, downloaded if missing: `folder.join("ziglang/zig")`.
     pub fn wheel(&self, wheel: &Wheel) -> Result<PathBuf, ToolError> {
         let label = format!("{} {}", wheel.name, wheel.version);
         let what = format!("{}, {label}", wheel.what);
@@ -205,7 +205,7 @@ impl Tools {
             .find(|file| (file.os, file.arch) == (OS, ARCH))
             .ok_or_else(|| ToolError::NoneForThisSystem {
                 what: label.clone(),
-                way_out: "build on another system: the component runs everywhere".to_owned(),
+                advice: "build on another system; the component runs everywhere".to_owned(),
             })?;
         let pinned = wheel::Wheel {
             project: wheel.name,
@@ -226,7 +226,7 @@ impl Tools {
         if !is_there() {
             self.agree(&what, file.size)?;
             let _lock = self.lock()?;
-            // Another process may have fetched it while this one waited.
+            // Another process may have downloaded it while this one waited.
             if !is_there() {
                 pinned
                     .fetch(&folder, &self.progress)
@@ -239,14 +239,14 @@ impl Tools {
         Ok(folder.join(UNPACKED))
     }
 
-    /// A Python that runs tools, from the path.
+    /// The Python on the path that runs tools.
     pub fn python(&self) -> Result<PathBuf, ToolError> {
         let ask = "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable)";
         let mut command = Command::new("python3");
         command.args(["-c", ask]);
         let missing = |what: String| ToolError::Missing {
             what,
-            way_out: PYTHON.to_owned(),
+            advice: PYTHON.to_owned(),
         };
         let said = process::run(&mut command, PYTHON, |_| {})
             .map_err(|error| missing(format!("there is no Python: {error}")))?;
@@ -259,14 +259,14 @@ impl Tools {
         Ok(words.next().map_or_else(|| "python3".into(), PathBuf::from))
     }
 
-    /// Goes on if something of this size may be fetched, else says what would have been.
+    /// Checks that a download of this size is allowed, and asks the user if needed.
     pub fn agree(&self, what: &str, bytes: u64) -> Result<(), ToolError> {
         let size = megabytes(bytes);
         let agreed = match self.consent {
             Consent::Given => true,
             Consent::NotGiven => false,
             Consent::Ask(ask) => ask(&format!(
-                "This needs {what} ({size}). Fetch it into {}?",
+                "This needs {what} ({size}). Download it into {}?",
                 self.folder.display()
             )),
         };
@@ -280,7 +280,7 @@ impl Tools {
         })
     }
 
-    /// Keeps other processes from fetching at the same time, until it is dropped.
+    /// Locks the folder against downloads of other processes, until it is dropped.
     pub(crate) fn lock(&self) -> Result<File, ToolError> {
         let path = self.folder.join("fetch.lock");
         fs::create_dir_all(&self.folder).map_err(at(&self.folder))?;
@@ -305,7 +305,7 @@ fn folder_from(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(cache.join("hotshoe").join("tools"))
 }
 
-/// The first bytes of a digest, enough to tell two pins apart in a folder's name.
+/// The first bytes of a digest, for the name of a folder.
 fn short_digest(text: &str) -> String {
     hex::encode(Sha256::digest(text)).chars().take(12).collect()
 }
@@ -322,7 +322,7 @@ mod tests {
     const NOTHING: Wheel = Wheel {
         name: "no-such-package",
         version: "1",
-        what: "a compiler of nothing",
+        what: "a test compiler",
         files: &[WheelFile {
             os: OS,
             arch: ARCH,
@@ -333,7 +333,7 @@ mod tests {
     };
 
     #[test]
-    fn nothing_is_fetched_unless_somebody_agrees() {
+    fn nothing_is_downloaded_without_consent() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |consent| {
             Tools::at(folder.path(), consent, &Progress::silent())
@@ -343,7 +343,7 @@ mod tests {
         };
         let text = refused(Consent::NotGiven);
         assert!(
-            text.contains("a compiler of nothing, no-such-package 1 (12.3 MB)"),
+            text.contains("a test compiler, no-such-package 1 (12.3 MB)"),
             "{text}"
         );
         assert!(text.contains("--yes"), "{text}");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn another_system_is_told_before_anything_is_asked() {
+    fn an_unsupported_system_is_reported_before_consent_is_asked() {
         let wheel = Wheel {
             files: &[],
             ..NOTHING

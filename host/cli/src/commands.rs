@@ -1,4 +1,4 @@
-//! One module a command, each with `Args`, `run`, and the work itself as a function that others may call.
+//! One module per command, each with `Args`, `run`, and the work as a function that other commands may call.
 pub mod activate;
 pub mod bench;
 pub mod build;

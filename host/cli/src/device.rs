@@ -1,4 +1,4 @@
-//! Which device a release is judged for, and by whose signatures: from flags, or from the device's configuration.
+//! The device and the trusted keys that a release is verified with: from options, or from the device's configuration.
 
 use std::path::{Path, PathBuf};
 
@@ -10,11 +10,11 @@ use hotshoe_trust::{Allowed, Device, TrustRoot};
 
 use crate::files::read_text;
 
-/// The flags that `verify`, `install` and `exec` share.
+/// The options that `verify`, `install` and `exec` share.
 #[derive(Debug, Clone, clap::Args)]
 #[command(group(clap::ArgGroup::new("whom").args(["config", "trust"]).required(true)))]
 pub struct DeviceArgs {
-    /// Take trust and identity from a device's configuration
+    /// Read trusted keys and identity from a device's configuration
     #[arg(long, value_name = "FILE", conflicts_with_all = ["device", "site", "label"])]
     pub config: Option<PathBuf>,
     /// The keys to trust (trust.toml)
@@ -41,29 +41,29 @@ pub struct DeviceArgs {
     pub label: Vec<(String, String)>,
 }
 
-/// What those flags say.
+/// The device and its configuration.
 #[derive(Debug, Clone)]
 pub struct Identity {
-    /// Whose signatures count.
+    /// The trusted keys.
     pub trust: TrustRoot,
     /// The device.
     pub device: Device,
-    /// The device's data folder, where a configuration names one.
+    /// The device's data folder, if a configuration names one.
     pub data: Option<PathBuf>,
-    /// What components may be granted on it.
+    /// What the device allows components.
     pub allow: Allowed,
-    /// How models run on it.
+    /// The configuration of inference.
     pub inference: InferenceConfig,
-    /// Worker threads that it has.
+    /// The number of worker threads.
     pub threads: usize,
-    /// What compiling a component may use up on it.
+    /// The limits of compiling a component.
     pub compile: CompileLimits,
-    /// The largest sample that it takes, in bytes.
+    /// The maximum size of a sample, in bytes.
     pub max_sample_bytes: usize,
 }
 
 impl Identity {
-    /// What a configuration says, with trust that was read already.
+    /// The identity from a configuration, with trusted keys that were already read.
     pub fn of(trust: TrustRoot, config: &Config) -> Self {
         Self {
             trust,
@@ -79,7 +79,7 @@ impl Identity {
 }
 
 impl DeviceArgs {
-    /// Reads the files that the flags name.
+    /// Reads the files that the options name.
     pub fn identity(&self) -> anyhow::Result<Identity> {
         if let Some(path) = &self.config {
             let config =
@@ -109,17 +109,17 @@ pub fn trust_root(path: &Path) -> anyhow::Result<TrustRoot> {
     TrustRoot::parse(&read_text(path)?).with_context(|| format!("cannot use {}", path.display()))
 }
 
-/// This host's version, which a release may ask for.
+/// This host's version, which a release may require.
 pub fn host_version() -> anyhow::Result<semver::Version> {
     semver::Version::parse(env!("CARGO_PKG_VERSION"))
-        .context("this program's own version is no semantic version")
+        .context("this program's version is not a semantic version")
 }
 
-/// `KEY=VALUE`, for flags.
+/// Parses `KEY=VALUE`.
 pub fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        _ => Err("a label is KEY=VALUE".to_owned()),
+        _ => Err("expected KEY=VALUE".to_owned()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a run ends: 0 it did what was asked, 1 it failed, 2 it was asked wrongly (clap says how).
+//! Exit codes and error output: 0 success, 1 failure, 2 wrong usage (from clap).
 
 use std::error::Error;
 use std::io;
@@ -36,7 +36,7 @@ use crate::oci::OciError;
 use crate::terminal::Terminal;
 use crate::throwaway::{NoDevice, NoFolder};
 
-/// A failure for machines, as `{"error": {..}}`.
+/// A failure as JSON, `{"error": {..}}`.
 #[derive(Debug, Serialize)]
 struct Report {
     error: Failure,
@@ -44,11 +44,11 @@ struct Report {
 
 #[derive(Debug, Serialize, PartialEq)]
 struct Failure {
-    /// A stable word, where there is one: `expired`, `wrong_world`, `damaged_blob`, `unknown_key`, ...
+    /// The stable name, if there is one: `expired`, `wrong_world`, `damaged_blob`, `unknown_key`, ...
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     message: String,
-    /// From the nearest to the deepest.
+    /// The causes, from the nearest to the deepest.
     causes: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Failure {
             .chain()
             .map(|it| without_place(it.to_string()))
             .collect();
-        // A transparent error says what its source says; once is enough.
+        // A transparent error repeats the message of its source.
         messages.dedup();
         let mut messages = messages.into_iter();
         Self {
@@ -69,7 +69,7 @@ impl Failure {
     }
 }
 
-/// Zenoh ends its messages with the place in its source, ` at /.../link.rs:388.`, which tells a user nothing.
+/// Removes the source location, ` at /.../link.rs:388.`, from the end of a message of Zenoh.
 fn without_place(message: String) -> String {
     let is_place = |text: &str| {
         text.trim_end_matches('.')
@@ -91,7 +91,7 @@ fn name(cause: &(dyn Error + 'static)) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Of what this machine found.
+/// The stable name of an error of this machine.
 fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
     None.or_else(|| find::<NewError>(cause).map(NewError::name))
         .or_else(|| find::<ComponentError>(cause).map(ComponentError::name))
@@ -127,7 +127,7 @@ fn fixed_name(cause: &(dyn Error + 'static)) -> Option<&'static str> {
         .or_else(|| find::<OciError>(cause).and_then(OciError::name))
 }
 
-/// Of what other machines said, or of not reaching them.
+/// The stable name of an error of other machines, or of the network.
 fn fleet_name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
     None.or_else(|| find::<FleetError>(cause).map(FleetError::name))
         .or_else(|| find::<CommandError>(cause).map(CommandError::name))
@@ -140,7 +140,7 @@ fn fleet_name<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a str> {
         .or_else(|| find::<LinkError>(cause).and_then(link_name))
 }
 
-/// What is wrong with a file or a folder is named by the next in the chain.
+/// The name of a registry's error. Errors of files and folders are named by the next error in the chain.
 fn registry_name(error: &RegistryError) -> Option<&'static str> {
     match error {
         RegistryError::Toml(_) | RegistryError::Config(_) | RegistryError::Open(_) => None,
@@ -148,7 +148,7 @@ fn registry_name(error: &RegistryError) -> Option<&'static str> {
     }
 }
 
-/// Of a daemon that did not start, only what its network lacks has a name of its own here.
+/// The name of a start error. Only errors of the network have one here.
 fn start_name(error: &StartError) -> Option<&'static str> {
     match error {
         StartError::Link(error) => link_name(error),
@@ -156,19 +156,19 @@ fn start_name(error: &StartError) -> Option<&'static str> {
     }
 }
 
-/// Most of what Zenoh refuses is named by what it says.
+/// The name of a link error. Most errors of Zenoh have only their message.
 fn link_name(error: &LinkError) -> Option<&'static str> {
     matches!(error, LinkError::InsecureEndpoint(_)).then(|| error.name())
 }
 
-/// An error that stands in the chain itself, or in a box.
+/// An error of the chain, itself or in a box.
 fn find<'a, E: Error + 'static>(cause: &'a (dyn Error + 'static)) -> Option<&'a E> {
     cause
         .downcast_ref::<E>()
         .or_else(|| cause.downcast_ref::<Box<E>>().map(AsRef::as_ref))
 }
 
-/// A blob that cannot be read is named by what is wrong with it.
+/// The name of a load error. An unreadable blob is named by the next error in the chain.
 fn load_name(error: &LoadError) -> Option<&'static str> {
     match error {
         LoadError::Blob { .. } => None,
@@ -176,7 +176,7 @@ fn load_name(error: &LoadError) -> Option<&'static str> {
     }
 }
 
-/// What is wrong with the TOML comes next in the chain.
+/// The name of a configuration error. An error of the TOML is named by the next error in the chain.
 fn config_name(error: &ConfigError) -> Option<&'static str> {
     match error {
         ConfigError::Toml(_) => None,
@@ -185,14 +185,14 @@ fn config_name(error: &ConfigError) -> Option<&'static str> {
     }
 }
 
-/// Tells a failure in the way that was asked for.
+/// Prints a failure, as text or JSON.
 pub fn failed(error: &anyhow::Error, terminal: &Terminal) -> ExitCode {
     if is_broken_pipe(error) {
         return ExitCode::FAILURE;
     }
     let failure = Failure::of(error);
     if terminal.json {
-        // Where even that cannot be written, the exit code is all there is left to tell.
+        // If this cannot be written either, the exit code is enough.
         drop(terminal.json(&Report { error: failure }));
     } else {
         terminal.note(format!(
@@ -207,7 +207,7 @@ pub fn failed(error: &anyhow::Error, terminal: &Terminal) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// The reader of our output went away, as `head` does; there is no one left to tell.
+/// Whether the reader of our output has closed it, as `head` does.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()

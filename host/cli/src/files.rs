@@ -1,23 +1,23 @@
-//! Files that commands read and write, with errors that name them.
+//! Reads and writes files, with errors that name them.
 use anyhow::{Context, bail};
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::Path;
 
-/// The most bytes of a key, a `trust.toml` or another small text that is read.
+/// The maximum size in bytes of a key, a `trust.toml` or another small text.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
 
-/// Reads a small text file whole.
+/// Reads a small text file.
 pub fn read_text(path: &Path) -> anyhow::Result<String> {
     String::from_utf8(read_bytes(path)?).with_context(|| format!("{} is not UTF-8", path.display()))
 }
 
-/// Reads a small file whole.
+/// Reads a small file.
 pub fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     read_limited(path, MAX_TEXT_BYTES)
 }
 
-/// Reads a file of at most `limit` bytes whole.
+/// Reads a file of at most `limit` bytes.
 pub fn read_limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let mut bytes = Vec::new();
@@ -28,7 +28,7 @@ pub fn read_limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
         .with_context(cannot)?;
     if bytes.len() as u64 > limit {
         bail!(
-            "{} is longer than {limit} bytes; is it the right file?",
+            "{} is larger than {limit} bytes; check that it is the right file",
             path.display()
         );
     }
@@ -38,17 +38,17 @@ pub fn read_limited(path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
 /// Who may read a new file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// Its owner alone.
+    /// Only its owner.
     Owner,
-    /// Whoever the process's umask lets.
+    /// Everyone that the process's umask allows.
     Anyone,
 }
 
-/// Writes a new file that appears whole or not at all; one that is there is kept unless `force`.
+/// Writes a new file that appears complete or not at all. Fails if it exists, unless `force` is set.
 pub fn write_new(path: &Path, bytes: &[u8], readers: Readers, force: bool) -> anyhow::Result<()> {
     if !force && path.exists() {
         bail!(
-            "{} is there already; give --force to replace it",
+            "{} already exists; give --force to overwrite it",
             path.display()
         );
     }
@@ -58,7 +58,7 @@ pub fn write_new(path: &Path, bytes: &[u8], readers: Readers, force: bool) -> an
     }
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
-    // What an earlier run left may have other permissions.
+    // A leftover of an earlier run may have other permissions.
     if Path::new(&part).exists() {
         fs::remove_file(&part).with_context(cannot)?;
     }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_kept_unless_forced_and_a_secret_is_the_owners() {
+    fn a_file_is_kept_unless_forced_and_a_secret_is_only_for_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys/a.key");
         write_new(&path, b"one", Readers::Owner, false).unwrap();

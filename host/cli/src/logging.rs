@@ -1,4 +1,4 @@
-//! Where the log goes: standard error, which may be full, closed, or read by nobody.
+//! Logs to standard error, which may be full, closed, or without a reader.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
@@ -17,26 +17,26 @@ use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt};
 
-/// Where the host's log has what components write.
+/// The log target of components' lines.
 pub const TARGET: &str = "component";
-/// The environment's filter, which wins over all others.
+/// The environment variable of the filter, which takes precedence over all others.
 const RUST_LOG: &str = "RUST_LOG";
-/// How long the end of the process waits for its log to be written.
+/// How long the process waits at its end until the log is written.
 const FLUSH: Duration = Duration::from_secs(2);
 
-/// The lines of a process that serves, on their way to standard error.
+/// The queue of log lines of a serving process.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
-/// The log of a process that serves. What it says can be changed.
+/// The log of a serving process, whose filter can be changed.
 pub struct Log {
     filter: Handle<EnvFilter, Registry>,
     limiter: Arc<Limiter>,
 }
 
-/// Standard error for a command that ends by itself. What cannot be written is nothing to fail on.
-struct Direct;
+/// Writes to standard error directly, for short commands. Ignores errors.
+struct StderrWriter;
 
-impl Write for Direct {
+impl Write for StderrWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let _ = io::stderr().lock().write_all(bytes);
         Ok(bytes.len())
@@ -47,14 +47,14 @@ impl Write for Direct {
     }
 }
 
-/// Sends logs to standard error, but for what components write: that goes to `components`, from debug on.
+/// Sends logs to standard error, and the lines of components to `components`, from level debug on.
 pub fn init_with(
     default: &str,
     components: impl Layer<Registry> + Send + Sync,
 ) -> anyhow::Result<()> {
     let own = filter(default)?.add_directive(format!("{TARGET}=off").parse()?);
     let logs = fmt::layer()
-        .with_writer(|| Direct)
+        .with_writer(|| StderrWriter)
         .log_internal_errors(false)
         .with_ansi(colour());
     let theirs = EnvFilter::new(format!("off,{TARGET}=debug"));
@@ -65,20 +65,20 @@ pub fn init_with(
         .context("cannot start logging")
 }
 
-/// Sends the logs of a command that ends by itself to standard error. `RUST_LOG` wins over `default`.
+/// Sends the logs of a short command to standard error. `RUST_LOG` takes precedence over `default`.
 pub fn init(default: &str) -> anyhow::Result<()> {
-    let logs = layer(|| Direct).with_filter(filter(default)?);
+    let logs = layer(|| StderrWriter).with_filter(filter(default)?);
     tracing_subscriber::registry()
         .with(logs)
         .try_init()
         .context("cannot start logging")
 }
 
-/// Sends the logs of a process that serves to standard error, by a thread of its own: whoever logs never waits, and never fails. Panics are
-/// lines of it.
+/// Sends the logs of a serving process to standard error, on a separate thread: logging never blocks and never fails. Panics are logged
+/// too.
 pub fn serve(parts: &Parts) -> anyhow::Result<Log> {
     let limiter = Arc::new(Limiter::new());
-    // A descriptor of our own: the library's lock on standard error would be held while a pipe is full.
+    // A separate descriptor, because std's lock on standard error would be held while a pipe is full.
     let file: Box<dyn Write + Send> = match io::stderr().as_fd().try_clone_to_owned() {
         Ok(own) => Box::new(File::from(own)),
         Err(_) => Box::new(io::stderr()),
@@ -91,7 +91,7 @@ pub fn serve(parts: &Parts) -> anyhow::Result<Log> {
         .with(logs)
         .try_init()
         .context("cannot start logging")?;
-    // One process serves one thing.
+    // A process serves only once.
     let _ = QUEUE.set(queue);
     log_panics();
     Ok(Log {
@@ -101,7 +101,7 @@ pub fn serve(parts: &Parts) -> anyhow::Result<Log> {
 }
 
 impl Log {
-    /// From now on it says what `config` wants it to, but where `RUST_LOG` says otherwise.
+    /// Applies the configuration, except for the filter if `RUST_LOG` is set.
     pub fn apply(&self, config: &LogConfig) -> anyhow::Result<()> {
         self.limiter.set_rate(config.lines_per_second);
         if !is_pinned() {
@@ -112,21 +112,21 @@ impl Log {
     }
 }
 
-/// Whether the environment says what is logged.
+/// Whether `RUST_LOG` is set.
 pub fn is_pinned() -> bool {
     std::env::var_os(RUST_LOG).is_some()
 }
 
-/// A line for people on standard error: beside the log in a process that serves, and at once otherwise.
+/// Writes a line for people to standard error: through the log's queue in a serving process, otherwise directly.
 pub fn note(line: &str) {
     let line = format!("{line}\n");
     match QUEUE.get() {
         Some(queue) => queue.add(line.as_bytes()),
-        None => drop(Direct.write(line.as_bytes())),
+        None => drop(StderrWriter.write(line.as_bytes())),
     }
 }
 
-/// Waits until the log is written, for a while: its reader may read no more.
+/// Waits until the log is written, with a timeout, because its reader may have stopped.
 pub fn flush() {
     if let Some(queue) = QUEUE.get() {
         queue.flush(FLUSH);
@@ -145,7 +145,7 @@ fn colour() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-/// For people on a terminal, as JSON lines otherwise.
+/// Text on a terminal, JSON lines otherwise.
 fn layer<W>(writer: W) -> Box<dyn Layer<Registry> + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,

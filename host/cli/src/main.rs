@@ -26,7 +26,7 @@ use commands::{
 use std::process::ExitCode;
 use terminal::Terminal;
 
-/// Runs signed WebAssembly components and native models on edge devices, fed and answered over Zenoh
+/// Run signed WebAssembly components and native models on edge devices, over Zenoh
 #[derive(Debug, Parser)]
 #[command(version, help_template = TEMPLATE, after_help = AFTER, arg_required_else_help = true)]
 struct Cli {
@@ -40,49 +40,49 @@ struct Cli {
 const TEMPLATE: &str =
     "{about-with-newline}\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}";
 
-/// The commands in the order in which they are met, which clap's own list cannot show.
+/// The commands by topic, which clap's own list cannot show.
 const AFTER: &str = "\
 See it work:
-  demo      Read a scanned page through a daemon on this machine, from nothing
-  bench     Measure against the same work in plain Rust
+  demo      Run OCR on a scanned page on this machine, from scratch
+  bench     Compare Hotshoe's speed with plain Rust and other runtimes
 
 Write a component:
-  new       Begin a component: sources, sample, test, release.toml
-  build     Compile components, check them and make them small
-  test      Try a release on its tests, and on what was recorded
-  record    Record what a device is given and what it makes of it
-  dev       Rebuild, swap and try on every change
+  new       Create a component project
+  build     Compile, check and strip components
+  test      Run a release's tests and recordings
+  record    Record a device's samples, tensors and insights
+  dev       Rebuild, swap and test on every change
   wit       Show the interfaces that components use
 
 Make a release:
-  model     Look into ONNX models, compare them, make them smaller
-  keygen    Make a key to sign releases with
-  trust     Write trust.toml: whose signatures a device accepts; change it later
-  pack      Make a release from a release.toml
+  model     Inspect, compare and optimise ONNX models
+  keygen    Create a signing key
+  trust     Create or update trust.toml, the keys that a device trusts
+  pack      Pack a release from release.toml
   sign      Sign a release
-  inspect   Show what a release holds, without trusting it
-  verify    Check a release as a device would
+  inspect   Show the contents of a component or release, without verifying it
+  verify    Check a release as a device does
   exec      Run a release on files, without a daemon
-  push      Bring a release to an OCI registry
-  pull      Take a release from an OCI registry
+  push      Push a release to an OCI registry
+  pull      Pull a release from an OCI registry
 
 On a device:
-  install   Put a release into a device's data folder, without a network
-  run       Serve this device's release, and take new ones
-  history   Show what became of releases on this device
-  doctor    Say what this machine has for Hotshoe, and what it lacks
+  install   Install a release on this device, offline
+  run       Run the daemon: serve the release and accept updates
+  history   Show the release history of this device
+  doctor    Check whether this machine can run Hotshoe
 
 For a site:
   site      Set up a site with certificates, access rules and keys
-  publish   Bring a release to devices
-  registry  Hold a site's releases
-  status    Ask daemons how they are
-  rollback  Go back to the release before
-  activate  Let a staged release serve
-  cancel    Drop a release that is on its way
+  publish   Publish a release to the devices of a site
+  registry  Run a site's registry
+  status    Show the status of devices
+  rollback  Roll back to the previous release
+  activate  Activate a staged release
+  cancel    Cancel a pending release
   zenoh-acl Print Zenoh's access control for a site
 
-From nothing to a served release:
+From a new key to a served release:
   hotshoe keygen --name me
   hotshoe trust --key me=me.pub --out trust.toml
   hotshoe pack release.toml --out my-release
@@ -165,7 +165,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    // Before all else: this process may have been started to compile a component.
+    // First: this process may be a compile worker.
     if let Some(done) = hotshoe_engine::compile_worker() {
         return done;
     }

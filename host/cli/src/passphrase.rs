@@ -1,12 +1,12 @@
-//! Passphrases: from a variable for scripts, else asked for on the terminal without showing them.
+//! Passphrases: from an environment variable for scripts, otherwise from the terminal, without echo.
 use anyhow::{Context, bail};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// The variable that holds the passphrase where nobody can be asked.
+/// The environment variable of the passphrase.
 pub const VARIABLE: &str = "HOTSHOE_PASSPHRASE";
 
-/// The passphrase for a key that is being made, asked for twice.
+/// The passphrase for a new key, asked for twice.
 pub fn choose() -> anyhow::Result<Zeroizing<String>> {
     if let Some(passphrase) = from_variable()? {
         return Ok(passphrase);
@@ -15,11 +15,9 @@ pub fn choose() -> anyhow::Result<Zeroizing<String>> {
         format!("a new key needs a passphrase; set {VARIABLE}, or give --no-passphrase")
     })?;
     if first.is_empty() {
-        bail!(
-            "the passphrase is empty; give --no-passphrase if the key shall lie open on the disk"
-        );
+        bail!("the passphrase is empty; give --no-passphrase to leave the key unencrypted");
     }
-    if first != ask("The same again: ")? {
+    if first != ask("Repeat the passphrase: ")? {
         bail!("the two passphrases differ; nothing was written");
     }
     Ok(first)
@@ -48,5 +46,5 @@ fn from_variable() -> anyhow::Result<Option<Zeroizing<String>>> {
 fn ask(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     rpassword::prompt_password(prompt)
         .map(Zeroizing::new)
-        .context("there is no terminal to ask for a passphrase on")
+        .context("there is no terminal to ask for a passphrase")
 }

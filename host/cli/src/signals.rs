@@ -1,4 +1,4 @@
-//! Signals, and what each means. None kills a process that serves half-way.
+//! Signal handling: a signal never kills a serving process without a drain.
 
 use std::io;
 use std::ops::RangeInclusive;
@@ -13,64 +13,64 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::logging;
 
-/// What a signal means to a process that serves.
+/// The action of a serving process on a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Meaning {
-    /// It drains; the second such signal ends it at once.
+enum Action {
+    /// Drain; a second such signal ends the process at once.
     End,
-    /// It drains, however often the signal comes.
+    /// Drain, however often the signal comes.
     EndOnce,
-    /// It reads its configuration again.
+    /// Reload the configuration.
     Reload,
-    /// Nothing, but for a line in the log.
+    /// Only log it.
     Nothing,
 }
 
-/// The signals that would end a process that does not handle them, but for those of its own faults, and SIGPIPE, which the library ignores.
-const SIGNALS: [(Signal, &str, Meaning); 14] = [
-    (Signal::TERM, "SIGTERM", Meaning::End),
-    (Signal::INT, "SIGINT", Meaning::End),
-    (Signal::QUIT, "SIGQUIT", Meaning::End),
-    (Signal::HUP, "SIGHUP", Meaning::Reload),
-    (Signal::POWER, "SIGPWR", Meaning::EndOnce),
-    (Signal::XCPU, "SIGXCPU", Meaning::EndOnce),
-    // A file that may not grow is an error of whoever writes it.
-    (Signal::XFSZ, "SIGXFSZ", Meaning::Nothing),
-    (Signal::USR1, "SIGUSR1", Meaning::Nothing),
-    (Signal::USR2, "SIGUSR2", Meaning::Nothing),
-    (Signal::ALARM, "SIGALRM", Meaning::Nothing),
-    (Signal::VTALARM, "SIGVTALRM", Meaning::Nothing),
-    (Signal::PROF, "SIGPROF", Meaning::Nothing),
-    (Signal::IO, "SIGIO", Meaning::Nothing),
-    (Signal::STKFLT, "SIGSTKFLT", Meaning::Nothing),
+/// The signals that end a process by default, except those of its own faults, and SIGPIPE, which std ignores.
+const SIGNALS: [(Signal, &str, Action); 14] = [
+    (Signal::TERM, "SIGTERM", Action::End),
+    (Signal::INT, "SIGINT", Action::End),
+    (Signal::QUIT, "SIGQUIT", Action::End),
+    (Signal::HUP, "SIGHUP", Action::Reload),
+    (Signal::POWER, "SIGPWR", Action::EndOnce),
+    (Signal::XCPU, "SIGXCPU", Action::EndOnce),
+    // The write that exceeds the file size limit fails with an error of its own.
+    (Signal::XFSZ, "SIGXFSZ", Action::Nothing),
+    (Signal::USR1, "SIGUSR1", Action::Nothing),
+    (Signal::USR2, "SIGUSR2", Action::Nothing),
+    (Signal::ALARM, "SIGALRM", Action::Nothing),
+    (Signal::VTALARM, "SIGVTALRM", Action::Nothing),
+    (Signal::PROF, "SIGPROF", Action::Nothing),
+    (Signal::IO, "SIGIO", Action::Nothing),
+    (Signal::STKFLT, "SIGSTKFLT", Action::Nothing),
 ];
 
-/// The real-time signals that no library keeps for itself: some supervisors end a process by one of them.
+/// The real-time signals that no library reserves: some supervisors end a process with one of them.
 const REAL_TIME: RangeInclusive<i32> = 35..=63;
 
-/// What a process that serves has to do.
+/// A task of a serving process.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task {
-    /// To read its configuration again.
+    /// Reload the configuration.
     Reload,
-    /// To drain.
+    /// Drain and end.
     End(End),
 }
 
-/// Why a process that serves ends.
+/// Why a serving process ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
-    /// A signal of this name.
+    /// A signal with this name.
     Signal(&'static str),
-    /// A part of it is dead.
+    /// A part of the process is dead.
     Dead(Dead),
 }
 
-/// What there is to do. Many reloads are as good as one, and the end comes before them.
+/// The pending tasks. Several reloads are merged into one, and the end comes first.
 #[derive(Debug, Default)]
 pub struct Inbox {
     state: Mutex<State>,
-    came: Condvar,
+    changed: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -80,11 +80,11 @@ struct State {
 }
 
 impl Inbox {
-    /// Waits for something to do.
+    /// Waits for a task.
     pub fn next(&self) -> Task {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut state = self
-            .came
+            .changed
             .wait_while(state, |state| !state.reload && state.end.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         match state.end.take() {
@@ -96,7 +96,7 @@ impl Inbox {
         }
     }
 
-    /// Adds the end. The first reason counts.
+    /// Adds the end. The first reason is kept.
     pub fn end(&self, end: End) {
         self.change(|state| {
             state.end.get_or_insert(end);
@@ -109,29 +109,29 @@ impl Inbox {
 
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.came.notify_one();
+        self.changed.notify_one();
     }
 }
 
-/// From now on signals are tasks of the inbox, and so is the death of a part. From the return on, no signal kills the process half-way.
+/// Turns signals, and the death of a part, into tasks of the returned inbox. After the return, no signal kills the process.
 pub fn serve(parts: &Parts) -> anyhow::Result<Arc<Inbox>> {
     let inbox = Arc::new(Inbox::default());
-    let dying = Arc::clone(&inbox);
-    parts.on_death(move |dead| dying.end(End::Dead(dead.clone())));
+    let for_death = Arc::clone(&inbox);
+    parts.on_death(move |dead| for_death.end(End::Dead(dead.clone())));
     let (runtime, mut signals) = listen(&SIGNALS, Some(REAL_TIME))?;
-    let told = Arc::clone(&inbox);
+    let tasks = Arc::clone(&inbox);
     let run = move || {
         let mut ending = false;
-        while let Some((name, meaning)) = runtime.block_on(signals.recv()) {
-            match meaning {
-                Meaning::Nothing => tracing::warn!(signal = name, "ignored"),
-                Meaning::Reload => told.reload(),
-                Meaning::EndOnce => told.end(End::Signal(name)),
-                Meaning::End if !ending => {
+        while let Some((name, action)) = runtime.block_on(signals.recv()) {
+            match action {
+                Action::Nothing => tracing::warn!(signal = name, "ignored"),
+                Action::Reload => tasks.reload(),
+                Action::EndOnce => tasks.end(End::Signal(name)),
+                Action::End if !ending => {
                     ending = true;
-                    told.end(End::Signal(name));
+                    tasks.end(End::Signal(name));
                 }
-                Meaning::End => at_once(),
+                Action::End => at_once(),
             }
         }
         Ok(())
@@ -142,12 +142,12 @@ pub fn serve(parts: &Parts) -> anyhow::Result<Arc<Inbox>> {
     Ok(inbox)
 }
 
-/// Calls `first` when the process gets SIGTERM, SIGINT, SIGQUIT or SIGHUP, with the signal's name; a second one ends the process at once.
-/// From the return on, none of them kills the process half-way. For commands that a person waits for.
+/// Calls `first` with the signal's name on the first SIGTERM, SIGINT, SIGQUIT or SIGHUP; a second one ends the process at once. For
+/// interactive commands.
 pub fn on_first(first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Result<()> {
     let ending = SIGNALS
         .into_iter()
-        .filter(|(.., meaning)| matches!(meaning, Meaning::End | Meaning::Reload));
+        .filter(|(.., action)| matches!(action, Action::End | Action::Reload));
     let (runtime, mut signals) = listen(&ending.collect::<Vec<_>>(), None)?;
     let run = move || {
         if let Some((name, _)) = runtime.block_on(signals.recv()) {
@@ -164,37 +164,37 @@ pub fn on_first(first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Re
 }
 
 fn at_once() {
-    tracing::warn!("a second signal: ending at once");
+    tracing::warn!("second signal: ending at once");
     logging::flush();
     std::process::exit(1);
 }
 
-type Heard = UnboundedReceiver<(&'static str, Meaning)>;
+type SignalReceiver = UnboundedReceiver<(&'static str, Action)>;
 
-/// Handles signals from now on.
+/// Installs handlers for the signals.
 fn listen(
-    signals: &[(Signal, &'static str, Meaning)],
+    signals: &[(Signal, &'static str, Action)],
     real_time: Option<RangeInclusive<i32>>,
-) -> anyhow::Result<(Runtime, Heard)> {
+) -> anyhow::Result<(Runtime, SignalReceiver)> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime that waits for signals")?;
-    let (heard, all) = unbounded_channel();
-    let handle = |number: i32, name, meaning| {
+    let (sender, all) = unbounded_channel();
+    let handle = |number: i32, name, action| {
         let _guard = runtime.enter();
         let mut signal = unix::signal(SignalKind::from_raw(number))?;
-        let heard = heard.clone();
+        let sender = sender.clone();
         runtime.spawn(async move {
-            while signal.recv().await.is_some() && heard.send((name, meaning)).is_ok() {}
+            while signal.recv().await.is_some() && sender.send((name, action)).is_ok() {}
         });
         Ok::<(), io::Error>(())
     };
-    for &(signal, name, meaning) in signals {
-        handle(signal.as_raw(), name, meaning).with_context(|| format!("cannot handle {name}"))?;
+    for &(signal, name, action) in signals {
+        handle(signal.as_raw(), name, action).with_context(|| format!("cannot handle {name}"))?;
     }
     for number in real_time.into_iter().flatten() {
-        handle(number, "SIGRT", Meaning::EndOnce).context("cannot handle real-time signals")?;
+        handle(number, "SIGRT", Action::EndOnce).context("cannot handle real-time signals")?;
     }
     Ok((runtime, all))
 }

@@ -1,4 +1,4 @@
-//! Where a command's words go: results to standard output, everything else to standard error.
+//! Output of commands: results to standard output, everything else to standard error.
 use anyhow::Context;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use hotshoe_devkit::Progress;
@@ -8,10 +8,10 @@ use std::io::{self, IsTerminal, Write};
 
 use crate::logging;
 
-/// How this run speaks.
+/// The output settings of this run.
 #[derive(Debug, Clone)]
 pub struct Terminal {
-    /// Results are one JSON value on standard output, for machines.
+    /// Whether results are JSON on standard output.
     pub json: bool,
     colour: bool,
     error_colour: bool,
@@ -25,7 +25,7 @@ const GREEN: &str = "32";
 const YELLOW: &str = "33";
 
 impl Terminal {
-    /// Colours only on terminals, and never where `NO_COLOR` is set (no-color.org).
+    /// Uses colours only on terminals, and never if `NO_COLOR` is set (no-color.org).
     pub fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
@@ -35,17 +35,17 @@ impl Terminal {
         }
     }
 
-    /// A line of the result, on standard output.
+    /// Prints a line of the result to standard output.
     pub fn print(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
         self.write(&shown(line.as_ref(), self.colour))
     }
 
-    /// The whole result as one JSON value, on standard output.
+    /// Prints the whole result as one JSON value to standard output.
     pub fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(&printable_json(&serde_json::to_string_pretty(value)?))
     }
 
-    /// One JSON value on a line of its own, for results that are streamed.
+    /// Prints one JSON value on one line, for streamed results.
     pub fn json_line(&self, value: &impl Serialize) -> anyhow::Result<()> {
         self.write(&printable_json(&serde_json::to_string(value)?))
     }
@@ -54,17 +54,17 @@ impl Terminal {
         writeln!(io::stdout().lock(), "{line}").context("cannot write to standard output")
     }
 
-    /// A remark beside the result, on standard error. Nothing depends on whether it can be written.
+    /// Prints a remark to standard error. Ignores errors.
     pub fn note(&self, line: impl AsRef<str>) {
         logging::note(&shown(line.as_ref(), self.error_colour));
     }
 
-    /// A table whose columns are sized to fit, as text.
+    /// Formats a table with columns that fit their contents.
     pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
         self.unaligned(header, rows).to_string()
     }
 
-    /// A table of figures: all columns but the first are aligned to the right.
+    /// Formats a table of figures: all columns except the first are aligned to the right.
     pub fn figures(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
         let mut table = self.unaligned(header, rows);
         for column in table.column_iter_mut().skip(1) {
@@ -86,7 +86,7 @@ impl Terminal {
         table
     }
 
-    /// Bars and spinners on standard error, or plain lines where it is no terminal.
+    /// Bars and spinners on standard error, or plain lines if it is not a terminal.
     pub fn progress(&self) -> Progress {
         Progress::automatic().showing(|text| printable(text, &[]))
     }
@@ -96,38 +96,38 @@ impl Terminal {
         paint(self.colour, BOLD, text)
     }
 
-    /// Something of less weight.
+    /// Less important text.
     pub fn dim(&self, text: &str) -> String {
         paint(self.colour, DIM, text)
     }
 
-    /// Something good.
+    /// A good result.
     pub fn good(&self, text: &str) -> String {
         paint(self.colour, GREEN, text)
     }
 
-    /// Something to look at.
+    /// A warning.
     pub fn warning(&self, text: &str) -> String {
         paint(self.colour, YELLOW, text)
     }
 
-    /// Something bad.
+    /// A bad result.
     pub fn bad(&self, text: &str) -> String {
         paint(self.colour, RED, text)
     }
 
-    /// The word that begins an error on standard error.
+    /// The first word of an error on standard error.
     pub fn error_word(&self, word: &str) -> String {
         paint(self.error_colour, RED, word)
     }
 
-    /// How something ended, on standard error.
+    /// An outcome on standard error.
     pub fn ending(&self, good: bool, text: &str) -> String {
         paint(self.error_colour, if good { GREEN } else { RED }, text)
     }
 }
 
-/// A cell of a table, which measures its text and so must be told of paint.
+/// A cell of a table. The table measures its text, so colours become attributes of the cell.
 fn cell(text: &str) -> Cell {
     let painted = text
         .strip_prefix("\x1b[")
@@ -147,8 +147,8 @@ fn cell(text: &str) -> Cell {
     }
 }
 
-/// What is printed may have come from a component, a peer or a release: whatever a terminal acts on is written out, but for line ends, and for paint
-/// where there is any.
+/// Escapes control characters, because text may come from a component, a peer or a release. Keeps line ends, tabs and, with `colour`, colour
+/// codes.
 fn shown(text: &str, colour: bool) -> String {
     const KEPT: [char; 2] = ['\n', '\t'];
     if !colour {
@@ -185,7 +185,7 @@ fn paint(colour: bool, code: &str, text: &str) -> String {
     }
 }
 
-/// A number of bytes for people: `4.7 MB`, in powers of 1000 as disks and networks count.
+/// A number of bytes for people: `4.7 MB`, in powers of 1000.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["kB", "MB", "GB", "TB"];
     if bytes < 1000 {
@@ -224,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn paint_takes_no_room_in_a_table() {
+    fn colours_take_no_width_in_a_table() {
         let painted = cell(&paint(true, GREEN, "live"));
         assert_eq!(painted.content(), "live");
         assert_eq!(cell("plain").content(), "plain");
     }
 
     #[test]
-    fn what_comes_from_outside_is_text() {
+    fn control_characters_are_escaped() {
         let hostile = "\x1b]0;owned\x07\x1b[2J\u{9b}1m\u{202e}txt\u{2028}\r";
         let text = r"\u{1b}]0;owned\u{7}\u{1b}[2J\u{9b}1m\u{202e}txt\u{2028}\r";
         assert_eq!(shown(hostile, false), text);
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn paint_is_for_terminals_only() {
+    fn colours_are_for_terminals_only() {
         assert_eq!(paint(false, RED, "no"), "no");
         assert_eq!(paint(true, RED, "no"), "\x1b[31mno\x1b[0m");
     }

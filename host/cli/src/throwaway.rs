@@ -1,5 +1,5 @@
-//! A release for this machine alone: packed into a folder that goes away, signed with a key that never leaves this process, and let
-//! through as a device would that allows all that it asks for.
+//! A temporary release for this machine: packed into a temporary folder, signed with a key that never leaves this process, and verified for
+//! a device that allows everything.
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,72 +15,72 @@ use thiserror::Error;
 
 use crate::device::host_version;
 
-/// The one key of its `trust.toml`.
+/// The name of its only key.
 const KEY: &str = "throw-away";
-/// The site that it stands at.
+/// The device's site.
 const SITE: &str = "here";
-/// What stands for anything in a pattern of device names.
+/// The replacement for `*` in a pattern of device names.
 const ANYTHING: &str = "test";
 
 /// A release that this machine may run.
-pub struct Throwaway {
-    /// Where it is packed, until this is dropped.
+pub struct ThrowawayRelease {
+    /// The packed release, until this is dropped.
     pub layout: Layout,
-    /// The release, let through.
+    /// The verified release.
     pub release: Verified<Release>,
     /// The device that it is for.
     pub device: Device,
-    /// All that it asks for.
+    /// Everything that the release requests.
     pub allowed: Allowed,
     _folder: TempDir,
 }
 
-/// Nobody knows a device that the release is for.
+/// No device name matches the release's patterns.
 #[derive(Debug, Error)]
 #[error(
-    "no device can be made up that the patterns {patterns:?} of `[devices]` match; give one with --device NAME"
+    "cannot derive a device name from the patterns {patterns:?} of `[devices]`; give one with --device NAME"
 )]
 pub struct NoDevice {
     patterns: Vec<String>,
 }
 
 impl NoDevice {
-    /// A stable word for machines.
+    /// The stable name, in snake case.
     pub const fn name(&self) -> &'static str {
         "no_device"
     }
 }
 
-/// A folder that somebody named is not there.
+/// A folder of `--folder` does not exist.
 #[derive(Debug, Error)]
-#[error("{} is no folder, which `{seen}` should be; make it, or correct --folder", path.display())]
+#[error("{}, given for `{seen}`, is not a folder; create it, or correct --folder", path.display())]
 pub struct NoFolder {
     seen: String,
     path: PathBuf,
 }
 
 impl NoFolder {
-    /// A stable word for machines.
+    /// The stable name, in snake case.
     pub const fn name(&self) -> &'static str {
         "no_folder"
     }
 }
 
-/// Packs, signs and verifies what `release_toml` says, but for its tests. `folders` are the device's folders by the paths that components see; others that the
-/// release asks for are empty ones.
+/// Packs, signs and verifies a `release.toml` without its tests. `folders` are the device's folders by the paths that components see; other
+/// requested folders are empty.
 pub fn prepare(
     release_toml: &Path,
     device: Option<&str>,
     folders: &BTreeMap<String, PathBuf>,
-) -> anyhow::Result<Throwaway> {
-    let folder = TempDir::new().context("cannot make a temporary folder")?;
+) -> anyhow::Result<ThrowawayRelease> {
+    let folder = TempDir::new().context("cannot create a temporary folder")?;
     let now = Time::now();
     let out = folder.path().join("release");
     let packed = pack_changed(release_toml, now, &out, |description| {
         description.tests.clear()
     })
     .with_context(|| format!("cannot pack {}", release_toml.display()))?;
-    let device = made_up(&packed.release.devices, device)?;
+    let device = matching_device(&packed.release.devices, device)?;
     let (key, trust) = key()?;
     let manifest = packed.layout.package()?.manifest;
     packed.layout.attach(&key.sign_bundle(&manifest)?)?;
@@ -94,8 +94,8 @@ pub fn prepare(
         now,
     )
     .context("a device would refuse this release")?;
-    let allowed = everything(&release, folders, folder.path())?;
-    Ok(Throwaway {
+    let allowed = allow_all(&release, folders, folder.path())?;
+    Ok(ThrowawayRelease {
         layout: packed.layout,
         release,
         device,
@@ -104,7 +104,7 @@ pub fn prepare(
     })
 }
 
-/// A new key, and the trust in it.
+/// A new key, and a trust root with it.
 fn key() -> anyhow::Result<(SigningKey, TrustRoot)> {
     let key = SigningKey::generate()?;
     let pem = key.public_key()?.to_pem();
@@ -115,7 +115,7 @@ fn key() -> anyhow::Result<(SigningKey, TrustRoot)> {
 }
 
 /// A device that a release is for.
-fn made_up(selector: &DeviceSelector, name: Option<&str>) -> Result<Device, NoDevice> {
+fn matching_device(selector: &DeviceSelector, name: Option<&str>) -> Result<Device, NoDevice> {
     let device = |name: String| Device {
         name,
         site: SITE.to_owned(),
@@ -134,8 +134,8 @@ fn made_up(selector: &DeviceSelector, name: Option<&str>) -> Result<Device, NoDe
         })
 }
 
-/// All that a release asks for.
-fn everything(
+/// Allows everything that a release requests.
+fn allow_all(
     release: &Release,
     folders: &BTreeMap<String, PathBuf>,
     scratch: &Path,
@@ -162,10 +162,10 @@ fn everything(
     Ok(allowed)
 }
 
-/// A new folder for what components see under `seen`.
+/// Creates an empty folder for the path `seen`.
 fn empty(scratch: &Path, seen: &str) -> anyhow::Result<PathBuf> {
     let path = scratch.join("folders").join(seen.trim_start_matches('/'));
-    fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
     Ok(path)
 }
 
@@ -175,17 +175,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_made_up_that_the_release_is_for() {
+    fn a_device_name_is_derived_from_the_patterns() {
         let of = |names: &[&str]| DeviceSelector {
             names: names.iter().map(|it| (*it).to_owned()).collect(),
             labels: [("line".to_owned(), "a".to_owned())].into(),
         };
-        let device = made_up(&of(&["cam-*"]), None).unwrap();
+        let device = matching_device(&of(&["cam-*"]), None).unwrap();
         assert_eq!(device.name, "cam-test");
         assert_eq!(device.labels["line"], "a");
-        assert_eq!(made_up(&of(&[]), None).unwrap().name, "test");
-        assert_eq!(made_up(&of(&["a?"]), None).unwrap().name, "ax");
-        assert!(made_up(&of(&["[xyz]"]), None).is_err());
-        assert_eq!(made_up(&of(&["[xyz]"]), Some("y")).unwrap().name, "y");
+        assert_eq!(matching_device(&of(&[]), None).unwrap().name, "test");
+        assert_eq!(matching_device(&of(&["a?"]), None).unwrap().name, "ax");
+        assert!(matching_device(&of(&["[xyz]"]), None).is_err());
+        assert_eq!(
+            matching_device(&of(&["[xyz]"]), Some("y")).unwrap().name,
+            "y"
+        );
     }
 }

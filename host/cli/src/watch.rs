@@ -1,4 +1,4 @@
-//! Waits for a person's files to change.
+//! Watches source files for changes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,20 +8,20 @@ use std::time::Duration;
 use anyhow::Context;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-/// How long nothing must change before a change counts as whole: editors write a file in several steps.
+/// The time without a change after which a change is complete: editors write a file in several steps.
 const QUIET: Duration = Duration::from_millis(60);
-/// Folders that tools write to, and which are no sources.
+/// Folders of build output.
 const OUTPUT: [&str; 4] = ["build", "target", "node_modules", "__pycache__"];
 
 /// Changes below a folder.
 pub struct Changes {
     events: Receiver<PathBuf>,
-    // Dropped, it ends the watching.
+    // Dropping it ends the watch.
     _watcher: RecommendedWatcher,
 }
 
 impl Changes {
-    /// Begins to watch a folder and all below it, but hidden files and what builds leave behind.
+    /// Watches a folder and everything below it, except hidden files and build output.
     pub fn below(folder: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("cannot watch {}", folder.display());
         let root = folder.canonicalize().with_context(cannot)?;
@@ -36,7 +36,7 @@ impl Changes {
             }
             for path in event.paths {
                 if path.strip_prefix(&base).is_ok_and(is_source) {
-                    // Nobody reads any more: the command ends.
+                    // The receiver is gone when the command ends.
                     let _ = sender.send(path);
                 }
             }
@@ -51,7 +51,7 @@ impl Changes {
         })
     }
 
-    /// The files that changed, once they have come to rest; none where nothing did within `most`.
+    /// The files of a complete change; none if there was no change within `most`.
     pub fn next(&self, most: Duration) -> Option<BTreeSet<PathBuf>> {
         let mut changed = BTreeSet::from([self.events.recv_timeout(most).ok()?]);
         loop {
@@ -65,7 +65,7 @@ impl Changes {
     }
 }
 
-/// Whether a path below the folder is one that a person writes.
+/// Whether a path below the folder is a source file.
 fn is_source(path: &Path) -> bool {
     path.iter().all(|part| {
         let part = part.to_string_lossy();
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn output_and_what_editors_leave_are_no_sources() {
+    fn build_output_and_editor_files_are_not_sources() {
         for path in ["src/lib.rs", "release.toml", "tests/a.json", "builder/a.c"] {
             assert!(is_source(Path::new(path)), "{path}");
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_told_once_it_is_whole() {
+    fn a_change_is_reported_when_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let changes = Changes::below(folder.path()).unwrap();
         let file = folder.path().join("lib.rs");

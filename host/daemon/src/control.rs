@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::parts::Parts;
-use hotshoe_http::Quiet;
+use hotshoe_http::LogThrottle;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -273,10 +273,10 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     follow: &Arc<F>,
     parts: &Parts,
 ) {
-    let mut quiet = Quiet::default();
+    let mut throttle = LogThrottle::default();
     let mut warn_and_pause = |error: &io::Error| {
-        if let Some(left_out) = quiet.due(Instant::now()) {
-            tracing::warn!(%error, left_out, "cannot accept a connection on the control socket");
+        if let Some(left_out) = throttle.due(Instant::now()) {
+            tracing::warn!(%error, left_out, "a caller of the control socket could not be accepted");
         }
         std::thread::sleep(REFUSED_PAUSE);
     };

@@ -1,4 +1,4 @@
-//! Sets a checkout up and prints where everything is: `cargo run -p hotshoe-devkit --example set-up [FOLDER]`.
+//! Sets up a checkout and prints its paths: `cargo run -p hotshoe-devkit --example set-up [FOLDER]`.
 #![forbid(unsafe_code)]
 
 use hotshoe_devkit::{Extra, Progress, fetch, find_root, set_up};
@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let root = find_root(&start).ok_or("this is not inside a checkout of Hotshoe")?;
     let environment = set_up(&root, &Progress::automatic())?;
     println!("{environment:#?}");
-    // What the examples beside the label reader need.
+    // The models of the other examples.
     for extra in [Extra::Faces, Extra::SileroVad] {
         println!("{}", fetch(&root, extra, &Progress::automatic())?.display());
     }

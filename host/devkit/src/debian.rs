@@ -1,7 +1,7 @@
-//! Debian's own Rust compiler, unpacked into a folder: for machines where rustup may not fetch the target.
+//! Debian's Rust compiler, unpacked into a folder: for machines where rustup cannot download the target.
 //!
-//! Nothing is installed and no root is needed: packages are downloaded and unpacked, and the standard library is
-//! built from its source together with the components.
+//! It installs nothing and needs no root: packages are downloaded and unpacked, and the standard library is built from source together
+//! with the components.
 use crate::files;
 use crate::process::{self, CommandError};
 use crate::progress::Progress;
@@ -13,42 +13,42 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use thiserror::Error;
 
-const WAY_OUT: &str = "this way needs Debian 12 or later, or a system made from it";
-/// The compiler, and the headers from which the other names follow.
+const ADVICE: &str = "this needs Debian 12 or later, or a derived system";
+/// The packages of the compiler; the names of others follow from their dependencies.
 const COMPILER: &str = "rustc-web";
 const LIBRARY: &str = "libstd-rust-web-dev";
 const SOURCE: &str = "rust-web-src";
-/// Where our own copy of the packages' index goes.
+/// The folder of our own package index.
 const INDEX: &str = "apt";
-/// Written last: where it is, the folder is whole.
+/// The file that is written last, which marks a complete folder.
 const READY: &str = "ready.json";
 
 /// Why Debian's packages could not be used.
 #[derive(Debug, Error)]
 pub enum DebianError {
-    /// apt or dpkg failed or is not there.
+    /// apt or dpkg failed or is missing.
     #[error("cannot {what}")]
     Tool {
-        /// What was being done.
+        /// The action.
         what: String,
-        /// What the program said.
+        /// The error of the program.
         #[source]
         source: CommandError,
     },
-    /// The packages' index does not say what belongs to the compiler.
-    #[error("the package {package} depends on no {wanted}")]
+    /// The package index has no such dependency.
+    #[error("the package {package} has no dependency {wanted}")]
     NoDependency {
         /// The package.
         package: String,
-        /// The beginning of the name that was looked for.
+        /// The prefix of the dependency.
         wanted: &'static str,
     },
-    /// A part is not where it belongs.
+    /// A file is missing.
     #[error("{what} is not at {path}")]
     NotFound {
-        /// What was looked for.
+        /// The file.
         what: &'static str,
-        /// Where.
+        /// Its expected path.
         path: PathBuf,
     },
     /// The folder could not be read or written.
@@ -56,7 +56,7 @@ pub enum DebianError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
@@ -72,12 +72,12 @@ pub struct Debian {
 }
 
 impl Debian {
-    /// Makes `cargo build` use this compiler, and build the standard library too.
+    /// Makes `cargo build` use this compiler and build the standard library.
     pub(crate) fn apply(&self, cargo: &mut Command) {
         cargo
             .arg("-Zbuild-std=std,panic_abort")
             .env("RUSTC", &self.rustc)
-            // A released compiler builds its own standard library only when told that it may. For this build alone.
+            // A stable compiler builds its standard library only with this variable.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker);
     }
@@ -87,7 +87,7 @@ impl Debian {
     }
 }
 
-/// The compiler that is in the folder, whole.
+/// The complete compiler in the folder, if there is one.
 pub(crate) fn find(folder: &Path) -> Option<Debian> {
     let bytes = fs::read(folder.join(READY)).ok()?;
     let known: Debian = serde_json::from_slice(&bytes).ok()?;
@@ -97,12 +97,12 @@ pub(crate) fn find(folder: &Path) -> Option<Debian> {
 /// Downloads the packages and unpacks them into the folder.
 pub(crate) fn install(folder: &Path, progress: &Progress) -> Result<Debian, DebianError> {
     let ready = folder.join(READY);
-    // Half of an earlier attempt is worth nothing.
+    // Remove an incomplete earlier attempt.
     if folder.exists() {
         fs::remove_dir_all(folder).map_err(at(folder))?;
     }
     fs::create_dir_all(folder).map_err(at(folder))?;
-    let task = progress.spinner("getting Debian's Rust compiler for WebAssembly");
+    let task = progress.spinner("downloading Debian's Rust compiler for WebAssembly");
     let say = |line: &str| task.detail(line);
     let packages = download(folder, &say)?;
     for package in &packages {
@@ -112,7 +112,7 @@ pub(crate) fn install(folder: &Path, progress: &Progress) -> Result<Debian, Debi
         tool(&mut command, "unpack a package", &say)?;
         fs::remove_file(package).map_err(at(package))?;
     }
-    // Our copy of the packages' index is large and has served its purpose.
+    // Our package index is large and no longer needed.
     let index = folder.join(INDEX);
     if index.exists() {
         fs::remove_dir_all(&index).map_err(at(&index))?;
@@ -146,15 +146,15 @@ fn download(folder: &Path, say: &dyn Fn(&str)) -> Result<Vec<PathBuf>, DebianErr
     packages_in(folder)
 }
 
-/// One of Debian's packages, unpacked into a folder below `target` without what it depends on. What is there already is taken.
+/// Unpacks one of Debian's packages, without its dependencies, into a folder below `target`, unless it exists.
 ///
 /// # Errors
-/// [`DebianError`]: apt or dpkg is not there, or there is no such package.
+/// [`DebianError`]: apt or dpkg is missing, or there is no such package.
 pub fn debian_package(root: &Path, name: &str) -> Result<PathBuf, DebianError> {
     let all = root.join("target").join("fixtures").join("debian");
     let folder = all.join(name);
     fs::create_dir_all(&all).map_err(at(&all))?;
-    // Several processes may want it at once.
+    // Several processes may need it at once.
     let lock = all.join("lock");
     let _lock = fs::File::create(&lock)
         .and_then(|file| file.lock().map(|()| file))
@@ -187,7 +187,7 @@ fn packages_in(folder: &Path) -> Result<Vec<PathBuf>, DebianError> {
     Ok(paths.filter(is_package).collect())
 }
 
-/// apt, with the machine's own index of packages or, where that is missing or old, with one of ours.
+/// apt, with the machine's package index or, if that is missing or old, with our own.
 struct Apt {
     options: Vec<String>,
 }
@@ -204,7 +204,7 @@ impl Apt {
         if machines.knows(package, say)? {
             return Ok(machines);
         }
-        say("reading Debian's index of packages");
+        say("reading Debian's package index");
         let state = folder.join(INDEX);
         fs::create_dir_all(state.join("lists/partial")).map_err(at(&state))?;
         let ours = Self {
@@ -220,7 +220,7 @@ impl Apt {
         };
         tool(
             ours.command("apt-get").arg("update"),
-            "read Debian's index of packages",
+            "read Debian's package index",
             say,
         )?;
         Ok(ours)
@@ -228,7 +228,7 @@ impl Apt {
 
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        // Output is parsed, so it must not be translated.
+        // The output is parsed, so it must not be translated.
         command.args(&self.options).env("LC_ALL", "C");
         command
     }
@@ -256,7 +256,7 @@ impl Apt {
     }
 }
 
-/// The first dependency whose name begins so, in what `apt-cache depends` prints.
+/// The first dependency with this prefix, in the output of `apt-cache depends`.
 fn dependency_in(text: &str, beginning: &str) -> Option<String> {
     text.lines()
         .filter_map(|line| line.trim().strip_prefix("Depends: "))
@@ -264,7 +264,7 @@ fn dependency_in(text: &str, beginning: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Finds the parts in the unpacked tree and writes the script that starts the compiler.
+/// Finds the files in the unpacked tree and writes the script that starts the compiler.
 fn assemble(folder: &Path) -> Result<Debian, DebianError> {
     let found = |what, path: PathBuf| {
         if path.is_file() {
@@ -310,7 +310,7 @@ fn quoted(path: &Path) -> String {
 }
 
 fn tool(command: &mut Command, what: &str, say: &dyn Fn(&str)) -> Result<String, DebianError> {
-    process::run(command, WAY_OUT, |line| say(line)).map_err(|source| DebianError::Tool {
+    process::run(command, ADVICE, |line| say(line)).map_err(|source| DebianError::Tool {
         what: what.to_owned(),
         source,
     })

@@ -1,9 +1,9 @@
-//! The whole set-up, under one lock.
+//! The complete set-up, under one lock.
 use crate::extras::Extra;
 use crate::fixtures::{self, FixtureError};
 use crate::guests::{self, GuestError};
 use crate::progress::Progress;
-use crate::toolchain::{Setting, Toolchain, ToolchainError};
+use crate::toolchain::{Toolchain, ToolchainChoice, ToolchainError};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,27 +15,27 @@ pub enum SetUpError {
     /// The folder is not a checkout of Hotshoe.
     #[error("{0} is not a checkout of Hotshoe: it has no wit/ and guests/ folder")]
     NotACheckout(PathBuf),
-    /// The lock that keeps two set-ups apart could not be taken.
+    /// The lock against concurrent set-ups could not be taken.
     #[error("cannot lock {path}")]
     Lock {
         /// The lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// A model or a picture is missing and could not be fetched.
-    #[error("cannot fetch the models and pictures")]
+    /// A model or a picture is missing and could not be downloaded.
+    #[error("cannot download the models and pictures")]
     Fixtures(#[from] FixtureError),
     /// There is no compiler for WebAssembly.
     #[error("cannot get a Rust toolchain for WebAssembly")]
     Toolchain(#[from] ToolchainError),
-    /// A component did not build.
+    /// A component could not be built.
     #[error("cannot build the components")]
     Guests(#[from] GuestError),
 }
 
-/// Where the set-up left everything.
+/// The paths of a set-up checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// The root of the checkout.
@@ -46,7 +46,7 @@ pub struct Environment {
     pub models: PathBuf,
     /// The folder of pictures.
     pub pictures: PathBuf,
-    /// The folder that holds `models` and `pictures`.
+    /// The folder of `models` and `pictures`.
     pub fixtures: PathBuf,
     /// The names of the components, sorted.
     pub components: Vec<String>,
@@ -86,7 +86,7 @@ pub fn tools(root: &Path) -> PathBuf {
     root.join("target").join("tools")
 }
 
-/// Looks upward from `start` for the root of a checkout.
+/// Searches `start` and its ancestors for the root of a checkout.
 pub fn find_root(start: &Path) -> Option<PathBuf> {
     start
         .ancestors()
@@ -100,9 +100,9 @@ fn is_checkout(folder: &Path) -> bool {
         && folder.join("Cargo.toml").is_file()
 }
 
-/// Fetches, installs and builds whatever is missing under `root/target`.
+/// Downloads, installs and builds whatever is missing under `root/target`.
 ///
-/// Several processes may call this at once: one works, the others wait and then find everything there.
+/// Several processes may call this at once: one works, the others wait for it.
 pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpError> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     if !is_checkout(&root) {
@@ -117,9 +117,9 @@ pub fn set_up(root: &Path, progress: &Progress) -> Result<Environment, SetUpErro
         return Ok(environment);
     }
     fixtures::fetch(&root, progress)?;
-    let setting = Setting::from_environment()?;
-    let toolchain = Toolchain::find_or_install(&tools(&root), setting, progress)?;
-    let components = guests::build(&root, setting, &toolchain, progress)?;
+    let choice = ToolchainChoice::from_environment()?;
+    let toolchain = Toolchain::find_or_install(&tools(&root), choice, progress)?;
+    let components = guests::build(&root, choice, &toolchain, progress)?;
     Ok(Environment::new(&root, components))
 }
 
@@ -130,11 +130,11 @@ pub fn fetch_all(root: &Path, progress: &Progress) -> Result<(), SetUpError> {
     }
     let _lock = lock(root, progress)?;
     fixtures::fetch(root, progress)?;
-    Toolchain::find_or_install(&tools(root), Setting::from_environment()?, progress)?;
+    Toolchain::find_or_install(&tools(root), ToolchainChoice::from_environment()?, progress)?;
     Ok(())
 }
 
-/// Fetches something that [`set_up`] leaves out, unless it is there; its file or folder.
+/// Downloads an extra that [`set_up`] does not include, unless it exists. Returns its file or folder.
 pub fn fetch(root: &Path, extra: Extra, progress: &Progress) -> Result<PathBuf, SetUpError> {
     let root = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
     if !is_checkout(&root) {
@@ -147,17 +147,17 @@ pub fn fetch(root: &Path, extra: Extra, progress: &Progress) -> Result<PathBuf, 
     Ok(extra.fetch(&root, progress)?)
 }
 
-/// Everything there and unchanged? It only reads: files appear whole, by a rename.
+/// The environment, if everything exists and is unchanged. Needs no lock, because files appear complete, by a rename.
 fn ready(root: &Path) -> Result<Option<Environment>, SetUpError> {
-    let setting = Setting::from_environment()?;
+    let choice = ToolchainChoice::from_environment()?;
     if !fixtures::missing(root).is_empty() {
         return Ok(None);
     }
-    let components = guests::current(root, setting)?;
+    let components = guests::current(root, choice)?;
     Ok(components.map(|components| Environment::new(root, components)))
 }
 
-/// The lock is let go when the file is dropped, and by the system when the process dies.
+/// Takes the lock, which is released when the file is dropped, or when the process dies.
 fn lock(root: &Path, progress: &Progress) -> Result<File, SetUpError> {
     let path = root.join("target").join("set-up.lock");
     let failed = |source| SetUpError::Lock {
@@ -169,7 +169,7 @@ fn lock(root: &Path, progress: &Progress) -> Result<File, SetUpError> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            progress.say("waiting for another process that is setting up the same checkout");
+            progress.say("waiting for another process that sets up this checkout");
             file.lock().map_err(failed)?;
         }
         Err(TryLockError::Error(source)) => return Err(failed(source)),
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_no_checkout_is_refused() {
+    fn a_folder_that_is_not_a_checkout_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = set_up(folder.path(), &Progress::silent()).unwrap_err();
         assert!(matches!(error, SetUpError::NotACheckout(_)), "{error}");

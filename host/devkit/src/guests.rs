@@ -1,8 +1,8 @@
-//! The components that ship with Hotshoe: compiled by cargo, encoded, checked, and left alone when nothing changed.
+//! The components that ship with Hotshoe: compiled by cargo, encoded and checked, unless nothing has changed.
 use crate::files;
 use crate::process::{self, CommandError};
 use crate::progress::{Progress, Task};
-use crate::toolchain::{Setting, Toolchain};
+use crate::toolchain::{Toolchain, ToolchainChoice};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use thiserror::Error;
 
 mod encode;
 
-/// Counted up when the way of building or encoding changes, so that old components are not taken for current ones.
+/// The version of the build and encoding steps, so that components from older steps are rebuilt.
 const RECIPE: u32 = 1;
-/// The folders whose files decide what a component is.
+/// The folders of all sources.
 const SOURCES: [&str; 7] = [
     "guests",
     "sdk/rust",
@@ -27,7 +27,7 @@ const SOURCES: [&str; 7] = [
 ];
 const STATE: &str = "built.json";
 
-/// Why the components are not there.
+/// Why the components could not be built.
 #[derive(Debug, Error)]
 pub enum GuestError {
     /// The sources could not be read, or a component not written.
@@ -35,17 +35,17 @@ pub enum GuestError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// Cargo failed.
     #[error("cargo could not build the workspace guests/")]
     Build(#[source] CommandError),
-    /// Cargo built, but no component came of it.
-    #[error("the workspace guests/ holds no crate of type cdylib")]
+    /// Cargo built no component.
+    #[error("the workspace guests/ contains no crate of type cdylib")]
     Nothing,
-    /// What cargo built cannot be made a component.
+    /// Cargo's output cannot be encoded as a component.
     #[error("{component} cannot be encoded as a component: {message}")]
     Encode {
         /// The component.
@@ -53,9 +53,9 @@ pub enum GuestError {
         /// Why, outermost first.
         message: String,
     },
-    /// A component that ships must import no WASI but `wasi:nn`.
+    /// A component of Hotshoe imports WASI other than `wasi:nn`.
     #[error(
-        "{component} imports {import}; the components that ship with Hotshoe use no WASI but wasi:nn"
+        "{component} imports {import}; the components that ship with Hotshoe may import no WASI except wasi:nn"
     )]
     ImportsWasi {
         /// The component.
@@ -67,16 +67,16 @@ pub enum GuestError {
 
 /// The record of a finished build.
 #[derive(Debug, Serialize, Deserialize)]
-struct Built {
-    /// Digest of the sources and the recipe.
+struct BuildRecord {
+    /// The digest of the sources and the recipe.
     fingerprint: String,
-    /// The toolchain that was used, for people to read.
+    /// The toolchain that was used, for people.
     toolchain: String,
-    components: BTreeMap<String, Encoded>,
+    components: BTreeMap<String, ComponentRecord>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Encoded {
+struct ComponentRecord {
     size: u64,
     sha256: String,
     imports: Vec<String>,
@@ -87,34 +87,34 @@ pub fn folder(root: &Path) -> PathBuf {
     root.join("target").join("guests")
 }
 
-/// The names of the components if all are there, whole, and made from the sources as they are now.
-pub fn current(root: &Path, setting: Setting) -> Result<Option<Vec<String>>, GuestError> {
+/// The names of the components, if all exist and are built from the current sources.
+pub fn current(root: &Path, choice: ToolchainChoice) -> Result<Option<Vec<String>>, GuestError> {
     let folder = folder(root);
-    let Some(built) = fs::read(folder.join(STATE))
+    let Some(build_record) = fs::read(folder.join(STATE))
         .ok()
-        .and_then(|bytes| serde_json::from_slice::<Built>(&bytes).ok())
+        .and_then(|bytes| serde_json::from_slice::<BuildRecord>(&bytes).ok())
     else {
         return Ok(None);
     };
-    let whole = built.fingerprint == fingerprint(root, setting)?
-        && built.components.iter().all(|(name, encoded)| {
-            files::holds(&folder.join(file_name(name)), encoded.size, &encoded.sha256)
+    let whole = build_record.fingerprint == fingerprint(root, choice)?
+        && build_record.components.iter().all(|(name, record)| {
+            files::holds(&folder.join(file_name(name)), record.size, &record.sha256)
         });
-    Ok(whole.then(|| built.components.into_keys().collect()))
+    Ok(whole.then(|| build_record.components.into_keys().collect()))
 }
 
-/// Builds and encodes the components; returns their names, sorted.
+/// Builds and encodes the components. Returns their names, sorted.
 pub fn build(
     root: &Path,
-    setting: Setting,
+    choice: ToolchainChoice,
     toolchain: &Toolchain,
     progress: &Progress,
 ) -> Result<Vec<String>, GuestError> {
-    if let Some(names) = current(root, setting)? {
+    if let Some(names) = current(root, choice)? {
         return Ok(names);
     }
     let task = progress.spinner("building the components for WebAssembly");
-    let fingerprint = fingerprint(root, setting)?;
+    let fingerprint = fingerprint(root, choice)?;
     let modules = compile(root, toolchain, &task)?;
     if modules.is_empty() {
         return Err(GuestError::Nothing);
@@ -125,31 +125,31 @@ pub fn build(
         task.detail(&name);
         let (bytes, imports) = encode::component(&name, &fs::read(&module).map_err(at(&module))?)?;
         let path = folder.join(file_name(&name));
-        let encoded = Encoded {
+        let record = ComponentRecord {
             size: bytes.len() as u64,
             sha256: files::sha256(&bytes),
             imports,
         };
-        if !files::holds(&path, encoded.size, &encoded.sha256) {
+        if !files::holds(&path, record.size, &record.sha256) {
             files::write_whole(&path, &bytes).map_err(at(&path))?;
         }
-        components.insert(name, encoded);
+        components.insert(name, record);
     }
     remove_others(&folder, &components)?;
     let names: Vec<String> = components.keys().cloned().collect();
-    let built = Built {
+    let build_record = BuildRecord {
         fingerprint,
         toolchain: toolchain.name().to_owned(),
         components,
     };
     let path = folder.join(STATE);
-    let bytes = serde_json::to_vec_pretty(&built).unwrap_or_default();
+    let bytes = serde_json::to_vec_pretty(&build_record).unwrap_or_default();
     files::write_whole(&path, &bytes).map_err(at(&path))?;
     task.done(&format!("{} in {}", names.len(), folder.display()));
     Ok(names)
 }
 
-/// Runs cargo and returns each component's name with the module that was built for it.
+/// Runs cargo. Returns each component's name with its module.
 fn compile(
     root: &Path,
     toolchain: &Toolchain,
@@ -185,7 +185,7 @@ fn compile(
     Ok(modules_in(&messages.map_err(GuestError::Build)?))
 }
 
-/// Did cargo fail only because it could not reach a registry?
+/// Whether cargo failed only because it could not reach a registry.
 pub fn needs_network(said: &str) -> bool {
     [
         "failed to download",
@@ -197,7 +197,7 @@ pub fn needs_network(said: &str) -> bool {
     .any(|words| said.contains(words))
 }
 
-/// Finds the WebAssembly modules among cargo's messages, one JSON object a line.
+/// The WebAssembly modules in cargo's messages, one JSON object per line.
 pub fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
     #[derive(Deserialize)]
     struct Message {
@@ -234,8 +234,11 @@ pub fn modules_in(messages: &str) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-/// A component whose crate is gone must not be packed by mistake.
-fn remove_others(folder: &Path, components: &BTreeMap<String, Encoded>) -> Result<(), GuestError> {
+/// Removes components without a crate, so that they are not packed by mistake.
+fn remove_others(
+    folder: &Path,
+    components: &BTreeMap<String, ComponentRecord>,
+) -> Result<(), GuestError> {
     for entry in fs::read_dir(folder).map_err(at(folder))?.flatten() {
         let path = entry.path();
         let name = path
@@ -256,16 +259,16 @@ fn file_name(component: &str) -> String {
     format!("{component}.wasm")
 }
 
-/// A digest over the paths and bytes of all sources, the recipe and the wish for a toolchain.
-fn fingerprint(root: &Path, setting: Setting) -> Result<String, GuestError> {
+/// A digest of the paths and bytes of all sources, the recipe and the toolchain choice.
+fn fingerprint(root: &Path, choice: ToolchainChoice) -> Result<String, GuestError> {
     let mut paths = Vec::new();
     for source in SOURCES {
         collect(&root.join(source), &mut paths)?;
     }
     paths.sort();
     let mut hasher = Sha256::new();
-    // Forcing Debian's compiler must build anew; the other two settings give the same result.
-    hasher.update(format!("{RECIPE} {}\n", setting == Setting::Debian));
+    // Forcing Debian's compiler needs a new build; the other two choices give the same result.
+    hasher.update(format!("{RECIPE} {}\n", choice == ToolchainChoice::Debian));
     for path in paths {
         let bytes = fs::read(&path).map_err(at(&path))?;
         let name = path.strip_prefix(root).unwrap_or(&path);
@@ -275,7 +278,7 @@ fn fingerprint(root: &Path, setting: Setting) -> Result<String, GuestError> {
     Ok(hex::encode(hasher.finalize()))
 }
 
-/// All files below a folder but build output, what Python keeps, and hidden files. A folder that is not there has none.
+/// All files below a folder except build output, Python's caches and hidden files. A missing folder has none.
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), GuestError> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -310,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_webassembly_of_cdylibs_is_a_component() {
+    fn only_modules_of_cdylibs_are_components() {
         let messages = r#"
 {"reason":"compiler-artifact","target":{"crate_types":["lib"]},"filenames":["/t/libsdk.rlib"]}
 {"reason":"compiler-artifact","target":{"crate_types":["cdylib"]},"filenames":["/t/release/policy_label.wasm","/t/release/policy_label.d"]}
@@ -329,7 +332,7 @@ mod tests {
     fn the_fingerprint_follows_every_byte_and_name() {
         let root = tempfile::tempdir().unwrap();
         let at = |name: &str| root.path().join(name);
-        let now = || fingerprint(root.path(), Setting::Auto).unwrap();
+        let now = || fingerprint(root.path(), ToolchainChoice::Auto).unwrap();
         fs::create_dir_all(at("guests/a/target")).unwrap();
         fs::write(at("guests/a/lib.rs"), "one").unwrap();
         let first = now();
@@ -342,31 +345,38 @@ mod tests {
         assert_ne!(now(), second);
         fs::rename(at("guests/a/main.rs"), at("guests/a/lib.rs")).unwrap();
         assert_eq!(now(), second);
-        assert_ne!(fingerprint(root.path(), Setting::Debian).unwrap(), second);
+        assert_ne!(
+            fingerprint(root.path(), ToolchainChoice::Debian).unwrap(),
+            second
+        );
     }
 
     #[test]
-    fn a_component_that_was_tampered_with_is_not_current() {
+    fn a_modified_component_is_not_current() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!(current(root.path(), Setting::Auto).unwrap(), None);
-        let encoded = Encoded {
+        assert_eq!(current(root.path(), ToolchainChoice::Auto).unwrap(), None);
+        let record = ComponentRecord {
             size: 3,
             sha256: files::sha256(b"abc"),
             imports: Vec::new(),
         };
-        let built = Built {
-            fingerprint: fingerprint(root.path(), Setting::Auto).unwrap(),
+        let build_record = BuildRecord {
+            fingerprint: fingerprint(root.path(), ToolchainChoice::Auto).unwrap(),
             toolchain: "rustup".to_owned(),
-            components: BTreeMap::from([("policy".to_owned(), encoded)]),
+            components: BTreeMap::from([("policy".to_owned(), record)]),
         };
         let folder = folder(root.path());
-        files::write_whole(&folder.join(STATE), &serde_json::to_vec(&built).unwrap()).unwrap();
+        files::write_whole(
+            &folder.join(STATE),
+            &serde_json::to_vec(&build_record).unwrap(),
+        )
+        .unwrap();
         fs::write(folder.join("policy.wasm"), b"abc").unwrap();
         assert_eq!(
-            current(root.path(), Setting::Auto).unwrap(),
+            current(root.path(), ToolchainChoice::Auto).unwrap(),
             Some(vec!["policy".to_owned()])
         );
         fs::write(folder.join("policy.wasm"), b"abd").unwrap();
-        assert_eq!(current(root.path(), Setting::Auto).unwrap(), None);
+        assert_eq!(current(root.path(), ToolchainChoice::Auto).unwrap(), None);
     }
 }

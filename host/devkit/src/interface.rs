@@ -1,29 +1,29 @@
-//! What a component imports and exports, read from its bytes without compiling or trusting it.
+//! Reads the imports and exports of a component from its bytes, without compiling or trusting it.
 use thiserror::Error;
 use wasmparser::{BinaryReaderError, Encoding, Parser, Payload};
 
-/// How deep components may nest: what else reads them calls itself for each.
+/// The deepest nesting of components, because other readers are recursive.
 const MAX_NESTING: usize = 100;
 
-/// The names at a component's boundary, in its own order.
+/// The names of a component's imports and exports, in the component's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Interface {
-    /// What it needs, such as `hotshoe:pipeline/log@0.1.0`.
+    /// The imports, such as `hotshoe:pipeline/log@0.1.0`.
     pub imports: Vec<String>,
-    /// What it offers, such as `hotshoe:pipeline/decide@0.1.0`.
+    /// The exports, such as `hotshoe:pipeline/decide@0.1.0`.
     pub exports: Vec<String>,
 }
 
 /// Why the names could not be read.
 #[derive(Debug, Error)]
 pub enum InterfaceError {
-    /// A core module, which has not been encoded as a component.
+    /// It is a core module, which is not encoded as a component.
     #[error("a core module, not a component; encode it with `wasm-tools component new`")]
     Module,
-    /// Components inside each other, deeper than any device compiles.
-    #[error("its components nest more than {MAX_NESTING} deep, and at most {MAX_NESTING} are read")]
+    /// Components are nested deeper than any device accepts.
+    #[error("its components are nested more than {MAX_NESTING} deep")]
     Nesting,
-    /// Not WebAssembly, or damaged.
+    /// It is not WebAssembly, or damaged.
     #[error("not a readable component")]
     Unreadable(#[source] BinaryReaderError),
 }
@@ -40,7 +40,7 @@ pub fn interface(component: &[u8]) -> Result<Interface, InterfaceError> {
             } if depth == 0 => {
                 return Err(InterfaceError::Module);
             }
-            // Modules and components inside announce themselves, and end with their own `End`.
+            // Nested modules and components have their own section and `End`.
             Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => {
                 depth += 1;
                 if depth > MAX_NESTING {
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_core_module_is_told_from_a_component() {
+    fn a_core_module_is_distinguished_from_a_component() {
         // The eight bytes of the smallest module and of the smallest component: magic, version, layer.
         let module = interface(b"\0asm\x01\0\0\0");
         assert!(matches!(module, Err(InterfaceError::Module)), "{module:?}");
@@ -89,7 +89,7 @@ mod tests {
             interface(b"\0asm\x0d\0\x01\0").ok(),
             Some(Interface::default())
         );
-        // Each is the whole rest of the one around it, so that their sizes are two bytes at most.
+        // Each is the only section of the one around it; sizes fit into two bytes.
         let mut nested = Vec::new();
         for _ in 0..=MAX_NESTING {
             let inner = nested;

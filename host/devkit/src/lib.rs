@@ -1,7 +1,6 @@
-//! What a checkout needs before it can be shown or tested: pinned models and pictures, a compiler for
-//! WebAssembly, and the components built and encoded.
+//! Sets up a checkout for the demo and tests: pinned models and pictures, a compiler for WebAssembly, and the built components.
 //!
-//! [`set_up`] does all of it, once; where everything is there already it only checks and needs no network.
+//! [`set_up`] does all of it. If everything exists, it only checks, and needs no network.
 #![forbid(unsafe_code)]
 
 pub mod fixtures;

@@ -1,51 +1,51 @@
-//! Other programs: started with a clean environment, heard line by line, and quoted when they fail.
+//! Runs other programs with a clean environment, reads their output by line, and quotes it in errors.
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::{Command, ExitStatus, Stdio};
 use thiserror::Error;
 
-/// How many of a failed program's last lines an error quotes.
+/// The number of a failed program's last lines in an error.
 const QUOTED_LINES: usize = 40;
 
-/// Why another program did not do what it was asked.
+/// Why another program failed.
 #[derive(Debug, Error)]
 pub enum CommandError {
     /// It is not installed.
-    #[error("`{program}` was not found; {way_out}")]
+    #[error("`{program}` was not found; {advice}")]
     Missing {
         /// The program.
         program: String,
-        /// What to do about it.
-        way_out: String,
+        /// What to do.
+        advice: String,
     },
-    /// It could not be started or heard.
+    /// It could not be started, or its output not be read.
     #[error("cannot run `{program}`")]
     Start {
         /// The program.
         program: String,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
     /// It ran and failed.
-    #[error("`{program}` failed ({status}); it said:\n{said}")]
+    #[error("`{program}` failed ({status}) with this output:\n{said}")]
     Failed {
         /// The program.
         program: String,
-        /// How it ended.
+        /// Its exit status.
         status: ExitStatus,
-        /// The last lines of its standard error.
+        /// The last lines of its standard error, or of its standard output.
         said: String,
     },
 }
 
 /// Runs a program to its end and returns its standard output. Each line of its standard error goes to `on_line`.
 ///
-/// `way_out` completes the sentence "`program` was not found; ...".
+/// `advice` completes the sentence "`program` was not found; ...".
 pub fn run(
     command: &mut Command,
-    way_out: &str,
+    advice: &str,
     mut on_line: impl FnMut(&str),
 ) -> Result<String, CommandError> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -53,7 +53,7 @@ pub fn run(
         if source.kind() == io::ErrorKind::NotFound {
             CommandError::Missing {
                 program: program.clone(),
-                way_out: way_out.to_owned(),
+                advice: advice.to_owned(),
             }
         } else {
             CommandError::Start {
@@ -69,7 +69,7 @@ pub fn run(
         .spawn()
         .map_err(start)?;
     let mut stdout = child.stdout.take();
-    // Both pipes are emptied at once, so that neither fills and blocks the program.
+    // Read both pipes concurrently, so that neither fills and blocks the program.
     let reader = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(pipe) = stdout.as_mut() {
@@ -95,7 +95,7 @@ pub fn run(
     };
     if !status.success() {
         let mut said = last.into_iter().collect::<Vec<_>>().join("\n");
-        // Some compilers write what is wrong to where results go.
+        // Some compilers write errors to standard output.
         if said.trim().is_empty() {
             let text = String::from_utf8_lossy(&output);
             let lines: Vec<_> = text.lines().collect();
@@ -111,7 +111,7 @@ pub fn run(
     Ok(String::from_utf8_lossy(&output).into_owned())
 }
 
-/// A command without the variables by which an outer `cargo run` or `cargo test` would reach into an inner build.
+/// A command without the environment variables of an outer `cargo run` or `cargo test`, which would affect an inner build.
 pub fn clean(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
@@ -122,9 +122,9 @@ pub fn clean(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Is it about one build, and not about this person's Cargo (its home, network and registries)?
+/// Whether a variable belongs to one build, and not to the user's Cargo settings (home, network, registries).
 fn belongs_to_outer_build(name: &str) -> bool {
-    const THE_PERSONS: [&str; 6] = [
+    const USER_PREFIXES: [&str; 6] = [
         "CARGO_HOME",
         "CARGO_HTTP_",
         "CARGO_NET_",
@@ -132,7 +132,7 @@ fn belongs_to_outer_build(name: &str) -> bool {
         "CARGO_SOURCE_",
         "CARGO_TERM_",
     ];
-    const A_BUILDS: [&str; 6] = [
+    const BUILD_PREFIXES: [&str; 6] = [
         "CARGO",
         "RUSTC",
         "RUSTDOC",
@@ -141,7 +141,7 @@ fn belongs_to_outer_build(name: &str) -> bool {
         "MFLAGS",
     ];
     let begins = |prefix: &&str| name.starts_with(prefix);
-    A_BUILDS.iter().any(begins) && !THE_PERSONS.iter().any(begins)
+    BUILD_PREFIXES.iter().any(begins) && !USER_PREFIXES.iter().any(begins)
 }
 
 #[cfg(test)]
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_lines_are_both_heard() {
+    fn output_and_error_lines_are_both_read() {
         let mut lines = Vec::new();
         let mut command = Command::new("sh");
         command.args(["-c", "echo out; echo one >&2; echo two >&2"]);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_quotes_what_was_said() {
+    fn a_failure_quotes_the_output() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo no such thing >&2; exit 3"]);
         match run(&mut command, "", |_| {}).unwrap_err() {
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_program_names_the_way_out() {
+    fn a_missing_program_has_advice() {
         let mut command = Command::new("hotshoe-no-such-program");
         let error = run(&mut command, "install it", |_| {}).unwrap_err();
         assert_eq!(

@@ -1,4 +1,4 @@
-//! A Rust toolchain that can build for `wasm32-unknown-unknown`: the one that is there, else rustup's, else Debian's.
+//! A Rust toolchain for `wasm32-unknown-unknown`: the installed one, or rustup's, or Debian's.
 use crate::debian::{self, Debian, DebianError};
 use crate::process::{self, CommandError};
 use crate::progress::Progress;
@@ -7,30 +7,30 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use thiserror::Error;
 
-/// What the components are compiled for.
+/// The target of components.
 pub const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Where Debian's compiler is put, below a folder of tools.
+/// The folder of Debian's compiler, below a folder of tools.
 const DEBIAN: &str = "wasm-toolchain";
 
 /// The environment variable that chooses the toolchain: `auto` (the default), `rustup` or `debian`.
-pub const SETTING: &str = "HOTSHOE_WASM_TOOLCHAIN";
+pub const TOOLCHAIN_VARIABLE: &str = "HOTSHOE_WASM_TOOLCHAIN";
 
-/// Which ways to a toolchain may be tried.
+/// The choice of a toolchain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting {
-    /// What is installed, else rustup, else Debian's packages.
+pub enum ToolchainChoice {
+    /// The installed one, or rustup's, or Debian's packages.
     Auto,
-    /// What is installed, else rustup.
+    /// The installed one, or rustup's.
     Rustup,
-    /// Debian's packages, even where the target is installed.
+    /// Debian's packages, even if the target is installed.
     Debian,
 }
 
-impl Setting {
-    /// Reads [`SETTING`].
+impl ToolchainChoice {
+    /// Reads [`TOOLCHAIN_VARIABLE`].
     pub fn from_environment() -> Result<Self, ToolchainError> {
-        Self::parse(std::env::var_os(SETTING))
+        Self::parse(std::env::var_os(TOOLCHAIN_VARIABLE))
     }
 
     fn parse(value: Option<OsString>) -> Result<Self, ToolchainError> {
@@ -41,7 +41,7 @@ impl Setting {
             Some("" | "auto") => Ok(Self::Auto),
             Some("rustup") => Ok(Self::Rustup),
             Some("debian") => Ok(Self::Debian),
-            _ => Err(ToolchainError::Setting(value)),
+            _ => Err(ToolchainError::Choice(value)),
         }
     }
 }
@@ -49,38 +49,38 @@ impl Setting {
 /// Why there is no toolchain.
 #[derive(Debug, Error)]
 pub enum ToolchainError {
-    /// [`SETTING`] has another value than those that are known.
-    #[error("{SETTING} is {0:?}; it may be auto, rustup or debian")]
-    Setting(OsString),
+    /// [`TOOLCHAIN_VARIABLE`] has an unknown value.
+    #[error("{TOOLCHAIN_VARIABLE} is {0:?}; expected auto, rustup or debian")]
+    Choice(OsString),
     /// rustc itself does not run.
     #[error("rustc does not run")]
     Rustc(#[source] CommandError),
-    /// rustup could not add the target, and nothing else was to be tried.
+    /// rustup could not add the target, and there is no alternative.
     #[error("rustup could not add the target {target}{}", instead(target))]
     Rustup {
         /// The target.
         target: &'static str,
-        /// What rustup said.
+        /// The error of rustup.
         #[source]
         source: CommandError,
     },
-    /// rustup says that it added the target, yet rustc has no standard library for it.
+    /// rustup added the target, but rustc has no standard library for it.
     #[error(
-        "rustc has no standard library for {0} although rustup added it; is rustc another one than rustup's?"
+        "rustc has no standard library for {0} although rustup added it; check that rustc is rustup's"
     )]
     NotAdded(&'static str),
-    /// Neither rustup nor Debian's packages served.
+    /// Neither rustup nor Debian's packages work.
     #[error(
-        "rustup could not add the target {TARGET} ({rustup}), and Debian's packages could not be used either"
+        "rustup could not add the target {TARGET} ({rustup}), and Debian's packages cannot be used either"
     )]
     Neither {
-        /// Why rustup could not.
+        /// Why rustup failed.
         rustup: String,
-        /// Why Debian's packages could not be used.
+        /// Why Debian's packages cannot be used.
         #[source]
         debian: DebianError,
     },
-    /// Debian's packages were asked for and could not be used.
+    /// Debian's packages were chosen, and cannot be used.
     #[error("Debian's packages cannot be used")]
     Debian(#[source] DebianError),
 }
@@ -90,44 +90,44 @@ pub enum ToolchainError {
 pub enum Toolchain {
     /// The `cargo` and `rustc` on the path have the target.
     Ordinary,
-    /// Debian's `rustc` in a folder of its own, with the standard library built from source.
+    /// Debian's `rustc` in its own folder, with the standard library built from source.
     Debian(Debian),
 }
 
 impl Toolchain {
-    /// The toolchain that is there: nothing is fetched.
-    pub fn find(tools: &Path, setting: Setting) -> Result<Option<Self>, ToolchainError> {
-        if setting != Setting::Debian && has_target(TARGET)? {
+    /// Finds a toolchain, without downloads.
+    pub fn find(tools: &Path, choice: ToolchainChoice) -> Result<Option<Self>, ToolchainError> {
+        if choice != ToolchainChoice::Debian && has_target(TARGET)? {
             return Ok(Some(Self::Ordinary));
         }
-        if setting == Setting::Rustup {
+        if choice == ToolchainChoice::Rustup {
             return Ok(None);
         }
         Ok(debian::find(&tools.join(DEBIAN)).map(Self::Debian))
     }
 
-    /// Finds a toolchain or installs one, Debian's below the folder `tools`, and says what it did.
+    /// Finds a toolchain or installs one, Debian's below the folder `tools`.
     pub fn find_or_install(
         tools: &Path,
-        setting: Setting,
+        choice: ToolchainChoice,
         progress: &Progress,
     ) -> Result<Self, ToolchainError> {
-        if let Some(found) = Self::find(tools, setting)? {
+        if let Some(found) = Self::find(tools, choice)? {
             return Ok(found);
         }
         let folder = tools.join(DEBIAN);
-        if setting == Setting::Debian {
+        if choice == ToolchainChoice::Debian {
             return debian::install(&folder, progress)
                 .map(Self::Debian)
                 .map_err(ToolchainError::Debian);
         }
         match add_with_rustup(TARGET, progress) {
             Ok(()) => Ok(Self::Ordinary),
-            Err(error) if setting == Setting::Rustup => Err(error),
+            Err(error) if choice == ToolchainChoice::Rustup => Err(error),
             Err(error) => {
                 let rustup = first_line(&error);
                 progress.say(&format!(
-                    "{rustup}; taking Debian's packages for WebAssembly instead"
+                    "{rustup}; using Debian's packages for WebAssembly instead"
                 ));
                 debian::install(&folder, progress)
                     .map(Self::Debian)
@@ -136,7 +136,7 @@ impl Toolchain {
         }
     }
 
-    /// `cargo` set up to build with this toolchain, with no trace of an outer cargo in its environment.
+    /// A `cargo build` command with this toolchain, without the environment of an outer cargo.
     pub fn cargo(&self) -> Command {
         let mut command = process::clean("cargo");
         command.args(["build", "--release", "--target", TARGET]);
@@ -146,7 +146,7 @@ impl Toolchain {
         command
     }
 
-    /// One word for it.
+    /// The name of the toolchain.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Ordinary => "rustup",
@@ -171,7 +171,7 @@ pub fn add_with_rustup(target: &'static str, progress: &Progress) -> Result<(), 
     Ok(())
 }
 
-/// Does the `rustc` on the path have a standard library for the target?
+/// Whether the `rustc` on the path has a standard library for the target.
 pub fn has_target(target: &str) -> Result<bool, ToolchainError> {
     let folder =
         rustc(&["--print", "target-libdir", "--target", target]).map_err(ToolchainError::Rustc)?;
@@ -188,17 +188,17 @@ fn rustc(arguments: &[&str]) -> Result<String, CommandError> {
     process::run(&mut command, "install Rust with rustup", |_| {})
 }
 
-/// The linker for WebAssembly that comes with the `rustc` on the path.
+/// The WebAssembly linker of the `rustc` on the path.
 pub(crate) fn rust_lld() -> Result<PathBuf, CommandError> {
     let folder = rustc(&["--print", "target-libdir"])?;
     let target = Path::new(folder.trim()).parent().unwrap_or(Path::new(""));
     Ok(target.join("bin").join("rust-lld"))
 }
 
-/// What to do where rustup cannot: Debian has a compiler for the one target.
+/// The advice if rustup fails; Debian has a compiler for only one target.
 fn instead(target: &str) -> String {
     if target == TARGET {
-        format!("; {SETTING}=debian takes Debian's packages instead")
+        format!("; set {TOOLCHAIN_VARIABLE}=debian to use Debian's packages instead")
     } else {
         String::new()
     }
@@ -225,12 +225,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_setting_is_one_of_three_words() {
-        let parse = |text: &str| Setting::parse(Some(OsString::from(text)));
-        assert_eq!(Setting::parse(None).unwrap(), Setting::Auto);
-        assert_eq!(parse("").unwrap(), Setting::Auto);
-        assert_eq!(parse("rustup").unwrap(), Setting::Rustup);
-        assert_eq!(parse("debian").unwrap(), Setting::Debian);
+    fn the_choice_is_one_of_three_words() {
+        let parse = |text: &str| ToolchainChoice::parse(Some(OsString::from(text)));
+        assert_eq!(ToolchainChoice::parse(None).unwrap(), ToolchainChoice::Auto);
+        assert_eq!(parse("").unwrap(), ToolchainChoice::Auto);
+        assert_eq!(parse("rustup").unwrap(), ToolchainChoice::Rustup);
+        assert_eq!(parse("debian").unwrap(), ToolchainChoice::Debian);
         assert!(
             parse("Debian")
                 .unwrap_err()

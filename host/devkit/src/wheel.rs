@@ -1,4 +1,4 @@
-//! One pinned Python wheel, fetched by pip and read as the zip archive that it is.
+//! One pinned Python wheel, downloaded with pip and read as a zip archive.
 use crate::files;
 use crate::process::{self, CommandError};
 use crate::progress::{Progress, Task};
@@ -10,37 +10,37 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 
-/// How often a download's size is looked at.
+/// How often the size of a download is polled.
 const POLL: Duration = Duration::from_millis(100);
 
-/// A wheel, pinned.
+/// A pinned wheel.
 #[derive(Debug, Clone, Copy)]
 pub struct Wheel {
     /// Its name in the package index.
     pub project: &'static str,
-    /// Exactly this one.
+    /// The exact version.
     pub version: &'static str,
     /// Size in bytes.
     pub size: u64,
     /// In lower-case hexadecimal.
     pub sha256: &'static str,
-    /// The interpreter and platform that the wheel was built for, unless it fits all. This machine's do not matter:
-    /// only data is read from it.
+    /// The interpreter and platform that the wheel was built for, or none if it fits all. They need not match this
+    /// machine: only data is read from the wheel.
     pub built_for: Option<BuiltFor>,
-    /// Files of it.
+    /// The files to extract.
     pub members: &'static [Member],
-    /// A folder of it, whole.
+    /// A folder to extract with all its files.
     pub tree: Option<Tree>,
 }
 
-/// The tags of a wheel that does not fit every interpreter.
+/// The compatibility tags of a wheel for one interpreter.
 #[derive(Debug, Clone, Copy)]
 pub struct BuiltFor {
-    /// As `3.11`.
+    /// For example `3.11`.
     pub python: &'static str,
-    /// As `cp311`, or `none`.
+    /// For example `cp311`, or `none`.
     pub abi: &'static str,
-    /// As `manylinux_2_28_x86_64`.
+    /// For example `manylinux_2_28_x86_64`.
     pub platform: &'static str,
 }
 
@@ -57,48 +57,48 @@ pub struct Member {
     pub sha256: &'static str,
 }
 
-/// A folder inside a wheel. The wheel's own digest is the pin of all its files.
+/// A folder inside a wheel. The digest of the wheel pins all its files.
 #[derive(Debug, Clone, Copy)]
 pub struct Tree {
-    /// Its path inside the wheel, with the slash at its end.
+    /// Its path inside the wheel, with a slash at the end.
     pub path: &'static str,
     /// Its path below the fixtures' folder.
     pub to: &'static str,
 }
 
-/// Beside an unpacked [`Tree`], the digest of the wheel that it came from.
+/// The file in an unpacked [`Tree`] with the digest of the wheel that it came from.
 const TREE_DIGEST: &str = "wheel.sha256";
 
-/// Why a wheel's files could not be had.
+/// Why a wheel's files could not be downloaded or extracted.
 #[derive(Debug, Error)]
 pub enum WheelError {
-    /// pip is not there, or did not download it.
+    /// pip is not installed, or the download failed.
     #[error(
         "cannot download {wheel} with pip; the package registry must be reachable the first time"
     )]
     Download {
         /// Project and version.
         wheel: String,
-        /// What pip said.
+        /// pip's error.
         #[source]
         source: CommandError,
     },
-    /// pip downloaded something else than what was pinned.
+    /// The content differs from the pinned digest.
     #[error("{wheel} is not the pinned file: sha256 {found}, expected {expected}")]
     OtherContent {
         /// Project and version, or the file inside it.
         wheel: String,
         /// The digest found.
         found: String,
-        /// The digest that is pinned.
+        /// The pinned digest.
         expected: String,
     },
-    /// It could not be read or written.
+    /// A file could not be read or written.
     #[error("cannot read or write {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -109,7 +109,7 @@ pub enum WheelError {
         wheel: String,
         /// The file inside it.
         member: String,
-        /// What the archive reader said.
+        /// The archive reader's error.
         #[source]
         source: zip::result::ZipError,
     },
@@ -120,8 +120,8 @@ impl Wheel {
         format!("{} {}", self.project, self.version)
     }
 
-    /// What is not there, or has other bytes than the pinned ones, as paths below `folder`. A tree that was unpacked whole
-    /// is not read again.
+    /// The paths below `folder` that are absent or differ from the pinned bytes. A tree that was unpacked completely is
+    /// not read again.
     pub fn missing(&self, folder: &Path) -> Vec<&'static str> {
         let members = self
             .members
@@ -146,7 +146,7 @@ impl Wheel {
             .prefix("wheel-")
             .tempdir_in(folder)
             .map_err(io(folder))?;
-        let task = progress.bar(&format!("fetching {}", self.label()), self.size);
+        let task = progress.bar(&format!("downloading {}", self.label()), self.size);
         self.download(scratch.path(), &task)?;
         let path = only_wheel(scratch.path()).map_err(io(scratch.path()))?;
         let bytes = fs::read(&path).map_err(io(&path))?;
@@ -159,7 +159,7 @@ impl Wheel {
             let unpacked = scratch.path().join("tree");
             files += self.unpack(&path, tree, &unpacked)?;
             let place = folder.join(tree.to);
-            // What an older pin left.
+            // Remove the tree of an older pin.
             fs::remove_dir_all(&place).ok();
             fs::rename(&unpacked, &place).map_err(io(&place))?;
         }
@@ -167,7 +167,7 @@ impl Wheel {
         Ok(())
     }
 
-    /// Writes the files of a tree into the folder `to`, and returns how many they are.
+    /// Writes the files of a tree into the folder `to`, and returns their number.
     fn unpack(&self, wheel: &Path, tree: Tree, to: &Path) -> Result<usize, WheelError> {
         let io = |path: &Path| {
             let path = path.to_owned();
@@ -183,7 +183,7 @@ impl Wheel {
         let mut files = 0;
         for position in 0..zip.len() {
             let mut entry = zip.by_index(position).map_err(archive)?;
-            // The digest of the archive was checked; a path out of the folder would still be no file of the tree.
+            // The digest of the archive was checked; a path outside the folder would still not belong to the tree.
             let path = entry.enclosed_name();
             let Some(path) =
                 path.and_then(|path| Some(to.join(path.strip_prefix(tree.path).ok()?)))
@@ -248,9 +248,9 @@ impl Wheel {
                 "--dest",
             ])
             .arg(scratch)
-            // pip downloads here before it moves the file, so that its growth can be watched.
+            // pip downloads here before it moves the file, so the progress can be observed.
             .env("TMPDIR", scratch)
-            // `download` installs nothing, so a rule against installing outside an environment does not apply.
+            // `download` installs nothing, so the rule against installing outside a virtual environment does not apply.
             .env("PIP_REQUIRE_VIRTUALENV", "0");
         if let Some(built_for) = self.built_for {
             command
@@ -279,7 +279,7 @@ impl Wheel {
         let mut zip = zip::ZipArchive::new(File::open(wheel).map_err(io)?).map_err(archive)?;
         let entry = zip.by_name(member.path).map_err(archive)?;
         let mut bytes = Vec::new();
-        // One byte more than expected is enough to see that it is something else.
+        // One byte more than expected is enough to detect other content.
         entry
             .take(member.size + 1)
             .read_to_end(&mut bytes)
@@ -302,13 +302,13 @@ impl Wheel {
     }
 }
 
-/// Python without pip fails like any program would; say what to install instead.
+/// Turns the failure of Python without pip into an error that says what to install.
 fn name_missing_pip(error: CommandError) -> CommandError {
     match error {
         CommandError::Failed { said, .. } if said.contains("No module named pip") => {
             CommandError::Missing {
                 program: "python3 -m pip".to_owned(),
-                way_out: "install pip (Debian: python3-pip)".to_owned(),
+                advice: "install pip (Debian: python3-pip)".to_owned(),
             }
         }
         other => other,
@@ -322,10 +322,13 @@ fn only_wheel(folder: &Path) -> io::Result<PathBuf> {
             return Ok(path);
         }
     }
-    Err(io::Error::new(io::ErrorKind::NotFound, "pip left no wheel"))
+    Err(io::Error::new(
+        io::ErrorKind::NotFound,
+        "pip downloaded no wheel",
+    ))
 }
 
-/// The size of all files below a folder; files that vanish meanwhile count nothing.
+/// The size of all files below a folder; files that vanish in the meantime are not counted.
 fn bytes_below(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else {
         return 0;
@@ -353,7 +356,7 @@ mod tests {
         project: "cases",
         version: "1",
         size: 0,
-        sha256: "not looked at here",
+        sha256: "not checked here",
         built_for: None,
         members: &[],
         tree: Some(Tree {

@@ -1,4 +1,4 @@
-//! Who is let in: by what the head of a request says, before anything of its body is read.
+//! Access control, by the head of a request, before its body is read.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
@@ -11,44 +11,44 @@ use subtle::ConstantTimeEq;
 use crate::error::FrontError;
 use crate::options::{Options, is_loopback};
 
-/// The shortest token, in bytes.
+/// The minimum length of a token, in bytes.
 pub const LEAST_TOKEN_BYTES: usize = 16;
-/// The largest file of a token, in bytes.
+/// The maximum size of a token file, in bytes.
 pub(crate) const MAX_TOKEN_FILE: u64 = 4 << 10;
 
-/// Why a request is not let in.
+/// Why a request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It does not show the token.
-    #[error("a token is asked for: `authorization: Bearer TOKEN`")]
+    /// The request does not have the token.
+    #[error("a token is required: `authorization: Bearer TOKEN`")]
     Unauthenticated,
-    /// It was sent to a name that is not this machine's own.
+    /// The request was sent to a host name other than loopback.
     #[error(
-        "without a token or client certificates, only programs on this machine are answered, under the name of loopback, and no web pages"
+        "without a token or client certificates, only requests from programs on this machine to a loopback name are accepted, and none from web pages"
     )]
     Foreign,
     /// A web page sent it.
-    #[error("without a token or client certificates, no web pages are answered")]
+    #[error("without a token or client certificates, requests from web pages are refused")]
     WebPage,
 }
 
-/// What each request is measured against.
+/// The access rules.
 pub(crate) struct Access {
     token: Option<Vec<u8>>,
-    /// Whether callers prove nothing, so that a web page that a browser shows could send requests.
+    /// Whether clients are not authenticated, so that a web page in a browser could send requests.
     open: bool,
-    /// Whether an open door is one for this machine's programs alone.
+    /// Whether only programs on this machine can connect.
     local: bool,
 }
 
 impl Access {
     pub(crate) fn read(
-        door: &'static str,
+        section: &'static str,
         listen: SocketAddr,
         options: &Options,
     ) -> Result<Self, FrontError> {
         let token = options.token_file.as_deref();
-        let token = token.map(|path| read_token(door, path)).transpose()?;
+        let token = token.map(|path| read_token(section, path)).transpose()?;
         let certified = options.tls.as_ref().is_some_and(|t| t.client_ca.is_some());
         Ok(Self {
             open: token.is_none() && !certified,
@@ -74,7 +74,7 @@ impl Access {
     }
 }
 
-/// Whether the token is in the request. The time that it takes tells nothing but a token's length.
+/// Whether the request has the token. The time of the comparison reveals only the token's length.
 fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
     let shown = shown.and_then(|value| value.split_at_checked("Bearer ".len()));
@@ -83,8 +83,8 @@ fn shows(headers: &HeaderMap, token: &[u8]) -> bool {
     })
 }
 
-/// Whether the request was meant for loopback: a page could else send requests, and read the answers, under a name that it lets
-/// point here. Each name that the request gives has to be one of loopback.
+/// Whether every host name in the request is a loopback name. Otherwise a web page could send requests, and read the answers, with a name
+/// that it resolves to this machine (DNS rebinding).
 fn is_local(uri: &Uri, headers: &HeaderMap) -> bool {
     let authority = uri.authority().map(|authority| authority.as_str());
     let hosts = headers.get_all(HOST).iter();
@@ -107,12 +107,12 @@ fn is_loopback_name(authority: &str) -> bool {
             .is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-fn read_token(door: &'static str, path: &Path) -> Result<Vec<u8>, FrontError> {
+fn read_token(section: &'static str, path: &Path) -> Result<Vec<u8>, FrontError> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(MAX_TOKEN_FILE + 1).read_to_end(&mut bytes))
         .map_err(|source| FrontError::Token {
-            door,
+            section,
             path: path.to_owned(),
             source,
         })?;
@@ -144,8 +144,8 @@ mod tests {
     }
 
     #[test]
-    fn an_open_door_on_loopback_answers_under_names_of_loopback_alone() {
-        let door = access(None, true, true);
+    fn an_open_port_on_loopback_accepts_only_loopback_names() {
+        let rules = access(None, true, true);
         for host in [
             "localhost",
             "LocalHost:8000",
@@ -155,7 +155,7 @@ mod tests {
             "[::ffff:127.0.0.1]",
         ] {
             assert_eq!(
-                door.check(&request("/", &[("host", host)])),
+                rules.check(&request("/", &[("host", host)])),
                 Ok(()),
                 "{host}"
             );
@@ -172,28 +172,28 @@ mod tests {
             "localhost:80:80",
             "127.0.0.1.rebound.example",
         ] {
-            let refused = door.check(&request("/", &[("host", host)]));
+            let refused = rules.check(&request("/", &[("host", host)]));
             assert_eq!(refused, Err(Refusal::Foreign), "{host}");
         }
-        // No name at all, two of them, and one in the request's line beside that in the header.
+        // No name, two names, and one name in the request line besides that in the header.
         for given in [
             request("/", &[]),
             request("/", &[("host", "localhost"), ("host", "rebound.example")]),
             request("http://rebound.example/", &[("host", "localhost")]),
             request("http://localhost/", &[("host", "rebound.example")]),
         ] {
-            assert_eq!(door.check(&given), Err(Refusal::Foreign), "{given:?}");
+            assert_eq!(rules.check(&given), Err(Refusal::Foreign), "{given:?}");
         }
         let page = request("/", &[("host", "localhost"), ("origin", "null")]);
-        assert_eq!(door.check(&page), Err(Refusal::WebPage));
+        assert_eq!(rules.check(&page), Err(Refusal::WebPage));
     }
 
     #[test]
-    fn a_token_is_shown_whole_or_not_at_all() {
+    fn only_the_whole_token_is_accepted() {
         let token = b"correct-horse-battery-staple";
-        let door = access(Some(token), false, true);
+        let rules = access(Some(token), false, true);
         let check = |value: &str| {
-            door.check(&request(
+            rules.check(&request(
                 "/",
                 &[("authorization", value), ("host", "any.example")],
             ))
@@ -212,16 +212,16 @@ mod tests {
             assert_eq!(check(wrong), Err(Refusal::Unauthenticated), "{wrong}");
         }
         assert_eq!(
-            door.check(&request("/", &[])),
+            rules.check(&request("/", &[])),
             Err(Refusal::Unauthenticated)
         );
     }
 
     #[test]
-    fn a_door_that_is_open_to_a_network_by_choice_answers_no_web_pages() {
-        let door = access(None, true, false);
+    fn an_open_port_on_a_network_refuses_web_pages() {
+        let rules = access(None, true, false);
         assert_eq!(
-            door.check(&request("/", &[("host", "device.example")])),
+            rules.check(&request("/", &[("host", "device.example")])),
             Ok(())
         );
         let page = request(
@@ -231,6 +231,6 @@ mod tests {
                 ("origin", "https://page.example"),
             ],
         );
-        assert_eq!(door.check(&page), Err(Refusal::WebPage));
+        assert_eq!(rules.check(&page), Err(Refusal::WebPage));
     }
 }

@@ -1,4 +1,4 @@
-//! What happens on one connection, and so when it has to end.
+//! The activity of one connection, which decides when it must end.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,14 +8,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::options::Limits;
 
-/// Why a connection is ended.
+/// Why a connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// It did not come to a request that may be answered.
+    /// It sent no allowed request in time.
     Silent,
-    /// The other end takes nothing of an answer.
+    /// The client does not read an answer.
     Stalled,
-    /// It had no request for too long.
+    /// It was idle for too long.
     Idle,
 }
 
@@ -24,32 +24,32 @@ pub(crate) enum End {
 pub(crate) struct Activity {
     opened: Instant,
     state: Mutex<State>,
-    /// Told when the next limit may be another one than before.
+    /// Notified when the next deadline may have changed.
     changed: Notify,
-    /// Told when the connection has to make room.
+    /// Notified when the connection must close to free capacity.
     evicted: Notify,
-    /// Told when the connection could make room.
-    room: Arc<Notify>,
+    /// Notified when the connection becomes idle, and could be evicted.
+    capacity: Arc<Notify>,
 }
 
 #[derive(Debug)]
 struct State {
-    /// A request of it was let in.
-    heard: bool,
-    /// Requests that are not answered yet.
+    /// Whether a request was allowed.
+    admitted_request: bool,
+    /// The number of requests that are not answered yet.
     open: usize,
-    /// Since when there is none.
+    /// Since when there are none.
     idle_since: Instant,
-    /// By request: when a piece of its answer was taken last.
+    /// By request: when a piece of its answer was last read.
     taken: BTreeMap<u64, Instant>,
     next: u64,
 }
 
 impl Activity {
-    pub(crate) fn new(room: Arc<Notify>) -> Self {
+    pub(crate) fn new(capacity: Arc<Notify>) -> Self {
         let now = Instant::now();
         let state = State {
-            heard: false,
+            admitted_request: false,
             open: 0,
             idle_since: now,
             taken: BTreeMap::new(),
@@ -60,7 +60,7 @@ impl Activity {
             state: Mutex::new(state),
             changed: Notify::new(),
             evicted: Notify::new(),
-            room,
+            capacity,
         }
     }
 
@@ -68,32 +68,33 @@ impl Activity {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request of it was let in.
-    pub(crate) fn heard(&self) {
-        self.lock().heard = true;
+    /// Records that a request was allowed.
+    pub(crate) fn admitted_request(&self) {
+        self.lock().admitted_request = true;
         self.changed.notify_one();
     }
 
-    /// Where nothing is asked: whether anything ever was, and since when not. The smallest is the first to make room.
+    /// For an idle connection: whether it ever had an allowed request, and since when it is idle. The smallest value is evicted first.
     pub(crate) fn idle(&self) -> Option<(bool, Instant)> {
         let state = self.lock();
-        (state.open == 0).then_some((state.heard, state.idle_since))
+        (state.open == 0).then_some((state.admitted_request, state.idle_since))
     }
 
-    /// Ends the connection soon.
+    /// Asks the connection to close.
     pub(crate) fn evict(&self) {
         self.evicted.notify_one();
     }
 
-    /// Waits until the connection has to make room.
+    /// Waits until the connection must close to free capacity.
     pub(crate) async fn evicted(&self) {
         self.evicted.notified().await;
     }
 
-    /// The next limit that the connection passes if nothing happens.
+    /// The next deadline, and how the connection ends then.
     fn next(&self, limits: &Limits) -> Option<(Instant, End)> {
         let state = self.lock();
-        let silent = (!state.heard).then(|| (self.opened + limits.first_request, End::Silent));
+        let silent =
+            (!state.admitted_request).then(|| (self.opened + limits.first_request, End::Silent));
         let last = state.taken.values().min();
         let stalled = last.map(|&last| (last + limits.stall, End::Stalled));
         let idle = (state.open == 0).then(|| (state.idle_since + limits.idle, End::Idle));
@@ -103,7 +104,7 @@ impl Activity {
             .min_by_key(|(at, _)| *at)
     }
 
-    /// Waits until the connection has passed a limit.
+    /// Waits until a deadline has passed.
     pub(crate) async fn over(&self, limits: &Limits) -> End {
         loop {
             let changed = self.changed.notified();
@@ -112,7 +113,7 @@ impl Activity {
                 continue;
             };
             tokio::select! {
-                // A piece that was taken meanwhile has put it off.
+                // Reading a piece meanwhile extends the deadline.
                 () = sleep_until(at) => if self.next(limits) == Some((at, end)) {
                     return end;
                 },
@@ -122,14 +123,14 @@ impl Activity {
     }
 }
 
-/// One request of a connection, until its answer is handed over.
+/// One request of a connection, until its answer is written.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ActiveRequest {
     activity: Arc<Activity>,
     id: u64,
 }
 
-impl Asked {
+impl ActiveRequest {
     pub(crate) fn new(activity: Arc<Activity>) -> Self {
         let mut state = activity.lock();
         let id = state.next;
@@ -140,7 +141,7 @@ impl Asked {
         Self { activity, id }
     }
 
-    /// The other end is to take a piece of the answer.
+    /// Records that a piece of the answer waits for the client.
     pub(crate) fn offered(&self) {
         let mut state = self.activity.lock();
         let first = state.taken.insert(self.id, Instant::now()).is_none();
@@ -150,13 +151,13 @@ impl Asked {
         }
     }
 
-    /// The next piece of the answer is still being made.
+    /// Records that the next piece of the answer is not ready.
     pub(crate) fn making(&self) {
         self.activity.lock().taken.remove(&self.id);
     }
 }
 
-impl Drop for Asked {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
         let mut state = self.activity.lock();
         state.taken.remove(&self.id);
@@ -168,7 +169,7 @@ impl Drop for Asked {
         drop(state);
         if idle {
             self.activity.changed.notify_one();
-            self.activity.room.notify_one();
+            self.activity.capacity.notify_one();
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The bodies of requests and answers, under watch.
+//! The bodies of requests and answers, with timeouts.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -10,18 +10,18 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Sleep, sleep, timeout};
 
-use crate::activity::Asked;
+use crate::activity::ActiveRequest;
 use crate::{Body, BoxError};
 
-/// How long the rest of a refused request is read and thrown away, so that its sender gets to read the answer.
+/// How long the body of a refused request is read and discarded, so that the client reads the answer.
 const DISCARD: Duration = Duration::from_secs(2);
 
 /// Nothing of a request's body arrived for [`crate::Limits::stall`].
 #[derive(Debug, thiserror::Error)]
-#[error("nothing of the request's body arrives")]
+#[error("the request body stalled")]
 struct Stalled;
 
-/// Whether a request's body broke off since nothing of it arrived any more.
+/// Whether a request body failed because it stalled.
 pub fn is_stalled(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -33,21 +33,21 @@ pub fn is_stalled(error: &(dyn Error + 'static)) -> bool {
     false
 }
 
-/// Reads a body to its end, for at most two seconds, and keeps nothing of it.
+/// Reads and discards a body, for at most two seconds.
 pub async fn discard<B: http_body::Body + Unpin>(mut body: B) {
     let read = async { while let Some(Ok(_)) = body.frame().await {} };
-    // Whoever takes longer may lose the answer.
+    // A slower client may lose the answer.
     let _ = timeout(DISCARD, read).await;
 }
 
-/// A request's body that has to arrive.
-pub(crate) struct Arriving<B> {
+/// A request body with a timeout between pieces.
+pub(crate) struct RequestBody<B> {
     inner: B,
     most: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<B> Arriving<B> {
+impl<B> RequestBody<B> {
     pub(crate) const fn new(inner: B, most: Duration) -> Self {
         Self {
             inner,
@@ -57,7 +57,7 @@ impl<B> Arriving<B> {
     }
 }
 
-impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Arriving<B>
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for RequestBody<B>
 where
     B::Error: Into<BoxError>,
 {
@@ -90,20 +90,20 @@ where
     }
 }
 
-/// An answer's body that has to be taken.
-pub(crate) struct Offered {
+/// A response body that reports its progress.
+pub(crate) struct ResponseBody {
     inner: Body,
-    asked: Asked,
+    request: ActiveRequest,
 }
 
-impl Offered {
-    pub(crate) fn new(inner: Body, asked: Asked) -> Self {
-        asked.offered();
-        Self { inner, asked }
+impl ResponseBody {
+    pub(crate) fn new(inner: Body, request: ActiveRequest) -> Self {
+        request.offered();
+        Self { inner, request }
     }
 }
 
-impl http_body::Body for Offered {
+impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -113,9 +113,9 @@ impl http_body::Body for Offered {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let frame = Pin::new(&mut self.inner).poll_frame(context);
         if frame.is_ready() {
-            self.asked.offered();
+            self.request.offered();
         } else {
-            self.asked.making();
+            self.request.making();
         }
         frame
     }

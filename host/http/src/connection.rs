@@ -15,17 +15,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
 use crate::Body;
-use crate::activity::{Asked, End};
-use crate::body::{Arriving, Offered, discard};
+use crate::activity::{ActiveRequest, End};
+use crate::body::{RequestBody, ResponseBody, discard};
+use crate::connections::ConnectionGuard;
 use crate::front::{Closing, Shared};
 use crate::options::Limits;
-use crate::places::Place;
-use crate::stall::Stall;
+use crate::write_timeout::WriteTimeout;
 
 /// The smallest buffer that hyper takes, in bytes.
 const LEAST_BUFFER_BYTES: usize = 8 << 10;
 
-/// What a request's bytes come over.
+/// A byte stream, with or without TLS.
 trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
@@ -33,32 +33,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 /// One connection of a front.
 pub(crate) struct Connection {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) place: Place,
+    pub(crate) guard: ConnectionGuard,
     pub(crate) closing: Closing,
 }
 
 impl Connection {
-    /// Serves it to its end.
+    /// Serves the connection until it ends.
     pub(crate) async fn run(mut self, stream: TcpStream) {
-        // Without it, small answers wait for acknowledgements. Where it fails, they are merely slower.
+        // Otherwise small answers wait for acknowledgements. An error only makes them slower.
         let _ = stream.set_nodelay(true);
         let settings = self.shared.settings.load_full();
         let limits = settings.limits;
-        let stream = Stall::new(stream, limits.stall);
+        let stream = WriteTimeout::new(stream, limits.stall);
         let stream: Box<dyn Stream> = match &settings.acceptor {
             None => Box::new(stream),
             Some(acceptor) => {
-                let activity = &self.place.activity;
+                let activity = &self.guard.activity;
                 let handshake = tokio::select! {
                     handshake = acceptor.accept(stream) => handshake,
-                    end = activity.over(&limits) => return self.say(end),
+                    end = activity.over(&limits) => return self.log_end(end),
                     () = activity.evicted() => return,
                     () = self.closing.wait() => return,
                 };
                 match handshake {
                     Ok(stream) => Box::new(stream),
                     Err(error) => {
-                        tracing::debug!(door = self.shared.door, %error, "a TLS handshake failed");
+                        tracing::debug!(door = self.shared.section, %error, "TLS handshake failed");
                         return;
                     }
                 }
@@ -68,51 +68,54 @@ impl Connection {
     }
 
     async fn answer(&mut self, stream: Box<dyn Stream>, limits: &Limits) {
-        let (shared, activity) = (Arc::clone(&self.shared), Arc::clone(&self.place.activity));
+        let (shared, activity) = (Arc::clone(&self.shared), Arc::clone(&self.guard.activity));
         let service = service_fn(move |request: Request<Incoming>| {
-            let (shared, asked) = (Arc::clone(&shared), Asked::new(Arc::clone(&activity)));
+            let (shared, asked) = (
+                Arc::clone(&shared),
+                ActiveRequest::new(Arc::clone(&activity)),
+            );
             let activity = Arc::clone(&activity);
             async move {
                 let allowed = shared.settings.load().access.check(&request);
                 if allowed.is_ok() {
-                    activity.heard();
+                    activity.admitted_request();
                 }
                 let response = respond(&shared, request, allowed).await;
-                Ok::<_, Infallible>(response.map(|body| Body::new(Offered::new(body, asked))))
+                Ok::<_, Infallible>(response.map(|body| Body::new(ResponseBody::new(body, asked))))
             }
         });
         let builder = builder(limits);
         let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let activity = Arc::clone(&self.place.activity);
-        let (mut told, mut last) = (false, None);
+        let activity = Arc::clone(&self.guard.activity);
+        let (mut is_announced, mut last) = (false, None);
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        tracing::debug!(door = self.shared.door, error, "a connection broke");
+                        tracing::debug!(door = self.shared.section, error, "connection failed");
                     }
                     return;
                 }
                 () = activity.evicted() => return,
-                () = self.closing.wait(), if !told => {}
+                () = self.closing.wait(), if !is_announced => {}
                 end = activity.over(limits), if last.is_none() => {
                     if end != End::Idle {
-                        return self.say(end);
+                        return self.log_end(end);
                     }
                     last = Some(Instant::now() + limits.pong);
                 }
                 () = sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => {
-                    return self.say(End::Idle);
+                    return self.log_end(End::Idle);
                 }
             }
-            // Told before it ends, so that the other end loses no request that it sends meanwhile.
-            told = true;
+            // Announce the end first, so that the client loses no request that it sends meanwhile.
+            is_announced = true;
             connection.as_mut().graceful_shutdown();
         }
     }
 
-    fn say(&self, end: End) {
-        tracing::debug!(door = self.shared.door, ?end, "a connection was ended");
+    fn log_end(&self, end: End) {
+        tracing::debug!(door = self.shared.section, ?end, "connection closed");
     }
 }
 
@@ -123,7 +126,7 @@ async fn respond(
     allowed: Result<(), crate::Refusal>,
 ) -> Response<Body> {
     let most = shared.settings.load().limits.stall;
-    let request = request.map(|body| Arriving::new(body, most));
+    let request = request.map(|body| RequestBody::new(body, most));
     let Err(refusal) = allowed else {
         return shared
             .handler

@@ -1,4 +1,4 @@
-//! Why a door is not opened.
+//! Errors of the front.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,53 +8,53 @@ use crate::access::{LEAST_TOKEN_BYTES, MAX_TOKEN_FILE};
 use crate::options::Exposure;
 use crate::tls::TlsError;
 
-/// Why a door is not opened, or its options are not taken. `door` is its section in the configuration.
+/// Why a front cannot start, or its options cannot be applied. `section` is its section in the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// The token cannot be read.
-    #[error("cannot read the token {path}; correct `{door}.token-file`")]
+    #[error("cannot read the token {path}; correct `{section}.token-file`")]
     Token {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         #[source]
         source: io::Error,
     },
-    /// The token can be guessed, or is none.
+    /// The token is too short, too long or not printable.
     #[error(
-        "the token in {0} is to be one line of {LEAST_TOKEN_BYTES} to {MAX_TOKEN_FILE} visible ASCII characters; `openssl rand -hex 32` makes one"
+        "the token in {0} must be one line of {LEAST_TOKEN_BYTES} to {MAX_TOKEN_FILE} visible ASCII characters; `openssl rand -hex 32` generates one"
     )]
     TokenForm(PathBuf),
     /// The certificates cannot be used.
-    #[error("cannot use the certificates of `[{door}.tls]`")]
+    #[error("cannot use the certificates of `[{section}.tls]`")]
     Tls {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// Why.
         #[source]
         source: TlsError,
     },
-    /// Strangers could use it.
+    /// Anyone on the network could use it.
     #[error(
-        "`{door}.listen = {listen}` is beyond loopback, and {}: add `[{door}.tls]` with either `client-ca` in it or `{door}.token-file`, \
+        "`{section}.listen = {listen}` is not a loopback address, and {}: add `[{section}.tls]` with `client-ca` or with `{section}.token-file`, \
          or listen on 127.0.0.1",
         exposure.problem()
     )]
     Exposed {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// The address.
         listen: SocketAddr,
-        /// What strangers could do.
+        /// What an attacker could do.
         exposure: Exposure,
     },
-    /// The port cannot be had.
-    #[error("cannot listen at {listen}; choose another `{door}.listen`")]
+    /// The port cannot be bound.
+    #[error("cannot listen on {listen}; choose another `{section}.listen`")]
     Listen {
         /// The section.
-        door: &'static str,
+        section: &'static str,
         /// The address.
         listen: SocketAddr,
         /// Why.
@@ -77,11 +77,11 @@ impl FrontError {
 }
 
 impl Exposure {
-    /// What is wrong, as a part of a sentence.
+    /// The problem, as a part of a sentence.
     const fn problem(self) -> &'static str {
         match self {
-            Self::ReadableToken => "without TLS anybody on the way can read the token",
-            Self::Anybody => "anybody who reaches it could use it",
+            Self::ReadableToken => "without TLS anyone on the network can read the token",
+            Self::Anybody => "anyone on the network could use it",
         }
     }
 }

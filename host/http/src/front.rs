@@ -1,4 +1,4 @@
-//! The port, and who is taken in.
+//! The listener, which accepts and limits connections.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,20 +15,20 @@ use tokio_rustls::TlsAcceptor;
 use crate::Handler;
 use crate::access::Access;
 use crate::connection::Connection;
+use crate::connections::{Admission, ConnectionGuard, Connections};
 use crate::error::FrontError;
+use crate::log_throttle::LogThrottle;
 use crate::options::{Limits, Options, exposure};
-use crate::places::{Entry, Place, Places};
-use crate::quiet::Quiet;
 use crate::tls;
 
-/// How long no connection is taken after the system refused one, for want of file descriptors for example.
+/// The first pause after `accept` failed, for example for lack of file descriptors.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// How long at most, when it refuses again and again.
+/// The longest pause after repeated failures.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-/// What a refused connection is told where it is not TLS.
-const CROWDED: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
+/// The answer to a refused connection without TLS.
+const ADDRESS_FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain\r\ncontent-length: 38\r\nretry-after: 10\r\nconnection: close\r\n\r\ntoo many connections from this address";
 
-/// What the options come to.
+/// The settings from the options.
 pub(crate) struct Settings {
     pub(crate) acceptor: Option<TlsAcceptor>,
     pub(crate) access: Access,
@@ -36,107 +36,111 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    fn read(door: &'static str, listen: SocketAddr, options: &Options) -> Result<Self, FrontError> {
+    fn read(
+        section: &'static str,
+        listen: SocketAddr,
+        options: &Options,
+    ) -> Result<Self, FrontError> {
         if let Some(exposure) = exposure(listen, options) {
             return Err(FrontError::Exposed {
-                door,
+                section,
                 listen,
                 exposure,
             });
         }
         let acceptor = options.tls.as_ref().map(tls::acceptor).transpose();
         Ok(Self {
-            acceptor: acceptor.map_err(|source| FrontError::Tls { door, source })?,
-            access: Access::read(door, listen, options)?,
+            acceptor: acceptor.map_err(|source| FrontError::Tls { section, source })?,
+            access: Access::read(section, listen, options)?,
             limits: options.limits,
         })
     }
 }
 
-/// What all connections of a front know.
+/// The state that all connections of a front share.
 pub(crate) struct Shared {
-    pub(crate) door: &'static str,
+    pub(crate) section: &'static str,
     pub(crate) settings: ArcSwap<Settings>,
     pub(crate) handler: Arc<dyn Handler>,
 }
 
-/// Tells a connection that the front takes nothing more.
+/// Tells a connection that the front is closing.
 #[derive(Clone)]
 pub(crate) struct Closing(watch::Receiver<bool>);
 
 impl Closing {
     /// Waits for it.
     pub(crate) async fn wait(&mut self) {
-        // A front that is gone has closed as well.
+        // A dropped front is closed too.
         let _ = self.0.wait_for(|closed| *closed).await;
     }
 }
 
-/// A port that is held. Nobody is answered yet.
+/// A bound port. Requests are not answered yet.
 pub struct Bound {
-    door: &'static str,
+    section: &'static str,
     settings: Settings,
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Bound {
-    /// Reads the token and the certificates, and takes the port. `door` is its section in the configuration, for errors and logs. It
-    /// is to be called within a tokio runtime.
+    /// Reads the token and the certificates, and binds the port. `section` is the section in the configuration, for errors and logs. Must
+    /// be called within a tokio runtime.
     ///
     /// # Errors
     /// [`FrontError`] names what is wrong and what to do.
     pub async fn bind(
-        door: &'static str,
+        section: &'static str,
         listen: SocketAddr,
         options: &Options,
     ) -> Result<Self, FrontError> {
-        let settings = Settings::read(door, listen, options)?;
+        let settings = Settings::read(section, listen, options)?;
         let failed = |source| FrontError::Listen {
-            door,
+            section,
             listen,
             source,
         };
         let listener = TcpListener::bind(listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         Ok(Self {
-            door,
+            section,
             settings,
             listener,
             address,
         })
     }
 
-    /// Where it listens, with the port that it was given.
+    /// The address that it listens on, with the actual port.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Begins to answer. It is to be called within a tokio runtime.
+    /// Starts to answer requests. Must be called within a tokio runtime.
     pub fn serve(self, handler: Arc<dyn Handler>) -> Front {
         let shared = Arc::new(Shared {
-            door: self.door,
+            section: self.section,
             settings: ArcSwap::from_pointee(self.settings),
             handler,
         });
-        let places = Arc::new(Places::default());
+        let connections = Arc::new(Connections::default());
         let (close, closing) = watch::channel(false);
         let ended = Arc::new(Notify::new());
-        let accept = Accept {
+        let accept = Acceptor {
             listener: self.listener,
             shared: Arc::clone(&shared),
-            places: Arc::clone(&places),
+            connections: Arc::clone(&connections),
             closing: Closing(closing),
-            _ended: Ended(Arc::clone(&ended)),
+            _ended: NotifyOnDrop(Arc::clone(&ended)),
             pause: FIRST_PAUSE,
-            refused: Quiet::default(),
-            crowded: Quiet::default(),
-            full: Quiet::default(),
+            refused: LogThrottle::default(),
+            address_full: LogThrottle::default(),
+            full: LogThrottle::default(),
         };
         tokio::spawn(accept.run());
         Front {
             shared,
-            places,
+            connections,
             address: self.address,
             close,
             ended,
@@ -144,64 +148,63 @@ impl Bound {
     }
 }
 
-/// A front that answers. When it is dropped, no more connections are taken, and those that are there end as after
-/// [`Front::close`].
+/// A running front. Dropping it has the effect of [`Front::close`].
 pub struct Front {
     shared: Arc<Shared>,
-    places: Arc<Places>,
+    connections: Arc<Connections>,
     address: SocketAddr,
     close: watch::Sender<bool>,
     ended: Arc<Notify>,
 }
 
 impl Front {
-    /// Where it listens, with the port that it was given.
+    /// The address that it listens on, with the actual port.
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Where it listens, as a browser would be told.
+    /// The URL that it listens on.
     pub fn url(&self) -> String {
         let tls = self.shared.settings.load().acceptor.is_some();
         let scheme = if tls { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 
-    /// How many are connected.
+    /// The number of connections.
     pub fn connections(&self) -> usize {
-        self.places.count()
+        self.connections.count()
     }
 
-    /// Waits until it takes no more connections, for whatever reason.
+    /// Waits until it accepts no more connections, for whatever reason.
     pub async fn ended(&self) {
         self.ended.notified().await;
     }
 
-    /// Reads other options, while it serves. They are in effect after [`Renewal::apply`].
+    /// Reads new options while it serves. They take effect with [`Renewal::apply`].
     ///
     /// # Errors
     /// [`FrontError`] names what is wrong.
     pub fn renew(&self, options: &Options) -> Result<Renewal, FrontError> {
-        let settings = Settings::read(self.shared.door, self.address, options)?;
+        let settings = Settings::read(self.shared.section, self.address, options)?;
         Ok(Renewal {
             shared: Arc::clone(&self.shared),
             settings: Arc::new(settings),
         })
     }
 
-    /// Takes no more connections and no more requests. Those that are being answered go on.
+    /// Accepts no more connections and requests. Active requests continue.
     pub fn close(&self) {
         self.close.send_replace(true);
     }
 
-    /// Closes it, and waits until all connections have ended.
+    /// Closes the front, and waits until all connections have ended.
     pub async fn join(self) {
         self.close();
         self.close.closed().await;
     }
 }
 
-/// Options that were read, and can be in effect.
+/// New options that can be applied.
 #[must_use = "nothing is changed until it is applied"]
 pub struct Renewal {
     shared: Arc<Shared>,
@@ -209,35 +212,35 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Puts them in effect: the token from the next request on, certificates and limits from the next connection on.
+    /// Applies the options: the token from the next request on, certificates and limits from the next connection on.
     pub fn apply(self) {
         self.shared.settings.store(self.settings);
     }
 }
 
-/// Says that no more connections are taken, also where that ends by a panic.
-struct Ended(Arc<Notify>);
+/// Notifies on drop that no more connections are accepted, also after a panic.
+struct NotifyOnDrop(Arc<Notify>);
 
-impl Drop for Ended {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         self.0.notify_one();
     }
 }
 
-/// What takes connections.
-struct Accept {
+/// Accepts connections.
+struct Acceptor {
     listener: TcpListener,
     shared: Arc<Shared>,
-    places: Arc<Places>,
+    connections: Arc<Connections>,
     closing: Closing,
-    _ended: Ended,
+    _ended: NotifyOnDrop,
     pause: Duration,
-    refused: Quiet,
-    crowded: Quiet,
-    full: Quiet,
+    refused: LogThrottle,
+    address_full: LogThrottle,
+    full: LogThrottle,
 }
 
-impl Accept {
+impl Acceptor {
     async fn run(mut self) {
         let mut closing = self.closing.clone();
         tokio::select! {
@@ -258,76 +261,76 @@ impl Accept {
         }
     }
 
-    /// Gives a connection its place. Where there is none, no further one is taken until there is.
+    /// Admits a connection. Without capacity, waits until there is some, and accepts no others meanwhile.
     async fn enter(&mut self, stream: TcpStream, peer: SocketAddr) {
         loop {
             let limits = self.shared.settings.load().limits;
-            match self.places.enter(peer.ip(), &limits) {
-                Entry::Placed(place) => return self.start(stream, place),
-                Entry::Crowded => return self.refuse(&stream, peer, &limits),
-                Entry::Full => {
+            match self.connections.enter(peer.ip(), &limits) {
+                Admission::Admitted(guard) => return self.start(stream, guard),
+                Admission::AddressFull => return self.refuse(&stream, peer, &limits),
+                Admission::Full => {
                     if let Some(left_out) = self.full.due(now()) {
                         tracing::warn!(
-                            door = self.shared.door,
+                            door = self.shared.section,
                             max_connections = limits.connections,
                             left_out,
-                            "all connections of this door are taken: idle ones make room, others wait"
+                            "the connection limit is reached: idle connections are closed, new ones wait"
                         );
                     }
-                    self.places.room.notified().await;
+                    self.connections.capacity.notified().await;
                 }
             }
         }
     }
 
-    fn start(&self, stream: TcpStream, place: Place) {
+    fn start(&self, stream: TcpStream, guard: ConnectionGuard) {
         let connection = Connection {
             shared: Arc::clone(&self.shared),
-            place,
+            guard,
             closing: self.closing.clone(),
         };
         tokio::spawn(connection.run(stream));
     }
 
     fn refuse(&mut self, stream: &TcpStream, peer: SocketAddr, limits: &Limits) {
-        if let Some(left_out) = self.crowded.due(now()) {
+        if let Some(left_out) = self.address_full.due(now()) {
             tracing::warn!(
-                door = self.shared.door,
+                door = self.shared.section,
                 %peer,
                 max_connections_per_address = limits.connections_per_address,
                 left_out,
-                "a connection was refused: its address has too many"
+                "connection refused: too many from its address"
             );
         }
         if self.shared.settings.load().acceptor.is_none() {
-            // It fits into the buffer of a connection that nothing was written to. Where it does not, the end says it all.
-            let _ = stream.try_write(CROWDED);
+            // It fits into the empty send buffer; if not, closing the connection is enough.
+            let _ = stream.try_write(ADDRESS_FULL);
         }
     }
 
-    /// Leaves the system alone for a while, and gives a file descriptor back where those are what it lacks.
+    /// Pauses after an error, and frees file descriptors if the system lacks them.
     async fn back_off(&mut self, error: &io::Error) {
         use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
         if matches!(
             error.kind(),
             ConnectionAborted | ConnectionReset | Interrupted
         ) {
-            // The other end has gone already.
+            // The client has already gone.
             return;
         }
         if let Some(left_out) = self.refused.due(now()) {
             tracing::warn!(
-                door = self.shared.door,
+                door = self.shared.section,
                 %error,
                 left_out,
-                "a connection could not be taken; none is for up to a second each time"
+                "cannot accept a connection; pausing for up to a second"
             );
         }
         if matches!(
             Errno::from_io_error(error),
             Some(Errno::MFILE | Errno::NFILE)
         ) {
-            self.places.make_room();
+            self.connections.shed();
         }
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);

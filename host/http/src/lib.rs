@@ -1,21 +1,20 @@
-//! The front of every HTTP door: it takes connections, knows who may ask, and ends what keeps others out.
+//! The shared front of all HTTP servers: accepts connections, checks access, and enforces limits and timeouts.
 //!
-//! [`Bound::bind`] takes the port, [`Bound::serve`] begins to answer, [`Front::close`] takes nothing more. Behind it stands a
-//! [`Handler`], which answers requests that were let in. HTTP/1.1 and HTTP/2 are told apart by the first bytes. All that another
-//! end can make the daemon hold has a limit in [`Limits`].
+//! [`Bound::bind`] binds the port, [`Bound::serve`] starts the front, [`Front::close`] ends it. A [`Handler`] answers the allowed requests.
+//! The first bytes of a connection decide between HTTP/1.1 and HTTP/2. [`Limits`] bounds all resources that a client can take.
 #![forbid(unsafe_code)]
 
 mod access;
 mod activity;
 mod body;
 mod connection;
+mod connections;
 mod error;
 mod front;
+mod log_throttle;
 mod options;
-mod places;
-mod quiet;
-mod stall;
 mod tls;
+mod write_timeout;
 
 use std::pin::Pin;
 
@@ -27,23 +26,22 @@ pub use access::{LEAST_TOKEN_BYTES, Refusal};
 pub use body::{discard, is_stalled};
 pub use error::FrontError;
 pub use front::{Bound, Front, Renewal};
+pub use log_throttle::LogThrottle;
 pub use options::{Exposure, Limits, Options, exposure};
-pub use quiet::Quiet;
 pub use tls::{TlsError, TlsFiles};
 
-/// Whatever a body may end with.
+/// The error of a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request or an answer.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
-/// An answer that is being made.
+/// The future of an answer.
 pub type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// What stands behind a front.
+/// Answers the requests of a front.
 pub trait Handler: Send + Sync + 'static {
-    /// Answers a request that was let in. Reading its body fails where nothing of it arrives for [`Limits::stall`]; see
-    /// [`is_stalled`].
+    /// Answers an allowed request. Reading its body fails if nothing arrives for [`Limits::stall`]; see [`is_stalled`].
     fn answer(&self, request: Request<Body>) -> Answer;
 
-    /// Says in the door's own form why a request was not let in.
+    /// The answer to a refused request.
     fn refuse(&self, refusal: Refusal, head: &Request<()>) -> Response<Body>;
 }

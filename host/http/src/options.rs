@@ -1,4 +1,4 @@
-//! What the operator of a door decides.
+//! The options of a front.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,45 +6,43 @@ use std::time::Duration;
 
 use crate::tls::TlsFiles;
 
-/// What a front is told. All of it may change while it serves; see [`crate::Front::renew`].
+/// The options of a front. All can change while it serves; see [`crate::Front::renew`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Options {
     /// The certificates. Default: no TLS.
     pub tls: Option<TlsFiles>,
-    /// A file with the token that each request has to show. Default: none is asked for.
+    /// A file with the token that each request must have. Default: none is required.
     pub token_file: Option<PathBuf>,
-    /// Whether it may listen beyond loopback although anybody there could ask, or read the token. Default: false.
+    /// Whether it may listen on a network address although anyone there could send requests, or read the token. Default: false.
     pub insecure: bool,
-    /// What other ends may use up.
+    /// The limits of clients.
     pub limits: Limits,
 }
 
-/// What other ends may use up.
+/// The limits of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Most connections at once. For a new one the idle one that has waited longest is ended, first among those that have asked
-    /// nothing yet; where all are busy, the new one waits. Default: 64.
+    /// The most concurrent connections. A new one closes the one that is idle longest, first among those without a request so far; if all
+    /// are busy, the new one waits. Default: 64.
     pub connections: usize,
-    /// Most connections at once from one address, or from one IPv6 network of 64 bits. A further one is refused with status 503.
-    /// Programs on this machine share one address, so this does not hold for them. Default: 16.
+    /// The most concurrent connections from one address, or from one IPv6 /64 network. Another one is refused with status 503. Does not
+    /// apply to programs on this machine, which share one address. Default: 16.
     pub connections_per_address: usize,
-    /// How long a new connection may take to the head of a request whose sender may ask; the TLS handshake is a part of it.
-    /// Default: 10 s.
+    /// The time until a new connection must have sent the head of an allowed request, including the TLS handshake. Default: 10 s.
     pub first_request: Duration,
-    /// How long a connection may be without a request. The head of a further request is to arrive in this time. Default: 60 s.
+    /// The time that a connection may be idle, until the head of its next request has arrived. Default: 60 s.
     pub idle: Duration,
-    /// How long nothing of a request's body may arrive, and how long the other end may take nothing of an answer. Default: 30 s.
+    /// The time that a request body may stall, and that a client may not read an answer. Default: 30 s.
     pub stall: Duration,
-    /// How long an HTTP/2 connection may take to say that it still lives, when it is asked every [`Limits::stall`].
-    /// Default: 10 s.
+    /// The timeout of an HTTP/2 ping, which is sent every [`Limits::stall`]. Default: 10 s.
     pub pong: Duration,
-    /// Most requests at once on one HTTP/2 connection. Default: 8.
+    /// The most concurrent requests on one HTTP/2 connection. Default: 8.
     pub streams: u32,
-    /// The largest head of a request, in bytes; at least 8 KiB. Over HTTP/1.1 it has at most 100 fields as well. Default: 16 KiB.
+    /// The maximum size of a request's head, in bytes; at least 8 KiB. Over HTTP/1.1 also at most 100 fields. Default: 16 KiB.
     pub head_bytes: u32,
-    /// Most HTTP/2 requests that were taken back while they waited, before the connection ends. Default: 20.
+    /// The most HTTP/2 requests that a client may reset while they wait, before the connection ends. Default: 20.
     pub pending_resets: usize,
-    /// How much of the bodies of one HTTP/2 connection is on its way at once, in bytes. Default: 64 KiB.
+    /// The window of an HTTP/2 connection and of its streams, in bytes. Default: 64 KiB.
     pub window_bytes: u32,
 }
 
@@ -65,17 +63,16 @@ impl Default for Limits {
     }
 }
 
-/// Why a door must not listen where it is told to.
+/// Why a front must not listen on an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exposure {
-    /// A token is asked for, but it travels in the clear.
+    /// A token is required, but is sent unencrypted.
     ReadableToken,
-    /// Callers need neither a token nor a certificate.
+    /// Clients need neither a token nor a certificate.
     Anybody,
 }
 
-/// The loopback rule: beyond loopback, callers prove who they are and nobody on the way can read it, unless the operator says
-/// otherwise.
+/// The loopback rule: on network addresses, clients must authenticate over an encrypted connection, unless the operator sets `insecure`.
 pub fn exposure(listen: SocketAddr, options: &Options) -> Option<Exposure> {
     if is_loopback(listen) || options.insecure {
         return None;

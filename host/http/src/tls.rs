@@ -1,4 +1,4 @@
-//! The certificates.
+//! TLS: certificates and keys.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read as PEM.
-    #[error("{path} cannot be read; it is to be a PEM file")]
+    #[error("cannot read {path}; it must be a PEM file")]
     Pem {
         /// The file.
         path: PathBuf,
@@ -22,10 +22,10 @@ pub enum TlsError {
         #[source]
         source: pem::Error,
     },
-    /// A file holds no certificate.
-    #[error("{0} holds no certificate; it is to be a PEM file")]
+    /// A file contains no certificate.
+    #[error("{0} contains no certificate; it must be a PEM file")]
     Empty(PathBuf),
-    /// The certificate and the key do not belong together, or are of a kind that is not handled.
+    /// The certificate and the key do not match, or are of an unsupported type.
     #[error("the certificate {certificate} cannot be used with its key")]
     Pair {
         /// The file.
@@ -34,8 +34,8 @@ pub enum TlsError {
         #[source]
         source: RustlsError,
     },
-    /// The authority's certificate is none that can vouch for others.
-    #[error("{path} is no authority for client certificates")]
+    /// The certificate is not that of an authority.
+    #[error("{path} is not a certificate authority for client certificates")]
     Authority {
         /// The file.
         path: PathBuf,
@@ -43,8 +43,8 @@ pub enum TlsError {
         #[source]
         source: RustlsError,
     },
-    /// No client certificate could be checked.
-    #[error("{path} cannot be used to check client certificates")]
+    /// Client certificates cannot be verified with it.
+    #[error("{path} cannot be used to verify client certificates")]
     Verifier {
         /// The file.
         path: PathBuf,
@@ -57,15 +57,15 @@ pub enum TlsError {
 /// PEM files of certificates and keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// This end's certificate, with those between it and the root.
+    /// The server's certificate, with intermediate ones.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Callers must show a certificate of this authority. Default: they need none.
+    /// The authority whose certificates clients must have. Default: clients need none.
     pub client_ca: Option<PathBuf>,
 }
 
-/// What does the handshakes.
+/// Creates the acceptor of TLS connections.
 pub(crate) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let pair = |source| TlsError::Pair {
         certificate: tls.certificate.clone(),

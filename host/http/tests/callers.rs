@@ -1,4 +1,4 @@
-//! Who is let in: by a token, by a certificate, by the name that they ask under; and what may change meanwhile.
+//! Access: tokens, client certificates and host names, and changes of them while the server runs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,7 +7,7 @@
     reason = "tests"
 )]
 
-mod door;
+mod server;
 
 use std::fs;
 use std::io::{Read, Write};
@@ -16,8 +16,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use door::{Authority, DEADLINE, Door, SHORT, answer, ask, is_end, rest};
 use hotshoe_http::{Bound, Exposure, FrontError, Limits, Options, TlsFiles};
+use server::{Authority, DEADLINE, SHORT, TestServer, answer, ask, is_end, rest};
 use tempfile::TempDir;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -27,9 +27,9 @@ use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream
 const GET: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n";
 const TOKEN: &str = "correct-horse-battery-staple";
 
-/// A connection that trusts an authority, and shows a certificate where it has one.
+/// A TLS connection that trusts an authority, with a client certificate if given.
 fn secured(
-    door: &Door,
+    server: &TestServer,
     ca: &Path,
     own: Option<&TlsFiles>,
 ) -> StreamOwned<ClientConnection, TcpStream> {
@@ -51,12 +51,12 @@ fn secured(
     };
     let name = "localhost".try_into().unwrap();
     let client = ClientConnection::new(Arc::new(config), name).unwrap();
-    StreamOwned::new(client, door.connect())
+    StreamOwned::new(client, server.connect())
 }
 
-/// What one request over TLS is answered with; nothing where the handshake fails.
-fn get(door: &Door, ca: &Path, own: Option<&TlsFiles>) -> String {
-    let mut stream = secured(door, ca, own);
+/// The answer to one request over TLS; empty if the handshake fails.
+fn get(server: &TestServer, ca: &Path, own: Option<&TlsFiles>) -> String {
+    let mut stream = secured(server, ca, own);
     if stream
         .write_all(format!("{GET}Connection: close\r\n\r\n").as_bytes())
         .is_err()
@@ -64,19 +64,19 @@ fn get(door: &Door, ca: &Path, own: Option<&TlsFiles>) -> String {
         return String::new();
     }
     let mut said = Vec::new();
-    // Where the handshake fails, reading says so.
+    // If the handshake fails, reading fails too.
     let _ = stream.read_to_end(&mut said);
     String::from_utf8(said).unwrap()
 }
 
 #[test]
-fn without_proof_only_names_of_loopback_are_answered_and_no_web_pages() {
-    let door = Door::with(Limits::default());
+fn without_authentication_only_loopback_names_are_accepted_and_no_web_pages() {
+    let server = TestServer::with(Limits::default());
     let status = |headers: &str| {
-        let said = door.get(&format!("GET / HTTP/1.1\r\n{headers}"));
+        let said = server.get(&format!("GET / HTTP/1.1\r\n{headers}"));
         said.split(' ').nth(1).unwrap_or_default().to_owned()
     };
-    let port = door.front.address().port();
+    let port = server.front.address().port();
     assert_eq!(status(&format!("Host: 127.0.0.1:{port}\r\n")), "200");
     assert_eq!(status("Host: localhost\r\n"), "200");
     assert_eq!(status("Host: rebound.example\r\n"), "403");
@@ -85,16 +85,16 @@ fn without_proof_only_names_of_loopback_are_answered_and_no_web_pages() {
         "403"
     );
     assert_eq!(status(""), "403");
-    door.close();
+    server.close();
 }
 
 #[test]
-fn a_refused_caller_gets_no_more_time_than_a_silent_one() {
-    let door = Door::with(Limits {
+fn a_refused_client_gets_no_more_time_than_a_silent_one() {
+    let server = TestServer::with(Limits {
         first_request: SHORT,
         ..Limits::default()
     });
-    let mut stream = door.connect();
+    let mut stream = server.connect();
     // Also the pause between two requests.
     stream
         .set_read_timeout(Some(Duration::from_millis(50)))
@@ -105,7 +105,7 @@ fn a_refused_caller_gets_no_more_time_than_a_silent_one() {
         .is_ok()
     {
         loop {
-            assert!(started.elapsed() < DEADLINE, "it is still answered");
+            assert!(started.elapsed() < DEADLINE, "requests are still answered");
             match stream.read(&mut [0; 4096]) {
                 Ok(0) => break 'asking,
                 Ok(_) => answered += 1,
@@ -115,11 +115,11 @@ fn a_refused_caller_gets_no_more_time_than_a_silent_one() {
         }
     }
     assert!(answered > 0);
-    door.close();
+    server.close();
 }
 
 #[test]
-fn a_token_is_asked_for_and_can_be_changed() {
+fn a_token_is_required_and_can_be_changed() {
     let folder = TempDir::new().unwrap();
     let token_file = folder.path().join("token");
     fs::write(&token_file, format!("{TOKEN}\n")).unwrap();
@@ -127,58 +127,60 @@ fn a_token_is_asked_for_and_can_be_changed() {
         token_file: Some(token_file.clone()),
         ..Options::default()
     };
-    let door = Door::open(&options);
+    let server = TestServer::open(&options);
     let with = |token: &str| format!("{GET}Authorization: Bearer {token}\r\n");
-    assert!(door.get(GET).starts_with("HTTP/1.1 401"));
+    assert!(server.get(GET).starts_with("HTTP/1.1 401"));
     assert!(
-        door.get(&with("correct-horse-battery-stable"))
+        server
+            .get(&with("correct-horse-battery-stable"))
             .starts_with("HTTP/1.1 401")
     );
-    let mut kept = door.connect();
+    let mut kept = server.connect();
     ask(&mut kept, &with(TOKEN));
     assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
-    // A token that can be guessed is not taken, and the one before stays.
+    // A short token is refused, and the previous one stays.
     fs::write(&token_file, "short").unwrap();
-    let error = door.front.renew(&options).err().unwrap();
+    let error = server.front.renew(&options).err().unwrap();
     assert_eq!(error.name(), "invalid_token");
     ask(&mut kept, &with(TOKEN));
     assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
     fs::write(&token_file, "another-horse-battery-staple").unwrap();
-    door.front.renew(&options).unwrap().apply();
-    // It holds for connections that were there before.
+    server.front.renew(&options).unwrap().apply();
+    // It applies to existing connections too.
     ask(&mut kept, &with(TOKEN));
     assert!(answer(&mut kept, "TOKEN`").starts_with("HTTP/1.1 401"));
-    assert!(door.get(&with(TOKEN)).starts_with("HTTP/1.1 401"));
+    assert!(server.get(&with(TOKEN)).starts_with("HTTP/1.1 401"));
     assert!(
-        door.get(&with("another-horse-battery-staple"))
+        server
+            .get(&with("another-horse-battery-staple"))
             .starts_with("HTTP/1.1 200")
     );
-    door.close();
+    server.close();
 }
 
 #[test]
-fn with_client_certificates_only_ours_are_let_in() {
+fn only_client_certificates_of_the_authority_are_accepted() {
     let folder = TempDir::new().unwrap();
     let ours = Authority::new(&folder.path().join("ours"));
     let theirs = Authority::new(&folder.path().join("theirs"));
-    let door = Door::open(&Options {
+    let server = TestServer::open(&Options {
         tls: Some(TlsFiles {
             client_ca: Some(ours.ca()),
             ..ours.issue("device")
         }),
         ..Options::default()
     });
-    assert!(get(&door, &ours.ca(), Some(&ours.issue("caller"))).starts_with("HTTP/1.1 200"));
-    assert_eq!(get(&door, &ours.ca(), Some(&theirs.issue("caller"))), "");
-    assert_eq!(get(&door, &ours.ca(), None), "");
-    door.close();
+    assert!(get(&server, &ours.ca(), Some(&ours.issue("caller"))).starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&server, &ours.ca(), Some(&theirs.issue("caller"))), "");
+    assert_eq!(get(&server, &ours.ca(), None), "");
+    server.close();
 }
 
 #[test]
-fn a_handshake_has_to_come_to_an_end() {
+fn a_handshake_must_finish_in_time() {
     let folder = TempDir::new().unwrap();
     let authority = Authority::new(folder.path());
-    let door = Door::open(&Options {
+    let server = TestServer::open(&Options {
         tls: Some(authority.issue("device")),
         limits: Limits {
             first_request: SHORT,
@@ -187,20 +189,20 @@ fn a_handshake_has_to_come_to_an_end() {
         },
         ..Options::default()
     });
-    // Nothing, the start of a handshake, and no TLS at all.
+    // Nothing, the start of a handshake, and plain HTTP.
     for start in [
         &b""[..],
         &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3],
         b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ] {
-        let mut stream = door.connect();
+        let mut stream = server.connect();
         stream.write_all(start).unwrap();
         assert!(!rest(&mut stream).contains("HTTP"));
     }
-    let idle: Vec<TcpStream> = (0..50).map(|_| door.connect()).collect();
-    assert!(get(&door, &authority.ca(), None).starts_with("HTTP/1.1 200"));
+    let idle: Vec<TcpStream> = (0..50).map(|_| server.connect()).collect();
+    assert!(get(&server, &authority.ca(), None).starts_with("HTTP/1.1 200"));
     drop(idle);
-    door.close();
+    server.close();
 }
 
 #[test]
@@ -212,27 +214,28 @@ fn certificates_change_while_it_serves() {
         tls: Some(tls),
         ..Options::default()
     };
-    let door = Door::open(&options(old.issue("device")));
-    let mut kept = secured(&door, &old.ca(), None);
+    let server = TestServer::open(&options(old.issue("device")));
+    let mut kept = secured(&server, &old.ca(), None);
     ask(&mut kept, GET);
     answer(&mut kept, "ok");
     let broken = TlsFiles {
         key: folder.path().join("missing.key"),
         ..new.issue("device")
     };
-    let error = door.front.renew(&options(broken)).err().unwrap();
+    let error = server.front.renew(&options(broken)).err().unwrap();
     assert_eq!(error.name(), "invalid_certificates");
-    assert!(get(&door, &old.ca(), None).starts_with("HTTP/1.1 200"));
-    door.front
+    assert!(get(&server, &old.ca(), None).starts_with("HTTP/1.1 200"));
+    server
+        .front
         .renew(&options(new.issue("device")))
         .unwrap()
         .apply();
-    assert!(get(&door, &new.ca(), None).starts_with("HTTP/1.1 200"));
-    assert_eq!(get(&door, &old.ca(), None), "");
+    assert!(get(&server, &new.ca(), None).starts_with("HTTP/1.1 200"));
+    assert_eq!(get(&server, &old.ca(), None), "");
     ask(&mut kept, GET);
     assert!(answer(&mut kept, "ok").starts_with("HTTP/1.1 200"));
     drop(kept);
-    door.close();
+    server.close();
 }
 
 #[test]
@@ -244,18 +247,18 @@ fn limits_change_while_it_serves() {
         },
         ..Options::default()
     };
-    let door = Door::open(&options(32));
-    let idle: Vec<TcpStream> = (0..32).map(|_| door.connect()).collect();
-    door.wait_for(32);
-    door.front.renew(&options(2)).unwrap().apply();
-    assert!(door.is_answering());
-    assert!(door.front.connections() <= 2);
+    let server = TestServer::open(&options(32));
+    let idle: Vec<TcpStream> = (0..32).map(|_| server.connect()).collect();
+    server.wait_for(32);
+    server.front.renew(&options(2)).unwrap().apply();
+    assert!(server.is_answering());
+    assert!(server.front.connections() <= 2);
     drop(idle);
-    door.close();
+    server.close();
 }
 
 #[test]
-fn beyond_loopback_strangers_are_kept_out_unless_the_operator_says_otherwise() {
+fn a_network_address_needs_authentication_unless_insecure_is_set() {
     let folder = TempDir::new().unwrap();
     let authority = Authority::new(folder.path());
     let files = authority.issue("device");

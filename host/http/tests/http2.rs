@@ -1,4 +1,4 @@
-//! HTTP/2 as it is spoken by those who mean no good, frame by frame.
+//! Hostile HTTP/2 clients, frame by frame.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,13 +7,13 @@
     reason = "tests"
 )]
 
-mod door;
+mod server;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use door::{Door, SHORT, is_end};
 use hotshoe_http::Limits;
+use server::{SHORT, TestServer, is_end};
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -27,9 +27,9 @@ const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// `INITIAL_WINDOW_SIZE = 0`: no answer's body may be sent.
+/// `INITIAL_WINDOW_SIZE = 0`: the server may not send a body.
 const NO_WINDOW: [u8; 6] = [0, 4, 0, 0, 0, 0];
-/// The error code of a peer that is told to calm down.
+/// The error code ENHANCE_YOUR_CALM.
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 struct Peer {
@@ -44,8 +44,8 @@ struct Frame {
 }
 
 impl Peer {
-    fn connect(door: &Door, settings: &[u8]) -> Self {
-        let mut stream = door.connect();
+    fn connect(server: &TestServer, settings: &[u8]) -> Self {
+        let mut stream = server.connect();
         stream
             .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
             .unwrap();
@@ -54,7 +54,7 @@ impl Peer {
         peer
     }
 
-    /// Whether it could be sent.
+    /// Sends a frame. Returns false if the connection is closed.
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         match self.stream.write_all(&frame(kind, flags, stream, payload)) {
             Ok(()) => true,
@@ -65,12 +65,12 @@ impl Peer {
         }
     }
 
-    /// Asks for a path on a stream, with nothing after the head.
+    /// Sends a GET request on a stream, without a body.
     fn get(&mut self, stream: u32, path: &str) -> bool {
         self.send(HEADERS, END_HEADERS | END_STREAM, stream, &head(path))
     }
 
-    /// The next frame, or none where the other end has ended the connection. Answers what keeps a connection alive.
+    /// The next frame; none if the connection is closed. Acknowledges pings and settings.
     fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
         if let Err(error) = self.stream.read_exact(&mut head) {
@@ -98,7 +98,7 @@ impl Peer {
         Some(frame)
     }
 
-    /// All that comes until the other end has ended the connection.
+    /// All frames until the connection is closed.
     fn rest(&mut self) -> Vec<Frame> {
         std::iter::from_fn(|| self.next()).collect()
     }
@@ -137,7 +137,7 @@ fn code(frame: &Frame) -> u32 {
     u32::from_be_bytes(frame.payload[4..8].try_into().unwrap())
 }
 
-/// Limits of time that pass soon.
+/// Limits with short timeouts.
 fn short() -> Limits {
     Limits {
         first_request: SHORT,
@@ -149,36 +149,36 @@ fn short() -> Limits {
 }
 
 #[test]
-fn it_is_spoken_without_a_word_before() {
-    let door = Door::with(Limits::default());
-    let mut peer = Peer::connect(&door, &[]);
+fn it_works_with_prior_knowledge() {
+    let server = TestServer::with(Limits::default());
+    let mut peer = Peer::connect(&server, &[]);
     assert!(peer.get(1, "/"));
     // Status 200 is field 8 of the static table.
     assert_eq!(peer.status()[0], 0x88);
     drop(peer);
-    door.close();
+    server.close();
 }
 
 #[test]
-fn an_idle_connection_is_told_to_go_although_it_answers_pings() {
-    let door = Door::with(short());
-    let mut silent = Peer::connect(&door, &[]);
-    let mut asked = Peer::connect(&door, &[]);
+fn an_idle_connection_is_closed_although_it_answers_pings() {
+    let server = TestServer::with(short());
+    let mut silent = Peer::connect(&server, &[]);
+    let mut asked = Peer::connect(&server, &[]);
     assert!(asked.get(1, "/"));
     assert_eq!(asked.status()[0], 0x88);
     silent.rest();
     let frames = asked.rest();
     assert!(frames.iter().any(|frame| frame.kind == GOAWAY));
-    door.close();
+    server.close();
 }
 
 #[test]
-fn an_answer_that_is_never_taken_ends_its_connection_whatever_else_is_asked() {
-    let door = Door::with(short());
-    let mut peer = Peer::connect(&door, &NO_WINDOW);
+fn an_answer_that_is_never_read_closes_its_connection_despite_other_requests() {
+    let server = TestServer::with(short());
+    let mut peer = Peer::connect(&server, &NO_WINDOW);
     assert!(peer.get(1, "/big"));
     peer.status();
-    // It stays busy with answers that have no body to be taken, and with pings.
+    // It stays busy with answers without a body, and with pings.
     let mut stream = 3;
     while let Some(frame) = peer.next() {
         if frame.kind == PING && !peer.get(stream, "/wait") {
@@ -186,15 +186,15 @@ fn an_answer_that_is_never_taken_ends_its_connection_whatever_else_is_asked() {
         }
         stream += 2;
     }
-    door.wait_for(0);
-    assert!(door.is_answering());
-    door.close();
+    server.wait_for(0);
+    assert!(server.is_answering());
+    server.close();
 }
 
 #[test]
-fn requests_that_are_taken_back_at_once_end_the_connection() {
-    let door = Door::with(Limits::default());
-    let mut peer = Peer::connect(&door, &[]);
+fn requests_that_are_reset_at_once_close_the_connection() {
+    let server = TestServer::with(Limits::default());
+    let mut peer = Peer::connect(&server, &[]);
     // In one piece, so that many wait at once.
     let mut all = Vec::new();
     for stream in (1..4001).step_by(2) {
@@ -210,17 +210,17 @@ fn requests_that_are_taken_back_at_once_end_the_connection() {
         assert!(is_end(&error), "{error}");
     }
     let frames = peer.rest();
-    let told = frames.iter().find(|frame| frame.kind == GOAWAY);
-    assert!(told.is_none_or(|frame| code(frame) == ENHANCE_YOUR_CALM));
-    door.wait_for(0);
-    assert!(door.is_answering());
-    door.close();
+    let goaway = frames.iter().find(|frame| frame.kind == GOAWAY);
+    assert!(goaway.is_none_or(|frame| code(frame) == ENHANCE_YOUR_CALM));
+    server.wait_for(0);
+    assert!(server.is_answering());
+    server.close();
 }
 
 #[test]
-fn a_head_without_end_ends_the_connection() {
-    let door = Door::with(Limits::default());
-    let mut peer = Peer::connect(&door, &[]);
+fn an_endless_head_closes_the_connection() {
+    let server = TestServer::with(Limits::default());
+    let mut peer = Peer::connect(&server, &[]);
     assert!(peer.send(HEADERS, END_STREAM, 1, &head("/")));
     // A field of the name `x` that is not indexed, over and over.
     let mut field = vec![0, 1, b'x', 100];
@@ -230,20 +230,20 @@ fn a_head_without_end_ends_the_connection() {
     while sent < 10_000 && peer.send(CONTINUATION, 0, 1, &piece) {
         sent += 1;
     }
-    assert!(sent < 10_000, "100 MB of a head were taken");
-    door.wait_for(0);
-    assert!(door.is_answering());
-    door.close();
+    assert!(sent < 10_000, "100 MB of a head were accepted");
+    server.wait_for(0);
+    assert!(server.is_answering());
+    server.close();
 }
 
 #[test]
-fn a_connection_has_so_many_requests_at_once_and_no_more() {
-    let door = Door::with(Limits {
+fn concurrent_requests_of_a_connection_are_limited() {
+    let server = TestServer::with(Limits {
         streams: 2,
         ..Limits::default()
     });
-    let mut peer = Peer::connect(&door, &[]);
-    // The settings say how many there may be.
+    let mut peer = Peer::connect(&server, &[]);
+    // The settings announce the limit.
     while peer.next().unwrap().kind != SETTINGS {}
     for stream in [1, 3, 5] {
         assert!(peer.get(stream, "/wait"));
@@ -256,24 +256,24 @@ fn a_connection_has_so_many_requests_at_once_and_no_more() {
     };
     // REFUSED_STREAM
     assert_eq!((refused.stream, refused.payload), (5, vec![0, 0, 0, 7]));
-    door.released.notify_one();
+    server.released.notify_one();
     assert_eq!(peer.status()[0], 0x88);
-    assert!(door.is_answering());
+    assert!(server.is_answering());
     drop(peer);
-    door.close();
+    server.close();
 }
 
 #[test]
-fn a_body_that_does_not_arrive_is_given_up() {
-    let door = Door::with(short());
-    let mut peer = Peer::connect(&door, &[]);
+fn a_stalled_body_times_out() {
+    let server = TestServer::with(short());
+    let mut peer = Peer::connect(&server, &[]);
     let mut post = head("/count");
     post[0] = 0x83;
     assert!(peer.send(HEADERS, END_HEADERS, 1, &post));
     assert!(peer.send(DATA, 0, 1, b"0123456789"));
-    // Status 408 is no field of the static table.
+    // Status 408 is not a field of the static table.
     let status = peer.status();
     assert_eq!(status[0] & 0xc0, 0x40);
     drop(peer);
-    door.close();
+    server.close();
 }

@@ -1,6 +1,6 @@
-//! `cargo demo`: says what the first build does and how long it takes, fetches while cargo compiles, and then becomes the demo.
+//! `cargo demo`: announces the first build and its duration, downloads while cargo compiles, and then becomes the demo.
 //!
-//! It has no dependencies, so that it is there within a second.
+//! It has no dependencies, so that it builds within a second.
 #![forbid(unsafe_code)]
 
 use std::io;
@@ -8,10 +8,10 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-/// What a first build costs on two idle cores of 2026 (x86-64); `host/cli/src/bench/README.md` has the measurement.
+/// The cost of a first build on two idle cores of 2026 (x86-64); `host/cli/src/bench/README.md` has the measurement.
 const FIRST_BUILD: &str = "about 640 crates, which takes about 25 minutes on two idle cores";
 
-/// The binary, and the one that fetches for it.
+/// The binary of the demo.
 const BINARY: &str = "hotshoe";
 const FETCH: &str = "hotshoe-fetch";
 
@@ -34,7 +34,7 @@ fn launch() -> io::Result<ExitCode> {
         .is_some_and(|folder| folder.join(BINARY).exists())
     {
         eprintln!(
-            "Hotshoe: the first run compiles {FIRST_BUILD}. Models, pictures and the WebAssembly toolchain are fetched meanwhile. Later runs start at once."
+            "Hotshoe: the first run compiles {FIRST_BUILD}. Models, pictures and the WebAssembly toolchain are downloaded meanwhile. Later runs start at once."
         );
         if let Some(code) = failed(build(FETCH)?) {
             return Ok(code);
@@ -46,13 +46,13 @@ fn launch() -> io::Result<ExitCode> {
             return Ok(code);
         }
     }
-    // From here on this process is the demo: signals and the exit code are its own.
+    // The demo replaces this process, so that signals and the exit code are its own.
     Err(cargo(&["run", "--quiet", "--bin", BINARY, "--"])
         .args(std::env::args_os().skip(1))
         .exec())
 }
 
-/// The demo waits for it by its lock, and reports whatever is still missing then: what this process says would stand between cargo's lines.
+/// Starts the download. Its output is discarded, because it would mix with cargo's; the demo waits for its lock and reports what is missing.
 fn fetch(folder: &Path) {
     let started = Command::new(folder.join(FETCH))
         .arg(root())
@@ -61,9 +61,7 @@ fn fetch(folder: &Path) {
         .stderr(Stdio::null())
         .spawn();
     if let Err(error) = started {
-        eprintln!(
-            "warning: models are fetched after the build: {FETCH} cannot be started: {error}"
-        );
+        eprintln!("warning: cannot start {FETCH}: {error}; models are downloaded after the build");
     }
 }
 
@@ -73,16 +71,16 @@ fn build(binary: &str) -> io::Result<Option<i32>> {
         .map(|status| status.code())
 }
 
-/// The exit code to end with, where a build failed.
+/// The exit code of a failed build; none if it succeeded.
 fn failed(code: Option<i32>) -> Option<ExitCode> {
     (code != Some(0))
         .then(|| ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
 }
 
-/// cargo on the whole workspace, wherever in the checkout it was called: one choice of features, hence one build.
+/// A cargo command on the whole workspace, whatever the current folder, so that all builds use the same features.
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // Before a `--` that ends cargo's own arguments.
+    // Before `--`, which ends cargo's own arguments.
     let (first, rest) = arguments.split_at(1);
     command
         .args(first)

@@ -1,4 +1,4 @@
-//! One inference request, from its inputs to its outputs. It blocks: it runs on threads that may.
+//! Answers one inference request. It blocks, so it runs on blocking threads.
 
 use std::borrow::Cow;
 use std::time::Instant;
@@ -6,50 +6,50 @@ use std::time::Instant;
 use hotshoe_infer::{NamedModel, Tensor};
 use hotshoe_link::Incoming;
 
-use crate::catalogue::{ACTIONS, Callable, Catalogue, Found, INSIGHT, SAMPLE};
+use crate::catalogue::{ACTIONS, CallTarget, Callable, Catalogue, INSIGHT, SAMPLE};
 use crate::error::{RequestError, TensorFault};
-use crate::request::{Data, InferRequest, InferResponse, Output, Wanted};
+use crate::request::{Data, InferRequest, InferResponse, Output, RequestedOutput};
 
-/// Where samples come from that are sent by this protocol; `oip/SOURCE` where the caller names a source.
+/// The source of samples from this protocol; `oip/SOURCE` if the request names a source.
 const SOURCE: &str = "oip";
 
-/// Answers one request by `deadline`, or sooner where the request asks for it.
+/// Answers one request before `deadline`, or before the request's own timeout if that is earlier.
 pub(crate) fn infer(
     catalogue: &Catalogue,
-    found: &Found,
+    target: &CallTarget,
     request: InferRequest,
     deadline: Instant,
 ) -> Result<InferResponse, RequestError> {
-    check_outputs(found, &request.outputs)?;
+    check_outputs(target, &request.outputs)?;
     let asked = request.parameters.timeout;
     let deadline = asked
         .and_then(|timeout| Instant::now().checked_add(timeout))
         .map_or(deadline, |asked| asked.min(deadline));
-    match &found.callable {
-        Callable::Model(model) => run(found, model, request, deadline),
-        Callable::Pipeline => call(catalogue, found, request, deadline),
+    match &target.callable {
+        Callable::Model(model) => run(target, model, request, deadline),
+        Callable::Pipeline => call(catalogue, target, request, deadline),
     }
 }
 
-fn check_outputs(found: &Found, wanted: &[Wanted]) -> Result<(), RequestError> {
-    if wanted.is_empty() {
+fn check_outputs(target: &CallTarget, requested: &[RequestedOutput]) -> Result<(), RequestError> {
+    if requested.is_empty() {
         return Ok(());
     }
-    let outputs = found.outputs();
-    let unknown = wanted
+    let outputs = target.outputs();
+    let unknown = requested
         .iter()
-        .find(|wanted| outputs.iter().all(|output| output.name != wanted.name));
-    unknown.map_or(Ok(()), |wanted| {
+        .find(|requested| outputs.iter().all(|output| output.name != requested.name));
+    unknown.map_or(Ok(()), |requested| {
         let names: Vec<_> = outputs.iter().map(|o| format!("\"{}\"", o.name)).collect();
         Err(RequestError::UnknownOutput {
-            name: wanted.name.clone(),
+            name: requested.name.clone(),
             known: names.join(", "),
         })
     })
 }
 
 fn run(
-    found: &Found,
+    target: &CallTarget,
     model: &NamedModel,
     request: InferRequest,
     deadline: Instant,
@@ -58,7 +58,7 @@ fn run(
     for input in request.inputs {
         let name = input.name;
         match input.data {
-            // The copy to aligned memory is the only one; the request's own is let go here.
+            // This copy to aligned memory is the only one; the request's bytes are freed here.
             Data::Elements {
                 element_type,
                 shape,
@@ -77,8 +77,8 @@ fn run(
     let outputs = model.run_by(&inputs, Some(deadline))?;
     let outputs = outputs.into_iter().map(|(n, t)| (n, Output::Tensor(t)));
     Ok(InferResponse {
-        model: found.name.clone(),
-        version: found.version.clone(),
+        model: target.name.clone(),
+        version: target.version.clone(),
         id: request.id,
         outputs: select(outputs.collect(), &request.outputs),
     })
@@ -86,7 +86,7 @@ fn run(
 
 fn call(
     catalogue: &Catalogue,
-    found: &Found,
+    target: &CallTarget,
     request: InferRequest,
     deadline: Instant,
 ) -> Result<InferResponse, RequestError> {
@@ -115,23 +115,23 @@ fn call(
         (ACTIONS.to_owned(), text(&called.actions)),
     ];
     Ok(InferResponse {
-        model: found.name.clone(),
-        // A swap may have come between: the release that did the work has the say.
+        model: target.name.clone(),
+        // After a swap, the version is that of the release that processed the sample.
         version: called.release.generation.to_string(),
         id: called.id,
         outputs: select(outputs, &request.outputs),
     })
 }
 
-/// Those that were asked for, in that order; all where none was named.
-fn select(outputs: Vec<(String, Output)>, wanted: &[Wanted]) -> Vec<(String, Output)> {
-    if wanted.is_empty() {
+/// The requested outputs, in the requested order; all outputs if none are requested.
+fn select(outputs: Vec<(String, Output)>, requested: &[RequestedOutput]) -> Vec<(String, Output)> {
+    if requested.is_empty() {
         return outputs;
     }
     let mut outputs = outputs;
-    let mut selected = Vec::with_capacity(wanted.len());
-    for wanted in wanted {
-        if let Some(position) = outputs.iter().position(|(name, _)| *name == wanted.name) {
+    let mut selected = Vec::with_capacity(requested.len());
+    for requested in requested {
+        if let Some(position) = outputs.iter().position(|(name, _)| *name == requested.name) {
             selected.push(outputs.swap_remove(position));
         }
     }

@@ -1,4 +1,4 @@
-//! What may be called: the models of the release that serves, and its pipeline.
+//! The callable models of the live release, and its pipeline.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,12 +13,12 @@ use crate::error::RequestError;
 
 /// The pipeline's input: the sample's bytes.
 pub(crate) const SAMPLE: &str = "sample";
-/// The pipeline's output: the typed result as JSON; `null` where the policy keeps it on the device.
+/// The pipeline's output: the typed result as JSON; `null` if the policy keeps it on the device.
 pub(crate) const INSIGHT: &str = "insight";
-/// The pipeline's output: what the policy decided, as JSON.
+/// The pipeline's output: the policy's actions, as JSON.
 pub(crate) const ACTIONS: &str = "actions";
 
-/// Finds by name what may be called.
+/// Finds models and the pipeline by name.
 pub(crate) struct Catalogue {
     client: LocalClient,
     /// `None`: all models.
@@ -26,31 +26,31 @@ pub(crate) struct Catalogue {
     pipeline: bool,
 }
 
-/// What a name stands for.
+/// A model or the pipeline.
 pub(crate) enum Callable {
     Model(Arc<NamedModel>),
     Pipeline,
 }
 
-/// Something to call, of one release.
-pub(crate) struct Found {
+/// A model or the pipeline of one release.
+pub(crate) struct CallTarget {
     pub(crate) name: String,
     /// The release's generation.
     pub(crate) version: String,
     pub(crate) callable: Callable,
 }
 
-/// What is known of one input or output.
-pub(crate) struct Described {
+/// The description of one input or output.
+pub(crate) struct TensorDescription {
     pub(crate) name: String,
     pub(crate) datatype: &'static str,
-    /// -1 is any size.
+    /// The sizes; -1 is any size.
     pub(crate) shape: Vec<i64>,
 }
 
 impl Catalogue {
     pub(crate) fn new(config: &OipConfig, client: LocalClient) -> Self {
-        // The names may be meant for a later release, so that it is no error.
+        // Not an error: the names may be for a later release.
         if let (Some(names), Some(pipeline)) = (&config.models, client.pipeline()) {
             let known: Vec<&str> = pipeline.models().keys().map(String::as_str).collect();
             for model in names {
@@ -79,8 +79,12 @@ impl Catalogue {
         self.client.pipeline().is_some()
     }
 
-    /// Finds what has this name, in this version where one is named.
-    pub(crate) fn find(&self, name: &str, version: Option<&str>) -> Result<Found, RequestError> {
+    /// Finds a model or the pipeline by name and, if given, version.
+    pub(crate) fn find(
+        &self,
+        name: &str,
+        version: Option<&str>,
+    ) -> Result<CallTarget, RequestError> {
         let pipeline = self.client.pipeline().ok_or(RequestError::NoRelease)?;
         let model = pipeline.models().get(name).filter(|_| self.offers(name));
         let callable = match model {
@@ -107,7 +111,7 @@ impl Catalogue {
                     serving,
                 })
             }
-            _ => Ok(Found {
+            _ => Ok(CallTarget {
                 name: name.to_owned(),
                 version: serving,
                 callable,
@@ -115,7 +119,7 @@ impl Catalogue {
         }
     }
 
-    /// All that may be called at this moment, with its version.
+    /// The names that can be called now, each with its version.
     pub(crate) fn index(&self) -> Vec<(String, String)> {
         let Some(pipeline) = self.client.pipeline() else {
             return Vec::new();
@@ -140,8 +144,8 @@ impl Catalogue {
     }
 }
 
-impl Found {
-    /// `PROJECT_FORMAT`, as the protocol has it.
+impl CallTarget {
+    /// The protocol's platform, `PROJECT_FORMAT`.
     pub(crate) fn platform(&self) -> &'static str {
         match &self.callable {
             Callable::Pipeline => "hotshoe_pipeline",
@@ -152,14 +156,14 @@ impl Found {
         }
     }
 
-    pub(crate) fn inputs(&self) -> Vec<Described> {
+    pub(crate) fn inputs(&self) -> Vec<TensorDescription> {
         match &self.callable {
             Callable::Pipeline => vec![text(SAMPLE)],
             Callable::Model(model) => model.inputs().iter().map(describe).collect(),
         }
     }
 
-    pub(crate) fn outputs(&self) -> Vec<Described> {
+    pub(crate) fn outputs(&self) -> Vec<TensorDescription> {
         match &self.callable {
             Callable::Pipeline => vec![text(INSIGHT), text(ACTIONS)],
             Callable::Model(model) => model.outputs().iter().map(describe).collect(),
@@ -167,17 +171,17 @@ impl Found {
     }
 }
 
-fn text(name: &str) -> Described {
-    Described {
+fn text(name: &str) -> TensorDescription {
+    TensorDescription {
         name: name.to_owned(),
         datatype: datatype::BYTES,
         shape: vec![1],
     }
 }
 
-fn describe(info: &TensorInfo) -> Described {
+fn describe(info: &TensorInfo) -> TensorDescription {
     let size = |size: &Option<usize>| size.and_then(|s| i64::try_from(s).ok()).unwrap_or(-1);
-    Described {
+    TensorDescription {
         name: info.name.clone(),
         datatype: datatype::name(info.element_type),
         shape: info.shape.iter().map(size).collect(),

@@ -1,4 +1,4 @@
-//! How `ModelInfer` is answered: by the service that the build script made, but its messages are checked before they are decoded.
+//! Serves `ModelInfer` with the generated service, but checks messages before they are decoded.
 
 use std::sync::Arc;
 
@@ -14,14 +14,14 @@ use tonic::codegen::BoxFuture;
 use tonic::server::UnaryService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
-use crate::gate::MODEL_INFER;
+use crate::admission::MODEL_INFER;
 use crate::grpc::{self, Grpc};
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::{ModelInferRequest, ModelInferResponse};
 use crate::request::MAX_ENTRIES;
 use crate::wire::{self, Limits};
 
-/// The path of `ModelInfer`. Messages have at most `max_body` bytes, and so have the numbers that they list.
+/// The route of `ModelInfer`. A message, and the numbers in it, have at most `max_body` bytes.
 pub(crate) fn routes(grpc: Arc<Grpc>, max_body: usize) -> Router {
     let infer = Infer { grpc, max_body };
     Router::new()
@@ -62,35 +62,35 @@ impl Codec for InferCodec {
     type Encode = ModelInferResponse;
     type Decode = ModelInferRequest;
     type Encoder = ProstEncoder<ModelInferResponse>;
-    type Decoder = Checked;
+    type Decoder = LimitedDecoder;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstEncoder::default()
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        Checked {
+        LimitedDecoder {
             limits: self.0,
             inner: ProstDecoder::default(),
         }
     }
 }
 
-/// Decodes what is within the limits.
-struct Checked {
+/// Decodes messages within the limits.
+struct LimitedDecoder {
     limits: Limits,
     inner: ProstDecoder<ModelInferRequest>,
 }
 
-impl Decoder for Checked {
+impl Decoder for LimitedDecoder {
     type Item = ModelInferRequest;
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
         let message = buffer.chunk();
-        // tonic collects a message in one piece before it is decoded.
+        // tonic buffers a message in one piece before it is decoded.
         if message.len() != buffer.remaining() {
-            return Err(Status::internal("a message came in pieces"));
+            return Err(Status::internal("the message is not in one piece"));
         }
         wire::check(message, self.limits).map_err(|error| grpc::status(&error.into()))?;
         self.inner.decode(buffer)

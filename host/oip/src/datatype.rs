@@ -2,14 +2,14 @@
 
 use hotshoe_infer::ElementType;
 
-/// The protocol's name of what has no fixed size: here, a sample, or a part of a pipeline's answer.
+/// The protocol's datatype of elements without a fixed size: here, a sample, or an output of a pipeline.
 pub(crate) const BYTES: &str = "BYTES";
 
-/// All names, for a message.
+/// All datatypes, for a message.
 pub(crate) const KNOWN: &str =
     "BOOL, UINT8, INT8, INT32, INT64, FP16, FP32, FP64; BYTES for a pipeline's sample";
 
-/// The protocol's name.
+/// The protocol's name of an element type.
 pub(crate) const fn name(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::Bool => "BOOL",
@@ -23,7 +23,7 @@ pub(crate) const fn name(element_type: ElementType) -> &'static str {
     }
 }
 
-/// The element type of that name; the protocol's others (UINT16, UINT32, UINT64, INT16, BF16) are none that a model here has.
+/// The element type with this name. Models here do not use the protocol's others (UINT16, UINT32, UINT64, INT16, BF16).
 pub(crate) fn parse(name: &str) -> Option<ElementType> {
     Some(match name {
         "BOOL" => ElementType::Bool,

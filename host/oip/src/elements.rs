@@ -1,4 +1,4 @@
-//! The elements of tensors as JSON: read from flat or nested lists, written as one flat list.
+//! The elements of tensors as JSON: read from flat or nested lists, written as a flat list.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::datatype;
 use crate::error::TensorFault;
 use crate::request::{self, Data};
 
-/// Reads the elements of one input. Lists may be nested in any way: row by row their order is the same.
+/// Reads the elements of one input. Lists may be nested in any way; the order is row-major.
 pub(crate) fn from_json(
     datatype: &str,
     shape: Vec<usize>,
@@ -35,26 +35,26 @@ pub(crate) fn from_json(
     let count = product.ok_or_else(|| TensorFault::Overflow {
         shape: shape.clone(),
     })?;
-    let mut found = Found {
+    let mut collector = ElementCollector {
         element_type,
         most: count,
         count: 0,
         bytes: Vec::new(),
         fault: None,
     };
-    let read = Flat(&mut found).deserialize(&mut reader(json));
-    if let Some(fault) = found.fault {
+    let read = Flat(&mut collector).deserialize(&mut reader(json));
+    if let Some(fault) = collector.fault {
         return Err(fault.into_error(shape, count, element_type));
     }
     read.map_err(TensorFault::Json)?;
-    if found.count != count {
-        let fault = Fault::Count(found.count.to_string());
+    if collector.count != count {
+        let fault = Fault::Count(collector.count.to_string());
         return Err(fault.into_error(shape, count, element_type));
     }
     Ok(Data::Elements {
         element_type,
         shape,
-        bytes: Bytes::from(found.bytes),
+        bytes: Bytes::from(collector.bytes),
     })
 }
 
@@ -62,8 +62,8 @@ fn reader(json: &RawValue) -> serde_json::Deserializer<serde_json::de::StrRead<'
     serde_json::Deserializer::from_str(json.get())
 }
 
-/// What was read so far. It grows with the text, not with the shape.
-struct Found {
+/// The elements so far. Memory grows with the text, not with the shape.
+struct ElementCollector {
     element_type: ElementType,
     most: usize,
     count: usize,
@@ -71,7 +71,7 @@ struct Found {
     fault: Option<Fault>,
 }
 
-/// Why the text was not read to its end.
+/// Why reading stopped early.
 enum Fault {
     Count(String),
     Element(usize),
@@ -89,7 +89,7 @@ impl Fault {
     }
 }
 
-/// One element as JSON has it.
+/// One element in JSON.
 #[derive(Clone, Copy)]
 enum Scalar {
     Bool(bool),
@@ -97,7 +97,7 @@ enum Scalar {
     Float(f64),
 }
 
-impl Found {
+impl ElementCollector {
     fn push(&mut self, scalar: Scalar) -> Result<(), &'static str> {
         if self.count == self.most {
             self.fault = Some(Fault::Count("more".to_owned()));
@@ -112,11 +112,11 @@ impl Found {
     }
 }
 
-/// Appends one element; `None` where it is no such one. Numbers with a fraction are no integers, but integers are floats.
+/// Appends one element; `None` if it does not have this type. Integers are valid floats, but not the reverse.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
-    reason = "a float is the nearest one to what is written"
+    reason = "a float is the nearest one to the text"
 )]
 fn put(bytes: &mut Vec<u8>, element_type: ElementType, scalar: Scalar) -> Option<()> {
     let float = match scalar {
@@ -147,7 +147,7 @@ fn put(bytes: &mut Vec<u8>, element_type: ElementType, scalar: Scalar) -> Option
     Some(())
 }
 
-struct Flat<'a>(&'a mut Found);
+struct Flat<'a>(&'a mut ElementCollector);
 
 impl<'de> DeserializeSeed<'de> for Flat<'_> {
     type Value = ();
@@ -186,7 +186,7 @@ impl<'de> Visitor<'de> for Flat<'_> {
     }
 }
 
-/// Refuses what JSON cannot say.
+/// Checks that JSON can represent the tensor.
 pub(crate) fn check_json(tensor: &Tensor) -> Result<(), TensorFault> {
     let wrong = |position, value| TensorFault::NotFinite { position, value };
     match tensor.element_type() {
@@ -216,7 +216,7 @@ fn doubles(tensor: &Tensor) -> impl Iterator<Item = f64> {
     chunks(tensor).map(f64::from_le_bytes)
 }
 
-/// The elements of a tensor as one flat list. [`check_json`] comes first.
+/// The elements of a tensor as a flat list. Call [`check_json`] first.
 pub(crate) struct Json<'a>(pub(crate) &'a Tensor);
 
 impl Serialize for Json<'_> {
@@ -230,7 +230,7 @@ impl Serialize for Json<'_> {
             ElementType::I64 => list(serializer, chunks(tensor).map(i64::from_le_bytes)),
             ElementType::F32 => list(serializer, floats(tensor)),
             ElementType::F64 => list(serializer, doubles(tensor)),
-            ElementType::F16 => Err(serde::ser::Error::custom("FP16 has no form in JSON")),
+            ElementType::F16 => Err(serde::ser::Error::custom("JSON cannot represent FP16")),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a request, and how the protocol says it: `{"error": ".."}` with an HTTP status, or a gRPC status.
+//! Errors of requests, and their form in the protocol: `{"error": ".."}` with an HTTP status, or a gRPC status.
 
 use axum::http::StatusCode;
 use hotshoe_daemon::CallError;
@@ -11,31 +11,31 @@ use crate::datatype;
 use crate::request::{MAX_ENTRIES, MAX_RANK};
 use crate::wire::WireError;
 
-/// Why no tensor became of an input, or none can be given for an output.
+/// Why an input is not a tensor, or an output cannot be returned.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TensorFault {
-    #[error("the datatype {0:?} is not handled; use {known}", known = datatype::KNOWN)]
+    #[error("the datatype {0:?} is not supported; use {known}", known = datatype::KNOWN)]
     Datatype(String),
-    #[error("a model takes no BYTES; a pipeline does")]
+    #[error("a model does not accept BYTES; a pipeline does")]
     Sample,
     #[error("its shape has more than {MAX_RANK} dimensions")]
     Rank,
-    #[error("a size of its shape is {size}; sizes are 0 or more")]
+    #[error("its shape has the size {size}; sizes are 0 or more")]
     Negative { size: i64 },
-    #[error("no tensor of shape {shape:?} fits into memory")]
+    #[error("a tensor of shape {shape:?} does not fit into memory")]
     Overflow { shape: Vec<usize> },
-    #[error("a BYTES tensor has shape [1] here: one sample; this one has {shape:?}")]
-    One { shape: Vec<usize> },
+    #[error("a BYTES tensor must have the shape [1], one sample; this one has {shape:?}")]
+    NotSingle { shape: Vec<usize> },
     #[error(
-        "its raw bytes are to be the length of the one element, in 4 bytes, and the element; after these 4 bytes come {found}"
+        "its raw bytes must be the length of the one element, in 4 bytes, and the element; {found} bytes follow the length"
     )]
     Prefix { found: usize },
-    #[error("element {position} is no {datatype}")]
+    #[error("element {position} is not a valid {datatype}")]
     Element {
         position: usize,
         datatype: &'static str,
     },
-    #[error("its shape {shape:?} has {want} elements, but there are {got}")]
+    #[error("its shape {shape:?} needs {want} elements, but there are {got}")]
     Count {
         shape: Vec<usize>,
         want: usize,
@@ -45,33 +45,31 @@ pub(crate) enum TensorFault {
     Json(#[source] serde_json::Error),
     #[error("it has no `data`, and no `binary_data_size` in its parameters")]
     NoData,
-    #[error("it has elements twice: give them once")]
+    #[error("it has its elements twice; send them once")]
     Twice,
-    #[error("its `binary_data_size` is no number of bytes")]
+    #[error("its `binary_data_size` is not a number of bytes")]
     BinarySize,
-    #[error(
-        "its `binary_data_size` of {size} goes beyond the end of the body, where {left} bytes are left"
-    )]
+    #[error("its `binary_data_size` of {size} exceeds the {left} bytes left in the body")]
     Beyond { size: u64, left: usize },
-    #[error("FP16 has no form in JSON; send and ask for it as binary data")]
+    #[error("JSON cannot represent FP16; send and request it as binary data")]
     Half,
-    #[error("FP16 has no list among the contents; send it as raw contents")]
+    #[error("the contents have no list for FP16; send it as raw contents")]
     HalfContents,
     #[error("its contents are in the list of another datatype")]
     OtherContents,
-    #[error("element {position} is {value}, which JSON cannot say; ask for binary data")]
+    #[error("element {position} is {value}, which JSON cannot represent; request binary data")]
     NotFinite { position: usize, value: f64 },
-    #[error("{0} is not supported here")]
+    #[error("{0} is not supported")]
     Unsupported(&'static str),
 }
 
-/// Why a request gets no answer but an error.
+/// Why a request fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RequestError {
     #[error("the request is not the JSON of an inference request")]
     Json(#[source] serde_json::Error),
     #[error(
-        "`Inference-Header-Content-Length` is to be the length of the JSON at the start of the body, which has {body} bytes"
+        "`Inference-Header-Content-Length` must be the length of the JSON at the start of the body, which has {body} bytes"
     )]
     HeaderLength { body: usize },
     #[error("{left} bytes at the end of the body belong to no input")]
@@ -80,7 +78,7 @@ pub(crate) enum RequestError {
     Members,
     #[error(transparent)]
     Wire(#[from] WireError),
-    #[error("there are {raw} raw contents for {inputs} inputs; give one for each, or none")]
+    #[error("there are {raw} raw contents for {inputs} inputs; send one for each, or none")]
     RawCount { raw: usize, inputs: usize },
     #[error("input \"{name}\": the tensor is not usable")]
     Input {
@@ -94,21 +92,21 @@ pub(crate) enum RequestError {
         #[source]
         source: TensorError,
     },
-    #[error("output \"{name}\" cannot be given")]
+    #[error("output \"{name}\" cannot be returned")]
     Output {
         name: String,
         #[source]
         source: TensorFault,
     },
-    #[error("the parameter `{0}` has a value that it does not take")]
+    #[error("the parameter `{0}` has an invalid value")]
     Parameter(String),
-    #[error("{0} are not supported here")]
+    #[error("{0} are not supported")]
     Unsupported(&'static str),
-    #[error("there is no output \"{name}\"; there are {known}")]
+    #[error("there is no output \"{name}\"; the outputs are {known}")]
     UnknownOutput { name: String, known: String },
-    #[error("the pipeline takes one input, \"sample\", of BYTES and shape [1]")]
+    #[error("the pipeline takes one input, \"sample\", of datatype BYTES and shape [1]")]
     NoSample,
-    #[error("there is no model \"{name}\" to be called; there are {known}")]
+    #[error("there is no model \"{name}\"; the models are {known}")]
     UnknownModel { name: String, known: String },
     #[error("\"{name}\" has no version \"{version}\"; version \"{serving}\" serves")]
     UnknownVersion {
@@ -122,31 +120,33 @@ pub(crate) enum RequestError {
     Run(#[from] RunError),
     #[error(transparent)]
     Call(#[from] CallError),
-    #[error("the request took longer than it may")]
+    #[error("the request exceeded its deadline")]
     Deadline,
-    #[error("the request's body did not arrive in time")]
+    #[error("the request body did not arrive in time")]
     Slow,
-    #[error("the request's body broke off")]
+    #[error("the request body ended early")]
     Broken,
     #[error(
-        "the request's body has more than {limit} bytes; raise `oip.max-body-mib` if the device has the memory"
+        "the request body has more than {limit} bytes; raise `oip.max-body-mib` if the device has the memory"
     )]
     TooLarge { limit: usize },
-    #[error("{limit} requests are being answered already; ask again, or raise `oip.max-requests`")]
+    #[error(
+        "the limit of {limit} concurrent requests is reached; retry, or raise `oip.max-requests`"
+    )]
     Busy { limit: usize },
     #[error(transparent)]
     Refused(#[from] Refusal),
-    #[error("compressed bodies are not handled; send it as it is")]
+    #[error("compressed bodies are not supported; send the body uncompressed")]
     Compressed,
-    #[error("there is nothing at {0}")]
+    #[error("there is no resource at {0}")]
     NoPath(String),
-    #[error("{0} is asked for with another method")]
+    #[error("{0} does not support this method")]
     Method(String),
     #[error("the server failed on this request; please report it")]
     Panicked,
 }
 
-/// Who has to act, and so the status.
+/// The kind of an error, which decides the status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Invalid,
@@ -196,7 +196,7 @@ impl Kind {
 }
 
 impl RequestError {
-    /// Who has to act.
+    /// The kind, which decides the status.
     pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Run(RunError::Busy { .. }) => Kind::Busy,
@@ -233,7 +233,7 @@ const fn run_kind(kind: ErrorKind) -> Kind {
     }
 }
 
-/// The faults are the stable names under which samples are counted.
+/// The kind of a pipeline's error. The faults are the stable names of the daemon's counters.
 fn call_kind(error: &CallError) -> Kind {
     let CallError::Ended { ending, fault, .. } = error else {
         return match error {

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use hotshoe_base::chain;
 use tonic::{Request, Response, Status};
 
+use crate::admission::Admitted;
 use crate::datatype;
 use crate::error::{RequestError, TensorFault};
-use crate::gate::Admitted;
 use crate::proto::grpc_inference_service_server::GrpcInferenceService;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::InferInputTensor;
@@ -23,14 +23,14 @@ use crate::proto::{
     ServerMetadataRequest, ServerMetadataResponse, ServerReadyRequest, ServerReadyResponse,
 };
 use crate::request::{
-    self, Data, InferRequest, InferResponse, Input, Parameter, Parameters, Wanted,
+    self, Data, InferRequest, InferResponse, Input, Parameter, Parameters, RequestedOutput,
 };
-use crate::served::{EXTENSIONS, SERVER, Served, VERSION};
+use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 
-/// The service, over what is served.
-pub(crate) struct Grpc(pub(crate) Arc<Served>);
+/// The gRPC service.
+pub(crate) struct Grpc(pub(crate) Arc<Service>);
 
-/// The protocol's status of an error.
+/// The gRPC status of an error.
 pub(crate) fn status(error: &RequestError) -> Status {
     Status::new(error.kind().grpc(), chain(error))
 }
@@ -57,8 +57,8 @@ impl GrpcInferenceService for Grpc {
         request: Request<ModelReadyRequest>,
     ) -> Result<Response<ModelReadyResponse>, Status> {
         let ModelReadyRequest { name, version } = request.into_inner();
-        let found = self.0.catalogue().find(&name, Some(&version));
-        let ready = found.is_ok() && self.0.ready();
+        let target = self.0.catalogue().find(&name, Some(&version));
+        let ready = target.is_ok() && self.0.ready();
         Ok(Response::new(ModelReadyResponse { ready }))
     }
 
@@ -78,9 +78,9 @@ impl GrpcInferenceService for Grpc {
         request: Request<ModelMetadataRequest>,
     ) -> Result<Response<ModelMetadataResponse>, Status> {
         let ModelMetadataRequest { name, version } = request.into_inner();
-        let found = self.0.catalogue().find(&name, Some(&version));
-        let found = found.map_err(|error| status(&error))?;
-        let tensors = |described: Vec<crate::catalogue::Described>| {
+        let target = self.0.catalogue().find(&name, Some(&version));
+        let target = target.map_err(|error| status(&error))?;
+        let tensors = |described: Vec<crate::catalogue::TensorDescription>| {
             let tensors = described.into_iter().map(|tensor| TensorMetadata {
                 name: tensor.name,
                 datatype: tensor.datatype.to_owned(),
@@ -89,11 +89,11 @@ impl GrpcInferenceService for Grpc {
             tensors.collect()
         };
         Ok(Response::new(ModelMetadataResponse {
-            platform: found.platform().to_owned(),
-            inputs: tensors(found.inputs()),
-            outputs: tensors(found.outputs()),
-            name: found.name,
-            versions: vec![found.version],
+            platform: target.platform().to_owned(),
+            inputs: tensors(target.inputs()),
+            outputs: tensors(target.outputs()),
+            name: target.name,
+            versions: vec![target.version],
         }))
     }
 
@@ -122,10 +122,10 @@ impl GrpcInferenceService for Grpc {
         let message = request.into_inner();
         let answer = self
             .0
-            .blocking(&admitted, move |served, deadline| {
+            .blocking(&admitted, move |service, deadline| {
                 let version = Some(message.model_version.as_str());
-                let found = served.catalogue().find(&message.model_name, version)?;
-                let response = served.infer(&found, read(message)?, deadline)?;
+                let target = service.catalogue().find(&message.model_name, version)?;
+                let response = service.infer(&target, read(message)?, deadline)?;
                 Ok(write(response))
             })
             .await;
@@ -133,7 +133,7 @@ impl GrpcInferenceService for Grpc {
     }
 }
 
-/// The request of a message.
+/// Reads the request from a message.
 pub(crate) fn read(message: ModelInferRequest) -> Result<InferRequest, RequestError> {
     let (raw, inputs) = (message.raw_input_contents.len(), message.inputs.len());
     if raw != 0 && raw != inputs {
@@ -151,7 +151,7 @@ pub(crate) fn read(message: ModelInferRequest) -> Result<InferRequest, RequestEr
     let outputs = message.outputs.into_iter().map(|output| {
         let name = output.name;
         match request::check_tensor_parameters(output.parameters.keys()) {
-            Ok(()) => Ok(Wanted { name, binary: None }),
+            Ok(()) => Ok(RequestedOutput { name, binary: None }),
             Err(source) => Err(RequestError::Output { name, source }),
         }
     });
@@ -185,7 +185,7 @@ fn read_input(input: InferInputTensor, raw: Option<Bytes>) -> Result<Data, Tenso
     }
 }
 
-/// The elements are in the list of their type; the other lists are to be empty.
+/// Reads the elements from the list of their type; the other lists must be empty.
 fn from_contents(
     datatype: &str,
     shape: Vec<usize>,
@@ -197,7 +197,7 @@ fn from_contents(
         request::check_one(&shape)?;
         return match <[Bytes; 1]>::try_from(contents.bytes_contents) {
             Ok([sample]) if lists == 1 => Ok(Data::Sample(sample)),
-            _ => Err(TensorFault::One { shape }),
+            _ => Err(TensorFault::NotSingle { shape }),
         };
     }
     let element_type = request::element_type(datatype)?;
@@ -224,7 +224,7 @@ fn from_contents(
     })
 }
 
-/// How many of the lists have elements.
+/// The number of lists with elements.
 fn lists(contents: &InferTensorContents) -> usize {
     let empty = [
         contents.bool_contents.is_empty(),
@@ -259,7 +259,7 @@ fn narrow<W: Copy, T: TryFrom<W>, const N: usize>(
     Ok((list.len(), all))
 }
 
-/// The message of an answer: the elements are raw, and those of tensors are not copied.
+/// Writes the message of an answer. Elements are raw, and those of tensors are not copied.
 fn write(response: InferResponse) -> ModelInferResponse {
     let raw = response.outputs.iter().map(|(_, output)| output.raw());
     let raw_output_contents = raw.collect();

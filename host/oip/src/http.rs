@@ -22,41 +22,41 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout_at;
 
-use crate::catalogue::{Described, Found};
+use crate::admission::{self, Admitted};
+use crate::catalogue::{CallTarget, TensorDescription};
 use crate::error::RequestError;
-use crate::gate::{self, Admitted};
 use crate::json;
-use crate::served::{EXTENSIONS, SERVER, Served, VERSION};
+use crate::service::{EXTENSIONS, SERVER, Service, VERSION};
 
-/// How long the JSON at the start of a body is, where bytes follow it.
+/// The header with the length of the JSON at the start of a body, if bytes follow it.
 const HEADER_LENGTH: &str = "inference-header-content-length";
 
-/// What the handlers know.
+/// The state of the handlers.
 #[derive(Clone)]
 pub(crate) struct Http {
-    pub(crate) served: Arc<Served>,
+    pub(crate) service: Arc<Service>,
     pub(crate) max_body: usize,
 }
 
-/// A model, and its version where the path names one.
+/// The model and version in a path.
 #[derive(serde::Deserialize)]
-struct Named {
+struct ModelPath {
     model: String,
     version: Option<String>,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Named {
+impl<S: Send + Sync> FromRequestParts<S> for ModelPath {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let named = Path::from_request_parts(parts, state).await;
-        // A name that is no UTF-8 is nobody's.
+        let path = Path::from_request_parts(parts, state).await;
+        // No model has a name that is not UTF-8.
         let refused = |_| refuse(&RequestError::NoPath(parts.uri.path().to_owned()));
-        named.map(|Path(named)| named).map_err(refused)
+        path.map(|Path(path)| path).map_err(refused)
     }
 }
 
-/// The paths of the protocol.
+/// The routes of the protocol.
 pub(crate) fn routes(http: Http) -> Router {
     let model = "/v2/models/{model}";
     let version = "/v2/models/{model}/versions/{version}";
@@ -74,19 +74,19 @@ pub(crate) fn routes(http: Http) -> Router {
     router.with_state(http)
 }
 
-/// Whatever no path is for, over HTTP or gRPC.
+/// The fallback for unknown paths, over HTTP or gRPC.
 pub(crate) async fn nothing(request: Request) -> Response {
-    let over_grpc = gate::is_grpc(request.headers());
+    let over_grpc = admission::is_grpc(request.headers());
     let path = request.uri().path().to_owned();
     let error = if over_grpc {
         RequestError::Method(path)
     } else {
         RequestError::NoPath(path)
     };
-    gate::answer(&error, over_grpc)
+    admission::answer(&error, over_grpc)
 }
 
-/// A path that takes another method.
+/// The fallback for wrong methods.
 pub(crate) async fn wrong_method(request: Request) -> Response {
     refuse(&RequestError::Method(request.uri().path().to_owned()))
 }
@@ -96,7 +96,7 @@ pub(crate) fn refuse(error: &RequestError) -> Response {
     let status = error.kind().http();
     let message = chain(error);
     if status.is_server_error() {
-        tracing::debug!(%status, message, "a request was not answered");
+        tracing::debug!(%status, message, "request failed");
     }
     reply(status, &json!({ "error": message }))
 }
@@ -117,17 +117,17 @@ async fn live() -> Response {
 }
 
 async fn ready(State(http): State<Http>) -> Response {
-    let ready = http.served.ready();
+    let ready = http.service.ready();
     reply(is_ready(ready), &json!({ "ready": ready }))
 }
 
-async fn model_ready(State(http): State<Http>, named: Named) -> Response {
-    match http.find(&named) {
-        Ok(found) => {
-            let ready = http.served.ready();
+async fn model_ready(State(http): State<Http>, path: ModelPath) -> Response {
+    match http.find(&path) {
+        Ok(target) => {
+            let ready = http.service.ready();
             reply(
                 is_ready(ready),
-                &json!({ "name": found.name, "ready": ready }),
+                &json!({ "name": target.name, "ready": ready }),
             )
         }
         Err(error) => refuse(&error),
@@ -142,31 +142,31 @@ const fn is_ready(ready: bool) -> StatusCode {
     }
 }
 
-async fn metadata(State(http): State<Http>, named: Named) -> Response {
-    match http.find(&named) {
-        Ok(found) => reply(StatusCode::OK, &describe(&found)),
+async fn metadata(State(http): State<Http>, path: ModelPath) -> Response {
+    match http.find(&path) {
+        Ok(target) => reply(StatusCode::OK, &describe(&target)),
         Err(error) => refuse(&error),
     }
 }
 
-fn describe(found: &Found) -> serde_json::Value {
-    let tensors = |described: Vec<Described>| -> Vec<serde_json::Value> {
+fn describe(target: &CallTarget) -> serde_json::Value {
+    let tensors = |described: Vec<TensorDescription>| -> Vec<serde_json::Value> {
         let tensors = described.into_iter();
         tensors
             .map(|t| json!({ "name": t.name, "datatype": t.datatype, "shape": t.shape }))
             .collect()
     };
     json!({
-        "name": found.name,
-        "versions": [found.version],
-        "platform": found.platform(),
-        "inputs": tensors(found.inputs()),
-        "outputs": tensors(found.outputs()),
+        "name": target.name,
+        "versions": [target.version],
+        "platform": target.platform(),
+        "inputs": tensors(target.inputs()),
+        "outputs": tensors(target.outputs()),
     })
 }
 
 async fn index(State(http): State<Http>) -> Response {
-    let index = http.served.catalogue().index().into_iter();
+    let index = http.service.catalogue().index().into_iter();
     let models = index.map(|(name, version)| {
         json!({ "name": name, "version": version, "state": "READY", "reason": "" })
     });
@@ -175,41 +175,41 @@ async fn index(State(http): State<Http>) -> Response {
 
 async fn infer(
     State(http): State<Http>,
-    named: Named,
+    path: ModelPath,
     Extension(admitted): Extension<Admitted>,
     request: Request,
 ) -> Response {
-    match http.infer(&named, &admitted, request).await {
+    match http.infer(&path, &admitted, request).await {
         Ok(body) => body.into_response(),
         Err(error) => refuse(&error),
     }
 }
 
 impl Http {
-    fn find(&self, named: &Named) -> Result<Found, RequestError> {
-        let catalogue = self.served.catalogue();
-        catalogue.find(&named.model, named.version.as_deref())
+    fn find(&self, path: &ModelPath) -> Result<CallTarget, RequestError> {
+        let catalogue = self.service.catalogue();
+        catalogue.find(&path.model, path.version.as_deref())
     }
 
     async fn infer(
         &self,
-        named: &Named,
+        path: &ModelPath,
         admitted: &Admitted,
         request: Request,
     ) -> Result<json::Body, RequestError> {
         let length = request.headers().get(HEADER_LENGTH).cloned();
         let body = read(request.into_body(), self.max_body, admitted.deadline).await?;
-        // What is not there is said only now: whoever is still sending does not listen.
-        let found = self.find(named)?;
-        let work = move |served: &Served, deadline| {
+        // After the body, because a client that still sends does not read the answer.
+        let target = self.find(path)?;
+        let work = move |service: &Service, deadline| {
             let length = header_length(length.as_ref(), body.len())?;
             let request = json::read(&body, length)?;
             drop(body);
-            let (wanted, binary) = (request.outputs.clone(), request.parameters.binary_output);
-            let response = served.infer(&found, request, deadline)?;
-            json::write(&response, &wanted, binary)
+            let (requested, binary) = (request.outputs.clone(), request.parameters.binary_output);
+            let response = service.infer(&target, request, deadline)?;
+            json::write(&response, &requested, binary)
         };
-        self.served.blocking(admitted, work).await
+        self.service.blocking(admitted, work).await
     }
 }
 
@@ -239,7 +239,7 @@ impl IntoResponse for json::Body {
             None => "application/json",
         };
         let header_length = self.header_length;
-        let mut response = Response::new(Body::new(Pieces::new(self.pieces)));
+        let mut response = Response::new(Body::new(PiecewiseBody::new(self.pieces)));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         if let Some(length) = header_length {
@@ -249,13 +249,13 @@ impl IntoResponse for json::Body {
     }
 }
 
-/// A body of known length that is written piece by piece, none of them copied.
-struct Pieces {
+/// A body of known length in several pieces, without copies.
+struct PiecewiseBody {
     pieces: vec::IntoIter<Bytes>,
     left: u64,
 }
 
-impl Pieces {
+impl PiecewiseBody {
     fn new(pieces: Vec<Bytes>) -> Self {
         let left = pieces.iter().map(|piece| piece.len() as u64).sum();
         Self {
@@ -265,7 +265,7 @@ impl Pieces {
     }
 }
 
-impl http_body::Body for Pieces {
+impl http_body::Body for PiecewiseBody {
     type Data = Bytes;
     type Error = std::convert::Infallible;
 

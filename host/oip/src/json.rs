@@ -1,5 +1,4 @@
-//! Requests and answers over HTTP: JSON, and behind it the bytes of tensors (the binary tensor data extension). Nothing here touches the
-//! network.
+//! Requests and answers over HTTP: JSON, followed by the bytes of tensors (the binary tensor data extension). No I/O.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,21 +13,21 @@ use serde_json::value::RawValue;
 use crate::elements;
 use crate::error::{RequestError, TensorFault};
 use crate::request::{
-    self, Data, Given, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output,
-    Parameter, Parameters, Wanted,
+    self, Data, InferRequest, InferResponse, Input, MAX_ENTRIES, MAX_RANK, Output, Parameter,
+    Parameters, RawParameters, RequestedOutput,
 };
 
 /// The parameter that says how many bytes of a tensor follow the JSON.
 const BINARY_SIZE: &str = "binary_data_size";
-/// The parameter that asks for an output's bytes.
+/// The parameter that requests an output as bytes.
 const BINARY: &str = "binary_data";
 
-/// The answer's body, in pieces that are written one after the other.
+/// The body of an answer, in pieces.
 #[derive(Debug)]
 pub(crate) struct Body {
-    /// The JSON, and the bytes of each output that is not in it.
+    /// The JSON, and the bytes of each binary output.
     pub(crate) pieces: Vec<Bytes>,
-    /// The length of the JSON where bytes follow it.
+    /// The length of the JSON, if bytes follow it.
     pub(crate) header_length: Option<usize>,
 }
 
@@ -37,7 +36,7 @@ struct Head<'a> {
     #[serde(default)]
     id: String,
     #[serde(default)]
-    parameters: Given,
+    parameters: RawParameters,
     #[serde(borrow, deserialize_with = "tensors")]
     inputs: Vec<InputHead<'a>>,
     #[serde(default, deserialize_with = "tensors")]
@@ -50,25 +49,24 @@ struct InputHead<'a> {
     datatype: String,
     shape: Sizes,
     #[serde(default)]
-    parameters: Given,
+    parameters: RawParameters,
     #[serde(borrow, default)]
     data: Option<&'a RawValue>,
 }
 
-/// The sizes of a shape. Beyond the most that there may be, one is kept and the others are passed over.
+/// The sizes of a shape. Keeps at most one more than allowed.
 struct Sizes(Vec<i64>);
 
 #[derive(Deserialize)]
 struct OutputHead {
     name: String,
     #[serde(default)]
-    parameters: Given,
+    parameters: RawParameters,
 }
 
-/// Reads the body of an inference request. `header_length` is what `Inference-Header-Content-Length` says; without it the whole
-/// body is JSON.
+/// Reads the body of an inference request. `header_length` is `Inference-Header-Content-Length`; without it the whole body is JSON.
 ///
-/// Memory is taken in proportion to the body, whatever sizes it claims.
+/// Memory is proportional to the body, whatever sizes it claims.
 pub(crate) fn read(
     body: &Bytes,
     header_length: Option<usize>,
@@ -102,7 +100,7 @@ pub(crate) fn read(
     })
 }
 
-/// How many members the objects of a text have, before anything of them is kept: the colons that are in no string.
+/// The number of members of all objects in a text, without parsing it: the colons outside strings.
 fn members(json: &[u8]) -> usize {
     let (mut members, mut in_string, mut escaped) = (0, false, false);
     for &byte in json {
@@ -135,7 +133,7 @@ fn read_input(input: InputHead<'_>, rest: &mut Bytes) -> Result<Data, TensorFaul
     }
 }
 
-fn read_output(output: OutputHead) -> Result<Wanted, RequestError> {
+fn read_output(output: OutputHead) -> Result<RequestedOutput, RequestError> {
     let name = output.name;
     if let Err(source) = request::check_tensor_parameters(output.parameters.keys()) {
         return Err(RequestError::Output { name, source });
@@ -145,17 +143,17 @@ fn read_output(output: OutputHead) -> Result<Wanted, RequestError> {
         Some(_) => return Err(RequestError::Parameter(BINARY.to_owned())),
         None => None,
     };
-    Ok(Wanted { name, binary })
+    Ok(RequestedOutput { name, binary })
 }
 
-/// Writes the answer to `request`.
+/// Writes the body of an answer.
 pub(crate) fn write(
     response: &InferResponse,
-    wanted: &[Wanted],
+    requested: &[RequestedOutput],
     binary_output: bool,
 ) -> Result<Body, RequestError> {
     let is_binary = |name: &str| {
-        let asked = wanted.iter().find(|w| w.name == name);
+        let asked = requested.iter().find(|w| w.name == name);
         asked.and_then(|w| w.binary).unwrap_or(binary_output)
     };
     let mut tail = Vec::new();
@@ -220,15 +218,15 @@ impl Serialize for OutputBody<'_> {
             (None, Output::Tensor(tensor)) => {
                 map.serialize_entry("data", &elements::Json(tensor))?;
             }
-            (None, Output::Text(text)) => map.serialize_entry("data", &One(text))?,
+            (None, Output::Text(text)) => map.serialize_entry("data", &SingleElement(text))?,
         }
         map.end()
     }
 }
 
-struct One<'a>(&'a str);
+struct SingleElement<'a>(&'a str);
 
-impl Serialize for One<'_> {
+impl Serialize for SingleElement<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut list = serializer.serialize_seq(Some(1))?;
         list.serialize_element(self.0)?;
@@ -236,7 +234,7 @@ impl Serialize for One<'_> {
     }
 }
 
-/// Inputs or outputs: a struct may be written as a list, without members.
+/// Reads inputs or outputs. Limits their number here, because a struct may be a list, without members.
 fn tensors<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {

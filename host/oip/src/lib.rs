@@ -1,28 +1,27 @@
-//! The Open Inference Protocol (KServe v2): HTTP with JSON and gRPC on one port, for clients that know no Zenoh.
+//! The Open Inference Protocol (KServe v2): HTTP with JSON and gRPC on one port, for clients without Zenoh.
 //!
-//! Models are those of the release that serves, under their names; the pipeline is one more, under the release's name: its input
-//! is a sample, its outputs are the insight and the actions. A version is a release's generation, and only the one that serves
-//! exists. A request that has begun keeps the model that it found, whatever is swapped meanwhile. A sample that comes this way
-//! goes through the daemon's intake, and is counted as any other.
+//! The models are those of the live release, under their names. The pipeline is another model, under the release's name: its input is a
+//! sample, its outputs are the insight and the actions. The version is the release's generation; only the live one exists. A request keeps
+//! its model during a swap. A sample goes through the daemon's intake and counts like any other.
 //!
-//! [`Bound::bind`] takes the port, [`Bound::serve`] begins to answer, [`Server::join`] ends it.
+//! [`Bound::bind`] binds the port, [`Bound::serve`] starts the server, [`Server::join`] ends it.
 #![forbid(unsafe_code)]
 
+mod admission;
 mod call;
 mod catalogue;
 mod codec;
 mod datatype;
 mod elements;
 mod error;
-mod gate;
 mod grpc;
-mod held;
 mod http;
 mod json;
 mod proto;
 mod request;
-mod served;
 mod server;
+mod service;
+mod slot_body;
 mod wire;
 
 #[cfg(test)]

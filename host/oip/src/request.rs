@@ -1,4 +1,4 @@
-//! An inference request and its answer, as both forms of the protocol have them.
+//! An inference request and its answer, for both forms of the protocol.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use hotshoe_infer::{ElementType, Tensor};
 use crate::datatype;
 use crate::error::{RequestError, TensorFault};
 
-/// Most bytes of the `source` parameter.
+/// The most bytes of the `source` parameter.
 pub(crate) const MAX_SOURCE_BYTES: usize = 256;
-/// Most dimensions of a tensor: as many as numpy takes.
+/// The most dimensions of a tensor, as in numpy.
 pub(crate) const MAX_RANK: usize = 64;
-/// Most entries of one request: the members of all objects in its JSON, or the fields of its message. Each is an input, an output,
-/// a parameter or a part of one, which take far more memory than bytes.
+/// The most entries of one request: the members of all objects in its JSON, or the fields of its message. Each entry takes far more memory
+/// than its bytes.
 pub(crate) const MAX_ENTRIES: usize = 1 << 16;
 
 /// One value of a `parameters` object.
@@ -23,20 +23,20 @@ pub(crate) enum Parameter {
     Bool(bool),
     Whole(i128),
     Text(String),
-    /// What no parameter here takes.
+    /// A value that no parameter accepts.
     Other,
 }
 
-/// The parameters of a request that mean something here. Others are for other servers, and are passed over.
+/// The known parameters of a request. Others are for other servers, and are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parameters {
     /// `content_type`: the media type of a pipeline's sample.
     pub(crate) content_type: Option<String>,
-    /// `source`: who sends a pipeline's samples, where one caller speaks for several. Models with a state keep one for each.
+    /// `source`: the source of a pipeline's sample, if one client sends for several. Models with state keep one state per source.
     pub(crate) source: Option<String>,
     /// `timeout` in microseconds.
     pub(crate) timeout: Option<Duration>,
-    /// `binary_data_output`: whether outputs are bytes where they do not say themselves. JSON alone asks.
+    /// `binary_data_output`: whether outputs are bytes by default. Only for JSON.
     pub(crate) binary_output: bool,
 }
 
@@ -50,7 +50,7 @@ pub(crate) struct Input {
 /// The elements of one input.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Data {
-    /// A tensor: little-endian elements, whose number is not checked yet.
+    /// A tensor: little-endian elements; their number is not checked yet.
     Elements {
         element_type: ElementType,
         shape: Vec<usize>,
@@ -60,9 +60,9 @@ pub(crate) enum Data {
     Sample(Bytes),
 }
 
-/// One output that was asked for.
+/// A requested output.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct RequestedOutput {
     pub(crate) name: String,
     /// `binary_data`, in JSON.
     pub(crate) binary: Option<bool>,
@@ -71,23 +71,23 @@ pub(crate) struct Wanted {
 /// One inference request.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct InferRequest {
-    /// Empty where the caller gave none.
+    /// The id; empty if the client gave none.
     pub(crate) id: String,
     pub(crate) parameters: Parameters,
     pub(crate) inputs: Vec<Input>,
-    /// None: all outputs.
-    pub(crate) outputs: Vec<Wanted>,
+    /// The requested outputs; empty for all.
+    pub(crate) outputs: Vec<RequestedOutput>,
 }
 
 /// One output.
 #[derive(Debug, Clone)]
 pub(crate) enum Output {
     Tensor(Tensor),
-    /// The one element of a BYTES tensor: JSON.
+    /// The one element of a BYTES tensor, which is JSON.
     Text(String),
 }
 
-/// What one inference request gets.
+/// The answer to one inference request.
 #[derive(Debug)]
 pub(crate) struct InferResponse {
     pub(crate) model: String,
@@ -111,7 +111,7 @@ impl Output {
         }
     }
 
-    /// The elements as the protocol's raw bytes: those of a tensor are not copied.
+    /// The elements as the protocol's raw bytes. Those of a tensor are not copied.
     pub(crate) fn raw(&self) -> Bytes {
         match self {
             Self::Tensor(tensor) => Bytes::from_owner(Elements(tensor.clone())),
@@ -120,7 +120,7 @@ impl Output {
     }
 }
 
-/// Keeps a tensor for as long as someone writes its bytes to the network.
+/// Keeps a tensor alive while its bytes are written to the network.
 struct Elements(Tensor);
 
 impl AsRef<[u8]> for Elements {
@@ -129,14 +129,14 @@ impl AsRef<[u8]> for Elements {
     }
 }
 
-/// The raw form of a BYTES element: its length in 4 bytes, little-endian, and itself.
+/// The raw form of a BYTES element: its length in 4 bytes, little-endian, and the element.
 fn with_length(bytes: &[u8]) -> Bytes {
     let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
     [&length.to_le_bytes(), bytes].concat().into()
 }
 
 impl Parameters {
-    /// Takes what is known, and refuses what would change the answer if it were passed over.
+    /// Reads the known parameters, and refuses unsupported ones that would change the answer.
     pub(crate) fn read(
         given: impl IntoIterator<Item = (String, Parameter)>,
     ) -> Result<Self, RequestError> {
@@ -167,7 +167,7 @@ fn is_source(text: &str) -> bool {
     (1..=MAX_SOURCE_BYTES).contains(&text.len()) && !text.contains(char::is_control)
 }
 
-/// Refuses the parameters of one input or output that would change the answer if they were passed over.
+/// Refuses unsupported parameters of an input or output that would change the answer.
 pub(crate) fn check_tensor_parameters<'a>(
     names: impl IntoIterator<Item = &'a String>,
 ) -> Result<(), TensorFault> {
@@ -182,7 +182,7 @@ pub(crate) fn check_tensor_parameters<'a>(
     Ok(())
 }
 
-/// Sizes that may be negative, as callers write them.
+/// Checks the sizes of a client's shape.
 pub(crate) fn sizes(shape: &[i64]) -> Result<Vec<usize>, TensorFault> {
     if shape.len() > MAX_RANK {
         return Err(TensorFault::Rank);
@@ -193,7 +193,7 @@ pub(crate) fn sizes(shape: &[i64]) -> Result<Vec<usize>, TensorFault> {
         .collect()
 }
 
-/// What the raw bytes of an input are, by its datatype.
+/// Reads the raw bytes of an input, by its datatype.
 pub(crate) fn from_raw(
     datatype: &str,
     shape: Vec<usize>,
@@ -216,11 +216,11 @@ pub(crate) fn from_raw(
     })
 }
 
-/// A BYTES tensor is one sample here.
+/// Checks that a BYTES tensor has the shape of one sample.
 pub(crate) fn check_one(shape: &[usize]) -> Result<(), TensorFault> {
     (shape == [1])
         .then_some(())
-        .ok_or_else(|| TensorFault::One {
+        .ok_or_else(|| TensorFault::NotSingle {
             shape: shape.to_vec(),
         })
 }
@@ -229,5 +229,5 @@ pub(crate) fn element_type(datatype: &str) -> Result<ElementType, TensorFault> {
     datatype::parse(datatype).ok_or_else(|| TensorFault::Datatype(datatype.to_owned()))
 }
 
-/// The parameters of a request, by their names.
-pub(crate) type Given = BTreeMap<String, Parameter>;
+/// The parameters of a request, by name.
+pub(crate) type RawParameters = BTreeMap<String, Parameter>;

@@ -1,4 +1,4 @@
-//! The port of the protocol, and its end.
+//! The server of the protocol.
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,24 +19,24 @@ use tokio::time::timeout;
 use tonic::service::Routes;
 use tower::ServiceExt;
 
+use crate::admission::{self, AdmissionControl};
 use crate::catalogue::Catalogue;
 use crate::codec;
-use crate::gate::{self, Gate};
 use crate::grpc::Grpc;
 use crate::http::{self, Http};
 use crate::proto::grpc_inference_service_server::GrpcInferenceServiceServer;
-use crate::served::Served;
+use crate::service::Service;
 
 /// The section of the configuration, for errors and logs.
 const SECTION: &str = "oip";
-/// How much of one HTTP/2 request is on its way at once, in bytes: a tensor should not wait for its acknowledgement.
+/// The window of an HTTP/2 stream, in bytes: large enough that a tensor need not wait for acknowledgements.
 const WINDOW_BYTES: u32 = 1 << 20;
-/// Threads that read and write. Inference has threads of its own.
+/// The number of I/O threads. Inference has its own threads.
 const NETWORK_THREADS: usize = 2;
-/// Threads beside those of inference requests, for the system's name look-ups and the like.
+/// Blocking threads besides those of inference requests, for name lookups and similar.
 const SPARE_THREADS: usize = 4;
 
-/// Why the protocol is not served.
+/// Why the server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OipError {
     /// The port, the token or the certificates cannot be used.
@@ -57,22 +57,22 @@ impl OipError {
     }
 }
 
-/// A port that is held, with what is needed to serve at it.
+/// A bound port, ready to serve.
 pub struct Bound {
     config: OipConfig,
     bound: hotshoe_http::Bound,
     runtime: Runtime,
 }
 
-/// A server that answers.
+/// A running server.
 pub struct Server {
     runtime: Runtime,
     front: Front,
-    served: Arc<Served>,
+    service: Arc<Service>,
 }
 
 impl Bound {
-    /// Reads the token and the certificates, and takes the port. Nobody is answered yet.
+    /// Reads the token and the certificates, and binds the port. Does not answer requests yet.
     ///
     /// # Errors
     /// [`OipError`] names what is wrong and what to do.
@@ -93,13 +93,13 @@ impl Bound {
         })
     }
 
-    /// Begins to answer.
+    /// Starts to answer requests.
     pub fn serve(self, client: LocalClient) -> Server {
         describe_metrics();
         let catalogue = Catalogue::new(&self.config, client);
-        let served = Arc::new(Served::new(catalogue));
-        let gate = Arc::new(Gate::new(&self.config));
-        let handler = Arc::new(Protocol(router(&self.config, &served, gate)));
+        let service = Arc::new(Service::new(catalogue));
+        let admission = Arc::new(AdmissionControl::new(&self.config));
+        let handler = Arc::new(Protocol(router(&self.config, &service, admission)));
         let entered = self.runtime.enter();
         let front = self.bound.serve(handler);
         drop(entered);
@@ -110,18 +110,18 @@ impl Bound {
         Server {
             runtime: self.runtime,
             front,
-            served,
+            service,
         }
     }
 }
 
 impl Server {
-    /// Where it listens, with the port that it was given.
+    /// The address that it listens on, with the actual port.
     pub const fn address(&self) -> SocketAddr {
         self.front.address()
     }
 
-    /// Reads what a changed configuration says of the token, the certificates and the number of connections. It is in effect after
+    /// Reads the token, the certificates and the number of connections from a changed configuration. They take effect with
     /// [`Renewal::apply`]. The rest of `[oip]` needs a restart.
     ///
     /// # Errors
@@ -130,13 +130,13 @@ impl Server {
         Ok(self.front.renew(&options(config))?)
     }
 
-    /// Takes no more connections and no more requests. Those that are being answered go on.
+    /// Accepts no more connections and requests. Active requests continue.
     pub fn close(&self) {
-        self.served.close();
+        self.service.close();
         self.front.close();
     }
 
-    /// Waits until all requests are answered, or the time is over; whether they were. Those that were not are cut off.
+    /// Waits until all requests are answered, at most for `deadline`. Returns whether they were; others are aborted.
     pub fn join(self, deadline: Duration) -> bool {
         self.close();
         let until = Instant::now() + deadline;
@@ -144,19 +144,19 @@ impl Server {
         let ended = self
             .runtime
             .block_on(async { timeout(deadline, front.join()).await });
-        // What still runs after its deadline is nobody's any more.
+        // No client waits for work that is past its deadline.
         self.runtime
             .shutdown_timeout(until.saturating_duration_since(Instant::now()));
         ended.is_ok()
     }
 }
 
-/// What the front is told.
+/// The options of the HTTP front.
 fn options(config: &OipConfig) -> Options {
     let streams = u32::try_from(config.max_requests).unwrap_or(u32::MAX);
     let mut options = config.front();
     options.limits = Limits {
-        // Two more, so that its health can be asked for while all inference requests are taken.
+        // Two more, so that health checks work while all inference slots are taken.
         streams: streams.saturating_add(2),
         window_bytes: WINDOW_BYTES,
         ..options.limits
@@ -185,7 +185,7 @@ impl Handler for Protocol {
         refusal: Refusal,
         head: &axum::http::Request<()>,
     ) -> axum::http::Response<Body> {
-        gate::refuse(refusal, head).map(boxed)
+        admission::refuse(refusal, head).map(boxed)
     }
 }
 
@@ -193,11 +193,11 @@ fn boxed(body: AxumBody) -> Body {
     body.map_err(BoxError::from).boxed_unsync()
 }
 
-fn router(config: &OipConfig, served: &Arc<Served>, gate: Arc<Gate>) -> Router {
-    let grpc = Arc::new(Grpc(Arc::clone(served)));
+fn router(config: &OipConfig, service: &Arc<Service>, admission: Arc<AdmissionControl>) -> Router {
+    let grpc = Arc::new(Grpc(Arc::clone(service)));
     let infer = codec::routes(Arc::clone(&grpc), config.max_body_bytes());
     let http = Http {
-        served: Arc::clone(served),
+        service: Arc::clone(service),
         max_body: config.max_body_bytes(),
     };
     Routes::new(GrpcInferenceServiceServer::from_arc(grpc))
@@ -206,7 +206,7 @@ fn router(config: &OipConfig, served: &Arc<Served>, gate: Arc<Gate>) -> Router {
         .merge(http::routes(http))
         .fallback(http::nothing)
         .method_not_allowed_fallback(http::wrong_method)
-        .layer(middleware::from_fn_with_state(gate, gate::watch))
+        .layer(middleware::from_fn_with_state(admission, admission::watch))
 }
 
 fn describe_metrics() {

@@ -1,4 +1,4 @@
-//! What needs no network: the JSON form with its bytes, the gRPC messages, and who is let in.
+//! Tests without a network: JSON with binary data, gRPC messages, and access.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::error::{Kind, RequestError, TensorFault};
 use crate::proto::model_infer_request::InferInputTensor;
 use crate::proto::{InferTensorContents, ModelInferRequest};
-use crate::request::{Data, InferRequest, InferResponse, Output, Wanted};
+use crate::request::{Data, InferRequest, InferResponse, Output, RequestedOutput};
 use crate::{datatype, elements, grpc, json};
 
 const TYPES: [ElementType; 8] = [
@@ -33,7 +33,7 @@ const TYPES: [ElementType; 8] = [
     ElementType::F64,
 ];
 
-/// Any small tensor; floats are finite where they must have a form in JSON.
+/// Any small tensor.
 fn tensor() -> impl Strategy<Value = Tensor> {
     let shape = proptest::collection::vec(0_usize..4, 0..4);
     (0..TYPES.len(), shape).prop_flat_map(|(kind, shape)| {
@@ -60,7 +60,7 @@ fn response(tensors: &[Tensor]) -> InferResponse {
     }
 }
 
-/// A response's body as a request's: an output of one model is an input of another.
+/// Turns the body of a response into that of a request: the outputs become inputs.
 fn as_request(body: &json::Body) -> (Bytes, Option<usize>) {
     let mut head: Value = serde_json::from_slice(&body.pieces[0]).unwrap();
     assert_eq!(head["model_version"], "7");
@@ -112,16 +112,16 @@ proptest! {
         let (bytes, length) = as_request(&written.unwrap());
         prop_assert_eq!(length, None);
         let request = json::read(&bytes, None).unwrap();
-        let (found, wanted) = (tensors_of(&request), parts(&tensors));
+        let (found, requested) = (tensors_of(&request), parts(&tensors));
         // JSON has one zero.
         let float = matches!(tensors[0].element_type(), ElementType::F32 | ElementType::F64);
-        prop_assert!(found == wanted || float, "{:?} {:?}", found, wanted);
-        prop_assert_eq!(&found[0].1, &wanted[0].1);
-        prop_assert_eq!(found[0].2.len(), wanted[0].2.len());
+        prop_assert!(found == requested || float, "{:?} {:?}", found, requested);
+        prop_assert_eq!(&found[0].1, &requested[0].1);
+        prop_assert_eq!(found[0].2.len(), requested[0].2.len());
     }
 
     #[test]
-    fn a_body_cut_off_or_with_a_wrong_length_is_an_error(
+    fn a_truncated_body_or_a_wrong_length_is_an_error(
         tensors in proptest::collection::vec(tensor(), 1..3),
         cut in any::<prop::sample::Index>(),
         length in any::<usize>(),
@@ -156,7 +156,7 @@ proptest! {
         let head = serde_json::to_vec(&json!({ "inputs": [input] })).unwrap();
         let length = head.len();
         let body = Bytes::from([head, tail].concat());
-        // The bytes of an input are a part of the body, so that nothing is taken for what a shape claims.
+        // The bytes of an input are part of the body, so memory does not depend on the shape.
         if let Ok(request) = json::read(&body, Some(length)) {
             for input in request.inputs {
                 let (Data::Elements { bytes, .. } | Data::Sample(bytes)) = input.data;
@@ -270,7 +270,7 @@ fn every_fault_of_an_input_is_named() {
     ));
     assert!(matches!(
         of("BYTES", json!([2]), json!(["a", "b"])),
-        TensorFault::One { .. }
+        TensorFault::NotSingle { .. }
     ));
     assert!(matches!(
         of("FP32", json!([1]), Value::Null),
@@ -282,14 +282,14 @@ fn every_fault_of_an_input_is_named() {
 }
 
 #[test]
-fn bytes_that_belong_to_no_input_are_refused() {
+fn bytes_without_an_input_are_refused() {
     let error = json::read(&Bytes::from_static(b"{\"inputs\":[]}..."), Some(13)).unwrap_err();
     assert!(matches!(error, RequestError::Rest { left: 3 }), "{error}");
     assert_eq!(error.kind(), Kind::Invalid);
 }
 
 #[test]
-fn a_sequence_is_not_passed_over() {
+fn a_sequence_is_not_ignored() {
     let body = json!({ "inputs": [], "parameters": { "sequence_id": 5, "their_own": [1] } });
     let error = json::read(&serde_json::to_vec(&body).unwrap().into(), None).unwrap_err();
     assert!(
@@ -334,19 +334,19 @@ fn typed_contents_are_in_the_list_of_their_type() {
 }
 
 #[test]
-fn an_output_is_given_as_it_was_asked_for() {
+fn an_output_has_the_requested_form() {
     let tensor = Tensor::from_f32(&[2], vec![0.1, f32::NAN]).unwrap();
     let response = response(&[tensor.clone(), tensor]);
-    let wanted = |binary| {
-        ["t0", "t1"].map(|name| Wanted {
+    let requested = |binary| {
+        ["t0", "t1"].map(|name| RequestedOutput {
             name: name.to_owned(),
             binary,
         })
     };
-    let error = json::write(&response, &wanted(None), false).unwrap_err();
+    let error = json::write(&response, &requested(None), false).unwrap_err();
     assert_eq!(error.kind(), Kind::Invalid);
-    assert!(hotshoe_base::chain(&error).contains("ask for binary data"));
-    let body = json::write(&response, &wanted(Some(true)), false).unwrap();
+    assert!(hotshoe_base::chain(&error).contains("request binary data"));
+    let body = json::write(&response, &requested(Some(true)), false).unwrap();
     assert_eq!(body.pieces.len(), 3);
     assert_eq!(body.header_length, Some(body.pieces[0].len()));
 }

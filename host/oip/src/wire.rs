@@ -1,16 +1,16 @@
-//! What an inference message would take in memory, told from its bytes before they are decoded: a field of 2 bytes may become a
-//! tensor of hundreds. The form of the bytes: <https://protobuf.dev/programming-guides/encoding/>.
+//! Computes the memory of an inference message from its bytes, before it is decoded: a field of 2 bytes may become a tensor of hundreds.
+//! The encoding: <https://protobuf.dev/programming-guides/encoding/>.
 
-/// What one message may hold.
+/// The limits of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// Fields: of the message, and of the inputs, outputs and contents in it. One takes up to about 500 bytes.
+    /// The number of fields: of the message, and of its inputs, outputs and contents. A field takes up to about 500 bytes.
     pub(crate) fields: usize,
-    /// Bytes of all listed numbers together, each as wide as it is in memory.
+    /// The bytes of all listed numbers together, with their width in memory.
     pub(crate) list_bytes: usize,
 }
 
-/// Why a message is not decoded.
+/// Why a message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WireError {
     #[error("the message is not the protobuf of an inference request")]
@@ -25,26 +25,26 @@ pub(crate) enum WireError {
     Lists { limit: usize },
 }
 
-/// Checks the bytes of a `ModelInferRequest`. What passes may be malformed within its strings and parameters.
+/// Checks the bytes of a `ModelInferRequest`. Strings and parameters may still be malformed.
 ///
 /// # Errors
 ///
-/// [`WireError`]: the message has more than the limits allow, or is none.
+/// [`WireError`]: the message exceeds the limits, or is not a message.
 pub(crate) fn check(bytes: &[u8], limits: Limits) -> Result<(), WireError> {
     let mut left = limits;
     left.walk(Message::Request, bytes)
-        .map_err(|over| match over {
-            Over::Malformed => WireError::Malformed,
-            Over::Fields => WireError::Fields {
+        .map_err(|excess| match excess {
+            Excess::Malformed => WireError::Malformed,
+            Excess::Fields => WireError::Fields {
                 limit: limits.fields,
             },
-            Over::Lists => WireError::Lists {
+            Excess::Lists => WireError::Lists {
                 limit: limits.list_bytes,
             },
         })
 }
 
-/// The messages whose fields are counted. The others hold nothing that repeats.
+/// The messages whose fields are counted. The others have no repeated fields.
 #[derive(Debug, Clone, Copy)]
 enum Message {
     Request,
@@ -53,16 +53,16 @@ enum Message {
     Contents,
 }
 
-enum Over {
+enum Excess {
     Malformed,
     Fields,
     Lists,
 }
 
 impl Limits {
-    fn walk(&mut self, message: Message, mut bytes: &[u8]) -> Result<(), Over> {
+    fn walk(&mut self, message: Message, mut bytes: &[u8]) -> Result<(), Excess> {
         while !bytes.is_empty() {
-            self.fields = self.fields.checked_sub(1).ok_or(Over::Fields)?;
+            self.fields = self.fields.checked_sub(1).ok_or(Excess::Fields)?;
             let key = varint(&mut bytes)?;
             match key & 7 {
                 0 => {
@@ -79,15 +79,15 @@ impl Limits {
                 5 => {
                     take(&mut bytes, 4)?;
                 }
-                // Groups, which the protocol has none of.
-                _ => return Err(Over::Malformed),
+                // Groups, which the protocol does not use.
+                _ => return Err(Excess::Malformed),
             }
         }
         Ok(())
     }
 
-    /// One field with a length, by its number in `inference.proto`.
-    fn field(&mut self, message: Message, number: u64, bytes: &[u8]) -> Result<(), Over> {
+    /// A length-delimited field, by its number in `inference.proto`.
+    fn field(&mut self, message: Message, number: u64, bytes: &[u8]) -> Result<(), Excess> {
         match (message, number) {
             (Message::Request, 5) => self.walk(Message::Input, bytes),
             (Message::Request, 6) => self.walk(Message::Output, bytes),
@@ -100,34 +100,34 @@ impl Limits {
         }
     }
 
-    fn list(&mut self, count: usize, size: usize) -> Result<(), Over> {
+    fn list(&mut self, count: usize, size: usize) -> Result<(), Excess> {
         let bytes = count.saturating_mul(size);
-        self.list_bytes = self.list_bytes.checked_sub(bytes).ok_or(Over::Lists)?;
+        self.list_bytes = self.list_bytes.checked_sub(bytes).ok_or(Excess::Lists)?;
         Ok(())
     }
 }
 
-/// How many numbers a packed list has: the last byte of each has no high bit.
+/// The number of elements of a packed list: the last byte of each has no high bit.
 fn varints(bytes: &[u8]) -> usize {
     bytes.iter().filter(|&&byte| byte < 0x80).count()
 }
 
-fn varint(bytes: &mut &[u8]) -> Result<u64, Over> {
+fn varint(bytes: &mut &[u8]) -> Result<u64, Excess> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first().ok_or(Over::Malformed)?;
+        let (&byte, rest) = bytes.split_first().ok_or(Excess::Malformed)?;
         *bytes = rest;
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             return Ok(value);
         }
     }
-    Err(Over::Malformed)
+    Err(Excess::Malformed)
 }
 
-fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], Over> {
-    let length = usize::try_from(length).map_err(|_| Over::Malformed)?;
-    let (taken, rest) = bytes.split_at_checked(length).ok_or(Over::Malformed)?;
+fn take<'a>(bytes: &mut &'a [u8], length: u64) -> Result<&'a [u8], Excess> {
+    let length = usize::try_from(length).map_err(|_| Excess::Malformed)?;
+    let (taken, rest) = bytes.split_at_checked(length).ok_or(Excess::Malformed)?;
     *bytes = rest;
     Ok(taken)
 }

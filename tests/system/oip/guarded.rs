@@ -127,7 +127,7 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
         (
             "large_name",
             "StatusCode.RESOURCE_EXHAUSTED",
-            "its kind needs",
+            "too large for this method",
         ),
         ("busy_http", "503", "oip.max-requests"),
         (

@@ -1,4 +1,4 @@
-//! Are the types at a component's boundary those of the WIT files? Names and versions are equal already when this is asked.
+//! Compares the types of a component's interface with those of the WIT files. Names and versions are already checked.
 use super::{Problem, Surface};
 use crate::embedded::{self, WIT};
 use std::collections::BTreeMap;
@@ -6,10 +6,10 @@ use std::fmt::Write;
 use wit_component::DecodedWasm;
 use wit_parser::{InterfaceId, PackageId, Resolve, SourceMap, WorldId, WorldItem};
 
-/// Where `wasi:nn` is, below the WIT files: a package of its own.
+/// The folder of `wasi:nn` below the WIT files.
 const DEPENDENCIES: &str = "deps/";
 
-/// What differs, in words; nothing if the component fits.
+/// The differences; empty if there are none.
 pub(super) fn problems(component: &[u8], surface: &Surface, export: &str) -> Vec<Problem> {
     match compare(component, surface, export) {
         Ok(problems) => problems,
@@ -30,7 +30,7 @@ fn compare(
     if !unknown.is_empty() {
         return Ok(unknown);
     }
-    // Ours stay as they are; WASI's come from the component itself, since the host has all of them.
+    // Hotshoe's packages are ours; WASI's come from the component, because the host supports all of them.
     resolve.merge(theirs)?;
     let package = resolve.push_source("check.wit", &world_text(surface, export))?;
     let world = resolve.select_world(&[package], Some("component"))?;
@@ -38,7 +38,7 @@ fn compare(
     Ok(Vec::new())
 }
 
-/// A world with just what the component imports, and the one export.
+/// A world with the component's imports and the one export.
 fn world_text(surface: &Surface, export: &str) -> String {
     let mut text = "package hotshoe:check;\nworld component {\n".to_owned();
     for import in &surface.imports {
@@ -61,7 +61,7 @@ fn ours() -> Result<Resolve, Box<dyn std::error::Error + Send + Sync>> {
             .push_str(file.path, text);
     }
     let mut resolve = Resolve::default();
-    // What others depend on comes first.
+    // Dependencies come first.
     let (dependencies, own): (Vec<_>, Vec<_>) = packages
         .into_iter()
         .partition(|(folder, _)| folder.starts_with(DEPENDENCIES));
@@ -72,7 +72,7 @@ fn ours() -> Result<Resolve, Box<dyn std::error::Error + Send + Sync>> {
     Ok(resolve)
 }
 
-/// Functions that the component wants of an interface of ours and that are not there.
+/// Imported functions that our interfaces do not have.
 fn unknown_functions(ours: &Resolve, theirs: &Resolve, world: WorldId) -> Vec<Problem> {
     let own: BTreeMap<String, InterfaceId> = ours
         .interfaces

@@ -1,6 +1,6 @@
-//! C and C++: bindings by wit-bindgen's generator for C, objects by clang, a module by its linker, and a component of that.
+//! C and C++: wit-bindgen generates the bindings, clang compiles and links a module, which is encoded as a component.
 //!
-//! The C library is linked for what computes: memory, text, numbers. Where nothing reads a file or prints, the component imports nothing of WASI.
+//! The C library is linked for memory, strings and numbers. A component that neither reads files nor prints imports no WASI.
 mod bindings;
 mod compiler;
 mod sources;
@@ -13,9 +13,9 @@ use sources::{Dialect, Source};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The SDK's files, in its folder, that belong to every component.
+/// The SDK's source for every component.
 const SDK_OF_C: &str = "hotshoe.c";
-/// The SDK's files, in its folder, that belong to every component in C++ as well.
+/// The SDK's additional source for C++.
 const SDK_OF_CPP: &str = "hotshoe.cpp";
 
 pub(crate) fn build(
@@ -29,7 +29,7 @@ pub(crate) fn build(
     let task = progress.spinner(&format!("compiling {} with {compiler}", project.name));
     let bindings = scratch.join("bindings");
     let interfaces = bindings::generate(project, &bindings)?;
-    // Absolute, since the compiler is started in the project's folder.
+    // Absolute, because the compiler runs in the project's folder.
     let sdk = project.sdk()?;
     let sdk = std::path::absolute(&sdk).map_err(BuildError::io(&sdk))?;
     let build = Build {
@@ -37,7 +37,7 @@ pub(crate) fn build(
         compiler: &compiler,
         bindings: &bindings,
         sdk: &sdk,
-        objects: made_empty(scratch.join("objects"))?,
+        objects: emptied(scratch.join("objects"))?,
     };
     let mut objects = vec![
         build.compile(&Source::silent(bindings.join(bindings::FILE)), |_| {})?,
@@ -48,7 +48,7 @@ pub(crate) fn build(
     }
     for source in &own {
         task.detail(&source.path.display().to_string());
-        // What the compiler warns of is for the author, also where all went well.
+        // Show the compiler's warnings, also after success.
         objects.push(build.compile(source, |line| progress.say(line))?);
     }
     let module = build.link(&objects)?;
@@ -57,7 +57,7 @@ pub(crate) fn build(
     Ok(component)
 }
 
-/// What all steps of one build share.
+/// The state that all steps of a build share.
 struct Build<'a> {
     project: &'a Project,
     compiler: &'a Compiler,
@@ -67,10 +67,10 @@ struct Build<'a> {
 }
 
 impl Build<'_> {
-    /// Makes one object; each line of a warning goes to `warn`.
+    /// Compiles one object; each line of a warning goes to `warn`.
     fn compile(&self, source: &Source, warn: impl FnMut(&str)) -> Result<PathBuf, BuildError> {
         let name = source.path.file_name().unwrap_or(source.path.as_os_str());
-        // Two sources may have one name, in two folders.
+        // Two sources in different folders may have the same name.
         let number = fs::read_dir(&self.objects).map_or(0, Iterator::count);
         let object = self
             .objects
@@ -97,7 +97,7 @@ impl Build<'_> {
         Ok(object)
     }
 
-    /// Makes a module of all objects, and reads it.
+    /// Links all objects to a module, and reads it.
     fn link(&self, objects: &[PathBuf]) -> Result<Vec<u8>, BuildError> {
         let module = self.objects.join("module.wasm");
         let cpp = self.project.language == Language::Cpp;
@@ -116,7 +116,7 @@ impl Build<'_> {
         fs::read(&module).map_err(BuildError::io(&module))
     }
 
-    /// In plain words where a whole world is missing, else as the linker said it.
+    /// Explains the error if the world's function is missing; otherwise it is the linker's own.
     fn unlinked(&self, error: CommandError) -> BuildError {
         let missing = match &error {
             CommandError::Failed { said, .. } => missing_export(said),
@@ -125,11 +125,11 @@ impl Build<'_> {
         match missing {
             Some(function) => BuildError::Sources {
                 what: format!(
-                    "no source defines `{function}`, which the world {} asks for",
+                    "no source defines `{function}`, which the world {} requires",
                     self.project.world
                 ),
-                way_out: format!(
-                    "write it as {} declares it; in C++, a macro of hotshoe/world.hpp does",
+                advice: format!(
+                    "define it as declared in {}; in C++, use the macro of hotshoe/world.hpp",
                     self.bindings.join(bindings::HEADER).display()
                 ),
             },
@@ -138,12 +138,12 @@ impl Build<'_> {
     }
 }
 
-/// In what a linker says, before the name of a function that nothing defines.
+/// The text before the name of an undefined function in a linker's message.
 const UNDEFINED: &str = "undefined symbol: ";
-/// Begins the names of the functions that the bindings ask the component for.
+/// The prefix of the functions that the bindings require of the component.
 const EXPORTS: &str = "exports_";
 
-/// The function of the world that no source has, if that is what the linker misses.
+/// The undefined function of the world, if that is the linker's error.
 fn missing_export(said: &str) -> Option<&str> {
     let names = said.lines().filter_map(|line| line.split_once(UNDEFINED));
     names
@@ -151,8 +151,8 @@ fn missing_export(said: &str) -> Option<&str> {
         .find(|name| name.starts_with(EXPORTS))
 }
 
-/// A folder without what an earlier build left in it.
-fn made_empty(folder: PathBuf) -> Result<PathBuf, BuildError> {
+/// Creates or empties a folder.
+fn emptied(folder: PathBuf) -> Result<PathBuf, BuildError> {
     let clear = |folder: &Path| {
         if folder.is_dir() {
             fs::remove_dir_all(folder)?;
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_world_is_told_from_other_missing_functions() {
+    fn a_missing_export_is_distinguished_from_other_undefined_functions() {
         let other = "wasm-ld: error: policy.o: undefined symbol: folow_rules";
         assert_eq!(missing_export(other), None);
         let world = format!(

@@ -1,4 +1,4 @@
-//! From a core module to a component, for the languages whose compilers stop at modules.
+//! Encodes a core module as a component, for languages whose compilers produce modules.
 use super::world::Interfaces;
 use crate::BuildError;
 use std::fmt::Display;
@@ -8,8 +8,7 @@ use wasi_preview1_component_adapter_provider::{
 use wasmparser::{BinaryReaderError, Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 
-/// Encodes and validates a module that says itself what its types are. Where it reaches for WASI 0.1, as C's `printf` does, an adapter makes
-/// WASI 0.2 of that.
+/// Encodes and validates a module with embedded types. If it imports WASI 0.1, as C's `printf` does, an adapter translates to WASI 0.2.
 pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
     let adapted = imports_wasi(module).map_err(|error| refused(&error))?;
     let encoder = ComponentEncoder::default().validate(true).module(module);
@@ -28,7 +27,7 @@ pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
         .map_err(|error| refused(&error))
 }
 
-/// The same for a module whose types are those of a world.
+/// As [`encode`], for a module whose types are those of a world.
 pub(super) fn encode_as(
     mut module: Vec<u8>,
     interfaces: &Interfaces,
@@ -67,7 +66,7 @@ mod tests {
         ValType,
     };
 
-    /// A module that nobody calls; it imports `random_get` of this module, if any.
+    /// A module that is never called; it imports `random_get` of this module, if any.
     fn module(import: Option<&str>) -> Vec<u8> {
         let mut types = TypeSection::new();
         types
@@ -108,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_world_has_is_refused_by_name() {
+    fn an_import_outside_the_world_is_refused() {
         let empty = empty();
         let component = encode_as(module(None), &empty).unwrap();
         assert!(wasmparser::Parser::is_component(&component));

@@ -1,4 +1,4 @@
-//! Go: the ordinary compiler makes a module of WASI 0.1, and the adapter a component of it.
+//! Go: the standard compiler produces a WASI 0.1 module, which the adapter turns into a component.
 mod bindings;
 mod compiler;
 mod text;
@@ -10,12 +10,11 @@ use hotshoe_devkit::{CommandError, Progress};
 use std::fs;
 use std::path::Path;
 
-/// The module that holds the SDK and the bindings, as sources import it.
+/// The Go module with the SDK and the bindings, as sources import it.
 const MODULE: &str = "hotshoe";
-/// What is compiled: a package of that module, which calls the author's.
+/// The package of that module that is compiled, which calls the author's.
 const MAIN: &str = "hotshoe/component";
-/// Keeps the text of the linker's flags in one place: no symbols, no debugging information; and `runtime.sbrk` may be called from outside of
-/// Go's runtime (see `sdk/go/abi`).
+/// The linker flags: no symbols, no debug information, and `runtime.sbrk` may be called from outside Go's runtime (see `sdk/go/abi`).
 const LINKER: &str = "-ldflags=-s -w -checklinkname=0";
 
 pub(crate) fn build(
@@ -28,7 +27,7 @@ pub(crate) fn build(
     let task = progress.spinner(&format!("compiling {}", project.name));
     let target = Target::of(project)?;
 
-    // The author's go.mod says where editors find the module; a build goes by a copy that names the folder it really is in.
+    // The author's go.mod is for editors; the build uses a copy with the actual folder of the module.
     let manifest = scratch.join("go.mod");
     copy(&project.folder.join("go.mod"), &manifest)?;
     let sums = project.folder.join("go.sum");
@@ -58,20 +57,20 @@ pub(crate) fn build(
     Ok(component)
 }
 
-/// What Go said; where the function is missing that the world asks for, rather what it has to look like.
+/// Go's error; if the function of the world is missing, its signature.
 fn explain(error: CommandError, project: &Project, target: &Target) -> BuildError {
     let (name, signature) = target.function();
     let undefined = format!("undefined: author.{name}");
     match error {
         CommandError::Failed { said, .. } if said.contains(&undefined) => BuildError::Sources {
             what: format!("the Go package of {} has no function {name}", project.name),
-            way_out: format!("the world {} asks for `{signature}`", project.world),
+            advice: format!("the world {} requires `{signature}`", project.world),
         },
         other => BuildError::compile(format!("compile {}", project.name))(other),
     }
 }
 
-/// Puts the module together: the SDK, the bindings of the project's WIT files, and the call of the author's package.
+/// Writes the module: the SDK, the bindings of the project's WIT files, and the call of the author's package.
 fn write_module(
     project: &Project,
     target: &Target,
@@ -108,7 +107,7 @@ fn copy_all(from: &Path, to: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// Writes a file of the module; one that is as it should be is left alone.
+/// Writes a file of the module, unless it is equal.
 fn write(path: &Path, text: &str) -> Result<(), BuildError> {
     if fs::read(path).is_ok_and(|present| present == text.as_bytes()) {
         return Ok(());

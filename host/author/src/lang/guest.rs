@@ -1,12 +1,12 @@
-//! The world of one build, for bundlers that make a component import all that its world has: what the sources use, and nothing else.
+//! The world of one build, for bundlers that make a component import all of its world: only the interfaces that the sources use.
 //!
-//! Language runtimes need WASI where a component does not, so their bundlers can put stubs in the place of all imports of `wasi`, and take `wasi:nn` away
-//! with them. While a bundler is at work, that package therefore has another name of the same length, and gets its own back in the component.
+//! Language runtimes need WASI even if a component does not, so their bundlers can replace all imports of `wasi` by stubs, including
+//! `wasi:nn`. During bundling, that package therefore has another name of the same length; the component gets the real name back.
 mod exports;
-mod unchanged;
+mod source_digest;
 
 pub(super) use exports::without_export;
-pub(super) use unchanged::Sources;
+pub(super) use source_digest::SourceDigest;
 
 use crate::{BuildError, Project};
 use std::collections::BTreeSet;
@@ -14,30 +14,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use wit_parser::{InterfaceId, PackageId, Resolve, WorldItem};
 
-/// The world's name. It must not be the name of a module of the author's.
+/// The world's name. It must differ from the author's modules.
 pub(super) const WORLD: &str = "hotshoe-guest";
-/// Beside it, a world that imports everything: for the types of editors.
+/// A second world that imports everything, for the types in editors.
 pub(super) const WHOLE_WORLD: &str = "hotshoe-all";
-/// The package of `wasi:nn`, and what it is called at work. The lengths are equal.
+/// The package `wasi:nn`, and its temporary name of the same length.
 const NN: (&str, &str) = ("wasi:nn", "w4si:nn");
 
-/// One interface that sources may import.
+/// An interface that sources may import.
 #[derive(Debug, Clone)]
 pub(super) struct Interface {
     /// The package, without its version: `hotshoe:pipeline`.
     pub(super) package: String,
-    /// Such as `vision`.
+    /// The name, such as `vision`.
     pub(super) name: String,
-    /// The whole name at work: `hotshoe:pipeline/vision@0.1.0`.
+    /// The full, possibly temporary name: `hotshoe:pipeline/vision@0.1.0`.
     pub(super) id: String,
-    /// Among the WIT files.
+    /// Its id among the WIT files.
     pub(super) found: InterfaceId,
 }
 
-/// What the world exports: one function.
+/// The function that the world exports.
 #[derive(Debug, Clone)]
 pub(super) struct Exported {
-    /// The whole name of its interface.
+    /// The full name of its interface.
     id: String,
     /// Its interface: `preprocess`.
     pub(super) interface: String,
@@ -47,23 +47,23 @@ pub(super) struct Exported {
     pub(super) parameters: String,
 }
 
-/// The WIT files of a project, with what its release grants.
+/// The WIT files of a project, with the grants of its release.
 pub(super) struct Guest {
     pub(super) resolve: Resolve,
     pub(super) interfaces: Vec<Interface>,
     pub(super) exported: Exported,
-    /// Whether the component gets the real WASI; else stubs that trap.
+    /// Whether the component gets the real WASI; otherwise stubs that trap.
     pub(super) wasi: bool,
-    /// Whether what it prints can go to the log.
+    /// Whether its output can go to the log.
     pub(super) log: bool,
-    /// All WIT files, one after another: to know whether they changed.
+    /// The text of all WIT files, to detect changes.
     pub(super) text: String,
     /// The folder of WIT files of this build.
     folder: PathBuf,
 }
 
 impl Guest {
-    /// Reads the project's WIT files and release. `change` is what a bundler needs to be different in the interfaces that are exported.
+    /// Reads the project's WIT files and release. `change` adapts the exported interfaces for a bundler.
     pub(super) fn read(project: &Project, change: fn(&str) -> String) -> Result<Self, BuildError> {
         let wit = project.wit()?;
         let folder = project.scratch()?.join("wit");
@@ -102,7 +102,7 @@ impl Guest {
         })
     }
 
-    /// Writes the world that imports these interfaces, and returns the folder that holds it.
+    /// Writes the world that imports these interfaces, and returns its folder.
     pub(super) fn write(&self, uses: &BTreeSet<String>) -> Result<PathBuf, BuildError> {
         let world = |name: &str, is_in: &dyn Fn(&Interface) -> bool| {
             let imports = self.interfaces.iter().filter(|interface| is_in(interface));
@@ -122,7 +122,7 @@ impl Guest {
         Ok(self.folder.clone())
     }
 
-    /// Gives `wasi:nn` its name back.
+    /// Restores the name of `wasi:nn`.
     pub(super) fn finish(mut component: Vec<u8>) -> Vec<u8> {
         let (own, at_work) = (NN.0.as_bytes(), NN.1.as_bytes());
         let mut at = 0;
@@ -141,7 +141,7 @@ const EXPORTS: &str = "worlds.wit";
 /// The folder of `hotshoe:pipeline` among the dependencies.
 const PIPELINE: &str = "hotshoe-pipeline";
 
-/// Makes `deps/hotshoe-pipeline`, `deps/wasi-nn` and so on of a project's folder of WIT files, and returns all their text.
+/// Copies a project's WIT files to `deps/hotshoe-pipeline`, `deps/wasi-nn` and so on, and returns all their text.
 fn copy_wit(from: &Path, deps: &Path, change: fn(&str) -> String) -> Result<String, BuildError> {
     let mut all = String::new();
     let mut packages = vec![(from.to_owned(), deps.join(PIPELINE))];
@@ -175,7 +175,7 @@ fn copy_wit(from: &Path, deps: &Path, change: fn(&str) -> String) -> Result<Stri
     Ok(all)
 }
 
-/// Writes a file unless it is so already.
+/// Writes a file unless it is equal. Returns whether it was written.
 pub(super) fn write_changed(path: &Path, bytes: &[u8]) -> Result<bool, BuildError> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(false);
@@ -245,7 +245,7 @@ fn exported(resolve: &Resolve, package: PackageId, world: &str) -> Option<Export
     })
 }
 
-/// What the release grants the component; nothing where there is no release, or none that can be read, which others say.
+/// The grants of the component; empty without a readable release, which is reported elsewhere.
 fn grants(project: &Project) -> BTreeSet<String> {
     let text = fs::read_to_string(project.release.join("release.toml")).unwrap_or_default();
     let release: toml::Table = toml::from_str(&text).unwrap_or_default();
@@ -265,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_wasi_nn_comes_back() {
+    fn the_name_of_wasi_nn_is_restored() {
         let found = Guest::finish(b"a w4si:nn/graph w4si:n w4si:nn".to_vec());
         assert_eq!(found, b"a wasi:nn/graph w4si:n wasi:nn");
     }

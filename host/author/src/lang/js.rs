@@ -1,5 +1,5 @@
-//! JavaScript and TypeScript: esbuild makes one module of the author's files, the SDK's and what they import from npm; `componentize-qjs` puts it and the
-//! engine QuickJS into one component, with the module already started in its memory.
+//! JavaScript and TypeScript: esbuild bundles the author's files, the SDK and npm packages into one module; `componentize-qjs` combines it with
+//! the engine QuickJS into a component, with the module already started in its memory.
 mod borrowed;
 mod types;
 
@@ -14,27 +14,27 @@ use std::process::Command;
 
 const BUNDLER: NpmLock = NpmLock {
     name: "componentize-qjs",
-    what: "what makes components of JavaScript (componentize-qjs, esbuild)",
+    what: "the JavaScript component bundler (componentize-qjs, esbuild)",
     package: include_str!("js/package.json"),
     lock: include_str!("js/package-lock.json"),
     size: 18_000_000,
 };
 const TYPESCRIPT: NpmLock = NpmLock {
     name: "typescript",
-    what: "the type checker of TypeScript",
+    what: "the TypeScript type checker",
     package: include_str!("js/typescript/package.json"),
     lock: include_str!("js/typescript/package-lock.json"),
     size: 10_000_000,
 };
-const WAY_OUT: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
-/// The author's file, by the language.
+const ADVICE: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
+/// The candidates for the author's file.
 const MODULES: [&str; 4] = [
     "component.ts",
     "component.js",
     "src/component.ts",
     "src/component.js",
 ];
-/// What the tool leaves for itself among the exports.
+/// An export that the tool adds for itself.
 const EXTRA_EXPORT: &str = "init";
 const BUNDLE: &str = include_str!("js/bundle.mjs");
 const COMPONENTIZE: &str = include_str!("js/componentize.mjs");
@@ -49,22 +49,22 @@ pub(crate) fn build(
     if project.language == Language::TypeScript && project.folder.join("tsconfig.json").is_file() {
         let task = progress.spinner(&format!("checking the types of {}", project.name));
         build.check_types(&tools.npm(&TYPESCRIPT)?)?;
-        task.done("they fit");
+        task.done("no errors");
     }
-    let task = progress.spinner(&format!("making {} with componentize-qjs", project.name));
+    let task = progress.spinner(&format!("building {} with componentize-qjs", project.name));
     build.write_entry()?;
     let used = build.bundle()?;
     let wit = build.guest.write(&used)?;
     let component = match build.sources(&used)?.component(&build.output()) {
         Ok(component) => component,
-        Err(unmade) => {
+        Err(pending) => {
             let component = build.componentize(&wit)?;
-            unmade.made()?;
+            pending.complete()?;
             component
         }
     };
     let component =
-        borrowed::lent(Guest::finish(component)).map_err(|error| BuildError::Encode {
+        borrowed::restore_borrow(Guest::finish(component)).map_err(|error| BuildError::Encode {
             message: error.to_string(),
         })?;
     let component = guest::without_export(component, EXTRA_EXPORT);
@@ -90,12 +90,12 @@ impl<'a> Build<'a> {
         let Some(module) = module.find(|path| path.is_file()) else {
             return Err(BuildError::Sources {
                 what: format!("{} has no component.js or component.ts", project.folder.display()),
-                way_out: "that file exports the function that the host calls; `hotshoe new` makes one to begin with".to_owned(),
+                advice: "that file exports the function that the host calls; `hotshoe new` creates an example".to_owned(),
             });
         };
         Ok(Self {
             project,
-            guest: Guest::read(project, borrowed::owned)?,
+            guest: Guest::read(project, borrowed::with_owned_sample)?,
             node: tools.node()?,
             packages: tools.npm(&BUNDLER)?,
             module: absolute(&module),
@@ -104,7 +104,7 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// Writes the module that the host calls: the author's function, guarded.
+    /// Writes the module that the host calls, which wraps the author's function.
     fn write_entry(&self) -> Result<(), BuildError> {
         let sdk = |file: &str| quoted(&self.sdk.join(file));
         let (import, line) = if self.guest.log {
@@ -130,7 +130,7 @@ impl<'a> Build<'a> {
         Ok(())
     }
 
-    /// Runs a script of ours with what it needs to know, as JSON.
+    /// Runs one of our scripts with its parameters as JSON.
     fn script(
         &self,
         name: &str,
@@ -141,7 +141,7 @@ impl<'a> Build<'a> {
         guest::write_changed(&path, text.as_bytes())?;
         let mut command = self.command();
         command.arg(path).arg(needs.to_string());
-        process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(format!(
+        process::run(&mut command, ADVICE, |_| {}).map_err(BuildError::compile(format!(
             "bundle {}",
             self.module.display()
         )))
@@ -154,7 +154,7 @@ impl<'a> Build<'a> {
         command
     }
 
-    /// Makes one module of all, and returns the interfaces that are left in it.
+    /// Bundles everything into one module, and returns the interfaces that it imports.
     fn bundle(&self) -> Result<BTreeSet<String>, BuildError> {
         let names: BTreeMap<String, &str> = self
             .guest
@@ -173,8 +173,8 @@ impl<'a> Build<'a> {
         Ok(said.lines().map(str::to_owned).collect())
     }
 
-    /// What the component is made of: the bundle, whole.
-    fn sources(&self, used: &BTreeSet<String>) -> Result<guest::Sources, BuildError> {
+    /// The digest of the component's inputs.
+    fn sources(&self, used: &BTreeSet<String>) -> Result<guest::SourceDigest, BuildError> {
         let path = self.bundle_file();
         let bundle = fs::read_to_string(&path).map_err(BuildError::io(&path))?;
         let wasi = if self.guest.wasi { "wasi" } else { "" };
@@ -187,7 +187,7 @@ impl<'a> Build<'a> {
             &used.join(" "),
             &bundle,
         ];
-        Ok(guest::Sources::of_texts(&texts))
+        Ok(guest::SourceDigest::of_texts(&texts))
     }
 
     fn bundle_file(&self) -> PathBuf {
@@ -198,7 +198,7 @@ impl<'a> Build<'a> {
         self.scratch.join("component.wasm")
     }
 
-    /// Starts the bundle, and puts it and the engine into a component.
+    /// Starts the bundle, and combines it with the engine into a component.
     fn componentize(&self, wit: &Path) -> Result<Vec<u8>, BuildError> {
         let out = self.output();
         self.script(
@@ -217,7 +217,7 @@ impl<'a> Build<'a> {
         command
             .arg(packages.join("node_modules/typescript/bin/tsc"))
             .args(["--noEmit", "--pretty", "false", "-p", "tsconfig.json"]);
-        match process::run(&mut command, WAY_OUT, |_| {}) {
+        match process::run(&mut command, ADVICE, |_| {}) {
             Ok(_) => Ok(()),
             Err(source) => Err(BuildError::Compile {
                 what: format!("check the types of {}", self.module.display()),
@@ -227,12 +227,12 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Scripts run in the project's folder, and bundles name files by whole paths.
+/// An absolute path, because scripts run in the project's folder.
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// As a string of JavaScript.
+/// The path as a JavaScript string.
 fn quoted(path: &Path) -> String {
     serde_json::Value::from(path.to_string_lossy()).to_string()
 }

@@ -1,5 +1,5 @@
-//! Python: PyPI's `componentize-py` puts CPython, the author's modules and the SDK's into one component, with everything that is imported when they start
-//! already in its memory.
+//! Python: `componentize-py` from PyPI combines CPython, the author's modules and the SDK into one component, with all modules already imported
+//! in its memory.
 use super::guest::{self, Guest, WHOLE_WORLD, WORLD};
 use crate::tools::{Wheel, WheelFile};
 use crate::{BuildError, Project, Tools};
@@ -13,7 +13,7 @@ use std::process::Command;
 const COMPONENTIZE: Wheel = Wheel {
     name: "componentize-py",
     version: "0.25.1",
-    what: "what makes components of Python",
+    what: "the Python component bundler",
     files: &[WheelFile {
         os: "linux",
         arch: "x86_64",
@@ -26,22 +26,22 @@ const COMPONENTIZE: Wheel = Wheel {
         sha256: "8623cd8cab8453cb0cd8bf03f3c7103420d06f2f3d360186a280a70a1ca5e89f",
     }],
 };
-const WAY_OUT: &str = "install Python 3 with pip (Debian: python3 python3-pip)";
+const ADVICE: &str = "install Python 3 with pip (Debian: python3 python3-pip)";
 /// The author's module.
 const MODULE: &str = "component.py";
-/// Below the project's folder, modules of others: `pip install --target vendor NAME`.
+/// The folder of third-party modules below the project: `pip install --target vendor NAME`.
 const VENDORED: &str = "vendor";
-/// The module that the host calls, made anew for each build.
+/// The module that the host calls, generated for each build.
 const ENTRY: &str = "hotshoe_entry";
-/// Where bindings live in Python.
+/// The prefix of bindings in Python.
 const IMPORTS: &str = "wit_world.imports.";
-/// What the tool leaves for itself among the exports.
+/// An export that the tool adds for itself.
 const EXTRA_EXPORT: &str = "exports";
-/// What the SDK itself imports, always. It needs no grant.
+/// The interfaces that the SDK always imports. They need no grant.
 const ALWAYS: [&str; 3] = ["types", "samples", "tensors"];
 /// Lists what the author's modules import.
 const SCAN: &str = include_str!("python/scan.py");
-/// Runs the tool and says in a few lines what it says in many.
+/// Runs the tool and shortens its errors.
 const RUN: &str = include_str!("python/run.py");
 
 pub(crate) fn build(
@@ -51,7 +51,7 @@ pub(crate) fn build(
 ) -> Result<Vec<u8>, BuildError> {
     let build = Build::new(project, tools)?;
     let task = progress.spinner(&format!(
-        "making {} with componentize-py {}",
+        "building {} with componentize-py {}",
         project.name, COMPONENTIZE.version
     ));
     let used = build.scan()?;
@@ -59,10 +59,10 @@ pub(crate) fn build(
     let entry = build.write_entry(&used)?;
     let component = match build.sources(&used, &entry)?.component(&build.output()) {
         Ok(component) => component,
-        Err(unmade) => {
+        Err(pending) => {
             build.write_stubs(&wit)?;
             let component = build.componentize(&wit)?;
-            unmade.made()?;
+            pending.complete()?;
             component
         }
     };
@@ -92,7 +92,7 @@ impl<'a> Build<'a> {
         let Some(module) = module.into_iter().find(|path| path.is_file()) else {
             return Err(BuildError::Sources {
                 what: format!("{} has no {MODULE}", project.folder.display()),
-                way_out: "that file holds the function that the host calls; `hotshoe new` makes one to begin with".to_owned(),
+                advice: "that file contains the function that the host calls; `hotshoe new` creates an example".to_owned(),
             });
         };
         Ok(Self {
@@ -106,7 +106,7 @@ impl<'a> Build<'a> {
         })
     }
 
-    /// Where Python looks for modules, in this order.
+    /// The folders of modules, in search order.
     fn folders(&self) -> Vec<PathBuf> {
         let own = self.module.parent().map(Path::to_owned);
         let vendored = Some(self.project.folder.join(VENDORED)).filter(|folder| folder.is_dir());
@@ -121,27 +121,27 @@ impl<'a> Build<'a> {
         .collect()
     }
 
-    /// Runs a script of ours, which is written into the scratch folder first, so that the author can look at it.
+    /// A command for one of our scripts, which is written into the scratch folder so that the author can read it.
     fn script(&self, name: &str, text: &str) -> Result<Command, BuildError> {
         let path = self.scratch.join(name);
         guest::write_changed(&path, text.as_bytes())?;
         let mut command = process::clean(&self.python);
         command
             .current_dir(&self.project.folder)
-            // Nothing of the person's own Python: neither packages nor environments.
+            // Isolated from the user's packages and environments.
             .args(["-I", "-B"])
             .arg(path);
         Ok(command)
     }
 
-    /// The interfaces that the author's modules import, and those of the SDK that they import.
+    /// The interfaces that the author's modules import, directly or through the SDK.
     fn scan(&self) -> Result<BTreeSet<String>, BuildError> {
         let mut command = self.script("scan.py", SCAN)?;
         command.arg(&self.module);
         for folder in self.folders().into_iter().skip(1) {
             command.arg(folder);
         }
-        let said = process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(
+        let said = process::run(&mut command, ADVICE, |_| {}).map_err(BuildError::compile(
             format!("read {}", self.module.display()),
         ))?;
         let mut names: BTreeSet<&str> = said
@@ -160,7 +160,7 @@ impl<'a> Build<'a> {
             .collect())
     }
 
-    /// Writes the module that the host calls, the author's function, guarded; its text.
+    /// Writes the module that the host calls, which wraps the author's function. Returns its text.
     fn write_entry(&self, used: &BTreeSet<String>) -> Result<String, BuildError> {
         let exported = &self.guest.exported;
         let console = if used.iter().any(|id| id.contains("/log@")) {
@@ -180,11 +180,15 @@ impl<'a> Build<'a> {
         Ok(text)
     }
 
-    /// What the component is made of.
-    fn sources(&self, used: &BTreeSet<String>, entry: &str) -> Result<guest::Sources, BuildError> {
+    /// The digest of the component's inputs.
+    fn sources(
+        &self,
+        used: &BTreeSet<String>,
+        entry: &str,
+    ) -> Result<guest::SourceDigest, BuildError> {
         let wasi = if self.guest.wasi { "wasi" } else { "" };
         let used: Vec<&str> = used.iter().map(String::as_str).collect();
-        let mut sources = guest::Sources::of_texts(&[
+        let mut sources = guest::SourceDigest::of_texts(&[
             COMPONENTIZE.version,
             RUN,
             entry,
@@ -202,7 +206,7 @@ impl<'a> Build<'a> {
         self.scratch.join("component.wasm")
     }
 
-    /// Starts the author's module, and puts it and Python into a component.
+    /// Imports the author's module, and combines it with Python into a component.
     fn componentize(&self, wit: &Path) -> Result<Vec<u8>, BuildError> {
         let output = self.output();
         let mut command = self.tool(wit, WORLD)?;
@@ -214,14 +218,14 @@ impl<'a> Build<'a> {
             command.arg("-p").arg(folder);
         }
         command.arg(ENTRY).arg("-o").arg(&output);
-        process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(format!(
+        process::run(&mut command, ADVICE, |_| {}).map_err(BuildError::compile(format!(
             "start {}",
             self.module.display()
         )))?;
         fs::read(&output).map_err(BuildError::io(&output))
     }
 
-    /// `componentize-py` on a world of this folder of WIT files.
+    /// A command for `componentize-py` with a world of this folder.
     fn tool(&self, wit: &Path, world: &str) -> Result<Command, BuildError> {
         let mut command = self.script("run.py", RUN)?;
         command.arg(&self.tool).arg("-q");
@@ -229,7 +233,7 @@ impl<'a> Build<'a> {
         Ok(command)
     }
 
-    /// Modules for editors and type checkers: everything that a component may import, with types and documentation. Made again where the WIT has changed.
+    /// Writes modules for editors and type checkers, with all interfaces, types and documentation, if the WIT has changed.
     fn write_stubs(&self, wit: &Path) -> Result<(), BuildError> {
         let stubs = self.scratch.join("stubs");
         let made_of = self.scratch.join("stubs.wit");
@@ -239,7 +243,7 @@ impl<'a> Build<'a> {
         }
         let mut command = self.tool(wit, WHOLE_WORLD)?;
         command.arg("bindings").arg(&stubs);
-        process::run(&mut command, WAY_OUT, |_| {}).map_err(BuildError::compile(
+        process::run(&mut command, ADVICE, |_| {}).map_err(BuildError::compile(
             "make modules of the WIT files for editors",
         ))?;
         guest::write_changed(&made_of, self.guest.text.as_bytes())?;
@@ -247,12 +251,12 @@ impl<'a> Build<'a> {
     }
 }
 
-/// As Python has names of WIT: `min-score` is `min_score`.
+/// The Python form of a WIT name: `min_score` for `min-score`.
 fn module_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// As Python has names of interfaces that are exported: `preprocess` is `Preprocess`.
+/// The Python class of an exported interface: `Preprocess` for `preprocess`.
 fn class_name(name: &str) -> String {
     name.split('-')
         .map(|word| {

@@ -1,14 +1,14 @@
-//! Rust: cargo, and the encoder where the target knows no components.
+//! Rust: cargo, and the encoder for targets without component support.
 use super::encode::encode;
 use crate::{BuildError, Project, RustTarget, ToolError, Tools};
-use hotshoe_devkit::toolchain::{self, Setting, TARGET, Toolchain};
+use hotshoe_devkit::toolchain::{self, TARGET, Toolchain, ToolchainChoice};
 use hotshoe_devkit::{CommandError, Progress, Task, guests, process};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const WASIP2: &str = "wasm32-wasip2";
-/// About what rustup downloads for a target.
+/// The approximate size of rustup's download for a target.
 const TARGET_BYTES: u64 = 25_000_000;
 const RUSTUP: &str = "install Rust with rustup";
 
@@ -23,7 +23,7 @@ pub(crate) fn build(
     };
     let task = progress.spinner(&format!("compiling {}", project.name));
     let target_dir = target_dir(project, &toolchain, tools)?;
-    // Another project may have a package of the same name and the same folder: the module must not become that one's before it is read.
+    // Another project may have a package of the same name in the same target folder, and overwrite the module before it is read.
     let _lock = lock(&target_dir)?;
     let module = compile(project, &toolchain, target, &target_dir, &task)?;
     let bytes = fs::read(&module).map_err(BuildError::io(&module))?;
@@ -33,18 +33,18 @@ pub(crate) fn build(
     encode(&bytes)
 }
 
-/// The toolchain for [`TARGET`], fetched if somebody agrees.
+/// The toolchain for [`TARGET`], downloaded after consent.
 fn unknown(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
-    let setting = Setting::from_environment()?;
-    if let Some(found) = Toolchain::find(tools.folder(), setting)? {
+    let choice = ToolchainChoice::from_environment()?;
+    if let Some(found) = Toolchain::find(tools.folder(), choice)? {
         return Ok(found);
     }
     tools.agree(&format!("the Rust target {TARGET}"), TARGET_BYTES)?;
-    // Another process may install it while this one waits; then it is found.
+    // Another process may have installed it while this one waited for the lock.
     let _lock = tools.lock()?;
     Ok(Toolchain::find_or_install(
         tools.folder(),
-        setting,
+        choice,
         progress,
     )?)
 }
@@ -62,7 +62,7 @@ fn wasip2(tools: &Tools, progress: &Progress) -> Result<Toolchain, ToolError> {
     Ok(Toolchain::Ordinary)
 }
 
-/// Runs cargo; the file that it made of the project's library.
+/// Runs cargo. Returns the module of the project's library.
 fn compile(
     project: &Project,
     toolchain: &Toolchain,
@@ -96,7 +96,7 @@ fn compile(
         (Some(module), None) => Ok(module),
         (found, _) => Err(BuildError::Sources {
             what: format!(
-                "{} makes {} library for WebAssembly",
+                "{} builds {} library for WebAssembly",
                 project.folder.join("Cargo.toml").display(),
                 if found.is_none() {
                     "no"
@@ -104,7 +104,7 @@ fn compile(
                     "more than one"
                 }
             ),
-            way_out: "it needs one [lib] with crate-type = [\"cdylib\"]".to_owned(),
+            advice: "it needs one [lib] with crate-type = [\"cdylib\"]".to_owned(),
         }),
     }
 }
@@ -118,7 +118,7 @@ fn command(toolchain: &Toolchain, target: &str) -> Command {
     command
 }
 
-/// Keeps other builds out of cargo's folder, until it is dropped.
+/// Locks cargo's folder against other builds, until it is dropped.
 fn lock(target_dir: &Path) -> Result<File, BuildError> {
     fs::create_dir_all(target_dir).map_err(BuildError::io(target_dir))?;
     let path = target_dir.join("hotshoe.lock");
@@ -127,7 +127,7 @@ fn lock(target_dir: &Path) -> Result<File, BuildError> {
     Ok(file)
 }
 
-/// Where cargo keeps what it compiled: where the person says, else with the project.
+/// Cargo's target folder: CARGO_TARGET_DIR, otherwise a folder of the project.
 fn target_dir(
     project: &Project,
     toolchain: &Toolchain,
@@ -139,7 +139,7 @@ fn target_dir(
     }
     Ok(match toolchain {
         Toolchain::Ordinary => project.shared_scratch()?.join("cargo"),
-        // The standard library is compiled too, which is worth doing once for all projects.
+        // Shared by all projects, because it includes the compiled standard library.
         Toolchain::Debian(_) => tools.folder().join("cargo"),
     })
 }

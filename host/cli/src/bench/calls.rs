@@ -1,4 +1,4 @@
-//! What one instance and one call cost beside wasmtime's own, without any work in the component.
+//! The cost of one instance and one call against wasmtime's own, without any work in the component.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,26 +9,26 @@ use hotshoe_engine::{
     BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, Parts,
 };
 
-use super::laps::median;
 use super::report::{Row, Unit};
-use super::setting::Setting;
+use super::setup::BenchSetup;
+use super::timings::median;
 
-/// A release that has the component.
+/// A release that contains the component.
 pub const RELEASE: &str = "classify-angle.toml";
 /// A policy that publishes everything.
 pub const COMPONENT: &str = "empty-policy";
-/// Most that an instance may cost, against wasmtime's own `instantiate` of the same code in the same pool.
+/// Highest accepted ratio of an instance to wasmtime's own `instantiate` of the same code in the same pool.
 const INSTANCE_TARGET: f64 = 1.4;
-/// Most that a call may cost, against wasmtime's own typed call.
+/// Highest accepted ratio of a call to wasmtime's own typed call.
 const CALL_TARGET: f64 = 3.0;
-/// One batch of instances lasts a few milliseconds: far above what the clock can tell apart.
+/// Instances in one batch. A batch takes a few milliseconds, far above the resolution of the clock.
 const INSTANCES: u32 = 500;
-/// As above, for calls.
+/// Calls in one batch.
 const CALLS: u32 = 5000;
 
-/// Measures both in this many batches.
-pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> {
-    let component = component(setting, &setting.engine, RELEASE, COMPONENT)?;
+/// Measures both in `batches` batches.
+pub fn calls(setup: &BenchSetup<'_>, batches: usize) -> anyhow::Result<Vec<Row>> {
+    let component = component(setup, &setup.engine, RELEASE, COMPONENT)?;
     let (insight, device) = (insight(), device());
     let bare = BarePolicy::of(&component)?;
     let [instance, bare_instance] = per_run(
@@ -76,14 +76,14 @@ pub fn calls(setting: &Setting<'_>, batches: usize) -> anyhow::Result<Vec<Row>> 
     ])
 }
 
-/// A component of a release, made ready by this engine. It needs no model and no data.
+/// Loads a component of a release. It needs no model and no data.
 pub fn component(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     engine: &Engine,
     file: &str,
     name: &str,
 ) -> anyhow::Result<Arc<Component>> {
-    let (layout, release) = setting.verified(file)?;
+    let (layout, release) = setup.verified(file)?;
     let spec = release
         .components
         .get(name)
@@ -99,7 +99,7 @@ pub fn component(
     Ok(Arc::new(component))
 }
 
-/// The medians over batches of a run's mean time, in microseconds; the two sides by turns.
+/// The medians over all batches of the mean time of one run, in microseconds. The two sides alternate.
 fn per_run(
     batches: usize,
     runs: u32,
@@ -113,7 +113,7 @@ fn per_run(
         }
         Ok(started.elapsed())
     }
-    // The first of each fills caches.
+    // The first batch of each side fills caches.
     batch(runs, &mut ours)?;
     batch(runs, &mut theirs)?;
     let mut times = [Vec::new(), Vec::new()];
@@ -130,7 +130,7 @@ fn per_run(
     Ok([per_run(ours)?, per_run(theirs)?])
 }
 
-/// What the policy is given.
+/// The input of the policy.
 pub fn insight() -> Insight {
     let class = |label: &str, index, score| Class {
         label: label.to_owned(),
@@ -142,7 +142,7 @@ pub fn insight() -> Insight {
     }
 }
 
-/// The device that a bench pretends to run on.
+/// The device that a bench simulates.
 pub fn device() -> DeviceContext {
     DeviceContext {
         site: "bench".to_owned(),

@@ -1,4 +1,4 @@
-//! `hotshoe bench delivery`: what verified delivery costs, and what it saves.
+//! `hotshoe bench delivery`: the overhead and the savings of verified delivery.
 
 use std::fs;
 use std::path::Path;
@@ -14,32 +14,32 @@ use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};
 use hotshoe_trust::{Device, Floor, Release, Time, Verified, verify};
 use serde_json::json;
 
-use super::laps::{by_turns, lap};
 use super::neighbours;
 use super::random::Random;
 use super::report::{Counts, Row, Unit};
-use super::setting::{Setting, TOTAL};
-use super::site::Made;
+use super::setup::{BenchSetup, TOTAL};
+use super::site::PackedRelease;
+use super::timings::{alternate, timing};
 use crate::demo::process::free_endpoint;
 use crate::device::host_version;
 use crate::terminal::Terminal;
 
 /// The site of all sessions.
 const SITE: &str = "bench";
-/// Least throughput, of that of a plain query.
+/// Lowest accepted ratio of the throughput to that of a plain query.
 const THROUGHPUT_TARGET: f64 = 0.8;
-/// Most that a changed model may move, in percent of its size.
+/// Most bytes that a changed model may transfer, in percent of its size.
 const CHANGED_TARGET: f64 = 5.0;
-/// Bytes of the model that are others.
+/// Bytes of the model that are changed.
 const CHANGED_BYTES: usize = 100_000;
 /// Longest time for one query.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
-/// The largest message of a session that moves everything in one: Zenoh's own default.
+/// The largest message of a session that transfers everything in one message: Zenoh's default.
 const RAW_MESSAGE_BYTES: usize = hotshoe_config::MAX_MESSAGE_BYTES;
 
-/// How much of everything there is.
+/// Number of repetitions of each measurement.
 struct Rounds {
-    /// Sizes in MiB, and how often each.
+    /// Sizes in MiB and the number of rounds of each.
     sizes: &'static [(usize, usize)],
     devices: usize,
     shared_mib: usize,
@@ -52,35 +52,35 @@ const FULL: Rounds = Rounds {
     shared_mib: 16,
 };
 
-/// A first impression.
+/// For a quick overview.
 const QUICK: Rounds = Rounds {
     sizes: &[(64, 3)],
     devices: 5,
     shared_mib: 4,
 };
 
-/// What was counted, and all rows.
+/// Returns the counts and all rows.
 pub fn measure(
     environment: &Environment,
     quick: bool,
     terminal: &Terminal,
 ) -> anyhow::Result<(Counts, Vec<Row>)> {
     let rounds = if quick { QUICK } else { FULL };
-    let setting = Setting::prepare(environment)?;
+    let setup = BenchSetup::prepare(environment)?;
     let mut rows = Vec::new();
     for (mib, times) in rounds.sizes {
         terminal.note(format!("measuring        throughput, {mib} MiB"));
-        rows.push(throughput(&setting, *mib, *times)?);
+        rows.push(throughput(&setup, *mib, *times)?);
     }
     terminal.note("measuring        a changed model");
-    let (changed, moved) = changed_model(&setting)?;
+    let (changed, moved) = changed_model(&setup)?;
     rows.push(changed);
     terminal.note(format!(
         "measuring        {} devices at one site",
         rounds.devices
     ));
-    let made = neighbours_release(&setting, rounds.shared_mib)?;
-    rows.extend(neighbours::measure(&setting, &made, rounds.devices)?);
+    let made = neighbours_release(&setup, rounds.shared_mib)?;
+    rows.extend(neighbours::measure(&setup, &made, rounds.devices)?);
     let counts = Counts::from([
         ("devices", json!(rounds.devices)),
         ("changed_model_bytes_received", json!(moved.bytes_received)),
@@ -89,9 +89,9 @@ pub fn measure(
     Ok((counts, rows))
 }
 
-/// Random bytes as a release's only model, by Hotshoe's delivery and by one plain query, by turns.
-fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Result<Row> {
-    let made = random_release(setting, &format!("random-{mib}"), mib)?;
+/// Random bytes as the only model of a release: by Hotshoe's delivery and by one plain query, alternately.
+fn throughput(setup: &BenchSetup<'_>, mib: usize, rounds: usize) -> anyhow::Result<Row> {
+    let made = random_release(setup, &format!("random-{mib}"), mib)?;
     let layout = Layout::open(&made.layout)?;
     let model = made
         .release
@@ -105,23 +105,23 @@ fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Resul
     let found = client.find(KEY, ANSWER_DEADLINE)?;
     anyhow::ensure!(found, "the plain query was not answered");
     let source = Source::open(&layout)?;
-    let receiver = Receiver::open(setting, &source, "receiver")?;
-    let (ours, theirs) = by_turns(
+    let receiver = Receiver::open(setup, &source, "receiver")?;
+    let (ours, theirs) = alternate(
         rounds,
         || {
-            let store = setting.folder().join("received");
+            let store = setup.folder().join("received");
             let blobs = BlobStore::open(&store)?;
             let (_, elapsed) = receiver.fetch(&source, &blobs)?;
             drop(blobs);
             remove(&store)?;
-            Ok(vec![lap(TOTAL, elapsed)])
+            Ok(vec![timing(TOTAL, elapsed)])
         },
         || {
             let started = Instant::now();
             let size = client.get(KEY, ANSWER_DEADLINE, <[u8]>::len)?;
             let elapsed = started.elapsed();
-            anyhow::ensure!(size == Some(mib << 20), "the plain query brought {size:?}");
-            Ok(vec![lap(TOTAL, elapsed)])
+            anyhow::ensure!(size == Some(mib << 20), "the plain query returned {size:?}");
+            Ok(vec![timing(TOTAL, elapsed)])
         },
     )?;
     drop(value);
@@ -140,20 +140,20 @@ fn throughput(setting: &Setting<'_>, mib: usize, rounds: usize) -> anyhow::Resul
     .at_least(THROUGHPUT_TARGET))
 }
 
-/// What a device fetches that has the model before it was changed.
-fn changed_model(setting: &Setting<'_>) -> anyhow::Result<(Row, TransferStats)> {
-    let bytes = fs::read(setting.model_path("recognise")).context("cannot read the model")?;
-    let before = release(setting, "before", 1, &bytes)?;
+/// The bytes that a device fetches if it has the model before the change.
+fn changed_model(setup: &BenchSetup<'_>) -> anyhow::Result<(Row, TransferStats)> {
+    let bytes = fs::read(setup.model_path("recognise")).context("cannot read the model")?;
+    let before = release(setup, "before", 1, &bytes)?;
     let mut changed = bytes;
     let middle = changed.len() / 2;
     let size = changed.len() as f64;
     let part = changed.get_mut(middle..middle + CHANGED_BYTES);
     Random::new(2).fill(part.context("the model is too small")?);
-    let after = release(setting, "after", 2, &changed)?;
+    let after = release(setup, "after", 2, &changed)?;
 
     let source = Source::open(&Layout::open(&before.layout)?)?;
-    let receiver = Receiver::open(setting, &source, "changed")?;
-    let store = Store::open(&setting.folder().join("changed"))?;
+    let receiver = Receiver::open(setup, &source, "changed")?;
+    let store = Store::open(&setup.folder().join("changed"))?;
     let ((verified, _), _) = receiver.fetch(&source, &store.blobs())?;
     let slot = store.keep_package(&verified, Time::now())?;
     receiver
@@ -172,7 +172,7 @@ fn changed_model(setting: &Setting<'_>) -> anyhow::Result<(Row, TransferStats)> 
     Ok((row, moved))
 }
 
-/// Settings of a session that listens and of one that connects to it.
+/// The configurations of a listening session and of one that connects to it.
 fn pair(max_message_bytes: usize) -> anyhow::Result<(ZenohConfig, ZenohConfig)> {
     let endpoint = free_endpoint()?;
     let listen = ZenohConfig {
@@ -188,7 +188,7 @@ fn pair(max_message_bytes: usize) -> anyhow::Result<(ZenohConfig, ZenohConfig)> 
     Ok((listen, connect))
 }
 
-/// Who has a release.
+/// The sender of a release.
 struct Source {
     connect: ZenohConfig,
     served: Served,
@@ -212,28 +212,28 @@ impl Source {
     }
 }
 
-/// A device's end, without the device.
+/// The receiving side of a device, without the daemon.
 struct Receiver<'a> {
-    setting: &'a Setting<'a>,
+    setup: &'a BenchSetup<'a>,
     link: Arc<Link>,
     catalogue: Catalogue,
     fetcher: Fetcher,
 }
 
 impl<'a> Receiver<'a> {
-    fn open(setting: &'a Setting<'a>, source: &Source, name: &str) -> anyhow::Result<Self> {
+    fn open(setup: &'a BenchSetup<'a>, source: &Source, name: &str) -> anyhow::Result<Self> {
         let link = Arc::new(Link::open(&source.connect, SITE, name)?);
         let catalogue = Catalogue::new();
         let fetcher = Fetcher::new(&link, catalogue.clone(), DeliveryConfig::default())?;
         Ok(Self {
-            setting,
+            setup,
             link,
             catalogue,
             fetcher,
         })
     }
 
-    /// Fetches, verifies and writes a release. The time is that of its blobs.
+    /// Fetches, verifies and writes a release. The time covers only its blobs.
     fn fetch(
         &self,
         source: &Source,
@@ -247,7 +247,7 @@ impl<'a> Receiver<'a> {
         let (device, floor) = (Device::default(), Floor::none());
         let release = verify(
             &package,
-            self.setting.trust(),
+            self.setup.trust(),
             &floor,
             &device,
             &host_version()?,
@@ -264,30 +264,30 @@ impl<'a> Receiver<'a> {
     }
 }
 
-/// Removes a folder that was received.
+/// Removes a received folder.
 fn remove(folder: &Path) -> anyhow::Result<()> {
     fs::remove_dir_all(folder).with_context(|| format!("cannot remove {}", folder.display()))
 }
 
-/// Where the plain value is.
+/// The key of the plain value.
 const KEY: &str = "bench/raw";
 /// The name of the model.
 const MODEL: &str = "weights";
 
-fn random_release(setting: &Setting<'_>, name: &str, mib: usize) -> anyhow::Result<Made> {
+fn random_release(setup: &BenchSetup<'_>, name: &str, mib: usize) -> anyhow::Result<PackedRelease> {
     let mut bytes = vec![0; mib << 20];
     Random::new(1).fill(&mut bytes);
-    release(setting, name, 1, &bytes)
+    release(setup, name, 1, &bytes)
 }
 
 /// A release of one model; nothing loads it.
 fn release(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     name: &str,
     generation: u64,
     model: &[u8],
-) -> anyhow::Result<Made> {
-    let path = setting.folder().join(format!("{name}.bin"));
+) -> anyhow::Result<PackedRelease> {
+    let path = setup.folder().join(format!("{name}.bin"));
     fs::write(&path, model).with_context(|| format!("cannot write {}", path.display()))?;
     let recipe = format!(
         r#"name = "weights"
@@ -306,15 +306,15 @@ file = "{path}"
 [[pipeline]]
 stage = "measure"
 "#,
-        measure = setting.guest("measure").display(),
+        measure = setup.guest("measure").display(),
         path = path.display()
     );
-    setting.make(name, &recipe)
+    setup.make(name, &recipe)
 }
 
 /// A light pipeline with a data file of random bytes.
-fn neighbours_release(setting: &Setting<'_>, mib: usize) -> anyhow::Result<Made> {
-    let path = setting.folder().join("shared.bin");
+fn neighbours_release(setup: &BenchSetup<'_>, mib: usize) -> anyhow::Result<PackedRelease> {
+    let path = setup.folder().join("shared.bin");
     let mut bytes = vec![0; mib << 20];
     Random::new(3).fill(&mut bytes);
     fs::write(&path, bytes).with_context(|| format!("cannot write {}", path.display()))?;
@@ -336,8 +336,8 @@ media-type = "application/octet-stream"
 [[pipeline]]
 stage = "measure"
 "#,
-        measure = setting.guest("measure").display(),
+        measure = setup.guest("measure").display(),
         path = path.display()
     );
-    setting.make("shared", &recipe)
+    setup.make("shared", &recipe)
 }

@@ -15,38 +15,38 @@ use hotshoe_store::{LayoutError, Phase};
 use hotshoe_trust::{Device, Digest, Floor, Time};
 use serde_json::Value;
 
-use super::laps::{Laps, by_turns, lap};
 use super::lines::first_line;
 use super::report::{Row, Unit};
-use super::setting::{Setting, TOTAL, process, sample};
-use super::site::{Made, Site};
+use super::setup::{BenchSetup, TOTAL, process, sample};
+use super::site::{PackedRelease, Site};
+use super::timings::{Timings, alternate, timing};
 use crate::commands::verify;
 use crate::demo::process::free_endpoint;
 use crate::demo::versions::another;
 
-/// Most that it may take, of the plain transfer and loading.
+/// Highest accepted ratio to the plain transfer and loading.
 const TARGET: f64 = 1.3;
 /// Longest time to an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
-/// Confirmed by the first result.
+/// A health gate that the first result passes.
 const HEALTH: &str = "min-samples = 1\nmin-seconds = 0";
-/// The model that is another one each time.
+/// The model that differs in each release.
 const MODEL: &str = "recognise";
 
-/// Both sides by turns, each round with a model that neither has seen.
-pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let line = first_line(setting)?;
-    let first = release(setting, 1)?;
-    let mut site = Site::start(setting, "first-result", &first.layout)?;
-    let plain = Plain::start(setting)?;
-    // Even ones are delivered, odd ones loaded here.
+/// Alternates both sides, each round with a new model.
+pub fn measure(setup: &BenchSetup<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let line = first_line(setup)?;
+    let first = release(setup, 1)?;
+    let mut site = Site::start(setup, "first-result", &first.layout)?;
+    let plain = Plain::start(setup)?;
+    // Even generations are delivered, odd ones are loaded in this process.
     let (mut even, mut odd) = ((2_u64..).step_by(2), (3_u64..).step_by(2));
     let next_release =
-        |generation: Option<u64>| release(setting, generation.context("there are numbers enough")?);
-    let (ours, theirs) = by_turns(
+        |generation: Option<u64>| release(setup, generation.context("generations are exhausted")?);
+    let (ours, theirs) = alternate(
         rounds,
         || delivered(&mut site, &next_release(even.next())?, &line),
-        || plain.first_result(setting, &next_release(odd.next())?, &line),
+        || plain.first_result(setup, &next_release(odd.next())?, &line),
     )?;
     plain.close();
     site.stop()?;
@@ -69,11 +69,11 @@ pub fn measure(setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>>
     Ok(rows)
 }
 
-/// Where the plain value is.
+/// The key of the plain value.
 const KEY: &str = "bench/model";
 const GET: &str = "get";
 const LOAD: &str = "load";
-/// What is told of the way there.
+/// The intermediate phases that get a row.
 const PHASES: [Phase; 4] = [
     Phase::Verified,
     Phase::Staged,
@@ -82,7 +82,7 @@ const PHASES: [Phase; 4] = [
 ];
 
 /// From publishing to the first result of the new release.
-fn delivered(site: &mut Site, made: &Made, line: &[u8]) -> anyhow::Result<Laps> {
+fn delivered(site: &mut Site, made: &PackedRelease, line: &[u8]) -> anyhow::Result<Timings> {
     let mut steps = Vec::new();
     let published = site.try_out(made, |step| steps.push((step.phase, step.at)))?;
     let generation = made.release.generation;
@@ -92,18 +92,18 @@ fn delivered(site: &mut Site, made: &Made, line: &[u8]) -> anyhow::Result<Laps> 
             let total = published.at.elapsed();
             site.confirmed(&published)?;
             let since = |at: Instant| at.saturating_duration_since(published.at);
-            let mut laps = vec![lap(TOTAL, total)];
-            laps.extend(PHASES.map(|phase| {
+            let mut timings = vec![timing(TOTAL, total)];
+            timings.extend(PHASES.map(|phase| {
                 let step = steps.iter().find(|(reached, _)| *reached == phase);
-                lap(phase.to_string(), step.map_or(total, |(_, at)| since(*at)))
+                timing(phase.to_string(), step.map_or(total, |(_, at)| since(*at)))
             }));
-            return Ok(laps);
+            return Ok(timings);
         }
     }
     bail!("generation {generation} gave no result")
 }
 
-/// The generation that reads the line now.
+/// The generation that currently serves.
 fn ask(client: &Client, site: &Site, line: &[u8]) -> anyhow::Result<Option<u64>> {
     let feeder = client.feeder(&site.device.site, &site.device.device, 1, ANSWER_DEADLINE);
     feeder.send("line", "image/png", "line", line.to_owned())?;
@@ -116,7 +116,7 @@ fn ask(client: &Client, site: &Site, line: &[u8]) -> anyhow::Result<Option<u64>>
         .and_then(Value::as_u64))
 }
 
-/// The same without Hotshoe's delivery: one query for the model, and a pipeline in this process.
+/// The same without Hotshoe's delivery: one query for the model and a pipeline in this process.
 struct Plain {
     server: RawSession,
     value: RawQueryable,
@@ -126,7 +126,7 @@ struct Plain {
 }
 
 impl Plain {
-    fn start(setting: &Setting<'_>) -> anyhow::Result<Self> {
+    fn start(setup: &BenchSetup<'_>) -> anyhow::Result<Self> {
         let endpoint = free_endpoint()?;
         let zenoh = |listen: &[String], connect: &[String]| ZenohConfig {
             listen: listen.to_vec(),
@@ -136,7 +136,7 @@ impl Plain {
         };
         let endpoint = [endpoint];
         let options = EngineOptions {
-            cache: Some(setting.folder().join("plain-cache")),
+            cache: Some(setup.folder().join("plain-cache")),
             ..EngineOptions::default()
         };
         let server = RawSession::open(&zenoh(&endpoint, &[]))?;
@@ -155,14 +155,14 @@ impl Plain {
 
     fn first_result(
         &self,
-        setting: &Setting<'_>,
-        made: &Made,
+        setup: &BenchSetup<'_>,
+        made: &PackedRelease,
         line: &[u8],
-    ) -> anyhow::Result<Laps> {
+    ) -> anyhow::Result<Timings> {
         let device = Device::default();
         let (layout, release) = verify::verify(
             &made.layout,
-            setting.trust(),
+            setup.trust(),
             &Floor::none(),
             &device,
             Time::now(),
@@ -199,11 +199,14 @@ impl Plain {
         let loaded = started.elapsed();
         process(&mut pipeline.worker(), &sample)?;
         let total = started.elapsed();
-        anyhow::ensure!(Digest::of(&bytes) == model.digest, "other bytes came");
+        anyhow::ensure!(
+            Digest::of(&bytes) == model.digest,
+            "the received bytes differ"
+        );
         Ok(vec![
-            lap(TOTAL, total),
-            lap(GET, got),
-            lap(LOAD, loaded.saturating_sub(got)),
+            timing(TOTAL, total),
+            timing(GET, got),
+            timing(LOAD, loaded.saturating_sub(got)),
         ])
     }
 
@@ -214,10 +217,10 @@ impl Plain {
     }
 }
 
-/// The line recogniser with a model of its own.
-fn release(setting: &Setting<'_>, generation: u64) -> anyhow::Result<Made> {
-    let model = setting.folder().join(format!("{MODEL}-{generation}.onnx"));
-    let bytes = another(&setting.model_path(MODEL), &format!("round {generation}"))?;
+/// A release of the line recogniser with a unique model.
+fn release(setup: &BenchSetup<'_>, generation: u64) -> anyhow::Result<PackedRelease> {
+    let model = setup.folder().join(format!("{MODEL}-{generation}.onnx"));
+    let bytes = another(&setup.model_path(MODEL), &format!("round {generation}"))?;
     std::fs::write(&model, bytes).with_context(|| format!("cannot write {}", model.display()))?;
     let recipe = format!(
         r#"name = "line"
@@ -257,10 +260,10 @@ postprocess = "recognise-text-post"
 [[pipeline]]
 policy = "empty-policy"
 "#,
-        pre = setting.guest("recognise-text-pre").display(),
-        post = setting.guest("recognise-text-post").display(),
-        policy = setting.guest("empty-policy").display(),
+        pre = setup.guest("recognise-text-pre").display(),
+        post = setup.guest("recognise-text-post").display(),
+        policy = setup.guest("empty-policy").display(),
         model = model.display()
     );
-    setting.make(&format!("line-{generation}"), &recipe)
+    setup.make(&format!("line-{generation}"), &recipe)
 }

@@ -40,7 +40,7 @@ def load(request):
 
 
 def run(request):
-    """Runs a session once unmeasured and then so many times."""
+    """Runs a session once unmeasured and then `times` times."""
     session, inputs = SESSIONS[request["run"]]
     session.run(None, inputs)
     seconds = []
@@ -52,7 +52,7 @@ def run(request):
 
 
 def door(request):
-    """Calls a model over the Open Inference Protocol with its usual client, once unmeasured and then so many times."""
+    """Calls a model over the Open Inference Protocol with its usual client, once unmeasured and then `times` times."""
     try:
         if request["door"] == "grpc":
             import tritonclient.grpc as triton

@@ -1,13 +1,13 @@
-//! `hotshoe bench infer`: models under each backend against ONNX Runtime's own Python package, and what the ways to a model cost.
+//! `hotshoe bench infer`: models under each backend against ONNX Runtime's own Python package, and the overhead of each call path to a model.
 
-mod doors;
+mod call_paths;
+mod endpoints;
 mod http;
 mod memory;
 mod peer;
 mod sides;
 mod starts;
 mod subject;
-mod ways;
 
 use std::path::{Path, PathBuf};
 
@@ -16,33 +16,33 @@ use hotshoe_infer::{ElementType, OrtOptions, ort_library};
 use serde_json::json;
 
 use super::report::{Counts, Row};
-use super::setting::Setting;
+use super::setup::BenchSetup;
 use crate::terminal::Terminal;
 use peer::Peer;
-use subject::Subject;
+use subject::BenchModel;
 
-/// Most that Hotshoe's own choice may take, of ONNX Runtime called directly.
+/// Highest accepted ratio of `auto` to ONNX Runtime called directly.
 const AUTO_TARGET: f64 = 1.05;
-/// Rounds unless the command line says otherwise: some minutes on two cores.
+/// Default number of rounds: a few minutes on two cores.
 const FULL: usize = 30;
-/// A first impression.
+/// Rounds for a quick overview.
 const QUICK: usize = 5;
-/// Starts are slow and differ little.
-const STARTS_EVERY: usize = 6;
+/// Starts are measured less often than runs: they are slow and vary little.
+const ROUNDS_PER_START: usize = 6;
 
-/// What the command line says.
+/// The options of the command line.
 pub struct Plan<'a> {
-    /// The folder of models, if not the fixtures'.
+    /// The folder of models, if not that of the fixtures.
     pub models: Option<&'a Path>,
-    /// The Python that has onnxruntime, and for some rows tritonclient.
+    /// The Python with onnxruntime and, for some rows, tritonclient.
     pub python: &'a Path,
-    /// Turns of each side.
+    /// Number of rounds.
     pub rounds: Option<usize>,
-    /// Fewer of them.
+    /// Whether to run fewer rounds.
     pub quick: bool,
 }
 
-/// What was counted, and all rows.
+/// Returns the counts and all rows.
 pub fn measure(
     environment: &Environment,
     plan: &Plan<'_>,
@@ -52,21 +52,21 @@ pub fn measure(
         .rounds
         .unwrap_or(if plan.quick { QUICK } else { FULL })
         .max(1);
-    let setting = Setting::prepare(environment)?;
+    let setup = BenchSetup::prepare(environment)?;
     let ort = library(environment, terminal);
-    // First, while this process holds little else.
+    // First, while this process uses little other memory.
     terminal.note("measuring        memory");
-    let mut last = memory::memory(&setting)?;
+    let mut last = memory::memory(&setup)?;
 
     let folder = match plan.models {
         Some(folder) => folder.to_owned(),
         None => models(environment, terminal)?,
     };
-    let subjects = subject::all(&folder, setting.folder())?;
+    let subjects = subject::all(&folder, setup.folder())?;
     let mut peer = Peer::start(plan.python)?;
     if peer.is_none() {
         terminal.note(format!(
-            "left out: ONNX Runtime's own Python package, which {} cannot import; to have it, `pip install onnxruntime==1.31.1 numpy` and name that Python with HOTSHOE_PYTHON",
+            "left out: ONNX Runtime's own Python package, which {} cannot import; run `pip install onnxruntime==1.31.1 numpy` and set HOTSHOE_PYTHON to that Python",
             plan.python.display()
         ));
     }
@@ -89,15 +89,15 @@ pub fn measure(
             break;
         }
     }
-    let starts = rounds.div_ceil(STARTS_EVERY);
+    let starts = rounds.div_ceil(ROUNDS_PER_START);
     for subject in &subjects {
         terminal.note(format!("measuring        starts of {}", subject.name));
         rows.extend(starts::starts(subject, &ort, peer.as_mut(), starts)?);
     }
-    terminal.note("measuring        the ways to a model");
-    rows.extend(ways::ways(&setting, &subjects, rounds)?);
-    rows.extend(doors::doors(
-        &setting,
+    terminal.note("measuring        call paths to a model");
+    rows.extend(call_paths::call_paths(&setup, &subjects, rounds)?);
+    rows.extend(endpoints::endpoints(
+        &setup,
         &subjects,
         peer.as_mut(),
         rounds,
@@ -108,7 +108,7 @@ pub fn measure(
     Ok((counts, rows))
 }
 
-/// The models that the checkout has fetched, and those that only benches need.
+/// The fixture models and those that only benches need.
 fn models(environment: &Environment, terminal: &Terminal) -> anyhow::Result<PathBuf> {
     for extra in [Extra::CenterFace, Extra::SileroVad] {
         fetch(&environment.root, extra, &terminal.progress())?;
@@ -116,7 +116,7 @@ fn models(environment: &Environment, terminal: &Terminal) -> anyhow::Result<Path
     Ok(environment.models.clone())
 }
 
-/// ONNX Runtime for Hotshoe: the one that the environment names or the system has, else the fixture.
+/// ONNX Runtime for Hotshoe: from ORT_DYLIB_PATH, else the fixture, else the system's.
 fn library(environment: &Environment, terminal: &Terminal) -> OrtOptions {
     let found = OrtOptions::default();
     if std::env::var_os("ORT_DYLIB_PATH").is_some() {
@@ -132,7 +132,7 @@ fn library(environment: &Environment, terminal: &Terminal) -> OrtOptions {
     }
 }
 
-fn counts(ort: &OrtOptions, peer: Option<&Peer>, rounds: usize, subjects: &[Subject]) -> Counts {
+fn counts(ort: &OrtOptions, peer: Option<&Peer>, rounds: usize, subjects: &[BenchModel]) -> Counts {
     let library = ort_library(ort);
     let inputs: serde_json::Map<_, _> = subjects
         .iter()
@@ -146,7 +146,7 @@ fn counts(ort: &OrtOptions, peer: Option<&Peer>, rounds: usize, subjects: &[Subj
     ])
 }
 
-/// What numpy calls an element type.
+/// The numpy name of an element type.
 fn numpy_name(element_type: ElementType) -> &'static str {
     match element_type {
         ElementType::Bool => "bool",

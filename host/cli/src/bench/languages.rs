@@ -17,27 +17,27 @@ use hotshoe_infer::Models;
 use hotshoe_pipeline::Pipeline;
 use hotshoe_trust::World;
 
-use self::make::{Made, VARIANTS, Variant, WORLDS};
+use self::make::{BuiltTemplates, VARIANTS, Variant, WORLDS};
 use self::table::{Figures, LeftOut, Outcome};
 use self::task::Task;
-use super::laps::median;
+use super::timings::median;
 use crate::terminal::Terminal;
 use crate::throwaway;
 
-/// Below the checkout's `target`, where the templates are made. What is there stays, for a look at it.
+/// The folder below `target` in which the templates are created. It is kept.
 const FOLDER: &str = "bench-languages";
-/// Turns of each language: about two minutes on two cores, after the builds.
+/// Rounds of each language: about two minutes on two cores, after the builds.
 const FULL: usize = 30;
-/// A first impression.
+/// Rounds for a quick overview.
 const QUICK: usize = 5;
-/// Instances that are made in a turn.
+/// Instances in a turn.
 const INSTANCES: usize = 3;
 /// Most calls of a turn.
 const CALLS: usize = 50;
-/// After so long a turn ends, with fewer calls.
+/// A turn ends after this time, even with fewer calls.
 const TURN: Duration = Duration::from_millis(30);
 
-/// Builds and measures all; `yes` fetches compilers that are missing.
+/// Builds and measures all languages; `yes` downloads missing compilers.
 pub fn measure(
     root: &Path,
     yes: bool,
@@ -59,19 +59,19 @@ pub fn measure(
             sides.push(side.with_context(|| format!("{world} in {}", variant.title))?);
         }
         terminal.note(format!("measuring        {world}"));
-        let figures = by_turns(world, &mut sides, outcome.rounds)?;
+        let figures = alternate(world, &mut sides, outcome.rounds)?;
         outcome.tasks.push((world, figures));
     }
     Ok(outcome)
 }
 
-/// Builds the templates of every language that can be built here.
+/// Builds the templates of every language that this machine can build.
 fn make_all(
     root: &Path,
     yes: bool,
     left_out: &mut Vec<LeftOut>,
     terminal: &Terminal,
-) -> Vec<(&'static Variant, Made)> {
+) -> Vec<(&'static Variant, BuiltTemplates)> {
     let target = root.join("target");
     let progress = terminal.progress();
     let consent = if yes {
@@ -101,7 +101,7 @@ struct Side {
     language: &'static str,
     manifest: PathBuf,
     component: Arc<Component>,
-    /// For all calls.
+    /// The instance for all calls.
     instance: Instance,
     bytes: u64,
     builds: Option<[Duration; 2]>,
@@ -111,9 +111,17 @@ struct Side {
 }
 
 impl Side {
-    /// Loads the component of the task number `at` as a device does that never saw it.
-    fn load(variant: &Variant, made: &Made, at: usize, engine: &Engine) -> anyhow::Result<Self> {
-        let built = made.components.get(at).context("it was not built")?;
+    /// Loads the component of the task number `at` as a device does without cached code.
+    fn load(
+        variant: &Variant,
+        made: &BuiltTemplates,
+        at: usize,
+        engine: &Engine,
+    ) -> anyhow::Result<Self> {
+        let built = made
+            .components
+            .get(at)
+            .context("the component was not built")?;
         let ready = throwaway::prepare(&built.manifest, None, &BTreeMap::new())?;
         let inference = InferenceConfig::default();
         let models = Models::new(inference.options());
@@ -142,7 +150,7 @@ impl Side {
         })
     }
 
-    /// Some instances and some calls.
+    /// One turn: some instances and some calls.
     fn turn(&mut self, task: &Task) -> anyhow::Result<()> {
         for _ in 0..INSTANCES {
             let started = Instant::now();
@@ -151,7 +159,7 @@ impl Side {
             drop(fresh);
             self.instances.push(started.elapsed());
         }
-        // The others have had the processor's caches.
+        // The other languages have evicted the processor's caches.
         task.call(&mut self.instance)?;
         let begun = Instant::now();
         for _ in 0..CALLS {
@@ -179,8 +187,8 @@ impl Side {
     }
 }
 
-/// Makes sure that all give the same, and measures them by turns; who goes first changes every round.
-fn by_turns(
+/// Checks that all languages return the same and measures them alternately, each round starting with another one.
+fn alternate(
     world: World,
     sides: &mut [Side],
     rounds: usize,
@@ -198,7 +206,7 @@ fn by_turns(
         let expected = expected.get_or_insert_with(|| found.clone());
         anyhow::ensure!(
             found == *expected,
-            "{world} in {language} gives something else than the others"
+            "{world} in {language} returns another result than the others"
         );
     }
     for round in 0..rounds {

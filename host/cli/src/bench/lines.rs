@@ -8,25 +8,25 @@ use hotshoe_vision::{Budget, DecodeLimits, Format};
 use label_reader_native::{NativeClassifier, NativeRecogniser};
 use serde_json::Value;
 
-use super::laps::{Laps, Series, by_turns, lap};
 use super::report::{Row, Unit};
-use super::setting::{Setting, TOTAL, process, sample};
+use super::setup::{BenchSetup, TOTAL, process, sample};
+use super::timings::{Series, Timings, alternate, timing};
 
 /// The release that reads lines.
 pub const RECOGNISER: &str = "recognise.toml";
 /// Names of the native side's steps.
 const STEPS: [&str; 3] = ["pre", "infer", "post"];
-/// What the components are compared with.
+/// The side that the components are compared with.
 const PLAIN: &str = "plain Rust";
-/// Most that the components may take, of plain Rust's time.
+/// Highest accepted ratio of the components to plain Rust.
 const TARGET: f64 = 1.10;
-/// JPEG's alone; PNG is lossless.
+/// Only used by JPEG; PNG is lossless.
 const QUALITY: u8 = 90;
 
-/// The first line of `page.png` as a PNG picture of its own.
-pub fn first_line(setting: &Setting<'_>) -> anyhow::Result<Vec<u8>> {
-    let expected: Value = serde_json::from_slice(&setting.application_file("expected/page.json")?)
-        .context("expected/page.json is no JSON")?;
+/// The first line of `page.png` as a separate PNG picture.
+pub fn first_line(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<u8>> {
+    let expected: Value = serde_json::from_slice(&setup.application_file("expected/page.json")?)
+        .context("expected/page.json is not valid JSON")?;
     let corners: Vec<[f32; 2]> = expected
         .pointer("/lines/0/outline")
         .and_then(|outline| serde_json::from_value(outline.clone()).ok())
@@ -38,7 +38,7 @@ pub fn first_line(setting: &Setting<'_>) -> anyhow::Result<Vec<u8>> {
     };
     let ((x, width), (y, height)) = (range(|[x, _]| *x), range(|[_, y]| *y));
     let budget = Budget::unlimited();
-    let page = setting.picture("page.png")?;
+    let page = setup.picture("page.png")?;
     let page = hotshoe_vision::decode(&page, &DecodeLimits::default(), &budget)?;
     let line = hotshoe_vision::crop(&page, x, y, width, height, &budget)?;
     Ok(hotshoe_vision::encode(
@@ -50,78 +50,78 @@ pub fn first_line(setting: &Setting<'_>) -> anyhow::Result<Vec<u8>> {
 }
 
 /// The angle classifier.
-pub fn classifier(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let native = NativeClassifier::new(setting.model("classify-angle")?);
+pub fn classifier(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let native = NativeClassifier::new(setup.model("classify-angle")?);
     let theirs = || {
-        let mut watch = Watch::start();
+        let mut timer = StepTimer::start();
         let input = native.prepare(line)?;
-        watch.lap();
+        timer.end_step();
         let output = native.run(&input)?;
-        watch.lap();
+        timer.end_step();
         let classes = native.interpret(&output)?;
-        watch.lap();
+        timer.end_step();
         let best = classes.first().map(|class| class.label.clone());
-        Ok((best.unwrap_or_default(), watch.laps()))
+        Ok((best.unwrap_or_default(), timer.timings()))
     };
     let best = |insight: &Insight| match insight {
         Insight::Classes { classes } => classes.first().map(|class| class.label.clone()),
         _ => None,
     };
-    let (ours, theirs) = compare(setting, "classify-angle.toml", line, rounds, best, theirs)?;
+    let (ours, theirs) = compare(setup, "classify-angle.toml", line, rounds, best, theirs)?;
     rows("classify-angle", &ours, &theirs)
 }
 
 /// The recogniser.
-pub fn recogniser(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
-    let native = NativeRecogniser::new(setting.model("recognise")?);
+pub fn recogniser(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+    let native = NativeRecogniser::new(setup.model("recognise")?);
     let theirs = || {
-        let mut watch = Watch::start();
+        let mut timer = StepTimer::start();
         let (input, size) = native.prepare(line)?;
-        watch.lap();
+        timer.end_step();
         let output = native.run(&input)?;
-        watch.lap();
+        timer.end_step();
         let lines = native.interpret(&output, size)?;
-        watch.lap();
+        timer.end_step();
         let text = lines.first().map(|line| line.text.clone());
-        Ok((text.unwrap_or_default(), watch.laps()))
+        Ok((text.unwrap_or_default(), timer.timings()))
     };
     let text = |insight: &Insight| match insight {
         Insight::Text { lines } => lines.first().map(|line| line.text.clone()),
         _ => None,
     };
-    let (ours, theirs) = compare(setting, RECOGNISER, line, rounds, text, theirs)?;
+    let (ours, theirs) = compare(setup, RECOGNISER, line, rounds, text, theirs)?;
     rows("recognise", &ours, &theirs)
 }
 
-/// Measures both sides, and makes sure that they find the same.
+/// Measures both sides and checks that they find the same.
 fn compare(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     release: &str,
     line: &[u8],
     rounds: usize,
     found: impl Fn(&Insight) -> Option<String>,
-    mut native: impl FnMut() -> anyhow::Result<(String, Laps)>,
+    mut native: impl FnMut() -> anyhow::Result<(String, Timings)>,
 ) -> anyhow::Result<(Series, Series)> {
-    let (_, pipeline) = setting.load(release)?;
+    let (_, pipeline) = setup.load(release)?;
     let mut worker = pipeline.worker();
     let sample: Sample = sample(line);
     let expected = native()?.0;
-    by_turns(
+    alternate(
         rounds,
         || {
-            let (decision, laps) = process(&mut worker, &sample)?;
+            let (decision, timings) = process(&mut worker, &sample)?;
             let found = found(&decision.insight);
             anyhow::ensure!(
                 found.as_ref() == Some(&expected),
                 "{release} found {found:?}, plain Rust {expected:?}"
             );
-            Ok(laps)
+            Ok(timings)
         },
         || Ok(native()?.1),
     )
 }
 
-/// Stages are called after their release: `NAME-pre`, the model, `NAME-post` and `empty-policy`.
+/// Stages are named after their release: `NAME-pre`, the model, `NAME-post` and `empty-policy`.
 fn rows(name: &str, ours: &Series, theirs: &Series) -> anyhow::Result<Vec<Row>> {
     let against = |step: &str| Ok::<_, anyhow::Error>((PLAIN, theirs.median(step)?));
     let components = match name {
@@ -159,12 +159,12 @@ fn rows(name: &str, ours: &Series, theirs: &Series) -> anyhow::Result<Vec<Row>> 
 }
 
 /// Times the steps of one run in plain Rust.
-struct Watch {
+struct StepTimer {
     started: Instant,
     ends: Vec<Duration>,
 }
 
-impl Watch {
+impl StepTimer {
     fn start() -> Self {
         Self {
             started: Instant::now(),
@@ -172,23 +172,23 @@ impl Watch {
         }
     }
 
-    /// A step ended.
-    fn lap(&mut self) {
+    /// Records the end of a step.
+    fn end_step(&mut self) {
         self.ends.push(self.started.elapsed());
     }
 
-    fn laps(self) -> Laps {
+    fn timings(self) -> Timings {
         let mut begun = Duration::ZERO;
-        let mut laps = vec![lap(TOTAL, self.ends.last().copied().unwrap_or_default())];
+        let mut timings = vec![timing(TOTAL, self.ends.last().copied().unwrap_or_default())];
         for (step, end) in STEPS.iter().zip(self.ends) {
-            laps.push(lap(*step, whole_micros(end.saturating_sub(begun))));
+            timings.push(timing(*step, whole_micros(end.saturating_sub(begun))));
             begun = end;
         }
-        laps
+        timings
     }
 }
 
-/// Cut off as the pipeline's own stage times are.
+/// Truncates to whole microseconds, as the pipeline does for stage times.
 fn whole_micros(time: Duration) -> Duration {
     Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }

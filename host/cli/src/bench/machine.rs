@@ -1,25 +1,25 @@
 use serde::Serialize;
 use sysinfo::System;
 
-/// What the figures were measured on.
+/// The machine on which the figures were measured.
 #[derive(Debug, Serialize)]
 pub struct Machine {
-    /// The processor as it calls itself.
+    /// The model name of the processor.
     cpu: String,
-    /// Threads that run at once.
+    /// Number of hardware threads.
     cores: usize,
-    /// All of it.
+    /// Total memory.
     memory_mib: u64,
     /// The operating system and its version.
     os: String,
-    /// Mean number of busy threads in the minute before: what else went on.
+    /// Mean number of busy threads in the minute before.
     load: f64,
     /// How this program was compiled.
     profile: &'static str,
 }
 
 impl Machine {
-    /// This one, now. What it does not tell is left empty.
+    /// This machine, now. Values that it does not report are empty.
     pub fn here() -> Self {
         let system = System::new().ok().map(|mut system| {
             system.refresh_memory();
@@ -43,7 +43,7 @@ impl Machine {
         }
     }
 
-    /// One line for people.
+    /// One line of text.
     pub fn text(&self) -> String {
         format!(
             "{}, {} cores, {} MiB, {}, load {:.1}, {}",

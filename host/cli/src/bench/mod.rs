@@ -1,11 +1,10 @@
-//! The pieces of `hotshoe bench`: set up, measure by turns, report.
+//! The parts of `hotshoe bench`: set up, measure alternately, report.
 
 mod calls;
 pub mod delivery;
 mod first_result;
 pub mod infer;
 pub mod languages;
-mod laps;
 mod lines;
 pub mod machine;
 mod modes;
@@ -16,8 +15,9 @@ mod python;
 pub mod random;
 mod reference;
 pub mod report;
-mod setting;
+mod setup;
 mod site;
 mod start;
 mod stream;
 pub mod swap;
+mod timings;

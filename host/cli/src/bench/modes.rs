@@ -1,4 +1,4 @@
-//! What each mode of components' memories costs, against `guard`: the same components, compiled for each.
+//! The cost of each memory mode against `guard`: the same components, compiled for each mode.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,33 +11,33 @@ use hotshoe_engine::{
 use hotshoe_infer::Tensor;
 
 use super::calls;
-use super::laps::{Laps, by_turns, lap};
 use super::page::PAGE;
 use super::report::{Row, Unit};
-use super::setting::{Setting, sample};
+use super::setup::{BenchSetup, sample};
+use super::timings::{Timings, alternate, timing};
 use crate::terminal::Terminal;
 
-/// What is measured.
+/// The names of the measurements.
 const INSTANCE: &str = "an instance, made and dropped";
 const CALL: &str = "an empty policy call";
 const WORK: &str = "boxes in a map of 640 x 640";
-/// The component that works, and its release.
+/// The component of the third measurement and its release.
 const WORKER: &str = "detect-text-post";
 const RELEASE: &str = "detect.toml";
-/// One round has so many of each, so that it lasts far longer than the clock can tell apart.
+/// Repetitions in one round, so that a round takes far longer than the resolution of the clock.
 const INSTANCES: u32 = 200;
 const CALLS: u32 = 2000;
 /// Width and height of the map, in pixels, and the lines of text in it.
 const SIDE: usize = 640;
 const LINES: usize = 20;
 
-/// Rows for the modes beside `guard`; none where that has no room.
+/// Rows for the other modes than `guard`; none if there is no address space for `guard`.
 pub fn modes(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     rounds: usize,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Row>> {
-    let mut guard = match Side::new(setting, MemoryMode::Guard)? {
+    let mut guard = match Side::new(setup, MemoryMode::Guard)? {
         Ok(guard) => guard,
         Err(why) => {
             terminal.note(format!("left out: the rows of memory modes: {why}"));
@@ -46,8 +46,8 @@ pub fn modes(
     };
     let mut rows = Vec::new();
     for mode in [MemoryMode::Compact, MemoryMode::OnDemand] {
-        let mut side = Side::new(setting, mode)?.map_err(anyhow::Error::from)?;
-        let (ours, theirs) = by_turns(rounds, || side.turn(), || guard.turn())?;
+        let mut side = Side::new(setup, mode)?.map_err(anyhow::Error::from)?;
+        let (ours, theirs) = alternate(rounds, || side.turn(), || guard.turn())?;
         for (what, unit) in [
             (INSTANCE, Unit::Micros),
             (CALL, Unit::Micros),
@@ -79,7 +79,7 @@ struct Side {
 }
 
 impl Side {
-    fn new(setting: &Setting<'_>, mode: MemoryMode) -> anyhow::Result<Result<Self, EngineError>> {
+    fn new(setup: &BenchSetup<'_>, mode: MemoryMode) -> anyhow::Result<Result<Self, EngineError>> {
         let engine = match Engine::new(EngineOptions {
             memory: Some(mode),
             ..EngineOptions::default()
@@ -87,20 +87,20 @@ impl Side {
             Ok(engine) => engine,
             Err(error) => return Ok(Err(error)),
         };
-        let policy = calls::component(setting, &engine, calls::RELEASE, calls::COMPONENT)?;
-        let worker = calls::component(setting, &engine, RELEASE, WORKER)?;
+        let policy = calls::component(setup, &engine, calls::RELEASE, calls::COMPONENT)?;
+        let worker = calls::component(setup, &engine, RELEASE, WORKER)?;
         Ok(Ok(Self {
             called: Instance::new(Arc::clone(&policy)),
             policy,
             worker: Instance::new(worker),
             insight: calls::insight(),
             device: calls::device(),
-            page: sample(&setting.picture(PAGE)?),
+            page: sample(&setup.picture(PAGE)?),
             map: vec![("map".to_owned(), map()?)],
         }))
     }
 
-    fn turn(&mut self) -> anyhow::Result<Laps> {
+    fn turn(&mut self) -> anyhow::Result<Timings> {
         let started = Instant::now();
         for _ in 0..INSTANCES {
             Instance::new(Arc::clone(&self.policy)).warm_up()?;
@@ -117,19 +117,19 @@ impl Side {
         let found = self.worker.interpret(&self.page, map)?;
         let work = started.elapsed();
         let Insight::Detections { detections } = found else {
-            anyhow::bail!("{WORKER} gave no detections");
+            anyhow::bail!("{WORKER} returned no detections");
         };
         let count = detections.len();
         anyhow::ensure!(count == LINES, "{WORKER} found {count} of {LINES} lines");
         Ok(vec![
-            lap(INSTANCE, instances / INSTANCES),
-            lap(CALL, calls / CALLS),
-            lap(WORK, work),
+            timing(INSTANCE, instances / INSTANCES),
+            timing(CALL, calls / CALLS),
+            timing(WORK, work),
         ])
     }
 }
 
-/// A map as the detector gives it, with lines of text below each other.
+/// A map like that of the detector, with lines of text below each other.
 fn map() -> anyhow::Result<Tensor> {
     let pitch = SIDE / LINES;
     let pixel = |at: usize| {
@@ -138,5 +138,5 @@ fn map() -> anyhow::Result<Tensor> {
         if is_text { 0.9 } else { 0.0 }
     };
     let elements = (0..SIDE * SIDE).map(pixel).collect();
-    Tensor::from_f32(&[1, 1, SIDE, SIDE], elements).context("the map is no tensor")
+    Tensor::from_f32(&[1, 1, SIDE, SIDE], elements).context("cannot create the tensor of the map")
 }

@@ -1,4 +1,4 @@
-//! Many devices of one site behind a registry that is a router, with and without answering for each other.
+//! Many devices of one site behind a registry that routes, with and without sharing among neighbours.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,43 +16,47 @@ use hotshoe_store::{Layout, Phase, Served};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Statement, Time};
 
 use super::report::{Row, Unit};
-use super::setting::{Setting, TRUST};
-use super::site::Made;
+use super::setup::{BenchSetup, TRUST};
+use super::site::PackedRelease;
 use crate::demo::process::{DaemonProcess, free_endpoint};
-use crate::fleet::reach::after;
+use crate::fleet::network::after;
 
 /// The site of all devices.
 const SITE: &str = "bench";
-/// Longest time until the registry has the release, and until all devices have it.
+/// Timeout until the registry has the release, and until all devices have it.
 const DEADLINE: Duration = Duration::from_secs(120);
-/// Events that may wait to be read.
+/// Capacity of the event queue.
 const EVENTS: usize = 65_536;
-/// Without an event for so long, the devices are asked.
+/// After this time without an event, the status of the devices is queried.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A registry that has the release, and how it is reached.
-struct Ground<'a> {
-    setting: &'a Setting<'a>,
+/// A registry that has the release, with its endpoint.
+struct Testbed<'a> {
+    setup: &'a BenchSetup<'a>,
     registry: Registry,
     endpoint: String,
-    made: &'a Made,
+    made: &'a PackedRelease,
     served: Served,
 }
 
-/// What all devices together took.
+/// The result for all devices together.
 struct Outcome {
     /// Bytes that the registry sent.
     origin: u64,
-    /// Until the last had everything.
+    /// The time until the last device had everything.
     elapsed: Duration,
 }
 
-/// Both ways, one after the other, each with new devices.
-pub fn measure(setting: &Setting<'_>, made: &Made, devices: usize) -> anyhow::Result<Vec<Row>> {
+/// Measures both modes one after the other, each with new devices.
+pub fn measure(
+    setup: &BenchSetup<'_>,
+    made: &PackedRelease,
+    devices: usize,
+) -> anyhow::Result<Vec<Row>> {
     let endpoint = free_endpoint()?;
     let registry = Registry::start(&RegistryConfig {
-        data: setting.folder().join("registry"),
-        trust: setting.folder().join(TRUST),
+        data: setup.folder().join("registry"),
+        trust: setup.folder().join(TRUST),
         zenoh: ZenohConfig {
             mode: ZenohMode::Router,
             listen: vec![endpoint.clone()],
@@ -61,16 +65,16 @@ pub fn measure(setting: &Setting<'_>, made: &Made, devices: usize) -> anyhow::Re
         ..RegistryConfig::new(SITE, "bench")
     })?;
     let served = hand_over(&registry, made, &endpoint)?;
-    let ground = Ground {
-        setting,
+    let testbed = Testbed {
+        setup,
         registry,
         endpoint,
         made,
         served,
     };
-    let alone = ground.fetch_all(devices, false)?;
-    let shared = ground.fetch_all(devices, true)?;
-    ground.registry.stop();
+    let alone = testbed.fetch_all(devices, false)?;
+    let shared = testbed.fetch_all(devices, true)?;
+    testbed.registry.stop();
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let micros = |time: Duration| time.as_secs_f64() * 1e6;
     Ok(vec![
@@ -91,7 +95,7 @@ pub fn measure(setting: &Setting<'_>, made: &Made, devices: usize) -> anyhow::Re
     ])
 }
 
-fn reach(endpoint: &str) -> ZenohConfig {
+fn client_config(endpoint: &str) -> ZenohConfig {
     ZenohConfig {
         mode: ZenohMode::Client,
         connect: vec![endpoint.to_owned()],
@@ -99,9 +103,9 @@ fn reach(endpoint: &str) -> ZenohConfig {
     }
 }
 
-/// Publishes to the registry, which has the release from then on by itself. No device is meant yet.
-fn hand_over(registry: &Registry, made: &Made, endpoint: &str) -> anyhow::Result<Served> {
-    let mut publisher = Publisher::open(&reach(endpoint), SITE)?;
+/// Publishes to the registry, which then serves the release without the publisher. No device is selected yet.
+fn hand_over(registry: &Registry, made: &PackedRelease, endpoint: &str) -> anyhow::Result<Served> {
+    let mut publisher = Publisher::open(&client_config(endpoint), SITE)?;
     let served = publisher.serve(&Layout::open(&made.layout)?)?;
     let statement = statement(made, &served, &["nobody".to_owned()])?;
     publisher.publish_statement(&made.release.name, statement)?;
@@ -111,7 +115,7 @@ fn hand_over(registry: &Registry, made: &Made, endpoint: &str) -> anyhow::Result
     Ok(served)
 }
 
-fn statement(made: &Made, served: &Served, devices: &[String]) -> anyhow::Result<Vec<u8>> {
+fn statement(made: &PackedRelease, served: &Served, devices: &[String]) -> anyhow::Result<Vec<u8>> {
     let issued = Time::now();
     let statement = Statement {
         site: SITE.to_owned(),
@@ -132,8 +136,8 @@ fn statement(made: &Made, served: &Served, devices: &[String]) -> anyhow::Result
     Ok(Envelope::new(&statement)?.to_bytes())
 }
 
-impl Ground<'_> {
-    /// New devices, which all hear at once what they should run.
+impl Testbed<'_> {
+    /// Starts new devices, which all get the statement at the same time.
     fn fetch_all(&self, devices: usize, share: bool) -> anyhow::Result<Outcome> {
         let kind = if share { "sharing" } else { "alone" };
         let names: Vec<String> = (0..devices).map(|n| format!("{kind}-{n}")).collect();
@@ -141,7 +145,8 @@ impl Ground<'_> {
             .iter()
             .map(|name| self.start(name, share))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let client = Client::open(&reach(&self.endpoint)).context("cannot reach the registry")?;
+        let client = Client::open(&client_config(&self.endpoint))
+            .context("cannot client_config the registry")?;
         self.all_alive(&client, devices)?;
         let events = client.events(SITE, None, EVENTS)?;
         let before = self.registry.sent();
@@ -159,8 +164,9 @@ impl Ground<'_> {
     }
 
     fn start(&self, name: &str, share: bool) -> anyhow::Result<DaemonProcess> {
-        let folder = self.setting.folder().join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let folder = self.setup.folder().join(name);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
             "site = \"{SITE}\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nmode = \"client\"\nconnect = [\"{}\"]\n[deploy]\nshare = {share}\n",
@@ -173,16 +179,16 @@ impl Ground<'_> {
     fn all_alive(&self, client: &Client, devices: usize) -> anyhow::Result<()> {
         let started = Instant::now();
         while started.elapsed() < DEADLINE {
-            // They answer one after the other; those of an earlier round may still be counted for a moment.
+            // They answer one after the other; devices of an earlier round may still be counted for a moment.
             let alive = client.statuses(Some(SITE), None, PATIENCE)?;
             if alive.len() == devices && alive.iter().all(|status| status.release.is_none()) {
                 return Ok(());
             }
         }
-        anyhow::bail!("not all devices came up within {} s", DEADLINE.as_secs())
+        anyhow::bail!("not all devices were ready within {} s", DEADLINE.as_secs())
     }
 
-    /// Until the last has staged the release, which is when all of it is on its disk.
+    /// Waits until the last device has staged the release, when all of it is on its disk.
     fn all_fetched(
         &self,
         client: &Client,

@@ -1,4 +1,4 @@
-//! A whole page through a component that drives three models, against the same program in plain Rust.
+//! A whole page through a component that calls three models, against the same program in plain Rust.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -9,10 +9,10 @@ use hotshoe_pipeline::Worker;
 use label_reader::rules::Rules;
 use label_reader_native::NativeReader;
 
-use super::laps::{Laps, Series, by_turns, lap};
 use super::reference::Reference;
 use super::report::{Row, Unit};
-use super::setting::{Setting, TOTAL, process, sample};
+use super::setup::{BenchSetup, TOTAL, process, sample};
+use super::timings::{Series, Timings, alternate, timing};
 
 /// The release that reads pages.
 pub const RELEASE: &str = "release.toml";
@@ -24,30 +24,30 @@ const COMPONENT: &str = "read-page";
 const POLICY: &str = "policy-label";
 /// The models, by their names in the release.
 const MODELS: [&str; 3] = ["detect", "classify-angle", "recognise"];
-/// What a stage takes that is not spent in models: pixels, the components' own code, and going to and fro.
+/// The time of a stage outside models: pixels, the components' own code and call overhead.
 const REST: &str = "all but models";
 const PLAIN: &str = "plain Rust";
-/// Most that the page may take, of plain Rust's time.
+/// Highest accepted ratio of the page to plain Rust.
 const TARGET: f64 = 1.05;
 
-/// Reads the page by turns with plain Rust and, where there is one, with the reference.
+/// Reads the page alternately with plain Rust and, if it is available, with the reference.
 pub fn page(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     rounds: usize,
     reference: Option<(&mut Reference, usize)>,
 ) -> anyhow::Result<Vec<Row>> {
-    let (_, pipeline) = setting.load(RELEASE)?;
+    let (_, pipeline) = setup.load(RELEASE)?;
     let worker = RefCell::new(pipeline.worker());
-    let picture = setting.picture(PAGE)?;
+    let picture = setup.picture(PAGE)?;
     let sample = sample(&picture);
-    let native = Native::prepare(setting)?;
+    let native = Native::prepare(setup)?;
     let (expected, _) = native.read(&picture)?;
     let ours = || read(&mut worker.borrow_mut(), &sample, &expected);
-    let (ours_series, theirs) = by_turns(rounds, ours, || Ok(native.read(&picture)?.1))?;
+    let (ours_series, theirs) = alternate(rounds, ours, || Ok(native.read(&picture)?.1))?;
     let mut rows = rows(&ours_series, &theirs)?;
     if let Some((reference, rounds)) = reference {
-        let theirs = || Ok(vec![lap(TOTAL, reference.read()?)]);
-        let (ours, theirs) = by_turns(rounds, ours, theirs)?;
+        let theirs = || Ok(vec![timing(TOTAL, reference.read()?)]);
+        let (ours, theirs) = alternate(rounds, ours, theirs)?;
         rows.push(Row::compared(
             "page: total",
             Unit::Millis,
@@ -59,25 +59,25 @@ pub fn page(
     Ok(rows)
 }
 
-/// One page by the components, which must read what plain Rust reads.
-fn read(worker: &mut Worker, sample: &Sample, expected: &[String]) -> anyhow::Result<Laps> {
-    let (decision, mut laps) = process(worker, sample)?;
+/// Reads one page with the components, which must return the same text as plain Rust.
+fn read(worker: &mut Worker, sample: &Sample, expected: &[String]) -> anyhow::Result<Timings> {
+    let (decision, mut timings) = process(worker, sample)?;
     let found = lines(&decision.insight);
     anyhow::ensure!(
         found == expected,
         "the components read {found:?}, plain Rust {expected:?}"
     );
-    let time = |laps: &Laps, stage: &str| {
-        let found = laps.iter().find(|(name, _)| name == stage);
+    let time = |timings: &Timings, stage: &str| {
+        let found = timings.iter().find(|(name, _)| name == stage);
         found.map(|(_, time)| *time).unwrap_or_default()
     };
     let models: Duration = MODELS
         .iter()
-        .map(|model| time(&laps, &format!("{COMPONENT}/{model}")))
+        .map(|model| time(&timings, &format!("{COMPONENT}/{model}")))
         .sum();
-    let rest = time(&laps, COMPONENT).saturating_sub(models);
-    laps.push(lap(REST, rest));
-    Ok(laps)
+    let rest = time(&timings, COMPONENT).saturating_sub(models);
+    timings.push(timing(REST, rest));
+    Ok(timings)
 }
 
 fn lines(insight: &Insight) -> Vec<String> {
@@ -94,16 +94,16 @@ struct Native {
 }
 
 impl Native {
-    fn prepare(setting: &Setting<'_>) -> anyhow::Result<Self> {
-        let [detect, classify_angle, recognise] = MODELS.map(|name| setting.model(name));
+    fn prepare(setup: &BenchSetup<'_>) -> anyhow::Result<Self> {
+        let [detect, classify_angle, recognise] = MODELS.map(|name| setup.model(name));
         Ok(Self {
             reader: NativeReader::new(detect?, classify_angle?, recognise?),
-            rules: Rules::parse(&setting.application_file("rules.json")?)
+            rules: Rules::parse(&setup.application_file("rules.json")?)
                 .context("cannot use rules.json")?,
         })
     }
 
-    fn read(&self, picture: &[u8]) -> anyhow::Result<(Vec<String>, Laps)> {
+    fn read(&self, picture: &[u8]) -> anyhow::Result<(Vec<String>, Timings)> {
         let started = Instant::now();
         let (lines, times) = self.reader.read_timed(picture)?;
         let reading = started.elapsed();
@@ -111,19 +111,19 @@ impl Native {
         std::hint::black_box(self.rules.judge(&text.join("\n")));
         let total = started.elapsed();
         let models = [times.detect, times.classify_angle, times.recognise];
-        let mut laps = vec![
-            lap(TOTAL, total),
-            lap(REST, reading.saturating_sub(models.iter().sum())),
-            lap(POLICY, total.saturating_sub(reading)),
+        let mut timings = vec![
+            timing(TOTAL, total),
+            timing(REST, reading.saturating_sub(models.iter().sum())),
+            timing(POLICY, total.saturating_sub(reading)),
         ];
-        laps.extend(
+        timings.extend(
             MODELS
                 .iter()
                 .zip(models)
-                .map(|(name, time)| lap(*name, time)),
+                .map(|(name, time)| timing(*name, time)),
         );
         let text = lines.into_iter().map(|line| line.text).collect();
-        Ok((text, laps))
+        Ok((text, timings))
     }
 }
 

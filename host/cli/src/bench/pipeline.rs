@@ -6,11 +6,11 @@ use hotshoe_devkit::Environment;
 
 use super::reference::Reference;
 use super::report::Row;
-use super::setting::Setting;
+use super::setup::BenchSetup;
 use super::{calls, lines, modes, page, start};
 use crate::terminal::Terminal;
 
-/// How often each thing is measured.
+/// Number of repetitions of each measurement.
 struct Rounds {
     classifier: usize,
     recogniser: usize,
@@ -40,7 +40,7 @@ const QUICK: Rounds = Rounds {
     starts: 2,
 };
 
-/// All rows.
+/// Returns all rows.
 pub fn measure(
     environment: &Environment,
     quick: bool,
@@ -48,34 +48,34 @@ pub fn measure(
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Row>> {
     let rounds = if quick { QUICK } else { FULL };
-    let setting = Setting::prepare(environment)?;
-    let line = lines::first_line(&setting)?;
+    let setup = BenchSetup::prepare(environment)?;
+    let line = lines::first_line(&setup)?;
 
     terminal.note("measuring        calls");
-    let calls = calls::calls(&setting, rounds.batches)?;
+    let calls = calls::calls(&setup, rounds.batches)?;
     terminal.note("measuring        classify-angle");
-    let mut rows = lines::classifier(&setting, &line, rounds.classifier)?;
+    let mut rows = lines::classifier(&setup, &line, rounds.classifier)?;
     terminal.note("measuring        recognise");
-    rows.extend(lines::recogniser(&setting, &line, rounds.recogniser)?);
+    rows.extend(lines::recogniser(&setup, &line, rounds.recogniser)?);
 
     terminal.note("measuring        page");
     let mut reference = Reference::start(python, &environment.picture(page::PAGE))?;
     if reference.is_none() {
         terminal.note(format!(
-            "left out: the row against rapidocr-onnxruntime, which {} cannot import; to have it, `pip install rapidocr-onnxruntime==1.4.4` and name that Python with HOTSHOE_PYTHON",
+            "left out: the row against rapidocr-onnxruntime, which {} cannot import; run `pip install rapidocr-onnxruntime==1.4.4` and set HOTSHOE_PYTHON to that Python",
             python.display()
         ));
     }
     let reference = reference
         .as_mut()
         .map(|reference| (reference, rounds.reference));
-    rows.extend(page::page(&setting, rounds.page, reference)?);
+    rows.extend(page::page(&setup, rounds.page, reference)?);
 
     rows.extend(calls);
-    terminal.note("measuring        modes of components' memories");
-    rows.extend(modes::modes(&setting, rounds.batches, terminal)?);
+    terminal.note("measuring        memory modes");
+    rows.extend(modes::modes(&setup, rounds.batches, terminal)?);
     terminal.note("measuring        starts of the daemon");
-    rows.extend(start::start(&setting, &line, rounds.starts)?);
-    rows.extend(start::resident(&setting, &line)?);
+    rows.extend(start::start(&setup, &line, rounds.starts)?);
+    rows.extend(start::resident(&setup, &line)?);
     Ok(rows)
 }

@@ -1,4 +1,4 @@
-//! A Python program in a process of its own that answers JSON lines.
+//! A Python program in a separate process that answers JSON lines.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::Context;
 use serde_json::Value;
 
-/// A child process; ended when it is dropped.
+/// A child process, stopped when dropped.
 pub struct Python {
     child: Child,
     requests: ChildStdin,
@@ -16,7 +16,8 @@ pub struct Python {
 }
 
 impl Python {
-    /// Starts a program, which says the `version` of what it measures. None where this Python lacks what the program needs.
+    /// Starts a program, which reports the `version` of the package that it measures. None if this Python lacks a package that
+    /// the program needs.
     pub fn start(
         python: &Path,
         program: &str,
@@ -37,7 +38,7 @@ impl Python {
             .stdin
             .take()
             .zip(child.stdout.take())
-            .context("cannot talk to Python")?;
+            .context("cannot communicate with Python")?;
         let mut python = Self {
             child,
             requests,
@@ -54,7 +55,7 @@ impl Python {
         Ok(Some(python))
     }
 
-    /// As the program said.
+    /// The version that the program reported.
     pub fn version(&self) -> &str {
         &self.version
     }
@@ -68,13 +69,13 @@ impl Python {
     fn answer(&mut self) -> anyhow::Result<Value> {
         let mut line = String::new();
         self.answers.read_line(&mut line).context("Python ended")?;
-        serde_json::from_str(&line).context("Python said something else than expected")
+        serde_json::from_str(&line).context("Python returned an unexpected answer")
     }
 }
 
 impl Drop for Python {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // The process may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

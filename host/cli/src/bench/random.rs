@@ -1,14 +1,14 @@
-//! Bytes that cannot be compressed, the same in each run.
+//! Incompressible bytes, the same in each run.
 
-/// Odd, as the multiplier of a full-period generator modulo a power of two is: Knuth's for 64 bits.
+/// Knuth's multiplier for 64 bits.
 const MULTIPLIER: u64 = 6_364_136_223_846_793_005;
 const INCREMENT: u64 = 1_442_695_040_888_963_407;
 
-/// A linear congruential generator whose high bits are mixed: good enough to defeat compression.
+/// A linear congruential generator with mixed high bits: random enough to be incompressible.
 pub struct Random(u64);
 
 impl Random {
-    /// Each seed begins another sequence.
+    /// Each seed starts another sequence.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }

@@ -1,4 +1,4 @@
-//! The Python package that reads the same pages with ONNX Runtime, in a process of its own.
+//! The Python package that reads the same pages with ONNX Runtime, in a separate process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,14 +10,14 @@ use super::python::Python;
 
 const SCRIPT: &str = include_str!("rapidocr.py");
 
-/// A child process that reads a picture each time it is asked to.
+/// A child process that reads a picture on request.
 pub struct Reference {
     python: Python,
     name: String,
 }
 
 impl Reference {
-    /// Starts it, with the picture read once to warm up. None where this Python does not have the package.
+    /// Starts it and reads the picture once to warm up. None if this Python lacks the package.
     pub fn start(python: &Path, picture: &Path) -> anyhow::Result<Option<Self>> {
         let started = Python::start(python, SCRIPT, &[picture])?;
         Ok(started.map(|python| Self {
@@ -26,12 +26,12 @@ impl Reference {
         }))
     }
 
-    /// The package and how it is run.
+    /// The package, its version and its threads.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Reads the picture once; the time that it took, as Python measured it.
+    /// Reads the picture once and returns the time measured by Python.
     pub fn read(&mut self) -> anyhow::Result<Duration> {
         let answer = self.python.ask(&json!({}))?;
         if answer.get("lines").and_then(Value::as_u64) == Some(0) {
@@ -40,7 +40,7 @@ impl Reference {
         let seconds = answer
             .get("seconds")
             .and_then(Value::as_f64)
-            .context("Python did not say how long it took")?;
+            .context("Python returned no time")?;
         Ok(Duration::try_from_secs_f64(seconds)?)
     }
 }

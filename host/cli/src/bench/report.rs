@@ -6,27 +6,27 @@ use serde_json::Value;
 use super::machine::Machine;
 use crate::terminal::Terminal;
 
-/// What a bench prints.
+/// The report of a bench.
 #[derive(Debug, Serialize)]
 pub struct Report {
     bench: &'static str,
     machine: Machine,
-    /// What was counted, beside the rows.
+    /// Counts beside the rows.
     #[serde(flatten)]
     counts: Counts,
     rows: Vec<Row>,
 }
 
-/// What was counted, each under its own name.
+/// Named counts.
 pub type Counts = BTreeMap<&'static str, Value>;
 
-/// One figure, with what it is compared with.
+/// One figure and its baseline.
 #[derive(Debug, Serialize)]
 pub struct Row {
     name: String,
     value: f64,
     unit: Unit,
-    /// The time within which 19 of 20 runs end, where that was asked.
+    /// The 95th percentile, if requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     p95: Option<f64>,
     /// The other side, if there is one.
@@ -34,15 +34,15 @@ pub struct Row {
     against_value: Option<f64>,
     /// `value` / `against_value`.
     ratio: Option<f64>,
-    /// What the ratio should be, or the value where there is no other side.
+    /// The target of the ratio, or of the value if there is no other side.
     target: Option<f64>,
-    /// On which side of the target it should be.
+    /// Whether the target is an upper or a lower bound.
     bound: Bound,
-    /// Whether that holds; none without a target.
+    /// Whether the target is met; none without a target.
     met: Option<bool>,
 }
 
-/// On which side of its target a figure should be.
+/// Whether a target is an upper or a lower bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Bound {
@@ -66,7 +66,7 @@ impl Bound {
     }
 }
 
-/// What values are shown in. Times are measured in microseconds, and everything else in what it is shown in.
+/// The unit in which values are shown. Times are stored in microseconds, everything else in the unit itself.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub enum Unit {
     /// Milliseconds.
@@ -78,19 +78,19 @@ pub enum Unit {
     /// Nanoseconds.
     #[serde(rename = "ns")]
     Nanos,
-    /// Thousands of bytes.
+    /// Kilobytes (1000 bytes).
     #[serde(rename = "kB")]
     Kilobytes,
-    /// Millions of bytes.
+    /// Megabytes (1000000 bytes).
     #[serde(rename = "MB")]
     Megabytes,
-    /// Millions of bytes a second.
+    /// Megabytes per second.
     #[serde(rename = "MB/s")]
     MegabytesPerSecond,
-    /// Hundredths.
+    /// Percent.
     #[serde(rename = "%")]
     Percent,
-    /// A number of things.
+    /// A count.
     #[serde(rename = "count")]
     Count,
 }
@@ -109,7 +109,7 @@ impl Unit {
         })
     }
 
-    /// A value with the unit behind it. Three figures are more than any run repeats.
+    /// A value with its unit, to three significant digits: no run reproduces more.
     fn text(self, value: f64) -> String {
         let decimals = if value < 10.0 { 2 } else { 1 };
         match self {
@@ -125,13 +125,13 @@ impl Unit {
     }
 }
 
-/// To three decimals: what is printed is what is judged.
+/// Rounds to three decimals, so that the printed value decides whether the target is met.
 fn rounded(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
 impl Row {
-    /// A figure that stands alone; the target is in its unit.
+    /// A figure without a baseline; the target is in its unit.
     pub fn alone(name: &str, unit: Unit, measured: f64, target: Option<f64>) -> Self {
         let value = unit.of(measured);
         Self {
@@ -148,7 +148,7 @@ impl Row {
         }
     }
 
-    /// A figure and that of the other side; the target is for their ratio.
+    /// A figure and that of the other side; the target applies to their ratio.
     pub fn compared(
         name: &str,
         unit: Unit,
@@ -171,7 +171,7 @@ impl Row {
         }
     }
 
-    /// More is better: the ratio, or the value where there is no other side, should be at least this.
+    /// Sets a lower bound for the ratio, or for the value if there is no other side.
     #[must_use]
     pub fn at_least(mut self, target: f64) -> Self {
         self.target = Some(target);
@@ -184,7 +184,7 @@ impl Row {
         self
     }
 
-    /// With the time within which 19 of 20 runs end.
+    /// Adds the 95th percentile.
     #[must_use]
     pub fn with_p95(mut self, measured: f64) -> Self {
         self.p95 = Some(self.unit.of(measured));
@@ -226,7 +226,7 @@ impl Row {
 }
 
 impl Report {
-    /// Of a bench that ran on this machine.
+    /// The report of a bench on this machine.
     pub fn new(bench: &'static str, counts: Counts, rows: Vec<Row>) -> Self {
         Self {
             bench,
@@ -236,7 +236,7 @@ impl Report {
         }
     }
 
-    /// The machine and a table.
+    /// The machine and a table as text.
     pub fn text(&self, terminal: &Terminal) -> String {
         let table = terminal.table(
             &["what", "measured", "against", "ratio", "target", ""],

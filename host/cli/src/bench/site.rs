@@ -1,4 +1,4 @@
-//! One device on this machine, its daemon in a process of its own, and who publishes to it.
+//! One device on this machine with its daemon in a separate process, and a publisher.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 use hotshoe_trust::{Release, Time};
 
-use super::setting::{Setting, TRUST};
+use super::setup::{BenchSetup, TRUST};
 use crate::commands::install;
 use crate::demo::deliver::{Deployer, Published, Step};
 use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::device::Identity;
 
-/// Longest time for one release.
+/// Timeout of one release.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A release that was made for a bench.
-pub struct Made {
+/// A packed and signed release.
+pub struct PackedRelease {
     /// Its folder.
     pub layout: PathBuf,
-    /// What it says.
+    /// Its parsed `release.json`.
     pub release: Release,
 }
 
-/// A device that serves, and who publishes to it.
+/// A device that serves and a publisher.
 pub struct Site {
     daemon: DaemonProcess,
-    /// Another session than the publisher's.
+    /// A session separate from the publisher's.
     pub client: Client,
-    /// Who publishes.
+    /// The publisher.
     pub deployer: Deployer,
-    /// The device as it was at the start.
+    /// The status of the device at the start.
     pub device: Status,
     /// Its data folder.
     pub data: PathBuf,
@@ -43,18 +43,19 @@ pub struct Site {
 }
 
 impl Site {
-    /// Installs a release in a folder of its own and starts the daemon.
-    pub fn start(setting: &Setting<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
-        let folder = setting.folder().join(name);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    /// Installs a release in the folder `name` and starts the daemon.
+    pub fn start(setup: &BenchSetup<'_>, name: &str, first: &Path) -> anyhow::Result<Self> {
+        let folder = setup.folder().join(name);
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let endpoint = free_endpoint()?;
         let path = folder.join("hotshoe.toml");
         let text = format!(
             "site = \"bench\"\ndevice = \"{name}\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        let config = Config::load(&path).context("cannot use the bench's configuration")?;
-        let identity = Identity::of(setting.trust().clone(), &config);
+        let config = Config::load(&path).context("cannot load the bench's configuration")?;
+        let identity = Identity::of(setup.trust().clone(), &config);
         install::install(first, &config.data, &identity, Time::now())?;
         let zenoh = ZenohConfig {
             connect: vec![endpoint],
@@ -73,13 +74,17 @@ impl Site {
         })
     }
 
-    /// One more session.
+    /// Opens another session.
     pub fn connect(&self) -> anyhow::Result<Client> {
         Client::open(&self.zenoh).context("cannot reach the daemon")
     }
 
-    /// Publishes a release and waits until it serves. What the device says on the way is told to `each`.
-    pub fn try_out(&mut self, made: &Made, each: impl FnMut(&Step)) -> anyhow::Result<Published> {
+    /// Publishes a release and waits until it serves. Each reported step is passed to `each`.
+    pub fn try_out(
+        &mut self,
+        made: &PackedRelease,
+        each: impl FnMut(&Step),
+    ) -> anyhow::Result<Published> {
         let published = self.deployer.publish(&made.layout, &made.release)?;
         let serves = |phase| matches!(phase, Phase::Trial | Phase::Live);
         self.wait(&published, serves, each)?;
@@ -87,7 +92,7 @@ impl Site {
     }
 
     /// Publishes a release and waits until it is confirmed.
-    pub fn deliver(&mut self, made: &Made) -> anyhow::Result<()> {
+    pub fn deliver(&mut self, made: &PackedRelease) -> anyhow::Result<()> {
         let published = self.deployer.publish(&made.layout, &made.release)?;
         self.confirmed(&published)
     }
@@ -110,7 +115,7 @@ impl Site {
         let end = self.deployer.follow(published, DEADLINE, last)?;
         ensure!(
             there(end.phase),
-            "{} became {}: {:?}",
+            "{} ended as {}: {:?}",
             published.release,
             end.phase,
             end.cause
@@ -118,7 +123,7 @@ impl Site {
         Ok(())
     }
 
-    /// Ends the daemon.
+    /// Stops the daemon.
     pub fn stop(self) -> anyhow::Result<()> {
         self.deployer.close();
         self.client.close();

@@ -1,4 +1,4 @@
-//! The daemon's start with compiled code at hand, against loading its models alone.
+//! The daemon's start with cached code, against loading its models alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,39 +18,39 @@ use hotshoe_vision::{Budget, DecodeLimits};
 use label_reader::sizes::{self, Size};
 use label_reader_native::{NativeReader, NativeRecogniser};
 
-use super::laps::{Laps, by_turns, lap};
 use super::lines;
 use super::page::{PAGE, RELEASE};
 use super::report::{Row, Unit};
-use super::setting::{Setting, TOTAL, TRUST};
+use super::setup::{BenchSetup, TOTAL, TRUST};
+use super::timings::{Timings, alternate, timing};
 use crate::commands::{install, verify};
 use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::device::Identity;
 
-/// Most that the start may take, of what loading the models takes.
+/// Highest accepted ratio of the start to loading the models.
 const TARGET: f64 = 2.0;
-/// A release of three small components and a model of half a megabyte.
+/// A release with three small components and a model of half a megabyte.
 const SMALL: &str = "classify-angle.toml";
-/// Most that a daemon with it may hold, in millions of bytes.
+/// Highest accepted resident memory of a daemon with that release, in megabytes.
 const RESIDENT_TARGET: f64 = 60.0;
-/// What the start is compared with, at first.
+/// The first baseline of the start.
 const LOADING: &str = "loading its models and their plans";
-/// And with the same result.
+/// The second baseline, with the same result.
 const READING: &str = "the same and reading it, in plain Rust";
 /// Longest time from sending the first sample to its answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
-/// Longest time from starting the process to its listening.
+/// Timeout from starting the process until it listens.
 const LISTEN_DEADLINE: Duration = Duration::from_secs(20);
-/// Between two looks at its port.
+/// Interval of polling its port.
 const POLL: Duration = Duration::from_millis(1);
 /// Channels of a picture as a tensor.
 const CHANNELS: usize = 3;
 /// The input of each of the three models.
 const INPUT: &str = "x";
 
-/// Starts daemons and loads models by turns, for a release of one small model and for that of the page. The first start,
+/// Starts daemons and loads models alternately, for a release with one small model and for that of the page. The first start,
 /// which compiles the components, does not count.
-pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
+pub fn start(setup: &BenchSetup<'_>, line: &[u8], rounds: usize) -> anyhow::Result<Vec<Row>> {
     let width = widest(&[size(line)?]);
     let first_line = Case {
         name: "daemon: start to first line",
@@ -64,25 +64,26 @@ pub fn start(setting: &Setting<'_>, line: &[u8], rounds: usize) -> anyhow::Resul
             Ok(())
         },
     };
-    let page = setting.picture(PAGE)?;
+    let page = setup.picture(PAGE)?;
     let first_page = Case {
         name: "daemon: start to first page",
         release: RELEASE,
         picture: &page,
-        plans: page_plans(setting, &page)?,
+        plans: page_plans(setup, &page)?,
         read: |models, picture| {
             reader(models)?.read(picture)?;
             Ok(())
         },
     };
-    let mut rows = first_line.measure(setting, rounds)?;
-    rows.extend(first_page.measure(setting, rounds)?);
+    let mut rows = first_line.measure(setup, rounds)?;
+    rows.extend(first_page.measure(setup, rounds)?);
     Ok(rows)
 }
 
-/// What a daemon holds that has answered one sample of a small release and waits for the next. No row where the system does not tell.
-pub fn resident(setting: &Setting<'_>, line: &[u8]) -> anyhow::Result<Option<Row>> {
-    let device = Device::install(setting, SMALL, line)?;
+/// The resident memory of an idle daemon that has answered one sample of a small release. No row if the system does not
+/// report it.
+pub fn resident(setup: &BenchSetup<'_>, line: &[u8]) -> anyhow::Result<Option<Row>> {
+    let device = Device::install(setup, SMALL, line)?;
     let (_, status) = device.answered()?;
     let resident = status.memory.and_then(|memory| memory.resident_mib);
     Ok(resident.map(|mib| {
@@ -97,28 +98,28 @@ type Loaded = BTreeMap<&'static str, Arc<Model>>;
 /// A model's name and the shape of its input.
 type PlanFor = (&'static str, [usize; 4]);
 
-/// What is started.
+/// A measured start.
 struct Case<'a> {
     name: &'static str,
     release: &'static str,
     picture: &'a [u8],
-    /// What reading the picture runs.
+    /// The plans that reading the picture needs.
     plans: Vec<PlanFor>,
-    /// Reads the picture in plain Rust.
+    /// Reads the picture with plain Rust.
     read: fn(&Loaded, &[u8]) -> anyhow::Result<()>,
 }
 
 impl Case<'_> {
-    fn measure(&self, setting: &Setting<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
-        let device = Device::install(setting, self.release, self.picture)?;
+    fn measure(&self, setup: &BenchSetup<'_>, rounds: usize) -> anyhow::Result<Vec<Row>> {
+        let device = Device::install(setup, self.release, self.picture)?;
         let (layout, release) = verify::verify(
-            &setting.release(self.release)?,
-            setting.trust(),
+            &setup.release(self.release)?,
+            setup.trust(),
             &Floor::none(),
             &hotshoe_trust::Device::default(),
             Time::now(),
         )?;
-        let (ours, theirs) = by_turns(
+        let (ours, theirs) = alternate(
             rounds,
             || device.first_result(),
             || self.plain_rust(&layout, &release),
@@ -131,8 +132,8 @@ impl Case<'_> {
         Ok(vec![row(LOADING, Some(TARGET))?, row(READING, None)?])
     }
 
-    /// Loads the release's models from its layout, makes their plans, and then reads the picture.
-    fn plain_rust(&self, layout: &Layout, release: &Release) -> anyhow::Result<Laps> {
+    /// Loads the release's models from its layout, creates their plans, and then reads the picture.
+    fn plain_rust(&self, layout: &Layout, release: &Release) -> anyhow::Result<Timings> {
         let started = Instant::now();
         let models = Models::new(Options::default());
         let mut loaded = Loaded::new();
@@ -152,10 +153,10 @@ impl Case<'_> {
         let reading = started.elapsed();
         anyhow::ensure!(
             plans_made(&loaded) == made,
-            "{} needs other plans than were made for it",
+            "{} needs other plans than those created",
             self.name
         );
-        Ok(vec![lap(LOADING, loading), lap(READING, reading)])
+        Ok(vec![timing(LOADING, loading), timing(READING, reading)])
     }
 }
 
@@ -185,16 +186,16 @@ struct Device {
 }
 
 impl Device {
-    fn install(setting: &Setting<'_>, release: &str, picture: &[u8]) -> anyhow::Result<Self> {
-        let release = setting.release(release)?;
+    fn install(setup: &BenchSetup<'_>, release: &str, picture: &[u8]) -> anyhow::Result<Self> {
+        let release = setup.release(release)?;
         let device = Self {
             folder: release.with_extension("device"),
             picture: picture.to_owned(),
         };
         fs::create_dir_all(&device.folder)
-            .with_context(|| format!("cannot make {}", device.folder.display()))?;
+            .with_context(|| format!("cannot create {}", device.folder.display()))?;
         let config = device.configure(&free_endpoint()?)?;
-        let identity = Identity::of(setting.trust().clone(), &config);
+        let identity = Identity::of(setup.trust().clone(), &config);
         install::install(&release, &config.data, &identity, Time::now())?;
         Ok(device)
     }
@@ -203,23 +204,23 @@ impl Device {
         self.folder.join("hotshoe.toml")
     }
 
-    /// Every start gets a port of its own: the last one's may linger.
+    /// Every start gets a new port: the last one may still be in use.
     fn configure(&self, endpoint: &str) -> anyhow::Result<Config> {
         let path = self.configuration();
         let text = format!(
             "site = \"bench\"\ndevice = \"bench\"\ntrust = \"../{TRUST}\"\n[zenoh]\nlisten = [\"{endpoint}\"]\n"
         );
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        Config::load(&path).context("cannot use the bench's configuration")
+        Config::load(&path).context("cannot load the bench's configuration")
     }
 
-    /// From starting the process to the answer to the first sample.
-    fn first_result(&self) -> anyhow::Result<Laps> {
+    /// The time from starting the process to the answer to the first sample.
+    fn first_result(&self) -> anyhow::Result<Timings> {
         let (elapsed, _) = self.answered()?;
-        Ok(vec![lap(TOTAL, elapsed)])
+        Ok(vec![timing(TOTAL, elapsed)])
     }
 
-    /// The same time, and what the daemon says of itself after that answer.
+    /// The same time and the status of the daemon after that answer.
     fn answered(&self) -> anyhow::Result<(Duration, Status)> {
         let endpoint = free_endpoint()?;
         self.configure(&endpoint)?;
@@ -244,15 +245,18 @@ impl Device {
         client.close();
         daemon.stop()?;
         match fed.map(|fed| fed.result) {
-            Some(Ok(_)) => Ok((elapsed, after.context("the daemon tells no status")?)),
+            Some(Ok(_)) => Ok((
+                elapsed,
+                after.context("the daemon did not report its status")?,
+            )),
             Some(Err(error)) => bail!(error),
             None => bail!("the daemon did not answer"),
         }
     }
 }
 
-/// Waits until somebody listens there, which Zenoh's own retries would find out a tenth of a second later. When the time is
-/// over, the next step says what is wrong.
+/// Waits until a process listens there; Zenoh's own retries would detect it up to 0.1 s later. After the timeout, the next
+/// step reports the error.
 fn wait_for(address: &str) {
     let started = Instant::now();
     while TcpStream::connect(address).is_err() && started.elapsed() < LISTEN_DEADLINE {
@@ -260,14 +264,14 @@ fn wait_for(address: &str) {
     }
 }
 
-/// What reading the page runs.
-fn page_plans(setting: &Setting<'_>, page: &[u8]) -> anyhow::Result<Vec<PlanFor>> {
+/// The plans that reading the page needs.
+fn page_plans(setup: &BenchSetup<'_>, page: &[u8]) -> anyhow::Result<Vec<PlanFor>> {
     let reader = NativeReader::new(
-        setting.model("detect")?,
-        setting.model("classify-angle")?,
-        setting.model("recognise")?,
+        setup.model("detect")?,
+        setup.model("classify-angle")?,
+        setup.model("recognise")?,
     );
-    // The lines of this page are one group, which has the width of its widest.
+    // The lines of this page are one batch, padded to the width of the widest.
     let lines: Vec<Size> = reader
         .read(page)?
         .iter()

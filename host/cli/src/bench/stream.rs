@@ -1,4 +1,4 @@
-//! A stream of samples at a steady pace from several sources, and a record of what came back.
+//! A stream of samples at a steady rate from several sources, and a record of the results.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,47 +10,47 @@ use hotshoe_link::{Client, FeedReply, FeedError, Feeder, Outputs};
 use hotshoe_protocol::status::Status;
 use serde_json::Value;
 
-/// Samples in a second.
+/// Samples per second.
 pub const PACE: u32 = 200;
-/// Sources that send by turns.
+/// Sources, which send alternately.
 const SOURCES: u64 = 4;
 /// Bytes of one sample.
 const SAMPLE_BYTES: usize = 4096;
 /// Longest time to an answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
-/// Far more samples than wait at any time: the pace does not depend on the answers.
+/// Far more samples than are ever in flight: the rate does not depend on the answers.
 const IN_FLIGHT: usize = 4096;
-/// Messages that may wait to be read.
+/// Capacity of the message queue.
 const MESSAGES: usize = 65_536;
-/// When nothing has been published for so long after the last sample, nothing will be.
+/// After this time without a message following the last sample, no more messages are expected.
 const SILENCE: Duration = Duration::from_secs(1);
 
-/// What came of a stream.
+/// The results of a stream.
 #[derive(Debug, Default)]
 pub struct Record {
     /// Samples sent.
     pub samples: u64,
     /// Samples that the daemon dropped or that failed.
     pub failed: u64,
-    /// Samples that nobody answered.
+    /// Samples without an answer.
     unanswered: u64,
-    /// When each result came.
+    /// When each result arrived.
     arrivals: Vec<Instant>,
-    /// Sources and numbers of the results that were published, in that order.
+    /// Sources and numbers of the published results, in order of arrival.
     published: Vec<(u64, u64)>,
 }
 
-/// A stretch of time.
+/// A time span.
 pub type Span = (Instant, Instant);
 
-/// A stream that flows, and somebody who listens to what the device publishes.
+/// A running stream and a subscriber to the device's messages.
 pub struct Stream<'s> {
     sending: ScopedJoinHandle<'s, anyhow::Result<Record>>,
     listening: ScopedJoinHandle<'s, Vec<(u64, u64)>>,
 }
 
 impl<'s> Stream<'s> {
-    /// Starts it; it flows until `over` is set.
+    /// Starts the stream, which runs until `over` is set.
     pub fn start(
         scope: &'s Scope<'s, '_>,
         client: &'s Client,
@@ -66,19 +66,19 @@ impl<'s> Stream<'s> {
         })
     }
 
-    /// Everything that came of it, once `over` was set.
+    /// Waits for all results after `over` was set.
     pub fn finish(self) -> anyhow::Result<Record> {
         let sent = self
             .sending
             .join()
             .map_err(|_| anyhow!("the sender panicked"))?;
         let published = self.listening.join();
-        let published = published.map_err(|_| anyhow!("the listener panicked"))?;
+        let published = published.map_err(|_| anyhow!("the subscriber panicked"))?;
         Ok(Record { published, ..sent? })
     }
 }
 
-/// Sends at the times that the pace says, however long the answers take.
+/// Sends at a fixed rate, however long the answers take.
 fn send(feeder: &Feeder, over: &AtomicBool) -> anyhow::Result<Record> {
     let mut record = Record::default();
     let mut sent: BTreeMap<String, Instant> = BTreeMap::new();
@@ -114,7 +114,7 @@ fn send(feeder: &Feeder, over: &AtomicBool) -> anyhow::Result<Record> {
     Ok(record)
 }
 
-/// Reads the ids of what is published, each of which says its source and its number.
+/// Reads the ids of published results, which contain the source and the number.
 fn listen(outputs: &Outputs, over: &AtomicBool) -> Vec<(u64, u64)> {
     let mut heard = Vec::new();
     loop {
@@ -144,7 +144,7 @@ impl Record {
         }
     }
 
-    /// Samples without an answer, and results that were not published.
+    /// The number of samples without an answer and of results that were not published.
     pub fn lost(&self) -> u64 {
         let distinct: BTreeSet<_> = self.published.iter().collect();
         let answered = self.arrivals.len() as u64;
@@ -152,7 +152,7 @@ impl Record {
         (self.samples - answered - self.failed).max(self.unanswered) + unpublished
     }
 
-    /// Results that were published more than once.
+    /// The number of results that were published more than once.
     pub fn duplicated(&self) -> u64 {
         let distinct: BTreeSet<_> = self.published.iter().collect();
         (self.published.len() - distinct.len()) as u64
@@ -171,7 +171,7 @@ impl Record {
             .collect()
     }
 
-    /// The longest time between two results that both came within one of these spans.
+    /// The longest time between two results that both arrived within one of these spans.
     pub fn largest_gap(&self, spans: &[Span]) -> Duration {
         let mut arrivals = self.arrivals.clone();
         arrivals.sort_unstable();

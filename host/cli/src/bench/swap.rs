@@ -1,4 +1,4 @@
-//! `hotshoe bench swap`: what a stream of samples notices of releases that come and go.
+//! `hotshoe bench swap`: the effect of swaps and rollbacks on a stream of samples.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,31 +12,31 @@ use hotshoe_devkit::Environment;
 use serde_json::json;
 
 use super::first_result;
-use super::laps::median;
 use super::report::{Counts, Row, Unit};
-use super::setting::Setting;
-use super::site::{Made, Site};
+use super::setup::BenchSetup;
+use super::site::{PackedRelease, Site};
 use super::stream::{Record, Span, Stream};
+use super::timings::median;
 use crate::terminal::Terminal;
 
-/// Most that the largest gap may grow by the swaps.
+/// Highest accepted ratio of the largest gap with swaps to that without.
 const GAP_TARGET: f64 = 2.0;
-/// Most that the swap itself may take, against a store of an `ArcSwap` that is in no cache.
+/// Highest accepted ratio of the swap itself to a store to an uncached `ArcSwap`.
 const POINTER_TARGET: f64 = 4.0;
-/// Pointers, of 128 bytes each: 64 MiB, more than caches hold.
+/// Number of pointers, of 128 bytes each: 64 MiB, more than caches hold.
 const BARE_LINES: usize = 1 << 19;
-/// Those of them that are stored to.
+/// Number of stores.
 const BARE_STORES: usize = 1 << 11;
-/// The stream runs so long before anything is measured.
+/// How long the stream runs before the measurement.
 const WARM_UP: Duration = Duration::from_secs(1);
-/// Between two looks at the time that the swap itself took.
+/// The time of the swap itself is read once every this many swaps.
 const LOOK_EVERY: usize = 5;
-/// Confirmed after a few samples.
+/// A health gate that is passed after a few samples.
 const SHORT: &str = "min-samples = 5\nmin-seconds = 0";
-/// Never confirmed while the bench runs.
+/// A health gate that is not passed while the bench runs.
 const LONG: &str = "min-samples = 5\nmin-seconds = 3600";
 
-/// How much of everything there is.
+/// Number of repetitions of each measurement.
 pub struct Rounds {
     turns: usize,
     swaps: usize,
@@ -52,7 +52,7 @@ const FULL: Rounds = Rounds {
     first_results: 7,
 };
 
-/// A first impression.
+/// For a quick overview.
 const QUICK: Rounds = Rounds {
     turns: 2,
     swaps: 5,
@@ -60,21 +60,21 @@ const QUICK: Rounds = Rounds {
     first_results: 2,
 };
 
-/// What was counted, and all rows.
+/// Returns the counts and all rows.
 pub fn measure(
     environment: &Environment,
     quick: bool,
     terminal: &Terminal,
 ) -> anyhow::Result<(Counts, Vec<Row>)> {
     let rounds = if quick { QUICK } else { FULL };
-    let setting = Setting::prepare(environment)?;
-    let (counts, mut rows) = swaps(&setting, &rounds, terminal)?;
+    let setup = BenchSetup::prepare(environment)?;
+    let (counts, mut rows) = swaps(&setup, &rounds, terminal)?;
     terminal.note("measuring        publish to first result");
-    rows.extend(first_result::measure(&setting, rounds.first_results)?);
+    rows.extend(first_result::measure(&setup, rounds.first_results)?);
     Ok((counts, rows))
 }
 
-/// When what happened, and how long it took.
+/// The measured times.
 #[derive(Default)]
 struct Times {
     with_swaps: Vec<Span>,
@@ -85,7 +85,7 @@ struct Times {
 }
 
 fn swaps(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     rounds: &Rounds,
     terminal: &Terminal,
 ) -> anyhow::Result<(Counts, Vec<Row>)> {
@@ -94,11 +94,11 @@ fn swaps(
         "packing          {} releases",
         wanted + rounds.rollbacks + 1
     ));
-    let first = release(setting, 1, SHORT)?;
-    let good = releases(setting, 2, wanted, SHORT)?;
-    let left = releases(setting, 2 + wanted, rounds.rollbacks, LONG)?;
-    let mut site = Site::start(setting, "swapped", &first.layout)?;
-    // The stream has a session of its own, so that nothing else of the bench stands in its way.
+    let first = release(setup, 1, SHORT)?;
+    let good = releases(setup, 2, wanted, SHORT)?;
+    let left = releases(setup, 2 + wanted, rounds.rollbacks, LONG)?;
+    let mut site = Site::start(setup, "swapped", &first.layout)?;
+    // The stream has a separate session, so that nothing else of the bench delays it.
     let client = site.connect()?;
     let over = AtomicBool::new(false);
     let outcome = thread::scope(|scope| {
@@ -122,12 +122,12 @@ fn swaps(
     Ok((counts, rows(&record, &times)?))
 }
 
-/// Swaps for a while and rests for as long, by turns; then rolls back.
+/// Alternates phases with and without swaps of the same length, then rolls back.
 fn drive(
     site: &mut Site,
     rounds: &Rounds,
-    good: &[Made],
-    left: &[Made],
+    good: &[PackedRelease],
+    left: &[PackedRelease],
     terminal: &Terminal,
 ) -> anyhow::Result<Times> {
     let mut times = Times::default();
@@ -167,7 +167,7 @@ fn last_swap(site: &Site) -> anyhow::Result<Option<Duration>> {
 }
 
 fn rows(record: &Record, times: &Times) -> anyhow::Result<Vec<Row>> {
-    let middle = |times: &[Duration]| median(times).context("nothing was measured");
+    let middle = |times: &[Duration]| median(times).context("no times were measured");
     let gap = |spans: &[Span]| record.largest_gap(spans).as_secs_f64() * 1e6;
     let order = record.order_kept();
     let count = |name: &str, count: u64| Row::alone(name, Unit::Count, count as f64, Some(0.0));
@@ -208,7 +208,7 @@ fn rows(record: &Record, times: &Times) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// What a store of a pointer costs that nobody looked at lately: each goes to a cache line of its own, behind more bytes than any cache holds.
+/// The cost of a store to an uncached pointer: each goes to a separate cache line, and all of them exceed any cache.
 fn bare_stores() -> Vec<Duration> {
     let lines: Vec<Line> = (0..BARE_LINES).map(|_| Line::default()).collect();
     let values: Vec<Arc<usize>> = (0..BARE_STORES).map(Arc::new).collect();
@@ -228,18 +228,22 @@ fn bare_stores() -> Vec<Duration> {
 struct Line(ArcSwap<usize>);
 
 fn releases(
-    setting: &Setting<'_>,
+    setup: &BenchSetup<'_>,
     from: usize,
     count: usize,
     health: &str,
-) -> anyhow::Result<Vec<Made>> {
+) -> anyhow::Result<Vec<PackedRelease>> {
     (from..from + count)
-        .map(|generation| release(setting, generation, health))
+        .map(|generation| release(setup, generation, health))
         .collect()
 }
 
-/// A light pipeline; each generation has another setting.
-fn release(setting: &Setting<'_>, generation: usize, health: &str) -> anyhow::Result<Made> {
+/// A light pipeline; each generation has a different setting.
+fn release(
+    setup: &BenchSetup<'_>,
+    generation: usize,
+    health: &str,
+) -> anyhow::Result<PackedRelease> {
     let recipe = format!(
         r#"name = "light"
 generation = {generation}
@@ -264,8 +268,8 @@ stage = "measure"
 [[pipeline]]
 policy = "empty-policy"
 "#,
-        measure = setting.guest("measure").display(),
-        policy = setting.guest("empty-policy").display()
+        measure = setup.guest("measure").display(),
+        policy = setup.guest("empty-policy").display()
     );
-    setting.make(&format!("light-{generation}"), &recipe)
+    setup.make(&format!("light-{generation}"), &recipe)
 }

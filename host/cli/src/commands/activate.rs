@@ -1,19 +1,19 @@
-use crate::fleet::order::{OrderArgs, What, give};
+use crate::fleet::order::{OrderArgs, OrderKind, send};
 use crate::logging;
 use crate::terminal::Terminal;
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// Let a staged release serve
+/// Activate a staged release
 ///
-/// A release that was published with `--stage-only` lies on the device, verified and self-tested, and waits for this. It then
-/// begins its trial; with `[deploy] window` it waits for that as well.
+/// A release that was published with `--stage-only` is verified and self-tested on the device, and waits for this command. Its trial
+/// then starts, with `[deploy] window` once the window opens.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: on the device itself
   hotshoe activate --config hotshoe.toml
 
-Example: from elsewhere
+Example: from another machine
   hotshoe activate --site lab --device line-4 --connect tcp/192.0.2.7:7447")]
 pub struct Args {
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub struct Args {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let answer = give(&args.order, What::Activate)?;
+    let answer = send(&args.order, OrderKind::Activate)?;
     if terminal.json {
         terminal.json(&answer)?;
         return Ok(ExitCode::SUCCESS);

@@ -10,11 +10,11 @@ use crate::demo::process::end_with_this_process;
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// Measure against the same work in plain Rust
+/// Compare Hotshoe's speed with plain Rust and other runtimes
 ///
-/// Run it in a checkout of Hotshoe, on a machine that does nothing else. Both sides of a comparison are measured in the same
-/// run, by turns, with the same loaded models; each figure is the median. `met` says whether the ratio, or the value where there
-/// is nothing to compare with, is within the target.
+/// Run it in a checkout of Hotshoe, on an idle machine. Both sides of a comparison run alternately, in the same run, with the same
+/// loaded models; each figure is the median. `met` says whether the ratio, or the value of a row without a comparison, is within the
+/// target.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -24,22 +24,22 @@ Example:
   hotshoe bench infer --python venv/bin/python --rounds 10
   hotshoe bench languages --yes
 
-Some rows need a Python that can import what they compare with: pip install rapidocr-onnxruntime==1.4.4 for `pipeline`,
+Some rows need a Python with the packages that they compare with: pip install rapidocr-onnxruntime==1.4.4 for `pipeline`,
 onnxruntime==1.31.1 and 'tritonclient[http,grpc]' for `infer`")]
 pub struct Args {
-    /// What to measure
+    /// The benchmark
     #[arg(value_name = "NAME")]
     name: Name,
-    /// Fewer repetitions: a first impression
+    /// Fewer repetitions, for a first impression
     #[arg(long)]
     quick: bool,
-    /// Turns of each side; for `infer`
+    /// Rounds per side, for `infer`
     #[arg(long, value_name = "N")]
     rounds: Option<usize>,
-    /// The folder of the models, where it is not the checkout's own; for `infer`
+    /// The folder of the models, for `infer` [default: the checkout's]
     #[arg(long, value_name = "DIR")]
     models: Option<PathBuf>,
-    /// Fetch compilers that are missing, into HOTSHOE_TOOLS or target/tools; for `languages`
+    /// Download missing compilers into HOTSHOE_TOOLS or target/tools, for `languages`
     #[arg(long)]
     yes: bool,
     /// The Python interpreter that has the packages to compare with
@@ -54,13 +54,13 @@ pub struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Name {
-    /// Components against plain Rust: the angle classifier, the recogniser and the page; calls; the daemon's start
+    /// Components and plain Rust: the angle classifier, the recogniser and the page; calls; the daemon's start
     Pipeline,
-    /// A stream of samples while releases are delivered and rolled back; publish to first result
+    /// A stream of samples during delivery and rollback of releases; publish to first result
     Swap,
-    /// Verified delivery against a plain Zenoh query; a changed model; many devices at one site
+    /// Verified delivery and a plain Zenoh query; a changed model; many devices at one site
     Delivery,
-    /// Models by tract and ONNX Runtime against ONNX Runtime's own package; the ways to a model; memory; starts
+    /// Models on tract and ONNX Runtime, and ONNX Runtime's own package; the call paths to a model; memory; starts
     Infer,
     /// The templates in every language: size, builds, loading, instances, calls, memory
     Languages,
@@ -69,9 +69,10 @@ enum Name {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     end_with_this_process()?;
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
-    let root = find_root(&here)
-        .context("a bench needs a checkout of Hotshoe: run it in the repository's folder")?;
+    let here = std::env::current_dir().context("cannot determine the current folder")?;
+    let root = find_root(&here).context(
+        "`hotshoe bench` needs a checkout of Hotshoe; run it in the repository's folder",
+    )?;
     let environment = || set_up(&root, &terminal.progress()).context("cannot set up the bench");
     let report = match args.name {
         Name::Pipeline => {

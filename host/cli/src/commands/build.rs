@@ -14,11 +14,11 @@ use serde::Serialize;
 use super::new::world;
 use crate::terminal::{Terminal, size};
 
-/// Compile components, check them and make them small
+/// Compile, check and strip components
 ///
-/// Builds every component of DIR/release.toml that has a `source`, in the language that the folder shows, and writes its `file`.
-/// What a language needs and is not there is fetched by a package client, with pinned digests, after asking. A component that does
-/// not fit its world, or asks for more than release.toml grants it, is not written; what to change is said.
+/// Builds every component of DIR/release.toml that has a `source`, in the language that is detected in the folder, and writes its
+/// `file`. Downloads missing tools of a language with a package client and pinned digests, after asking. A component that does not
+/// fit its world, or needs more than release.toml grants, is not written; the error says what to change.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -28,24 +28,24 @@ Example:
 Example: a folder of sources without a release.toml, into DIR/build/NAME.wasm
   hotshoe build my-policy --world policy
 
-Compilers are kept in ~/.cache/hotshoe/tools, or where HOTSHOE_TOOLS says. Rust's output is kept in .hotshoe beside release.toml,
-or where CARGO_TARGET_DIR says.")]
+Compilers are kept in ~/.cache/hotshoe/tools, or in HOTSHOE_TOOLS. Rust's output is kept in .hotshoe beside release.toml, or in
+CARGO_TARGET_DIR.")]
 pub struct Args {
     /// The folder of the release.toml, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// Fetch what is missing without asking
+    /// Download missing tools without asking
     #[arg(long)]
     yes: bool,
-    /// What Rust compiles for: unknown (no WASI), or wasip2 [default: unknown]
+    /// Rust's target: unknown (no WASI), or wasip2 [default: unknown]
     #[arg(long, value_name = "TARGET", value_parser = target)]
     target: Option<RustTarget>,
-    /// Build the folder itself, which has no release.toml, for this world
+    /// The world of a folder without a release.toml
     #[arg(long, value_name = "WORLD", value_parser = world)]
     world: Option<World>,
 }
 
-/// A component that was made, for machines.
+/// A component that was built, for JSON.
 #[derive(Serialize)]
 struct Component<'a> {
     name: &'a str,
@@ -53,11 +53,11 @@ struct Component<'a> {
     language: Language,
     file: &'a Path,
     bytes: u64,
-    /// What stripping took away.
+    /// Bytes that stripping removed.
     stripped_bytes: u64,
     imports: &'a [String],
     exports: &'a [String],
-    /// The grants that its imports need, with the imports that need them.
+    /// The grants that the component needs, each with the imports that need it.
     needs: &'a BTreeMap<Grant, Vec<String>>,
 }
 
@@ -97,7 +97,7 @@ pub fn release_toml(path: &Path) -> PathBuf {
     }
 }
 
-/// The person's tools. What is missing is fetched with `yes`, or where a person at a terminal agrees.
+/// The user's tools. Missing ones are downloaded with `yes`, or if the user agrees at a terminal.
 pub fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
     let consent = if yes {
         Consent::Given
@@ -109,7 +109,7 @@ pub fn tools(yes: bool, progress: &Progress) -> anyhow::Result<Tools> {
     Ok(Tools::of_person(consent, progress)?)
 }
 
-/// Builds all components that a `release.toml` has sources of.
+/// Builds all components of a `release.toml` that have a `source`.
 pub fn build_release(
     manifest: &Manifest,
     target: Option<RustTarget>,
@@ -129,7 +129,7 @@ pub fn build_release(
 
 fn ask(question: &str) -> bool {
     let mut error = io::stderr().lock();
-    // Where the question cannot be seen, the answer is no.
+    // If the question cannot be shown, the answer is no.
     if write!(error, "{question} [Y/n] ")
         .and_then(|()| error.flush())
         .is_err()
@@ -138,7 +138,7 @@ fn ask(question: &str) -> bool {
     }
     let mut answer = String::new();
     match io::stdin().read_line(&mut answer) {
-        // The end of the input is no answer.
+        // The end of the input is not consent.
         Ok(0) | Err(_) => false,
         Ok(_) => matches!(
             answer.trim().to_ascii_lowercase().as_str(),
@@ -177,7 +177,7 @@ fn print(built: &Built, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(format!("  {}", built.file.display()))?;
     let needs: Vec<String> = built.surface.needs.keys().map(Grant::to_string).collect();
     if needs.is_empty() {
-        terminal.print("  needs no grant")?;
+        terminal.print("  needs no grants")?;
     } else {
         terminal.print(format!("  needs the grants {}", needs.join(", ")))?;
     }
@@ -191,6 +191,6 @@ fn target(word: &str) -> Result<RustTarget, String> {
     match word {
         "unknown" | "wasm32-unknown-unknown" => Ok(RustTarget::Unknown),
         "wasip2" | "wasm32-wasip2" => Ok(RustTarget::Wasip2),
-        _ => Err("it may be unknown or wasip2".to_owned()),
+        _ => Err("expected unknown or wasip2".to_owned()),
     }
 }

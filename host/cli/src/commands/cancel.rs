@@ -1,18 +1,18 @@
-use crate::fleet::order::{OrderArgs, What, give};
+use crate::fleet::order::{OrderArgs, OrderKind, send};
 use crate::logging;
 use crate::terminal::Terminal;
 use serde_json::Value;
 use std::process::ExitCode;
 
-/// Drop a release that is on its way
+/// Cancel a pending release
 ///
-/// Stops fetching a release, or drops one that is staged. What serves is left alone: `rollback` ends a trial.
+/// Stops the fetch of a release, or discards one that is staged. The release that serves does not change: `rollback` ends a trial.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: on the device itself
   hotshoe cancel --config hotshoe.toml
 
-Example: from elsewhere
+Example: from another machine
   hotshoe cancel --site lab --device line-4 --connect tcp/192.0.2.7:7447")]
 pub struct Args {
     #[command(flatten)]
@@ -21,7 +21,7 @@ pub struct Args {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let answer = give(&args.order, What::Cancel)?;
+    let answer = send(&args.order, OrderKind::Cancel)?;
     if terminal.json {
         terminal.json(&answer)?;
         return Ok(ExitCode::SUCCESS);

@@ -10,7 +10,7 @@ use hotshoe_devkit::{Environment, Progress, find_root, set_up};
 use hotshoe_link::Client;
 use hotshoe_protocol::status::Status;
 
-use crate::demo::feed::{Collected, Picture, feed};
+use crate::demo::feed::{FeedResults, Picture, feed};
 use crate::demo::prepare::prepare;
 use crate::demo::process::{DaemonProcess, end_with_this_process, free_endpoint};
 use crate::demo::summary::{PAGE, expected_page, judge, summarise};
@@ -19,24 +19,24 @@ use crate::demo::versions::Version;
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// How long the daemon may take to tell its status.
+/// How long the daemon may take to answer with its status.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// Read a scanned page through a daemon on this machine, from nothing, and update it while it reads
+/// Run OCR on a scanned page on this machine, from scratch, and update it while it runs
 ///
-/// Run it in a checkout of Hotshoe. It gets the WebAssembly toolchain, models and pictures if they are not there yet, builds
-/// the components, packs, signs and installs the OCR release, starts a daemon, feeds it pictures over Zenoh on loopback, and
-/// prints what they say. Then, while it goes on, it publishes three more versions: a good one, which is tried and confirmed; one
-/// that traps, which is rolled back; and one that a stranger signed, which is refused. What it made stays under target/demo.
+/// Run it in a checkout of Hotshoe. It downloads the WebAssembly toolchain, models and pictures if they are missing, builds the
+/// components, packs, signs and installs the OCR release, starts a daemon, sends it pictures over Zenoh on loopback, and prints the
+/// text. Meanwhile it publishes three more versions: a good one, which is confirmed; one that traps, which is rolled back; and one
+/// with an untrusted signature, which is refused. Its files stay under target/demo.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe demo                # or `cargo demo`
   hotshoe demo --seconds 5 --json
 
-Exit code 0 only if every sample is accounted for, the text of page.png was read, and each version became what it should.")]
+Exit code 0 only if every sample is accounted for, the text of page.png is correct, and each version ended as expected.")]
 pub struct Args {
-    /// How long to feed the daemon before the first update
+    /// Seconds of samples before the first update
     #[arg(long, value_name = "N", default_value_t = 8)]
     seconds: u64,
 }
@@ -44,13 +44,13 @@ pub struct Args {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
     end_with_this_process()?;
-    let here = std::env::current_dir().context("cannot tell the current folder")?;
+    let here = std::env::current_dir().context("cannot determine the current folder")?;
     let root = find_root(&here)
-        .context("the demo needs a checkout of Hotshoe: run it in the repository's folder")?;
+        .context("the demo needs a checkout of Hotshoe; run it in the repository's folder")?;
     let environment = set_up(&root, &Progress::automatic()).context("cannot set up the demo")?;
     let endpoint = free_endpoint()?;
-    let bench = prepare(&environment, &endpoint, terminal)?;
-    let mut daemon = DaemonProcess::start(&bench.config, &bench.log)?;
+    let files = prepare(&environment, &endpoint, terminal)?;
+    let mut daemon = DaemonProcess::start(&files.config, &files.log)?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
         ..ZenohConfig::default()
@@ -66,7 +66,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         device.device,
         release.name,
         release.generation,
-        bench.log.display()
+        files.log.display()
     ));
 
     let pictures = pictures(&environment)?;
@@ -75,33 +75,33 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         client: &client,
         zenoh: &zenoh,
         device: &device,
-        versions: &bench.versions,
+        versions: &files.versions,
         terminal,
     };
     let (collected, delivered) = run.feed_and_update(&pictures, time)?;
     let status = client
         .statuses(Some(&device.site), Some(&device.device), ANSWER)?
         .pop()
-        .context("the daemon did not tell its status")?;
+        .context("the daemon did not answer with its status")?;
     client.close();
     daemon.stop()?;
 
     let expected = expected_page(&environment.root)?;
     let serving = status.release.as_ref().map(|release| release.generation);
-    let summary = summarise(collected, status, &bench.versions, &delivered, &expected);
+    let summary = summarise(collected, status, &files.versions, &delivered, &expected);
     if terminal.json {
         terminal.json_line(&summary)?;
     } else {
         terminal.print(summary.text(terminal))?;
     }
-    judge(&summary, &bench.versions, serving)?;
+    judge(&summary, &files.versions, serving)?;
     if !terminal.json {
-        terminal.print(next_steps(&root, &bench.release, &bench.trust))?;
+        terminal.print(next_steps(&root, &files.release, &files.trust))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What both threads need.
+/// The state that both threads share.
 struct Run<'a> {
     client: &'a Client,
     zenoh: &'a ZenohConfig,
@@ -111,12 +111,12 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Feeds the daemon for a time and then until all versions were delivered.
+    /// Sends samples for `time`, and then until all versions are delivered.
     fn feed_and_update(
         &self,
         pictures: &[Picture],
         time: Duration,
-    ) -> anyhow::Result<(Collected, Vec<Delivered>)> {
+    ) -> anyhow::Result<(FeedResults, Vec<Delivered>)> {
         let (fed, over) = sync_channel(0);
         thread::scope(|scope| {
             let (zenoh, device, versions, terminal) =

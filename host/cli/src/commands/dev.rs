@@ -11,21 +11,22 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::build::{build_release, release_toml, tools};
-use crate::dev::{Device, Sample, Shown};
+use crate::dev::{Device, Sample, SampleResult};
 use crate::terminal::Terminal;
 use crate::watch::Changes;
 use crate::{logging, signals};
 
-/// How often Ctrl-C is looked for while nothing changes.
+/// How often to check for Ctrl-C while nothing changes.
 const LOOK: Duration = Duration::from_millis(200);
-/// Most of a result that is shown on one line; --json has all of it.
+/// The most characters of a result on one line; --json shows all of it.
 const LINE: usize = 240;
 
-/// Rebuild, swap and try on every change
+/// Rebuild, swap and test on every change
 ///
-/// Starts a daemon on this machine in development mode, and keeps it running: on every change below DIR the components are built again and swapped in while it
-/// serves, and the samples of release.toml's [[tests]] are tried and shown. A build that fails leaves the daemon as it is. The releases are signed with a
-/// throw-away key that lives as long as this command, is called `development`, and which no other device trusts.
+/// Starts a daemon on this machine in development mode and keeps it running. On every change below DIR it builds the components again,
+/// swaps them in while the daemon serves, and shows the results of the samples in release.toml's [[tests]]. A build that fails does not
+/// change the daemon. The releases are signed with a throw-away key called `development`, which exists as long as this command and
+/// which no other device trusts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -35,38 +36,38 @@ Example:
 Example: on samples of your own
   hotshoe dev count-people --sample street.jpg --sample square.jpg
 
-The daemon's log, with the lines that components write, is .hotshoe/dev/daemon.log beside release.toml. Ctrl-C ends it.
-With --json, an object on a line of its own for each round.")]
+The log of the daemon and of its components is .hotshoe/dev/daemon.log beside release.toml. Ctrl-C ends the command.
+With --json, one line with an object per round.")]
 pub struct Args {
     /// The folder of the release.toml, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// A file to try after every change, in the place of the release's tests; may be repeated
+    /// A sample to run after every change, instead of the release's tests; may be repeated
     #[arg(long, value_name = "FILE")]
     sample: Vec<PathBuf>,
-    /// Fetch what is missing without asking
+    /// Download missing tools without asking
     #[arg(long)]
     yes: bool,
-    /// End after so many rounds, with exit code 1 if the last one failed [default: at Ctrl-C]
+    /// Number of rounds; exit code 1 if the last one failed [default: until Ctrl-C]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rounds: Option<u32>,
 }
 
-/// One change and what came of it.
+/// One change and its outcome.
 #[derive(Serialize)]
 struct Round {
     /// From 1.
     round: u32,
     /// How long the build took, in milliseconds.
     build_ms: u64,
-    /// How long packing, signing, delivery and the swap took, in milliseconds. None where the build failed.
+    /// How long packing, signing, delivery and the swap took, in milliseconds. None if the build failed.
     swap_ms: Option<u64>,
-    /// From the change to the first result, in milliseconds. None where there was none.
+    /// From the change to the first result, in milliseconds. None without a result.
     first_result_ms: Option<u64>,
-    /// Why it serves what it served before.
+    /// Why the daemon still serves the release before.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    samples: Vec<Shown>,
+    samples: Vec<SampleResult>,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
@@ -79,14 +80,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     } else {
         terminal.progress()
     };
-    let mut author = Author {
+    let mut session = DevSession {
         manifest: release_toml(&args.dir),
         tools: tools(args.yes, &progress)?,
         own: args.sample,
         progress,
         device: None,
     };
-    let folder = author
+    let folder = session
         .manifest
         .parent()
         .unwrap_or(Path::new("."))
@@ -102,9 +103,9 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let mut failed = false;
     while !ended.load(Ordering::Relaxed) {
         number += 1;
-        let round = author.round(number, since);
+        let round = session.round(number, since);
         failed = round.error.is_some();
-        show(&round, author.serves(), terminal)?;
+        show(&round, session.serves(), terminal)?;
         if args.rounds.is_some_and(|most| number >= most) {
             break;
         }
@@ -118,10 +119,10 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    if let Some(device) = author.device {
+    if let Some(device) = session.device {
         device.stop()?;
     }
-    // Who asks for so many rounds wants to know how the last one went; Ctrl-C is no failure.
+    // With --rounds, the exit code is that of the last round; Ctrl-C is not a failure.
     Ok(if failed && args.rounds.is_some() {
         ExitCode::FAILURE
     } else {
@@ -129,8 +130,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// What stays from round to round.
-struct Author {
+/// The state that lasts from round to round.
+struct DevSession {
     manifest: PathBuf,
     tools: Tools,
     own: Vec<PathBuf>,
@@ -138,7 +139,7 @@ struct Author {
     device: Option<Device>,
 }
 
-impl Author {
+impl DevSession {
     /// Whether any release serves.
     fn serves(&self) -> bool {
         self.device.as_ref().is_some_and(|it| it.client().is_some())
@@ -195,7 +196,7 @@ fn show(round: &Round, serves: bool, terminal: &Terminal) -> anyhow::Result<()> 
     }
     let mut line = format!("round {}: built in {} ms", round.round, round.build_ms);
     if let Some(ms) = round.swap_ms {
-        line.push_str(&format!(", serves after {ms} ms"));
+        line.push_str(&format!(", serving after {ms} ms"));
     }
     if let Some(ms) = round.first_result_ms {
         line.push_str(&format!(", first result {ms} ms after the change"));
@@ -205,7 +206,7 @@ fn show(round: &Round, serves: bool, terminal: &Terminal) -> anyhow::Result<()> 
         terminal.print(terminal.bad(error))?;
         if round.swap_ms.is_none() {
             terminal.print(if serves {
-                "what served before goes on serving"
+                "the previous build still serves"
             } else {
                 "nothing serves yet"
             })?;

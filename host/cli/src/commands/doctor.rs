@@ -1,6 +1,6 @@
-mod door;
 mod engine;
 mod network;
+mod ports;
 mod python;
 mod runtime;
 
@@ -20,39 +20,39 @@ use crate::fleet::local::CONFIG;
 use crate::logging;
 use crate::terminal::{Terminal, size};
 
-/// Below this the data folder has no room for a release.
+/// Free bytes on the data folder's disk below which there is no space for a release.
 const LEAST_FREE_BYTES: u64 = 64 << 20;
-/// Below this it has no room for a release of the size that the examples have and the one before.
+/// Free bytes on the data folder's disk below which there is no space for two releases of the examples' size.
 const FEW_FREE_BYTES: u64 = 1 << 30;
-/// Below this a model and the daemon hardly fit.
+/// Available memory below which a model and the daemon hardly fit.
 const LITTLE_MEMORY_BYTES: u64 = 256 << 20;
-/// No clock that is set stands before this program was written.
+/// The earliest time that a correct clock can show: this program was written then.
 const WRITTEN: &str = "2026-01-01T00:00:00Z";
 
-/// Say what this machine has for Hotshoe, and what it lacks
+/// Check whether this machine can run Hotshoe
 ///
-/// Looks at the machine, whether components have room in it, ONNX Runtime and its execution providers, the configuration, the
-/// trusted keys, who may come in over Zenoh, the data folder, the clock, and the ports of the Open Inference Protocol and of
-/// Prometheus with their tokens and certificates. Nothing is changed.
+/// Checks the machine, the memory for components, ONNX Runtime and its execution providers, the configuration, the trusted keys, the
+/// access over Zenoh, the data folder, the clock, and the ports of the Open Inference Protocol and of Prometheus with their tokens and
+/// certificates. It changes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe doctor --config hotshoe.toml
   hotshoe doctor --json | jq -r '.findings[] | select(.state != \"ok\") | .found'
 
-Exit code 1 if the daemon could not serve.")]
+Exit code 1 if the daemon cannot serve.")]
 pub struct Args {
-    /// The device's configuration [default: hotshoe.toml, if it is there]
+    /// The device's configuration [default: hotshoe.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
 struct Report {
-    /// Nothing has failed.
+    /// Whether no finding has the state `fail`.
     can_serve: bool,
     machine: Machine,
-    /// How the linear memories of components lie; none where there is no room for any.
+    /// How the linear memories of components are allocated; none if they do not fit.
     memory: Option<MemoryChoice>,
     findings: Vec<Finding>,
 }
@@ -61,9 +61,9 @@ struct Report {
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// It serves all the same.
+    /// The daemon can serve all the same.
     Warn,
-    /// It cannot serve.
+    /// The daemon cannot serve.
     Fail,
 }
 
@@ -72,7 +72,7 @@ struct Finding {
     what: &'static str,
     state: State,
     found: String,
-    /// What to do about it.
+    /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<String>,
 }
@@ -108,7 +108,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         findings.push(trust(&config.trust));
         findings.push(network::network(config));
         let is_used = data(&config.data, &mut findings);
-        findings.extend(door::doors(config, is_used));
+        findings.extend(ports::ports(config, is_used));
     }
     let (memory, engine) = engine::engine(config.as_ref());
     findings.push(engine);
@@ -162,14 +162,14 @@ fn memory() -> Finding {
             "memory",
             State::Warn,
             format!("{} are free", size(bytes)),
-            "a model and its plans take a few times its size; end something else, or use a smaller model",
+            "a model needs a few times its size in memory; end other programs, or use a smaller model",
         ),
         Some(bytes) => Finding::ok("memory", format!("{} are free", size(bytes))),
-        None => Finding::ok("memory", "the system does not tell"),
+        None => Finding::ok("memory", "the system does not say"),
     }
 }
 
-/// Reads the configuration that was named, or the one that is here.
+/// Reads the given configuration, or the one in the current folder.
 fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Config> {
     const WHAT: &str = "configuration";
     let path = named.unwrap_or(Path::new(CONFIG));
@@ -177,7 +177,7 @@ fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Co
         findings.push(Finding::bad(
             WHAT,
             State::Warn,
-            format!("there is no {CONFIG} here, so that only the machine was looked at"),
+            format!("there is no {CONFIG} here; only the machine was checked"),
             "give --config",
         ));
         return None;
@@ -196,7 +196,7 @@ fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Co
                     "watch",
                     State::Fail,
                     format!("there is no folder {}", watch.folder.display()),
-                    "make it, or change [watch] folder",
+                    "create it, or change [watch] folder",
                 ));
             }
             Some(config)
@@ -204,7 +204,7 @@ fn configuration(named: Option<&Path>, findings: &mut Vec<Finding>) -> Option<Co
         Err(error) => {
             let advice = match &error {
                 ConfigError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
-                    "name another with --config, or write it: `site`, `device` and `trust` are what it needs at first"
+                    "give another with --config, or write it; it needs at least `site`, `device` and `trust`"
                 }
                 _ => "correct it",
             };
@@ -221,7 +221,7 @@ fn trust(path: &Path) -> Finding {
         Ok(root) => Finding::ok(
             "trust",
             format!(
-                "{}: version {}, {} of {} keys must have signed",
+                "{}: version {}, {} of {} keys must sign",
                 path.display(),
                 root.version(),
                 root.threshold(),
@@ -232,13 +232,13 @@ fn trust(path: &Path) -> Finding {
             "trust",
             State::Fail,
             format!("{error:#}"),
-            "write it with `hotshoe trust`",
+            "create it with `hotshoe trust`",
         ),
     }
 }
 
-/// The data folder, the space on its disk, what it holds, and the clock, which may not stand before what it has seen. Returns
-/// whether a daemon uses it.
+/// Checks the data folder, the space on its disk, its release, and the clock, which must not be before the ledger's times. Returns
+/// whether a daemon uses the folder.
 fn data(folder: &Path, findings: &mut Vec<Finding>) -> bool {
     findings.push(writable(folder));
     findings.push(space(folder));
@@ -260,14 +260,14 @@ fn data(folder: &Path, findings: &mut Vec<Finding>) -> bool {
                 is_used = true;
                 findings.push(Finding::ok(
                     "release",
-                    "a daemon uses this data folder; `hotshoe status` asks it",
+                    "a daemon uses this data folder; see `hotshoe status`",
                 ));
             }
             Err(error) => findings.push(Finding::bad(
                 "release",
                 State::Fail,
                 format!("{:#}", anyhow::Error::from(error)),
-                "restore the data folder, or begin with an empty one",
+                "restore the data folder, or start with an empty one",
             )),
         }
     } else {
@@ -282,11 +282,11 @@ fn nothing_live() -> Finding {
         "release",
         State::Warn,
         "none is live yet".to_owned(),
-        "`hotshoe install` one, or let the daemon take one with `hotshoe publish`",
+        "install one with `hotshoe install`, or publish one to the daemon with `hotshoe publish`",
     )
 }
 
-/// The folder itself, or where it is going to be made.
+/// The folder itself, or its nearest existing ancestor.
 fn nearest(folder: &Path) -> &Path {
     let mut ancestors = folder.ancestors();
     ancestors.find(|it| it.is_dir()).unwrap_or(Path::new("."))
@@ -297,16 +297,16 @@ fn writable(folder: &Path) -> Finding {
     let will = if place == folder {
         ""
     } else {
-        ", which will be made"
+        ", which will be created"
     };
-    // A temporary file says more than permissions do: a disk may be mounted to be read alone.
+    // Permissions are not enough: the disk may be mounted read-only.
     match tempfile::tempfile_in(place) {
-        Ok(_) => Finding::ok("data", format!("{} can be written{will}", folder.display())),
+        Ok(_) => Finding::ok("data", format!("{} is writable{will}", folder.display())),
         Err(error) => Finding::bad(
             "data",
             State::Fail,
-            format!("{} cannot be written: {error}", place.display()),
-            "give it to the user that the daemon runs as, or change `data`",
+            format!("{} is not writable: {error}", place.display()),
+            "give the daemon's user write access, or change `data`",
         ),
     }
 }
@@ -319,16 +319,16 @@ fn space(folder: &Path) -> Finding {
             "disk",
             State::Fail,
             format!("{} are free", size(free)),
-            "make room: a release is kept twice, the live one and the one before",
+            "free some space: the device keeps the live release and the previous one",
         ),
         Ok(free) if free < FEW_FREE_BYTES => Finding::bad(
             "disk",
             State::Warn,
             format!("{} are free", size(free)),
-            "a release is kept twice, the live one and the one before",
+            "the device keeps the live release and the previous one",
         ),
         Ok(free) => Finding::ok("disk", format!("{} are free", size(free))),
-        Err(error) => Finding::ok("disk", format!("the system does not tell: {error}")),
+        Err(error) => Finding::ok("disk", format!("the system does not say: {error}")),
     }
 }
 
@@ -338,10 +338,10 @@ fn clock(floor: Option<Time>, now: Time) -> Finding {
         Some(least) if now < least => Finding::bad(
             "clock",
             State::Fail,
-            format!("it says {now}, but it is {least} at least"),
-            "set the clock: releases would be refused",
+            format!("it shows {now}, but the time is at least {least}"),
+            "set the clock; with this time, the device refuses releases",
         ),
-        _ => Finding::ok("clock", format!("it says {now}")),
+        _ => Finding::ok("clock", format!("it shows {now}")),
     }
 }
 
@@ -352,7 +352,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn a_clock_before_what_was_seen_is_wrong() {
+    fn a_clock_before_the_ledger_is_wrong() {
         let time = |text: &str| text.parse::<Time>().unwrap();
         let now = time("2026-06-01T00:00:00Z");
         assert_eq!(clock(None, now).state, State::Ok);
@@ -362,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_judged_by_the_one_above() {
+    fn a_missing_folder_is_checked_by_its_parent() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("a/b");
         assert_eq!(nearest(&data), folder.path());

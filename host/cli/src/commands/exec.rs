@@ -24,26 +24,26 @@ use crate::files::{Readers, write_new};
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// Least agreement of what two backends make of a sample that is recorded: that of a self-test which states none.
+/// The minimum agreement of two backends on a recorded sample: the default of a self-test.
 const LEAST_AGREEMENT: f64 = 0.99;
 
 /// Run a release on files, without a daemon
 ///
-/// Verifies the release as a device would, runs its pipeline on each file, and prints one JSON object per input on a line of its
-/// own: the insight, the actions and the time of each stage, or the error that it ended with. A bad input costs that input alone.
+/// Verifies the release as a device does, runs its pipeline on each file, and prints one line of JSON per input: the insight, the
+/// actions and the time of each stage, or the error. A bad input does not affect the others.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe exec target/demo/release page.png --trust target/demo/trust.toml
 
-Example: record what a self-test of release.toml expects
+Example: record the expected result of a self-test in release.toml
   hotshoe exec my-release page.png --trust trust.toml --record tests/page.json
 
-Example: keep what each model is given, to compare models on it
+Example: save the inputs of each model, to compare models on them
   hotshoe exec my-release *.png --trust trust.toml --save-inputs samples
   hotshoe model compare detect.onnx detect-int8.onnx --inputs samples/detect
 
-An input may have as many bytes as a sample of the daemon: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
+The size limit of an input is that of the daemon's samples: `[intake] max-sample-bytes` of --config. Exit code 1 if any input failed.")]
 pub struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
@@ -51,22 +51,22 @@ pub struct Args {
     /// The files, one sample each
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
-    /// Take all inputs as samples of this one source, in their order, as a model that carries a state from sample to sample
-    /// needs it [default: each file is a source of its own]
+    /// Treat all inputs, in order, as samples of one source, for models that keep state between samples
+    /// [default: each file is its own source]
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml. Where both
-    /// backends run a model and make something else of it, --backend must say which is right
+    /// Write the insight of the one input to this file, as the `expected` of a [[tests]] entry in release.toml. If both backends
+    /// can run a model and disagree, --backend must choose one
     #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Write what each model is given to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`; numbers go on after those that are there
+    /// Write the inputs of each model to DIR/MODEL/NUMBER.npz, for `hotshoe model compare`; numbers continue after existing files
     #[arg(long, value_name = "DIR")]
     save_inputs: Option<PathBuf>,
-    /// What runs the models: tract; ort; or auto, which measures both first [default: that of --config, where what the device
-    /// remembers is taken and nothing is measured; else tract, and ort for what tract cannot run]
+    /// The backend: tract; ort; or auto, which measures both first [default: that of --config, with the choice that the device
+    /// stored; without --config tract, and ort for models that tract cannot run]
     #[arg(long, value_name = "BACKEND", value_parser = backend)]
     backend: Option<BackendChoice>,
-    /// The library of ONNX Runtime [default: that of --config, else what ORT_DYLIB_PATH names, else the system's]
+    /// The library of ONNX Runtime [default: that of --config, else ORT_DYLIB_PATH, else the system's]
     #[arg(long, value_name = "FILE")]
     ort_library: Option<PathBuf>,
     #[command(flatten)]
@@ -96,7 +96,7 @@ struct Failure {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("warn")?;
     if args.record.is_some() && args.inputs.len() != 1 {
-        bail!("--record takes one input, since a self-test has one sample");
+        bail!("--record takes one input, because a self-test has one sample");
     }
     let Identity {
         trust,
@@ -124,7 +124,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let blob = |blob: &_| layout.read(blob);
     let pipeline = Pipeline::load(release, blob, &engine, &models, &allow, &inference)
         .with_context(|| format!("cannot run {}", args.layout.display()))?;
-    // What the device remembers is read; it alone writes it.
+    // Only the device itself writes its stored choices.
     let mut backends = match data {
         Some(data) => Backends::open(&data, &inference),
         None => Backends::forgetful(&inference),
@@ -140,7 +140,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if let (Some(_), None, [input]) = (&args.record, args.backend, args.inputs.as_slice())
         && let Ok(sample) = read(input, args.source.as_deref(), max_sample_bytes)
     {
-        check_alike(&pipeline, &sample, &device)?;
+        check_backends_agree(&pipeline, &sample, &device)?;
     }
     let again = layout.clone();
     pipeline.settle_with_spares(move |blob| again.read(blob).ok());
@@ -148,16 +148,16 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
     let begin = Begin::of(&pipeline.release().pipeline);
-    let mut saving = args
+    let mut recorder = args
         .save_inputs
         .as_deref()
-        .map(|to| Saving::new(to, &pipeline));
+        .map(|to| InputRecorder::new(to, &pipeline));
     for input in &args.inputs {
         let report = match read(input, args.source.as_deref(), max_sample_bytes) {
             Ok(sample) => {
-                saving.iter().for_each(Saving::begin);
+                recorder.iter().for_each(InputRecorder::begin);
                 let outcome = worker.process(&sample, &device);
-                saving.as_mut().map_or(Ok(()), Saving::finish)?;
+                recorder.as_mut().map_or(Ok(()), InputRecorder::finish)?;
                 Report::of(input, release, outcome)
             }
             Err(error) => Report::unread(input, release, &error),
@@ -165,13 +165,13 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         failed += usize::from(report.error.is_some());
         terminal.json_line(&report)?;
         if let (Some(path), Some(insight)) = (&args.record, &report.insight) {
-            // Of a policy alone the insight is what it was given.
+            // The insight of a policy-only pipeline is its input.
             let actions = report.actions.as_ref().filter(|_| begin == Begin::Insight);
             record(path, insight, actions)?;
         }
     }
-    if let Some(saving) = saving {
-        terminal.note(saving.writer.summary());
+    if let Some(recorder) = recorder {
+        terminal.note(recorder.writer.summary());
     }
     if failed == 0 {
         return Ok(ExitCode::SUCCESS);
@@ -180,9 +180,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Refuses to record what one backend makes of a sample where the other one makes something else of it, and nobody has said
-/// which is right.
-fn check_alike(pipeline: &Arc<Pipeline>, sample: &Sample, device: &Device) -> anyhow::Result<()> {
+/// Refuses to record a result on which the backends disagree, because it is unknown which one is right.
+fn check_backends_agree(
+    pipeline: &Arc<Pipeline>,
+    sample: &Sample,
+    device: &Device,
+) -> anyhow::Result<()> {
     let models = pipeline.models().values().map(|named| named.active());
     let open: Vec<_> = models.filter(|it| it.backends().len() > 1).collect();
     if open.is_empty() {
@@ -195,7 +198,7 @@ fn check_alike(pipeline: &Arc<Pipeline>, sample: &Sample, device: &Device) -> an
         });
         let outcome = pipeline.fork().worker().process(sample, device);
         pipeline.models().values().for_each(|named| named.restart());
-        // What fails on one backend runs on the other.
+        // A model that fails on one backend runs on the other.
         outcome.result.ok().map(|decision| decision.insight)
     };
     let made = [on(Backend::Tract), on(Backend::Ort)];
@@ -206,21 +209,21 @@ fn check_alike(pipeline: &Arc<Pipeline>, sample: &Sample, device: &Device) -> an
         let found = agreement(tract, ort);
         ensure!(
             found >= LEAST_AGREEMENT,
-            "the backends make something else of {}: what they make of it agrees to {found:.3}; say which one is right, with --backend tract or --backend ort",
+            "the backends disagree on {}: their agreement is {found:.3}; choose the one that is right with --backend tract or --backend ort",
             sample.id
         );
     }
     Ok(())
 }
 
-/// Keeps what the models are given, sample by sample.
-struct Saving<'a> {
+/// Saves the inputs of the models, sample by sample.
+struct InputRecorder<'a> {
     writer: InputsWriter<'a>,
     pipeline: &'a Pipeline,
 }
 
-impl<'a> Saving<'a> {
-    /// Most runs of one model that are kept of one sample: more than a page has lines.
+impl<'a> InputRecorder<'a> {
+    /// The most runs of one model to save per sample: more than a page has lines.
     const RUNS: usize = 1_024;
 
     fn new(folder: &'a Path, pipeline: &'a Pipeline) -> Self {
@@ -230,7 +233,7 @@ impl<'a> Saving<'a> {
         }
     }
 
-    /// A variant may be given up on this sample, so that another takes the rest.
+    /// Records all variants, because one may fail on this sample and the next takes over.
     fn begin(&self) {
         for model in self.pipeline.models().values() {
             for (_, variant) in model.variants() {
@@ -244,7 +247,7 @@ impl<'a> Saving<'a> {
             let mut runs = Vec::new();
             for (_, variant) in model.variants() {
                 let recorded = variant.take_recorded();
-                // The input on which a variant is given up goes to the next one too.
+                // The input on which a variant failed goes to the next one too.
                 let again: Vec<_> = recorded.into_iter().filter(|it| !has(&runs, it)).collect();
                 runs.extend(again);
             }
@@ -307,7 +310,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// `tract`, `ort` or `auto`, for flags.
+/// Parses `tract`, `ort` or `auto`.
 fn backend(text: &str) -> Result<BackendChoice, String> {
     let known = [
         BackendChoice::Auto,
@@ -315,10 +318,10 @@ fn backend(text: &str) -> Result<BackendChoice, String> {
         BackendChoice::Ort,
     ];
     let found = known.into_iter().find(|choice| choice.to_string() == text);
-    found.ok_or_else(|| "a backend is tract, ort or auto".to_owned())
+    found.ok_or_else(|| "expected tract, ort or auto".to_owned())
 }
 
-/// Writes an insight, with the actions where they are given, as `[[tests]]` reads it. A recording that is there is replaced: recording anew is what people do.
+/// Writes an insight, with the actions if given, in the format of `[[tests]]`. Overwrites an existing file, because people record again.
 fn record(path: &Path, insight: &Insight, actions: Option<&Vec<Action>>) -> anyhow::Result<()> {
     let mut text = match actions {
         Some(actions) => {
@@ -330,7 +333,7 @@ fn record(path: &Path, insight: &Insight, actions: Option<&Vec<Action>>) -> anyh
     write_new(path, &text, Readers::Anyone, true)
 }
 
-/// A file of at most `limit` bytes as a sample: its path is its id and, where there is no other, its source.
+/// Reads a file of at most `limit` bytes as a sample: its path is its id and, without a `source`, its source.
 fn read(path: &Path, source: Option<&str>, limit: usize) -> anyhow::Result<Sample> {
     let mut payload = Vec::new();
     File::open(path)

@@ -7,10 +7,10 @@ use hotshoe_store::{Event, Phase};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Show what became of releases on this device
+/// Show the release history of this device
 ///
-/// Lists the last 100 changes of the device's ledger, oldest first: what was staged, tried, confirmed, refused or rolled back,
-/// and why. It works with and without a running daemon.
+/// Lists the last 100 changes of the device's ledger, oldest first: the releases that were staged, tried, confirmed, refused or rolled
+/// back, and why. It works with and without a running daemon.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -30,14 +30,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let events: Vec<Event> =
-        serde_json::from_value(answer).context("the device's answer is no history")?;
+        serde_json::from_value(answer).context("the device's answer is not a history")?;
     if events.is_empty() {
         terminal.print("nothing has happened on this device yet")?;
         return Ok(ExitCode::SUCCESS);
     }
     let rows = events.iter().map(|event| {
         vec![
-            // Whole seconds are enough to read.
+            // Whole seconds are enough for people.
             format!("{:.0}", event.at),
             event.name.clone(),
             event.generation.to_string(),

@@ -10,12 +10,11 @@ use crate::terminal::Terminal;
 mod component;
 mod release;
 
-/// Show what a component or a release holds, without trusting it
+/// Show the contents of a component or release, without verifying it
 ///
-/// Of a component: its world, what it imports and exports, its size, the language and tools that made it, and which grants it needs. Of a release: its
-/// pipeline, each component with its limits and its capabilities in three columns (what it imports, what the release grants, what the device allows), the
-/// models, data and self-tests with their digests, and whose signatures are attached. Nothing is checked but that the files can be read: use
-/// `verify` for that.
+/// For a component: its world, imports and exports, size, language and tools, and the grants that it needs. For a release: the pipeline,
+/// each component with its limits and capabilities (imported, granted by the release, allowed by the device), the models, data and
+/// self-tests with their digests, and the signatures. Use `verify` to check a release.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -27,7 +26,7 @@ pub struct Args {
     /// The component's file, or the release's folder
     #[arg(value_name = "COMPONENT|RELEASE")]
     path: PathBuf,
-    /// A device's configuration, for what it allows
+    /// A device's configuration, to show what it allows
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -43,8 +42,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             terminal.json(&inspection)?;
         } else {
             terminal.print(inspection.tree(terminal).to_string().trim_end())?;
-            terminal
-                .note(terminal.warning("not verified: this is what the release says of itself"));
+            terminal.note(terminal.warning("not verified: these are the release's own claims"));
         }
         return Ok(ExitCode::SUCCESS);
     }

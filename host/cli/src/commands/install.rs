@@ -17,15 +17,14 @@ use super::verify::verify;
 use crate::device::{DeviceArgs, Identity};
 use crate::terminal::Terminal;
 
-/// Put a release into a device's data folder, without a network
+/// Install a release on this device, offline
 ///
-/// Verifies the release for this device, loads it as the daemon would, runs its self-tests, copies its blobs, and makes it
-/// the live one; what was live is kept as the previous one. A release that cannot serve here or fails its self-tests, and a
-/// generation below the newest that this device has accepted, are refused and change nothing. The daemon must not be running.
+/// Verifies the release for this device, loads it as the daemon does, runs its self-tests, copies its blobs, and makes it the live
+/// release; the one that was live becomes the previous one. It refuses a release that cannot serve here or fails its self-tests, and a
+/// generation below the floor, and then changes nothing. The daemon must not be running.
 ///
-/// Self-tests are what proves a release on this device, and what decides between backends. Without them, a model runs on the
-/// backend that there is, whatever it gives; where there are two that agree on made-up inputs, on the faster one; and where they
-/// disagree the release is refused.
+/// Self-tests prove a release on this device and decide between backends. Without them, a model runs on the only backend, unproven; if
+/// two backends agree on synthetic inputs, on the faster one; if they disagree, the release is refused.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -35,7 +34,7 @@ pub struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
-    /// The device's data folder; it is created
+    /// The device's data folder, created if missing
     #[arg(
         long,
         value_name = "DIR",
@@ -53,13 +52,13 @@ struct Report<'a> {
     release: Summary,
     signers: &'a [String],
     installed: Time,
-    /// What was live before.
+    /// The release that was live before.
     previous: Option<Previous>,
-    /// The self-tests that it has passed.
+    /// The number of self-tests that it passed.
     self_tests: usize,
-    /// Variants of its models that do not load here, so that the next one serves in their place.
+    /// Variants of its models that do not load here; the next one serves instead.
     left_out: &'a [LeftOut],
-    /// Models that no self-test has tried, and the backend that runs each.
+    /// Models without a self-test, and the backend that runs each.
     unproven: &'a BTreeMap<String, String>,
 }
 
@@ -68,9 +67,9 @@ struct Report<'a> {
 pub struct LeftOut {
     /// The model's name in the release.
     model: String,
-    /// The variant's.
+    /// The variant's name.
     variant: String,
-    /// Why.
+    /// Why it does not load.
     cause: String,
 }
 
@@ -85,15 +84,15 @@ struct Previous {
 pub struct Installed {
     /// The release.
     pub release: Verified<Release>,
-    /// Its slot, now the live one.
+    /// Its slot, now live.
     pub slot: Slot,
     /// The slot that was live before.
     pub previous: Option<Slot>,
-    /// Self-tests that the release has passed.
+    /// The number of self-tests that the release passed.
     pub self_tests: usize,
     /// Variants that do not load.
     pub left_out: Vec<LeftOut>,
-    /// Models that no self-test has tried, and the backend that runs each.
+    /// Models without a self-test, and the backend that runs each.
     pub unproven: BTreeMap<String, String>,
 }
 
@@ -134,7 +133,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     for (model, backend) in report.unproven {
         terminal.print(terminal.warning(&format!(
-            "{model} runs on {backend} unproven: no self-test of the release has tried it on this device"
+            "{model} runs on {backend} unproven: no self-test of the release covers it"
         )))?;
     }
     for LeftOut {
@@ -143,7 +142,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         cause,
     } in report.left_out
     {
-        terminal.print(terminal.warning(&format!("{model} does not run as {variant}: {cause}")))?;
+        terminal.print(terminal.warning(&format!("{model} cannot run as {variant}: {cause}")))?;
     }
     if let Some(previous) = &report.previous {
         terminal.print(format!(
@@ -166,7 +165,7 @@ pub fn install(
     let previous = store.ledger().live.clone();
     let floor = store.ledger().floor();
     let (layout, release) = verify(layout, &identity.trust, &floor, &identity.device, now)?;
-    let served = check_serves(&release, &layout, &store, identity)
+    let checked = check_loads(&release, &layout, &store, identity)
         .with_context(|| format!("{} cannot serve on this device", layout.path().display()))?;
     let slot = store
         .install(&layout, &release, now)
@@ -176,43 +175,43 @@ pub fn install(
         release,
         slot,
         previous,
-        self_tests: served.self_tests,
-        left_out: served.left_out,
-        unproven: served.unproven,
+        self_tests: checked.self_tests,
+        left_out: checked.left_out,
+        unproven: checked.unproven,
     })
 }
 
-/// How a release did on this device.
-struct Served {
+/// The outcome of loading a release on this device.
+struct LoadCheck {
     self_tests: usize,
     left_out: Vec<LeftOut>,
     unproven: BTreeMap<String, String>,
 }
 
-/// Loads the release as the daemon will and runs its self-tests, before the floor rises to it. The code that this compiles is
-/// what the first start finds.
-fn check_serves(
+/// Loads the release as the daemon does and runs its self-tests, before the floor rises. The daemon's first start reuses the code
+/// that this compiles.
+fn check_loads(
     release: &Verified<Release>,
     layout: &Layout,
     store: &Store,
     identity: &Identity,
-) -> anyhow::Result<Served> {
+) -> anyhow::Result<LoadCheck> {
     let options = engine_options(identity.threads, identity.compile, Some(store.aot_dir()));
     let engine = Engine::new(options).context("cannot start the engine")?;
     let (allow, inference) = (&identity.allow, &identity.inference);
     let models = Models::new(inference.options());
     let read = |blob: &_| layout.read(blob);
     let pipeline = Pipeline::load(release.clone(), read, &engine, &models, allow, inference)?;
-    // The first start then knows what runs each model fastest.
+    // The daemon's first start then knows the fastest backend of each model.
     let mut backends = Backends::open(store.folder(), inference);
     let tests = pipeline
         .prove(read, &identity.device, &mut backends)
-        .context("the release does not pass its own tests")?;
+        .context("the release fails its self-tests")?;
     backends.save();
     let models = pipeline.model_status();
     let untested = pipeline.untested();
     let unproven = models.iter().filter(|model| untested.contains(&model.name));
-    Ok(Served {
+    Ok(LoadCheck {
         self_tests: tests.len(),
         unproven: unproven
             .map(|model| (model.name.clone(), model.backend.clone()))

@@ -7,10 +7,10 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Make a key to sign releases with
+/// Create a signing key
 ///
-/// Makes an ECDSA P-256 key: NAME.key, to be kept secret, and NAME.pub, to be given to devices. The secret one is
-/// encrypted with a passphrase, which is asked for, or taken from HOTSHOE_PASSPHRASE.
+/// Creates an ECDSA P-256 key pair: NAME.key, which stays secret, and NAME.pub, for devices. The secret key is encrypted with a
+/// passphrase, which is asked for or read from HOTSHOE_PASSPHRASE.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -20,13 +20,13 @@ pub struct Args {
     /// The folder for the two files
     #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
-    /// What to call the key
+    /// The name of the key
     #[arg(long, value_name = "NAME", default_value = "hotshoe")]
     name: String,
-    /// Leave the secret key unencrypted, for tests and for machines that protect it otherwise
+    /// Leave the secret key unencrypted, for tests, or if the machine protects it in another way
     #[arg(long)]
     no_passphrase: bool,
-    /// Replace files that are there
+    /// Overwrite existing files
     #[arg(long)]
     force: bool,
 }
@@ -34,13 +34,13 @@ pub struct Args {
 /// A key pair on disk.
 #[derive(Debug, Clone, Serialize)]
 pub struct KeyPair {
-    /// The secret key, PKCS#8 in PEM, readable by its owner alone.
+    /// The secret key, PKCS#8 in PEM, readable only by its owner.
     pub secret: PathBuf,
     /// The public key, in PEM.
     pub public: PathBuf,
     /// SHA-256 of the public key's SPKI.
     pub fingerprint: Digest,
-    /// The lines of `trust.toml` that let it sign every release.
+    /// The lines of `trust.toml` that allow it to sign every release.
     pub trust_entry: String,
     /// Whether the secret key needs a passphrase.
     pub encrypted: bool,
@@ -48,12 +48,12 @@ pub struct KeyPair {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     check_name(&args.name)?;
-    // Asking for a passphrase and then refusing to write would be rude.
+    // Before the passphrase is asked for.
     if !args.force {
         for path in paths(&args.out, &args.name) {
             if path.exists() {
                 bail!(
-                    "{} is there already; choose another --name, or give --force to replace it",
+                    "{} already exists; choose another --name, or give --force to overwrite it",
                     path.display()
                 );
             }
@@ -76,17 +76,17 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         "NOT encrypted"
     };
     terminal.print(format!(
-        "secret key   {}  ({state}; keep it to yourself)",
+        "secret key   {}  ({state}; keep it secret)",
         pair.secret.display()
     ))?;
     terminal.print(format!("public key   {}", pair.public.display()))?;
     terminal.print(format!("fingerprint  {}", pair.fingerprint))?;
-    terminal.print("\nA device accepts what it signs with these lines in its trust.toml (`hotshoe trust` writes them):\n")?;
+    terminal.print("\nA device trusts this key with these lines in its trust.toml (`hotshoe trust` writes them):\n")?;
     terminal.print(terminal.dim(pair.trust_entry.trim_end()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes a key pair `NAME.key` and `NAME.pub` in a folder, which is created.
+/// Creates a key pair `NAME.key` and `NAME.pub` in a folder, which is created if missing.
 pub fn keygen(
     folder: &Path,
     name: &str,
@@ -94,7 +94,7 @@ pub fn keygen(
     force: bool,
 ) -> anyhow::Result<KeyPair> {
     check_name(name)?;
-    let key = SigningKey::generate().context("cannot make a key")?;
+    let key = SigningKey::generate().context("cannot create a key")?;
     let pem = key
         .to_pem(passphrase)
         .context("cannot write the key as PEM")?;
@@ -127,7 +127,9 @@ fn paths(folder: &Path, name: &str) -> [PathBuf; 2] {
 fn check_name(name: &str) -> anyhow::Result<()> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
-        bail!("`{name}` is no name for a key; use letters, digits, `-`, `_` and `.`");
+        bail!(
+            "`{name}` is not a valid key name; use letters, digits, `-`, `_` and `.`; it must not start with `.`"
+        );
     }
     Ok(())
 }

@@ -22,10 +22,10 @@ pub use samples::InputsWriter;
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// Look into an ONNX model, compare two, make one smaller
+/// Inspect, compare and optimise ONNX models
 ///
-/// For the models of a release before it is packed: what a file asks of a device, whether a smaller one still agrees with the
-/// larger, and what can be simplified without training.
+/// For the models of a release before it is packed: what a file needs from a device, whether a smaller model still agrees with the
+/// original, and what can be simplified without training.
 #[derive(Debug, clap::Args)]
 #[command(
     subcommand_required = true,
@@ -61,10 +61,10 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Shapes of inputs, as the commands take them.
+/// The options for shapes of inputs.
 #[derive(Debug, Clone, clap::Args)]
 struct ShapeArgs {
-    /// The shape of an input with open dimensions; once an input
+    /// The shape of an input with open dimensions; once per input
     #[arg(long = "shape", value_name = "INPUT=1,3,640,640", value_parser = shape)]
     shapes: Vec<(String, Vec<usize>)>,
 }
@@ -82,9 +82,9 @@ impl ShapeArgs {
     }
 }
 
-/// `x=1,3,48,192`. A name may hold `=`; a scalar's shape is empty.
+/// Parses `x=1,3,48,192`. A name may contain `=`; a scalar's shape is empty.
 fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
-    let wrong = || "a shape is INPUT=SIZES, as in x=1,3,640,640".to_owned();
+    let wrong = || "expected INPUT=SIZES, such as x=1,3,640,640".to_owned();
     let (name, sizes) = text.rsplit_once('=').ok_or_else(wrong)?;
     if name.is_empty() {
         return Err(wrong());
@@ -94,7 +94,7 @@ fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     Ok((name.to_owned(), sizes.map_err(|_| wrong())?))
 }
 
-/// Reads a model file, which may be as large as a release's.
+/// Reads a model file, which may be as large as a model of a release.
 fn read_model(path: &Path) -> anyhow::Result<Vec<u8>> {
     let cannot = || format!("cannot read {}", path.display());
     let bytes = fs::metadata(path).with_context(cannot)?.len();
@@ -106,12 +106,12 @@ fn read_model(path: &Path) -> anyhow::Result<Vec<u8>> {
     fs::read(path).with_context(cannot)
 }
 
-/// A backend, as a flag names it.
+/// The values of backend options.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum BackendArg {
     /// Built in
     Tract,
-    /// ONNX Runtime, whose library must be on this machine
+    /// ONNX Runtime, whose library must be installed
     Ort,
 }
 
@@ -124,10 +124,10 @@ impl From<BackendArg> for Backend {
     }
 }
 
-/// Where ONNX Runtime is, as the commands take it.
+/// The options for ONNX Runtime.
 #[derive(Debug, Clone, clap::Args)]
 struct OrtArgs {
-    /// ONNX Runtime's library [default: where ORT_DYLIB_PATH says, or where the system has it]
+    /// The library of ONNX Runtime [default: ORT_DYLIB_PATH, or the system's]
     #[arg(long, value_name = "FILE")]
     ort_library: Option<PathBuf>,
 }

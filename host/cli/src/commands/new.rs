@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::terminal::Terminal;
 
-/// Begin a component
+/// Create a component project
 ///
-/// Makes a folder that builds and passes its test at once: sources of a small, complete component, the SDK and the WIT files, a
-/// sample with what is expected of it, a release.toml, and a README of one page.
+/// Creates a folder that builds and passes its test at once: the sources of a small, complete component, the SDK and the WIT files, a
+/// sample with its expected result, a release.toml, and a one-page README.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Worlds:
@@ -28,13 +28,13 @@ pub struct Args {
     /// The component's name: lower-case letters, digits and hyphens
     #[arg(value_name = "NAME")]
     name: String,
-    /// What to write it in: rust, c, cpp, python, js, ts or go
+    /// The language: rust, c, cpp, python, js, ts or go
     #[arg(long, value_name = "LANGUAGE", value_parser = language)]
     lang: Language,
-    /// What it is: preprocessor, postprocessor, policy or stage
+    /// The world: preprocessor, postprocessor, policy or stage
     #[arg(long, value_name = "WORLD", value_parser = world)]
     world: World,
-    /// The folder to make, or an empty one [default: the name]
+    /// The folder to create, or an empty one [default: the name]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
@@ -83,11 +83,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 fn language(word: &str) -> Result<Language, String> {
     Language::of(word).ok_or_else(|| {
         let words: Vec<&str> = Language::ALL.iter().map(|it| it.word()).collect();
-        format!("it may be {}", words.join(", "))
+        format!("expected one of {}", words.join(", "))
     })
 }
 
-/// The world of a word on the command line.
+/// Parses the name of a world.
 pub fn world(word: &str) -> Result<World, String> {
     const WORLDS: [World; 4] = [
         World::Preprocessor,
@@ -98,5 +98,10 @@ pub fn world(word: &str) -> Result<World, String> {
     WORLDS
         .into_iter()
         .find(|world| world.to_string() == word)
-        .ok_or_else(|| format!("it may be {}", WORLDS.map(|it| it.to_string()).join(", ")))
+        .ok_or_else(|| {
+            format!(
+                "expected one of {}",
+                WORLDS.map(|it| it.to_string()).join(", ")
+            )
+        })
 }

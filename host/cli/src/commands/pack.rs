@@ -6,10 +6,10 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Make a release from a release.toml
+/// Pack a release from release.toml
 ///
-/// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any
-/// registry can hold. The release is not signed yet.
+/// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any OCI registry
+/// can store. The release is not signed yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -27,7 +27,7 @@ release.toml (paths are relative to it; an unknown key is refused):
   [components.read-page]
   file = \"read-page.wasm\"
   world = \"stage\"                     # preprocessor | postprocessor | policy | stage
-  grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data state vision infer wasi-nn wasi
+  grants = [\"log\", \"infer\", \"vision\"] # log metrics clock config data state vision infer wasi-nn wasi wasi-sockets wasi-http
   models = [\"detect\"]                 # the models it may run
   limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }
   [models.detect]
@@ -37,33 +37,33 @@ release.toml (paths are relative to it; an unknown key is refused):
   media-type = \"application/json\"
   [[pipeline]]                        # (stage | [preprocess] infer* [postprocess]) policy*
   stage = \"read-page\"
-  [[tests]]                           # a device tries them before the release serves; without any, nothing proves its models
+  [[tests]]                           # a device runs them before the release serves; without any, nothing proves its models
   name = \"page\"
   sample = \"tests/page.png\"
   content-type = \"image/png\"
   expected = \"tests/page.json\"       # as `hotshoe exec RELEASE tests/page.png --record tests/page.json` writes it
   min-agreement = 0.99
-  [[tests]]                           # or: each entry of what `hotshoe record` wrote
+  [[tests]]                           # or: each entry of a recording of `hotshoe record`
   name = \"line-4\"
   recorded = \"tests/line-4\"
-  [data-contract]                     # optional: what `hotshoe record` may take of it, where the device allows it, too
+  [data-contract]                     # optional: what `hotshoe record` may record, if the device allows it too
   record = [\"sample\", \"tensors\", \"insight\"]
-  [health]                            # optional: what a device must see on trial before it keeps the release
+  [health]                            # optional: what the trial must show before a device keeps the release
   min-samples = 20
   min-seconds = 10
   max-error-rate = 0.05               # also max-trap-rate, max-deadline-miss-rate, max-latency-p95-ms, max-latency-ratio
-  shadow = { samples = 20, min-agreement = 0.9 } # first compare with the release that serves
+  shadow = { samples = 20, min-agreement = 0.9 } # before the trial, compare with the live release
   on-failure = \"rollback\"            # or \"keep\"")]
 pub struct Args {
-    /// What to pack
+    /// The release.toml
     #[arg(value_name = "RELEASE.TOML", default_value = "release.toml")]
     release: PathBuf,
-    /// The folder to write; a release that is there is replaced
+    /// The folder to write; an existing release is overwritten
     #[arg(long, value_name = "DIR", default_value = "release")]
     out: PathBuf,
 }
 
-/// What a release is, in a few words.
+/// A summary of a release.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// Its name.
@@ -74,12 +74,12 @@ pub struct Summary {
     pub digest: Digest,
     /// When it was packed.
     pub issued: Time,
-    /// From when on no device accepts it.
+    /// When devices stop accepting it.
     pub expires: Time,
 }
 
 impl Summary {
-    /// Of a release whose manifest has this digest.
+    /// The summary of a release whose manifest has this digest.
     pub fn of(release: &Release, digest: Digest) -> Self {
         Self {
             name: release.name.clone(),
@@ -90,7 +90,7 @@ impl Summary {
         }
     }
 
-    /// Two lines for people.
+    /// Prints two lines.
     pub fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
         let title = terminal.bold(&format!("{} generation {}", self.name, self.generation));
         terminal.print(format!(
@@ -106,9 +106,9 @@ impl Summary {
 pub struct Content {
     /// `component`, `model`, `data`, `sample` or `expected`.
     pub kind: &'static str,
-    /// What the release calls it.
+    /// Its name in the release.
     pub name: String,
-    /// Digest and size.
+    /// Its digest and size.
     #[serde(flatten)]
     pub blob: Blob,
 }
@@ -120,15 +120,15 @@ struct Report<'a> {
     contents: Vec<Content>,
     /// The size of all distinct blobs.
     bytes: u64,
-    /// What the author should look at.
+    /// Warnings for the author.
     warnings: Vec<String>,
 }
 
-/// What a release lacks that no device can make up for.
+/// Warnings about a release.
 fn warnings(release: &Release) -> Vec<String> {
     let unproven = !release.models.is_empty() && release.tests.is_empty();
-    let warning = "it has a model and no self-test, so that no device can tell whether the model gives there what it gave here, \
-                   nor which backend is right where two disagree; add [[tests]], whose expected result \
+    let warning = "the release has a model and no self-test, so a device cannot check that the model gives the same results as here, \
+                   or which backend is right if two disagree; add [[tests]], whose expected result \
                    `hotshoe exec RELEASE SAMPLE --record FILE` writes";
     unproven.then(|| warning.to_owned()).into_iter().collect()
 }
@@ -210,7 +210,7 @@ pub fn contents_table(contents: &[Content], terminal: &Terminal) -> String {
             content.kind.to_owned(),
             content.name.clone(),
             size(content.blob.size),
-            // Enough to tell two apart; --json has all of it.
+            // Enough to tell two apart; --json shows all of it.
             content.blob.digest.hex().chars().take(12).collect(),
         ]
     };

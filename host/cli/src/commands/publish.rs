@@ -16,54 +16,54 @@ use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Stateme
 use serde::Serialize;
 
 use crate::device::label;
-use crate::fleet::course::{Change, Courses, Goal, Outcome};
 use crate::fleet::display::{Display, words};
 use crate::fleet::error::FleetError;
-use crate::fleet::follow::{Heard, listen, next};
-use crate::fleet::offer::{Named, Offer};
-use crate::fleet::reach::{ReachArgs, after};
+use crate::fleet::follow::{SiteUpdate, listen, next};
+use crate::fleet::network::{NetworkArgs, after};
+use crate::fleet::offer::{Offer, ReleaseRef};
+use crate::fleet::rollout::{Change, Goal, Outcome, Rollout};
 use crate::fleet::select;
 use crate::terminal::{Terminal, size};
 use crate::{logging, signals};
 
-/// Without --expect: how long devices have to show themselves before those that did count as all, and how old a device's answer
-/// must be before a failure in it counts as one of this run.
+/// How long a run waits before it counts the seen devices as all (without --expect), and before a failure in a status counts as a
+/// failure of this run.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// What is said where no signature was checked.
-const CLAIMED: &str = "claimed: anybody who reaches this network may have said so; give --site-dir or --device-keys to check signatures";
+/// The note if no signature was checked.
+const CLAIMED: &str =
+    "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
 
-/// Bring a release to devices
+/// Publish a release to the devices of a site
 ///
-/// Says what the devices of a site should run, serves the release's blobs to them, and shows how far each device is: fetched,
-/// verified, staged, self-tested, on trial, confirmed. It ends when all devices that are meant have confirmed it. Nobody needs
-/// to reach this machine: to connect to a router, a registry or a device is enough. A registry keeps the release for devices that
-/// come later.
+/// Publishes a statement about what the devices of a site should run, serves the release's blobs, and shows the progress of each device:
+/// fetched, verified, staged, self-tested, on trial, confirmed. Ends when all selected devices have confirmed the release. This machine
+/// only connects to a router, a registry or a device; nothing connects to it. A registry keeps the release for devices that come later.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: to all devices of a site, through its registry
   hotshoe publish my-release --site-dir lab
 
-Example: to those of line 4; the statement is signed by another key than the site's own
+Example: to the devices of line 4; another key than the site's signs the statement
   hotshoe publish my-release --site-dir lab --select line=4 --key alice.key
 
-Example: into place for the night, then on
+Example: stage first, activate later
   hotshoe publish my-release --site-dir lab --stage-only
   hotshoe activate --site-dir lab --device line-4
 
 Example: on this machine, without certificates; two devices connect to it
   hotshoe publish my-release --site lab --listen tcp/127.0.0.1:7447 --expect 2
 
-With --site-dir or --device-keys, only what its device has signed counts. With --json, a line for each event and a last line with
-`summary`. Exit code 1 if a device refused it, failed or rolled back, its word is not verified where it has to be, or the time was over.")]
+With --site-dir or --device-keys, unsigned answers are ignored. With --json, one line per event and a last line with `summary`. Exit
+code 1 if a device refused the release, failed or rolled back, if an answer is not verified although it has to be, or at the timeout.")]
 pub struct Args {
-    /// The release, signed
+    /// The signed release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
     /// The site [default: that of --config]
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// Only devices of this name (* stands for anything); may be repeated
+    /// Only devices with this name (* matches anything); may be repeated
     #[arg(long, value_name = "NAME")]
     device: Vec<String>,
     /// Only devices with these labels
@@ -72,32 +72,32 @@ pub struct Args {
     /// Sign the statement with this secret key, for devices with `statements = "signed"`
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// For how long the statement holds
+    /// Lifetime of the statement
     #[arg(long, value_name = "PERIOD", default_value = "7d")]
     expires_in: String,
-    /// Bring it into place and leave it there until `hotshoe activate`
+    /// Stage only; wait for `hotshoe activate`
     #[arg(long)]
     stage_only: bool,
-    /// Go on serving until Ctrl-C
+    /// Keep serving until Ctrl-C
     #[arg(long)]
     serve: bool,
-    /// Wait for at least so many devices [default: those seen within 5 seconds, at least 1]
+    /// Minimum number of devices to wait for [default: those seen within 5 seconds, at least 1]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     expect: Option<u32>,
-    /// Give up after so long; with --serve never
+    /// Timeout in seconds; none with --serve
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     timeout: u64,
-    /// Take the network, and the site, from this configuration
+    /// Read the network and the site from this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A Zenoh endpoint to listen on, for devices that connect to this machine; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
-/// What became of it, as the last line of JSON.
+/// The last line of JSON.
 #[derive(Serialize)]
 struct Summary<'a> {
     summary: &'a Report<'a>,
@@ -105,12 +105,12 @@ struct Summary<'a> {
 
 #[derive(Serialize)]
 struct Report<'a> {
-    /// Whether all devices that were awaited did what was asked.
+    /// Whether all awaited devices reached the goal.
     ok: bool,
-    release: Named<'a>,
+    release: ReleaseRef<'a>,
     site: &'a str,
     devices: Vec<Row<'a>>,
-    /// Bytes of the release that this end sent.
+    /// Bytes of the release that this machine sent.
     sent: u64,
     seconds: u64,
 }
@@ -118,34 +118,34 @@ struct Report<'a> {
 #[derive(Serialize)]
 struct Row<'a> {
     device: &'a str,
-    /// None where it did not come to an end.
+    /// The final state; none if there is none yet.
     outcome: Option<Outcome>,
     phase: Phase,
-    /// Whether anybody may have said so: the device has not signed it, or no signature was checked.
+    /// Whether the device has not signed it, or no signature was checked.
     claimed: bool,
-    /// What is claimed and counts for nothing, where signatures are asked for.
+    /// An unproven claim, which is ignored where signatures are required.
     #[serde(skip_serializing_if = "Option::is_none")]
     claim: Option<Claimed>,
     cause: Option<&'a Cause>,
-    /// Why the device has left statements aside, where it has said nothing of this release.
+    /// Why the device ignored statements, if it has reported nothing about this release.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     ignored: &'a [String],
 }
 
-/// What somebody says of a device that has not signed it.
+/// A claim that the device has not signed.
 #[derive(Serialize)]
 struct Claimed {
     phase: Phase,
-    /// Why it counts for nothing: `unsigned`, `unlisted_device`, `bad_signature`.
+    /// Why it is ignored: `unsigned`, `unlisted_device`, `bad_signature`.
     why: &'static str,
 }
 
-/// How waiting ended.
+/// Why waiting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum End {
-    /// All devices came to an end.
+enum WaitEnd {
+    /// All devices have a final state.
     Over,
-    /// The time was over.
+    /// The timeout was reached.
     Late,
     /// A signal came.
     Stopped,
@@ -153,44 +153,45 @@ enum End {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let (zenoh, site) = args.reach.site(
+    let (zenoh, site) = args.network.site(
         args.site.as_deref(),
         args.config.as_deref(),
         Some(&args.listen),
     )?;
     let selector = select::selector(&args.device, &args.select)?;
-    let key = args.reach.signing_key(args.key.as_deref())?;
-    let list = args.reach.devices()?;
+    let key = args.network.signing_key(args.key.as_deref())?;
+    let list = args.network.devices()?;
     let offer = Offer::open(&args.layout)?;
     let statement = args.statement(&offer, &site, &selector)?;
     let envelope = envelope(&statement, key.as_ref())?;
     let begun = Instant::now();
-    let mut publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
+    let mut publisher =
+        Publisher::open(&zenoh, &site).with_context(|| args.network.cannot_open())?;
     publisher.serve(&offer.layout)?;
     publisher.publish_statement(&offer.release.name, envelope.to_bytes())?;
-    args.say_beginning(&offer, &site, &selector, &publisher, terminal);
+    args.print_start(&offer, &site, &selector, &publisher, terminal);
 
     let goal = if args.stage_only {
         Goal::Staged
     } else {
         Goal::Confirmed
     };
-    let mut courses = Courses::new(offer.digest, goal, selector).signed(key.is_some());
-    let witness = Witness {
+    let mut rollout = Rollout::new(offer.digest, goal, selector).signed(key.is_some());
+    let evidence = EvidenceCheck {
         list: list.as_ref(),
         statement: envelope.digest(),
     };
-    let end = follow(&publisher, &site, &args, &witness, &mut courses, terminal)?;
+    let end = follow(&publisher, &site, &args, &evidence, &mut rollout, terminal)?;
     let report = Report {
-        ok: courses.are_good() && (end == End::Over || args.serve),
-        release: offer.named(),
+        ok: rollout.are_good() && (end == WaitEnd::Over || args.serve),
+        release: offer.reference(),
         site: &site,
-        devices: rows(&courses),
+        devices: rows(&rollout),
         sent: publisher.sent(),
         seconds: begun.elapsed().as_secs(),
     };
     publisher.close();
-    if report.devices.is_empty() && end == End::Late {
+    if report.devices.is_empty() && end == WaitEnd::Late {
         let whom = select::words(&statement.devices);
         let seconds = args.timeout;
         return Err(FleetError::NoDevice {
@@ -200,7 +201,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         }
         .into());
     }
-    report.show(&courses, goal, list.is_some(), terminal)?;
+    report.show(&rollout, goal, list.is_some(), terminal)?;
     Ok(if report.ok {
         ExitCode::SUCCESS
     } else {
@@ -231,7 +232,7 @@ impl Args {
         })
     }
 
-    fn say_beginning(
+    fn print_start(
         &self,
         offer: &Offer,
         site: &str,
@@ -259,7 +260,7 @@ impl Args {
         }
     }
 
-    /// How many devices must have come to an end, once so much time has passed.
+    /// The number of devices that must have a final state after `passed`; none while that is still unknown.
     fn least(&self, passed: Duration) -> Option<usize> {
         match self.expect {
             Some(expect) => usize::try_from(expect).ok(),
@@ -269,144 +270,143 @@ impl Args {
 }
 
 fn envelope(statement: &Statement, key: Option<&SigningKey>) -> anyhow::Result<Envelope> {
-    let mut envelope = Envelope::new(statement).context("cannot make the statement")?;
+    let mut envelope = Envelope::new(statement).context("cannot create the statement")?;
     if let Some(key) = key {
         envelope.sign(key).context("cannot sign the statement")?;
     }
     Ok(envelope)
 }
 
-/// What counts as said by a device.
-struct Witness<'a> {
-    /// The devices by their keys, where signatures are asked for.
+/// Decides which messages are proven to be from their devices.
+struct EvidenceCheck<'a> {
+    /// The devices and their keys, if signatures are required.
     list: Option<&'a DeviceList>,
     /// The statement that this run is about.
     statement: Digest,
 }
 
-impl Witness<'_> {
-    /// Takes in what a device said by itself. A signed event is of use for the statement that it names alone: it may have been
-    /// recorded earlier.
-    fn event(&self, said: &DeviceMessage<DeployEvent>, settled: bool, courses: &mut Courses) -> Change {
+impl EvidenceCheck<'_> {
+    /// Applies an event. A signed event counts only for the statement that it names, because it may be a replay.
+    fn event(&self, said: &DeviceMessage<DeployEvent>, settled: bool, rollout: &mut Rollout) -> Change {
         let event = &said.value;
         match said.check(self.list) {
-            Err(Unproven::NoList) => courses.event(event),
+            Err(Unproven::NoList) => rollout.event(event),
             Ok(()) if event.statement != Some(self.statement) => Change::None,
             Ok(()) => {
-                let seen = courses.seen(&event.device);
-                courses.proved(&event.device);
-                seen.max(courses.event(event))
+                let seen = rollout.seen(&event.device);
+                rollout.proved(&event.device);
+                seen.max(rollout.event(event))
             }
-            Err(why) => courses.claimed(event, why, settled),
+            Err(why) => rollout.claimed(event, why, settled),
         }
     }
 
-    /// Takes in an answer. A signed one is to the question that was just asked.
-    fn status(&self, said: &DeviceMessage<Status>, settled: bool, courses: &mut Courses) -> Change {
+    /// Applies a status. A signed status answers the current query, so it cannot be a replay.
+    fn status(&self, said: &DeviceMessage<Status>, settled: bool, rollout: &mut Rollout) -> Change {
         let (status, now) = (&said.value, Time::now());
         match said.check(self.list) {
-            Err(Unproven::NoList) => courses.status(status, settled, now),
+            Err(Unproven::NoList) => rollout.status(status, settled, now),
             Ok(()) => {
-                courses.proved(&status.device);
-                let change = courses.status(status, settled, now);
-                courses.proved(&status.device);
+                rollout.proved(&status.device);
+                let change = rollout.status(status, settled, now);
+                rollout.proved(&status.device);
                 change
             }
-            Err(why) => courses.claimed_status(status, why, settled, now),
+            Err(why) => rollout.claimed_status(status, why, settled, now),
         }
     }
 }
 
-/// Shows what devices say until all are done, or for as long as it is to serve.
+/// Shows the progress until all devices are done, or until a signal with --serve.
 fn follow(
     publisher: &Publisher,
     site: &str,
     args: &Args,
-    witness: &Witness<'_>,
-    courses: &mut Courses,
+    evidence: &EvidenceCheck<'_>,
+    rollout: &mut Rollout,
     terminal: &Terminal,
-) -> anyhow::Result<End> {
-    let (sender, heard) = channel();
+) -> anyhow::Result<WaitEnd> {
+    let (sender, updates) = channel();
     let stop = sender.clone();
-    signals::on_first(move |_| drop(stop.send(Heard::Stop)))?;
+    signals::on_first(move |_| drop(stop.send(SiteUpdate::Stop)))?;
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let end = listen(scope, publisher.client(), site, &over, &sender)
             .map_err(anyhow::Error::from)
-            .and_then(|()| watch(&heard, args, witness, courses, terminal));
+            .and_then(|()| watch(&updates, args, evidence, rollout, terminal));
         over.store(true, Ordering::Release);
         end
     })
 }
 
 fn watch(
-    heard: &Receiver<Heard>,
+    updates: &Receiver<SiteUpdate>,
     args: &Args,
-    witness: &Witness<'_>,
-    courses: &mut Courses,
+    evidence: &EvidenceCheck<'_>,
+    rollout: &mut Rollout,
     terminal: &Terminal,
-) -> anyhow::Result<End> {
+) -> anyhow::Result<WaitEnd> {
     let begun = Instant::now();
     let deadline = (!args.serve).then(|| begun + Duration::from_secs(args.timeout));
     let mut display = Display::new(terminal);
-    let mut told = false;
+    let mut announced = false;
     loop {
         let settled = begun.elapsed() >= SETTLE;
-        match next(heard, deadline) {
-            None => return Ok(End::Late),
-            Some(Heard::Stop) => return Ok(End::Stopped),
-            Some(Heard::Event(said)) => {
-                let change = witness.event(&said, settled, courses);
-                if let Some(course) = courses.get(&said.device) {
-                    display.show(&said.device, course, change)?;
+        match next(updates, deadline) {
+            None => return Ok(WaitEnd::Late),
+            Some(SiteUpdate::Stop) => return Ok(WaitEnd::Stopped),
+            Some(SiteUpdate::Event(said)) => {
+                let change = evidence.event(&said, settled, rollout);
+                if let Some(progress) = rollout.get(&said.device) {
+                    display.show(&said.device, progress, change)?;
                 }
             }
-            Some(Heard::Round { statuses, present }) => {
+            Some(SiteUpdate::Round { statuses, present }) => {
                 for said in statuses {
-                    let change = witness.status(&said, settled, courses);
-                    if let Some(course) = courses.get(&said.device) {
-                        display.show(&said.device, course, change)?;
+                    let change = evidence.status(&said, settled, rollout);
+                    if let Some(progress) = rollout.get(&said.device) {
+                        display.show(&said.device, progress, change)?;
                     }
                 }
                 for device in present {
-                    let change = courses.seen(&device);
-                    if let Some(course) = courses.get(&device) {
-                        display.show(&device, course, change)?;
+                    let change = rollout.seen(&device);
+                    if let Some(progress) = rollout.get(&device) {
+                        display.show(&device, progress, change)?;
                     }
                 }
             }
         }
         let is_over = args
             .least(begun.elapsed())
-            .is_some_and(|least| courses.are_over(least));
+            .is_some_and(|least| rollout.are_over(least));
         if is_over && !args.serve {
-            return Ok(End::Over);
+            return Ok(WaitEnd::Over);
         }
-        if is_over && !told && !terminal.json {
-            told = true;
+        if is_over && !announced && !terminal.json {
+            announced = true;
             display.say(&format!(
-                "{} of {} devices have it; serving until Ctrl-C",
-                courses.good(),
-                courses.devices().count()
+                "{} of {} devices are done; serving until Ctrl-C",
+                rollout.good(),
+                rollout.devices().count()
             ));
         }
     }
 }
 
-fn rows(courses: &Courses) -> Vec<Row<'_>> {
-    courses
+fn rows(rollout: &Rollout) -> Vec<Row<'_>> {
+    rollout
         .devices()
-        .map(|(device, course)| Row {
+        .map(|(device, progress)| Row {
             device,
-            outcome: course.outcome,
-            phase: course.phase(),
-            claimed: !course.signed,
-            claim: course.claim.map(|claim| Claimed {
+            outcome: progress.outcome,
+            phase: progress.phase(),
+            claimed: !progress.signed,
+            claim: progress.claim.map(|claim| Claimed {
                 phase: claim.phase,
                 why: claim.why.name(),
             }),
-            cause: course.cause(),
-            ignored: &course.ignored,
+            cause: progress.cause(),
+            ignored: &progress.ignored,
         })
         .collect()
 }
@@ -414,7 +414,7 @@ fn rows(courses: &Courses) -> Vec<Row<'_>> {
 impl Report<'_> {
     fn show(
         &self,
-        courses: &Courses,
+        rollout: &Rollout,
         goal: Goal,
         are_checked: bool,
         terminal: &Terminal,
@@ -425,9 +425,9 @@ impl Report<'_> {
         if self.devices.is_empty() {
             return Ok(());
         }
-        let rows = courses.devices().map(|(device, course)| {
-            let words = words(course);
-            let words = match course.outcome {
+        let rows = rollout.devices().map(|(device, progress)| {
+            let words = words(progress);
+            let words = match progress.outcome {
                 Some(outcome) if outcome.is_good() => terminal.good(&words),
                 Some(_) => terminal.bad(&words),
                 None => terminal.warning(&format!("not finished: {words}")),
@@ -442,9 +442,9 @@ impl Report<'_> {
         terminal.print(format!(
             "{} on {} of {} devices{}, {} sent, {} s",
             done.as_str(),
-            courses.good(),
+            rollout.good(),
             self.devices.len(),
-            if are_checked { "" } else { ", as they claim" },
+            if are_checked { "" } else { ", as claimed" },
             size(self.sent),
             self.seconds
         ))?;

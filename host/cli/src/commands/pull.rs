@@ -7,25 +7,25 @@ use super::push::runtime;
 use crate::oci::{self, Access, Address, Remote};
 use crate::terminal::{Terminal, size};
 
-/// Take a release from an OCI registry
+/// Pull a release from an OCI registry
 ///
-/// Writes the release and its signatures to a folder, as `pack` and `sign` make it. Sizes and digests are checked; whose signatures they are is not:
-/// that is for `verify`, and for the device.
+/// Writes the release and its signatures to a folder, as `pack` and `sign` do. Checks sizes and digests, but not who signed: `verify` and
+/// the device do that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe pull oci://registry.example/line/labels:3 --out my-release
   hotshoe verify my-release --trust trust.toml
 
-Example: exactly one release, by the digest of its manifest
+Example: a fixed release, by the digest of its manifest
   hotshoe pull oci://registry.example/line/labels@sha256:DIGEST --out my-release
 
-Credentials: those that `docker login` or `oras login` kept, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
 pub struct Args {
-    /// Where from: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
+    /// The source: oci://HOST[:PORT]/REPOSITORY[:TAG | @DIGEST]
     #[arg(value_name = "ADDRESS")]
     from: Address,
-    /// The folder to write; a release that is there is replaced
+    /// The folder to write; an existing release is overwritten
     #[arg(long, value_name = "DIR", default_value = "release")]
     out: PathBuf,
     #[command(flatten)]

@@ -7,10 +7,10 @@ use hotshoe_store::Layout;
 use crate::oci::{self, Access, Address, Remote};
 use crate::terminal::{Terminal, size};
 
-/// Bring a release to an OCI registry
+/// Push a release to an OCI registry
 ///
-/// Sends the blobs that the registry lacks, then the manifest as it was signed, then the signatures as manifests that refer to it. Other tools see an
-/// artifact: `oras`, `skopeo` and the registry's own pages can show and copy it.
+/// Sends the blobs that the registry lacks, the signed manifest, and the signatures as manifests that refer to it. To other tools the
+/// release is an OCI artifact: `oras`, `skopeo` and the registry's own pages can show and copy it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -19,12 +19,12 @@ Example:
 Example: to a registry on this machine
   hotshoe push my-release oci://localhost:5000/labels:3
 
-Credentials: those that `docker login` or `oras login` kept, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
+Credentials: those from `docker login` or `oras login`, or --username with the password in HOTSHOE_REGISTRY_PASSWORD.")]
 pub struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
     layout: PathBuf,
-    /// Where to: oci://HOST[:PORT]/REPOSITORY[:TAG]
+    /// The destination: oci://HOST[:PORT]/REPOSITORY[:TAG]
     #[arg(value_name = "ADDRESS")]
     to: Address,
     #[command(flatten)]
@@ -48,18 +48,19 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         pushed.digest
     ))?;
     terminal.print(format!(
-        "{} sent, {} were there; signatures: {}",
+        "{} sent, {} already there; signatures: {}",
         size(pushed.sent_bytes),
         size(pushed.present_bytes),
         pushed.signatures
     ))?;
     if pushed.signatures == 0 {
-        terminal.note("not signed: no device takes it; `hotshoe sign`, then push again");
+        terminal
+            .note("not signed: devices refuse it; sign it with `hotshoe sign`, then push again");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// For one command's requests.
+/// An async runtime for one command.
 pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -18,17 +18,18 @@ use hotshoe_trust::RecordKind;
 use serde::Serialize;
 
 use self::session::Session;
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::network::NetworkArgs;
 use crate::signals;
 use crate::terminal::Terminal;
 
 pub use self::error::RecordError;
 
-/// Record what a device is given and what it makes of it
+/// Record a device's samples, tensors and insights
 ///
-/// Takes real samples, tensors and insights from a running daemon and writes them to a folder, for `hotshoe test --recorded`, for
-/// [[tests]] of release.toml, and for `hotshoe model compare --inputs`. Only what both the device's hotshoe.toml ([record] allow) and the
-/// release's data contract ([data-contract] record) allow is given out. The device never waits: what finds no room is counted.
+/// Writes real samples, tensors and insights of a running daemon to a folder, for `hotshoe test --recorded`, for [[tests]] of
+/// release.toml, and for `hotshoe model compare --inputs`. Both the device's hotshoe.toml ([record] allow) and the release's data
+/// contract ([data-contract] record) must allow each kind. Recording never slows the device down: samples that do not fit into its
+/// buffer are dropped and counted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -36,17 +37,17 @@ Example:
   hotshoe test . --recorded line-4
   hotshoe model compare detect.onnx detect-int8.onnx --inputs line-4/inputs/detect
 
-What is recorded at each stage, and so what it can be replayed from:
-  sample   the samples and the insights
-  pre      also what the preprocessor made, and what the first model was given
-  infer    also what the models made, and what each was given
-  post     the insights and actions alone, to try policies on
+What is recorded at each stage, and can be replayed:
+  sample   samples and insights
+  pre      also the preprocessor's output, and the first model's inputs
+  infer    also the models' outputs, and the inputs of each
+  post     only insights and actions, to test policies
 
 On the device, in hotshoe.toml:         In release.toml:
   [record]                                [data-contract]
   allow = [\"sample\", \"insight\"]           record = [\"sample\", \"insight\"]
 
-It ends after --count samples, after --timeout, or with Ctrl-C, with what there is. Exit code 1 if that is nothing.")]
+It ends after --count samples, after --timeout or with Ctrl-C, and keeps what was recorded. Exit code 1 if that is nothing.")]
 pub struct Args {
     /// The device's site [default: that of --config]
     #[arg(long, value_name = "SITE")]
@@ -54,33 +55,33 @@ pub struct Args {
     /// The device
     #[arg(long, value_name = "NAME")]
     device: String,
-    /// How far into the pipeline: sample, pre, infer or post
+    /// The stage of the pipeline: sample, pre, infer or post
     #[arg(long, value_name = "STAGE", value_parser = stage)]
     stage: RecordStage,
-    /// Leave out the samples, the tensors or the insights; may be repeated
+    /// Omit the sample, tensors or insight; may be repeated
     #[arg(long, value_name = "KIND", value_parser = kind)]
     without: Vec<RecordKind>,
-    /// How many samples
+    /// Number of samples
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=MAX_RECORDED))]
     count: u64,
     /// The folder to write
     #[arg(short, long, value_name = "DIR")]
     out: PathBuf,
-    /// End after so long, whatever there is [default: never]
+    /// Timeout in seconds; keep what was recorded [default: none]
     #[arg(long, value_name = "SECONDS")]
     timeout: Option<u64>,
-    /// Take the site and the endpoints from a device's configuration
+    /// Read the site and the endpoints from a device's configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
     recording: &'a Path,
     entries: usize,
-    /// What ended it: `count`, `asked`, `release-changed`.
+    /// Why it ended: `count`, `asked`, `release-changed`.
     ended: EndReason,
     #[serde(flatten)]
     counts: Counts,
@@ -92,12 +93,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         return Err(RecordingError::Exists { folder }.into());
     }
     let (zenoh, site) = args
-        .reach
+        .network
         .site(args.site.as_deref(), args.config.as_deref(), None)?;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
     signals::on_first(move |_| stopped.store(true, Ordering::Relaxed))?;
-    let client = Client::open(&zenoh).with_context(|| args.reach.cannot_open())?;
+    let client = Client::open(&zenoh).with_context(|| args.network.cannot_open())?;
     let most = zenoh.max_message_bytes;
     let recorded = record(&args, &client, &site, most, &stop, terminal);
     client.close();
@@ -105,7 +106,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if terminal.json {
         terminal.json(&report)?;
     } else {
-        tell(&report, terminal)?;
+        print_report(&report, terminal)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -141,7 +142,7 @@ fn record<'a>(
     let head = RecordingHead::new(at, device, release, args.stage);
     let mut writer = RecordingWriter::create(&args.out, head)?;
     let taken = take(args, &mut session, &mut writer, stop, terminal);
-    // What has arrived is kept, however it ended.
+    // Keep what has arrived, even after an error.
     let finished = writer.finish();
     let reason = taken?;
     finished?;
@@ -154,7 +155,7 @@ fn record<'a>(
     })
 }
 
-/// Takes what the device gives until it says that this is all.
+/// Receives samples until the device ends the recording.
 fn take(
     args: &Args,
     session: &mut Session<'_>,
@@ -172,7 +173,7 @@ fn take(
     loop {
         let over = until.is_some_and(|until| Instant::now() >= until);
         if !ending && (over || stop.load(Ordering::Relaxed)) {
-            // What the device has already taken is still fetched.
+            // Samples that the device has already recorded are still fetched.
             session.end()?;
             ending = true;
         }
@@ -186,7 +187,7 @@ fn take(
                     (writer.len() as u64) < count,
                     RecordError::TooMany { count }
                 );
-                // Which files there are is for the writer to say, who names them.
+                // The writer names the files.
                 entry.files.clear();
                 let parts = session.files(number, files)?;
                 let ending = extension(&entry.content_type);
@@ -202,7 +203,7 @@ fn take(
     }
 }
 
-fn tell(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+fn print_report(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     let Counts {
         failed,
         dropped,
@@ -216,7 +217,10 @@ fn tell(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     ))?;
     for (count, why) in [
         (failed, "gave no result"),
-        (dropped, "found no room on the device ([record] buffer-mib)"),
+        (
+            dropped,
+            "did not fit into the device's buffer ([record] buffer-mib)",
+        ),
         (too_large, "are larger than [record] buffer-mib"),
     ] {
         if count > 0 {
@@ -225,7 +229,7 @@ fn tell(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     }
     if report.ended == EndReason::ReleaseChanged {
         terminal
-            .print(terminal.warning("it ended early: another release serves the device now"))?;
+            .print(terminal.warning("it ended early: the device serves another release now"))?;
     }
     Ok(())
 }
@@ -234,12 +238,12 @@ fn stage(word: &str) -> Result<RecordStage, String> {
     let found = RecordStage::ALL
         .into_iter()
         .find(|it| it.to_string() == word);
-    found.ok_or_else(|| "it may be sample, pre, infer or post".to_owned())
+    found.ok_or_else(|| "expected sample, pre, infer or post".to_owned())
 }
 
 fn kind(word: &str) -> Result<RecordKind, String> {
     let found = RecordKind::ALL
         .into_iter()
         .find(|it| it.to_string() == word);
-    found.ok_or_else(|| "it may be sample, tensors or insight".to_owned())
+    found.ok_or_else(|| "expected sample, tensors or insight".to_owned())
 }

@@ -10,22 +10,22 @@ use hotshoe_trust::Digest;
 use serde::Serialize;
 
 use crate::fleet::error::FleetError;
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::network::NetworkArgs;
 use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
 use crate::terminal::{Terminal, size};
 
-/// What a registry is called where nothing else is said: what `hotshoe zenoh-acl` expects in its certificate.
+/// The default name of a registry, which `hotshoe zenoh-acl` expects in its certificate.
 const DEFAULT_NAME: &str = "registry";
 
-/// Hold a site's releases
+/// Run a site's registry
 ///
-/// Takes every release that is published to its site and that trusted keys signed, keeps it in its data folder, and answers for
-/// it, so that devices find it when the publisher has gone. Two registries of one site are redundant. With --router it also
-/// passes messages on between all that connect to it, so that a site needs no other server. It runs until SIGTERM or SIGINT.
+/// Stores every release that is published to its site and signed by trusted keys, and serves it to devices after the publisher has
+/// gone. Two registries of one site are redundant. With --router it also forwards messages between all sessions that connect to it, so
+/// that a site needs no other server. Runs until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: the one server of a site, from the file that `hotshoe site init` makes; flags win over it
+Example: the one server of a site, with the configuration from `hotshoe site init`; options override it
   hotshoe registry --config lab/registry/registry.toml
   hotshoe publish my-release --site-dir lab
 
@@ -38,7 +38,9 @@ registry.toml:
   name = \"registry\"
   data = \"data\"
   trust = \"trust.toml\"
-  quota-mib = 16384
+  quota-mib = 16384                   # of releases on the disk; default 16384
+  keep = 16                           # releases of each name; default 16
+  max-bytes-per-second = 1000000      # of fetching; default: no limit
   [zenoh]
   mode = \"router\"
   listen = [\"tls/0.0.0.0:7447\"]
@@ -47,61 +49,64 @@ registry.toml:
   ca = \"ca.pem\"
   certificate = \"registry.pem\"
   key = \"registry.key\"
+  [log]
+  filter = \"info,zenoh=warn,tract=warn\" # RUST_LOG takes precedence
+  lines-per-second = 5                # of each kind
 
-SIGHUP reads the file again: `quota-mib`, `keep`, `max-bytes-per-second` and `[log]` are applied, and the log names the other keys that
-changed, which need a restart.
+SIGHUP reads the file again and applies `quota-mib`, `keep`, `max-bytes-per-second` and `[log]`. The log names other keys that changed,
+which need a restart.
 
-With --json, a line when it listens, and a line with what it holds at the end.")]
+With --json, one line when it listens, and one line with its releases at the end.")]
 pub struct Args {
     /// The site
     #[arg(long, value_name = "SITE", required_unless_present = "config")]
     site: Option<String>,
-    /// Its folder; it is created
+    /// The registry's data folder, created if missing
     #[arg(long, value_name = "DIR", required_unless_present = "config")]
     data: Option<PathBuf>,
-    /// Whose signatures it accepts (trust.toml)
+    /// The trusted keys (trust.toml)
     #[arg(long, value_name = "FILE", required_unless_present = "config")]
     trust: Option<PathBuf>,
-    /// Its name, different from that of the site's other registries [default: registry]
+    /// The registry's name, unique in the site [default: registry]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// A Zenoh endpoint to listen on; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
-    /// Pass messages on between all that connect to it
+    /// Forward messages between all sessions that connect
     #[arg(long)]
     router: bool,
-    /// Most that its releases may take on the disk; the oldest go first
+    /// Maximum size of its releases on the disk, in MiB; the oldest are removed first
     #[arg(long, value_name = "MIB")]
     quota_mib: Option<u64>,
-    /// Take all of this from a file
+    /// Read the configuration from a file
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
-/// A line when it has begun.
+/// The line at the start.
 #[derive(Serialize)]
-struct Begun<'a> {
+struct StartedLine<'a> {
     site: &'a str,
     name: &'a str,
     locators: Vec<String>,
 }
 
-/// A release that it holds.
+/// A release in the registry.
 #[derive(Serialize)]
-struct Row {
+struct HeldRelease {
     name: String,
     generation: u64,
     release: Digest,
 }
 
-/// A line at the end.
+/// The line at the end.
 #[derive(Serialize)]
-struct Ended {
-    held: Vec<Row>,
-    /// Bytes of releases that were sent.
+struct EndedLine {
+    held: Vec<HeldRelease>,
+    /// Bytes of releases sent.
     sent: u64,
     /// Statements and releases that were refused.
     refused: u64,
@@ -115,12 +120,12 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let tasks = signals::serve(&parts)?;
     let (site, name) = (config.site.clone(), config.name.clone());
     let registry = Registry::start_with(&config, parts).context("cannot start the registry")?;
-    let begun = Begun {
+    let started = StartedLine {
         site: &site,
         name: &name,
         locators: registry.locators(),
     };
-    say_begun(&begun, terminal).unwrap_or_else(|error| not_said(&error));
+    print_started(&started, terminal).unwrap_or_else(|error| warn_not_written(&error));
     let end = loop {
         match tasks.next() {
             Task::Reload => reload(&registry, &log, &args),
@@ -131,7 +136,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         End::Signal(signal) => tracing::info!(signal, "ending"),
         End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "ending"),
     }
-    let ended = Ended {
+    let ended = EndedLine {
         held: held(&registry),
         sent: registry.sent(),
         refused: registry.refused(),
@@ -140,7 +145,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     if terminal.json {
         terminal
             .json_line(&ended)
-            .unwrap_or_else(|error| not_said(&error));
+            .unwrap_or_else(|error| warn_not_written(&error));
     } else {
         terminal.note(format!(
             "{} releases kept, {} sent, {} refused",
@@ -151,7 +156,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     if let End::Dead(dead) = end {
         bail!(
-            "the registry ended because a part of it did: {}: {}; start it again",
+            "the registry ended because its part {} ended: {}; start it again",
             dead.name,
             dead.cause
         );
@@ -159,30 +164,30 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn say_begun(begun: &Begun<'_>, terminal: &Terminal) -> anyhow::Result<()> {
+fn print_started(started: &StartedLine<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     if terminal.json {
-        return terminal.json_line(begun);
+        return terminal.json_line(started);
     }
-    let Begun { site, name, .. } = begun;
-    for locator in &begun.locators {
+    let StartedLine { site, name, .. } = started;
+    for locator in &started.locators {
         terminal.print(format!("registry {name} of site {site} at {locator}"))?;
     }
     Ok(())
 }
 
-/// Standard output cannot be written: a registry serves all the same.
-fn not_said(error: &anyhow::Error) {
+/// Logs that standard output cannot be written. The registry serves all the same.
+fn warn_not_written(error: &anyhow::Error) {
     tracing::warn!(
         error = format!("{error:#}"),
-        "what the registry has to say could not be said"
+        "cannot write to standard output"
     );
 }
 
-/// Reads the configuration again. Whatever is wrong with it, the registry serves on as it did.
+/// Reads the configuration again. After an error the registry continues with the old one.
 fn reload(registry: &Registry, log: &Log, args: &Args) {
     let Some(path) = &args.config else {
         tracing::warn!(
-            "there is no configuration to read again: this registry was started with flags alone, and a restart changes them"
+            "there is no configuration file to reload: this registry was started with options only; restart it to change them"
         );
         return;
     };
@@ -190,13 +195,13 @@ fn reload(registry: &Registry, log: &Log, args: &Args) {
         tracing::error!(
             path = %path.display(),
             error = format!("{error:#}"),
-            "the configuration was not reloaded, and nothing of it is applied"
+            "the configuration was not reloaded; the old one stays in effect"
         );
     }
 }
 
 fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyhow::Result<()> {
-    // A pipe would hold up this thread, and with it the end.
+    // Reading a pipe would block this thread, and so the shutdown.
     let kind = path.metadata().context("cannot read the configuration")?;
     if !kind.is_file() {
         bail!("the configuration is not a file");
@@ -205,11 +210,13 @@ fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyho
     let reloaded = registry.reload(&new)?;
     log.apply(&new.log)?;
     if logging::is_pinned() {
-        tracing::info!("`log.filter` is not looked at: the environment's RUST_LOG wins over it");
+        tracing::info!(
+            "`log.filter` is ignored: the environment variable RUST_LOG takes precedence"
+        );
     }
     if reloaded.trust_changed {
         tracing::warn!(
-            "the file of the trusted keys has changed and is not read now: publish it with `hotshoe trust publish`, or start the registry again"
+            "the trusted keys have changed and are not reloaded: publish them with `hotshoe trust publish`, or restart the registry"
         );
     }
     let words = |keys: BTreeSet<String>| keys.into_iter().collect::<Vec<_>>().join(", ");
@@ -227,9 +234,9 @@ fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyho
     Ok(())
 }
 
-fn held(registry: &Registry) -> Vec<Row> {
+fn held(registry: &Registry) -> Vec<HeldRelease> {
     let held = registry.held().into_iter();
-    held.map(|it| Row {
+    held.map(|it| HeldRelease {
         name: it.name,
         generation: it.generation,
         release: it.release,
@@ -238,11 +245,11 @@ fn held(registry: &Registry) -> Vec<Row> {
 }
 
 impl Args {
-    /// The file, with the flags over it.
+    /// The configuration file, overridden by the options.
     fn settings(&self) -> anyhow::Result<RegistryConfig> {
-        if let Some(folder) = &self.reach.site_dir {
+        if let Some(folder) = &self.network.site_dir {
             bail!(
-                "--site-dir is for those who publish; give --config {}",
+                "--site-dir is for publishers; give --config {}",
                 folder.join("registry/registry.toml").display()
             );
         }
@@ -268,7 +275,7 @@ impl Args {
         if let Some(quota) = self.quota_mib {
             config.quota_mib = quota;
         }
-        self.reach.apply(&mut config.zenoh);
+        self.network.apply(&mut config.zenoh);
         config.zenoh.listen.extend(self.listen.iter().cloned());
         if self.router {
             config.zenoh.mode = ZenohMode::Router;

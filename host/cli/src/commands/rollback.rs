@@ -1,19 +1,19 @@
-use crate::fleet::order::{OrderArgs, What, give, slot};
+use crate::fleet::order::{OrderArgs, OrderKind, send, slot};
 use crate::logging;
 use crate::terminal::Terminal;
 use std::process::ExitCode;
 
-/// Go back to the release before
+/// Roll back to the previous release
 ///
-/// Ends a release's probation, or, where none is in probation, makes the previous release live again. The release that is
-/// left is remembered and refused until it is published anew with a higher generation. On the device itself this needs no
-/// network, and no running daemon; over Zenoh a device goes back no further than to its floor.
+/// Ends the trial of a release or, without a trial, makes the previous release live again. The device refuses the release that it
+/// left until it is published again with a higher generation. On the device itself this needs neither a network nor a running daemon.
+/// Over Zenoh a device does not roll back below its floor.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: on the device itself
   hotshoe rollback --config hotshoe.toml
 
-Example: from elsewhere
+Example: from another machine
   hotshoe rollback --site lab --device line-4 --connect tcp/192.0.2.7:7447 --key alice.key")]
 pub struct Args {
     #[command(flatten)]
@@ -22,7 +22,7 @@ pub struct Args {
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let answer = give(&args.order, What::Rollback)?;
+    let answer = send(&args.order, OrderKind::Rollback)?;
     if terminal.json {
         terminal.json(&answer)?;
         return Ok(ExitCode::SUCCESS);

@@ -15,21 +15,19 @@ use crate::logging::{self, Log};
 use crate::signals::{self, End, Task};
 use crate::terminal::Terminal;
 
-/// Serve this device's release, and take new ones
+/// Run the daemon: serve the release and accept updates
 ///
-/// Starts the daemon: it verifies the release that it has, loads its components and models, and serves samples until it
-/// gets SIGTERM or SIGINT. Without a release it waits for one. A release that is published to its site is fetched, verified,
-/// tried and kept, or rolled back, meanwhile. At the end it takes no more samples, finishes those that it has within
-/// `[drain] deadline-ms`, and exits. A second signal ends it at once.
-///
-/// SIGHUP reads the configuration again: what changed is applied, or the log and `hotshoe status` name the keys that need a restart.
+/// Verifies the installed release, loads its components and models, and serves samples until SIGTERM or SIGINT; without a release it waits
+/// for one. Meanwhile it fetches, verifies and tries releases that are published to its site, and keeps them or rolls them back. At the
+/// end it accepts no more samples, finishes the queued ones within `[drain] deadline-ms`, and exits; a second signal ends it at once.
+/// SIGHUP reads the configuration again and applies it; the log and `hotshoe status` name the keys that need a restart.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe run --config hotshoe.toml
 
 Exit codes: 0 drained, 1 could not start, did not drain in time or lost a part of itself, 2 wrong usage.
-Logs go to standard error: for people on a terminal, as JSON lines otherwise. `[log] filter` sets the level, and RUST_LOG wins over it.")]
+Logs go to standard error: as text on a terminal, as JSON lines otherwise. `[log] filter` sets the level; RUST_LOG takes precedence.")]
 pub struct Args {
     /// The device's configuration
     #[arg(long, value_name = "FILE", default_value = "hotshoe.toml")]
@@ -42,15 +40,15 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let mut config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;
     log.apply(&config.log)?;
-    // First: a signal during the start must not kill the process half-way.
+    // First: a signal during the start must not kill the process.
     let tasks = signals::serve(&parts)?;
     descriptors::fit(&mut config);
-    // Before the daemon takes samples: what is wrong with this port ends the start.
+    // Before the daemon accepts samples, because an error of this port ends the start.
     let bound = config.oip.as_ref().map(Bound::bind).transpose();
     let bound = bound.context("cannot serve the Open Inference Protocol")?;
     let daemon = Daemon::start_with(config, parts).context("cannot start the daemon")?;
     let server = bound.map(|bound| bound.serve(daemon.local_client()));
-    say_started(&daemon.status(), terminal);
+    print_started(&daemon.status(), terminal);
     let end = loop {
         match tasks.next() {
             Task::Reload => reload(&daemon, server.as_ref(), &log, &args.config),
@@ -64,7 +62,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     drain(daemon, server)?;
     if let End::Dead(dead) = end {
         bail!(
-            "the daemon ended because a part of it did: {}: {}; start it again",
+            "the daemon ended because its part {} ended: {}; start it again",
             dead.name,
             dead.cause
         );
@@ -84,7 +82,7 @@ fn drain(daemon: Daemon, server: Option<Server>) -> anyhow::Result<()> {
         server.join(left)
     });
     if !answered {
-        tracing::warn!("requests of the Open Inference Protocol were cut off");
+        tracing::warn!("requests of the Open Inference Protocol were aborted");
     }
     tracing::info!(
         finished = report.finished,
@@ -93,7 +91,7 @@ fn drain(daemon: Daemon, server: Option<Server>) -> anyhow::Result<()> {
     );
     if !report.finished {
         bail!(
-            "{} samples were not finished within {} ms, and are counted as dropped; raise `[drain] deadline-ms` if they need longer",
+            "{} samples were not finished within {} ms and are counted as dropped; raise `[drain] deadline-ms` if they need longer",
             report.dropped,
             deadline.as_millis()
         );
@@ -101,7 +99,7 @@ fn drain(daemon: Daemon, server: Option<Server>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Reads the configuration again. Whatever is wrong with it, the daemon serves on as it did.
+/// Reads the configuration again. After an error the daemon continues with the old one.
 fn reload(daemon: &Daemon, server: Option<&Server>, log: &Log, path: &Path) {
     let status = match try_reload(daemon, server, log, path) {
         Ok(status) => status,
@@ -110,7 +108,7 @@ fn reload(daemon: &Daemon, server: Option<&Server>, log: &Log, path: &Path) {
             tracing::error!(
                 path = %path.display(),
                 error = status.error,
-                "the configuration was not reloaded, and nothing of it is applied"
+                "the configuration was not reloaded; the old one stays in effect"
             );
             return;
         }
@@ -134,7 +132,7 @@ fn try_reload(
     log: &Log,
     path: &Path,
 ) -> anyhow::Result<ReloadStatus> {
-    // A pipe would hold up this thread, and with it the end.
+    // Reading a pipe would block this thread, and so the shutdown.
     let kind = path.metadata().context("cannot read the configuration")?;
     if !kind.is_file() {
         bail!("the configuration is not a file");
@@ -143,15 +141,17 @@ fn try_reload(
     descriptors::fit(&mut new);
     if logging::is_pinned() {
         new.log.filter.clone_from(&daemon.config().log.filter);
-        tracing::info!("`log.filter` is not looked at: the environment's RUST_LOG wins over it");
+        tracing::info!(
+            "`log.filter` is ignored: the environment variable RUST_LOG takes precedence"
+        );
     }
     let change = daemon.change(&new)?;
     if change.trust_changed {
         tracing::warn!(
-            "the file of the trusted keys has changed and is not read now: publish it with `hotshoe trust publish`, or start the daemon again"
+            "the trusted keys have changed and are not reloaded: publish them with `hotshoe trust publish`, or restart the daemon"
         );
     }
-    // All is read before anything is changed.
+    // Read everything before anything changes.
     let oip = server.zip(change.config.oip.as_ref());
     let oip = oip.map(|(server, oip)| server.renew(oip)).transpose()?;
     let metrics = daemon.renew_metrics(&change.config)?;
@@ -162,13 +162,13 @@ fn try_reload(
     Ok(daemon.apply(change))
 }
 
-fn say_started(status: &Status, terminal: &Terminal) {
+fn print_started(status: &Status, terminal: &Terminal) {
     if terminal.json
         && let Err(error) = terminal.json_line(status)
     {
         tracing::warn!(
             error = format!("{error:#}"),
-            "that the daemon has started could not be said"
+            "cannot write to standard output"
         );
     }
     if !terminal.json && status.release.is_none() {

@@ -10,10 +10,9 @@ use std::process::ExitCode;
 
 /// Sign a release
 ///
-/// Adds a signature (a Sigstore bundle, as an OCI referrer) to what earlier signers added. Several people sign in turn,
-/// each on their own machine, until the device's threshold is reached. What a signature covers is the release's manifest,
-/// RELEASE/blobs/sha256/DIGEST, whose path `hotshoe inspect` prints: a key that this program cannot read, such as
-/// cosign's own, signs that file, and --bundle attaches the outcome.
+/// Adds a signature (a Sigstore bundle, as an OCI referrer) to the earlier ones. Several people sign in turn, each on their own machine,
+/// until the device's threshold is reached. A signature covers the release's manifest, RELEASE/blobs/sha256/DIGEST, whose path `hotshoe
+/// inspect` prints. Other tools such as cosign sign that file with their own keys, and --bundle attaches the signature.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("by").args(["key", "bundle"]).required(true)))]
 #[command(after_help = "\
@@ -25,7 +24,7 @@ With cosign's key:
   cosign sign-blob --key cosign.key --bundle alice.json $MANIFEST
   hotshoe sign my-release --bundle alice.json
 
-The passphrase is asked for, or taken from HOTSHOE_PASSPHRASE.")]
+The passphrase is asked for, or read from HOTSHOE_PASSPHRASE.")]
 pub struct Args {
     /// The release
     #[arg(value_name = "RELEASE")]
@@ -33,27 +32,26 @@ pub struct Args {
     /// The secret key
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// A signature that another tool made over the manifest: a Sigstore bundle v0.3 by a key. Who made it is judged by
-    /// `verify`
+    /// A signature of the manifest by another tool: a Sigstore bundle v0.3 with a key. `verify` checks the signer
     #[arg(long, value_name = "FILE")]
     bundle: Option<PathBuf>,
 }
 
-/// What signing did.
+/// The result of signing.
 #[derive(Debug, Clone, Serialize)]
 pub struct Signed {
     /// The digest of the manifest that was signed.
     pub release: Digest,
     /// The manifest's file.
     pub manifest: PathBuf,
-    /// The fingerprint of the key; none where a bundle was attached, which only claims one.
+    /// The fingerprint of the key; none for an attached bundle, which only claims one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Digest>,
-    /// The hint of the key in the bundle: its fingerprint in base64, by the bundle's own account.
+    /// The hint of the key in the bundle: its fingerprint in base64, as the bundle claims.
     pub key_hint: String,
-    /// How many signatures the release carries now.
+    /// The number of signatures of the release now.
     pub signatures: usize,
-    /// False if the release carried this key's signature, or this bundle, before; nothing was added then.
+    /// False if the release already had this key's signature, or this bundle.
     pub added: bool,
 }
 
@@ -68,7 +66,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let done = match (signed.added, signed.fingerprint) {
-        (false, _) => "was signed before",
+        (false, _) => "was already signed",
         (true, Some(_)) => "signed",
         (true, None) => "attached a signature that claims to be",
     };
@@ -86,7 +84,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Reads a secret key; asks for its passphrase where it has one.
+/// Reads a secret key; asks for its passphrase if it has one.
 pub fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
     let pem = zeroize::Zeroizing::new(read_text(path)?);
     let passphrase = if is_encrypted(&pem) {
@@ -123,7 +121,7 @@ pub fn sign(layout: &Path, key: &SigningKey) -> anyhow::Result<Signed> {
     ))
 }
 
-/// Attaches a bundle that another tool made, if it is of the kind that devices check and means this release's manifest.
+/// Attaches a bundle of another tool, if devices can check it and it is for this release's manifest.
 pub fn attach(layout: &Path, bundle: &Path) -> anyhow::Result<Signed> {
     let cannot = || format!("cannot sign {}", layout.display());
     let bytes = read_text(bundle)?.into_bytes();
@@ -138,7 +136,7 @@ pub fn attach(layout: &Path, bundle: &Path) -> anyhow::Result<Signed> {
     Ok(signed(&layout, &package, !known, None, key_hint))
 }
 
-/// What became of a release that was as `package` says before.
+/// The result of signing, given the release before.
 fn signed(
     layout: &Layout,
     package: &Package,

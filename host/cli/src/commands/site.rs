@@ -12,16 +12,16 @@ use crate::terminal::Terminal;
 
 /// The authority's secret key, in the site's folder.
 const CA_KEY: &str = "ca.key";
-/// The keys that devices accept releases and statements by.
+/// The keys that devices trust for releases and statements.
 const TRUST: &str = "trust.toml";
 /// The registry's access rules, in its folder.
 const ACL: &str = "acl.json";
 
 /// Set up a site with certificates, access rules and keys
 ///
-/// A site's folder holds its certificate authority, what its registry, its deployers and its devices are given, and the devices' public
-/// keys. `publish`, `status` and other commands take it as --site-dir: they are then reached by certificates, sign what they state, and
-/// believe what devices have signed alone.
+/// A site's folder contains its certificate authority, the files for its registry, deployers and devices, and the devices' public keys.
+/// `publish`, `status` and other commands take it as --site-dir: they then connect with certificates, sign their statements, and ignore
+/// answers that a device has not signed.
 #[derive(Debug, clap::Args)]
 #[command(disable_help_subcommand = true)]
 #[command(after_help = "\

@@ -12,22 +12,23 @@ use hotshoe_link::DeviceKey;
 use hotshoe_link::device_list::DeviceList;
 
 use crate::fleet::local::CONFIG;
-use crate::fleet::overview::{Overview, Reported, table};
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::network::NetworkArgs;
+use crate::fleet::overview::{DeviceReport, Overview, table};
 use crate::fleet::report;
 use crate::fleet::survey::survey;
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// Longer than the longest time that a full queue with `when-full = "block"` holds up an answer, in seconds.
+/// The default timeout in seconds: longer than a full queue with `when-full = "block"` can delay an answer.
 const TIMEOUT_S: u64 = ZENOH_BLOCK_LIMIT_MS.div_ceil(1_000) + 1;
-/// What is said where no signature was checked.
-const CLAIMED: &str = "claimed: anybody who reaches this network may have answered; give --site-dir or --device-keys to check signatures";
+/// The note if no signature was checked.
+const CLAIMED: &str =
+    "claimed: not signed by the device; give --site-dir or --device-keys to check signatures";
 
-/// Ask daemons how they are
+/// Show the status of devices
 ///
-/// Of one device, by its configuration or by --device, it shows the releases in its slots, what is being worked on, the queue,
-/// the counters and latencies. Of a site it shows a table of all devices: one that is there but does not answer is listed too.
+/// For one device, given by its configuration or by --device, shows the releases in its slots, the update in progress, the queue, the
+/// counters and the latencies. For a site, shows a table of all devices, including those that are present but do not answer.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: the device on this machine
@@ -43,51 +44,51 @@ Example: one device of it
 Example: without certificates
   hotshoe status --site lab --connect tcp/127.0.0.1:7447
 
-With --site-dir or --device-keys, each answer is `signed` by its device, or `claimed` by somebody. With --json, a list of devices; each
-says whether it is `claimed`, and of a site whether it `answered`. Exit code 1 if no device answers, one that
-is asked to sign did not, or a part of one does not run.")]
+With --site-dir or --device-keys, each answer is `signed` by its device, or only `claimed`. With --json, a list of devices, each with
+`claimed` and, for a site, `answered`. Exit code 1 if no device answers, an answer is not signed although it has to be, or a part of a
+daemon does not run.")]
 pub struct Args {
-    /// The device of this configuration, or its network [default: hotshoe.toml, unless --connect is given]
+    /// A device's configuration: that device, or its network [default: hotshoe.toml, unless --connect is given]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// All devices of this site
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// The device of this name alone
+    /// Only the device with this name
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// How long to wait for answers
+    /// Timeout in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = TIMEOUT_S)]
     timeout: u64,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     logging::init("error")?;
-    let is_own = !args.reach.is_given() && args.site.is_none() && args.device.is_none();
-    let list = args.reach.devices()?;
+    let is_own = !args.network.is_given() && args.site.is_none() && args.device.is_none();
+    let list = args.network.devices()?;
     if is_own {
         let answers = own(&args, list.as_ref())?;
         return details(answers, &args, list.is_some(), terminal);
     }
     let config = args.config.as_deref().or_else(|| {
         let default = Path::new(CONFIG);
-        (!args.reach.is_given() && default.exists()).then_some(default)
+        (!args.network.is_given() && default.exists()).then_some(default)
     });
-    let reached = args.reach.resolve(config, None)?;
-    let site = args.site.clone().or(reached.site);
-    let client = Client::open(&reached.zenoh).with_context(|| args.reach.cannot_open())?;
+    let network = args.network.resolve(config, None)?;
+    let site = args.site.clone().or(network.site);
+    let client = Client::open(&network.zenoh).with_context(|| args.network.cannot_open())?;
     let timeout = Duration::from_secs(args.timeout);
     let found = survey(&client, site.as_deref(), args.device.as_deref(), timeout)?;
     client.close();
-    let answers = Reported::of(found.statuses, list.as_ref());
+    let answers = DeviceReport::of(found.statuses, list.as_ref());
     if args.device.is_some() {
         return details(answers, &args, list.is_some(), terminal);
     }
     let mut present = found.present;
     if let (Some(site), Some(list)) = (&site, &list) {
-        // One that somebody keeps away is missed.
+        // Listed devices must answer, because an attacker may block one.
         present.extend(list.names().map(|device| DeviceKey {
             site: site.clone(),
             device: device.to_owned(),
@@ -96,7 +97,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let are_proven = list.is_none() || answers.iter().all(|it| it.unproven.is_none());
     let overviews = Overview::join(answers, present);
     if overviews.is_empty() {
-        return nobody(&args);
+        return no_answer(&args);
     }
     if terminal.json {
         terminal.json(&overviews)?;
@@ -108,15 +109,15 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     }
     Ok(
         if are_proven && overviews.iter().any(|it| it.answer.is_some()) {
-            ending(overviews.iter().filter_map(|it| it.answer.as_ref()))
+            exit_code(overviews.iter().filter_map(|it| it.answer.as_ref()))
         } else {
             ExitCode::FAILURE
         },
     )
 }
 
-/// A failure where a part of any daemon does not run.
-fn ending<'a>(answers: impl IntoIterator<Item = &'a Reported>) -> ExitCode {
+/// A failure if a part of any daemon does not run.
+fn exit_code<'a>(answers: impl IntoIterator<Item = &'a DeviceReport>) -> ExitCode {
     let mut answers = answers.into_iter();
     if answers.any(|answer| answer.status.broken().next().is_some()) {
         ExitCode::FAILURE
@@ -125,29 +126,29 @@ fn ending<'a>(answers: impl IntoIterator<Item = &'a Reported>) -> ExitCode {
     }
 }
 
-/// Asks the device on this machine: through its socket, which needs no network, else over Zenoh.
-fn own(args: &Args, list: Option<&DeviceList>) -> anyhow::Result<Vec<Reported>> {
+/// Asks the device on this machine: through its control socket, which needs no network, otherwise over Zenoh.
+fn own(args: &Args, list: Option<&DeviceList>) -> anyhow::Result<Vec<DeviceReport>> {
     let path = args.config.as_deref().unwrap_or(Path::new(CONFIG));
     let config = Config::load(path).context("give --config or --connect")?;
     match control::call(&config.data, &Command::Status) {
         Ok(status) => {
-            let status = serde_json::from_value(status).context("the answer is no status")?;
-            return Ok(vec![Reported::own(status)]);
+            let status = serde_json::from_value(status).context("the answer is not a status")?;
+            return Ok(vec![DeviceReport::own(status)]);
         }
         // The configuration may be a copy, on another machine.
         Err(ControlError::NotRunning { .. }) => {}
         Err(error) => return Err(error.into()),
     }
     let mut zenoh: ZenohConfig = config.zenoh.client();
-    zenoh.insecure |= args.reach.insecure;
+    zenoh.insecure |= args.network.insecure;
     let client = Client::open(&zenoh).context("cannot reach any device")?;
     let timeout = Duration::from_secs(args.timeout);
     let found = survey(&client, Some(&config.site), Some(&config.device), timeout)?;
     client.close();
-    Ok(Reported::of(found.statuses, list))
+    Ok(DeviceReport::of(found.statuses, list))
 }
 
-fn nobody(args: &Args) -> anyhow::Result<ExitCode> {
+fn no_answer(args: &Args) -> anyhow::Result<ExitCode> {
     let of = args
         .site
         .as_ref()
@@ -156,26 +157,26 @@ fn nobody(args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 fn details(
-    answers: Vec<Reported>,
+    answers: Vec<DeviceReport>,
     args: &Args,
     are_checked: bool,
     terminal: &Terminal,
 ) -> anyhow::Result<ExitCode> {
     if answers.is_empty() {
-        return nobody(args);
+        return no_answer(args);
     }
     let code = if are_checked && answers.iter().any(|it| it.unproven.is_some()) {
         ExitCode::FAILURE
     } else {
-        ending(&answers)
+        exit_code(&answers)
     };
     if terminal.json {
         terminal.json(&answers)?;
         return Ok(code);
     }
     for answer in &answers {
-        if let Some(doubt) = answer.doubt() {
-            terminal.print(terminal.warning(&doubt))?;
+        if let Some(text) = answer.unproven_text() {
+            terminal.print(terminal.warning(&text))?;
         }
         report::show(&answer.status, terminal)?;
     }

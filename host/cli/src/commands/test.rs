@@ -2,7 +2,7 @@ mod cases;
 mod differ;
 mod lines;
 mod report;
-mod trial;
+mod runner;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -16,28 +16,28 @@ use hotshoe_engine::{Engine, EngineOptions};
 use thiserror::Error;
 
 use self::lines::Lines;
-use self::trial::{Setting, Trial};
+use self::runner::{TestOptions, TestRun};
 use super::build::{release_toml, tools};
 use crate::logging;
 use crate::terminal::Terminal;
 
-/// How far two numbers may lie apart to be shown as equal.
+/// The relative difference up to which two numbers are shown as equal.
 const TOLERANCE: f64 = 1e-3;
 
-/// Try a release on its tests, and on what was recorded
+/// Run a release's tests and recordings
 ///
-/// Builds the components that have a `source`, packs the release into a folder that goes away, signs it with a key that never leaves this
-/// process, and loads it as a device would that allows all that it asks for. Then each [[tests]] entry of release.toml, and each entry of the
-/// recordings, is run and compared with what is expected. A test passes where its insight agrees by `min-agreement`, as on a device;
-/// where `tolerance` is given, every number must also lie within it and all else be equal. What differs is shown in any case.
+/// Builds the components that have a `source`, packs the release into a temporary folder, signs it with a throw-away key, and loads it as
+/// a device that allows everything. Then runs each [[tests]] entry of release.toml and each entry of the recordings. A test passes if its
+/// insight reaches `min-agreement`, as on a device; with `tolerance`, every number must also be within it and the rest must be equal. All
+/// differences are shown.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe test my-policy
-  hotshoe test my-policy --update      # take what it does now for what is expected
+  hotshoe test my-policy --update      # make the current results the expected ones
   hotshoe test my-policy --watch       # again whenever a file is saved
 
-Example: what a device saw
+Example: the samples of a device
   hotshoe record --site lab --device line-4 --stage pre --count 20 -o line-4 --connect tcp/192.0.2.7:7447
   hotshoe test . --recorded line-4
 
@@ -46,36 +46,36 @@ pub struct Args {
     /// The folder of the release.toml, or the file itself
     #[arg(value_name = "DIR", default_value = ".")]
     dir: PathBuf,
-    /// A recording to try as well, as `hotshoe record` writes it; may be repeated
+    /// A recording of `hotshoe record` to run as well; may be repeated
     #[arg(long, value_name = "DIR")]
     recorded: Vec<PathBuf>,
-    /// Only tests with this in their names
+    /// Only tests whose name contains this text
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
-    /// Write what each [[tests]] entry gives now to its `expected` file, where it differs
+    /// Write the result of each [[tests]] entry to its `expected` file, if it differs
     #[arg(long)]
     update: bool,
     /// Run again whenever a source or a file of the release changes, until Ctrl-C
     #[arg(long, conflicts_with = "json")]
     watch: bool,
-    /// Fetch what building needs without asking
+    /// Download missing build tools without asking
     #[arg(long)]
     yes: bool,
-    /// How far any number may be off, as a share of it, for a test to pass [default: what the test says; 0.001 for what is shown]
+    /// The relative tolerance of every number [default: that of the test; 0.001 for shown differences]
     #[arg(long, value_name = "SHARE", value_parser = share)]
     tolerance: Option<f64>,
-    /// The device's name, where release.toml is for some devices alone [default: one that fits]
+    /// The device's name, if release.toml is for some devices only [default: one that matches]
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// The folder that components see under a path [default: an empty one]
+    /// The folder that components see at a path [default: an empty one]
     #[arg(long, value_name = "PATH=DIR", value_parser = folder)]
     folder: Vec<(String, PathBuf)>,
 }
 
-/// Why nothing was tried.
+/// Why no test ran.
 #[derive(Debug, Error)]
 pub enum TestError {
-    /// There is nothing to try.
+    /// There are no tests.
     #[error(
         "{release_toml} has no [[tests]]{}; add one, or give --recorded DIR",
         filtered(filter)
@@ -83,13 +83,13 @@ pub enum TestError {
     NoTests {
         /// The file.
         release_toml: String,
-        /// What was asked for.
+        /// The value of `--filter`.
         filter: Option<String>,
     },
 }
 
 impl TestError {
-    /// A stable word for machines.
+    /// A stable error code.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::NoTests { .. } => "no_tests",
@@ -107,7 +107,7 @@ fn filtered(filter: &Option<String>) -> String {
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let lines = Lines::default();
     logging::init_with("warn", lines.clone())?;
-    let setting = Setting {
+    let options = TestOptions {
         release_toml: release_toml(&args.dir),
         recorded: args.recorded,
         filter: args.filter,
@@ -119,20 +119,20 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         lines,
     };
     if args.watch {
-        return watch::run(&setting, args.yes, terminal);
+        return watch::run(&options, args.yes, terminal);
     }
-    let trial = once(&setting, args.yes, terminal)?;
-    report::print(&trial, terminal)?;
-    Ok(if trial.passed() {
+    let run = once(&options, args.yes, terminal)?;
+    report::print(&run, terminal)?;
+    Ok(if run.passed() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// Builds what there are sources of, and tries all.
-fn once(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<Trial> {
-    let manifest = Manifest::read(&setting.release_toml)?;
+/// Builds the components with sources, and runs all tests.
+fn once(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Result<TestRun> {
+    let manifest = Manifest::read(&options.release_toml)?;
     let jobs = build::jobs(&manifest, None)?;
     if !jobs.is_empty() {
         let progress = terminal.progress();
@@ -141,13 +141,13 @@ fn once(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<Tri
             build::build(job, &tools, &progress)?;
         }
     }
-    trial::run(setting, &manifest.release)
+    runner::run(options, &manifest.release)
 }
 
 fn share(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(share) if share >= 0.0 => Ok(share),
-        _ => Err("a tolerance is 0 or more, such as 0.001".to_owned()),
+        _ => Err("expected 0 or more, such as 0.001".to_owned()),
     }
 }
 
@@ -156,6 +156,6 @@ fn folder(text: &str) -> Result<(String, PathBuf), String> {
         Some((path, folder)) if path.starts_with('/') && !folder.is_empty() => {
             Ok((path.to_owned(), folder.into()))
         }
-        _ => Err("a folder is PATH=DIR, such as /models=models".to_owned()),
+        _ => Err("expected PATH=DIR, such as /models=models".to_owned()),
     }
 }

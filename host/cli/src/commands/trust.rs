@@ -12,10 +12,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Write trust.toml, whose signatures a device accepts, and change it
+/// Create or update trust.toml, the keys that a device trusts
 ///
-/// Joins public keys (ECDSA P-256 or Ed25519, in PEM) into the file that tells a device whom to trust. Its next version reaches
-/// devices as an update that both versions' signers sign: `hotshoe trust sign` and `hotshoe trust publish`.
+/// Writes public keys (ECDSA P-256 or Ed25519, in PEM) into a trust.toml. Devices receive its next version as an update that the signers of
+/// both versions sign: `hotshoe trust sign` and `hotshoe trust publish`.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -34,12 +34,12 @@ Example: a key was stolen, and signed `labels` with generation 9999999999
 trust.toml:
   version = 1                      # the next one is 2
   threshold = 2
-  [reset]                          # optional: floors that this version sets anew
+  [reset]                          # optional: floors that this version sets
   labels = 12
   [keys.alice]
   scheme = \"ecdsa-p256-sha256\"   # or \"ed25519\"
-  releases = [\"*\"]               # the names of releases that this key may sign; * stands for anything
-  rotates = true                   # whether it counts for the next version; default: where it may sign \"*\"
+  releases = [\"*\"]               # the names of releases that this key may sign; * matches anything
+  rotates = true                   # whether it counts for the next version; default: if it may sign \"*\"
   public-key = \"\"\"...\"\"\"")]
 pub struct Args {
     #[command(subcommand)]
@@ -57,25 +57,25 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct FileArgs {
-    /// A key to trust, and what to call it; may be repeated
+    /// A name and a public key to trust; may be repeated
     #[arg(long = "key", value_name = "NAME=FILE", required = true, value_parser = named_file)]
     keys: Vec<(String, PathBuf)>,
-    /// How many different keys must have signed a release
+    /// Number of different keys that must sign a release
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     threshold: u16,
     /// The names of releases that the keys may sign (globs); may be repeated
     #[arg(long = "release", value_name = "GLOB", default_values_t = ["*".to_owned()])]
     releases: Vec<String>,
-    /// The version of the file: devices take only the one after theirs
+    /// The version of the file; devices accept only the one after theirs
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     version: u64,
-    /// Sets the lowest generation that devices accept of a release, after a stolen key signed too high a one; may be repeated
+    /// The new lowest generation of a release, after a stolen key signed one that is too high; may be repeated
     #[arg(long = "reset", value_name = "NAME=GENERATION", value_parser = reset)]
     resets: Vec<(String, u64)>,
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "trust.toml")]
     out: PathBuf,
-    /// Replace the file if it is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
@@ -125,7 +125,7 @@ fn write(args: &FileArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     terminal.print(format!(
-        "{}: {} of {} must have signed",
+        "{}: {} of {} keys must sign",
         args.out.display(),
         report.threshold,
         report.keys.len()
@@ -136,7 +136,7 @@ fn write(args: &FileArgs, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a `trust.toml` is to say.
+/// The contents of a new `trust.toml`.
 #[derive(Debug)]
 struct Trust<'a> {
     keys: &'a [(String, PathBuf)],
@@ -147,7 +147,7 @@ struct Trust<'a> {
 }
 
 impl Trust<'_> {
-    /// Writes it, and returns what a device will read in it.
+    /// Writes the file, and returns it as a device will read it.
     fn write(&self, out: &Path, force: bool) -> anyhow::Result<TrustRoot> {
         let mut text = format!(
             "# Whose signatures this device accepts, and how many it needs.\nversion = {}\nthreshold = {}\n",
@@ -174,14 +174,14 @@ impl Trust<'_> {
                 self.releases,
             ));
         }
-        // What a device would refuse is not written.
-        let root = TrustRoot::parse(&text).context("these keys make no usable trust.toml")?;
+        // Do not write a file that a device would refuse.
+        let root = TrustRoot::parse(&text).context("these keys do not make a valid trust.toml")?;
         write_new(out, text.as_bytes(), Readers::Anyone, force)?;
         Ok(root)
     }
 }
 
-/// Writes the first version of a `trust.toml` of the public keys in some files, and returns what a device will read in it.
+/// Writes the first version of a `trust.toml` with the public keys of these files, and returns it as a device will read it.
 pub fn write_trust(
     keys: &[(String, PathBuf)],
     threshold: usize,
@@ -204,7 +204,12 @@ fn public_key(path: &Path) -> anyhow::Result<PublicKey> {
     let pem = read_text(path)?;
     PublicKey::from_pem(&pem, Scheme::EcdsaP256Sha256)
         .or_else(|first| PublicKey::from_pem(&pem, Scheme::Ed25519).map_err(|_| first))
-        .with_context(|| format!("{} is no ECDSA P-256 or Ed25519 public key", path.display()))
+        .with_context(|| {
+            format!(
+                "{} is not an ECDSA P-256 or Ed25519 public key",
+                path.display()
+            )
+        })
 }
 
 fn named_file(text: &str) -> Result<(String, PathBuf), String> {
@@ -212,12 +217,12 @@ fn named_file(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => {
             Ok((name.to_owned(), PathBuf::from(path)))
         }
-        _ => Err("a key is NAME=FILE, as in alice=keys/alice.pub".to_owned()),
+        _ => Err("expected NAME=FILE, such as alice=keys/alice.pub".to_owned()),
     }
 }
 
 fn reset(text: &str) -> Result<(String, u64), String> {
-    let wrong = || "a reset is NAME=GENERATION, as in labels=12".to_owned();
+    let wrong = || "expected NAME=GENERATION, such as labels=12".to_owned();
     let (name, generation) = text.split_once('=').ok_or_else(wrong)?;
     let generation = generation.parse().map_err(|_| wrong())?;
     if name.is_empty() {

@@ -8,10 +8,10 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Check a release as a device would
+/// Check a release as a device does
 ///
-/// Checks the signatures, the device selector, the host version, the times and every blob. A device with a history also
-/// refuses generations below the newest that it has confirmed; `install` checks that.
+/// Checks the signatures, the device selector, the host version, the times and every blob. A device also refuses generations below its
+/// floor; `install` checks that.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -23,7 +23,7 @@ pub struct Args {
     layout: PathBuf,
     #[command(flatten)]
     device: DeviceArgs,
-    /// Judge the times at this moment instead of now (RFC 3339, such as 2027-01-31T12:00:00Z)
+    /// Check the times at this moment instead of now (RFC 3339, such as 2027-01-31T12:00:00Z)
     #[arg(long, value_name = "TIME")]
     at: Option<Time>,
 }
@@ -38,7 +38,7 @@ struct Report<'a> {
     bytes: u64,
     /// Self-tests that a device runs before the release serves.
     tests: usize,
-    /// Blobs that move in chunks.
+    /// Blobs that are transferred in chunks.
     chunked: usize,
 }
 
@@ -72,7 +72,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         report.threshold
     ))?;
     terminal.print(format!(
-        "{} blobs, {}, all as the manifest says; {} self-tests",
+        "{} blobs, {}, all match the manifest; {} self-tests",
         report.blobs,
         size(report.bytes),
         report.tests
@@ -80,7 +80,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Admits a release for a device at a moment, and checks every blob of it.
+/// Verifies a release for a device at a time, and checks every blob.
 pub fn verify(
     layout: &Path,
     trust: &TrustRoot,

@@ -11,24 +11,24 @@ use crate::terminal::Terminal;
 
 /// Show the interfaces that components use
 ///
-/// Prints the WIT files that this hotshoe serves, with their documentation, or writes them into a folder for a build tool.
+/// Prints the WIT files that this version supports, with their documentation, or writes them into a folder for a build tool.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: what a policy is, and what it may import
+Example: the exports and imports of a policy
   hotshoe wit --world policy
 
-Example: take newer interfaces into a project
+Example: update the interfaces of a project
   hotshoe wit --vendor my-policy/wit")]
 pub struct Args {
-    /// Only what has to do with this world: preprocessor, postprocessor, policy or stage
+    /// Only the parts for this world: preprocessor, postprocessor, policy or stage
     #[arg(long, value_name = "WORLD", value_parser = world, conflicts_with = "vendor")]
     world: Option<World>,
-    /// Write the files into this folder; others that are in it stay
+    /// Write the files into this folder; other files in it stay
     #[arg(long, value_name = "DIR")]
     vendor: Option<PathBuf>,
 }
 
-/// A WIT file, for machines.
+/// A WIT file, for JSON.
 #[derive(Serialize)]
 struct Wit<'a> {
     path: &'a str,
@@ -74,14 +74,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file that has the worlds and what they export.
+/// The file with the worlds and their exports.
 const WORLDS: &str = "worlds.wit";
 
 fn text(file: &File) -> anyhow::Result<&'static str> {
     std::str::from_utf8(file.contents).with_context(|| format!("{} is not UTF-8", file.path))
 }
 
-/// Does a world have to do with the file? A policy sees neither samples nor tensors, unless it makes them itself.
+/// Whether the world may use the file. A policy uses neither samples nor tensors.
 fn may_use(path: &str, world: World) -> bool {
     match world {
         World::Policy => path == "types.wit" || path == "host.wit",
@@ -89,7 +89,7 @@ fn may_use(path: &str, world: World) -> bool {
     }
 }
 
-/// The blocks of the file of worlds that one world needs: its own, its interface's and `imports`.
+/// The blocks of the worlds file that one world needs: its own, its interface and `imports`.
 fn of_world(text: &str, world: World) -> String {
     let interface = match world {
         World::Preprocessor => "preprocess",

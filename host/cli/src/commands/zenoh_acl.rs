@@ -7,9 +7,9 @@ use crate::terminal::Terminal;
 
 /// Print Zenoh's access control for a site
 ///
-/// With mutual TLS, who may say what is decided by the common name of a certificate: a device's is its name, and it may write
-/// below its own keys alone; a deployer publishes; a registry or router passes on what all say. The file stands where messages
-/// arrive: `[zenoh] access-control` of a registry and of a device that listens, or the configuration of `zenohd`.
+/// With mutual TLS, the common name of a certificate decides its rights: a device, with its name, writes only below its own keys; a deployer
+/// publishes; a registry or router forwards all messages. The file belongs to every listener: `[zenoh] access-control` of a registry and of
+/// a device that listens, or the configuration of `zenohd`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -27,16 +27,16 @@ pub struct Args {
     /// The site
     #[arg(long, value_name = "SITE")]
     site: String,
-    /// A device, by its name, which is its certificate's common name; may be repeated
+    /// A device's name, which is its certificate's common name; may be repeated
     #[arg(long, value_name = "NAME")]
     device: Vec<String>,
-    /// Who may publish releases and order devices, by common name; may be repeated
+    /// The common name of a deployer, which may publish releases and send orders; may be repeated
     #[arg(long, value_name = "NAME", default_values_t = AclOptions::default().deployers)]
     deployer: Vec<String>,
-    /// Registries and routers, by common name; may be repeated
+    /// The common name of a registry or router; may be repeated
     #[arg(long, value_name = "NAME", default_values_t = AclOptions::default().registries)]
     registry: Vec<String>,
-    /// Who may feed samples and read results, by common name; may be repeated
+    /// The common name of an application, which may send samples and read results; may be repeated
     #[arg(long, value_name = "NAME")]
     application: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         registries: args.registry,
         applications: args.application,
     };
-    // One name would have the rights of both.
+    // A shared name would have the rights of both.
     let others = [
         &options.deployers,
         &options.registries,
@@ -57,14 +57,14 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     for device in &options.devices {
         if others.iter().any(|names| names.contains(device)) {
             bail!(
-                "`{device}` is a device's name and another's: its certificate would have the rights of both; give each its own"
+                "`{device}` is the name of a device and of another client: its certificate would have the rights of both; give each its own name"
             );
         }
     }
     if options.devices.is_empty() {
-        terminal.note("no --device was given: no device may say anything under these rules");
+        terminal.note("no --device was given: under these rules no device may send anything");
     }
-    // It is a file for another program, so it is JSON with and without --json.
+    // The output is a file for another program, so it is always JSON.
     terminal.json(&access_control(&args.site, &options))?;
     Ok(ExitCode::SUCCESS)
 }

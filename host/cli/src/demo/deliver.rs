@@ -1,4 +1,4 @@
-//! Publishing releases to one device, and following what becomes of them.
+//! Publishing releases to one device and following their progress.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,15 +13,15 @@ use hotshoe_protocol::status::Status;
 use hotshoe_store::{Cause, Layout, Phase};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Release, Statement, Time};
 
-use crate::fleet::reach::after;
+use crate::fleet::network::after;
 
 /// How long a statement is valid.
 const LIFETIME: &str = "1d";
-/// Events that may wait to be read; the oldest of more are lost, and the status makes up for them.
+/// Capacity of the event queue. On overflow the oldest events are lost; querying the status compensates for that.
 const EVENTS: usize = 4096;
-/// Without an event for so long, the device is asked.
+/// After this time without an event, the status of the device is queried.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long the device has to answer.
+/// Timeout of a status query.
 const ANSWER: Duration = Duration::from_secs(5);
 
 /// Publishes releases to one device.
@@ -39,23 +39,23 @@ pub struct Published {
     pub release: Digest,
     /// When publishing began.
     pub at: Instant,
-    /// What all of this publisher's devices had fetched by then, in bytes.
+    /// Bytes that this publisher had sent by then.
     sent: u64,
 }
 
-/// What a device said of a release.
+/// A phase of a release that a device reported.
 #[derive(Debug, Clone)]
 pub struct Step {
-    /// How far it is.
+    /// The reported phase.
     pub phase: Phase,
-    /// Why it went no further.
+    /// Why it ended in this phase.
     pub cause: Option<Cause>,
-    /// When that was heard.
+    /// When the report arrived.
     pub at: Instant,
 }
 
 impl Deployer {
-    /// Connects to the device as `zenoh` says.
+    /// Connects to the device with the configuration `zenoh`.
     pub fn open(zenoh: &ZenohConfig, site: &str, device: &str) -> anyhow::Result<Self> {
         let publisher = Publisher::open(zenoh, site).context("cannot publish")?;
         let events = publisher.client().events(site, Some(device), EVENTS)?;
@@ -102,12 +102,12 @@ impl Deployer {
         })
     }
 
-    /// Bytes that were sent since a release was published.
+    /// Bytes sent since a release was published.
     pub fn sent_since(&self, published: &Published) -> u64 {
         self.publisher.sent().saturating_sub(published.sent)
     }
 
-    /// Passes on what the device says of a release, until `last` says that this was the last of interest.
+    /// Passes each reported step of a release to `last`, until `last` returns true.
     pub fn follow(
         &self,
         published: &Published,
@@ -131,7 +131,7 @@ impl Deployer {
         }
         let phase = heard.map_or_else(|| "nothing".to_owned(), |phase| phase.to_string());
         bail!(
-            "the device did not finish {} within {} s; the last that was heard is: {phase}",
+            "the device did not finish {} within {} s; its last reported phase is {phase}",
             published.release,
             deadline.as_secs()
         )
@@ -160,10 +160,10 @@ impl Deployer {
         self.client()
             .statuses(Some(&self.site), Some(&self.device), ANSWER)?
             .pop()
-            .context("the device did not tell its status")
+            .context("the device did not report its status")
     }
 
-    /// Takes everything back.
+    /// Withdraws everything that was published.
     pub fn close(self) {
         drop(self.events);
         self.publisher.close();

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::report::Input;
 use crate::terminal::Terminal;
 
-/// Samples that wait for an answer at once. More than the daemon has workers, so that its queue is never empty; fewer than the
-/// queue takes, so that no sample is dropped on a slow machine.
+/// Samples in flight. More than the daemon has workers, so its queue is never empty; fewer than the capacity of the
+/// queue, so no sample is dropped on a slow machine.
 const IN_FLIGHT: usize = 6;
 /// Longest time from sending a sample to its answer.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(60);
@@ -28,9 +28,9 @@ pub struct Picture {
     pub bytes: Vec<u8>,
 }
 
-/// What came back.
+/// The results of feeding.
 #[derive(Default)]
-pub struct Collected {
+pub struct FeedResults {
     /// By picture.
     pub inputs: BTreeMap<String, Input>,
     /// The lines read from each picture, as it was read last.
@@ -38,39 +38,39 @@ pub struct Collected {
     /// Times of each stage, in microseconds.
     pub stages: BTreeMap<String, Vec<u64>>,
     /// By the generation of the release that answered.
-    pub generations: BTreeMap<u64, Answered>,
-    /// When results came, in the order in which they were read.
+    pub generations: BTreeMap<u64, ReleaseResults>,
+    /// When results arrived, in the order in which they were read.
     pub arrivals: Vec<Instant>,
-    /// When samples were sent that have no answer yet.
+    /// When each sample without an answer was sent.
     sent: BTreeMap<String, Instant>,
     /// From the first sample to the last answer.
     pub elapsed: Duration,
 }
 
-/// What one release answered.
+/// The results of one release.
 #[derive(Default)]
-pub struct Answered {
+pub struct ReleaseResults {
     /// Samples with a result.
     pub results: u64,
     /// Samples that failed.
     pub failed: u64,
-    /// When its first result came.
+    /// When its first result arrived.
     pub first: Option<Instant>,
 }
 
-/// Feeds the pictures in turn until it is enough, as fast as the daemon takes them, and prints what it reads. `enough` is
-/// given the time since the first.
+/// Feeds the pictures in turn as fast as the daemon accepts them, and prints the results. Ends when `enough`, which gets
+/// the time since the first sample, returns true.
 pub fn feed(
     client: &Client,
     device: &Status,
     pictures: &[Picture],
     enough: impl Fn(Duration) -> bool,
     terminal: &Terminal,
-) -> anyhow::Result<Collected> {
+) -> anyhow::Result<FeedResults> {
     let feeder = client.feeder(&device.site, &device.device, IN_FLIGHT, ANSWER_DEADLINE);
-    let mut collected = Collected::default();
+    let mut collected = FeedResults::default();
     let started = Instant::now();
-    // Every picture once at least, however short the time.
+    // Every picture at least once, however short the time.
     for (number, picture) in pictures.iter().cycle().enumerate() {
         if number >= pictures.len() && enough(started.elapsed()) {
             break;
@@ -84,7 +84,7 @@ pub fn feed(
                 picture.bytes.clone(),
             )
             .context("cannot feed the daemon")?;
-        // It waits for its turn first, so this is close to when it was sent.
+        // `send` waits for a free slot first, so this is close to the time of sending.
         collected.sent.insert(id, Instant::now());
         collected
             .inputs
@@ -108,7 +108,7 @@ pub fn feed(
     Ok(collected)
 }
 
-impl Collected {
+impl FeedResults {
     fn take(&mut self, fed: FeedReply, terminal: &Terminal) -> anyhow::Result<()> {
         let input = self.inputs.entry(fed.name.clone()).or_default();
         let elapsed_us = u64::try_from(fed.elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -133,7 +133,7 @@ impl Collected {
             }
         };
         let answer: Answer =
-            serde_json::from_value(answer).context("the daemon's answer has another form")?;
+            serde_json::from_value(answer).context("the daemon's answer has an unexpected form")?;
         input.results += 1;
         input.elapsed_us.push(elapsed_us);
         self.arrivals.push(arrived);
@@ -167,15 +167,15 @@ impl Collected {
 /// The daemon's answer to a sample.
 #[derive(Deserialize)]
 struct Answer {
-    release: AnsweredBy,
-    /// None where the policy kept it on the device.
+    release: AnsweringRelease,
+    /// None if the policy dropped it.
     insight: Option<Insight>,
     actions: Vec<Action>,
     stages: Vec<StageTime>,
 }
 
 #[derive(Deserialize)]
-struct AnsweredBy {
+struct AnsweringRelease {
     generation: u64,
 }
 
@@ -187,7 +187,7 @@ impl Answer {
         }
     }
 
-    /// The lines of text, and what the policy decided about them.
+    /// Prints the lines of text and the policy's decision.
     fn print(&self, terminal: &Terminal) -> anyhow::Result<()> {
         for line in self.lines() {
             terminal.print(format!("  {:.2}  {}", line.score, line.text))?;
@@ -205,7 +205,7 @@ impl Answer {
     }
 }
 
-/// One line, however long the daemon's own message is.
+/// The daemon's error as one line.
 fn reason(error: &FeedError) -> String {
     let text = |body: &Value, key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
     match error {

@@ -1,4 +1,4 @@
-//! The pieces of `hotshoe demo`: prepare a device, run its daemon, feed it, update it, report.
+//! The parts of `hotshoe demo`: prepare a device, run its daemon, feed it, update it, report.
 
 pub mod deliver;
 pub mod feed;

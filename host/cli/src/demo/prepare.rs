@@ -14,13 +14,13 @@ use crate::terminal::Terminal;
 /// The label-reader application in the checkout.
 pub const APPLICATION: &str = "examples/label-reader";
 
-/// Where the demo keeps what it makes, for other commands to be tried on.
-pub struct Bench {
+/// The files that the demo creates; other commands can be tried on them.
+pub struct DemoFiles {
     /// The signed release that is installed.
     pub release: PathBuf,
-    /// Those that are delivered.
+    /// The releases that are delivered.
     pub versions: [Version; 3],
-    /// Whose signatures the device accepts.
+    /// The keys that the device trusts.
     pub trust: PathBuf,
     /// The device's configuration.
     pub config: PathBuf,
@@ -28,23 +28,23 @@ pub struct Bench {
     pub log: PathBuf,
 }
 
-/// Makes a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`.
+/// Creates a key, packs and signs the application's release, and installs it for a device that listens at `endpoint`.
 pub fn prepare(
     environment: &Environment,
     endpoint: &str,
     terminal: &Terminal,
-) -> anyhow::Result<Bench> {
+) -> anyhow::Result<DemoFiles> {
     let folder = environment.root.join("target/demo");
     let [release, trust_file, config_file, log] =
         ["release", "trust.toml", "hotshoe.toml", "daemon.log"].map(|name| folder.join(name));
     let keys = folder.join("keys");
-    fs::create_dir_all(&keys).with_context(|| format!("cannot make {}", keys.display()))?;
+    fs::create_dir_all(&keys).with_context(|| format!("cannot create {}", keys.display()))?;
 
     let secret = keys.join("demo.key");
     let public = keys.join("demo.pub");
     if !(secret.exists() && public.exists()) {
         keygen::keygen(&keys, "demo", None, true)?;
-        terminal.note(format!("made a key       {}", secret.display()));
+        terminal.note(format!("created a key    {}", secret.display()));
     }
     trust::write_trust(&[("demo".to_owned(), public)], 1, &["*"], &trust_file, true)?;
 
@@ -64,13 +64,13 @@ pub fn prepare(
 
     fs::write(&config_file, configuration(endpoint))
         .with_context(|| format!("cannot write {}", config_file.display()))?;
-    let config = Config::load(&config_file).context("cannot use the demo's configuration")?;
-    // Each demo is a device's first day: it would rightly refuse another release of the same generation.
+    let config = Config::load(&config_file).context("cannot load the demo's configuration")?;
+    // Each demo starts with a new device: a device rejects another release of the same generation.
     forget(&config.data)?;
     let identity = Identity::of(trust_root(&trust_file)?, &config);
     install::install(&release, &config.data, &identity, Time::now())?;
     terminal.note(format!("installed into   {}", config.data.display()));
-    Ok(Bench {
+    Ok(DemoFiles {
         release,
         versions,
         trust: trust_file,
@@ -79,7 +79,7 @@ pub fn prepare(
     })
 }
 
-/// Removes what an earlier demo installed, but not the compiled code, which is found again by its digest.
+/// Removes what an earlier demo installed, except the compiled code, which is cached by digest.
 pub fn forget(data: &Path) -> anyhow::Result<()> {
     for part in ["ledger.json", "blobs", "parts", "states"] {
         let path = data.join(part);
@@ -97,7 +97,7 @@ pub fn forget(data: &Path) -> anyhow::Result<()> {
 
 fn configuration(endpoint: &str) -> String {
     format!(
-        "# A device for `hotshoe demo`, made anew each time.
+        "# A device for `hotshoe demo`, created by each run.
 site = \"demo\"
 device = \"bench\"
 labels = {{ line = \"1\" }}

@@ -16,23 +16,23 @@ use crate::signals;
 
 /// Longest start of the daemon: the first one compiles the components.
 const START_DEADLINE: Duration = Duration::from_secs(120);
-/// Longest drain of the daemon, a little above its own deadline.
+/// Longest drain of the daemon, slightly above its own deadline.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
-/// Between two looks at a child process, which gives no event to wait for.
+/// Interval of polling a child process.
 const POLL: Duration = Duration::from_millis(20);
 
-/// The daemons of this process that were not waited for yet.
+/// The daemons that this process started and has not yet waited for.
 static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
 
 fn running() -> MutexGuard<'static, BTreeSet<u32>> {
     RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on a signal that ends this process ends its daemons too, each with a drain.
+/// From now on a signal that ends this process also drains and stops its daemons.
 pub fn end_with_this_process() -> anyhow::Result<()> {
     signals::on_first(|_| {
         for &id in running().iter() {
-            // One that has just ended needs no signal.
+            // A daemon that has just ended needs no signal.
             let _ = terminate(id);
         }
         std::process::exit(1);
@@ -47,13 +47,13 @@ fn terminate(id: u32) -> anyhow::Result<()> {
     kill_process(pid, Signal::TERM).context("cannot stop the daemon")
 }
 
-/// A `hotshoe run` of our own, ended when it is dropped.
+/// A child process `hotshoe run`, stopped when dropped.
 pub struct DaemonProcess {
     child: Child,
     log: PathBuf,
 }
 
-/// A port on loopback that was free a moment ago.
+/// An endpoint on the loopback interface whose port was free a moment ago.
 pub fn free_endpoint() -> anyhow::Result<String> {
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot find a free port")?;
     Ok(format!("tcp/{}", listener.local_addr()?))
@@ -81,7 +81,7 @@ impl DaemonProcess {
         })
     }
 
-    /// Waits until the daemon answers.
+    /// Waits until the daemon responds.
     pub fn ready(&mut self, zenoh: &ZenohConfig) -> anyhow::Result<(Client, Status)> {
         let started = Instant::now();
         loop {
@@ -107,7 +107,7 @@ impl DaemonProcess {
         }
     }
 
-    /// Whether it ended by itself.
+    /// Whether the process has ended by itself.
     pub fn ended(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(Some(_)))
     }

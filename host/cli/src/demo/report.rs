@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::terminal::{Terminal, size};
 
-/// What became of the samples of one input.
+/// The counts of one input.
 #[derive(Debug, Default, Serialize)]
 pub struct Input {
     /// Samples sent.
@@ -16,9 +16,9 @@ pub struct Input {
     pub results: u64,
     /// Samples that the daemon dropped.
     pub dropped: u64,
-    /// Samples that failed, by name.
+    /// Samples that failed, by error name.
     pub failed: u64,
-    /// Samples that nobody answered.
+    /// Samples without an answer.
     pub lost: u64,
     /// From sending to the answer, in microseconds.
     #[serde(skip)]
@@ -34,7 +34,7 @@ pub struct Percentiles {
     pub p95_us: u64,
 }
 
-/// What the demo prints last.
+/// The summary that the demo prints at the end.
 #[derive(Debug, Serialize)]
 pub struct Summary {
     /// Samples sent.
@@ -43,23 +43,23 @@ pub struct Summary {
     pub results: u64,
     /// Samples that the daemon dropped.
     pub dropped: u64,
-    /// Samples that failed, by name.
+    /// Samples that failed, by error name.
     pub failed: u64,
-    /// Samples that nobody answered.
+    /// Samples without an answer.
     pub lost: u64,
-    /// Whether every sample ended in one of the first three, in the daemon's own counters too.
+    /// Whether every sample has a result, was dropped or failed, according to the daemon's own counters too.
     pub accounted: bool,
-    /// How often another release took over, by the daemon's own count.
+    /// Number of swaps, counted by the daemon.
     pub swaps: u64,
-    /// How often the one before took over again.
+    /// Number of rollbacks.
     pub rollbacks: u64,
-    /// Releases that were refused.
+    /// Number of refused releases.
     pub refused: u64,
     /// The longest time between two results, in milliseconds.
     pub max_gap_ms: f64,
     /// The same before the first update.
     pub max_gap_before_ms: f64,
-    /// What became of each version.
+    /// The outcome of each version.
     pub versions: Vec<VersionReport>,
     /// Seconds from the first sample to the last answer.
     pub seconds: f64,
@@ -75,20 +75,20 @@ pub struct Summary {
     pub daemon: Counters,
 }
 
-/// What became of one version.
+/// The outcome of one version.
 #[derive(Debug, Serialize)]
 pub struct VersionReport {
     /// Its generation.
     pub generation: u64,
     /// What was new in it.
     pub what: &'static str,
-    /// Where it ended.
+    /// Its last phase.
     pub phase: Phase,
-    /// Why it went no further.
+    /// Why it ended in this phase.
     pub cause: Option<Cause>,
-    /// Whether that is what should become of it.
+    /// Whether this is the expected outcome.
     pub expected: bool,
-    /// Bytes that the publisher sent; none for the one that was installed.
+    /// Bytes that the publisher sent; none for the installed version.
     pub bytes_moved: Option<u64>,
     /// Seconds from publishing it to its first result.
     pub first_result_s: Option<f64>,
@@ -101,7 +101,7 @@ pub struct VersionReport {
 }
 
 impl Percentiles {
-    /// By nearest rank; none of nothing.
+    /// By the nearest-rank method; none if there are no values.
     pub fn of(values: &[u64]) -> Option<Self> {
         let mut sorted = values.to_vec();
         sorted.sort_unstable();
@@ -117,7 +117,7 @@ fn milliseconds(micros: u64) -> String {
 }
 
 impl Summary {
-    /// The summary for people.
+    /// The summary as text.
     pub fn text(&self, terminal: &Terminal) -> String {
         format!(
             "\n{}\n\n{} samples in {:.1} s: {} results, {} dropped, {} failed, {} lost\n{} swaps, {} rollbacks, {} refused; longest time between two results {:.0} ms, {:.0} ms before the first update",
@@ -179,7 +179,7 @@ impl Summary {
             &[
                 "version",
                 "what is new",
-                "became",
+                "outcome",
                 "because of",
                 "moved",
                 "first result s",

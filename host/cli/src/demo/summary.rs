@@ -1,4 +1,4 @@
-//! From what was collected to what is printed, and whether that is how it should be.
+//! Builds the summary from the collected results and checks it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,12 +8,12 @@ use hotshoe_protocol::status::Status;
 use hotshoe_store::Phase;
 use serde::Deserialize;
 
-use super::feed::{Answered, Collected};
+use super::feed::{FeedResults, ReleaseResults};
 use super::report::{Input, Percentiles, Summary, VersionReport};
 use super::updates::{Delivered, is_as_expected};
 use super::versions::{Expected, Version};
 
-/// Most character errors in the page's text, as a share of the reference's characters.
+/// Highest accepted character error rate of the page's text against the reference.
 const MAX_CHARACTER_ERROR_RATE: f64 = 0.01;
 /// The picture whose text must be read.
 pub const PAGE: &str = "page.png";
@@ -35,13 +35,13 @@ pub fn expected_page(root: &Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("cannot read {}", path.display()))?;
     let recorded: Recorded = serde_json::from_str(&text)
-        .with_context(|| format!("{} is no recording", path.display()))?;
+        .with_context(|| format!("{} is not a recording", path.display()))?;
     Ok(recorded.lines.into_iter().map(|line| line.text).collect())
 }
 
-/// Adds everything up.
+/// Builds the summary.
 pub fn summarise(
-    collected: Collected,
+    collected: FeedResults,
     status: Status,
     versions: &[Version],
     delivered: &[Delivered],
@@ -89,9 +89,9 @@ pub fn summarise(
     }
 }
 
-/// The version that was installed, and those that were delivered.
+/// The installed version and the delivered ones.
 fn reports(
-    collected: &Collected,
+    collected: &FeedResults,
     versions: &[Version],
     delivered: &[Delivered],
 ) -> Vec<VersionReport> {
@@ -99,7 +99,7 @@ fn reports(
     let counts = |generation| {
         answered(generation).map_or(
             (0, 0),
-            |Answered {
+            |ReleaseResults {
                  results, failed, ..
              }| (*results, *failed),
         )
@@ -137,7 +137,7 @@ fn reports(
     std::iter::once(first).chain(later).collect()
 }
 
-/// The longest time between two that follow one another.
+/// The longest time between two consecutive results.
 pub fn largest_gap(arrivals: &[Instant]) -> Duration {
     let mut arrivals = arrivals.to_vec();
     arrivals.sort_unstable();
@@ -153,11 +153,11 @@ fn milliseconds(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e6).round() / 1e3
 }
 
-/// Refuses what is not as it should be.
+/// Fails if anything in the summary is not as expected.
 pub fn judge(summary: &Summary, versions: &[Version], serving: Option<u64>) -> anyhow::Result<()> {
     ensure!(
         summary.accounted && summary.lost == 0,
-        "not every sample is accounted for: {} sent, {} results, {} dropped, {} failed, {} lost; the daemon says {:?}",
+        "not every sample is accounted for: {} sent, {} results, {} dropped, {} failed, {} lost; the daemon counted {:?}",
         summary.samples,
         summary.results,
         summary.dropped,
@@ -168,7 +168,7 @@ pub fn judge(summary: &Summary, versions: &[Version], serving: Option<u64>) -> a
     for version in &summary.versions {
         ensure!(
             version.expected,
-            "version {} ({}) became {}: {:?}",
+            "version {} ({}) ended as {}: {:?}",
             version.generation,
             version.what,
             version.phase,
@@ -182,12 +182,12 @@ pub fn judge(summary: &Summary, versions: &[Version], serving: Option<u64>) -> a
         .next_back();
     ensure!(
         serving == confirmed,
-        "generation {serving:?} serves at the end, and should be {confirmed:?}"
+        "generation {serving:?} serves at the end, expected {confirmed:?}"
     );
     match summary.page_character_error_rate {
         Some(rate) if rate <= MAX_CHARACTER_ERROR_RATE => Ok(()),
         Some(rate) => bail!(
-            "{PAGE} was read with a character error rate of {:.1}%; at most {:.0}% is right",
+            "{PAGE} was read with a character error rate of {:.1}%; the limit is {:.0}%",
             rate * 100.0,
             MAX_CHARACTER_ERROR_RATE * 100.0
         ),

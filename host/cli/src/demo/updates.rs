@@ -1,4 +1,4 @@
-//! Delivering one version after the other to a device that serves.
+//! Delivers one version after the other to a device while it serves.
 
 use std::collections::BTreeSet;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -13,18 +13,18 @@ use super::deliver::{Deployer, Step};
 use super::versions::{Expected, Version};
 use crate::terminal::{Terminal, size};
 
-/// Longest time for one version: compiling, self-tests and a trial on a slow machine.
+/// Timeout of one version: compiling, self-tests and trial on a slow machine.
 const DEADLINE: Duration = Duration::from_secs(180);
-/// Faults for which the health gate may roll back what traps.
+/// Faults for which the health gate may roll back a release that traps.
 const TRAPPED: [&str; 2] = ["trap_rate", "error_rate"];
 
-/// What became of one version.
+/// The outcome of one delivered version.
 pub struct Delivered {
     /// The version's generation.
     pub generation: u64,
     /// What was new in it.
     pub what: &'static str,
-    /// The last that the device said of it.
+    /// The last step that the device reported.
     pub end: Step,
     /// When publishing began.
     pub published: Instant,
@@ -32,8 +32,8 @@ pub struct Delivered {
     pub bytes_moved: u64,
 }
 
-/// Publishes the versions in turn, each when the one before has come to its end. It begins after `wait`, or never where
-/// nobody holds the other end of `over` any more.
+/// Publishes the versions in turn, each after the one before has ended. Starts after `wait`, or not at all if the other
+/// end of `over` is closed.
 pub fn deliver(
     zenoh: &ZenohConfig,
     device: &Status,
@@ -73,7 +73,7 @@ fn deliver_one(
             ),
             "the samples ended before the update did"
         );
-        // It fetches what is signed first, and then the rest; once is enough to say so.
+        // The device reports `fetching` for the signed files and again for the rest; print it once.
         if said.insert(step.phase) {
             let cause = step.cause.as_ref();
             say(&cause.map_or_else(
@@ -99,7 +99,7 @@ fn deliver_one(
     })
 }
 
-/// Whether a version came to the end that it should.
+/// Whether a version ended as expected.
 pub fn is_as_expected(end: &Step, expected: Expected) -> bool {
     match expected {
         Expected::Confirmed => end.phase == Phase::Live,

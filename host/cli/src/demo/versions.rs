@@ -1,4 +1,4 @@
-//! The releases that follow the first one: a good one, one that traps, and one that a stranger signed.
+//! The releases after the first: a good one, one that traps, and one with an untrusted signature.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ use toml::{Table, Value};
 use super::prepare::APPLICATION;
 use crate::commands::{keygen, pack, sign};
 
-/// Enough for a short demo; a device in the field should watch a new release for longer.
+/// Enough for a short demo; a device in production should observe a new release for longer.
 const HEALTH: &str = "min-samples = 6\nmin-seconds = 1";
-/// A policy that leaves out what was read badly.
+/// A policy that omits lines with a low score.
 const POLICY: &str = r#"world = "policy"
 grants = ["data", "config"]
 data = ["rules"]
 config = { min-score = "0.6" }"#;
-/// A policy that traps at every third sample.
+/// A policy that traps on every third sample.
 const FLAKY: &str = "world = \"policy\"\ngrants = [\"state\"]";
-/// Field 6 of ONNX's `ModelProto`, `doc_string`, as protobuf's tag of a field with a length.
+/// The protobuf tag of field 6, `doc_string`, of ONNX's `ModelProto`: length-delimited.
 const DOC_STRING: u8 = (6 << 3) | 2;
 
 /// A release to publish.
 pub struct Version {
     /// Its folder.
     pub layout: PathBuf,
-    /// What it says.
+    /// Its parsed `release.json`.
     pub release: Release,
     /// What is new in it.
     pub what: &'static str,
-    /// What should become of it.
+    /// Its expected outcome.
     pub expected: Expected,
 }
 
-/// What should become of a release.
+/// The expected outcome of a release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expected {
     /// It is tried and confirmed.
@@ -46,7 +46,7 @@ pub enum Expected {
     Refused,
 }
 
-/// Packs and signs generations 2, 3 and 4 in a folder: what `key` signs is trusted.
+/// Packs and signs generations 2, 3 and 4 in a folder. The device trusts `key`.
 pub fn prepare(
     environment: &Environment,
     folder: &Path,
@@ -54,12 +54,12 @@ pub fn prepare(
 ) -> anyhow::Result<[Version; 3]> {
     let better = better(environment, folder)?;
     let flaky = flaky(environment, better.clone())?;
-    let stranger = keygen::keygen(&folder.join("keys"), "stranger", None, true)?.secret;
+    let untrusted = keygen::keygen(&folder.join("keys"), "stranger", None, true)?.secret;
     Ok([
         make(folder, 2, better.clone(), key).map(|(layout, release)| Version {
             layout,
             release,
-            what: "another policy, another model",
+            what: "new policy, new model",
             expected: Expected::Confirmed,
         })?,
         make(folder, 3, flaky, key).map(|(layout, release)| Version {
@@ -68,10 +68,10 @@ pub fn prepare(
             what: "traps on one sample in three",
             expected: Expected::RolledBack,
         })?,
-        make(folder, 4, better, &stranger).map(|(layout, release)| Version {
+        make(folder, 4, better, &untrusted).map(|(layout, release)| Version {
             layout,
             release,
-            what: "signed by a stranger",
+            what: "signed with an untrusted key",
             expected: Expected::Refused,
         })?,
     ])
@@ -85,12 +85,12 @@ fn better(environment: &Environment, folder: &Path) -> anyhow::Result<Table> {
         fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut recipe: Table = text
         .parse()
-        .with_context(|| format!("{} is no TOML", path.display()))?;
+        .with_context(|| format!("{} is not valid TOML", path.display()))?;
     for value in recipe.iter_mut().map(|(_, value)| value) {
         make_absolute(value, &application);
     }
     let model = folder.join("recognise-2.onnx");
-    let bytes = another(&environment.model("recognise"), "made by the demo")?;
+    let bytes = another(&environment.model("recognise"), "created by the demo")?;
     fs::write(&model, bytes).with_context(|| format!("cannot write {}", model.display()))?;
     let recognise = entry(&mut recipe, "models", "recognise")?;
     recognise.insert("file".to_owned(), path_value(&model));
@@ -108,13 +108,13 @@ fn better(environment: &Environment, folder: &Path) -> anyhow::Result<Table> {
     Ok(recipe)
 }
 
-/// The same with a policy behind it that traps.
+/// The same release with an additional policy that traps.
 fn flaky(environment: &Environment, mut recipe: Table) -> anyhow::Result<Table> {
     let flaky = component(environment, "flaky-policy", FLAKY)?;
     table(&mut recipe, "components")?.insert("flaky-policy".to_owned(), flaky);
     let step = Table::from_iter([("policy".to_owned(), Value::from("flaky-policy"))]);
     pipeline(&mut recipe)?.push(Value::Table(step));
-    // They might catch it on the device's bench, and here it is to fail in service.
+    // Self-tests could detect the trap before the release serves; the demo shows a failure in service.
     recipe.remove("tests");
     Ok(recipe)
 }
@@ -135,19 +135,19 @@ fn make(
     Ok((layout, packed.release))
 }
 
-/// A model's file with a remark added, so that it is another file and the same network.
+/// A model file with `doc_string` set: other bytes, same network.
 pub fn another(model: &Path, remark: &str) -> anyhow::Result<Vec<u8>> {
     let mut bytes = fs::read(model).with_context(|| format!("cannot read {}", model.display()))?;
     let length = u8::try_from(remark.len())
         .ok()
         .filter(|length| *length < 0x80)
-        .context("a remark has at most 127 bytes")?;
+        .context("a doc_string of the demo has at most 127 bytes")?;
     bytes.extend([DOC_STRING, length]);
     bytes.extend(remark.as_bytes());
     Ok(bytes)
 }
 
-/// Paths of files, which a recipe has relative to its own folder.
+/// Resolves the paths of files, which are relative to the folder of the recipe.
 fn make_absolute(value: &mut Value, folder: &Path) {
     match value {
         Value::Table(table) => {

@@ -18,30 +18,30 @@ use crate::demo::prepare::forget;
 use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::device::Identity;
 
-/// The site and the device's name, in keys and in the status.
+/// The site's name, in keys and in the status.
 const SITE: &str = "development";
-/// As [`SITE`].
+/// The device's name, in keys and in the status.
 const NAME: &str = "dev";
-/// How long a release made for development may be used.
+/// Lifetime of a development release.
 const EXPIRES: &str = "1d";
-/// Longest from publishing a release to its first sample.
+/// Timeout from publishing a release until it serves.
 const DELIVERY: Duration = Duration::from_secs(120);
 
-/// A daemon in development mode that trusts one key, which lives as long as this process and is never written down.
+/// A daemon in development mode that trusts one key. The secret key exists only in this process and is never written to disk.
 pub struct Device {
     folder: PathBuf,
     manifest: PathBuf,
     key: SigningKey,
     generation: u64,
     running: Option<Running>,
-    /// Held as long as this lives: two daemons must not share the folder.
+    /// Locked for the lifetime of this value: two daemons must not share the folder.
     _lock: fs::File,
 }
 
 struct Running {
     process: DaemonProcess,
     deployer: Deployer,
-    /// A session of its own, which has reached the device already.
+    /// A separate session that is connected to the device.
     client: Client,
     status: Status,
 }
@@ -55,11 +55,12 @@ impl Running {
 }
 
 impl Device {
-    /// Prepares the folder `.hotshoe/dev` beside a release.toml. What an earlier run left there goes, but for compiled code.
+    /// Prepares the folder `.hotshoe/dev` beside a release.toml. Removes the files of an earlier run, except compiled code.
     pub fn new(manifest: &Path) -> anyhow::Result<Self> {
         let beside = manifest.parent().unwrap_or(Path::new("."));
         let folder = std::path::absolute(beside.join(".hotshoe").join("dev"))?;
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         let lock = folder.join("lock");
         let lock =
             fs::File::create(&lock).with_context(|| format!("cannot write {}", lock.display()))?;
@@ -69,10 +70,10 @@ impl Device {
                 folder.display()
             );
         }
-        let key = SigningKey::generate().context("cannot make a key")?;
-        let public = key.public_key().context("cannot make a key")?;
+        let key = SigningKey::generate().context("cannot create a key")?;
+        let public = key.public_key().context("cannot create a key")?;
         let trust = format!(
-            "# Made by `hotshoe dev` for one run. Whoever has the key may run anything: a device that is not in development mode refuses it.\nversion = 1\nthreshold = 1\n\n{}",
+            "# Created by `hotshoe dev` for one run. A device that is not in development mode rejects this key.\nversion = 1\nthreshold = 1\n\n{}",
             TrustRoot::key_entry(DEVELOPMENT_KEY, &public, &["*"])
         );
         write(&folder.join("trust.toml"), &trust)?;
@@ -87,8 +88,8 @@ impl Device {
         })
     }
 
-    /// Packs and signs the release as it is now, and lets it serve: the first one by installing it, later ones by an atomic swap. Returns
-    /// how long that took, from the files on the disk to the release that serves.
+    /// Packs and signs the release in its current state and activates it: the first by installation, later ones by an
+    /// atomic swap. Returns the time from reading the files until the release serves.
     pub fn serve(&mut self) -> anyhow::Result<Duration> {
         let started = Instant::now();
         self.generation += 1;
@@ -107,7 +108,7 @@ impl Device {
         Ok(started.elapsed())
     }
 
-    /// The session to the device, and what it said of itself.
+    /// The session to the device and the device's status.
     pub fn client(&self) -> Option<(&Client, &Status)> {
         let running = self.running.as_ref()?;
         Some((&running.client, &running.status))
@@ -126,7 +127,7 @@ impl Device {
         running.close().stop()
     }
 
-    /// Forgets a daemon that ended by itself, so that another is started, on a device that knows nothing of what ended it.
+    /// Discards a daemon that ended by itself. The next release starts another one with an empty data folder.
     fn drop_ended(&mut self) -> anyhow::Result<()> {
         if let Some(ended) = self.running.take_if(|running| running.process.ended()) {
             drop(ended.close());
@@ -156,7 +157,7 @@ impl Device {
 
     fn deliver(&mut self, packed: &Packed) -> anyhow::Result<()> {
         let Some(running) = &mut self.running else {
-            bail!("no daemon runs");
+            bail!("no daemon is running");
         };
         let published = running
             .deployer
@@ -170,7 +171,7 @@ impl Device {
         let cause = step
             .cause
             .map_or_else(String::new, |cause| format!(": {}", cause.message));
-        bail!("the release is {}{cause}", step.phase)
+        bail!("the release ended as {}{cause}", step.phase)
     }
 }
 
@@ -181,7 +182,7 @@ const fn serves_or_ended(phase: Phase) -> bool {
     )
 }
 
-/// Nothing is waited for on trial, and no self-test stands in the way of a result that an author wants to see.
+/// Confirms a release at once and runs no self-tests, so that the author sees a result.
 fn for_development(release: &mut ReleaseToml, generation: u64) {
     release.generation = generation;
     release.expires = None;
@@ -195,7 +196,7 @@ fn for_development(release: &mut ReleaseToml, generation: u64) {
     };
 }
 
-/// A device that allows all that the release asks for, and is reached from this machine alone.
+/// The configuration of a device that grants everything the release requests and is reachable only from this machine.
 fn configuration(endpoint: &str, packed: &Packed, folder: &Path) -> anyhow::Result<String> {
     let list = |items: Vec<String>| {
         let items: Vec<_> = items.iter().map(|item| format!("{item:?}")).collect();
@@ -209,7 +210,7 @@ fn configuration(endpoint: &str, packed: &Packed, folder: &Path) -> anyhow::Resu
         .flat_map(|component| &component.hosts)
         .map(ToString::to_string);
     let mut text = format!(
-        "# Made by `hotshoe dev`. Not for a device that somebody relies on.
+        "# Created by `hotshoe dev`. Not for production.
 development = true
 site = \"{SITE}\"
 device = \"{NAME}\"
@@ -228,7 +229,7 @@ listen = [\"{endpoint}\"]
     );
     for (number, (name, _)) in components().flat_map(|it| &it.folders).enumerate() {
         let path = folder.join("folders").join(number.to_string());
-        fs::create_dir_all(&path).with_context(|| format!("cannot make {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         text.push_str(&format!(
             "\n[folders.{name:?}]\npath = {path:?}\nwrite = true\n"
         ));

@@ -1,7 +1,7 @@
-//! The inner loop of an author: a daemon of their own in development mode, which gets every change of the sources while it serves.
+//! `hotshoe dev`: a local daemon in development mode that gets every change of the sources while it serves.
 
 mod device;
 mod samples;
 
 pub use device::Device;
-pub use samples::{Sample, Shown};
+pub use samples::{Sample, SampleResult};

@@ -1,4 +1,4 @@
-//! What the author looks at: the same samples after every change.
+//! The samples that are run after every change.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use hotshoe_trust::release_toml::{ReleaseToml, TestOn};
 use serde::Serialize;
 use serde_json::Value;
 
-/// Samples that wait for an answer at once: one after the other, so that what is seen has an order.
+/// Samples in flight: one, so the results are in order.
 const IN_FLIGHT: usize = 1;
-/// Longest time from sending a sample to its answer.
+/// Timeout from sending a sample to its answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// A sample to try after every change.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    /// What to call it.
+    /// The name to show.
     pub name: String,
     /// Its media type.
     pub content_type: String,
-    /// Its file, read anew each time.
+    /// Its file, read each time the sample is sent.
     pub file: PathBuf,
 }
 
-/// What became of it.
+/// The result of a sample.
 #[derive(Debug, Serialize)]
-pub struct Shown {
+pub struct SampleResult {
     /// The sample.
     pub sample: String,
     /// From sending it to its answer, in milliseconds.
@@ -39,13 +39,13 @@ pub struct Shown {
     /// The answer's JSON: insight and actions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub result: Option<Value>,
-    /// What went wrong.
+    /// The error.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
 impl Sample {
-    /// A file that the author named.
+    /// A file named on the command line.
     pub fn of_file(file: &Path) -> Self {
         Self {
             name: file.display().to_string(),
@@ -56,7 +56,7 @@ impl Sample {
         }
     }
 
-    /// Those of the release's tests, whose paths are relative to its folder. Recordings are for `hotshoe test`.
+    /// The samples of the release's tests, with paths relative to its folder. Recordings are only for `hotshoe test`.
     pub fn of_tests(release: &ReleaseToml, folder: &Path) -> Vec<Self> {
         let tests = release.tests.iter();
         tests
@@ -79,19 +79,19 @@ impl Sample {
     }
 
     /// Sends it to the device and waits for the answer.
-    pub fn show(&self, client: &Client, device: &Status) -> anyhow::Result<Shown> {
+    pub fn show(&self, client: &Client, device: &Status) -> anyhow::Result<SampleResult> {
         let bytes =
             fs::read(&self.file).with_context(|| format!("cannot read {}", self.file.display()))?;
         let feeder = client.feeder(&device.site, &device.device, IN_FLIGHT, ANSWER);
         feeder.send("dev", &self.content_type, &self.name, bytes)?;
-        let fed = feeder.next(ANSWER).context("the daemon does not answer")?;
+        let fed = feeder.next(ANSWER).context("the daemon did not answer")?;
         let ms = u64::try_from(fed.elapsed.as_millis()).unwrap_or(u64::MAX);
         let (result, error) = match fed.result {
             Ok(value) => (Some(value), None),
             Err(FeedError::Refused(body)) => (None, Some(refusal(&body))),
             Err(error) => (None, Some(error.to_string())),
         };
-        Ok(Shown {
+        Ok(SampleResult {
             sample: self.name.clone(),
             ms,
             result,
@@ -100,7 +100,7 @@ impl Sample {
     }
 }
 
-/// What the daemon says of a sample that it refused, in one line.
+/// The daemon's error for a sample, as one line.
 fn refusal(body: &Value) -> String {
     let word = |key: &str| body.get(key).and_then(Value::as_str).unwrap_or_default();
     format!("{}: {}", word("fault"), word("message"))

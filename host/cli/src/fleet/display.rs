@@ -1,4 +1,4 @@
-//! How a deployer sees a release go to its devices: bars on a terminal, a line a phase elsewhere, JSON on request.
+//! Shows a rollout: bars on a terminal, one line per phase elsewhere, JSON on request.
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
@@ -9,26 +9,26 @@ use hotshoe_store::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::course::{Change, Course, Outcome};
+use super::rollout::{Change, DeviceProgress, Outcome};
 use crate::terminal::{Terminal, size};
 
-/// The length of a bar, in steps: from nothing to confirmed.
+/// The length of a bar, in steps.
 const STEPS: u64 = 100;
-/// Where fetching ends; it takes the longest.
+/// The step at which fetching ends; it takes the longest.
 const FETCHED: u64 = 60;
 const TICK: Duration = Duration::from_millis(200);
 const BAR: &str = "{prefix:.bold} [{bar:24}] {wide_msg}";
 
-/// What a device said, as a line of JSON.
+/// A device's event, as a line of JSON.
 #[derive(Serialize)]
-struct Line<'a> {
+struct EventLine<'a> {
     #[serde(flatten)]
     event: &'a DeployEvent,
-    /// Whether anybody may have said it.
+    /// Whether the event is not signed by its device.
     claimed: bool,
 }
 
-/// Shows courses as they go on.
+/// Shows the progress of devices while it changes.
 pub struct Display<'t> {
     terminal: &'t Terminal,
     bars: Option<MultiProgress>,
@@ -36,7 +36,7 @@ pub struct Display<'t> {
 }
 
 impl<'t> Display<'t> {
-    /// Bars if standard error is a terminal, and nobody asked for JSON.
+    /// Shows bars if standard error is a terminal and JSON is off.
     pub fn new(terminal: &'t Terminal) -> Self {
         let bars = !terminal.json && io::stderr().is_terminal();
         Self {
@@ -47,25 +47,30 @@ impl<'t> Display<'t> {
     }
 
     /// Shows what changed on one device.
-    pub fn show(&mut self, device: &str, course: &Course, change: Change) -> anyhow::Result<()> {
+    pub fn show(
+        &mut self,
+        device: &str,
+        progress: &DeviceProgress,
+        change: Change,
+    ) -> anyhow::Result<()> {
         if change == Change::None {
             return Ok(());
         }
         if self.terminal.json {
-            return match &course.last {
-                Some(event) => self.terminal.json_line(&Line {
+            return match &progress.last {
+                Some(event) => self.terminal.json_line(&EventLine {
                     event,
-                    claimed: !course.signed,
+                    claimed: !progress.signed,
                 }),
                 None => Ok(()),
             };
         }
         let Some(bars) = &self.bars else {
             let says =
-                course.last.is_some() || !course.ignored.is_empty() || course.claim.is_some();
+                progress.last.is_some() || !progress.ignored.is_empty() || progress.claim.is_some();
             if change == Change::Phase && says {
                 self.terminal
-                    .print(format!("{device}  {}", words(course)))?;
+                    .print(format!("{device}  {}", words(progress)))?;
             }
             return Ok(());
         };
@@ -79,9 +84,9 @@ impl<'t> Display<'t> {
             bar.enable_steady_tick(TICK);
             bar
         });
-        bar.set_position(position(course));
-        let words = words(course);
-        match course.outcome {
+        bar.set_position(position(progress));
+        let words = words(progress);
+        match progress.outcome {
             None => bar.set_message(words),
             Some(outcome) => {
                 bar.finish_with_message(self.terminal.ending(outcome.is_good(), &words))
@@ -90,10 +95,10 @@ impl<'t> Display<'t> {
         Ok(())
     }
 
-    /// A remark, above any bars.
+    /// Prints a remark above any bars.
     pub fn say(&self, line: &str) {
         match &self.bars {
-            // Losing a remark is no reason to fail.
+            // A lost remark is not an error.
             Some(bars) => drop(bars.println(line)),
             None => self.terminal.note(line),
         }
@@ -102,16 +107,16 @@ impl<'t> Display<'t> {
 
 impl Drop for Display<'_> {
     fn drop(&mut self) {
-        // What they said is told once more in the summary.
+        // The summary repeats their messages.
         for bar in self.devices.values() {
             bar.finish_and_clear();
         }
     }
 }
 
-/// How far along the bar a device is.
-fn position(course: &Course) -> u64 {
-    if course.outcome.is_some_and(Outcome::is_good) {
+/// The position of a device on its bar, in steps.
+fn position(progress: &DeviceProgress) -> u64 {
+    if progress.outcome.is_some_and(Outcome::is_good) {
         return STEPS;
     }
     let part = |from: u64, to: u64, done: u64, of: u64| {
@@ -119,34 +124,34 @@ fn position(course: &Course) -> u64 {
         let done = u128::from(done.min(of)) * span / u128::from(of.max(1));
         from + u64::try_from(done).unwrap_or(0)
     };
-    match course.phase() {
+    match progress.phase() {
         Phase::Absent => 0,
         Phase::Fetching | Phase::Verified => {
-            let (fetched, total) = course.bytes();
+            let (fetched, total) = progress.bytes();
             part(0, FETCHED, fetched, total)
         }
         Phase::Staged => 65,
         Phase::SelfTested => 75,
         Phase::Shadow => 80,
         Phase::Trial => {
-            let (samples, wanted) = course.samples.unwrap_or((0, 1));
+            let (samples, wanted) = progress.samples.unwrap_or((0, 1));
             part(85, STEPS - 1, samples, wanted)
         }
         Phase::Live | Phase::Refused | Phase::Failed | Phase::RolledBack => STEPS,
     }
 }
 
-/// How far a device is, in words.
-pub fn words(course: &Course) -> String {
-    if let Some(claim) = course.claim {
+/// The progress of a device, in words.
+pub fn words(progress: &DeviceProgress) -> String {
+    if let Some(claim) = progress.claim {
         return format!("claims {}, not verified: {}", claim.phase, claim.why);
     }
-    let mut words = match course.outcome {
-        Some(outcome) => match way_out(course) {
-            Some(way_out) => format!("{}: {way_out}", outcome.as_str()),
+    let mut words = match progress.outcome {
+        Some(outcome) => match advice(progress) {
+            Some(advice) => format!("{}: {advice}", outcome.as_str()),
             None => outcome.as_str().to_owned(),
         },
-        None => match (course.phase(), course.bytes(), course.samples) {
+        None => match (progress.phase(), progress.bytes(), progress.samples) {
             (Phase::Fetching, (fetched, total), _) if total > 0 => {
                 format!("fetching {} of {}", size(fetched), size(total))
             }
@@ -156,43 +161,43 @@ pub fn words(course: &Course) -> String {
             (Phase::Trial, _, Some((samples, wanted))) if wanted > 0 => {
                 format!("trial: {} of {wanted} samples", samples.min(wanted))
             }
-            (Phase::Absent, ..) if !course.ignored.is_empty() => {
+            (Phase::Absent, ..) if !progress.ignored.is_empty() => {
                 format!(
-                    "seen; it has left statements aside: {}",
-                    course.ignored.join(", ")
+                    "seen; it ignored statements: {}",
+                    progress.ignored.join(", ")
                 )
             }
             (Phase::Absent, ..) => "seen".to_owned(),
             (phase, ..) => phase.to_string(),
         },
     };
-    if course.outcome.is_some() && !course.signed {
+    if progress.outcome.is_some() && !progress.signed {
         words.push_str(" (claimed)");
     }
-    match course.waiting {
+    match progress.waiting {
         None => {}
         Some(Waiting::Activation) => words.push_str(", waits for `hotshoe activate`"),
         Some(Waiting::Window) => words.push_str(", waits for its maintenance window"),
-        Some(Waiting::Probation) => words.push_str(", waits for another release's probation"),
+        Some(Waiting::Probation) => words.push_str(", waits for the probation of another release"),
         Some(Waiting::Retry) => words.push_str(", will try again"),
     }
-    if let Some(cause) = course.cause() {
+    if let Some(cause) = progress.cause() {
         words.push_str(&format!(": {}: {}", cause.name, cause.message));
     }
     words
 }
 
-/// What to do where the device left the statement aside for who signed it.
-fn way_out(course: &Course) -> Option<&'static str> {
-    course.ignored.iter().find_map(|name| match name.as_str() {
+/// What to do if the device ignored the statement because of its signature.
+fn advice(progress: &DeviceProgress) -> Option<&'static str> {
+    progress.ignored.iter().find_map(|name| match name.as_str() {
         "unsigned_statement" => Some(
-            "the statement is not signed, and this device asks for it; publish with `--key KEY`",
+            "this device accepts only signed statements; publish with `--key KEY`",
         ),
         "unknown_signer" => Some(
-            "the statement is signed by a key that this device's trust.toml does not hold; publish with the `--key` of one that it does",
+            "this device's trust.toml does not have the key that signed the statement; publish with the `--key` of one that it has",
         ),
         "signer_not_allowed" => Some(
-            "the statement's key may not sign this release, says this device's trust.toml; publish with the `--key` of one that may",
+            "this device's trust.toml does not allow the statement's key to sign this release; publish with the `--key` of one that it allows",
         ),
         _ => None,
     })

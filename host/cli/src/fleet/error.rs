@@ -1,58 +1,60 @@
-//! Why a site could not be asked.
+//! Errors of commands that work on a site.
 
-/// Why a command that is about other machines could not begin, or found nobody.
+/// Why a command that works on other machines could not start, or found no device.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// Nothing says how to reach anybody.
+    /// No endpoint is known.
     #[error(
-        "nothing says how to reach the site; give --site-dir DIR, --connect ENDPOINT (a router, a registry or a device){}, or --config hotshoe.toml",
-        if *may_listen { ", --listen ENDPOINT for those that connect to this machine" } else { "" }
+        "no endpoint of the site is known; give --site-dir DIR, --connect ENDPOINT (a router, a registry or a device){}, or --config hotshoe.toml",
+        if *may_listen { ", --listen ENDPOINT for devices that connect to this machine" } else { "" }
     )]
     Nowhere {
-        /// Whether the command can also wait for others to connect.
+        /// Whether the command can also listen for connections.
         may_listen: bool,
     },
     /// No site was named.
-    #[error("no site was named; give --site, --site-dir, or --config hotshoe.toml")]
+    #[error("no site is given; give --site, --site-dir, or --config hotshoe.toml")]
     NoSite,
-    /// A folder that is not a site's.
-    #[error("{folder} is not a site's folder; `hotshoe site init` makes one")]
+    /// The folder is not a site's folder.
+    #[error("{folder} is not a site's folder; `hotshoe site init` creates one")]
     NoSiteDir {
         /// The folder.
         folder: String,
     },
-    /// No device that is meant was seen.
+    /// No selected device was seen.
     #[error(
-        "no device of site {site}{whom} was seen within {seconds} s; `hotshoe status --site {site}` lists those that are there"
+        "no device of site {site}{whom} was seen within {seconds} s; `hotshoe status --site {site}` lists the devices that are present"
     )]
     NoDevice {
         /// The site.
         site: String,
-        /// Which devices are meant, such as ` with line=4`.
+        /// The selector in words, such as ` with line=4`.
         whom: String,
-        /// How long was waited.
+        /// The timeout, in seconds.
         seconds: u64,
     },
-    /// There is no release that an order could mean.
+    /// The device has no release that the order applies to.
     #[error("device {device} has no release {what}")]
     Nothing {
         /// The device.
         device: String,
-        /// What would have to be there: `to leave`, `that waits`.
+        /// The kind of release that the order needs: `to roll back`, `on its way`.
         what: &'static str,
     },
-    /// A release without a signature.
+    /// The release has no signature.
     #[error(
-        "{release} is not signed, so no device would take it; sign it with `hotshoe sign {release} --key FILE`"
+        "{release} is not signed, and devices accept only signed releases; sign it with `hotshoe sign {release} --key FILE`"
     )]
     Unsigned {
         /// The folder.
         release: String,
     },
-    /// A period that cannot be read.
-    #[error("`{text}` is no period; write a number and a unit, as 7d or 12h, at most 90 days")]
+    /// The period cannot be parsed.
+    #[error(
+        "`{text}` is not a period; write a number and a unit, such as 7d or 12h, at most 90 days"
+    )]
     Period {
-        /// What was written.
+        /// The given text.
         text: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Listening to a site: its devices' events, and now and then their statuses, since an event may be lost.
+//! Follows a site: subscribes to its devices' events, and polls their statuses because an event may be lost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
@@ -10,53 +10,53 @@ use hotshoe_link::{Client, LinkError};
 use hotshoe_protocol::status::DeployEvent;
 use hotshoe_protocol::status::Status;
 
-/// How long devices have to answer one round of questions.
+/// How long devices have to answer one poll.
 const ROUND: Duration = Duration::from_secs(2);
-/// The least time between two rounds.
+/// The minimum time between two polls.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A round's own time is at most one part in this many, so that a large site is not kept busy with questions.
+/// The pause is at least this many times as long as the poll, so that polling does not load a large site.
 const SHARE: u32 = 10;
-/// Events that may wait to be read; the oldest of more are lost, and the next round makes up for them.
+/// The most events that are queued; the oldest of more are lost, and the next poll makes up for them.
 const EVENTS: usize = 4096;
-/// How often the threads look whether they are still wanted.
+/// How often the threads check whether they must end.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What was heard.
-pub enum Heard {
-    /// A device said something by itself.
+/// A message about a site.
+pub enum SiteUpdate {
+    /// A device published an event.
     Event(Box<DeviceMessage<DeployEvent>>),
-    /// All that answered a round of questions, and the names of all that are there.
+    /// The answers to one poll, and the names of all devices that are present.
     Round {
         /// The answers.
         statuses: Vec<DeviceMessage<Status>>,
         /// Devices by their liveliness tokens.
         present: Vec<String>,
     },
-    /// Somebody wants this run to end.
+    /// A signal asks this run to end.
     Stop,
 }
 
-/// Listens on threads of its own, until `over` is set or nobody receives any more.
+/// Listens on two threads until `over` is set or the receiver is dropped.
 pub fn listen<'s>(
     scope: &'s Scope<'s, '_>,
     client: &'s Client,
     site: &'s str,
     over: &'s AtomicBool,
-    heard: &Sender<Heard>,
+    updates: &Sender<SiteUpdate>,
 ) -> Result<(), LinkError> {
     let events = client.events(site, None, EVENTS)?;
-    let sender = heard.clone();
+    let sender = updates.clone();
     scope.spawn(move || {
         while !over.load(Ordering::Acquire) {
             let Some(event) = events.next_message(LOOK) else {
                 continue;
             };
-            if sender.send(Heard::Event(Box::new(event))).is_err() {
+            if sender.send(SiteUpdate::Event(Box::new(event))).is_err() {
                 return;
             }
         }
     });
-    let sender = heard.clone();
+    let sender = updates.clone();
     scope.spawn(move || {
         while !over.load(Ordering::Acquire) {
             let begun = Instant::now();
@@ -66,7 +66,7 @@ pub fn listen<'s>(
                         return;
                     }
                 }
-                Err(error) => tracing::warn!(%error, "the devices could not be asked"),
+                Err(error) => tracing::warn!(%error, "could not poll the devices"),
             }
             let until = Instant::now() + PAUSE.max(begun.elapsed() * SHARE);
             while Instant::now() < until && !over.load(Ordering::Acquire) {
@@ -77,20 +77,20 @@ pub fn listen<'s>(
     Ok(())
 }
 
-fn round(client: &Client, site: &str) -> Result<Heard, LinkError> {
+fn round(client: &Client, site: &str) -> Result<SiteUpdate, LinkError> {
     let statuses = client.ask_statuses(Some(site), None, ROUND)?;
     let present = client.devices(Some(site), ROUND)?;
-    Ok(Heard::Round {
+    Ok(SiteUpdate::Round {
         statuses,
         present: present.into_iter().map(|key| key.device).collect(),
     })
 }
 
-/// The next thing that is heard before `deadline`; none when that has passed.
-pub fn next(heard: &Receiver<Heard>, deadline: Option<Instant>) -> Option<Heard> {
+/// The next message before `deadline`; none when that has passed.
+pub fn next(updates: &Receiver<SiteUpdate>, deadline: Option<Instant>) -> Option<SiteUpdate> {
     match deadline {
-        None => heard.recv().ok(),
-        Some(deadline) => heard
+        None => updates.recv().ok(),
+        Some(deadline) => updates
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             .ok(),
     }

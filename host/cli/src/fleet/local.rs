@@ -1,4 +1,4 @@
-//! The device on this machine: its daemon is asked through its socket; where none runs, its data folder is opened.
+//! The device on this machine: asks its daemon through the control socket, or opens its data folder if no daemon runs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,24 +10,24 @@ use hotshoe_store::Store;
 use hotshoe_trust::Time;
 use serde_json::Value;
 
-/// The configuration where nothing else is given.
+/// The default configuration file.
 pub const CONFIG: &str = "hotshoe.toml";
 
 /// An answer, and whether a daemon gave it.
-pub struct Answer {
-    /// What it says.
+pub struct LocalAnswer {
+    /// The answer.
     pub value: Value,
-    /// False where no daemon ran, and the data folder itself was read or changed.
+    /// False if no daemon runs, and the data folder itself was read or changed.
     pub running: bool,
 }
 
 /// Asks the device of a configuration.
-pub fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<Answer> {
+pub fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<LocalAnswer> {
     let path = config.map_or(Path::new(CONFIG), PathBuf::as_path);
     let config = Config::load(path)
         .with_context(|| format!("cannot use {}; give --config", path.display()))?;
     match control::call(&config.data, command) {
-        Ok(value) => Ok(Answer {
+        Ok(value) => Ok(LocalAnswer {
             value,
             running: true,
         }),
@@ -35,7 +35,7 @@ pub fn ask(config: Option<&PathBuf>, command: &Command) -> anyhow::Result<Answer
             let mut store = Store::open(&config.data)
                 .with_context(|| format!("cannot use the data folder {}", config.data.display()))?;
             let value = offline(&mut store, command, Time::now())?;
-            Ok(Answer {
+            Ok(LocalAnswer {
                 value,
                 running: false,
             })

@@ -1,14 +1,14 @@
-//! A deployer's view of a site: how it is reached, which of its devices are meant, and what becomes of a release on them.
-pub mod course;
+//! A deployer's view of a site: its network, the selected devices, and the progress of a release on them.
 pub mod display;
 pub mod error;
 pub mod follow;
 pub mod local;
+pub mod network;
 pub mod offer;
 pub mod order;
 pub mod overview;
-pub mod reach;
 pub mod report;
+pub mod rollout;
 pub mod select;
 pub mod site_dir;
 pub mod survey;

@@ -1,4 +1,4 @@
-//! A release folder as a deployer offers it: everything that a device will check without keys is checked before.
+//! A release folder that a deployer publishes. It passes all checks of a device that need no keys.
 use std::path::Path;
 
 use anyhow::Context;
@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use super::error::FleetError;
 
-/// A release that can be served.
+/// A release that can be published.
 #[derive(Debug)]
 pub struct Offer {
-    /// Its folder.
+    /// The folder.
     pub layout: Layout,
-    /// What it says of itself. Devices verify it; a deployer's machine may know no key.
+    /// The release as its config describes it, not verified: a deployer's machine may have no keys.
     pub release: Release,
     /// The digest of its manifest.
     pub digest: Digest,
@@ -22,19 +22,22 @@ pub struct Offer {
     pub bundles: Vec<Digest>,
 }
 
-/// A release in a few words, for machines.
+/// A reference to a release, for JSON.
 #[derive(Debug, Serialize)]
-pub struct Named<'a> {
-    /// Its name.
+pub struct ReleaseRef<'a> {
+    /// The release's name.
     pub name: &'a str,
-    /// Its generation.
+    /// The release's generation.
     pub generation: u64,
     /// The digest of its manifest.
     pub digest: Digest,
 }
 
 impl Offer {
-    /// Opens a folder, and hashes every blob of it. One that is not signed is refused.
+    /// Opens a folder and checks the digest of every blob.
+    ///
+    /// # Errors
+    /// The folder is not a release, a blob is missing or damaged, or the release is not signed.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
         let cannot = || format!("cannot publish {}", path.display());
         let layout = Layout::open(path).with_context(cannot)?;
@@ -62,16 +65,16 @@ impl Offer {
         })
     }
 
-    /// Name, generation and digest.
-    pub fn named(&self) -> Named<'_> {
-        Named {
+    /// The name, generation and digest.
+    pub fn reference(&self) -> ReleaseRef<'_> {
+        ReleaseRef {
             name: &self.release.name,
             generation: self.release.generation,
             digest: self.digest,
         }
     }
 
-    /// The size of all its blobs.
+    /// The size of all blobs, in bytes.
     pub fn bytes(&self) -> u64 {
         self.release.blobs().map(|blob| blob.size).sum()
     }

@@ -1,4 +1,4 @@
-//! Orders to one device: on this machine through its socket, elsewhere as a statement over Zenoh.
+//! Orders to one device: through its control socket on this machine, as a statement over Zenoh elsewhere.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,19 +16,19 @@ use serde_json::Value;
 
 use super::error::FleetError;
 use super::local;
-use super::reach::{ReachArgs, after};
+use super::network::{NetworkArgs, after};
 use super::survey::survey;
 
-/// How long an order is valid: it is followed at once or not at all.
+/// The lifetime of an order: a device follows it at once or not at all.
 const LIFETIME: &str = "10m";
 
-/// The flags of `rollback`, `activate` and `cancel`.
+/// The options of `rollback`, `activate` and `cancel`.
 #[derive(Debug, clap::Args)]
 pub struct OrderArgs {
     /// The device's configuration, on the device itself [default: hotshoe.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Another machine's device, over Zenoh
+    /// A device on another machine, over Zenoh
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
     /// Its site [default: that of --config]
@@ -37,25 +37,25 @@ pub struct OrderArgs {
     /// Sign the order with this secret key, for devices with `statements = "signed"`
     #[arg(long, value_name = "FILE", requires = "device")]
     key: Option<PathBuf>,
-    /// How long to wait for the device
+    /// Timeout in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     timeout: u64,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
-/// What is ordered.
+/// An order to a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
-    /// Back to the release before.
+pub enum OrderKind {
+    /// Roll back to the previous release.
     Rollback,
-    /// The staged release is to serve.
+    /// Activate the staged release.
     Activate,
-    /// The release on its way is not wanted.
+    /// Cancel the pending release.
     Cancel,
 }
 
-impl What {
+impl OrderKind {
     const fn command(self) -> Command {
         match self {
             Self::Rollback => Command::Rollback,
@@ -72,7 +72,7 @@ impl What {
         }
     }
 
-    /// Which release of a device it means.
+    /// The release of a device that the order applies to.
     fn target(self, status: &Status) -> Result<(Digest, String), FleetError> {
         let slots = &status.slots;
         let named = |slot: &SlotStatus| (slot.release, slot.name.clone());
@@ -88,7 +88,7 @@ impl What {
             .map(|release| (release, deploy.name.clone().unwrap_or_default()));
         let trial = slots.trial.as_ref().map(|trial| named(&trial.slot));
         let (found, what) = match self {
-            Self::Rollback => (trial.or(slots.live.as_ref().map(named)), "to leave"),
+            Self::Rollback => (trial.or(slots.live.as_ref().map(named)), "to roll back"),
             Self::Activate => (staged, "that waits to be activated"),
             Self::Cancel => (staged.or(coming), "on its way"),
         };
@@ -99,47 +99,47 @@ impl What {
     }
 }
 
-/// Gives an order, and returns the device's answer.
-pub fn give(args: &OrderArgs, what: What) -> anyhow::Result<Value> {
+/// Sends an order, and returns the device's answer.
+pub fn send(args: &OrderArgs, kind: OrderKind) -> anyhow::Result<Value> {
     let Some(device) = &args.device else {
         anyhow::ensure!(
-            !args.reach.is_given(),
-            "--connect or --site-dir needs --device, and --site; without them the device on this machine is meant"
+            !args.network.is_given(),
+            "--connect and --site-dir need --device and --site; without them the order is for the device on this machine"
         );
-        return local::ask(args.config.as_ref(), &what.command()).map(|answer| answer.value);
+        return local::ask(args.config.as_ref(), &kind.command()).map(|answer| answer.value);
     };
     let (zenoh, site) = args
-        .reach
+        .network
         .site(args.site.as_deref(), args.config.as_deref(), None)?;
-    // Before anything goes over the network: it may ask for a passphrase.
-    let key = args.reach.signing_key(args.key.as_deref())?;
-    let list = args.reach.devices()?;
-    let client = Client::open(&zenoh).with_context(|| args.reach.cannot_open())?;
-    let remote = Remote {
+    // Before the session opens, because this may ask for a passphrase.
+    let key = args.network.signing_key(args.key.as_deref())?;
+    let list = args.network.devices()?;
+    let client = Client::open(&zenoh).with_context(|| args.network.cannot_open())?;
+    let target = RemoteDevice {
         client: &client,
         site: &site,
         device,
         list: list.as_ref(),
         timeout: Duration::from_secs(args.timeout),
     };
-    let outcome = remote.order(what, key.as_ref());
+    let outcome = target.order(kind, key.as_ref());
     client.close();
     outcome
 }
 
-/// Another machine's device.
-struct Remote<'a> {
+/// A device on another machine.
+struct RemoteDevice<'a> {
     client: &'a Client,
     site: &'a str,
     device: &'a str,
-    /// Where it is given, the device's own words count alone.
+    /// If given, only answers that the device has signed count.
     list: Option<&'a DeviceList>,
     timeout: Duration,
 }
 
-impl Remote<'_> {
-    fn order(&self, what: What, key: Option<&SigningKey>) -> anyhow::Result<Value> {
-        let (release, name) = what.target(&self.status()?)?;
+impl RemoteDevice<'_> {
+    fn order(&self, kind: OrderKind, key: Option<&SigningKey>) -> anyhow::Result<Value> {
+        let (release, name) = kind.target(&self.status()?)?;
         let issued = Time::now();
         let mut envelope = Envelope::new(&Statement {
             site: self.site.to_owned(),
@@ -147,7 +147,7 @@ impl Remote<'_> {
                 names: vec![self.device.to_owned()],
                 ..DeviceSelector::default()
             },
-            order: what.order(release, name),
+            order: kind.order(release, name),
             issued,
             expires: after(issued, LIFETIME)?,
         })?;
@@ -180,7 +180,7 @@ impl Remote<'_> {
     }
 }
 
-/// `NAME generation N` of a slot in an answer.
+/// The text `NAME generation N` of a slot in an answer.
 pub fn slot(value: Option<&Value>) -> Option<String> {
     let slot: SlotStatus = serde_json::from_value(value?.clone()).ok()?;
     Some(format!("{} generation {}", slot.name, slot.generation))

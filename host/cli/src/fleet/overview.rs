@@ -1,4 +1,4 @@
-//! A site's devices, a line each.
+//! A table of a site's devices.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,30 +13,30 @@ use serde_json::{Value, json};
 use super::report::{broken, health, working};
 use crate::terminal::Terminal;
 
-/// A device that is there.
+/// A device that is present.
 #[derive(Debug)]
 pub struct Overview {
-    /// Its site.
+    /// The device's site.
     pub site: String,
-    /// Its name.
+    /// The device's name.
     pub device: String,
-    /// What it answered, if it did.
-    pub answer: Option<Reported>,
+    /// The answer, if there is one.
+    pub answer: Option<DeviceReport>,
 }
 
-/// A device's status, and whether the device is known to have said it.
+/// A device's status, and whether the device is proven to have sent it.
 #[derive(Debug, Clone)]
-pub struct Reported {
+pub struct DeviceReport {
     /// The status.
     pub status: Status,
-    /// Why it is what somebody claims; none where the device has signed it, or is this machine's own.
+    /// Why the status is only claimed; none if the device has signed it, or is on this machine.
     pub unproven: Option<Unproven>,
-    /// How many answered under this device's name.
+    /// The number of answers under this device's name.
     pub answers: usize,
 }
 
-impl Reported {
-    /// What a device of this machine said through its socket.
+impl DeviceReport {
+    /// The status of a device on this machine, from its control socket.
     pub const fn own(status: Status) -> Self {
         Self {
             status,
@@ -45,8 +45,7 @@ impl Reported {
         }
     }
 
-    /// What was said over the network, one a device. Of several answers under one name, one that is proved to be the device's comes
-    /// before all others.
+    /// One report per device from answers over the network. Of several answers under one name, a proven one wins.
     pub fn of(said: Vec<DeviceMessage<Status>>, list: Option<&DeviceList>) -> Vec<Self> {
         let mut devices: BTreeMap<(String, String), Self> = BTreeMap::new();
         for said in said {
@@ -72,20 +71,22 @@ impl Reported {
         devices.into_values().collect()
     }
 
-    /// Why it is not to be relied on, in words.
-    pub fn doubt(&self) -> Option<String> {
+    /// Why the status is not proven, in words.
+    pub fn unproven_text(&self) -> Option<String> {
         let why = self.unproven?;
         Some(match self.answers {
             0 | 1 => format!("claimed, not verified: {why}"),
             answers => {
-                format!("claimed, not verified: {why}; and {answers} answered under this name")
+                format!(
+                    "claimed, not verified: {why}; and there are {answers} answers under this name"
+                )
             }
         })
     }
 }
 
 /// The device's own status with `claimed`, and `claim` where it is one.
-impl Serialize for Reported {
+impl Serialize for DeviceReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut value = serde_json::to_value(&self.status).map_err(serde::ser::Error::custom)?;
         if let Value::Object(fields) = &mut value {
@@ -102,9 +103,9 @@ impl Serialize for Reported {
 }
 
 impl Overview {
-    /// Joins answers with those that are there, by site and name.
-    pub fn join(answers: Vec<Reported>, present: Vec<DeviceKey>) -> Vec<Self> {
-        let mut devices: BTreeMap<(String, String), Option<Reported>> = present
+    /// Joins answers with the devices that are present, by site and name.
+    pub fn join(answers: Vec<DeviceReport>, present: Vec<DeviceKey>) -> Vec<Self> {
+        let mut devices: BTreeMap<(String, String), Option<DeviceReport>> = present
             .into_iter()
             .map(|key| ((key.site, key.device), None))
             .collect();
@@ -137,7 +138,7 @@ impl Serialize for Overview {
     }
 }
 
-/// The devices as a table, with their sites where there may be several.
+/// The devices as a table, with a column for the site if there may be several.
 pub fn table(overviews: &[Overview], with_sites: bool, terminal: &Terminal) -> String {
     let mut header = vec![
         "device",

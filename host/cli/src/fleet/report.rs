@@ -1,4 +1,4 @@
-//! One device's status in words.
+//! The status of one device, as text.
 
 use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, Waiting};
@@ -6,7 +6,7 @@ use hotshoe_store::Phase;
 
 use crate::terminal::{Terminal, size};
 
-/// What a device is working on, in a few words: `live`, `fetching 3.1 MB of 10.9 MB`, `self-tested, waits for activation`.
+/// The phase of a device's update: `live`, `fetching 3.1 MB of 10.9 MB`, `self-tested, waits for activation`.
 pub fn working(status: &Status, terminal: &Terminal) -> String {
     let deploy = &status.deploy;
     let mut words = match deploy.phase {
@@ -31,7 +31,7 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
     }
     match &deploy.cause {
         None => {}
-        // The release has gone, and only the reason is left to tell.
+        // The release is gone; only the cause is left.
         Some(cause) if deploy.phase == Phase::Absent => words.clone_from(&cause.name),
         Some(cause) => words.push_str(&format!(": {}", cause.name)),
     }
@@ -42,7 +42,7 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
     }
 }
 
-/// How the release that serves does.
+/// The health of the release that serves.
 pub fn health(status: &Status, terminal: &Terminal) -> Option<String> {
     let health = status.health.as_ref()?;
     let mut words = format!("{} samples, {} errors", health.samples, health.errors);
@@ -61,7 +61,7 @@ pub fn health(status: &Status, terminal: &Terminal) -> Option<String> {
     })
 }
 
-/// All that a device says, for people.
+/// Prints a device's status.
 pub fn show(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(format!(
         "{}  hotshoe {}, up {} s",
@@ -137,7 +137,7 @@ fn show_memory(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     terminal.print(format!("          {}", terminal.dim(&memory.reason)))
 }
 
-/// The parts of the daemon that do not run, in a few words.
+/// The parts of the daemon that do not run.
 pub fn broken(status: &Status) -> Option<String> {
     let words = |part: &PartStatus| format!("{} {}", part.name, part.state.name());
     let words: Vec<String> = status.broken().map(words).collect();
@@ -156,11 +156,11 @@ fn show_parts(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         };
         let again = match part.restarts {
             0 => String::new(),
-            1 => ", began again once".to_owned(),
-            times => format!(", began again {times} times"),
+            1 => ", restarted once".to_owned(),
+            times => format!(", restarted {times} times"),
         };
         let words = format!(
-            "          {}: {}{again}; the last time because {cause}",
+            "          {}: {}{again}; last cause: {cause}",
             part.name,
             part.state.name()
         );
@@ -177,13 +177,13 @@ fn show_log(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let log = &status.log;
     if log.left_out > 0 {
         terminal.print(terminal.warning(&format!(
-            "log       {} lines left out, as there were too many of their kind",
+            "log       {} lines suppressed by the rate limit",
             log.left_out
         )))?;
     }
     if log.lost > 0 {
         terminal.print(terminal.bad(&format!(
-            "log       {} lines lost: standard error cannot be written, or not as fast as they come",
+            "log       {} lines lost: standard error is closed or too slow",
             log.lost
         )))?;
     }
@@ -198,21 +198,21 @@ fn show_reload(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         return terminal.print(terminal.bad(&format!("reload    refused: {error}")));
     }
     let applied = if reload.applied.is_empty() {
-        "nothing changed that can be".to_owned()
+        "none".to_owned()
     } else {
         reload.applied.join(", ")
     };
     terminal.print(format!("reload    applied: {applied}"))?;
     if !reload.needs_restart.is_empty() {
         terminal.print(terminal.warning(&format!(
-            "          need a restart: {}",
+            "          needs a restart: {}",
             reload.needs_restart.join(", ")
         )))?;
     }
     Ok(())
 }
 
-/// Watched files that are not tried again.
+/// Prints the watched files that are set aside.
 fn show_set_aside(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(watch) = status.watch.as_ref().filter(|it| it.set_aside > 0) else {
         return Ok(());
@@ -220,24 +220,24 @@ fn show_set_aside(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let last = watch.last_file.as_deref().unwrap_or_default();
     let reason = watch.last_reason.as_deref().unwrap_or_default();
     terminal.print(terminal.warning(&format!(
-        "watch     {} files set aside, last {last}: {reason}; change a file to have it tried again",
+        "watch     {} files set aside, last {last}: {reason}; change a file to retry it",
         watch.set_aside
     )))
 }
 
-/// Those alone that something is wrong with.
+/// Prints the components with a problem.
 fn show_components(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     for component in &status.components {
         let name = &component.name;
         if let Some(waits) = &component.backing_off {
             terminal.print(terminal.warning(&format!(
-                "component {name} broke off {} times in a row and is left alone for {} ms more: {}",
+                "component {name} failed {} times in a row; backing off for another {} ms: {}",
                 component.faults_in_a_row, waits.left_ms, waits.message
             )))?;
         }
         if component.log_lines_dropped > 0 {
             terminal.print(terminal.warning(&format!(
-                "component {name} had {} lines for the log beyond its limit",
+                "component {name} exceeded its log limit: {} lines dropped",
                 component.log_lines_dropped
             )))?;
         }
@@ -256,7 +256,7 @@ fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
             format!("{}/{}", model.backend, model.provider),
             model.runs.to_string(),
             model.failed.to_string(),
-            // Past the caller's deadline, before or while it ran: nothing is wrong with the model.
+            // Past the caller's deadline, before or during the run: not an error of the model.
             (model.abandoned + model.expired).to_string(),
         ]
     });
@@ -272,7 +272,7 @@ fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         ))?;
         for fallback in &model.fallbacks {
             terminal.print(terminal.warning(&format!(
-                "          {} does not run as {}: {}",
+                "          {} cannot run as {}: {}",
                 model.name, fallback.variant, fallback.cause
             )))?;
         }
@@ -286,7 +286,7 @@ fn show_models(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
 fn show_release(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     let Some(release) = &status.release else {
         return terminal
-            .print(terminal.warning("release   none yet; `hotshoe publish` brings one"));
+            .print(terminal.warning("release   none yet; publish one with `hotshoe publish`"));
     };
     terminal.print(format!(
         "release   {} generation {}, signed by {}",
@@ -349,7 +349,7 @@ fn show_slots(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
     }
     if status.stale {
         terminal.print(terminal.warning(
-            "stale     no valid statement is as new as `[deploy] fresh-within-hours` asks for",
+            "stale     no valid statement is as recent as `[deploy] fresh-within-hours` requires",
         ))?;
     }
     Ok(())

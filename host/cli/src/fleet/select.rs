@@ -1,17 +1,17 @@
-//! Which devices are meant.
+//! The device selector.
 use std::collections::BTreeMap;
 
 use anyhow::bail;
 use hotshoe_trust::DeviceSelector;
 
-/// The selector of `--device` and `--select`: any of the names, and all of the labels.
+/// The selector from `--device` and `--select`: any of the names, and all of the labels.
 pub fn selector(names: &[String], labels: &[(String, String)]) -> anyhow::Result<DeviceSelector> {
     let mut wanted = BTreeMap::new();
     for (key, value) in labels {
         if let Some(other) = wanted.insert(key.clone(), value.clone())
             && other != *value
         {
-            bail!("no device has {key}={other} and {key}={value} at once; publish twice");
+            bail!("a device cannot have both {key}={other} and {key}={value}; publish twice");
         }
     }
     Ok(DeviceSelector {
@@ -20,7 +20,7 @@ pub fn selector(names: &[String], labels: &[(String, String)]) -> anyhow::Result
     })
 }
 
-/// A selector in words, as they follow "device of site S"; nothing where it selects all.
+/// A selector in words, to follow "device of site S"; empty if it selects all.
 pub fn words(selector: &DeviceSelector) -> String {
     let mut words = String::new();
     if !selector.names.is_empty() {

@@ -1,4 +1,4 @@
-//! A site's folder, as `hotshoe site init` makes it: how the site is reached, by which certificates, and its devices by their keys.
+//! A site's folder from `hotshoe site init`: its endpoints, certificates and the public keys of its devices.
 
 use std::path::{Path, PathBuf};
 
@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::error::FleetError;
 use crate::files::read_text;
 
-/// What tells a site's folder from others.
+/// The file that marks a site's folder.
 pub const SITE_FILE: &str = "site.toml";
-/// The site's authority, whose certificates its devices, deployers and registries have.
+/// The site's certificate authority.
 pub const CA: &str = "ca.pem";
 /// The common name of the deployer's certificate, and the name of its files.
 pub const DEPLOYER: &str = "deployer";
 /// The common name of the registry's certificate, and the name of its folder and files.
 pub const REGISTRY: &str = "registry";
-/// The secret key that statements, and releases, are signed with; it may be elsewhere.
+/// The secret key that signs statements and releases; it may be elsewhere.
 pub const SIGNING_KEY: &str = "signing.key";
-/// The devices' public keys, a file `NAME.pub` each.
+/// The folder of the devices' public keys, one `NAME.pub` per device.
 pub const DEVICES: &str = "devices";
-/// What each device is given, a folder each.
+/// The folder of the devices' bundles, one folder per device.
 pub const BUNDLES: &str = "bundles";
 
 /// `site.toml`
@@ -33,16 +33,16 @@ pub const BUNDLES: &str = "bundles";
 pub struct SiteFile {
     /// The site's name.
     pub site: String,
-    /// Where its registry is.
+    /// The endpoints of the site's registry.
     pub connect: Vec<String>,
 }
 
 /// A site's folder.
 #[derive(Debug, Clone)]
 pub struct SiteDir {
-    /// The folder.
+    /// Its path.
     pub folder: PathBuf,
-    /// What its `site.toml` says.
+    /// Its `site.toml`.
     pub file: SiteFile,
 }
 
@@ -62,7 +62,7 @@ impl SiteDir {
         })
     }
 
-    /// A deployer's session: to the registry, with the deployer's certificate.
+    /// The settings of a deployer's session: to the registry, with the deployer's certificate.
     pub fn zenoh(&self) -> ZenohConfig {
         ZenohConfig {
             connect: self.file.connect.clone(),
@@ -76,12 +76,12 @@ impl SiteDir {
         }
     }
 
-    /// The devices by their keys.
+    /// The devices and their public keys.
     pub fn devices(&self) -> anyhow::Result<DeviceList> {
         Ok(DeviceList::load(&self.folder.join(DEVICES))?)
     }
 
-    /// The key that statements are signed with, if it is kept here.
+    /// The key that signs statements, if it is kept here.
     pub fn signing_key(&self) -> Option<PathBuf> {
         Some(self.folder.join(SIGNING_KEY)).filter(|path| path.exists())
     }

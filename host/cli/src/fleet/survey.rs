@@ -1,4 +1,4 @@
-//! Asking devices once. A session that has just connected does not know yet who is there, so silence is asked again.
+//! Asks devices for their status once. A new session does not know all devices yet, so it asks repeatedly.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use hotshoe_link::{Client, LinkError};
 use hotshoe_link::{DeviceKey, DeviceMessage};
 use hotshoe_protocol::status::Status;
 
-/// Between two rounds of questions.
+/// The pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(200);
-/// How long a device may take to answer before it counts as silent in this round.
+/// How long a device may take to answer in one round.
 const ROUND: Duration = Duration::from_secs(2);
 
-/// Answers, and who is there.
+/// The answers, and the devices that are present.
 #[derive(Debug, Default)]
 pub struct Survey {
     /// The answers.
@@ -20,7 +20,7 @@ pub struct Survey {
     pub present: Vec<DeviceKey>,
 }
 
-/// Asks until all that are there have answered and nobody more has appeared, for `timeout` at most.
+/// Asks until all devices that are present have answered and no new one appears, at most for `timeout`.
 pub fn survey(
     client: &Client,
     site: Option<&str>,
@@ -37,13 +37,13 @@ pub fn survey(
         let all = statuses.len();
         let complete = all > 0 && all >= present.len();
         let found = Survey { statuses, present };
-        // One device is asked for by name, so its answer is all there is.
+        // One device is asked by name, so its answer is enough.
         let settled = complete && (device.is_some() || before == Some(all));
         if settled || begun.elapsed() >= timeout {
             return Ok(found);
         }
         before = Some(all);
-        // Not parking: waiting for an answer may leave a wake-up behind, and this would spin.
+        // Sleep instead of park: waiting for an answer may leave an unpark token behind, and this would spin.
         std::thread::sleep(PAUSE);
     }
 }

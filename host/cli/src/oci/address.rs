@@ -9,32 +9,32 @@ use oci_client::Reference;
 
 use super::OciError;
 
-/// What begins an address, so that none is taken for a folder.
+/// The prefix of an address, which distinguishes it from a folder.
 const SCHEME: &str = "oci://";
 
-/// A place in a registry.
+/// The address of a release in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address(Reference);
 
 impl Address {
-    /// As the client takes it.
+    /// The reference for the OCI client.
     pub const fn reference(&self) -> &Reference {
         &self.0
     }
 
-    /// A manifest of the same repository.
+    /// The reference of a manifest in the same repository.
     pub fn at(&self, digest: Digest) -> Reference {
         self.0.clone_with_digest(digest.to_string())
     }
 
-    /// Another tag of the same repository.
+    /// The reference of a tag in the same repository.
     pub fn tagged(&self, tag: &str) -> Reference {
         let reference = &self.0;
         let (registry, repository) = (reference.registry(), reference.repository());
         Reference::with_tag(registry.to_owned(), repository.to_owned(), tag.to_owned())
     }
 
-    /// Whether the registry is on this machine, where there is nobody to encrypt for.
+    /// Whether the registry is on this machine, so that no encryption is needed.
     pub fn is_loopback(&self) -> bool {
         let registry = self.0.registry();
         let host = match registry.rsplit_once(':') {
@@ -62,13 +62,13 @@ impl FromStr for Address {
         };
         let rest = text
             .strip_prefix(SCHEME)
-            .ok_or_else(|| refused("it does not begin with oci://"))?;
-        // Without a host, other tools mean one particular registry; nobody should publish there by mistake.
+            .ok_or_else(|| refused("it does not start with oci://"))?;
+        // Without a host, other tools use one particular public registry; prevent publishing there by mistake.
         let (host, _) = rest
             .split_once('/')
-            .ok_or_else(|| refused("it names no repository"))?;
+            .ok_or_else(|| refused("it has no repository"))?;
         if host != "localhost" && !host.contains(['.', ':']) {
-            return Err(refused("it does not begin with a host"));
+            return Err(refused("it does not start with a host"));
         }
         let reference = Reference::from_str(rest).map_err(|error| refused(&error.to_string()))?;
         Ok(Self(reference))
@@ -106,9 +106,9 @@ mod tests {
             "oci://127.0.0.1:5000/labels:1",
             Ok(("oci://127.0.0.1:5000/labels:1", true)),
         );
-        check("oci://labels", Err("names no repository"));
-        check("oci://line/labels:3", Err("does not begin with a host"));
-        check("registry.example/labels", Err("does not begin with oci://"));
+        check("oci://labels", Err("has no repository"));
+        check("oci://line/labels:3", Err("does not start with a host"));
+        check("registry.example/labels", Err("does not start with oci://"));
         check(
             "oci://registry.example/Labels",
             Err("oci://registry.example/Labels"),

@@ -2,18 +2,18 @@ use hotshoe_store::{BlobError, LayoutError};
 use hotshoe_trust::Digest;
 use oci_client::errors::{OciDistributionError, OciErrorCode};
 
-/// Why a release could not be brought to a registry, or from one.
+/// Errors of pushing and pulling releases.
 #[derive(Debug, thiserror::Error)]
 pub enum OciError {
-    /// Not an address.
-    #[error("`{address}` is no place in a registry: {why}; write oci://HOST/REPOSITORY:TAG")]
+    /// The text is not a valid address.
+    #[error("`{address}` is not an address in a registry: {why}; write oci://HOST/REPOSITORY:TAG")]
     Address {
-        /// What was given.
+        /// The given text.
         address: String,
         /// What is wrong with it.
         why: String,
     },
-    /// The credentials that other tools keep cannot be read.
+    /// The stored credentials of other tools cannot be read.
     #[error(
         "the credentials for {registry} cannot be read; give --username, and the password in HOTSHOE_REGISTRY_PASSWORD"
     )]
@@ -24,27 +24,27 @@ pub enum OciError {
         #[source]
         source: docker_credential::CredentialRetrievalError,
     },
-    /// A user without a password.
+    /// A user name is given without a password.
     #[error("--username needs the password in the environment variable HOTSHOE_REGISTRY_PASSWORD")]
     NoPassword,
-    /// The registry did not do what was asked, or was not reached.
+    /// The registry refused a request, or could not be reached.
     #[error("{what}")]
     Registry {
-        /// What was asked.
+        /// The request that failed.
         what: String,
-        /// What it said.
+        /// The registry's error.
         #[source]
         source: Box<OciDistributionError>,
     },
-    /// Something other than a release.
-    #[error("{place} is no Hotshoe release: its artifact type is {found}")]
+    /// The artifact is not a release.
+    #[error("{place} is not a Hotshoe release: its artifact type is {found}")]
     NotARelease {
         /// The address.
         place: String,
-        /// The type.
+        /// The artifact type.
         found: String,
     },
-    /// A manifest that cannot be read.
+    /// The manifest cannot be parsed.
     #[error("the manifest of {place} cannot be read")]
     Manifest {
         /// The address.
@@ -53,7 +53,7 @@ pub enum OciError {
         #[source]
         source: hotshoe_trust::strict_json::JsonError,
     },
-    /// A manifest of a signature that cannot be read.
+    /// The manifest of a signature cannot be parsed.
     #[error("the manifest {digest} of a signature cannot be read")]
     Referrer {
         /// Its digest.
@@ -62,35 +62,35 @@ pub enum OciError {
         #[source]
         source: serde_json::Error,
     },
-    /// Bytes that are not what was asked for.
-    #[error("{place} gave {found} for {expected}")]
+    /// The bytes do not match the requested digest.
+    #[error("{place} returned {found} for {expected}")]
     Mismatch {
         /// The address.
         place: String,
-        /// What was asked for.
+        /// The requested digest.
         expected: Digest,
-        /// What came.
+        /// The digest of the bytes.
         found: Digest,
     },
-    /// More bytes than there may be.
-    #[error("{what} of {place} has {size} bytes, and may have {limit}")]
+    /// An object is larger than its limit.
+    #[error("{what} of {place} has {size} bytes; the limit is {limit}")]
     TooLarge {
-        /// What is too large.
+        /// The object that is too large.
         what: String,
         /// The address.
         place: String,
-        /// Its size.
+        /// Its size in bytes.
         size: u64,
-        /// The limit.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// The release's folder.
+    /// The release's folder cannot be used.
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    /// A file of the release's folder.
-    #[error("a blob cannot be kept")]
+    /// A blob cannot be read or written.
+    #[error("cannot store a blob")]
     Blob(#[from] BlobError),
-    /// A file of this machine.
+    /// A local file cannot be read or written.
     #[error("cannot read or write {path}")]
     Io {
         /// The file.
@@ -102,7 +102,7 @@ pub enum OciError {
 }
 
 impl OciError {
-    /// The stable name, in snake case. None where the source has one.
+    /// The stable name, in snake case; none if the source has one.
     pub fn name(&self) -> Option<&'static str> {
         Some(match self {
             Self::Address { .. } => "bad_address",
@@ -118,7 +118,7 @@ impl OciError {
     }
 }
 
-/// The stable name of what a registry said.
+/// The stable name of a registry's error.
 pub(super) fn registry_name(error: &OciDistributionError) -> &'static str {
     match error {
         OciDistributionError::ImageManifestNotFoundError(_)

@@ -1,5 +1,5 @@
-//! Releases in OCI registries (OCI distribution specification 1.1), as `oras` puts artifacts there: the manifest that is signed, its
-//! blobs, and each signature as a manifest that refers to it.
+//! Releases in OCI registries (OCI distribution specification 1.1), stored as `oras` stores artifacts: the signed manifest, its blobs, and
+//! each signature as a manifest that refers to it.
 
 mod address;
 mod error;

@@ -1,4 +1,4 @@
-//! From a registry to a release's folder.
+//! Pulls a release from a registry into a folder.
 
 use std::path::Path;
 
@@ -11,24 +11,23 @@ use serde::Serialize;
 
 use super::{OciError, Remote};
 
-/// Bundles that one referrer may list: `hotshoe sign` and `cosign` list one.
+/// The most bundles per referrer; `hotshoe sign` and `cosign` write one.
 const BUNDLES_OF_ONE: usize = 4;
 
-/// What was taken from a registry.
+/// The result of a pull.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pulled {
-    /// Where it was.
+    /// The address of the release.
     pub place: String,
-    /// The digest of the manifest that is signed.
+    /// The digest of the signed manifest.
     pub digest: Digest,
-    /// Signatures that came with it. Nothing was verified.
+    /// The number of its signatures, not verified.
     pub signatures: usize,
-    /// Bytes that came.
+    /// The bytes that were received.
     pub bytes: u64,
 }
 
-/// Writes a release and its signatures to the folder `out`. Blobs are limited while they come, manifests once they are there (the client takes
-/// them whole), and all are checked against their digests; who signed it is not looked at.
+/// Writes a release and its signatures to the folder `out`. Sizes are limited, and all digests are checked. Signatures are not verified.
 ///
 /// # Errors
 /// [`OciError`]; the folder is then as it was.
@@ -60,20 +59,20 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let mut fetching = Fetching {
+    let mut session = PullSession {
         remote,
         beside,
         task: progress.bar(&format!("from {place}"), total),
         done: 0,
     };
     for blob in &blobs {
-        let file = fetching.fetched(blob).await?;
+        let file = session.fetched(blob).await?;
         let kept = builder.put_file(file.path(), blob.size)?;
         if kept != *blob {
             return Err(remote.mismatch(blob.digest, kept.digest));
         }
     }
-    let bundles = fetching.bundles(digest, &bytes).await?;
+    let bundles = session.bundles(digest, &bytes).await?;
     let layout = builder.finish(&bytes)?;
     for bundle in &bundles {
         layout.attach(bundle)?;
@@ -82,21 +81,21 @@ pub async fn pull(remote: &Remote, out: &Path, progress: &Progress) -> Result<Pu
         place,
         digest,
         signatures: bundles.len(),
-        bytes: fetching.done,
+        bytes: session.done,
     };
-    fetching.task.done(&format!("in {}", out.display()));
+    session.task.done(&format!("in {}", out.display()));
     Ok(pulled)
 }
 
-struct Fetching<'a> {
+struct PullSession<'a> {
     remote: &'a Remote,
-    /// Where files are while they come: large ones may find no room where temporary files are kept.
+    /// The folder of incomplete files, because the system's temporary folder may be too small.
     beside: &'a Path,
     task: Task,
     done: u64,
 }
 
-impl Fetching<'_> {
+impl PullSession<'_> {
     async fn fetched(&mut self, blob: &Blob) -> Result<tempfile::NamedTempFile, OciError> {
         let at = |source| OciError::Io {
             path: self.beside.to_owned(),
@@ -113,8 +112,8 @@ impl Fetching<'_> {
         Ok(file)
     }
 
-    /// The signature bundles of a release. Anybody who may write to the repository may attach more: what cannot be read, or cannot be a
-    /// signature of these bytes, is left out.
+    /// The signature bundles of a release. Every writer of the repository can attach more, so unreadable ones, and those of other
+    /// manifests, are skipped.
     async fn bundles(
         &mut self,
         release: Digest,
@@ -123,7 +122,7 @@ impl Fetching<'_> {
         let listed = self.remote.referrers(release, Some(BUNDLE)).await?;
         let most = usize::try_from(ReleaseLimits::BUNDLES_READ).unwrap_or(usize::MAX);
         let mut bundles = Vec::new();
-        // Registries may leave the filter aside.
+        // Registries may ignore the filter.
         let signatures = listed.manifests.iter().filter(|entry| {
             let kind = entry.artifact_type.as_deref();
             kind.is_none_or(|kind| kind == BUNDLE)
@@ -137,14 +136,14 @@ impl Fetching<'_> {
                 ),
                 Err(error) => self
                     .task
-                    .detail(&format!("left out {}: {error}", entry.digest)),
+                    .detail(&format!("skipped {}: {error}", entry.digest)),
             }
         }
         bundles.truncate(most);
         Ok(bundles)
     }
 
-    /// The bundles that a referrer lists, of at most [`ReleaseLimits::BUNDLE_BYTES`] each.
+    /// The bundles of a referrer, each of at most [`ReleaseLimits::BUNDLE_BYTES`].
     async fn bundle(&self, referrer: &str) -> Result<Vec<Vec<u8>>, OciError> {
         let malformed = |source| OciError::Referrer {
             digest: referrer.to_owned(),

@@ -1,4 +1,4 @@
-//! From a release's folder to a registry.
+//! Pushes a release from a folder to a registry.
 
 use hotshoe_devkit::{Progress, Task};
 use hotshoe_store::{Layout, Referrer};
@@ -10,23 +10,22 @@ use serde::Serialize;
 use super::remote::INDEX;
 use super::{OciError, Remote};
 
-/// What was brought to a registry.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pushed {
-    /// Where it is now.
+    /// The address of the release.
     pub place: String,
-    /// The digest of the manifest that is signed.
+    /// The digest of the signed manifest.
     pub digest: Digest,
-    /// Signatures that went with it.
+    /// The number of its signatures.
     pub signatures: usize,
-    /// Bytes that the registry did not have.
+    /// The bytes that the registry lacked.
     pub sent_bytes: u64,
-    /// Bytes that it had.
+    /// The bytes that it already had.
     pub present_bytes: u64,
 }
 
-/// Brings a release to a registry: blobs first, then the manifest byte for byte, then its signatures, so that whoever finds a tag finds all
-/// that it names.
+/// Pushes a release: blobs first, then the manifest byte for byte, then its signatures, so that a tag never refers to missing blobs.
 ///
 /// # Errors
 /// [`OciError`].
@@ -48,7 +47,7 @@ pub async fn push(
     let total = blobs
         .iter()
         .fold(0_u64, |sum, blob| sum.saturating_add(blob.size));
-    let mut sending = Sending {
+    let mut session = PushSession {
         layout,
         remote,
         task: progress.bar(&format!("to {place}"), total),
@@ -61,7 +60,7 @@ pub async fn push(
         },
     };
     for blob in &blobs {
-        sending.blob(blob).await?;
+        session.blob(blob).await?;
     }
     let at = remote.address().reference();
     remote.put_manifest(at, package.manifest, MANIFEST).await?;
@@ -70,28 +69,28 @@ pub async fn push(
         let at = remote.address().at(referrer.manifest.digest);
         remote.put_manifest(&at, bytes, MANIFEST).await?;
     }
-    list_referrers(remote, sending.pushed.digest, &referrers).await?;
-    let pushed = sending.pushed;
-    sending
+    list_referrers(remote, session.pushed.digest, &referrers).await?;
+    let pushed = session.pushed;
+    session
         .task
         .done(&format!("{} bytes sent", pushed.sent_bytes));
     Ok(pushed)
 }
 
-struct Sending<'a> {
+struct PushSession<'a> {
     layout: &'a Layout,
     remote: &'a Remote,
     task: Task,
     pushed: Pushed,
 }
 
-impl Sending<'_> {
+impl PushSession<'_> {
     async fn blob(&mut self, blob: &Blob) -> Result<(), OciError> {
         if self.remote.has(blob).await? {
             let present = &mut self.pushed.present_bytes;
             *present = present.saturating_add(blob.size);
         } else {
-            // Damage would be found by the registry too, but named less well.
+            // The registry would detect damage too, with a worse message.
             self.layout.check(blob)?;
             let path = self.layout.blob_path(blob.digest);
             let file = tokio::fs::File::open(&path);
@@ -110,8 +109,8 @@ impl Sending<'_> {
     }
 }
 
-/// Registries older than version 1.1 of the specification do not list by themselves what refers to a manifest: clients keep the list under a tag made
-/// of the manifest's digest ("referrers tag schema").
+/// Writes the list of referrers for registries older than version 1.1 of the specification, under a tag made of the manifest's digest
+/// ("referrers tag schema").
 async fn list_referrers(
     remote: &Remote,
     subject: Digest,

@@ -1,5 +1,5 @@
-//! Reading from a registry with a limit on every answer. `oci_client` keeps an answer whole before its caller can look at its size, so that an
-//! endless one would fill the memory; pushing stays with it.
+//! Reads from a registry with a size limit on every response. `oci_client` buffers a whole response before its caller can check the size,
+//! so an endless one would exhaust memory; only pushing uses it.
 
 use http_auth::parse_challenges;
 use oci_client::errors::{OciDistributionError, OciEnvelope};
@@ -8,20 +8,20 @@ use reqwest::header::{ACCEPT, WWW_AUTHENTICATE};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
-/// The answer of a token service, in bytes.
+/// The maximum size of a token service's response, in bytes.
 const TOKEN_BYTES: u64 = 64 * 1024;
-/// What is read of an answer that says what went wrong, in bytes.
+/// The maximum size of an error response, in bytes.
 const REASON_BYTES: u64 = 16 * 1024;
 
-/// Asks one repository of a registry.
-pub(super) struct Reader {
+/// Reads from one repository of a registry.
+pub(super) struct RegistryReader {
     http: Client,
     /// `https://HOST/v2/REPOSITORY/`.
     base: String,
     auth: RegistryAuth,
 }
 
-/// What a token service answers (the distribution project's token specification); both names are in use.
+/// The response of a token service (the distribution project's token specification); both names are in use.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Token {
@@ -29,9 +29,8 @@ enum Token {
     Access { access_token: String },
 }
 
-impl Reader {
-    /// Asks for the right to do what `actions` says (`pull` or `pull,push`), with the credentials `auth`. The right that the registry gives is
-    /// [`Self::auth`] afterwards.
+impl RegistryReader {
+    /// Requests a token for `actions` (`pull` or `pull,push`) with the credentials `auth`. [`Self::auth`] is the token afterwards.
     ///
     /// # Errors
     /// [`OciDistributionError`].
@@ -63,15 +62,15 @@ impl Reader {
         })
     }
 
-    /// What to show the registry from now on.
+    /// The authentication for further requests.
     pub const fn auth(&self) -> &RegistryAuth {
         &self.auth
     }
 
-    /// An answer that is there, its body not read.
+    /// Sends a GET request. Returns a successful response, with its body not read.
     ///
     /// # Errors
-    /// [`OciDistributionError`]: the registry's own reason where it gave one.
+    /// [`OciDistributionError`]: the registry's own reason if it gave one.
     pub async fn get(&self, path: &str, accept: &str) -> Result<Response, OciDistributionError> {
         let url = format!("{}{path}", self.base);
         let request = self.http.get(&url).header(ACCEPT, accept);
@@ -85,7 +84,7 @@ impl Reader {
     }
 }
 
-/// The body of an answer, if it has at most `limit` bytes; none otherwise. No more than that is kept.
+/// The body of a response, if it has at most `limit` bytes; otherwise none. Buffers no more than that.
 ///
 /// # Errors
 /// [`OciDistributionError`].
@@ -104,7 +103,7 @@ pub(super) async fn body(
     Ok(Some(bytes))
 }
 
-/// The first bytes of an answer.
+/// The first bytes of a response.
 async fn head(mut answer: Response, limit: u64) -> Result<Vec<u8>, OciDistributionError> {
     let mut bytes = Vec::new();
     while let Some(more) = answer.chunk().await? {
@@ -139,7 +138,7 @@ fn with(request: RequestBuilder, auth: &RegistryAuth) -> RequestBuilder {
     }
 }
 
-/// The realm and the service of a challenge that asks for a token.
+/// The realm and the service of a challenge for a bearer token.
 fn bearer(challenge: &str) -> Option<(String, Option<String>)> {
     let challenges = parse_challenges(challenge).ok()?;
     let asked = challenges

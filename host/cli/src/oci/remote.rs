@@ -16,42 +16,42 @@ use tokio_rustls::rustls;
 use tokio_util::io::ReaderStream;
 
 use super::error::registry_name;
-use super::reader::{self, Reader};
+use super::reader::{self, RegistryReader};
 use super::{Address, OciError};
 
-/// How long a registry may say nothing before it counts as gone.
+/// The read timeout.
 const SILENCE: Duration = Duration::from_secs(60);
-/// How long a connection may take.
+/// The connect timeout.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Who asks, by its own account.
+/// The user agent of requests.
 const USER_AGENT: &str = concat!("hotshoe/", env!("CARGO_PKG_VERSION"));
-/// What refers to one manifest, as a list: 4 MiB, the most that the specification asks registries to take for a manifest.
+/// The maximum size of a list of referrers: 4 MiB, the largest manifest that the specification requires registries to accept.
 const INDEX_BYTES: u64 = 4 * 1024 * 1024;
-/// Where the password for `--username` is looked for, so that no command line shows it.
+/// The environment variable of the password for `--username`, so that no command line shows it.
 const PASSWORD: &str = "HOTSHOE_REGISTRY_PASSWORD";
-/// Media type of the list of what refers to a manifest.
+/// The media type of a list of referrers.
 pub(super) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// How a registry is reached.
+/// The options for access to a registry.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Access {
-    /// Who asks; the password is taken from HOTSHOE_REGISTRY_PASSWORD [default: what `docker login` or `oras login` kept, else nobody]
+    /// User name; the password is read from HOTSHOE_REGISTRY_PASSWORD [default: the credentials from `docker login` or `oras login`, else none]
     #[arg(long, value_name = "NAME")]
     username: Option<String>,
-    /// Do not encrypt. On this machine's own addresses that is so in any case
+    /// Do not encrypt; always so for addresses of this machine
     #[arg(long)]
     plain_http: bool,
 }
 
-/// A repository, and the right to use it.
+/// A repository of a registry, with authentication.
 pub struct Remote {
     client: Client,
-    reader: Reader,
+    reader: RegistryReader,
     address: Address,
 }
 
 impl Remote {
-    /// Asks the registry for the right to pull, or to push as well.
+    /// Authenticates for pulling, or also for pushing.
     ///
     /// # Errors
     /// [`OciError::Credentials`], [`OciError::NoPassword`], [`OciError::Registry`].
@@ -70,10 +70,10 @@ impl Remote {
             ..ClientConfig::default()
         };
         let cannot = |source: OciDistributionError| OciError::Registry {
-            what: format!("{registry} cannot be reached, or refuses"),
+            what: format!("cannot reach {registry}, or it refuses access"),
             source: source.into(),
         };
-        // reqwest has none of its own here; where one is installed already, it is this one.
+        // reqwest has no default provider here; an installed one is this one.
         drop(rustls::crypto::ring::default_provider().install_default());
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
@@ -89,7 +89,7 @@ impl Remote {
         let auth = credentials(&registry, access.username.as_deref())?;
         let repository = address.reference().repository();
         let server = format!("{scheme}://{registry}");
-        let reader = Reader::open(http, &server, repository, auth, actions)
+        let reader = RegistryReader::open(http, &server, repository, auth, actions)
             .await
             .map_err(cannot)?;
         let remote = Self {
@@ -97,7 +97,7 @@ impl Remote {
             reader,
             address: address.clone(),
         };
-        // It is given the token, or learns what the registry asks for; no answer is read.
+        // The client gets the token, or learns the registry's challenge.
         remote
             .client
             .auth(address.reference(), remote.reader.auth(), operation)
@@ -106,18 +106,18 @@ impl Remote {
         Ok(remote)
     }
 
-    /// Where it is.
+    /// The repository's address.
     pub const fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Whether the repository has a blob already.
+    /// Whether the repository already has a blob.
     pub async fn has(&self, blob: &Blob) -> Result<bool, OciError> {
         let digest = blob.digest.to_string();
         self.client
             .blob_exists(self.address.reference(), &digest)
             .await
-            .map_err(self.failed(|| format!("cannot ask for blob {digest}")))
+            .map_err(self.failed(|| format!("cannot check for blob {digest}")))
     }
 
     /// Sends a blob.
@@ -135,7 +135,7 @@ impl Remote {
         Ok(())
     }
 
-    /// Puts a manifest, byte for byte, under a tag or its digest.
+    /// Sends a manifest, byte for byte, under a tag or its digest.
     pub async fn put_manifest(
         &self,
         at: &Reference,
@@ -149,11 +149,11 @@ impl Remote {
         self.client
             .push_manifest_raw(at, bytes, media_type)
             .await
-            .map_err(self.failed(|| format!("cannot put the manifest {at}")))?;
+            .map_err(self.failed(|| format!("cannot send the manifest {at}")))?;
         Ok(())
     }
 
-    /// A manifest's bytes.
+    /// Reads a manifest's bytes and checks its digest, if `at` has one.
     pub async fn manifest(&self, at: &Reference) -> Result<Vec<u8>, OciError> {
         let what = || format!("cannot get the manifest {at}");
         let name = at.digest().or(at.tag()).unwrap_or("latest");
@@ -172,7 +172,7 @@ impl Remote {
         }
     }
 
-    /// Writes a blob out, and no more bytes than it has. Its digest is checked.
+    /// Writes a blob to `out` and checks its size and digest. Never writes more than its size.
     pub async fn fetch(
         &self,
         blob: &Blob,
@@ -212,18 +212,17 @@ impl Remote {
         })
     }
 
-    /// What refers to a manifest, by artifact type. A registry without that list has it under the tag that the specification names, and may
-    /// leave the type aside.
+    /// The referrers of a manifest, by artifact type. Older registries have the list under a tag instead, and may ignore the type.
     pub async fn referrers(
         &self,
         subject: Digest,
         artifact_type: Option<&str>,
     ) -> Result<OciImageIndex, OciError> {
-        let what = || format!("cannot ask what refers to {subject}");
+        let what = || format!("cannot list the referrers of {subject}");
         let mut path = format!("referrers/{subject}");
         if let Some(kind) = artifact_type {
             path.push_str("?artifactType=");
-            // Media types have one sign that a query would read as a space.
+            // A query would decode `+` as a space.
             path.push_str(&kind.replace('+', "%2B"));
         }
         let mut answer = self.reader.get(&path, INDEX).await;
@@ -253,7 +252,7 @@ impl Remote {
         })
     }
 
-    /// An answer that was given up when it had passed its limit.
+    /// The error of a response that was aborted at its limit.
     fn endless(&self, what: &str, limit: u64) -> OciError {
         self.too_large(what, limit.saturating_add(1), limit)
     }

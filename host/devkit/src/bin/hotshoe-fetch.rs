@@ -1,4 +1,4 @@
-//! Fetches what the demo and the tests need into the checkout that is given, while cargo compiles the rest.
+//! Downloads what the demo and the tests need into a checkout, while cargo compiles the rest.
 #![forbid(unsafe_code)]
 
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! From a core module, as rustc makes it, to a component.
+//! Encodes a core module of rustc as a component.
 use super::GuestError;
 use crate::interface::interface;
 use wit_component::ComponentEncoder;
 
-/// Encodes and validates a component; returns its bytes and the names of its imports.
+/// Encodes and validates a component. Returns its bytes and the names of its imports.
 pub(super) fn component(name: &str, module: &[u8]) -> Result<(Vec<u8>, Vec<String>), GuestError> {
     let refused = |message: String| GuestError::Encode {
         component: name.to_owned(),
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_module_is_refused_by_name() {
+    fn bytes_that_are_not_a_module_are_refused() {
         let error = component("policy", b"not wasm")
             .map(drop)
             .map_err(|error| error.to_string());
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn wasi_nn_is_the_one_wasi_that_may_be_imported() {
+    fn only_wasi_nn_may_be_imported() {
         assert!(is_refused_wasi("wasi:cli/environment@0.2.0"));
         assert!(is_refused_wasi("wasi_snapshot_preview1"));
         assert!(!is_refused_wasi("wasi:nn/graph@0.2.0-rc-2024-10-28"));

@@ -1,4 +1,4 @@
-//! What a small request may not take: memory in no proportion to its bytes, and a slot that is free too early.
+//! Limits: memory stays proportional to a request's bytes, and a slot is not released too early.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use tokio::sync::Semaphore;
 
 use super::TYPES;
 use crate::error::{Kind, RequestError};
-use crate::held::Held;
 use crate::proto::infer_parameter::ParameterChoice;
 use crate::proto::model_infer_request::{InferInputTensor, InferRequestedOutputTensor};
 use crate::proto::{InferParameter, InferTensorContents, ModelInferRequest};
 use crate::request::MAX_ENTRIES;
+use crate::slot_body::SlotBody;
 use crate::wire::{Limits, WireError, check};
 use crate::{datatype, json};
 
@@ -95,7 +95,7 @@ fn message() -> impl Strategy<Value = ModelInferRequest> {
         })
 }
 
-/// The bytes that the lists of a message take, as they are in memory.
+/// The bytes of the lists of a message in memory.
 fn list_bytes(message: &ModelInferRequest) -> usize {
     let of = |contents: &InferTensorContents| {
         contents.bool_contents.len()
@@ -110,7 +110,7 @@ fn list_bytes(message: &ModelInferRequest) -> usize {
     inputs.map(bytes).sum()
 }
 
-/// The entries that a decoded message keeps.
+/// The number of entries in a decoded message.
 fn entries(message: &ModelInferRequest) -> usize {
     let of = |contents: &InferTensorContents| 1 + contents.bytes_contents.len();
     let input = |input: &InferInputTensor| {
@@ -131,7 +131,7 @@ proptest! {
         let checked = check(&bytes, LIMITS);
         if let Ok(message) = ModelInferRequest::decode(bytes.as_slice()) {
             let exact = Limits { fields: bytes.len(), list_bytes: list_bytes(&message) };
-            // Groups alone are decoded, passed over, and refused here.
+                // Only groups are decoded (and ignored), but refused here.
             prop_assert!(checked == Err(WireError::Malformed) || check(&bytes, exact).is_ok());
         }
     }
@@ -168,7 +168,7 @@ proptest! {
         let checked = check(&bytes, LIMITS);
         if let Ok(decoded) = ModelInferRequest::decode(bytes.as_slice()) {
             let exact = Limits { fields: bytes.len(), list_bytes: list_bytes(&decoded) };
-            // Lists may come twice, or numbers in one that is no list's.
+            // A list may occur twice, or a number outside a list.
             prop_assert!(checked == Err(WireError::Malformed) || check(&bytes, exact).is_ok());
         }
     }
@@ -209,7 +209,7 @@ fn fields_of_two_bytes_are_not_decoded_without_end() {
 }
 
 #[test]
-fn json_of_many_small_entries_is_not_kept() {
+fn json_with_many_small_entries_is_refused() {
     let read = |head: String| json::read(&head.into(), None).unwrap_err();
     let list = |entry: &str| vec![entry; MAX_ENTRIES + 1].join(",");
     for outputs in [list("{\"name\":\"\"}"), list("[\"\"]")] {
@@ -228,7 +228,7 @@ fn json_of_many_small_entries_is_not_kept() {
         hotshoe_base::chain(&error).contains("dimensions"),
         "{error}"
     );
-    // Colons of a sample are its own.
+    // Colons inside a sample do not count.
     let sample = "\\\":".repeat(MAX_ENTRIES);
     let input = json!({ "name": "x", "datatype": "BYTES", "shape": [1], "data": [sample] });
     let body = serde_json::to_vec(&json!({ "inputs": [input] })).unwrap();
@@ -236,11 +236,11 @@ fn json_of_many_small_entries_is_not_kept() {
 }
 
 #[test]
-fn a_slot_is_taken_until_the_last_piece_is_written() {
+fn a_slot_is_kept_until_the_last_piece_is_written() {
     let slots = Arc::new(Semaphore::new(1));
     let slot = Arc::new(Arc::clone(&slots).try_acquire_owned().unwrap());
     let content = Bytes::from_iter((0..=u8::MAX).cycle().take(1_000_003));
-    let mut held = pin!(Held::new(Body::from(content.clone()), slot));
+    let mut held = pin!(SlotBody::new(Body::from(content.clone()), slot));
     let mut context = Context::from_waker(Waker::noop());
     let mut written = Vec::new();
     while written.len() < content.len() {

@@ -1,4 +1,4 @@
-//! The C header and source of a project's WIT files, made anew for each build.
+//! Generates the C header and source from a project's WIT files, for each build.
 use crate::lang::world::Interfaces;
 use crate::{BuildError, Project};
 use std::fs;
@@ -10,10 +10,10 @@ use wit_bindgen_core::Files;
 pub(super) const FILE: &str = "wit.c";
 /// The generated header, beside it.
 pub(super) const HEADER: &str = "wit.h";
-/// The world's name, which begins the names of the header, of text and of lists: `wit_string_t`.
+/// The world's name, the prefix of the header and of string and list types: `wit_string_t`.
 const WORLD: &str = "wit";
-/// A symbol that keeps an object with the world's types alive. Here the types are put into the linked module instead, which any linker leaves in
-/// peace, and the symbol stands for nothing.
+/// A stub of the symbol that keeps the object with the world's types alive. Here the types are embedded into the linked module instead,
+/// which works with any linker.
 const KEEPS_TYPES: &str = "void __component_type_object_force_link_wit(void) {}\n";
 
 /// Writes header and source into `folder`.
@@ -27,7 +27,7 @@ pub(super) fn generate(project: &Project, folder: &Path) -> Result<Interfaces, B
     let options = Opts {
         rename: short_names(&interfaces),
         no_object_file: true,
-        // The handle of the sample lives as long as the call: nobody need drop it.
+        // The handle of the sample lives as long as the call.
         autodrop_borrows: Enabled::Yes,
         ..Opts::default()
     };
@@ -48,8 +48,8 @@ pub(super) fn generate(project: &Project, folder: &Path) -> Result<Interfaces, B
     Ok(interfaces)
 }
 
-/// What stands before each generated name, in place of package, interface and version: `vision` for `hotshoe:pipeline/vision@0.1.0`, `nn_tensor`
-/// for that of `wasi:nn`.
+/// The prefixes of generated names, instead of package, interface and version: `vision` for `hotshoe:pipeline/vision@0.1.0`, `nn_tensor` for
+/// that of `wasi:nn`.
 fn short_names(interfaces: &Interfaces) -> Vec<(String, String)> {
     let Some(world) = interfaces.resolve.worlds.get(interfaces.world) else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! Which compiler makes WebAssembly here: the clang of this machine if it can, else zig's, fetched as a wheel.
+//! The C compiler for WebAssembly: the machine's clang if it works, otherwise zig's, downloaded as a wheel.
 use crate::tools::{Wheel, WheelFile};
 use crate::{BuildError, Language, Tools};
 use hotshoe_devkit::{CommandError, Progress, process};
@@ -8,29 +8,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Names the compiler to take: `zig`, or the path of a clang.
+/// The environment variable for the compiler: `zig`, or the path of a clang.
 const CHOICE: &str = "HOTSHOE_CC";
 const ZIG_WORD: &str = "zig";
-/// What wasi-sdk's users set to its folder.
+/// The environment variable for the folder of wasi-sdk.
 const WASI_SDK: &str = "WASI_SDK_PATH";
-/// Where systems keep WASI's C library: where clang looks itself, Debian's place, and that of Fedora and Arch.
+/// The folders of WASI's C library: clang's default, Debian's, and that of Fedora and Arch.
 const SYSROOTS: [Option<&str>; 3] = [None, Some("/usr"), Some("/usr/share/wasi-sysroot")];
 const TARGET: &str = "--target=wasm32-wasi";
-/// As Rust has it, and below the data, so that an overflow traps and overwrites nothing.
+/// The stack size, as in Rust; with the stack below the data, an overflow traps and overwrites nothing.
 const STACK: &str = "-Wl,-z,stack-size=1048576";
-const WAY_OUT: &str = "install clang, lld and WASI's C library (Debian: clang lld wasi-libc libc++-dev-wasm32 libclang-rt-dev-wasm32), \
+const ADVICE: &str = "install clang, lld and WASI's C library (Debian: clang lld wasi-libc libc++-dev-wasm32 libclang-rt-dev-wasm32), \
     or leave HOTSHOE_CC unset";
 
-/// All that a C component needs is there if this becomes a module.
-const TRIAL_OF_C: &str = "#include <math.h>\n#include <stdlib.h>\nvoid *trial(double x) { return malloc((size_t)exp(x)); }\n";
-/// As above, for C++.
-const TRIAL_OF_CPP: &str = "#include <new>\nint *trial() { return new int(1); }\n";
+/// A test program: the compiler and the C library work if it compiles and links.
+const TEST_PROGRAM_C: &str = "#include <math.h>\n#include <stdlib.h>\nvoid *trial(double x) { return malloc((size_t)exp(x)); }\n";
+/// The test program for C++.
+const TEST_PROGRAM_CPP: &str = "#include <new>\nint *trial() { return new int(1); }\n";
 
 /// A compiler of C and C++ with a C library, in one file for each system.
 const ZIG: Wheel = Wheel {
     name: "ziglang",
     version: "0.17.1",
-    what: "a compiler of C and C++",
+    what: "a C and C++ compiler",
     files: &[
         WheelFile::of_programs(
             "linux",
@@ -65,9 +65,9 @@ pub(super) enum Compiler {
     },
     Zig {
         program: PathBuf,
-        /// Where it keeps the C library that it compiles the first time, for all projects.
+        /// The cache of the C library that it compiles at first use, shared by all projects.
         cache: PathBuf,
-        /// The project's own.
+        /// The project's own cache.
         objects: PathBuf,
     },
 }
@@ -112,19 +112,19 @@ impl Compiler {
         }
     }
 
-    /// Runs a command of [`Self::command`]. Where all goes well, `warn` hears what it said.
+    /// Runs a command of [`Self::command`]. After success, its messages go to `warn`.
     pub(super) fn run(
         &self,
         command: &mut Command,
         mut warn: impl FnMut(&str),
     ) -> Result<(), CommandError> {
         let mut said = Vec::new();
-        process::run(command, WAY_OUT, |line| said.push(line.to_owned()))?;
+        process::run(command, ADVICE, |line| said.push(line.to_owned()))?;
         said.iter().for_each(|line| warn(line));
         Ok(())
     }
 
-    /// Options for the linker. Zig puts the stack first by itself and does not know the word for it.
+    /// The linker options for the stack. Zig puts the stack first by default, and does not know the option for it.
     pub(super) fn stack_options(&self) -> &'static [&'static str] {
         match self {
             Self::Clang { .. } => &[STACK, "-Wl,--stack-first"],
@@ -132,13 +132,13 @@ impl Compiler {
         }
     }
 
-    /// Does it compile and link for WebAssembly? It lacks a linker or a C library where not.
+    /// Checks that it compiles and links for WebAssembly; it may lack a linker or a C library.
     fn works(&self, language: Language, scratch: &Path) -> Result<(), BuildError> {
         let cpp = language == Language::Cpp;
         let (name, text) = if cpp {
-            ("trial.cpp", TRIAL_OF_CPP)
+            ("trial.cpp", TEST_PROGRAM_CPP)
         } else {
-            ("trial.c", TRIAL_OF_C)
+            ("trial.c", TEST_PROGRAM_C)
         };
         let source = scratch.join(name);
         fs::write(&source, text).map_err(BuildError::io(&source))?;
@@ -152,7 +152,7 @@ impl Compiler {
     }
 }
 
-/// The compiler that was chosen, or the first that works.
+/// The chosen compiler, or the first that works.
 pub(super) fn find(
     language: Language,
     tools: &Tools,
@@ -188,13 +188,15 @@ pub(super) fn find(
     }
     match broken {
         Some(error) if choice.is_some() => return Err(error),
-        Some(_) => progress.say("the clang here cannot link for WebAssembly, so zig's is taken"),
+        Some(_) => {
+            progress.say("the installed clang cannot link for WebAssembly; using zig's instead")
+        }
         None => {}
     }
     zig(tools, scratch, progress)
 }
 
-/// The programs that may be a clang for WebAssembly, best first.
+/// The candidates for a clang, best first.
 fn clangs(wasi_sdk: Option<OsString>) -> Vec<OsString> {
     let of_sdk = wasi_sdk
         .filter(|folder| !folder.is_empty())
@@ -216,7 +218,7 @@ fn zig(tools: &Tools, scratch: &Path, progress: &Progress) -> Result<Compiler, B
     let program = tools.wheel(&ZIG)?.join("ziglang").join(ZIG_WORD);
     let cache = tools.folder().join("zig-cache");
     if !cache.is_dir() {
-        progress.say("zig compiles its C library first, and its C++ library when that is wanted, once each: a minute or two");
+        progress.say("zig first compiles its C library, and its C++ library if needed, once each; this takes a minute or two");
     }
     Ok(Compiler::Zig {
         program,
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn both_compilers_aim_at_webassembly() {
+    fn both_compilers_target_webassembly() {
         let clang = Compiler::Clang {
             program: "clang".into(),
             sysroot: Some("/usr"),

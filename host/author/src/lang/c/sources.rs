@@ -1,11 +1,11 @@
-//! Which files of a project are compiled, and how.
+//! The source files of a project and their compiler options.
 use crate::BuildError;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Every C source gets these. A function that is not declared is a slip of the pen, which older compilers let pass until the linker misses it.
+/// The options of C sources. Older compilers only warn of an undeclared function, and then the linker fails.
 const C: [&str; 2] = ["-std=c17", "-Werror=implicit-function-declaration"];
-/// Every C++ source gets these. WebAssembly as every host runs it has no exceptions.
+/// The options of C++ sources. Not every host supports exceptions.
 const CPP: [&str; 3] = ["-std=c++20", "-fno-exceptions", "-fno-rtti"];
 const WARNINGS: [&str; 2] = ["-Wall", "-Wextra"];
 
@@ -19,10 +19,10 @@ pub(super) enum Dialect {
 /// One file to compile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Source {
-    /// As the compiler is to name it in its messages.
+    /// The path, as it appears in the compiler's messages.
     pub(super) path: PathBuf,
     pub(super) dialect: Dialect,
-    /// Nobody wants to hear of a generated file's style.
+    /// Whether to show warnings; not for generated files.
     warn: bool,
 }
 
@@ -83,8 +83,8 @@ pub(super) fn find(folder: &Path) -> Result<Vec<Source>, BuildError> {
     found.sort_by(|a, b| a.path.cmp(&b.path));
     if found.is_empty() {
         return Err(BuildError::Sources {
-            what: format!("{} holds no C or C++ source", folder.display()),
-            way_out: "put .c, .cc, .cpp or .cxx files there or into src/".to_owned(),
+            what: format!("{} contains no C or C++ source", folder.display()),
+            advice: "put .c, .cc, .cpp or .cxx files there or into src/".to_owned(),
         });
     }
     Ok(found)
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_sources_is_told() {
+    fn a_folder_without_sources_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error = find(folder.path()).unwrap_err();
         assert!(matches!(error, BuildError::Sources { .. }), "{error}");

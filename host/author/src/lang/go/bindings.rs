@@ -1,4 +1,4 @@
-//! What the component is to be, and its bindings, made of the project's WIT files.
+//! The world of the component and its bindings, from the project's WIT files.
 use super::MODULE;
 use super::text::adapt;
 use crate::lang::encode::encode_as;
@@ -9,11 +9,11 @@ use std::path::PathBuf;
 use wit_bindgen_core::Files;
 use wit_bindgen_go::{Format, Opts};
 
-/// The world's name; nobody sees it.
+/// The world's internal name.
 const WORLD: &str = "component";
 
-/// A world with everything that the project's WIT files offer to import, and the exports of one of Hotshoe's. Of imports, the component has
-/// in the end what its code calls.
+/// A world with all interfaces of the project's WIT files as imports, and the exports of one of Hotshoe's worlds. The component keeps only
+/// the imports that its code calls.
 pub(super) struct Target {
     interfaces: Interfaces,
     kind: World,
@@ -22,7 +22,7 @@ pub(super) struct Target {
 
 /// A file of the Go module.
 pub(super) struct File {
-    /// Below the module's folder.
+    /// The path below the module's folder.
     pub(super) path: String,
     pub(super) text: String,
 }
@@ -53,7 +53,7 @@ impl Target {
         }
     }
 
-    /// The function that the author's package has to have.
+    /// The function that the author's package must have, and its signature.
     pub(super) fn function(&self) -> (&'static str, &'static str) {
         match self.kind {
             World::Preprocessor => (
@@ -81,7 +81,7 @@ impl Target {
             message,
         };
         let options = Opts {
-            // The text is adapted first, and nobody reads it.
+            // The text is adapted and not meant for people.
             format: Format::False,
             pkg_name: Some(MODULE.to_owned()),
             ..Opts::default()
@@ -105,7 +105,7 @@ impl Target {
             .collect()
     }
 
-    /// Makes a component of what Go compiled.
+    /// Encodes Go's output as a component.
     pub(super) fn encode(&self, core: Vec<u8>) -> Result<Vec<u8>, BuildError> {
         encode_as(core, &self.interfaces)
     }
@@ -146,7 +146,7 @@ mod tests {
             let call = format!("export_{}.{}(", target.export(), target.function().0);
             assert!(exports.contains(&call), "{exports}");
             for file in files.iter().filter(|file| file.path.ends_with(".go")) {
-                // What is written otherwise than `text` knows it would be left as it was.
+                // Text that `text` does not know would stay unchanged.
                 for left in [
                     "go.bytecodealliance.org",
                     "unsafe.String(",

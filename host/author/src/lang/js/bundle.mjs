@@ -41,7 +41,7 @@ try {
     plugins: [host],
   });
 } catch (error) {
-  // Its hints are about options that nobody sets here.
+  // Its hints are about options that are not used here.
   const errors = (error.errors ?? [{ text: String(error) }]).map((found) => ({ ...found, notes: [], pluginName: "" }));
   const messages = await esbuild.formatMessages(errors, { kind: "error", color: false });
   process.stderr.write(messages.join("").trim() + "\n");

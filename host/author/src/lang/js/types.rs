@@ -1,4 +1,4 @@
-//! The types of what JavaScript may import of the host, for editors and the type checker: `declare module "hotshoe/vision"` and so on, of the WIT files.
+//! Generates TypeScript types of the host's interfaces from the WIT files, for editors and the type checker: `declare module "hotshoe/vision"`.
 use crate::BuildError;
 use crate::lang::guest::{self, Guest, Interface};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,17 +19,17 @@ pub(super) fn write(guest: &Guest, folder: &Path) -> Result<(), BuildError> {
     Ok(())
 }
 
-/// What JavaScript imports an interface as: `hotshoe/vision`, `wasi:nn/graph`.
+/// The module name of an interface in JavaScript: `hotshoe/vision`, `wasi:nn/graph`.
 pub(super) fn module(interface: &Interface) -> String {
     match interface.package.as_str() {
         "hotshoe:pipeline" => format!("hotshoe/{}", interface.name),
-        // At work it has another name.
+        // It has a temporary name during the build.
         package if package.ends_with(":nn") => format!("wasi:nn/{}", interface.name),
         package => format!("{package}/{}", interface.name),
     }
 }
 
-/// `min-score` as JavaScript has it: `minScore`.
+/// The JavaScript form of `min-score`: `minScore`.
 pub(super) fn camel(name: &str) -> String {
     let pascal = pascal(name);
     let mut letters = pascal.chars();
@@ -169,7 +169,7 @@ impl Writer<'_> {
         list.join(", ")
     }
 
-    /// Parameters and result. An error is thrown, so that the result is what there is without one.
+    /// The parameters and the result. Errors are thrown, so the result is that of success.
     fn signature(&mut self, function: &Function, parameters: &[(&str, Type)]) -> String {
         let list = self.parameters(parameters);
         let result = match &function.result {
@@ -275,7 +275,7 @@ impl Writer<'_> {
             Type::Bool => "boolean".to_owned(),
             Type::Char | Type::String => "string".to_owned(),
             Type::Id(id) => self.named(*id),
-            // Whole numbers of 64 bits are numbers too; beyond 2^53 they are not exact.
+            // 64-bit integers are numbers too; beyond 2^53 they are not exact.
             _ => "number".to_owned(),
         }
     }
@@ -329,7 +329,7 @@ impl Writer<'_> {
     }
 }
 
-/// Words that name no function and no parameter.
+/// Reserved words, which cannot name functions or parameters.
 fn is_reserved(name: &str) -> bool {
     ["delete", "in", "new", "default", "function", "this", "with"].contains(&name)
 }

@@ -1,4 +1,4 @@
-//! As much of an HTTP client as the bench needs: one connection, one request after the other (RFC 9112).
+//! A minimal HTTP client (RFC 9112): one connection, one request after the other.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 /// Longest wait for an answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A connection that stays open.
+/// A persistent connection.
 pub struct Connection {
     stream: BufReader<TcpStream>,
     host: SocketAddr,
@@ -19,7 +19,7 @@ impl Connection {
     /// Connects.
     pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream =
-            TcpStream::connect(address).with_context(|| format!("nobody listens on {address}"))?;
+            TcpStream::connect(address).with_context(|| format!("cannot connect to {address}"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         Ok(Self {
@@ -28,7 +28,7 @@ impl Connection {
         })
     }
 
-    /// Sends a body with more headers, and reads the answer's.
+    /// Sends a body with additional headers and returns the body of the response.
     pub fn post(&mut self, path: &str, headers: &str, body: &[u8]) -> anyhow::Result<Vec<u8>> {
         let head = format!(
             "POST {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n{headers}\r\n",
@@ -54,7 +54,7 @@ impl Connection {
                 length = value.trim().parse().ok();
             }
         }
-        let length = length.context("an answer without Content-Length")?;
+        let length = length.context("the response has no Content-Length")?;
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body)?;
         if !status.contains(" 200 ") {

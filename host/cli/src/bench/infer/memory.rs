@@ -1,24 +1,25 @@
-//! The memory of one pipeline, and of two on the same model.
+//! The memory of one pipeline and of two that share a model.
 
 use hotshoe_base::resident;
 
 use crate::bench::lines::{RECOGNISER, first_line};
 use crate::bench::report::{Row, Unit};
-use crate::bench::setting::{Setting, process, sample};
+use crate::bench::setup::{BenchSetup, process, sample};
 
-/// Most that two pipelines may hold, of what one holds.
+/// Highest accepted ratio of the memory of two pipelines to that of one.
 const TARGET: f64 = 1.1;
 
-/// Loads a release twice; each pipeline reads a line, so that all that it needs is there. No row where the system does not tell.
-pub fn memory(setting: &Setting<'_>) -> anyhow::Result<Vec<Row>> {
-    let line = sample(&first_line(setting)?);
+/// Loads a release twice; each pipeline reads a line, so that everything is allocated. No row if the system does not report
+/// resident memory.
+pub fn memory(setup: &BenchSetup<'_>) -> anyhow::Result<Vec<Row>> {
+    let line = sample(&first_line(setup)?);
     let load = || {
-        let (_, pipeline) = setting.load(RECOGNISER)?;
+        let (_, pipeline) = setup.load(RECOGNISER)?;
         let mut worker = pipeline.worker();
         process(&mut worker, &line)?;
         anyhow::Ok((pipeline, worker))
     };
-    // What loading needs for a moment the allocator keeps for the next one, so a first load is let go and not counted.
+    // The allocator keeps the temporary memory of loading for the next load, so a first load is dropped and not counted.
     drop(load()?);
     let mut pipelines = Vec::new();
     let mut held = Vec::new();

@@ -1,4 +1,4 @@
-//! ONNX Runtime's own Python package, in a process of its own.
+//! ONNX Runtime's own Python package, in a separate process.
 
 use std::fs;
 use std::path::Path;
@@ -8,20 +8,20 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::subject::Subject;
+use super::subject::BenchModel;
 use crate::bench::python::Python;
 
 const SCRIPT: &str = include_str!("../infer.py");
 
-/// A child process that holds sessions.
+/// A child process that keeps ONNX Runtime sessions.
 pub struct Peer {
     python: Python,
     name: String,
 }
 
-/// How long a new session's first result took, and what it was.
+/// The first result of a new session.
 pub struct Loaded {
-    /// Until its first run ended.
+    /// The time until the first run ended.
     pub first: Duration,
     /// The bytes of each output.
     pub outputs: Vec<(String, Vec<u8>)>,
@@ -40,7 +40,7 @@ struct Output {
 }
 
 impl Peer {
-    /// Starts it. None where this Python does not have the package.
+    /// Starts it. None if this Python lacks the package.
     pub fn start(python: &Path) -> anyhow::Result<Option<Self>> {
         let started = Python::start(python, SCRIPT, &[])?;
         Ok(started.map(|python| Self {
@@ -54,13 +54,13 @@ impl Peer {
         &self.name
     }
 
-    /// Of the package.
+    /// The version of the package.
     pub fn version(&self) -> &str {
         self.python.version()
     }
 
-    /// Makes a session with so many threads, named after the model, and runs it once.
-    pub fn load(&mut self, subject: &Subject, threads: usize) -> anyhow::Result<Loaded> {
+    /// Creates a session with `threads` threads, named after the model, and runs it once.
+    pub fn load(&mut self, subject: &BenchModel, threads: usize) -> anyhow::Result<Loaded> {
         let answer = self.python.ask(&json!({
             "load": subject.name,
             "path": subject.path,
@@ -85,20 +85,20 @@ impl Peer {
         })
     }
 
-    /// Runs a session once unmeasured and then so many times.
-    pub fn run(&mut self, subject: &Subject, times: usize) -> anyhow::Result<Vec<Duration>> {
+    /// Runs a session once unmeasured and then `times` times.
+    pub fn run(&mut self, subject: &BenchModel, times: usize) -> anyhow::Result<Vec<Duration>> {
         let answer = self
             .python
             .ask(&json!({"run": subject.name, "times": times}))?;
         durations(&answer)
     }
 
-    /// Lets a session go.
-    pub fn drop_session(&mut self, subject: &Subject) -> anyhow::Result<()> {
+    /// Drops a session.
+    pub fn drop_session(&mut self, subject: &BenchModel) -> anyhow::Result<()> {
         self.python.ask(&json!({"drop": subject.name})).map(drop)
     }
 
-    /// Calls a model of a daemon by tritonclient, as `run` does. None where this Python does not have that package.
+    /// Calls a model of a daemon with tritonclient, as `run` does. None if this Python lacks that package.
     pub fn call(
         &mut self,
         door: &str,
@@ -123,12 +123,12 @@ impl Peer {
 
 fn durations(answer: &Value) -> anyhow::Result<Vec<Duration>> {
     let Some(seconds) = answer.get("seconds").and_then(Value::as_array) else {
-        bail!("Python did not say how long it took");
+        bail!("Python returned no times");
     };
     seconds
         .iter()
         .map(|seconds| {
-            let seconds = seconds.as_f64().context("a time is no number")?;
+            let seconds = seconds.as_f64().context("a time is not a number")?;
             Ok(Duration::try_from_secs_f64(seconds)?)
         })
         .collect()

@@ -9,23 +9,23 @@ use hotshoe_trust::Digest;
 
 use super::AUTO_TARGET;
 use super::peer::Peer;
-use super::subject::Subject;
+use super::subject::BenchModel;
 use crate::bench::report::{Row, Unit};
 use crate::terminal::Terminal;
 
-/// About as long should a turn of the slowest side last, so that what the side before left running has ended.
+/// Approximate duration of a turn of the slowest side, so that background work of the side before has ended.
 const TURN: Duration = Duration::from_millis(20);
 /// Most runs in one turn.
-const MOST_RUNS: usize = 50;
-/// Runs of each backend before the automatic choice.
+const MAX_RUNS: usize = 50;
+/// Runs of each backend before the automatic selection.
 const TRIES: usize = 9;
-/// Outputs must point in the same direction up to this, or differ by no more than [`MOST_OFF`]; else the sides do not do the same
-/// work.
-const LEAST_COSINE: f64 = 0.9999;
-/// Where all probabilities are near 0, approximations of the sigmoid function differ in their direction.
-const MOST_OFF: f32 = 1e-3;
+/// Outputs must have at least this cosine similarity, or differ by no more than [`MAX_DIFFERENCE`]; otherwise the sides do
+/// not do the same work.
+const MIN_COSINE: f64 = 0.9999;
+/// If all probabilities are near 0, approximations of the sigmoid function differ in their direction.
+const MAX_DIFFERENCE: f32 = 1e-3;
 
-/// One side: runs once unmeasured and then so many times, and says how long each took.
+/// One side: runs once unmeasured and then the given number of times, and returns the time of each run.
 pub type Turn<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Vec<Duration>> + 'a>;
 
 /// All times of one side.
@@ -33,7 +33,7 @@ pub type Turn<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Vec<Duration>> + 'a>;
 pub struct Times(Vec<Duration>);
 
 impl Times {
-    /// In microseconds, the time that such a part of the runs stays within.
+    /// The quantile `part` in microseconds.
     fn within(&self, part: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
@@ -44,18 +44,18 @@ impl Times {
             .map_or(f64::NAN, |time| time.as_secs_f64() * 1e6)
     }
 
-    /// In microseconds.
+    /// The median in microseconds.
     pub fn median(&self) -> f64 {
         self.within(0.5)
     }
 
-    /// In microseconds: 19 of 20 runs end within it.
+    /// The 95th percentile in microseconds.
     pub fn p95(&self) -> f64 {
         self.within(0.95)
     }
 }
 
-/// Lets the sides take their turns, another one first in each round.
+/// Runs the sides alternately, each round starting with another one.
 pub fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<Times>> {
     let mut slowest = Duration::ZERO;
     for side in sides.iter_mut() {
@@ -63,8 +63,8 @@ pub fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<T
     }
     let fitting = TURN.as_nanos() / slowest.as_nanos().max(1);
     let runs = usize::try_from(fitting)
-        .unwrap_or(MOST_RUNS)
-        .clamp(1, MOST_RUNS);
+        .unwrap_or(MAX_RUNS)
+        .clamp(1, MAX_RUNS);
     let mut all: Vec<Times> = sides.iter().map(|_| Times::default()).collect();
     for round in 0..rounds {
         let count = sides.len();
@@ -79,7 +79,7 @@ pub fn take_turns(sides: &mut [Turn<'_>], rounds: usize) -> anyhow::Result<Vec<T
     Ok(all)
 }
 
-/// Times runs of a model.
+/// Measures runs of a model.
 pub fn run_model(
     model: &Model,
     inputs: &[(&str, &Tensor)],
@@ -95,9 +95,9 @@ pub fn run_model(
         .collect()
 }
 
-/// Loads a model as nobody else holds it.
+/// Loads a model that is not shared.
 pub fn load(
-    subject: &Subject,
+    subject: &BenchModel,
     backend: BackendChoice,
     threads: usize,
     ort: &OrtOptions,
@@ -115,8 +115,8 @@ pub fn load(
     model.with_context(|| format!("cannot load {} for {backend}", subject.name))
 }
 
-/// Keeps the faster backend, as a device does after its self-tests.
-fn choose(model: &Model, subject: &Subject) -> anyhow::Result<()> {
+/// Selects the faster backend, as a device does after its self-tests.
+fn choose(model: &Model, subject: &BenchModel) -> anyhow::Result<()> {
     let mut best = None;
     for backend in model.backends() {
         model.use_backend(backend);
@@ -131,16 +131,16 @@ fn choose(model: &Model, subject: &Subject) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One of Hotshoe's sides.
+/// One side of Hotshoe.
 struct Ours {
     name: String,
     target: Option<f64>,
     model: Arc<Model>,
 }
 
-/// The rows of one model with so many threads.
+/// The rows of one model with `threads` threads.
 pub fn compare(
-    subject: &Subject,
+    subject: &BenchModel,
     threads: usize,
     ort: &OrtOptions,
     mut peer: Option<&mut Peer>,
@@ -178,9 +178,9 @@ pub fn compare(
     Ok(rows(&title, &ours, &times, reference))
 }
 
-/// Hotshoe with each backend and with its own choice; what cannot be loaded is named and left out.
+/// Hotshoe with each backend and with `auto`. A backend that cannot load the model is reported and left out.
 fn ours(
-    subject: &Subject,
+    subject: &BenchModel,
     threads: usize,
     ort: &OrtOptions,
     terminal: &Terminal,
@@ -216,7 +216,7 @@ fn ours(
     Ok(ours)
 }
 
-/// A row for each side, and one for what they are compared with.
+/// A row for each side and one for the baseline.
 fn rows(
     title: &str,
     ours: &[Ours],
@@ -258,8 +258,12 @@ fn thread_text(threads: usize) -> String {
     }
 }
 
-/// Makes sure that both sides do the same work.
-fn agrees(model: &Model, subject: &Subject, expected: &[(String, Vec<u8>)]) -> anyhow::Result<()> {
+/// Checks that both sides return the same outputs.
+fn agrees(
+    model: &Model,
+    subject: &BenchModel,
+    expected: &[(String, Vec<u8>)],
+) -> anyhow::Result<()> {
     for (name, tensor) in model.run(&subject.borrowed())? {
         let found = tensor.as_f32()?;
         let expected = expected.iter().find(|(other, _)| *other == name);
@@ -275,8 +279,8 @@ fn agrees(model: &Model, subject: &Subject, expected: &[(String, Vec<u8>)]) -> a
         let pairs = found.iter().zip(&expected);
         let off = pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         ensure!(
-            found.len() == expected.len() && (cosine >= LEAST_COSINE || off <= MOST_OFF),
-            "the output {name} of {} is off by {off}, with a cosine of {cosine}",
+            found.len() == expected.len() && (cosine >= MIN_COSINE || off <= MAX_DIFFERENCE),
+            "the output {name} of {} differs by {off}, with a cosine of {cosine}",
             subject.name
         );
     }

@@ -6,9 +6,9 @@ use hotshoe_infer::{BackendChoice, OrtOptions};
 
 use super::peer::Peer;
 use super::sides;
-use super::subject::Subject;
-use crate::bench::laps::median;
+use super::subject::BenchModel;
 use crate::bench::report::{Row, Unit};
+use crate::bench::timings::median;
 
 #[derive(Default)]
 struct Start {
@@ -16,9 +16,9 @@ struct Start {
     whole: Vec<Duration>,
 }
 
-/// Starts every side by turns.
+/// Starts every side alternately.
 pub fn starts(
-    subject: &Subject,
+    subject: &BenchModel,
     ort: &OrtOptions,
     mut peer: Option<&mut Peer>,
     rounds: usize,
@@ -30,7 +30,7 @@ pub fn starts(
     let mut theirs = Vec::new();
     for _ in 0..rounds {
         for (backend, start) in &mut ours {
-            // What cannot be loaded was named when runs were measured.
+            // A backend that cannot load the model was reported when runs were measured.
             if let Ok((plan, whole)) = first_result(subject, *backend, ort) {
                 start.plan.push(plan);
                 start.whole.push(whole);
@@ -60,9 +60,9 @@ pub fn starts(
     Ok(rows)
 }
 
-/// How long the plan took, and all of it.
+/// The time of planning and the total time.
 fn first_result(
-    subject: &Subject,
+    subject: &BenchModel,
     backend: BackendChoice,
     ort: &OrtOptions,
 ) -> anyhow::Result<(Duration, Duration)> {

@@ -1,4 +1,4 @@
-//! The models that are measured, and what they are given.
+//! The measured models and their inputs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use super::numpy_name;
 
-/// The sampling rate that the voice activity detector is told.
+/// The sampling rate input of the voice activity detector.
 const RATE: i64 = 16_000;
-/// A prime that is larger than any input is long in one dimension, so that neighbours differ.
+/// A prime larger than any dimension of an input, so that neighbours differ.
 const STRIDE: usize = 7_919;
-/// Different values in an input.
+/// Number of different values in an input.
 const VALUES: usize = 1_000;
 
 /// A model with its inputs.
-pub struct Subject {
-    /// What it is called here.
+pub struct BenchModel {
+    /// Its name in the rows.
     pub name: &'static str,
     /// Its file.
     pub path: PathBuf,
@@ -26,16 +26,16 @@ pub struct Subject {
     pub bytes: Vec<u8>,
     /// One tensor for each input.
     pub inputs: Vec<(&'static str, Tensor)>,
-    /// The same in files, for Python.
+    /// The files of the inputs, for Python.
     files: Vec<PathBuf>,
-    /// How the names of the files begin that Python writes.
+    /// The prefix of the files that Python writes.
     outputs: PathBuf,
 }
 
-/// All of them, smallest first, with their inputs written to `scratch`.
-pub fn all(models: &Path, scratch: &Path) -> anyhow::Result<Vec<Subject>> {
+/// All models, smallest first, with their inputs written to `scratch`.
+pub fn all(models: &Path, scratch: &Path) -> anyhow::Result<Vec<BenchModel>> {
     let subject =
-        |name, inputs: Vec<(&'static str, Tensor)>| Subject::new(name, models, scratch, inputs);
+        |name, inputs: Vec<(&'static str, Tensor)>| BenchModel::new(name, models, scratch, inputs);
     Ok(vec![
         subject(
             "silero-vad",
@@ -46,14 +46,14 @@ pub fn all(models: &Path, scratch: &Path) -> anyhow::Result<Vec<Subject>> {
             ],
         )?,
         subject("classify-angle", vec![("x", values(&[1, 3, 48, 192])?)])?,
-        // The only size that this file takes.
+        // The only size that this file accepts.
         subject("centerface", vec![("input.1", values(&[10, 3, 32, 32])?)])?,
         subject("recognise", vec![("x", values(&[1, 3, 48, 320])?)])?,
         subject("detect", vec![("x", values(&[1, 3, 640, 640])?)])?,
     ])
 }
 
-/// From -1 to 1, the same at each call.
+/// Values from -1 to 1, the same in each call.
 fn values(shape: &[usize]) -> anyhow::Result<Tensor> {
     let count = shape.iter().product();
     let half = VALUES as f32 / 2.0;
@@ -63,7 +63,7 @@ fn values(shape: &[usize]) -> anyhow::Result<Tensor> {
     Ok(Tensor::from_f32(shape, values)?)
 }
 
-impl Subject {
+impl BenchModel {
     fn new(
         name: &'static str,
         models: &Path,
@@ -89,13 +89,13 @@ impl Subject {
         })
     }
 
-    /// As a run takes them.
+    /// The inputs as a run expects them.
     pub fn borrowed(&self) -> Vec<(&str, &Tensor)> {
         let inputs = self.inputs.iter();
         inputs.map(|(name, tensor)| (*name, tensor)).collect()
     }
 
-    /// By the names of the inputs.
+    /// The shapes by input name.
     pub fn shapes(&self) -> Vec<(&str, &[usize])> {
         let inputs = self.inputs.iter();
         inputs
@@ -103,12 +103,12 @@ impl Subject {
             .collect()
     }
 
-    /// How the names of the files begin that Python writes its outputs to.
+    /// The prefix of the files that Python writes its outputs to.
     pub fn output_files(&self) -> &Path {
         &self.outputs
     }
 
-    /// As Python takes them.
+    /// The inputs as Python expects them.
     pub fn for_python(&self) -> Vec<Value> {
         let inputs = self.inputs.iter().zip(&self.files);
         inputs

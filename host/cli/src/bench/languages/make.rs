@@ -1,4 +1,4 @@
-//! The templates of one language: made as `hotshoe new` makes them, built as `hotshoe build` does.
+//! The templates of one language: created like `hotshoe new`, built like `hotshoe build`.
 
 use std::fs;
 use std::io;
@@ -11,14 +11,14 @@ use hotshoe_author::{Language, RustTarget, Tools, build, new_project};
 use hotshoe_devkit::Progress;
 use hotshoe_trust::World;
 
-/// A language, or a way to compile it.
+/// A language and how it is compiled.
 pub struct Variant {
-    /// For people.
+    /// Its name in the table.
     pub title: &'static str,
-    /// Its folder among the others.
+    /// Its folder name.
     folder: &'static str,
     language: Language,
-    /// For Rust alone.
+    /// Only for Rust.
     target: Option<RustTarget>,
 }
 
@@ -33,7 +33,7 @@ impl Variant {
     }
 }
 
-/// The first is what the others are compared with.
+/// The variants. The others are compared with the first.
 pub const VARIANTS: [Variant; 8] = [
     Variant::of(Language::Rust),
     Variant {
@@ -50,7 +50,7 @@ pub const VARIANTS: [Variant; 8] = [
     Variant::of(Language::Python),
 ];
 
-/// The tasks. Builds are timed with the first.
+/// The tasks. Build times are measured with the first.
 pub const WORLDS: [World; 4] = [
     World::Policy,
     World::Preprocessor,
@@ -58,20 +58,20 @@ pub const WORLDS: [World; 4] = [
     World::Stage,
 ];
 
-/// A word in every language's policy, in a message alone, and what an author might make of it.
+/// A text in a message of every language's policy and its replacement, to measure a rebuild.
 const EDIT: (&str, &str) = ("rules, line", "rules: line");
 
 /// The four components of a language.
-pub struct Made {
-    /// In the order of [`WORLDS`].
+pub struct BuiltTemplates {
+    /// The components in the order of [`WORLDS`].
     pub components: Vec<Component>,
-    /// The first build of a new project, with its tools there.
+    /// The time of the first build of a new project, with its tools installed.
     pub first_build: Duration,
-    /// The next one, after a change in the sources.
+    /// The time of the next build, after a change in the sources.
     pub next_build: Duration,
 }
 
-/// One of them.
+/// A built component.
 pub struct Component {
     /// The `release.toml` of its project.
     pub manifest: PathBuf,
@@ -79,13 +79,13 @@ pub struct Component {
     pub bytes: u64,
 }
 
-/// Makes and builds all four below `folder`.
+/// Creates and builds all four below `folder`.
 pub fn make(
     variant: &Variant,
     folder: &Path,
     tools: &Tools,
     progress: &Progress,
-) -> anyhow::Result<Made> {
+) -> anyhow::Result<BuiltTemplates> {
     let folder = folder.join(variant.folder);
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -93,7 +93,7 @@ pub fn make(
         }
         _ => {}
     }
-    let mut made = Made {
+    let mut made = BuiltTemplates {
         components: Vec::new(),
         first_build: Duration::ZERO,
         next_build: Duration::ZERO,
@@ -128,7 +128,7 @@ fn new(variant: &Variant, world: World, project: &Path) -> anyhow::Result<PathBu
     Ok(path)
 }
 
-/// How long a build takes, and the size of what it makes.
+/// Builds and returns the time and the size of the component.
 fn built(
     variant: &Variant,
     manifest: &Path,
@@ -140,7 +140,7 @@ fn built(
     let mut jobs = build::jobs(&manifest, variant.target)?;
     let job = jobs.first_mut().context("the template has no source")?;
     if variant.language == Language::Rust {
-        // One folder of cargo's for all four: what they depend on is compiled in the first build alone.
+        // One target folder for all four: dependencies are compiled only in the first build.
         folder.clone_into(&mut job.project.release);
     }
     let started = Instant::now();
@@ -148,17 +148,17 @@ fn built(
     Ok((started.elapsed(), built.bytes))
 }
 
-/// Changes the sources as an author does: the component is another one afterwards.
+/// Changes the sources so that the component changes.
 fn edit(project: &Path) -> anyhow::Result<()> {
     let mut edited = false;
     for folder in [project.to_owned(), project.join("src")] {
-        // Not every language has a folder of sources.
+        // Not every language has a source folder.
         let Ok(entries) = fs::read_dir(&folder) else {
             continue;
         };
         for entry in entries {
             let path = entry?.path();
-            // What is no text is no source.
+            // A file that is not text is not a source.
             let Ok(text) = fs::read_to_string(&path) else {
                 continue;
             };

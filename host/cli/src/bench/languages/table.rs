@@ -1,4 +1,4 @@
-//! The figures of all languages: as rows for machines, as a table for each task for people.
+//! The figures of all languages: as rows for the report and as one table for each task.
 
 use hotshoe_trust::World;
 use serde::Serialize;
@@ -8,38 +8,38 @@ use crate::bench::machine::Machine;
 use crate::bench::report::{Counts, Report, Row, Unit};
 use crate::terminal::{Terminal, size};
 
-/// All that was measured.
+/// All results.
 pub struct Outcome {
-    /// Turns of each language.
+    /// Rounds of each language.
     pub rounds: usize,
-    /// By task and language. The first language is what the others are compared with.
+    /// The figures by task and language. The others are compared with the first language.
     pub tasks: Vec<(World, Vec<(&'static str, Figures)>)>,
     /// Languages without figures.
     pub left_out: Vec<LeftOut>,
 }
 
-/// A language that could not be built here.
+/// A language that this machine could not build.
 #[derive(Serialize)]
 pub struct LeftOut {
     /// Its name.
     pub language: &'static str,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
 /// One component's figures: times in microseconds, the rest in bytes.
 pub struct Figures {
-    /// The file.
+    /// The size of the component file.
     pub component: f64,
-    /// Until it is loaded and compiled to machine code, where it never was before.
+    /// The time to load it and compile it to machine code, without cached code.
     pub load: f64,
-    /// An instance, made and dropped.
+    /// The time to create and drop an instance.
     pub instance: f64,
-    /// A call of an instance that is there.
+    /// The time of a call on an existing instance.
     pub call: f64,
-    /// The most linear memory that an instance took.
+    /// Peak linear memory of an instance.
     pub memory: f64,
-    /// The first build of a new project, and the next one after a change; of one task alone.
+    /// The times of the first build of a new project and of the next one after a change; only for the first task.
     pub builds: Option<[f64; 2]>,
 }
 
@@ -80,7 +80,7 @@ impl Figure {
         }
     }
 
-    /// As rows take it.
+    /// The figure as a row.
     fn measured(&self) -> f64 {
         match self.unit {
             Unit::Kilobytes => self.value / 1000.0,
@@ -88,7 +88,7 @@ impl Figure {
         }
     }
 
-    /// With the ratio behind it.
+    /// The figure as a cell, with the ratio.
     fn cell(&self, against: Option<&Self>) -> String {
         let value = match self.unit {
             Unit::Kilobytes => size(self.value as u64),
@@ -108,7 +108,7 @@ impl Figure {
 }
 
 impl Outcome {
-    /// For machines.
+    /// The report as JSON.
     pub fn report(&self) -> Report {
         let mut rows = Vec::new();
         for (world, languages) in &self.tasks {
@@ -129,7 +129,7 @@ impl Outcome {
         Report::new("languages", counts, rows)
     }
 
-    /// For people.
+    /// The report as text.
     pub fn text(&self, terminal: &Terminal) -> String {
         let mut parts = vec![terminal.dim(&Machine::here().text())];
         for (world, languages) in &self.tasks {
@@ -155,7 +155,7 @@ impl Outcome {
     }
 }
 
-/// In the unit that fits.
+/// A time in a fitting unit.
 fn time(micros: f64) -> String {
     let (value, unit) = match micros {
         it if it < 999.5 => (it, "us"),

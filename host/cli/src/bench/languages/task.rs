@@ -1,4 +1,4 @@
-//! What a template is called with: the sample of its own test.
+//! The input of a template: the sample of its own test.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use hotshoe_trust::release_toml::TestOn;
 
 use crate::bench::calls;
 
-/// A call.
+/// A call of a component.
 pub enum Task {
     Prepare(Sample),
     Interpret(Sample, Vec<(String, Tensor)>),
@@ -23,7 +23,7 @@ pub enum Task {
     Process(Sample),
 }
 
-/// What it gave.
+/// The result of a call.
 pub enum Answer {
     Tensors(Vec<(String, Tensor)>),
     Insight(Insight),
@@ -81,7 +81,7 @@ impl Task {
         })
     }
 
-    /// Calls, and says how long it took.
+    /// Calls the instance and measures the time.
     pub fn call(&self, instance: &mut Instance) -> anyhow::Result<(Duration, Answer)> {
         match self {
             Self::Prepare(sample) => timed(|| instance.prepare(sample).map(Answer::Tensors)),

@@ -8,7 +8,7 @@ use hotshoe_engine::{CompileLimits, Engine, EngineError, MemoryChoice};
 
 use super::{Finding, State};
 
-/// Starts the engine as the daemon does, since nothing else tells whether there is room for it.
+/// Starts the engine as the daemon does: the only way to know whether its memory fits.
 pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
     const WHAT: &str = "engine";
     let threads = config.map_or_else(|| WorkersConfig::default().threads, |it| it.workers.threads);
@@ -16,7 +16,7 @@ pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
         Ok(engine) => {
             let memory = engine.memory().clone();
             let found = format!(
-                "components run; their memories are {}: {}",
+                "components run; their memory mode is {}: {}",
                 memory.mode, memory.reason
             );
             (Some(memory), Finding::ok(WHAT, found))
@@ -26,8 +26,7 @@ pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
             (None, Finding::bad(WHAT, State::Fail, found, way_out))
         }
         Err(error) => {
-            let advice =
-                "raise the limits of this process: threads (`ulimit -u`), addresses (`ulimit -v`)";
+            let advice = "raise the limits of this process: threads (`ulimit -u`), address space (`ulimit -v`)";
             let finding = Finding::bad(WHAT, State::Fail, chain(&error), advice);
             (None, finding)
         }

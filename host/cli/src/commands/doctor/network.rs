@@ -1,4 +1,4 @@
-//! Who may come in over Zenoh.
+//! Who can connect over Zenoh.
 
 use hotshoe_config::Config;
 use hotshoe_config::Statements;
@@ -15,7 +15,7 @@ pub fn network(config: &Config) -> Finding {
             WHAT,
             State::Fail,
             format!("`{}` in `zenoh.{}` {}", exposed.endpoint, exposed.key, exposed.problem),
-            "set the site up with `hotshoe site init`, or let anybody in with `insecure = true` in [zenoh]",
+            "set the site up with `hotshoe site init`, or accept every client with `insecure = true` in [zenoh]",
         ),
         (Err(exposed), true) => Finding::bad(
             WHAT,
@@ -24,12 +24,12 @@ pub fn network(config: &Config) -> Finding {
                 "insecure: `{}` in `zenoh.{}` {}",
                 exposed.endpoint, exposed.key, exposed.problem
             ),
-            "whoever comes in may choose among signed releases, read results, and copy models; `hotshoe site init` sets up certificates",
+            "every client that connects can choose among signed releases, read results and copy models; set up certificates with `hotshoe site init`",
         ),
         (Ok(()), true) => Finding::bad(
             WHAT,
             State::Warn,
-            "`insecure = true` in [zenoh] has no effect now, and would let strangers in at the next endpoint".to_owned(),
+            "`insecure = true` in [zenoh] has no effect now, but would open the next endpoint to every client".to_owned(),
             "remove it",
         ),
         (Ok(()), false) => Finding::ok(WHAT, secure(config)),
@@ -39,13 +39,13 @@ pub fn network(config: &Config) -> Finding {
 fn secure(config: &Config) -> String {
     let who = match &config.zenoh.tls {
         Some(tls) if tls.is_mutual() => {
-            "only certificates of the site come in from beyond this machine"
+            "only clients with a certificate of the site can connect from other machines"
         }
-        _ => "nobody comes in from beyond this machine",
+        _ => "no client can connect from other machines",
     };
     let statements = match config.deploy.statements {
         Statements::Any => "statements need no signature",
-        Statements::Signed => "statements are signed",
+        Statements::Signed => "statements must be signed",
     };
     format!("{who}; {statements}")
 }

@@ -1,4 +1,4 @@
-//! Python, which one command uses.
+//! Python, for `hotshoe model optimise --int8`.
 
 use std::env;
 use std::path::PathBuf;
@@ -6,11 +6,11 @@ use std::process::{Command, Stdio};
 
 use super::{Finding, State};
 
-/// Prints its version, then the packages of `hotshoe model optimise --int8` that it lacks.
+/// Prints Python's version, then the missing packages of `hotshoe model optimise --int8`.
 const ASK: &str = "import importlib.util as u, platform
 print(platform.python_version(), *[n for n in ('onnxruntime', 'onnx') if u.find_spec(n) is None])";
 
-/// Only `hotshoe model optimise --int8` uses it.
+/// Checks the Python interpreter.
 pub fn python() -> Finding {
     const WHAT: &str = "Python";
     let named = env::var_os("HOTSHOE_PYTHON").filter(|it| !it.is_empty());
@@ -23,7 +23,7 @@ pub fn python() -> Finding {
         .output();
     let answer = answer.ok().filter(|output| output.status.success());
     let Some(answer) = answer else {
-        let none = "there is none, and none is needed to serve";
+        let none = "not found; not needed to serve";
         return match named {
             None => Finding::ok(WHAT, none),
             Some(_) => Finding::bad(
@@ -46,9 +46,9 @@ pub fn python() -> Finding {
         WHAT,
         State::Warn,
         format!(
-            "{version} has no {}, which `hotshoe model optimise --int8` needs",
-            missing.join(" and no ")
+            "{version} lacks {}, which `hotshoe model optimise --int8` needs",
+            missing.join(" and ")
         ),
-        "nothing to serve with; for --int8: pip install onnxruntime onnx, or name another Python with HOTSHOE_PYTHON",
+        "not needed to serve; for --int8: pip install onnxruntime onnx, or set HOTSHOE_PYTHON to another Python",
     )
 }

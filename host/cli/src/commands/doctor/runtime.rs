@@ -6,35 +6,33 @@ use hotshoe_infer::{Backend, BackendChoice, Options, OrtOptions, ort_library};
 
 use super::{Finding, State};
 
-/// ONNX Runtime, and its execution providers as they are configured.
+/// Checks ONNX Runtime and the configured execution providers.
 pub fn runtime(config: Option<&Config>) -> Vec<Finding> {
     const WHAT: &str = "ONNX Runtime";
     let options = config.map_or_else(Options::default, |config| config.inference.options());
     let library = ort_library(&options.ort);
-    let wanting = config.and_then(wanting);
+    let requires_ort = config.and_then(requires_ort);
     let Some(path) = &library.path else {
         let tried: Vec<String> = library
             .tried
             .iter()
             .map(|(path, why)| format!("{}: {why}", path.display()))
             .collect();
-        let (state, so) = match wanting {
+        let (state, so) = match requires_ort {
             Some(key) => (
                 State::Fail,
-                format!(
-                    "no library can be loaded, but {key} is \"ort\", so that nothing runs what it is for"
-                ),
+                format!("no library can be loaded, but {key} is \"ort\", so its models cannot run"),
             ),
             None => (
                 State::Warn,
-                "no library can be loaded, so that tract runs all models".to_owned(),
+                "no library can be loaded, so tract runs all models".to_owned(),
             ),
         };
         return vec![Finding::bad(
             WHAT,
             state,
             format!("{so} ({})", tried.join("; ")),
-            "it is in `pip install onnxruntime`, as onnxruntime/capi/libonnxruntime.so.*; name it by ORT_DYLIB_PATH, or by `library` under [inference]",
+            "`pip install onnxruntime` has it, as onnxruntime/capi/libonnxruntime.so.*; set ORT_DYLIB_PATH, or `library` under [inference]",
         )];
     };
     let mut findings = vec![Finding::ok(
@@ -46,7 +44,7 @@ pub fn runtime(config: Option<&Config>) -> Vec<Finding> {
             library.providers.join(", ")
         ),
     )];
-    let is_needed = wanting.is_some();
+    let is_needed = requires_ort.is_some();
     let alone = |providers| OrtOptions {
         providers,
         ..options.ort.clone()
@@ -59,8 +57,8 @@ pub fn runtime(config: Option<&Config>) -> Vec<Finding> {
     findings
 }
 
-/// The first key that asks for ONNX Runtime alone.
-fn wanting(config: &Config) -> Option<String> {
+/// The first key that requires ONNX Runtime.
+fn requires_ort(config: &Config) -> Option<String> {
     let inference = &config.inference;
     if inference.backend == BackendChoice::Ort {
         return Some("`backend` under [inference]".to_owned());
@@ -71,7 +69,7 @@ fn wanting(config: &Config) -> Option<String> {
         .map(|(name, _)| format!("`backend` under [inference.models.{name}]"))
 }
 
-/// Whether a model runs on an execution provider.
+/// Checks whether a model runs on an execution provider.
 fn provider(name: &str, options: OrtOptions, is_needed: bool) -> Finding {
     const WHAT: &str = "provider";
     match probe(Backend::Ort, &options) {
@@ -83,7 +81,7 @@ fn provider(name: &str, options: OrtOptions, is_needed: bool) -> Finding {
             State::Warn,
             format!("{name} cannot be used: {}", probed.notes.join("; ")),
             format!(
-                "{} runs the models instead; install what {name} needs, or take it out of [[inference.providers]]",
+                "{} runs the models instead; install what {name} needs, or remove it from [[inference.providers]]",
                 probed.provider
             ),
         ),
@@ -97,7 +95,7 @@ fn provider(name: &str, options: OrtOptions, is_needed: bool) -> Finding {
             Finding::bad(
                 WHAT,
                 state,
-                format!("{name} runs nothing: {reason}"),
+                format!("{name} cannot run a model: {reason}"),
                 advice,
             )
         }

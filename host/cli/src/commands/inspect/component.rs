@@ -1,4 +1,4 @@
-//! One component: what its bytes say, beside what a release grants it and what a device allows.
+//! One component: its bytes, with what a release grants it and what a device allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,24 +11,24 @@ use wasm_metadata::Payload;
 
 use crate::terminal::{Terminal, size};
 
-/// What a component's bytes say.
+/// The contents of a component.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// Digest and size.
+    /// The digest and size.
     #[serde(flatten)]
     pub blob: Blob,
-    /// The worlds whose export it has.
+    /// The worlds whose export the component has.
     pub worlds: Vec<World>,
-    /// Imports and exports.
+    /// The imports and exports.
     #[serde(flatten)]
     pub interface: Interface,
-    /// The language that it says it is from; where it says none, those of the modules inside.
+    /// The language in the component's metadata; without one, the languages of its modules.
     pub languages: BTreeSet<String>,
-    /// The tools that made them, each with its version.
+    /// The tools in the metadata, each with its version.
     pub producers: BTreeMap<String, String>,
-    /// Imported, granted, allowed.
+    /// The capabilities: imported, granted, allowed.
     pub capabilities: Capabilities,
-    /// Why no device compiles it.
+    /// Why devices refuse to compile the component; none if they accept it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub too_complex: Option<String>,
 }
@@ -41,10 +41,10 @@ const WORLDS: [(World, &str); 4] = [
 ];
 
 impl Report {
-    /// Of the component `name`. A release's `spec` and a device's `allowed` are for the other two columns.
+    /// Reads the component `name`. A release's `spec` and a device's `allowed` fill the other two columns.
     ///
     /// # Errors
-    /// [`InterfaceError`]: the bytes are no component.
+    /// [`InterfaceError`]: the bytes are not a component.
     pub fn of(
         name: &str,
         bytes: &[u8],
@@ -56,10 +56,10 @@ impl Report {
         let worlds = WORLDS.into_iter().filter(|(_, export)| exports(export));
         let worlds = worlds.map(|(world, _)| world).collect();
         let (mut languages, mut producers) = (BTreeSet::new(), BTreeMap::new());
-        // Without such sections there is nothing to say, and what cannot be read of them takes nothing from the rest.
+        // These sections are optional, so an unreadable one is not an error.
         if let Ok(payload) = Payload::from_binary(bytes) {
             collect(&payload, &mut languages, &mut producers);
-            // What the component says of itself counts; parts of it, such as adapters, may be from elsewhere.
+            // The component's own metadata takes precedence: parts of it, such as adapters, may be made with other tools.
             let own = payload.metadata().producers.as_ref();
             if let Some(own) = own.and_then(|own| own.get("language")) {
                 languages = own.iter().map(|(name, _)| name.clone()).collect();
@@ -77,10 +77,10 @@ impl Report {
         })
     }
 
-    /// For people.
+    /// The tree for people.
     pub fn tree(&self, name: &str, terminal: &Terminal) -> Tree<String> {
         let worlds = match self.worlds.as_slice() {
-            [] => "of no world that Hotshoe has".to_owned(),
+            [] => "not of a Hotshoe world".to_owned(),
             worlds => join(worlds),
         };
         let root = format!(
@@ -91,7 +91,7 @@ impl Report {
         Tree::new(root).with_leaves(self.leaves(terminal))
     }
 
-    /// What stands under its name.
+    /// The leaves below the component's name.
     pub fn leaves(&self, terminal: &Terminal) -> Vec<Tree<String>> {
         let mut leaves = vec![Tree::new(self.blob.digest.to_string())];
         if !self.languages.is_empty() {
@@ -111,7 +111,7 @@ impl Report {
         leaves.push(self.columns(terminal));
         if let Some(what) = &self.too_complex {
             leaves.push(Tree::new(
-                terminal.bad(&format!("no device compiles it: {what}")),
+                terminal.bad(&format!("devices refuse to compile it: {what}")),
             ));
         }
         leaves
@@ -120,7 +120,7 @@ impl Report {
     fn columns(&self, terminal: &Terminal) -> Tree<String> {
         let capabilities = &self.capabilities;
         let unknown = capabilities.unknown.iter().map(|import| {
-            let text = format!("{import}: this host does not serve it");
+            let text = format!("{import}: not supported by this host");
             Tree::new(terminal.bad(&text))
         });
         let rows = capabilities
@@ -143,7 +143,7 @@ fn line(row: &Capability, terminal: &Terminal) -> String {
         Some(false) => terminal.bad(bad),
         None => terminal.dim("?"),
     };
-    // No import shows a folder, a host or a topic: their names have two words.
+    // Folders, hosts and topics, whose names have two words, do not appear in imports.
     let imported = if row.name.contains(' ') {
         "-".to_owned()
     } else if row.imports.is_empty() {

@@ -1,4 +1,4 @@
-//! A release as its files say, with nothing verified.
+//! The contents of a release, not verified.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,40 +14,40 @@ use super::component::Report;
 use crate::commands::pack;
 use crate::terminal::{Terminal, size};
 
-/// A release as its files say.
+/// The contents of a release, not verified.
 #[derive(Debug, Serialize)]
 pub struct Inspection {
     /// Always false.
     pub verified: bool,
     /// The digest of the manifest.
     pub digest: Digest,
-    /// The manifest's file, which is what a signature covers.
+    /// The manifest's file, which signatures cover.
     pub manifest: PathBuf,
     /// The manifest's config.
     pub release: Release,
-    /// What each component's bytes say, or why they cannot be read.
+    /// The contents of each component, or why they cannot be read.
     pub components: BTreeMap<String, Found>,
     /// The claimed signer of each bundle.
     pub signatures: Vec<Signature>,
 }
 
-/// What a component's bytes say.
+/// The contents of a component, or why they cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub enum Found {
-    /// They are a component.
+    /// The component can be read.
     Readable(Box<Report>),
-    /// They are missing, damaged or no component.
+    /// The bytes are missing, damaged or not a component.
     Unreadable {
         /// Why.
         error: String,
     },
 }
 
-/// What a bundle says of itself.
+/// The claims of a signature bundle.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Signature {
-    /// The hint that names the key, if the bundle has one.
+    /// The hint of the key, if the bundle has one.
     pub key_hint: Option<String>,
     /// The bundle's size in bytes.
     pub bytes: usize,
@@ -117,7 +117,7 @@ fn signature(bundle: &[u8]) -> Signature {
 }
 
 impl Inspection {
-    /// For people.
+    /// The tree for people.
     pub fn tree(&self, terminal: &Terminal) -> Tree<String> {
         let release = &self.release;
         let title = format!("{} {}", release.name, release.generation);
@@ -163,13 +163,13 @@ impl Inspection {
     fn signature_branch(&self) -> Tree<String> {
         let title = format!("signatures: {}", self.signatures.len());
         Tree::new(title).with_leaves(self.signatures.iter().map(|signature| {
-            let hint = signature.key_hint.as_deref().unwrap_or("(names no key)");
+            let hint = signature.key_hint.as_deref().unwrap_or("(no key hint)");
             Tree::new(format!("key {hint}"))
         }))
     }
 }
 
-/// What the release gives a component beside its grants.
+/// What the release gives a component besides its grants.
 fn given(spec: &Component) -> Vec<Tree<String>> {
     let mut leaves = Vec::new();
     let mut named = |title: &str, names: Vec<String>| {
@@ -188,7 +188,7 @@ fn given(spec: &Component) -> Vec<Tree<String>> {
     leaves
 }
 
-/// As release.toml has them.
+/// The limits, named as in release.toml.
 fn limits(spec: &Component) -> String {
     let value = serde_json::to_value(&spec.limits).unwrap_or_default();
     let pairs = value.as_object().into_iter().flatten();
@@ -214,13 +214,13 @@ fn contents(release: &Release) -> Tree<String> {
         "contents{}",
         match release.chunks.len() {
             0 => String::new(),
-            moved => format!(" ({moved} of all blobs move in chunks)"),
+            moved => format!(" ({moved} blobs are transferred in chunks)"),
         }
     );
     Tree::new(title).with_leaves(leaves)
 }
 
-/// What a device tries before the release serves, and what it asks of it on trial.
+/// The self-tests before the release serves, and the health gate of its trial.
 fn trial(release: &Release) -> Tree<String> {
     let mut lines: Vec<String> = release
         .tests
@@ -257,7 +257,7 @@ fn trial(release: &Release) -> Tree<String> {
             shadow.samples, shadow.min_agreement
         ));
     }
-    Tree::new("before it is kept".to_owned()).with_leaves(lines.into_iter().map(Tree::new))
+    Tree::new("checks before it is kept".to_owned()).with_leaves(lines.into_iter().map(Tree::new))
 }
 
 fn devices(release: &Release) -> String {

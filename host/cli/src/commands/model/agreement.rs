@@ -1,4 +1,4 @@
-//! How well the outputs of two models agree.
+//! The agreement of the outputs of two models.
 
 use std::collections::BTreeSet;
 
@@ -6,32 +6,32 @@ use hotshoe_infer::inspect::{Closeness, closeness, likeness, values};
 use hotshoe_infer::{ElementType, Tensor};
 use serde::Serialize;
 
-/// The highest rank of an output that may be classes: batch, position, class. Of more, the last axis is a picture's.
+/// The highest rank of an output of classes: batch, position, class. With more, the last axis belongs to an image.
 const MAX_CLASS_RANK: usize = 3;
-/// How far the probabilities of one row may be from adding up to 1: f16's and INT8's rounding.
+/// The most by which the sum of one row of probabilities may differ from 1, because of f16 and INT8 rounding.
 const SUM_TOLERANCE: f64 = 0.02;
 
-/// Columns up to which each is compared by itself, over all rows and samples: numbers that mean different things, such as a box,
-/// its score and its class, whose larger ones would hide the others.
+/// The most columns that are compared one by one, over all rows and samples: they may mean different things, such as a box, its score
+/// and its class, and large values would hide small ones.
 const MAX_COLUMNS: usize = 16;
 
-/// What an output's agreement is measured by.
+/// The metric of an output's agreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Measure {
-    /// The share of rows in which both have the same class first.
+    /// The share of rows with the same top class.
     #[serde(rename = "top-1")]
     Top1,
-    /// The share of elements that are equal: for outputs that are not floating point.
+    /// The share of equal elements, for outputs that are not floating point.
     Equal,
-    /// The least of the cosine between both, of how their magnitudes compare, and of how far their means are apart
-    /// ([`hotshoe_infer::inspect::Closeness`]): the least column's over all samples, where there are few columns; or else the
-    /// mean over samples.
+    /// The minimum of the cosine similarity, the ratio of the magnitudes and the closeness of the means
+    /// ([`hotshoe_infer::inspect::Closeness`]): of the worst column over all samples if there are few columns, otherwise the mean over
+    /// samples.
     Cosine,
 }
 
 impl Measure {
-    /// As tables show it.
+    /// The name in tables.
     pub fn text(self) -> &'static str {
         match self {
             Self::Top1 => "top-1",
@@ -41,44 +41,44 @@ impl Measure {
     }
 }
 
-/// How well one output agrees, over all samples.
+/// The agreement of one output over all samples.
 #[derive(Debug, Clone, Serialize)]
 pub struct Agreement {
-    /// The output.
+    /// The name of the output.
     pub output: String,
-    /// What `agreement` is.
+    /// The metric of `agreement`.
     pub measure: Measure,
     /// From 0 to 1.
     pub agreement: f64,
-    /// The mean over samples of the cosine between both; 1 where they differ nowhere by more than
+    /// The mean cosine similarity over samples; 1 where no element differs by more than
     /// [`hotshoe_infer::inspect::NEGLIGIBLE`].
     pub cosine_mean: f64,
-    /// The least of them.
+    /// The minimum cosine similarity over samples.
     pub cosine_min: f64,
     /// The largest difference of two elements.
     pub max_error: f64,
-    /// The largest magnitude of a difference as a part of the larger magnitude, of a column over all samples or of a sample.
+    /// The largest magnitude of a difference relative to the larger magnitude, of a column over all samples or of a sample.
     pub relative_error: f64,
-    /// Pairs of elements of which one is not a number, or one is infinite and the other is not the same.
+    /// Pairs of elements of which one is not a number, or one is infinite and the other differs.
     pub not_finite: u64,
     /// Elements that were compared.
     pub elements: u64,
 }
 
-/// Collects an output's samples.
+/// Accumulates the agreement of one output over samples.
 pub struct Tally {
     output: String,
-    /// The user said that its last axis is classes.
+    /// Whether `--classes` names the output.
     is_classes: bool,
     measure: Option<Measure>,
     same: u64,
     compared: u64,
     cosines: Vec<f64>,
-    /// Of floating point numbers, each sample as a whole.
+    /// The closeness of each sample as a whole, for floating point outputs.
     samples: Vec<Closeness>,
-    /// And, where there are few, column by column: what the first gave, and the second.
+    /// The pairs of values by column, if there are few columns.
     columns: Vec<Vec<(f64, f64)>>,
-    /// There are many columns, or not always as many.
+    /// Whether there are many columns, or their number changes.
     is_wide: bool,
     max_error: f64,
     not_finite: u64,
@@ -86,7 +86,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Nothing is compared yet.
+    /// An empty tally of the output.
     pub fn new(output: &str, classes: &BTreeSet<String>) -> Self {
         Self {
             output: output.to_owned(),
@@ -104,7 +104,10 @@ impl Tally {
         }
     }
 
-    /// Adds what both gave for one sample. The error says how they differ in kind.
+    /// Adds the outputs of both models for one sample.
+    ///
+    /// # Errors
+    /// The two types and shapes, if they differ.
     pub fn add(&mut self, a: &Tensor, b: &Tensor) -> Result<(), (String, String)> {
         if a.shape() != b.shape() || a.element_type() != b.element_type() {
             let kind = |it: &Tensor| format!("{} {:?}", it.element_type(), it.shape());
@@ -112,7 +115,7 @@ impl Tally {
         }
         let (first, second) = (values(a), values(b));
         let width = a.shape().last().copied().unwrap_or(1).max(1);
-        // What the first sample's output looks like holds for all: of classes, no row ever adds up to anything else.
+        // One row that does not add up to 1 is enough to know that an output is not classes.
         let looks = || width > 1 && (self.is_classes || are_classes(a, &first, width));
         let measure = match self.measure {
             Some(Measure::Top1) if looks() => Measure::Top1,
@@ -169,7 +172,7 @@ impl Tally {
         (self.same, self.compared) = (0, 0);
     }
 
-    /// The figures.
+    /// The agreement of all samples.
     pub fn finish(self) -> Agreement {
         let count = self.cosines.len().max(1) as f64;
         let cosine_mean = self.cosines.iter().sum::<f64>() / count;
@@ -189,7 +192,7 @@ impl Tally {
             measure,
             agreement: match measure {
                 Measure::Cosine => close,
-                // No elements at all are all equal.
+                // Empty outputs are equal.
                 _ if self.compared == 0 => 1.0,
                 _ => self.same as f64 / self.compared as f64,
             },
@@ -210,7 +213,7 @@ fn is_float(tensor: &Tensor) -> bool {
     )
 }
 
-/// Rows of probabilities: none is negative, and each row adds up to 1.
+/// Whether the rows are probabilities: not negative, with a sum of 1.
 fn are_classes(tensor: &Tensor, values: &[f64], width: usize) -> bool {
     let is_row = |row: &[f64]| {
         row.iter().all(|it| *it >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() <= SUM_TOLERANCE
@@ -222,7 +225,7 @@ fn are_classes(tensor: &Tensor, values: &[f64], width: usize) -> bool {
         && values.chunks(width).all(is_row)
 }
 
-/// The position of the highest value, the first of equals; none where one is not a number, which agrees with nothing.
+/// The index of the highest value, the first of equal ones; none if a value is not a number, which agrees with nothing.
 fn top(row: &[f64]) -> Option<usize> {
     if row.iter().any(|value| value.is_nan()) {
         return None;
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn probabilities_are_compared_by_their_first_class() {
+    fn probabilities_are_compared_by_their_top_class() {
         let pairs = [
             (vec![0.9, 0.1], vec![0.6, 0.4]),
             (vec![0.9, 0.1], vec![0.4, 0.6]),
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_compared_by_its_angle_unless_it_is_said_to_be_classes() {
+    fn other_outputs_are_compared_by_cosine_unless_classes_is_given() {
         let pairs = [(vec![3.0, -1.0], vec![6.0, -2.0])];
         let agreement = tally(&[1, 2], &pairs, &[]);
         assert_eq!(agreement.measure, Measure::Cosine);
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_next_to_nothing_in_both_agrees_whatever_its_direction() {
+    fn negligible_values_agree_whatever_their_direction() {
         let agreement = tally(&[2], &[(vec![1e-7, 0.0], vec![0.0, 1e-7])], &[]);
         assert_eq!(agreement.measure, Measure::Cosine);
         assert_eq!((agreement.agreement, agreement.cosine_min), (1.0, 1.0));
@@ -308,14 +311,14 @@ mod tests {
         );
     }
 
-    /// What a model gave for some samples, and another: numbers of one column.
+    /// The agreement of two models on one column of numbers.
     fn column(a: &[f32], b: &[f32]) -> Agreement {
         let pairs: Vec<_> = a.iter().zip(b).map(|(a, b)| (vec![*a], vec![*b])).collect();
         tally(&[1, 1], &pairs, &[])
     }
 
     #[test]
-    fn a_number_agrees_only_with_what_it_is_near_to() {
+    fn a_number_agrees_only_with_numbers_near_it() {
         let a = [0.5, 1.0, 2.0, 4.0];
         let of = |change: fn(f32) -> f32| column(&a, &a.map(change)).agreement;
         assert_eq!(of(|a| a), 1.0);
@@ -334,7 +337,7 @@ mod tests {
         for change in wrong {
             assert!(of(change) < 0.98, "{}", of(change));
         }
-        // Small ones, too.
+        // The same applies to small numbers.
         let small = a.map(|a| a * 1e-4);
         let of = |change: fn(f32) -> f32| column(&small, &small.map(change)).agreement;
         assert!(of(|a| -a) < 0.01);
@@ -354,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_is_no_class_whatever_it_is_called() {
+    fn a_single_number_is_not_classes_even_if_it_is_named_so() {
         let pairs = [(vec![1.0], vec![3.0])];
         let agreement = tally(&[1, 1], &pairs, &["y"]);
         assert_eq!(agreement.measure, Measure::Cosine);
@@ -362,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_that_are_no_numbers_agree_with_nothing() {
+    fn classes_that_are_not_numbers_agree_with_nothing() {
         let nan = f32::NAN;
         let agreement = tally(&[1, 2], &[(vec![0.9, 0.1], vec![nan, nan])], &[]);
         assert_eq!(agreement.measure, Measure::Top1);

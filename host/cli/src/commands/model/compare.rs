@@ -8,20 +8,26 @@ use super::{BackendArg, OrtArgs, ShapeArgs, report};
 use crate::terminal::Terminal;
 use hotshoe_infer::Model;
 
-/// Timed runs of each model where nothing else is said.
+/// The default number of timed runs per model.
 const RUNS: u32 = 50;
-/// Most threads of one run: more than the processors of any device.
+/// The most threads of one run: more than any device has processors.
 const MAX_THREADS: i64 = 1_024;
 
 /// Compare two models, or one model on two backends
 ///
-/// Both run on the same samples. Of an output of probabilities it shows in how many rows both have the same class first; of
-/// whole numbers, how many are equal; of others the least of three shares: the cosine between both, the smaller magnitude as a
-/// part of the larger, and what the difference of their means leaves of the larger root mean square. Where an output has at
-/// most 16 columns, each is compared by itself. What differs nowhere by more than 0.000001 is the same. Then the sizes, the
-/// memory and the times. The drop is what the output that agrees least lacks to 100 %; what is not a number fails. Memory is
-/// by how much a fresh process, whose backend had run another model, grew from before the file was read to after its first
-/// run. Times are taken by turns, after both ran every sample once.
+/// Runs both models on the same samples and shows the agreement of each output, and the size, memory and time of each model. The drop
+/// is 100 % minus the lowest agreement; an output that is not a number fails. Memory is the growth of a new process, whose backend has
+/// run another model, from before it reads the file to after its first run. Timed runs alternate, after both models ran every sample
+/// once.
+///
+/// Agreement, by type of output:
+///
+/// - probabilities: the share of rows with the same top class
+///
+/// - integers: the share of equal elements
+///
+/// - other numbers: the minimum of the cosine similarity, the ratio of the magnitudes, and 1 minus the difference of the means over the
+///   larger root mean square; each column by itself if there are at most 16; differences up to 0.000001 do not count
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").args(["inputs", "synthetic"]).required(true)))]
 #[command(after_help = "\
@@ -32,19 +38,19 @@ Example: gate a release
 Example: the two backends
   hotshoe model compare detect.onnx detect.onnx --backend-a tract --backend-b ort --synthetic 4 --shape x=1,3,640,640
 
-A sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb as ONNX's test
-sets have. Exit code 1 past --max-drop, if either fails, and if what either gives is not a number.")]
+A sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb as in ONNX's test
+sets. Exit code 1 past --max-drop, if a model fails, and if an output is not a number.")]
 pub struct Args {
-    /// The model to compare with
+    /// The reference model
     #[arg(value_name = "A")]
     first: PathBuf,
-    /// The model that may take its place
+    /// The model that may replace it
     #[arg(value_name = "B")]
     second: PathBuf,
-    /// What runs the first [default: tract if it can, else ONNX Runtime]
+    /// The backend of A [default: tract if it can, else ONNX Runtime]
     #[arg(long, value_name = "BACKEND")]
     backend_a: Option<BackendArg>,
-    /// What runs the second [default: tract if it can, else ONNX Runtime]
+    /// The backend of B [default: tract if it can, else ONNX Runtime]
     #[arg(long, value_name = "BACKEND")]
     backend_b: Option<BackendArg>,
     #[command(flatten)]
@@ -53,13 +59,13 @@ pub struct Args {
     gate: GateArgs,
 }
 
-/// What the models are run on.
+/// The options for samples.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SourceArgs {
-    /// A folder of samples, such as DIR/MODEL of `hotshoe exec --save-inputs DIR`, or what `hotshoe record` wrote
+    /// A folder of samples, such as DIR/MODEL of `hotshoe exec --save-inputs DIR`, or a recording of `hotshoe record`
     #[arg(long, value_name = "DIR", conflicts_with = "synthetic")]
     pub inputs: Option<PathBuf>,
-    /// Samples of noise instead: a quick look, which says little about agreement
+    /// Number of noise samples instead: quick, but says little about agreement
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub synthetic: Option<u32>,
     #[command(flatten)]
@@ -67,7 +73,7 @@ pub struct SourceArgs {
 }
 
 impl SourceArgs {
-    /// Reads or makes the samples.
+    /// Reads or generates the samples.
     pub fn samples(&self, model: &Model, otherwise: u32) -> anyhow::Result<Vec<Sample>> {
         if let Some(folder) = &self.inputs {
             return samples::read(folder, model);
@@ -77,19 +83,19 @@ impl SourceArgs {
     }
 }
 
-/// How they are compared, and what is allowed.
+/// The options for the comparison and its limit.
 #[derive(Debug, Clone, clap::Args)]
 pub struct GateArgs {
-    /// The most that the agreement may drop, such as 2%: exit code 1 past it
+    /// Maximum drop of the agreement, such as 2%; exit code 1 past it
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub max_drop: Option<f64>,
-    /// Timed runs of each
+    /// Timed runs per model
     #[arg(long, value_name = "N", default_value_t = RUNS, value_parser = clap::value_parser!(u32).range(1..))]
     pub runs: u32,
-    /// Threads of one run
+    /// Threads per run
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=MAX_THREADS))]
     pub threads: u32,
-    /// An output whose last axis is classes although it holds no probabilities; may be repeated
+    /// An output whose last axis is classes but not probabilities; may be repeated
     #[arg(long, value_name = "OUTPUT")]
     pub classes: Vec<String>,
     #[command(flatten)]
@@ -97,7 +103,7 @@ pub struct GateArgs {
 }
 
 impl GateArgs {
-    /// As the comparison takes them.
+    /// The settings of the comparison.
     fn settings(&self, synthetic: bool) -> Settings {
         Settings {
             runs: self.runs as usize,
@@ -116,10 +122,10 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         title: file.to_owned(),
         backend: backend.map(Into::into),
     };
-    let first = Loaded::load(side(&args.first, args.backend_a), &args.gate)?;
-    let ground = Ground::lay(&first, &args.source, &args.gate, 0)?;
-    let second = Loaded::load(side(&args.second, args.backend_b), &args.gate)?;
-    let comparison = ground.compare(&first, &second, terminal)?;
+    let first = LoadedModel::load(side(&args.first, args.backend_a), &args.gate)?;
+    let plan = ComparisonPlan::new(&first, &args.source, &args.gate, 0)?;
+    let second = LoadedModel::load(side(&args.second, args.backend_b), &args.gate)?;
+    let comparison = plan.compare(&first, &second, terminal)?;
     if terminal.json {
         terminal.json(&comparison)?;
     } else {
@@ -132,31 +138,31 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// A model that is loaded for its comparison.
-pub struct Loaded {
+/// A model that is loaded for a comparison.
+pub struct LoadedModel {
     side: Side,
-    /// With its size on disk.
+    /// The model, and its size on disk in bytes.
     model: (Arc<Model>, u64),
 }
 
-impl Loaded {
-    /// Loads it.
+impl LoadedModel {
+    /// Loads the model.
     pub fn load(side: Side, gate: &GateArgs) -> anyhow::Result<Self> {
         let model = load(&side, gate.threads as usize, &gate.ort.options())?;
         Ok(Self { side, model })
     }
 }
 
-/// What two models are compared on, made with the first of them, so that what is wrong shows before any work.
-pub struct Ground {
+/// The samples and settings of a comparison. Made with the first model, so that errors show before any work.
+pub struct ComparisonPlan {
     samples: Vec<Sample>,
     settings: Settings,
 }
 
-impl Ground {
-    /// `otherwise` is how many samples are made up where the user names none.
-    pub fn lay(
-        first: &Loaded,
+impl ComparisonPlan {
+    /// `otherwise` is the number of noise samples if the user gives none.
+    pub fn new(
+        first: &LoadedModel,
         source: &SourceArgs,
         gate: &GateArgs,
         otherwise: u32,
@@ -167,11 +173,11 @@ impl Ground {
         Ok(Self { samples, settings })
     }
 
-    /// Runs both.
+    /// Runs and compares both models.
     pub fn compare(
         &self,
-        first: &Loaded,
-        second: &Loaded,
+        first: &LoadedModel,
+        second: &LoadedModel,
         terminal: &Terminal,
     ) -> anyhow::Result<Comparison> {
         compare(
@@ -184,7 +190,7 @@ impl Ground {
     }
 }
 
-/// `2%` or `0.02`.
+/// Parses `2%` or `0.02`.
 fn share(text: &str) -> Result<f64, String> {
     let value = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|it| it / 100.0),
@@ -192,7 +198,7 @@ fn share(text: &str) -> Result<f64, String> {
     };
     match value {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("a share is from 0% to 100%, such as 2% or 0.02".to_owned()),
+        _ => Err("expected a share from 0% to 100%, such as 2% or 0.02".to_owned()),
     }
 }
 

@@ -3,20 +3,20 @@ use std::path::PathBuf;
 use hotshoe_infer::{LoadError, RunError};
 use thiserror::Error;
 
-/// What is wrong with models and samples that a `model` command was given.
+/// Errors of the `model` commands.
 #[derive(Debug, Error)]
 pub enum ModelError {
-    /// The file is larger than a release's model may be.
+    /// The file is larger than a model of a release may be.
     #[error("{} has {bytes} bytes, over the limit of {limit}; use a smaller model", path.display())]
     TooLarge {
         /// The file.
         path: PathBuf,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
-        /// The highest number of bytes.
+        /// The maximum size in bytes.
         limit: u64,
     },
-    /// A backend does not take it.
+    /// The backend cannot load the model.
     #[error("{backend} cannot run {}; `hotshoe model inspect` says which backends can", path.display())]
     Load {
         /// The file.
@@ -27,7 +27,7 @@ pub enum ModelError {
         #[source]
         source: LoadError,
     },
-    /// It fails on a sample.
+    /// The model failed on a sample.
     #[error("{} failed on {sample}", path.display())]
     Run {
         /// The model.
@@ -38,74 +38,74 @@ pub enum ModelError {
         #[source]
         source: RunError,
     },
-    /// Two models that do not do the same.
+    /// The two models have different inputs or outputs.
     #[error(
-        "the two models differ in their {what}: {first}, and {second}; only models with the same can be compared"
+        "the two models have different {what}: {first}, and {second}; only models with the same {what} can be compared"
     )]
     Different {
         /// `inputs`, for example.
         what: &'static str,
-        /// Of the first.
+        /// Those of the first model.
         first: String,
-        /// Of the second.
+        /// Those of the second model.
         second: String,
     },
-    /// A folder without samples.
-    #[error("{} holds no samples; a sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb", folder.display())]
+    /// The folder has no samples.
+    #[error("{} contains no samples; a sample is a .npz with an array for each input, a .npy for a model with one input, or a folder with input_0.pb", folder.display())]
     NoSamples {
         /// The folder.
         folder: PathBuf,
     },
-    /// A folder of folders, as `hotshoe exec --save-inputs` makes it.
-    #[error("{} holds no samples, but folders in it do; give the one of this model: {}", folder.display(), listed(deeper))]
+    /// The folder has subfolders of samples, as from `hotshoe exec --save-inputs`.
+    #[error("{} contains no samples, but its subfolders do; give the one of this model: {}", folder.display(), listed(deeper))]
     DeeperSamples {
         /// The folder.
         folder: PathBuf,
-        /// Those in it.
+        /// The subfolders with samples.
         deeper: Vec<PathBuf>,
     },
-    /// A file in place of a folder.
+    /// The path is a file instead of a folder.
     #[error("{} is a file; --inputs takes a folder of samples", path.display())]
     SamplesFile {
         /// The file.
         path: PathBuf,
     },
-    /// A sample that cannot be read.
+    /// The sample cannot be read.
     #[error("{} cannot be used: {reason}", path.display())]
     Sample {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and the way out.
+        /// What is wrong, and what to do.
         reason: String,
     },
-    /// A shape that was given more than once.
+    /// The shape of an input is given more than once.
     #[error("--shape is given more than once for the input \"{input}\"; give it once")]
     RepeatedShape {
-        /// Its name.
+        /// The name of the input.
         input: String,
     },
-    /// An output that the models do not have.
+    /// The models do not have this output.
     #[error("the model has no output \"{name}\"; it has {}", known.join(", "))]
     UnknownOutput {
-        /// The name given.
+        /// The given name.
         name: String,
-        /// The names there are.
+        /// The names of the model's outputs.
         known: Vec<String>,
     },
-    /// An input whose shape nobody can guess.
+    /// The shape of an input is unknown.
     #[error(
         "the model's input \"{input}\" has open dimensions; give --shape {input}=SIZES, or --inputs"
     )]
     Shape {
-        /// Its name.
+        /// The name of the input.
         input: String,
     },
-    /// Python lacks what quantises.
+    /// Python cannot quantise the model.
     #[error("{} cannot quantise: {reason}", python.display())]
     Python {
         /// The interpreter.
         python: PathBuf,
-        /// What it said, and the way out.
+        /// What it said, and what to do.
         reason: String,
     },
 }
@@ -116,7 +116,7 @@ fn listed(paths: &[PathBuf]) -> String {
 }
 
 impl ModelError {
-    /// A stable word for machines.
+    /// A stable error code.
     pub fn name(&self) -> &'static str {
         match self {
             Self::TooLarge { .. } => "too_large",

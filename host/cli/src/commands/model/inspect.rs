@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::{OrtArgs, ShapeArgs, read_model};
 use crate::terminal::{Terminal, size};
 
-/// Most nodes that are named one by one.
+/// The most nodes that are listed by name.
 const NAMED_NODES: usize = 5;
 
-/// Show what an ONNX file holds, and which backends can run it
+/// Show the contents of an ONNX file, and which backends can run it
 ///
-/// Inputs, outputs, operators, parameters and metadata are the file's own. The multiply-adds are estimated from the shapes that
-/// follow from the inputs': convolutions, matrix products and recurrent layers are counted. An open outermost dimension is
-/// taken to be 1; others have to be given with --shape. What is inside If, Loop or Scan is not counted, and named.
+/// Shows inputs, outputs, operators, parameters, metadata and an estimate of the multiply-adds of convolutions, matrix products and
+/// recurrent layers. An open outermost dimension counts as 1; give other open dimensions with --shape. Nodes inside If, Loop or Scan are
+/// listed but not counted.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -100,7 +100,7 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
     for file in &it.external_files {
         terminal.print(format!(
             "  {} {file}",
-            terminal.warning("weights in another file:")
+            terminal.warning("external weights:")
         ))?;
     }
     work(&it.work, &it.inputs, terminal)?;
@@ -146,7 +146,7 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
         return terminal.print(format!(
             "multiply-adds: {}",
             terminal.warning(&format!(
-                "not known, since inputs have open dimensions; give {}",
+                "unknown, because inputs have open dimensions; give {}",
                 flags.join(" ")
             ))
         ));
@@ -157,7 +157,7 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
         return terminal.print(format!(
             "multiply-adds: {}",
             terminal.warning(&format!(
-                "not known, since {amount} {nodes} inside If, Loop or Scan, or without a known shape: {}",
+                "unknown, because {amount} {nodes} inside If, Loop or Scan, or without a known shape: {}",
                 named(&work.not_counted)
             ))
         ));
@@ -173,7 +173,7 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
         .map(|(name, shape)| format!("{name} {shape:?}"))
         .collect();
     let mut line = format!(
-        "multiply-adds: {}{} a run{} for {}",
+        "multiply-adds: {}{} per run{} for {}",
         if work.not_counted.is_empty() {
             ""
         } else {
@@ -185,7 +185,7 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
     );
     if !work.assumed.is_empty() {
         line.push_str(&format!(
-            "; the outermost dimension of {} is open and was taken to be 1",
+            "; the open outermost dimension of {} counts as 1",
             work.assumed.join(", ")
         ));
     }
@@ -199,7 +199,7 @@ fn work(work: &Work, inputs: &[Port], terminal: &Terminal) -> anyhow::Result<()>
     Ok(())
 }
 
-/// The first nodes by their names, and how many more there are.
+/// The names of the first nodes, and the number of others.
 fn named(nodes: &[String]) -> String {
     let first: Vec<&str> = nodes.iter().take(NAMED_NODES).map(String::as_str).collect();
     let first = first.join(", ");
@@ -217,7 +217,7 @@ fn in_brackets(parts: &[String]) -> String {
     }
 }
 
-/// `--shape x=1,3,?,?`, with the sizes that are known.
+/// The option `--shape x=1,3,?,?`, with the known sizes.
 fn flag(name: &str, inputs: &[Port]) -> String {
     let shape = inputs
         .iter()
@@ -241,7 +241,7 @@ fn verdict(fit: &Fit, terminal: &Terminal) -> String {
         let more = if fit.planned {
             "plans a run with these shapes"
         } else {
-            "loads it; give --shape to see whether it plans a run"
+            "loads it; give --shape to check whether it can plan a run"
         };
         return format!("{name}  {}  {more}", terminal.good("can run it"));
     }
@@ -253,7 +253,7 @@ fn verdict(fit: &Fit, terminal: &Terminal) -> String {
     format!("{name}  {}  {at}{reason}", terminal.bad("cannot"))
 }
 
-/// A number for people: `1.24 G`.
+/// A number with an SI prefix: `1.24 G`.
 fn count(number: u64) -> String {
     let value = number as f64;
     match number {
@@ -264,7 +264,7 @@ fn count(number: u64) -> String {
     }
 }
 
-/// Metadata may be a whole list of labels.
+/// Truncates a metadata value, which may be a whole list of labels.
 fn shortened(value: &str) -> String {
     const MOST: usize = 60;
     let line: String = value

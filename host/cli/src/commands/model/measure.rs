@@ -1,4 +1,4 @@
-//! Two models on the same samples, by turns.
+//! Measures two models on the same samples, alternately.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -17,71 +17,71 @@ use super::report::many;
 use super::samples::Sample;
 use super::{ModelError, memory, read_model};
 
-/// A model and what runs it.
+/// A model file and its backend.
 #[derive(Debug, Clone)]
 pub struct Side {
     /// The ONNX file.
     pub file: PathBuf,
-    /// What messages call it: the user's name for a file that is not there yet.
+    /// The path in messages: where the file will be, if it is still temporary.
     pub title: PathBuf,
     /// `None`: tract if it can, else ONNX Runtime.
     pub backend: Option<Backend>,
 }
 
-/// How to compare.
+/// The settings of a comparison.
 #[derive(Debug)]
 pub struct Settings {
-    /// Timed runs of each.
+    /// Timed runs per model.
     pub runs: usize,
-    /// Threads of one run.
+    /// Threads per run.
     pub threads: usize,
     /// Outputs whose last axis is classes.
     pub classes: BTreeSet<String>,
     /// Whether the samples are noise.
     pub synthetic: bool,
-    /// Most that the agreement may be below 1.
+    /// The most by which the agreement may be below 1.
     pub max_drop: Option<f64>,
     pub ort: OrtOptions,
 }
 
-/// What came of it.
+/// The result of a comparison.
 #[derive(Debug, Serialize)]
 pub struct Comparison {
-    pub first: Subject,
-    pub second: Subject,
+    pub first: MeasuredModel,
+    pub second: MeasuredModel,
     pub samples: usize,
-    /// Whether they are noise, which says little about agreement.
+    /// Whether the samples are noise, which says little about agreement.
     pub synthetic: bool,
-    /// Timed runs of each, by turns, after each ran every sample once.
+    /// Timed runs per model, alternating, after both ran every sample once.
     pub runs: usize,
     pub outputs: Vec<Agreement>,
-    /// 1 less the agreement of the output that agrees least.
+    /// 1 minus the lowest agreement of the outputs.
     pub drop: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_drop: Option<f64>,
-    /// Whether the drop is within what was allowed, and nothing is wrong besides.
+    /// Whether the drop is within the limit and there is no other problem.
     pub passed: bool,
-    /// What is wrong whatever drop is allowed: numbers that are none, or nothing that was compared.
+    /// A problem whatever the drop: values that are not numbers, or nothing to compare.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
 
-/// One of the two.
+/// The measurements of one model.
 #[derive(Debug, Serialize)]
-pub struct Subject {
+pub struct MeasuredModel {
     pub file: PathBuf,
     pub backend: Backend,
     pub provider: String,
-    /// On disk.
+    /// The size on disk.
     pub bytes: u64,
-    /// By how much the resident memory of a fresh process, whose backend had run another model, grew from before the file
-    /// was read to after its first run.
+    /// The growth of the resident memory of a new process, whose backend has run another model, from before it reads the file to
+    /// after its first run.
     pub memory_bytes: Option<u64>,
     pub p50_ms: f64,
     pub p95_ms: f64,
 }
 
-/// Loads a model for its backend; its size on disk beside it.
+/// Loads a model on its backend. Returns it with its size on disk in bytes.
 pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Arc<Model>, u64)> {
     let bytes = read_model(&side.file)?;
     let size = bytes.len() as u64;
@@ -101,7 +101,7 @@ pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Ar
     let (backend, loaded) = match side.backend {
         Some(Backend::Ort) => (Backend::Ort, with(BackendChoice::Ort)),
         Some(Backend::Tract) => (Backend::Tract, with(BackendChoice::Tract)),
-        // Why tract cannot is more to the point than that the other is not there.
+        // The error of tract is more useful than that of a missing ONNX Runtime.
         None => match with(BackendChoice::Tract) {
             Ok(model) => (Backend::Tract, Ok(model)),
             Err(error) => (Backend::Tract, with(BackendChoice::Ort).map_err(|_| error)),
@@ -115,7 +115,7 @@ pub fn load(side: &Side, threads: usize, ort: &OrtOptions) -> anyhow::Result<(Ar
     Ok((model, size))
 }
 
-/// Runs both on all samples, then times them by turns.
+/// Runs both models on all samples, then times them alternately.
 pub fn compare(
     sides: [&Side; 2],
     models: [&(Arc<Model>, u64); 2],
@@ -131,11 +131,11 @@ pub fn compare(
         let b = run(sides[1], second, sample)?.0;
         tally(&mut tallies, &a, &b, &settings.classes)?;
     }
-    let task = progress.bar("timing both by turns", settings.runs as u64);
+    let task = progress.bar("timing both models alternately", settings.runs as u64);
     let mut times = [Vec::new(), Vec::new()];
     for (round, sample) in (0..settings.runs).zip(samples.iter().cycle()) {
         task.at(round as u64);
-        // The one that goes first changes, so that a busy moment costs both.
+        // The first one alternates, so that a busy moment affects both.
         let order = if round % 2 == 0 { [0, 1] } else { [1, 0] };
         for position in order {
             let (Some(model), Some(side)) = (models.get(position), sides.get(position)) else {
@@ -154,8 +154,8 @@ pub fn compare(
     let drop = 1.0 - least;
     let problem = problem(&outputs);
     Ok(Comparison {
-        first: subject(sides[0], models[0], first_times, samples, settings)?,
-        second: subject(sides[1], models[1], second_times, samples, settings)?,
+        first: measured(sides[0], models[0], first_times, samples, settings)?,
+        second: measured(sides[1], models[1], second_times, samples, settings)?,
         samples: samples.len(),
         synthetic: settings.synthetic,
         runs: settings.runs,
@@ -167,31 +167,31 @@ pub fn compare(
     })
 }
 
-/// What no share can say.
+/// A problem that the agreement does not show.
 fn problem(outputs: &[Agreement]) -> Option<String> {
     if let Some(odd) = outputs.iter().find(|output| output.not_finite > 0) {
         let (count, name) = (odd.not_finite, &odd.output);
         return Some(format!(
-            "{count} elements of output {name} are not numbers in one of the two, or infinite in one alone"
+            "{count} elements of output {name} are not numbers, or infinite in only one model"
         ));
     }
     let nothing = outputs.iter().all(|output| output.elements == 0);
-    nothing.then(|| "no output has an element, so that nothing was compared".to_owned())
+    nothing.then(|| "all outputs are empty, so nothing was compared".to_owned())
 }
 
-fn subject(
+fn measured(
     side: &Side,
     (model, bytes): &(Arc<Model>, u64),
     times: Vec<Duration>,
     samples: &[Sample],
     settings: &Settings,
-) -> anyhow::Result<Subject> {
+) -> anyhow::Result<MeasuredModel> {
     let backend = model.backend();
     let memory_bytes = match samples.first() {
         Some(sample) => memory::measure(side, backend, sample, settings.threads, &settings.ort)?,
         None => None,
     };
-    Ok(Subject {
+    Ok(MeasuredModel {
         file: side.title.clone(),
         backend,
         provider: model.provider(),
@@ -232,7 +232,7 @@ fn check_inputs(first: &Model, second: &Model) -> Result<(), ModelError> {
     Err(different("inputs", joined(first), joined(second)))
 }
 
-/// Refuses outputs that a model does not have.
+/// Checks that the model has the named outputs.
 pub fn check_classes(model: &Model, classes: &BTreeSet<String>) -> Result<(), ModelError> {
     let known = || model.outputs().iter().map(|it| &it.name);
     match classes.iter().find(|name| !known().any(|it| it == *name)) {
@@ -283,7 +283,7 @@ fn joined(names: BTreeSet<String>) -> String {
     names.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// The nearest rank, in milliseconds; 0 of nothing.
+/// The percentile by nearest rank, in milliseconds; 0 without times.
 fn quantile(times: &[Duration], percent: usize) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();

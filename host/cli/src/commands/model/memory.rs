@@ -1,4 +1,4 @@
-//! What a model adds to a process's memory, measured in a process of its own: what another model left free would hide it.
+//! Measures the memory that a model adds to a process, in a new process: memory that another model freed would hide it.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -15,12 +15,12 @@ use super::samples::{self, Sample};
 use super::{BackendArg, OrtArgs};
 use crate::terminal::Terminal;
 
-/// Load a model, run it once, and print by how much resident memory grew
+/// Load a model, run it once, and print the growth of resident memory
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// What it is run on
+    /// The sample
     #[arg(long, value_name = "FILE")]
     sample: PathBuf,
     #[arg(long, value_name = "BACKEND")]
@@ -31,10 +31,10 @@ pub struct Args {
     ort: OrtArgs,
 }
 
-/// What it prints, on one line.
+/// The output, on one line.
 #[derive(Serialize, Deserialize)]
 struct Growth {
-    /// `None` where the system does not tell.
+    /// `None` if the system does not say.
     bytes: Option<u64>,
 }
 
@@ -46,8 +46,8 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         backend: Some(backend),
     };
     let ort = args.ort.options();
-    // What a backend needs once for all models is no part of what this one adds.
-    probe(backend, &ort).map_err(|reason| anyhow!("{backend} runs nothing: {reason}"))?;
+    // Memory that a backend needs once for all models does not count.
+    probe(backend, &ort).map_err(|reason| anyhow!("{backend} cannot run a model: {reason}"))?;
     let before = resident_bytes();
     let (model, _) = load(&side, args.threads, &ort)?;
     let sample = samples::read_file(&args.sample, &model)?;
@@ -61,7 +61,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Resident memory of this process, on Linux.
+/// The resident memory of this process, on Linux.
 fn resident_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -69,7 +69,7 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
-/// Runs this program once more, for one model.
+/// Runs this program again, for one model.
 pub fn measure(
     side: &Side,
     backend: Backend,
@@ -77,11 +77,11 @@ pub fn measure(
     threads: usize,
     ort: &OrtOptions,
 ) -> anyhow::Result<Option<u64>> {
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let path = folder.path().join("sample.npz");
     let written = File::create(&path).context("cannot write a sample")?;
     npz::write(written, &sample.inputs).context("cannot write a sample")?;
-    let program = std::env::current_exe().context("cannot tell which program this is")?;
+    let program = std::env::current_exe().context("cannot determine the path of this program")?;
     let mut command = Command::new(program);
     command
         .args(["model", "memory"])
@@ -96,14 +96,14 @@ pub fn measure(
     }
     let output = command
         .output()
-        .context("cannot start a process of its own")?;
+        .context("cannot start the measuring process")?;
     ensure!(
         output.status.success(),
         "{} could not be measured: {}",
         side.title.display(),
         String::from_utf8_lossy(&output.stderr).trim()
     );
-    let growth: Growth =
-        serde_json::from_slice(&output.stdout).context("it said something else")?;
+    let growth: Growth = serde_json::from_slice(&output.stdout)
+        .context("the measuring process printed something else")?;
     Ok(growth.bytes)
 }

@@ -6,33 +6,32 @@ use anyhow::{Context, bail};
 use hotshoe_infer::fold::{Folded, fold};
 use serde::Serialize;
 
-use super::compare::{GateArgs, Ground, Loaded, SourceArgs};
+use super::compare::{ComparisonPlan, GateArgs, LoadedModel, SourceArgs};
 use super::measure::{Comparison, Side};
 use super::{BackendArg, ModelError, read_model, report};
 use crate::files::{Readers, write_new};
 use crate::terminal::{Terminal, size};
 
-/// What quantises, run by Python.
+/// The quantisation script, run by Python.
 const QUANTISE: &str = include_str!("quantise.py");
-/// The exit code by which it says that a package is missing.
+/// The script's exit code if a package is missing.
 const NO_PACKAGE: i32 = 3;
-/// Samples that are made up where none are given.
+/// The default number of noise samples.
 const SAMPLES: u32 = 4;
 
-/// Make a model simpler or smaller, without training
+/// Simplify or shrink a model, without training
 ///
-/// Fixes input shapes (--shape), computes what is constant once and for all, and takes out what does nothing; with --int8 it
-/// then stores weights as 8-bit integers and quantises activations as they come (dynamic quantisation), by the
-/// onnxruntime.quantization of Python. ONNX Runtime is made for such models; tract runs them slowly. What came of it is always
-/// compared with the file before: on the samples of --inputs, or else on noise, 4 samples where --synthetic says no other
-/// number. Noise needs --shape for inputs with open dimensions.
+/// Fixes input shapes (--shape), folds constants and removes nodes without effect. With --int8 it then stores weights as 8-bit integers
+/// and quantises activations dynamically, with the onnxruntime.quantization of Python; ONNX Runtime is made for such models, tract runs
+/// them slowly. The result is always compared with the original: on the samples of --inputs, or on noise (4 samples, unless --synthetic
+/// is given), which needs --shape for inputs with open dimensions.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe model optimise classify.onnx -o classify-fixed.onnx --shape x=1,3,48,192
   hotshoe model optimise recognise.onnx -o recognise-int8.onnx --int8 --inputs samples/recognise --max-drop 2%
 
-Exit code 1 past --max-drop, and then OUT is not left behind unless --keep. --int8 needs: pip install onnxruntime onnx")]
+Exit code 1 past --max-drop; OUT is then not written, unless --keep is given. --int8 needs: pip install onnxruntime onnx")]
 pub struct Args {
     /// The ONNX file
     #[arg(value_name = "FILE")]
@@ -43,7 +42,7 @@ pub struct Args {
     /// Store weights as 8-bit integers
     #[arg(long)]
     int8: bool,
-    /// The Python interpreter that has onnxruntime and onnx
+    /// The Python interpreter, with onnxruntime and onnx
     #[arg(
         long,
         value_name = "FILE",
@@ -55,13 +54,13 @@ pub struct Args {
     source: SourceArgs,
     #[command(flatten)]
     gate: GateArgs,
-    /// What runs both for the comparison [default: tract if it can, else ONNX Runtime]
+    /// The backend of the comparison [default: tract if it can, else ONNX Runtime]
     #[arg(long, value_name = "BACKEND")]
     backend: Option<BackendArg>,
-    /// Leave OUT behind although it is past --max-drop
+    /// Write OUT even past --max-drop
     #[arg(long)]
     keep: bool,
-    /// Replace OUT if it is there
+    /// Overwrite an existing OUT
     #[arg(long)]
     force: bool,
 }
@@ -69,7 +68,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report<'a> {
     out: &'a Path,
-    /// Whether OUT is there now.
+    /// Whether OUT was written.
     kept: bool,
     #[serde(flatten)]
     folded: &'a Folded,
@@ -89,10 +88,10 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         title: title.to_owned(),
         backend: args.backend.map(Into::into),
     };
-    let first = Loaded::load(side(&args.file, &args.file), &args.gate)?;
-    let ground = Ground::lay(&first, &args.source, &args.gate, SAMPLES)?;
-    // Compared before it appears under its name, so that nobody takes what did not pass.
-    let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let first = LoadedModel::load(side(&args.file, &args.file), &args.gate)?;
+    let plan = ComparisonPlan::new(&first, &args.source, &args.gate, SAMPLES)?;
+    // Compare before the file gets its name, so that a file that did not pass is never used.
+    let folder = tempfile::tempdir().context("cannot create a temporary folder")?;
     let mut made = folder.path().join("simplified.onnx");
     fs::write(&made, &folded.bytes).context("cannot write a temporary file")?;
     if args.int8 {
@@ -101,8 +100,8 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         made = quantised;
     }
     let after = read_model(&made)?;
-    let comparison = Loaded::load(side(&made, &args.out), &args.gate)
-        .and_then(|second| ground.compare(&first, &second, terminal))
+    let comparison = LoadedModel::load(side(&made, &args.out), &args.gate)
+        .and_then(|second| plan.compare(&first, &second, terminal))
         .with_context(|| format!("{} is not written", args.out.display()))?;
     let kept = comparison.passed || args.keep;
     if kept {
@@ -125,14 +124,14 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Whether the file can be written, before the work. Folders are the user's to make.
+/// Checks that the file can be written, before the work. Does not create folders.
 fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
     let name = out.display();
     if out.is_dir() || out.file_name().is_none() {
         bail!("{name} is a folder; name the file to write");
     }
     if out.exists() && !force {
-        bail!("{name} is there already; give --force to replace it");
+        bail!("{name} already exists; give --force to overwrite it");
     }
     let folder = match out.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -140,7 +139,7 @@ fn check_out(out: &Path, force: bool) -> anyhow::Result<()> {
     };
     if !folder.is_dir() {
         bail!(
-            "cannot write {name}: there is no folder {}; make it first",
+            "cannot write {name}: there is no folder {}; create it first",
             folder.display()
         );
     }
@@ -157,7 +156,7 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         terminal.print(format!("the input {name} is fixed to {shape:?}"))?;
     }
     terminal.print(format!(
-        "{} nodes computed, {} constants made weights, {} nodes taken out, {} nodes and weights unused: {} nodes before, {} after",
+        "{} nodes folded, {} constants made weights, {} nodes removed, {} unused nodes and weights removed: {} nodes before, {} after",
         folded.computed,
         folded.moved,
         folded.passed_through,
@@ -166,7 +165,7 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         folded.nodes_after
     ))?;
     if report.int8 {
-        terminal.print("weights are 8-bit integers; activations are quantised as they come")?;
+        terminal.print("weights are 8-bit integers; activations are quantised dynamically")?;
     }
     terminal.print(format!(
         "{} before, {} after\n",
@@ -182,7 +181,7 @@ fn print(report: &Report<'_>, terminal: &Terminal) -> anyhow::Result<()> {
         ))
     } else {
         let text = format!(
-            "{} is not written; give --keep to have it all the same",
+            "{} is not written; give --keep to write it anyway",
             report.out.display()
         );
         terminal.print(terminal.bad(&text))
@@ -203,7 +202,7 @@ fn quantise(args: &Args, from: &Path, to: &Path, terminal: &Terminal) -> anyhow:
         .output()
         .map_err(|error| {
             wrong(format!(
-                "it does not start ({error}); name another with --python"
+                "it does not start ({error}); give another with --python"
             ))
         })?;
     if output.status.success() {
@@ -221,7 +220,9 @@ fn quantise(args: &Args, from: &Path, to: &Path, terminal: &Terminal) -> anyhow:
     let reason = if output.status.code() == Some(NO_PACKAGE) {
         format!("{last}; pip install onnxruntime onnx")
     } else {
-        format!("{last}; the model may use what onnxruntime.quantization does not know")
+        format!(
+            "{last}; the model may use operators that onnxruntime.quantization does not support"
+        )
     };
     Err(wrong(reason).into())
 }

@@ -1,12 +1,12 @@
-//! A comparison for people.
+//! Prints a comparison.
 
-use super::measure::{Comparison, Subject};
+use super::measure::{Comparison, MeasuredModel};
 use crate::terminal::{Terminal, size};
 
-/// Most decimals: those that a share of 1 has at most.
+/// The most decimals that a share of 1 can have.
 const MAX_DECIMALS: usize = 17;
 
-/// Prints the tables and the verdict. The names are what it calls the two models.
+/// Prints the tables and the verdict, with these names for the two models.
 pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> anyhow::Result<()> {
     let outputs = comparison.outputs.iter().map(|it| {
         vec![
@@ -22,7 +22,7 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
         "output",
         "agreement",
         "cosine, mean",
-        "least",
+        "minimum",
         "largest error",
         "relative",
     ];
@@ -37,7 +37,7 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
         _ => String::new(),
     };
     terminal.print(format!(
-        "\n{} has {:.2} times the size of {}{memory}, and takes {:.2} times its time; {}, {} of each by turns",
+        "\n{} has {:.2} times the size of {}{memory}, and takes {:.2} times as long; {}, {} of each, alternating",
         names[1],
         ratio(first.bytes as f64, second.bytes as f64),
         names[0],
@@ -47,7 +47,7 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
     ))?;
     if comparison.synthetic {
         terminal.print(terminal.warning(
-            "the samples are noise, which says little about agreement; give --inputs for the real ones",
+            "the samples are noise, which says little about agreement; give real ones with --inputs",
         ))?;
     }
     let drop = format!(
@@ -72,17 +72,17 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
     terminal.print(verdict)
 }
 
-fn row(name: &str, subject: &Subject) -> Vec<String> {
+fn row(name: &str, measured: &MeasuredModel) -> Vec<String> {
     vec![
-        format!("{name}: {}", subject.file.display()),
-        match subject.provider.as_str() {
-            "cpu" => subject.backend.to_string(),
-            provider => format!("{} ({provider})", subject.backend),
+        format!("{name}: {}", measured.file.display()),
+        match measured.provider.as_str() {
+            "cpu" => measured.backend.to_string(),
+            provider => format!("{} ({provider})", measured.backend),
         },
-        size(subject.bytes),
-        subject.memory_bytes.map_or_else(|| "-".to_owned(), size),
-        format!("{:.3} ms", subject.p50_ms),
-        format!("{:.3} ms", subject.p95_ms),
+        size(measured.bytes),
+        measured.memory_bytes.map_or_else(|| "-".to_owned(), size),
+        format!("{:.3} ms", measured.p50_ms),
+        format!("{:.3} ms", measured.p95_ms),
     ]
 }
 
@@ -92,14 +92,14 @@ pub fn many(amount: usize, what: &str) -> String {
     format!("{amount} {what}{ending}")
 }
 
-/// `99.987 %`. What is not whole, nor one of the shares in `marks`, is never rounded to it.
+/// A percentage such as `99.987 %`. Other shares are never rounded to 0, 1 or one of `marks`.
 fn percent(share: f64, marks: &[f64]) -> String {
     let marks = marks.iter().chain(&[0.0, 1.0]).map(|it| it * 100.0);
     let text = apart(share * 100.0, 3, &marks.collect::<Vec<_>>());
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-/// A number with as many decimals, or more where it would look like one of `marks` and is not.
+/// A number with this many decimals, or with more if it would otherwise look like one of `marks`.
 fn apart(value: f64, decimals: usize, marks: &[f64]) -> String {
     let text = |value: f64, decimals: usize| format!("{value:.decimals$}");
     let is_told = |&decimals: &usize| {

@@ -1,4 +1,4 @@
-//! Inputs to compare models with: files, recordings, or made up.
+//! Inputs to compare models on: files, recordings, or noise.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -16,21 +16,21 @@ use hotshoe_store::Recording;
 use super::ModelError;
 use crate::bench::random::Random;
 
-/// Most bytes of one file of a sample.
+/// The most bytes of one file of a sample.
 const MAX_FILE_BYTES: u64 = 1 << 30;
-/// Seed of the samples that are made up, so that each run makes the same.
+/// The seed of noise samples, so that each run generates the same ones.
 const SEED: u64 = 1;
 
-/// What a model takes for one run.
+/// The inputs of one run of a model.
 pub struct Sample {
-    /// Where it is from.
+    /// The file, or the number of the noise sample.
     pub name: String,
-    /// By input.
+    /// The inputs, with their names.
     pub inputs: Vec<(String, Tensor)>,
 }
 
 impl Sample {
-    /// As a run takes it.
+    /// The inputs, borrowed for a run.
     pub fn inputs(&self) -> Vec<(&str, &Tensor)> {
         self.inputs
             .iter()
@@ -39,7 +39,7 @@ impl Sample {
     }
 }
 
-/// All samples of a folder, in the order of their names. The folder may itself be one, with `input_0.pb`.
+/// Reads all samples of a folder, in the order of their names. The folder may itself be a sample, with `input_0.pb`.
 pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
     if folder.is_file() {
         let path = folder.to_owned();
@@ -76,8 +76,8 @@ pub fn read(folder: &Path, model: &Model) -> anyhow::Result<Vec<Sample>> {
     })
 }
 
-/// The folder of a recording's inputs that this model takes, where `folder` is a whole recording. A recording is checked, also where the
-/// folder is one of its own already.
+/// The folder of the inputs for this model, if `folder` is a recording. Checks the recording, even if `folder` is already one of its
+/// subfolders.
 fn recorded(folder: &Path, model: &Model) -> anyhow::Result<Option<PathBuf>> {
     let whole = |folder: &Path| Recording::is_at(folder).then(|| folder.to_owned());
     let above = folder.ancestors().nth(2);
@@ -113,7 +113,7 @@ fn recorded(folder: &Path, model: &Model) -> anyhow::Result<Option<PathBuf>> {
     }
 }
 
-/// What is in a folder, by name.
+/// The entries of a folder, sorted by name.
 fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read {}", folder.display());
     let mut paths = fs::read_dir(folder)
@@ -134,7 +134,7 @@ fn is_sample(path: &Path) -> bool {
     is_test_set(path) || ending == Some("npz") || ending == Some("npy")
 }
 
-/// A sample of one file.
+/// Reads a sample from one file.
 pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
     let bytes = read_bytes(path)?;
     let wrong = |reason: String| ModelError::Sample {
@@ -149,7 +149,7 @@ pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
             let names: Vec<_> = model.inputs().iter().map(|it| it.name.as_str()).collect();
             let names = names.join(", ");
             return Err(wrong(format!(
-                "it holds one array, but the model takes {names}; use a .npz"
+                "it contains one array, but the model has the inputs {names}; use a .npz"
             ))
             .into());
         };
@@ -162,7 +162,7 @@ pub fn read_file(path: &Path, model: &Model) -> anyhow::Result<Sample> {
     })
 }
 
-/// `input_0.pb`, `input_1.pb`, ...: by name where they have one that the model knows, else in the order of its inputs.
+/// Reads `input_0.pb`, `input_1.pb`, ...: by name if the model has an input of that name, otherwise in the order of its inputs.
 fn test_set(folder: &Path, model: &Model) -> anyhow::Result<Sample> {
     let mut inputs = Vec::new();
     for (position, input) in model.inputs().iter().enumerate() {
@@ -193,7 +193,7 @@ fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Samples of noise: from -1 to 1 for floating point, any `u8` and `i8`, and 1 for what counts or chooses.
+/// Generates samples of noise: from -1 to 1 for floating point, any `u8` and `i8`, and 1 for `bool`, `i32` and `i64`.
 pub fn synthetic(count: usize, model: &Model, shapes: &InputShapes) -> anyhow::Result<Vec<Sample>> {
     let mut random = Random::new(SEED);
     (0..count)
@@ -216,7 +216,7 @@ pub fn synthetic(count: usize, model: &Model, shapes: &InputShapes) -> anyhow::R
         .collect()
 }
 
-/// An outermost dimension that is open is a batch in practice: 1.
+/// An open outermost dimension is a batch in practice: 1.
 fn guessed(shape: &[Option<usize>]) -> Option<Vec<usize>> {
     let sizes = shape.iter().enumerate();
     sizes
@@ -253,29 +253,29 @@ fn noise(
         ElementType::I32 => 1_i32.to_le_bytes().repeat(count),
         ElementType::I64 => 1_i64.to_le_bytes().repeat(count),
     };
-    Tensor::from_bytes(element_type, shape, &bytes).context("no such tensor can be made")
+    Tensor::from_bytes(element_type, shape, &bytes).context("cannot create the tensor")
 }
 
-/// Writes recorded inputs of models as `FOLDER/MODEL/0000.npz` and on, after those that are there.
+/// Writes recorded inputs of models as `FOLDER/MODEL/0000.npz` and so on, after existing files.
 #[derive(Debug)]
 pub struct InputsWriter<'a> {
     folder: &'a Path,
-    models: BTreeMap<String, Written>,
+    models: BTreeMap<String, ModelFolder>,
 }
 
-/// Of one model.
+/// The folder of one model.
 #[derive(Debug)]
-struct Written {
+struct ModelFolder {
     folder: PathBuf,
-    /// Number of the next file.
+    /// The number of the next file.
     next: usize,
-    /// How many were there before.
+    /// The number of samples that existed before.
     before: usize,
     written: usize,
 }
 
 impl<'a> InputsWriter<'a> {
-    /// Nothing is written yet.
+    /// A writer to this folder, which has written nothing yet.
     pub fn new(folder: &'a Path) -> Self {
         Self {
             folder,
@@ -287,7 +287,7 @@ impl<'a> InputsWriter<'a> {
     pub fn write(&mut self, model: &str, runs: &[Vec<(String, Tensor)>]) -> anyhow::Result<()> {
         let it = match self.models.entry(model.to_owned()) {
             Entry::Occupied(it) => it.into_mut(),
-            Entry::Vacant(it) => it.insert(Written::at(self.folder.join(model))?),
+            Entry::Vacant(it) => it.insert(ModelFolder::at(self.folder.join(model))?),
         };
         let cannot = || format!("cannot write to {}", it.folder.display());
         for inputs in runs {
@@ -300,12 +300,12 @@ impl<'a> InputsWriter<'a> {
         Ok(())
     }
 
-    /// What was written, on one line.
+    /// A summary on one line.
     pub fn summary(&self) -> String {
-        let of = |it: &Written| {
+        let of = |it: &ModelFolder| {
             let after = match it.before {
                 0 => String::new(),
-                before => format!(" after the {before} there"),
+                before => format!(" after {before} existing"),
             };
             format!("{} to {}{after}", it.written, it.folder.display())
         };
@@ -314,7 +314,7 @@ impl<'a> InputsWriter<'a> {
     }
 }
 
-impl Written {
+impl ModelFolder {
     fn at(folder: PathBuf) -> anyhow::Result<Self> {
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?;

@@ -4,60 +4,62 @@ use thiserror::Error;
 
 use super::session::MAX_FILES;
 
-/// Why a recording is not what was asked for, or there is none.
+/// Why a recording failed or is incomplete.
 #[derive(Debug, Error)]
 pub enum RecordError {
-    /// It ended before anything came.
+    /// It ended without a sample.
     #[error(
-        "no sample was recorded ({} gave no result, {} found no room in [record] buffer-mib, {} were larger than it); give the device samples, or wait longer",
+        "no sample was recorded ({} gave no result, {} did not fit into [record] buffer-mib, {} were larger than it); send samples to the device, or wait longer",
         .0.failed, .0.dropped, .0.too_large
     )]
     Nothing(Counts),
-    /// Something else is called like the device.
-    #[error("another device answered: {device} of {site}; look for two of the same name")]
+    /// A device with another name answered.
+    #[error(
+        "another device answered: {device} of {site}; check for two devices with the same name"
+    )]
     OtherDevice {
         /// Its name.
         device: String,
         /// Its site.
         site: String,
     },
-    /// The device does not stop.
-    #[error("the device gives more than the {count} samples that were asked for; those are kept")]
+    /// The device sends more samples than requested.
+    #[error("the device sends more than the {count} requested samples; those are kept")]
     TooMany {
-        /// What was asked for.
+        /// The requested number.
         count: u64,
     },
     /// A sample has too many files.
-    #[error("the device offers {found} files of one sample; at most {MAX_FILES} are taken")]
+    #[error("the device offers {found} files for one sample; the limit is {MAX_FILES}")]
     TooManyFiles {
         /// How many.
         found: usize,
     },
-    /// A model's name leads elsewhere.
-    #[error("the device calls a model `{model}`, which cannot be a folder")]
+    /// A model's name is not a valid folder name.
+    #[error("the device's model name `{model}` is not a valid folder name")]
     Model {
         /// The name.
         model: String,
     },
     /// A file is too large.
-    #[error("it has {size} bytes; at most {MAX_RECORDED_BYTES} are recorded")]
+    #[error("it has {size} bytes; the limit is {MAX_RECORDED_BYTES}")]
     TooLarge {
-        /// Its size.
+        /// Its size in bytes.
         size: u64,
     },
     /// A file ends early.
-    #[error("the device gives nothing of it; record again")]
+    #[error("the device sends no bytes of it; record again")]
     NoBytes,
-    /// A file has other bytes than were announced.
-    #[error("it is not what the device said it is; record again")]
+    /// A file does not have the announced digest.
+    #[error("its digest is not the announced one; record again")]
     Mismatch,
-    /// An answer is none.
-    #[error("the device's answer cannot be read; is its `hotshoe` of this version?")]
+    /// An answer cannot be parsed.
+    #[error("cannot read the device's answer; check that its `hotshoe` has this version")]
     Answer(#[source] serde_json::Error),
 }
 
 impl RecordError {
-    /// A stable word for machines.
+    /// A stable error code.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Nothing(_) => "nothing_recorded",

@@ -1,4 +1,4 @@
-//! A recorder's side of what it says to a device.
+//! The recorder's side of the recording protocol.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use serde::de::DeserializeOwned;
 
 use super::RecordError;
 
-/// How long one answer may take; the device answers after half a second at most.
+/// The timeout of one answer; the device answers within half a second.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How often a question is asked again that nobody answers.
+/// The number of attempts per request.
 const TRIES: usize = 3;
-/// Most files of one sample: one for each model and the rest.
+/// The most files of one sample: one per model, and a few more.
 pub const MAX_FILES: usize = 128;
 
 /// One recording of one device.
@@ -26,17 +26,17 @@ pub struct Session<'a> {
     client: &'a Client,
     site: &'a str,
     device: &'a str,
-    /// Bytes of one answer.
+    /// The most bytes of one answer.
     most: u64,
     id: String,
-    /// The last sample that has arrived.
+    /// The number of the last sample that was written.
     after: u64,
-    /// What the device said last.
+    /// The latest counts of the device.
     pub counts: Counts,
 }
 
 impl<'a> Session<'a> {
-    /// Begins to record.
+    /// Starts a recording.
     pub fn open(
         client: &'a Client,
         site: &'a str,
@@ -64,13 +64,13 @@ impl<'a> Session<'a> {
         Ok((session, opened))
     }
 
-    /// Records no more.
+    /// Ends the recording.
     pub fn end(&self) -> anyhow::Result<()> {
         let session = self.id.clone();
         self.bytes(&Request::End { session }).map(drop)
     }
 
-    /// What comes next.
+    /// The next message of the device.
     pub fn next(&mut self) -> anyhow::Result<NextItem> {
         let Next { what, counts } = self.ask(&Request::Next {
             session: self.id.clone(),
@@ -80,12 +80,12 @@ impl<'a> Session<'a> {
         Ok(what)
     }
 
-    /// A sample is written: the device may forget it.
+    /// Acknowledges a sample that is written, so that the device can drop it.
     pub const fn arrived(&mut self, number: u64) {
         self.after = number;
     }
 
-    /// The files of a sample, as the device said they are.
+    /// Fetches the files of a sample and checks their digests.
     pub fn files(
         &self,
         number: u64,
@@ -135,7 +135,7 @@ impl<'a> Session<'a> {
         Ok(serde_json::from_slice(&answer).map_err(RecordError::Answer)?)
     }
 
-    /// Answers get lost; each question may be asked again, but for the first.
+    /// Sends a request, again if the answer is lost. Only opening a session is not repeated.
     fn bytes(&self, request: &Request) -> anyhow::Result<Vec<u8>> {
         let asked = serde_json::to_vec(request)?;
         let tries = if self.id.is_empty() { 1 } else { TRIES };
@@ -152,7 +152,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Whether a name that came over the network may be a folder's.
+/// Whether a name from the network is a safe folder name.
 fn is_plain(name: &str) -> bool {
     let fits =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);

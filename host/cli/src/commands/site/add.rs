@@ -18,16 +18,16 @@ use crate::terminal::Terminal;
 
 /// Add a device to a site
 ///
-/// Makes what the device is given: a certificate with its name, a configuration that follows signed statements alone, and the key that
-/// it signs with, whose public half goes on the site's list. With --key, the device has made its key itself, at its first start, and
-/// only the public half is taken. The registry's access rules are written again.
+/// Creates the device's bundle: a certificate with its name, a configuration that accepts only signed statements, and its signing key,
+/// whose public key is added to the site's list. With --key, the device has created its own key at its first start, and only the public
+/// key is added. Updates the registry's access rules.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe site add --site-dir lab --device line-4
   scp -r lab/bundles/line-4 line-4:/etc/hotshoe
 
-Example: of a device that has started before, DATA/device.pub is its public key
+Example: a device that has already started; its public key is DATA/device.pub
   hotshoe site add --site-dir lab --device line-4 --key device.pub")]
 pub struct Args {
     /// The site's folder
@@ -36,13 +36,13 @@ pub struct Args {
     /// The device's name; may be repeated
     #[arg(long, value_name = "NAME", required = true)]
     device: Vec<String>,
-    /// The device's own public key, in PEM [default: a new key is made for it]
+    /// The device's own public key, in PEM [default: create a new key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// A host name or address at which others connect to the device, if any do; may be repeated
+    /// A host name or address of the device, if others connect to it; may be repeated
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// Replace the certificate and the key of a device that is on the list
+    /// Replace the certificate and the key of a listed device
     #[arg(long)]
     force: bool,
 }
@@ -56,11 +56,11 @@ struct Report {
 /// A device that was added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Added {
-    /// Its name.
+    /// The device's name.
     pub device: String,
-    /// What it is given.
+    /// The folder of its bundle.
     pub bundle: PathBuf,
-    /// The fingerprint of the key that it signs with.
+    /// The fingerprint of its signing key.
     pub fingerprint: Digest,
 }
 
@@ -68,7 +68,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let site = SiteDir::open(&args.site_dir)?;
     ensure!(
         args.key.is_none() || args.device.len() == 1,
-        "--key is one device's; add the devices one by one"
+        "--key is for one device; add the devices one by one"
     );
     let key = args.key.as_deref().map(read_public).transpose()?;
     let mut devices = Vec::new();
@@ -96,9 +96,9 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             terminal.dim(&fingerprint.to_string())
         ))?;
     }
-    terminal.print("\nCopy each folder to its device, and start it there: `hotshoe run --config hotshoe.toml`.")?;
+    terminal.print("\nCopy each folder to its device, and start the daemon there: `hotshoe run --config hotshoe.toml`.")?;
     terminal.print(format!(
-        "Copy {} to the registry, and restart it: it lets the device in then.",
+        "Copy {} to the registry, and restart it to allow the device.",
         site.folder.join(REGISTRY).join(ACL).display()
     ))?;
     Ok(ExitCode::SUCCESS)
@@ -109,7 +109,7 @@ fn read_public(path: &Path) -> anyhow::Result<PublicKey> {
         .with_context(|| format!("{} is not a device's public key", path.display()))
 }
 
-/// Puts a device on the list, and makes what it is given.
+/// Adds a device to the list, and creates its bundle.
 pub fn add(
     site: &SiteDir,
     device: &str,
@@ -120,18 +120,18 @@ pub fn add(
     check_name("device", device)?;
     ensure!(
         !device.starts_with('.'),
-        "`{device}` is no name for a folder; choose one that does not begin with `.`"
+        "`{device}` is not a valid folder name; choose one that does not start with `.`"
     );
-    // The rules go by the names in certificates.
+    // The access rules depend on the names in certificates.
     if [DEPLOYER, REGISTRY].contains(&device) {
         bail!(
-            "a device cannot be called `{device}`: its certificate would let it do what the {device} may; choose another name"
+            "a device cannot be called `{device}`: its certificate would have the rights of the {device}; choose another name"
         );
     }
     let listed = site.folder.join(DEVICES).join(format!("{device}.pub"));
     if listed.exists() && !force {
         bail!(
-            "device {device} is on the list of site {} already; give --force to replace its certificate and its key",
+            "device {device} is already on the list of site {}; give --force to replace its certificate and its key",
             site.file.site
         );
     }
@@ -146,7 +146,7 @@ pub fn add(
     let secret = bundle.join("data").join(device_key::SECRET);
     let public = match key {
         Some(public) => {
-            // An earlier one must not come into use again.
+            // An earlier key must not be used again.
             if secret.exists() {
                 fs::remove_file(&secret)
                     .with_context(|| format!("cannot remove {}", secret.display()))?;
@@ -154,7 +154,7 @@ pub fn add(
             public.clone()
         }
         None => {
-            let made = SigningKey::generate().context("cannot make the device's key")?;
+            let made = SigningKey::generate().context("cannot create the device's key")?;
             let pem = made.to_pem(None).context("cannot write the device's key")?;
             write_new(&secret, pem.as_bytes(), Readers::Owner, force)?;
             made.public_key().context("cannot derive the public key")?
@@ -167,7 +167,7 @@ pub fn add(
         Readers::Anyone,
         force,
     )?;
-    // Last: a device is on the list when all of this is there.
+    // Last: a device is on the list only when its bundle is complete.
     write_new(&listed, public.to_pem().as_bytes(), Readers::Anyone, force)?;
     Ok(Added {
         device: device.to_owned(),
@@ -176,7 +176,7 @@ pub fn add(
     })
 }
 
-/// Writes the registry's access rules for the devices that are on the list now.
+/// Writes the registry's access rules for the listed devices.
 pub fn write_rules(site: &SiteDir) -> anyhow::Result<()> {
     let options = AclOptions {
         devices: site.devices()?.names().map(str::to_owned).collect(),

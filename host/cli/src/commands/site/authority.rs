@@ -1,4 +1,4 @@
-//! A site's certificate authority, and the certificates that it makes.
+//! A site's certificate authority, and the certificates that it issues.
 use std::path::Path;
 
 use anyhow::Context;
@@ -12,11 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::files::read_text;
 
-/// How long the authority lasts, in years.
+/// The lifetime of the authority, in years.
 const AUTHORITY_YEARS: i16 = 20;
-/// How long a certificate lasts, in years: devices are not visited often. `hotshoe site add --force` makes another one.
+/// The lifetime of a certificate, in years; long, because people rarely visit devices. `hotshoe site add --force` issues a new one.
 pub const CERTIFICATE_YEARS: i16 = 10;
-/// What every certificate is good for, since whoever listens on this machine is reached so by its own commands.
+/// Names in every certificate, because commands on the same machine connect to a listener over loopback.
 const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// A certificate and its secret key, in PEM.
@@ -35,11 +35,11 @@ pub struct Authority {
 impl Authority {
     /// A new authority, with its own certificate.
     pub fn new(site: &str) -> anyhow::Result<(Self, Issued)> {
-        let key = KeyPair::generate().context("cannot make the authority's key")?;
+        let key = KeyPair::generate().context("cannot create the authority's key")?;
         let params = authority(site)?;
         let certificate = params
             .self_signed(&key)
-            .context("cannot make the authority's certificate")?
+            .context("cannot create the authority's certificate")?
             .pem();
         let issued = Issued {
             certificate,
@@ -49,7 +49,7 @@ impl Authority {
         Ok((Self { issuer }, issued))
     }
 
-    /// The authority of a site whose secret key is in this file.
+    /// Opens the authority of a site by its secret key.
     pub fn open(site: &str, key: &Path) -> anyhow::Result<Self> {
         let pem = Zeroizing::new(read_text(key)?);
         let key = KeyPair::from_pem(&pem)
@@ -59,9 +59,9 @@ impl Authority {
         })
     }
 
-    /// A certificate with this common name, for either end of a connection; others connect to its owner at these hosts.
+    /// Issues a certificate with this common name, for clients and for servers at these hosts.
     pub fn issue(&self, name: &str, hosts: &[String]) -> anyhow::Result<Issued> {
-        let cannot = || format!("cannot make the certificate of {name}");
+        let cannot = || format!("cannot issue the certificate of {name}");
         let mut names: Vec<String> = LOOPBACK.map(str::to_owned).to_vec();
         names.extend(
             hosts
@@ -86,7 +86,7 @@ impl Authority {
     }
 }
 
-/// What the authority's certificate says. Its dates aside it is the same at each call, so that the file need not be read again.
+/// The parameters of the authority's certificate. Except for the dates they are the same at each call, so the file need not be read again.
 fn authority(site: &str) -> anyhow::Result<CertificateParams> {
     let mut params = lasting(Vec::new(), AUTHORITY_YEARS)?;
     let name = format!("hotshoe site {site}");
@@ -96,17 +96,17 @@ fn authority(site: &str) -> anyhow::Result<CertificateParams> {
     Ok(params)
 }
 
-/// Parameters of a certificate that begins yesterday, since clocks differ, and lasts for so many years.
+/// The parameters of a certificate that is valid from yesterday, because clocks differ, for this many years.
 fn lasting(names: Vec<String>, years: i16) -> anyhow::Result<CertificateParams> {
     let mut params =
-        CertificateParams::new(names).context("a host's name cannot stand in a certificate")?;
+        CertificateParams::new(names).context("a host name is not valid in a certificate")?;
     let today = TimeZone::UTC.to_datetime(Time::now()).date();
     let from = today
         .yesterday()
-        .context("the clock stands at the beginning of time")?;
+        .context("the clock shows the earliest possible time")?;
     let day = |date: jiff::civil::Date| {
         let month = u8::try_from(date.month()).unwrap_or(1);
-        // The 29th of February has no other year's like.
+        // The 29th of February does not exist in every year.
         let day = u8::try_from(date.day()).unwrap_or(1).min(28);
         (i32::from(date.year()), month, day)
     };

@@ -20,16 +20,16 @@ use crate::fleet::site_dir::{
 use crate::passphrase;
 use crate::terminal::Terminal;
 
-/// The registry's port where none is given: Zenoh's own.
+/// The registry's default port: Zenoh's own.
 const DEFAULT_PORT: u16 = 7447;
-/// The registry's host where none is given: the site is then this machine alone.
+/// The registry's default host, for a site on this machine only.
 const DEFAULT_SERVER: &str = "127.0.0.1";
 
-/// Begin a site: certificates, access rules and keys
+/// Create a site: certificates, access rules and keys
 ///
-/// Makes a folder with the site's own certificate authority, what its registry and its deployers need, a key that signs releases and
-/// statements, and the trust.toml that devices accept it by. Everything that travels is then encrypted, whoever connects shows a
-/// certificate, each device writes its own keys alone, and signs what it says. Keep the folder to yourself: whoever has it is the site.
+/// Creates a folder with the site's certificate authority, the files for its registry and deployers, a key that signs releases and
+/// statements, and the trust.toml that makes devices trust it. All traffic is then encrypted, every client needs a certificate, and each
+/// device writes only its own keys and signs its messages. Keep the folder secret: anyone who has it controls the site.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example: a registry at 192.0.2.7, and two devices
@@ -39,35 +39,35 @@ Example: a registry at 192.0.2.7, and two devices
   hotshoe sign my-release --key lab/signing.key
   hotshoe publish my-release --site-dir lab
 
-Example: with releases that others sign
+Example: releases with other signers
   hotshoe site init --site lab --out lab --server 192.0.2.7 --trust trust.toml
 
-The signing key is encrypted with a passphrase, which is asked for, or taken from HOTSHOE_PASSPHRASE.")]
+The signing key is encrypted with a passphrase, which is asked for or read from HOTSHOE_PASSPHRASE.")]
 pub struct Args {
     /// The site's name
     #[arg(long, value_name = "SITE")]
     site: String,
-    /// The folder to make
+    /// The folder to create
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Where devices and deployers reach the registry; may be repeated [default: 127.0.0.1:7447, this machine alone]
+    /// The address of the registry for devices and deployers; may be repeated [default: 127.0.0.1:7447, this machine only]
     #[arg(long, value_name = "HOST[:PORT]", value_parser = server)]
     server: Vec<Server>,
-    /// A device to add at once; may be repeated
+    /// A device to add; may be repeated
     #[arg(long, value_name = "NAME")]
     device: Vec<String>,
-    /// The keys that may sign releases, and statements [default: a new key alone]
+    /// The keys that may sign releases and statements (trust.toml) [default: a new key]
     #[arg(long, value_name = "FILE")]
     trust: Option<PathBuf>,
-    /// Leave the new signing key unencrypted, for tests and for machines that protect it otherwise
+    /// Leave the new signing key unencrypted, for tests, or if the machine protects it in another way
     #[arg(long, conflicts_with = "trust")]
     no_passphrase: bool,
 }
 
-/// Where the registry is reached.
+/// An address of the registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Server {
-    /// A name or an address, without brackets.
+    /// A host name or an IP address, without brackets.
     host: String,
     port: u16,
 }
@@ -88,7 +88,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         || args.out.is_file()
     {
         bail!(
-            "{} is there already, and is not replaced; choose another --out",
+            "{} already exists and is not overwritten; choose another --out",
             args.out.display()
         );
     }
@@ -96,21 +96,21 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         (None, false) => Some(passphrase::choose()?),
         _ => None,
     };
-    // Made beside it, so that it appears whole or not at all.
+    // Create it under a temporary name, so that it appears complete or not at all.
     let parent = match args.out.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
     let made = tempfile::Builder::new()
         .prefix(".site-")
         .tempdir_in(parent)
-        .with_context(|| format!("cannot make a folder in {}", parent.display()))?;
+        .with_context(|| format!("cannot create a folder in {}", parent.display()))?;
     let passphrase = passphrase.as_ref().map(|passphrase| passphrase.as_str());
     let (site, mut devices) = make(args, made.path(), passphrase)?;
     fs::rename(made.path(), &args.out)
-        .with_context(|| format!("cannot make {}", args.out.display()))?;
-    // Where it was made there is nothing left to remove.
+        .with_context(|| format!("cannot create {}", args.out.display()))?;
+    // The temporary folder was renamed, so there is nothing to remove.
     drop(made.keep());
     for added in &mut devices {
         added.bundle = args.out.join(BUNDLES).join(&added.device);
@@ -187,7 +187,7 @@ fn make(
         Readers::Anyone,
     )?;
     fs::create_dir_all(folder.join(DEVICES))
-        .context("cannot make the folder of the devices' keys")?;
+        .context("cannot create the folder of the devices' keys")?;
     let devices = args.device.iter();
     let devices = devices
         .map(|device| add(&site, device, None, &[], false))
@@ -196,7 +196,7 @@ fn make(
     Ok((site, devices))
 }
 
-/// The keys that devices and the registry trust: those of a file, or a new one.
+/// Writes the keys that devices and the registry trust: those of a file, or a new one.
 fn write_trusted(args: &Args, folder: &Path, passphrase: Option<&str>) -> anyhow::Result<()> {
     let out = folder.join(TRUST);
     if let Some(given) = &args.trust {
@@ -212,7 +212,7 @@ fn write_trusted(args: &Args, folder: &Path, passphrase: Option<&str>) -> anyhow
 
 fn registry_config(site: &str, servers: &[Server]) -> String {
     let listen: Vec<String> = servers.iter().map(Server::listener).collect();
-    // Several hosts may be names of one machine, which listens once.
+    // Several hosts may be names of one machine, which listens only once.
     let mut once = Vec::new();
     for endpoint in listen {
         if !once.contains(&endpoint) {
@@ -251,12 +251,12 @@ impl Server {
         }
     }
 
-    /// Where others connect to.
+    /// The endpoint that others connect to.
     fn endpoint(&self) -> String {
         format!("tls/{}", self.authority())
     }
 
-    /// Where the registry listens: on all addresses, since the one that others know may be another machine's.
+    /// The endpoint that the registry listens on: all addresses, because the known one may be translated (NAT).
     fn listener(&self) -> String {
         if self.is_loopback() {
             return self.endpoint();
@@ -268,10 +268,10 @@ impl Server {
     }
 }
 
-/// `HOST`, `HOST:PORT`, `ADDRESS`, `[V6-ADDRESS]:PORT`.
+/// Parses `HOST`, `HOST:PORT`, `ADDRESS` or `[V6-ADDRESS]:PORT`.
 fn server(text: &str) -> Result<Server, String> {
     let wrong =
-        || "a server is HOST or HOST:PORT, as 192.0.2.7 or registry.example:7447".to_owned();
+        || "expected HOST or HOST:PORT, such as 192.0.2.7 or registry.example:7447".to_owned();
     let of = |host: &str, port| Server {
         host: host.to_owned(),
         port,
@@ -301,7 +301,7 @@ impl Report<'_> {
     fn show(&self, args: &Args, terminal: &Terminal) -> anyhow::Result<()> {
         let folder = self.folder.display();
         terminal.print(format!(
-            "site {}  {folder}  (keep it to yourself; its certificates last {CERTIFICATE_YEARS} years)",
+            "site {}  {folder}  (keep it secret; its certificates are valid for {CERTIFICATE_YEARS} years)",
             self.site
         ))?;
         for device in &self.devices {
@@ -312,7 +312,7 @@ impl Report<'_> {
             ))?;
         }
         if args.server.is_empty() {
-            terminal.note("no --server was given: this site is on this machine alone");
+            terminal.note("no --server was given: this site works on this machine only");
         }
         let mut steps = Vec::new();
         if self.devices.is_empty() {
@@ -340,7 +340,7 @@ impl Report<'_> {
                 "hotshoe publish RELEASE --site-dir {folder} --key KEY"
             ));
         }
-        terminal.print("\nNext, each where it belongs:")?;
+        terminal.print("\nNext, each on its own machine:")?;
         for step in steps {
             terminal.print(format!("  {step}"))?;
         }

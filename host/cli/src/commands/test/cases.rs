@@ -1,4 +1,4 @@
-//! What is tried: the `[[tests]]` of a `release.toml`, and recordings.
+//! The test cases: the `[[tests]]` of a `release.toml`, and recordings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,50 +12,50 @@ use hotshoe_trust::{Begin, End, ReleaseLimits};
 
 use crate::files::read_limited;
 
-/// How far an insight of a recording must agree where nothing says it.
+/// The default `min-agreement` of a recording.
 const MIN_AGREEMENT: f64 = 0.99;
 
-/// One sample to try.
+/// A test case: one sample with its expected result.
 pub struct Case {
     /// Its name.
     pub name: String,
     /// The sample.
     pub sample: Sample,
-    /// What is expected; none where the file is not there yet.
+    /// The expected result; none if the file does not exist yet.
     pub expected: Option<Expectation>,
-    /// The file of it, where `--update` may rewrite it.
+    /// The file of the expected result, if `--update` may write it.
     pub snapshot: Option<PathBuf>,
-    /// How far the insight must agree.
+    /// The minimum agreement of the insight.
     pub min_agreement: f64,
-    /// How far any number may be off, where it matters.
+    /// The relative tolerance of every number, if there is one.
     pub tolerance: Option<f64>,
-    /// Tensors that came between, as they were recorded.
+    /// The recorded intermediate tensors.
     pub tensors: Vec<(RecordedPart, Vec<u8>)>,
 }
 
-/// A case that is to be run.
-pub enum Pending {
-    /// One of `[[tests]]` with files of its own.
+/// A case that is not loaded yet.
+pub enum PendingCase {
+    /// An entry of `[[tests]]` with its own files.
     Written(Case),
-    /// One of a recording, on the disk.
-    Recorded(Entry),
+    /// An entry of a recording, on the disk.
+    Recorded(RecordedCase),
 }
 
-/// One entry of a recording, which nothing is read of.
-pub struct Entry {
+/// An entry of a recording that is not read yet.
+pub struct RecordedCase {
     name: String,
     recording: Arc<Recording>,
     entry: RecordedEntry,
-    /// What the pipeline is given, and its media type.
+    /// The input of the pipeline, and its media type.
     given: RecordedPart,
     content_type: String,
-    /// What is expected of it.
+    /// The expected output.
     made: RecordedPart,
     min_agreement: f64,
     tolerance: Option<f64>,
 }
 
-impl Pending {
+impl PendingCase {
     fn name(&self) -> &str {
         match self {
             Self::Written(case) => &case.name,
@@ -63,7 +63,7 @@ impl Pending {
         }
     }
 
-    /// Reads what it needs.
+    /// Reads the files of the case.
     pub fn load(self) -> anyhow::Result<Case> {
         match self {
             Self::Written(case) => Ok(case),
@@ -72,15 +72,15 @@ impl Pending {
     }
 }
 
-/// Cases that run one after the other, and keep their state from one to the next.
+/// Cases that run one after another and share their state.
 pub struct Group {
     /// `[[tests]]`, or the recording's folder.
     pub title: String,
     /// In their order.
-    pub cases: Vec<Pending>,
+    pub cases: Vec<PendingCase>,
 }
 
-/// Reads all of them whose name has `filter` in it.
+/// Reads all cases whose name contains `filter`.
 pub fn read(
     description: &ReleaseToml,
     release_toml: &Path,
@@ -104,7 +104,7 @@ pub fn read(
             } => {
                 let files = [folder.join(sample), folder.join(expected)];
                 let case = written(test, &files, content_type)?;
-                own.cases.push(Pending::Written(case));
+                own.cases.push(PendingCase::Written(case));
             }
             TestOn::Recorded(name) => {
                 groups.push(replayed(
@@ -129,7 +129,7 @@ pub fn read(
     Ok(groups)
 }
 
-/// A `[[tests]]` entry with files of its own.
+/// Reads a `[[tests]]` entry with its own files.
 fn written(
     test: &TestToml,
     [sample, expected]: &[PathBuf; 2],
@@ -138,9 +138,8 @@ fn written(
     let id = format!("self-test/{}", test.name);
     let known = if expected.exists() {
         let bytes = read_limited(expected, ReleaseLimits::EXPECTED_BYTES)?;
-        let parsed = Expectation::parse(&bytes).with_context(|| {
-            format!("{} is no insight that can be expected", expected.display())
-        })?;
+        let parsed = Expectation::parse(&bytes)
+            .with_context(|| format!("{} is not a valid expected result", expected.display()))?;
         Some(parsed)
     } else {
         None
@@ -162,7 +161,7 @@ fn written(
     })
 }
 
-/// All entries of a recording, to be read one by one: together they may be far larger than the memory.
+/// The entries of a recording, to be read one by one, because all of them may not fit into memory.
 fn replayed(
     folder: &Path,
     (begin, end): (Begin, End),
@@ -179,7 +178,7 @@ fn replayed(
             made,
             ..
         } = recording.replay(entry, begin, end)?;
-        cases.push(Pending::Recorded(Entry {
+        cases.push(PendingCase::Recorded(RecordedCase {
             name: format!("{number:04} {}", entry.id),
             recording: Arc::clone(&recording),
             given,
@@ -193,7 +192,7 @@ fn replayed(
     Ok(Group { title, cases })
 }
 
-impl Entry {
+impl RecordedCase {
     fn load(self) -> anyhow::Result<Case> {
         let Self {
             name,

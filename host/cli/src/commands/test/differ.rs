@@ -1,4 +1,4 @@
-//! How what was made differs from what was expected, for people. Numbers within the tolerance are shown as equal.
+//! Shows the differences between actual and expected results. Numbers within the tolerance are shown as equal.
 
 use hotshoe_engine::{Action, Insight};
 use hotshoe_infer::Tensor;
@@ -9,18 +9,18 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::terminal::Terminal;
 
-/// Equal lines that are shown around a difference.
+/// The number of equal lines around a difference.
 const CONTEXT: usize = 3;
-/// Numbers below this are compared as if they were this large: the direction of what is next to nothing is noise.
+/// Smaller numbers are compared as if they had this magnitude, because the relative difference of tiny numbers is noise.
 const LEAST: f64 = 1e-3;
-/// Most lines of a difference that are shown.
+/// The most lines of a difference.
 const MAX_LINES: usize = 200;
-/// Most lines of one run of lines that were all expected, or all made.
+/// The most consecutive lines that are all expected, or all actual.
 const MAX_RUN: usize = 12;
-/// Longest text in the place of bytes.
+/// The most characters of a text that stands for bytes.
 const MAX_TEXT: usize = 200;
 
-/// What stands on either side, as text; the two are the same where nothing differs.
+/// A difference between two results, as the text of both sides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     expected: String,
@@ -28,12 +28,12 @@ pub struct Difference {
 }
 
 impl Difference {
-    /// Between a decision and what was expected of it; None where all is equal within `tolerance`.
+    /// The difference between a decision and the expected one; none if they are equal within `tolerance`.
     pub fn of(expected: &Expectation, decision: &Decision, tolerance: f64) -> Option<Self> {
         let actions = expected.actions.is_some();
         let side = |insight: &Insight, decided: Option<&Vec<Action>>| {
             let mut sides = Map::new();
-            sides.insert("insight".to_owned(), told(insight));
+            sides.insert("insight".to_owned(), shown(insight));
             if actions {
                 let decided = serde_json::to_value(decided).unwrap_or_default();
                 sides.insert("actions".to_owned(), decided);
@@ -49,7 +49,7 @@ impl Difference {
         })
     }
 
-    /// Lines with `-` for what was expected and `+` for what was made, and what they mean.
+    /// The differing lines, with `-` for expected and `+` for actual ones, and a legend.
     pub fn text(&self, terminal: &Terminal) -> String {
         let diff = TextDiff::from_lines(&self.expected, &self.made);
         let mut lines = Vec::new();
@@ -71,12 +71,14 @@ impl Difference {
         if more > 0 {
             lines.push(format!("  ... and {more} lines more"));
         }
-        lines.push(terminal.dim("- expected, + made; `hotshoe test --update` takes what was made"));
+        lines.push(
+            terminal.dim("- expected, + actual; `hotshoe test --update` accepts the actual result"),
+        );
         lines.join("\n")
     }
 }
 
-/// Lines that were all expected, or all made. Of a long run, such as a tensor, the beginning: what came in its place is to be seen as well.
+/// Lines that are all expected, or all actual. A long run, such as a tensor, is truncated, so that the other side is visible too.
 fn run_of(values: &[&str], tag: ChangeTag, terminal: &Terminal) -> Vec<String> {
     let paint = |text: &str| match tag {
         ChangeTag::Delete => terminal.bad(&format!("- {text}")),
@@ -94,8 +96,8 @@ fn run_of(values: &[&str], tag: ChangeTag, terminal: &Terminal) -> Vec<String> {
     lines
 }
 
-/// An insight as JSON, with tensors in the place of their bytes.
-fn told(insight: &Insight) -> Value {
+/// An insight as JSON, with tensors instead of their bytes.
+fn shown(insight: &Insight) -> Value {
     if let Insight::Custom {
         content_type,
         payload,
@@ -115,12 +117,12 @@ fn told(insight: &Insight) -> Value {
     serde_json::to_value(insight).unwrap_or_default()
 }
 
-/// Whether two numbers count as one.
+/// Whether two numbers are equal within the tolerance.
 fn near(a: f64, b: f64, tolerance: f64) -> bool {
     a.total_cmp(&b).is_eq() || (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(LEAST)
 }
 
-/// Takes over the numbers of `wanted` that are near those of `made`.
+/// Replaces numbers of `made` by those of `wanted` that are within the tolerance.
 fn settle(made: &mut Value, wanted: &Value, tolerance: f64) {
     match (made, wanted) {
         (Value::Object(made), Value::Object(wanted)) => {
@@ -147,7 +149,7 @@ fn settle(made: &mut Value, wanted: &Value, tolerance: f64) {
     }
 }
 
-/// As JSON, with each list of numbers on one line for every eight, and long texts cut.
+/// Formats JSON with eight numbers per line, and long texts truncated.
 fn pretty(value: &Value) -> String {
     let mut text = String::new();
     write(value, 0, &mut text);
@@ -196,7 +198,7 @@ fn write(value: &Value, depth: usize, text: &mut String) {
     }
 }
 
-/// How tensors differ from those that were recorded: one line each, none where they are equal within `tolerance`.
+/// The differences between actual and recorded tensors: one line per tensor that is not equal within `tolerance`.
 pub fn tensors(made: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
     let recorded = match npz::read(recorded, Limits::FILE) {
         Ok(arrays) => arrays,
@@ -208,13 +210,13 @@ pub fn tensors(made: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Ve
             continue;
         }
         match made.iter().find(|(own, _)| own == name) {
-            None => lines.push(format!("`{name}` was recorded and was not made")),
+            None => lines.push(format!("`{name}` was recorded but is missing")),
             Some((_, tensor)) => lines.extend(one(name, tensor, wanted, tolerance)),
         }
     }
     let known = |name: &String| recorded.iter().any(|(other, _)| other == name);
     for (name, _) in made.iter().filter(|(name, _)| !known(name)) {
-        lines.push(format!("`{name}` was made and was not recorded"));
+        lines.push(format!("`{name}` was not recorded"));
     }
     lines
 }
@@ -237,7 +239,7 @@ fn one(name: &str, made: &Tensor, wanted: &Tensor, tolerance: f64) -> Option<Str
         .iter()
         .max_by(|x, y| distance(x.1).total_cmp(&distance(y.1)))?;
     Some(format!(
-        "`{name}` {}: {} of {} elements differ, most element {at}: {a} instead of {b}",
+        "`{name}` {}: {} of {} elements differ, at most element {at}: {a} instead of {b}",
         kind(made),
         off.len(),
         made.len()
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_within_the_tolerance_is_shown_as_equal() {
+    fn numbers_within_the_tolerance_are_shown_as_equal() {
         let expected = Expectation::of(scalars(&[1.0, 2.0]));
         let near = decision(scalars(&[1.000_5, 2.0]));
         assert_eq!(Difference::of(&expected, &near, 1e-3), None);
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_are_told_by_name_shape_and_the_worst_element() {
+    fn a_tensor_line_has_name_shape_and_the_worst_element() {
         let x = |values: &[f32]| {
             let tensor = Tensor::from_f32(&[values.len()], values.to_vec()).unwrap();
             vec![("x".to_owned(), tensor)]
@@ -305,11 +307,11 @@ mod tests {
         let lines = tensors(&x(&[1.0, 3.0]), &recorded, 1e-3);
         assert_eq!(
             lines,
-            ["`x` f32 [2]: 1 of 2 elements differ, most element 1: 3 instead of 2"]
+            ["`x` f32 [2]: 1 of 2 elements differ, at most element 1: 3 instead of 2"]
         );
         let lines = tensors(&x(&[1.0]), &recorded, 1e-3);
         assert_eq!(lines, ["`x` is f32 [1] instead of f32 [2]"]);
         let lines = tensors(&[], &recorded, 1e-3);
-        assert_eq!(lines, ["`x` was recorded and was not made"]);
+        assert_eq!(lines, ["`x` was recorded but is missing"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The log lines of components, kept for the test that caused them.
+//! Collects the log lines of components for each test.
 use std::fmt::{Debug, Write as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,15 +8,15 @@ use tracing_subscriber::layer::{Context, Layer};
 
 use crate::logging::TARGET;
 
-/// Lines of one test that are kept.
+/// The most lines per test.
 const MAX_LINES: usize = 200;
 
-/// What components wrote since it was taken last.
+/// The lines since the last [`Self::take`].
 #[derive(Debug, Clone, Default)]
 pub struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
-    /// Takes them.
+    /// Takes the lines.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -37,7 +37,7 @@ impl<S: Subscriber> Layer<S> for Lines {
                 line.component, line.message, line.rest
             ));
         } else if lines.len() == MAX_LINES {
-            lines.push(format!("... and more than these {MAX_LINES} lines"));
+            lines.push(format!("... more than {MAX_LINES} lines"));
         }
     }
 }
@@ -64,7 +64,7 @@ impl Line {
         match field.name() {
             "component" => value.clone_into(&mut self.component),
             "message" => value.clone_into(&mut self.message),
-            // Text cannot fail to be written.
+            // Writing to a string cannot fail.
             name => drop(write!(self.rest, " {name}={value}")),
         }
     }

@@ -1,11 +1,11 @@
-//! What became of the tests, for people and for machines.
+//! Prints the results of the tests, as text or JSON.
 
 use std::collections::BTreeMap;
 
 use hotshoe_pipeline::StageTime;
 use serde::Serialize;
 
-use super::trial::{Ending, Trial, Tried};
+use super::runner::{TestOutcome, TestResult, TestRun};
 use crate::terminal::{Terminal, size};
 
 #[derive(Serialize)]
@@ -43,36 +43,36 @@ struct Test<'a> {
     log: &'a [String],
 }
 
-/// One stage over all tests.
+/// The figures of one stage over all tests.
 #[derive(Serialize)]
 struct Stage {
     name: String,
     runs: usize,
     mean_us: u64,
     max_us: u64,
-    /// The most of linear memory; none of a model.
+    /// The peak of linear memory; none for a model.
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_bytes: Option<u64>,
-    /// The most of host tensors and images.
+    /// The peak of host tensors and images.
     #[serde(skip_serializing_if = "Option::is_none")]
     tensor_bytes: Option<u64>,
 }
 
-/// Prints it.
-pub fn print(trial: &Trial, terminal: &Terminal) -> anyhow::Result<()> {
-    let passed = trial.tests.iter().filter(|(_, it)| it.passed()).count();
-    let failed = trial.tests.len() - passed;
+/// Prints the results.
+pub fn print(run: &TestRun, terminal: &Terminal) -> anyhow::Result<()> {
+    let passed = run.tests.iter().filter(|(_, it)| it.passed()).count();
+    let failed = run.tests.len() - passed;
     if terminal.json {
         return terminal.json(&Report {
-            name: &trial.release.name,
-            generation: trial.release.generation,
+            name: &run.release.name,
+            generation: run.release.generation,
             passed,
             failed,
-            tests: trial.tests.iter().map(|it| test(it, terminal)).collect(),
-            stages: stages(trial),
+            tests: run.tests.iter().map(|it| test(it, terminal)).collect(),
+            stages: stages(run),
         });
     }
-    let grants: Vec<String> = trial
+    let grants: Vec<String> = run
         .release
         .components
         .values()
@@ -82,72 +82,72 @@ pub fn print(trial: &Trial, terminal: &Terminal) -> anyhow::Result<()> {
         .into_iter()
         .collect();
     let allowed = if grants.is_empty() {
-        "it asks for nothing of the device".to_owned()
+        "it needs no grants".to_owned()
     } else {
-        format!("allowed all that it asks for: {}", grants.join(", "))
+        format!("all its grants are allowed: {}", grants.join(", "))
     };
     terminal.print(format!(
         "{}, signed with a throw-away key; {allowed}",
         terminal.bold(&format!(
             "{} generation {}",
-            trial.release.name, trial.release.generation
+            run.release.name, run.release.generation
         ))
     ))?;
     let mut title = "";
-    for (group, tried) in &trial.tests {
+    for (group, result) in &run.tests {
         if group != title {
             title = group;
             terminal.print(terminal.dim(title))?;
         }
-        one(tried, terminal)?;
+        one(result, terminal)?;
     }
     terminal.print("")?;
-    terminal.print(table(&stages(trial), terminal))?;
-    let told = format!("{passed} passed, {failed} failed");
+    terminal.print(table(&stages(run), terminal))?;
+    let text = format!("{passed} passed, {failed} failed");
     terminal.print(if failed == 0 {
-        terminal.good(&told)
+        terminal.good(&text)
     } else {
-        terminal.bad(&told)
+        terminal.bad(&text)
     })
 }
 
-fn one(tried: &Tried, terminal: &Terminal) -> anyhow::Result<()> {
-    let word = if tried.passed() {
+fn one(result: &TestResult, terminal: &Terminal) -> anyhow::Result<()> {
+    let word = if result.passed() {
         terminal.good("pass")
     } else {
         terminal.bad("FAIL")
     };
-    let told = match &tried.ending {
-        Ending::Result {
+    let text = match &result.outcome {
+        TestOutcome::Result {
             passed,
             agreement,
             min_agreement,
             difference,
             ..
         } => {
-            let wanted = format!("agreement {agreement:.3} of {min_agreement}");
+            let agreement = format!("agreement {agreement:.3}, minimum {min_agreement}");
             match (passed, difference.is_some()) {
-                (true, true) => format!("{wanted}, with differences"),
-                _ => wanted,
+                (true, true) => format!("{agreement}, with differences"),
+                _ => agreement,
             }
         }
-        Ending::Updated(path) => format!("wrote {}", path.display()),
-        Ending::NoSnapshot(path) => format!(
-            "{} is not there; --update writes it, once you have looked at what it will hold",
+        TestOutcome::Updated(path) => format!("wrote {}", path.display()),
+        TestOutcome::NoSnapshot(path) => format!(
+            "{} does not exist; check the result, then create it with --update",
             path.display()
         ),
-        Ending::Failed(error) => error.to_string(),
+        TestOutcome::Failed(error) => error.to_string(),
     };
     terminal.print(format!(
-        "  {word} {}  {}  {told}",
-        tried.name,
-        millis(tried.micros())
+        "  {word} {}  {}  {text}",
+        result.name,
+        millis(result.micros())
     ))?;
-    if let Ending::Result {
+    if let TestOutcome::Result {
         difference,
         tensors,
         ..
-    } = &tried.ending
+    } = &result.outcome
     {
         if let Some(difference) = difference {
             terminal.print(indented(&difference.text(terminal)))?;
@@ -156,17 +156,17 @@ fn one(tried: &Tried, terminal: &Terminal) -> anyhow::Result<()> {
             terminal.print(format!("       {}", terminal.warning(line)))?;
         }
     }
-    for line in &tried.log {
+    for line in &result.log {
         terminal.print(format!("       {}", terminal.dim(&format!("log {line}"))))?;
     }
     Ok(())
 }
 
-fn test<'a>((from, tried): &'a (String, Tried), terminal: &Terminal) -> Test<'a> {
+fn test<'a>((from, result): &'a (String, TestResult), terminal: &Terminal) -> Test<'a> {
     let mut test = Test {
-        name: &tried.name,
+        name: &result.name,
         from,
-        passed: tried.passed(),
+        passed: result.passed(),
         agreement: None,
         min_agreement: None,
         difference: None,
@@ -174,12 +174,12 @@ fn test<'a>((from, tried): &'a (String, Tried), terminal: &Terminal) -> Test<'a>
         updated: None,
         error: None,
         fault: None,
-        micros: tried.micros(),
-        stages: &tried.stages,
-        log: &tried.log,
+        micros: result.micros(),
+        stages: &result.stages,
+        log: &result.log,
     };
-    match &tried.ending {
-        Ending::Result {
+    match &result.outcome {
+        TestOutcome::Result {
             agreement,
             min_agreement,
             difference,
@@ -191,9 +191,11 @@ fn test<'a>((from, tried): &'a (String, Tried), terminal: &Terminal) -> Test<'a>
             test.difference = difference.as_ref().map(|it| it.text(terminal));
             test.tensors = tensors;
         }
-        Ending::Updated(path) => test.updated = Some(path.display().to_string()),
-        Ending::NoSnapshot(path) => test.error = Some(format!("{} is not there", path.display())),
-        Ending::Failed(error) => {
+        TestOutcome::Updated(path) => test.updated = Some(path.display().to_string()),
+        TestOutcome::NoSnapshot(path) => {
+            test.error = Some(format!("{} does not exist", path.display()))
+        }
+        TestOutcome::Failed(error) => {
             test.error = Some(error.to_string());
             test.fault = Some(error.fault.name());
         }
@@ -201,10 +203,10 @@ fn test<'a>((from, tried): &'a (String, Tried), terminal: &Terminal) -> Test<'a>
     test
 }
 
-fn stages(trial: &Trial) -> Vec<Stage> {
+fn stages(run: &TestRun) -> Vec<Stage> {
     let mut order = Vec::new();
     let mut times: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for stage in trial.tests.iter().flat_map(|(_, tried)| &tried.stages) {
+    for stage in run.tests.iter().flat_map(|(_, result)| &result.stages) {
         if !times.contains_key(stage.name.as_str()) {
             order.push(stage.name.as_str());
         }
@@ -212,7 +214,7 @@ fn stages(trial: &Trial) -> Vec<Stage> {
     }
     let of = |name: &str| {
         let taken = times.get(name).cloned().unwrap_or_default();
-        let usage = trial.usage.iter().find(|usage| usage.name == name);
+        let usage = run.usage.iter().find(|usage| usage.name == name);
         Stage {
             name: name.to_owned(),
             runs: taken.len(),

@@ -1,4 +1,4 @@
-//! Again whenever something changes.
+//! Runs the tests again on every change.
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -9,12 +9,12 @@ use anyhow::Context;
 use hotshoe_author::manifest::Manifest;
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::trial::Setting;
+use super::runner::TestOptions;
 use super::{once, report};
 use crate::exit;
 use crate::terminal::Terminal;
 
-/// No change for so long means that whoever changes files has ended: editors and compilers write several.
+/// The time without a change after which a group of changes is complete: editors and compilers write several files.
 const QUIET: Duration = Duration::from_millis(150);
 /// Folders that builds write into.
 const MADE: [&str; 6] = [
@@ -26,21 +26,21 @@ const MADE: [&str; 6] = [
     ".git",
 ];
 
-/// Tries, and tries again after each change, until the process is ended.
-pub fn run(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<ExitCode> {
+/// Runs the tests now and after each change, until the process ends.
+pub fn run(options: &TestOptions, yes: bool, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let (sender, changes) = channel();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Nobody listens any more where the process ends.
+        // The receiver is gone when the process ends.
         drop(sender.send(event));
     })
     .context("cannot watch files")?;
     let mut watched = BTreeSet::new();
     loop {
-        let files = Files::of(setting);
+        let files = Files::of(options);
         follow(&mut watcher, &files, &mut watched)?;
-        match once(setting, yes, terminal) {
-            Ok(trial) => report::print(&trial, terminal)?,
-            // What does not compile now may compile after the next change.
+        match once(options, yes, terminal) {
+            Ok(run) => report::print(&run, terminal)?,
+            // An error may be gone after the next change.
             Err(error) => drop(exit::failed(&error, terminal)),
         }
         terminal.note(terminal.dim("waiting for a change; Ctrl-C ends"));
@@ -50,25 +50,25 @@ pub fn run(setting: &Setting, yes: bool, terminal: &Terminal) -> anyhow::Result<
     }
 }
 
-/// What a change of matters.
+/// The files and folders to watch.
 struct Files {
-    /// Named by release.toml, and itself.
+    /// The release.toml and the files that it names.
     files: BTreeSet<PathBuf>,
-    /// With all that is below them, but for what builds make.
+    /// Folders with everything below them, except build output.
     folders: Vec<PathBuf>,
 }
 
 impl Files {
-    fn of(setting: &Setting) -> Self {
-        let path = &setting.release_toml;
+    fn of(options: &TestOptions) -> Self {
+        let path = &options.release_toml;
         let here = match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
         };
         let whole = |file: &str| absolute(&here.join(file));
         let mut files = BTreeSet::from([absolute(path)]);
-        let mut folders: Vec<PathBuf> = setting.recorded.iter().map(|it| absolute(it)).collect();
-        // What cannot be read is told by the run itself.
+        let mut folders: Vec<PathBuf> = options.recorded.iter().map(|it| absolute(it)).collect();
+        // The run itself reports an unreadable file.
         if let Ok(manifest) = Manifest::read(path) {
             let components = &manifest.release.components;
             let made: BTreeSet<&str> = components
@@ -103,7 +103,7 @@ impl Files {
     }
 }
 
-/// Begins to watch what is not watched yet.
+/// Watches the files and folders that are not watched yet.
 fn follow(
     watcher: &mut RecommendedWatcher,
     files: &Files,
@@ -125,11 +125,11 @@ fn follow(
     Ok(())
 }
 
-/// Waits for a change that matters, and then until all is quiet. False where nothing can change any more.
+/// Waits for a change that matters, and then until there are no more. Returns false if no more events can come.
 fn changed(changes: &Receiver<notify::Result<Event>>, files: &Files) -> bool {
     let matters = |event: &notify::Result<Event>| match event {
         Ok(event) => !event.kind.is_access() && event.paths.iter().any(|it| files.matters(it)),
-        // Events were lost.
+        // Events may be lost.
         Err(_) => true,
     };
     loop {
@@ -141,7 +141,7 @@ fn changed(changes: &Receiver<notify::Result<Event>>, files: &Files) -> bool {
     }
     let mut quiet = Instant::now() + QUIET;
     while let Ok(event) = changes.recv_timeout(quiet.saturating_duration_since(Instant::now())) {
-        // Whoever only reads, or changes something else, does not keep us waiting.
+        // Reads and unrelated changes do not extend the wait.
         if matters(&event) {
             quiet = Instant::now() + QUIET;
         }
@@ -149,7 +149,7 @@ fn changed(changes: &Receiver<notify::Result<Event>>, files: &Files) -> bool {
     true
 }
 
-/// As events name it.
+/// The path as events name it.
 fn absolute(path: &Path) -> PathBuf {
     path.canonicalize()
         .or_else(|_| std::path::absolute(path))

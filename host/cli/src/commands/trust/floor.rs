@@ -10,12 +10,12 @@ use crate::terminal::Terminal;
 
 /// Accept older generations of a release again, on this device
 ///
-/// A device never goes back below the newest generation that it has confirmed: that is its floor, and it keeps an attacker from
-/// bringing back an old release with a known fault. This lowers the floor of one release name by an operator's decision. It can
-/// be done on the device itself alone, and it is written to the device's log and history.
+/// A device refuses generations below its floor, the newest one that it has confirmed, so that an attacker cannot bring back an old
+/// release with a known fault. This command lowers the floor of one release name. It works only on the device itself, and is written to
+/// the device's log and history.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: generation 12 turned out to be bad, and 11 is to be published again
+Example: generation 12 is bad, and 11 will be published again
   hotshoe trust floor labels 11 --config hotshoe.toml")]
 pub struct Args {
     /// The release's name
@@ -27,7 +27,7 @@ pub struct Args {
     /// The device's configuration [default: hotshoe.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(long)]
     yes: bool,
 }
@@ -52,21 +52,21 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         "this device accepts `{name}` from generation {generation} on"
     )))?;
     if !answer.running {
-        terminal.note("no daemon runs; it holds from the next start");
+        terminal.note("no daemon runs; it applies from the next start");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Says what it means, and asks.
+/// Explains the effect, and asks for confirmation.
 fn confirm(name: &str, generation: u64, terminal: &Terminal) -> anyhow::Result<()> {
     if !io::stdin().is_terminal() {
         bail!(
-            "this lets older releases of `{name}` back in, from generation {generation} on; give --yes if that is meant"
+            "this allows older releases of `{name}` again, from generation {generation} on; give --yes to confirm"
         );
     }
     terminal.note(format!(
-        "Whoever holds an old signed release of `{name}`, from generation {generation} on, can have this device run it again.\n\
-         Type yes to go on:"
+        "Anyone with an old signed release of `{name}`, from generation {generation} on, can make this device run it again.\n\
+         Type yes to continue:"
     ));
     let mut answer = String::new();
     io::stdin()

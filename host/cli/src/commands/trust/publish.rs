@@ -13,69 +13,69 @@ use serde::Serialize;
 
 use super::sign::read_update;
 use crate::fleet::error::FleetError;
-use crate::fleet::follow::{Heard, listen, next};
-use crate::fleet::reach::ReachArgs;
+use crate::fleet::follow::{SiteUpdate, listen, next};
+use crate::fleet::network::NetworkArgs;
 use crate::signals;
 use crate::terminal::Terminal;
 
-/// How long devices have to show themselves before those that did count as all.
+/// How long to wait before the seen devices count as all.
 const SETTLE: Duration = Duration::from_secs(5);
 
-/// Bring a signed update of trust.toml to the devices of a site
+/// Publish a signed update of trust.toml to the devices of a site
 ///
-/// Shows which version each device has, and ends when all that are there have this one. A registry keeps it for devices that
-/// come later.
+/// Shows the version of each device, and ends when all present devices have this one. A registry keeps the update for devices that come
+/// later.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   hotshoe trust publish update.json --site-dir lab
 
-Exit code 1 if a device did not take it in time; its log says why.")]
+Exit code 1 if a device does not accept it in time; the device's log says why.")]
 pub struct Args {
-    /// The update that `hotshoe trust sign` wrote
+    /// The update from `hotshoe trust sign`
     #[arg(value_name = "UPDATE.JSON")]
     update: PathBuf,
     /// The site [default: that of --config]
     #[arg(long, value_name = "SITE")]
     site: Option<String>,
-    /// Go on saying it until Ctrl-C
+    /// Keep publishing until Ctrl-C
     #[arg(long)]
     serve: bool,
-    /// Give up after so long; with --serve never
+    /// Timeout in seconds; none with --serve
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     timeout: u64,
-    /// Take the network, and the site, from this configuration
+    /// Read the network and the site from this configuration
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A Zenoh endpoint to listen on, for devices that connect to this machine; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     listen: Vec<String>,
     #[command(flatten)]
-    reach: ReachArgs,
+    network: NetworkArgs,
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
     site: &'a str,
     version: u64,
-    /// Whether all devices that are there have it.
+    /// Whether all present devices have it.
     ok: bool,
-    /// The version that each device has; none where it did not answer, or did not sign its answer where it is asked to.
+    /// The version of each device; none if it did not answer, or did not sign its answer although it has to.
     devices: BTreeMap<String, Option<u64>>,
-    /// Whether anybody may have answered: no signature was checked.
+    /// Whether the answers are only claimed, because no signature was checked.
     claimed: bool,
 }
 
 pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     let listening = Some(args.listen.as_slice());
-    let (zenoh, site) = args
-        .reach
-        .site(args.site.as_deref(), args.config.as_deref(), listening)?;
-    let list = args.reach.devices()?;
+    let (zenoh, site) =
+        args.network
+            .site(args.site.as_deref(), args.config.as_deref(), listening)?;
+    let list = args.network.devices()?;
     let update = read_update(&args.update)?;
     let root = TrustRoot::parse(&update.trust)
         .with_context(|| format!("cannot use {}", args.update.display()))?;
-    let publisher = Publisher::open(&zenoh, &site).with_context(|| args.reach.cannot_open())?;
+    let publisher = Publisher::open(&zenoh, &site).with_context(|| args.network.cannot_open())?;
     publisher.update_trust(update.to_bytes())?;
     let devices = follow(
         args,
@@ -110,11 +110,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
             "version {} on {taken} of {} devices{}",
             report.version,
             report.devices.len(),
-            if report.claimed {
-                ", as they claim"
-            } else {
-                ""
-            }
+            if report.claimed { ", as claimed" } else { "" }
         ))?;
     }
     Ok(if report.ok {
@@ -124,7 +120,7 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// The version that each device has, once all have this one or the time is over.
+/// Returns the version of each device, once all have this one or the timeout is reached.
 fn follow(
     args: &Args,
     publisher: &Publisher,
@@ -133,9 +129,9 @@ fn follow(
     version: u64,
     terminal: &Terminal,
 ) -> anyhow::Result<BTreeMap<String, Option<u64>>> {
-    let (sender, heard) = channel();
+    let (sender, updates) = channel();
     let stop = sender.clone();
-    signals::on_first(move |_| drop(stop.send(Heard::Stop)))?;
+    signals::on_first(move |_| drop(stop.send(SiteUpdate::Stop)))?;
     let over = AtomicBool::new(false);
     let begun = Instant::now();
     let deadline = (!args.serve).then(|| begun + Duration::from_secs(args.timeout));
@@ -144,10 +140,10 @@ fn follow(
         let listening = listen(scope, publisher.client(), site, &over, &sender);
         let mut is_over = listening.is_err();
         while !is_over {
-            match next(&heard, deadline) {
-                None | Some(Heard::Stop) => is_over = true,
-                Some(Heard::Event(_)) => {}
-                Some(Heard::Round { statuses, present }) => {
+            match next(&updates, deadline) {
+                None | Some(SiteUpdate::Stop) => is_over = true,
+                Some(SiteUpdate::Event(_)) => {}
+                Some(SiteUpdate::Round { statuses, present }) => {
                     for device in present {
                         devices.entry(device).or_insert(None);
                     }

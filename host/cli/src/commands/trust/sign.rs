@@ -10,14 +10,14 @@ use crate::device::trust_root;
 use crate::files::{Readers, read_bytes, read_text, write_new};
 use crate::terminal::Terminal;
 
-/// Sign a new trust.toml, to replace the one that devices have
+/// Sign a new trust.toml, to replace the one on devices
 ///
-/// A device takes version N+1 of its trust.toml when the thresholds of version N and of version N+1 have both signed it. Each
-/// call adds one signature to the update; the signers take turns with the file. Write the new version with `hotshoe trust
-/// --version N+1`, with `--reset NAME=GENERATION` where a stolen key signed a generation too high to be followed.
+/// A device accepts version N+1 of its trust.toml if enough keys of version N and of version N+1 have signed it. Each call adds one
+/// signature to the update; the signers pass the file on. Write the new version with `hotshoe trust --version N+1`, and with `--reset
+/// NAME=GENERATION` if a stolen key signed a generation that is too high.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example: carol takes the place of mallory
+Example: replace the key of mallory by that of carol
   hotshoe trust --key alice=alice.pub --key carol=carol.pub --version 2 --out new.toml
   hotshoe trust sign new.toml --key alice.key --out update.json --current trust.toml
   hotshoe trust publish update.json --site lab --connect tcp/192.0.2.7:7447")]
@@ -28,10 +28,10 @@ pub struct Args {
     /// The secret key
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// The update; one that is there gets one more signature
+    /// The update; an existing one gets another signature
     #[arg(long, value_name = "FILE", default_value = "update.json")]
     out: PathBuf,
-    /// The trust.toml that devices have now: says whether the update would be taken
+    /// The current trust.toml of devices, to check whether they would accept the update
     #[arg(long, value_name = "FILE")]
     current: Option<PathBuf>,
 }
@@ -41,10 +41,10 @@ struct Report<'a> {
     update: &'a Path,
     version: u64,
     signatures: usize,
-    /// Whether devices with the current trust would take it; none where it was not given.
+    /// Whether devices with the current trust.toml would accept it; none if that is not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     complete: Option<bool>,
-    /// What is missing still.
+    /// What is still missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<String>,
 }
@@ -78,14 +78,14 @@ pub fn run(args: &Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         report.signatures
     ))?;
     match (report.complete, &report.missing) {
-        (Some(true), _) => terminal.print(terminal.good("devices will take it"))?,
+        (Some(true), _) => terminal.print(terminal.good("devices will accept it"))?,
         (_, Some(missing)) => terminal.print(terminal.warning(&format!("not yet: {missing}")))?,
         _ => {}
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// More signatures would mend it.
+/// Whether the error only means that signatures are missing.
 fn is_incomplete(error: &RotationError) -> bool {
     matches!(
         error.name(),
@@ -93,7 +93,7 @@ fn is_incomplete(error: &RotationError) -> bool {
     )
 }
 
-/// Adds a signature to the update in a file, which is made where there is none.
+/// Adds a signature to the update in a file, which is created if missing.
 pub fn sign(new: &Path, out: &Path, key: &SigningKey) -> anyhow::Result<(TrustUpdate, TrustRoot)> {
     let text = read_text(new)?;
     let root = TrustRoot::parse(&text).with_context(|| format!("cannot use {}", new.display()))?;
@@ -101,7 +101,7 @@ pub fn sign(new: &Path, out: &Path, key: &SigningKey) -> anyhow::Result<(TrustUp
         let update = read_update(out)?;
         if update.trust != text {
             bail!(
-                "{} is an update to another trust.toml than {}; remove it, or choose another --out",
+                "{} is an update to a trust.toml other than {}; remove it, or choose another --out",
                 out.display(),
                 new.display()
             );

@@ -1,4 +1,4 @@
-//! Runs the cases.
+//! Runs the test cases.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,83 +22,83 @@ use super::{TOLERANCE, TestError};
 use crate::files::{Readers, write_new};
 use crate::throwaway;
 
-/// What is the same for all runs.
-pub struct Setting {
-    /// What is tried.
+/// The options of a test run.
+pub struct TestOptions {
+    /// The release.toml to test.
     pub release_toml: PathBuf,
-    /// Recordings.
+    /// The folders of recordings.
     pub recorded: Vec<PathBuf>,
-    /// Part of the names.
+    /// A part of the names of the tests to run.
     pub filter: Option<String>,
-    /// Whether snapshots are rewritten.
+    /// Whether expected results are overwritten.
     pub update: bool,
-    /// In the place of what tests say.
+    /// The tolerance, instead of that of each test.
     pub tolerance: Option<f64>,
     /// The device's name.
     pub device: Option<String>,
-    /// Folders of components.
+    /// The folders of components, by the path that they see.
     pub folders: BTreeMap<String, PathBuf>,
-    /// Compiles.
+    /// The engine that runs components.
     pub engine: Engine,
-    /// Where components' log lines go.
+    /// The log lines of components.
     pub lines: Lines,
 }
 
-/// All that was tried.
-pub struct Trial {
-    /// The release, as it was packed.
+/// The results of all tests.
+pub struct TestRun {
+    /// The packed release.
     pub release: Verified<Release>,
     /// Each test, with the title of its group.
-    pub tests: Vec<(String, Tried)>,
-    /// The most that each component held.
+    pub tests: Vec<(String, TestResult)>,
+    /// The peak memory of each component.
     pub usage: Vec<StageUsage>,
 }
 
-/// One test that ran.
-pub struct Tried {
-    /// Its name.
+/// The result of one test.
+pub struct TestResult {
+    /// The test's name.
     pub name: String,
-    /// How it ended.
-    pub ending: Ending,
-    /// Time of each stage.
+    /// Its outcome.
+    pub outcome: TestOutcome,
+    /// The time of each stage.
     pub stages: Vec<StageTime>,
-    /// What components wrote meanwhile.
+    /// The log lines of components.
     pub log: Vec<String>,
 }
 
-/// How a test ended.
-pub enum Ending {
-    /// With a result.
+/// The outcome of a test.
+pub enum TestOutcome {
+    /// The pipeline gave a result.
     Result {
-        /// Whether it is good enough.
+        /// Whether the test passed.
         passed: bool,
-        /// How far the insight agrees.
+        /// The agreement of the insight.
         agreement: f64,
-        /// How far it had to.
+        /// The minimum agreement.
         min_agreement: f64,
-        /// What differs beyond the tolerance.
+        /// The differences beyond the tolerance.
         difference: Option<Difference>,
-        /// What differs in tensors that came between.
+        /// The differences of intermediate tensors.
         tensors: Vec<String>,
     },
-    /// What it gives is the new snapshot.
+    /// The expected result was overwritten in this file.
     Updated(PathBuf),
-    /// Nothing says what is expected.
+    /// The file of the expected result does not exist.
     NoSnapshot(PathBuf),
-    /// With an error.
+    /// The pipeline failed.
     Failed(SampleError),
 }
 
-impl Tried {
-    /// Whether it passed.
+impl TestResult {
+    /// Whether the test passed.
     pub const fn passed(&self) -> bool {
         matches!(
-            self.ending,
-            Ending::Result { passed: true, .. } | Ending::Updated(_)
+            self.outcome,
+            TestOutcome::Result { passed: true, .. } | TestOutcome::Updated(_)
         )
     }
 
-    /// All of it, in microseconds.
+    /// The total time, in microseconds.
     pub fn micros(&self) -> u64 {
         let whole = |stage: &&StageTime| !stage.name.contains('/');
         self.stages
@@ -109,58 +109,58 @@ impl Tried {
     }
 }
 
-impl Trial {
-    /// Whether all passed.
+impl TestRun {
+    /// Whether all tests passed.
     pub fn passed(&self) -> bool {
-        self.tests.iter().all(|(_, tried)| tried.passed())
+        self.tests.iter().all(|(_, result)| result.passed())
     }
 }
 
-/// Packs, signs, loads and tries.
-pub fn run(setting: &Setting, description: &ReleaseToml) -> anyhow::Result<Trial> {
-    let path = &setting.release_toml;
+/// Packs, signs and loads the release, and runs the tests.
+pub fn run(options: &TestOptions, description: &ReleaseToml) -> anyhow::Result<TestRun> {
+    let path = &options.release_toml;
     let groups = cases::read(
         description,
         path,
-        &setting.recorded,
-        setting.filter.as_deref(),
+        &options.recorded,
+        options.filter.as_deref(),
     )?;
     if groups.is_empty() {
         return Err(TestError::NoTests {
             release_toml: path.display().to_string(),
-            filter: setting.filter.clone(),
+            filter: options.filter.clone(),
         }
         .into());
     }
-    let ready = throwaway::prepare(path, setting.device.as_deref(), &setting.folders)?;
+    let ready = throwaway::prepare(path, options.device.as_deref(), &options.folders)?;
     let inference = InferenceConfig::default();
     let models = Models::new(inference.options());
     let pipeline = Pipeline::load(
         ready.release.clone(),
         |blob: &_| ready.layout.read(blob),
-        &setting.engine,
+        &options.engine,
         &models,
         &ready.allowed,
         &inference,
     )
     .with_context(|| format!("cannot run {}", path.display()))?;
     pipeline.settle();
-    let mut trial = Trial {
+    let mut run = TestRun {
         release: ready.release,
         tests: Vec::new(),
         usage: Vec::new(),
     };
     for group in groups {
         let mut worker = pipeline.fork().worker();
-        // What start-up code writes belongs to the first test.
+        // Log lines of start-up code belong to the first test.
         worker.warm_up().context("a component cannot be started")?;
         for case in group.cases {
-            let tried = one(setting, &mut worker, case.load()?, &ready.device)?;
-            trial.tests.push((group.title.clone(), tried));
+            let result = one(options, &mut worker, case.load()?, &ready.device)?;
+            run.tests.push((group.title.clone(), result));
         }
-        add(&mut trial.usage, worker.usage());
+        add(&mut run.usage, worker.usage());
     }
-    Ok(trial)
+    Ok(run)
 }
 
 fn add(all: &mut Vec<StageUsage>, more: Vec<StageUsage>) {
@@ -176,59 +176,59 @@ fn add(all: &mut Vec<StageUsage>, more: Vec<StageUsage>) {
 }
 
 fn one(
-    setting: &Setting,
+    options: &TestOptions,
     worker: &mut Worker,
     mut case: Case,
     device: &Device,
-) -> anyhow::Result<Tried> {
+) -> anyhow::Result<TestResult> {
     if case.snapshot.is_some() {
         // As on a device: the same at every run of the same release.
         let issued = worker.pipeline().release().issued.as_microsecond();
         case.sample.timestamp_us = u64::try_from(issued).unwrap_or_default();
     }
-    let (outcome, seen) = worker.observe(&case.sample, device);
-    let ending = match outcome.result {
+    let (processed, seen) = worker.observe(&case.sample, device);
+    let outcome = match processed.result {
         Ok(decision) => {
             let begin = Begin::of(&worker.pipeline().release().pipeline);
-            judge(setting, &case, &decision, &seen, begin)?
+            judge(options, &case, &decision, &seen, begin)?
         }
-        Err(error) => Ending::Failed(error),
+        Err(error) => TestOutcome::Failed(error),
     };
-    Ok(Tried {
+    Ok(TestResult {
         name: case.name,
-        ending,
-        stages: outcome.stages,
-        log: setting.lines.take(),
+        outcome,
+        stages: processed.stages,
+        log: options.lines.take(),
     })
 }
 
 fn judge(
-    setting: &Setting,
+    options: &TestOptions,
     case: &Case,
     decision: &Decision,
     seen: &Seen,
     begin: Begin,
-) -> anyhow::Result<Ending> {
-    let strict = setting.tolerance.or(case.tolerance);
+) -> anyhow::Result<TestOutcome> {
+    let strict = options.tolerance.or(case.tolerance);
     let tolerance = strict.unwrap_or(TOLERANCE);
     let Some(expected) = &case.expected else {
         let path = case.snapshot.clone().unwrap_or_default();
-        if !setting.update {
-            return Ok(Ending::NoSnapshot(path));
+        if !options.update {
+            return Ok(TestOutcome::NoSnapshot(path));
         }
-        // Of a policy alone the insight says nothing.
+        // The insight of a policy-only pipeline is its input.
         update(&path, decision, begin == Begin::Insight)?;
-        return Ok(Ending::Updated(path));
+        return Ok(TestOutcome::Updated(path));
     };
     let agreement = expected.agreement(decision);
     let difference = Difference::of(expected, decision, tolerance);
     if let (true, Some(path), true) = (
-        setting.update,
+        options.update,
         &case.snapshot,
         difference.is_some() || agreement < case.min_agreement,
     ) {
         update(path, decision, expected.actions.is_some())?;
-        return Ok(Ending::Updated(path.clone()));
+        return Ok(TestOutcome::Updated(path.clone()));
     }
     let tensors: Vec<String> = case
         .tensors
@@ -237,11 +237,11 @@ fn judge(
         .flat_map(|(made, recorded)| differ::tensors(made, recorded, tolerance))
         .collect();
     let strictly = strict.is_none() || (difference.is_none() && tensors.is_empty());
-    // Tensors may be off in as many elements as the insight.
+    // The minimum agreement applies to tensors too.
     let alike = case.tensors.iter().all(|(part, recorded)| {
         made(seen, part).is_none_or(|made| share(made, recorded) >= case.min_agreement)
     });
-    Ok(Ending::Result {
+    Ok(TestOutcome::Result {
         passed: agreement >= case.min_agreement && strictly && alike,
         agreement,
         min_agreement: case.min_agreement,
@@ -258,18 +258,18 @@ fn made<'a>(seen: &'a Seen, part: &RecordedPart) -> Option<&'a Tensors> {
     }
 }
 
-/// How far tensors agree with recorded ones, as insights that hold them do.
+/// The agreement of tensors with recorded ones, as of insights that contain them.
 fn share(made: &Tensors, recorded: &[u8]) -> f64 {
     let insight = |payload| Insight::Custom {
         content_type: npz::CONTENT_TYPE.to_owned(),
         payload,
     };
-    // What cannot be written agrees with nothing.
+    // Tensors that cannot be encoded agree with nothing.
     let made = npz::to_bytes(made).unwrap_or_default();
     hotshoe_engine::agreement(&insight(made), &insight(recorded.to_owned()))
 }
 
-/// Writes what is expected from now on, in the form that stands there.
+/// Writes the new expected result, in the format of the file.
 fn update(path: &Path, decision: &Decision, actions: bool) -> anyhow::Result<()> {
     let insight = &decision.insight;
     let is_npz = path.extension().is_some_and(|ending| ending == "npz");

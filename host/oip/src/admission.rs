@@ -1,4 +1,4 @@
-//! How many requests at once, and for how long: before anything of a request's body is read.
+//! Limits the number and the time of requests, before their bodies are read.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,35 +16,35 @@ use tokio::time::timeout_at;
 use tonic::{Code, Status};
 
 use crate::error::RequestError;
-use crate::held::Held;
+use crate::slot_body::SlotBody;
 use crate::{grpc, http};
 
-/// The largest body of a gRPC request that is no inference request, in bytes: it holds no more than names. These requests are not
-/// limited in number.
+/// The maximum body of a gRPC request other than inference, in bytes: it contains only names. The number of these requests is not
+/// limited.
 const MAX_SMALL_BYTES: usize = 64 << 10;
 /// The end of the path of an inference request over HTTP.
 const INFER: &str = "/infer";
 /// The path of an inference request over gRPC.
 pub(crate) const MODEL_INFER: &str = "/inference.GRPCInferenceService/ModelInfer";
 
-/// What each request is measured against.
-pub(crate) struct Gate {
+/// The limits of requests.
+pub(crate) struct AdmissionControl {
     slots: Arc<Semaphore>,
     max_requests: usize,
     max_body: usize,
     timeout: Duration,
 }
 
-/// What a request was granted.
+/// The deadline and slot of an admitted request.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
-    /// When it has to be answered.
+    /// The deadline of the answer.
     pub(crate) deadline: Instant,
-    /// One of the inference requests at once, until its answer is written; none for other requests.
+    /// The slot of an inference request, until its answer is written; none for other requests.
     pub(crate) slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-impl Gate {
+impl AdmissionControl {
     pub(crate) fn new(config: &hotshoe_config::OipConfig) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(config.max_requests)),
@@ -81,11 +81,15 @@ impl Gate {
     }
 }
 
-/// The outermost layer. It answers in the protocol's form whatever is refused or takes too long, and counts all.
-pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next: Next) -> Response {
+/// The outermost layer. It answers refused and late requests in the protocol's form, and counts all requests.
+pub(crate) async fn watch(
+    State(admission): State<Arc<AdmissionControl>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let over_grpc = is_grpc(request.headers());
     let inference = is_inference(&request);
-    let response = match gate.admit(&request) {
+    let response = match admission.admit(&request) {
         Ok(admitted) => {
             let small = over_grpc && !inference;
             let request = if small {
@@ -95,17 +99,17 @@ pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
             };
             let slot = admitted.slot.clone();
             let response = serve(admitted, request, next, over_grpc).await;
-            // tonic says so of a message that is longer than it may be, and nobody else does.
+            // Only tonic uses this status, for a message that is too long.
             let too_long =
                 over_grpc && Status::from_header_map(response.headers()).is_some_and(is_too_long);
             let response = if too_long {
-                let limit = gate.max_body;
+                let limit = admission.max_body;
                 answer(&RequestError::TooLarge { limit }, over_grpc)
             } else {
                 response
             };
             match slot {
-                Some(slot) => response.map(|body| Body::new(Held::new(body, slot))),
+                Some(slot) => response.map(|body| Body::new(SlotBody::new(body, slot))),
                 None => response,
             }
         }
@@ -120,7 +124,7 @@ pub(crate) async fn watch(State(gate): State<Arc<Gate>>, request: Request, next:
     response
 }
 
-/// The answer to a request that the front does not let in.
+/// The answer to a request that the front refuses.
 pub(crate) fn refuse(refusal: Refusal, head: &axum::http::Request<()>) -> Response {
     let over_grpc = is_grpc(head.headers());
     let mut response = answer(&refusal.into(), over_grpc);
@@ -135,8 +139,8 @@ pub(crate) fn refuse(refusal: Refusal, head: &axum::http::Request<()>) -> Respon
 async fn serve(admitted: Admitted, mut request: Request, next: Next, over_grpc: bool) -> Response {
     let deadline = admitted.deadline.into();
     request.extensions_mut().insert(admitted);
-    let served = timeout_at(deadline, next.run(request)).await;
-    served.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
+    let service = timeout_at(deadline, next.run(request)).await;
+    service.unwrap_or_else(|_| answer(&RequestError::Deadline, over_grpc))
 }
 
 fn is_too_long(status: Status) -> bool {
@@ -144,7 +148,7 @@ fn is_too_long(status: Status) -> bool {
 }
 
 fn small_body(body: Body) -> Body {
-    let too_long = |_| Status::resource_exhausted("the request has more bytes than its kind needs");
+    let too_long = |_| Status::resource_exhausted("the request is too large for this method");
     Body::new(Limited::new(body, MAX_SMALL_BYTES).map_err(too_long))
 }
 
@@ -156,7 +160,7 @@ pub(crate) fn answer(error: &RequestError, over_grpc: bool) -> Response {
     http::refuse(error)
 }
 
-/// Whether a request is one of gRPC.
+/// Whether a request is a gRPC request.
 pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     text(headers.get(CONTENT_TYPE)).is_some_and(|kind| kind.starts_with("application/grpc"))
 }
@@ -170,7 +174,7 @@ fn text(value: Option<&HeaderValue>) -> Option<&str> {
     value.and_then(|value| value.to_str().ok())
 }
 
-/// `grpc-timeout`: at most 8 digits and a unit.
+/// Parses `grpc-timeout`: at most 8 digits and a unit.
 fn parse_timeout(value: &str) -> Option<Duration> {
     let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {

@@ -1,4 +1,4 @@
-//! A connection whose other end has to take what is written to it.
+//! A stream with a write timeout.
 
 use std::io;
 use std::pin::Pin;
@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// Ends a connection when it takes nothing of what is written for this long.
-pub(crate) struct Stall<T> {
+/// Fails when a write makes no progress for this long.
+pub(crate) struct WriteTimeout<T> {
     inner: T,
     most: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T: Unpin> Stall<T> {
+impl<T: Unpin> WriteTimeout<T> {
     pub(crate) const fn new(inner: T, most: Duration) -> Self {
         Self {
             inner,
@@ -36,13 +36,13 @@ impl<T: Unpin> Stall<T> {
         let most = self.most;
         let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(most)));
         waiting.as_mut().poll(context).map(|()| {
-            let message = "the other end takes no answer";
+            let message = "the client does not read the answer";
             Err(io::Error::new(io::ErrorKind::TimedOut, message))
         })
     }
 }
 
-impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
+impl<T: AsyncRead + Unpin> AsyncRead for WriteTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -52,7 +52,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Stall<T> {
     }
 }
 
-impl<T: AsyncWrite + Unpin> AsyncWrite for Stall<T> {
+impl<T: AsyncWrite + Unpin> AsyncWrite for WriteTimeout<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,20 +1,20 @@
-//! Measuring two sides by turns, so that a busy moment of the machine costs both.
+//! Measures two sides alternately, so that load on the machine affects both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// The times of one run, each under the name of what it is of.
-pub type Laps = Vec<(String, Duration)>;
+/// The named times of one run.
+pub type Timings = Vec<(String, Duration)>;
 
 /// The times of all runs of one side.
 #[derive(Debug, Default)]
 pub struct Series(BTreeMap<String, Vec<Duration>>);
 
 impl Series {
-    fn add(&mut self, laps: Laps) {
-        for (name, time) in laps {
+    fn add(&mut self, timings: Timings) {
+        for (name, time) in timings {
             self.0.entry(name).or_default().push(time);
         }
     }
@@ -24,15 +24,15 @@ impl Series {
         self.0
             .get(name)
             .and_then(|times| median(times))
-            .with_context(|| format!("nothing was measured under the name `{name}`"))
+            .with_context(|| format!("no time was measured for `{name}`"))
     }
 }
 
-/// Runs both sides once to warm up and then `rounds` times each, the one that goes first changing every round.
-pub fn by_turns(
+/// Runs both sides once to warm up and then `rounds` times each. The order changes every round.
+pub fn alternate(
     rounds: usize,
-    mut ours: impl FnMut() -> anyhow::Result<Laps>,
-    mut theirs: impl FnMut() -> anyhow::Result<Laps>,
+    mut ours: impl FnMut() -> anyhow::Result<Timings>,
+    mut theirs: impl FnMut() -> anyhow::Result<Timings>,
 ) -> anyhow::Result<(Series, Series)> {
     let mut sides = (Series::default(), Series::default());
     ours()?;
@@ -49,7 +49,7 @@ pub fn by_turns(
     Ok(sides)
 }
 
-/// In microseconds; none of nothing.
+/// The median in microseconds; none if there are no times.
 pub fn median(times: &[Duration]) -> Option<f64> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -59,8 +59,8 @@ pub fn median(times: &[Duration]) -> Option<f64> {
     Some((lower + upper) / 2.0)
 }
 
-/// A lap.
-pub fn lap(name: impl Into<String>, time: Duration) -> (String, Duration) {
+/// A named time.
+pub fn timing(name: impl Into<String>, time: Duration) -> (String, Duration) {
     (name.into(), time)
 }
 
@@ -83,14 +83,14 @@ mod tests {
     }
 
     #[test]
-    fn both_sides_run_by_turns_and_the_first_runs_do_not_count() {
+    fn both_sides_alternate_and_the_first_runs_do_not_count() {
         let order = std::cell::RefCell::new(String::new());
         let run = |side: char| {
             order.borrow_mut().push(side);
             let count = order.borrow().len() as u64;
-            Ok(vec![lap("total", Duration::from_micros(count))])
+            Ok(vec![timing("total", Duration::from_micros(count))])
         };
-        let (ours, theirs) = by_turns(3, || run('o'), || run('t')).unwrap();
+        let (ours, theirs) = alternate(3, || run('o'), || run('t')).unwrap();
         assert_eq!(*order.borrow(), "ototto".to_owned() + "ot");
         assert_eq!(ours.median("total").unwrap(), 6.0);
         assert_eq!(theirs.median("total").unwrap(), 5.0);

@@ -1,4 +1,4 @@
-//! What becomes of one release on the devices that are meant, as their events and statuses tell it. Pure.
+//! The progress of one release on the selected devices, from their events and statuses. Pure: no I/O.
 
 use std::collections::BTreeMap;
 
@@ -8,47 +8,47 @@ use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Device, DeviceSelector, Digest, Time};
 use serde::Serialize;
 
-/// Why a statement that nobody signed is left aside for good.
+/// Causes for which a device permanently ignores an unsigned statement.
 const UNSIGNED: &[&str] = &["unsigned_statement"];
-/// Why one that is signed is left aside for good.
+/// Causes for which a device permanently ignores a signed statement.
 const SIGNED_BY: &[&str] = &["unknown_signer", "signer_not_allowed"];
 
-/// When a device has done what was asked.
+/// The state in which a device is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
     /// The release is live.
     Confirmed,
-    /// It is staged and waits to be activated.
+    /// The release is staged and waits to be activated.
     Staged,
 }
 
-/// How it ended on one device.
+/// The final state of the release on one device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It is live.
+    /// The release is live.
     Confirmed,
-    /// It is staged.
+    /// The release is staged.
     Staged,
-    /// It may not run there.
+    /// The device may not run it.
     Refused,
-    /// It could not be made to run.
+    /// The device could not run it.
     Failed,
-    /// It served, and the one before it serves again.
+    /// It served, and the previous release serves again.
     RolledBack,
-    /// Somebody cancelled it, or published another.
+    /// It was cancelled, or another release was published.
     Withdrawn,
-    /// It is said to have come to an end, and the device has not signed that, though it was asked to.
+    /// A final state was claimed, but the device has not signed it although signatures are required.
     Unverified,
 }
 
 impl Outcome {
-    /// Whether that is what was asked.
+    /// Whether the goal is reached.
     pub const fn is_good(self) -> bool {
         matches!(self, Self::Confirmed | Self::Staged)
     }
 
-    /// As people read it.
+    /// The text for people.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Confirmed => "confirmed",
@@ -62,28 +62,28 @@ impl Outcome {
     }
 }
 
-/// How far one device is.
+/// The progress of one device.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Course {
-    /// The latest that is known; none where the device was only seen.
+pub struct DeviceProgress {
+    /// The latest event; none if the device was only seen.
     pub last: Option<DeployEvent>,
-    /// What it waits for.
+    /// What the device waits for.
     pub waiting: Option<Waiting>,
-    /// Samples of the trial, and how many it needs.
+    /// Samples of the trial so far, and how many it needs.
     pub samples: Option<(u64, u64)>,
-    /// How it ended.
+    /// The final state, once there is one.
     pub outcome: Option<Outcome>,
-    /// Why the device has left statements aside, where it has said nothing of this release.
+    /// Why the device ignored statements, if it has reported nothing about this release.
     pub ignored: Vec<String>,
-    /// Whether the device has signed what is known of it; else it is what somebody claims.
+    /// Whether the device has signed this progress; otherwise it is only claimed.
     pub signed: bool,
-    /// What is claimed and counts for nothing, where signatures are asked for.
+    /// An unproven claim, which is ignored where signatures are required.
     pub claim: Option<Claim>,
-    /// The device's counts when it was first asked: what was left aside before says nothing of this statement.
+    /// The device's `ignored` counts at the first answer: earlier ones are not about this statement.
     before: Option<BTreeMap<String, u64>>,
 }
 
-impl Course {
+impl DeviceProgress {
     const SEEN: Self = Self {
         last: None,
         waiting: None,
@@ -95,17 +95,17 @@ impl Course {
         before: None,
     };
 
-    /// Its phase.
+    /// The latest phase.
     pub fn phase(&self) -> Phase {
         self.last.as_ref().map_or(Phase::Absent, |last| last.phase)
     }
 
-    /// Why it was refused, failed or rolled back, or why the last try did not end well.
+    /// Why it was refused, failed or rolled back, or why the last attempt failed.
     pub fn cause(&self) -> Option<&Cause> {
         self.last.as_ref().and_then(|last| last.cause.as_ref())
     }
 
-    /// Bytes on the device's disk, and bytes of the release.
+    /// Bytes on the device's disk, and total bytes of the release.
     pub fn bytes(&self) -> (u64, u64) {
         self.last
             .as_ref()
@@ -113,39 +113,39 @@ impl Course {
     }
 }
 
-/// What somebody says of a device.
+/// An unproven claim about a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Claim {
-    /// The phase.
+    /// The claimed phase.
     pub phase: Phase,
-    /// Why it counts for nothing.
+    /// Why it is unproven.
     pub why: Unproven,
 }
 
-/// How much a message changed.
+/// What a message changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
-    /// Nothing, or it was about something else.
+    /// Nothing, or the message was about another release or device.
     None,
-    /// A figure.
+    /// A number.
     Figure,
-    /// The phase, its cause, or what it waits for.
+    /// The phase, its cause, or what the device waits for.
     Phase,
 }
 
-/// One release on all devices that are meant.
+/// One release on all selected devices.
 #[derive(Debug)]
-pub struct Courses {
+pub struct Rollout {
     release: Digest,
     goal: Goal,
     selector: DeviceSelector,
     /// Whether the statement is signed.
     signed: bool,
-    devices: BTreeMap<String, Course>,
+    devices: BTreeMap<String, DeviceProgress>,
 }
 
-impl Courses {
-    /// Of the release whose manifest has this digest. No device is known yet.
+impl Rollout {
+    /// Tracks the release whose manifest has this digest. No device is known yet.
     pub fn new(release: Digest, goal: Goal, selector: DeviceSelector) -> Self {
         Self {
             release,
@@ -156,37 +156,37 @@ impl Courses {
         }
     }
 
-    /// Brought by a statement that is signed, or is not.
+    /// Sets whether the statement is signed.
     pub const fn signed(mut self, signed: bool) -> Self {
         self.signed = signed;
         self
     }
 
-    /// The devices that are known to be meant, by name.
-    pub fn devices(&self) -> impl Iterator<Item = (&str, &Course)> {
+    /// The selected devices that are known, by name.
+    pub fn devices(&self) -> impl Iterator<Item = (&str, &DeviceProgress)> {
         self.devices
             .iter()
-            .map(|(name, course)| (name.as_str(), course))
+            .map(|(name, progress)| (name.as_str(), progress))
     }
 
-    /// The course of one device.
-    pub fn get(&self, device: &str) -> Option<&Course> {
+    /// The progress of one device.
+    pub fn get(&self, device: &str) -> Option<&DeviceProgress> {
         self.devices.get(device)
     }
 
-    /// Whether all of at least `least` devices have come to an end.
+    /// Whether there are at least `least` devices and all have a final state.
     pub fn are_over(&self, least: usize) -> bool {
         self.devices.len() >= least && self.devices.values().all(|it| it.outcome.is_some())
     }
 
-    /// Whether all ended well.
+    /// Whether all devices reached the goal.
     pub fn are_good(&self) -> bool {
         self.devices
             .values()
             .all(|it| it.outcome.is_some_and(Outcome::is_good))
     }
 
-    /// How many ended well.
+    /// How many devices reached the goal.
     pub fn good(&self) -> usize {
         self.devices
             .values()
@@ -194,65 +194,66 @@ impl Courses {
             .count()
     }
 
-    /// A device is there that has said nothing yet. Its labels are not known, so it is only meant where none are asked for.
+    /// Records a device that is present but silent. Its labels are unknown, so it is selected only if the selector has no labels.
     pub fn seen(&mut self, device: &str) -> Change {
         self.seen_with(device, &BTreeMap::new())
     }
 
-    /// A device said something.
+    /// Records a device's event.
     pub fn event(&mut self, event: &DeployEvent) -> Change {
         if event.release != self.release {
             return Change::None;
         }
         let seen = self.seen(&event.device);
         let goal = self.goal;
-        let Some(course) = self.devices.get_mut(&event.device) else {
+        let Some(progress) = self.devices.get_mut(&event.device) else {
             return Change::None;
         };
-        if course.outcome.is_some() {
+        if progress.outcome.is_some() {
             return seen;
         }
-        course.outcome = outcome(event, None, goal);
-        course.waiting = None;
-        seen.max(course.take(event.clone()))
+        progress.outcome = outcome(event, None, goal);
+        progress.waiting = None;
+        seen.max(progress.take(event.clone()))
     }
 
-    /// A device was asked. What it says of an earlier try of the same release is left aside until `settled`: it may not have read
+    /// Records a device's status. A failure of an earlier attempt at the same release is ignored until `settled`: the device may not have read
     /// the new statement yet.
     pub fn status(&mut self, status: &Status, settled: bool, now: Time) -> Change {
         if !self.devices.contains_key(&status.device) {
-            if !self.is_meant(&status.device, status.labels.clone()) {
+            if !self.is_selected(&status.device, status.labels.clone()) {
                 return Change::None;
             }
-            self.devices.insert(status.device.clone(), Course::SEEN);
+            self.devices
+                .insert(status.device.clone(), DeviceProgress::SEEN);
         }
         let (release, goal, signed) = (self.release, self.goal, self.signed);
-        let Some(course) = self.devices.get_mut(&status.device) else {
+        let Some(progress) = self.devices.get_mut(&status.device) else {
             return Change::None;
         };
-        let Some(event) = told(status, release, now) else {
-            return course.leave_aside(status, signed);
+        let Some(event) = event_in(status, release, now) else {
+            return progress.record_ignored(status, signed);
         };
         let mine = status.deploy.release == Some(release);
         let waiting = status.deploy.waiting.filter(|_| mine);
         let outcome = outcome(&event, waiting, goal);
         let is_early = !settled && outcome.is_some_and(|outcome| !outcome.is_good());
-        if course.outcome.is_some() || is_early {
+        if progress.outcome.is_some() || is_early {
             return Change::None;
         }
         let trial = status.slots.trial.as_ref();
         let samples = trial
             .filter(|trial| trial.slot.release == release)
             .map(|trial| (trial.samples, trial.wanted_samples));
-        course.outcome = outcome;
-        let waits = waiting != course.waiting;
-        let counts = samples != course.samples;
-        // Nothing else may happen until somebody sends samples, so that is said once.
+        progress.outcome = outcome;
+        let waits = waiting != progress.waiting;
+        let counts = samples != progress.samples;
+        // The trial does not advance without samples, so say once that it waits for them.
         let waits = waits
             || (counts && samples.is_some_and(|(samples, wanted)| samples == 0 && wanted > 0));
-        course.waiting = waiting;
-        course.samples = samples;
-        let change = course.take(event);
+        progress.waiting = waiting;
+        progress.samples = samples;
+        let change = progress.take(event);
         match (waits, counts) {
             (true, _) => Change::Phase,
             (false, true) => change.max(Change::Figure),
@@ -260,20 +261,20 @@ impl Courses {
         }
     }
 
-    /// The device itself said what comes next: it has signed it. What was claimed in its name before is forgotten.
+    /// The device has signed the next message. Earlier claims in its name are dropped.
     pub fn proved(&mut self, device: &str) {
-        let Some(course) = self.devices.get_mut(device) else {
+        let Some(progress) = self.devices.get_mut(device) else {
             return;
         };
-        course.signed = true;
-        course.claim = None;
-        if course.outcome == Some(Outcome::Unverified) {
-            course.outcome = None;
+        progress.signed = true;
+        progress.claim = None;
+        if progress.outcome == Some(Outcome::Unverified) {
+            progress.outcome = None;
         }
     }
 
-    /// Somebody said this of a device where signatures are asked for. It counts for nothing. Where it claims an end and the device
-    /// itself has signed nothing, there is nothing to wait for once it is `settled`.
+    /// Records an unproven event where signatures are required. It does not count. If it claims a final state and the device has signed
+    /// nothing, the device is `Unverified` once `settled`.
     pub fn claimed(&mut self, event: &DeployEvent, why: Unproven, settled: bool) -> Change {
         if event.release != self.release {
             return Change::None;
@@ -282,7 +283,7 @@ impl Courses {
         seen.max(self.claim(event, None, why, settled))
     }
 
-    /// The same, of a status.
+    /// Records an unproven status, as [`Self::claimed`] does.
     pub fn claimed_status(
         &mut self,
         status: &Status,
@@ -292,7 +293,7 @@ impl Courses {
     ) -> Change {
         let seen = self.seen_with(&status.device, &status.labels);
         let waiting = status.deploy.waiting;
-        let claimed = told(status, self.release, now).map_or(Change::None, |event| {
+        let claimed = event_in(status, self.release, now).map_or(Change::None, |event| {
             self.claim(&event, waiting, why, settled)
         });
         seen.max(claimed)
@@ -306,10 +307,10 @@ impl Courses {
         settled: bool,
     ) -> Change {
         let goal = self.goal;
-        let Some(course) = self.devices.get_mut(&event.device) else {
+        let Some(progress) = self.devices.get_mut(&event.device) else {
             return Change::None;
         };
-        if course.signed || course.outcome.is_some() {
+        if progress.signed || progress.outcome.is_some() {
             return Change::None;
         }
         let claim = Some(Claim {
@@ -317,23 +318,23 @@ impl Courses {
             why,
         });
         let is_end = settled && outcome(event, waiting, goal).is_some();
-        if course.claim == claim && !is_end {
+        if progress.claim == claim && !is_end {
             return Change::None;
         }
-        course.claim = claim;
-        course.outcome = is_end.then_some(Outcome::Unverified);
+        progress.claim = claim;
+        progress.outcome = is_end.then_some(Outcome::Unverified);
         Change::Phase
     }
 
     fn seen_with(&mut self, device: &str, labels: &BTreeMap<String, String>) -> Change {
-        if self.devices.contains_key(device) || !self.is_meant(device, labels.clone()) {
+        if self.devices.contains_key(device) || !self.is_selected(device, labels.clone()) {
             return Change::None;
         }
-        self.devices.insert(device.to_owned(), Course::SEEN);
+        self.devices.insert(device.to_owned(), DeviceProgress::SEEN);
         Change::Phase
     }
 
-    fn is_meant(&self, device: &str, labels: BTreeMap<String, String>) -> bool {
+    fn is_selected(&self, device: &str, labels: BTreeMap<String, String>) -> bool {
         let device = Device {
             name: device.to_owned(),
             site: String::new(),
@@ -343,11 +344,11 @@ impl Courses {
     }
 }
 
-impl Course {
-    /// The device says nothing of the release: why it may have left the statement aside.
-    fn leave_aside(&mut self, status: &Status, signed: bool) -> Change {
+impl DeviceProgress {
+    /// Records why the device may have ignored the statement, if it reports nothing about the release.
+    fn record_ignored(&mut self, status: &Status, signed: bool) -> Change {
         let before = self.before.get_or_insert_with(|| status.ignored.clone());
-        // Statements for others, and those it knows already, are left aside all the time.
+        // Statements for other devices and repeated ones are always ignored.
         let names = status
             .ignored
             .iter()
@@ -358,11 +359,11 @@ impl Course {
         if self.last.is_some() || ignored.is_empty() || self.ignored == ignored {
             return Change::None;
         }
-        // Waiting changes nothing about who signed. Another's statement is left aside too, but not for what this one is not.
-        let final_names = if signed { SIGNED_BY } else { UNSIGNED };
+        // Waiting does not change who signed. The cause must fit this statement, because others are counted too.
+        let permanent = if signed { SIGNED_BY } else { UNSIGNED };
         if ignored
             .iter()
-            .any(|name| final_names.contains(&name.as_str()))
+            .any(|name| permanent.contains(&name.as_str()))
         {
             self.outcome = Some(Outcome::Failed);
         }
@@ -386,7 +387,7 @@ impl Course {
     }
 }
 
-/// What an event means for the goal.
+/// The final state that an event means for this goal.
 fn outcome(event: &DeployEvent, waiting: Option<Waiting>, goal: Goal) -> Option<Outcome> {
     match event.phase {
         Phase::Absent if event.cause.is_some() => Some(Outcome::Withdrawn),
@@ -399,8 +400,8 @@ fn outcome(event: &DeployEvent, waiting: Option<Waiting>, goal: Goal) -> Option<
     }
 }
 
-/// What a status says of a release, as the device would say it in an event.
-fn told(status: &Status, release: Digest, now: Time) -> Option<DeployEvent> {
+/// The event that corresponds to what a status says about a release.
+fn event_in(status: &Status, release: Digest, now: Time) -> Option<DeployEvent> {
     let slots = &status.slots;
     let trial = slots.trial.as_ref().map(|trial| &trial.slot);
     let serving = [(Phase::Trial, trial), (Phase::Live, slots.live.as_ref())]
@@ -412,7 +413,7 @@ fn told(status: &Status, release: Digest, now: Time) -> Option<DeployEvent> {
     let deploy = &status.deploy;
     let mine = deploy.release == Some(release);
     let (phase, name, generation) = match serving {
-        // A confirmed release stands in both for a moment.
+        // A confirmed release is in both slots for a moment.
         Some((phase, slot)) => (phase, slot.name.clone(), slot.generation),
         None if mine => (
             deploy.phase,

@@ -1,4 +1,4 @@
-//! How a command reaches a site.
+//! The network options of commands that work on a site.
 
 use std::path::{Path, PathBuf};
 
@@ -13,54 +13,57 @@ use super::error::FleetError;
 use super::site_dir::SiteDir;
 use crate::commands::sign::read_key;
 
-/// The flags of every command that goes over Zenoh.
+/// The options of every command that uses Zenoh.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Network")]
-pub struct ReachArgs {
+pub struct NetworkArgs {
     /// A Zenoh endpoint to connect to, such as tcp/192.0.2.7:7447: a router, a registry or a device; may be repeated
     #[arg(long, value_name = "ENDPOINT")]
     pub connect: Vec<String>,
-    /// The prefix that the site's keys have (`[zenoh] namespace`)
+    /// The prefix of the site's keys (`[zenoh] namespace`)
     #[arg(long, value_name = "PREFIX")]
     pub namespace: Option<String>,
-    /// For tls/ endpoints: the certificate authority of the site, in PEM
+    /// The certificate authority of the site, in PEM, for tls/ endpoints
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
-    /// For mutual TLS: this end's own certificate, in PEM
+    /// The certificate of this end, in PEM, for mutual TLS
     #[arg(long, value_name = "FILE", requires = "certificate_key")]
     pub certificate: Option<PathBuf>,
-    /// For mutual TLS: its private key, in PEM
+    /// The private key of that certificate, in PEM
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub certificate_key: Option<PathBuf>,
-    /// The site's folder, as `hotshoe site init` makes it: where the site is, the deployer's certificate, the signing key, and the
-    /// devices' keys. What devices have not signed counts for nothing
+    /// The site's folder from `hotshoe site init`, with its endpoints, the deployer's certificate, the signing key and the devices'
+    /// keys. Ignore unsigned answers
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     pub site_dir: Option<PathBuf>,
-    /// The devices' public keys, a file NAME.pub each. What they have not signed counts for nothing
+    /// The folder of the devices' public keys, one NAME.pub per device. Ignore unsigned answers
     #[arg(long, value_name = "DIR")]
     pub device_keys: Option<PathBuf>,
-    /// Use endpoints beyond this machine without TLS: anybody on the way may pose as the other end, and anybody who reaches a
-    /// listener is let in
+    /// Use endpoints on other machines without TLS: an attacker on the network can pose as the other end, and a listener accepts
+    /// every client
     #[arg(long)]
     pub insecure: bool,
 }
 
-/// Where a command goes.
+/// The session and the site that the options give.
 #[derive(Debug)]
-pub struct Reached {
-    /// The session's settings.
+pub struct ResolvedNetwork {
+    /// The settings of the session.
     pub zenoh: ZenohConfig,
-    /// The site, where a configuration or a site's folder names it.
+    /// The site, if a configuration or a site's folder names it.
     pub site: Option<String>,
 }
 
-impl ReachArgs {
-    /// What the flags and the configuration say together, and the endpoints to listen on.
+impl NetworkArgs {
+    /// Joins the options, the configuration and the endpoints to listen on.
+    ///
+    /// # Errors
+    /// [`FleetError::Nowhere`]: there is no endpoint.
     pub fn resolve(
         &self,
         config: Option<&Path>,
         listen: Option<&[String]>,
-    ) -> anyhow::Result<Reached> {
+    ) -> anyhow::Result<ResolvedNetwork> {
         let (mut zenoh, site) = match (self.folder()?, config) {
             (Some(folder), _) => (folder.zenoh(), Some(folder.file.site)),
             (None, Some(path)) => {
@@ -77,26 +80,26 @@ impl ReachArgs {
             return Err(FleetError::Nowhere { may_listen }.into());
         }
         if zenoh.listen.is_empty() && zenoh.connect.len() == 1 && !zenoh.scouting {
-            // A router passes on what clients say to all, but not what one peer says to another.
+            // A router forwards messages of clients to all, but not messages between peers.
             zenoh.mode = ZenohMode::Client;
         }
         zenoh.check()?;
-        Ok(Reached { zenoh, site })
+        Ok(ResolvedNetwork { zenoh, site })
     }
 
-    /// What failed where no session could be opened.
+    /// The error message if the session cannot be opened.
     pub fn cannot_open(&self) -> String {
         if let (true, Some(folder)) = (self.connect.is_empty(), &self.site_dir) {
             let folder = folder.display();
             return format!(
-                "cannot reach the registry that {folder} names; is it running there, with the site's own certificates?"
+                "cannot reach the registry that {folder} names; check that it runs there, with the site's own certificates"
             );
         }
         if self.connect.is_empty() {
             return "cannot open a Zenoh session".to_owned();
         }
         format!(
-            "cannot reach {}; is `hotshoe run` or a registry running there, and does it want --certificate?",
+            "cannot reach {}; check that `hotshoe run` or a registry runs there, and whether it requires --certificate",
             self.connect.join(" or ")
         )
     }
@@ -105,7 +108,7 @@ impl ReachArgs {
         self.site_dir.as_deref().map(SiteDir::open).transpose()
     }
 
-    /// The devices by their keys, where these are given: what devices say is then checked.
+    /// The devices and their public keys, if given. Answers are then verified.
     pub fn devices(&self) -> anyhow::Result<Option<DeviceList>> {
         match (&self.device_keys, self.folder()?) {
             (Some(keys), _) => Ok(Some(DeviceList::load(keys)?)),
@@ -114,7 +117,7 @@ impl ReachArgs {
         }
     }
 
-    /// The key that statements are signed with: the one that was given, or the site's.
+    /// The key that signs statements: the given one, or the site's.
     pub fn signing_key(&self, given: Option<&Path>) -> anyhow::Result<Option<SigningKey>> {
         let own = match given {
             Some(_) => None,
@@ -123,14 +126,14 @@ impl ReachArgs {
         given.or(own.as_deref()).map(read_key).transpose()
     }
 
-    /// Whether flags alone say where to go, and not the configuration of a device.
+    /// Whether the options give the endpoints, so that no configuration is needed.
     pub const fn is_given(&self) -> bool {
         !self.connect.is_empty() || self.site_dir.is_some()
     }
 
-    /// Lets the flags win over settings.
+    /// Applies the options, which take precedence over the settings.
     pub fn apply(&self, zenoh: &mut ZenohConfig) {
-        // An endpoint that is given is another way to the site than the one that its folder names.
+        // A given endpoint replaces the one that the site's folder names.
         if self.site_dir.is_some() && !self.connect.is_empty() {
             zenoh.connect.clear();
         }
@@ -147,21 +150,24 @@ impl ReachArgs {
         }
     }
 
-    /// The same, of a site that must be named.
+    /// As [`Self::resolve`], for commands that need a site.
+    ///
+    /// # Errors
+    /// [`FleetError::NoSite`]: no site is given.
     pub fn site(
         &self,
         site: Option<&str>,
         config: Option<&Path>,
         listen: Option<&[String]>,
     ) -> anyhow::Result<(ZenohConfig, String)> {
-        let reached = self.resolve(config, listen)?;
-        let site = site.map(str::to_owned).or(reached.site);
+        let network = self.resolve(config, listen)?;
+        let site = site.map(str::to_owned).or(network.site);
         let site = site.ok_or(FleetError::NoSite)?;
-        Ok((reached.zenoh, site))
+        Ok((network.zenoh, site))
     }
 }
 
-/// The moment that lies a period such as `7d` after `now`.
+/// The time that is a period such as `7d` after `now`.
 pub fn after(now: Time, text: &str) -> Result<Time, FleetError> {
     text.parse::<Span>()
         .and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
@@ -199,33 +205,33 @@ mod tests {
     }
 
     #[test]
-    fn without_an_endpoint_the_error_says_what_to_give() {
-        let nowhere = ReachArgs::default().resolve(None, Some(&[])).unwrap_err();
+    fn without_an_endpoint_the_error_names_the_options() {
+        let nowhere = NetworkArgs::default().resolve(None, Some(&[])).unwrap_err();
         assert!(nowhere.to_string().contains("--connect"), "{nowhere}");
         assert!(nowhere.to_string().contains("--listen"), "{nowhere}");
         let listen = ["tcp/127.0.0.1:0".to_owned()];
-        let reached = ReachArgs::default().resolve(None, Some(&listen)).unwrap();
-        assert_eq!(reached.zenoh.mode, ZenohMode::Peer);
-        let one = ReachArgs {
+        let network = NetworkArgs::default().resolve(None, Some(&listen)).unwrap();
+        assert_eq!(network.zenoh.mode, ZenohMode::Peer);
+        let one = NetworkArgs {
             connect: listen.to_vec(),
-            ..ReachArgs::default()
+            ..NetworkArgs::default()
         };
-        let reached = one.resolve(None, None).unwrap();
-        assert_eq!(reached.zenoh.mode, ZenohMode::Client);
+        let network = one.resolve(None, None).unwrap();
+        assert_eq!(network.zenoh.mode, ZenohMode::Client);
     }
 
     #[test]
-    fn flags_win_over_settings() {
+    fn options_take_precedence_over_settings() {
         let mut zenoh = ZenohConfig {
             connect: vec!["tcp/127.0.0.1:1".to_owned()],
             namespace: Some("old".to_owned()),
             ..ZenohConfig::default()
         };
-        let flags = ReachArgs {
+        let flags = NetworkArgs {
             connect: vec!["tls/site:7447".to_owned()],
             namespace: Some("new".to_owned()),
             ca: Some("ca.pem".into()),
-            ..ReachArgs::default()
+            ..NetworkArgs::default()
         };
         flags.apply(&mut zenoh);
         assert_eq!(zenoh.connect, ["tcp/127.0.0.1:1", "tls/site:7447"]);

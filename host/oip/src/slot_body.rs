@@ -1,4 +1,4 @@
-//! An answer that holds its request's slot until it is written: a caller that takes it slowly counts as one that is answered.
+//! A response body that keeps its request's slot until it is written, so that slow readers count as active requests.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 
-/// Most bytes that are handed to the connection at once: only these may still wait when the slot is free again.
+/// The most bytes per frame: only these may still be unwritten when the slot is released.
 const PIECE: usize = 64 << 10;
 
 /// A body with the slot of its request.
-pub(crate) struct Held {
+pub(crate) struct SlotBody {
     inner: Body,
-    /// What is left of a piece that was too large.
+    /// The rest of a frame that was too large.
     rest: Bytes,
     slot: Option<Arc<OwnedSemaphorePermit>>,
 }
 
-impl Held {
+impl SlotBody {
     pub(crate) fn new(inner: Body, slot: Arc<OwnedSemaphorePermit>) -> Self {
         Self {
             inner,
@@ -33,12 +33,12 @@ impl Held {
         if self.rest.len() > PIECE {
             return Frame::data(self.rest.split_to(PIECE));
         }
-        // A copy, so that the last piece does not keep the whole in memory.
+        // Copy, so that the last piece does not keep the whole buffer in memory.
         Frame::data(Bytes::copy_from_slice(&std::mem::take(&mut self.rest)))
     }
 }
 
-impl http_body::Body for Held {
+impl http_body::Body for SlotBody {
     type Data = Bytes;
     type Error = axum::Error;
 
@@ -65,7 +65,7 @@ impl http_body::Body for Held {
         } else {
             Some(Ok(this.next_piece()))
         };
-        // Before the last piece is seen, so that whoever has the answer may ask again at once.
+        // Before the last piece is sent, so that a client with the whole answer can send its next request at once.
         if frame.is_none() || this.is_end_stream() {
             this.slot = None;
         }

@@ -1,4 +1,4 @@
-//! A door with a small service behind it, and clients that speak to it byte by byte.
+//! A test server with a small service, and byte-level clients.
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::fs;
@@ -18,14 +18,14 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 
-/// Longest wait for anything. Nothing is asserted about how long it takes.
+/// The longest wait. Tests do not assert durations.
 pub const DEADLINE: Duration = Duration::from_secs(60);
-/// The limits of time in these tests.
+/// The timeouts in these tests.
 pub const SHORT: Duration = Duration::from_millis(1500);
-/// More than the buffers of a connection on one machine take.
+/// More bytes than fit into the buffers of a local connection.
 pub const BIG: usize = 32 << 20;
 
-/// `/` says ok, `/big` gives much, `/wait` answers when it is told to, and a body is counted.
+/// `/` answers `ok`, `/big` sends a large body, `/wait` answers when released, `/count` answers with the length of the body.
 struct Service {
     released: Arc<Notify>,
 }
@@ -68,14 +68,14 @@ impl Handler for Service {
     }
 }
 
-/// A door that is served.
-pub struct Door {
+/// A running server.
+pub struct TestServer {
     pub front: Front,
     pub released: Arc<Notify>,
     runtime: Runtime,
 }
 
-impl Door {
+impl TestServer {
     pub fn open(options: &Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -98,7 +98,7 @@ impl Door {
         }
     }
 
-    /// With these limits, and no proof asked of callers.
+    /// A server with these limits and without authentication.
     pub fn with(limits: Limits) -> Self {
         Self::open(&Options {
             limits,
@@ -110,7 +110,7 @@ impl Door {
         connect(self.front.address())
     }
 
-    /// The whole answer to one request on a connection of its own.
+    /// The whole answer to one request on a new connection.
     pub fn get(&self, head: &str) -> String {
         let mut stream = self.connect();
         ask(&mut stream, &format!("{head}Connection: close\r\n"));
@@ -122,7 +122,7 @@ impl Door {
             .starts_with("HTTP/1.1 200")
     }
 
-    /// Waits until so many are connected.
+    /// Waits for this number of connections.
     pub fn wait_for(&self, connections: usize) {
         let started = Instant::now();
         while self.front.connections() != connections {
@@ -149,12 +149,12 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Writes a head. Where the other end has gone, reading says so.
+/// Writes a head. Ignores a closed connection, because reading fails then.
 pub fn ask(stream: &mut impl Write, head: &str) {
     let _ = stream.write_all(format!("{head}\r\n").as_bytes());
 }
 
-/// Whether the other end has ended the connection, in whatever way.
+/// Whether the error means that the other end closed the connection.
 pub fn is_end(error: &io::Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(
@@ -163,7 +163,7 @@ pub fn is_end(error: &io::Error) -> bool {
     )
 }
 
-/// All that still comes.
+/// Reads to the end of the connection.
 pub fn rest(stream: &mut impl Read) -> String {
     let mut answer = Vec::new();
     if let Err(error) = stream.read_to_end(&mut answer) {
@@ -172,7 +172,7 @@ pub fn rest(stream: &mut impl Read) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// One answer of a connection that stays, whose body ends so.
+/// Reads one answer on a persistent connection, up to `end`.
 pub fn answer(stream: &mut impl Read, end: &str) -> String {
     let (mut answer, mut byte) = (Vec::new(), [0]);
     while !answer.ends_with(end.as_bytes()) {
@@ -182,7 +182,7 @@ pub fn answer(stream: &mut impl Read, end: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// A certificate authority, with what it signed in a folder.
+/// A certificate authority, with its certificates in a folder.
 pub struct Authority {
     pub folder: PathBuf,
     issuer: CertifiedIssuer<'static, KeyPair>,

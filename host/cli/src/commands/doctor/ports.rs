@@ -1,4 +1,4 @@
-//! The ports of `[oip]` and `[metrics]`, with their tokens and their certificates.
+//! The ports of `[oip]` and `[metrics]`, with their tokens and certificates.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -9,37 +9,38 @@ use hotshoe_oip::{Bound, FrontError, OipError};
 
 use super::{Finding, State};
 
-/// Takes each port as `hotshoe run` does, and lets go of it. Where a daemon uses the data folder they are that one's.
-pub fn doors(config: &Config, is_used: bool) -> Vec<Finding> {
+/// Binds each port as `hotshoe run` does, and closes it again. If a daemon uses the data folder, a port in use is its own.
+pub fn ports(config: &Config, is_used: bool) -> Vec<Finding> {
     let oip = config.oip.as_ref().map(|oip| {
         let taken = Bound::bind(oip).map(drop);
         let busy = matches!(taken, Err(OipError::Front(FrontError::Listen { .. })));
-        door("oip", oip.listen, taken, busy && is_used)
+        port("oip", oip.listen, taken, busy && is_used)
     });
     let metrics = config.metrics.as_ref().map(|metrics| {
         let taken = metrics::check(metrics);
         let busy = matches!(taken, Err(MetricsError::Listen { .. }));
-        door("metrics", metrics.listen, taken, busy && is_used)
+        port("metrics", metrics.listen, taken, busy && is_used)
     });
     oip.into_iter().chain(metrics).collect()
 }
 
-fn door<E: Error + Send + Sync + 'static>(
+fn port<E: Error + Send + Sync + 'static>(
     what: &'static str,
     listen: SocketAddr,
     taken: Result<(), E>,
     is_used: bool,
 ) -> Finding {
     match taken {
-        Ok(()) => Finding::ok(what, format!("{listen} can be listened at")),
-        Err(_) if is_used => {
-            Finding::ok(what, format!("{listen} is taken, by the daemon it seems"))
-        }
+        Ok(()) => Finding::ok(what, format!("{listen} is free")),
+        Err(_) if is_used => Finding::ok(
+            what,
+            format!("{listen} is in use, probably by the running daemon"),
+        ),
         Err(error) => Finding::bad(
             what,
             State::Fail,
             format!("{:#}", anyhow::Error::from(error)),
-            format!("`hotshoe run` refuses it; put it right, or take [{what}] out"),
+            format!("`hotshoe run` would fail; correct it, or remove [{what}]"),
         ),
     }
 }

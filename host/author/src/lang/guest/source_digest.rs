@@ -1,4 +1,4 @@
-//! What a build was made of, so that it is not made again of the same.
+//! A digest of a build's inputs, so that it is not repeated for the same inputs.
 use super::{entries, write_changed};
 use crate::BuildError;
 use sha2::{Digest, Sha256};
@@ -7,18 +7,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-/// Folders of a project that hold results, tests or WIT files. Below it they are folders like others.
+/// Folders without sources, at the top of a project.
 const NO_SOURCES: [&str; 3] = ["build", "tests", "wit"];
-/// Folders that hold no sources wherever they are.
+/// Folders without sources, at any depth.
 const NEVER_SOURCES: [&str; 2] = ["node_modules", "__pycache__"];
-/// Beside a component, what it was made of.
+/// The extension of the file with the digest, beside a component.
 const MADE_OF: &str = "made-of";
 
-/// Everything that a build reads, in short.
-pub(in crate::lang) struct Sources(Sha256);
+/// A digest of everything that a build reads.
+pub(in crate::lang) struct SourceDigest(Sha256);
 
-impl Sources {
-    /// Beginning with texts: the WIT files, options, versions of tools. This program's own version is always among them.
+impl SourceDigest {
+    /// A digest of texts: the WIT files, options, versions of tools. Always includes this program's version.
     pub(in crate::lang) fn of_texts(texts: &[&str]) -> Self {
         let mut digest = Sha256::new();
         for text in [env!("CARGO_PKG_VERSION")].iter().chain(texts) {
@@ -28,7 +28,7 @@ impl Sources {
         Self(digest)
     }
 
-    /// And all files below a folder, by name, size and time of change; neither hidden ones nor the results of the project.
+    /// Adds all files below a folder, by name, size and modification time, except hidden files and build output.
     pub(in crate::lang) fn and_folder(
         mut self,
         folder: &Path,
@@ -51,7 +51,7 @@ impl Sources {
                 match fs::metadata(&path) {
                     Ok(found) if found.is_dir() => waiting.push(path),
                     Ok(found) => self.file(&path, &found),
-                    // It went away meanwhile, or is a link to nothing.
+                    // It was removed meanwhile, or is a dangling link.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(BuildError::io(&path)(error)),
                 }
@@ -71,32 +71,32 @@ impl Sources {
         self.0.update(nanoseconds.to_le_bytes());
     }
 
-    /// The component that was made of just these, if there is one; else a promise to be kept with [`Unmade::made`].
-    pub(in crate::lang) fn component(self, file: &Path) -> Result<Vec<u8>, Unmade> {
-        let unmade = Unmade {
+    /// The component that was built from the same inputs, if there is one; otherwise a [`PendingBuild`].
+    pub(in crate::lang) fn component(self, file: &Path) -> Result<Vec<u8>, PendingBuild> {
+        let pending = PendingBuild {
             made_of: hex::encode(self.0.finalize()),
             note: file.with_extension(MADE_OF),
         };
-        if fs::read_to_string(&unmade.note).is_ok_and(|note| note == unmade.made_of)
+        if fs::read_to_string(&pending.note).is_ok_and(|note| note == pending.made_of)
             && let Ok(component) = fs::read(file)
         {
             return Ok(component);
         }
-        // Half a build must not pass for a whole one.
-        let _ = fs::remove_file(&unmade.note);
-        Err(unmade)
+        // An incomplete build must not count as complete.
+        let _ = fs::remove_file(&pending.note);
+        Err(pending)
     }
 }
 
-/// A component that is still to be made.
-pub(in crate::lang) struct Unmade {
+/// A build that is not complete yet.
+pub(in crate::lang) struct PendingBuild {
     made_of: String,
     note: PathBuf,
 }
 
-impl Unmade {
-    /// It has been made.
-    pub(in crate::lang) fn made(self) -> Result<(), BuildError> {
+impl PendingBuild {
+    /// Records that the build is complete.
+    pub(in crate::lang) fn complete(self) -> Result<(), BuildError> {
         write_changed(&self.note, self.made_of.as_bytes())?;
         Ok(())
     }
@@ -115,30 +115,30 @@ mod tests {
         fs::write(at("component.py"), "1").unwrap();
         let file = at("build/it.wasm");
         let ask = || {
-            let sources = Sources::of_texts(&["wit"])
+            let sources = SourceDigest::of_texts(&["wit"])
                 .and_folder(folder.path(), folder.path())
                 .unwrap();
             sources.component(&file)
         };
-        let Err(unmade) = ask() else {
-            panic!("there is none yet")
+        let Err(pending) = ask() else {
+            panic!("nothing is built yet")
         };
         fs::write(&file, b"made").unwrap();
         assert!(ask().is_err());
-        unmade.made().unwrap();
-        // The second question took the first one's note away, which is only a build more.
-        let Err(unmade) = Sources::of_texts(&["other"]).component(&file) else {
+        pending.complete().unwrap();
+        // The second question removed the first one's record, which only causes another build.
+        let Err(pending) = SourceDigest::of_texts(&["other"]).component(&file) else {
             panic!("another WIT")
         };
-        unmade.made().unwrap();
+        pending.complete().unwrap();
         assert_eq!(
-            Sources::of_texts(&["other"]).component(&file).ok(),
+            SourceDigest::of_texts(&["other"]).component(&file).ok(),
             Some(b"made".to_vec())
         );
         fs::write(at("component.py"), "12").unwrap();
         assert!(ask().is_err());
-        // What is a result in the project is a source in a package.
-        ask().err().unwrap().made().unwrap();
+        // A folder `build` is output in the project, but a source in a package.
+        ask().err().unwrap().complete().unwrap();
         fs::write(at("build/other.wasm"), "1").unwrap();
         assert!(ask().is_ok());
         fs::create_dir_all(at("vendor/package/build")).unwrap();

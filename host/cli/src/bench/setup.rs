@@ -14,34 +14,34 @@ use hotshoe_store::Layout;
 use hotshoe_trust::{Device, Digest, Floor, Release, Time, TrustRoot, Verified};
 use tempfile::TempDir;
 
-use super::laps::{Laps, lap};
-use super::site::Made;
+use super::site::PackedRelease;
+use super::timings::{Timings, timing};
 use crate::commands::{keygen, pack, sign, trust, verify};
 
 /// The label-reader application in the checkout.
 const APPLICATION: &str = "examples/label-reader";
 
-/// The file of trusted keys in a [`Setting`]'s folder.
+/// The file of trusted keys in a [`BenchSetup`]'s folder.
 pub const TRUST: &str = "trust.toml";
-/// Name of the time that a whole run took.
+/// Name of the time of a whole run.
 pub const TOTAL: &str = "total";
 
-/// Signed releases of the label reader in a temporary folder, and what runs them.
-pub struct Setting<'a> {
+/// Signed releases of the label reader in a temporary folder, with an engine and a model cache.
+pub struct BenchSetup<'a> {
     environment: &'a Environment,
     folder: TempDir,
     secret: PathBuf,
     trust: TrustRoot,
-    /// Runs the components.
+    /// The engine for the components.
     pub engine: Engine,
-    /// Both sides of a comparison run the same loaded models.
+    /// The models, which both sides of a comparison share.
     models: Models,
 }
 
-impl<'a> Setting<'a> {
-    /// Makes a key and a `trust.toml` that trusts it.
+impl<'a> BenchSetup<'a> {
+    /// Creates a key and a `trust.toml` that trusts it.
     pub fn prepare(environment: &'a Environment) -> anyhow::Result<Self> {
-        let folder = TempDir::new().context("cannot make a temporary folder")?;
+        let folder = TempDir::new().context("cannot create a temporary folder")?;
         let pair = keygen::keygen(folder.path(), "bench", None, true)?;
         let keys = [("bench".to_owned(), pair.public)];
         let trust = trust::write_trust(&keys, 1, &["*"], &folder.path().join(TRUST), true)?;
@@ -60,12 +60,12 @@ impl<'a> Setting<'a> {
         self.folder.path()
     }
 
-    /// Whose signatures count.
+    /// The trusted keys.
     pub const fn trust(&self) -> &TrustRoot {
         &self.trust
     }
 
-    /// Packs and signs the release that a file of the application describes.
+    /// Packs and signs the release of a recipe file in the application's folder.
     pub fn release(&self, file: &str) -> anyhow::Result<PathBuf> {
         let out = self.folder().join(file).with_extension("release");
         if !out.exists() {
@@ -76,14 +76,14 @@ impl<'a> Setting<'a> {
         Ok(out)
     }
 
-    /// Packs and signs a recipe under a name of its own.
-    pub fn make(&self, name: &str, recipe: &str) -> anyhow::Result<Made> {
+    /// Packs and signs a recipe under the name `name`.
+    pub fn make(&self, name: &str, recipe: &str) -> anyhow::Result<PackedRelease> {
         let source = self.folder().join(format!("{name}.toml"));
         fs::write(&source, recipe).with_context(|| format!("cannot write {}", source.display()))?;
         let layout = self.folder().join(format!("{name}.release"));
         let packed = pack::pack(&source, &layout, Time::now())?;
         sign::sign(&layout, &sign::read_key(&self.secret)?)?;
-        Ok(Made {
+        Ok(PackedRelease {
             layout,
             release: packed.release,
         })
@@ -155,21 +155,21 @@ pub fn sample(picture: &[u8]) -> Sample {
     }
 }
 
-/// Runs one sample: what was decided, the whole time and that of each stage.
-pub fn process(worker: &mut Worker, sample: &Sample) -> anyhow::Result<(Decision, Laps)> {
+/// Runs one sample and returns the decision, the total time and the time of each stage.
+pub fn process(worker: &mut Worker, sample: &Sample) -> anyhow::Result<(Decision, Timings)> {
     let device = Device::default();
     let started = Instant::now();
     let outcome = worker.process(sample, &device);
     let total = started.elapsed();
-    let mut laps = vec![lap(TOTAL, total)];
-    laps.extend(
+    let mut timings = vec![timing(TOTAL, total)];
+    timings.extend(
         outcome
             .stages
             .into_iter()
-            .map(|stage| lap(stage.name, Duration::from_micros(stage.micros))),
+            .map(|stage| timing(stage.name, Duration::from_micros(stage.micros))),
     );
     match outcome.result {
-        Ok(decision) => Ok((decision, laps)),
+        Ok(decision) => Ok((decision, timings)),
         Err(error) => bail!(error),
     }
 }

@@ -13,37 +13,37 @@ use serde_json::{Value, json};
 use super::http::Connection;
 use super::peer::Peer;
 use super::sides::{Times, Turn, load, run_model, take_turns};
-use super::subject::Subject;
+use super::subject::BenchModel;
 use super::ways::{MODEL, STEP, subject};
 use crate::bench::report::{Row, Unit};
-use crate::bench::setting::{Setting, TRUST};
+use crate::bench::setup::{BenchSetup, TRUST};
 use crate::commands::install;
 use crate::demo::process::{DaemonProcess, free_endpoint};
 use crate::device::Identity;
 use crate::terminal::Terminal;
 
-/// What the doors are compared with.
+/// The side that the endpoints are compared with.
 const DIRECT: &str = "the model called directly";
 
 /// All rows.
-pub fn doors(
-    setting: &Setting<'_>,
-    subjects: &[Subject],
+pub fn endpoints(
+    setup: &BenchSetup<'_>,
+    subjects: &[BenchModel],
     peer: Option<&mut Peer>,
     rounds: usize,
     terminal: &Terminal,
 ) -> anyhow::Result<Vec<Row>> {
     let subject = subject(subjects)?;
-    let (daemon, address) = start(setting)?;
+    let (daemon, address) = start(setup)?;
     let rows = measure(subject, address, peer, rounds, terminal);
     daemon.stop()?;
     rows
 }
 
-/// A device on this machine with the door open, which runs its models as the other side does.
-fn start(setting: &Setting<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> {
-    let folder = setting.folder().join("door");
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+/// A device on this machine that serves the Open Inference Protocol and runs its models as the other side does.
+fn start(setup: &BenchSetup<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> {
+    let folder = setup.folder().join("door");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let endpoint = free_endpoint()?;
     let address = TcpListener::bind("127.0.0.1:0")
         .context("cannot find a free port")?
@@ -54,14 +54,9 @@ fn start(setting: &Setting<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> {
          [inference]\nbackend = \"tract\"\n[oip]\nlisten = \"{address}\"\n"
     );
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    let config = Config::load(&path).context("cannot use the bench's configuration")?;
-    let identity = Identity::of(setting.trust().clone(), &config);
-    install::install(
-        &setting.release(STEP)?,
-        &config.data,
-        &identity,
-        Time::now(),
-    )?;
+    let config = Config::load(&path).context("cannot load the bench's configuration")?;
+    let identity = Identity::of(setup.trust().clone(), &config);
+    install::install(&setup.release(STEP)?, &config.data, &identity, Time::now())?;
     let mut daemon = DaemonProcess::start(&path, &folder.join("daemon.log"))?;
     let zenoh = ZenohConfig {
         connect: vec![endpoint],
@@ -72,7 +67,7 @@ fn start(setting: &Setting<'_>) -> anyhow::Result<(DaemonProcess, SocketAddr)> {
 }
 
 fn measure(
-    subject: &Subject,
+    subject: &BenchModel,
     address: SocketAddr,
     mut peer: Option<&mut Peer>,
     rounds: usize,
@@ -96,11 +91,11 @@ fn measure(
     let Some(peer) = peer.take() else {
         return Ok(rows);
     };
-    // By turns with the model called directly, one client at a time: both go through the one process.
+    // Alternates with the model called directly, one client at a time: both use the same Python process.
     for (door, name) in [("http", "HTTP, binary"), ("grpc", "gRPC")] {
         let (address, inputs) = (address.to_string(), oip_inputs(subject)?);
         if peer.call(door, &address, MODEL, &inputs, 1)?.is_none() {
-            terminal.note("left out: tritonclient, which this Python cannot import; to have it, `pip install 'tritonclient[http,grpc]'`");
+            terminal.note("left out: tritonclient, which this Python cannot import; run `pip install 'tritonclient[http,grpc]'`");
             break;
         }
         names = vec![format!("door: {name}, by tritonclient in Python")];
@@ -116,12 +111,12 @@ fn measure(
     Ok(rows)
 }
 
-/// The first of the times are those of the model called directly.
+/// The first element of `times` belongs to the model called directly.
 fn rows(names: &[String], times: &[Times]) -> Vec<Row> {
-    let Some((direct, doors)) = times.split_first() else {
+    let Some((direct, endpoints)) = times.split_first() else {
         return Vec::new();
     };
-    let rows = names.iter().zip(doors);
+    let rows = names.iter().zip(endpoints);
     rows.map(|(name, times)| {
         let against = (DIRECT, direct.median());
         Row::compared(name, Unit::Millis, times.median(), against, None).with_p95(times.p95())
@@ -129,7 +124,7 @@ fn rows(names: &[String], times: &[Times]) -> Vec<Row> {
     .collect()
 }
 
-/// More headers, and a body.
+/// Additional headers and a body.
 type Request = (String, Vec<u8>);
 
 fn post(
@@ -148,8 +143,8 @@ fn post(
         .collect()
 }
 
-/// Elements as numbers.
-fn json_request(subject: &Subject) -> anyhow::Result<Request> {
+/// A request with the elements as JSON numbers.
+fn json_request(subject: &BenchModel) -> anyhow::Result<Request> {
     let mut inputs = Vec::new();
     for (name, tensor) in &subject.inputs {
         inputs.push(json!({
@@ -160,8 +155,8 @@ fn json_request(subject: &Subject) -> anyhow::Result<Request> {
     Ok(("Content-Type: application/json\r\n".to_owned(), body))
 }
 
-/// Elements as bytes behind the JSON, in both directions (the binary tensor data extension).
-fn binary_request(subject: &Subject) -> anyhow::Result<Request> {
+/// A request with the elements as bytes after the JSON, in both directions (the binary tensor data extension).
+fn binary_request(subject: &BenchModel) -> anyhow::Result<Request> {
     let (mut inputs, mut bytes) = (Vec::new(), Vec::new());
     for (name, tensor) in &subject.inputs {
         inputs.push(json!({
@@ -180,8 +175,8 @@ fn binary_request(subject: &Subject) -> anyhow::Result<Request> {
     Ok((headers, body))
 }
 
-/// As Python's client takes them.
-fn oip_inputs(subject: &Subject) -> anyhow::Result<Vec<Value>> {
+/// The inputs in the form of the Python client.
+fn oip_inputs(subject: &BenchModel) -> anyhow::Result<Vec<Value>> {
     let mut inputs = subject.for_python();
     for input in &mut inputs {
         let input = input.as_object_mut().context("an input is an object")?;

@@ -1,4 +1,4 @@
-//! The same model called directly, by a pipeline's own step, and by a component through `infer` and through `wasi:nn`.
+//! The same model called directly, by a pipeline step, and by a component through `infer` and through `wasi:nn`.
 
 use std::sync::Arc;
 
@@ -7,30 +7,30 @@ use hotshoe_engine::Sample;
 use hotshoe_pipeline::{Pipeline, Worker};
 
 use super::sides::{Turn, run_model, take_turns};
-use super::subject::Subject;
-use crate::bench::laps::Laps;
+use super::subject::BenchModel;
 use crate::bench::lines::first_line;
 use crate::bench::report::{Row, Unit};
-use crate::bench::setting::{Setting, TOTAL, process, sample};
+use crate::bench::setup::{BenchSetup, TOTAL, process, sample};
+use crate::bench::timings::Timings;
 
 /// The model, by its name in the releases and here.
 pub const MODEL: &str = "classify-angle";
-/// A release that has it as a step of the pipeline.
+/// A release with the model as a pipeline step.
 pub const STEP: &str = "classify-angle.toml";
-/// A release whose component calls it by `infer`.
+/// A release whose component calls the model by `infer`.
 const BY_INFER: &str = "classify-angle-infer.toml";
-/// A release whose component calls it by `wasi:nn`.
+/// A release whose component calls the model by `wasi:nn`.
 const BY_NN: &str = "classify-angle-nn.toml";
 
 /// All rows.
-pub fn ways(
-    setting: &Setting<'_>,
-    subjects: &[Subject],
+pub fn call_paths(
+    setup: &BenchSetup<'_>,
+    subjects: &[BenchModel],
     rounds: usize,
 ) -> anyhow::Result<Vec<Row>> {
     let subject = subject(subjects)?;
-    let line = sample(&first_line(setting)?);
-    let [step, infer, nn] = [STEP, BY_INFER, BY_NN].map(|file| setting.load(file));
+    let line = sample(&first_line(setup)?);
+    let [step, infer, nn] = [STEP, BY_INFER, BY_NN].map(|file| setup.load(file));
     let (step, infer, nn) = (step?.1, infer?.1, nn?.1);
     let model = model(&step)?;
     let mut workers = [step.worker(), step.worker(), infer.worker(), nn.worker()];
@@ -73,8 +73,8 @@ pub fn ways(
     ])
 }
 
-/// The one subject that the releases have.
-pub fn subject(subjects: &[Subject]) -> anyhow::Result<&Subject> {
+/// The model that the releases contain.
+pub fn subject(subjects: &[BenchModel]) -> anyhow::Result<&BenchModel> {
     subjects
         .iter()
         .find(|subject| subject.name == MODEL)
@@ -87,15 +87,16 @@ fn model(pipeline: &Pipeline) -> anyhow::Result<Arc<hotshoe_infer::Model>> {
     Ok(Arc::clone(named.active()))
 }
 
-/// Runs samples; of each, the time under this name.
+/// Runs samples and returns the time `name` of each.
 fn through<'a>(worker: &'a mut Worker, line: &'a Sample, name: &'a str) -> Turn<'a> {
     Box::new(move |times| {
         process(worker, line)?;
         (0..times)
             .map(|_| {
-                let (_, laps): (_, Laps) = process(worker, line)?;
-                let lap = laps.into_iter().find(|(lap, _)| lap == name);
-                let (_, time) = lap.with_context(|| format!("nothing took time under {name}"))?;
+                let (_, timings): (_, Timings) = process(worker, line)?;
+                let found = timings.into_iter().find(|(stage, _)| stage == name);
+                let (_, time) =
+                    found.with_context(|| format!("no time was measured for {name}"))?;
                 Ok(time)
             })
             .collect()

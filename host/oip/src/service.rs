@@ -1,4 +1,4 @@
-//! What both forms of the protocol answer from, and the way to threads that may block.
+//! The service behind both forms of the protocol, which runs inference on blocking threads.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,26 +7,26 @@ use std::time::Instant;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout_at;
 
+use crate::admission::Admitted;
 use crate::call;
-use crate::catalogue::{Catalogue, Found};
+use crate::catalogue::{CallTarget, Catalogue};
 use crate::error::RequestError;
-use crate::gate::Admitted;
 use crate::request::{InferRequest, InferResponse};
 
 /// The server's name in its metadata.
 pub(crate) const SERVER: &str = "hotshoe";
 /// The server's version in its metadata.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The extensions of the protocol that are answered.
+/// The supported extensions of the protocol.
 pub(crate) const EXTENSIONS: [&str; 2] = ["binary_tensor_data", "model_repository"];
 
-/// What may be called, until the server is told to end.
-pub(crate) struct Served {
+/// The models and pipeline, and whether the server is closing.
+pub(crate) struct Service {
     catalogue: Catalogue,
     closing: AtomicBool,
 }
 
-impl Served {
+impl Service {
     pub(crate) const fn new(catalogue: Catalogue) -> Self {
         Self {
             catalogue,
@@ -38,37 +38,37 @@ impl Served {
         &self.catalogue
     }
 
-    /// Whether a release serves and the server is not about to end.
+    /// Whether a release serves and the server is not closing.
     pub(crate) fn ready(&self) -> bool {
         !self.closing.load(Ordering::Relaxed) && self.catalogue.ready()
     }
 
-    /// Is ready for nothing new.
+    /// Makes the server not ready.
     pub(crate) fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
     }
 
     pub(crate) fn infer(
         &self,
-        found: &Found,
+        target: &CallTarget,
         request: InferRequest,
         deadline: Instant,
     ) -> Result<InferResponse, RequestError> {
-        call::infer(&self.catalogue, found, request, deadline)
+        call::infer(&self.catalogue, target, request, deadline)
     }
 
-    /// Does the work of a request where it may block, and answers at its deadline in any case. The request's slot is taken until the
-    /// work has ended at least, also where nobody waits for it any more.
+    /// Runs the work of a request on a blocking thread, and answers at the deadline at the latest. The request keeps its slot until the
+    /// work has ended, even after the deadline.
     pub(crate) async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         admitted: &Admitted,
         work: impl FnOnce(&Self, Instant) -> Result<T, RequestError> + Send + 'static,
     ) -> Result<T, RequestError> {
-        let served = Arc::clone(self);
+        let service = Arc::clone(self);
         let Admitted { deadline, slot } = admitted.clone();
         let task = spawn_blocking(move || {
             let _slot = slot;
-            work(&served, deadline)
+            work(&service, deadline)
         });
         match timeout_at(deadline.into(), task).await {
             Ok(Ok(answer)) => answer,
