@@ -10,6 +10,7 @@ use hotshoe_trust::toml_file;
 use hotshoe_trust::{Device, Grant, LimitBounds};
 use serde::{Deserialize, Serialize};
 
+mod access;
 mod change;
 mod compile;
 mod deploy;
@@ -20,7 +21,6 @@ mod inference;
 mod log;
 mod metrics;
 mod oip;
-mod reach;
 mod record;
 mod session;
 
@@ -36,7 +36,7 @@ pub use self::inference::{
 pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
-pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
+pub use self::access::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -306,7 +306,7 @@ impl Config {
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);
         config.inference.resolve(folder);
-        reach::resolve(&mut config, folder);
+        access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
         }
@@ -347,7 +347,7 @@ impl Config {
         self.compile.check()?;
         self.record.check()?;
         self.log.check()?;
-        reach::check(self)?;
+        access::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
         check_range(

@@ -28,7 +28,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, descriptors};
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
@@ -78,7 +78,7 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<Watch>,
     deployment: Deployment,
-    parts: Parts,
+    parts: Supervisor,
     running: Arc<Running>,
     _recordings: Orders,
     metrics: Option<Endpoint>,
@@ -91,14 +91,14 @@ impl Daemon {
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Parts::default())
+        Self::start_with(config, Supervisor::default())
     }
 
     /// The same, beside other parts of the process that die or live with it.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(mut config: Config, parts: Parts) -> Result<Self, StartError> {
+    pub fn start_with(mut config: Config, parts: Supervisor) -> Result<Self, StartError> {
         // Before the first door opens.
         descriptors::fit(&mut config);
         let endpoint = config
@@ -184,7 +184,7 @@ impl Daemon {
     }
 
     /// Its threads. A part of them that is dead is a reason to drain, and to end with a failure.
-    pub const fn parts(&self) -> &Parts {
+    pub const fn parts(&self) -> &Supervisor {
         &self.parts
     }
 
@@ -233,7 +233,7 @@ fn open_intake(
     config: &Config,
     service: &Arc<Service>,
     link: &Link,
-    parts: &Parts,
+    parts: &Supervisor,
 ) -> Result<(Serving, Option<Watch>), StartError> {
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);

@@ -12,5 +12,5 @@ pub(crate) enum CallEnd {
     Folder { path: String, reason: String },
     /// The component made a tensor that there is no room for, by a call that cannot fail.
     #[error("it asked for too many tensors: {0}")]
-    Tensors(crate::limits::NoRoom),
+    Tensors(crate::limits::OverBudget),
 }

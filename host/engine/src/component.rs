@@ -13,10 +13,10 @@ use crate::bindings::hotshoe::pipeline as imports;
 use crate::bounds;
 use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
-use crate::engine::{Engine, Started};
+use crate::engine::{Engine, ModeEngine};
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::instance::kib;
-use crate::live::Live;
+use crate::live::LiveInstance;
 use crate::prepare_error::PrepareError;
 use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
@@ -24,7 +24,7 @@ use crate::work::check_work;
 
 /// The parts of a release that its components use, by name.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct ComponentAssets {
     /// Loaded models.
     pub models: BTreeMap<String, Arc<NamedModel>>,
     /// Contents of data files.
@@ -38,7 +38,7 @@ pub struct Component {
     pub(crate) limits: Limits,
     pub(crate) mode: InstanceMode,
     /// Empty unless the mode is `per-source`.
-    pub(crate) sources: Arc<Sources<Live>>,
+    pub(crate) sources: Arc<Sources<LiveInstance>>,
     pub(crate) services: Arc<Services>,
     /// None without the grant `state`.
     pub(crate) state: Option<Arc<KeptState>>,
@@ -66,7 +66,7 @@ impl Component {
     pub fn fork(&self) -> Self {
         let mut fork = self.clone();
         fork.state = self.state.as_ref().map(|state| Arc::new(state.fork()));
-        fork.sources = Arc::new(self.sources.anew());
+        fork.sources = Arc::new(self.sources.empty_copy());
         fork
     }
 
@@ -113,7 +113,7 @@ impl Engine {
         release: &Verified<Release>,
         name: &str,
         bytes: &[u8],
-        parts: &Parts,
+        assets: &ComponentAssets,
         allowed: &Allowed,
     ) -> Result<Component, PrepareError> {
         let spec = release
@@ -135,13 +135,13 @@ impl Engine {
             });
         }
         allowed.check(name, spec)?;
-        let services = Services::new(name, spec, parts, allowed)?;
+        let services = Services::new(name, spec, assets, allowed)?;
         let out_of_bounds = |what: bounds::OutOfBounds| PrepareError::Compile {
             component: name.to_owned(),
             source: what.into(),
         };
         let largest = bounds::largest(bytes).map_err(out_of_bounds)?;
-        let Started { engine, mode } = self.started(&spec.limits, &largest)?;
+        let ModeEngine { engine, mode } = self.engine_for(&spec.limits, &largest)?;
         let fuel = spec.limits.fuel.is_some();
         let codegen = Codegen { fuel, mode };
         let compiled = self.compile(&engine, codegen, name, found, bytes)?;
@@ -229,8 +229,8 @@ impl Engine {
 }
 
 /// Names that a message tells, and characters of each.
-const NAMES_TOLD: usize = 16;
-const NAME_CHARS_TOLD: usize = 128;
+const MAX_LISTED_NAMES: usize = 16;
+const MAX_NAME_CHARS: usize = 128;
 
 const fn export_of(world: World) -> &'static str {
     match world {
@@ -260,16 +260,16 @@ fn check_world(
         component: name.to_owned(),
         expected,
         export,
-        found: told(&found),
+        found: list_names(&found),
     })
 }
 
 /// Names of a component, as many as a message has room for: it may have hundreds of thousands.
-fn told(names: &[&str]) -> String {
-    let cut = |name: &&str| name.chars().take(NAME_CHARS_TOLD).collect::<String>();
-    let some: Vec<String> = names.iter().take(NAMES_TOLD).map(cut).collect();
+fn list_names(names: &[&str]) -> String {
+    let cut = |name: &&str| name.chars().take(MAX_NAME_CHARS).collect::<String>();
+    let some: Vec<String> = names.iter().take(MAX_LISTED_NAMES).map(cut).collect();
     let some = some.join(", ");
-    match names.len().saturating_sub(NAMES_TOLD) {
+    match names.len().saturating_sub(MAX_LISTED_NAMES) {
         0 => some,
         more => format!("{some} and {more} more"),
     }
@@ -309,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_message_tells_some_names_of_many() {
-        assert_eq!(told(&["a", "b"]), "a, b");
+        assert_eq!(list_names(&["a", "b"]), "a, b");
         let long = "x".repeat(1000);
         let many = vec![long.as_str(); 300_000];
-        let text = told(&many);
+        let text = list_names(&many);
         assert!(
             text.ends_with("x and 299984 more") && text.len() < 2500,
             "{text}"

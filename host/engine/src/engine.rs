@@ -9,7 +9,7 @@ use hotshoe_trust::Limits;
 use crate::cache::CodeCache;
 use crate::compiler::{CompileLimits, Compiler};
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
-use crate::sources::Budget;
+use crate::sources::InstanceBudget;
 
 /// Resolution of a component's deadline: how often a running guest is looked at.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
@@ -53,12 +53,12 @@ impl EngineOptions {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// This process may not have the addresses or the memory that even the most frugal mode needs.
-    #[error("there is no room for components in this process: {refused}; {way_out}")]
+    #[error("there is no room for components in this process: {refused}; {remedy}")]
     Memory {
         /// Why each mode does not fit.
         refused: String,
         /// What to do about it.
-        way_out: &'static str,
+        remedy: &'static str,
     },
     /// The ticker thread could not be started.
     #[error("cannot start the thread that watches deadlines")]
@@ -71,18 +71,18 @@ pub enum EngineError {
 /// Compiles components and holds the memories that their instances live in.
 pub struct Engine {
     /// wasmtime's engines, one for each set of settings; the first is there from the start, and the others are made when a component needs them.
-    started: Mutex<BTreeMap<Settings, Started>>,
+    engines: Mutex<BTreeMap<EngineKey, ModeEngine>>,
     memory: MemoryChoice,
     options: EngineOptions,
     /// How many more instances may stay with a source.
-    pub(crate) kept: Arc<Budget>,
+    pub(crate) kept: Arc<InstanceBudget>,
     pub(crate) cache: Option<CodeCache>,
     pub(crate) compiler: Compiler,
 }
 
 /// What components need different engines for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Settings {
+struct EngineKey {
     /// Counting costs every loop a little.
     fuel: bool,
     /// Whether instances come from the mode's pool. Code is the same either way.
@@ -91,7 +91,7 @@ struct Settings {
 
 /// One of wasmtime's engines, and the mode that it is in.
 #[derive(Clone)]
-pub(crate) struct Started {
+pub(crate) struct ModeEngine {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) mode: MemoryMode,
 }
@@ -108,18 +108,18 @@ impl Engine {
             .map_or(&MemoryMode::ALL[..], std::slice::from_ref);
         let (engine, memory) = memory::start(modes, false, options.slots())?;
         tick(&engine)?;
-        let started = Started {
+        let started = ModeEngine {
             engine,
             mode: memory.mode,
         };
-        let settings = Settings {
+        let key = EngineKey {
             fuel: false,
             pooled: true,
         };
         Ok(Self {
-            started: Mutex::new(BTreeMap::from([(settings, started)])),
+            engines: Mutex::new(BTreeMap::from([(key, started)])),
             memory,
-            kept: Budget::new(SOURCE_INSTANCES),
+            kept: InstanceBudget::new(SOURCE_INSTANCES),
             cache: options.cache.clone().map(CodeCache::new),
             compiler: Compiler::new(options.compile)?,
             options,
@@ -132,18 +132,18 @@ impl Engine {
     }
 
     /// The engine for a component with these limits, whose modules begin with these parts.
-    pub(crate) fn started(
+    pub(crate) fn engine_for(
         &self,
         limits: &Limits,
         largest: &Largest,
-    ) -> Result<Started, EngineError> {
+    ) -> Result<ModeEngine, EngineError> {
         let mut all = self
-            .started
+            .engines
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let fuel = limits.fuel.is_some();
-        let mut settings = Settings { fuel, pooled: true };
-        let first = match all.get(&settings) {
+        let mut key = EngineKey { fuel, pooled: true };
+        let first = match all.get(&key) {
             Some(first) => first.clone(),
             None => {
                 // What was chosen at the start may not fit twice.
@@ -156,28 +156,28 @@ impl Engine {
                     .collect();
                 let (engine, chosen) = memory::start(&modes, fuel, self.options.slots())?;
                 tick(&engine)?;
-                let first = Started {
+                let first = ModeEngine {
                     engine,
                     mode: chosen.mode,
                 };
-                all.insert(settings, first.clone());
+                all.insert(key, first.clone());
                 first
             }
         };
         if first.mode == MemoryMode::OnDemand || first.mode.pools(limits, largest) {
             return Ok(first);
         }
-        settings.pooled = false;
-        if let Some(found) = all.get(&settings) {
+        key.pooled = false;
+        if let Some(found) = all.get(&key) {
             return Ok(found.clone());
         }
         let engine = memory::unpooled(fuel, first.mode)?;
         tick(&engine)?;
-        let apart = Started {
+        let apart = ModeEngine {
             engine,
             mode: first.mode,
         };
-        all.insert(settings, apart.clone());
+        all.insert(key, apart.clone());
         Ok(apart)
     }
 }

@@ -12,7 +12,7 @@ use crate::convert;
 use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
 use crate::insight::{Action, DeviceContext, Insight};
-use crate::live::{Answer, Guest, Live};
+use crate::live::{CallResult, Guest, LiveInstance};
 use crate::sample::Sample;
 use crate::vector;
 
@@ -24,7 +24,7 @@ pub(crate) type Tensors = Vec<(String, Tensor)>;
 pub struct Instance {
     component: Arc<Component>,
     /// Made and not in a call.
-    ready: Option<Live>,
+    ready: Option<LiveInstance>,
     model_times: Vec<(String, Duration)>,
     usage: Usage,
 }
@@ -73,7 +73,7 @@ impl Instance {
     /// [`Fault::Instantiation`], or what the component's own start-up code did wrong.
     pub fn warm_up(&mut self) -> Result<(), Failure> {
         if self.ready.is_none() {
-            self.ready = Some(Live::new(&self.component)?);
+            self.ready = Some(LiveInstance::new(&self.component)?);
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
-        self.call(&sample.source, |Live { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest }| {
             let Guest::Preprocess(guest) = guest else {
                 return Err(wrong_world("preprocessor"));
             };
@@ -102,7 +102,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn interpret(&mut self, sample: &Sample, outputs: Tensors) -> Result<Insight, Failure> {
-        self.call(&sample.source, |Live { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest }| {
             let Guest::Postprocess(guest) = guest else {
                 return Err(wrong_world("postprocessor"));
             };
@@ -123,7 +123,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn process(&mut self, sample: &Sample) -> Result<Insight, Failure> {
-        self.call(&sample.source, |Live { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest }| {
             let Guest::Process(guest) = guest else {
                 return Err(wrong_world("stage"));
             };
@@ -144,7 +144,7 @@ impl Instance {
         insight: &Insight,
         device: &DeviceContext,
     ) -> Result<Vec<Action>, Failure> {
-        self.call(source, |Live { store, guest }| {
+        self.call(source, |LiveInstance { store, guest }| {
             let Guest::Decide(guest) = guest else {
                 return Err(wrong_world("policy"));
             };
@@ -162,12 +162,12 @@ impl Instance {
     fn call<T>(
         &mut self,
         source: &str,
-        run: impl FnOnce(&mut Live) -> Answer<T>,
+        run: impl FnOnce(&mut LiveInstance) -> CallResult<T>,
     ) -> Result<T, Failure> {
         let component = Arc::clone(&self.component);
         if component.mode == InstanceMode::PerSource {
             let limit = Duration::from_millis(component.limits.deadline_ms.into());
-            let Some((turn, kept)) = component.sources.turn(source, Instant::now() + limit) else {
+            let Some((lock, kept)) = component.sources.lock_source(source, Instant::now() + limit) else {
                 let message = format!(
                     "`{}` was busy with another sample of this source until the deadline",
                     component.name
@@ -178,7 +178,7 @@ impl Instance {
             let (result, whole) = self.run(&mut live, run);
             if whole {
                 let bytes = live.held_bytes();
-                turn.keep(live, bytes);
+                lock.keep(live, bytes);
             }
             return result;
         }
@@ -191,18 +191,18 @@ impl Instance {
     }
 
     /// This instance, or the one that is ready, or a new one.
-    fn made(&mut self, kept: Option<Live>) -> Result<Live, Failure> {
+    fn made(&mut self, kept: Option<LiveInstance>) -> Result<LiveInstance, Failure> {
         match kept.or_else(|| self.ready.take()) {
             Some(live) => Ok(live),
-            None => Live::new(&self.component),
+            None => LiveInstance::new(&self.component),
         }
     }
 
     /// Runs one call, and says whether the instance is whole after it.
     fn run<T>(
         &mut self,
-        live: &mut Live,
-        run: impl FnOnce(&mut Live) -> Answer<T>,
+        live: &mut LiveInstance,
+        run: impl FnOnce(&mut LiveInstance) -> CallResult<T>,
     ) -> (Result<T, Failure>, bool) {
         vector::tidy();
         let result = live.call(&self.component, run);
@@ -214,7 +214,7 @@ impl Instance {
         let whole = match &result {
             Ok(_) => true,
             // Where it was refused a tensor it holds too many, and may go on to.
-            Err(failure) => !failure.fault.ends_instance() && !live.store.data().meter_refused,
+            Err(failure) => !failure.fault.ends_instance() && !live.store.data().tensor_refused,
         };
         (result, whole)
     }

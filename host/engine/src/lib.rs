@@ -41,7 +41,7 @@ pub use compiler::{
     CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB, WorkerError,
     compile_worker,
 };
-pub use component::{Component, Parts};
+pub use component::{Component, ComponentAssets};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
 pub use host::wasi::CaError;

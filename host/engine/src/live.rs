@@ -23,9 +23,9 @@ const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
 const TOO_MANY_HANDLES: &str = "handle limit exceeded";
 
 /// What a call gives: the component's own answer, unless something ended the call.
-pub(crate) type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
+pub(crate) type CallResult<T> = wasmtime::Result<Result<T, types::Error>>;
 
-pub(crate) struct Live {
+pub(crate) struct LiveInstance {
     pub(crate) store: Store<State>,
     pub(crate) guest: Guest,
 }
@@ -37,7 +37,7 @@ pub(crate) enum Guest {
     Process(exports::process::Guest),
 }
 
-impl Live {
+impl LiveInstance {
     /// Makes an instance, and runs the start-up code that it may have.
     pub(crate) fn new(component: &Component) -> Result<Self, Failure> {
         let limits = &component.limits;
@@ -80,7 +80,7 @@ impl Live {
     pub(crate) fn call<T>(
         &mut self,
         component: &Component,
-        run: impl FnOnce(&mut Self) -> Answer<T>,
+        run: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, Failure> {
         arm(&mut self.store, component)
             .and_then(|()| run(self))
@@ -93,14 +93,14 @@ impl Live {
         let state = self.store.data();
         Usage {
             memory_bytes: state.memory.held_bytes() as u64,
-            tensor_bytes: state.meter.bytes().1,
+            tensor_bytes: state.tensor_budget.bytes().1,
         }
     }
 
     /// What it holds between two calls.
     pub(crate) fn held_bytes(&self) -> u64 {
         let state = self.store.data();
-        state.memory.held_bytes() as u64 + state.meter.bytes().0
+        state.memory.held_bytes() as u64 + state.tensor_budget.bytes().0
     }
 }
 
@@ -132,7 +132,7 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
     let state = store.data_mut();
     state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
     state.memory.refused = None;
-    state.meter_refused = false;
+    state.tensor_refused = false;
     Ok(())
 }
 
@@ -199,9 +199,9 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         let what = "needs memory that this machine does not have".to_owned();
         return (Fault::Memory, what);
     }
-    let said = format!("{error:#}");
+    let text = format!("{error:#}");
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
-        || said.contains(TOO_MANY_HANDLES)
+        || text.contains(TOO_MANY_HANDLES)
     {
         let (all, handles) = (all_handles(limits), limits.handles);
         let what = format!(
@@ -209,7 +209,7 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         );
         return (Fault::Handles, what);
     }
-    if said.contains(TOO_MUCH) {
+    if text.contains(TOO_MUCH) {
         return if state.returning {
             let most = limits.output_kib;
             let what = format!("returned more than its output-kib of {most} KiB");
@@ -220,5 +220,5 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
             (Fault::Memory, what)
         };
     }
-    (Fault::Trap, format!("trapped: {said}"))
+    (Fault::Trap, format!("trapped: {text}"))
 }

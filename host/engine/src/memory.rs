@@ -220,7 +220,7 @@ pub(crate) fn start(
     }
     Err(EngineError::Memory {
         refused: refused.join("; "),
-        way_out: way_out(),
+        remedy: remedy(),
     })
 }
 
@@ -283,7 +283,7 @@ fn start_in(mode: MemoryMode, fuel: bool, instances: u32) -> Result<wasmtime::En
 pub(crate) fn unpooled(fuel: bool, mode: MemoryMode) -> Result<wasmtime::Engine, EngineError> {
     wasmtime::Engine::new(&config(fuel, mode)).map_err(|error| EngineError::Memory {
         refused: format!("{mode} cannot be set up without its pool ({error:#})"),
-        way_out: way_out(),
+        remedy: remedy(),
     })
 }
 
@@ -326,7 +326,7 @@ fn limits() -> String {
 }
 
 /// What somebody can do about it.
-fn way_out() -> &'static str {
+fn remedy() -> &'static str {
     let is_set = |resource| getrlimit(resource).current.is_some();
     match (is_set(Resource::As), is_set(Resource::Data)) {
         (true, true) => {

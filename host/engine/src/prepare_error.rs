@@ -61,7 +61,7 @@ pub enum PrepareError {
     /// The bytes are a core WebAssembly module, as compilers make it for `wasm32-unknown-unknown`, `wasm32-wasip1` and Emscripten.
     #[error(
         "component `{component}` is a core WebAssembly module, not a component; {}",
-        way_out(imports)
+        remedy(imports)
     )]
     CoreModule {
         /// Its name in the release.
@@ -191,7 +191,7 @@ const WITX_NN: &str = "wasi_ephemeral_nn";
 const WASI_P1: &str = "wasi_snapshot_preview1";
 
 /// How a core module becomes a component, by what it imports.
-fn way_out(imports: &BTreeSet<String>) -> String {
+fn remedy(imports: &BTreeSet<String>) -> String {
     const BUILD: &str = "build it for wasm32-wasip2, or with hotshoe-sdk, or make a component of it with `wasm-tools component new`";
     if imports.contains(WITX_NN) {
         format!(

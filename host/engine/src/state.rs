@@ -27,14 +27,14 @@ pub(crate) struct KeptState {
     own_version: u32,
     /// Its limit `state-kib`, in bytes.
     max_bytes: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<StateEntries>,
     changes: AtomicU64,
 }
 
 /// The entries of one component.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
+struct StateEntries {
     /// The state-version that wrote last; 0 if none did.
     version: u32,
     entries: BTreeMap<String, Value>,
@@ -63,7 +63,7 @@ pub(crate) enum StateError {
     Bytes { bytes: usize, max: usize },
 }
 
-impl Kept {
+impl StateEntries {
     fn check(&self, key: &str, value: &[u8], max: usize) -> Result<(), StateError> {
         if key.is_empty() {
             return Err(StateError::EmptyKey);
@@ -159,7 +159,7 @@ impl KeptState {
         self.lock().version
     }
 
-    fn write(&self, kept: &mut Kept, key: String, value: Vec<u8>) -> Result<(), StateError> {
+    fn write(&self, kept: &mut StateEntries, key: String, value: Vec<u8>) -> Result<(), StateError> {
         kept.check(&key, &value, self.max_bytes)?;
         let value = Value(value);
         if kept.version == self.own_version && kept.entries.get(&key) == Some(&value) {
@@ -171,13 +171,13 @@ impl KeptState {
         Ok(())
     }
 
-    fn remove(&self, kept: &mut Kept, key: &str) {
+    fn remove(&self, kept: &mut StateEntries, key: &str) {
         if kept.entries.remove(key).is_some() {
             self.changes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, StateEntries> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -186,7 +186,7 @@ impl KeptState {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateSnapshot {
-    components: BTreeMap<String, Kept>,
+    components: BTreeMap<String, StateEntries>,
 }
 
 /// Why a written snapshot cannot be used. The components then begin with nothing.
@@ -255,7 +255,7 @@ impl StateSnapshot {
     /// Adds what a component keeps, if it ever kept anything.
     pub(crate) fn add(&mut self, component: &str, state: &KeptState) {
         let kept = state.lock().clone();
-        if kept != Kept::default() {
+        if kept != StateEntries::default() {
             self.components.insert(component.to_owned(), kept);
         }
     }

@@ -55,19 +55,19 @@ impl fmt::Display for BackendChoice {
 /// Shapes of all inputs, in the model's order.
 pub(crate) type Shapes = Vec<Vec<usize>>;
 
-/// Elements that an input may have so that its values count as part of a run's setting: sizes, axes, rates.
+/// Elements that an input may have so that its values count as part of a run's signature: sizes, axes, rates.
 const SMALL: usize = 64;
 
 /// What a plan depends on.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
+pub(crate) struct InputSignature {
     /// Of all inputs.
     pub(crate) shapes: Shapes,
     /// The elements of the small inputs that are known, in the model's order.
     pub(crate) values: Vec<Option<Tensor>>,
 }
 
-impl Setting {
+impl InputSignature {
     /// That of a run.
     pub(crate) fn of(inputs: &[Tensor]) -> Self {
         let small = |tensor: &Tensor| (tensor.len() <= SMALL).then(|| tensor.clone());
@@ -83,8 +83,8 @@ impl Setting {
 
 /// A model as one backend holds it. Threads may use it at the same time.
 pub(crate) trait Session: Send + Sync + fmt::Debug {
-    /// Makes the first run with this setting as fast as the next. It fits the model's inputs.
-    fn prepare(&self, setting: &Setting) -> Result<(), RunError>;
+    /// Makes the first run with this signature as fast as the next. It fits the model's inputs.
+    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError>;
 
     /// Runs the model. Inputs and outputs are in the order of the file; the inputs' types and shapes fit.
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError>;
@@ -93,7 +93,7 @@ pub(crate) trait Session: Send + Sync + fmt::Debug {
     fn at_once(&self) -> Option<usize>;
 
     /// What is prepared, the least recently used first.
-    fn settings(&self) -> Vec<Setting>;
+    fn signatures(&self) -> Vec<InputSignature>;
 
     /// How the compiled plans were used.
     fn stats(&self) -> Stats;
@@ -113,26 +113,26 @@ pub(crate) struct Stop(Arc<Flag>);
 struct Flag {
     stopped: AtomicBool,
     /// How a backend that does not look at the flag itself is told.
-    tell: Mutex<Option<Box<dyn Fn() + Send>>>,
+    callback: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Stop {
     /// Ends the run.
     pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        if let Some(tell) = &*self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) {
-            tell();
+        if let Some(callback) = &*self.0.callback.lock().unwrap_or_else(PoisonError::into_inner) {
+            callback();
         }
     }
 
-    /// Has `tell` called when the run is to end, also if that was before; until the result is dropped.
+    /// Has `callback` called when the run is to end, also if that was before; until the result is dropped.
     #[cfg(feature = "ort")]
-    pub(crate) fn telling(&self, tell: impl Fn() + Send + 'static) -> Telling<'_> {
-        *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+    pub(crate) fn on_stop(&self, callback: impl Fn() + Send + 'static) -> StopHook<'_> {
+        *self.0.callback.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(callback));
         if self.is_stopped() {
             self.stop();
         }
-        Telling(self)
+        StopHook(self)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -140,15 +140,15 @@ impl Stop {
     }
 }
 
-/// See [`Stop::telling`].
+/// See [`Stop::on_stop`].
 #[cfg(feature = "ort")]
-pub(crate) struct Telling<'a>(&'a Stop);
+pub(crate) struct StopHook<'a>(&'a Stop);
 
 #[cfg(feature = "ort")]
-impl Drop for Telling<'_> {
+impl Drop for StopHook<'_> {
     fn drop(&mut self) {
-        let mut tell = self.0.0.tell.lock().unwrap_or_else(PoisonError::into_inner);
-        *tell = None;
+        let mut callback = self.0.0.callback.lock().unwrap_or_else(PoisonError::into_inner);
+        *callback = None;
     }
 }
 

@@ -23,7 +23,7 @@ use hotshoe_trust::Digest;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::{Session, Stop};
-use crate::executor::{Lane, Ledger, Outcome, Run};
+use crate::executor::{Lane, RunTracker, Outcome, Run};
 use crate::guard::guard;
 use crate::{ElementType, ModelOptions, RunError, Tensor, TensorInfo};
 
@@ -39,7 +39,7 @@ pub enum Batching {
 }
 
 /// What runs must have in common to be joined: types and shapes of the inputs, without the first dimension.
-type Kind = Vec<(ElementType, Vec<usize>)>;
+type BatchKey = Vec<(ElementType, Vec<usize>)>;
 
 /// A run that is part of a batch.
 struct Member {
@@ -49,9 +49,9 @@ struct Member {
 }
 
 /// A batch that has not begun.
-struct Open {
+struct OpenBatch {
     id: u64,
-    kind: Kind,
+    key: BatchKey,
     members: Vec<Member>,
     rows: usize,
     /// When its wait for further runs ends at the latest.
@@ -63,15 +63,15 @@ struct Open {
 }
 
 #[derive(Default)]
-struct Waiting {
-    open: Vec<Open>,
+struct OpenBatches {
+    open: Vec<OpenBatch>,
     last_id: u64,
 }
 
-/// What is known of a model's fitness.
-enum Fitness {
-    Untried,
-    Proven,
+/// What is known of a model's eligibility.
+enum Eligibility {
+    Unverified,
+    Verified,
     Refused(String),
 }
 
@@ -82,8 +82,8 @@ pub(crate) struct Batcher {
     /// Most rows of a batch: the sum of the first dimensions of its runs.
     most: usize,
     wait: Duration,
-    waiting: Mutex<Waiting>,
-    fitness: Mutex<Fitness>,
+    batches: Mutex<OpenBatches>,
+    eligibility: Mutex<Eligibility>,
 }
 
 impl Batcher {
@@ -97,31 +97,31 @@ impl Batcher {
         if options.max_batch <= 1 {
             return None;
         }
-        let fitness = unfit(inputs, outputs).map_or(Fitness::Untried, |reason| {
+        let eligibility = ineligible(inputs, outputs).map_or(Eligibility::Unverified, |reason| {
             tracing::warn!(%digest, reason, "model not batched");
-            Fitness::Refused(reason)
+            Eligibility::Refused(reason)
         });
         Some(Arc::new(Self {
             digest,
             most: options.max_batch,
             wait: options.max_wait,
-            waiting: Mutex::default(),
-            fitness: Mutex::new(fitness),
+            batches: Mutex::default(),
+            eligibility: Mutex::new(eligibility),
         }))
     }
 
     /// Refuses a model of which it is not known that its rows keep to themselves.
-    pub(crate) fn follow(&self, model: &ModelProto, graph: &GraphProto) {
-        let untried = matches!(*self.fitness(), Fitness::Untried);
-        if untried && let Some(reason) = rows::mixing(model, graph) {
+    pub(crate) fn check_graph(&self, model: &ModelProto, graph: &GraphProto) {
+        let unverified = matches!(*self.eligibility(), Eligibility::Unverified);
+        if unverified && let Some(reason) = rows::check_rows(model, graph) {
             self.refuse(reason);
         }
     }
 
     pub(crate) fn batching(&self) -> Batching {
-        match &*self.fitness() {
-            Fitness::Untried | Fitness::Proven => Batching::On,
-            Fitness::Refused(reason) => Batching::Refused(reason.clone()),
+        match &*self.eligibility() {
+            Eligibility::Unverified | Eligibility::Verified => Batching::On,
+            Eligibility::Refused(reason) => Batching::Refused(reason.clone()),
         }
     }
 
@@ -137,11 +137,11 @@ impl Batcher {
         deadline: Option<Instant>,
     ) -> Outcome {
         let rows = join::rows(&inputs).filter(|&rows| rows < self.most);
-        let refused = matches!(*self.fitness(), Fitness::Refused(_));
+        let refused = matches!(*self.eligibility(), Eligibility::Refused(_));
         let Some(rows) = rows.filter(|_| !refused) else {
             return lane.run(deadline, move |stop| session.run(&inputs, stop));
         };
-        let run = lane.ledger().arrive(deadline)?;
+        let run = lane.tracker().arrive(deadline)?;
         let member = Member {
             inputs,
             rows,
@@ -149,14 +149,14 @@ impl Batcher {
         };
         let (id, first) = self.enter(member);
         if first && !self.gather(id) {
-            let (batcher, ledger) = (self.clone(), lane.ledger().clone());
-            let work = move || batcher.perform(id, &ledger, &*session);
+            let (batcher, tracker) = (self.clone(), lane.tracker().clone());
+            let work = move || batcher.perform(id, &tracker, &*session);
             match lane.submit(Box::new(work)) {
                 Ok(ticket) => self.submitted(id, ticket),
-                Err(error) => self.fail(id, lane.ledger(), &error),
+                Err(error) => self.fail(id, lane.tracker(), &error),
             }
         }
-        let outcome = lane.ledger().answer(&run);
+        let outcome = lane.tracker().answer(&run);
         if matches!(outcome, Err(RunError::Deadline)) {
             self.leave(id, &run, lane);
         }
@@ -173,9 +173,9 @@ impl Batcher {
             .deadline()
             .map_or(self.wait, |deadline| self.wait.min(half(deadline)));
         let close_at = now + wait;
-        let kind = join::kind(&member.inputs);
-        let mut waiting = self.waiting();
-        for open in waiting.open.iter_mut().filter(|open| open.kind == kind) {
+        let key = join::batch_key(&member.inputs);
+        let mut batches = self.open_batches();
+        for open in batches.open.iter_mut().filter(|open| open.key == key) {
             let fits = open.rows + member.rows <= self.most;
             if fits {
                 open.rows += member.rows;
@@ -188,11 +188,11 @@ impl Batcher {
             open.close_at = now;
             open.changed.notify_one();
         }
-        waiting.last_id += 1;
-        let id = waiting.last_id;
-        waiting.open.push(Open {
+        batches.last_id += 1;
+        let id = batches.last_id;
+        batches.open.push(OpenBatch {
             id,
-            kind,
+            key,
             rows: member.rows,
             members: vec![member],
             close_at,
@@ -204,9 +204,9 @@ impl Batcher {
 
     /// Waits until a batch is full or its time is over. True if it is gone.
     fn gather(&self, id: u64) -> bool {
-        let mut waiting = self.waiting();
+        let mut batches = self.open_batches();
         loop {
-            let Some(open) = waiting.open.iter().find(|open| open.id == id) else {
+            let Some(open) = batches.open.iter().find(|open| open.id == id) else {
                 return true;
             };
             let left = open.close_at.saturating_duration_since(Instant::now());
@@ -214,80 +214,80 @@ impl Batcher {
                 return false;
             }
             let changed = open.changed.clone();
-            let woken = changed.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = changed.wait_timeout(batches, left);
+            batches = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn submitted(&self, id: u64, ticket: u64) {
-        if let Some(open) = self.waiting().open.iter_mut().find(|open| open.id == id) {
+        if let Some(open) = self.open_batches().open.iter_mut().find(|open| open.id == id) {
             open.ticket = Some(ticket);
         }
     }
 
     /// No thread could be started for a batch.
-    fn fail(&self, id: u64, ledger: &Ledger, error: &std::io::Error) {
+    fn fail(&self, id: u64, tracker: &RunTracker, error: &std::io::Error) {
         for member in self.take(id) {
             let source = std::io::Error::new(error.kind(), error.to_string()).into();
-            ledger.cancel(&member.run, RunError::Failed { source });
+            tracker.cancel(&member.run, RunError::Failed { source });
         }
     }
 
     /// A run whose deadline passed makes room for another; a batch without runs gives up its place in the queue.
     fn leave(&self, id: u64, run: &Arc<Run>, lane: &Lane) {
-        let mut waiting = self.waiting();
-        let Some(position) = waiting.open.iter().position(|open| open.id == id) else {
+        let mut batches = self.open_batches();
+        let Some(position) = batches.open.iter().position(|open| open.id == id) else {
             return;
         };
-        let Some(open) = waiting.open.get_mut(position) else {
+        let Some(open) = batches.open.get_mut(position) else {
             return;
         };
         open.members.retain(|member| !Arc::ptr_eq(&member.run, run));
         open.rows = open.members.iter().map(|member| member.rows).sum();
         // Without a ticket its first caller is about to submit it.
         if let (true, Some(ticket)) = (open.members.is_empty(), open.ticket) {
-            waiting.open.remove(position);
-            drop(waiting);
+            batches.open.remove(position);
+            drop(batches);
             lane.withdraw(ticket);
         }
     }
 
     /// Closes a batch.
     fn take(&self, id: u64) -> Vec<Member> {
-        let mut waiting = self.waiting();
-        let position = waiting.open.iter().position(|open| open.id == id);
-        position.map_or_else(Vec::new, |position| waiting.open.remove(position).members)
+        let mut batches = self.open_batches();
+        let position = batches.open.iter().position(|open| open.id == id);
+        position.map_or_else(Vec::new, |position| batches.open.remove(position).members)
     }
 
     /// Runs a batch; its turn has come.
-    fn perform(&self, id: u64, ledger: &Ledger, session: &dyn Session) {
+    fn perform(&self, id: u64, tracker: &RunTracker, session: &dyn Session) {
         let mut members = self.take(id);
-        let (group, begun) = ledger.begin(members.iter().map(|member| &member.run));
+        let (group, begun) = tracker.begin(members.iter().map(|member| &member.run));
         let mut begun = begun.into_iter();
         members.retain(|_| begun.next() == Some(true));
         if let [member] = members.as_slice() {
             let outcome = attempt(session, &member.inputs, &group.stop);
-            ledger.end(&member.run, outcome);
+            tracker.end(&member.run, outcome);
             return;
         }
         if members.is_empty() {
             return;
         }
         match joined(session, &members, &group.stop) {
-            Ok(parts) if matches!(*self.fitness(), Fitness::Proven) => {
+            Ok(parts) if matches!(*self.eligibility(), Eligibility::Verified) => {
                 for (member, outputs) in members.iter().zip(parts) {
-                    ledger.end(&member.run, Ok(outputs));
+                    tracker.end(&member.run, Ok(outputs));
                 }
             }
-            Ok(parts) => self.prove(ledger, session, &members, &parts),
-            Err(error) => self.one_by_one(ledger, session, &members, &error),
+            Ok(parts) => self.verify(tracker, session, &members, &parts),
+            Err(error) => self.one_by_one(tracker, session, &members, &error),
         }
     }
 
     /// The first batch: do its runs alone say the same? They are the answers.
-    fn prove(
+    fn verify(
         &self,
-        ledger: &Ledger,
+        tracker: &RunTracker,
         session: &dyn Session,
         members: &[Member],
         parts: &[Vec<Tensor>],
@@ -297,7 +297,7 @@ impl Batcher {
         // Answered when the verdict is known.
         let mut last = None;
         for (member, part) in members.iter().zip(parts) {
-            let Some(outcome) = alone(ledger, session, member) else {
+            let Some(outcome) = alone(tracker, session, member) else {
                 continue;
             };
             if let Ok(outputs) = &outcome {
@@ -305,28 +305,28 @@ impl Batcher {
                 problem = problem.or_else(|| join::disagreement(outputs, part));
             }
             if let Some((run, outcome)) = last.replace((&member.run, outcome)) {
-                ledger.end(run, outcome);
+                tracker.end(run, outcome);
             }
         }
         match problem {
             Some(problem) => self.refuse(problem),
             None if compared > 0 => {
-                let mut fitness = self.fitness();
-                if matches!(*fitness, Fitness::Untried) {
-                    *fitness = Fitness::Proven;
+                let mut eligibility = self.eligibility();
+                if matches!(*eligibility, Eligibility::Unverified) {
+                    *eligibility = Eligibility::Verified;
                 }
             }
             None => {}
         }
         if let Some((run, outcome)) = last {
-            ledger.end(run, outcome);
+            tracker.end(run, outcome);
         }
     }
 
     /// After a batch that failed, so that one bad input costs one run. If there is none, the model does not take batches.
     fn one_by_one(
         &self,
-        ledger: &Ledger,
+        tracker: &RunTracker,
         session: &dyn Session,
         members: &[Member],
         error: &RunError,
@@ -335,10 +335,10 @@ impl Batcher {
         // Answered when the verdict is known.
         let mut last = None;
         for member in members {
-            if let Some(outcome) = alone(ledger, session, member) {
+            if let Some(outcome) = alone(tracker, session, member) {
                 succeeded += usize::from(outcome.is_ok());
                 if let Some((run, outcome)) = last.replace((&member.run, outcome)) {
-                    ledger.end(run, outcome);
+                    tracker.end(run, outcome);
                 }
             }
         }
@@ -347,25 +347,25 @@ impl Batcher {
             self.refuse(format!("it fails on a batch, and not alone: {cause}"));
         }
         if let Some((run, outcome)) = last {
-            ledger.end(run, outcome);
+            tracker.end(run, outcome);
         }
     }
 
     fn refuse(&self, reason: String) {
-        let mut fitness = self.fitness();
-        if !matches!(*fitness, Fitness::Refused(_)) {
+        let mut eligibility = self.eligibility();
+        if !matches!(*eligibility, Eligibility::Refused(_)) {
             let digest = self.digest;
             tracing::warn!(%digest, reason, "model not batched");
-            *fitness = Fitness::Refused(reason);
+            *eligibility = Eligibility::Refused(reason);
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open_batches(&self) -> MutexGuard<'_, OpenBatches> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fitness(&self) -> MutexGuard<'_, Fitness> {
-        self.fitness.lock().unwrap_or_else(PoisonError::into_inner)
+    fn eligibility(&self) -> MutexGuard<'_, Eligibility> {
+        self.eligibility.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -376,7 +376,7 @@ impl std::fmt::Debug for Batcher {
 }
 
 /// Why a model cannot be batched, by what it says about itself.
-fn unfit(inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<String> {
+fn ineligible(inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<String> {
     if inputs.is_empty() {
         return Some("it has no input".to_owned());
     }
@@ -406,11 +406,11 @@ fn attempt(session: &dyn Session, inputs: &[Tensor], stop: &Stop) -> Outcome {
 }
 
 /// One member's own run; `None` if its caller has given up.
-fn alone(ledger: &Ledger, session: &dyn Session, member: &Member) -> Option<Outcome> {
-    match ledger.single_out(&member.run) {
+fn alone(tracker: &RunTracker, session: &dyn Session, member: &Member) -> Option<Outcome> {
+    match tracker.single_out(&member.run) {
         Some(group) => Some(attempt(session, &member.inputs, &group.stop)),
         None => {
-            ledger.end(&member.run, Err(RunError::Deadline));
+            tracker.end(&member.run, Err(RunError::Deadline));
             None
         }
     }

@@ -1,11 +1,11 @@
 //! Turns of models on a bounded number of compute threads.
 //!
-//! A run holds one place of the pool from its beginning to its real end, even if its caller has given up. A model takes a
-//! limited number of places at once, so that one whose runs are long leaves some to the others, and models that wait are served
+//! A run holds one slot of the pool from its beginning to its real end, even if its caller has given up. A model takes a
+//! limited number of slots at once, so that one whose runs are long leaves some to the others, and models that wait are served
 //! in turn. A run with a deadline runs on a thread of the pool, since its caller may have to leave it alone; one without runs on
 //! the caller's thread, in its turn.
 
-mod ledger;
+mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +16,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-pub use ledger::Usage;
-pub(crate) use ledger::{Ledger, Outcome, Run};
+pub use runs::Usage;
+pub(crate) use runs::{RunTracker, Outcome, Run};
 
 use crate::RunError;
 use crate::backend::Stop;
@@ -52,8 +52,8 @@ impl Gate {
     }
 }
 
-/// One model's share.
-struct Share {
+/// The queue and the limit of one model.
+struct ModelQueue {
     most: usize,
     taken: usize,
     /// First come, first served, each with its ticket.
@@ -62,12 +62,12 @@ struct Share {
 
 #[derive(Default)]
 struct State {
-    shares: BTreeMap<u64, Share>,
+    models: BTreeMap<u64, ModelQueue>,
     /// Models with a queue, the one whose turn it is first.
     order: VecDeque<u64>,
     /// Places that are taken.
     taken: usize,
-    /// Work that has its place, and its model.
+    /// Work that has its slot, and its model.
     ready: VecDeque<(u64, Work)>,
     threads: usize,
     idle: usize,
@@ -81,16 +81,16 @@ impl State {
         self.last_id
     }
 
-    /// Takes a place for the first of the model whose turn it is.
+    /// Takes a slot for the first of the model whose turn it is.
     fn next(&mut self) -> Option<(u64, Start)> {
-        let free = |id: &u64| self.shares.get(id).is_some_and(|s| s.taken < s.most);
+        let free = |id: &u64| self.models.get(id).is_some_and(|s| s.taken < s.most);
         let position = self.order.iter().position(free)?;
         let id = self.order.remove(position)?;
-        let share = self.shares.get_mut(&id)?;
-        let (_, start) = share.queue.pop_front()?;
-        share.taken += 1;
+        let model = self.models.get_mut(&id)?;
+        let (_, start) = model.queue.pop_front()?;
+        model.taken += 1;
         self.taken += 1;
-        if !share.queue.is_empty() {
+        if !model.queue.is_empty() {
             self.order.push_back(id);
         }
         Some((id, start))
@@ -99,14 +99,14 @@ impl State {
     fn leave(&mut self, id: u64) {
         self.taken -= 1;
         // Its model may be gone: an abandoned run outlives it.
-        if let Some(share) = self.shares.get_mut(&id) {
-            share.taken -= 1;
+        if let Some(model) = self.models.get_mut(&id) {
+            model.taken -= 1;
         }
     }
 }
 
 struct Shared {
-    places: usize,
+    slots: usize,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -116,14 +116,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A model's share: at least 1, by default all places but one.
+    /// The number of slots that a model may take: at least 1, by default all but one.
     fn most(&self, wanted: Option<usize>) -> usize {
-        wanted.unwrap_or(self.places - 1).max(1)
+        wanted.unwrap_or(self.slots - 1).max(1)
     }
 
     /// Starts whatever may start.
     fn dispatch(self: &Arc<Self>, state: &mut State) {
-        while state.taken < self.places {
+        while state.taken < self.slots {
             let Some((id, start)) = state.next() else {
                 return;
             };
@@ -132,7 +132,7 @@ impl Shared {
                 Start::Work(work) => {
                     state.ready.push_back((id, work));
                     if state.ready.len() > state.idle
-                        && state.threads < self.places
+                        && state.threads < self.slots
                         && let Err(error) = self.spawn(state)
                     {
                         // There is another one: nothing is queued before the first has started.
@@ -186,10 +186,10 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// `places` is the number of runs at once of all models together, at least 1.
-    pub(crate) fn new(places: usize) -> Arc<Self> {
+    /// `slots` is the number of runs at once of all models together, at least 1.
+    pub(crate) fn new(slots: usize) -> Arc<Self> {
         let shared = Shared {
-            places: places.max(1),
+            slots: slots.max(1),
             state: Mutex::default(),
             work: Condvar::new(),
         };
@@ -198,22 +198,22 @@ impl Executor {
         })
     }
 
-    /// For a model that may take `most` places at once: at least 1, by default all but one.
+    /// For a model that may take `most` slots at once: at least 1, by default all but one.
     pub(crate) fn lane(self: &Arc<Self>, most: Option<usize>) -> Lane {
         let most = self.shared.most(most);
         let mut state = self.shared.state();
         let id = state.id();
-        let share = Share {
+        let model = ModelQueue {
             most,
             taken: 0,
             queue: VecDeque::new(),
         };
-        state.shares.insert(id, share);
+        state.models.insert(id, model);
         drop(state);
         Lane {
             executor: self.clone(),
             id,
-            ledger: Arc::default(),
+            tracker: Arc::default(),
         }
     }
 }
@@ -227,7 +227,7 @@ impl Drop for Executor {
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Executor({} places)", self.shared.places)
+        write!(f, "Executor({} slots)", self.shared.slots)
     }
 }
 
@@ -236,13 +236,13 @@ impl fmt::Debug for Executor {
 pub(crate) struct Lane {
     executor: Arc<Executor>,
     id: u64,
-    ledger: Arc<Ledger>,
+    tracker: Arc<RunTracker>,
 }
 
-/// A place in the pool that a caller's thread has taken.
-struct Place<'a>(&'a Lane);
+/// A slot in the pool that a caller's thread has taken.
+struct SlotGuard<'a>(&'a Lane);
 
-impl Drop for Place<'_> {
+impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         let shared = &self.0.executor.shared;
         let mut state = shared.state();
@@ -262,43 +262,43 @@ impl Lane {
         deadline: Option<Instant>,
         work: impl FnOnce(&Stop) -> Outcome + Send + 'static,
     ) -> Outcome {
-        let run = self.ledger.arrive(deadline)?;
+        let run = self.tracker.arrive(deadline)?;
         if deadline.is_none() {
-            let place = self.turn();
-            perform(&self.ledger, &run, work);
-            drop(place);
-            return self.ledger.answer(&run);
+            let slot = self.take_slot();
+            perform(&self.tracker, &run, work);
+            drop(slot);
+            return self.tracker.answer(&run);
         }
-        let (ledger, theirs) = (self.ledger.clone(), run.clone());
+        let (tracker, theirs) = (self.tracker.clone(), run.clone());
         let ticket = self
-            .submit(Box::new(move || perform(&ledger, &theirs, work)))
+            .submit(Box::new(move || perform(&tracker, &theirs, work)))
             .map_err(|error| {
                 let source = error.into();
-                self.ledger.cancel(&run, RunError::Failed { source });
+                self.tracker.cancel(&run, RunError::Failed { source });
             });
-        let outcome = self.ledger.answer(&run);
+        let outcome = self.tracker.answer(&run);
         if let (Ok(ticket), Err(RunError::Deadline)) = (ticket, &outcome) {
             self.withdraw(ticket);
         }
         outcome
     }
 
-    /// From now on the model may take `most` places at once; see [`Executor::lane`].
+    /// From now on the model may take `most` slots at once; see [`Executor::lane`].
     pub(crate) fn limit(&self, most: Option<usize>) {
         let shared = &self.executor.shared;
         let mut state = shared.state();
-        if let Some(share) = state.shares.get_mut(&self.id) {
-            share.most = shared.most(most);
+        if let Some(model) = state.models.get_mut(&self.id) {
+            model.most = shared.most(most);
         }
         shared.dispatch(&mut state);
     }
 
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(crate) fn tracker(&self) -> &Arc<RunTracker> {
+        &self.tracker
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        self.ledger.read()
+        self.tracker.read()
     }
 
     /// Has a thread of the pool do `work` in its turn; a ticket to withdraw it with.
@@ -311,22 +311,22 @@ impl Lane {
         Ok(self.queue(&mut state, Start::Work(work)))
     }
 
-    /// Waits for a place.
-    fn turn(&self) -> Place<'_> {
+    /// Waits for a slot.
+    fn take_slot(&self) -> SlotGuard<'_> {
         let gate = Arc::new(Gate::default());
         self.queue(
             &mut self.executor.shared.state(),
             Start::Caller(gate.clone()),
         );
         gate.pass();
-        Place(self)
+        SlotGuard(self)
     }
 
     fn queue(&self, state: &mut State, start: Start) -> u64 {
         let ticket = state.id();
-        if let Some(share) = state.shares.get_mut(&self.id) {
-            share.queue.push_back((ticket, start));
-            if share.queue.len() == 1 {
+        if let Some(model) = state.models.get_mut(&self.id) {
+            model.queue.push_back((ticket, start));
+            if model.queue.len() == 1 {
                 state.order.push_back(self.id);
             }
         }
@@ -334,12 +334,12 @@ impl Lane {
         ticket
     }
 
-    /// Work that no one waits for gives up its place in the queue.
+    /// Work that no one waits for is removed from the queue.
     pub(crate) fn withdraw(&self, ticket: u64) {
         let mut state = self.executor.shared.state();
-        if let Some(share) = state.shares.get_mut(&self.id) {
-            share.queue.retain(|(known, _)| *known != ticket);
-            if share.queue.is_empty() {
+        if let Some(model) = state.models.get_mut(&self.id) {
+            model.queue.retain(|(known, _)| *known != ticket);
+            if model.queue.is_empty() {
                 state.order.retain(|&id| id != self.id);
             }
         }
@@ -349,17 +349,17 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let mut state = self.executor.shared.state();
-        state.shares.remove(&self.id);
+        state.models.remove(&self.id);
         state.order.retain(|&id| id != self.id);
     }
 }
 
 /// Begins and ends one run, unless its caller has given up.
-fn perform(ledger: &Ledger, run: &Arc<Run>, work: impl FnOnce(&Stop) -> Outcome) {
-    let (group, begun) = ledger.begin(std::iter::once(run));
+fn perform(tracker: &RunTracker, run: &Arc<Run>, work: impl FnOnce(&Stop) -> Outcome) {
+    let (group, begun) = tracker.begin(std::iter::once(run));
     if begun.contains(&true) {
         let outcome = guard(|| work(&group.stop));
         let panicked = |message| Err(RunError::Panicked { message });
-        ledger.end(run, outcome.unwrap_or_else(panicked));
+        tracker.end(run, outcome.unwrap_or_else(panicked));
     }
 }

@@ -13,7 +13,7 @@ use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorShapeProto, ValueInfoProto};
 
 use crate::inspect::{
-    self, Facts, InputShapes, InspectError, census, check_shapes, inputs, settle, to_proto,
+    self, Facts, InputShapes, InspectError, totals, check_shapes, inputs, resolve, to_proto,
 };
 
 /// The first version of the file format in which weights need not be inputs as well (ONNX `IR.md`, version 4).
@@ -26,12 +26,12 @@ pub enum FoldError {
     #[error(transparent)]
     Inspect(#[from] InspectError),
     /// It uses parts of the format that would be lost.
-    #[error("the model {what}, which this command cannot write again; {way_out}")]
+    #[error("the model {what}, which this command cannot write again; {remedy}")]
     Unwritable {
         /// What it has.
         what: &'static str,
         /// What to do.
-        way_out: &'static str,
+        remedy: &'static str,
     },
 }
 
@@ -99,15 +99,15 @@ pub fn fold(bytes: &[u8], shapes: &InputShapes) -> Result<Folded, FoldError> {
 
 /// As an inspection counts them.
 fn nodes(model: &ModelProto) -> Result<usize, InspectError> {
-    let census = census(model, inspect::graph(model)?);
-    Ok(census.operators.values().sum())
+    let totals = totals(model, inspect::graph(model)?);
+    Ok(totals.operators.values().sum())
 }
 
 /// Only shapes that hold for every run count: those that the file fixes, and those that are fixed now.
 fn known(given: &[inspect::Port], shapes: &InputShapes) -> InputShapes {
-    let settled = settle(given, shapes);
-    let guessed: HashSet<&String> = settled.assumed.iter().collect();
-    settled
+    let resolved = resolve(given, shapes);
+    let guessed: HashSet<&String> = resolved.assumed.iter().collect();
+    resolved
         .shapes
         .iter()
         .filter(|(name, _)| !guessed.contains(name))
@@ -124,7 +124,7 @@ pub(crate) fn own_opset(model: &ModelProto) -> i64 {
 
 /// The protobuf types at hand know version 8 of the format; what is newer would be dropped in silence.
 fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
-    let refuse = |what, way_out| Err(FoldError::Unwritable { what, way_out });
+    let refuse = |what, remedy| Err(FoldError::Unwritable { what, remedy });
     if !model.functions.is_empty() {
         return refuse(
             "has functions",
@@ -132,7 +132,7 @@ fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
         );
     }
     let graph = inspect::graph(model)?;
-    if !census(model, graph).external_files.is_empty() {
+    if !totals(model, graph).external_files.is_empty() {
         return refuse(
             "keeps weights in other files",
             "join them first, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python",

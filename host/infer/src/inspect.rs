@@ -1,11 +1,11 @@
 //! What an ONNX file holds and what it asks of a device, without running it.
 
 mod backends;
-mod closeness;
 mod file;
-mod likeness;
+mod cosine;
 mod probe;
 mod shapes;
+mod similarity;
 mod tensors;
 mod work;
 
@@ -16,14 +16,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use backends::Fit;
-pub use closeness::{Alike, Closeness, NOISE, alike, closeness};
+pub use similarity::{NOISE, OutputComparison, Similarity, compare_outputs, similarity};
 pub(crate) use file::{
-    OWN_DOMAIN, calls_function, census, check_shapes, domain, graph, inner_graphs, inputs, is_own,
+    OWN_DOMAIN, calls_function, totals, check_shapes, domain, graph, inner_graphs, inputs, is_own,
     node_name, open, operator,
 };
-pub use likeness::{NEGLIGIBLE, likeness};
-pub use probe::{Probed, probe};
-pub(crate) use shapes::{Facts, settle};
+pub use cosine::{NEGLIGIBLE, cosine_similarity};
+pub use probe::{ProbeResult, probe};
+pub(crate) use shapes::{Facts, resolve};
 pub use tensors::{TensorFileError, onnx_tensor, values};
 pub(crate) use tensors::{numbers, read_tensor, to_proto};
 pub use work::Work;
@@ -164,15 +164,15 @@ pub fn inspect(
     let graph = graph(&model)?;
     let inputs = inputs(graph);
     check_shapes(&inputs, shapes)?;
-    let census = census(&model, graph);
-    let settled = settle(&inputs, shapes);
-    let work = work::estimate(&model, graph, &settled);
+    let totals = totals(&model, graph);
+    let resolved = resolve(&inputs, shapes);
+    let work = work::estimate(&model, graph, &resolved);
     let candidate = backends::Candidate {
         bytes,
         model: &model,
         graph,
-        external_files: &census.external_files,
-        settled: &settled,
+        external_files: &totals.external_files,
+        resolved: &resolved,
     };
     let backends = backends::fits(&candidate, ort);
     Ok(Inspection {
@@ -184,10 +184,10 @@ pub fn inspect(
         opsets: file::opsets(&model),
         inputs,
         outputs: graph.output.iter().map(file::port).collect(),
-        nodes: census.operators.values().sum(),
-        operators: census.operators,
-        parameters: census.parameters,
-        external_files: census.external_files,
+        nodes: totals.operators.values().sum(),
+        operators: totals.operators,
+        parameters: totals.parameters,
+        external_files: totals.external_files,
         work,
         metadata: crate::describe::metadata(&model),
         backends,

@@ -1,6 +1,6 @@
 //! A loaded model.
 
-mod spare;
+mod standby;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,15 +11,15 @@ use hotshoe_trust::Digest;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
-use self::spare::{How, Spare};
-use crate::backend::{Backend, BackendChoice, Session, Setting};
+use self::standby::{ReopenOptions, Standby};
+use crate::backend::{Backend, BackendChoice, Session, InputSignature};
 use crate::batch::{Batcher, Batching};
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-pub use self::spare::{ReadAgain, Switch};
+pub use self::standby::{ReadModel, BackendSwitch};
 
 /// What [`Model::refused`] says where no ONNX Runtime was found, and begins with where the one that is named cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";
@@ -36,10 +36,10 @@ pub struct Model {
     recorder: Mutex<Recorder>,
     lane: Lane,
     batcher: Option<Arc<Batcher>>,
-    how: How,
+    options: ReopenOptions,
     /// Once the choice between backends is made, and only then.
-    spare: Mutex<Option<Spare>>,
-    switched: Mutex<Option<Switch>>,
+    standby: Mutex<Option<Standby>>,
+    switched: Mutex<Option<BackendSwitch>>,
 }
 
 /// The model as its backends hold it.
@@ -60,7 +60,7 @@ impl Model {
     pub(crate) fn load(
         digest: Digest,
         bytes: &[u8],
-        how: &ModelOptions,
+        model_options: &ModelOptions,
         options: &Options,
         executor: &Arc<Executor>,
     ) -> Result<Self, LoadError> {
@@ -74,13 +74,13 @@ impl Model {
             });
         }
         let panicked = |message| LoadError::Panicked { message };
-        guard(|| Self::parse(digest, bytes, how, options, executor)).map_err(panicked)?
+        guard(|| Self::parse(digest, bytes, model_options, options, executor)).map_err(panicked)?
     }
 
     fn parse(
         digest: Digest,
         bytes: &[u8],
-        how: &ModelOptions,
+        model_options: &ModelOptions,
         options: &Options,
         executor: &Arc<Executor>,
     ) -> Result<Self, LoadError> {
@@ -101,13 +101,13 @@ impl Model {
             });
         }
         let metadata = describe::metadata(&file);
-        let (loaded, refused) = open(&file, graph, bytes, how, options)?;
+        let (loaded, refused) = open(&file, graph, bytes, model_options, options)?;
         tracing::debug!(%digest, bytes = bytes.len(), elapsed = ?start.elapsed(), "model loaded");
-        let batcher = Batcher::new(digest, how, &inputs, &outputs);
+        let batcher = Batcher::new(digest, model_options, &inputs, &outputs);
         if let Some(batcher) = &batcher {
-            batcher.follow(&file, graph);
+            batcher.check_graph(&file, graph);
         }
-        let most = loaded.serving.1.at_once().or(how.max_runs);
+        let most = loaded.serving.1.at_once().or(model_options.max_runs);
         Ok(Self {
             digest,
             inputs,
@@ -118,11 +118,11 @@ impl Model {
             recorder: Mutex::default(),
             lane: executor.lane(most),
             batcher,
-            how: How {
-                model: how.clone(),
+            options: ReopenOptions {
+                model: model_options.clone(),
                 all: options.clone(),
             },
-            spare: Mutex::default(),
+            standby: Mutex::default(),
             switched: Mutex::default(),
         })
     }
@@ -192,7 +192,7 @@ impl Model {
             Some(other) if other.0 == backend => {
                 std::mem::swap(serving, other);
                 self.lane
-                    .limit(serving.1.at_once().or(self.how.model.max_runs));
+                    .limit(serving.1.at_once().or(self.options.model.max_runs));
                 true
             }
             _ => false,
@@ -234,7 +234,7 @@ impl Model {
     pub fn prepare(&self, shapes: &[(&str, &[usize])]) -> Result<(), RunError> {
         let ordered = self.in_order(shapes.iter().copied())?;
         self.check_shapes(ordered.iter().copied())?;
-        self.session().prepare(&Setting {
+        self.session().prepare(&InputSignature {
             shapes: ordered.into_iter().map(<[usize]>::to_vec).collect(),
             values: Vec::new(),
         })
@@ -243,12 +243,12 @@ impl Model {
     /// Compiles the plans that another model has run with, so that this one can take its place at once. Inputs go by their
     /// names; shapes that this model does not take are passed over. Returns how many plans are ready.
     pub fn prepare_like(&self, other: &Self) -> usize {
-        let all = other.session().settings();
+        let all = other.session().signatures();
         let session = self.session();
-        let fits = |setting: &&Setting| {
-            let theirs = setting.shapes.iter().enumerate();
+        let fits = |signature: &&InputSignature| {
+            let theirs = signature.shapes.iter().enumerate();
             let named = theirs.zip(&other.inputs).map(|((at, shape), info)| {
-                let value = setting.values.get(at).cloned().flatten();
+                let value = signature.values.get(at).cloned().flatten();
                 (info.name.as_str(), (shape.as_slice(), value))
             });
             let named: Vec<_> = named.collect();
@@ -258,7 +258,7 @@ impl Model {
                 let fits = |value: &Tensor| value.element_type() == info.element_type;
                 value.clone().filter(fits)
             });
-            let ready = Setting {
+            let ready = InputSignature {
                 shapes: ordered.iter().map(|(shape, _)| shape.to_vec()).collect(),
                 values: values.collect(),
             };
@@ -278,7 +278,7 @@ impl Model {
     }
 
     /// As [`Model::run`], but no longer than until `deadline`. Where the backend fails by its own fault, the other one is tried if
-    /// the model was settled with a spare ([`Model::settle_with_spare`]).
+    /// the model was settled with a standby ([`Model::settle_with_standby`]).
     ///
     /// # Errors
     /// The same, and [`RunError::Deadline`].
@@ -299,7 +299,7 @@ impl Model {
         };
         let results = match results {
             Err(error) if error.is_own_fault() => self
-                .stand_in(&serving, &error, &given, deadline)
+                .run_on_standby(&serving, &error, &given, deadline)
                 .ok_or(error)?,
             results => results?,
         };
@@ -398,7 +398,7 @@ impl Model {
             let bytes = shape.iter().fold(size, |product, &dimension| {
                 product.saturating_mul(dimension)
             });
-            let limit = self.how.all.max_tensor_bytes;
+            let limit = self.options.all.max_tensor_bytes;
             if bytes > limit {
                 let what = format!("the input \"{}\"", info.name);
                 return Err(RunError::TooLarge { what, bytes, limit });
@@ -413,19 +413,19 @@ fn open(
     file: &ModelProto,
     graph: &GraphProto,
     bytes: &[u8],
-    how: &ModelOptions,
+    model_options: &ModelOptions,
     options: &Options,
 ) -> Result<(Loaded, Vec<(Backend, String)>), LoadError> {
     let tract = || -> Result<Arc<dyn Session>, LoadError> {
-        let session = TractSession::load(file, graph, how.threads, options)?;
+        let session = TractSession::load(file, graph, model_options.threads, options)?;
         Ok(Arc::new(session))
     };
-    let ort = || crate::ort::load(file, graph, bytes, how, options);
+    let ort = || crate::ort::load(file, graph, bytes, model_options, options);
     let alone = |backend, session| Loaded {
         serving: (backend, session),
         other: None,
     };
-    match how.backend {
+    match model_options.backend {
         BackendChoice::Tract => Ok((alone(Backend::Tract, tract()?), Vec::new())),
         BackendChoice::Ort => Ok((alone(Backend::Ort, ort()?), Vec::new())),
         BackendChoice::Auto => match (tract(), ort()) {

@@ -7,7 +7,7 @@ mod providers;
 #[cfg(feature = "ort")]
 mod session;
 #[cfg(feature = "ort")]
-mod settings;
+mod recent;
 #[cfg(feature = "ort")]
 mod values;
 
@@ -35,12 +35,12 @@ pub struct OrtLibrary {
 
 /// There is no library to use.
 #[derive(Debug, Error)]
-#[error("{}", told(tried))]
+#[error("{}", list_tried(tried))]
 pub(crate) struct NotFound {
     tried: Vec<(PathBuf, String)>,
 }
 
-fn told(tried: &[(PathBuf, String)]) -> String {
+fn list_tried(tried: &[(PathBuf, String)]) -> String {
     let each = tried
         .iter()
         .map(|(path, problem)| format!("{}: {problem}", path.display()));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use zenoh::Session;
 
 use super::LinkError;
@@ -43,7 +43,7 @@ impl Parcel {
 struct Shared {
     session: Session,
     /// What its thread is a part of.
-    parts: Parts,
+    parts: Supervisor,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -70,7 +70,7 @@ impl Drop for End {
 
 impl Outbox {
     /// An empty one. Its thread starts with the first message.
-    pub fn new(session: Session, parts: &Parts) -> Self {
+    pub fn new(session: Session, parts: &Supervisor) -> Self {
         let shared = Arc::new(Shared {
             session,
             parts: parts.clone(),

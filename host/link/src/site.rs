@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::Digest;
@@ -48,7 +48,7 @@ pub struct Site {
     /// Indexes of blobs that are arriving, which the catalogue does not list yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
     /// What its threads are parts of.
-    pub(super) parts: Parts,
+    pub(super) parts: Supervisor,
 }
 
 /// What is said to a whole site.
@@ -75,23 +75,23 @@ impl Site {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, name: &str) -> Result<Self, LinkError> {
-        Self::open_with(config, name, &Parts::default())
+        Self::open_with(config, name, &Supervisor::default())
     }
 
     /// The same, whose threads are parts of a daemon or a registry.
     ///
     /// # Errors
     /// The same.
-    pub fn open_with(config: &ZenohConfig, name: &str, parts: &Parts) -> Result<Self, LinkError> {
+    pub fn open_with(config: &ZenohConfig, name: &str, parts: &Supervisor) -> Result<Self, LinkError> {
         Ok(Self::with(settings::open(config)?, name, parts))
     }
 
     /// The same session, for another site.
     pub(super) fn of(session: Session, name: &str) -> Self {
-        Self::with(session, name, &Parts::default())
+        Self::with(session, name, &Supervisor::default())
     }
 
-    fn with(session: Session, name: &str, parts: &Parts) -> Self {
+    fn with(session: Session, name: &str, parts: &Supervisor) -> Self {
         Self {
             outbox: Outbox::new(session.clone(), parts),
             session,

@@ -6,16 +6,16 @@
 
 mod back_off;
 mod choice;
-mod ends;
 mod expectation;
 mod infer;
 pub mod latency;
 mod load_error;
 mod model_status;
 mod models;
+mod pipeline_io;
 mod recurrent;
-mod seen;
 mod self_test;
+mod trace;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use hotshoe_config::InferenceConfig;
-use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
+use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, ComponentAssets, StateSnapshot};
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};
@@ -35,7 +35,7 @@ pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use load_error::LoadError;
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
-pub use seen::{Seen, StageUsage, Tensors};
+pub use trace::{StageUsage, Tensors, Trace};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use worker::Worker;
 
@@ -150,19 +150,19 @@ impl Pipeline {
         allowed: &Allowed,
         inference: &InferenceConfig,
     ) -> Result<Arc<Self>, LoadError> {
-        let mut parts = Parts::default();
+        let mut assets = ComponentAssets::default();
         let models = self::models::load(&release, &read, models, inference)?;
         for (name, named) in &models {
-            parts.models.insert(name.clone(), Arc::clone(named));
+            assets.models.insert(name.clone(), Arc::clone(named));
         }
         for (name, file) in &release.data {
             let bytes = checked(&read, "data file", name, &file.blob)?;
-            parts.data.insert(name.clone(), bytes.into());
+            assets.data.insert(name.clone(), bytes.into());
         }
         let mut components = BTreeMap::new();
         for (name, spec) in &release.components {
             let bytes = checked(&read, "component", name, &spec.blob)?;
-            let component = engine.prepare(&release, name, &bytes, &parts, allowed)?;
+            let component = engine.prepare(&release, name, &bytes, &assets, allowed)?;
             components.insert(name.clone(), Arc::new(component));
         }
         let infers = infer::steps(&release, &models)?;
@@ -198,7 +198,7 @@ impl Pipeline {
     }
 
     /// A worker that leaves alone, with all others that share `back_offs`, what breaks off again and again.
-    pub fn patient_worker(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
+    pub fn worker_with_back_off(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
         Worker::new(self, Some(Arc::clone(back_offs)))
     }
 

@@ -5,7 +5,7 @@ use std::sync::{MutexGuard, PoisonError};
 use hotshoe_infer::{BackendChoice, Model, NO_RUNTIME};
 use hotshoe_protocol::status::{FallbackStatus, ModelStatus};
 
-use super::choice::told;
+use super::choice::switch_text;
 use super::{Pipeline, Reasons};
 
 impl Pipeline {
@@ -48,7 +48,7 @@ impl Pipeline {
     /// Why it runs on its backend.
     fn reason(&self, name: &str, variant: &str, model: &Model, reasons: &Reasons) -> String {
         if let Some(switch) = model.switched() {
-            return told(&switch);
+            return switch_text(&switch);
         }
         if let Some(reason) = reasons.get(&(name.to_owned(), variant.to_owned())) {
             return reason.text.clone();

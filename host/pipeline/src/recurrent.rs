@@ -72,13 +72,13 @@ struct Slot {
 #[derive(Debug)]
 pub(super) struct Recurrent {
     slots: Vec<Slot>,
-    sources: Mutex<Sources>,
+    sources: Mutex<SourceTable>,
     /// A run has ended.
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Sources {
+struct SourceTable {
     by_name: HashMap<String, Entry>,
     /// Counts uses, so that the least recent one is known.
     clock: u64,
@@ -133,7 +133,7 @@ impl Recurrent {
     }
 
     /// The same memory with nothing in it.
-    pub fn anew(&self) -> Self {
+    pub fn empty_copy(&self) -> Self {
         Self::new(self.slots.clone())
     }
 
@@ -148,7 +148,7 @@ impl Recurrent {
     ///
     /// # Errors
     /// [`Fault::Deadline`] where the other runs last for too long.
-    pub fn turn(&self, source: &str, deadline: Instant) -> Result<Turn<'_>, Failure> {
+    pub fn lock_source(&self, source: &str, deadline: Instant) -> Result<SourceLock<'_>, Failure> {
         let mut sources = self.lock();
         while sources.by_name.get(source).is_some_and(|entry| entry.busy) {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -183,19 +183,19 @@ impl Recurrent {
             None => zeros(),
         };
         sources.make_room();
-        Ok(Turn {
+        Ok(SourceLock {
             memory: self,
             source: source.to_owned(),
             tensors,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sources> {
+    fn lock(&self) -> MutexGuard<'_, SourceTable> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Sources {
+impl SourceTable {
     /// Forgets the sources that were used least recently, but none that a run is using.
     fn make_room(&mut self) {
         while self.by_name.len() > MAX_SOURCES || self.bytes > MAX_SOURCE_BYTES {
@@ -212,13 +212,13 @@ impl Sources {
 }
 
 /// One run's hold on what a source keeps. Dropped without [`Self::keep`], it leaves that as it was.
-pub(super) struct Turn<'a> {
+pub(super) struct SourceLock<'a> {
     memory: &'a Recurrent,
     source: String,
     tensors: Vec<Tensor>,
 }
 
-impl Turn<'_> {
+impl SourceLock<'_> {
     /// The inputs that are the model's memory.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         let slots = self.memory.slots.iter().zip(&self.tensors);
@@ -264,7 +264,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SourceLock<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.memory.lock().by_name.get_mut(&self.source) {
             entry.busy = false;

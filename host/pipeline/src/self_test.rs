@@ -156,7 +156,7 @@ impl Pipeline {
         let passed = match self.self_test(&read, device) {
             // What was remembered may be what does not pass.
             Err(_) if remembered > 0 => {
-                self.decide_anew(&read, device, backends);
+                self.decide_again(&read, device, backends);
                 self.self_test(&read, device)
             }
             other => other,

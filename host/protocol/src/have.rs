@@ -2,7 +2,7 @@
 
 use hotshoe_trust::Digest;
 
-use super::wire::{Held, held_bytes};
+use super::wire::{ChunkMap, chunk_maps_to_bytes};
 
 /// Bytes of one chunk in an index: its size, and its digest.
 const ENTRY: usize = 36;
@@ -13,15 +13,15 @@ pub fn answer(
     has: &impl Fn(Digest) -> bool,
     indexes: &[Digest],
 ) -> Vec<u8> {
-    let held: Vec<Held> = indexes
+    let held: Vec<ChunkMap> = indexes
         .iter()
-        .map(|index| read(*index).map_or_else(Held::default, |bytes| held(&bytes, has)))
+        .map(|index| read(*index).map_or_else(ChunkMap::default, |bytes| held(&bytes, has)))
         .collect();
-    held_bytes(&held)
+    chunk_maps_to_bytes(&held)
 }
 
 /// Nothing here is checked: a neighbour that is told nonsense asks for what is not there, and no more.
-fn held(index: &[u8], has: &impl Fn(Digest) -> bool) -> Held {
+fn held(index: &[u8], has: &impl Fn(Digest) -> bool) -> ChunkMap {
     let list = index.iter().position(|byte| *byte == b'\n');
     let list = list
         .and_then(|end| index.get(end + 1..))
@@ -31,7 +31,7 @@ fn held(index: &[u8], has: &impl Fn(Digest) -> bool) -> Held {
             .last_chunk()
             .is_some_and(|digest| has(Digest::from_bytes(*digest)))
     };
-    Held {
+    ChunkMap {
         known: true,
         chunks: list.as_chunks().0.iter().map(has).collect(),
     }

@@ -6,7 +6,7 @@ use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
-pub use hotshoe_base::parts::{PartState, PartStatus};
+pub use hotshoe_base::supervisor::{PartState, PartStatus};
 
 /// A device's state at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -333,13 +333,13 @@ pub struct DeployStatus {
     /// Why it was refused, failed or rolled back; while it is fetched, why the last try did not end well.
     pub cause: Option<Cause>,
     /// What it waits for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitReason>,
 }
 
 /// What a release waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Waiting {
+pub enum WaitReason {
     /// An order to activate it.
     Activation,
     /// The maintenance window.

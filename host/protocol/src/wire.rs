@@ -107,7 +107,7 @@ pub fn parse_digests(bytes: &[u8]) -> Option<Vec<Digest>> {
 
 /// What a neighbour holds of one index's chunks.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Held {
+pub struct ChunkMap {
     /// Whether it knows the index at all: it fetches this release, or has it.
     pub known: bool,
     /// One flag for each chunk, in order.
@@ -115,7 +115,7 @@ pub struct Held {
 }
 
 /// Writes what is held of one index after the other: the number of chunks (0 where the index is not known), and a bit for each.
-pub fn held_bytes(held: &[Held]) -> Vec<u8> {
+pub fn chunk_maps_to_bytes(held: &[ChunkMap]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for one in held {
         let count = if one.known { one.chunks.len() } else { 0 };
@@ -132,14 +132,14 @@ pub fn held_bytes(held: &[Held]) -> Vec<u8> {
 }
 
 /// Reads what is held of indexes that have these numbers of chunks. An answer that does not fit says that nothing is held.
-pub fn parse_held(bytes: &[u8], counts: &[usize]) -> Option<Vec<Held>> {
+pub fn parse_chunk_maps(bytes: &[u8], counts: &[usize]) -> Option<Vec<ChunkMap>> {
     let mut rest = bytes;
     let mut held = Vec::with_capacity(counts.len());
     for &count in counts {
         let (length, after) = rest.split_first_chunk::<4>()?;
         rest = after;
         if u32::from_le_bytes(*length) == 0 {
-            held.push(Held::default());
+            held.push(ChunkMap::default());
             continue;
         }
         if usize::try_from(u32::from_le_bytes(*length)).ok()? != count {
@@ -150,7 +150,7 @@ pub fn parse_held(bytes: &[u8], counts: &[usize]) -> Option<Vec<Held>> {
         let flags = bits
             .iter()
             .flat_map(|byte| (0..8).map(move |i| byte >> i & 1 == 1));
-        held.push(Held {
+        held.push(ChunkMap {
             known: true,
             chunks: flags.take(count).collect(),
         });

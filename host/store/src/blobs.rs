@@ -40,7 +40,7 @@ struct Shared {
     /// Counts what is written, so that several threads may write at once.
     written: AtomicU64,
     /// Blobs whose bytes this process has hashed, and what their files looked like then.
-    proven: Mutex<HashMap<Digest, Stamp>>,
+    proven: Mutex<HashMap<Digest, FileStamp>>,
     /// Blobs and the indexes of chunks that this process has found right for them.
     indexed: Mutex<BTreeSet<(Digest, Digest)>>,
     /// Blobs that are arriving now.
@@ -49,9 +49,9 @@ struct Shared {
 
 /// What changes when a file changes: its inode, size and time of change.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp(u64, u64, i64, i64);
+struct FileStamp(u64, u64, i64, i64);
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         Self(
             metadata.ino(),
@@ -125,7 +125,7 @@ impl BlobStore {
         lock.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn proven(&self) -> MutexGuard<'_, HashMap<Digest, Stamp>> {
+    fn proven(&self) -> MutexGuard<'_, HashMap<Digest, FileStamp>> {
         let lock = self.shared.proven.lock();
         lock.unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,7 +199,7 @@ impl BlobStore {
         let path = self.path(blob.digest);
         let mut file = self.open_sized(blob)?;
         // Taken before the bytes are read: a change while they are read is a change since.
-        let stamp = Stamp::of(&file.metadata().map_err(BlobError::read(&path))?);
+        let stamp = FileStamp::of(&file.metadata().map_err(BlobError::read(&path))?);
         let found = pieces(&mut file, &path, blob.size, |_| Ok(()))?;
         same(blob, &found)?;
         self.proven().insert(blob.digest, stamp);
@@ -211,7 +211,7 @@ impl BlobStore {
     pub fn prove(&self, blob: &Blob) -> Result<(), BlobError> {
         let path = self.path(blob.digest);
         let file = self.open_sized(blob)?;
-        let stamp = Stamp::of(&file.metadata().map_err(BlobError::read(&path))?);
+        let stamp = FileStamp::of(&file.metadata().map_err(BlobError::read(&path))?);
         if self.proven().get(&blob.digest) == Some(&stamp) {
             return Ok(());
         }
@@ -266,7 +266,7 @@ impl BlobStore {
     /// Notes that a blob was hashed while it was written.
     pub(crate) fn note_proven(&self, digest: Digest) {
         if let Ok(metadata) = self.path(digest).metadata() {
-            self.proven().insert(digest, Stamp::of(&metadata));
+            self.proven().insert(digest, FileStamp::of(&metadata));
         }
     }
 

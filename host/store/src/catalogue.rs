@@ -66,7 +66,7 @@ impl CatalogueError {
 
 /// A release folder that is answered for: what a statement says of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
+pub struct SharedRelease {
     /// The digest of its manifest.
     pub release: Digest,
     /// The manifest's size in bytes.
@@ -78,11 +78,11 @@ pub struct Served {
 /// Which digest can be answered from where. Clones are the same catalogue. It locks nothing on disk: a blob that is
 /// removed is simply not found any more.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue(Arc<RwLock<HashMap<Digest, Vec<Place>>>>);
+pub struct Catalogue(Arc<RwLock<HashMap<Digest, Vec<BlobSource>>>>);
 
 /// Where the bytes of an object are, and on whose behalf they are listed.
 #[derive(Debug, Clone)]
-struct Place {
+struct BlobSource {
     owner: Owner,
     bytes: Bytes,
 }
@@ -125,7 +125,7 @@ impl Catalogue {
         let mut list = List {
             blobs,
             owner: Owner::Release(release),
-            places: Vec::new(),
+            sources: Vec::new(),
         };
         for digest in [release, config].iter().chain(bundles) {
             let size = blobs.size(*digest);
@@ -141,15 +141,15 @@ impl Catalogue {
                 list.add_chunks(blob, index)?;
             }
         }
-        let places = list.places;
-        self.replace(Owner::Release(release), places);
+        let sources = list.sources;
+        self.replace(Owner::Release(release), sources);
         Ok(content)
     }
 
     /// Lists the release of a release folder, with its signatures.
-    pub fn add_layout(&self, layout: &Layout) -> Result<Served, CatalogueError> {
+    pub fn add_layout(&self, layout: &Layout) -> Result<SharedRelease, CatalogueError> {
         let package = layout.package()?;
-        let served = Served {
+        let served = SharedRelease {
             release: Digest::of(&package.manifest),
             manifest_size: package.manifest.len() as u64,
             // Who signed is for devices to judge; what cannot be a signature of this release would only use up their limit.
@@ -179,11 +179,11 @@ impl Catalogue {
     pub fn add_partial(&self, partial: &Arc<Partial>) {
         let owner = Owner::Partial(partial.blob().digest);
         let chunks = partial.digests().enumerate();
-        let places = chunks.map(|(index, digest)| {
+        let sources = chunks.map(|(index, digest)| {
             let bytes = Bytes::Chunk(Arc::clone(partial), index);
-            (digest, Place { owner, bytes })
+            (digest, BlobSource { owner, bytes })
         });
-        self.replace(owner, places.collect());
+        self.replace(owner, sources.collect());
     }
 
     /// Lists a blob that was arriving no more.
@@ -195,50 +195,50 @@ impl Catalogue {
     /// has not come yet, or has gone.
     pub fn read(&self, digest: Digest) -> Option<Vec<u8>> {
         // Read without the lock: a slow disk keeps nobody from the catalogue.
-        let places = self.places().get(&digest)?.clone();
-        places.iter().find_map(|place| place.bytes.read())
+        let sources = self.sources().get(&digest)?.clone();
+        sources.iter().find_map(|source| source.bytes.read())
     }
 
     /// Whether an object is listed, and has come.
     pub fn has(&self, digest: Digest) -> bool {
-        let places = self.places();
-        let places = places.get(&digest).map(Vec::as_slice).unwrap_or_default();
-        places.iter().any(|place| match &place.bytes {
+        let sources = self.sources();
+        let sources = sources.get(&digest).map(Vec::as_slice).unwrap_or_default();
+        sources.iter().any(|source| match &source.bytes {
             Bytes::File { .. } => true,
             Bytes::Chunk(partial, index) => partial.has(*index),
         })
     }
 
-    fn replace(&self, owner: Owner, new: Vec<(Digest, Place)>) {
-        let mut places = self.places_mut();
-        places.retain(|_, places| {
-            places.retain(|place| place.owner != owner);
-            !places.is_empty()
+    fn replace(&self, owner: Owner, new: Vec<(Digest, BlobSource)>) {
+        let mut sources = self.sources_mut();
+        sources.retain(|_, sources| {
+            sources.retain(|source| source.owner != owner);
+            !sources.is_empty()
         });
-        for (digest, place) in new {
-            let listed = places.entry(digest).or_default();
+        for (digest, source) in new {
+            let listed = sources.entry(digest).or_default();
             // A chunk may stand in one blob many times; once is enough.
             let again = listed.last().is_some_and(|last| last.owner == owner);
-            if !again || matches!(place.bytes, Bytes::Chunk(..)) {
-                listed.push(place);
+            if !again || matches!(source.bytes, Bytes::Chunk(..)) {
+                listed.push(source);
             }
         }
     }
 
-    fn places(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<Place>>> {
+    fn sources(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn places_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<Place>>> {
+    fn sources_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The places of one release, as they are found.
+/// The sources of one release, as they are found.
 struct List<'a> {
     blobs: &'a BlobStore,
     owner: Owner,
-    places: Vec<(Digest, Place)>,
+    sources: Vec<(Digest, BlobSource)>,
 }
 
 impl List<'_> {
@@ -274,7 +274,7 @@ impl List<'_> {
     fn add(&mut self, digest: Digest, path: Arc<Path>, offset: u64, len: u64) {
         let owner = self.owner;
         let bytes = Bytes::File { path, offset, len };
-        self.places.push((digest, Place { owner, bytes }));
+        self.sources.push((digest, BlobSource { owner, bytes }));
     }
 }
 

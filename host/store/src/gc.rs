@@ -44,7 +44,7 @@ impl GcError {
 
 /// What a clearing freed and left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Freed {
+pub struct GcReport {
     /// Files removed.
     pub files: u64,
     /// Bytes that they had.
@@ -81,14 +81,14 @@ impl BlobStore {
     }
 
     /// Removes the blobs, half-arrived blobs and states of other digests than `keep`. What is arriving now stays.
-    pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<Freed, BlobError> {
+    pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<GcReport, BlobError> {
         let arriving = self.arriving();
         let kept: BTreeSet<_> = keep
             .iter()
             .chain(arriving.iter())
             .map(Digest::hex)
             .collect();
-        let mut freed = Freed::default();
+        let mut freed = GcReport::default();
         for folder in self.folders() {
             for path in files(&folder).map_err(BlobError::read(&folder))? {
                 // Files are named by a digest, and those of states have an extension. What is being written has
@@ -131,12 +131,12 @@ impl Store {
 
     /// Removes what neither a slot nor `keep_also` needs: the manifests of releases that are arriving, kept by
     /// [`Store::keep_package`] before, so that their blobs and half-arrived blobs are known and stay. Nothing goes
-    /// that is needed, even above `quota` bytes: [`Freed::over`] then says by how much.
+    /// that is needed, even above `quota` bytes: [`GcReport::over`] then says by how much.
     pub fn collect_garbage(
         &mut self,
         keep_also: &[Digest],
         quota: Option<u64>,
-    ) -> Result<Freed, GcError> {
+    ) -> Result<GcReport, GcError> {
         let blobs = self.blobs();
         let mut keep = self.needed()?;
         for release in keep_also {
@@ -152,7 +152,7 @@ impl Store {
 
     /// Removes the compiled code of components that are not kept. Its files are named `<digest>-<settings>.code`; it counts
     /// against no quota, since it can be made again.
-    fn retain_code(&self, keep: &BTreeSet<Digest>, freed: &mut Freed) -> Result<(), BlobError> {
+    fn retain_code(&self, keep: &BTreeSet<Digest>, freed: &mut GcReport) -> Result<(), BlobError> {
         let folder = self.aot_dir();
         for path in files(folder).map_err(BlobError::read(folder))? {
             let name = path.file_name().and_then(|name| name.to_str());

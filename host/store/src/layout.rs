@@ -121,7 +121,7 @@ pub struct Layout {
 }
 
 /// The manifests of a layout that matter here.
-struct Found {
+struct Manifests {
     release: (Blob, ImageManifest),
     signatures: Vec<(Blob, ImageManifest)>,
 }
@@ -314,7 +314,7 @@ impl Layout {
     }
 
     /// Finds the one release of the index and the signatures that refer to it.
-    fn find(&self, index: &ImageIndex) -> Result<Found, LayoutError> {
+    fn find(&self, index: &ImageIndex) -> Result<Manifests, LayoutError> {
         let mut releases = Vec::new();
         let mut signatures = Vec::new();
         for descriptor in index.manifests() {
@@ -350,7 +350,7 @@ impl Layout {
                 .as_ref()
                 .is_some_and(|s| s.digest().as_ref() == digest)
         });
-        Ok(Found {
+        Ok(Manifests {
             release,
             signatures,
         })

@@ -112,7 +112,7 @@ impl Trial {
 /// A release that failed on this device: it and all lower generations of its name are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Remembered {
+pub struct FailedRelease {
     /// The digest of its manifest.
     pub release: Digest,
     /// Its generation.
@@ -190,7 +190,7 @@ pub struct Ledger {
     pub trial: Option<Trial>,
     /// The release of each name that failed here last and highest.
     #[serde(default)]
-    pub failed: BTreeMap<String, Remembered>,
+    pub failed: BTreeMap<String, FailedRelease>,
     /// The floor of each release name seen.
     pub floor: BTreeMap<String, FloorEntry>,
     /// The latest issue time of a release taken in: the clock cannot stand before it.
@@ -224,7 +224,7 @@ impl Ledger {
     }
 
     /// The failure that refuses this generation of `name`, or this very release: it, or a later one, failed here.
-    pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&Remembered> {
+    pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&FailedRelease> {
         let failed = self.failed.get(name)?;
         (generation <= failed.generation || release == failed.release).then_some(failed)
     }

@@ -19,7 +19,7 @@ use hotshoe_trust::{Blob, Package, Release, ReleaseLimits, Time, Verified, manif
 use crate::{
     blob_error::BlobError,
     blobs::BlobStore,
-    illegal::IllegalTransition,
+    illegal_transition::IllegalTransition,
     layout::Layout,
     ledger::{Ledger, LedgerError, Slot},
     open::{OpenError, lock},

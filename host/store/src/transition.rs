@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use hotshoe_trust::{Digest, Time};
 
 use crate::{
-    illegal::IllegalTransition,
-    ledger::{Event, FloorEntry, Ledger, Remembered, Slot, Trial, TrustEntry},
+    illegal_transition::IllegalTransition,
+    ledger::{Event, FloorEntry, Ledger, FailedRelease, Slot, Trial, TrustEntry},
     phase::{Cause, Phase},
 };
 
@@ -436,7 +436,7 @@ impl Ledger {
         self.record(slot, phase, Some(cause), now);
         let highest = self.failed.get(&slot.name).map(|failed| failed.generation);
         if highest.is_none_or(|highest| highest <= slot.generation) {
-            let remembered = Remembered {
+            let remembered = FailedRelease {
                 release: slot.release,
                 generation: slot.generation,
                 phase,
@@ -447,7 +447,7 @@ impl Ledger {
         }
     }
 
-    fn forgive(&mut self, name: &str, which: impl FnOnce(&Remembered) -> bool) {
+    fn forgive(&mut self, name: &str, which: impl FnOnce(&FailedRelease) -> bool) {
         if self.failed.get(name).is_some_and(which) {
             self.failed.remove(name);
         }

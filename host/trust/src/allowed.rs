@@ -10,7 +10,7 @@ use globset::Glob;
 use crate::{
     capability_error::CapabilityError,
     component_limits::LimitBounds,
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
     release::{Component, Grant},
 };
 

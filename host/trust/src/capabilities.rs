@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     allowed::{Allowed, list_line},
     capability_error::CapabilityError,
-    reach::Access,
+    access::Access,
     release::{Component, Grant},
 };
 
@@ -185,7 +185,7 @@ pub fn capabilities<'a>(
         .map(|(grant, imports)| row(name, grant, imports, &all, spec, allowed))
         .collect();
     if let Some(spec) = spec {
-        rows.extend(reaches(spec, allowed));
+        rows.extend(access_rows(spec, allowed));
     }
     Capabilities { rows, unknown }
 }
@@ -224,7 +224,7 @@ fn row(
 }
 
 /// Folders, hosts and topics that the release states.
-fn reaches(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
+fn access_rows(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
     let row = |name: String, allows: Option<bool>, table: String, line: String| Capability {
         name,
         imports: Vec::new(),

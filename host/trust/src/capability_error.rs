@@ -1,7 +1,7 @@
 //! What a component asks for and does not get: what it imports against what its release grants and the device allows.
 
 use crate::{
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
     release::Grant,
 };
 

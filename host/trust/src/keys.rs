@@ -54,12 +54,12 @@ pub enum KeyError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A private key in another form.
-    #[error("a private key labelled `{label}` cannot be used; {way_out}")]
+    #[error("a private key labelled `{label}` cannot be used; {remedy}")]
     Form {
         /// The PEM label.
         label: String,
         /// What to do.
-        way_out: &'static str,
+        remedy: &'static str,
     },
     /// Not a PKCS#8 P-256 private key in PEM.
     #[error("not a P-256 private key in PKCS#8 PEM; `hotshoe keygen` makes one")]
@@ -88,7 +88,7 @@ pub struct SignatureError;
 
 /// Why the bytes are not a public key of the scheme asked for.
 #[derive(Debug, thiserror::Error)]
-enum NotAKey {
+enum KeyFormatError {
     #[error("not a SubjectPublicKeyInfo in DER")]
     Der(#[source] pkcs8::der::Error),
     #[error("the key is of another algorithm ({0})")]
@@ -111,35 +111,35 @@ enum Key {
 }
 
 impl Key {
-    fn read(der: &[u8], scheme: Scheme) -> Result<Self, NotAKey> {
-        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(NotAKey::Der)?;
+    fn read(der: &[u8], scheme: Scheme) -> Result<Self, KeyFormatError> {
+        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(KeyFormatError::Der)?;
         let bytes = info.subject_public_key.raw_bytes();
         match scheme {
             Scheme::EcdsaP256Sha256 => {
-                let (algorithm, curve) = info.algorithm.oids().map_err(NotAKey::Der)?;
+                let (algorithm, curve) = info.algorithm.oids().map_err(KeyFormatError::Der)?;
                 if algorithm != p256::elliptic_curve::ALGORITHM_OID {
-                    return Err(NotAKey::Algorithm(algorithm));
+                    return Err(KeyFormatError::Algorithm(algorithm));
                 }
                 if curve != Some(p256::NistP256::OID) {
-                    return Err(NotAKey::Algorithm(curve.unwrap_or(algorithm)));
+                    return Err(KeyFormatError::Algorithm(curve.unwrap_or(algorithm)));
                 }
                 if bytes.first() != Some(&UNCOMPRESSED) {
-                    return Err(NotAKey::Compressed);
+                    return Err(KeyFormatError::Compressed);
                 }
                 p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes)
                     .map(Self::P256)
-                    .map_err(NotAKey::Point)
+                    .map_err(KeyFormatError::Point)
             }
             Scheme::Ed25519 => {
                 if info.algorithm.oid != ED25519 {
-                    return Err(NotAKey::Algorithm(info.algorithm.oid));
+                    return Err(KeyFormatError::Algorithm(info.algorithm.oid));
                 }
                 if info.algorithm.parameters.is_some() {
-                    return Err(NotAKey::Parameters);
+                    return Err(KeyFormatError::Parameters);
                 }
-                let key = ed25519_dalek::VerifyingKey::try_from(bytes).map_err(NotAKey::Point)?;
+                let key = ed25519_dalek::VerifyingKey::try_from(bytes).map_err(KeyFormatError::Point)?;
                 if key.is_weak() {
-                    return Err(NotAKey::SmallOrder);
+                    return Err(KeyFormatError::SmallOrder);
                 }
                 Ok(Self::Ed25519(key))
             }

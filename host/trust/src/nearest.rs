@@ -47,7 +47,7 @@ impl Unknown {
 }
 
 /// The way out of an unknown key: "did you mean ...?", or what is known where nothing is alike.
-pub(crate) fn way_out(nearest: Option<&str>, known: &[String]) -> String {
+pub(crate) fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None if known.is_empty() => "no key is known here".to_owned(),

@@ -14,7 +14,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     model::Model,
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
 };
 
 /// A point in time, UTC; written as RFC 3339.

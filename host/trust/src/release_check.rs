@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     limits::ReleaseLimits,
-    reach,
+    access,
     release::{Component, Grant, Release, Step, World, first},
     release_error::ReleaseError,
 };
@@ -76,7 +76,7 @@ impl Release {
                 });
             }
         }
-        reach::check(name, component)?;
+        access::check(name, component)?;
         if component.state_version != first() && !has(Grant::State) {
             return Err(ReleaseError::StateVersion {
                 component: name.to_owned(),
@@ -184,7 +184,7 @@ impl Release {
     fn check_pipeline(&self) -> Result<(), ReleaseError> {
         /// What the next step is given, in the order in which it can become of a sample.
         #[derive(Clone, Copy, PartialEq)]
-        enum Made {
+        enum StepOutput {
             Anything,
             Tensors,
             Insight,
@@ -195,32 +195,32 @@ impl Release {
             1,
             ReleaseLimits::STEPS,
         )?;
-        let mut made = Made::Anything;
+        let mut made = StepOutput::Anything;
         for (index, step) in self.pipeline.iter().enumerate() {
             let number = index + 1;
             let (fits, makes, found) = match step {
                 Step::Preprocess { .. } => (
-                    made == Made::Anything,
-                    Made::Tensors,
+                    made == StepOutput::Anything,
+                    StepOutput::Tensors,
                     "a preprocess stands where no sample comes",
                 ),
                 Step::Infer { .. } => (
-                    made != Made::Insight,
-                    Made::Tensors,
+                    made != StepOutput::Insight,
+                    StepOutput::Tensors,
                     "an infer stands where no tensors come",
                 ),
                 Step::Postprocess { .. } => (
-                    made != Made::Insight,
-                    Made::Insight,
+                    made != StepOutput::Insight,
+                    StepOutput::Insight,
                     "a postprocess stands where no tensors come",
                 ),
                 Step::Stage { .. } => (
-                    made == Made::Anything,
-                    Made::Insight,
+                    made == StepOutput::Anything,
+                    StepOutput::Insight,
                     "a stage stands where no sample comes",
                 ),
                 // Tensors are an insight of their own kind, where no postprocessor makes another one of them.
-                Step::Policy { .. } => (true, Made::Insight, ""),
+                Step::Policy { .. } => (true, StepOutput::Insight, ""),
             };
             if !fits {
                 return Err(ReleaseError::Order {

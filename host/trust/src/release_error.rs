@@ -79,7 +79,7 @@ pub enum ReleaseError {
     /// A path that is no folder's as a component sees it.
     #[error(
         "component `{component}` lists the folder `{path}`: write `/` and names of letters, digits, `-`, `_` and `.`, in at most {max} bytes, such as `/models`",
-        max = crate::reach::MAX_FOLDER_BYTES
+        max = crate::access::MAX_FOLDER_BYTES
     )]
     Folder {
         /// The component.
@@ -90,7 +90,7 @@ pub enum ReleaseError {
     /// A topic that cannot be part of a key.
     #[error(
         "component `{component}` lists the topic `{topic}`: use 1 to {max} letters, digits, `-`, `_` and `.`",
-        max = crate::reach::MAX_TOPIC_BYTES
+        max = crate::access::MAX_TOPIC_BYTES
     )]
     Topic {
         /// The component.

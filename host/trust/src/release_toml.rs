@@ -103,7 +103,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     limits::ReleaseLimits,
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
     release::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },

@@ -97,7 +97,7 @@ pub struct NewTrust {
 /// Which keys of a `trust.toml` signed an update, and which did not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]
-pub struct Shortfall {
+pub struct BelowThreshold {
     /// Distinct keys with a good signature that may change `trust.toml`.
     pub found: usize,
     /// The threshold.
@@ -124,7 +124,7 @@ pub enum RotationError {
     },
     /// Too few keys of the current version signed it.
     #[error("the current trust.toml does not agree to the new one; sign it with its keys as well")]
-    TooFewOldSignatures(#[source] Shortfall),
+    TooFewOldSignatures(#[source] BelowThreshold),
     /// Signed by the current keys, and no usable `trust.toml`.
     #[error("the new trust.toml is signed, and not valid")]
     Trust(#[source] TrustError),
@@ -140,7 +140,7 @@ pub enum RotationError {
     },
     /// Too few keys of the new version signed it.
     #[error("the new trust.toml is not signed by its own keys; sign it with them as well")]
-    TooFewNewSignatures(#[source] Shortfall),
+    TooFewNewSignatures(#[source] BelowThreshold),
 }
 
 impl RotationError {
@@ -182,7 +182,7 @@ pub fn rotate(current: &TrustRoot, update: &TrustUpdate) -> Result<NewTrust, Rot
 }
 
 /// Checks that enough keys of `root` that may change it signed the update.
-fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), Shortfall> {
+fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), BelowThreshold> {
     let signers = Signers::of(&update.bundles, update.trust.as_bytes(), root);
     let (rotating, others): (Vec<_>, Vec<&TrustedKey>) = signers
         .good
@@ -194,7 +194,7 @@ fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), Shortfa
     }
     let not_allowed = |key: &&TrustedKey| format!("key `{}` may not change trust.toml", key.name());
     let refused = signers.refused.iter().map(SignerError::to_string);
-    Err(Shortfall {
+    Err(BelowThreshold {
         found: rotating.len(),
         needed: root.threshold(),
         refused: others.iter().map(not_allowed).chain(refused).collect(),

@@ -47,10 +47,10 @@ impl SigningKey {
 
     /// Reads PKCS#8 in PEM, encrypted (PBES2) or not. The passphrase is not looked at where none is needed.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyError> {
-        let form = |label: &str, way_out| {
+        let form = |label: &str, remedy| {
             Err(KeyError::Form {
                 label: label.to_owned(),
-                way_out,
+                remedy,
             })
         };
         match label(pem) {

@@ -11,7 +11,7 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::nearest::{Unknown, way_out};
+use crate::nearest::{Unknown, suggestion};
 
 /// How deep arrays and objects may nest: 32 levels (a release needs 6).
 pub const MAX_DEPTH: usize = 32;
@@ -42,7 +42,7 @@ pub enum JsonError {
         line: usize,
     },
     /// A key, or one of a fixed set of values, that the schema does not know.
-    #[error("unknown {kind} `{found}` at line {line}; {}", way_out(nearest.as_deref(), known))]
+    #[error("unknown {kind} `{found}` at line {line}; {}", suggestion(nearest.as_deref(), known))]
     Unknown {
         /// `key` or `value`.
         kind: &'static str,
@@ -93,8 +93,8 @@ pub fn check(bytes: &[u8], max_bytes: u64) -> Result<(), JsonError> {
     .deserialize(&mut deserializer)
     .and_then(|()| deserializer.end());
     walked.map_err(|error| match fault.take() {
-        Some(Fault::TooDeep) => JsonError::TooDeep { line: error.line() },
-        Some(Fault::Duplicate(key)) => JsonError::DuplicateKey {
+        Some(Violation::TooDeep) => JsonError::TooDeep { line: error.line() },
+        Some(Violation::Duplicate(key)) => JsonError::DuplicateKey {
             key,
             line: error.line(),
         },
@@ -103,7 +103,7 @@ pub fn check(bytes: &[u8], max_bytes: u64) -> Result<(), JsonError> {
 }
 
 /// What the walk refused; kept beside serde's error, which carries text alone.
-enum Fault {
+enum Violation {
     TooDeep,
     Duplicate(String),
 }
@@ -111,14 +111,14 @@ enum Fault {
 /// Walks one value and keeps nothing of it.
 struct Walk<'a> {
     depth: usize,
-    fault: &'a Cell<Option<Fault>>,
+    fault: &'a Cell<Option<Violation>>,
 }
 
 impl Walk<'_> {
     /// The walk of a value one level further in.
     fn inner<E: serde::de::Error>(&self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            self.fault.set(Some(Fault::TooDeep));
+            self.fault.set(Some(Violation::TooDeep));
             return Err(E::custom("too deep"));
         }
         Ok(Self {
@@ -177,7 +177,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let inner_depth = self.inner::<A::Error>()?.depth;
         while let Some(key) = entries.next_key::<String>()? {
             if seen.contains(&key) {
-                self.fault.set(Some(Fault::Duplicate(key)));
+                self.fault.set(Some(Violation::Duplicate(key)));
                 return Err(A::Error::custom("duplicate key"));
             }
             seen.insert(key);

@@ -5,13 +5,13 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::nearest::{Unknown, way_out};
+use crate::nearest::{Unknown, suggestion};
 
 /// Why a TOML text was refused. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TomlError {
     /// A key, or one of a fixed set of values, that the schema does not know.
-    #[error("line {line}: unknown {kind} `{found}`; {}", way_out(nearest.as_deref(), known))]
+    #[error("line {line}: unknown {kind} `{found}`; {}", suggestion(nearest.as_deref(), known))]
     Unknown {
         /// `key` or `value`.
         kind: &'static str,

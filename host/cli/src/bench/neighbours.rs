@@ -12,7 +12,7 @@ use hotshoe_delivery::registry::{Registry, RegistryConfig};
 use hotshoe_link::Client;
 use hotshoe_link::Events;
 use hotshoe_protocol::status::{DeployEvent, Status};
-use hotshoe_store::{Layout, Phase, Served};
+use hotshoe_store::{Layout, Phase, SharedRelease};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Statement, Time};
 
 use super::report::{Row, Unit};
@@ -36,7 +36,7 @@ struct Ground<'a> {
     registry: Registry,
     endpoint: String,
     made: &'a Made,
-    served: Served,
+    served: SharedRelease,
 }
 
 /// What all devices together took.
@@ -100,7 +100,7 @@ fn reach(endpoint: &str) -> ZenohConfig {
 }
 
 /// Publishes to the registry, which has the release from then on by itself. No device is meant yet.
-fn hand_over(registry: &Registry, made: &Made, endpoint: &str) -> anyhow::Result<Served> {
+fn hand_over(registry: &Registry, made: &Made, endpoint: &str) -> anyhow::Result<SharedRelease> {
     let mut publisher = Publisher::open(&reach(endpoint), SITE)?;
     let served = publisher.serve(&Layout::open(&made.layout)?)?;
     let statement = statement(made, &served, &["nobody".to_owned()])?;
@@ -111,7 +111,7 @@ fn hand_over(registry: &Registry, made: &Made, endpoint: &str) -> anyhow::Result
     Ok(served)
 }
 
-fn statement(made: &Made, served: &Served, devices: &[String]) -> anyhow::Result<Vec<u8>> {
+fn statement(made: &Made, served: &SharedRelease, devices: &[String]) -> anyhow::Result<Vec<u8>> {
     let issued = Time::now();
     let statement = Statement {
         site: SITE.to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hotshoe_link::device_list::Unproven;
-use hotshoe_protocol::status::{DeployEvent, Status, Waiting};
+use hotshoe_protocol::status::{DeployEvent, Status, WaitReason};
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Device, DeviceSelector, Digest, Time};
 use serde::Serialize;
@@ -68,7 +68,7 @@ pub struct Course {
     /// The latest that is known; none where the device was only seen.
     pub last: Option<DeployEvent>,
     /// What it waits for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitReason>,
     /// Samples of the trial, and how many it needs.
     pub samples: Option<(u64, u64)>,
     /// How it ended.
@@ -301,7 +301,7 @@ impl Courses {
     fn claim(
         &mut self,
         event: &DeployEvent,
-        waiting: Option<Waiting>,
+        waiting: Option<WaitReason>,
         why: Unproven,
         settled: bool,
     ) -> Change {
@@ -358,7 +358,7 @@ impl Course {
         if self.last.is_some() || ignored.is_empty() || self.ignored == ignored {
             return Change::None;
         }
-        // Waiting changes nothing about who signed. Another's statement is left aside too, but not for what this one is not.
+        // WaitReason changes nothing about who signed. Another's statement is left aside too, but not for what this one is not.
         let final_names = if signed { SIGNED_BY } else { UNSIGNED };
         if ignored
             .iter()
@@ -387,14 +387,14 @@ impl Course {
 }
 
 /// What an event means for the goal.
-fn outcome(event: &DeployEvent, waiting: Option<Waiting>, goal: Goal) -> Option<Outcome> {
+fn outcome(event: &DeployEvent, waiting: Option<WaitReason>, goal: Goal) -> Option<Outcome> {
     match event.phase {
         Phase::Absent if event.cause.is_some() => Some(Outcome::Withdrawn),
         Phase::Live => Some(Outcome::Confirmed),
         Phase::Refused => Some(Outcome::Refused),
         Phase::Failed => Some(Outcome::Failed),
         Phase::RolledBack => Some(Outcome::RolledBack),
-        _ if goal == Goal::Staged && waiting == Some(Waiting::Activation) => Some(Outcome::Staged),
+        _ if goal == Goal::Staged && waiting == Some(WaitReason::Activation) => Some(Outcome::Staged),
         _ => None,
     }
 }

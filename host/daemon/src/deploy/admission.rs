@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotshoe_delivery::{Cancel, FetchError};
-use hotshoe_store::{Cause, Phase, Remembered, Slot};
+use hotshoe_store::{Cause, Phase, FailedRelease, Slot};
 use hotshoe_trust::{Digest, Package, Time, VerifyError};
 
 use crate::deploy::candidate::Candidate;
@@ -252,7 +252,7 @@ fn no_source() -> Cause {
 }
 
 /// Why a release is not taken whose name has failed here: it lies below the floor anyhow, or another one's failure stands above it.
-fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &Remembered) -> Cause {
+fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &FailedRelease) -> Cause {
     if let Some(floor) = floor.filter(|floor| generation < *floor) {
         let message = format!(
             "generation {generation} of `{name}` lies below this device's floor {floor}; publish it anew with a higher generation"

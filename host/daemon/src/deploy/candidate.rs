@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hotshoe_delivery::{Cancel, FetchError, Moved};
 use hotshoe_pipeline::{LoadError, SelfTestError};
-use hotshoe_protocol::status::{RollbackStatus, Waiting};
+use hotshoe_protocol::status::{RollbackStatus, WaitReason};
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{Release, Time, Verified};
 
@@ -275,7 +275,7 @@ impl Reconciler {
                 && next.activate;
             if !newer {
                 let staged = Stage::Staged(slot, Instant::now());
-                return self.wait(candidate, staged, Waiting::Probation);
+                return self.wait(candidate, staged, WaitReason::Probation);
             }
             // A trial that gets no samples must not keep out the release that mends it.
             let message = format!("generation {} takes its place", next.subject.generation);

@@ -256,7 +256,7 @@ pub fn engine_options(
 /// A backend that fails gives way to the other one, which reads the model from the store again.
 fn settle(store: &Store, pipeline: &Pipeline) {
     let blobs = store.blobs().unlocked();
-    pipeline.settle_with_spares(move |blob| blobs.read(blob).ok());
+    pipeline.settle_with_standbys(move |blob| blobs.read(blob).ok());
 }
 
 /// Every worker has one instance for each step of each pipeline that overlaps.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{FetchError, Fetcher, Moved};
 use hotshoe_engine::low_priority;
@@ -73,7 +73,7 @@ pub struct Reconciler {
     pub(super) service: Arc<Service>,
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) reporter: Arc<Reporter>,
-    pub(super) parts: Parts,
+    pub(super) parts: Supervisor,
     /// For the threads that fetch.
     pub(super) mail: SyncSender<Message>,
     /// What serves.
@@ -123,7 +123,7 @@ pub struct Surroundings {
     /// Tells everybody.
     pub reporter: Arc<Reporter>,
     /// What the threads that it starts are parts of.
-    pub parts: Parts,
+    pub parts: Supervisor,
     /// Reaches this very thread.
     pub mail: SyncSender<Message>,
 }

@@ -52,7 +52,7 @@ fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
         Digest::of(release),
         &sample,
         Some(&decision),
-        &Seen::default(),
+        &Trace::default(),
     );
 }
 

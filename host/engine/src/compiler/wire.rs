@@ -35,7 +35,7 @@ pub(crate) struct Code {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Response {
     Code(Code),
     /// What is wrong with the component, from the nearest cause to the deepest.
     Refusal(Vec<String>),
@@ -72,7 +72,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl Response {
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Code(code) => {
@@ -168,36 +168,36 @@ mod tests {
         assert_eq!(rest, b"abc");
 
         let answers = [
-            Answer::Code(Code::new(b"code".to_vec())),
-            Answer::Refusal(vec!["near".to_owned(), "deep".to_owned()]),
+            Response::Code(Code::new(b"code".to_vec())),
+            Response::Refusal(vec!["near".to_owned(), "deep".to_owned()]),
         ];
         for answer in answers {
             let mut written = Vec::new();
             answer.write(&mut written).unwrap();
-            assert_eq!(Answer::read(&mut written.as_slice(), 4).unwrap(), answer);
+            assert_eq!(Response::read(&mut written.as_slice(), 4).unwrap(), answer);
         }
     }
 
     #[test]
     fn an_answer_that_is_cut_off_changed_or_too_long_is_none() {
         let mut written = Vec::new();
-        let answer = Answer::Code(Code::new(b"code".to_vec()));
+        let answer = Response::Code(Code::new(b"code".to_vec()));
         answer.write(&mut written).unwrap();
         for end in 0..written.len() {
-            assert!(Answer::read(&mut &written[..end], 4).is_err(), "{end}");
+            assert!(Response::read(&mut &written[..end], 4).is_err(), "{end}");
         }
         for at in 0..written.len() {
             let mut changed = written.clone();
             changed[at] ^= 1;
-            let read = Answer::read(&mut changed.as_slice(), 4);
-            assert!(!matches!(read, Ok(Answer::Code(_))), "{at}");
+            let read = Response::read(&mut changed.as_slice(), 4);
+            assert!(!matches!(read, Ok(Response::Code(_))), "{at}");
         }
-        let large = Answer::read(&mut written.as_slice(), 3).unwrap();
-        assert_eq!(large, Answer::TooLarge(4));
+        let large = Response::read(&mut written.as_slice(), 3).unwrap();
+        assert_eq!(large, Response::TooLarge(4));
         // Lengths that no memory has room for are not reserved.
         let mut huge = vec![CODE];
         huge.extend(u64::MAX.to_le_bytes());
         huge.extend([0; DIGEST_LENGTH]);
-        assert!(Answer::read(&mut huge.as_slice(), u64::MAX).is_err());
+        assert!(Response::read(&mut huge.as_slice(), u64::MAX).is_err());
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use hotshoe_trust::ReleaseLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::wire::{Answer, Code, MAX_REFUSAL_BYTES, Request, exactly};
+use super::wire::{Response, Code, MAX_REFUSAL_BYTES, Request, exactly};
 
 /// How the process exits when there was no memory for what it was about to do.
 pub(super) const NO_MEMORY: u8 = 12;
@@ -50,7 +50,7 @@ fn run() -> io::Result<()> {
     answer.write(&mut io::stdout().lock())
 }
 
-fn compile(request: &Request, bytes: &[u8]) -> io::Result<Answer> {
+fn compile(request: &Request, bytes: &[u8]) -> io::Result<Response> {
     let no_memory = || io::Error::from(io::ErrorKind::OutOfMemory);
     // Threads take their stacks before they run.
     let threads = super::threads().map_err(|_| no_memory())?;
@@ -59,9 +59,9 @@ fn compile(request: &Request, bytes: &[u8]) -> io::Result<Answer> {
             .and_then(|engine| engine.precompile_component(bytes))
     });
     match made {
-        Ok(code) => Ok(Answer::Code(Code::new(code))),
+        Ok(code) => Ok(Response::Code(Code::new(code))),
         Err(error) if error.is::<wasmtime::OutOfMemory>() => Err(no_memory()),
-        Err(error) => Ok(Answer::Refusal(messages(&error))),
+        Err(error) => Ok(Response::Refusal(messages(&error))),
     }
 }
 

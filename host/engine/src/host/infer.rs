@@ -5,7 +5,7 @@ use hotshoe_base::chain;
 use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
 use wasmtime::component::Resource;
 
-use super::{HeldTensor, OpenModel, State, error};
+use super::{CountedTensor, OpenModel, State, error};
 use crate::bindings::hotshoe::pipeline::infer;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
@@ -67,7 +67,7 @@ impl infer::HostModel for State {
     fn run(
         &mut self,
         model: Resource<OpenModel>,
-        inputs: Vec<(String, Resource<HeldTensor>)>,
+        inputs: Vec<(String, Resource<CountedTensor>)>,
     ) -> wasmtime::Result<Result<Vec<NamedTensor>, Error>> {
         let inputs: Vec<(String, Tensor)> = inputs
             .into_iter()

@@ -21,15 +21,15 @@ use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
 use crate::convert::clip;
 use crate::instance::Tensors;
-use crate::limits::{Held, Meter, Room, all_handles};
+use crate::limits::{Counted, TensorBudget, MemoryLimiter, all_handles};
 use crate::state::KeptState;
 
 pub(crate) use services::Services;
 
 /// A tensor whose bytes count against its component.
-pub type HeldTensor = Held<Tensor>;
+pub type CountedTensor = Counted<Tensor>;
 /// An image whose bytes count against its component.
-pub type HeldImage = Held<Image>;
+pub type CountedImage = Counted<Image>;
 
 /// A model of the release that the component has opened.
 pub struct OpenModel(Arc<NamedModel>);
@@ -37,14 +37,14 @@ pub struct OpenModel(Arc<NamedModel>);
 /// What one instance of a component holds on the host's side.
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
-    pub(crate) memory: Room,
+    pub(crate) memory: MemoryLimiter,
     /// It has just returned, so that what is copied next is its result.
     pub(crate) returning: bool,
     /// A host tensor or image was refused during this call.
-    pub(crate) meter_refused: bool,
+    pub(crate) tensor_refused: bool,
     /// Time spent in each model since it was last asked for.
     pub(crate) model_times: Vec<(String, Duration)>,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) tensor_budget: Arc<TensorBudget>,
     services: Arc<Services>,
     kept: Arc<KeptState>,
     started: Instant,
@@ -60,11 +60,11 @@ impl State {
         table.set_max_capacity(all_handles(limits));
         Self {
             table,
-            memory: Room::new(limits),
+            memory: MemoryLimiter::new(limits),
             returning: false,
-            meter_refused: false,
+            tensor_refused: false,
             model_times: Vec::new(),
-            meter: Meter::new(limits),
+            tensor_budget: TensorBudget::new(limits),
             services,
             kept,
             started: Instant::now(),
@@ -74,9 +74,9 @@ impl State {
     }
 
     /// Tells the component, before anything is made, when it could not hold `count` more tensors or images of these bytes in all.
-    fn room(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
-        self.meter.room(count, bytes as u64).map_err(|refusal| {
-            self.meter_refused = true;
+    fn check_budget(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
+        self.tensor_budget.check(count, bytes as u64).map_err(|refusal| {
+            self.tensor_refused = true;
             error(ErrorCode::LimitExceeded, refusal)
         })
     }
@@ -84,7 +84,7 @@ impl State {
     pub(crate) fn hold_tensor(
         &mut self,
         tensor: Tensor,
-    ) -> wasmtime::Result<Result<Resource<HeldTensor>, Error>> {
+    ) -> wasmtime::Result<Result<Resource<CountedTensor>, Error>> {
         let bytes = tensor.byte_len();
         self.hold(tensor, bytes)
     }
@@ -94,7 +94,7 @@ impl State {
         &mut self,
         tensors: Tensors,
     ) -> wasmtime::Result<Result<Vec<NamedTensor>, Error>> {
-        if let Err(error) = self.room(tensors.len() as u64, byte_len(&tensors)) {
+        if let Err(error) = self.check_budget(tensors.len() as u64, byte_len(&tensors)) {
             return Ok(Err(error));
         }
         let mut given = Vec::with_capacity(tensors.len());
@@ -112,11 +112,11 @@ impl State {
         &mut self,
         value: T,
         bytes: usize,
-    ) -> wasmtime::Result<Result<Resource<Held<T>>, Error>> {
-        match self.meter.hold(value, bytes) {
+    ) -> wasmtime::Result<Result<Resource<Counted<T>>, Error>> {
+        match self.tensor_budget.hold(value, bytes) {
             Ok(held) => Ok(Ok(self.table.push(held)?)),
             Err(refusal) => {
-                self.meter_refused = true;
+                self.tensor_refused = true;
                 Ok(Err(error(ErrorCode::LimitExceeded, refusal)))
             }
         }

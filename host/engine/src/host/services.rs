@@ -13,7 +13,7 @@ use wasmtime::component::Linker;
 use super::{State, error, wasi};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
-use crate::component::Parts;
+use crate::component::ComponentAssets;
 use crate::convert::clip;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
@@ -35,7 +35,7 @@ pub(crate) struct Services {
     log: Mutex<LogBudget>,
     log_lines_dropped: AtomicU64,
     metric_names: Mutex<MetricNames>,
-    wasi: wasi::Setting,
+    wasi: wasi::WasiConfig,
     /// What it may send messages under.
     topics: BTreeSet<String>,
     /// The largest of these messages, in bytes.
@@ -46,18 +46,18 @@ impl Services {
     pub(crate) fn new(
         name: &str,
         spec: &hotshoe_trust::Component,
-        parts: &Parts,
+        assets: &ComponentAssets,
         allowed: &Allowed,
     ) -> Result<Self, PrepareError> {
         Ok(Self {
             component: name.to_owned(),
             config: spec.config.clone(),
-            data: select(name, "data file", &spec.data, &parts.data)?,
-            models: select(name, "model", &spec.models, &parts.models)?,
+            data: select(name, "data file", &spec.data, &assets.data)?,
+            models: select(name, "model", &spec.models, &assets.models)?,
             log: Mutex::new(LogBudget::new(spec.limits.log_lines)),
             log_lines_dropped: AtomicU64::new(0),
             metric_names: Mutex::default(),
-            wasi: wasi::Setting::new(name, spec, allowed)?,
+            wasi: wasi::WasiConfig::new(name, spec, allowed)?,
             topics: spec.topics.clone(),
             message_bytes: allowed.message_bytes,
         })
@@ -69,7 +69,7 @@ impl Services {
     }
 
     /// What it has of WASI.
-    pub(crate) const fn wasi(&self) -> &wasi::Setting {
+    pub(crate) const fn wasi(&self) -> &wasi::WasiConfig {
         &self.wasi
     }
 

@@ -4,10 +4,10 @@ use hotshoe_infer::{ElementType, Tensor, TensorError};
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
-use super::{HeldTensor, State, error};
+use super::{CountedTensor, State, error};
 use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
-use crate::lists::{Floats, Lent};
+use crate::lists::{F32List, HostList};
 
 /// The interface that is linked here.
 const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
@@ -15,16 +15,16 @@ const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
 pub(super) const MAX_RANK: usize = 64;
 
 type Caller<'a> = StoreContextMut<'a, State>;
-type Handle = Resource<HeldTensor>;
-type Made = wasmtime::Result<(Result<Handle, Error>,)>;
-type Read<T> = wasmtime::Result<(Result<Lent<Tensor, T>, Error>,)>;
+type Handle = Resource<CountedTensor>;
+type MakeResult = wasmtime::Result<(Result<Handle, Error>,)>;
+type ReadResult<T> = wasmtime::Result<(Result<HostList<Tensor, T>, Error>,)>;
 
 /// Links `tensors`.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(TENSORS)?;
     interface.resource(
         "tensor",
-        ResourceType::host::<HeldTensor>(),
+        ResourceType::host::<CountedTensor>(),
         |mut caller: Caller<'_>, index| {
             let tensor = Handle::new_own(index);
             caller.data_mut().table.delete(tensor)?;
@@ -38,7 +38,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "[static]tensor.from-f32",
-        |caller: Caller<'_>, (shape, list): (Vec<u32>, Floats)| {
+        |caller: Caller<'_>, (shape, list): (Vec<u32>, F32List)| {
             let bytes = list.len().saturating_mul(size_of::<f32>());
             make(caller, ElementType::F32, &shape, bytes, |memory| {
                 bytemuck::cast_slice(list.bits(memory))
@@ -80,8 +80,8 @@ fn make(
     shape: &[u32],
     bytes: usize,
     elements: impl for<'a> FnOnce(StoreContext<'a, State>) -> &'a [u8],
-) -> Made {
-    if let Err(error) = caller.data_mut().room(1, bytes) {
+) -> MakeResult {
+    if let Err(error) = caller.data_mut().check_budget(1, bytes) {
         return Ok((Err(error),));
     }
     if shape.len() > MAX_RANK {
@@ -135,7 +135,7 @@ fn add_readers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()
         "[method]tensor.read-bytes",
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             let tensor = Tensor::clone(caller.data().table.get(&tensor)?);
-            Ok((Lent::new(tensor, Tensor::bytes),))
+            Ok((HostList::new(tensor, Tensor::bytes),))
         },
     )
 }
@@ -146,14 +146,14 @@ fn read<T>(
     tensor: &Handle,
     want: ElementType,
     view: for<'a> fn(&'a Tensor) -> &'a [T],
-) -> Read<T> {
+) -> ReadResult<T> {
     let tensor = Tensor::clone(caller.data().table.get(tensor)?);
     let got = tensor.element_type();
     if got != want {
         let cause = TensorError::WrongType { want, got };
         return Ok((Err(error(ErrorCode::Unsupported, cause)),));
     }
-    Ok((Ok(Lent::new(tensor, view)),))
+    Ok((Ok(HostList::new(tensor, view)),))
 }
 
 /// The shape as components see it.

@@ -1,6 +1,6 @@
 //! Tensors along their first dimension: joined, parted, compared.
 
-use super::Kind;
+use super::BatchKey;
 use crate::{ElementType, RunError, Tensor, TensorError};
 
 /// Greatest difference between a run alone and the same run in a batch, as a part of the output's largest magnitude. Sums are
@@ -17,7 +17,7 @@ pub(super) fn rows(inputs: &[Tensor]) -> Option<usize> {
 }
 
 /// What runs must have in common to be joined.
-pub(super) fn kind(inputs: &[Tensor]) -> Kind {
+pub(super) fn batch_key(inputs: &[Tensor]) -> BatchKey {
     let of = |tensor: &Tensor| {
         let shape = tensor.shape().get(1..).unwrap_or_default().to_vec();
         (tensor.element_type(), shape)

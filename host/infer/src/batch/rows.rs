@@ -19,15 +19,15 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
-use self::facts::{Fact, Part, Size};
-use self::rules::{Known, Unknown};
+use self::facts::{Fact, Dependence, Size};
+use self::rules::{Input, Unknown};
 use crate::inspect::{calls_function, inner_graphs, node_name, operator};
 
 /// What is known of each tensor by its name; the error says why nothing is.
 type Tensors<'a> = HashMap<&'a str, Result<Fact, String>>;
 
 /// Why it is not known of a model that its rows keep to themselves, if it is not.
-pub(super) fn mixing(model: &ModelProto, graph: &GraphProto) -> Option<String> {
+pub(super) fn check_rows(model: &ModelProto, graph: &GraphProto) -> Option<String> {
     let mut tensors = Tensors::new();
     let weights = graph.initializer.iter().map(|it| it.name.as_str());
     let weights: Vec<&str> = weights.collect();
@@ -59,9 +59,9 @@ pub(super) fn mixing(model: &ModelProto, graph: &GraphProto) -> Option<String> {
     graph.output.iter().find_map(|output| {
         let name = &output.name;
         match tensors.get(name.as_str()) {
-            Some(Ok(fact)) if fact.part == Part::Rows(0) => None,
+            Some(Ok(fact)) if fact.dependence == Dependence::Rows(0) => None,
             Some(Ok(Fact {
-                part: Part::Rows(axis),
+                part: Dependence::Rows(axis),
                 ..
             })) => Some(format!(
                 "the rows of its output \"{name}\" are not along the first dimension, but along that after {axis} others"
@@ -152,10 +152,10 @@ impl<'a> Walk<'a> {
     fn branches(
         &self,
         node: &'a NodeProto,
-        inputs: &[Known<'_>],
+        inputs: &[Input<'_>],
         tensors: &Tensors<'a>,
     ) -> Result<Vec<Fact>, String> {
-        let constant = |fact: &Fact| fact.part == Part::Constant;
+        let constant = |fact: &Fact| fact.dependence == Dependence::Constant;
         if !inputs.first().copied().flatten().is_some_and(constant) {
             return Err(unknown(node));
         }

@@ -9,7 +9,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::file::{node_name, operator};
-use super::shapes::Settled;
+use super::shapes::ResolvedShapes;
 use crate::guard::guard;
 use crate::tract::framework;
 use crate::{Backend, BackendChoice, ModelOptions, Models, Options, OrtOptions};
@@ -53,7 +53,7 @@ pub(super) struct Candidate<'a> {
     pub(super) model: &'a ModelProto,
     pub(super) graph: &'a GraphProto,
     pub(super) external_files: &'a BTreeSet<String>,
-    pub(super) settled: &'a Settled,
+    pub(super) resolved: &'a ResolvedShapes,
 }
 
 pub(super) fn fits(candidate: &Candidate<'_>, ort: &OrtOptions) -> Vec<Fit> {
@@ -115,14 +115,14 @@ fn try_out(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Res
         backend: choice(backend),
         ..ModelOptions::default()
     };
-    let (bytes, settled) = (candidate.bytes, candidate.settled);
+    let (bytes, resolved) = (candidate.bytes, candidate.resolved);
     let model = models
         .load(Digest::of(bytes), bytes, &options)
         .map_err(|error| causes(&error))?;
-    if !settled.open.is_empty() {
+    if !resolved.open.is_empty() {
         return Ok(false);
     }
-    let shapes: Vec<(&str, &[usize])> = settled
+    let shapes: Vec<(&str, &[usize])> = resolved
         .shapes
         .iter()
         .map(|(name, shape)| (name.as_str(), shape.as_slice()))

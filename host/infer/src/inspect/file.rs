@@ -163,17 +163,17 @@ pub(crate) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto
 
 /// What is counted over all graphs of a file.
 #[derive(Default)]
-pub(crate) struct Census {
+pub(crate) struct GraphTotals {
     pub(crate) operators: BTreeMap<String, usize>,
     pub(crate) parameters: Parameters,
     pub(crate) external_files: BTreeSet<String>,
 }
 
-pub(crate) fn census(model: &ModelProto, graph: &GraphProto) -> Census {
-    let mut census = Census::default();
+pub(crate) fn totals(model: &ModelProto, graph: &GraphProto) -> GraphTotals {
+    let mut totals = GraphTotals::default();
     let mut graphs = vec![graph];
     for function in &model.functions {
-        census.nodes(&function.node, &mut graphs);
+        totals.nodes(&function.node, &mut graphs);
     }
     while let Some(graph) = graphs.pop() {
         let sparse = graph.sparse_initializer.iter();
@@ -182,13 +182,13 @@ pub(crate) fn census(model: &ModelProto, graph: &GraphProto) -> Census {
             .initializer
             .iter()
             .chain(sparse)
-            .for_each(|tensor| census.tensor(tensor));
-        census.nodes(&graph.node, &mut graphs);
+            .for_each(|tensor| totals.tensor(tensor));
+        totals.nodes(&graph.node, &mut graphs);
     }
-    census
+    totals
 }
 
-impl Census {
+impl GraphTotals {
     fn nodes<'a>(&mut self, nodes: &'a [NodeProto], graphs: &mut Vec<&'a GraphProto>) {
         for node in nodes {
             *self.operators.entry(operator(node)).or_default() += 1;

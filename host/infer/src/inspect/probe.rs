@@ -22,7 +22,7 @@ const OPSET: i64 = 12;
 
 /// What ran.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
+pub struct ProbeResult {
     /// The execution provider in use; `cpu` where none of those asked for works.
     pub provider: String,
     /// Why those that were asked for are not in use.
@@ -33,7 +33,7 @@ pub struct Probed {
 ///
 /// # Errors
 /// Why it cannot be run, for people.
-pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<Probed, String> {
+pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<ProbeResult, String> {
     let models = Models::new(Options {
         ort: ort.clone(),
         ..Options::default()
@@ -49,7 +49,7 @@ pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<Probed, String> {
     let ones = Tensor::from_f32(&[SIZE, SIZE], vec![1.0; SIZE * SIZE]);
     let ones = ones.map_err(|error| causes(&error))?;
     model.run(&[("x", &ones)]).map_err(|error| causes(&error))?;
-    Ok(Probed {
+    Ok(ProbeResult {
         provider: model.provider(),
         notes: model.provider_notes(),
     })

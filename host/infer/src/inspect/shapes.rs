@@ -16,7 +16,7 @@ use crate::tract::partial_framework;
 
 /// The shapes with which a model is looked at.
 #[derive(Debug, Default)]
-pub(crate) struct Settled {
+pub(crate) struct ResolvedShapes {
     /// Of all inputs whose shape is known now.
     pub(crate) shapes: InputShapes,
     /// Those of them whose outermost dimension is open and was taken to be 1.
@@ -26,16 +26,16 @@ pub(crate) struct Settled {
 }
 
 /// Joins what the file fixes and what was given. An outermost dimension that is open is a batch in practice, so 1 is assumed.
-pub(crate) fn settle(inputs: &[Port], given: &InputShapes) -> Settled {
-    let mut settled = Settled::default();
+pub(crate) fn resolve(inputs: &[Port], given: &InputShapes) -> ResolvedShapes {
+    let mut resolved = ResolvedShapes::default();
     for input in inputs {
         let name = input.name.clone();
         if let Some(shape) = given.get(&name) {
-            settled.shapes.insert(name, shape.clone());
+            resolved.shapes.insert(name, shape.clone());
             continue;
         }
         let Some(stated) = &input.shape else {
-            settled.open.push(name);
+            resolved.open.push(name);
             continue;
         };
         let sizes: Vec<usize> = stated
@@ -47,15 +47,15 @@ pub(crate) fn settle(inputs: &[Port], given: &InputShapes) -> Settled {
             })
             .collect();
         if sizes.len() < stated.len() {
-            settled.open.push(name);
+            resolved.open.push(name);
             continue;
         }
         if matches!(stated.first(), Some(Dimension::Open(_))) {
-            settled.assumed.push(name.clone());
+            resolved.assumed.push(name.clone());
         }
-        settled.shapes.insert(name, sizes);
+        resolved.shapes.insert(name, sizes);
     }
-    settled
+    resolved
 }
 
 /// What is known of the tensors between the nodes.

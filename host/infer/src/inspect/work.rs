@@ -7,7 +7,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::InputShapes;
 use super::file::{inner_graphs, is_own, node_name, operator};
-use super::shapes::{Facts, Settled};
+use super::shapes::{Facts, ResolvedShapes};
 
 /// The multiply-adds of one run: convolutions, matrix products and recurrent layers. All else is not counted.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -27,17 +27,17 @@ pub struct Work {
     pub not_counted: Vec<String>,
 }
 
-pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled) -> Work {
+pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, resolved: &ResolvedShapes) -> Work {
     let mut work = Work {
-        shapes: settled.shapes.clone(),
-        assumed: settled.assumed.clone(),
-        open: settled.open.clone(),
+        shapes: resolved.shapes.clone(),
+        assumed: resolved.assumed.clone(),
+        open: resolved.open.clone(),
         ..Work::default()
     };
-    if !settled.open.is_empty() {
+    if !resolved.open.is_empty() {
         return work;
     }
-    let facts = Facts::infer(model, graph, &settled.shapes);
+    let facts = Facts::infer(model, graph, &resolved.shapes);
     let mut total = 0_u64;
     for node in &graph.node {
         if let Some(rule) = rule(node) {

@@ -25,11 +25,11 @@ const NAMES: [&str; 1] = ["libonnxruntime.dylib"];
 const NAMES: [&str; 1] = ["onnxruntime.dll"];
 
 /// The library of this process. It is never unloaded.
-static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+static LOADED: Mutex<Option<LoadedLibrary>> = Mutex::new(None);
 
 /// A library that is ready.
 #[derive(Clone)]
-pub(super) struct Loaded {
+pub(super) struct LoadedLibrary {
     pub(super) environment: Environment,
     path: PathBuf,
     version: String,
@@ -58,7 +58,7 @@ pub(super) fn found(options: &OrtOptions) -> OrtLibrary {
 }
 
 /// The library, loaded now if it is not yet.
-pub(super) fn loaded(options: &OrtOptions) -> Result<Loaded, NotFound> {
+pub(super) fn loaded(options: &OrtOptions) -> Result<LoadedLibrary, NotFound> {
     let mut held = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(loaded) = &*held {
         return Ok(loaded.clone());
@@ -96,7 +96,7 @@ fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
     }
 }
 
-fn open(path: &Path) -> Result<Loaded, String> {
+fn open(path: &Path) -> Result<LoadedLibrary, String> {
     if path.is_absolute() && !path.exists() {
         // A link that leads nowhere is one too.
         return Err("there is no such file".to_owned());
@@ -127,7 +127,7 @@ fn open(path: &Path) -> Result<Loaded, String> {
     } else {
         mapped().unwrap_or_else(|| path.to_owned())
     };
-    Ok(Loaded {
+    Ok(LoadedLibrary {
         environment,
         version: version(&path).unwrap_or_default(),
         path,

@@ -14,7 +14,7 @@ use crate::guard::guard;
 pub(super) const CPU: &str = "cpu";
 
 /// A provider that this program can use.
-struct Known {
+struct KnownProvider {
     /// In the config.
     name: &'static str,
     /// ONNX Runtime's.
@@ -23,13 +23,13 @@ struct Known {
     make: fn(&BTreeMap<String, String>) -> Result<ExecutionProviderDispatch, String>,
 }
 
-const KNOWN: [Known; 6] = [
+const KNOWN: [KnownProvider; 6] = [
     known::<CUDA>("cuda"),
     known::<TensorRT>("tensorrt"),
     known::<OpenVINO>("openvino"),
     known::<XNNPACK>("xnnpack"),
     known::<QNN>("qnn"),
-    Known {
+    KnownProvider {
         name: "acl",
         full: ACL::NAME,
         available: ACL::is_available,
@@ -40,14 +40,14 @@ const KNOWN: [Known; 6] = [
     },
 ];
 
-const fn known<E>(name: &'static str) -> Known
+const fn known<E>(name: &'static str) -> KnownProvider
 where
     E: ExecutionProvider
         + ArbitrarilyConfigurableExecutionProvider
         + Default
         + Into<ExecutionProviderDispatch>,
 {
-    Known {
+    KnownProvider {
         name,
         full: E::NAME,
         available: E::is_available,
@@ -66,19 +66,19 @@ where
 
 /// Those that the loaded library has.
 pub(super) fn available() -> Vec<&'static str> {
-    let has = |known: &&Known| guard(known.available).is_ok_and(|has| has.unwrap_or(false));
+    let has = |known: &&KnownProvider| guard(known.available).is_ok_and(|has| has.unwrap_or(false));
     let others = KNOWN.iter().filter(has).map(|known| known.name);
     std::iter::once(CPU).chain(others).collect()
 }
 
 /// A provider that a session may be tried with.
-pub(super) struct Choice {
+pub(super) struct ProviderChoice {
     pub(super) name: &'static str,
     pub(super) dispatch: ExecutionProviderDispatch,
 }
 
 /// Those that were asked for and can be tried, and a note on each other one.
-pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<Choice>, Vec<String>) {
+pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<ProviderChoice>, Vec<String>) {
     let (mut choices, mut notes) = (Vec::new(), Vec::new());
     for provider in wanted {
         let name = provider.name.to_ascii_lowercase();
@@ -93,7 +93,7 @@ pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<Choice>, V
             Some(known) if !available.contains(&known.name) => {
                 Err("the library was built without it".to_owned())
             }
-            Some(known) => (known.make)(&provider.options).map(|dispatch| Choice {
+            Some(known) => (known.make)(&provider.options).map(|dispatch| ProviderChoice {
                 name: known.name,
                 dispatch,
             }),

@@ -14,10 +14,10 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use super::library::loaded;
-use super::providers::{CPU, Choice, choose, note};
-use super::settings::Settings;
+use super::providers::{CPU, ProviderChoice, choose, note};
+use super::recent::RecentSignatures;
 use super::values::{self, ValueError};
-use crate::backend::{Session, Setting, Stop};
+use crate::backend::{Session, InputSignature, Stop};
 use crate::guard::guard;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
@@ -37,7 +37,7 @@ pub(crate) struct OrtSession {
     maker: Maker,
     pool: Mutex<Pool>,
     freed: Condvar,
-    settings: Settings,
+    signatures: RecentSignatures,
     provider: &'static str,
     notes: Vec<String>,
     max_tensor_bytes: usize,
@@ -93,7 +93,7 @@ impl OrtSession {
                 Ok(Err(e)) => e.to_string(),
                 Err(message) => message,
             };
-            let Choice { name, .. } = choices.remove(0);
+            let ProviderChoice { name, .. } = choices.remove(0);
             notes.push(note(name, &problem));
         };
         let most = how.max_runs.unwrap_or(SESSIONS).max(1);
@@ -111,7 +111,7 @@ impl OrtSession {
                 most,
             }),
             freed: Condvar::new(),
-            settings: Settings::new(options.plans),
+            signatures: RecentSignatures::new(options.plans),
             provider: choices.first().map_or(CPU, |choice| choice.name),
             notes,
             max_tensor_bytes: options.max_tensor_bytes,
@@ -166,9 +166,9 @@ impl OrtSession {
     ) -> Result<Vec<Tensor>, RunError> {
         let options = RunOptions::new().map_err(|e| RunError::Failed { source: e.into() })?;
         let options = Arc::new(options);
-        let told = options.clone();
-        let telling = stop.telling(move || {
-            if let Err(e) = told.terminate() {
+        let run_options = options.clone();
+        let telling = stop.on_stop(move || {
+            if let Err(e) = run_options.terminate() {
                 tracing::warn!("a run of ONNX Runtime cannot be stopped: {e}");
             }
         });
@@ -178,7 +178,7 @@ impl OrtSession {
             return Err(RunError::Deadline);
         }
         let tensors = result.map_err(|failure| self.error(failure, inputs))?;
-        self.settings.used(inputs);
+        self.signatures.used(inputs);
         Ok(tensors)
     }
 
@@ -234,7 +234,7 @@ impl OrtSession {
         match code {
             ErrorCode::InvalidArgument => true,
             ErrorCode::GenericFailure | ErrorCode::RuntimeException => {
-                self.open && !self.settings.knows(inputs)
+                self.open && !self.signatures.knows(inputs)
             }
             _ => false,
         }
@@ -249,10 +249,10 @@ enum RunFailure {
 
 impl Session for OrtSession {
     /// Runs the model once on zeros, which is when the runtime plans its memory.
-    fn prepare(&self, setting: &Setting) -> Result<(), RunError> {
-        let tensors = self.inputs.iter().zip(&setting.shapes).enumerate();
+    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError> {
+        let tensors = self.inputs.iter().zip(&signature.shapes).enumerate();
         let tensors = tensors.map(|(at, (info, shape))| {
-            let known = setting.values.get(at).cloned().flatten();
+            let known = signature.values.get(at).cloned().flatten();
             let known = known.filter(|value| value.shape() == shape.as_slice());
             known.map_or_else(|| Tensor::zeros(info.element_type, shape), Ok)
         });
@@ -274,12 +274,12 @@ impl Session for OrtSession {
         Some(self.pool().most)
     }
 
-    fn settings(&self) -> Vec<Setting> {
-        self.settings.all()
+    fn signatures(&self) -> Vec<InputSignature> {
+        self.signatures.all()
     }
 
     fn stats(&self) -> Stats {
-        self.settings.stats()
+        self.signatures.stats()
     }
 
     fn provider(&self) -> &str {

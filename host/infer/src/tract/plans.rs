@@ -12,9 +12,9 @@ use tract_onnx::prelude::{
 };
 
 use crate::Stats;
-use crate::backend::Setting;
+use crate::backend::InputSignature;
 use crate::guard::guard;
-use crate::tract::values::{Fixed, MOST_VALUES, Need};
+use crate::tract::values::{ConstantInputs, MOST_VALUES, RequiredConstants};
 
 /// A plan that runs on inputs of exactly one combination of shapes and constants.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ pub(crate) enum PlanError {
 type Slot = Arc<OnceLock<Result<Arc<Plan>, PlanError>>>;
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Entries {
     /// Least recently used first. There are few, so that a search through all is fast.
-    slots: Vec<(Setting, Slot)>,
+    slots: Vec<(InputSignature, Slot)>,
     stats: Stats,
 }
 
@@ -50,8 +50,8 @@ struct Kept {
 pub(crate) struct Plans {
     most: usize,
     max_tensor_bytes: usize,
-    need: Need,
-    kept: Mutex<Kept>,
+    need: RequiredConstants,
+    kept: Mutex<Entries>,
 }
 
 impl Plans {
@@ -60,24 +60,24 @@ impl Plans {
         Self {
             most: most.max(1),
             max_tensor_bytes,
-            need: Need::of(graph),
+            need: RequiredConstants::of(graph),
             kept: Mutex::default(),
         }
     }
 
-    /// The plan for this setting, compiled if there is none yet. Values become constants where tract needs them.
+    /// The plan for this signature, compiled if there is none yet. Values become constants where tract needs them.
     pub(crate) fn get(
         &self,
         model: &InferenceModel,
-        setting: &Setting,
+        signature: &InputSignature,
     ) -> Result<Arc<Plan>, PlanError> {
         let mut fixed = self.need.get();
-        if fixed == Fixed::Scalars && self.others(&fixed.of(setting)) >= MOST_VALUES {
-            fixed = Fixed::Shapes;
+        if fixed == ConstantInputs::Scalars && self.others(&fixed.of(signature)) >= MOST_VALUES {
+            fixed = ConstantInputs::Shapes;
         }
         let mut first = None;
         loop {
-            match self.get_exactly(model, &fixed.of(setting)) {
+            match self.get_exactly(model, &fixed.of(signature)) {
                 Ok(plan) => {
                     if first.is_some() {
                         self.need.raise(fixed);
@@ -88,7 +88,7 @@ impl Plans {
                 Err(error) => {
                     // What is said of the most open plan names the input that is at fault.
                     let first = first.get_or_insert(error);
-                    match fixed.more(setting) {
+                    match fixed.more(signature) {
                         Some(more) => fixed = more,
                         None => return Err(first.clone()),
                     }
@@ -100,10 +100,10 @@ impl Plans {
     fn get_exactly(
         &self,
         model: &InferenceModel,
-        setting: &Setting,
+        signature: &InputSignature,
     ) -> Result<Arc<Plan>, PlanError> {
-        let slot = self.slot(setting);
-        let made = slot.get_or_init(|| compile(model, setting, self.max_tensor_bytes));
+        let slot = self.slot(signature);
+        let made = slot.get_or_init(|| compile(model, signature, self.max_tensor_bytes));
         if made.is_err() {
             self.kept()
                 .slots
@@ -121,33 +121,33 @@ impl Plans {
     }
 
     /// What the compiled plans are for, the least recently used first.
-    pub(crate) fn settings(&self) -> Vec<Setting> {
+    pub(crate) fn signatures(&self) -> Vec<InputSignature> {
         let kept = self.kept();
         let compiled = kept
             .slots
             .iter()
             .filter(|(_, slot)| matches!(slot.get(), Some(Ok(_))));
-        compiled.map(|(setting, _)| setting.clone()).collect()
+        compiled.map(|(signature, _)| signature.clone()).collect()
     }
 
     /// How many plans there are for the same shapes and other values.
-    fn others(&self, setting: &Setting) -> usize {
+    fn others(&self, signature: &InputSignature) -> usize {
         let kept = self.kept();
         let alike = kept.slots.iter().filter(|(known, _)| {
-            known.shapes == setting.shapes
-                && !same(known, setting)
+            known.shapes == signature.shapes
+                && !same(known, signature)
                 && known.values.iter().any(Option::is_some)
         });
         alike.count()
     }
 
-    fn slot(&self, setting: &Setting) -> Slot {
+    fn slot(&self, signature: &InputSignature) -> Slot {
         let mut kept = self.kept();
         let found = kept
             .slots
             .iter()
-            .position(|(known, _)| same(known, setting));
-        let (setting, slot) = match found {
+            .position(|(known, _)| same(known, signature));
+        let (signature, slot) = match found {
             Some(position) => {
                 kept.stats.hits += 1;
                 kept.slots.remove(position)
@@ -158,19 +158,19 @@ impl Plans {
                     kept.slots.remove(0);
                     kept.stats.evictions += 1;
                 }
-                (setting.clone(), Slot::default())
+                (signature.clone(), Slot::default())
             }
         };
-        kept.slots.push((setting, slot.clone()));
+        kept.slots.push((signature, slot.clone()));
         slot
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Entries> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn same(one: &Setting, other: &Setting) -> bool {
+fn same(one: &InputSignature, other: &InputSignature) -> bool {
     let mut values = one.values.iter().zip(&other.values);
     // An input's type never changes, so that equal bytes of equal shapes are equal tensors.
     one.shapes == other.shapes
@@ -182,13 +182,13 @@ fn same(one: &Setting, other: &Setting) -> bool {
 
 fn compile(
     model: &InferenceModel,
-    setting: &Setting,
+    signature: &InputSignature,
     max_tensor_bytes: usize,
 ) -> Result<Arc<Plan>, PlanError> {
     let refused = |e: tract_onnx::prelude::TractError| {
         PlanError::Refused(Arc::from(Box::<dyn Error + Send + Sync>::from(e)))
     };
-    let typed = guard(|| specialise(model, setting))
+    let typed = guard(|| specialise(model, signature))
         .map_err(PlanError::Panicked)?
         .map_err(refused)?;
     if let Some((node, bytes)) = largest_tensor(&typed)
@@ -206,9 +206,9 @@ fn compile(
 }
 
 /// The model with its input shapes and constants fixed, so that every shape inside follows.
-fn specialise(model: &InferenceModel, setting: &Setting) -> TractResult<TypedModel> {
+fn specialise(model: &InferenceModel, signature: &InputSignature) -> TractResult<TypedModel> {
     let mut model = model.clone();
-    for (position, (shape, value)) in setting.shapes.iter().zip(&setting.values).enumerate() {
+    for (position, (shape, value)) in signature.shapes.iter().zip(&signature.values).enumerate() {
         let fact = match value {
             Some(value) => InferenceFact::try_from(value.to_raw().into_arc_tensor())?,
             None => {

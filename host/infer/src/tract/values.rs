@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use tract_onnx::pb::GraphProto;
 
 use crate::ElementType;
-use crate::backend::Setting;
+use crate::backend::InputSignature;
 
 /// Plans for different values of the same shapes after which one that takes any values serves the rest, where there is one:
 /// a counter must not compile a plan at every run.
@@ -18,7 +18,7 @@ pub(crate) const MOST_VALUES: usize = 8;
 /// How much a plan takes as constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Fixed {
+pub(crate) enum ConstantInputs {
     /// Nothing but the shapes.
     Shapes,
     /// Also integers and flags of rank 0.
@@ -29,14 +29,14 @@ pub(crate) enum Fixed {
     Small,
 }
 
-impl Fixed {
+impl ConstantInputs {
     const ALL: [Self; 4] = [Self::Shapes, Self::Scalars, Self::Integers, Self::Small];
 
-    /// The setting with those values alone that are taken as constants.
-    pub(crate) fn of(self, setting: &Setting) -> Setting {
-        let known = setting.values.iter().map(Option::as_ref);
+    /// The signature with those values alone that are taken as constants.
+    pub(crate) fn of(self, signature: &InputSignature) -> InputSignature {
+        let known = signature.values.iter().map(Option::as_ref);
         let all = known.chain(std::iter::repeat(None));
-        let kept = setting.shapes.iter().zip(all).map(|(shape, value)| {
+        let kept = signature.shapes.iter().zip(all).map(|(shape, value)| {
             let value = value?;
             let float = is_float(value.element_type());
             let takes = match self {
@@ -47,15 +47,15 @@ impl Fixed {
             };
             takes.then(|| value.clone())
         });
-        Setting {
-            shapes: setting.shapes.clone(),
+        InputSignature {
+            shapes: signature.shapes.clone(),
             values: kept.collect(),
         }
     }
 
-    /// The next that takes more of this setting's values, if any does.
-    pub(crate) fn more(self, setting: &Setting) -> Option<Self> {
-        let count = |fixed: Self| fixed.of(setting).values.iter().flatten().count();
+    /// The next that takes more of this signature's values, if any does.
+    pub(crate) fn more(self, signature: &InputSignature) -> Option<Self> {
+        let count = |fixed: Self| fixed.of(signature).values.iter().flatten().count();
         let mut higher = Self::ALL.into_iter().filter(|fixed| *fixed > self);
         higher.find(|fixed| count(*fixed) > count(self))
     }
@@ -74,30 +74,30 @@ fn is_float(element_type: ElementType) -> bool {
 
 /// What the plans of a model take as constants; it grows where tract needs more.
 #[derive(Debug)]
-pub(crate) struct Need(AtomicU8);
+pub(crate) struct RequiredConstants(AtomicU8);
 
-impl Need {
+impl RequiredConstants {
     /// A graph with branches gets its scalars from the start: a branch that depends on an input is compiled at every run
     /// otherwise.
     pub(crate) fn of(graph: &GraphProto) -> Self {
         let mut operators = graph.node.iter().map(|node| node.op_type.as_str());
         let branches = operators.any(|operator| matches!(operator, "If" | "Loop"));
         let fixed = if branches {
-            Fixed::Scalars
+            ConstantInputs::Scalars
         } else {
-            Fixed::Shapes
+            ConstantInputs::Shapes
         };
         Self(AtomicU8::new(fixed as u8))
     }
 
-    pub(crate) fn get(&self) -> Fixed {
+    pub(crate) fn get(&self) -> ConstantInputs {
         let known = self.0.load(Ordering::Relaxed);
-        let mut all = Fixed::ALL.into_iter();
+        let mut all = ConstantInputs::ALL.into_iter();
         all.find(|fixed| *fixed as u8 == known)
-            .unwrap_or(Fixed::Small)
+            .unwrap_or(ConstantInputs::Small)
     }
 
-    pub(crate) fn raise(&self, fixed: Fixed) {
+    pub(crate) fn raise(&self, fixed: ConstantInputs) {
         self.0.fetch_max(fixed as u8, Ordering::Relaxed);
     }
 }

@@ -11,7 +11,7 @@ use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::Chosen;
+use super::BackendDecision;
 use super::machine::machine;
 
 /// The file, in the data folder.
@@ -58,7 +58,7 @@ struct Choice {
 
 impl Backends {
     /// Remembers nothing of earlier starts, and leaves nothing behind.
-    pub fn forgetful(inference: &InferenceConfig) -> Self {
+    pub fn in_memory(inference: &InferenceConfig) -> Self {
         Self {
             path: None,
             machine: machine(inference),
@@ -77,7 +77,7 @@ impl Backends {
         Self {
             path: Some(path),
             choices,
-            ..Self::forgetful(inference)
+            ..Self::in_memory(inference)
         }
     }
 
@@ -105,9 +105,9 @@ impl Backends {
     }
 
     /// What was chosen for this model.
-    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<Chosen> {
+    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<BackendDecision> {
         let found = self.choices.iter().find(|it| self.is(it, model, threads))?;
-        Some(Chosen {
+        Some(BackendDecision {
             backend: found.backend,
             reason: found.reason.clone(),
             lasting: true,
@@ -116,7 +116,7 @@ impl Backends {
         })
     }
 
-    pub(super) fn remember(&mut self, model: Digest, threads: usize, chosen: &Chosen) {
+    pub(super) fn remember(&mut self, model: Digest, threads: usize, chosen: &BackendDecision) {
         let (before, machine) = (std::mem::take(&mut self.choices), self.machine.clone());
         self.choices = before
             .into_iter()

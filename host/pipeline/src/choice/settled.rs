@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hotshoe_infer::{Model, Switch};
+use hotshoe_infer::{Model, BackendSwitch};
 use hotshoe_trust::Blob;
 
-use super::{Backends, Chosen};
+use super::{Backends, BackendDecision};
 use crate::{Pipeline, Reason};
 
 /// Backends that disagree about a model that samples run on, where no self-test says which is right.
@@ -29,7 +29,7 @@ impl Pipeline {
 
     /// As [`Self::settle`], but where the chosen backend of a model fails, the other one is opened with what `read` gives, and
     /// serves if it succeeds; unless it is known to give something else.
-    pub fn settle_with_spares(
+    pub fn settle_with_standbys(
         &self,
         read: impl Fn(&Blob) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) {
@@ -43,7 +43,7 @@ impl Pipeline {
                 match variants.find(|it| it.name == variant) {
                     Some(spec) if known.is_none_or(|reason| reason.alike) => {
                         let (read, blob) = (Arc::clone(&read), spec.blob);
-                        model.settle_with_spare(model.backend(), Arc::new(move || read(&blob)));
+                        model.settle_with_standby(model.backend(), Arc::new(move || read(&blob)));
                     }
                     _ => model.settle(model.backend()),
                 }
@@ -70,7 +70,7 @@ impl Pipeline {
     /// Remembers which backends took over, so that one that failed is not chosen at the next start.
     pub fn remember_switches(&self, backends: &mut Backends) {
         for (name, variant, model, switch) in self.switched() {
-            let chosen = Chosen::new(switch.to, told(&switch));
+            let chosen = BackendDecision::new(switch.to, switch_text(&switch));
             backends.remember(model.digest(), self.threads(&name), &chosen);
             let reason = Reason {
                 text: chosen.reason,
@@ -81,7 +81,7 @@ impl Pipeline {
         }
     }
 
-    fn switched(&self) -> Vec<(String, String, &Arc<Model>, Switch)> {
+    fn switched(&self) -> Vec<(String, String, &Arc<Model>, BackendSwitch)> {
         let reasons = self.reasons();
         let mut found = Vec::new();
         for (name, named) in &self.models {
@@ -91,7 +91,7 @@ impl Pipeline {
                 };
                 let which = (name.clone(), variant.to_owned());
                 let known = reasons.get(&which);
-                if known.is_none_or(|reason| reason.text != told(&switch)) {
+                if known.is_none_or(|reason| reason.text != switch_text(&switch)) {
                     found.push((which.0, which.1, model, switch));
                 }
             }
@@ -101,6 +101,6 @@ impl Pipeline {
 }
 
 /// For the status.
-pub(crate) fn told(switch: &Switch) -> String {
+pub(crate) fn switch_text(switch: &BackendSwitch) -> String {
     format!("{} failed: {}", switch.from, switch.cause)
 }

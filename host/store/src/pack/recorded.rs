@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hotshoe_base::disk::parent;
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
-use hotshoe_trust::{Begin, Blob, End};
+use hotshoe_trust::{PipelineInput, Blob, PipelineOutput};
 use serde_json::{Value, json};
 
 use super::PackError;
@@ -32,7 +32,7 @@ pub(super) fn expand(
 ) -> Result<(), PackError> {
     let tests = std::mem::take(&mut description.tests);
     let steps = || description.pipeline.iter().map(|step| step.step());
-    let (begin, end) = (Begin::of(steps()), End::of(steps()));
+    let (begin, end) = (PipelineInput::of(steps()), PipelineOutput::of(steps()));
     let mut expanded = Vec::with_capacity(tests.len());
     for test in tests {
         let TestOn::Recorded(folder) = &test.on else {

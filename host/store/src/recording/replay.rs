@@ -1,6 +1,6 @@
 //! What of a recorded entry a pipeline is given, and what is expected of it.
 
-use hotshoe_trust::{Begin, Blob, End};
+use hotshoe_trust::{PipelineInput, Blob, PipelineOutput};
 
 use super::{RecordedEntry, RecordedPart, Recording};
 
@@ -46,24 +46,24 @@ impl Recording {
     pub fn replay<'a>(
         &self,
         entry: &'a RecordedEntry,
-        begin: Begin,
-        end: End,
+        begin: PipelineInput,
+        end: PipelineOutput,
     ) -> Result<Replay<'a>, NotRecorded> {
         let (given, content_type, flags) = match begin {
-            Begin::Sample => (
+            PipelineInput::Sample => (
                 RecordedPart::Sample,
                 entry.content_type.as_str(),
                 "--stage sample",
             ),
-            Begin::Tensors => (RecordedPart::Tensors, NPZ, "--stage pre"),
-            Begin::Outputs => (RecordedPart::Outputs, NPZ, "--stage infer"),
-            Begin::Insight => (RecordedPart::Insight, JSON, "--stage post"),
+            PipelineInput::Tensors => (RecordedPart::Tensors, NPZ, "--stage pre"),
+            PipelineInput::Outputs => (RecordedPart::Outputs, NPZ, "--stage infer"),
+            PipelineInput::Insight => (RecordedPart::Insight, JSON, "--stage post"),
         };
         let sample = found(entry, &given, "begins with", flags)?;
         let (made, flags) = match end {
-            End::Tensors => (RecordedPart::Tensors, "--stage pre"),
-            End::Outputs => (RecordedPart::Outputs, "--stage infer"),
-            End::Insight => (RecordedPart::Insight, "no --without insight"),
+            PipelineOutput::Tensors => (RecordedPart::Tensors, "--stage pre"),
+            PipelineOutput::Outputs => (RecordedPart::Outputs, "--stage infer"),
+            PipelineOutput::Insight => (RecordedPart::Insight, "no --without insight"),
         };
         let expected = found(entry, &made, "ends with", flags)?;
         Ok(Replay {

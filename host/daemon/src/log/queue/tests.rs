@@ -32,7 +32,7 @@ impl Write for Told {
 
 struct Bench {
     queue: Queue,
-    parts: Parts,
+    parts: Supervisor,
     order: Sender<io::Result<usize>>,
     taken: Receiver<Vec<u8>>,
 }
@@ -40,7 +40,7 @@ struct Bench {
 fn bench() -> Bench {
     let (order, orders) = channel();
     let (took, taken) = channel();
-    let parts = Parts::default();
+    let parts = Supervisor::default();
     let limiter = Arc::new(Limiter::new());
     let (queue, _) = Queue::open(Told { orders, took }, limiter, &parts).unwrap();
     Bench {

@@ -20,7 +20,7 @@ const CREATE: &str = "wasi:sockets/tcp-create-socket@0.2.12";
 /// Names that one instance may be looking up at once: each takes a thread while it lasts.
 const MAX_LOOKUPS: usize = 8;
 
-type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+type SocketResponse<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut lookup = linker.instance(LOOKUP)?;
@@ -44,7 +44,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     )
 }
 
-fn answer<T>(result: SocketResult<T>) -> Answer<T> {
+fn answer<T>(result: SocketResult<T>) -> SocketResponse<T> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),
@@ -70,9 +70,9 @@ fn look_up(
             .trim_matches(['[', ']'])
             .parse::<std::net::IpAddr>()
             .is_ok();
-        if !is_address && !wasi.reach.knows(&name) {
+        if !is_address && !wasi.network.lists_name(&name) {
             let name: String = name.chars().take(80).collect();
-            wasi.reach.refuse(
+            wasi.network.log_refusal(
                 &format!("looking up `{}`", name.escape_debug()),
                 &format!("{name}:PORT"),
             );
@@ -105,7 +105,7 @@ fn next(
     if let (Some(address), Some(wasi)) = (address, &state.wasi)
         && let Some(name) = wasi.lookups.get(&stream.rep())
     {
-        wasi.reach.learn(name, plain(address));
+        wasi.network.record_address(name, plain(address));
     }
     Ok(address)
 }

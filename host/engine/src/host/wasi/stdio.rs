@@ -19,7 +19,7 @@ const MAX_WRITE_BYTES: usize = 64 << 10;
 
 /// One of the two outputs of an instance. Its lines count against `log-lines`, with those of the import `log`.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Output>);
+pub(super) struct LogLines(Arc<Output>);
 
 struct Output {
     services: Arc<Services>,
@@ -28,7 +28,7 @@ struct Output {
     begun: Mutex<Vec<u8>>,
 }
 
-impl Lines {
+impl LogLines {
     pub(super) fn new(services: &Arc<Services>, level: Level) -> Self {
         Self(Arc::new(Output {
             services: Arc::clone(services),
@@ -73,13 +73,13 @@ impl Drop for Output {
     }
 }
 
-impl IsTerminal for Lines {
+impl IsTerminal for LogLines {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Lines {
+impl StdoutStream for LogLines {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -90,11 +90,11 @@ impl StdoutStream for Lines {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Lines {
+impl Pollable for LogLines {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for Lines {
+impl OutputStream for LogLines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.0.take(&bytes);
         Ok(())
@@ -109,7 +109,7 @@ impl OutputStream for Lines {
     }
 }
 
-impl AsyncWrite for Lines {
+impl AsyncWrite for LogLines {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

@@ -39,7 +39,7 @@ impl Size {
 
 /// How a tensor's elements depend on the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Dependence {
     /// Not at all.
     Constant,
     /// Those of a row along this axis follow from the same row of the inputs alone, and there are as many rows.
@@ -51,7 +51,7 @@ pub(super) enum Part {
 /// What is known of a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fact {
-    pub(super) part: Part,
+    pub(super) dependence: Dependence,
     /// Outermost dimension first.
     pub(super) shape: Option<Vec<Size>>,
     /// The elements of a small tensor of at most one dimension. What is not whole is [`Size::Fixed`].
@@ -61,7 +61,7 @@ pub(super) struct Fact {
 impl Fact {
     pub(super) fn constant(shape: Option<Vec<Size>>) -> Self {
         Self {
-            part: Part::Constant,
+            dependence: Dependence::Constant,
             shape,
             value: None,
         }
@@ -69,7 +69,7 @@ impl Fact {
 
     pub(super) fn rows(axis: usize, shape: Vec<Size>) -> Self {
         Self {
-            part: Part::Rows(axis),
+            dependence: Dependence::Rows(axis),
             shape: Some(shape),
             value: None,
         }
@@ -85,7 +85,7 @@ impl Fact {
     pub(super) fn values(value: Vec<Size>, shape: Vec<Size>) -> Self {
         let free = value.iter().all(|size| size.is_free());
         Self {
-            part: if free { Part::Constant } else { Part::Counts },
+            dependence: if free { Dependence::Constant } else { Dependence::Counts },
             shape: Some(shape),
             value: Some(value),
         }
@@ -129,13 +129,13 @@ impl Fact {
             return Some(self);
         }
         let (one, two) = (self.shape?, other.shape.as_ref()?);
-        if self.part != other.part || self.part == Part::Counts || one.len() != two.len() {
+        if self.dependence != other.dependence || self.dependence == Dependence::Counts || one.len() != two.len() {
             return None;
         }
         let sizes = one.into_iter().zip(two);
         let shape = sizes.map(|(one, &other)| if one == other { one } else { Size::Fixed });
         Some(Self {
-            part: self.part,
+            dependence: self.dependence,
             shape: Some(shape.collect()),
             value: None,
         })

@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Part, Size};
+use super::facts::{Fact, Dependence, Size};
 use super::{layers, sizes};
 use crate::inspect::is_own;
 
@@ -11,9 +11,9 @@ use crate::inspect::is_own;
 pub(super) struct Unknown;
 
 /// One output.
-pub(super) type Found = Result<Fact, Unknown>;
+pub(super) type FactResult = Result<Fact, Unknown>;
 /// An input, unless it is left out.
-pub(super) type Known<'a> = Option<&'a Fact>;
+pub(super) type Input<'a> = Option<&'a Fact>;
 
 /// Operators that give something else at each run.
 const RANDOM: [&str; 6] = [
@@ -105,7 +105,7 @@ const ELEMENT_BY_ELEMENT: [&str; 73] = [
 /// What is known of the outputs, in their order; of those that nothing is known of, nothing.
 pub(super) fn apply(
     node: &NodeProto,
-    inputs: &[Known<'_>],
+    inputs: &[Input<'_>],
     opset: i64,
 ) -> Result<Vec<Fact>, Unknown> {
     let operator = node.op_type.as_str();
@@ -123,7 +123,7 @@ pub(super) fn apply(
     } else {
         layers::apply(node, inputs, opset)
     };
-    let is_constant = |input: &Known<'_>| input.is_none_or(|fact| fact.part == Part::Constant);
+    let is_constant = |input: &Input<'_>| input.is_none_or(|fact| fact.dependence == Dependence::Constant);
     let holds_graphs = node.attribute.iter().any(|it| it.g.is_some());
     match found {
         // Whatever is made of constants is one.
@@ -135,7 +135,7 @@ pub(super) fn apply(
 }
 
 /// Of several inputs, element by element, each spread over the dimensions of the others.
-pub(super) fn spread(inputs: &[&Fact]) -> Found {
+pub(super) fn spread(inputs: &[&Fact]) -> FactResult {
     let mut shapes = Vec::with_capacity(inputs.len());
     for input in inputs {
         shapes.push(input.shape.as_deref().ok_or(Unknown)?);
@@ -148,28 +148,28 @@ pub(super) fn spread(inputs: &[&Fact]) -> Found {
     // Dimensions are told from the innermost: those of inputs of other ranks meet there.
     let mut back = None;
     for (input, shape) in inputs.iter().zip(&shapes) {
-        if let Part::Rows(axis) = input.part {
+        if let Dependence::Rows(axis) = input.dependence {
             let this = shape.len() - axis;
             if *back.get_or_insert(this) != this {
                 return Err(Unknown);
             }
         }
     }
-    let counts = inputs.iter().any(|input| input.part == Part::Counts);
+    let counts = inputs.iter().any(|input| input.dependence == Dependence::Counts);
     let part = match back {
-        None if counts => Part::Counts,
-        None => Part::Constant,
+        None if counts => Dependence::Counts,
+        None => Dependence::Constant,
         Some(_) if counts => return Err(Unknown),
         Some(back) => {
             for (input, shape) in inputs.iter().zip(&shapes) {
                 let meets = shape.len().checked_sub(back).and_then(|at| shape.get(at));
                 let is_single = meets.is_none_or(|size| *size == Size::Is(1));
                 // A constant with more than one row there has its own for each row of the batch.
-                if !matches!(input.part, Part::Rows(_)) && !is_single {
+                if !matches!(input.dependence, Dependence::Rows(_)) && !is_single {
                     return Err(Unknown);
                 }
             }
-            Part::Rows(rank - back)
+            Dependence::Rows(rank - back)
         }
     };
     Ok(Fact {
@@ -191,25 +191,25 @@ pub(super) fn spread_shapes(shapes: &[&[Size]], rank: usize) -> Vec<Size> {
 }
 
 /// An input that is needed.
-pub(super) fn given<'a>(inputs: &[Known<'a>], at: usize) -> Result<&'a Fact, Unknown> {
+pub(super) fn given<'a>(inputs: &[Input<'a>], at: usize) -> Result<&'a Fact, Unknown> {
     inputs.get(at).copied().flatten().ok_or(Unknown)
 }
 
 /// Whether an input is left out, or the same in any batch.
-pub(super) fn is_constant(inputs: &[Known<'_>], at: usize) -> bool {
+pub(super) fn is_constant(inputs: &[Input<'_>], at: usize) -> bool {
     let input = inputs.get(at).copied().flatten();
-    input.is_none_or(|fact| fact.part == Part::Constant)
+    input.is_none_or(|fact| fact.dependence == Dependence::Constant)
 }
 
 /// Whether all inputs from this one on are left out, or the same in any batch.
-pub(super) fn are_constant_from(inputs: &[Known<'_>], at: usize) -> bool {
+pub(super) fn are_constant_from(inputs: &[Input<'_>], at: usize) -> bool {
     (at..inputs.len()).all(|at| is_constant(inputs, at))
 }
 
 /// The axis along which an input has its rows, and its shape.
 pub(super) fn rows(fact: &Fact) -> Result<(usize, &[Size]), Unknown> {
-    match (fact.part, &fact.shape) {
-        (Part::Rows(axis), Some(shape)) => Ok((axis, shape)),
+    match (fact.dependence, &fact.shape) {
+        (Dependence::Rows(axis), Some(shape)) => Ok((axis, shape)),
         _ => Err(Unknown),
     }
 }
@@ -246,7 +246,7 @@ pub(super) fn values(fact: &Fact) -> Option<Vec<i64>> {
 /// Numbers that older operator sets have as an attribute, and newer ones as an input: `Ok(None)` where they are left out.
 pub(super) fn listed(
     node: &NodeProto,
-    inputs: &[Known<'_>],
+    inputs: &[Input<'_>],
     name: &str,
     at: usize,
 ) -> Result<Option<Vec<i64>>, Unknown> {

@@ -2,16 +2,16 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, MOST_VALUES, Part, Size};
-use super::rules::{Found, Known, Unknown, axis_of, given, integers, number, values};
+use super::facts::{Fact, MOST_VALUES, Dependence, Size};
+use super::rules::{FactResult, Input, Unknown, axis_of, given, integers, number, values};
 
 /// What these operators give, where all that they work on is known.
-pub(super) fn apply(node: &NodeProto, inputs: &[Known<'_>]) -> Option<Fact> {
+pub(super) fn apply(node: &NodeProto, inputs: &[Input<'_>]) -> Option<Fact> {
     let first = given(inputs, 0).ok()?;
     if node.op_type == "Shape" {
         return shape(node, first);
     }
-    if matches!(first.part, Part::Rows(_)) {
+    if matches!(first.dependence, Dependence::Rows(_)) {
         return None;
     }
     let value = first.value.as_ref()?;
@@ -59,7 +59,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[Known<'_>]) -> Option<Fact> {
         "Concat" => {
             let all = (0..inputs.len()).map(|at| {
                 let input = given(inputs, at).ok()?;
-                let list = !matches!(input.part, Part::Rows(_)) && input.rank() == Some(1);
+                let list = !matches!(input.dependence, Dependence::Rows(_)) && input.rank() == Some(1);
                 input.value.clone().filter(|_| list)
             });
             Some(Fact::list(all.collect::<Option<Vec<_>>>()?.concat()))
@@ -80,7 +80,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[Known<'_>]) -> Option<Fact> {
             let theirs = other
                 .value
                 .as_ref()
-                .filter(|_| !matches!(other.part, Part::Rows(_)))?;
+                .filter(|_| !matches!(other.dependence, Dependence::Rows(_)))?;
             let length = match (value.len(), theirs.len()) {
                 (one, other) if one == other => one,
                 (1, other) => other,
@@ -151,7 +151,7 @@ fn calculate(operator: &str, one: Size, other: Size) -> Size {
 }
 
 /// A tensor filled with one number, in the shape that an input gives.
-pub(super) fn filled(node: &NodeProto, target: &Fact) -> Found {
+pub(super) fn filled(node: &NodeProto, target: &Fact) -> FactResult {
     let sizes = target.value.as_ref().ok_or(Unknown)?;
     let mut batch = sizes
         .iter()

@@ -2,24 +2,24 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::backend::Setting;
+use crate::backend::InputSignature;
 use crate::{Stats, Tensor};
 
 /// The last settings, by their shapes.
 #[derive(Debug)]
-pub(crate) struct Settings {
+pub(crate) struct RecentSignatures {
     most: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<Entries>,
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Entries {
     /// Least recently used first. There are few, so that a search through all is fast.
-    settings: Vec<Setting>,
+    signatures: Vec<InputSignature>,
     stats: Stats,
 }
 
-impl Settings {
+impl RecentSignatures {
     /// Keeps up to `most`, at least 1.
     pub(crate) fn new(most: usize) -> Self {
         Self {
@@ -31,49 +31,49 @@ impl Settings {
     /// Notes a run.
     pub(crate) fn used(&self, inputs: &[Tensor]) {
         let mut kept = self.kept();
-        if let Some(position) = kept.settings.iter().rposition(|known| alike(known, inputs)) {
+        if let Some(position) = kept.signatures.iter().rposition(|known| alike(known, inputs)) {
             kept.stats.hits += 1;
-            if position + 1 < kept.settings.len() {
-                let setting = kept.settings.remove(position);
-                kept.settings.push(setting);
+            if position + 1 < kept.signatures.len() {
+                let signature = kept.signatures.remove(position);
+                kept.signatures.push(signature);
             }
             return;
         }
         kept.stats.misses += 1;
-        if kept.settings.len() >= self.most {
-            kept.settings.remove(0);
+        if kept.signatures.len() >= self.most {
+            kept.signatures.remove(0);
             kept.stats.evictions += 1;
         }
-        kept.settings.push(Setting::of(inputs));
+        kept.signatures.push(InputSignature::of(inputs));
     }
 
     /// Whether a run with these shapes is among the last.
     pub(crate) fn knows(&self, inputs: &[Tensor]) -> bool {
         self.kept()
-            .settings
+            .signatures
             .iter()
             .any(|known| alike(known, inputs))
     }
 
     /// The least recently used first.
-    pub(crate) fn all(&self) -> Vec<Setting> {
-        self.kept().settings.clone()
+    pub(crate) fn all(&self) -> Vec<InputSignature> {
+        self.kept().signatures.clone()
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let kept = self.kept();
         Stats {
-            plans: kept.settings.len(),
+            plans: kept.signatures.len(),
             ..kept.stats
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Entries> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn alike(setting: &Setting, inputs: &[Tensor]) -> bool {
-    let shapes = setting.shapes.iter().map(Vec::as_slice);
+fn alike(signature: &InputSignature, inputs: &[Tensor]) -> bool {
+    let shapes = signature.shapes.iter().map(Vec::as_slice);
     shapes.eq(inputs.iter().map(Tensor::shape))
 }

@@ -4,7 +4,7 @@ use crate::release::Step;
 
 /// What the first step of a pipeline takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
+pub enum PipelineInput {
     /// The sample as it is: a preprocessor or a stage.
     Sample,
     /// Named tensors, to a model. The sample is an `.npz`.
@@ -17,7 +17,7 @@ pub enum Begin {
 
 /// What the last step that is no policy leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum PipelineOutput {
     /// The tensors that a preprocessor made.
     Tensors,
     /// The tensors that a model made.
@@ -26,7 +26,7 @@ pub enum End {
     Insight,
 }
 
-impl Begin {
+impl PipelineInput {
     /// Of a pipeline of these steps.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
         match steps.into_iter().next() {
@@ -38,7 +38,7 @@ impl Begin {
     }
 }
 
-impl End {
+impl PipelineOutput {
     /// Of a pipeline of these steps.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
         let is_policy = |step: &&Step| matches!(step, Step::Policy { .. });

@@ -62,7 +62,7 @@ enum Problem {
     /// Operators that it does not have, those of other domains with these.
     Operators(BTreeSet<String>),
     /// What it would take for something else.
-    Meaning(String),
+    Misread(String),
 }
 
 impl Refusal<'_> {
@@ -70,7 +70,7 @@ impl Refusal<'_> {
     pub(crate) fn reason(&self) -> String {
         match &self.problem {
             Problem::Operators(_) => "tract does not have this operator".to_owned(),
-            Problem::Meaning(reason) => reason.clone(),
+            Problem::Misread(reason) => reason.clone(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl From<Refusal<'_>> for LoadError {
             Problem::Operators(operators) => Self::Operators {
                 operators: operators.into_iter().collect(),
             },
-            Problem::Meaning(problem) => Self::Misread {
+            Problem::Misread(problem) => Self::Misread {
                 place: refusal.node.map_or_else(
                     || "the model".to_owned(),
                     |node| format!("{} \"{}\"", operator(node), node_name(node)),
@@ -122,7 +122,7 @@ pub(crate) fn framework<'a>(
         None => Ok(framework),
         Some((node, reason)) => Err(Refusal {
             node: Some(node),
-            problem: Problem::Meaning(reason),
+            problem: Problem::Misread(reason),
         }),
     }
 }
@@ -151,7 +151,7 @@ fn bare() -> Onnx {
 fn checked<'a>(model: &'a ModelProto, graph: &'a GraphProto) -> Result<i64, Refusal<'a>> {
     let refuse = |(node, reason): Fault<'a>| Refusal {
         node,
-        problem: Problem::Meaning(reason),
+        problem: Problem::Misread(reason),
     };
     let mut own = false;
     every_node(graph, &mut |node| own |= domain(&node.domain) == OWN);

@@ -1,15 +1,15 @@
 //! Whether two backends make the same of the same inputs.
 
-use hotshoe_infer::inspect::{Alike, alike};
+use hotshoe_infer::inspect::{OutputComparison, compare_outputs};
 use hotshoe_infer::{Backend, Model};
 
 use super::Inputs;
 use super::race::outputs;
 
 /// What came of it.
-pub(super) enum Verdict {
+pub(super) enum Comparison {
     /// Both make the same.
-    Alike,
+    Equal,
     /// Both run, and make something else: in which output, and how.
     Differ(String),
     /// This one fails, for this reason, and the other one runs.
@@ -19,7 +19,7 @@ pub(super) enum Verdict {
 }
 
 /// Runs both backends on the same inputs.
-pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Verdict {
+pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Comparison {
     let of = |backend| {
         model.use_backend(backend);
         let all = runs.iter().map(|inputs| outputs(model, inputs));
@@ -27,22 +27,22 @@ pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Verdict {
     };
     let (tract, ort) = match (of(Backend::Tract), of(Backend::Ort)) {
         (Ok(tract), Ok(ort)) => (tract, ort),
-        (Err(error), Ok(_)) => return Verdict::Fails(Backend::Tract, error),
-        (Ok(_), Err(error)) => return Verdict::Fails(Backend::Ort, error),
-        (Err(_), Err(_)) => return Verdict::Nothing,
+        (Err(error), Ok(_)) => return Comparison::Fails(Backend::Tract, error),
+        (Ok(_), Err(error)) => return Comparison::Fails(Backend::Ort, error),
+        (Err(_), Err(_)) => return Comparison::Nothing,
     };
     let mut compared = false;
     for (ours, theirs) in tract.iter().zip(&ort) {
         if ours.len() != theirs.len() {
             let (ours, theirs) = (ours.len(), theirs.len());
-            return Verdict::Differ(format!("tract gives {ours} outputs, and ort {theirs}"));
+            return Comparison::Differ(format!("tract gives {ours} outputs, and ort {theirs}"));
         }
         for ((name, ours), (_, theirs)) in ours.iter().zip(theirs) {
-            match alike(ours, theirs) {
-                Alike::Yes => compared = true,
-                Alike::NoNumbers => {}
-                Alike::No(how) => {
-                    return Verdict::Differ(format!(
+            match compare_outputs(ours, theirs) {
+                OutputComparison::Yes => compared = true,
+                OutputComparison::NoNumbers => {}
+                OutputComparison::No(how) => {
+                    return Comparison::Differ(format!(
                         "tract and ort disagree in output `{name}`: {how}"
                     ));
                 }
@@ -50,8 +50,8 @@ pub(super) fn compare(model: &Model, runs: &[Inputs]) -> Verdict {
         }
     }
     if compared {
-        Verdict::Alike
+        Comparison::Equal
     } else {
-        Verdict::Nothing
+        Comparison::Nothing
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Group {
 }
 
 #[derive(Debug)]
-enum Phase {
+enum RunPhase {
     /// For its turn.
     Waiting,
     Running(Arc<Group>),
@@ -59,7 +59,7 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Run {
     deadline: Option<Instant>,
-    phase: Mutex<Phase>,
+    phase: Mutex<RunPhase>,
     done: Condvar,
 }
 
@@ -68,7 +68,7 @@ impl Run {
         self.deadline
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    fn phase(&self) -> MutexGuard<'_, RunPhase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -76,7 +76,7 @@ impl Run {
     fn wait(&self) -> Option<Outcome> {
         let mut phase = self.phase();
         loop {
-            if matches!(*phase, Phase::Done(_)) {
+            if matches!(*phase, RunPhase::Done(_)) {
                 return take(&mut phase);
             }
             phase = match self.deadline {
@@ -97,9 +97,9 @@ impl Run {
     }
 }
 
-fn take(phase: &mut Phase) -> Option<Outcome> {
-    match mem::replace(phase, Phase::Answered) {
-        Phase::Done(outcome) => Some(outcome),
+fn take(phase: &mut RunPhase) -> Option<Outcome> {
+    match mem::replace(phase, RunPhase::Answered) {
+        RunPhase::Done(outcome) => Some(outcome),
         other => {
             *phase = other;
             None
@@ -109,11 +109,11 @@ fn take(phase: &mut Phase) -> Option<Outcome> {
 
 /// The runs of one model. A run changes its phase and the counters in one step: the counters are locked first.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RunTracker {
     usage: Mutex<Usage>,
 }
 
-impl Ledger {
+impl RunTracker {
     fn usage(&self) -> MutexGuard<'_, Usage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +133,7 @@ impl Ledger {
         usage.waiting += 1;
         Ok(Arc::new(Run {
             deadline,
-            phase: Mutex::new(Phase::Waiting),
+            phase: Mutex::new(RunPhase::Waiting),
             done: Condvar::new(),
         }))
     }
@@ -153,10 +153,10 @@ impl Ledger {
             let mut phase = run.phase();
             // The caller of a run that is late has not woken up yet; it counts it.
             let late = run.deadline.is_some_and(|deadline| deadline <= now);
-            if late || !matches!(*phase, Phase::Waiting) {
+            if late || !matches!(*phase, RunPhase::Waiting) {
                 return false;
             }
-            *phase = Phase::Running(group.clone());
+            *phase = RunPhase::Running(group.clone());
             group.waited_for.fetch_add(1, Ordering::Relaxed);
             usage.waiting -= 1;
             usage.runs += 1;
@@ -175,7 +175,7 @@ impl Ledger {
     pub(crate) fn single_out(&self, run: &Run) -> Option<Arc<Group>> {
         let usage = self.usage();
         let mut phase = run.phase();
-        let Phase::Running(old) = &*phase else {
+        let RunPhase::Running(old) = &*phase else {
             return None;
         };
         old.waited_for.fetch_sub(1, Ordering::Relaxed);
@@ -183,7 +183,7 @@ impl Ledger {
             stop: Stop::default(),
             waited_for: AtomicUsize::new(1),
         });
-        *phase = Phase::Running(group.clone());
+        *phase = RunPhase::Running(group.clone());
         drop(usage);
         Some(group)
     }
@@ -193,9 +193,9 @@ impl Ledger {
         let mut usage = self.usage();
         usage.in_flight -= 1;
         let mut phase = run.phase();
-        if matches!(*phase, Phase::Running(_)) {
+        if matches!(*phase, RunPhase::Running(_)) {
             usage.failed += u64::from(outcome.is_err());
-            *phase = Phase::Done(outcome);
+            *phase = RunPhase::Done(outcome);
         }
         drop(phase);
         drop(usage);
@@ -206,10 +206,10 @@ impl Ledger {
     pub(crate) fn cancel(&self, run: &Run, error: RunError) {
         let mut usage = self.usage();
         let mut phase = run.phase();
-        if matches!(*phase, Phase::Waiting) {
+        if matches!(*phase, RunPhase::Waiting) {
             usage.waiting -= 1;
             usage.refused += 1;
-            *phase = Phase::Done(Err(error));
+            *phase = RunPhase::Done(Err(error));
         }
         drop(phase);
         drop(usage);
@@ -226,18 +226,18 @@ impl Ledger {
         if let Some(outcome) = take(&mut phase) {
             return outcome;
         }
-        match mem::replace(&mut *phase, Phase::Answered) {
-            Phase::Running(group) => {
+        match mem::replace(&mut *phase, RunPhase::Answered) {
+            RunPhase::Running(group) => {
                 usage.abandoned += 1;
                 if group.waited_for.fetch_sub(1, Ordering::Relaxed) == 1 {
                     group.stop.stop();
                 }
             }
-            Phase::Waiting => {
+            RunPhase::Waiting => {
                 usage.waiting -= 1;
                 usage.expired += 1;
             }
-            Phase::Done(_) | Phase::Answered => {}
+            RunPhase::Done(_) | RunPhase::Answered => {}
         }
         Err(RunError::Deadline)
     }

@@ -19,14 +19,14 @@ use crate::{LoadError, ModelOptions, Options, RunError, Tensor};
 
 /// After the other backend failed as well, or could not be opened, it is left alone for this long: opening a model reads the
 /// whole file, and whoever sends bad inputs must not have that done at each.
-const LEFT_ALONE: Duration = Duration::from_secs(60);
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Reads the file of a model again; `None` where it is gone.
-pub type ReadAgain = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
+pub type ReadModel = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
 
 /// A model that its chosen backend failed, and which runs on the other since.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Switch {
+pub struct BackendSwitch {
     /// The one that failed.
     pub from: Backend,
     /// The one that serves.
@@ -36,28 +36,28 @@ pub struct Switch {
 }
 
 /// The other backend.
-pub(super) struct Spare {
+pub(super) struct Standby {
     backend: Backend,
-    read: ReadAgain,
+    read: ReadModel,
     /// Opened, but not in time to say anything.
     session: Option<Arc<dyn Session>>,
     not_before: Option<Instant>,
 }
 
-impl fmt::Debug for Spare {
+impl fmt::Debug for Standby {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spare({})", self.backend)
+        write!(f, "Standby({})", self.backend)
     }
 }
 
-/// How a model is opened again.
+/// ReopenOptions a model is opened again.
 #[derive(Debug)]
-pub(super) struct How {
+pub(super) struct ReopenOptions {
     pub(super) model: ModelOptions,
     pub(super) all: Options,
 }
 
-impl How {
+impl ReopenOptions {
     fn open(
         &self,
         backend: Backend,
@@ -84,11 +84,11 @@ impl How {
 impl Model {
     /// As [`Model::settle`], but the backend that is let go is opened again, with what `read` gives, and tried where the chosen
     /// one fails by its own fault. It must not be known to give anything wrong.
-    pub fn settle_with_spare(&self, backend: Backend, read: ReadAgain) {
+    pub fn settle_with_standby(&self, backend: Backend, read: ReadModel) {
         let other = self.backends().into_iter().find(|it| *it != backend);
         self.settle(backend);
         if let Some(other) = other.filter(|_| self.backends() == [backend]) {
-            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(Spare {
+            *self.standby.lock().unwrap_or_else(PoisonError::into_inner) = Some(Standby {
                 backend: other,
                 read,
                 session: None,
@@ -98,14 +98,14 @@ impl Model {
     }
 
     /// Whether another backend took over since the choice, and why.
-    pub fn switched(&self) -> Option<Switch> {
+    pub fn switched(&self) -> Option<BackendSwitch> {
         let switch = self.switched.lock();
         switch.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Runs inputs on the other backend that `failed` has failed on. `None` if there is none, or if it fails as well; it serves
     /// from then on where it succeeds.
-    pub(super) fn stand_in(
+    pub(super) fn run_on_standby(
         &self,
         failed: &Arc<dyn Session>,
         error: &RunError,
@@ -113,24 +113,24 @@ impl Model {
         deadline: Option<Instant>,
     ) -> Option<Vec<Tensor>> {
         // One run tries it; the others keep their own errors meanwhile.
-        let mut spare = self.spare.try_lock().ok()?;
+        let mut standby = self.standby.try_lock().ok()?;
         let serving = self.session();
         if !Arc::ptr_eq(&serving, failed) {
             // Another run has found it to work.
-            drop(spare);
+            drop(standby);
             return self.run_alone(&serving, inputs, deadline).ok();
         }
-        let this = spare.as_mut()?;
+        let this = standby.as_mut()?;
         if this.not_before.is_some_and(|until| Instant::now() < until) {
             return None;
         }
         let Some(session) = this.session.take().or_else(|| self.reopen(this)) else {
-            this.not_before = Some(Instant::now() + LEFT_ALONE);
+            this.not_before = Some(Instant::now() + RETRY_AFTER);
             return None;
         };
         match self.run_alone(&session, inputs, deadline) {
             Ok(outputs) => {
-                let switch = Switch {
+                let switch = BackendSwitch {
                     from: self.backend(),
                     to: this.backend,
                     cause: chain(error),
@@ -142,7 +142,7 @@ impl Model {
                 Some(outputs)
             }
             Err(other) if other.is_own_fault() => {
-                this.not_before = Some(Instant::now() + LEFT_ALONE);
+                this.not_before = Some(Instant::now() + RETRY_AFTER);
                 None
             }
             // The deadline, or too many that wait: it says nothing.
@@ -164,24 +164,24 @@ impl Model {
             .run(deadline, move |stop| session.run(&inputs, stop))
     }
 
-    fn reopen(&self, spare: &Spare) -> Option<Arc<dyn Session>> {
-        let bytes = (spare.read)()?;
-        let opened = crate::guard::guard(|| self.how.open(spare.backend, self.digest, &bytes));
+    fn reopen(&self, standby: &Standby) -> Option<Arc<dyn Session>> {
+        let bytes = (standby.read)()?;
+        let opened = crate::guard::guard(|| self.options.open(standby.backend, self.digest, &bytes));
         match opened {
             Ok(Ok(session)) => Some(session),
             Ok(Err(error)) => {
-                tracing::warn!(digest = %self.digest, backend = %spare.backend, cause = chain(&error), "the other backend cannot be opened");
+                tracing::warn!(digest = %self.digest, backend = %standby.backend, cause = chain(&error), "the other backend cannot be opened");
                 None
             }
             Err(panic) => {
-                tracing::warn!(digest = %self.digest, backend = %spare.backend, panic, "the other backend cannot be opened");
+                tracing::warn!(digest = %self.digest, backend = %standby.backend, panic, "the other backend cannot be opened");
                 None
             }
         }
     }
 
     fn serve(&self, backend: Backend, session: Arc<dyn Session>) {
-        let most = session.at_once().or(self.how.model.max_runs);
+        let most = session.at_once().or(self.options.model.max_runs);
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         *loaded = Loaded {
             serving: (backend, session),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hotshoe_engine::{ErrorCode, Failure, Fault, Insight, Sample};
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, Limits, NpzError};
-use hotshoe_trust::Begin;
+use hotshoe_trust::PipelineInput;
 
 use super::Expectation;
 
@@ -13,7 +13,7 @@ use super::Expectation;
 const UNKNOWN: &str = "application/octet-stream";
 
 /// What the first step is given.
-pub(super) enum Given {
+pub(super) enum FirstInput {
     /// The sample alone.
     Sample,
     /// Tensors, and the sample that they were made of, where it came with them.
@@ -22,22 +22,22 @@ pub(super) enum Given {
     Insight(Insight),
 }
 
-impl Given {
+impl FirstInput {
     /// Reads a sample, where a pipeline that begins so has to.
-    pub fn read(begin: Begin, sample: &Sample) -> Result<Self, Failure> {
+    pub fn read(begin: PipelineInput, sample: &Sample) -> Result<Self, Failure> {
         match begin {
-            Begin::Sample => Ok(Self::Sample),
-            Begin::Tensors | Begin::Outputs => {
+            PipelineInput::Sample => Ok(Self::Sample),
+            PipelineInput::Tensors | PipelineInput::Outputs => {
                 let arrays = npz::read(&sample.payload, Limits::SAMPLE).map_err(|error| {
-                    let told = hotshoe_base::chain(&error);
+                    let cause = hotshoe_base::chain(&error);
                     invalid(&format!(
-                        "the pipeline begins with tensors, and the sample is no .npz of them: {told}"
+                        "the pipeline begins with tensors, and the sample is no .npz of them: {cause}"
                     ))
                 })?;
-                let (tensors, inner) = apart(arrays, sample)?;
+                let (tensors, inner) = split_sample(arrays, sample)?;
                 Ok(Self::Tensors(tensors, inner))
             }
-            Begin::Insight => match Expectation::parse(&sample.payload) {
+            PipelineInput::Insight => match Expectation::parse(&sample.payload) {
                 Ok(given) => Ok(Self::Insight(given.insight)),
                 Err(error) => Err(invalid(&format!(
                     "the pipeline begins with a policy, and the sample is no insight in JSON: {error}"
@@ -48,7 +48,7 @@ impl Given {
 }
 
 /// Tensors as the insight of a pipeline that ends with them.
-pub(super) fn conclude(tensors: &[(String, Tensor)]) -> Result<Insight, Failure> {
+pub(super) fn tensors_to_insight(tensors: &[(String, Tensor)]) -> Result<Insight, Failure> {
     let bytes: u64 = tensors.iter().map(|(_, it)| it.byte_len() as u64).sum();
     let most = Limits::SAMPLE;
     if bytes > most.bytes || tensors.len() > most.arrays {
@@ -72,7 +72,7 @@ pub(super) fn conclude(tensors: &[(String, Tensor)]) -> Result<Insight, Failure>
 }
 
 /// Takes the sample out of what it came with.
-fn apart(
+fn split_sample(
     arrays: Vec<(String, Tensor)>,
     outer: &Sample,
 ) -> Result<(Vec<(String, Tensor)>, Sample), Failure> {
@@ -84,9 +84,9 @@ fn apart(
     let mut tensors = Vec::with_capacity(arrays.len());
     for (name, tensor) in arrays {
         match name.as_str() {
-            npz::SAMPLE => sample.payload = Arc::from(line(&name, &tensor)?),
+            npz::SAMPLE => sample.payload = Arc::from(byte_row(&name, &tensor)?),
             npz::SAMPLE_TYPE => {
-                let text = str::from_utf8(line(&name, &tensor)?)
+                let text = str::from_utf8(byte_row(&name, &tensor)?)
                     .map_err(|_| invalid("the array `content-type` is not UTF-8"))?;
                 text.clone_into(&mut sample.content_type);
             }
@@ -97,7 +97,7 @@ fn apart(
 }
 
 /// The bytes of an array that is a line of them.
-fn line<'a>(name: &str, tensor: &'a Tensor) -> Result<&'a [u8], Failure> {
+fn byte_row<'a>(name: &str, tensor: &'a Tensor) -> Result<&'a [u8], Failure> {
     match tensor.as_u8() {
         Ok(bytes) if tensor.shape().len() == 1 => Ok(bytes),
         _ => Err(invalid(&format!(

@@ -13,7 +13,7 @@ use crate::prepare_error::PrepareError;
 
 /// What a component has of WASI.
 #[derive(Default)]
-pub(crate) struct Setting {
+pub(crate) struct WasiConfig {
     /// Any of it.
     pub(crate) granted: bool,
     pub(super) folders: Vec<Folder>,
@@ -27,13 +27,13 @@ pub(crate) struct Setting {
 /// A folder of the device, as a component has it.
 pub(super) struct Folder {
     /// Where it is on the device.
-    pub(super) here: PathBuf,
+    pub(super) host_path: PathBuf,
     /// Where the component sees it.
-    pub(super) there: String,
+    pub(super) guest_path: String,
     pub(super) permissions: FsPerms,
 }
 
-impl Setting {
+impl WasiConfig {
     /// What `name` has, if all of it is there. What the device allows was checked before.
     pub(crate) fn new(
         name: &str,
@@ -42,20 +42,20 @@ impl Setting {
     ) -> Result<Self, PrepareError> {
         let has = |grant| spec.grants.contains(&grant);
         let mut folders = Vec::new();
-        for (there, access) in &spec.folders {
-            let Some(mapped) = allowed.folders.get(there) else {
+        for (guest_path, access) in &spec.folders {
+            let Some(mapped) = allowed.folders.get(guest_path) else {
                 continue;
             };
             let listed = std::fs::read_dir(&mapped.path);
             listed.map_err(|source| PrepareError::Folder {
                 component: name.to_owned(),
-                path: there.clone(),
+                path: guest_path.clone(),
                 folder: mapped.path.clone(),
                 source,
             })?;
             folders.push(Folder {
-                here: mapped.path.clone(),
-                there: there.clone(),
+                host_path: mapped.path.clone(),
+                guest_path: guest_path.clone(),
                 permissions: match access {
                     Access::Read => FsPerms::ReadOnly,
                     Access::Write => FsPerms::ReadWrite,

@@ -15,7 +15,7 @@ const BUDGET: Duration = Duration::from_secs(2);
 const RUN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How it ended.
-pub(super) enum Race {
+pub(super) enum Timing {
     /// The time of one run on each.
     Ended {
         /// On tract.
@@ -28,16 +28,16 @@ pub(super) enum Race {
 }
 
 /// Times both backends on `runs`, after a first round that does not count.
-pub(super) fn race(model: &Model, runs: &[Inputs]) -> Race {
+pub(super) fn time_both(model: &Model, runs: &[Inputs]) -> Timing {
     const BACKENDS: [Backend; 2] = [Backend::Tract, Backend::Ort];
     let mut fastest = [Duration::MAX; 2];
     let started = Instant::now();
     for round in 0..=ROUNDS {
         for (backend, fastest) in BACKENDS.into_iter().zip(&mut fastest) {
             model.use_backend(backend);
-            let time = match lap(model, runs) {
+            let time = match run_all(model, runs) {
                 Ok(time) => time,
-                Err(error) => return Race::Failed(backend, error),
+                Err(error) => return Timing::Failed(backend, error),
             };
             if round > 0 {
                 *fastest = time.min(*fastest);
@@ -49,16 +49,16 @@ pub(super) fn race(model: &Model, runs: &[Inputs]) -> Race {
     }
     let one = u32::try_from(runs.len()).unwrap_or(1).max(1);
     let [tract, ort] = fastest.map(|all| all / one);
-    Race::Ended { tract, ort }
+    Timing::Ended { tract, ort }
 }
 
 /// Whether this backend can run them.
 pub(super) fn runs(model: &Model, backend: Backend, runs: &[Inputs]) -> bool {
     model.use_backend(backend);
-    lap(model, runs).is_ok()
+    run_all(model, runs).is_ok()
 }
 
-fn lap(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
+fn run_all(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
     let started = Instant::now();
     for inputs in runs {
         outputs(model, inputs)?;

@@ -8,7 +8,7 @@ pub type Tensors = Vec<(String, Tensor)>;
 
 /// What the steps of a pipeline handed on for one sample.
 #[derive(Debug, Clone, Default)]
-pub struct Seen {
+pub struct Trace {
     /// The sample as the components see it, where it came inside an `.npz`.
     pub inner: Option<Sample>,
     /// What the preprocessor made, or what came in its place.
