@@ -1,4 +1,4 @@
-//! Public keys, and the one place where a signature is checked.
+//! Public keys, and the only code that verifies a signature.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use sigstore_types::DerPublicKey;
 
 use crate::digest::Digest;
 
-/// How a key signs. A key is only ever used with the scheme that its owner's entry in `trust.toml` pins.
+/// Signature scheme. A key is used only with the scheme that its entry in `trust.toml` pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -39,7 +39,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Why a key could not be read, made, written or used.
+/// Why a key could not be read, generated, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Not a public key of this scheme.
@@ -53,7 +53,7 @@ pub enum KeyError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A private key in another form.
+    /// A private key in an unsupported form.
     #[error("a private key labelled `{label}` cannot be used; {remedy}")]
     Form {
         /// The PEM label.
@@ -70,20 +70,20 @@ pub enum KeyError {
     /// The passphrase does not open the private key.
     #[error("the passphrase does not open the private key")]
     WrongPassphrase,
-    /// An empty passphrase protects nothing.
+    /// An empty passphrase, which protects nothing.
     #[error("the passphrase is empty; give one, or ask for a key without a passphrase")]
     EmptyPassphrase,
-    /// The system gave no randomness.
-    #[error("the system gave no randomness for a new key")]
+    /// The system has no randomness.
+    #[error("the system has no randomness for a new key")]
     Randomness(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The key or its signature could not be written.
     #[error("the key could not be written")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A signature that is not the key's over this message.
+/// A signature that is not valid for this key and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the signature is not this key's over these bytes")]
+#[error("the signature is not valid for this key and these bytes")]
 pub struct SignatureError;
 
 /// Why the bytes are not a public key of the scheme asked for.
@@ -91,16 +91,16 @@ pub struct SignatureError;
 enum KeyFormatError {
     #[error("not a SubjectPublicKeyInfo in DER")]
     Der(#[source] pkcs8::der::Error),
-    #[error("the key is of another algorithm ({0})")]
+    #[error("the key has another algorithm ({0})")]
     Algorithm(ObjectIdentifier),
     #[error("the algorithm has parameters")]
     Parameters,
-    #[error("the point is not given uncompressed")]
+    #[error("the point is compressed")]
     Compressed,
-    #[error("the bytes are not a point of the curve")]
+    #[error("the bytes are not a point on the curve")]
     Point(#[source] p256::ecdsa::Error),
-    /// Such a key has signatures that verify over any message.
-    #[error("the point has a small order, so that anybody can sign for it")]
+    /// Anybody can make signatures that such a key verifies.
+    #[error("the point has a small order, so that its signatures prove nothing")]
     SmallOrder,
 }
 
@@ -147,7 +147,7 @@ impl Key {
     }
 }
 
-/// A public key with the scheme it is used with.
+/// A public key with its scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     spki: DerPublicKey,
@@ -164,7 +164,7 @@ impl PublicKey {
         Self::from_der(spki.as_bytes(), scheme)
     }
 
-    /// Reads a SubjectPublicKeyInfo in DER. A key of small order is refused: signatures of it prove nothing.
+    /// Reads a SubjectPublicKeyInfo in DER. A key of small order is refused: its signatures prove nothing.
     pub fn from_der(der: &[u8], scheme: Scheme) -> Result<Self, KeyError> {
         let key = Key::read(der, scheme).map_err(|e| KeyError::Public {
             scheme,
@@ -189,7 +189,7 @@ impl PublicKey {
         STANDARD.encode(self.fingerprint().bytes())
     }
 
-    /// The scheme it is used with.
+    /// Its scheme.
     pub fn scheme(&self) -> Scheme {
         match self.key {
             Key::P256(_) => Scheme::EcdsaP256Sha256,
@@ -197,7 +197,7 @@ impl PublicKey {
         }
     }
 
-    /// Checks that `signature` is this key's over `message`.
+    /// Verifies `signature` over `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         match &self.key {
             Key::P256(key) => p256::ecdsa::Signature::from_der(signature)

@@ -1,9 +1,9 @@
 #![forbid(unsafe_code)]
-//! What Hotshoe trusts, and why: digests, the release format, keys, signatures and the one gate, [`verify()`].
+//! Trust: digests, the release format, keys, signatures and the only entry point for releases, [`verify()`].
 //!
-//! The crate is pure. It reads no file and no clock: bytes, the time and the floor are arguments, and a
-//! [`Verified`] release is the only thing that the rest of the host compiles, loads or runs. The one thing
-//! it takes from outside is randomness, in [`SigningKey::generate`] and when a key is encrypted.
+//! The crate is pure: it reads neither files nor the clock. Bytes, the time and the floor are arguments. The rest of the host
+//! compiles, loads and runs only [`Verified`] releases. The only input from outside is randomness, in
+//! [`SigningKey::generate`] and when a key is encrypted.
 
 mod access;
 mod allowed;

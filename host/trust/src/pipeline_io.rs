@@ -1,8 +1,8 @@
-//! Where a pipeline begins and ends.
+//! Input and output of a pipeline.
 
 use crate::release::Step;
 
-/// What the first step of a pipeline takes.
+/// The input of the first step of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PipelineInput {
     /// The sample as it is: a preprocessor or a stage.
@@ -15,19 +15,19 @@ pub enum PipelineInput {
     Insight,
 }
 
-/// What the last step that is no policy leaves.
+/// The output of the last step that is not a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PipelineOutput {
-    /// The tensors that a preprocessor made.
+    /// The tensors of a preprocessor.
     Tensors,
-    /// The tensors that a model made.
+    /// The tensors of a model.
     Outputs,
     /// An insight.
     Insight,
 }
 
 impl PipelineInput {
-    /// Of a pipeline of these steps.
+    /// Derives it from the steps of a pipeline.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
         match steps.into_iter().next() {
             Some(Step::Infer { .. }) => Self::Tensors,
@@ -39,7 +39,7 @@ impl PipelineInput {
 }
 
 impl PipelineOutput {
-    /// Of a pipeline of these steps.
+    /// Derives it from the steps of a pipeline.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
         let is_policy = |step: &&Step| matches!(step, Step::Policy { .. });
         match steps.into_iter().filter(|step| !is_policy(step)).last() {

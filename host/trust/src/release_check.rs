@@ -1,4 +1,4 @@
-//! The rules that a release keeps beyond its schema.
+//! The rules of a release beyond its schema.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
 };
 
 impl Release {
-    /// Checks every rule that the types alone do not hold: names, order of the pipeline, worlds,
+    /// Checks every rule that the types do not enforce: names, order of the pipeline, worlds,
     /// grants, times, self-tests, chunks, the health gate and [`ReleaseLimits`].
     pub fn validate(&self) -> Result<(), ReleaseError> {
         check_name("release", &self.name)?;
@@ -126,7 +126,7 @@ impl Release {
         Ok(())
     }
 
-    /// What all components keep goes into one file.
+    /// Bounds the state of all components, which is one file.
     fn check_state(&self) -> Result<(), ReleaseError> {
         let keeps = |c: &&Component| c.grants.contains(&Grant::State);
         let kept = self.components.values().filter(keeps);
@@ -182,7 +182,7 @@ impl Release {
 
     /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty, with names that exist and worlds that fit.
     fn check_pipeline(&self) -> Result<(), ReleaseError> {
-        /// What the next step is given, in the order in which it can become of a sample.
+        /// The input of the next step, in processing order.
         #[derive(Clone, Copy, PartialEq)]
         enum StepOutput {
             Anything,
@@ -202,24 +202,24 @@ impl Release {
                 Step::Preprocess { .. } => (
                     made == StepOutput::Anything,
                     StepOutput::Tensors,
-                    "a preprocess stands where no sample comes",
+                    "a preprocess step has no sample as its input",
                 ),
                 Step::Infer { .. } => (
                     made != StepOutput::Insight,
                     StepOutput::Tensors,
-                    "an infer stands where no tensors come",
+                    "an infer step has no tensors as its input",
                 ),
                 Step::Postprocess { .. } => (
                     made != StepOutput::Insight,
                     StepOutput::Insight,
-                    "a postprocess stands where no tensors come",
+                    "a postprocess step has no tensors as its input",
                 ),
                 Step::Stage { .. } => (
                     made == StepOutput::Anything,
                     StepOutput::Insight,
-                    "a stage stands where no sample comes",
+                    "a stage step has no sample as its input",
                 ),
-                // Tensors are an insight of their own kind, where no postprocessor makes another one of them.
+                // Without a postprocessor, the tensors are the insight.
                 Step::Policy { .. } => (true, StepOutput::Insight, ""),
             };
             if !fits {
@@ -285,7 +285,7 @@ pub(crate) fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(
     Ok(())
 }
 
-/// Names become file names, metric labels and key expressions, so they keep to characters safe in all.
+/// Names become file names, metric labels and key expressions, so that only characters which are safe in all of them are allowed.
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseError> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let ends_are_plain = [name.bytes().next(), name.bytes().next_back()]
