@@ -1,11 +1,11 @@
 #![forbid(unsafe_code)]
-//! What Hotshoe keeps on disk: releases as OCI image layouts, and a device's own folder of blobs and slots.
+//! Storage: releases as OCI image layouts, and the data folder of a device with its blobs and slots.
 //!
-//! Everything is content-addressed and hashed again when it is read. The [`Store`]'s one mutable record is its
-//! [`Ledger`], which changes only by a [`Transition`] and is replaced whole: write, fsync, rename, fsync of the
-//! folder. Blobs are durable before the record that names them, so a power cut at any write leaves the old release,
-//! the new one, or a bounded trial, never half of any. Large blobs arrive in chunks ([`Partial`]), and a process
-//! answers for what it has by a [`Catalogue`].
+//! Everything is content-addressed, and hashed again when it is read. The only mutable record of a [`Store`] is its
+//! [`Ledger`], which changes only by a [`Transition`] and is replaced atomically: write, fsync, rename, fsync of the
+//! folder. Blobs are durable before the record that names them, so that a power cut at any write leaves the old release,
+//! the new one, or a bounded trial. Large blobs arrive in chunks ([`Partial`]), and a [`Catalogue`] finds the objects that a
+//! process can serve.
 
 mod blob_error;
 mod blobs;

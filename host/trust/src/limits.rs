@@ -84,6 +84,7 @@ impl ReleaseLimits {
     pub const TRIAL_SAMPLES: u64 = 1_000_000;
     /// `min-seconds` of a health gate: a week.
     pub const TRIAL_SECONDS: u64 = 7 * 24 * 60 * 60;
-    /// `tries` of a health gate: 10.
+    /// `tries` of a health gate: 10. Applies when a release or a configuration is checked. The ledger clamps at 100 tries
+    /// (`Trial::MAX_TRIES` in hotshoe-store), which a checked release never reaches.
     pub const TRIES: u64 = 10;
 }
