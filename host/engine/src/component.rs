@@ -22,7 +22,7 @@ use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
 use crate::work::check_work;
 
-/// The parts of a release that its components use, by name.
+/// The models and data files of a release that its components use, by name.
 #[derive(Debug, Default)]
 pub struct ComponentAssets {
     /// Loaded models.
@@ -61,7 +61,7 @@ impl Component {
         &self.name
     }
 
-    /// The same component, with a copy of what it keeps, and instances of its own: what the copy writes goes no further.
+    /// The same component with a copy of its state and its own instances: changes of the copy do not affect the original.
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut fork = self.clone();
@@ -70,41 +70,41 @@ impl Component {
         fork
     }
 
-    /// Lets every source begin anew, where each has an instance of its own.
+    /// Drops the instances of all sources, for components whose `instance` is `per-source`.
     pub fn forget_sources(&self) {
         self.sources.forget();
     }
 
-    /// Lines that it wanted in the log and that were left out, since it was prepared.
+    /// Log lines that were dropped since it was prepared.
     pub fn log_lines_dropped(&self) -> u64 {
         self.services.log_lines_dropped()
     }
 
-    /// Adds what it keeps to a snapshot.
+    /// Adds its state to a snapshot.
     pub fn save_state(&self, snapshot: &mut StateSnapshot) {
         if let Some(state) = &self.state {
             snapshot.add(&self.name, state);
         }
     }
 
-    /// Gives it what a snapshot has under its name, in the place of what it kept before.
+    /// Replaces its state with that of a snapshot.
     pub fn restore_state(&self, snapshot: &StateSnapshot) {
         if let Some(state) = &self.state {
             snapshot.restore(&self.name, state);
         }
     }
 
-    /// How often it has changed what it keeps. Restoring counts for nothing.
+    /// Number of changes of its state. Restoring does not count.
     pub fn state_changes(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.changes())
     }
 }
 
 impl Engine {
-    /// Makes the component `name` of a verified release ready: checks `bytes` against the signed digest, compiles them (or
-    /// loads code that was compiled before), and links what the release grants and nothing else.
+    /// Prepares the component `name` of a verified release: checks `bytes` against the signed digest, compiles them (or
+    /// loads code that was compiled before), and links only what the release grants.
     ///
-    /// `allowed` is what the device's operator lets any component have.
+    /// `allowed` is what the operator of the device allows any component.
     ///
     /// # Errors
     /// [`PrepareError`] names the component and what to change.
@@ -228,7 +228,7 @@ impl Engine {
     }
 }
 
-/// Names that a message tells, and characters of each.
+/// Most names in a message, and most characters of each.
 const MAX_LISTED_NAMES: usize = 16;
 const MAX_NAME_CHARS: usize = 128;
 
@@ -264,7 +264,7 @@ fn check_world(
     })
 }
 
-/// Names of a component, as many as a message has room for: it may have hundreds of thousands.
+/// A bounded list of names for a message: a component may have hundreds of thousands.
 fn list_names(names: &[&str]) -> String {
     let cut = |name: &&str| name.chars().take(MAX_NAME_CHARS).collect::<String>();
     let some: Vec<String> = names.iter().take(MAX_LISTED_NAMES).map(cut).collect();
@@ -275,7 +275,7 @@ fn list_names(names: &[&str]) -> String {
     }
 }
 
-/// A linker that holds what is granted and nothing else.
+/// A linker with only the granted interfaces.
 fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Linker<State>> {
     type Own = HasSelf<State>;
     let mut linker = Linker::new(engine);
@@ -295,7 +295,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
             Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::WasiNn => nn::add_to_linker(l)?,
             Grant::Wasi => wasi::add_to_linker(l)?,
-            // The interfaces come with `wasi`; what they reach is a matter of the instance.
+            // The interfaces come with `wasi`; each instance checks its connections.
             Grant::WasiSockets => {}
             Grant::WasiHttp => wasi::add_http_to_linker(l)?,
         }

@@ -11,23 +11,23 @@ use crate::compiler::{CompileLimits, Compiler};
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
 use crate::sources::InstanceBudget;
 
-/// Resolution of a component's deadline: how often a running guest is looked at.
+/// Resolution of a component's deadline: the interval between two epochs.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 
-/// Instances that stay with their sources at once, over all components whose `instance` is `per-source`. They are besides
+/// Most instances that stay with their sources, over all components whose `instance` is `per-source`. They are in addition to
 /// [`EngineOptions::instances`].
 const SOURCE_INSTANCES: u32 = 64;
 
 /// How to set up an [`Engine`].
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Folder for compiled code, made when missing with access for its owner alone; none compiles anew at each start.
+    /// Folder of compiled code; created if missing, with access for its owner only. `None`: components are compiled at each start.
     pub cache: Option<PathBuf>,
-    /// Instances that may exist at once, over all components and workers. Default 64.
+    /// Most instances at once, over all components and workers. Default 64.
     pub instances: u32,
-    /// How linear memories lie in the process's addresses. Default: the first mode that fits, tried in the order of [`MemoryMode::ALL`].
+    /// Layout of linear memories in the address space. Default: the first mode of [`MemoryMode::ALL`] that fits.
     pub memory: Option<MemoryMode>,
-    /// What the process that compiles a component may use up.
+    /// Limits of the process that compiles a component.
     pub compile: CompileLimits,
 }
 
@@ -52,7 +52,7 @@ impl EngineOptions {
 /// Why an engine could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// This process may not have the addresses or the memory that even the most frugal mode needs.
+    /// This process does not have enough addresses or memory for any mode.
     #[error("there is no room for components in this process: {refused}; {remedy}")]
     Memory {
         /// Why each mode does not fit.
@@ -70,17 +70,17 @@ pub enum EngineError {
 
 /// Compiles components and holds the memories that their instances live in.
 pub struct Engine {
-    /// wasmtime's engines, one for each set of settings; the first is there from the start, and the others are made when a component needs them.
+    /// wasmtime's engines by their settings. The first is created at the start, the others when a component needs them.
     engines: Mutex<BTreeMap<EngineKey, ModeEngine>>,
     memory: MemoryChoice,
     options: EngineOptions,
-    /// How many more instances may stay with a source.
+    /// The budget of instances that stay with a source.
     pub(crate) kept: Arc<InstanceBudget>,
     pub(crate) cache: Option<CodeCache>,
     pub(crate) compiler: Compiler,
 }
 
-/// What components need different engines for.
+/// The settings for which components need different engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct EngineKey {
     /// Counting costs every loop a little.
@@ -89,7 +89,7 @@ struct EngineKey {
     pooled: bool,
 }
 
-/// One of wasmtime's engines, and the mode that it is in.
+/// One of wasmtime's engines with its memory mode.
 #[derive(Clone)]
 pub(crate) struct ModeEngine {
     pub(crate) engine: wasmtime::Engine,
@@ -97,10 +97,10 @@ pub(crate) struct ModeEngine {
 }
 
 impl Engine {
-    /// Chooses how memories lie, sets up their pool and the thread that watches deadlines.
+    /// Chooses the memory mode, and sets up its pool and the thread that watches deadlines.
     ///
     /// # Errors
-    /// [`EngineError`], when the machine refuses the memory or a thread.
+    /// [`EngineError`] if the system refuses the memory or a thread.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let wanted = options.memory;
         let modes = wanted
@@ -126,12 +126,12 @@ impl Engine {
         })
     }
 
-    /// How the linear memories of components lie, and why.
+    /// The memory mode, and why it was chosen.
     pub const fn memory(&self) -> &MemoryChoice {
         &self.memory
     }
 
-    /// The engine for a component with these limits, whose modules begin with these parts.
+    /// The engine for a component with these limits and these largest initial memories and tables.
     pub(crate) fn engine_for(
         &self,
         limits: &Limits,
@@ -146,7 +146,7 @@ impl Engine {
         let first = match all.get(&key) {
             Some(first) => first.clone(),
             None => {
-                // What was chosen at the start may not fit twice.
+                // The mode that was chosen at the start may not fit a second time.
                 let modes: Vec<_> = MemoryMode::ALL
                     .into_iter()
                     .filter(|mode| match self.options.memory {
@@ -182,7 +182,7 @@ impl Engine {
     }
 }
 
-/// Lets deadlines be looked at for as long as this engine lives.
+/// Starts the thread that increments the epoch while this engine exists.
 fn tick(engine: &wasmtime::Engine) -> Result<(), EngineError> {
     let ticked = engine.weak();
     thread::Builder::new()

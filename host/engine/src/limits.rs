@@ -1,4 +1,4 @@
-//! What one instance may use, and who counts it.
+//! Enforcement of the memory limits of one instance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,37 +9,37 @@ use wasmtime::ResourceLimiter;
 use crate::instance::mib;
 use crate::memory::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
 
-/// Host handles of any kind that an instance may hold for each tensor or image of its `handles`: samples, models, graphs, streams.
+/// Handles of any kind (samples, models, graphs, streams) per tensor or image of the limit `handles`.
 const HANDLES_A_TENSOR: usize = 4;
 
-/// Handles of any kind that an instance with these limits may hold.
+/// Most handles of any kind of an instance with these limits.
 pub(crate) const fn all_handles(limits: &Limits) -> usize {
     (limits.handles as usize).saturating_mul(HANDLES_A_TENSOR)
 }
 
-/// What an instance asked for in its own memory and was refused.
+/// An allocation of WebAssembly that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Linear memory.
     Memory,
-    /// Linear memory within its limit, which the machine does not give.
+    /// Linear memory within the limit, which the system refused.
     NoMemory,
     /// Elements of a table.
     Table,
 }
 
-/// Counts what WebAssembly itself allocates: all linear memories of an instance against `memory-mib`, all tables against `table-elements`.
+/// Limits the allocations of WebAssembly itself: all linear memories of an instance by `memory-mib`, all tables by `table-elements`.
 /// wasmtime counts the core instances.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     max_bytes: usize,
     held_bytes: usize,
-    /// What `held_bytes` grew by last, for where the growth itself fails.
+    /// Last growth of `held_bytes`, to undo it if the growth fails.
     grown_bytes: usize,
     max_elements: usize,
     held_elements: usize,
     instances: usize,
-    /// What was refused last, since [`Self::forget`].
+    /// The last refused allocation of the current call.
     pub(crate) refused: Option<Refused>,
 }
 
@@ -56,13 +56,13 @@ impl MemoryLimiter {
         }
     }
 
-    /// Bytes of all linear memories. They never shrink, so that this is the most that there ever was.
+    /// Bytes of all linear memories. They never shrink, so that this is also the peak.
     pub(crate) const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 }
 
-/// Adds what something grows by, if it stays within the limit.
+/// Adds a growth, if the sum stays within the limit.
 fn grow(held: &mut usize, most: usize, current: usize, desired: usize) -> bool {
     let after = held.saturating_add(desired.saturating_sub(current));
     let allowed = after <= most;
@@ -90,7 +90,7 @@ impl ResourceLimiter for MemoryLimiter {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         self.held_bytes -= std::mem::take(&mut self.grown_bytes);
-        // Else the memory's own type is what allows no more, and the component knows that.
+        // Otherwise the declared maximum of the memory is the reason, which the component knows.
         if is_out_of_memory(&error) {
             self.refused = Some(Refused::NoMemory);
         }
@@ -123,23 +123,23 @@ impl ResourceLimiter for MemoryLimiter {
     }
 }
 
-/// Whether this machine had no memory or no addresses left.
+/// Whether the system is out of memory or addresses.
 pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     error.root_cause().downcast_ref() == Some(&rustix::io::Errno::NOMEM)
 }
 
-/// Counts host tensors and images, and their bytes against `tensor-mib`: they lie outside the linear memory.
+/// Limits host tensors and images, which are outside of the linear memory: their number by `handles`, their bytes by `tensor-mib`.
 #[derive(Debug)]
 pub struct TensorBudget {
     held: AtomicU64,
     held_bytes: AtomicU64,
-    /// The most bytes that were ever held.
+    /// Peak of `held_bytes`.
     peak_bytes: AtomicU64,
     max: u64,
     max_bytes: u64,
 }
 
-/// A value that is counted, with its bytes, for as long as it lives.
+/// A value that counts against a [`TensorBudget`] while it exists.
 #[derive(Debug)]
 pub struct Counted<T> {
     value: T,
@@ -151,11 +151,11 @@ pub struct Counted<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OverBudget {
     #[error(
-        "{bytes} bytes more of tensors and images would pass the component's tensor-mib of {max_mib} MiB; {left} bytes are left"
+        "{bytes} bytes more of tensors and images would exceed the component's tensor-mib of {max_mib} MiB; {left} bytes are left"
     )]
     Bytes { bytes: u64, max_mib: u64, left: u64 },
     #[error(
-        "{count} more would pass the {max} tensors and images that the component's limit `handles` lets it hold at once; drop some first"
+        "{count} more would exceed the component's limit `handles` of {max} tensors and images; drop some first"
     )]
     Count { count: u64, max: u64 },
 }
@@ -171,26 +171,26 @@ impl TensorBudget {
         })
     }
 
-    /// Bytes that are held, and the most that ever were.
+    /// Current and peak bytes.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let held = self.held_bytes.load(Ordering::Relaxed);
         (held, self.peak_bytes.load(Ordering::Relaxed))
     }
 
-    /// Counts the most that an operation took beside what is held.
+    /// Records the temporary memory of an operation in the peak.
     pub(crate) fn note(&self, bytes: u64) {
         let held = self.held_bytes.load(Ordering::Relaxed);
         self.peak_bytes
             .fetch_max(held.saturating_add(bytes), Ordering::Relaxed);
     }
 
-    /// Bytes that may still be taken.
+    /// Remaining bytes.
     pub(crate) fn left(&self) -> u64 {
         self.max_bytes
             .saturating_sub(self.held_bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether `count` more values of these many bytes in all can be held.
+    /// Checks whether `count` more values of `bytes` bytes in total fit.
     pub(crate) fn check(&self, count: u64, bytes: u64) -> Result<(), OverBudget> {
         let left = self.left();
         if bytes > left {
@@ -208,7 +208,7 @@ impl TensorBudget {
         Ok(())
     }
 
-    /// Counts `value` in. Only the instance's own thread does this, so that nothing comes between the check and the count.
+    /// Adds `value` to the budget. Only the instance's own thread calls this, so that check and count need not be atomic together.
     pub(crate) fn hold<T>(self: &Arc<Self>, value: T, bytes: usize) -> Result<Counted<T>, OverBudget> {
         let bytes = bytes as u64;
         self.check(1, bytes)?;

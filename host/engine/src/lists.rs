@@ -15,14 +15,14 @@ use wasmtime::component::{ComponentType, Lift, Lower, WasmList};
 
 use crate::host::State;
 
-/// A part of what the host holds, on its way into a component: it is copied from where it lies to the component's memory.
+/// A list in the host's memory that is copied directly into the component's memory.
 pub(crate) struct HostList<O, T> {
     owner: O,
     view: for<'a> fn(&'a O) -> &'a [T],
 }
 
 impl<O, T> HostList<O, T> {
-    /// Holds `owner` until the elements are copied.
+    /// A list of the elements that `view` returns for `owner`.
     pub(crate) const fn new(owner: O, view: for<'a> fn(&'a O) -> &'a [T]) -> Self {
         Self { owner, view }
     }
@@ -32,7 +32,7 @@ impl<O, T> HostList<O, T> {
     }
 }
 
-// SAFETY: every item is that of `[T]`, as which the elements are lowered.
+// SAFETY: every item is that of `[T]`; the elements are lowered as `[T]`.
 unsafe impl<O: Send + Sync, T: ComponentType> ComponentType for HostList<O, T> {
     type Lower = <[T] as ComponentType>::Lower;
     const ABI: CanonicalAbiInfo = <[T] as ComponentType>::ABI;
@@ -64,7 +64,7 @@ unsafe impl<O: Send + Sync, T: Lower> Lower for HostList<O, T> {
     }
 }
 
-/// A `list<f32>` that still lies in the component's memory. wasmtime's own `WasmList` shows integers alone.
+/// A `list<f32>` in the component's memory. wasmtime's `WasmList` supports only integers.
 pub(crate) struct F32List(WasmList<u32>);
 
 impl F32List {

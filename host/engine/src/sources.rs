@@ -1,22 +1,22 @@
-//! Instances that stay with their sources of samples, for components whose `instance` is `per-source`.
+//! Instances per source of samples, for components whose `instance` is `per-source`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Most sources of one component that keep their instances. Where there are more, the one that was used least recently begins anew.
+/// Most sources of one component that keep their instances. With more sources, the least recently used instance ends.
 pub const MAX_SOURCE_INSTANCES: usize = 16;
-/// Most bytes of linear memory, host tensors and images that these instances of one component hold together: 256 MiB.
+/// Most bytes of linear memory, host tensors and images of these instances of one component together: 256 MiB.
 pub const MAX_SOURCE_INSTANCE_BYTES: u64 = 256 << 20;
 
-/// How many instances may stay with sources, over all components of an engine.
+/// Number of instances that may stay with sources, over all components of an engine.
 #[derive(Debug)]
 pub(crate) struct InstanceBudget {
     left: AtomicU32,
 }
 
-/// The permit of one instance that stays.
+/// Permit of one instance to stay with its source.
 #[derive(Debug)]
 pub(crate) struct InstancePermit {
     budget: Arc<InstanceBudget>,
@@ -65,13 +65,13 @@ struct SourceTable<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    /// None while a call has it.
+    /// `None` while a call uses it.
     live: Option<(T, InstancePermit)>,
     bytes: u64,
     used: u64,
 }
 
-/// A source's turn: no other call of this source runs until it is over.
+/// Exclusive use of a source: no other call of this source runs until it is dropped.
 pub(crate) struct SourceLock<'a, T> {
     sources: &'a Sources<T>,
     source: &'a str,
@@ -90,13 +90,13 @@ impl<T> Sources<T> {
         }
     }
 
-    /// The same room with nothing in it.
+    /// An empty table with the same budget.
     pub(crate) fn empty_copy(&self) -> Self {
         Self::new(Arc::clone(&self.budget))
     }
 
-    /// Waits until no other call of `source` runs, and takes the instance that it keeps, if it keeps one. None where the other calls
-    /// last for too long.
+    /// Waits until no other call of `source` runs, and takes its instance, if it has one. `None` if the other calls last beyond
+    /// `until`.
     pub(crate) fn lock_source<'a>(
         &'a self,
         source: &'a str,
@@ -129,17 +129,17 @@ impl<T> Sources<T> {
         Some((lock, live))
     }
 
-    /// Forgets all instances but those that a call has.
+    /// Drops all idle instances.
     pub(crate) fn forget(&self) {
         let mut table = self.lock();
         let idle = table.by_name.extract_if(|_, entry| !entry.busy());
         let gone: Vec<_> = idle.collect();
         drop(table);
-        // Taking an instance down takes time that nobody should wait for.
+        // Dropping an instance takes time, so it is done without the lock.
         drop(gone);
     }
 
-    /// Sources that keep an instance now, and the bytes that these hold.
+    /// Number of idle instances, and their bytes.
     #[cfg(test)]
     fn count(&self) -> (usize, u64) {
         let table = self.lock();
@@ -159,7 +159,7 @@ impl<T> Entry<T> {
 }
 
 impl<T> SourceTable<T> {
-    /// Takes out the instance that was used least recently.
+    /// Removes the least recently used idle instance.
     fn oldest(&mut self) -> Option<(T, InstancePermit)> {
         let idle = self.by_name.iter().filter(|(_, entry)| !entry.busy());
         let oldest = idle.min_by_key(|(_, entry)| entry.used);
@@ -167,7 +167,7 @@ impl<T> SourceTable<T> {
         self.by_name.remove(&name)?.live
     }
 
-    /// Whether one more of these bytes fits.
+    /// Whether one more instance of these bytes fits.
     fn fits(&self, bytes: u64) -> bool {
         let idle = self.by_name.values().filter(|entry| !entry.busy());
         let held: u64 = idle.clone().map(|entry| entry.bytes).sum();
@@ -176,10 +176,10 @@ impl<T> SourceTable<T> {
 }
 
 impl<T> SourceLock<'_, T> {
-    /// Gives the instance back, which holds these bytes, to stay until the source's next sample. Others make room for it.
+    /// Keeps the instance, of these bytes, for the next sample of the source. Least recently used instances are dropped for it.
     pub(crate) fn keep(mut self, live: T, bytes: u64) {
         if bytes > MAX_SOURCE_INSTANCE_BYTES {
-            // It could not stay if all others left, so that none of them has to.
+            // It would not fit even if all others were dropped.
             return;
         }
         let mut gone = Vec::new();
@@ -193,7 +193,7 @@ impl<T> SourceLock<'_, T> {
         let mut ended = None;
         let mut permit = self.permit.take().or_else(|| self.sources.budget.take());
         if permit.is_none() {
-            // Other components have all permits: one of our own makes way.
+            // Other components have all permits: one instance of this component is dropped.
             if let Some((old, freed)) = gone.pop().or_else(|| table.oldest()) {
                 ended = Some(old);
                 permit = Some(freed);
@@ -207,14 +207,14 @@ impl<T> SourceLock<'_, T> {
         }
         drop(table);
         drop((gone, ended));
-        // The end of the turn follows, which wakes those that wait.
+        // Dropping the lock wakes waiting calls.
     }
 }
 
 impl<T> Drop for SourceLock<'_, T> {
     fn drop(&mut self) {
         let mut table = self.sources.lock();
-        // No instance came back: the source begins anew.
+        // No instance was kept: the source starts with a new one.
         if table.by_name.get(self.source).is_some_and(Entry::busy) {
             table.by_name.remove(self.source);
         }
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(
             sources.count(),
             alone,
-            "it cannot stay, and drives nobody out"
+            "it cannot stay, and no other instance is dropped"
         );
 
         let budget = InstanceBudget::new(2);

@@ -234,7 +234,7 @@ impl Ledger {
         if failed.release == slot.release && failed.phase == Phase::RolledBack {
             return Some(&failed.cause);
         }
-        // The memory of its name may be of a later generation.
+        // The failed release of this name may be of a later generation.
         let its = |event: &&Event| event.release == Some(slot.release);
         let last = self.history.iter().rev().find(its)?;
         let cause = last.cause.as_ref();

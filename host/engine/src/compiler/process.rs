@@ -1,4 +1,4 @@
-//! Starts the process that compiles, feeds it, and finds out how it ended.
+//! Starting the process that compiles, and finding out how it ended.
 
 use std::error::Error;
 use std::fmt;
@@ -17,27 +17,27 @@ use super::worker::NO_MEMORY;
 use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileLimits, Failure};
 use crate::work::TooComplex;
 
-/// How long a process may take to end when it has closed its standard output.
+/// How long the process may take to end after it has closed its standard output.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// How often it is looked at meanwhile.
+/// Polling interval meanwhile.
 const END_POLL: Duration = Duration::from_millis(5);
-/// Compiled code that a component may have for each of its bytes, in bytes, and besides.
+/// Largest compiled code of a component, in bytes: so many for each of its own bytes, and a base.
 const CODE_BYTES_PER_BYTE: u64 = 32;
 const CODE_BYTES_BASE: u64 = 32 << 20;
-/// What is kept of what it says on standard error, in bytes.
+/// Most bytes of its standard error that are kept.
 const MAX_LOG_BYTES: u64 = 4096;
-/// How Rust's standard library says that there is no memory, before it aborts.
+/// Message of Rust's standard library before it aborts for lack of memory.
 const ALLOCATION_FAILED: &str = "memory allocation of";
-/// How a Rust program exits that has panicked.
+/// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-/// Why the process that compiles gave nothing, and it is neither the component nor a limit.
+/// Why the process that compiles failed, if neither the component nor a limit is the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// It could not be started.
     #[error("cannot start {}", program.display())]
     Start {
-        /// What was to be started.
+        /// The program.
         program: PathBuf,
         /// Why.
         #[source]
@@ -45,18 +45,18 @@ pub enum WorkerError {
     },
     /// It ended without an answer.
     #[error(
-        "the process that compiles ended early ({how}); if the system ended it for want of memory, free some, and deliver the release again"
+        "the process that compiles ended early ({how}); if the system killed it for lack of memory, free memory and deliver the release again"
     )]
     Ended {
         /// Its exit code, or the signal that ended it.
         how: String,
     },
-    /// Its answer cannot be used.
-    #[error("the process that compiles gave an answer that cannot be used")]
+    /// Its answer is not valid.
+    #[error("the process that compiles sent an invalid answer")]
     Answer(#[source] io::Error),
 }
 
-/// Compiles in a process of its own, one at a time: each may use as much memory as the limit says.
+/// Compiles in a separate process, one at a time, since each may use all memory of the limit.
 #[derive(Debug)]
 pub(crate) struct Worker {
     program: PathBuf,
@@ -65,7 +65,7 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker that is this very program, also when another one lies at its path by now.
+    /// A worker of this same program, even if the file at its path was replaced.
     pub(super) fn new(limits: CompileLimits) -> Self {
         let program = if cfg!(target_os = "linux") {
             PathBuf::from("/proc/self/exe")
@@ -105,12 +105,12 @@ impl Worker {
             let log = log.map_err(start_error)?;
             builder("hotshoe-compile-io")
                 .spawn_scoped(scope, move || {
-                    // The other side may have stopped waiting.
+                    // The receiver may be gone.
                     let _ = sender.send(exchange(input, output, &request, bytes));
                 })
                 .map_err(start_error)?;
             let answer = receiver.recv_timeout(COMPILE_LIMIT);
-            // Where it gave none, how it ends says why. Its end is that of the two threads, which read from it.
+            // Without an answer, its exit status is the reason. The two threads end with the process, since they read from it.
             process.end(match answer {
                 Ok(Err(_)) => END_LIMIT,
                 Ok(Ok(_)) | Err(_) => Duration::ZERO,
@@ -129,8 +129,8 @@ impl Worker {
         }
     }
 
-    /// No environment and no folder of this process; a group of its own, so that an interrupt from the terminal ends it with this process and
-    /// not before.
+    /// Without the environment and the working folder of this process. It has its own process group, so that an interrupt from the
+    /// terminal does not end it before this process.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -182,7 +182,7 @@ fn builder(name: &str) -> thread::Builder {
     thread::Builder::new().name(name.to_owned())
 }
 
-/// Asks and reads the answer. Its standard input stays open until then: when it is closed, the process ends.
+/// Sends the request and reads the answer. Its standard input stays open until then, since the process ends when it is closed.
 fn exchange(
     input: ChildStdin,
     mut output: ChildStdout,
@@ -196,12 +196,12 @@ fn exchange(
     Response::read(&mut output, max_code_bytes(bytes))
 }
 
-/// The most code that is taken for a component, in bytes.
+/// Largest compiled code that is accepted for a component, in bytes.
 const fn max_code_bytes(component: &[u8]) -> u64 {
     CODE_BYTES_BASE.saturating_add((component.len() as u64).saturating_mul(CODE_BYTES_PER_BYTE))
 }
 
-/// The first of what it says; the rest is read and left.
+/// Reads the first [`MAX_LOG_BYTES`] of its standard error, and discards the rest.
 fn read_log(mut errors: ChildStderr) -> String {
     let mut first = Vec::new();
     let _ = (&mut errors).take(MAX_LOG_BYTES).read_to_end(&mut first);
@@ -209,7 +209,7 @@ fn read_log(mut errors: ChildStderr) -> String {
     String::from_utf8_lossy(&first).trim_end().to_owned()
 }
 
-/// A process that does not outlive this value.
+/// A process that is killed when this value is dropped.
 struct Process(Child);
 
 impl Process {
@@ -226,13 +226,13 @@ impl Process {
         }
     }
 
-    /// Waits so long for it to end by itself, and then ends it.
+    /// Waits up to `limit` for it to end, and then kills it.
     fn end(&mut self, limit: Duration) {
         let started = Instant::now();
         while self.status().is_none() && started.elapsed() < limit {
             thread::sleep(END_POLL);
         }
-        // One that has ended cannot be ended again.
+        // Fails if it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -248,7 +248,7 @@ impl Drop for Process {
     }
 }
 
-/// One message of the compiler's, and the one that it is caused by.
+/// A message of the compiler with its cause.
 #[derive(Debug)]
 struct CompilerMessage {
     message: String,
@@ -262,7 +262,7 @@ impl CompilerMessage {
         });
         match chain {
             Some(log) => log,
-            None => "the compiler refused it and did not say why".into(),
+            None => "the compiler refused it without a reason".into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the two processes say to each other: a line of JSON and the component one way, one answer the other way.
+//! Protocol between the two processes: a line of JSON and the component as the request, then one response.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 
 use super::Codegen;
 
-/// Longest line that a request begins with, in bytes.
+/// Longest first line of a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 4096;
-/// Longest refusal, in bytes: what the compiler says may repeat names of the component.
+/// Longest refusal, in bytes: messages of the compiler may repeat names of the component.
 pub(super) const MAX_REFUSAL_BYTES: u64 = 512 << 10;
 const DIGEST_LENGTH: usize = 32;
 
-/// First byte of an answer.
+/// First byte of a response.
 const CODE: u8 = b'C';
 const REFUSAL: u8 = b'R';
 
-/// What is to be compiled, and how. The component comes after it.
+/// Header of a request; the component follows.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) codegen: Codegen,
@@ -37,9 +37,9 @@ pub(crate) struct Code {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Response {
     Code(Code),
-    /// What is wrong with the component, from the nearest cause to the deepest.
+    /// The compiler's error, outermost message first.
     Refusal(Vec<String>),
-    /// More code than is wanted, in bytes. None of it has been read.
+    /// The size of the code in bytes, which is above the limit. The code has not been read.
     TooLarge(u64),
 }
 
@@ -85,13 +85,13 @@ impl Response {
                 head(to, REFUSAL, text.len())?;
                 to.write_all(&text)?;
             }
-            // Only a reader makes it.
+            // Only the reader creates it.
             Self::TooLarge(_) => return Err(damaged()),
         }
         to.flush()
     }
 
-    /// Reads an answer with at most `most` bytes of code.
+    /// Reads a response with at most `most` bytes of code.
     pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<Self> {
         let mut kind = [0];
         from.read_exact(&mut kind)?;
@@ -124,7 +124,7 @@ fn head(to: &mut impl Write, kind: u8, length: usize) -> io::Result<()> {
     to.write_all(&(length as u64).to_le_bytes())
 }
 
-/// So many bytes, or an error: also where there is no memory for them.
+/// Reads exactly `length` bytes; fails also if there is not enough memory for them.
 pub(super) fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let wanted = usize::try_from(length).map_err(|_| damaged())?;

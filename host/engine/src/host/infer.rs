@@ -14,8 +14,7 @@ use crate::instance::Tensors;
 use crate::vector;
 
 impl State {
-    /// Runs a model on the component's behalf, until the component's own deadline at the latest: a run that has not ended by then ends
-    /// the call, and the component runs no further.
+    /// Runs a model for the component, until the component's deadline at the latest. A run that misses it ends the call.
     pub(super) fn run_model(
         &mut self,
         model: &NamedModel,

@@ -1,4 +1,4 @@
-//! What the host gives to components: one file an interface, over one [`State`] an instance.
+//! Implementation of the host interfaces: one file per interface, one [`State`] per instance.
 
 mod infer;
 pub(crate) mod nn;
@@ -26,31 +26,31 @@ use crate::state::KeptState;
 
 pub(crate) use services::Services;
 
-/// A tensor whose bytes count against its component.
+/// A tensor that counts against the budget of its component.
 pub type CountedTensor = Counted<Tensor>;
-/// An image whose bytes count against its component.
+/// An image that counts against the budget of its component.
 pub type CountedImage = Counted<Image>;
 
 /// A model of the release that the component has opened.
 pub struct OpenModel(Arc<NamedModel>);
 
-/// What one instance of a component holds on the host's side.
+/// The host's side of one instance of a component.
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) memory: MemoryLimiter,
-    /// It has just returned, so that what is copied next is its result.
+    /// The component has just returned, so that the next copy is its result.
     pub(crate) returning: bool,
     /// A host tensor or image was refused during this call.
     pub(crate) tensor_refused: bool,
-    /// Time spent in each model since it was last asked for.
+    /// Time spent in each model since the last [`crate::Instance::take_model_times`].
     pub(crate) model_times: Vec<(String, Duration)>,
     pub(crate) tensor_budget: Arc<TensorBudget>,
     services: Arc<Services>,
     kept: Arc<KeptState>,
     started: Instant,
-    /// When the present call must have ended.
+    /// Deadline of the current call.
     pub(crate) deadline: Instant,
-    /// Made at the first call, as most components have no use for it.
+    /// Created at the first use, since most components do not use it.
     wasi: Option<wasi::Wasi>,
 }
 
@@ -73,7 +73,7 @@ impl State {
         }
     }
 
-    /// Tells the component, before anything is made, when it could not hold `count` more tensors or images of these bytes in all.
+    /// Checks the budget for `count` more tensors or images of `bytes` bytes in total, before anything is created.
     fn check_budget(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
         self.tensor_budget.check(count, bytes as u64).map_err(|refusal| {
             self.tensor_refused = true;
@@ -89,7 +89,7 @@ impl State {
         self.hold(tensor, bytes)
     }
 
-    /// Hands all of these to the component, or none.
+    /// Gives the component all of these tensors, or none.
     pub(crate) fn hold_tensors(
         &mut self,
         tensors: Tensors,
@@ -107,7 +107,7 @@ impl State {
         Ok(Ok(given))
     }
 
-    /// Puts a value of this many bytes into the table, or tells the component that it holds too much.
+    /// Puts a value of this many bytes into the table, or returns an error if the budget is exceeded.
     fn hold<T: Send + 'static>(
         &mut self,
         value: T,
@@ -123,7 +123,7 @@ impl State {
     }
 }
 
-/// Bytes of all of them.
+/// Total bytes of `tensors`.
 fn byte_len(tensors: &Tensors) -> usize {
     let sizes = tensors.iter().map(|(_, tensor)| tensor.byte_len());
     sizes.fold(0, usize::saturating_add)

@@ -23,27 +23,27 @@ const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
 /// A model that the component has loaded by its name.
 pub struct Graph(Arc<NamedModel>);
 
-/// What a model is run in. It keeps nothing, as `compute` takes all inputs and gives all outputs.
+/// An execution context. It has no state, since `compute` takes all inputs and returns all outputs.
 pub struct Context(Arc<NamedModel>);
 
-/// An error, which `wasi:nn` gives out as a resource.
+/// An error, which is a resource in `wasi:nn`.
 pub struct NnError {
     code: errors::ErrorCode,
     message: String,
 }
 
-/// A tensor that counts against its component.
+/// A tensor that counts against the budget of its component.
 pub type NnTensor = Counted<NnValue>;
 
-/// A tensor as a component or a model gave it.
+/// A tensor of a component or a model.
 pub enum NnValue {
-    /// One that models take.
+    /// A tensor that models take.
     Supported(Tensor),
-    /// One that no model takes. Its constructor cannot say so; `compute` does.
+    /// A tensor that no model takes. Its constructor has no error, so `compute` reports it.
     Unsupported(UnsupportedTensor),
 }
 
-/// What the component gave, and what is wrong with it.
+/// An unsupported tensor, and what is wrong with it.
 pub struct UnsupportedTensor {
     dimensions: Vec<u32>,
     ty: TensorType,
@@ -94,7 +94,7 @@ fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             Ok((match &**caller.data().table.get(&tensor)? {
                 NnValue::Supported(tensor) => tensor_type(tensor.element_type())
-                    .ok_or_else(|| wasmtime::format_err!("a tensor of no wasi:nn type"))?,
+                    .ok_or_else(|| wasmtime::format_err!("a tensor of a type that wasi:nn does not have"))?,
                 NnValue::Unsupported(tensor) => tensor.ty,
             },))
         },
@@ -111,7 +111,7 @@ fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
     )
 }
 
-/// What `data` reads.
+/// The source of the bytes of `data`.
 enum TensorData {
     Tensor(Tensor),
     Unsupported(Arc<[u8]>),
@@ -126,7 +126,7 @@ impl TensorData {
     }
 }
 
-/// Makes a tensor of the component's bytes. There is no way to refuse one but to end the call.
+/// Creates a tensor from the component's bytes. The interface has no error, so a refusal ends the call.
 fn make(
     mut caller: Caller<'_>,
     dimensions: Vec<u32>,
@@ -202,13 +202,13 @@ const fn tensor_type(element_type: ElementType) -> Option<TensorType> {
 
 impl State {
     fn failed<T>(&mut self, code: errors::ErrorCode, message: impl Into<String>) -> NnResult<T> {
-        // It stays for as long as the component holds the error, and may have a name in it that the component chose.
+        // Cut: it exists as long as the component holds the error, and may have a name that the component chose.
         let message = clip(message.into());
         tracing::debug!(?code, message, "wasi:nn");
         Ok(Err(self.table.push(NnError { code, message })?))
     }
 
-    /// Runs the model on what the component gave.
+    /// Runs the model on the inputs of the component.
     fn compute_with(
         &mut self,
         model: &NamedModel,
@@ -237,7 +237,7 @@ impl State {
             Ok(outputs) => outputs,
             Err(cause) => return self.failed(code(&cause), chain(&cause)),
         };
-        // They are used up, and make room for the outputs.
+        // Freed first, so that the outputs fit the budget.
         drop(inputs);
         let fits = self
             .tensor_budget
@@ -334,7 +334,7 @@ impl errors::HostError for State {
 fn code(error: &RunError) -> errors::ErrorCode {
     use errors::ErrorCode as Nn;
     match error.kind() {
-        // `not-found` is a graph that there is not.
+        // `not-found` is for graphs only.
         ErrorKind::InvalidInput | ErrorKind::NotFound => Nn::InvalidArgument,
         ErrorKind::Unsupported => Nn::UnsupportedOperation,
         ErrorKind::LimitExceeded => Nn::TooLarge,

@@ -1,4 +1,4 @@
-//! `tensors`, linked by hand, since generated bindings copy every list once more on the host.
+//! `tensors`, linked by hand, since generated bindings copy every list a second time on the host.
 
 use hotshoe_infer::{ElementType, Tensor, TensorError};
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
@@ -73,7 +73,7 @@ fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
     )
 }
 
-/// Makes a tensor of elements that lie in the component's memory, if there is room for these many bytes.
+/// Creates a tensor from elements in the component's memory, if `bytes` fit its budget.
 fn make(
     mut caller: Caller<'_>,
     element_type: ElementType,
@@ -140,7 +140,7 @@ fn add_readers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()
     )
 }
 
-/// Lends the elements of a tensor of this type.
+/// The elements of a tensor, if it has type `want`.
 fn read<T>(
     caller: &Caller<'_>,
     tensor: &Handle,
@@ -156,14 +156,14 @@ fn read<T>(
     Ok((Ok(HostList::new(tensor, view)),))
 }
 
-/// The shape as components see it.
+/// The shape of a tensor for components.
 pub(super) fn shape(tensor: &Tensor) -> wasmtime::Result<Vec<u32>> {
     let dimensions = tensor.shape().iter();
     let dimensions = dimensions.map(|&dimension| u32::try_from(dimension));
     Ok(dimensions.collect::<Result<_, _>>()?)
 }
 
-/// What is said of a shape that is not even looked at.
+/// The message about a shape with too many dimensions.
 pub(super) fn too_many_dimensions(found: usize) -> String {
     format!("a shape of {found} dimensions; a tensor has at most {MAX_RANK}")
 }

@@ -1,4 +1,4 @@
-//! `vision`. Every operation goes through [`State::native`], which gives it what is left of `tensor-mib` and of the deadline.
+//! `vision`. Every operation runs in [`State::native`], within the rest of `tensor-mib` and of the deadline.
 
 use std::time::Instant;
 
@@ -20,7 +20,7 @@ const PIXEL_BYTES: u64 = 3;
 
 type MadeImage = wasmtime::Result<Result<Resource<CountedImage>, Error>>;
 
-/// Why a native operation gave nothing.
+/// Why a native operation failed.
 #[derive(Debug, thiserror::Error)]
 enum NativeError {
     #[error(transparent)]
@@ -48,7 +48,7 @@ impl NativeError {
         }
     }
 
-    /// Whether it was the component's own limit that was passed, and not one of all pictures.
+    /// Whether it exceeded the component's own limit, and not one of all pictures.
     fn is_over_budget(&self) -> bool {
         let memory = |error: &BudgetError| matches!(error.kind(), ErrorKind::LimitExceeded);
         match self {
@@ -62,7 +62,7 @@ impl NativeError {
 }
 
 impl State {
-    /// Runs an operation within the memory that the component may still take, and until its deadline, after which it runs no further.
+    /// Runs an operation within the remaining memory budget and until the deadline, which ends the call.
     fn native<T>(
         &mut self,
         operation: &'static str,
@@ -89,7 +89,7 @@ impl State {
         Ok(Err(error(code, chain(&cause))))
     }
 
-    /// As [`Self::native`], of an operation that makes an image.
+    /// As [`Self::native`], for an operation that creates an image.
     fn image(
         &mut self,
         operation: &'static str,
@@ -107,7 +107,7 @@ impl State {
         }
     }
 
-    /// No picture is decoded that the component could not hold.
+    /// Decode limits, so that no picture is decoded beyond the budget of the component.
     fn decode_limits(&self) -> DecodeLimits {
         let defaults = DecodeLimits::default();
         let max_pixels = self.tensor_budget.left() / PIXEL_BYTES;
@@ -223,7 +223,7 @@ impl vision::Host for State {
                 .collect::<Result<_, NativeError>>()?;
             let normaliser = Normaliser::new(&images, width, height, &how)?;
             let _elements = budget.claim(normaliser.byte_len())?;
-            // Straight into the memory that the model will read.
+            // Written directly into the memory that the model reads.
             let mut written = Ok(());
             let tensor = Tensor::write_f32(&normaliser.shape(), |elements| {
                 written = normaliser.write(elements, budget);
@@ -274,7 +274,7 @@ impl vision::Host for State {
 impl vision::HostImage for State {
     fn from_pixels(&mut self, width: u32, height: u32, pixels: Vec<u8>) -> MadeImage {
         self.image("from-pixels", |_, budget| {
-            // They are there already; what may be held of them is asked before they are a picture.
+            // The pixels already exist; the budget is checked before they become an image.
             let _pixels = budget.claim(pixels.len() as u64)?;
             Ok(Image::from_rgb(width, height, pixels)?)
         })
@@ -290,7 +290,7 @@ impl vision::HostImage for State {
 
     fn pixels(&mut self, image: Resource<CountedImage>) -> wasmtime::Result<Vec<u8>> {
         let pixels = self.table.get(&image)?.pixels();
-        // They are copied once on the host on their way into the component.
+        // The list is copied once on the host before it is copied into the component.
         let fits = self.tensor_budget.check(0, pixels.len() as u64);
         fits.map_err(CallEnd::Tensors)?;
         Ok(pixels.to_vec())

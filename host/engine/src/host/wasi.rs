@@ -25,19 +25,19 @@ use crate::call_end::CallEnd;
 pub(crate) use config::WasiConfig;
 pub use tls::CaError;
 
-/// Files, folders and lists of them, sockets and streams that one instance may have open at once: each may take one of the daemon's file
-/// descriptors, or memory of the host.
+/// Most files, folders, directory streams, sockets and streams that one instance may have open: each may take a file descriptor or memory of
+/// the daemon.
 const MAX_OPEN: usize = 64;
-/// Most random bytes that one call makes: no deadline ends it before its last byte. 1 MiB.
+/// Most random bytes of one call, since the deadline does not interrupt it: 1 MiB.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
-/// What one instance has of WASI.
+/// The WASI state of one instance.
 pub(crate) struct Wasi {
     ctx: WasiCtx,
     http: WasiHttpCtx,
     hooks: http::Hooks,
     network: Arc<network::NetworkAccess>,
-    /// The names that are being looked up, by the handles of the lookups.
+    /// The names that are being resolved, by the handles of the lookups.
     lookups: BTreeMap<u32, String>,
 }
 
@@ -75,7 +75,7 @@ impl Wasi {
 }
 
 impl State {
-    /// Opens the folders that the component has. Components without the grant never get here.
+    /// Opens the folders of a component with the grant `wasi`.
     pub(crate) fn open_wasi(&mut self) -> Result<(), CallEnd> {
         if self.wasi.is_none() && self.services.wasi().granted {
             self.wasi = Some(Wasi::open(&self.services)?);
@@ -83,7 +83,7 @@ impl State {
         Ok(())
     }
 
-    /// How much is open of what [`MAX_OPEN`] bounds.
+    /// Number of open resources that [`MAX_OPEN`] bounds.
     fn open_count(&mut self) -> usize {
         let is_open = |entry: &&mut (dyn std::any::Any + Send)| {
             entry.is::<filesystem::Descriptor>()
@@ -95,12 +95,12 @@ impl State {
         self.table.iter_mut().filter(is_open).count()
     }
 
-    /// Whether one more may be opened. Where not, the log says why.
+    /// Whether one more may be opened. If not, it is logged.
     fn may_open(&mut self) -> bool {
         let fits = self.open_count() < MAX_OPEN;
         if !fits {
             let message = format!(
-                "has {MAX_OPEN} files, sockets and streams open, which is all that it may have: close some"
+                "has {MAX_OPEN} files, sockets and streams open, which is the limit: close some"
             );
             self.services.write_log(Level::Warn, message);
         }
@@ -134,7 +134,7 @@ impl WasiHttpView for State {
 }
 
 impl Wasi {
-    /// For an instance that is granted none: nothing of it is linked, so nothing gets here.
+    /// For an instance without the grant, which has no WASI interface linked.
     fn without_grant(services: &Arc<Services>) -> Self {
         let network = network::NetworkAccess::new(services);
         Self {
@@ -147,8 +147,8 @@ impl Wasi {
     }
 }
 
-/// Links all of WASI 0.2, with the calls replaced that wait, that open something, and that look up names. Epochs interrupt a guest, but not a host
-/// that waits for it.
+/// Links all of WASI 0.2, and replaces the calls that wait, that open something, and that resolve names. Epochs interrupt a guest, but not a
+/// host function that waits.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
     linker.allow_shadowing(true);
@@ -159,12 +159,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-/// Links `wasi:http`, as far as a component may ask others: it answers nobody.
+/// Links the outgoing half of `wasi:http`: a component sends requests and does not receive any.
 pub(crate) fn add_http_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)
 }
 
-/// Runs what may wait, until the deadline of the call: past it, the call ends.
+/// Runs an operation that may wait, until the deadline, which ends the call.
 fn within<T>(
     state: &mut State,
     run: impl AsyncFnOnce(&mut ResourceTable) -> T,

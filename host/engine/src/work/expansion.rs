@@ -1,6 +1,6 @@
-//! How much the compiler makes of a component. It instantiates nested components once for each time that they are named, and copies what an instance
-//! holds wherever the instance is named: 28 nested components of which each instantiates the next one twice are 268 million. So the same is done
-//! here first, with numbers in the place of definitions, and ended as soon as it is too much.
+//! The size of a component after expansion. The compiler instantiates nested components each time that they are named, and copies the exports of an
+//! instance wherever it is named: 28 nested components of which each instantiates the next one twice are 268 million. So the expansion is simulated
+//! here first, with counts instead of definitions, and stopped at the limit.
 
 use std::collections::HashMap;
 
@@ -9,15 +9,15 @@ use super::{MAX_DEFINITIONS, MAX_LOWERED, MAX_NESTING, TooComplex};
 
 /// A value: an index into [`Expansion::nodes`].
 type Node = usize;
-/// Whatever has nothing inside.
+/// A value without contents.
 const OTHER: Node = 0;
 
 #[derive(Debug)]
 struct Value<'a> {
     contents: Contents<'a>,
-    /// Definitions that a copy of it has.
+    /// Definitions of a copy of it.
     size: u64,
-    /// How deep values nest in it.
+    /// Nesting depth of its values.
     depth: usize,
 }
 
@@ -52,7 +52,7 @@ struct Expansion<'a, 'p> {
     lowered: u64,
 }
 
-/// Instantiates the last one of these plans, or says what there is too much of.
+/// Simulates the instantiation of the last one of these plans.
 pub(super) fn expand(plans: &[Plan<'_>]) -> Result<(), TooComplex> {
     let Some(root) = plans.len().checked_sub(1) else {
         return Ok(());
@@ -101,7 +101,7 @@ impl<'a> Expansion<'a, '_> {
         Ok(())
     }
 
-    /// Does one step, and returns the component whose instance comes next.
+    /// Executes one step, and returns the component to instantiate next, if there is one.
     fn step(
         &mut self,
         frame: &mut Frame<'a>,
@@ -256,7 +256,7 @@ impl<'a> Expansion<'a, '_> {
 }
 
 impl Frame<'_> {
-    /// An item by its index; what a component that cannot be valid names is taken for something without contents.
+    /// An item by its index. An invalid index counts as a value without contents.
     fn item(&self, item: Item) -> Node {
         let space = match item.kind {
             ItemKind::Component => &self.components,

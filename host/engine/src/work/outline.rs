@@ -1,4 +1,4 @@
-//! What a component is made of, as far as it decides how much the compiler makes of it. Nothing is expanded here: this is as long as the bytes.
+//! The structure of a component, as far as it matters for its expansion. Nothing is expanded here, so its size is linear in the bytes.
 
 use wasmparser::{
     CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
@@ -8,7 +8,7 @@ use wasmparser::{
 use super::types::{TypeSection, types};
 use super::{MAX_DEFINITIONS, MAX_NESTING, TooComplex};
 
-/// What an index counts. Functions, types and values need no index here: each is one definition.
+/// Index spaces. Functions, types and values need no index here: each is one definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ItemKind {
     Component,
@@ -24,12 +24,12 @@ pub(super) struct Item {
     pub(super) index: u32,
 }
 
-/// Where an item of an enclosing component comes from.
+/// The origin of an item of an enclosing component.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Captured {
-    /// Of the component itself, by its index there.
+    /// Of the enclosing component itself, by its index there.
     Own(u32),
-    /// Of what this component captured when it was defined.
+    /// A capture of the enclosing component.
     Taken(usize),
 }
 
@@ -74,7 +74,7 @@ pub(super) enum Step<'a> {
     Export(Item),
 }
 
-/// One component as it is written down, however often it is instantiated.
+/// One component definition, independent of its number of instances.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
     pub(super) steps: Vec<Step<'a>>,
@@ -83,7 +83,7 @@ pub(super) struct Plan<'a> {
     pub(super) captures: Vec<(ItemKind, Captured)>,
 }
 
-/// Collects the plans of a component and of all inside.
+/// Collects the plans of a component and of all nested components.
 #[derive(Debug)]
 pub(super) struct Outline<'a> {
     bytes: &'a [u8],
@@ -106,12 +106,12 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// Whether `bytes` were a component that has been read to its end. Its own plan is then the last one.
+    /// Whether the bytes were a complete component. Its own plan is then the last one.
     pub(super) const fn is_whole(&self) -> bool {
         self.open.is_empty() && !self.plans.is_empty()
     }
 
-    /// Takes the next part. What cannot be read is left out: the compiler will refuse it.
+    /// Adds the next payload. Malformed parts are skipped: the compiler will refuse them.
     pub(super) fn add(&mut self, payload: Payload<'a>) -> Result<(), TooComplex> {
         match payload {
             Payload::Version {
@@ -250,7 +250,7 @@ impl<'a> Outline<'a> {
         self.step(1, step)
     }
 
-    /// Every component between the item's own and this one takes it along, once for each alias: that is how the compiler does it.
+    /// Every component between the item's own and this one captures it, once for each alias, as in the compiler.
     fn capture(&mut self, kind: ItemKind, count: u32, index: u32) -> Result<Captured, TooComplex> {
         let mut captured = Captured::Own(index);
         let inside = self.open.len().saturating_sub(count as usize);

@@ -21,12 +21,12 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 use super::super::Services;
 use super::network::{NetworkAccess, may_resolve_to};
 
-/// Requests that one instance may have under way at once: each has a connection of its own.
+/// Most concurrent requests of one instance: each has its own connection.
 const MAX_REQUESTS: usize = 16;
-/// How long a connection, or the beginning of an answer, is waited for where the component says nothing. The call's deadline ends the wait in any case.
+/// Default timeout of a connection and of the first byte of a response. The deadline of the call applies in any case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is done once the answer's head is there: the connection goes on with its body.
+/// Drives the connection while the body of a response is received.
 type ConnectionTask = Box<dyn Future<Output = Result<(), Error>> + Send>;
 type SendResult = Result<(Response<WasiBody>, ConnectionTask), Error>;
 
@@ -46,7 +46,7 @@ impl Hooks {
         }
     }
 
-    /// Where a request goes, if it may.
+    /// The target of a request, if it is allowed.
     fn target(&self, uri: &Uri) -> Result<HostPort, Error> {
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
         let port = if is_https(uri) { 443 } else { 80 };
@@ -92,7 +92,7 @@ fn is_https(uri: &Uri) -> bool {
     uri.scheme() == Some(&hyper::http::uri::Scheme::HTTPS)
 }
 
-/// A connection in plain text or not.
+/// A connection with or without TLS.
 trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
@@ -109,7 +109,7 @@ async fn send(
     let wire = wire.map_err(|_| Error::ConnectionTimeout)??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
     let connection = spawn(connection);
-    // The scheme and the host are for proxies alone.
+    // The scheme and the host are for proxies only.
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let patience = options.first_byte_timeout.unwrap_or(PATIENCE);
@@ -124,7 +124,7 @@ async fn send(
     Ok((response, Box::new(rest)))
 }
 
-/// Connects to where the name leads now, and to nothing else: what is judged is what is connected to.
+/// Resolves the name and connects to the checked address, so that it cannot change between the check and the connection.
 async fn connect(
     target: &HostPort,
     secure: bool,

@@ -1,4 +1,4 @@
-//! `wasi:sockets`: names are looked up only if they are listed, and the number of sockets is bounded.
+//! `wasi:sockets`: only listed names are resolved, and the number of sockets is bounded.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -17,7 +17,7 @@ use super::super::State;
 /// The interfaces, under the version that `wasmtime-wasi` links.
 const LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
 const CREATE: &str = "wasi:sockets/tcp-create-socket@0.2.12";
-/// Names that one instance may be looking up at once: each takes a thread while it lasts.
+/// Most concurrent name lookups of one instance: each takes a thread.
 const MAX_LOOKUPS: usize = 8;
 
 type SocketResponse<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
@@ -65,7 +65,7 @@ fn look_up(
 ) -> SocketResult<Resource<ResolveAddressStream>> {
     let name = name.to_ascii_lowercase();
     if let Some(wasi) = &mut state.wasi {
-        // An address is looked up nowhere, and is judged when it is connected to.
+        // An address needs no lookup, and is checked when it is connected to.
         let is_address = name
             .trim_matches(['[', ']'])
             .parse::<std::net::IpAddr>()
@@ -95,7 +95,7 @@ fn look_up(
     Ok(stream)
 }
 
-/// The next address of a name, from then on one that may be connected to.
+/// The next address of a name, which may be connected to from then on.
 fn next(
     state: &mut State,
     stream: &Resource<ResolveAddressStream>,
