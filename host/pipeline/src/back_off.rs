@@ -1,5 +1,5 @@
-//! A component that breaks off again and again is left alone for a while, so that its traps and its new instances take no time from
-//! the rest of the device.
+//! Back-off for components: a component that traps repeatedly is paused, so that its traps and new instances do not slow down the rest
+//! of the device.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,21 +9,21 @@ use hotshoe_base::micros;
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_protocol::status::BackOffStatus;
 
-/// Calls of a component that may break off one after the other before it is left alone.
+/// Consecutive traps of a component after which it is paused.
 pub const FAULTS_IN_A_ROW: u32 = 5;
-/// How long it is left alone at first.
+/// First pause.
 pub const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How long it is left alone at most: each try that breaks off as well doubles the time.
+/// Longest pause. Each trial call that also traps doubles the pause.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The components of one release that break off, shared by all workers of it. Time comes in from outside.
+/// The back-off state of the components of one release, shared by all its workers. The caller passes the time.
 #[derive(Debug, Default)]
 pub struct BackOffs {
-    /// Those alone whose last call broke off.
+    /// Only components whose last call trapped.
     streaks: Mutex<BTreeMap<String, FaultStreak>>,
 }
 
-/// A component whose last call broke off.
+/// The consecutive traps of a component.
 #[derive(Debug)]
 struct FaultStreak {
     in_a_row: u32,
@@ -31,29 +31,29 @@ struct FaultStreak {
     pause: Option<Pause>,
 }
 
-/// A component that is left alone.
+/// The pause of a component.
 #[derive(Debug)]
 struct Pause {
     wait: Duration,
     until: Instant,
-    /// One sample is let through to see whether it works again.
+    /// Whether one call is running to try whether the component works again.
     trial_running: bool,
 }
 
-/// CallPermit to call a component once.
+/// A permit for one call of a component.
 #[must_use]
 pub struct CallPermit<'a> {
     all: &'a BackOffs,
     component: &'a str,
-    /// It is the one call that tries whether the component works again.
+    /// Whether it is the call that tries whether the component works again.
     is_trial: bool,
 }
 
 impl BackOffs {
-    /// CallPermit to call `component` at `now`.
+    /// A permit to call `component` at `now`.
     ///
     /// # Errors
-    /// [`Fault::BackingOff`], with what it broke off by and when it is tried again.
+    /// [`Fault::BackingOff`], with the last failure and the rest of the pause.
     pub fn permit<'a>(&'a self, component: &'a str, now: Instant) -> Result<CallPermit<'a>, Failure> {
         let mut streaks = self.lock();
         let mut is_trial = false;
@@ -74,7 +74,7 @@ impl BackOffs {
         })
     }
 
-    /// What the status says of a component at `now`: the calls that broke off in a row, and how it is left alone.
+    /// The status of a component at `now`: its consecutive traps, and its pause.
     pub fn status(&self, component: &str, now: Instant) -> (u32, Option<BackOffStatus>) {
         let streaks = self.lock();
         let Some(streak) = streaks.get(component) else {
@@ -99,7 +99,7 @@ fn refusal(component: &str, streak: &FaultStreak, now: Instant) -> Failure {
         pause.until.saturating_duration_since(now)
     });
     let message = format!(
-        "`{component}` broke off {} times in a row and is left alone for {} ms more; the last time: {}",
+        "`{component}` failed {} times in a row and is paused for {} ms; last failure: {}",
         streak.in_a_row,
         left.as_millis(),
         streak.last.message
@@ -108,7 +108,7 @@ fn refusal(component: &str, streak: &FaultStreak, now: Instant) -> Failure {
 }
 
 impl CallPermit<'_> {
-    /// Tells how the call ended at `now`.
+    /// Records the end of the call at `now`.
     pub fn ended(self, failure: Option<&Failure>, now: Instant) {
         let trapped = failure.filter(|failure| failure.fault.ends_instance());
         let mut streaks = self.all.lock();
@@ -134,7 +134,7 @@ impl CallPermit<'_> {
             None if streak.in_a_row < FAULTS_IN_A_ROW => return,
             None => FIRST_WAIT,
             Some(pause) if self.is_trial => (pause.wait * 2).min(LONGEST_WAIT),
-            // A call that was under way before.
+            // A call that began before the pause.
             Some(_) => return,
         };
         if streak.pause.is_none() {
@@ -150,12 +150,12 @@ impl CallPermit<'_> {
             in_a_row = streak.in_a_row,
             wait_ms = micros(wait) / 1000,
             cause = streak.last.message,
-            "the component breaks off again and again; it is left alone for a while"
+            "the component traps repeatedly and is paused"
         );
     }
 }
 
-/// A call whose end nobody told: the daemon itself failed in it. Another sample may try.
+/// A dropped permit: the daemon itself failed during the call. Another sample may try.
 impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
         if !self.is_trial {
@@ -169,7 +169,7 @@ impl Drop for CallPermit<'_> {
     }
 }
 
-/// The release serves no more.
+/// Resets the metrics when the release no longer serves.
 impl Drop for BackOffs {
     fn drop(&mut self) {
         let streaks = std::mem::take(&mut *self.lock());
@@ -200,7 +200,7 @@ mod tests {
         Failure::new(Fault::Trap, "it trapped")
     }
 
-    /// One call at a moment: false where there was no leave.
+    /// One call; false if it was refused.
     fn call(all: &BackOffs, now: Instant, failure: Option<&Failure>) -> bool {
         match all.permit("x", now) {
             Ok(permit) => {
@@ -241,7 +241,7 @@ mod tests {
         now += expected;
         assert!(call(&all, now, None), "it works again");
         assert_eq!(all.status("x", now), (0, None));
-        // And begins with the shortest wait.
+        // And starts with the first pause.
         for _ in 0..FAULTS_IN_A_ROW {
             assert!(call(&all, now, Some(&trap())));
         }
@@ -266,7 +266,7 @@ mod tests {
     fn one_sample_alone_tries_and_an_untold_end_lets_another_try() {
         let all = BackOffs::default();
         let now = Instant::now();
-        // A call that began before the row was full.
+        // A call that began before the pause.
         let late = all.permit("x", now).unwrap();
         for _ in 0..FAULTS_IN_A_ROW {
             assert!(call(&all, now, Some(&trap())));
@@ -278,7 +278,7 @@ mod tests {
         assert!(!call(&all, later, None));
         drop(trial_running);
         assert!(call(&all, later, None));
-        // A late call neither ends the try of another one nor counts as it.
+        // A late call neither ends the trial call nor counts as it.
         let now = later + FIRST_WAIT;
         let late = all.permit("z", now).unwrap();
         for _ in 0..FAULTS_IN_A_ROW {
@@ -291,7 +291,7 @@ mod tests {
         let first = Some(micros(FIRST_WAIT) / 1000);
         assert_eq!(all.status("z", now).1.map(|status| status.wait_ms), first);
         drop(trial_running);
-        // Another component has nothing to do with it.
+        // Other components are not affected.
         assert!(all.permit("y", now).is_ok());
     }
 }

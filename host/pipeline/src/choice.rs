@@ -1,4 +1,4 @@
-//! Which backend runs a model that more than one can run: the faster of those that pass the release's own tests.
+//! Choice of the backend for a model that both can run: the faster one of those that pass the release's self-tests.
 
 mod compare;
 mod machine;
@@ -22,34 +22,34 @@ pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
 pub use settled::Undecided;
 pub(super) use settled::switch_text;
 
-/// Runs of one model in the self-tests whose inputs serve to time it, at most.
+/// Most recorded runs of one model in the self-tests, whose inputs are used to time it.
 const RECORDED_RUNS: usize = 4;
 
 /// The inputs of one run.
 type Inputs = Vec<(String, Tensor)>;
 
-/// A model that both backends hold.
+/// A model that both backends have loaded.
 struct TwoBackendModel<'a> {
     named: &'a Arc<NamedModel>,
     variant: &'a str,
     model: &'a Arc<Model>,
     /// Threads of one run.
     threads: usize,
-    /// Whether samples run on it, and not on another variant.
+    /// Whether this variant serves.
     serves: bool,
-    /// What the self-tests gave it.
+    /// Its inputs in the self-tests.
     recorded: Vec<Inputs>,
 }
 
-/// A backend, and why it.
+/// A chosen backend with the reason.
 struct BackendDecision {
     backend: Backend,
     reason: String,
-    /// Whether it says something of the model, and not of this release alone.
+    /// Whether it is about the model, and not only about this release.
     lasting: bool,
-    /// Whether the other one may stand in where this one fails: it gave the same, or nothing is known against it.
+    /// Whether the other backend may replace a failed one: its outputs are the same, or nothing is known against it.
     alike: bool,
-    /// Whether the backends disagree, and nothing says which is right.
+    /// Whether the backends disagree, and no test decides.
     undecided: bool,
 }
 
@@ -73,8 +73,8 @@ impl BackendDecision {
 }
 
 impl Pipeline {
-    /// Decides which backend runs each model that both can run: what is remembered of this machine, or what the self-tests and
-    /// the clock say. Returns how many were remembered. Both stay loaded until [`Self::settle`].
+    /// Chooses a backend for each model that both can run: the remembered choice of this machine, or by self-tests and timing.
+    /// Returns the number of remembered choices. Both backends stay loaded until [`Self::settle`].
     pub fn decide<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -86,13 +86,12 @@ impl Pipeline {
         known
     }
 
-    /// Goes by what is remembered of this machine, and measures nothing: tract runs what both backends can and nothing is known
-    /// of.
+    /// Applies the remembered choices of this machine without measuring. Without a remembered choice, tract runs the model.
     pub fn recall(&self, backends: &Backends) {
         self.remembered(backends);
     }
 
-    /// Takes the remembered backends. Returns how many models have one, and those that have none.
+    /// Applies the remembered choices. Returns their number, and the models without one.
     fn remembered(&self, backends: &Backends) -> (usize, Vec<TwoBackendModel<'_>>) {
         let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
             let found = backends.get(open.model.digest(), open.threads);
@@ -106,7 +105,7 @@ impl Pipeline {
         (known.len(), unknown)
     }
 
-    /// Decides anew for all models that both backends hold, whatever is remembered.
+    /// Chooses again for all models that both backends have loaded, ignoring remembered choices.
     pub fn decide_again<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -136,7 +135,7 @@ impl Pipeline {
         let reason = Reason {
             text: chosen.reason,
             alike: chosen.alike,
-            // Another variant is not what the samples run on.
+            // Samples run on another variant.
             undecided: chosen.undecided && open.serves,
         };
         self.reasons().insert(which, reason);
@@ -154,7 +153,7 @@ impl Pipeline {
         }
         let run = || {
             let ended = self.self_test(&read, device);
-            // A run that a backend fails must not cost the variant.
+            // A failed run of a backend must not disable the variant.
             self.models.values().for_each(|named| named.restart());
             ended.map(drop).map_err(|error| chain(&error))
         };
@@ -179,7 +178,7 @@ impl Pipeline {
                             })
                         };
                         let mut chosen = by_tests(this, tract, ort, alone);
-                        // Of several models on tract, it is not known which one fails the test.
+                        // With several models on tract, it is unknown which one fails the test.
                         chosen.lasting &= tract.is_ok() || open.len() == 1;
                         chosen
                     }
@@ -195,7 +194,7 @@ impl Pipeline {
                 Ok(()) => chosen,
                 Err(error) => BackendDecision::passing(
                     Backend::Tract,
-                    format!("the self-test fails with backends of two kinds: {error}"),
+                    format!("the self-test fails with a mix of backends: {error}"),
                 ),
             };
             open.model.use_backend(chosen.backend);
@@ -211,7 +210,7 @@ impl Pipeline {
                     model = open.named.name(),
                     variant = open.variant,
                     difference = chosen.reason,
-                    "the backends disagree, and no self-test says which is right"
+                    "the backends disagree, and no self-test decides which is right"
                 );
             }
             if chosen.lasting {
@@ -222,7 +221,7 @@ impl Pipeline {
     }
 }
 
-/// What `run` gives while this backend runs all of them.
+/// The result of `run` while this backend runs all models.
 fn on<T>(open: &[TwoBackendModel<'_>], backend: Backend, run: impl FnOnce() -> T) -> T {
     for open in open {
         open.model.use_backend(backend);
@@ -242,7 +241,8 @@ fn uniform(chosen: &[BackendDecision]) -> bool {
     backends.all(|backend| Some(backend) == first)
 }
 
-/// By the self-tests, which ran with all models on one backend, and on the other; `alone` runs them with this one on ONNX Runtime.
+/// Chooses by the self-tests, which ran with all models on one backend, then on the other; `alone` runs them with only this model on ONNX
+/// Runtime.
 fn by_tests(
     this: &TwoBackendModel<'_>,
     tract: &Result<(), String>,
@@ -266,7 +266,7 @@ fn by_tests(
     }
 }
 
-/// Without a self-test that reaches the model: both must give the same.
+/// Chooses without a self-test of the model: the outputs of both backends must agree.
 fn by_comparison(this: &TwoBackendModel<'_>, open: &[TwoBackendModel<'_>]) -> BackendDecision {
     // All variants of a model take the same inputs.
     let twin = open
@@ -290,14 +290,14 @@ fn by_comparison(this: &TwoBackendModel<'_>, open: &[TwoBackendModel<'_>]) -> Ba
             Comparison::Nothing => {}
         }
     }
-    let reason = "no self-test reaches the model, and inputs made up for it do not fit";
+    let reason = "no self-test runs the model, and synthetic inputs do not fit it";
     BackendDecision {
         alike: true,
         ..BackendDecision::passing(Backend::Tract, reason)
     }
 }
 
-/// The other one runs what this one does not.
+/// Chooses the other backend, since this one fails.
 fn fails(backend: Backend, error: &str) -> BackendDecision {
     BackendDecision::new(other(backend), format!("{backend} fails: {error}"))
 }
@@ -309,7 +309,7 @@ fn other(backend: Backend) -> Backend {
     }
 }
 
-/// Of two that give the same, or pass the same tests.
+/// Chooses the faster one of two equivalent backends.
 fn faster(this: &TwoBackendModel<'_>, runs: &[Inputs]) -> BackendDecision {
     match time_both(this.model, runs) {
         Timing::Ended { tract, ort } => {

@@ -12,16 +12,16 @@ use super::LoadError;
 use super::recurrent::Recurrent;
 use super::trace::Tensors;
 
-/// A model in a step of the pipeline.
+/// A pipeline step that runs a model.
 #[derive(Clone)]
 pub(super) struct InferStep {
     model: Arc<NamedModel>,
     deadline: Duration,
-    /// What the model keeps from sample to sample.
+    /// The state of a recurrent model.
     memory: Option<Arc<Recurrent>>,
 }
 
-/// A step for each model of the release, which the pipeline may have in any number.
+/// One step for each model of the release; the pipeline may contain it several times.
 pub(super) fn steps(
     release: &Release,
     models: &BTreeMap<String, Arc<NamedModel>>,
@@ -46,7 +46,7 @@ pub(super) fn steps(
 }
 
 impl InferStep {
-    /// The same step with nothing in the model's memory.
+    /// The same step with empty state.
     pub fn fork(&self) -> Self {
         let memory = self.memory.as_ref();
         Self {
@@ -55,7 +55,7 @@ impl InferStep {
         }
     }
 
-    /// Lets the model begin anew for every source.
+    /// Drops the state of all sources.
     pub fn forget_sources(&self) {
         if let Some(memory) = &self.memory {
             memory.forget();
@@ -67,8 +67,8 @@ impl InferStep {
         self.model.name()
     }
 
-    /// Runs the model on these tensors, and on what it keeps for `source`: neither are the inputs that are its memory asked of the
-    /// step before, nor are the outputs that become it passed on. All that it is given is added to `trace`.
+    /// Runs the model on these tensors and on its state of `source`. State inputs do not come from the previous step, and state outputs
+    /// are not passed on. All inputs are added to `trace`.
     pub fn run(
         &self,
         source: &str,

@@ -1,4 +1,4 @@
-//! Where a pipeline begins and ends: what its first step is given of the sample, and what its last step leaves.
+//! Input and output of a pipeline: parsing a sample for the first step, and tensors as the result.
 
 use std::sync::Arc;
 
@@ -9,21 +9,21 @@ use hotshoe_trust::PipelineInput;
 
 use super::Expectation;
 
-/// The media type of a sample that came with tensors and without one.
+/// Media type of a sample within an `.npz` that does not state one.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// What the first step is given.
+/// The input of the first step.
 pub(super) enum FirstInput {
-    /// The sample alone.
+    /// The sample.
     Sample,
-    /// Tensors, and the sample that they were made of, where it came with them.
+    /// Tensors, and the sample that they were made of (empty if it is not included).
     Tensors(Vec<(String, Tensor)>, Sample),
     /// An insight.
     Insight(Insight),
 }
 
 impl FirstInput {
-    /// Reads a sample, where a pipeline that begins so has to.
+    /// Parses a sample for a pipeline with this input.
     pub fn read(begin: PipelineInput, sample: &Sample) -> Result<Self, Failure> {
         match begin {
             PipelineInput::Sample => Ok(Self::Sample),
@@ -31,7 +31,7 @@ impl FirstInput {
                 let arrays = npz::read(&sample.payload, Limits::SAMPLE).map_err(|error| {
                     let cause = hotshoe_base::chain(&error);
                     invalid(&format!(
-                        "the pipeline begins with tensors, and the sample is no .npz of them: {cause}"
+                        "the pipeline begins with tensors, but the sample is not an .npz of tensors: {cause}"
                     ))
                 })?;
                 let (tensors, inner) = split_sample(arrays, sample)?;
@@ -40,20 +40,20 @@ impl FirstInput {
             PipelineInput::Insight => match Expectation::parse(&sample.payload) {
                 Ok(given) => Ok(Self::Insight(given.insight)),
                 Err(error) => Err(invalid(&format!(
-                    "the pipeline begins with a policy, and the sample is no insight in JSON: {error}"
+                    "the pipeline begins with a policy, but the sample is not an insight in JSON: {error}"
                 ))),
             },
         }
     }
 }
 
-/// Tensors as the insight of a pipeline that ends with them.
+/// The insight of a pipeline that ends with tensors.
 pub(super) fn tensors_to_insight(tensors: &[(String, Tensor)]) -> Result<Insight, Failure> {
     let bytes: u64 = tensors.iter().map(|(_, it)| it.byte_len() as u64).sum();
     let most = Limits::SAMPLE;
     if bytes > most.bytes || tensors.len() > most.arrays {
         let message = format!(
-            "the pipeline ends with {} tensors of {bytes} bytes, and a result has at most {} of {} bytes",
+            "the pipeline ends with {} tensors of {bytes} bytes; a result has at most {} tensors of {} bytes",
             tensors.len(),
             most.arrays,
             most.bytes
@@ -71,7 +71,7 @@ pub(super) fn tensors_to_insight(tensors: &[(String, Tensor)]) -> Result<Insight
     })
 }
 
-/// Takes the sample out of what it came with.
+/// Separates the sample from the tensors.
 fn split_sample(
     arrays: Vec<(String, Tensor)>,
     outer: &Sample,
@@ -96,12 +96,12 @@ fn split_sample(
     Ok((tensors, sample))
 }
 
-/// The bytes of an array that is a line of them.
+/// The bytes of a one-dimensional `u8` array.
 fn byte_row<'a>(name: &str, tensor: &'a Tensor) -> Result<&'a [u8], Failure> {
     match tensor.as_u8() {
         Ok(bytes) if tensor.shape().len() == 1 => Ok(bytes),
         _ => Err(invalid(&format!(
-            "the array `{name}` is {} of {:?}; it is u8 of one dimension",
+            "the array `{name}` is {} of shape {:?}; it must be u8 with one dimension",
             tensor.element_type(),
             tensor.shape()
         ))),

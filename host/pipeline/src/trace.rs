@@ -1,25 +1,25 @@
-//! What came between a sample and its result, for whoever looks on.
+//! Intermediate tensors of a sample, for recording and tests.
 
 use hotshoe_engine::Sample;
 use hotshoe_infer::Tensor;
 
-/// Named tensors. They share their elements with what the pipeline works on.
+/// Named tensors, which share their elements with the pipeline.
 pub type Tensors = Vec<(String, Tensor)>;
 
-/// What the steps of a pipeline handed on for one sample.
+/// The intermediate tensors of one sample.
 #[derive(Debug, Clone, Default)]
 pub struct Trace {
-    /// The sample as the components see it, where it came inside an `.npz`.
+    /// The sample for components, if it was inside an `.npz`.
     pub inner: Option<Sample>,
-    /// What the preprocessor made, or what came in its place.
+    /// Output of the preprocessor, or the input of a pipeline that begins with tensors.
     pub tensors: Option<Tensors>,
-    /// What each model was given, in the order of its runs, with what it keeps from sample to sample.
+    /// Inputs of each model run in order, including state.
     pub inputs: Vec<(String, Tensors)>,
-    /// What the last model made, or what came in its place.
+    /// Output of the last model, or the input of a pipeline that begins with a postprocessor.
     pub outputs: Option<Tensors>,
 }
 
-/// The most that one component of a pipeline held at once, in a worker's life so far.
+/// Peak memory of one component in a worker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StageUsage {
     /// Its name in the release.

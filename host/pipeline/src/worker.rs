@@ -11,9 +11,9 @@ use super::infer::InferStep;
 use super::trace::{Trace, StageUsage, Tensors};
 use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
 
-/// Where samples end that do not fit the pipeline's beginning.
+/// Stage name of samples that are not valid for the first step.
 const INPUT: &str = "input";
-/// Where samples end whose tensors are too large for a result.
+/// Stage name of samples whose tensors are too large for a result.
 const OUTPUT: &str = "output";
 
 /// Runs samples through one pipeline, one at a time, on the caller's thread.
@@ -32,13 +32,13 @@ enum WorkerStep {
     Policy(Instance, StageFailure),
 }
 
-/// What a sample has become by the step that comes next.
+/// State of a sample between two steps.
 #[derive(Default)]
 struct SampleState {
     tensors: Tensors,
     insight: Option<Insight>,
     actions: Option<Vec<Action>>,
-    /// Where somebody looks on.
+    /// Set if intermediate tensors are observed.
     trace: Option<Trace>,
 }
 
@@ -69,7 +69,7 @@ impl Worker {
         &self.pipeline
     }
 
-    /// Makes the instances that the first sample would otherwise wait for.
+    /// Creates the instances that the first sample would otherwise wait for.
     ///
     /// # Errors
     /// The component that cannot be instantiated. The next sample tries again.
@@ -81,7 +81,7 @@ impl Worker {
         Ok(())
     }
 
-    /// The most that each component held at once so far.
+    /// Peak memory of each component so far.
     pub fn usage(&self) -> Vec<StageUsage> {
         let of = |step: &WorkerStep| step.usage();
         self.steps.iter().filter_map(of).collect()
@@ -92,7 +92,7 @@ impl Worker {
         self.run(sample, device, &mut SampleState::default())
     }
 
-    /// As [`Self::process`], and also gives what came between.
+    /// As [`Self::process`], and also returns the intermediate tensors.
     pub fn observe(&mut self, sample: &Sample, device: &Device) -> (Outcome, Trace) {
         let mut state = SampleState {
             trace: Some(Trace::default()),
@@ -140,7 +140,7 @@ impl Worker {
                 });
             }
             if let Err(failure) = result {
-                // Who reaches for what it was not given is not let pass.
+                // A denied operation is never tolerated.
                 if step.fails_open() && failure.fault != Fault::Denied {
                     tolerated.push(SampleError::of(step.name(), failure));
                     continue;
@@ -165,7 +165,7 @@ impl Worker {
 }
 
 impl SampleState {
-    /// Takes in a sample; gives the one that the components see, where it is another one.
+    /// Parses a sample. Returns the sample for components, if it is a different one.
     fn begin(&mut self, begin: PipelineInput, sample: &Sample) -> Result<Option<Sample>, Failure> {
         match FirstInput::read(begin, sample)? {
             FirstInput::Sample => Ok(None),
@@ -188,7 +188,7 @@ impl SampleState {
         }
     }
 
-    /// The insight so far. Tensors become one where nothing makes another one of them.
+    /// The insight so far. Without one, the tensors are the insight.
     fn insight(&mut self) -> Result<Insight, Failure> {
         match self.insight.take() {
             Some(insight) => Ok(insight),
@@ -225,7 +225,7 @@ impl WorkerStep {
         }
     }
 
-    /// Whether its failure costs nothing but its own actions.
+    /// Whether the sample continues if this step fails.
     const fn fails_open(&self) -> bool {
         matches!(self, Self::Policy(_, StageFailure::FailOpen))
     }
@@ -250,7 +250,7 @@ impl WorkerStep {
         }
     }
 
-    /// Runs the step, unless it is a component that broke off too often. Models have runs and deadlines of their own.
+    /// Runs the step, unless it is a paused component. Models are not paused.
     fn run_if(
         &mut self,
         back_offs: Option<&BackOffs>,
@@ -296,7 +296,7 @@ impl WorkerStep {
             Self::Policy(instance, _) => {
                 let insight = state.insight()?;
                 let decided = instance.decide(&sample.source, &insight, context);
-                // Also where it fails: the next one, and the result, have the insight all the same.
+                // Restored even if the policy fails, for the next step and the result.
                 state.insight = Some(insight);
                 let decided = decided?;
                 state.actions.get_or_insert_default().extend(decided);

@@ -231,7 +231,7 @@ fn show_components(status: &Status, terminal: &Terminal) -> anyhow::Result<()> {
         let name = &component.name;
         if let Some(waits) = &component.backing_off {
             terminal.print(terminal.warning(&format!(
-                "component {name} broke off {} times in a row and is left alone for {} ms more: {}",
+                "component {name} failed {} times in a row and is paused for {} ms: {}",
                 component.faults_in_a_row, waits.left_ms, waits.message
             )))?;
         }

@@ -1,4 +1,4 @@
-//! Whether two backends make the same of the same inputs.
+//! Comparison of the outputs of two backends for the same inputs.
 
 use hotshoe_infer::inspect::{OutputComparison, compare_outputs};
 use hotshoe_infer::{Backend, Model};
@@ -6,15 +6,15 @@ use hotshoe_infer::{Backend, Model};
 use super::Inputs;
 use super::race::outputs;
 
-/// What came of it.
+/// Result of the comparison.
 pub(super) enum Comparison {
-    /// Both make the same.
+    /// The outputs are the same.
     Equal,
-    /// Both run, and make something else: in which output, and how.
+    /// The outputs differ: in which output, and how.
     Differ(String),
-    /// This one fails, for this reason, and the other one runs.
+    /// This backend fails with this error, and the other one runs.
     Fails(Backend, String),
-    /// Both fail, or neither gives a number: the inputs say nothing.
+    /// Both fail, or the outputs have no numbers: inconclusive.
     Nothing,
 }
 

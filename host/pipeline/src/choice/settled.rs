@@ -1,4 +1,4 @@
-//! After the choice: the backends that were not chosen are let go, and one that fails gives way to the other all the same.
+//! After the choice: unloading the other backends, and fallback to the other backend if the chosen one fails.
 
 use std::sync::Arc;
 
@@ -8,27 +8,27 @@ use hotshoe_trust::Blob;
 use super::{Backends, BackendDecision};
 use crate::{Pipeline, Reason};
 
-/// Backends that disagree about a model that samples run on, where no self-test says which is right.
+/// A serving model whose backends disagree, without a self-test that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecided {
     /// Its name in the release.
     pub model: String,
-    /// The variant's.
+    /// The name of the variant.
     pub variant: String,
-    /// In which output they differ, and how.
+    /// The output in which they differ, and how.
     pub difference: String,
 }
 
 impl Pipeline {
-    /// Lets go of the backends that were not chosen.
+    /// Unloads the backends that were not chosen.
     pub fn settle(&self) {
         for (_, model) in self.models.values().flat_map(|named| named.variants()) {
             model.settle(model.backend());
         }
     }
 
-    /// As [`Self::settle`], but where the chosen backend of a model fails, the other one is opened with what `read` gives, and
-    /// serves if it succeeds; unless it is known to give something else.
+    /// As [`Self::settle`], but if the chosen backend of a model fails, the other one is loaded from the bytes of `read`, and serves if
+    /// it succeeds. This does not apply if its outputs are known to differ.
     pub fn settle_with_standbys(
         &self,
         read: impl Fn(&Blob) -> Option<Vec<u8>> + Send + Sync + 'static,
@@ -62,12 +62,12 @@ impl Pipeline {
         })
     }
 
-    /// Whether a backend has failed since the choice and another one took over that is not remembered yet.
+    /// Whether a failed backend was replaced since the choice, and this is not remembered yet.
     pub fn has_switched(&self) -> bool {
         !self.switched().is_empty()
     }
 
-    /// Remembers which backends took over, so that one that failed is not chosen at the next start.
+    /// Remembers the replacements, so that the next start does not choose a failed backend.
     pub fn remember_switches(&self, backends: &mut Backends) {
         for (name, variant, model, switch) in self.switched() {
             let chosen = BackendDecision::new(switch.to, switch_text(&switch));
@@ -100,7 +100,7 @@ impl Pipeline {
     }
 }
 
-/// For the status.
+/// Text of a switch for the status.
 pub(crate) fn switch_text(switch: &BackendSwitch) -> String {
     format!("{} failed: {}", switch.from, switch.cause)
 }

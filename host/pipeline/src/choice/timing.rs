@@ -1,4 +1,4 @@
-//! Both backends by turns on the same inputs, against the clock.
+//! Timing of both backends on the same inputs.
 
 use std::time::{Duration, Instant};
 
@@ -7,27 +7,27 @@ use hotshoe_infer::{Backend, Model, Tensor};
 
 use super::Inputs;
 
-/// Rounds, at most. The fastest of each backend counts: whatever else the machine does only slows a round down.
+/// Most rounds. The fastest round of each backend counts, since other load only slows a round down.
 const ROUNDS: usize = 7;
-/// No round begins after this.
+/// No round begins after this time.
 const BUDGET: Duration = Duration::from_secs(2);
-/// One run may take this long.
+/// Deadline of one run.
 const RUN_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How it ended.
+/// Result of the timing.
 pub(super) enum Timing {
     /// The time of one run on each.
     Ended {
-        /// On tract.
+        /// Time on tract.
         tract: Duration,
-        /// On ONNX Runtime.
+        /// Time on ONNX Runtime.
         ort: Duration,
     },
-    /// This backend could not run them.
+    /// This backend could not run the inputs.
     Failed(Backend, String),
 }
 
-/// Times both backends on `runs`, after a first round that does not count.
+/// Times both backends on `runs`, after a warm-up round.
 pub(super) fn time_both(model: &Model, runs: &[Inputs]) -> Timing {
     const BACKENDS: [Backend; 2] = [Backend::Tract, Backend::Ort];
     let mut fastest = [Duration::MAX; 2];
@@ -52,7 +52,7 @@ pub(super) fn time_both(model: &Model, runs: &[Inputs]) -> Timing {
     Timing::Ended { tract, ort }
 }
 
-/// Whether this backend can run them.
+/// Whether this backend can run all inputs.
 pub(super) fn runs(model: &Model, backend: Backend, runs: &[Inputs]) -> bool {
     model.use_backend(backend);
     run_all(model, runs).is_ok()
@@ -66,7 +66,7 @@ fn run_all(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
     Ok(started.elapsed())
 }
 
-/// What the backend that serves now makes of one run's inputs.
+/// The outputs of the active backend for one run's inputs.
 pub(super) fn outputs(model: &Model, inputs: &Inputs) -> Result<Inputs, String> {
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let ended = model.run_by(&named, Some(Instant::now() + RUN_DEADLINE));
