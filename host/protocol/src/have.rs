@@ -1,4 +1,4 @@
-//! What a device tells its neighbours that it holds.
+//! The chunks that a device has, for its neighbours.
 
 use hotshoe_trust::Digest;
 
@@ -7,7 +7,7 @@ use super::wire::{ChunkMap, chunk_maps_to_bytes};
 /// Bytes of one chunk in an index: its size, and its digest.
 const ENTRY: usize = 36;
 
-/// The answer about these indexes: an index that is not held here means that the release is not being fetched here.
+/// The reply about these indexes. An unknown index means that this device does not have or fetch the release.
 pub fn answer(
     read: &impl Fn(Digest) -> Option<Vec<u8>>,
     has: &impl Fn(Digest) -> bool,
@@ -20,7 +20,7 @@ pub fn answer(
     chunk_maps_to_bytes(&held)
 }
 
-/// Nothing here is checked: a neighbour that is told nonsense asks for what is not there, and no more.
+/// The index is not checked: with a wrong one, a neighbour asks for chunks that do not exist, which is harmless.
 fn held(index: &[u8], has: &impl Fn(Digest) -> bool) -> ChunkMap {
     let list = index.iter().position(|byte| *byte == b'\n');
     let list = list
