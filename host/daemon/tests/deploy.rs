@@ -7,8 +7,8 @@
     reason = "tests"
 )]
 
-#[path = "../../pipeline/tests/lab/mod.rs"]
-mod lab;
+#[path = "../../pipeline/tests/fixture/mod.rs"]
+mod fixture;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Stateme
 use serde_json::Value;
 use tempfile::TempDir;
 
-use lab::{environment, release_with};
+use fixture::{environment, release_with};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// What a stage `measure` and no policy give.
