@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use hotshoe_daemon::Config;
-use hotshoe_daemon::registry::RegistryConfig;
+use hotshoe_config::Config;
+use hotshoe_delivery::registry::RegistryConfig;
 use hotshoe_devkit::find_root;
 use hotshoe_trust::release_toml::{
     ComponentToml, DataToml, ModelToml, ReleaseToml, StepToml, TestToml,

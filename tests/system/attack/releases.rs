@@ -126,7 +126,7 @@ fn a_release_with_too_few_signatures() {
 }
 
 #[test]
-fn mix_and_match_of_a_manifest_and_anothers_signature() {
+fn mix_and_match_of_a_manifest_and_of_another_signature() {
     let scene = Scene::new();
     let (second, third) = (
         scene.site.pack(&light(2, "")),
@@ -144,7 +144,7 @@ fn mix_and_match_of_a_manifest_and_anothers_signature() {
 }
 
 #[test]
-fn mix_and_match_of_a_manifest_and_anothers_configuration() {
+fn mix_and_match_of_a_manifest_and_of_another_configuration() {
     let scene = Scene::new();
     let (second, third) = (
         scene.site.pack(&light(2, "")),
