@@ -1,15 +1,14 @@
-//! Runs of one model that are joined into one, for models that are faster on many samples at once.
+//! Dynamic batching: runs of one model are joined into one, for models that are faster with several samples.
 //!
-//! Runs are joined along the first dimension of all inputs, and their outputs are parted along theirs. A batch is open from its
-//! first run until it is full or its turn comes, so that runs gather while the model is busy, even without a wait.
+//! Inputs are concatenated along the first dimension, and outputs are split along theirs. A batch is open from its first run until
+//! it is full or its turn comes, so that runs gather while the model is busy, even without a wait.
 //!
-//! A model is not batched, and its runs go one by one as without batching, unless it is known that each row of its outputs
-//! follows from the same row of its inputs alone ([`rows`]). That is read off its graph; an input or output whose first
-//! dimension is fixed rules it out at once. Besides, the first batch is compared with its runs alone. The reason is logged and
-//! kept.
+//! A model is batched only if each row of its outputs is known to depend on the same row of its inputs alone ([`rows`]). That is
+//! derived from its graph; an input or output with a fixed first dimension excludes it. In addition, the first batch is compared
+//! with separate runs. The reason of a refusal is logged and kept.
 //!
-//! Each number of rows is a combination of shapes of its own, with a plan of its own where the backend compiles plans. Runs
-//! that carry a state to the next one are not for batches: their model is loaded without.
+//! Each number of rows is a combination of shapes of its own, with a plan of its own where the backend compiles plans. Models
+//! with recurrent state are loaded without batching.
 
 mod join;
 mod rows;
@@ -30,15 +29,15 @@ use crate::{ElementType, ModelOptions, RunError, Tensor, TensorInfo};
 /// Whether runs of a model are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Batching {
-    /// Not asked for.
+    /// Not requested.
     Off,
-    /// They are.
+    /// Runs are joined.
     On,
     /// The model does not allow it, for this reason.
     Refused(String),
 }
 
-/// What runs must have in common to be joined: types and shapes of the inputs, without the first dimension.
+/// Runs are joined if these are equal: types and shapes of the inputs, without the first dimension.
 type BatchKey = Vec<(ElementType, Vec<usize>)>;
 
 /// A run that is part of a batch.
@@ -48,17 +47,17 @@ struct Member {
     run: Arc<Run>,
 }
 
-/// A batch that has not begun.
+/// A batch that has not started.
 struct OpenBatch {
     id: u64,
     key: BatchKey,
     members: Vec<Member>,
     rows: usize,
-    /// When its wait for further runs ends at the latest.
+    /// Latest end of its wait for further runs.
     close_at: Instant,
-    /// In the queue for its turn, as soon as its wait has ended.
+    /// Its ticket in the queue, after its wait has ended.
     ticket: Option<u64>,
-    /// Tells its first caller that the wait ends earlier.
+    /// Notifies its first caller that the wait ends earlier.
     changed: Arc<Condvar>,
 }
 
@@ -68,16 +67,16 @@ struct OpenBatches {
     last_id: u64,
 }
 
-/// What is known of a model's eligibility.
+/// Whether a model can be batched.
 enum Eligibility {
     Unverified,
     Verified,
     Refused(String),
 }
 
-/// Joins the runs of one model.
+/// Batches the runs of one model.
 pub(crate) struct Batcher {
-    /// Of the model, for the log.
+    /// The digest of the model, for the log.
     digest: Digest,
     /// Most rows of a batch: the sum of the first dimensions of its runs.
     most: usize,
@@ -87,7 +86,7 @@ pub(crate) struct Batcher {
 }
 
 impl Batcher {
-    /// `None` if it is not asked for.
+    /// `None` if batching is not requested.
     pub(crate) fn new(
         digest: Digest,
         options: &ModelOptions,
@@ -110,7 +109,7 @@ impl Batcher {
         }))
     }
 
-    /// Refuses a model of which it is not known that its rows keep to themselves.
+    /// Refuses a model whose rows may not be independent.
     pub(crate) fn check_graph(&self, model: &ModelProto, graph: &GraphProto) {
         let unverified = matches!(*self.eligibility(), Eligibility::Unverified);
         if unverified && let Some(reason) = rows::check_rows(model, graph) {
@@ -125,7 +124,7 @@ impl Batcher {
         }
     }
 
-    /// Runs `inputs`, which fit the model, with others if there are any.
+    /// Runs `inputs`, which fit the model, in a batch with others if there are any.
     ///
     /// # Errors
     /// As [`Lane::run`].
@@ -163,8 +162,8 @@ impl Batcher {
         outcome
     }
 
-    /// Puts a run into an open batch, or into a new one, which the caller has to bring on its way. No run waits for others
-    /// longer than half of its time: the rest is for the model.
+    /// Adds a run to an open batch, or to a new one, which the caller has to submit (returned as true). A run waits for others for at
+    /// most half of the time until its deadline.
     fn enter(&self, member: Member) -> (u64, bool) {
         let now = Instant::now();
         let half = |deadline: Instant| deadline.saturating_duration_since(now) / 2;
@@ -184,7 +183,7 @@ impl Batcher {
                 open.changed.notify_one();
                 return (open.id, false);
             }
-            // What comes later belongs into a later batch.
+            // Later runs belong to a later batch.
             open.close_at = now;
             open.changed.notify_one();
         }
@@ -202,7 +201,7 @@ impl Batcher {
         (id, true)
     }
 
-    /// Waits until a batch is full or its time is over. True if it is gone.
+    /// Waits until a batch is full or its wait ends. True if the batch no longer exists.
     fn gather(&self, id: u64) -> bool {
         let mut batches = self.open_batches();
         loop {
@@ -225,7 +224,7 @@ impl Batcher {
         }
     }
 
-    /// No thread could be started for a batch.
+    /// Fails a batch for which no thread could be started.
     fn fail(&self, id: u64, tracker: &RunTracker, error: &std::io::Error) {
         for member in self.take(id) {
             let source = std::io::Error::new(error.kind(), error.to_string()).into();
@@ -233,7 +232,7 @@ impl Batcher {
         }
     }
 
-    /// A run whose deadline passed makes room for another; a batch without runs gives up its place in the queue.
+    /// Removes a run whose deadline passed; an empty batch is removed from the queue.
     fn leave(&self, id: u64, run: &Arc<Run>, lane: &Lane) {
         let mut batches = self.open_batches();
         let Some(position) = batches.open.iter().position(|open| open.id == id) else {
@@ -244,7 +243,7 @@ impl Batcher {
         };
         open.members.retain(|member| !Arc::ptr_eq(&member.run, run));
         open.rows = open.members.iter().map(|member| member.rows).sum();
-        // Without a ticket its first caller is about to submit it.
+        // Without a ticket, its first caller is about to submit it.
         if let (true, Some(ticket)) = (open.members.is_empty(), open.ticket) {
             batches.open.remove(position);
             drop(batches);
@@ -252,14 +251,14 @@ impl Batcher {
         }
     }
 
-    /// Closes a batch.
+    /// Closes a batch and returns its members.
     fn take(&self, id: u64) -> Vec<Member> {
         let mut batches = self.open_batches();
         let position = batches.open.iter().position(|open| open.id == id);
         position.map_or_else(Vec::new, |position| batches.open.remove(position).members)
     }
 
-    /// Runs a batch; its turn has come.
+    /// Runs a batch when its turn comes.
     fn perform(&self, id: u64, tracker: &RunTracker, session: &dyn Session) {
         let mut members = self.take(id);
         let (group, begun) = tracker.begin(members.iter().map(|member| &member.run));
@@ -284,7 +283,7 @@ impl Batcher {
         }
     }
 
-    /// The first batch: do its runs alone say the same? They are the answers.
+    /// Compares the first batch with separate runs, whose outputs are the results.
     fn verify(
         &self,
         tracker: &RunTracker,
@@ -294,7 +293,7 @@ impl Batcher {
     ) {
         let mut compared = 0;
         let mut problem = None;
-        // Answered when the verdict is known.
+        // The last run is answered when the verdict is known.
         let mut last = None;
         for (member, part) in members.iter().zip(parts) {
             let Some(outcome) = alone(tracker, session, member) else {
@@ -323,7 +322,8 @@ impl Batcher {
         }
     }
 
-    /// After a batch that failed, so that one bad input costs one run. If there is none, the model does not take batches.
+    /// Runs the members of a failed batch separately, so that one bad input fails one run. If all succeed, the model does not support
+    /// batches.
     fn one_by_one(
         &self,
         tracker: &RunTracker,
@@ -332,7 +332,7 @@ impl Batcher {
         error: &RunError,
     ) {
         let mut succeeded = 0;
-        // Answered when the verdict is known.
+        // The last run is answered when the verdict is known.
         let mut last = None;
         for member in members {
             if let Some(outcome) = alone(tracker, session, member) {
@@ -344,7 +344,7 @@ impl Batcher {
         }
         if succeeded == members.len() {
             let cause = hotshoe_base::chain(error);
-            self.refuse(format!("it fails on a batch, and not alone: {cause}"));
+            self.refuse(format!("it fails on a batch, but not on single runs: {cause}"));
         }
         if let Some((run, outcome)) = last {
             tracker.end(run, outcome);
@@ -375,7 +375,7 @@ impl std::fmt::Debug for Batcher {
     }
 }
 
-/// Why a model cannot be batched, by what it says about itself.
+/// Why a model cannot be batched, according to its inputs and outputs.
 fn ineligible(inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<String> {
     if inputs.is_empty() {
         return Some("it has no input".to_owned());
@@ -405,7 +405,7 @@ fn attempt(session: &dyn Session, inputs: &[Tensor], stop: &Stop) -> Outcome {
     guard(|| session.run(inputs, stop)).unwrap_or_else(panicked)
 }
 
-/// One member's own run; `None` if its caller has given up.
+/// A separate run of one member; `None` if its deadline has passed.
 fn alone(tracker: &RunTracker, session: &dyn Session, member: &Member) -> Option<Outcome> {
     match tracker.single_out(&member.run) {
         Some(group) => Some(attempt(session, &member.inputs, &group.stop)),
@@ -416,7 +416,7 @@ fn alone(tracker: &RunTracker, session: &dyn Session, member: &Member) -> Option
     }
 }
 
-/// One run of all members; each one's outputs.
+/// One run of all members; returns the outputs of each.
 fn joined(
     session: &dyn Session,
     members: &[Member],

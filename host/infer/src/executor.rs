@@ -1,9 +1,8 @@
-//! Turns of models on a bounded number of compute threads.
+//! Scheduling of model runs on a bounded number of threads.
 //!
-//! A run holds one slot of the pool from its beginning to its real end, even if its caller has given up. A model takes a
-//! limited number of slots at once, so that one whose runs are long leaves some to the others, and models that wait are served
-//! in turn. A run with a deadline runs on a thread of the pool, since its caller may have to leave it alone; one without runs on
-//! the caller's thread, in its turn.
+//! A run occupies one slot from its start to its real end, even if its caller has given up. The slots of a model are limited, so
+//! that a slow model does not block the others, and waiting models are served round-robin. A run with a deadline runs on a thread of
+//! the pool, since its caller may return earlier; a run without one runs on the caller's thread, when a slot is free.
 
 mod runs;
 #[cfg(test)]
@@ -25,15 +24,15 @@ use crate::guard::guard;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// What happens when a turn comes.
+/// What starts when a slot is free.
 enum Start {
-    /// On a thread of the pool.
+    /// Work for a thread of the pool.
     Work(Work),
-    /// The caller goes on.
+    /// A waiting caller.
     Caller(Arc<Gate>),
 }
 
-/// Where a caller waits for its turn.
+/// Blocks a caller until a slot is free.
 #[derive(Default)]
 struct Gate {
     open: Mutex<bool>,
@@ -56,18 +55,18 @@ impl Gate {
 struct ModelQueue {
     most: usize,
     taken: usize,
-    /// First come, first served, each with its ticket.
+    /// FIFO queue, each entry with its ticket.
     queue: VecDeque<(u64, Start)>,
 }
 
 #[derive(Default)]
 struct State {
     models: BTreeMap<u64, ModelQueue>,
-    /// Models with a queue, the one whose turn it is first.
+    /// Models with queued work, in round-robin order.
     order: VecDeque<u64>,
-    /// Places that are taken.
+    /// Occupied slots.
     taken: usize,
-    /// Work that has its slot, and its model.
+    /// Work that has a slot, with its model.
     ready: VecDeque<(u64, Work)>,
     threads: usize,
     idle: usize,
@@ -81,7 +80,7 @@ impl State {
         self.last_id
     }
 
-    /// Takes a slot for the first of the model whose turn it is.
+    /// Takes a slot for the first entry of the next model.
     fn next(&mut self) -> Option<(u64, Start)> {
         let free = |id: &u64| self.models.get(id).is_some_and(|s| s.taken < s.most);
         let position = self.order.iter().position(free)?;
@@ -98,7 +97,7 @@ impl State {
 
     fn leave(&mut self, id: u64) {
         self.taken -= 1;
-        // Its model may be gone: an abandoned run outlives it.
+        // The model may be gone, since an abandoned run outlives it.
         if let Some(model) = self.models.get_mut(&id) {
             model.taken -= 1;
         }
@@ -121,7 +120,7 @@ impl Shared {
         wanted.unwrap_or(self.slots - 1).max(1)
     }
 
-    /// Starts whatever may start.
+    /// Starts queued work while slots are free.
     fn dispatch(self: &Arc<Self>, state: &mut State) {
         while state.taken < self.slots {
             let Some((id, start)) = state.next() else {
@@ -135,8 +134,8 @@ impl Shared {
                         && state.threads < self.slots
                         && let Err(error) = self.spawn(state)
                     {
-                        // There is another one: nothing is queued before the first has started.
-                        tracing::warn!(%error, "no further thread for models");
+                        // At least one thread exists: nothing is queued before the first has started.
+                        tracing::warn!(%error, "cannot start another thread for models");
                     }
                     self.work.notify_one();
                 }
@@ -154,14 +153,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The life of a thread of the pool.
+    /// Main loop of a thread of the pool.
     fn serve(self: Arc<Self>) {
         let mut state = self.state();
         loop {
             if let Some((id, work)) = state.ready.pop_front() {
                 drop(state);
                 if let Err(message) = guard(work) {
-                    tracing::error!(message, "a run's own handling panicked");
+                    tracing::error!(message, "the handling of a run panicked");
                 }
                 state = self.state();
                 state.leave(id);
@@ -180,13 +179,13 @@ impl Shared {
     }
 }
 
-/// The pool. Its threads start when they are needed, and end with it and the last [`Lane`].
+/// The thread pool. Threads start on demand, and end with it and the last [`Lane`].
 pub(crate) struct Executor {
     shared: Arc<Shared>,
 }
 
 impl Executor {
-    /// `slots` is the number of runs at once of all models together, at least 1.
+    /// `slots` is the number of concurrent runs of all models together, at least 1.
     pub(crate) fn new(slots: usize) -> Arc<Self> {
         let shared = Shared {
             slots: slots.max(1),
@@ -198,7 +197,7 @@ impl Executor {
         })
     }
 
-    /// For a model that may take `most` slots at once: at least 1, by default all but one.
+    /// Access for a model that may use `most` slots: at least 1, by default all but one.
     pub(crate) fn lane(self: &Arc<Self>, most: Option<usize>) -> Lane {
         let most = self.shared.most(most);
         let mut state = self.shared.state();
@@ -231,7 +230,7 @@ impl fmt::Debug for Executor {
     }
 }
 
-/// One model's way to the pool.
+/// The access of one model to the pool.
 #[derive(Debug)]
 pub(crate) struct Lane {
     executor: Arc<Executor>,
@@ -239,7 +238,7 @@ pub(crate) struct Lane {
     tracker: Arc<RunTracker>,
 }
 
-/// A slot in the pool that a caller's thread has taken.
+/// A slot that a caller's thread occupies.
 struct SlotGuard<'a>(&'a Lane);
 
 impl Drop for SlotGuard<'_> {
@@ -252,10 +251,10 @@ impl Drop for SlotGuard<'_> {
 }
 
 impl Lane {
-    /// Does `work` in its turn.
+    /// Runs `work` when a slot is free.
     ///
     /// # Errors
-    /// What `work` gives; its panic; [`RunError::Deadline`] as soon as `deadline` passes, whether or not its turn has come;
+    /// The error of `work`; its panic; [`RunError::Deadline`] as soon as `deadline` passes, even if it has not started;
     /// [`RunError::Busy`].
     pub(crate) fn run(
         &self,
@@ -283,7 +282,7 @@ impl Lane {
         outcome
     }
 
-    /// From now on the model may take `most` slots at once; see [`Executor::lane`].
+    /// Changes the slots of the model to `most`; see [`Executor::lane`].
     pub(crate) fn limit(&self, most: Option<usize>) {
         let shared = &self.executor.shared;
         let mut state = shared.state();
@@ -301,7 +300,7 @@ impl Lane {
         self.tracker.read()
     }
 
-    /// Has a thread of the pool do `work` in its turn; a ticket to withdraw it with.
+    /// Queues `work` for a thread of the pool. Returns a ticket for [`Self::withdraw`].
     pub(crate) fn submit(&self, work: Work) -> io::Result<u64> {
         let shared = &self.executor.shared;
         let mut state = shared.state();
@@ -334,7 +333,7 @@ impl Lane {
         ticket
     }
 
-    /// Work that no one waits for is removed from the queue.
+    /// Removes work from the queue.
     pub(crate) fn withdraw(&self, ticket: u64) {
         let mut state = self.executor.shared.state();
         if let Some(model) = state.models.get_mut(&self.id) {
@@ -354,7 +353,7 @@ impl Drop for Lane {
     }
 }
 
-/// Begins and ends one run, unless its caller has given up.
+/// Executes one run, unless its caller has given up.
 fn perform(tracker: &RunTracker, run: &Arc<Run>, work: impl FnOnce(&Stop) -> Outcome) {
     let (group, begun) = tracker.begin(std::iter::once(run));
     if begun.contains(&true) {

@@ -1,4 +1,4 @@
-//! What became of each run of a model: every run that arrives gets exactly one answer and is counted exactly once.
+//! Tracking of the runs of a model: every run gets exactly one result and is counted exactly once.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,35 +10,35 @@ use serde::Serialize;
 use crate::backend::Stop;
 use crate::{RunError, Tensor};
 
-/// Runs of one model that may wait for their turn. Further ones are refused: whoever sends that many has to slow down.
+/// Most queued runs of one model. Further ones are refused, so that senders slow down.
 const MAX_WAITING: usize = 256;
 
-/// What a run gives: the outputs in the order of the file.
+/// The result of a run: the outputs in the order of the file.
 pub(crate) type Outcome = Result<Vec<Tensor>, RunError>;
 
-/// How a model was used since it was loaded. `runs` = those that succeeded + `failed` + `abandoned` + those of `in_flight` that
-/// are not abandoned yet; a run that ends just as it is given up counts as what its caller was told.
+/// Counters of a model since it was loaded. `runs` = succeeded + `failed` + `abandoned` + the part of `in_flight` that is not
+/// abandoned. A run that ends at the same time as it is abandoned counts as what its caller got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Runs that began.
+    /// Runs that started.
     pub runs: u64,
-    /// Runs that began and ended with an error, told to their caller.
+    /// Runs that started and returned an error to their caller.
     pub failed: u64,
     /// Runs whose deadline passed while they ran.
     pub abandoned: u64,
-    /// Runs whose deadline passed before their turn came. They never began.
+    /// Runs whose deadline passed in the queue. They never started.
     pub expired: u64,
-    /// Runs that were refused, because too many waited or no thread could be started. They never began.
+    /// Runs that were refused because the queue was full or no thread could be started. They never started.
     pub refused: u64,
-    /// Runs that began and have not ended, abandoned ones included.
+    /// Runs that started and have not ended, including abandoned ones.
     pub in_flight: u64,
-    /// Runs that wait for their turn.
+    /// Queued runs.
     pub waiting: u64,
-    /// Times that several runs were joined into one.
+    /// Batches of several runs.
     pub batches: u64,
 }
 
-/// Runs that are one run for the backend. It is told to stop when none of their callers waits for it any more.
+/// Runs that are one run for the backend. It is cancelled when none of their callers waits any more.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) stop: Stop,
@@ -47,11 +47,11 @@ pub(crate) struct Group {
 
 #[derive(Debug)]
 enum RunPhase {
-    /// For its turn.
+    /// In the queue.
     Waiting,
     Running(Arc<Group>),
     Done(Outcome),
-    /// The caller has its answer.
+    /// The caller has its result.
     Answered,
 }
 
@@ -72,7 +72,7 @@ impl Run {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the outcome, up to the deadline.
+    /// Waits for the outcome until the deadline.
     fn wait(&self) -> Option<Outcome> {
         let mut phase = self.phase();
         loop {
@@ -122,7 +122,7 @@ impl RunTracker {
         *self.usage()
     }
 
-    /// A run that waits for its turn from now on.
+    /// Adds a run to the queue.
     pub(crate) fn arrive(&self, deadline: Option<Instant>) -> Result<Arc<Run>, RunError> {
         let mut usage = self.usage();
         if usage.waiting >= MAX_WAITING as u64 {
@@ -138,7 +138,7 @@ impl RunTracker {
         }))
     }
 
-    /// Begins those of `runs` that someone still waits for, as one group.
+    /// Starts those of `runs` whose callers still wait, as one group.
     pub(crate) fn begin<'a>(
         &self,
         runs: impl Iterator<Item = &'a Arc<Run>>,
@@ -151,7 +151,7 @@ impl RunTracker {
         let now = Instant::now();
         let begun = runs.map(|run| {
             let mut phase = run.phase();
-            // The caller of a run that is late has not woken up yet; it counts it.
+            // The caller of a late run has not woken up yet, and will count it.
             let late = run.deadline.is_some_and(|deadline| deadline <= now);
             if late || !matches!(*phase, RunPhase::Waiting) {
                 return false;
@@ -171,7 +171,7 @@ impl RunTracker {
         (group, begun)
     }
 
-    /// Makes a run of a group one of its own, unless it was given up.
+    /// Moves a run of a group into its own group, unless it was abandoned.
     pub(crate) fn single_out(&self, run: &Run) -> Option<Arc<Group>> {
         let usage = self.usage();
         let mut phase = run.phase();
@@ -188,7 +188,7 @@ impl RunTracker {
         Some(group)
     }
 
-    /// A run that began has ended. Its caller gets the outcome, unless it gave up.
+    /// Records the end of a started run, and passes the outcome to its caller, unless it gave up.
     pub(crate) fn end(&self, run: &Run, outcome: Outcome) {
         let mut usage = self.usage();
         usage.in_flight -= 1;
@@ -202,7 +202,7 @@ impl RunTracker {
         run.done.notify_one();
     }
 
-    /// A run that arrived cannot begin at all.
+    /// Fails a queued run that cannot start.
     pub(crate) fn cancel(&self, run: &Run, error: RunError) {
         let mut usage = self.usage();
         let mut phase = run.phase();
@@ -216,7 +216,7 @@ impl RunTracker {
         run.done.notify_one();
     }
 
-    /// The answer for the caller of a run: its outcome, or that its deadline passed.
+    /// Waits for the result of a run: its outcome, or that its deadline passed.
     pub(crate) fn answer(&self, run: &Run) -> Outcome {
         if let Some(outcome) = run.wait() {
             return outcome;

@@ -1,13 +1,13 @@
-//! Whether two tensors say the same.
+//! Cosine similarity of tensors.
 
 use super::tensors::numbers;
 use crate::Tensor;
 
-/// Outputs that differ nowhere by more than this are the same, whatever their direction: that of values near zero is noise.
+/// Outputs whose elements differ by at most this are equal, since the direction of values near zero is noise.
 pub const NEGLIGIBLE: f64 = 1e-3;
 
-/// The cosine of the angle between two tensors; 1 where they are the same or differ nowhere by more than [`NEGLIGIBLE`], 0
-/// where they cannot be compared: other shapes or types, or what is not a number in one of them.
+/// The cosine of the angle between two tensors; 1 if they differ by at most [`NEGLIGIBLE`], 0 if they cannot be compared: different
+/// shapes or types, or a NaN in only one of them.
 pub fn cosine_similarity(one: &Tensor, other: &Tensor) -> f64 {
     if one.shape() != other.shape() || one.element_type() != other.element_type() {
         return 0.0;

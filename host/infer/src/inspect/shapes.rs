@@ -1,4 +1,4 @@
-//! Shapes and values between the nodes, as tract infers them from the shapes of the inputs.
+//! Shapes and values of intermediate tensors, inferred by tract from the shapes of the inputs.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,18 +14,18 @@ use crate::Tensor;
 use crate::guard::guard;
 use crate::tract::partial_framework;
 
-/// The shapes with which a model is looked at.
+/// The input shapes for an inspection.
 #[derive(Debug, Default)]
 pub(crate) struct ResolvedShapes {
-    /// Of all inputs whose shape is known now.
+    /// Known shapes by input.
     pub(crate) shapes: InputShapes,
-    /// Those of them whose outermost dimension is open and was taken to be 1.
+    /// Inputs whose open outermost dimension was assumed to be 1.
     pub(crate) assumed: Vec<String>,
-    /// Inputs of which more is open: nobody can guess that.
+    /// Inputs with other open dimensions, which cannot be guessed.
     pub(crate) open: Vec<String>,
 }
 
-/// Joins what the file fixes and what was given. An outermost dimension that is open is a batch in practice, so 1 is assumed.
+/// Combines the shapes of the file with the given ones. An open outermost dimension is usually a batch, so 1 is assumed.
 pub(crate) fn resolve(inputs: &[Port], given: &InputShapes) -> ResolvedShapes {
     let mut resolved = ResolvedShapes::default();
     for input in inputs {
@@ -58,16 +58,15 @@ pub(crate) fn resolve(inputs: &[Port], given: &InputShapes) -> ResolvedShapes {
     resolved
 }
 
-/// What is known of the tensors between the nodes.
+/// Known shapes and values of intermediate tensors.
 pub(crate) struct Facts {
     inferred: Option<(InferenceModel, HashMap<String, OutletId>)>,
-    /// Weights, for a file that tract cannot read.
+    /// Weights, if tract cannot read the file.
     weights: BTreeMap<String, Vec<usize>>,
 }
 
 impl Facts {
-    /// Infers what follows from the shapes of the inputs. What tract cannot infer, or does not
-    /// read as it is meant, is unknown.
+    /// Infers shapes and values from the shapes of the inputs. What tract cannot infer, or would misread, is unknown.
     pub(crate) fn infer(model: &ModelProto, graph: &GraphProto, shapes: &InputShapes) -> Self {
         let weights = graph.initializer.iter().map(|weight| {
             let sizes = weight.dims.iter().map(|&size| usize::try_from(size));
@@ -101,7 +100,7 @@ impl Facts {
         known.or_else(|| self.weights.get(name).cloned())
     }
 
-    /// Its elements, where they do not depend on the inputs' elements.
+    /// The value of a tensor, if it does not depend on the values of the inputs.
     pub(crate) fn value(&self, name: &str) -> Option<Tensor> {
         let value = self.fact(name)?.value.concretize()?;
         Tensor::from_raw(value.into_tvalue()).ok()
@@ -131,7 +130,7 @@ fn analyse(
             graph.set_outlet_fact(outlet, fact)?;
         }
     }
-    // Its error is the first node's; what the others gave is in the graph all the same.
+    // The error is that of the first node; the results of the others are in the graph.
     if let Err(error) = graph.analyse(true) {
         tracing::debug!("not all shapes can be inferred: {error:#}");
     }

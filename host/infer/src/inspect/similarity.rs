@@ -1,35 +1,33 @@
-//! How far numbers are from others that should be the same.
+//! Numeric similarity of values that should be equal.
 
 use super::tensors::numbers;
 use crate::{ElementType, Tensor};
 
-/// Numbers that differ nowhere by more than this are the same, whatever their direction and scale: 32-bit floating point and
-/// the approximations of backends (of a sigmoid, say) leave that much of what should be 0.
+/// Values that differ by at most this are equal, whatever their direction and scale: 32-bit floating point and the approximations of
+/// backends (for example of a sigmoid) leave residues of this size instead of 0.
 pub const NOISE: f64 = 1e-6;
 
-/// How close two lists of numbers are.
+/// Similarity of two lists of numbers.
 ///
-/// A cosine alone is blind to what is added or multiplied: of one number it says no more than the sign. So the scale and the
-/// offset are told beside it.
+/// A cosine alone ignores scale and offset, and of a single number it shows only the sign. So scale and offset are reported as well.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Similarity {
-    /// Of the angle between both; 0 where one is 0 everywhere.
+    /// Cosine of the angle between both; 0 if one is all zeros.
     pub cosine: f64,
-    /// The smaller magnitude (root of the sum of squares) as a part of the larger one.
+    /// Ratio of the smaller to the larger magnitude (root of the sum of squares).
     pub scale: f64,
-    /// The mean difference as a part of the larger root mean square.
+    /// Mean difference relative to the larger root mean square.
     pub offset: f64,
-    /// The magnitude of the difference as a part of the larger magnitude.
+    /// Magnitude of the difference relative to the larger magnitude.
     pub relative_error: f64,
-    /// The largest difference of two numbers.
+    /// Largest absolute difference.
     pub largest_error: f64,
-    /// Pairs of which one is not a number, or one is infinite and the other is not the same.
+    /// Pairs with a NaN, or with an infinity that the other does not equal.
     pub odd: u64,
 }
 
 impl Similarity {
-    /// From 0 to 1, by the worst of cosine, scale and offset: 1 where nothing differs by more than [`NOISE`], and 0 where
-    /// anything is not a number.
+    /// Agreement from 0 to 1, the worst of cosine, scale and offset: 1 if no difference exceeds [`NOISE`], 0 if any pair is odd.
     pub fn agreement(&self) -> f64 {
         if self.odd > 0 {
             0.0
@@ -42,7 +40,7 @@ impl Similarity {
     }
 }
 
-/// Compares numbers, pair by pair. Both must be as many.
+/// Compares pairs of numbers.
 pub fn similarity(pairs: impl IntoIterator<Item = (f64, f64)>) -> Similarity {
     let (mut count, mut odd, mut largest_error) = (0_u64, 0, 0.0_f64);
     let (mut product, mut ours, mut theirs, mut sum, mut squares) = (0.0, 0.0, 0.0, 0.0, 0.0);
@@ -79,28 +77,28 @@ pub fn similarity(pairs: impl IntoIterator<Item = (f64, f64)>) -> Similarity {
     }
 }
 
-/// Squares of the largest numbers are infinite; what they say is then not known.
+/// Replaces overflows of squares by 0.
 fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// What two runs of the same model on the same inputs make of one output.
+/// Comparison of one output of two runs of the same model on the same inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum OutputComparison {
-    /// The same, but for rounding.
+    /// Equal except for rounding.
     Yes,
-    /// Not the same; how, in a few words.
+    /// Different, with a short description.
     No(String),
-    /// Neither gave a number.
+    /// Both have only NaN.
     NoNumbers,
 }
 
-/// Least cosine of outputs that two backends make of the same inputs.
+/// Least cosine of equal outputs of two backends.
 const LEAST_COSINE: f64 = 0.999;
-/// Least agreement of them: of magnitudes, mean values, and of whole numbers that are equal.
+/// Least agreement of equal outputs: of magnitudes and means, and the share of equal integers.
 const LEAST_AGREEMENT: f64 = 0.99;
 
-/// Whether two backends made the same.
+/// Whether the outputs of two backends are equal.
 pub fn compare_outputs(one: &Tensor, other: &Tensor) -> OutputComparison {
     if one.element_type() != other.element_type() {
         let (one, other) = (one.element_type(), other.element_type());
@@ -129,7 +127,7 @@ pub fn compare_outputs(one: &Tensor, other: &Tensor) -> OutputComparison {
     if !one.is_empty() && numbers(one).zip(numbers(other)).all(neither) {
         return OutputComparison::NoNumbers;
     }
-    // What is not a number in both is the same in both.
+    // NaN in both counts as equal.
     let pairs = numbers(one).zip(numbers(other));
     let found = similarity(pairs.filter(|pair| !neither(*pair)));
     let agreement = found.agreement();

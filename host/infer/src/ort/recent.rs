@@ -1,11 +1,11 @@
-//! What a model was run with, for a backend that keeps no plans of its own.
+//! Recently used input signatures, for a backend without explicit plans.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::backend::InputSignature;
 use crate::{Stats, Tensor};
 
-/// The last settings, by their shapes.
+/// The most recent input signatures, by shape.
 #[derive(Debug)]
 pub(crate) struct RecentSignatures {
     most: usize,
@@ -14,7 +14,7 @@ pub(crate) struct RecentSignatures {
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// Least recently used first. There are few, so that a search through all is fast.
+    /// Least recently used first. There are few, so a linear search is fast.
     signatures: Vec<InputSignature>,
     stats: Stats,
 }
@@ -28,7 +28,7 @@ impl RecentSignatures {
         }
     }
 
-    /// Notes a run.
+    /// Records a run.
     pub(crate) fn used(&self, inputs: &[Tensor]) {
         let mut kept = self.kept();
         if let Some(position) = kept.signatures.iter().rposition(|known| alike(known, inputs)) {
@@ -47,7 +47,7 @@ impl RecentSignatures {
         kept.signatures.push(InputSignature::of(inputs));
     }
 
-    /// Whether a run with these shapes is among the last.
+    /// Whether a recent run had these shapes.
     pub(crate) fn knows(&self, inputs: &[Tensor]) -> bool {
         self.kept()
             .signatures
@@ -55,7 +55,7 @@ impl RecentSignatures {
             .any(|known| alike(known, inputs))
     }
 
-    /// The least recently used first.
+    /// All signatures, least recently used first.
     pub(crate) fn all(&self) -> Vec<InputSignature> {
         self.kept().signatures.clone()
     }

@@ -1,5 +1,4 @@
-//! Compiled plans, one for each combination of input shapes and of values that are constants in it, of which the last used
-//! are kept.
+//! LRU cache of compiled plans, one for each combination of input shapes and constant values.
 
 use std::error::Error;
 use std::sync::atomic::AtomicBool;
@@ -16,18 +15,18 @@ use crate::backend::InputSignature;
 use crate::guard::guard;
 use crate::tract::values::{ConstantInputs, MOST_VALUES, RequiredConstants};
 
-/// A plan that runs on inputs of exactly one combination of shapes and constants.
+/// A plan for one combination of shapes and constants.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) compiled: Arc<TypedSimplePlan>,
-    /// Whether a run has succeeded, so that its shapes fit the model.
+    /// Whether a run has succeeded, which proves that the shapes fit the model.
     pub(crate) proven: AtomicBool,
 }
 
-/// Why there is no plan.
+/// Why a plan cannot be compiled.
 #[derive(Debug, Clone)]
 pub(crate) enum PlanError {
-    /// The backend does not fit the model to these shapes.
+    /// The backend cannot specialise the model for these shapes.
     Refused(Arc<dyn Error + Send + Sync>),
     /// A tensor inside the model would have this many bytes.
     TooLarge { node: String, bytes: usize },
@@ -35,12 +34,12 @@ pub(crate) enum PlanError {
     Panicked(String),
 }
 
-/// Filled by the first that needs it; the others wait for it without holding up runs with other shapes.
+/// Filled by the first run that needs it; others wait without blocking runs with other shapes.
 type Slot = Arc<OnceLock<Result<Arc<Plan>, PlanError>>>;
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// Least recently used first. There are few, so that a search through all is fast.
+    /// Least recently used first. There are few, so a linear search is fast.
     slots: Vec<(InputSignature, Slot)>,
     stats: Stats,
 }
@@ -55,7 +54,7 @@ pub(crate) struct Plans {
 }
 
 impl Plans {
-    /// Keeps up to `most` plans, at least 1, that hold no tensor over `max_tensor_bytes`.
+    /// Caches up to `most` plans, at least 1. Plans with a tensor over `max_tensor_bytes` are refused.
     pub(crate) fn new(most: usize, max_tensor_bytes: usize, graph: &GraphProto) -> Self {
         Self {
             most: most.max(1),
@@ -65,7 +64,7 @@ impl Plans {
         }
     }
 
-    /// The plan for this signature, compiled if there is none yet. Values become constants where tract needs them.
+    /// The plan for this signature, which is compiled on the first use. Values become constants if tract needs them.
     pub(crate) fn get(
         &self,
         model: &InferenceModel,
@@ -86,7 +85,7 @@ impl Plans {
                 }
                 Err(error @ PlanError::TooLarge { .. }) => return Err(error),
                 Err(error) => {
-                    // What is said of the most open plan names the input that is at fault.
+                    // The error of the most general plan names the input that causes it.
                     let first = first.get_or_insert(error);
                     match fixed.more(signature) {
                         Some(more) => fixed = more,
@@ -120,7 +119,7 @@ impl Plans {
         }
     }
 
-    /// What the compiled plans are for, the least recently used first.
+    /// The signatures of the compiled plans, least recently used first.
     pub(crate) fn signatures(&self) -> Vec<InputSignature> {
         let kept = self.kept();
         let compiled = kept
@@ -130,7 +129,7 @@ impl Plans {
         compiled.map(|(signature, _)| signature.clone()).collect()
     }
 
-    /// How many plans there are for the same shapes and other values.
+    /// Number of plans for the same shapes and other values.
     fn others(&self, signature: &InputSignature) -> usize {
         let kept = self.kept();
         let alike = kept.slots.iter().filter(|(known, _)| {
@@ -172,7 +171,7 @@ impl Plans {
 
 fn same(one: &InputSignature, other: &InputSignature) -> bool {
     let mut values = one.values.iter().zip(&other.values);
-    // An input's type never changes, so that equal bytes of equal shapes are equal tensors.
+    // The type of an input is fixed, so that equal bytes of equal shapes are equal tensors.
     one.shapes == other.shapes
         && values.all(|pair| match pair {
             (Some(one), Some(other)) => one.bytes() == other.bytes(),
@@ -205,7 +204,7 @@ fn compile(
     }))
 }
 
-/// The model with its input shapes and constants fixed, so that every shape inside follows.
+/// The model with fixed input shapes and constants, so that all inner shapes can be inferred.
 fn specialise(model: &InferenceModel, signature: &InputSignature) -> TractResult<TypedModel> {
     let mut model = model.clone();
     for (position, (shape, value)) in signature.shapes.iter().zip(&signature.values).enumerate() {

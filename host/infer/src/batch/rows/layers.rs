@@ -13,7 +13,7 @@ use super::rules::{
 };
 use super::sizes;
 
-/// What is known of an operator's outputs.
+/// The facts of an operator's outputs.
 pub(super) fn apply(
     node: &NodeProto,
     inputs: &[Input<'_>],
@@ -21,7 +21,7 @@ pub(super) fn apply(
 ) -> Result<Vec<Fact>, Unknown> {
     let one = |found: FactResult| found.map(|fact| vec![fact]);
     let operator = node.op_type.as_str();
-    // The first versions trained unless they were told not to.
+    // The first versions train by default.
     let trains = number(node, "training_mode").unwrap_or(0) != 0
         || opset < 7 && number(node, "is_test").unwrap_or(0) == 0;
     match operator {
@@ -31,7 +31,7 @@ pub(super) fn apply(
         "Conv" | "FusedConv" | "ConvInteger" | "ConvTranspose" => one(window(inputs, Some(1))),
         "MaxPool" | "AveragePool" | "LpPool" | "GlobalAveragePool" | "GlobalMaxPool"
         | "GlobalLpPool" => {
-            // The second output of MaxPool counts from the first row of all.
+            // The indices of MaxPool count from the first row of the batch.
             one(window(inputs, None))
         }
         "BatchNormalization" if !trains => one(outermost(inputs)),
@@ -66,7 +66,7 @@ pub(super) fn apply(
         "Softmax" | "LogSoftmax" | "Hardmax" => {
             let (of, shape) = rows(given(inputs, 0)?)?;
             let kept = if opset < 13 {
-                // All dimensions from the axis on are one.
+                // Normalises over all dimensions from the axis on.
                 axis(node, 1, shape.len())? > of
             } else {
                 axis(node, -1, shape.len())? != of
@@ -193,7 +193,7 @@ pub(super) fn apply(
     }
 }
 
-/// Operators on 8-bit numbers: the scales and zero points between their inputs must be single numbers, but those of weights.
+/// Operators on 8-bit numbers: scales and zero points must be single numbers, except for those of weights.
 pub(super) fn quantised(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<Fact>, Unknown> {
     let others = |of: &[usize]| {
         let mut rest = (0..inputs.len()).filter(|at| !of.contains(at));
@@ -253,7 +253,7 @@ fn first(sizes: &mut [Size], size: Size) {
     }
 }
 
-/// An operator that slides over all dimensions but the first two, or takes each of them whole, with all else constant.
+/// An operator over all dimensions except the first two, such as a convolution or pooling, with constant other inputs.
 fn window(inputs: &[Input<'_>], weights: Option<usize>) -> FactResult {
     let (of, shape) = rows(given(inputs, 0)?)?;
     if of != 0 || shape.len() < 3 || !are_constant_from(inputs, 1) {
@@ -269,7 +269,7 @@ fn window(inputs: &[Input<'_>], weights: Option<usize>) -> FactResult {
     Ok(Fact::rows(0, sizes))
 }
 
-/// An operator that keeps the first dimension to itself, with all else constant.
+/// An operator that is independent along the first dimension, with constant other inputs.
 fn outermost(inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
@@ -290,7 +290,7 @@ fn resized(fact: Fact, operator: &str) -> Fact {
     }
 }
 
-/// The first input, and the axis that an attribute names, which is not that of its rows.
+/// The first input, and the axis of an attribute, which must not be that of its rows.
 fn along(node: &NodeProto, inputs: &[Input<'_>], default: i64) -> Result<(Fact, usize), Unknown> {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
@@ -314,7 +314,7 @@ fn product(a: &Fact, b: &Fact) -> FactResult {
     };
     let rank = ours.len().max(theirs.len());
     let at = |shape: &[Size], axis: usize| shape.get(axis).copied().unwrap_or(Size::Unknown);
-    // Of the other's stack, what meets the rows must be spread over them.
+    // The dimensions of the other stack must broadcast over the rows.
     let spread_over = |shape: &[Size], back: usize| {
         let meets = shape.len().checked_sub(back).and_then(|at| shape.get(at));
         meets.is_none_or(|size| *size == Size::Is(1))
@@ -379,7 +379,7 @@ fn scaled(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     }
 }
 
-/// A recurrent layer: steps, then rows; or rows first.
+/// A recurrent layer: steps, then rows; or rows first (`layout`).
 fn recurrent(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<Fact>, Unknown> {
     let rows_first = number(node, "layout") == Some(1);
     let (of, shape) = rows(given(inputs, 0)?)?;
@@ -387,7 +387,7 @@ fn recurrent(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<Fact>, Unknow
         return Err(Unknown);
     }
     let weights = [1, 2, 3, 7].into_iter().all(|at| is_constant(inputs, at));
-    // Lengths of the sequences have one dimension, states three: directions, rows, elements.
+    // Sequence lengths have one dimension, states have three: directions, rows, elements.
     let along = |at: usize, axis: usize| {
         let input = inputs.get(at).copied().flatten();
         input.is_none_or(|fact| fact.dependence == Dependence::Rows(axis))
@@ -407,7 +407,7 @@ fn recurrent(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<Fact>, Unknow
     Ok(vec![all, place(3, state), place(3, state)])
 }
 
-/// The letter of the rows must be in the output, and of all inputs in those alone that have rows.
+/// The letter of the rows must be in the output, and only in those inputs that have rows.
 fn einsum(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let equation = node
         .attribute

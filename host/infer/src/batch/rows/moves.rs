@@ -1,4 +1,4 @@
-//! Operators that move, cut, join and spread elements, or make fewer of them.
+//! Operators that move, slice, concatenate, broadcast and reduce elements.
 
 use tract_onnx::pb::NodeProto;
 
@@ -8,7 +8,7 @@ use super::rules::{
     spread,
 };
 
-/// A fact with another size there.
+/// A fact with another size along `axis`.
 pub(super) fn with_size(mut fact: Fact, axis: usize, size: Size) -> Fact {
     let slot = fact.shape.as_mut().and_then(|shape| shape.get_mut(axis));
     if let Some(slot) = slot {
@@ -52,12 +52,12 @@ pub(super) fn transpose(node: &NodeProto, input: &Fact) -> FactResult {
 pub(super) fn flatten(node: &NodeProto, input: &Fact) -> FactResult {
     let (of, shape) = rows(input)?;
     let axis = match number(node, "axis").unwrap_or(1) {
-        // One past the last is an axis, too.
+        // The rank itself is a valid axis.
         axis if axis < 0 => axis_of(axis, shape.len()),
         axis => axis_of(axis, shape.len() + 1),
     };
     let axis = axis.ok_or(Unknown)?;
-    // Only what is before the axis may be the rows, and no more than these.
+    // The rows must be exactly the dimensions before the axis.
     let alone = shape
         .iter()
         .take(axis)
@@ -96,7 +96,7 @@ pub(super) fn unsqueeze(input: &Fact, axes: Option<Vec<i64>>) -> FactResult {
 
 pub(super) fn squeeze(input: &Fact, axes: Option<Vec<i64>>) -> FactResult {
     let shape = input.shape.as_deref().ok_or(Unknown)?;
-    // Without axes, a batch of one row would lose its rows.
+    // Without axes, a batch of one row would lose its row dimension.
     let axes = axes.ok_or(Unknown)?;
     let gone = axes
         .iter()
@@ -106,7 +106,7 @@ pub(super) fn squeeze(input: &Fact, axes: Option<Vec<i64>>) -> FactResult {
     removed(input, shape, &gone)
 }
 
-/// Without these dimensions.
+/// The fact without these dimensions.
 fn removed(input: &Fact, shape: &[Size], gone: &[usize]) -> FactResult {
     let kept: Vec<usize> = (0..shape.len()).filter(|at| !gone.contains(at)).collect();
     let moved = match input.dependence {
@@ -117,7 +117,7 @@ fn removed(input: &Fact, shape: &[Size], gone: &[usize]) -> FactResult {
     placed(input, moved, sizes.collect())
 }
 
-/// The input with another shape, in which its rows have moved there.
+/// The input with another shape, with its rows along axis `moved`.
 fn placed(input: &Fact, moved: Option<usize>, sizes: Vec<Size>) -> FactResult {
     match (input.dependence, moved) {
         (Dependence::Rows(_), Some(axis)) => Ok(Fact::rows(axis, sizes)),
@@ -151,7 +151,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> FactResu
         };
     };
     if !sizes.contains(&Size::Batch) {
-        // The rest is the rows if all else has as many elements as a row.
+        // The inferred dimension is the rows if the others have as many elements as one row.
         let rest = rest.ok_or(Unknown)?;
         let others = |sizes: &[Size], but: usize| {
             let all = sizes.iter().enumerate().filter(|(at, _)| *at != but);
@@ -176,7 +176,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> FactResu
     let (Some((axis, _)), None) = (batch.next(), batch.next()) else {
         return Err(Unknown);
     };
-    // Elements keep their order, so that rows stay rows where what is outside them is the same.
+    // Elements keep their order, so that rows stay rows if the dimensions outside of them are the same.
     let outside = |sizes: &[Size], axis: usize| -> Option<Vec<Size>> {
         let sizes = sizes
             .get(..axis)?
@@ -189,7 +189,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> FactResu
         let mut all = sizes.iter().flatten();
         all.all(|size| matches!(size, Size::Is(_)))
     };
-    // Sizes that are not known are the same only where they are copied from the same place.
+    // Unknown sizes are equal only if they are copied from the same dimension.
     let copied =
         axis == of && (0..of).all(|at| wanted.get(at) == Some(&Size::Is(0)) && !allow_zero);
     let count = |sizes: &Option<Vec<Size>>| {
@@ -368,7 +368,7 @@ pub(super) fn pad(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     Ok(made)
 }
 
-/// Sizes or scales must be known to leave the rows alone.
+/// Sizes or scales must not change the rows.
 pub(super) fn resize(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
@@ -377,7 +377,7 @@ pub(super) fn resize(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
         found.map(|attribute| attribute.s.as_slice())
     };
     let crops = text("coordinate_transformation_mode") == Some(b"tf_crop_and_resize");
-    // Of sizes, that keeps a proportion and not the rows.
+    // With sizes, this keeps the aspect ratio and may change the rows.
     let keeps = text("keep_aspect_ratio_policy").is_some_and(|policy| policy != b"stretch");
     if crops || keeps {
         return Err(Unknown);
@@ -397,7 +397,7 @@ pub(super) fn resize(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
         },
     };
     let at = |input: Input<'_>| input.and_then(|fact| fact.value.as_ref()?.get(place).copied());
-    // In the first versions the scales come second, then a region does.
+    // In the first versions the scales are the second input; later a region is.
     let scales = inputs.len() == 2 || node.op_type == "Upsample";
     let scale = at(inputs.get(if scales { 1 } else { 2 }).copied().flatten());
     let kept =
@@ -424,7 +424,7 @@ pub(super) fn reduce(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let shape = input.shape.as_deref().ok_or(Unknown)?;
     let axes = listed(node, inputs, "axes", 1)?.unwrap_or_default();
     if axes.is_empty() {
-        // All of them, or none.
+        // All axes, or none.
         let none = number(node, "noop_with_empty_axes") == Some(1);
         return if none {
             Ok(input.clone())

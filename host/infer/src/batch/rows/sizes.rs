@@ -1,11 +1,11 @@
-//! Operators that work on shapes and other small lists of numbers, as exporters put them between layers.
+//! Operators on shapes and other small lists of numbers, as exporters insert them between layers.
 
 use tract_onnx::pb::NodeProto;
 
 use super::facts::{Fact, MOST_VALUES, Dependence, Size};
 use super::rules::{FactResult, Input, Unknown, axis_of, given, integers, number, values};
 
-/// What these operators give, where all that they work on is known.
+/// The fact of such an operator, if all its inputs are known.
 pub(super) fn apply(node: &NodeProto, inputs: &[Input<'_>]) -> Option<Fact> {
     let first = given(inputs, 0).ok()?;
     if node.op_type == "Shape" {
@@ -150,7 +150,7 @@ fn calculate(operator: &str, one: Size, other: Size) -> Size {
     }
 }
 
-/// A tensor filled with one number, in the shape that an input gives.
+/// A tensor filled with one number, with the shape of an input.
 pub(super) fn filled(node: &NodeProto, target: &Fact) -> FactResult {
     let sizes = target.value.as_ref().ok_or(Unknown)?;
     let mut batch = sizes
@@ -167,7 +167,7 @@ pub(super) fn filled(node: &NodeProto, target: &Fact) -> FactResult {
     }
 }
 
-/// A short list of one number.
+/// A short list of one repeated number.
 fn repeated(node: &NodeProto, sizes: &[Size]) -> Option<Fact> {
     let [Size::Is(length)] = sizes else {
         return None;
