@@ -200,7 +200,7 @@ fn a_component_of_the_wrong_world() {
         &[
             "wrong_world: ",
             "empty-policy",
-            "is no policy",
+            "is not a policy",
             "hotshoe:pipeline/decide@0.1.0",
         ],
     );

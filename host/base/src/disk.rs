@@ -1,5 +1,5 @@
-//! Every change of the file system. Each step goes through [`Faults`], so that a test can cut the power, or fill
-//! the disk, at any of them.
+//! Every write to the file system. Each step goes through [`Faults`], so that a test can cut the power, or fill
+//! the disk, at any step.
 
 use std::{
     collections::HashMap,
@@ -13,32 +13,31 @@ use std::{
     },
 };
 
-/// What half-written files are called until they are whole.
+/// File extension of a file until it is completely written.
 pub const PART: &str = "part";
 
-/// What a step needs.
+/// What a step needs, which decides the faults that it meets.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Needs {
     /// Free space on the disk.
     Space,
-    /// Nothing but power: names and syncs.
+    /// Power alone: renames, removals and syncs.
     Power,
 }
 
-/// What strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Cut,
     Full,
 }
 
-/// A power cut or a full disk to come: after so many steps, this one and all later ones fail. A power cut also takes
-/// a half of every file that was not synced.
+/// A fault to inject: a power cut or a full disk after a number of steps. That step and all later ones fail. A power cut also
+/// truncates every file that was not synced to half its length.
 #[derive(Debug, Clone)]
 pub struct Faults {
     left: Arc<AtomicU64>,
     kind: Kind,
-    /// Files that a power cut would spoil, by inode.
+    /// Files that a power cut would truncate, by inode.
     unsynced: Arc<Mutex<HashMap<u64, File>>>,
 }
 
@@ -58,12 +57,12 @@ impl Faults {
         Self::new(Kind::Cut, Self::NEVER)
     }
 
-    /// Cuts the power before the next step but `steps`.
+    /// Cuts the power after `steps` more steps.
     pub fn after(steps: u64) -> Self {
         Self::new(Kind::Cut, steps)
     }
 
-    /// Fills the disk before the next step but `steps` that needs space. Removing and reading go on working.
+    /// Fills the disk after `steps` more steps that need space. Removing and reading still work.
     pub fn full_after(steps: u64) -> Self {
         Self::new(Kind::Full, steps)
     }
@@ -89,7 +88,7 @@ impl Faults {
         }
     }
 
-    /// Notes that a file was written to, or synced.
+    /// Records that a file was written to, or synced.
     fn note(&self, file: &File, synced: bool) -> io::Result<()> {
         if self.kind == Kind::Full || self.left.load(Ordering::Relaxed) == Self::NEVER {
             return Ok(());
@@ -116,17 +115,17 @@ impl Faults {
     }
 }
 
-/// The disk as this crate writes it.
+/// The file system with fault injection.
 #[derive(Debug, Clone)]
 pub struct Disk(Faults);
 
 impl Disk {
-    /// A disk that these faults strike.
+    /// A disk with these faults.
     pub fn new(faults: Faults) -> Self {
         Self(faults)
     }
 
-    /// Makes `folder` and what is missing above it.
+    /// Creates `folder` and its missing parents.
     pub fn make_folder(&self, folder: &Path) -> io::Result<()> {
         if folder.is_dir() {
             return Ok(());
@@ -142,7 +141,7 @@ impl Disk {
         File::create(path)
     }
 
-    /// Opens `path` for reading and writing as it is; makes it where it is missing.
+    /// Opens `path` for reading and writing without truncating it; creates it if it is missing.
     pub fn open(&self, path: &Path) -> io::Result<File> {
         if !path.exists() {
             self.0.step(Needs::Space)?;
@@ -155,7 +154,7 @@ impl Disk {
             .open(path)
     }
 
-    /// Writes a piece.
+    /// Writes `piece` at the file's position.
     pub fn write(&self, file: &mut File, piece: &[u8]) -> io::Result<()> {
         let whole = self.0.step(Needs::Space);
         file.write_all(written(piece, &whole))?;
@@ -163,7 +162,7 @@ impl Disk {
         whole
     }
 
-    /// Writes a piece at its place.
+    /// Writes `piece` at `offset`.
     pub fn write_at(&self, file: &File, piece: &[u8], offset: u64) -> io::Result<()> {
         let whole = self.0.step(Needs::Space);
         file.write_all_at(written(piece, &whole), offset)?;
@@ -171,34 +170,34 @@ impl Disk {
         whole
     }
 
-    /// Makes a file so long; what is new in it is empty.
+    /// Sets the length of a file in bytes; new bytes are zero.
     pub fn set_len(&self, file: &File, bytes: u64) -> io::Result<()> {
         self.0.step(Needs::Space)?;
         file.set_len(bytes)?;
         self.0.note(file, false)
     }
 
-    /// Makes what was written to `part` durable, and gives it the name `path`.
+    /// Syncs `file` and renames it from `part` to `path`.
     pub fn finish(&self, file: &File, part: &Path, path: &Path) -> io::Result<()> {
         self.sync(file)?;
         self.rename(part, path)
     }
 
-    /// Makes what was written durable.
+    /// Makes the contents of a file durable.
     pub fn sync(&self, file: &File) -> io::Result<()> {
         self.0.step(Needs::Power)?;
         file.sync_all()?;
         self.0.note(file, true)
     }
 
-    /// Gives `from` the name `to`, durably.
+    /// Renames `from` to `to`, durably.
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.0.step(Needs::Power)?;
         fs::rename(from, to)?;
         self.sync_folder(parent(to))
     }
 
-    /// Removes a file; that it is not there is no failure.
+    /// Removes a file; a missing file is not an error.
     pub fn remove(&self, path: &Path) -> io::Result<()> {
         self.0.step(Needs::Power)?;
         match fs::remove_file(path) {
@@ -207,7 +206,7 @@ impl Disk {
         }
     }
 
-    /// Replaces `path` with `bytes`, whole or not at all.
+    /// Replaces the contents of `path` atomically.
     pub fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
         let part = part_of(path);
         let written = self.create(&part).and_then(|mut file| {
@@ -215,19 +214,19 @@ impl Disk {
             self.finish(&file, &part, path)
         });
         if written.is_err() {
-            // The disk may be full: leave nothing. What cannot be removed now goes at the next start.
+            // The disk may be full, so leave nothing behind. A file that cannot be removed now is removed at the next start.
             let _ = self.remove(&part);
         }
         written
     }
 
-    /// Makes the names in `folder` durable.
+    /// Makes the directory entries of `folder` durable.
     pub fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         self.0.step(Needs::Power)?;
         File::open(folder)?.sync_all()
     }
 
-    /// Removes the files in `folder` that a power cut left half written.
+    /// Removes incomplete files from `folder`, which a power cut left.
     pub fn sweep(&self, folder: &Path) -> io::Result<()> {
         for file in files(folder)? {
             if file.extension().is_some_and(|extension| extension == PART) {
@@ -238,7 +237,7 @@ impl Disk {
     }
 }
 
-/// What reaches the disk of a piece: a fault in the middle of a write leaves a half of it.
+/// The part of `piece` that reaches the disk: half of it if a fault interrupts the write.
 fn written<'a>(piece: &'a [u8], whole: &io::Result<()>) -> &'a [u8] {
     match whole {
         Ok(()) => piece,
@@ -246,7 +245,7 @@ fn written<'a>(piece: &'a [u8], whole: &io::Result<()>) -> &'a [u8] {
     }
 }
 
-/// The files in `folder`, in order; none where there is no such folder.
+/// The files in `folder`, sorted; none if the folder is missing.
 pub fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -271,7 +270,7 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// The name that `path` is written under until it is whole.
+/// The temporary name of `path` while it is written.
 fn part_of(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(".");

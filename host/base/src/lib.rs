@@ -1,12 +1,12 @@
-//! What every crate of the host stands on: the disk, small files, supervised threads, the memory that this process holds, and errors as
-//! one sentence. Nothing here knows of releases, models or networks.
+//! Base of all host crates: the disk layer with fault injection, small files, supervised threads, resident memory, and chains of errors.
+//! Nothing here knows releases, models or networks.
 #![forbid(unsafe_code)]
 
 mod chain;
 pub mod disk;
 pub mod files;
-pub mod parts;
 mod resident;
+pub mod supervisor;
 mod time;
 
 pub use chain::chain;

@@ -1,19 +1,19 @@
-//! The memory that this process holds.
+//! Resident memory of this process.
 
 use std::fs;
 
-/// What the kernel counts as resident, in bytes.
+/// Resident memory of this process, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resident {
-    /// Now.
+    /// Current size.
     pub bytes: u64,
-    /// Of that, pages of files: the program's own above all, which the system may drop and read again.
+    /// Pages of files within `bytes`, mostly the program's own, which the system may drop and read again.
     pub file_bytes: u64,
-    /// The most that it ever was.
+    /// Largest size so far.
     pub peak_bytes: u64,
 }
 
-/// As proc(5) tells it: `VmRSS`, `RssFile` and `VmHWM`. None on other systems than Linux.
+/// `VmRSS`, `RssFile` and `VmHWM` of proc(5). None on systems other than Linux.
 pub fn resident() -> Option<Resident> {
     parse(&fs::read_to_string("/proc/self/status").ok()?)
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context;
-use hotshoe_base::parts::{Parts, log_panics};
+use hotshoe_base::supervisor::{Supervisor, log_panics};
 use hotshoe_config::LogConfig;
 use hotshoe_daemon::log::{Limited, Limiter, Queue};
 use tracing_subscriber::filter::FilterExt;
@@ -76,7 +76,7 @@ pub fn init(default: &str) -> anyhow::Result<()> {
 
 /// Sends the logs of a serving process to standard error, on a separate thread: logging never blocks and never fails. Panics are logged
 /// too.
-pub fn serve(parts: &Parts) -> anyhow::Result<Log> {
+pub fn serve(parts: &Supervisor) -> anyhow::Result<Log> {
     let limiter = Arc::new(Limiter::new());
     // A separate descriptor, because std's lock on standard error would be held while a pipe is full.
     let file: Box<dyn Write + Send> = match io::stderr().as_fd().try_clone_to_owned() {

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 use anyhow::Context;
-use hotshoe_base::parts::{Dead, Parts};
+use hotshoe_base::supervisor::{DeadPart, Supervisor};
 use rustix::process::Signal;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{self, SignalKind};
@@ -63,7 +63,7 @@ pub enum End {
     /// A signal with this name.
     Signal(&'static str),
     /// A part of the process is dead.
-    Dead(Dead),
+    Dead(DeadPart),
 }
 
 /// The pending tasks. Several reloads are merged into one, and the end comes first.
@@ -114,7 +114,7 @@ impl Inbox {
 }
 
 /// Turns signals, and the death of a part, into tasks of the returned inbox. After the return, no signal kills the process.
-pub fn serve(parts: &Parts) -> anyhow::Result<Arc<Inbox>> {
+pub fn serve(parts: &Supervisor) -> anyhow::Result<Arc<Inbox>> {
     let inbox = Arc::new(Inbox::default());
     let for_death = Arc::clone(&inbox);
     parts.on_death(move |dead| for_death.end(End::Dead(dead.clone())));
@@ -157,7 +157,7 @@ pub fn on_first(first: impl FnOnce(&'static str) + Send + 'static) -> anyhow::Re
             at_once();
         }
     };
-    Parts::default()
+    Supervisor::default()
         .task("signals", run)
         .map(drop)
         .context("cannot start the thread that waits for signals")
@@ -205,13 +205,13 @@ mod tests {
 
     #[test]
     fn a_dead_part_is_an_end_and_a_signal_is_one() -> anyhow::Result<()> {
-        let parts = Parts::default();
+        let parts = Supervisor::default();
         let inbox = serve(&parts)?;
         let this = rustix::process::getpid();
         rustix::process::kill_process(this, Signal::HUP)?;
         assert_eq!(inbox.next(), Task::Reload);
         parts.vital("deploy", || Err("no reason".to_owned()))?;
-        let dead = Dead {
+        let dead = DeadPart {
             name: "deploy".to_owned(),
             cause: "no reason".to_owned(),
         };

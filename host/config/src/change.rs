@@ -1,4 +1,4 @@
-//! What differs between two configurations, by key. Files that keys name, such as certificates, count as a part of their key.
+//! Differences between two configurations, by key. Files that keys name, such as certificates, belong to their key.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use crate::{TlsConfig, ZenohConfig};
 
-/// Largest file of a key that is compared, in bytes.
+/// Largest file that is compared, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
-/// The key of the trusted keys, whose file nothing reads again.
+/// The key of the trusted keys, whose file is not reloaded.
 pub const TRUST: &str = "trust";
-/// The contents of files by the keys that name them; none where a file cannot be read.
+/// Digests of files by the keys that name them; `None` if a file cannot be read.
 pub type Files = BTreeMap<&'static str, Option<Digest>>;
 
-/// The files that a daemon and a registry have alike.
+/// The files that a daemon and a registry have in common.
 pub fn files_of_link(zenoh: &ZenohConfig, trust: &Path) -> Files {
     let mut files = Files::from([(TRUST, content(trust))]);
     let mut add = |key, path: Option<&Path>| {
@@ -41,9 +41,9 @@ pub fn files_of_link(zenoh: &ZenohConfig, trust: &Path) -> Files {
     files
 }
 
-/// The digest of a file that a key names; none where it cannot be read.
+/// The digest of a file; `None` if it cannot be read.
 pub fn content(path: &Path) -> Option<Digest> {
-    // A pipe would hold up everything.
+    // Reading a pipe could block.
     let is_file = path.metadata().is_ok_and(|it| it.is_file());
     let bytes = is_file.then(|| files::read_bytes(path, MAX_FILE_BYTES).ok())?;
     bytes.map(|bytes| Digest::of(&bytes))
@@ -51,7 +51,7 @@ pub fn content(path: &Path) -> Option<Digest> {
 
 /// The keys whose values differ.
 pub fn changed(old: &impl Serialize, new: &impl Serialize) -> BTreeSet<String> {
-    // A configuration is made of what JSON can say.
+    // Infallible: every configuration can be written as JSON.
     let value = |config: Result<Value, _>| config.unwrap_or_default();
     let (old, new) = (
         value(serde_json::to_value(old)),
@@ -87,7 +87,7 @@ fn compare(key: String, old: &Value, new: &Value, keys: &mut BTreeSet<String>) {
     }
 }
 
-/// The keys whose files differ, of those that `old` and `new` both name.
+/// The keys whose files differ, among those in both `old` and `new`.
 pub fn changed_files(old: &Files, new: &Files) -> impl Iterator<Item = &'static str> {
     let both = old
         .iter()

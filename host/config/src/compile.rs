@@ -1,4 +1,4 @@
-//! `[compile]`: what compiling a component may use up on this device.
+//! `[compile]`: resource limits of compiling a component on this device.
 
 use hotshoe_engine::{
     CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB,
@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use super::check_range;
 use crate::error::ConfigError;
 
-/// `[compile]`. Each component is compiled once, in a process of its own; what that may use up is bounded here.
+/// `[compile]`. Each component is compiled once, in a separate process with these limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct CompileConfig {
-    /// Memory, in MiB. Default: three quarters of this machine's memory, or of what its control group allows; at most 4096.
+    /// Memory, in MiB. Default: three quarters of this machine's memory, or of the limit of its control group; at most 4096.
     pub memory_mib: u64,
     /// Processor time of all its threads together, in seconds. Default: 1800.
     pub cpu_seconds: u64,
@@ -32,7 +32,7 @@ impl Default for CompileConfig {
 }
 
 impl CompileConfig {
-    /// As the engine takes them.
+    /// The limits for the engine.
     pub const fn limits(&self) -> CompileLimits {
         CompileLimits {
             memory_mib: self.memory_mib,

@@ -11,73 +11,71 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::check_range;
 use crate::error::ConfigError;
 
-/// Most that `quota-mib` may be: 16 TiB.
+/// Largest `quota-mib`: 16 TiB.
 pub const MAX_QUOTA_MIB: u64 = 16 << 20;
-/// Most that `fresh-within-hours` may be: 90 days, the longest life of a statement.
+/// Largest `fresh-within-hours`: 90 days, the longest validity of a statement.
 pub const MAX_FRESH_HOURS: u64 = 90 * 24;
-/// Least that `max-bytes-per-second` may be: 4 KiB, at which a chunk takes a minute.
+/// Smallest `max-bytes-per-second`: 4 KiB, at which a chunk takes a minute.
 pub const MIN_BYTES_PER_SECOND: u64 = 4 << 10;
-/// Minutes of a day.
+/// Minutes in a day.
 const DAY: u16 = 24 * 60;
 
 /// `[deploy]`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DeployConfig {
-    /// Whose statements of the desired release are followed. A release itself is signed in any case. Default: `any`.
+    /// Which statements are accepted. Releases must be signed in any case. Default: `any`.
     pub statements: Statements,
-    /// Where the release that served before stays while a trial is in probation. Default: `memory`.
+    /// Where the previous release is kept during the probation of a trial. Default: `memory`.
     pub keep_previous: KeepPrevious,
-    /// Whether the device answers for the blobs that it holds, so that its neighbours need not fetch them from far away.
-    /// Default: true.
+    /// Whether the device shares its blobs with its neighbours, so that they do not fetch them over a slow link. Default: true.
     pub share: bool,
-    /// The most that fetching takes, in bytes a second. Default: no limit.
+    /// Bandwidth limit of fetching, in bytes per second. Default: no limit.
     pub max_bytes_per_second: Option<u64>,
-    /// The most that blobs may take on the disk, in MiB. What live, previous and trial need is kept in any case.
-    /// Default: 4096.
+    /// Disk quota of blobs, in MiB. Blobs of the live, previous and trial release are kept in any case. Default: 4096.
     pub quota_mib: u64,
     /// The time of day, in UTC, in which a staged release may be activated, such as `02:00-04:00`. Default: any time.
     pub window: Option<Window>,
-    /// The status says `stale` when the newest valid statement is older than this, in hours: somebody may keep newer ones
-    /// away. Default: never.
+    /// Age of the newest valid statement, in hours, from which the status is `stale`: an attacker may withhold newer ones.
+    /// Default: never.
     pub fresh_within_hours: Option<u64>,
-    /// Bounds of the health gate, which a release can only make stricter.
+    /// Bounds of the health gate; a release can only be stricter.
     pub health: HealthBounds,
 }
 
-/// Whose statements are followed.
+/// Which statements are accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statements {
-    /// Anybody's who may write the site's keys; signatures are checked where there are some.
+    /// All statements under the site's keys; signatures are checked if there are any.
     #[default]
     Any,
-    /// Those alone that trusted keys signed.
+    /// Only statements that trusted keys signed.
     Signed,
 }
 
-/// Where the release that served before stays while a trial is in probation.
+/// Where the previous release is kept during the probation of a trial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeepPrevious {
-    /// Loaded, so that going back is one pointer.
+    /// Loaded, so that a rollback is immediate.
     #[default]
     Memory,
-    /// On the disk alone, where memory is short: going back loads it again, and the trial serves until then.
+    /// Only on disk, to save memory: a rollback loads it first, and the trial serves until then.
     Disk,
 }
 
-/// A time of day, from minute to minute, that may pass midnight.
+/// A daily time window in minutes, which may pass midnight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
     from: u16,
     to: u16,
 }
 
-/// A text that is no [`Window`].
+/// A text that is not a [`Window`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no time of day; write HH:MM-HH:MM in UTC, with two different times, such as 02:00-04:00"
+    "`{0}` is not a valid time; write HH:MM-HH:MM in UTC, with two different times, such as 02:00-04:00"
 )]
 pub struct WindowError(String);
 
@@ -107,7 +105,7 @@ impl FromStr for Window {
     }
 }
 
-/// The minute of the day that `HH:MM` names; `24:00` is the end of the day.
+/// The minute of the day of `HH:MM`; `24:00` is the end of the day.
 fn minute(text: &str) -> Option<u16> {
     let (hours, minutes) = text.split_once(':')?;
     let digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
@@ -163,7 +161,7 @@ impl Default for DeployConfig {
 }
 
 impl DeployConfig {
-    /// Checks what the types do not.
+    /// Checks the rules that the types do not enforce.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.
@@ -191,7 +189,7 @@ impl DeployConfig {
         self.window.is_none_or(|window| window.is_open(now))
     }
 
-    /// How old the newest valid statement may be.
+    /// `fresh-within-hours` as a duration.
     pub fn fresh_within(&self) -> Option<Duration> {
         self.fresh_within_hours
             .map(|hours| Duration::from_secs(hours.saturating_mul(3_600)))

@@ -1,22 +1,22 @@
-//! File descriptors: how many the process may have, and who may have how many of them.
+//! Limits of file descriptors: of the process, and of each kind of connection.
 //!
-//! Every connection takes one. So that no door starves another, nor files and the control socket, the doors' limits together stay
-//! below what the system allows; see [`share`].
+//! Every connection takes one. The limits of all servers together stay below the limit of the system, so that none of them starves
+//! the others, files or the control socket; see [`share`].
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{Config, LEAST_PENDING, PENDING_SHARE, ZenohConfig};
 
-/// Most that are asked for: what starts other programs closes all of its own first, and a limit of a thousand million makes that slow.
+/// Highest limit that is requested: programs that start others close all descriptors first, which is slow with a limit of 10^9.
 const ENOUGH: u64 = 1 << 16;
-/// What the daemon holds with nobody connected: threads' wake-ups, listeners, the data folder, models; 37 were counted.
+/// Descriptors of an idle daemon: thread wake-ups, listeners, the data folder, models; 37 were counted.
 const AT_REST: usize = 44;
-/// What stays for files, callers of the control socket and programs that are started.
+/// Reserve for files, clients of the control socket and started programs.
 const FILES: usize = 256;
-/// The least that each door and Zenoh have, however few there are.
+/// Least limit of each server and of Zenoh.
 const LEAST: usize = 2;
 
-/// Raises how many file descriptors this process may have, as far as it may itself, and says how many that are.
+/// Raises the limit of file descriptors of this process as far as allowed, and returns it.
 pub fn raise() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let before = limit.current.unwrap_or(u64::MAX);
@@ -38,45 +38,45 @@ pub fn raise() -> usize {
     usize::try_from(now).unwrap_or(usize::MAX)
 }
 
-/// Raises the limit of file descriptors, and lowers what connections may take together until it lies below, with a warning.
+/// Raises the limit of file descriptors, and lowers the limits of connections until their sum fits, with a warning.
 pub fn fit(config: &mut Config) {
-    let mut doors = Vec::new();
-    doors.extend(config.oip.as_mut().map(|oip| &mut oip.max_connections));
-    doors.extend(config.metrics.as_mut().map(|it| &mut it.max_connections));
-    lower(raise(), &mut config.zenoh, &mut doors);
+    let mut servers = Vec::new();
+    servers.extend(config.oip.as_mut().map(|oip| &mut oip.max_connections));
+    servers.extend(config.metrics.as_mut().map(|it| &mut it.max_connections));
+    lower(raise(), &mut config.zenoh, &mut servers);
 }
 
-/// The same for a process with Zenoh alone.
+/// The same for a process with only Zenoh.
 pub fn fit_session(zenoh: &mut ZenohConfig) {
     lower(raise(), zenoh, &mut []);
 }
 
-fn lower(limit: usize, zenoh: &mut ZenohConfig, doors: &mut [&mut usize]) {
+fn lower(limit: usize, zenoh: &mut ZenohConfig, servers: &mut [&mut usize]) {
     let mut asked = vec![zenoh.max_sessions.saturating_add(zenoh.accept_pending())];
-    asked.extend(doors.iter().map(|most| **most));
+    asked.extend(servers.iter().map(|most| **most));
     let given = share(limit, &asked);
     if given == asked {
         return;
     }
     let mut parts = given.into_iter();
     if let Some(part) = parts.next().filter(|part| Some(part) < asked.first()) {
-        // Some of Zenoh's are for those that are still being taken in.
+        // Some of Zenoh's descriptors are for sessions that are being opened.
         let pending = part.div_ceil(PENDING_SHARE + 1).max(LEAST_PENDING);
         zenoh.max_sessions = part.saturating_sub(pending).max(1);
     }
-    for (most, part) in doors.iter_mut().zip(parts) {
+    for (most, part) in servers.iter_mut().zip(parts) {
         **most = part;
     }
     tracing::warn!(
         limit,
         max_sessions = zenoh.max_sessions,
-        max_connections = ?doors,
+        max_connections = ?servers,
         "this process may have too few file descriptors for its connections, so that `zenoh.max-sessions` and `max-connections` of its \
-         doors are lowered; raise `ulimit -n`, or LimitNOFILE of systemd"
+         servers are lowered; raise `ulimit -n`, or LimitNOFILE of systemd"
     );
 }
 
-/// What each may take of `limit`, so that the rest keeps enough: what was asked for, or an equal part for those that ask for more.
+/// Splits `limit`: each gets what it asked for, or an equal part if it asked for more.
 fn share(limit: usize, asked: &[usize]) -> Vec<usize> {
     let left = limit.saturating_sub(AT_REST);
     let mut left = left - FILES.min(left / 3);

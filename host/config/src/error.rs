@@ -1,4 +1,4 @@
-//! Why a `hotshoe.toml` is not taken.
+//! Errors of a `hotshoe.toml`.
 
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -7,11 +7,11 @@ use hotshoe_trust::toml_file::TomlError;
 
 use crate::{MAX_CONFIG_BYTES, MAX_NAME_BYTES};
 
-/// Why a configuration was not taken.
+/// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration {path}; name another with --config")]
+    #[error("cannot read the configuration {path}; use another with --config")]
     Read {
         /// The file.
         path: PathBuf,
@@ -20,14 +20,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is larger than [`MAX_CONFIG_BYTES`].
-    #[error("the configuration {path} has {bytes} bytes; at most {MAX_CONFIG_BYTES} are read")]
+    #[error("the configuration {path} has {bytes} bytes; at most {MAX_CONFIG_BYTES} are allowed")]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
     },
-    /// It is not the TOML that is expected: a spelling mistake, a wrong type, a missing key.
+    /// It is not the expected TOML: a misspelt key, a wrong type, or a missing key.
     #[error("the configuration is not valid")]
     Toml(#[source] TomlError),
     /// A name cannot be part of a key.
@@ -55,30 +55,30 @@ pub enum ConfigError {
         /// The smallest message that holds it.
         needed: usize,
     },
-    /// A door over HTTP would be open to a whole network.
+    /// An HTTP server would be exposed to a whole network.
     #[error(
         "`{door}.listen = {listen}` is beyond loopback, and {problem}: add `[{door}.tls]` with either `client-ca` in it or \
          `{door}.token-file`, or listen on 127.0.0.1; `{door}.insecure = true` accepts it"
     )]
     OpenDoor {
-        /// The door's section.
+        /// The section of the server.
         door: &'static str,
         /// Its `listen`.
         listen: std::net::SocketAddr,
         /// Why it is refused.
         problem: &'static str,
     },
-    /// There is no execution provider of this name.
+    /// An unknown execution provider.
     #[error(
-        "`inference.providers` names `{name}`, which is none of the execution providers {}",
+        "`inference.providers` names `{name}`, which is not one of the execution providers {}",
         hotshoe_infer::PROVIDERS.join(", ")
     )]
     UnknownProvider {
         /// The name.
         name: String,
     },
-    /// A pattern that is no glob.
-    #[error("`{key}` holds `{glob}`, which is not a glob ({reason})")]
+    /// A pattern that is not a glob.
+    #[error("`{key}`: `{glob}` is not a valid glob ({reason})")]
     Glob {
         /// The key.
         key: &'static str,
@@ -89,7 +89,7 @@ pub enum ConfigError {
     },
     /// A filter of log lines that cannot be read.
     #[error(
-        "`log.filter = \"{filter}\"` is not a filter of log lines, such as `info,zenoh=warn` ({reason})"
+        "`log.filter = \"{filter}\"` is not a valid log filter, such as `info,zenoh=warn` ({reason})"
     )]
     LogFilter {
         /// The filter.
@@ -97,15 +97,15 @@ pub enum ConfigError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A path under which no component can see a folder.
+    /// A path that is not a valid guest path of a folder.
     #[error(
-        "`[folders.\"{path}\"]` is no path that a component can see: write `/` and names of letters, digits, `-`, `_` and `.`, such as `[folders.\"/models\"]`"
+        "`[folders.\"{path}\"]` is not a valid folder path: write `/` and names of letters, digits, `-`, `_` and `.`, such as `[folders.\"/models\"]`"
     )]
     FolderPath {
         /// The path.
         path: String,
     },
-    /// A setting is of no use without another one.
+    /// A key that requires another one.
     #[error("`{key}` needs `{needed}` as well")]
     Needs {
         /// The key.
@@ -113,7 +113,7 @@ pub enum ConfigError {
         /// What is missing.
         needed: &'static str,
     },
-    /// A bound of the health gate is no share, or no number that can be kept.
+    /// A bound of the health gate is out of range.
     #[error("`[deploy.health]` is not valid")]
     Health(#[source] hotshoe_trust::ReleaseError),
     /// A number is out of its range.

@@ -1,4 +1,4 @@
-//! What the doors over HTTP have in common, `[oip]` and `[metrics]`: their certificates, their token, their connections.
+//! The common keys of the HTTP servers, `[oip]` and `[metrics]`: certificates, token, connections.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use serde::{Deserialize, Serialize};
 use super::check_range;
 use crate::error::ConfigError;
 
-/// Most connections at once that a door may be configured to have.
+/// Largest configurable number of concurrent connections of a server.
 pub const MAX_CONNECTIONS: usize = 1 << 12;
 
 /// `[oip.tls]` and `[metrics.tls]`: PEM files, relative to the folder of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FrontTls {
-    /// This end's certificate, with those between it and the root.
+    /// The certificate of the server, with its intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key.
     pub key: PathBuf,
-    /// Callers must show a certificate of this authority. Default: they need none.
+    /// Clients must present a certificate of this authority. Default: not required.
     #[serde(default)]
     pub client_ca: Option<PathBuf>,
 }
 
-/// The keys of one door that its front stands for.
+/// The common keys of one server.
 pub(super) struct FrontKeys<'a> {
-    /// Its section.
+    /// The section of the server.
     pub(super) door: &'static str,
     pub(super) listen: SocketAddr,
     pub(super) token_file: Option<&'a Path>,
@@ -35,12 +35,12 @@ pub(super) struct FrontKeys<'a> {
     pub(super) insecure: bool,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_address: usize,
-    /// What anybody could do whom nothing keeps out, as a part of a sentence.
+    /// What an unauthenticated client could do, as a part of a sentence.
     pub(super) anybody: &'static str,
 }
 
 impl FrontKeys<'_> {
-    /// What the front is told.
+    /// The options of the HTTP front.
     pub(super) fn options(&self) -> Options {
         Options {
             tls: self.tls.map(|tls| TlsFiles {
@@ -58,7 +58,7 @@ impl FrontKeys<'_> {
         }
     }
 
-    /// Refuses what is not safe.
+    /// Refuses unsafe configurations.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let range = |key: &str, value: usize| {
             let key = format!("{}.{key}", self.door);
@@ -71,7 +71,7 @@ impl FrontKeys<'_> {
         )?;
         let problem = match exposure(self.listen, &self.options()) {
             None => return Ok(()),
-            Some(Exposure::ReadableToken) => "without TLS anybody on the way can read the token",
+            Some(Exposure::ReadableToken) => "without TLS the token can be read on the network",
             Some(Exposure::Anybody) => self.anybody,
         };
         Err(ConfigError::OpenDoor {
@@ -82,7 +82,7 @@ impl FrontKeys<'_> {
     }
 }
 
-/// Takes relative paths from `folder`.
+/// Resolves relative paths against `folder`.
 pub(super) fn resolve(tls: &mut Option<FrontTls>, token: &mut Option<PathBuf>, folder: &Path) {
     let files = tls.iter_mut().flat_map(|tls| {
         [&mut tls.certificate, &mut tls.key]

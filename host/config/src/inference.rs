@@ -10,32 +10,32 @@ use serde::{Deserialize, Serialize};
 use super::check_range;
 use crate::error::ConfigError;
 
-/// Most threads that one run may be configured to use.
+/// Largest configurable number of threads of one run.
 pub const MAX_RUN_THREADS: usize = 64;
-/// Most threads that the pool may be configured to have.
+/// Largest configurable number of threads of the pool.
 pub const MAX_POOL: usize = 256;
 
 /// `[inference]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct InferenceConfig {
-    /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`, which measures both where
-    /// the library is found, and keeps the faster one of those that pass the release's self-tests. Without any that reach a model,
-    /// the faster one of two that agree on made-up inputs; a release whose backends disagree is refused. Default: `auto`.
+    /// What runs the models: `tract`, which is built in; `ort`, the library of ONNX Runtime; or `auto`, which measures both if
+    /// the library is found, and keeps the faster one of those that pass the release's self-tests. If no self-test runs a model, it
+    /// compares both on synthetic inputs, and refuses a release whose backends disagree. Default: `auto`.
     pub backend: BackendChoice,
     /// Threads of one run. Default: 1.
     pub threads: usize,
-    /// Threads that run models, those of all models together. Default: one more than the machine has cores.
+    /// Threads that run models, for all models together. Default: one more than the machine has cores.
     pub pool: Option<usize>,
-    /// Runs of one model at once, so that a slow one leaves room for the others. Default: one fewer than `pool`, at least 1; with
-    /// ONNX Runtime 1, since each more holds the weights again.
+    /// Most concurrent runs of one model, so that a slow model does not block the others. Default: one fewer than `pool`, at least 1;
+    /// with ONNX Runtime 1, since each further run needs another copy of the weights.
     pub max_runs: Option<usize>,
-    /// The library of ONNX Runtime. A name alone is looked for where the system keeps its libraries; a path is relative to the
+    /// The library of ONNX Runtime. A bare name is searched in the library path of the system; a path is relative to the
     /// folder of the configuration. Default: the environment's `ORT_DYLIB_PATH`, else `libonnxruntime.so`.
     pub library: Option<PathBuf>,
-    /// Execution providers of ONNX Runtime, the one preferred first. Where none can be used, the processor is. Default: none.
+    /// Execution providers of ONNX Runtime, the one preferred first. If none can be used, the processor is used. Default: none.
     pub providers: Vec<ProviderConfig>,
-    /// What is different for models of these names, whatever release they are in.
+    /// Settings of models by name, in any release.
     pub models: BTreeMap<String, ModelConfig>,
 }
 
@@ -50,17 +50,17 @@ pub struct ProviderConfig {
     pub options: BTreeMap<String, String>,
 }
 
-/// An `[inference.models.NAME]` table. What it leaves out is as `[inference]` says.
+/// An `[inference.models.NAME]` table. Missing keys default to `[inference]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ModelConfig {
-    /// What runs it.
+    /// Its backend.
     pub backend: Option<BackendChoice>,
     /// Threads of one run.
     pub threads: Option<usize>,
-    /// Runs of it at once.
+    /// Most concurrent runs.
     pub max_runs: Option<usize>,
-    /// Variants that come before those that the release prefers.
+    /// Variants that this device prefers to the order of the release.
     pub prefer: Vec<String>,
 }
 
@@ -79,7 +79,7 @@ impl Default for InferenceConfig {
 }
 
 impl InferenceConfig {
-    /// What all models together may use.
+    /// The options for all models together.
     pub fn options(&self) -> Options {
         let default = Options::default();
         let providers = self.providers.iter().map(|provider| Provider {
@@ -96,7 +96,7 @@ impl InferenceConfig {
         }
     }
 
-    /// How the model of this name runs here.
+    /// The options of the model of this name.
     pub fn model(&self, name: &str, model: &Model) -> ModelOptions {
         let own = self.models.get(name);
         ModelOptions {
@@ -108,7 +108,7 @@ impl InferenceConfig {
         }
     }
 
-    /// The variants of the model of this name that this device prefers to the others.
+    /// The variants of the model of this name that this device prefers.
     pub fn prefer(&self, name: &str) -> &[String] {
         self.models
             .get(name)

@@ -1,4 +1,4 @@
-//! `hotshoe.toml`: what the operator of one device decides. Unknown keys are refused.
+//! `hotshoe.toml`: the configuration of one device. Unknown keys are refused.
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
@@ -10,6 +10,7 @@ use hotshoe_trust::toml_file;
 use hotshoe_trust::{Device, Grant, LimitBounds};
 use serde::{Deserialize, Serialize};
 
+mod access;
 mod change;
 mod compile;
 mod deploy;
@@ -20,7 +21,6 @@ mod inference;
 mod log;
 mod metrics;
 mod oip;
-mod reach;
 mod record;
 mod session;
 
@@ -36,7 +36,7 @@ pub use self::inference::{
 pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
-pub use self::reach::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
+pub use self::access::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,
@@ -46,15 +46,15 @@ pub use error::ConfigError;
 
 /// Longest name of a site or a device, in bytes.
 pub const MAX_NAME_BYTES: usize = 64;
-/// Most samples that a queue may be configured to hold.
+/// Largest configurable queue of samples.
 pub const MAX_QUEUE: usize = 65_536;
 /// Most worker threads.
 pub const MAX_WORKERS: usize = 256;
 /// Zenoh closes a transport whose receiver blocks for longer than this, so `block-timeout-ms` must lie below it.
 pub const ZENOH_BLOCK_LIMIT_MS: u64 = 5_000;
-/// The largest sample where the operator says nothing, in bytes. It fits into the largest message, 8 MiB.
+/// Default of `max-sample-bytes`. It fits into the default of the largest message, 8 MiB.
 pub const DEFAULT_MAX_SAMPLE_BYTES: usize = 7 << 20;
-/// The most that `max-message-bytes` may be: Zenoh's own default.
+/// Largest `max-message-bytes`: Zenoh's own default.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 30;
 /// Largest `hotshoe.toml`, in bytes.
 pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
@@ -63,7 +63,7 @@ pub const MAX_CONFIG_BYTES: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// Where the device stands: one part of its keys. Letters, digits, `-`, `_` and `.`.
+    /// The site of the device, which is one part of its keys. Letters, digits, `-`, `_` and `.`.
     pub site: String,
     /// The device's name, which releases select it by. Letters, digits, `-`, `_` and `.`.
     pub device: String,
@@ -76,17 +76,17 @@ pub struct Config {
     /// The file of trusted keys. Default: `trust.toml`.
     #[serde(default = "default_trust")]
     pub trust: PathBuf,
-    /// Development mode: the device trusts the throw-away key of `hotshoe dev`, and says so in its status and its log. Not for a device that
-    /// somebody relies on. Default: false.
+    /// Development mode: the device trusts the throw-away key of `hotshoe dev`, and reports this in its status and its log. Not for
+    /// production devices. Default: false.
     #[serde(default)]
     pub development: bool,
     /// What components may be granted on this device. Default: everything but `wasi`, `wasi-sockets` and `wasi-http`.
     #[serde(default = "default_allow")]
     pub allow: BTreeSet<Grant>,
-    /// How the device reaches others.
+    /// The Zenoh session.
     #[serde(default)]
     pub zenoh: ZenohConfig,
-    /// What is accepted, and what happens when there is too much.
+    /// Intake of samples, and behaviour under overload.
     #[serde(default)]
     pub intake: IntakeConfig,
     /// A folder to take samples from. Default: none.
@@ -95,40 +95,40 @@ pub struct Config {
     /// The threads that process samples.
     #[serde(default)]
     pub workers: WorkersConfig,
-    /// The end of the service.
+    /// Shutdown.
     #[serde(default)]
     pub drain: DrainConfig,
     /// The Prometheus endpoint. Default: none.
     #[serde(default)]
     pub metrics: Option<MetricsConfig>,
-    /// Releases that come over Zenoh.
+    /// Delivery of releases over Zenoh.
     #[serde(default)]
     pub deploy: DeployConfig,
-    /// How models run.
+    /// Inference.
     #[serde(default)]
     pub inference: InferenceConfig,
-    /// What compiling a component may use up.
+    /// Resource limits of compiling a component.
     #[serde(default)]
     pub compile: CompileConfig,
     /// The server of the Open Inference Protocol. Default: none.
     #[serde(default)]
     pub oip: Option<OipConfig>,
-    /// The most that a component may use up, whatever its release says. Default: any.
+    /// Upper bounds of the limits of any component. Default: none.
     #[serde(default)]
     pub limits: LimitBounds,
-    /// What may be recorded. Default: nothing.
+    /// Recording. Default: not allowed.
     #[serde(default)]
     pub record: RecordConfig,
-    /// What policies may send.
+    /// Messages of policies.
     #[serde(default)]
     pub output: OutputConfig,
-    /// What the daemon writes to standard error.
+    /// The log on standard error.
     #[serde(default)]
     pub log: LogConfig,
-    /// The folders that components may have, by the paths under which they see them. Default: none.
+    /// The folders that components may get, by their guest paths. Default: none.
     #[serde(default)]
     pub folders: BTreeMap<String, FolderConfig>,
-    /// What components may connect to. Default: nothing.
+    /// Network access of components. Default: none.
     #[serde(default)]
     pub network: NetworkConfig,
 }
@@ -137,19 +137,19 @@ pub struct Config {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct IntakeConfig {
-    /// Key expressions to take samples from, besides the device's own `input/**`: where cameras publish already, for
-    /// example. They lie below `zenoh.namespace` too. Default: none.
+    /// Key expressions to take samples from, in addition to the device's own `input/**`: for example, keys of existing cameras.
+    /// They are below `zenoh.namespace` too. Default: none.
     pub subscribe: Vec<String>,
-    /// Samples that may wait. Default: 16.
+    /// Length of the queue of samples. Default: 16.
     pub queue: usize,
-    /// What happens to a sample that arrives when the queue is full. Files of a watched folder wait in any case, and no
+    /// What happens to a sample that arrives when the queue is full. Files of a watched folder always wait, and no
     /// sample displaces them. Default: `block`.
     pub when_full: WhenFull,
     /// With `block`: how long a sender waits before its sample is dropped, in milliseconds. Default: 4000, which must
     /// stay below [`ZENOH_BLOCK_LIMIT_MS`].
     pub block_timeout_ms: u64,
     /// The largest sample, in bytes. Default: 7 MiB ([`DEFAULT_MAX_SAMPLE_BYTES`]). At most `zenoh.max-message-bytes` less
-    /// [`MESSAGE_OVERHEAD`], so that a sample which is too large is refused by name and does not vanish.
+    /// [`MESSAGE_OVERHEAD`], so that a sample which is too large is refused with a stable reason and does not vanish.
     pub max_sample_bytes: usize,
 }
 
@@ -157,28 +157,28 @@ pub struct IntakeConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenFull {
-    /// The sender waits, at most `block-timeout-ms`. It waits on a thread of Zenoh's, so that an answer to a query for the
-    /// status may be late by as much.
+    /// The sender waits, at most `block-timeout-ms`. It waits on a thread of Zenoh, so that a reply to a status query may be
+    /// delayed by as much.
     Block,
-    /// The sample that waited longest goes, unless it is a watched file. Where only those wait, the new sample goes.
+    /// The oldest sample that is not a watched file is dropped. If there is none, the new sample is dropped.
     DropOldest,
-    /// The new sample goes.
+    /// The new sample is dropped.
     DropNewest,
 }
 
 /// `[watch]`. A file is taken when it is complete: closed after writing, or renamed into the folder. Hidden files, and
-/// those that end in `.part` or `.tmp`, are left alone.
+/// files that end in `.part` or `.tmp`, are ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct WatchConfig {
     /// The folder. It must exist. Files in it at the start come first; subfolders are not entered.
     pub folder: PathBuf,
-    /// What becomes of a file when its sample has been processed. Default: `keep`.
+    /// What happens to a file when its sample has been processed. Default: `keep`.
     #[serde(default)]
     pub after: After,
 }
 
-/// What becomes of a watched file. A file whose sample was dropped stays in any case.
+/// What happens to a processed file. A file whose sample was dropped stays in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum After {
@@ -187,7 +187,7 @@ pub enum After {
     Keep,
     /// It goes to the subfolder `done`, or `failed`.
     Move,
-    /// It is deleted if it gave a result, else it goes to the subfolder `failed`.
+    /// It is deleted if it gave a result, otherwise it goes to the subfolder `failed`.
     Delete,
 }
 
@@ -203,7 +203,7 @@ pub struct WorkersConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct DrainConfig {
-    /// How long samples in flight may take at the end, in milliseconds; the rest are dropped by name. Default: 5000.
+    /// Time for samples in flight at shutdown, in milliseconds; the rest are dropped with a stable reason. Default: 5000.
     pub deadline_ms: u64,
 }
 
@@ -215,7 +215,7 @@ fn default_trust() -> PathBuf {
     PathBuf::from("trust.toml")
 }
 
-/// What components may be granted where the operator says nothing: everything but WASI 0.2, that is `wasi`, `wasi-sockets` and `wasi-http`.
+/// Default of `allow`: all grants except those of WASI 0.2 (`wasi`, `wasi-sockets` and `wasi-http`).
 fn default_allow() -> BTreeSet<Grant> {
     BTreeSet::from([
         Grant::Log,
@@ -296,7 +296,7 @@ impl Config {
         Self::parse(&text, path.parent().unwrap_or(Path::new("")))
     }
 
-    /// Parses and checks a text. Relative paths are taken from `folder`.
+    /// Parses and checks a text. Relative paths are resolved against `folder`.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.
@@ -306,7 +306,7 @@ impl Config {
         config.trust = folder.join(&config.trust);
         config.zenoh.resolve(folder);
         config.inference.resolve(folder);
-        reach::resolve(&mut config, folder);
+        access::resolve(&mut config, folder);
         if let Some(oip) = &mut config.oip {
             oip.resolve(folder);
         }
@@ -320,7 +320,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses values that cannot work, or are not safe.
+    /// Refuses values that are not valid, or not safe.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.
@@ -347,7 +347,7 @@ impl Config {
         self.compile.check()?;
         self.record.check()?;
         self.log.check()?;
-        reach::check(self)?;
+        access::check(self)?;
         self.oip.as_ref().map_or(Ok(()), OipConfig::check)?;
         self.metrics.as_ref().map_or(Ok(()), MetricsConfig::check)?;
         check_range(
@@ -360,7 +360,7 @@ impl Config {
         check_sample_fits(self.intake.max_sample_bytes, self.zenoh.max_message_bytes)
     }
 
-    /// The device as releases select it and policies see it.
+    /// The identity of the device for selectors and policies.
     pub fn identity(&self) -> Device {
         Device {
             name: self.device.clone(),
@@ -370,7 +370,7 @@ impl Config {
     }
 }
 
-/// Checks that a name can be part of a key; `key` says in the error what it is the name of.
+/// Checks that a name can be part of a Zenoh key; `key` is its configuration key, for the error.
 ///
 /// # Errors
 /// [`ConfigError::Name`].

@@ -1,4 +1,4 @@
-//! `[log]`: what a daemon or a registry writes to standard error.
+//! `[log]`: the log of a daemon or a registry on standard error.
 
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
@@ -6,21 +6,21 @@ use tracing_subscriber::EnvFilter;
 use super::check_range;
 use crate::error::ConfigError;
 
-/// What a daemon logs where nothing else is said.
+/// Default of `filter`.
 pub const DEFAULT_FILTER: &str = "info,zenoh=warn,tract=warn";
 
-/// Most that `lines-per-second` may be.
+/// Largest `lines-per-second`.
 pub const MAX_LINES_PER_SECOND: u32 = 1_000_000;
 
 /// `[log]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct LogConfig {
-    /// What is written, as `info,zenoh=warn`: a level, and levels of targets. The environment's `RUST_LOG` wins over it. Default:
+    /// The filter, as `info,zenoh=warn`: a level, and levels of targets. The environment variable `RUST_LOG` overrides it. Default:
     /// [`DEFAULT_FILTER`].
     pub filter: String,
-    /// Lines of one kind that are written in a second, once four times as many have been written at once. All kinds together may have
-    /// 40 times as many, and errors as many again. What is left out is counted, and the log says how much it was. Default: 5.
+    /// Rate limit per kind of line, in lines per second, with a burst of four times as many. All kinds together may have 40 times as
+    /// many, and errors as many again. Dropped lines are counted, and their number is logged. Default: 5.
     pub lines_per_second: u32,
 }
 
@@ -34,7 +34,7 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// Refuses what cannot work.
+    /// Refuses values that are not valid.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.
@@ -55,7 +55,7 @@ impl LogConfig {
 /// Reads a filter, such as `info,zenoh=warn`.
 ///
 /// # Errors
-/// What is wrong with it.
+/// Why the filter is not valid.
 pub fn filter(directives: &str) -> Result<EnvFilter, String> {
     EnvFilter::try_new(directives).map_err(|error| error.to_string())
 }

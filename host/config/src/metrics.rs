@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 use super::front::{self, FrontKeys, FrontTls};
 use crate::error::ConfigError;
 
-/// `[metrics]`. Without this section nothing listens. Beyond loopback it is refused unless callers prove who they are: by a token,
-/// which needs TLS, or by a certificate.
+/// `[metrics]`. Without this section nothing listens. Addresses beyond loopback are refused unless clients authenticate: with a
+/// token, which needs TLS, or with a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct MetricsConfig {
     /// Address of the Prometheus endpoint. Default: `127.0.0.1:9898`.
     pub listen: SocketAddr,
-    /// A file with the token that each request has to show, as `authorization: Bearer TOKEN`. Default: none is asked for.
+    /// A file with the token that each request must have, as `authorization: Bearer TOKEN`. Default: no token.
     pub token_file: Option<PathBuf>,
     /// The certificates. Default: no TLS.
     pub tls: Option<FrontTls>,
-    /// Whether it may listen beyond loopback although anybody there can read the metrics. Default: false.
+    /// Allows addresses beyond loopback without authentication, so that anybody can read the metrics. Default: false.
     pub insecure: bool,
-    /// Connections at once; for a new one the longest idle one is ended. Default: 64.
+    /// Most concurrent connections; a new one replaces the longest idle one. Default: 64.
     pub max_connections: usize,
-    /// Connections at once from one address, or from one IPv6 network of 64 bits; those of this machine are not counted. Default: 16.
+    /// Most concurrent connections from one address, or from one IPv6 /64 network; those of this machine do not count. Default: 16.
     pub max_connections_per_address: usize,
 }
 
@@ -52,7 +52,7 @@ impl From<SocketAddr> for MetricsConfig {
 }
 
 impl MetricsConfig {
-    /// What the front is told.
+    /// The options of the HTTP front.
     pub fn front(&self) -> Options {
         self.keys().options()
     }
@@ -66,16 +66,16 @@ impl MetricsConfig {
             insecure: self.insecure,
             max_connections: self.max_connections,
             max_connections_per_address: self.max_connections_per_address,
-            anybody: "anybody who reaches it could read what the device does",
+            anybody: "anybody could read what the device does",
         }
     }
 
-    /// Takes relative paths from `folder`.
+    /// Resolves relative paths against `folder`.
     pub fn resolve(&mut self, folder: &Path) {
         front::resolve(&mut self.tls, &mut self.token_file, folder);
     }
 
-    /// Refuses what is not safe.
+    /// Refuses unsafe configurations.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.

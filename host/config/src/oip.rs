@@ -11,33 +11,33 @@ use super::check_range;
 use super::front::{self, FrontKeys, FrontTls};
 use crate::error::ConfigError;
 
-/// Most MiB that the body of one request may be configured to have.
+/// Largest configurable body of one request, in MiB.
 pub const MAX_BODY_MIB: u64 = 1 << 10;
-/// Most requests at once.
+/// Largest configurable number of concurrent requests.
 pub const MAX_REQUESTS: usize = 1 << 10;
 
-/// `[oip]`: HTTP with JSON and gRPC on one port. Without this section nothing listens. Beyond loopback it is refused unless
-/// callers prove who they are: by a token, which needs TLS, or by a certificate.
+/// `[oip]`: HTTP with JSON and gRPC on one port. Without this section nothing listens. Addresses beyond loopback are refused
+/// unless clients authenticate: with a token, which needs TLS, or with a certificate.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct OipConfig {
     /// Where it listens. Default: `127.0.0.1:8000`.
     pub listen: SocketAddr,
-    /// A file with the token that each request has to show, as `authorization: Bearer TOKEN`. Default: none is asked for.
+    /// A file with the token that each request must have, as `authorization: Bearer TOKEN`. Default: no token.
     pub token_file: Option<PathBuf>,
     /// The certificates. Default: no TLS.
     pub tls: Option<FrontTls>,
-    /// Whether it may listen beyond loopback although anybody there can run the device's models. Default: false.
+    /// Allows addresses beyond loopback without authentication, so that anybody can run the device's models. Default: false.
     pub insecure: bool,
-    /// Connections at once; for a new one the longest idle one is ended, and where none is idle the new one waits. Default: 256.
+    /// Most concurrent connections; a new one replaces the longest idle one, or waits if none is idle. Default: 256.
     pub max_connections: usize,
-    /// Connections at once from one address, or from one IPv6 network of 64 bits; those of this machine are not counted. Default: 64.
+    /// Most concurrent connections from one address, or from one IPv6 /64 network; those of this machine do not count. Default: 64.
     pub max_connections_per_address: usize,
-    /// The largest body of a request, in MiB. `intake.max-sample-bytes` holds for samples besides. Default: 64.
+    /// The largest body of a request, in MiB. `intake.max-sample-bytes` also applies to samples. Default: 64.
     pub max_body_mib: u64,
-    /// Inference requests at once; the next one is refused, so that memory is bounded. Default: 16.
+    /// Most concurrent inference requests; further ones are refused, so that memory is bounded. Default: 16.
     pub max_requests: usize,
-    /// How long one request may take, from its head to its answer, in milliseconds. A request may ask for less. Default: 30000.
+    /// Timeout of one request, from its head to its response, in milliseconds. A request may ask for less. Default: 30000.
     pub timeout_ms: u64,
     /// The release's models that may be called. Default: all.
     pub models: Option<Vec<String>>,
@@ -75,7 +75,7 @@ impl OipConfig {
         usize::try_from(self.max_body_mib << 20).unwrap_or(usize::MAX)
     }
 
-    /// What the front is told.
+    /// The options of the HTTP front.
     pub fn front(&self) -> Options {
         self.keys().options()
     }
@@ -89,16 +89,16 @@ impl OipConfig {
             insecure: self.insecure,
             max_connections: self.max_connections,
             max_connections_per_address: self.max_connections_per_address,
-            anybody: "anybody who reaches it could run the device's models",
+            anybody: "anybody could run the device's models",
         }
     }
 
-    /// Takes relative paths from `folder`.
+    /// Resolves relative paths against `folder`.
     pub fn resolve(&mut self, folder: &Path) {
         front::resolve(&mut self.tls, &mut self.token_file, folder);
     }
 
-    /// Refuses what cannot work or is not safe.
+    /// Refuses values that are not valid or not safe.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.

@@ -7,18 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, check_range};
 
-/// Most that may wait for those who record, in MiB.
+/// Largest `buffer-mib`.
 pub const MAX_RECORD_MIB: u32 = 4_096;
 
-/// `[record]`: what may be taken from this device to be looked at. Whoever may ask for the device's `record` key gets it; see
+/// `[record]`: data that may be recorded from this device. Clients with access to the device's `record` key get it; see
 /// `hotshoe zenoh-acl`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct RecordConfig {
-    /// What may be recorded, where the release's data contract says so, too: `sample`, `tensors`, `insight`, the last also of what policies
-    /// keep on the device. Default: nothing.
+    /// Kinds of data that may be recorded, if the release's data contract also allows it: `sample`, `tensors`, `insight`; the last one includes
+    /// insights that policies keep on the device. Default: none.
     pub allow: BTreeSet<RecordKind>,
-    /// How much may wait for those who record, in MiB. What comes when it is full is not recorded. Default: 32.
+    /// Buffer for clients that record, in MiB. When it is full, data is not recorded. Default: 32.
     pub buffer_mib: u32,
 }
 

@@ -1,4 +1,4 @@
-//! `[zenoh]`: how a device, a registry or a publisher reaches others, and how they know each other.
+//! `[zenoh]`: the Zenoh session of a device, a registry or a publisher.
 
 use std::path::{Path, PathBuf};
 
@@ -7,62 +7,59 @@ use serde::{Deserialize, Serialize};
 use super::{MAX_MESSAGE_BYTES, check_range};
 use crate::error::ConfigError;
 
-/// The least that `max-message-bytes` may be: the config of a release fits in, in bytes.
+/// Smallest `max-message-bytes`: the config of a release fits.
 pub const LEAST_MESSAGE_BYTES: usize = 1 << 20;
 
-/// Most sessions that may be configured.
+/// Largest configurable number of sessions.
 pub const MAX_SESSIONS: usize = 1 << 14;
-/// What a message holds besides its payload (key, media type, id), at most, in bytes.
+/// Largest overhead of a message (key, media type, id) in addition to its payload, in bytes.
 pub const MESSAGE_OVERHEAD: usize = 16 << 10;
-/// Of so many sessions, one more may be about to open.
+/// Sessions per pending connection.
 pub(crate) const PENDING_SHARE: usize = 10;
 
-/// However few sessions there may be, so many more may be about to open.
+/// Least number of pending connections.
 pub(crate) const LEAST_PENDING: usize = 2;
 
-/// `[zenoh]`. A peer keeps trying to reach `connect` in the background, so that a device without a network starts and serves all
-/// the same. Multicast scouting, gossip and autoconnect are off unless `scouting` is set.
+/// `[zenoh]`. A peer connects to `connect` in the background, so that a device without a network starts and serves. Multicast scouting, gossip and autoconnect are off unless `scouting` is set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct ZenohConfig {
-    /// What the session is to others. Default: `peer`.
+    /// The mode of the session. Default: `peer`.
     pub mode: ZenohMode,
     /// Endpoints to connect to, such as `tcp/192.0.2.1:7447` or `tls/site.example:7447`. Default: none.
     pub connect: Vec<String>,
     /// Endpoints to listen on, such as `tcp/127.0.0.1:7447`; port 0 takes a free one. Default: none.
     pub listen: Vec<String>,
-    /// A prefix of all keys, which keeps deployments on one network apart. Default: none.
+    /// A prefix of all keys, to separate deployments on one network. Default: none.
     pub namespace: Option<String>,
     /// Finds other peers by multicast and gossip, and connects to them. Default: false.
     pub scouting: bool,
-    /// The largest message that is received, in bytes. Zenoh ignores a larger one without a word, so whoever sends samples
-    /// must know it. `intake.max-sample-bytes` lies below it. Default: 8 MiB (Zenoh's own is 1 GiB).
+    /// The largest message that is received, in bytes. Zenoh silently drops larger ones, so senders of samples must know the limit.
+    /// `intake.max-sample-bytes` must be below it. Default: 8 MiB (Zenoh's own is 1 GiB).
     pub max_message_bytes: usize,
-    /// Sessions with others at once, those that others open and those that this end opens; a further one is refused. Default: 1000
-    /// (Zenoh's own).
+    /// Most concurrent sessions, incoming and outgoing; further ones are refused. Default: 1000 (Zenoh's own).
     pub max_sessions: usize,
     /// The certificates for `tls/` endpoints. Default: none.
     pub tls: Option<TlsConfig>,
-    /// A file with Zenoh's `access_control` settings, as `hotshoe zenoh-acl` writes them. It matters where messages arrive: at a
+    /// A file with Zenoh's `access_control` settings, as `hotshoe zenoh-acl` writes them. It applies where messages arrive: at a
     /// router, a registry, a device that listens. Default: none.
     pub access_control: Option<PathBuf>,
-    /// Lets anybody in who reaches an endpoint: allows endpoints beyond this machine without TLS, listeners that ask for no
-    /// certificate, and scouting among strangers. Default: false.
+    /// Allows unauthenticated access: endpoints beyond this machine without TLS, listeners that do not require a certificate, and
+    /// scouting without mutual TLS. Default: false.
     pub insecure: bool,
 }
 
-/// What a Zenoh session is to others. A router passes messages on between clients, and between clients and peers, but not from peer
-/// to peer: those are to be connected directly. So devices are peers, which start without a network, and what deployers run behind
-/// a router is a client.
+/// The mode of a Zenoh session. A router forwards messages between clients, and between clients and peers, but not between peers, which
+/// need direct connections. So devices are peers, which start without a network, and programs of deployers behind a router are clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ZenohMode {
-    /// It talks to those that it connects to or that connect to it, and starts without any of them.
+    /// Communicates over its direct connections, and starts without any.
     #[default]
     Peer,
-    /// It talks to the whole network through one router or peer, and does not start without it.
+    /// Communicates with the whole network through one router or peer, and does not start without it.
     Client,
-    /// It passes messages on between all that connect to it.
+    /// Forwards messages between all sessions that connect to it.
     Router,
 }
 
@@ -70,20 +67,20 @@ pub enum ZenohMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct TlsConfig {
-    /// The certificate authority of this site. Without one, those of the web are trusted. Default: none.
+    /// The certificate authority of this site. Without one, the public authorities are trusted. Default: none.
     pub ca: Option<PathBuf>,
-    /// This end's own certificate: a listener needs one, and mutual TLS does. Default: none.
+    /// The session's own certificate, which listeners and mutual TLS need. Default: none.
     pub certificate: Option<PathBuf>,
     /// Its private key. Default: none.
     pub key: Option<PathBuf>,
-    /// Whoever connects must show a certificate of `ca`, and this end shows its own. Default: whether there is a certificate.
+    /// Mutual TLS: the remote end must present a certificate of `ca`, and this end presents its own. Default: whether there is a certificate.
     pub mutual: Option<bool>,
-    /// Whether the name in a listener's certificate must be the one that was connected to. Default: true.
+    /// Whether the name in a listener's certificate must match the endpoint. Default: true.
     pub verify_name: bool,
 }
 
 impl ZenohMode {
-    /// Zenoh's name of it.
+    /// Its name in Zenoh.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Peer => "peer",
@@ -94,7 +91,7 @@ impl ZenohMode {
 }
 
 impl TlsConfig {
-    /// Whether both ends show certificates.
+    /// Whether both ends present certificates.
     pub fn is_mutual(&self) -> bool {
         self.mutual.unwrap_or(self.certificate.is_some())
     }
@@ -130,13 +127,13 @@ impl Default for ZenohConfig {
 }
 
 impl ZenohConfig {
-    /// How another program on the same machine reaches the daemon that has this configuration: it connects to
-    /// where the daemon listens, or else to where the daemon connects, and listens nowhere.
+    /// The configuration for another program on the same machine: it connects to the daemon's `listen` endpoints, or to its `connect`
+    /// endpoints if there are none, and does not listen.
     pub fn client(&self) -> Self {
         let connect = if self.listen.is_empty() {
             self.connect.clone()
         } else {
-            // Those that the daemon connects to may be away.
+            // The endpoints that the daemon connects to may be unreachable.
             self.listen.iter().map(|e| to_loopback(e)).collect()
         };
         Self {
@@ -148,12 +145,12 @@ impl ZenohConfig {
         }
     }
 
-    /// Connections that have not become sessions yet; a further one is closed, and each has ten seconds.
+    /// Most pending connections, which are not sessions yet; further ones are closed, and each times out after ten seconds.
     pub fn accept_pending(&self) -> usize {
         (self.max_sessions / PENDING_SHARE).max(LEAST_PENDING)
     }
 
-    /// Takes relative paths from `folder`.
+    /// Resolves relative paths against `folder`.
     pub fn resolve(&mut self, folder: &Path) {
         let tls = self
             .tls
@@ -164,7 +161,7 @@ impl ZenohConfig {
         }
     }
 
-    /// Refuses what cannot work.
+    /// Refuses values that are not valid.
     ///
     /// # Errors
     /// [`ConfigError`], which names the key.
@@ -195,7 +192,7 @@ impl ZenohConfig {
     }
 }
 
-/// An endpoint that listens on every address is reached by loopback.
+/// Replaces a wildcard address of an endpoint with loopback.
 fn to_loopback(endpoint: &str) -> String {
     endpoint
         .replacen("/0.0.0.0:", "/127.0.0.1:", 1)

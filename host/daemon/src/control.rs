@@ -12,7 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_http::LogThrottle;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -197,7 +197,7 @@ impl Control {
     /// If the socket cannot be created, for example because its path is too long.
     pub fn open(
         data_folder: &Path,
-        parts: &Parts,
+        parts: &Supervisor,
         follow: impl Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = data_folder.join(SOCKET);
@@ -271,7 +271,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     over: &AtomicBool,
     callers: &Arc<Callers>,
     follow: &Arc<F>,
-    parts: &Parts,
+    parts: &Supervisor,
 ) {
     let mut throttle = LogThrottle::default();
     let mut warn_and_pause = |error: &io::Error| {

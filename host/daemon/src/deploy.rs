@@ -30,7 +30,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{DeliveryConfig, FetchError, Fetcher};
 use hotshoe_link::{Link, LinkError, Orders, Sharing, NoticeSubscription};
@@ -157,7 +157,7 @@ fn control(
     config: &Config,
     service: &Arc<Service>,
     sender: &SyncSender<Message>,
-    parts: &Parts,
+    parts: &Supervisor,
 ) -> Option<Control> {
     let (service, sender) = (Arc::clone(service), sender.clone());
     let follow = move |command: Command| match command {

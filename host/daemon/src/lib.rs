@@ -27,7 +27,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, descriptors};
 use hotshoe_link::LinkError;
 use hotshoe_link::{Link, Orders, Serving};
@@ -77,7 +77,7 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<FolderWatch>,
     deployment: Deployment,
-    parts: Parts,
+    parts: Supervisor,
     running: Arc<RunningConfig>,
     _recordings: Orders,
     metrics: Option<Endpoint>,
@@ -90,14 +90,14 @@ impl Daemon {
     /// # Errors
     /// [`StartError`] names what is wrong and what to do.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        Self::start_with(config, Parts::default())
+        Self::start_with(config, Supervisor::default())
     }
 
     /// Like [`Self::start`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(mut config: Config, parts: Parts) -> Result<Self, StartError> {
+    pub fn start_with(mut config: Config, parts: Supervisor) -> Result<Self, StartError> {
         // Before the first socket is opened.
         descriptors::fit(&mut config);
         let endpoint = config
@@ -183,7 +183,7 @@ impl Daemon {
     }
 
     /// Its threads. If one of them is dead, drain the daemon and exit with a failure.
-    pub const fn parts(&self) -> &Parts {
+    pub const fn parts(&self) -> &Supervisor {
         &self.parts
     }
 
@@ -231,7 +231,7 @@ fn open_intake(
     config: &Config,
     service: &Arc<Service>,
     link: &Link,
-    parts: &Parts,
+    parts: &Supervisor,
 ) -> Result<(Serving, Option<FolderWatch>), StartError> {
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);

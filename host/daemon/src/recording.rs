@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 
 use hotshoe_config::RecordConfig;
 use hotshoe_engine::Sample;
-use hotshoe_pipeline::{Decision, Seen};
+use hotshoe_pipeline::{Decision, Trace};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
-use hotshoe_trust::{Begin, Blob, Device, Digest, RecordKind, Release, Step, Verified};
+use hotshoe_trust::{PipelineInput, Blob, Device, Digest, RecordKind, Release, Step, Verified};
 use uuid::Uuid;
 
 use self::error::RecordError;
@@ -116,12 +116,12 @@ impl Recorder {
         release: &Verified<Release>,
         sample: &Sample,
         decision: Option<&Decision>,
-        seen: &Seen,
+        seen: &Trace,
     ) {
         self.show(release.digest(), sample, decision, seen);
     }
 
-    fn show(&self, release: Digest, sample: &Sample, decision: Option<&Decision>, seen: &Seen) {
+    fn show(&self, release: Digest, sample: &Sample, decision: Option<&Decision>, seen: &Trace) {
         let mut sessions = self.lock();
         sessions.retain(|session| !session.is_gone());
         let mut held: u64 = sessions.iter().map(Session::held).sum();
@@ -288,15 +288,15 @@ impl Recorder {
             });
         }
         let steps = &release.pipeline;
-        let begin = Begin::of(steps);
+        let begin = PipelineInput::of(steps);
         let made = |is: fn(&Step) -> bool, instead| steps.iter().any(is) || begin == instead;
         let lacks = match stage {
             RecordStage::Pre
-                if !made(|it| matches!(it, Step::Preprocess { .. }), Begin::Tensors) =>
+                if !made(|it| matches!(it, Step::Preprocess { .. }), PipelineInput::Tensors) =>
             {
                 "has no preprocessor"
             }
-            RecordStage::Infer if !made(|it| matches!(it, Step::Infer { .. }), Begin::Outputs) => {
+            RecordStage::Infer if !made(|it| matches!(it, Step::Infer { .. }), PipelineInput::Outputs) => {
                 "has no infer step"
             }
             _ => return Ok(kinds),

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
 use hotshoe_link::Incoming;
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
@@ -170,7 +170,7 @@ impl FolderWatch {
         config: &WatchConfig,
         max_bytes: usize,
         failed_files: Arc<FailedFiles>,
-        parts: &Parts,
+        parts: &Supervisor,
         offer: O,
     ) -> Result<Self, WatchError>
     where

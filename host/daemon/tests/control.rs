@@ -12,7 +12,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_daemon::control::{self, Command, Control, ControlError, MAX_CALLERS, SOCKET};
 use serde_json::json;
 use tempfile::TempDir;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn open(folder: &Path) -> Control {
-    Control::open(folder, &Parts::default(), |_| Ok(json!({ "asked": true }))).unwrap()
+    Control::open(folder, &Supervisor::default(), |_| Ok(json!({ "asked": true }))).unwrap()
 }
 
 fn connect(folder: &Path) -> UnixStream {

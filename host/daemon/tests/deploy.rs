@@ -7,8 +7,8 @@
     reason = "tests"
 )]
 
-#[path = "../../pipeline/tests/lab/mod.rs"]
-mod lab;
+#[path = "../../pipeline/tests/fixture/mod.rs"]
+mod fixture;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use hotshoe_daemon::deploy::offline;
 use hotshoe_delivery::Publisher;
 use hotshoe_link::{Client, FeedError, Feeder};
 use hotshoe_protocol::status::Status;
-use hotshoe_protocol::status::Waiting;
+use hotshoe_protocol::status::WaitReason;
 use hotshoe_store::{Layout, Phase, Store, pack};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, SigningKey, Statement, Time};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use lab::{environment, release_with};
+use fixture::{environment, release_with};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The result of a stage `measure` without a policy.
@@ -317,7 +317,7 @@ fn the_status_names_the_right_cause() {
         activate: true,
     };
     running.publisher.publish_statement("test", statement(order)).unwrap();
-    let status = running.feed_until("missed", |s| s.deploy.waiting == Some(Waiting::Retry));
+    let status = running.feed_until("missed", |s| s.deploy.waiting == Some(WaitReason::Retry));
     assert_eq!(
         (status.deploy.phase, status.deploy.generation),
         (Phase::Fetching, Some(6))
@@ -337,7 +337,7 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     running.publish(&site.plain(1, QUICK), 1, true);
     running.until(Phase::Live, 1);
     let second = running.publish(&site.plain(2, QUICK), 2, false);
-    let status = running.feed_until("waiting", |s| s.deploy.waiting == Some(Waiting::Activation));
+    let status = running.feed_until("waiting", |s| s.deploy.waiting == Some(WaitReason::Activation));
     assert_eq!(
         (status.deploy.phase, live(&status)),
         (Phase::SelfTested, Some(1))
@@ -477,7 +477,7 @@ fn a_release_waits_for_the_window_until_the_operator_cancels_it() {
     let site = Site::new(&format!("window = \"{}-{}\"\n", at(2), at(3)));
     let mut running = site.start();
     let release = running.publish(&site.plain(1, QUICK), 1, true);
-    running.feed_until("waiting", |s| s.deploy.waiting == Some(Waiting::Window));
+    running.feed_until("waiting", |s| s.deploy.waiting == Some(WaitReason::Window));
     let answer = control::call(&site.config.data, &Command::Cancel).unwrap();
     assert_eq!(answer["release"], release.to_string());
     let status = running.daemon.status();

@@ -10,7 +10,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_daemon::answer::ReplyTo;
 use hotshoe_daemon::metrics::{MetricsError, serve};
 use hotshoe_daemon::tally::{DropReason, Settlement, Tally};
@@ -29,12 +29,12 @@ fn scrape(address: SocketAddr) -> String {
 fn counts_and_latencies_are_served() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let error = serve(address, &Parts::default()).unwrap_err();
+    let error = serve(address, &Supervisor::default()).unwrap_err();
     assert!(matches!(error, MetricsError::Listen { .. }), "{error}");
     assert!(error.to_string().contains("metrics.listen"), "{error}");
     drop(taken);
 
-    let endpoint = serve(address, &Parts::default()).unwrap();
+    let endpoint = serve(address, &Supervisor::default()).unwrap();
     let tally = Tally::default();
     for settlement in [
         Settlement::Result,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
 use hotshoe_daemon::answer::{ReplyTo, Ending};
 use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
@@ -36,7 +36,7 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<
         &config,
         4,
         failed_files,
-        &Parts::default(),
+        &Supervisor::default(),
         move |incoming, answer: ReplyTo| {
             let name = Path::new(&incoming.source)
                 .file_name()
@@ -134,7 +134,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 &config,
                 4,
                 failed_files,
-                &Parts::default(),
+                &Supervisor::default(),
                 move |incoming, answer| {
                     sender.send((incoming.payload.to_vec(), answer)).unwrap();
                 },
@@ -184,7 +184,7 @@ fn a_missing_folder_is_named() {
         &config,
         4,
         FailedFiles::open(data.path()),
-        &Parts::default(),
+        &Supervisor::default(),
         |_, _| {},
     ) else {
         panic!("it watches a folder that is not there");
@@ -221,7 +221,7 @@ fn run(
         &config,
         4,
         Arc::clone(&failed_files),
-        &Parts::default(),
+        &Supervisor::default(),
         move |incoming, answer| {
             sender.send((incoming.source, answer)).unwrap();
         },
@@ -346,7 +346,7 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
         &config,
         4,
         failed_files,
-        &Parts::default(),
+        &Supervisor::default(),
         move |incoming, answer| {
             answer.send(Ending::Result, b"");
             sender.send(incoming.source).unwrap();

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::{Duration, Instant};
 
-use hotshoe_protocol::wire::{MAX_ASKED, parse_held};
+use hotshoe_protocol::wire::{MAX_ASKED, parse_chunk_maps};
 use hotshoe_trust::Digest;
 
 /// Interval of queries to neighbours.
@@ -90,7 +90,7 @@ impl Neighbours {
             .iter()
             .map(|chunks| chunks.wants.len())
             .collect();
-        let held = parse_held(answer, &counts)?;
+        let held = parse_chunk_maps(answer, &counts)?;
         let known = held.iter().any(|one| one.known);
         let before = self.known.insert(name.to_owned(), known);
         let wants = self

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hotshoe_config::ZenohConfig;
 use hotshoe_link::{NoticeResponder, Client, RawNotice, LinkError, Notice, Sharing, Site};
 use hotshoe_protocol::wire::PUBLISHER;
-use hotshoe_store::{Catalogue, CatalogueError, Layout, Served};
+use hotshoe_store::{Catalogue, CatalogueError, Layout, SharedRelease};
 
 /// Characters of a publisher's name after [`PUBLISHER`].
 const NAME_CHARS: usize = 8;
@@ -81,7 +81,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub fn serve(&mut self, layout: &Layout) -> Result<Served, PublishError> {
+    pub fn serve(&mut self, layout: &Layout) -> Result<SharedRelease, PublishError> {
         let served = self.catalogue.add_layout(layout)?;
         if self.sharing.is_none() {
             self.sharing = Some(self.site.share(&self.source, self.catalogue.clone())?);

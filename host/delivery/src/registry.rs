@@ -15,7 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::files;
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::descriptors;
 use hotshoe_config::{
     ConfigError, Files, LogConfig, TRUST, ZenohConfig, changed, changed_files, check_name,
@@ -199,7 +199,7 @@ pub struct Registry {
     answering: [NoticeResponder; 2],
     sharing: Sharing,
     thread: JoinHandle<()>,
-    parts: Parts,
+    parts: Supervisor,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
     /// Contents, at the start, of the files that keys name.
@@ -246,14 +246,14 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`] names what is wrong.
     pub fn start(config: &RegistryConfig) -> Result<Self, RegistryError> {
-        Self::start_with(config, Parts::default())
+        Self::start_with(config, Supervisor::default())
     }
 
     /// Like [`Self::start`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(config: &RegistryConfig, parts: Parts) -> Result<Self, RegistryError> {
+    pub fn start_with(config: &RegistryConfig, parts: Supervisor) -> Result<Self, RegistryError> {
         config.check()?;
         let blobs = BlobStore::open(&config.data).map_err(RegistryError::Open)?;
         let record_file = config.data.join(RECORD);
@@ -385,7 +385,7 @@ impl Registry {
     }
 
     /// Its threads.
-    pub const fn parts(&self) -> &Parts {
+    pub const fn parts(&self) -> &Supervisor {
         &self.parts
     }
 

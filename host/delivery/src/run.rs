@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::scoped;
+use hotshoe_base::supervisor::scoped;
 use hotshoe_link::{PendingRequest, ObjectReply, Site, Sources};
 use hotshoe_protocol::wire::is_origin;
 

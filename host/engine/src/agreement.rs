@@ -1,4 +1,4 @@
-//! How much two insights say the same: for self-tests, and for a new release that is compared with the one that serves.
+//! Agreement of two insights: for self-tests, and to compare a new release with the one that serves.
 
 mod tensors;
 
@@ -9,25 +9,24 @@ use hotshoe_infer::npz;
 use self::tensors::tensors;
 use crate::insight::{Class, Detection, Insight, Rect, Scalar, TextLine};
 
-/// Characters up to which two texts are compared letter by letter, which takes time by the product of their lengths; longer
-/// ones are compared by whole lines.
+/// Longest text that is compared by characters, which takes quadratic time. Longer texts are compared by lines.
 const MAX_COMPARED_CHARS: usize = 4096;
-/// Detections of an insight that are compared, from its best on.
+/// Most detections of an insight that are compared, best first.
 const MAX_COMPARED_DETECTIONS: usize = 300;
-/// Least overlap of two boxes (intersection over union) that are taken for the same object.
+/// Least overlap (intersection over union) of two boxes of the same object.
 const SAME_OBJECT_OVERLAP: f64 = 0.5;
-/// How far two numbers may lie apart to count as equal, as a share of the larger one.
+/// Largest relative difference of equal numbers.
 const SCALAR_TOLERANCE: f64 = 1e-3;
 
-/// How much `a` and `b` say the same: 0 nothing, 1 everything. The order of the two does not matter.
+/// The agreement of `a` and `b`, from 0 (none) to 1 (full). It is symmetric.
 ///
 /// - Different kinds: 0.
 /// - Classes: 1 less the difference of the best classes' scores; 0 if these have different labels.
 /// - Detections: F1 of boxes paired by label and an overlap of at least one half, whatever their scores.
 /// - Text: 1 less the character error rate over all lines; for texts of more than 4096 characters, the share of lines that
 ///   both have.
-/// - Embeddings: their cosine, or 0 where it is negative.
-/// - Scalars: the share of numbers that both have, by name and unit, and that are equal to a thousandth.
+/// - Embeddings: their cosine, or 0 if it is negative.
+/// - Scalars: the share of numbers that both have with the same name and unit, and that are equal to a thousandth.
 /// - Masks: the share of pixels with the same label; 0 if the sizes differ.
 /// - Tensors (`application/x-npz`): the least share of elements of one tensor that are equal to a thousandth; 0 if names, types or shapes
 ///   differ.
@@ -76,7 +75,7 @@ pub fn agreement(a: &Insight, b: &Insight) -> f64 {
     found.clamp(0.0, 1.0)
 }
 
-/// How far two numbers lie apart; not at all where both are no number.
+/// Difference of two numbers; 0 if both are NaN.
 fn distance(a: f64, b: f64) -> f64 {
     if a.total_cmp(&b).is_eq() || a == b || (a.is_nan() && b.is_nan()) {
         return 0.0;
@@ -145,7 +144,7 @@ fn detections(a: &[Detection], b: &[Detection]) -> f64 {
                 .collect()
         })
         .collect();
-    // The most pairs that there can be: unlike the first that fit, their number is the same from both sides.
+    // A maximum matching: unlike a greedy one, its size is symmetric.
     let mut partner = vec![None; b.len()];
     let pairs = (0..a.len())
         .filter(|one| pair(*one, &candidates, &mut partner, &mut vec![false; b.len()]))
@@ -153,7 +152,7 @@ fn detections(a: &[Detection], b: &[Detection]) -> f64 {
     share(2 * pairs, a.len() + b.len())
 }
 
-/// Finds a partner for `one`, by giving others that are paired already another partner where need be.
+/// Finds a partner for `one` (an augmenting path), moving existing pairs if necessary.
 fn pair(
     one: usize,
     candidates: &[Vec<usize>],
@@ -176,7 +175,7 @@ fn pair(
     false
 }
 
-/// Intersection over union; 1 for the same box, also where it has no area.
+/// Intersection over union; 1 for equal boxes, even without area.
 fn overlap(a: &Rect, b: &Rect) -> f64 {
     let sides = |rect: &Rect| [rect.x, rect.y, rect.width, rect.height].map(f64::from);
     let (sides_a, sides_b) = (sides(a), sides(b));

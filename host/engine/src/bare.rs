@@ -1,4 +1,4 @@
-//! A policy with wasmtime alone around it: what benches hold our own instances and calls against.
+//! A policy on plain wasmtime: the baseline of the benchmarks of our instances and calls.
 
 use wasmtime::Store;
 use wasmtime::component::{InstancePre, Linker};
@@ -10,13 +10,13 @@ use crate::convert;
 use crate::fault::{Failure, Fault};
 use crate::insight::{DeviceContext, Insight};
 
-/// A policy that imports no function, linked with nothing: no limits, no deadline, no host state.
+/// A policy without imports, limits, deadline or host state.
 pub struct BarePolicy {
     pre: InstancePre<()>,
     entry: decide::GuestIndices,
 }
 
-/// An instance of it, with the arguments of its calls converted beforehand.
+/// An instance of it, with converted arguments.
 pub struct BareInstance {
     store: Store<()>,
     guest: decide::Guest,
@@ -52,7 +52,7 @@ impl BarePolicy {
         device: &DeviceContext,
     ) -> Result<BareInstance, Failure> {
         let mut store = Store::new(self.pre.engine(), ());
-        // Far enough for any bench: the engine's code looks at epochs, whoever runs it.
+        // Out of reach for any benchmark: compiled code checks the epoch in any case.
         store.set_epoch_deadline(u64::MAX / 2);
         let guest = self
             .pre
@@ -69,7 +69,7 @@ impl BarePolicy {
 }
 
 impl BareInstance {
-    /// wasmtime's own typed call; the number of actions.
+    /// wasmtime's own typed call. Returns the number of actions.
     ///
     /// # Errors
     /// [`Fault::Trap`], if the policy traps or returns an error.

@@ -16,8 +16,8 @@ wasmtime::component::bindgen!({
     world: "hotshoe:host/host",
     with: {
         "hotshoe:pipeline/samples.sample": crate::sample::Sample,
-        "hotshoe:pipeline/tensors.tensor": crate::host::HeldTensor,
-        "hotshoe:pipeline/vision.image": crate::host::HeldImage,
+        "hotshoe:pipeline/tensors.tensor": crate::host::CountedTensor,
+        "hotshoe:pipeline/vision.image": crate::host::CountedImage,
         "hotshoe:pipeline/infer.model": crate::host::OpenModel,
     },
     imports: { default: trappable },
@@ -32,7 +32,7 @@ pub(crate) mod nn {
             "wasi:nn/graph.graph": crate::host::nn::Graph,
             "wasi:nn/inference.graph-execution-context": crate::host::nn::Context,
             "wasi:nn/tensor.tensor": crate::host::nn::NnTensor,
-            "wasi:nn/errors.error": crate::host::nn::Failed,
+            "wasi:nn/errors.error": crate::host::nn::NnError,
         },
         imports: { default: trappable },
     });

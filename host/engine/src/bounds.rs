@@ -1,4 +1,4 @@
-//! What a component may be made of. wasmtime's pool has bounds of its own; these are the same ones, in every memory mode.
+//! Structural limits of a component. They are those of wasmtime's pool, and apply in every memory mode.
 
 use wasmparser::{MemoryType, Parser, Payload, TableType};
 use wasmtime::component::Component;
@@ -7,28 +7,28 @@ use crate::memory::{
     Largest, MAX_MEMORY_BYTES, MAX_TABLE_ELEMENTS, MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT,
 };
 
-/// Bytes of a page, where a memory does not say: 64 KiB.
+/// Default page size of a memory: 64 KiB.
 const PAGE_SIZE_LOG2: u32 = 16;
 
-/// What a component has too much of.
+/// A structural limit that a component exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum OutOfBounds {
-    #[error("a module of it has {found} linear memories of its own, and one is the most")]
+    #[error("one of its modules defines {found} linear memories; at most one is allowed")]
     ModuleMemories { found: u32 },
-    #[error("it has {found} linear memories, and {MEMORIES_PER_COMPONENT} are the most")]
+    #[error("it has {found} linear memories; at most {MEMORIES_PER_COMPONENT} are allowed")]
     Memories { found: u32 },
-    #[error("it has {found} tables, and {TABLES_PER_COMPONENT} are the most")]
+    #[error("it has {found} tables; at most {TABLES_PER_COMPONENT} are allowed")]
     Tables { found: u32 },
-    #[error("a memory of it begins with {found} bytes, and {MAX_MEMORY_BYTES} are the most")]
+    #[error("one of its memories begins with {found} bytes; at most {MAX_MEMORY_BYTES} are allowed")]
     MemoryBytes { found: u64 },
-    #[error("a table of it begins with {found} elements, and {MAX_TABLE_ELEMENTS} are the most")]
+    #[error("one of its tables begins with {found} elements; at most {MAX_TABLE_ELEMENTS} are allowed")]
     TableElements { found: u64 },
-    #[error("a memory of it is shared between threads, and components have one thread")]
+    #[error("one of its memories is shared between threads, but components have one thread")]
     SharedMemory,
 }
 
-/// Looks at the memories and tables that its modules declare, and finds the largest. What cannot be read is left to the compiler, which
-/// says why.
+/// Finds the largest memory and table that the modules of a component define. Malformed bytes are left to the compiler, which reports
+/// them.
 pub(crate) fn largest(bytes: &[u8]) -> Result<Largest, OutOfBounds> {
     let mut largest = Largest::default();
     for payload in Parser::new(0).parse_all(bytes).map_while(Result::ok) {
@@ -75,7 +75,8 @@ fn table_elements(table: &TableType) -> Result<u64, OutOfBounds> {
     Ok(found)
 }
 
-/// Counts what all of its instances have together. One that instantiates modules which it imports is not counted: nothing gives it any.
+/// Counts the memories and tables of all its core instances. A component that instantiates imported modules is not counted, since no
+/// module can be imported.
 pub(crate) fn check(component: &Component) -> Result<(), OutOfBounds> {
     let Some(all) = component.resources_required() else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! Compiled code on disk: only files that this crate wrote, in a folder that only this user may write, each checked
-//! against its own digest before it is loaded.
+//! Cache of compiled code on disk. It loads only files that this crate wrote, from a folder that only this user may write, and checks
+//! each file against its digest.
 
 use std::fs;
 use std::hash::{Hash, Hasher};
@@ -16,7 +16,7 @@ use crate::compiler::Code;
 const MAGIC: &[u8] = b"hotshoe-code-1\n";
 const DIGEST_LENGTH: usize = 32;
 
-/// Why compiled code could not be kept or used. The component is compiled again, so this is a warning at most.
+/// Why the cache could not be used. It is only a warning, since the component is compiled again.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
     #[error("{0} belongs to another user, or others may write it; `chown` it and `chmod 700` it")]
@@ -47,7 +47,7 @@ impl CodeCache {
         Self { folder }
     }
 
-    /// The code of this component for this engine, or none if it was never kept.
+    /// The code of this component for this engine; `None` if it is not in the cache.
     pub(crate) fn load(
         &self,
         engine: &wasmtime::Engine,
@@ -80,7 +80,7 @@ impl CodeCache {
             })
     }
 
-    /// Keeps code that has just been compiled from this component for `engine`.
+    /// Stores the code of this component for `engine`.
     pub(crate) fn keep(
         &self,
         engine: &wasmtime::Engine,
@@ -97,7 +97,7 @@ impl CodeCache {
         let mut file =
             tempfile::NamedTempFile::new_in(&self.folder).map_err(io_error(self.folder.clone()))?;
         let path = self.path(engine, component);
-        // No fsync: a file that a power cut leaves torn fails its digest and is made again.
+        // No fsync: a file that a power cut truncates does not match its digest, and is compiled again.
         file.write_all(MAGIC)
             .and_then(|()| file.write_all(code.digest()))
             .and_then(|()| file.write_all(code.bytes()))
@@ -115,7 +115,7 @@ impl CodeCache {
     }
 }
 
-/// Whoever can write here decides what code runs: that must be this very user.
+/// Write access to this folder decides which code runs, so that only this user may have it.
 fn check_owner(path: &Path) -> Result<(), CacheError> {
     let metadata = fs::symlink_metadata(path).map_err(|source| CacheError::Io {
         path: path.to_owned(),
@@ -129,7 +129,7 @@ fn check_owner(path: &Path) -> Result<(), CacheError> {
     }
 }
 
-/// The standard library's default hasher may change between releases of Rust; a file's name may not.
+/// A stable hasher for file names: the standard library's default hasher may change between releases of Rust.
 struct Sha256Hasher(Sha256);
 
 impl Hasher for Sha256Hasher {
@@ -137,18 +137,18 @@ impl Hasher for Sha256Hasher {
         self.0.update(bytes);
     }
 
-    /// Never asked for: the digest is read from the inside.
+    /// Unused: the digest is read from the inner hasher.
     fn finish(&self) -> u64 {
         0
     }
 }
 
-/// Makes a component of compiled code: of a file of the cache, or of what the process answered that this one started to compile it.
+/// Loads a component from compiled code: from the cache, or from the process that this one started to compile it.
 #[allow(unsafe_code)]
 pub(crate) fn deserialize(engine: &wasmtime::Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: `code` must be unmodified output of wasmtime's own compiler. `load` calls this with what `keep` wrote: the file
-    // and its folder belong to this user and nobody else may write them, so only somebody who can already run code as this
-    // user can forge it; the digest finds what a fault of the disk has changed. `Compiler::compile` calls it with what came
+    // and its folder belong to this user and others cannot write them, so only someone who can already run code as this
+    // user can forge it; the digest detects faults of the disk. `Compiler::compile` calls it with what came
     // through a pipe from this very program, started by it: no other process has the pipe's other end, and the digest finds an
     // answer that is cut off.
     unsafe { Component::deserialize(engine, code) }

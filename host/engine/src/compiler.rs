@@ -1,5 +1,5 @@
-//! What compiles components: a process of its own, which is this very program again, under limits; or threads of this process, in a program that does
-//! not offer itself as one ([`compile_worker`]), as tests of this crate are.
+//! Compilation of components: in a separate process of this same program, under limits; or on threads of this process, in a program
+//! that does not call [`compile_worker`], such as the tests of this crate.
 
 mod limits;
 mod process;
@@ -28,16 +28,16 @@ use crate::prepare_error::PrepareError;
 use crate::priority::low_priority;
 use crate::work::TooComplex;
 
-/// How long the compilation of one component is waited for. The largest runtimes take minutes on a small device.
+/// Deadline of the compilation of one component. The largest runtimes take minutes on a small device.
 const COMPILE_LIMIT: Duration = Duration::from_mins(15);
-/// The one argument of a process that compiles.
+/// The argument of a process that compiles.
 const ARGUMENT: &str = "compile-worker";
 
-/// Whether this program calls [`compile_worker`], so that it can be started again to compile.
+/// Whether this program calls [`compile_worker`], so that it can be started to compile.
 static OFFERED: AtomicBool = AtomicBool::new(false);
 
-/// Call this first in `main`, and return what it gives, if anything: then this process was started to compile one component, and is done. In any
-/// case components are from now on compiled in a process of their own.
+/// Call this first in `main`, and return its exit code if there is one: then this process was started to compile one component, and is
+/// done. From then on this program compiles components in a separate process.
 pub fn compile_worker() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == ARGUMENT) && arguments.next().is_none() {
@@ -47,12 +47,12 @@ pub fn compile_worker() -> Option<ExitCode> {
     None
 }
 
-/// All that decides which code the compiler makes of a component.
+/// The settings that the compiled code depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Codegen {
-    /// Whether instructions are counted.
+    /// Whether fuel is counted.
     pub(crate) fuel: bool,
-    /// How memories lie.
+    /// The memory mode.
     pub(crate) mode: MemoryMode,
 }
 
@@ -65,14 +65,14 @@ impl Codegen {
 #[derive(Debug)]
 pub(crate) enum Compiler {
     Worker(Worker),
-    /// wasmtime spreads the work over the pool that it is called in. Its threads have low priority, since another release may be serving meanwhile.
+    /// wasmtime uses the pool that it is called in. Its threads have low priority, since another release may serve meanwhile.
     Threads(rayon::ThreadPool),
 }
 
 /// Why a component was not compiled.
 #[derive(Debug)]
 enum Failure {
-    /// The compiler says what is wrong with the component.
+    /// The compiler refused the component.
     Refused(Box<dyn Error + Send + Sync>),
     TooComplex(TooComplex),
     TooLong,
@@ -91,7 +91,7 @@ impl Compiler {
         threads().map(Self::Threads).map_err(EngineError::Compilers)
     }
 
-    /// Compiles a component for this engine, whose code is made by these settings. A worker gives the code as well, for the cache.
+    /// Compiles a component for this engine, which has these settings. A separate process also returns the code, for the cache.
     pub(crate) fn compile(
         &self,
         engine: &wasmtime::Engine,
@@ -155,8 +155,7 @@ fn threads() -> Result<rayon::ThreadPool, rayon::ThreadPoolBuildError> {
         .build()
 }
 
-/// Runs `work` on one of these threads, and waits for it as long as `limit`. Work that takes longer goes on by itself, and what it makes is
-/// thrown away.
+/// Runs `work` on one of these threads, and waits at most `limit` for it. Work that takes longer continues, and its result is discarded.
 fn within<T: Send + 'static>(
     limit: Duration,
     threads: &rayon::ThreadPool,
@@ -166,7 +165,7 @@ fn within<T: Send + 'static>(
     threads.spawn(move || {
         // A panic that reached the pool would end the process.
         if let Ok(made) = catch_unwind(AssertUnwindSafe(work)) {
-            // It may be that nobody waits any more.
+            // The receiver may be gone.
             let _ = done.send(made);
         }
     });

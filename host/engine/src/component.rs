@@ -13,18 +13,18 @@ use crate::bindings::hotshoe::pipeline as imports;
 use crate::bounds;
 use crate::compiler::{Code, Codegen};
 use crate::core_module::core_module;
-use crate::engine::{Engine, Started};
+use crate::engine::{Engine, ModeEngine};
 use crate::host::{Services, State, nn, samples, services, tensors, wasi};
 use crate::instance::kib;
-use crate::live::Live;
+use crate::live::LiveInstance;
 use crate::prepare_error::PrepareError;
 use crate::sources::Sources;
 use crate::state::{KeptState, StateSnapshot};
 use crate::work::check_work;
 
-/// The parts of a release that its components use, by name.
+/// The models and data files of a release that its components use, by name.
 #[derive(Debug, Default)]
-pub struct Parts {
+pub struct ComponentAssets {
     /// Loaded models.
     pub models: BTreeMap<String, Arc<NamedModel>>,
     /// Contents of data files.
@@ -38,7 +38,7 @@ pub struct Component {
     pub(crate) limits: Limits,
     pub(crate) mode: InstanceMode,
     /// Empty unless the mode is `per-source`.
-    pub(crate) sources: Arc<Sources<Live>>,
+    pub(crate) sources: Arc<Sources<LiveInstance>>,
     pub(crate) services: Arc<Services>,
     /// None without the grant `state`.
     pub(crate) state: Option<Arc<KeptState>>,
@@ -61,50 +61,50 @@ impl Component {
         &self.name
     }
 
-    /// The same component, with a copy of what it keeps, and instances of its own: what the copy writes goes no further.
+    /// The same component with a copy of its state and its own instances: changes of the copy do not affect the original.
     #[must_use]
     pub fn fork(&self) -> Self {
         let mut fork = self.clone();
         fork.state = self.state.as_ref().map(|state| Arc::new(state.fork()));
-        fork.sources = Arc::new(self.sources.anew());
+        fork.sources = Arc::new(self.sources.empty_copy());
         fork
     }
 
-    /// Lets every source begin anew, where each has an instance of its own.
+    /// Drops the instances of all sources, for components whose `instance` is `per-source`.
     pub fn forget_sources(&self) {
         self.sources.forget();
     }
 
-    /// Lines that it wanted in the log and that were left out, since it was prepared.
+    /// Log lines that were dropped since it was prepared.
     pub fn log_lines_dropped(&self) -> u64 {
         self.services.log_lines_dropped()
     }
 
-    /// Adds what it keeps to a snapshot.
+    /// Adds its state to a snapshot.
     pub fn save_state(&self, snapshot: &mut StateSnapshot) {
         if let Some(state) = &self.state {
             snapshot.add(&self.name, state);
         }
     }
 
-    /// Gives it what a snapshot has under its name, in the place of what it kept before.
+    /// Replaces its state with that of a snapshot.
     pub fn restore_state(&self, snapshot: &StateSnapshot) {
         if let Some(state) = &self.state {
             snapshot.restore(&self.name, state);
         }
     }
 
-    /// How often it has changed what it keeps. Restoring counts for nothing.
+    /// Number of changes of its state. Restoring does not count.
     pub fn state_changes(&self) -> u64 {
         self.state.as_ref().map_or(0, |state| state.changes())
     }
 }
 
 impl Engine {
-    /// Makes the component `name` of a verified release ready: checks `bytes` against the signed digest, compiles them (or
-    /// loads code that was compiled before), and links what the release grants and nothing else.
+    /// Prepares the component `name` of a verified release: checks `bytes` against the signed digest, compiles them (or
+    /// loads code that was compiled before), and links only what the release grants.
     ///
-    /// `allowed` is what the device's operator lets any component have.
+    /// `allowed` is what the operator of the device allows any component.
     ///
     /// # Errors
     /// [`PrepareError`] names the component and what to change.
@@ -113,7 +113,7 @@ impl Engine {
         release: &Verified<Release>,
         name: &str,
         bytes: &[u8],
-        parts: &Parts,
+        assets: &ComponentAssets,
         allowed: &Allowed,
     ) -> Result<Component, PrepareError> {
         let spec = release
@@ -135,13 +135,13 @@ impl Engine {
             });
         }
         allowed.check(name, spec)?;
-        let services = Services::new(name, spec, parts, allowed)?;
+        let services = Services::new(name, spec, assets, allowed)?;
         let out_of_bounds = |what: bounds::OutOfBounds| PrepareError::Compile {
             component: name.to_owned(),
             source: what.into(),
         };
         let largest = bounds::largest(bytes).map_err(out_of_bounds)?;
-        let Started { engine, mode } = self.started(&spec.limits, &largest)?;
+        let ModeEngine { engine, mode } = self.engine_for(&spec.limits, &largest)?;
         let fuel = spec.limits.fuel.is_some();
         let codegen = Codegen { fuel, mode };
         let compiled = self.compile(&engine, codegen, name, found, bytes)?;
@@ -228,9 +228,9 @@ impl Engine {
     }
 }
 
-/// Names that a message tells, and characters of each.
-const NAMES_TOLD: usize = 16;
-const NAME_CHARS_TOLD: usize = 128;
+/// Most names in a message, and most characters of each.
+const MAX_LISTED_NAMES: usize = 16;
+const MAX_NAME_CHARS: usize = 128;
 
 const fn export_of(world: World) -> &'static str {
     match world {
@@ -260,22 +260,22 @@ fn check_world(
         component: name.to_owned(),
         expected,
         export,
-        found: told(&found),
+        found: list_names(&found),
     })
 }
 
-/// Names of a component, as many as a message has room for: it may have hundreds of thousands.
-fn told(names: &[&str]) -> String {
-    let cut = |name: &&str| name.chars().take(NAME_CHARS_TOLD).collect::<String>();
-    let some: Vec<String> = names.iter().take(NAMES_TOLD).map(cut).collect();
+/// A bounded list of names for a message: a component may have hundreds of thousands.
+fn list_names(names: &[&str]) -> String {
+    let cut = |name: &&str| name.chars().take(MAX_NAME_CHARS).collect::<String>();
+    let some: Vec<String> = names.iter().take(MAX_LISTED_NAMES).map(cut).collect();
     let some = some.join(", ");
-    match names.len().saturating_sub(NAMES_TOLD) {
+    match names.len().saturating_sub(MAX_LISTED_NAMES) {
         0 => some,
         more => format!("{some} and {more} more"),
     }
 }
 
-/// A linker that holds what is granted and nothing else.
+/// A linker with only the granted interfaces.
 fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result<Linker<State>> {
     type Own = HasSelf<State>;
     let mut linker = Linker::new(engine);
@@ -295,7 +295,7 @@ fn link(engine: &wasmtime::Engine, grants: &BTreeSet<Grant>) -> wasmtime::Result
             Grant::Infer => imports::infer::add_to_linker::<_, Own>(l, |state| state)?,
             Grant::WasiNn => nn::add_to_linker(l)?,
             Grant::Wasi => wasi::add_to_linker(l)?,
-            // The interfaces come with `wasi`; what they reach is a matter of the instance.
+            // The interfaces come with `wasi`; each instance checks its connections.
             Grant::WasiSockets => {}
             Grant::WasiHttp => wasi::add_http_to_linker(l)?,
         }
@@ -309,10 +309,10 @@ mod tests {
 
     #[test]
     fn a_message_tells_some_names_of_many() {
-        assert_eq!(told(&["a", "b"]), "a, b");
+        assert_eq!(list_names(&["a", "b"]), "a, b");
         let long = "x".repeat(1000);
         let many = vec![long.as_str(); 300_000];
-        let text = told(&many);
+        let text = list_names(&many);
         assert!(
             text.ends_with("x and 299984 more") && text.len() < 2500,
             "{text}"

@@ -1,4 +1,4 @@
-//! Between the generated types and our own.
+//! Conversion between the generated types and our own.
 
 use crate::bindings::hotshoe::pipeline::types as wit;
 use crate::fault::{Failure, Fault};
@@ -6,12 +6,12 @@ use crate::insight::{
     Action, Class, Detection, DeviceContext, Insight, Point, Rect, Scalar, Severity, TextLine,
 };
 
-/// Longest message of a component that is kept, in bytes.
+/// Longest message of a component, in bytes; longer ones are cut.
 const MAX_MESSAGE_BYTES: usize = 4096;
 /// Most actions that one policy may decide on for one insight.
 const MAX_ACTIONS: usize = 64;
 
-/// Cuts at a character's boundary.
+/// Cuts a text to [`MAX_MESSAGE`] at a character boundary.
 pub(crate) fn clip(mut text: String) -> String {
     if text.len() > MAX_MESSAGE_BYTES {
         let end = text.floor_char_boundary(MAX_MESSAGE_BYTES);
@@ -48,7 +48,7 @@ const fn quad_to([a, b, c, d]: [Point; 4]) -> WitQuad {
     (point_to(a), point_to(b), point_to(c), point_to(d))
 }
 
-/// Takes an insight over, if it says what a reader can rely on.
+/// Converts and checks an insight of a component.
 pub(crate) fn insight_from_guest(insight: wit::Insight) -> Result<Insight, wit::Error> {
     let insight = take_insight(insight);
     match defect(&insight) {
@@ -88,11 +88,11 @@ fn defect(insight: &Insight) -> Option<&'static str> {
             ..
         } => {
             let sized = u64::from(*width) * u64::from(*height) == pixels.len() as u64;
-            return (!sized).then_some("the mask has not width x height pixels");
+            return (!sized).then_some("the number of pixels of the mask is not width x height");
         }
         Insight::Custom { .. } => true,
     };
-    (!finite).then_some("the insight holds a number that is not finite")
+    (!finite).then_some("the insight has a number that is not finite")
 }
 
 fn take_insight(insight: wit::Insight) -> Insight {
@@ -237,13 +237,13 @@ pub(crate) fn device_to_guest(device: &DeviceContext) -> wit::DeviceContext {
     }
 }
 
-/// Takes a policy's actions over, up to [`MAX_ACTIONS`].
+/// Converts the actions of a policy, at most [`MAX_ACTIONS`].
 pub(crate) fn actions_from_guest(actions: Vec<wit::Action>) -> Result<Vec<Action>, wit::Error> {
     if actions.len() > MAX_ACTIONS {
         return Err(wit::Error {
             code: wit::ErrorCode::LimitExceeded,
             message: format!(
-                "the policy returned {} actions; {MAX_ACTIONS} are taken",
+                "the policy returned {} actions; at most {MAX_ACTIONS} are allowed",
                 actions.len()
             ),
         });

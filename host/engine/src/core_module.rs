@@ -1,10 +1,10 @@
-//! Core WebAssembly modules, which are told apart from components before anything is compiled.
+//! Detection of core WebAssembly modules before anything is compiled.
 
 use std::collections::BTreeSet;
 
 use wasmparser::{Encoding, Parser, Payload};
 
-/// Modules that a core module imports from, as far as they can be read, if `bytes` are one; none for a component and for anything else.
+/// The modules that a core module imports from, as far as they can be read; `None` if `bytes` are not a core module.
 pub(crate) fn core_module(bytes: &[u8]) -> Option<BTreeSet<String>> {
     let mut payloads = Parser::new(0).parse_all(bytes);
     let Some(Ok(Payload::Version {

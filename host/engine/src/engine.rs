@@ -9,25 +9,25 @@ use hotshoe_trust::Limits;
 use crate::cache::CodeCache;
 use crate::compiler::{CompileLimits, Compiler};
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
-use crate::sources::Budget;
+use crate::sources::InstanceBudget;
 
-/// Resolution of a component's deadline: how often a running guest is looked at.
+/// Resolution of a component's deadline: the interval between two epochs.
 pub const EPOCH_TICK: Duration = Duration::from_millis(10);
 
-/// Instances that stay with their sources at once, over all components whose `instance` is `per-source`. They are besides
+/// Most instances that stay with their sources, over all components whose `instance` is `per-source`. They are in addition to
 /// [`EngineOptions::instances`].
 const SOURCE_INSTANCES: u32 = 64;
 
 /// How to set up an [`Engine`].
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
-    /// Folder for compiled code, made when missing with access for its owner alone; none compiles anew at each start.
+    /// Folder of compiled code; created if missing, with access for its owner only. `None`: components are compiled at each start.
     pub cache: Option<PathBuf>,
-    /// Instances that may exist at once, over all components and workers. Default 64.
+    /// Most instances at once, over all components and workers. Default 64.
     pub instances: u32,
-    /// How linear memories lie in the process's addresses. Default: the first mode that fits, tried in the order of [`MemoryMode::ALL`].
+    /// Layout of linear memories in the address space. Default: the first mode of [`MemoryMode::ALL`] that fits.
     pub memory: Option<MemoryMode>,
-    /// What the process that compiles a component may use up.
+    /// Limits of the process that compiles a component.
     pub compile: CompileLimits,
 }
 
@@ -52,13 +52,13 @@ impl EngineOptions {
 /// Why an engine could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// This process may not have the addresses or the memory that even the most frugal mode needs.
-    #[error("there is no room for components in this process: {refused}; {way_out}")]
+    /// This process does not have enough addresses or memory for any mode.
+    #[error("there is no room for components in this process: {refused}; {remedy}")]
     Memory {
         /// Why each mode does not fit.
         refused: String,
         /// What to do about it.
-        way_out: &'static str,
+        remedy: &'static str,
     },
     /// The ticker thread could not be started.
     #[error("cannot start the thread that watches deadlines")]
@@ -70,37 +70,37 @@ pub enum EngineError {
 
 /// Compiles components and holds the memories that their instances live in.
 pub struct Engine {
-    /// wasmtime's engines, one for each set of settings; the first is there from the start, and the others are made when a component needs them.
-    started: Mutex<BTreeMap<Settings, Started>>,
+    /// wasmtime's engines by their settings. The first is created at the start, the others when a component needs them.
+    engines: Mutex<BTreeMap<EngineKey, ModeEngine>>,
     memory: MemoryChoice,
     options: EngineOptions,
-    /// How many more instances may stay with a source.
-    pub(crate) kept: Arc<Budget>,
+    /// The budget of instances that stay with a source.
+    pub(crate) kept: Arc<InstanceBudget>,
     pub(crate) cache: Option<CodeCache>,
     pub(crate) compiler: Compiler,
 }
 
-/// What components need different engines for.
+/// The settings for which components need different engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Settings {
+struct EngineKey {
     /// Counting costs every loop a little.
     fuel: bool,
     /// Whether instances come from the mode's pool. Code is the same either way.
     pooled: bool,
 }
 
-/// One of wasmtime's engines, and the mode that it is in.
+/// One of wasmtime's engines with its memory mode.
 #[derive(Clone)]
-pub(crate) struct Started {
+pub(crate) struct ModeEngine {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) mode: MemoryMode,
 }
 
 impl Engine {
-    /// Chooses how memories lie, sets up their pool and the thread that watches deadlines.
+    /// Chooses the memory mode, and sets up its pool and the thread that watches deadlines.
     ///
     /// # Errors
-    /// [`EngineError`], when the machine refuses the memory or a thread.
+    /// [`EngineError`] if the system refuses the memory or a thread.
     pub fn new(options: EngineOptions) -> Result<Self, EngineError> {
         let wanted = options.memory;
         let modes = wanted
@@ -108,45 +108,45 @@ impl Engine {
             .map_or(&MemoryMode::ALL[..], std::slice::from_ref);
         let (engine, memory) = memory::start(modes, false, options.slots())?;
         tick(&engine)?;
-        let started = Started {
+        let started = ModeEngine {
             engine,
             mode: memory.mode,
         };
-        let settings = Settings {
+        let key = EngineKey {
             fuel: false,
             pooled: true,
         };
         Ok(Self {
-            started: Mutex::new(BTreeMap::from([(settings, started)])),
+            engines: Mutex::new(BTreeMap::from([(key, started)])),
             memory,
-            kept: Budget::new(SOURCE_INSTANCES),
+            kept: InstanceBudget::new(SOURCE_INSTANCES),
             cache: options.cache.clone().map(CodeCache::new),
             compiler: Compiler::new(options.compile)?,
             options,
         })
     }
 
-    /// How the linear memories of components lie, and why.
+    /// The memory mode, and why it was chosen.
     pub const fn memory(&self) -> &MemoryChoice {
         &self.memory
     }
 
-    /// The engine for a component with these limits, whose modules begin with these parts.
-    pub(crate) fn started(
+    /// The engine for a component with these limits and these largest initial memories and tables.
+    pub(crate) fn engine_for(
         &self,
         limits: &Limits,
         largest: &Largest,
-    ) -> Result<Started, EngineError> {
+    ) -> Result<ModeEngine, EngineError> {
         let mut all = self
-            .started
+            .engines
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
         let fuel = limits.fuel.is_some();
-        let mut settings = Settings { fuel, pooled: true };
-        let first = match all.get(&settings) {
+        let mut key = EngineKey { fuel, pooled: true };
+        let first = match all.get(&key) {
             Some(first) => first.clone(),
             None => {
-                // What was chosen at the start may not fit twice.
+                // The mode that was chosen at the start may not fit a second time.
                 let modes: Vec<_> = MemoryMode::ALL
                     .into_iter()
                     .filter(|mode| match self.options.memory {
@@ -156,33 +156,33 @@ impl Engine {
                     .collect();
                 let (engine, chosen) = memory::start(&modes, fuel, self.options.slots())?;
                 tick(&engine)?;
-                let first = Started {
+                let first = ModeEngine {
                     engine,
                     mode: chosen.mode,
                 };
-                all.insert(settings, first.clone());
+                all.insert(key, first.clone());
                 first
             }
         };
         if first.mode == MemoryMode::OnDemand || first.mode.pools(limits, largest) {
             return Ok(first);
         }
-        settings.pooled = false;
-        if let Some(found) = all.get(&settings) {
+        key.pooled = false;
+        if let Some(found) = all.get(&key) {
             return Ok(found.clone());
         }
         let engine = memory::unpooled(fuel, first.mode)?;
         tick(&engine)?;
-        let apart = Started {
+        let apart = ModeEngine {
             engine,
             mode: first.mode,
         };
-        all.insert(settings, apart.clone());
+        all.insert(key, apart.clone());
         Ok(apart)
     }
 }
 
-/// Lets deadlines be looked at for as long as this engine lives.
+/// Starts the thread that increments the epoch while this engine exists.
 fn tick(engine: &wasmtime::Engine) -> Result<(), EngineError> {
     let ticked = engine.weak();
     thread::Builder::new()

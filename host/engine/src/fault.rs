@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// The kind of failure that a component reports of itself: `error-code` of `hotshoe:pipeline/types`.
+/// The kind of error that a component returns: `error-code` of `hotshoe:pipeline/types`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
@@ -20,7 +20,7 @@ pub enum ErrorCode {
     Internal,
 }
 
-/// Why a sample failed. Each has a stable name, under which it is counted.
+/// Why a sample failed. Each has a stable name for counters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// The component trapped: `unreachable`, an access out of bounds, a broken call.
@@ -31,7 +31,7 @@ pub enum Fault {
     Memory,
     /// The component asked for more elements of tables than its `table-elements`.
     Table,
-    /// The component held more of the host's things than its `handles`.
+    /// The component held more handles of the host than its `handles`.
     Handles,
     /// The component returned more than its `output-kib`.
     Output,
@@ -39,13 +39,13 @@ pub enum Fault {
     Fuel,
     /// The component could not be instantiated.
     Instantiation,
-    /// The component broke off too often in a row, and is not called for a while.
+    /// The component trapped too often in a row, and is paused.
     BackingOff,
     /// A tensor had a name, element type or shape that the model does not take.
     Tensor,
     /// The model failed on tensors that fit it.
     Model,
-    /// A policy wanted to send a message under a topic that the release does not state.
+    /// A policy wanted to send a message under a topic that the release does not list.
     Denied,
     /// The component returned an error.
     Guest(ErrorCode),
@@ -96,23 +96,23 @@ impl Serialize for Fault {
     }
 }
 
-/// A failure that costs one sample.
+/// The failure of one sample.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message} ({fault})")]
 pub struct Failure {
     /// What kind of failure it was.
     pub fault: Fault,
-    /// One sentence for a person.
+    /// A message of one sentence.
     pub message: String,
 }
 
 impl Failure {
-    /// A failure of this kind, told by an error and its causes.
+    /// A failure of this kind, with the message of an error and its causes.
     pub fn of(fault: Fault, error: &dyn std::error::Error) -> Self {
         Self::new(fault, hotshoe_base::chain(error))
     }
 
-    /// A failure of this kind, with one sentence for a person.
+    /// A failure of this kind, with a message.
     pub fn new(fault: Fault, message: impl Into<String>) -> Self {
         Self {
             fault,

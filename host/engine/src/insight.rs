@@ -146,7 +146,7 @@ pub enum Severity {
     Info,
     /// Worth looking at.
     Warning,
-    /// Somebody must act.
+    /// Requires action.
     Critical,
 }
 
@@ -161,26 +161,26 @@ pub enum Action {
         /// Why.
         reason: String,
     },
-    /// Something that a person or another system should see.
+    /// An alert for people or other systems.
     Alert {
         /// How urgent.
         severity: Severity,
         /// What happened.
         message: String,
     },
-    /// Publish a message of the policy's own. `drop` does not hold it back.
+    /// Publish a message of the policy's own, even if the insight is dropped.
     Send {
         /// The last part of its key.
         topic: String,
         /// A media type.
         content_type: String,
-        /// The bytes. JSON: standard base64; where it is not there, it was left out.
+        /// The bytes. JSON: standard base64; absent if it was omitted.
         #[serde(default, with = "base64_bytes")]
         payload: Vec<u8>,
     },
 }
 
-/// Where and under what a policy runs.
+/// The context that a policy runs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceContext {
     /// The site's name.

@@ -12,24 +12,24 @@ use crate::convert;
 use crate::fault::{ErrorCode, Failure, Fault};
 use crate::host::State;
 use crate::insight::{Action, DeviceContext, Insight};
-use crate::live::{Answer, Guest, Live};
+use crate::live::{CallResult, Guest, LiveInstance};
 use crate::sample::Sample;
 use crate::vector;
 
 /// Named tensors, in the order that the component or the model gave them.
 pub(crate) type Tensors = Vec<(String, Tensor)>;
 
-/// A worker's access to the instances of a component: one of its own, one for each call, or those that all workers share, one for each
-/// source of samples. An instance is replaced after a failure that leaves it in an unknown state; such a one is never entered again.
+/// A worker's access to the instances of a component: its own instance, a new one for each call, or one for each source of samples, which
+/// all workers share. An instance is replaced after a failure that leaves it in an unknown state.
 pub struct Instance {
     component: Arc<Component>,
-    /// Made and not in a call.
-    ready: Option<Live>,
+    /// An idle instance.
+    ready: Option<LiveInstance>,
     model_times: Vec<(String, Duration)>,
     usage: Usage,
 }
 
-/// The most that any instance of a component held at once.
+/// Peak memory of the instances of a component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Bytes of linear memory.
@@ -39,7 +39,7 @@ pub struct Usage {
 }
 
 impl Instance {
-    /// Access to instances of `component`, which are made when they are needed.
+    /// Access to instances of `component`, which are created on demand.
     pub const fn new(component: Arc<Component>) -> Self {
         Self {
             component,
@@ -57,23 +57,23 @@ impl Instance {
         self.component.name()
     }
 
-    /// The models that the last calls ran through the `infer` import, with the time that each took, and forgets them.
+    /// Takes the models that the last calls ran through the `infer` import, with the time of each.
     pub fn take_model_times(&mut self) -> Vec<(String, Duration)> {
         std::mem::take(&mut self.model_times)
     }
 
-    /// The most that an instance held at once, over all calls so far.
+    /// Peak memory of an instance, over all calls so far.
     pub const fn usage(&self) -> Usage {
         self.usage
     }
 
-    /// Instantiates now what the first call would, so that the first sample need not wait for it.
+    /// Instantiates the component now, so that the first sample does not wait for it.
     ///
     /// # Errors
-    /// [`Fault::Instantiation`], or what the component's own start-up code did wrong.
+    /// [`Fault::Instantiation`], or the fault of the component's start-up code.
     pub fn warm_up(&mut self) -> Result<(), Failure> {
         if self.ready.is_none() {
-            self.ready = Some(Live::new(&self.component)?);
+            self.ready = Some(LiveInstance::new(&self.component)?);
         }
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn prepare(&mut self, sample: &Sample) -> Result<Tensors, Failure> {
-        self.call(&sample.source, |Live { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest }| {
             let Guest::Preprocess(guest) = guest else {
                 return Err(wrong_world("preprocessor"));
             };
@@ -102,7 +102,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn interpret(&mut self, sample: &Sample, outputs: Tensors) -> Result<Insight, Failure> {
-        self.call(&sample.source, |Live { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest }| {
             let Guest::Postprocess(guest) = guest else {
                 return Err(wrong_world("postprocessor"));
             };
@@ -123,7 +123,7 @@ impl Instance {
     /// # Errors
     /// The [`Failure`] that this sample ends with.
     pub fn process(&mut self, sample: &Sample) -> Result<Insight, Failure> {
-        self.call(&sample.source, |Live { store, guest }| {
+        self.call(&sample.source, |LiveInstance { store, guest }| {
             let Guest::Process(guest) = guest else {
                 return Err(wrong_world("stage"));
             };
@@ -134,7 +134,7 @@ impl Instance {
         })
     }
 
-    /// Runs a `policy`: insight of a sample of `source` + device context -> actions, in the order in which they are to be carried out.
+    /// Runs a `policy`: insight of a sample of `source` + device context -> actions, in order of execution.
     ///
     /// # Errors
     /// The [`Failure`] that this sample ends with.
@@ -144,7 +144,7 @@ impl Instance {
         insight: &Insight,
         device: &DeviceContext,
     ) -> Result<Vec<Action>, Failure> {
-        self.call(source, |Live { store, guest }| {
+        self.call(source, |LiveInstance { store, guest }| {
             let Guest::Decide(guest) = guest else {
                 return Err(wrong_world("policy"));
             };
@@ -162,12 +162,12 @@ impl Instance {
     fn call<T>(
         &mut self,
         source: &str,
-        run: impl FnOnce(&mut Live) -> Answer<T>,
+        run: impl FnOnce(&mut LiveInstance) -> CallResult<T>,
     ) -> Result<T, Failure> {
         let component = Arc::clone(&self.component);
         if component.mode == InstanceMode::PerSource {
             let limit = Duration::from_millis(component.limits.deadline_ms.into());
-            let Some((turn, kept)) = component.sources.turn(source, Instant::now() + limit) else {
+            let Some((lock, kept)) = component.sources.lock_source(source, Instant::now() + limit) else {
                 let message = format!(
                     "`{}` was busy with another sample of this source until the deadline",
                     component.name
@@ -178,7 +178,7 @@ impl Instance {
             let (result, whole) = self.run(&mut live, run);
             if whole {
                 let bytes = live.held_bytes();
-                turn.keep(live, bytes);
+                lock.keep(live, bytes);
             }
             return result;
         }
@@ -190,19 +190,19 @@ impl Instance {
         result
     }
 
-    /// This instance, or the one that is ready, or a new one.
-    fn made(&mut self, kept: Option<Live>) -> Result<Live, Failure> {
+    /// `kept`, or the idle instance, or a new one.
+    fn made(&mut self, kept: Option<LiveInstance>) -> Result<LiveInstance, Failure> {
         match kept.or_else(|| self.ready.take()) {
             Some(live) => Ok(live),
-            None => Live::new(&self.component),
+            None => LiveInstance::new(&self.component),
         }
     }
 
-    /// Runs one call, and says whether the instance is whole after it.
+    /// Runs one call. Also returns whether the instance can be used again.
     fn run<T>(
         &mut self,
-        live: &mut Live,
-        run: impl FnOnce(&mut Live) -> Answer<T>,
+        live: &mut LiveInstance,
+        run: impl FnOnce(&mut LiveInstance) -> CallResult<T>,
     ) -> (Result<T, Failure>, bool) {
         vector::tidy();
         let result = live.call(&self.component, run);
@@ -213,18 +213,18 @@ impl Instance {
             .append(&mut live.store.data_mut().model_times);
         let whole = match &result {
             Ok(_) => true,
-            // Where it was refused a tensor it holds too many, and may go on to.
-            Err(failure) => !failure.fault.ends_instance() && !live.store.data().meter_refused,
+            // After a refused tensor the instance may keep holding too many.
+            Err(failure) => !failure.fault.ends_instance() && !live.store.data().tensor_refused,
         };
         (result, whole)
     }
 }
 
 fn wrong_world(world: &str) -> wasmtime::Error {
-    wasmtime::format_err!("it is no {world}")
+    wasmtime::format_err!("it is not a {world}")
 }
 
-/// Takes the tensors that a component returned out of its table.
+/// Removes the returned tensors from the table of the component.
 fn take(state: &mut State, tensors: Vec<NamedTensor>) -> wasmtime::Result<Tensors> {
     tensors
         .into_iter()

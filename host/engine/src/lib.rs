@@ -1,9 +1,9 @@
-//! The only crate that names wasmtime: verified components become ready instances that serve one sample at a time.
+//! The only crate that depends on wasmtime: it turns verified components into instances that process one sample at a time.
 //!
-//! A component enters through [`Engine::prepare`], which takes it only together with the [`hotshoe_trust::Verified`]
-//! release that names it, and checks its bytes against the signed digest before anything is compiled or loaded. What comes out is a
-//! [`Component`]; each worker thread makes its own [`Instance`] of it. A trap, a missed deadline or a memory limit
-//! costs the sample that was being processed, is named by a [`Fault`], and the instance is replaced at the next call.
+//! [`Engine::prepare`] takes a component only together with its [`hotshoe_trust::Verified`] release, and checks its bytes against
+//! the signed digest before anything is compiled or loaded. It returns a [`Component`]; each worker thread makes its own
+//! [`Instance`] of it. A trap, a missed deadline or an exceeded limit fails the current sample with a [`Fault`], and the instance
+//! is replaced at the next call.
 //!
 //! Stores are synchronous: a guest's call runs on the caller's thread to its end, so workers are threads, not tasks.
 #![deny(unsafe_code)] // allowed in three files: `cache.rs`, to load code that this crate compiled, `vector.rs` and `lists.rs`
@@ -41,7 +41,7 @@ pub use compiler::{
     CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB, WorkerError,
     compile_worker,
 };
-pub use component::{Component, Parts};
+pub use component::{Component, ComponentAssets};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};
 pub use fault::{ErrorCode, Failure, Fault};
 pub use host::wasi::CaError;

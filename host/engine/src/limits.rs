@@ -1,4 +1,4 @@
-//! What one instance may use, and who counts it.
+//! Enforcement of the memory limits of one instance.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,41 +9,41 @@ use wasmtime::ResourceLimiter;
 use crate::instance::mib;
 use crate::memory::{MEMORIES_PER_COMPONENT, TABLES_PER_COMPONENT};
 
-/// Host handles of any kind that an instance may hold for each tensor or image of its `handles`: samples, models, graphs, streams.
+/// Handles of any kind (samples, models, graphs, streams) per tensor or image of the limit `handles`.
 const HANDLES_A_TENSOR: usize = 4;
 
-/// Handles of any kind that an instance with these limits may hold.
+/// Most handles of any kind of an instance with these limits.
 pub(crate) const fn all_handles(limits: &Limits) -> usize {
     (limits.handles as usize).saturating_mul(HANDLES_A_TENSOR)
 }
 
-/// What an instance asked for in its own memory and was refused.
+/// An allocation of WebAssembly that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Linear memory.
     Memory,
-    /// Linear memory within its limit, which the machine does not give.
+    /// Linear memory within the limit, which the system refused.
     NoMemory,
     /// Elements of a table.
     Table,
 }
 
-/// Counts what WebAssembly itself allocates: all linear memories of an instance against `memory-mib`, all tables against `table-elements`.
+/// Limits the allocations of WebAssembly itself: all linear memories of an instance by `memory-mib`, all tables by `table-elements`.
 /// wasmtime counts the core instances.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct MemoryLimiter {
     max_bytes: usize,
     held_bytes: usize,
-    /// What `held_bytes` grew by last, for where the growth itself fails.
+    /// Last growth of `held_bytes`, to undo it if the growth fails.
     grown_bytes: usize,
     max_elements: usize,
     held_elements: usize,
     instances: usize,
-    /// What was refused last, since [`Self::forget`].
+    /// The last refused allocation of the current call.
     pub(crate) refused: Option<Refused>,
 }
 
-impl Room {
+impl MemoryLimiter {
     pub(crate) const fn new(limits: &Limits) -> Self {
         Self {
             max_bytes: mib(limits.memory_mib),
@@ -56,13 +56,13 @@ impl Room {
         }
     }
 
-    /// Bytes of all linear memories. They never shrink, so that this is the most that there ever was.
+    /// Bytes of all linear memories. They never shrink, so that this is also the peak.
     pub(crate) const fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 }
 
-/// Adds what something grows by, if it stays within the limit.
+/// Adds a growth, if the sum stays within the limit.
 fn grow(held: &mut usize, most: usize, current: usize, desired: usize) -> bool {
     let after = held.saturating_add(desired.saturating_sub(current));
     let allowed = after <= most;
@@ -72,7 +72,7 @@ fn grow(held: &mut usize, most: usize, current: usize, desired: usize) -> bool {
     allowed
 }
 
-impl ResourceLimiter for Room {
+impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,
         current: usize,
@@ -90,7 +90,7 @@ impl ResourceLimiter for Room {
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
         self.held_bytes -= std::mem::take(&mut self.grown_bytes);
-        // Else the memory's own type is what allows no more, and the component knows that.
+        // Otherwise the declared maximum of the memory is the reason, which the component knows.
         if is_out_of_memory(&error) {
             self.refused = Some(Refused::NoMemory);
         }
@@ -123,44 +123,44 @@ impl ResourceLimiter for Room {
     }
 }
 
-/// Whether this machine had no memory or no addresses left.
+/// Whether the system is out of memory or addresses.
 pub(crate) fn is_out_of_memory(error: &wasmtime::Error) -> bool {
     error.root_cause().downcast_ref() == Some(&rustix::io::Errno::NOMEM)
 }
 
-/// Counts host tensors and images, and their bytes against `tensor-mib`: they lie outside the linear memory.
+/// Limits host tensors and images, which are outside of the linear memory: their number by `handles`, their bytes by `tensor-mib`.
 #[derive(Debug)]
-pub struct Meter {
+pub struct TensorBudget {
     held: AtomicU64,
     held_bytes: AtomicU64,
-    /// The most bytes that were ever held.
+    /// Peak of `held_bytes`.
     peak_bytes: AtomicU64,
     max: u64,
     max_bytes: u64,
 }
 
-/// A value that is counted, with its bytes, for as long as it lives.
+/// A value that counts against a [`TensorBudget`] while it exists.
 #[derive(Debug)]
-pub struct Held<T> {
+pub struct Counted<T> {
     value: T,
     bytes: u64,
-    meter: Arc<Meter>,
+    tensor_budget: Arc<TensorBudget>,
 }
 
 /// Why a component cannot hold more tensors or images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoRoom {
+pub(crate) enum OverBudget {
     #[error(
-        "{bytes} bytes more of tensors and images would pass the component's tensor-mib of {max_mib} MiB; {left} bytes are left"
+        "{bytes} bytes more of tensors and images would exceed the component's tensor-mib of {max_mib} MiB; {left} bytes are left"
     )]
     Bytes { bytes: u64, max_mib: u64, left: u64 },
     #[error(
-        "{count} more would pass the {max} tensors and images that the component's limit `handles` lets it hold at once; drop some first"
+        "{count} more would exceed the component's limit `handles` of {max} tensors and images; drop some first"
     )]
     Count { count: u64, max: u64 },
 }
 
-impl Meter {
+impl TensorBudget {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
         Arc::new(Self {
             held: AtomicU64::new(0),
@@ -171,31 +171,31 @@ impl Meter {
         })
     }
 
-    /// Bytes that are held, and the most that ever were.
+    /// Current and peak bytes.
     pub(crate) fn bytes(&self) -> (u64, u64) {
         let held = self.held_bytes.load(Ordering::Relaxed);
         (held, self.peak_bytes.load(Ordering::Relaxed))
     }
 
-    /// Counts the most that an operation took beside what is held.
+    /// Records the temporary memory of an operation in the peak.
     pub(crate) fn note(&self, bytes: u64) {
         let held = self.held_bytes.load(Ordering::Relaxed);
         self.peak_bytes
             .fetch_max(held.saturating_add(bytes), Ordering::Relaxed);
     }
 
-    /// Bytes that may still be taken.
+    /// Remaining bytes.
     pub(crate) fn left(&self) -> u64 {
         self.max_bytes
             .saturating_sub(self.held_bytes.load(Ordering::Relaxed))
     }
 
-    /// Whether `count` more values of these many bytes in all can be held.
-    pub(crate) fn room(&self, count: u64, bytes: u64) -> Result<(), NoRoom> {
+    /// Checks whether `count` more values of `bytes` bytes in total fit.
+    pub(crate) fn check(&self, count: u64, bytes: u64) -> Result<(), OverBudget> {
         let left = self.left();
         if bytes > left {
             let max_mib = self.max_bytes >> 20;
-            return Err(NoRoom::Bytes {
+            return Err(OverBudget::Bytes {
                 bytes,
                 max_mib,
                 left,
@@ -203,38 +203,38 @@ impl Meter {
         }
         let max = self.max;
         if self.held.load(Ordering::Relaxed).saturating_add(count) > max {
-            return Err(NoRoom::Count { count, max });
+            return Err(OverBudget::Count { count, max });
         }
         Ok(())
     }
 
-    /// Counts `value` in. Only the instance's own thread does this, so that nothing comes between the check and the count.
-    pub(crate) fn hold<T>(self: &Arc<Self>, value: T, bytes: usize) -> Result<Held<T>, NoRoom> {
+    /// Adds `value` to the budget. Only the instance's own thread calls this, so that check and count need not be atomic together.
+    pub(crate) fn hold<T>(self: &Arc<Self>, value: T, bytes: usize) -> Result<Counted<T>, OverBudget> {
         let bytes = bytes as u64;
-        self.room(1, bytes)?;
+        self.check(1, bytes)?;
         self.held.fetch_add(1, Ordering::Relaxed);
         let before = self.held_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.peak_bytes
             .fetch_max(before.saturating_add(bytes), Ordering::Relaxed);
-        Ok(Held {
+        Ok(Counted {
             value,
             bytes,
-            meter: Arc::clone(self),
+            tensor_budget: Arc::clone(self),
         })
     }
 }
 
-impl<T> std::ops::Deref for Held<T> {
+impl<T> std::ops::Deref for Counted<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.value
     }
 }
 
-impl<T> Drop for Held<T> {
+impl<T> Drop for Counted<T> {
     fn drop(&mut self) {
-        self.meter.held.fetch_sub(1, Ordering::Relaxed);
-        self.meter
+        self.tensor_budget.held.fetch_sub(1, Ordering::Relaxed);
+        self.tensor_budget
             .held_bytes
             .fetch_sub(self.bytes, Ordering::Relaxed);
     }
@@ -257,41 +257,41 @@ mod tests {
 
     #[test]
     fn bytes_and_count_end_at_their_limits_and_come_back() {
-        let meter = Meter::new(&limits());
-        let all = meter.hold((), 1 << 20).unwrap();
-        let refused = meter.hold((), 1).unwrap_err();
+        let tensor_budget = TensorBudget::new(&limits());
+        let all = tensor_budget.hold((), 1 << 20).unwrap();
+        let refused = tensor_budget.hold((), 1).unwrap_err();
         assert!(refused.to_string().contains("tensor-mib of 1 MiB; 0 bytes"));
         drop(all);
-        let mut many: Vec<_> = (0..8).map(|_| meter.hold((), 1).unwrap()).collect();
-        let count = |count| NoRoom::Count { count, max: 8 };
-        assert_eq!(meter.hold((), 1).unwrap_err(), count(1));
+        let mut many: Vec<_> = (0..8).map(|_| tensor_budget.hold((), 1).unwrap()).collect();
+        let count = |count| OverBudget::Count { count, max: 8 };
+        assert_eq!(tensor_budget.hold((), 1).unwrap_err(), count(1));
         many.pop();
-        assert_eq!(meter.room(2, 2), Err(count(2)));
-        meter.room(1, 1).unwrap();
-        assert_eq!(meter.bytes(), (7, 1 << 20));
+        assert_eq!(tensor_budget.check(2, 2), Err(count(2)));
+        tensor_budget.check(1, 1).unwrap();
+        assert_eq!(tensor_budget.bytes(), (7, 1 << 20));
     }
 
     #[test]
     fn memories_and_tables_are_added_up() {
-        let mut room = Room::new(&limits());
-        assert!(room.memory_growing(0, 65_536, None).unwrap());
+        let mut limiter = MemoryLimiter::new(&limits());
+        assert!(limiter.memory_growing(0, 65_536, None).unwrap());
         // A second memory.
-        assert!(!room.memory_growing(0, 1 << 20, None).unwrap());
-        assert_eq!(room.refused, Some(Refused::Memory));
-        assert_eq!(room.held_bytes(), 65_536);
+        assert!(!limiter.memory_growing(0, 1 << 20, None).unwrap());
+        assert_eq!(limiter.refused, Some(Refused::Memory));
+        assert_eq!(limiter.held_bytes(), 65_536);
         // What was allowed and then failed is not held.
-        assert!(room.memory_growing(0, 65_536, None).unwrap());
+        assert!(limiter.memory_growing(0, 65_536, None).unwrap());
         let failed = wasmtime::Error::msg("beyond the memory's type");
-        room.refused = None;
-        room.memory_grow_failed(failed).unwrap();
-        assert_eq!((room.held_bytes(), room.refused), (65_536, None));
+        limiter.refused = None;
+        limiter.memory_grow_failed(failed).unwrap();
+        assert_eq!((limiter.held_bytes(), limiter.refused), (65_536, None));
         let failed = wasmtime::Error::from(rustix::io::Errno::NOMEM);
-        room.memory_grow_failed(failed).unwrap();
-        assert_eq!(room.refused, Some(Refused::NoMemory));
-        assert_eq!(room.held_bytes(), 65_536);
-        assert!(room.table_growing(0, 6, None).unwrap());
-        assert!(room.table_growing(6, 8, None).unwrap());
-        assert!(!room.table_growing(0, 3, None).unwrap());
-        assert_eq!(room.refused, Some(Refused::Table));
+        limiter.memory_grow_failed(failed).unwrap();
+        assert_eq!(limiter.refused, Some(Refused::NoMemory));
+        assert_eq!(limiter.held_bytes(), 65_536);
+        assert!(limiter.table_growing(0, 6, None).unwrap());
+        assert!(limiter.table_growing(6, 8, None).unwrap());
+        assert!(!limiter.table_growing(0, 3, None).unwrap());
+        assert_eq!(limiter.refused, Some(Refused::Table));
     }
 }

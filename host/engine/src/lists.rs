@@ -15,14 +15,14 @@ use wasmtime::component::{ComponentType, Lift, Lower, WasmList};
 
 use crate::host::State;
 
-/// A part of what the host holds, on its way into a component: it is copied from where it lies to the component's memory.
-pub(crate) struct Lent<O, T> {
+/// A list in the host's memory that is copied directly into the component's memory.
+pub(crate) struct HostList<O, T> {
     owner: O,
     view: for<'a> fn(&'a O) -> &'a [T],
 }
 
-impl<O, T> Lent<O, T> {
-    /// Holds `owner` until the elements are copied.
+impl<O, T> HostList<O, T> {
+    /// A list of the elements that `view` returns for `owner`.
     pub(crate) const fn new(owner: O, view: for<'a> fn(&'a O) -> &'a [T]) -> Self {
         Self { owner, view }
     }
@@ -32,8 +32,8 @@ impl<O, T> Lent<O, T> {
     }
 }
 
-// SAFETY: every item is that of `[T]`, as which the elements are lowered.
-unsafe impl<O: Send + Sync, T: ComponentType> ComponentType for Lent<O, T> {
+// SAFETY: every item is that of `[T]`; the elements are lowered as `[T]`.
+unsafe impl<O: Send + Sync, T: ComponentType> ComponentType for HostList<O, T> {
     type Lower = <[T] as ComponentType>::Lower;
     const ABI: CanonicalAbiInfo = <[T] as ComponentType>::ABI;
     const MAY_REQUIRE_REALLOC: bool = <[T] as ComponentType>::MAY_REQUIRE_REALLOC;
@@ -44,7 +44,7 @@ unsafe impl<O: Send + Sync, T: ComponentType> ComponentType for Lent<O, T> {
 }
 
 // SAFETY: as above.
-unsafe impl<O: Send + Sync, T: Lower> Lower for Lent<O, T> {
+unsafe impl<O: Send + Sync, T: Lower> Lower for HostList<O, T> {
     fn linear_lower_to_flat<S>(
         &self,
         cx: &mut LowerContext<'_, S>,
@@ -64,10 +64,10 @@ unsafe impl<O: Send + Sync, T: Lower> Lower for Lent<O, T> {
     }
 }
 
-/// A `list<f32>` that still lies in the component's memory. wasmtime's own `WasmList` shows integers alone.
-pub(crate) struct Floats(WasmList<u32>);
+/// A `list<f32>` in the component's memory. wasmtime's `WasmList` supports only integers.
+pub(crate) struct F32List(WasmList<u32>);
 
-impl Floats {
+impl F32List {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -79,7 +79,7 @@ impl Floats {
 }
 
 // SAFETY: every item is that of `[f32]`, whose elements have the size and alignment of `u32`.
-unsafe impl ComponentType for Floats {
+unsafe impl ComponentType for F32List {
     type Lower = <[f32] as ComponentType>::Lower;
     const ABI: CanonicalAbiInfo = <[f32] as ComponentType>::ABI;
 
@@ -89,7 +89,7 @@ unsafe impl ComponentType for Floats {
 }
 
 // SAFETY: a list of `u32` is checked and represented as one of `f32` is, and any bits are a `u32`.
-unsafe impl Lift for Floats {
+unsafe impl Lift for F32List {
     fn linear_lift_from_flat(
         cx: &mut LiftContext<'_>,
         ty: InterfaceType,

@@ -1,4 +1,4 @@
-//! One instance in its store, and what ends its calls.
+//! One instance in its store, and the classification of failed calls.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,15 +17,15 @@ use crate::host::State;
 use crate::instance::{Usage, kib, mib};
 use crate::limits::{Refused, all_handles, is_out_of_memory};
 
-/// What wasmtime says, and has no type for, when a list or string is refused before it is copied. A test fails where the words change.
+/// wasmtime's message, which has no type, when a list or string is refused before it is copied. A test fails if the text changes.
 const TOO_MUCH: &str = "fuel allocated for hostcalls has been exhausted";
-/// What it says when a component's own table of handles is full.
+/// Its message when a component's own table of handles is full.
 const TOO_MANY_HANDLES: &str = "handle limit exceeded";
 
-/// What a call gives: the component's own answer, unless something ended the call.
-pub(crate) type Answer<T> = wasmtime::Result<Result<T, types::Error>>;
+/// The component's own result, or the error that ended the call.
+pub(crate) type CallResult<T> = wasmtime::Result<Result<T, types::Error>>;
 
-pub(crate) struct Live {
+pub(crate) struct LiveInstance {
     pub(crate) store: Store<State>,
     pub(crate) guest: Guest,
 }
@@ -37,15 +37,15 @@ pub(crate) enum Guest {
     Process(exports::process::Guest),
 }
 
-impl Live {
-    /// Makes an instance, and runs the start-up code that it may have.
+impl LiveInstance {
+    /// Creates an instance, and runs its start-up code.
     pub(crate) fn new(component: &Component) -> Result<Self, Failure> {
         let limits = &component.limits;
         let mut store = Store::new(
             component.pre.engine(),
             State::new(
                 Arc::clone(&component.services),
-                // Without the grant nothing can reach it.
+                // Not accessible without the grant.
                 component.state.clone().unwrap_or_default(),
                 limits,
             ),
@@ -76,11 +76,11 @@ impl Live {
         }
     }
 
-    /// Runs one call, with the time and the fuel of one.
+    /// Runs one call, with its deadline and fuel.
     pub(crate) fn call<T>(
         &mut self,
         component: &Component,
-        run: impl FnOnce(&mut Self) -> Answer<T>,
+        run: impl FnOnce(&mut Self) -> CallResult<T>,
     ) -> Result<T, Failure> {
         arm(&mut self.store, component)
             .and_then(|()| run(self))
@@ -88,24 +88,24 @@ impl Live {
             .and_then(|result| result.map_err(convert::failure_from_guest))
     }
 
-    /// The most that it ever held.
+    /// Peak memory.
     pub(crate) fn usage(&self) -> Usage {
         let state = self.store.data();
         Usage {
             memory_bytes: state.memory.held_bytes() as u64,
-            tensor_bytes: state.meter.bytes().1,
+            tensor_bytes: state.tensor_budget.bytes().1,
         }
     }
 
-    /// What it holds between two calls.
+    /// Bytes that it holds between two calls.
     pub(crate) fn held_bytes(&self) -> u64 {
         let state = self.store.data();
-        state.memory.held_bytes() as u64 + state.meter.bytes().0
+        state.memory.held_bytes() as u64 + state.tensor_budget.bytes().0
     }
 }
 
-/// Bounds what the host copies out of the component's memory: `arguments` bytes in a call of the host, `result` bytes of what the
-/// component returns. wasmtime counts the host's own bytes before it allocates any, and knows one number for both.
+/// Bounds the bytes that the host copies out of the component's memory: `arguments` in a call of the host, `result` for the
+/// component's result. wasmtime counts before it allocates, but has only one limit for both.
 fn bound_copies(store: &mut Store<State>, arguments: usize, result: usize) {
     store.set_hostcall_fuel(arguments);
     store.call_hook(move |mut store, hook| {
@@ -124,7 +124,7 @@ fn bound_copies(store: &mut Store<State>, arguments: usize, result: usize) {
 fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> {
     let ticks =
         u64::from(component.limits.deadline_ms).div_ceil(EPOCH_TICK.as_millis().max(1) as u64);
-    // One more, since the present tick has partly gone.
+    // One more, since the current tick has partly elapsed.
     store.set_epoch_deadline(ticks + 1);
     if let Some(fuel) = component.limits.fuel {
         store.set_fuel(fuel)?;
@@ -132,7 +132,7 @@ fn arm(store: &mut Store<State>, component: &Component) -> wasmtime::Result<()> 
     let state = store.data_mut();
     state.deadline = Instant::now() + Duration::from_millis(component.limits.deadline_ms.into());
     state.memory.refused = None;
-    state.meter_refused = false;
+    state.tensor_refused = false;
     Ok(())
 }
 
@@ -147,16 +147,16 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
     match error.downcast_ref::<CallEnd>() {
         Some(CallEnd::ModelDeadline { model }) => {
             let what =
-                format!("ran past its deadline of {deadline} ms while model `{model}` ran for it");
+                format!("missed its deadline of {deadline} ms while it ran model `{model}`");
             return (Fault::Deadline, what);
         }
         Some(CallEnd::NativeDeadline { operation }) => {
             let what =
-                format!("ran past its deadline of {deadline} ms in `{operation}` of its host");
+                format!("missed its deadline of {deadline} ms in the host operation `{operation}`");
             return (Fault::Deadline, what);
         }
         Some(CallEnd::Folder { path, reason }) => {
-            let what = format!("cannot have its folder `{path}`: {reason}");
+            let what = format!("cannot open its folder `{path}`: {reason}");
             return (Fault::Instantiation, what);
         }
         Some(CallEnd::Tensors(refusal)) => {
@@ -167,14 +167,14 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
     let trap = error.downcast_ref::<wasmtime::Trap>();
     match (trap, state.memory.refused) {
         (Some(wasmtime::Trap::Interrupt), _) => {
-            let what = format!("ran past its deadline of {deadline} ms");
+            let what = format!("missed its deadline of {deadline} ms");
             return (Fault::Deadline, what);
         }
         (Some(wasmtime::Trap::OutOfFuel), _) => {
             let fuel = limits.fuel.unwrap_or_default();
             return (Fault::Fuel, format!("used up its fuel of {fuel}"));
         }
-        // An allocation that fails makes most languages trap: the cause is the limit.
+        // Most languages trap when an allocation fails: the cause is the limit.
         (_, Some(Refused::Memory)) => {
             let most = limits.memory_mib;
             let what = format!("asked for more linear memory than its memory-mib of {most} MiB");
@@ -183,7 +183,7 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         (_, Some(Refused::NoMemory)) => {
             let most = limits.memory_mib;
             let what = format!(
-                "asked for linear memory within its memory-mib of {most} MiB, which this machine does not have"
+                "asked for linear memory within its memory-mib of {most} MiB, but this machine is out of memory"
             );
             return (Fault::Memory, what);
         }
@@ -196,12 +196,12 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         (None, None) => {}
     }
     if is_out_of_memory(error) {
-        let what = "needs memory that this machine does not have".to_owned();
+        let what = "needs memory, but this machine is out of memory".to_owned();
         return (Fault::Memory, what);
     }
-    let said = format!("{error:#}");
+    let text = format!("{error:#}");
     if matches!(error.downcast_ref(), Some(ResourceTableError::Full))
-        || said.contains(TOO_MANY_HANDLES)
+        || text.contains(TOO_MANY_HANDLES)
     {
         let (all, handles) = (all_handles(limits), limits.handles);
         let what = format!(
@@ -209,7 +209,7 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
         );
         return (Fault::Handles, what);
     }
-    if said.contains(TOO_MUCH) {
+    if text.contains(TOO_MUCH) {
         return if state.returning {
             let most = limits.output_kib;
             let what = format!("returned more than its output-kib of {most} KiB");
@@ -220,5 +220,5 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
             (Fault::Memory, what)
         };
     }
-    (Fault::Trap, format!("trapped: {said}"))
+    (Fault::Trap, format!("trapped: {text}"))
 }

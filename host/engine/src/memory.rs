@@ -1,4 +1,4 @@
-//! How the linear memories of components lie in the addresses of this process, and which way fits: tried at the start, not guessed.
+//! Memory modes: the layout of linear memories in the address space of this process. The mode is chosen by trial at the start.
 
 use std::fmt;
 use std::hint::black_box;
@@ -17,52 +17,52 @@ const GIB: u64 = 1 << 30;
 pub(crate) const MAX_MEMORY_BYTES: u64 = ReleaseLimits::MEMORY_MIB * MIB;
 /// Most elements that a release can grant to the tables of one component.
 pub(crate) const MAX_TABLE_ELEMENTS: u64 = ReleaseLimits::TABLE_ELEMENTS;
-/// Core modules that one component may bring along; language runtimes need several. Slots of these cost nothing.
+/// Most core modules of one component; language runtimes need several. Their slots cost nothing.
 pub(crate) const CORE_INSTANCES_PER_COMPONENT: u32 = ReleaseLimits::INSTANCES as u32;
-/// Linear memories that one component may have. All count against its `memory-mib`. One in JavaScript has three: two of them, with no
-/// pages, are of the stubs in the place of WASI.
+/// Most linear memories of one component. All count against its `memory-mib`. A component in JavaScript has three: two of them, without
+/// pages, belong to stubs of WASI.
 pub(crate) const MEMORIES_PER_COMPONENT: u32 = 4;
-/// Tables that one component may have. All count against its `table-elements`.
+/// Most tables of one component. All count against its `table-elements`.
 pub(crate) const TABLES_PER_COMPONENT: u32 = 16;
 
 /// Linear memory that stays resident in a free slot, in bytes: resetting it is cheaper than a page fault.
 const KEEP_RESIDENT_BYTES: usize = 256 * 1024;
 /// Bytes of one element in a pool's tables: a pointer.
 const TABLE_ELEMENT_BYTES: u64 = 8;
-/// What a pool leaves, in bytes of addresses: models, the stacks of threads, and the allocator's arenas of 64 MiB each.
+/// Address space that a pool must leave, in bytes: for models, stacks, and the allocator's arenas of 64 MiB each.
 const SPARE_ADDRESSES: u64 = 4 * GIB;
-/// What a pool leaves, in bytes of data: what is written to counts, whether or not it is resident.
+/// Data that a pool must leave, in bytes: writable memory counts, whether or not it is resident.
 const SPARE_DATA: u64 = 128 * MIB;
-/// What a daemon needs at least without a pool, in bytes of addresses and of data: some twenty threads with their stacks, and one instance.
+/// Least address space and data of a daemon without a pool, in bytes: about twenty threads with their stacks, and one instance.
 const LEAST_ADDRESSES: u64 = 512 * MIB;
 const LEAST_DATA: u64 = 64 * MIB;
 
-/// How the linear memories of components lie in the addresses of this process. Limits are the same in each mode, and so are results.
+/// Layout of the linear memories of components in the address space. Limits and results are the same in each mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryMode {
-    /// Each memory has 4 GiB of addresses to itself, so that compiled code checks no bounds. Instances come from a pool.
+    /// Each memory reserves 4 GiB of addresses, so that compiled code needs no bounds checks. Instances come from a pool.
     Guard,
-    /// Each memory has 64 MiB, from a smaller pool, and compiled code checks bounds. A component that may have more is made without the pool.
+    /// Each memory reserves 64 MiB in a smaller pool, and compiled code checks bounds. Components with a higher limit do not use the pool.
     Compact,
-    /// No pool: each instance reserves what it needs when it is made, and compiled code checks bounds.
+    /// No pool: each instance reserves memory when it is created, and compiled code checks bounds.
     OnDemand,
 }
 
-/// What a mode reserves, in bytes.
+/// Reservations of a mode, in bytes.
 struct Layout {
-    /// Of addresses for one memory. Beyond that it moves when it grows.
+    /// Addresses for one memory. Beyond that it moves when it grows.
     memory: u64,
-    /// Of addresses after it that are never mapped.
+    /// Addresses after it that are never mapped.
     guard: u64,
-    /// Of addresses behind a memory that has moved, for it to grow into.
+    /// Addresses after a moved memory, for its growth.
     growth: u64,
-    /// Elements of one table in the pool; none where there is no pool.
+    /// Elements of one table in the pool; `None` without a pool.
     pooled_elements: Option<u64>,
 }
 
 impl MemoryMode {
-    /// From the fastest, which takes the most addresses, to the one that takes the fewest.
+    /// All modes, from the fastest, which takes the most addresses, to the one that takes the fewest.
     pub const ALL: [Self; 3] = [Self::Guard, Self::Compact, Self::OnDemand];
 
     /// Its name, in kebab case.
@@ -76,14 +76,14 @@ impl MemoryMode {
 
     const fn layout(self) -> Layout {
         match self {
-            // wasmtime leaves bounds checks out from 4 GiB on; guard and growth are its own.
+            // wasmtime omits bounds checks from 4 GiB on; guard and growth are its defaults.
             Self::Guard => Layout {
                 memory: MAX_MEMORY_BYTES,
                 guard: 32 * MIB,
                 growth: 2 * GIB,
                 pooled_elements: Some(MAX_TABLE_ELEMENTS),
             },
-            // Whatever keeps to the default limits comes from the pool.
+            // Components with default limits fit the pool.
             Self::Compact => Layout {
                 memory: 64 * MIB,
                 guard: MIB,
@@ -99,13 +99,13 @@ impl MemoryMode {
         }
     }
 
-    /// Whether this mode's pool has slots for a component with these limits and these largest parts. A memory in a pool cannot move.
+    /// Whether the pool of this mode fits a component with these limits and largest parts. A memory in a pool cannot move.
     pub(crate) fn pools(self, limits: &Limits, largest: &Largest) -> bool {
         let layout = self.layout();
         let memory = largest.memory_bytes.max(u64::from(limits.memory_mib) * MIB);
         let elements = largest.table_elements.max(limits.table_elements.into());
         match self {
-            // What does not fit these slots is refused by the pool itself.
+            // The pool itself refuses what does not fit these slots.
             Self::Guard => true,
             Self::Compact => {
                 memory <= layout.memory
@@ -115,8 +115,8 @@ impl MemoryMode {
         }
     }
 
-    /// What its pool reserves for so many instances, in bytes of addresses and of data. The latter is mapped to be written, and resident
-    /// only where it was.
+    /// Reservation of its pool for so many instances, in bytes of addresses and of data. Data is mapped writable, and resident only
+    /// after it was written.
     fn pool_bytes(self, instances: u32) -> (u64, u64) {
         let layout = self.layout();
         let Some(elements) = layout.pooled_elements else {
@@ -135,7 +135,7 @@ impl fmt::Display for MemoryMode {
     }
 }
 
-/// The largest parts that any module of a component begins with.
+/// The largest initial memory and table of any module of a component.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Largest {
     pub(crate) memory_bytes: u64,
@@ -147,11 +147,11 @@ pub(crate) struct Largest {
 pub struct MemoryChoice {
     /// The mode.
     pub mode: MemoryMode,
-    /// Why it, and none before it, in words.
+    /// Why it was chosen.
     pub reason: String,
 }
 
-/// All settings that compiled code depends on. Compiling takes these alone; what serves adds the mode's pool.
+/// All settings that compiled code depends on. Compilation uses only these; a serving engine also has the pool of the mode.
 pub(crate) fn config(fuel: bool, mode: MemoryMode) -> Config {
     let layout = mode.layout();
     let mut config = Config::new();
@@ -175,7 +175,7 @@ fn pool(mode: MemoryMode, instances: u32) -> Option<PoolingAllocationConfig> {
     pool.total_component_instances(instances)
         .total_core_instances(each(CORE_INSTANCES_PER_COMPONENT))
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-        // Each takes the mode's reservation. Most components have one memory.
+        // Each takes the reservation of the mode. Most components have one memory.
         .total_memories(instances)
         .max_memories_per_component(MEMORIES_PER_COMPONENT)
         .max_memory_size(memory)
@@ -184,15 +184,15 @@ fn pool(mode: MemoryMode, instances: u32) -> Option<PoolingAllocationConfig> {
         .max_tables_per_module(TABLES_PER_COMPONENT)
         .table_elements(elements)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
-        // Calls run on the stacks of their threads: wasmtime's own stacks, 2 GiB of them by default, would never be used.
+        // Calls run on the stacks of their threads: wasmtime's own stacks, 2 GiB by default, would be unused.
         .total_stacks(0);
     Some(pool)
 }
 
-/// Starts wasmtime in the first of these modes that fits this process now.
+/// Starts wasmtime in the first of these modes that fits this process.
 ///
 /// # Errors
-/// [`EngineError::Memory`], where none does.
+/// [`EngineError::Memory`] if none does.
 pub(crate) fn start(
     modes: &[MemoryMode],
     fuel: bool,
@@ -203,9 +203,9 @@ pub(crate) fn start(
         match start_in(*mode, fuel, instances) {
             Ok(engine) => {
                 let reason = match (modes, refused.is_empty()) {
-                    ([_], _) => "it was asked for".to_owned(),
+                    ([_], _) => "it is configured".to_owned(),
                     (_, true) => {
-                        "it is the fastest, and this process has the room for it".to_owned()
+                        "it is the fastest, and this process has enough memory for it".to_owned()
                     }
                     (_, false) => refused.join("; "),
                 };
@@ -220,11 +220,11 @@ pub(crate) fn start(
     }
     Err(EngineError::Memory {
         refused: refused.join("; "),
-        way_out: way_out(),
+        remedy: remedy(),
     })
 }
 
-/// Says in words why this mode does not fit.
+/// Starts wasmtime in this mode; the error says why it does not fit.
 fn start_in(mode: MemoryMode, fuel: bool, instances: u32) -> Result<wasmtime::Engine, String> {
     let mut config = config(fuel, mode);
     let (spare_addresses, spare_data) = match pool(mode, instances) {
@@ -235,13 +235,13 @@ fn start_in(mode: MemoryMode, fuel: bool, instances: u32) -> Result<wasmtime::En
         None => (LEAST_ADDRESSES, LEAST_DATA),
     };
     let (addresses, data) = mode.pool_bytes(instances);
-    // It counts whether or not it is resident, and models have to live with the rest.
+    // It counts whether or not it is resident, and models need the rest.
     if getrlimit(Resource::Data)
         .current
         .is_some_and(|most| data > most / 2)
     {
         return Err(format!(
-            "{mode} takes {} of data, more than half of what there may be{}",
+            "{mode} takes {} of data, more than half of the limit{}",
             size(data),
             limits()
         ));
@@ -251,7 +251,7 @@ fn start_in(mode: MemoryMode, fuel: bool, instances: u32) -> Result<wasmtime::En
         match addresses {
             0 => format!("{mode} cannot be set up ({cause})"),
             _ => format!(
-                "{mode} takes {} of addresses, {} of it data, and cannot have them{} ({cause})",
+                "{mode} takes {} of addresses, {} of it data, which are not available{} ({cause})",
                 size(addresses),
                 size(data),
                 limits(),
@@ -279,15 +279,15 @@ fn start_in(mode: MemoryMode, fuel: bool, instances: u32) -> Result<wasmtime::En
     Ok(engine)
 }
 
-/// wasmtime in this mode without its pool, for components that do not fit the pool's slots.
+/// Starts wasmtime in this mode without its pool, for components that do not fit the pool.
 pub(crate) fn unpooled(fuel: bool, mode: MemoryMode) -> Result<wasmtime::Engine, EngineError> {
     wasmtime::Engine::new(&config(fuel, mode)).map_err(|error| EngineError::Memory {
         refused: format!("{mode} cannot be set up without its pool ({error:#})"),
-        way_out: way_out(),
+        remedy: remedy(),
     })
 }
 
-/// Whether so many bytes of addresses can be reserved, in the way that wasmtime reserves them. Nothing stays reserved.
+/// Whether so many bytes of addresses can be reserved, as wasmtime does it. The reservation is released.
 fn is_free(bytes: u64) -> bool {
     let Ok(size) = usize::try_from(bytes) else {
         return false;
@@ -307,16 +307,16 @@ fn is_free(bytes: u64) -> bool {
     wasmtime::Engine::new(&config).is_ok()
 }
 
-/// Whether so many bytes can be allocated. They are given back without having been touched.
+/// Whether so many bytes can be allocated. They are freed without being written.
 fn is_writable(bytes: u64) -> bool {
     let mut probe = Vec::<u8>::new();
     let fits = usize::try_from(bytes).is_ok_and(|bytes| probe.try_reserve_exact(bytes).is_ok());
-    // Else the compiler may leave the allocation out.
+    // Otherwise the compiler may remove the allocation.
     black_box(&probe);
     fits
 }
 
-/// The limits that this process has, as a part of a sentence; nothing where it has none.
+/// The memory limits of this process, as a part of a sentence; empty without limits.
 fn limits() -> String {
     [(Resource::As, "RLIMIT_AS"), (Resource::Data, "RLIMIT_DATA")]
         .into_iter()
@@ -325,8 +325,8 @@ fn limits() -> String {
         .collect()
 }
 
-/// What somebody can do about it.
-fn way_out() -> &'static str {
+/// What an operator can do about it.
+fn remedy() -> &'static str {
     let is_set = |resource| getrlimit(resource).current.is_some();
     match (is_set(Resource::As), is_set(Resource::Data)) {
         (true, true) => {
@@ -339,7 +339,7 @@ fn way_out() -> &'static str {
             "raise the limit of data of this process (`ulimit -d`; LimitDATA= of a systemd unit)"
         }
         (false, false) => {
-            "this machine has too little memory to give: end something else, or let it promise more (vm.overcommit_memory = 0)"
+            "this machine has too little free memory: stop other programs, or allow overcommit (vm.overcommit_memory = 0)"
         }
     }
 }

@@ -21,23 +21,23 @@ pub enum PrepareError {
     Mismatch {
         /// Its name in the release.
         component: String,
-        /// What was signed.
+        /// The signed digest.
         expected: Digest,
-        /// What the bytes have.
+        /// The digest of the bytes.
         found: Digest,
     },
-    /// It asks for what it does not get.
+    /// It lacks a capability.
     #[error(transparent)]
     Capability(#[from] CapabilityError),
-    /// A folder that the device has for components is not there.
+    /// A folder of the device is missing.
     #[error(
-        "component `{component}` wants the folder `{path}`, and {} cannot be opened; make it, or correct `[folders.\"{path}\"]` in hotshoe.toml",
+        "component `{component}` wants the folder `{path}`, but {} cannot be opened; create it, or correct `[folders.\"{path}\"]` in hotshoe.toml",
         folder.display()
     )]
     Folder {
         /// Its name in the release.
         component: String,
-        /// The path as the component sees it.
+        /// The guest path.
         path: String,
         /// The folder on the device.
         folder: PathBuf,
@@ -48,8 +48,8 @@ pub enum PrepareError {
     /// The certificates that HTTPS is to trust cannot be used.
     #[error(transparent)]
     Ca(#[from] CaError),
-    /// The release names a model or data file for the component that it does not hold.
-    #[error("component `{component}` uses {kind} `{name}`, which the release does not hold")]
+    /// The release lists a model or data file for the component that it does not have.
+    #[error("component `{component}` uses {kind} `{name}`, which the release does not have")]
     Missing {
         /// Its name in the release.
         component: String,
@@ -61,7 +61,7 @@ pub enum PrepareError {
     /// The bytes are a core WebAssembly module, as compilers make it for `wasm32-unknown-unknown`, `wasm32-wasip1` and Emscripten.
     #[error(
         "component `{component}` is a core WebAssembly module, not a component; {}",
-        way_out(imports)
+        remedy(imports)
     )]
     CoreModule {
         /// Its name in the release.
@@ -69,21 +69,21 @@ pub enum PrepareError {
         /// The modules that it imports from.
         imports: BTreeSet<String>,
     },
-    /// The bytes are no WebAssembly component that this host can run.
+    /// The bytes are not a WebAssembly component that this host can run.
     #[error("component `{component}` cannot be compiled; build it again")]
     Compile {
         /// Its name in the release.
         component: String,
-        /// What the compiler says.
+        /// The error of the compiler.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Compiling it could take too long, or too much memory.
-    #[error("component `{component}` is too much work to compile")]
+    #[error("component `{component}` is too complex to compile")]
     TooComplex {
         /// Its name in the release.
         component: String,
-        /// What there is too much of.
+        /// The limit that it exceeds.
         #[source]
         what: TooComplex,
     },
@@ -94,7 +94,7 @@ pub enum PrepareError {
     TooSlow {
         /// Its name in the release.
         component: String,
-        /// How long it was waited for.
+        /// The limit.
         minutes: u64,
     },
     /// Compiling it took too much memory.
@@ -117,13 +117,13 @@ pub enum PrepareError {
         /// The limit.
         seconds: u64,
     },
-    /// The compiler itself failed on it.
+    /// The compiler crashed.
     #[error("the compiler failed on component `{component}`; please report it")]
     Compiler {
         /// Its name in the release.
         component: String,
     },
-    /// The process that compiles did not do its work.
+    /// The process that compiles failed.
     #[error("component `{component}` was not compiled")]
     Worker {
         /// Its name in the release.
@@ -132,9 +132,9 @@ pub enum PrepareError {
         #[source]
         source: WorkerError,
     },
-    /// It implements another world than the release says.
+    /// It does not implement the world that the release states.
     #[error(
-        "component `{component}` is no {expected}: it does not export `{export}` (it exports: {found})"
+        "component `{component}` is not a {expected}: it does not export `{export}` (it exports: {found})"
     )]
     WrongWorld {
         /// Its name in the release.
@@ -143,15 +143,15 @@ pub enum PrepareError {
         expected: World,
         /// The interface that this world exports.
         export: &'static str,
-        /// What it does export.
+        /// Its exports.
         found: String,
     },
-    /// Its imports or exports have other types than the interfaces that they name.
-    #[error("component `{component}` does not fit the interfaces that it names")]
+    /// Its imports or exports have other types than their interfaces.
+    #[error("component `{component}` does not match the interfaces that it imports or exports")]
     Link {
         /// Its name in the release.
         component: String,
-        /// What does not fit.
+        /// The mismatch.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -185,13 +185,13 @@ impl PrepareError {
     }
 }
 
-/// The module that wasi-nn's older ABI is imported from.
+/// Module name of wasi-nn's older ABI.
 const WITX_NN: &str = "wasi_ephemeral_nn";
-/// The module that WASI's older ABI is imported from.
+/// Module name of WASI's older ABI.
 const WASI_P1: &str = "wasi_snapshot_preview1";
 
-/// How a core module becomes a component, by what it imports.
-fn way_out(imports: &BTreeSet<String>) -> String {
+/// How to make a component of a core module, depending on its imports.
+fn remedy(imports: &BTreeSet<String>) -> String {
     const BUILD: &str = "build it for wasm32-wasip2, or with hotshoe-sdk, or make a component of it with `wasm-tools component new`";
     if imports.contains(WITX_NN) {
         format!(

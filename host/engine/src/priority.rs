@@ -1,11 +1,11 @@
 use std::io;
 
-/// How far a low-priority thread steps back. With ten steps it gets about a tenth of a core that others want in full: an
-/// update goes on, slowly, on a device that has nothing to spare.
+/// Increase of the nice value of a low-priority thread. With 10 it gets about a tenth of a fully used core, so that an update makes slow
+/// progress on a busy device.
 const NICE_STEPS: i32 = 10;
 
-/// Lowers the priority of the calling thread for good, so that work for the next release takes what serving leaves over. An
-/// unprivileged thread cannot raise it again. Other systems than Linux count priorities by process: there it does nothing.
+/// Lowers the priority of the calling thread permanently, so that work for the next release does not slow down serving. An
+/// unprivileged thread cannot raise it again. Does nothing on systems other than Linux, where priorities apply to processes.
 ///
 /// # Errors
 /// What the system says.

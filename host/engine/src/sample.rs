@@ -5,7 +5,7 @@ use std::sync::Arc;
 pub struct Sample {
     /// Unique on this device; given by the sender or made by the host.
     pub id: String,
-    /// Where it came from: the key it was published under, or the path of its file.
+    /// Its source: the key it was published under, or the path of its file.
     pub source: String,
     /// Its media type, such as `image/png`.
     pub content_type: String,

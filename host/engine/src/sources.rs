@@ -1,47 +1,47 @@
-//! Instances that stay with their sources of samples, for components whose `instance` is `per-source`.
+//! Instances per source of samples, for components whose `instance` is `per-source`.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Most sources of one component that keep their instances. Where there are more, the one that was used least recently begins anew.
+/// Most sources of one component that keep their instances. With more sources, the least recently used instance ends.
 pub const MAX_SOURCE_INSTANCES: usize = 16;
-/// Most bytes of linear memory, host tensors and images that these instances of one component hold together: 256 MiB.
+/// Most bytes of linear memory, host tensors and images of these instances of one component together: 256 MiB.
 pub const MAX_SOURCE_INSTANCE_BYTES: u64 = 256 << 20;
 
-/// How many instances may stay with sources, over all components of an engine.
+/// Number of instances that may stay with sources, over all components of an engine.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub(crate) struct InstanceBudget {
     left: AtomicU32,
 }
 
-/// The place of one instance that stays.
+/// Permit of one instance to stay with its source.
 #[derive(Debug)]
-pub(crate) struct Place {
-    budget: Arc<Budget>,
+pub(crate) struct InstancePermit {
+    budget: Arc<InstanceBudget>,
 }
 
-impl Budget {
-    pub(crate) fn new(places: u32) -> Arc<Self> {
+impl InstanceBudget {
+    pub(crate) fn new(permits: u32) -> Arc<Self> {
         Arc::new(Self {
-            left: AtomicU32::new(places),
+            left: AtomicU32::new(permits),
         })
     }
 
-    fn take(self: &Arc<Self>) -> Option<Place> {
+    fn take(self: &Arc<Self>) -> Option<InstancePermit> {
         let taken = self
             .left
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |left| {
                 left.checked_sub(1)
             });
-        taken.ok().map(|_| Place {
+        taken.ok().map(|_| InstancePermit {
             budget: Arc::clone(self),
         })
     }
 }
 
-impl Drop for Place {
+impl Drop for InstancePermit {
     fn drop(&mut self) {
         self.budget.left.fetch_add(1, Ordering::AcqRel);
     }
@@ -50,14 +50,14 @@ impl Drop for Place {
 /// The instances of one component by source, shared by all workers.
 #[derive(Debug)]
 pub(crate) struct Sources<T> {
-    budget: Arc<Budget>,
-    kept: Mutex<Kept<T>>,
+    budget: Arc<InstanceBudget>,
+    table: Mutex<SourceTable<T>>,
     /// A call has ended.
     ended: Condvar,
 }
 
 #[derive(Debug)]
-struct Kept<T> {
+struct SourceTable<T> {
     by_name: HashMap<String, Entry<T>>,
     /// Counts uses, so that the least recent one is known.
     clock: u64,
@@ -65,24 +65,24 @@ struct Kept<T> {
 
 #[derive(Debug)]
 struct Entry<T> {
-    /// None while a call has it.
-    live: Option<(T, Place)>,
+    /// `None` while a call uses it.
+    live: Option<(T, InstancePermit)>,
     bytes: u64,
     used: u64,
 }
 
-/// A source's turn: no other call of this source runs until it is over.
-pub(crate) struct Turn<'a, T> {
+/// Exclusive use of a source: no other call of this source runs until it is dropped.
+pub(crate) struct SourceLock<'a, T> {
     sources: &'a Sources<T>,
     source: &'a str,
-    place: Option<Place>,
+    permit: Option<InstancePermit>,
 }
 
 impl<T> Sources<T> {
-    pub(crate) fn new(budget: Arc<Budget>) -> Self {
+    pub(crate) fn new(budget: Arc<InstanceBudget>) -> Self {
         Self {
             budget,
-            kept: Mutex::new(Kept {
+            table: Mutex::new(SourceTable {
                 by_name: HashMap::new(),
                 clock: 0,
             }),
@@ -90,27 +90,27 @@ impl<T> Sources<T> {
         }
     }
 
-    /// The same room with nothing in it.
-    pub(crate) fn anew(&self) -> Self {
+    /// An empty table with the same budget.
+    pub(crate) fn empty_copy(&self) -> Self {
         Self::new(Arc::clone(&self.budget))
     }
 
-    /// Waits until no other call of `source` runs, and takes the instance that it keeps, if it keeps one. None where the other calls
-    /// last for too long.
-    pub(crate) fn turn<'a>(
+    /// Waits until no other call of `source` runs, and takes its instance, if it has one. `None` if the other calls last beyond
+    /// `until`.
+    pub(crate) fn lock_source<'a>(
         &'a self,
         source: &'a str,
         until: Instant,
-    ) -> Option<(Turn<'a, T>, Option<T>)> {
-        let mut kept = self.lock();
-        while kept.by_name.get(source).is_some_and(Entry::busy) {
+    ) -> Option<(SourceLock<'a, T>, Option<T>)> {
+        let mut table = self.lock();
+        while table.by_name.get(source).is_some_and(Entry::busy) {
             let left = until.checked_duration_since(Instant::now())?;
-            let waited = self.ended.wait_timeout(kept, left);
-            kept = waited.unwrap_or_else(PoisonError::into_inner).0;
+            let waited = self.ended.wait_timeout(table, left);
+            table = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        kept.clock += 1;
-        let used = kept.clock;
-        let entry = kept
+        table.clock += 1;
+        let used = table.clock;
+        let entry = table
             .by_name
             .entry(source.to_owned())
             .or_insert_with(|| Entry {
@@ -119,36 +119,36 @@ impl<T> Sources<T> {
                 used,
             });
         entry.used = used;
-        let (live, place) = entry.live.take().unzip();
-        drop(kept);
-        let turn = Turn {
+        let (live, permit) = entry.live.take().unzip();
+        drop(table);
+        let lock = SourceLock {
             sources: self,
             source,
-            place,
+            permit,
         };
-        Some((turn, live))
+        Some((lock, live))
     }
 
-    /// Forgets all instances but those that a call has.
+    /// Drops all idle instances.
     pub(crate) fn forget(&self) {
-        let mut kept = self.lock();
-        let idle = kept.by_name.extract_if(|_, entry| !entry.busy());
+        let mut table = self.lock();
+        let idle = table.by_name.extract_if(|_, entry| !entry.busy());
         let gone: Vec<_> = idle.collect();
-        drop(kept);
-        // Taking an instance down takes time that nobody should wait for.
+        drop(table);
+        // Dropping an instance takes time, so it is done without the lock.
         drop(gone);
     }
 
-    /// Sources that keep an instance now, and the bytes that these hold.
+    /// Number of idle instances, and their bytes.
     #[cfg(test)]
     fn count(&self) -> (usize, u64) {
-        let kept = self.lock();
-        let idle = kept.by_name.values().filter(|entry| entry.live.is_some());
+        let table = self.lock();
+        let idle = table.by_name.values().filter(|entry| entry.live.is_some());
         (idle.clone().count(), idle.map(|entry| entry.bytes).sum())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept<T>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, SourceTable<T>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -158,16 +158,16 @@ impl<T> Entry<T> {
     }
 }
 
-impl<T> Kept<T> {
-    /// Takes out the instance that was used least recently.
-    fn oldest(&mut self) -> Option<(T, Place)> {
+impl<T> SourceTable<T> {
+    /// Removes the least recently used idle instance.
+    fn oldest(&mut self) -> Option<(T, InstancePermit)> {
         let idle = self.by_name.iter().filter(|(_, entry)| !entry.busy());
         let oldest = idle.min_by_key(|(_, entry)| entry.used);
         let name = oldest.map(|(name, _)| name.clone())?;
         self.by_name.remove(&name)?.live
     }
 
-    /// Whether one more of these bytes fits.
+    /// Whether one more instance of these bytes fits.
     fn fits(&self, bytes: u64) -> bool {
         let idle = self.by_name.values().filter(|entry| !entry.busy());
         let held: u64 = idle.clone().map(|entry| entry.bytes).sum();
@@ -175,50 +175,50 @@ impl<T> Kept<T> {
     }
 }
 
-impl<T> Turn<'_, T> {
-    /// Gives the instance back, which holds these bytes, to stay until the source's next sample. Others make room for it.
+impl<T> SourceLock<'_, T> {
+    /// Keeps the instance, of these bytes, for the next sample of the source. Least recently used instances are dropped for it.
     pub(crate) fn keep(mut self, live: T, bytes: u64) {
         if bytes > MAX_SOURCE_INSTANCE_BYTES {
-            // It could not stay if all others left, so that none of them has to.
+            // It would not fit even if all others were dropped.
             return;
         }
         let mut gone = Vec::new();
-        let mut kept = self.sources.lock();
-        while !kept.fits(bytes) {
-            match kept.oldest() {
+        let mut table = self.sources.lock();
+        while !table.fits(bytes) {
+            match table.oldest() {
                 Some(oldest) => gone.push(oldest),
                 None => break,
             }
         }
         let mut ended = None;
-        let mut place = self.place.take().or_else(|| self.sources.budget.take());
-        if place.is_none() {
-            // Other components have all places: one of our own makes way.
-            if let Some((old, freed)) = gone.pop().or_else(|| kept.oldest()) {
+        let mut permit = self.permit.take().or_else(|| self.sources.budget.take());
+        if permit.is_none() {
+            // Other components have all permits: one instance of this component is dropped.
+            if let Some((old, freed)) = gone.pop().or_else(|| table.oldest()) {
                 ended = Some(old);
-                place = Some(freed);
+                permit = Some(freed);
             }
         }
-        let fits = kept.fits(bytes);
-        let entry = kept.by_name.get_mut(self.source);
-        if let (Some(place), Some(entry), true) = (place, entry, fits) {
+        let fits = table.fits(bytes);
+        let entry = table.by_name.get_mut(self.source);
+        if let (Some(permit), Some(entry), true) = (permit, entry, fits) {
             entry.bytes = bytes;
-            entry.live = Some((live, place));
+            entry.live = Some((live, permit));
         }
-        drop(kept);
+        drop(table);
         drop((gone, ended));
-        // The end of the turn follows, which wakes those that wait.
+        // Dropping the lock wakes waiting calls.
     }
 }
 
-impl<T> Drop for Turn<'_, T> {
+impl<T> Drop for SourceLock<'_, T> {
     fn drop(&mut self) {
-        let mut kept = self.sources.lock();
-        // No instance came back: the source begins anew.
-        if kept.by_name.get(self.source).is_some_and(Entry::busy) {
-            kept.by_name.remove(self.source);
+        let mut table = self.sources.lock();
+        // No instance was kept: the source starts with a new one.
+        if table.by_name.get(self.source).is_some_and(Entry::busy) {
+            table.by_name.remove(self.source);
         }
-        drop(kept);
+        drop(table);
         self.sources.ended.notify_all();
     }
 }
@@ -236,20 +236,20 @@ mod tests {
 
     /// One call of a source: the number of calls that its instance has seen.
     fn call(sources: &Sources<u32>, source: &str, bytes: u64) -> u32 {
-        let (turn, live) = sources.turn(source, long()).unwrap();
+        let (lock, live) = sources.lock_source(source, long()).unwrap();
         let seen = live.unwrap_or(0) + 1;
-        turn.keep(seen, bytes);
+        lock.keep(seen, bytes);
         seen
     }
 
     #[test]
     fn each_source_keeps_its_own_and_a_failure_ends_one_alone() {
-        let sources = Sources::new(Budget::new(9));
+        let sources = Sources::new(InstanceBudget::new(9));
         assert_eq!(call(&sources, "a", 1), 1);
         assert_eq!(call(&sources, "b", 1), 1);
         assert_eq!(call(&sources, "a", 1), 2);
         // A call that does not give its instance back.
-        drop(sources.turn("a", long()));
+        drop(sources.lock_source("a", long()));
         assert_eq!(call(&sources, "a", 1), 1);
         assert_eq!(call(&sources, "b", 1), 2);
         sources.forget();
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn the_least_recent_makes_way_by_count_by_bytes_and_by_places() {
-        let sources = Sources::new(Budget::new(100));
+        let sources = Sources::new(InstanceBudget::new(100));
         for number in 0..=MAX_SOURCE_INSTANCES {
             call(&sources, &number.to_string(), 1);
         }
@@ -272,10 +272,10 @@ mod tests {
         assert_eq!(
             sources.count(),
             alone,
-            "it cannot stay, and drives nobody out"
+            "it cannot stay, and no other instance is dropped"
         );
 
-        let budget = Budget::new(2);
+        let budget = InstanceBudget::new(2);
         let (one, two) = (
             Sources::new(Arc::clone(&budget)),
             Sources::new(Arc::clone(&budget)),
@@ -292,12 +292,12 @@ mod tests {
 
     #[test]
     fn calls_of_one_source_go_one_after_the_other() {
-        let sources = Sources::new(Budget::new(9));
-        let (turn, _) = sources.turn("a", long()).unwrap();
-        assert!(sources.turn("a", Instant::now()).is_none());
+        let sources = Sources::new(InstanceBudget::new(9));
+        let (lock, _) = sources.lock_source("a", long()).unwrap();
+        assert!(sources.lock_source("a", Instant::now()).is_none());
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| call(&sources, "a", 1));
-            turn.keep(7, 1);
+            lock.keep(7, 1);
             assert_eq!(waiting.join().unwrap(), 8);
         });
     }

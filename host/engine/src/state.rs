@@ -1,4 +1,4 @@
-//! What components keep through the `state` import: from sample to sample, and from release to release.
+//! State that components keep through the `state` import, across samples and releases.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,33 +9,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::insight::base64_bytes;
 
-/// Entries that one component may keep.
+/// Most entries of one component.
 pub const MAX_STATE_ENTRIES: usize = 256;
 /// Longest key, in bytes.
 pub const MAX_STATE_KEY_BYTES: usize = 128;
 /// Largest value, in bytes.
 pub const MAX_STATE_VALUE_BYTES: usize = 64 << 10;
-/// Most that any component may keep, in bytes of keys and values: the largest `state-kib`. Its own may be less.
+/// Largest `state-kib` of a component, in bytes of keys and values.
 pub const MAX_STATE_BYTES: usize = (ReleaseLimits::STATE_KIB as usize) << 10;
-/// Largest written snapshot, in bytes: more than the components that one release can have keep at their most.
+/// Largest snapshot, in bytes: more than all components of one release can keep.
 pub const MAX_SNAPSHOT_BYTES: usize = 128 << 20;
 
-/// What one component keeps, shared by all of its instances in a pipeline.
+/// The state of one component, shared by all of its instances in a pipeline.
 #[derive(Debug, Default)]
 pub(crate) struct KeptState {
     /// The state-version that this release writes.
     own_version: u32,
     /// Its limit `state-kib`, in bytes.
     max_bytes: usize,
-    kept: Mutex<Kept>,
+    kept: Mutex<StateEntries>,
     changes: AtomicU64,
 }
 
 /// The entries of one component.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept {
-    /// The state-version that wrote last; 0 if none did.
+struct StateEntries {
+    /// The state-version of the last write; 0 before the first one.
     version: u32,
     entries: BTreeMap<String, Value>,
 }
@@ -49,13 +49,13 @@ struct Value(#[serde(with = "base64_bytes")] Vec<u8>);
 pub(crate) enum StateError {
     #[error("a key of the state must not be empty")]
     EmptyKey,
-    #[error("a key of {0} bytes is longer than the {MAX_STATE_KEY_BYTES} bytes that one may have")]
+    #[error("a key of {0} bytes exceeds the limit of {MAX_STATE_KEY_BYTES} bytes")]
     Key(usize),
     #[error(
-        "a value of {0} bytes is larger than the {MAX_STATE_VALUE_BYTES} bytes that one may have"
+        "a value of {0} bytes exceeds the limit of {MAX_STATE_VALUE_BYTES} bytes"
     )]
     Value(usize),
-    #[error("the state holds {MAX_STATE_ENTRIES} entries already; delete one first")]
+    #[error("the state already has {MAX_STATE_ENTRIES} entries; delete one first")]
     Entries,
     #[error(
         "the state would hold {bytes} bytes, more than the {max} bytes of the component's limit `state-kib`"
@@ -63,7 +63,7 @@ pub(crate) enum StateError {
     Bytes { bytes: usize, max: usize },
 }
 
-impl Kept {
+impl StateEntries {
     fn check(&self, key: &str, value: &[u8], max: usize) -> Result<(), StateError> {
         if key.is_empty() {
             return Err(StateError::EmptyKey);
@@ -86,7 +86,7 @@ impl Kept {
         Ok(())
     }
 
-    /// Adding up at most 256 lengths is cheaper than keeping a sum right.
+    /// Adding up at most 256 lengths is cheaper than maintaining a sum.
     fn bytes(&self) -> usize {
         let sizes = self.entries.iter();
         sizes.map(|(key, value)| key.len() + value.0.len()).sum()
@@ -103,7 +103,7 @@ impl Kept {
 }
 
 impl KeptState {
-    /// Empty, for a component that writes this state-version and may keep so many bytes.
+    /// An empty state with this state-version and this limit in bytes.
     pub(crate) fn new(own_version: u32, max_bytes: usize) -> Self {
         Self {
             own_version,
@@ -112,7 +112,7 @@ impl KeptState {
         }
     }
 
-    /// One that begins with the same entries and goes its own way.
+    /// An independent copy.
     pub(crate) fn fork(&self) -> Self {
         Self {
             own_version: self.own_version,
@@ -159,7 +159,7 @@ impl KeptState {
         self.lock().version
     }
 
-    fn write(&self, kept: &mut Kept, key: String, value: Vec<u8>) -> Result<(), StateError> {
+    fn write(&self, kept: &mut StateEntries, key: String, value: Vec<u8>) -> Result<(), StateError> {
         kept.check(&key, &value, self.max_bytes)?;
         let value = Value(value);
         if kept.version == self.own_version && kept.entries.get(&key) == Some(&value) {
@@ -171,37 +171,37 @@ impl KeptState {
         Ok(())
     }
 
-    fn remove(&self, kept: &mut Kept, key: &str) {
+    fn remove(&self, kept: &mut StateEntries, key: &str) {
         if kept.entries.remove(key).is_some() {
             self.changes.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, StateEntries> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What all components of a pipeline keep, at one moment, by their names. It is what goes to the disk and to the next release.
+/// A snapshot of the state of all components of a pipeline, by name. It is saved to disk and passed to the next release.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateSnapshot {
-    components: BTreeMap<String, Kept>,
+    components: BTreeMap<String, StateEntries>,
 }
 
-/// Why a written snapshot cannot be used. The components then begin with nothing.
+/// Why a saved snapshot cannot be used. The components then start with empty state.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// It is larger than any that is written.
+    /// It is too large.
     #[error(
-        "the kept state has {0} bytes, more than the {MAX_SNAPSHOT_BYTES} bytes that are ever written"
+        "the saved state has {0} bytes, which exceeds the limit of {MAX_SNAPSHOT_BYTES} bytes"
     )]
     TooLarge(usize),
-    /// It is no JSON of that form: the file is damaged.
-    #[error("the kept state is damaged")]
+    /// It is not the expected JSON: the file is damaged.
+    #[error("the saved state is damaged")]
     Unreadable(#[source] serde_json::Error),
-    /// A component would hold more than it could have written.
-    #[error("the kept state of component `{component}` passes a limit: {message}")]
+    /// A component would exceed a limit.
+    #[error("the saved state of component `{component}` exceeds a limit: {message}")]
     OverLimit {
         /// Its name in the release.
         component: String,
@@ -222,10 +222,10 @@ impl SnapshotError {
 }
 
 impl StateSnapshot {
-    /// Reads back what [`Self::to_bytes`] made.
+    /// Parses the bytes of [`Self::to_bytes`].
     ///
     /// # Errors
-    /// [`SnapshotError`] for anything else; it should not keep a release from serving.
+    /// [`SnapshotError`] for anything else; the release should serve nevertheless.
     pub fn parse(bytes: &[u8]) -> Result<Self, SnapshotError> {
         if bytes.len() > MAX_SNAPSHOT_BYTES {
             return Err(SnapshotError::TooLarge(bytes.len()));
@@ -243,31 +243,31 @@ impl StateSnapshot {
 
     /// As JSON, values in base64.
     pub fn to_bytes(&self) -> Vec<u8> {
-        // Maps with text keys and numbers: there is nothing that JSON cannot say.
+        // Infallible: maps with text keys and numbers.
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Whether no component has ever kept anything.
+    /// Whether no component has state.
     pub fn is_empty(&self) -> bool {
         self.components.is_empty()
     }
 
-    /// Adds what a component keeps, if it ever kept anything.
+    /// Adds the state of a component, if it has any.
     pub(crate) fn add(&mut self, component: &str, state: &KeptState) {
         let kept = state.lock().clone();
-        if kept != Kept::default() {
+        if kept != StateEntries::default() {
             self.components.insert(component.to_owned(), kept);
         }
     }
 
-    /// Gives a component what it keeps here, and takes away what it kept before. That is no change of its own.
+    /// Replaces the state of a component. This does not count as a change.
     pub(crate) fn restore(&self, component: &str, state: &KeptState) {
         *state.lock() = self.components.get(component).cloned().unwrap_or_default();
     }
 }
 
 impl KeptState {
-    /// Grows with every write that changed something.
+    /// Number of writes that changed something.
     pub(crate) fn changes(&self) -> u64 {
         self.changes.load(Ordering::Relaxed)
     }

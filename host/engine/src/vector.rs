@@ -1,9 +1,9 @@
-//! The processor's vector registers, as guest code wants to find them.
+//! Clearing the processor's vector registers before guest code runs.
 
 /// Clears the upper halves of the vector registers. The models' kernels leave them in use, and on such a thread each step
 /// between the AVX and the SSE instructions that Cranelift mixes costs some hundred cycles (Intel, "Optimization Reference
-/// Manual", "Mixing AVX code with SSE code"): a guest's loop over a model's output took 25 times as long. To be called when
-/// a guest is about to run after a model has.
+/// Manual", "Mixing AVX code with SSE code"): a guest's loop over a model's output took 25 times as long. Call it before a
+/// guest runs after a model.
 #[cfg(target_arch = "x86_64")]
 #[allow(unsafe_code)]
 pub(crate) fn tidy() {
@@ -18,6 +18,6 @@ pub(crate) fn tidy() {
     }
 }
 
-/// Other processors have no such halves.
+/// Other processors do not have such halves.
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) const fn tidy() {}

@@ -1,5 +1,5 @@
-//! How much work a component may be to compile. Cranelift promises no bound of its own, so what a component amounts to is counted before it begins;
-//! what passes is compiled under the limits of a process of its own (`compiler.rs`).
+//! Limits on the complexity of components. Cranelift has no bounds of its own, so the size of the work is counted before compilation. Components
+//! within the limits are compiled in a separate process with resource limits (`compiler.rs`).
 
 mod expansion;
 mod outline;
@@ -16,55 +16,55 @@ use wasmparser::{
 use self::expansion::expand;
 use self::outline::Outline;
 
-/// Most functions that all modules of a component have together. JavaScript's runtime has 20 000.
+/// Most functions of all modules of a component together. JavaScript's runtime has 20 000.
 const MAX_FUNCTIONS: u64 = 250_000;
 /// The longest function, in bytes of WebAssembly. The longest one of JavaScript's runtime has 180 000.
 const MAX_FUNCTION_BYTES: u64 = 1 << 20;
-/// Most parameters, results and locals that all functions of a component have together. A function of six bytes can have 50 000.
+/// Most parameters, results and locals of all functions of a component together. A function of six bytes can have 50 000.
 const MAX_LOCALS: u64 = 25_000_000;
-/// Most definitions of a component, with each nested component counted as often as it is instantiated, and what an instance holds as often as
-/// it is named.
+/// Most definitions of a component, with each nested component counted as often as it is instantiated, and the exports of an instance as often
+/// as it is named.
 const MAX_DEFINITIONS: u64 = 250_000;
 /// Most functions that a component lowers, counted in the same way: each is a piece of generated code.
 const MAX_LOWERED: u64 = 10_000;
-/// How deep components, instances and types may nest. wasmparser allows types as much.
+/// Deepest nesting of components, instances and types. wasmparser has the same limit for types.
 const MAX_NESTING: usize = 100;
 
-/// What is too much of a component.
+/// The limit that a component exceeds.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TooComplex {
     /// Too many functions.
-    #[error("it has {found} functions, and at most {MAX_FUNCTIONS} are compiled")]
+    #[error("it has {found} functions; at most {MAX_FUNCTIONS} are allowed")]
     Functions {
         /// How many.
         found: u64,
     },
     /// Too long a function.
     #[error(
-        "a function of it has {found} bytes, and at most {MAX_FUNCTION_BYTES} are compiled; split it"
+        "one of its functions has {found} bytes; at most {MAX_FUNCTION_BYTES} are allowed; split it"
     )]
     FunctionBytes {
-        /// How long the first such is.
+        /// The size of the first one, in bytes.
         found: u64,
     },
     /// Too many locals.
     #[error(
-        "its functions have more than {MAX_LOCALS} parameters, results and locals together, and at most {MAX_LOCALS} are compiled"
+        "its functions have more than {MAX_LOCALS} parameters, results and locals together, which is the limit"
     )]
     Locals,
-    /// Nested components or instances that multiply.
+    /// Too many definitions after expansion.
     #[error(
-        "it has more than {MAX_DEFINITIONS} definitions when its nested components and instances are written out, and at most {MAX_DEFINITIONS} are compiled; instantiate fewer of them"
+        "it has more than {MAX_DEFINITIONS} definitions when its nested components and instances are expanded, which is the limit; instantiate fewer of them"
     )]
     Definitions,
     /// Too many adapters between components, or to the host.
     #[error(
-        "it lowers more than {MAX_LOWERED} functions when its nested components are written out, and at most {MAX_LOWERED} are compiled"
+        "it lowers more than {MAX_LOWERED} functions when its nested components are expanded, which is the limit"
     )]
     Lowered,
     /// Too much code.
     #[error(
-        "compiled, it has {found} bytes, and at most {most} are kept for a component of its size"
+        "its compiled code has {found} bytes; at most {most} are allowed for a component of its size"
     )]
     CodeBytes {
         /// How many.
@@ -72,14 +72,14 @@ pub enum TooComplex {
         /// 32 MiB, and 32 for each of its own bytes.
         most: u64,
     },
-    /// Components, instances or types inside each other.
+    /// Too deep nesting.
     #[error(
-        "its components, instances or types nest more than {MAX_NESTING} deep, and at most {MAX_NESTING} are compiled"
+        "its components, instances or types nest more than {MAX_NESTING} levels deep, which is the limit"
     )]
     Nesting,
 }
 
-/// Refuses a component that takes too long to compile, or too much memory. What cannot be read is left to the compiler, which says why.
+/// Refuses a component that would take too long to compile, or too much memory. Malformed bytes are left to the compiler, which reports them.
 ///
 /// # Errors
 /// [`TooComplex`] names the limit.
@@ -106,7 +106,7 @@ pub fn check_work(bytes: &[u8]) -> Result<(), TooComplex> {
     Ok(())
 }
 
-/// What all core modules of a component add up to.
+/// Totals over all core modules of a component.
 #[derive(Debug, Default)]
 struct Functions {
     count: u64,

@@ -1,4 +1,4 @@
-//! What runs a model: the backends, and the seam between them and the rest of the crate.
+//! Backends, and their interface to the rest of the crate.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{RunError, Stats, Tensor};
 
-/// Something that runs models.
+/// An inference runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
-    /// Always there.
+    /// tract, which is built in.
     Tract,
-    /// ONNX Runtime, if its library is found.
+    /// ONNX Runtime, which needs its library.
     Ort,
 }
 
@@ -33,12 +33,12 @@ impl fmt::Display for Backend {
 )]
 #[serde(rename_all = "lowercase")]
 pub enum BackendChoice {
-    /// For each that can run it; one of them is kept later. tract runs it until then.
+    /// All that can load it; one is chosen later. tract runs it until then.
     #[default]
     Auto,
-    /// tract alone.
+    /// Only tract.
     Tract,
-    /// ONNX Runtime alone.
+    /// Only ONNX Runtime.
     Ort,
 }
 
@@ -55,20 +55,20 @@ impl fmt::Display for BackendChoice {
 /// Shapes of all inputs, in the model's order.
 pub(crate) type Shapes = Vec<Vec<usize>>;
 
-/// Elements that an input may have so that its values count as part of a run's setting: sizes, axes, rates.
+/// Most elements of an input whose values are part of the signature: sizes, axes, rates.
 const SMALL: usize = 64;
 
-/// What a plan depends on.
+/// The inputs that a plan depends on: shapes, and values of small inputs.
 #[derive(Debug, Clone)]
-pub(crate) struct Setting {
-    /// Of all inputs.
+pub(crate) struct InputSignature {
+    /// The shapes of all inputs.
     pub(crate) shapes: Shapes,
-    /// The elements of the small inputs that are known, in the model's order.
+    /// The known values of small inputs, in the model's order.
     pub(crate) values: Vec<Option<Tensor>>,
 }
 
-impl Setting {
-    /// That of a run.
+impl InputSignature {
+    /// The signature of a run.
     pub(crate) fn of(inputs: &[Tensor]) -> Self {
         let small = |tensor: &Tensor| (tensor.len() <= SMALL).then(|| tensor.clone());
         Self {
@@ -81,58 +81,58 @@ impl Setting {
     }
 }
 
-/// A model as one backend holds it. Threads may use it at the same time.
+/// A model that one backend has loaded. It may be used from several threads.
 pub(crate) trait Session: Send + Sync + fmt::Debug {
-    /// Makes the first run with this setting as fast as the next. It fits the model's inputs.
-    fn prepare(&self, setting: &Setting) -> Result<(), RunError>;
+    /// Prepares runs with this signature, which must fit the model's inputs.
+    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError>;
 
     /// Runs the model. Inputs and outputs are in the order of the file; the inputs' types and shapes fit.
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError>;
 
-    /// How many runs go on at once, where the backend has a limit of its own: further ones would wait in it.
+    /// Most concurrent runs, if the backend has a limit: further ones would block in it.
     fn at_once(&self) -> Option<usize>;
 
-    /// What is prepared, the least recently used first.
-    fn settings(&self) -> Vec<Setting>;
+    /// The prepared signatures, least recently used first.
+    fn signatures(&self) -> Vec<InputSignature>;
 
-    /// How the compiled plans were used.
+    /// Statistics of the compiled plans.
     fn stats(&self) -> Stats;
 
-    /// What the model runs on.
+    /// The execution provider.
     fn provider(&self) -> &str;
 
-    /// Why it does not run on what was preferred.
+    /// Why preferred execution providers are not used.
     fn provider_notes(&self) -> &[String];
 }
 
-/// Tells a run to end at its next operator. Clones are the same.
+/// Cancels a run at its next operator. Clones share one flag.
 #[derive(Clone, Default)]
 pub(crate) struct Stop(Arc<Flag>);
 
 #[derive(Default)]
 struct Flag {
     stopped: AtomicBool,
-    /// How a backend that does not look at the flag itself is told.
-    tell: Mutex<Option<Box<dyn Fn() + Send>>>,
+    /// Notifies a backend that does not check the flag.
+    callback: Mutex<Option<Box<dyn Fn() + Send>>>,
 }
 
 impl Stop {
-    /// Ends the run.
+    /// Cancels the run.
     pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        if let Some(tell) = &*self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) {
-            tell();
+        if let Some(callback) = &*self.0.callback.lock().unwrap_or_else(PoisonError::into_inner) {
+            callback();
         }
     }
 
-    /// Has `tell` called when the run is to end, also if that was before; until the result is dropped.
+    /// Calls `callback` when the run is cancelled, or at once if it already is. Unregistered when the result is dropped.
     #[cfg(feature = "ort")]
-    pub(crate) fn telling(&self, tell: impl Fn() + Send + 'static) -> Telling<'_> {
-        *self.0.tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(tell));
+    pub(crate) fn on_stop(&self, callback: impl Fn() + Send + 'static) -> StopHook<'_> {
+        *self.0.callback.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(callback));
         if self.is_stopped() {
             self.stop();
         }
-        Telling(self)
+        StopHook(self)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
@@ -140,15 +140,15 @@ impl Stop {
     }
 }
 
-/// See [`Stop::telling`].
+/// See [`Stop::on_stop`].
 #[cfg(feature = "ort")]
-pub(crate) struct Telling<'a>(&'a Stop);
+pub(crate) struct StopHook<'a>(&'a Stop);
 
 #[cfg(feature = "ort")]
-impl Drop for Telling<'_> {
+impl Drop for StopHook<'_> {
     fn drop(&mut self) {
-        let mut tell = self.0.0.tell.lock().unwrap_or_else(PoisonError::into_inner);
-        *tell = None;
+        let mut callback = self.0.0.callback.lock().unwrap_or_else(PoisonError::into_inner);
+        *callback = None;
     }
 }
 

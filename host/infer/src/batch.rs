@@ -1,15 +1,14 @@
-//! Runs of one model that are joined into one, for models that are faster on many samples at once.
+//! Dynamic batching: runs of one model are joined into one, for models that are faster with several samples.
 //!
-//! Runs are joined along the first dimension of all inputs, and their outputs are parted along theirs. A batch is open from its
-//! first run until it is full or its turn comes, so that runs gather while the model is busy, even without a wait.
+//! Inputs are concatenated along the first dimension, and outputs are split along theirs. A batch is open from its first run until
+//! it is full or its turn comes, so that runs gather while the model is busy, even without a wait.
 //!
-//! A model is not batched, and its runs go one by one as without batching, unless it is known that each row of its outputs
-//! follows from the same row of its inputs alone ([`rows`]). That is read off its graph; an input or output whose first
-//! dimension is fixed rules it out at once. Besides, the first batch is compared with its runs alone. The reason is logged and
-//! kept.
+//! A model is batched only if each row of its outputs is known to depend on the same row of its inputs alone ([`rows`]). That is
+//! derived from its graph; an input or output with a fixed first dimension excludes it. In addition, the first batch is compared
+//! with separate runs. The reason of a refusal is logged and kept.
 //!
-//! Each number of rows is a combination of shapes of its own, with a plan of its own where the backend compiles plans. Runs
-//! that carry a state to the next one are not for batches: their model is loaded without.
+//! Each number of rows is a combination of shapes of its own, with a plan of its own where the backend compiles plans. Models
+//! with recurrent state are loaded without batching.
 
 mod join;
 mod rows;
@@ -23,23 +22,23 @@ use hotshoe_trust::Digest;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::{Session, Stop};
-use crate::executor::{Lane, Ledger, Outcome, Run};
+use crate::executor::{Lane, RunTracker, Outcome, Run};
 use crate::guard::guard;
 use crate::{ElementType, ModelOptions, RunError, Tensor, TensorInfo};
 
 /// Whether runs of a model are joined.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Batching {
-    /// Not asked for.
+    /// Not requested.
     Off,
-    /// They are.
+    /// Runs are joined.
     On,
     /// The model does not allow it, for this reason.
     Refused(String),
 }
 
-/// What runs must have in common to be joined: types and shapes of the inputs, without the first dimension.
-type Kind = Vec<(ElementType, Vec<usize>)>;
+/// Runs are joined if these are equal: types and shapes of the inputs, without the first dimension.
+type BatchKey = Vec<(ElementType, Vec<usize>)>;
 
 /// A run that is part of a batch.
 struct Member {
@@ -48,46 +47,46 @@ struct Member {
     run: Arc<Run>,
 }
 
-/// A batch that has not begun.
-struct Open {
+/// A batch that has not started.
+struct OpenBatch {
     id: u64,
-    kind: Kind,
+    key: BatchKey,
     members: Vec<Member>,
     rows: usize,
-    /// When its wait for further runs ends at the latest.
+    /// Latest end of its wait for further runs.
     close_at: Instant,
-    /// In the queue for its turn, as soon as its wait has ended.
+    /// Its ticket in the queue, after its wait has ended.
     ticket: Option<u64>,
-    /// Tells its first caller that the wait ends earlier.
+    /// Notifies its first caller that the wait ends earlier.
     changed: Arc<Condvar>,
 }
 
 #[derive(Default)]
-struct Waiting {
-    open: Vec<Open>,
+struct OpenBatches {
+    open: Vec<OpenBatch>,
     last_id: u64,
 }
 
-/// What is known of a model's fitness.
-enum Fitness {
-    Untried,
-    Proven,
+/// Whether a model can be batched.
+enum Eligibility {
+    Unverified,
+    Verified,
     Refused(String),
 }
 
-/// Joins the runs of one model.
+/// Batches the runs of one model.
 pub(crate) struct Batcher {
-    /// Of the model, for the log.
+    /// The digest of the model, for the log.
     digest: Digest,
     /// Most rows of a batch: the sum of the first dimensions of its runs.
     most: usize,
     wait: Duration,
-    waiting: Mutex<Waiting>,
-    fitness: Mutex<Fitness>,
+    batches: Mutex<OpenBatches>,
+    eligibility: Mutex<Eligibility>,
 }
 
 impl Batcher {
-    /// `None` if it is not asked for.
+    /// `None` if batching is not requested.
     pub(crate) fn new(
         digest: Digest,
         options: &ModelOptions,
@@ -97,35 +96,35 @@ impl Batcher {
         if options.max_batch <= 1 {
             return None;
         }
-        let fitness = unfit(inputs, outputs).map_or(Fitness::Untried, |reason| {
+        let eligibility = ineligible(inputs, outputs).map_or(Eligibility::Unverified, |reason| {
             tracing::warn!(%digest, reason, "model not batched");
-            Fitness::Refused(reason)
+            Eligibility::Refused(reason)
         });
         Some(Arc::new(Self {
             digest,
             most: options.max_batch,
             wait: options.max_wait,
-            waiting: Mutex::default(),
-            fitness: Mutex::new(fitness),
+            batches: Mutex::default(),
+            eligibility: Mutex::new(eligibility),
         }))
     }
 
-    /// Refuses a model of which it is not known that its rows keep to themselves.
-    pub(crate) fn follow(&self, model: &ModelProto, graph: &GraphProto) {
-        let untried = matches!(*self.fitness(), Fitness::Untried);
-        if untried && let Some(reason) = rows::mixing(model, graph) {
+    /// Refuses a model whose rows may not be independent.
+    pub(crate) fn check_graph(&self, model: &ModelProto, graph: &GraphProto) {
+        let unverified = matches!(*self.eligibility(), Eligibility::Unverified);
+        if unverified && let Some(reason) = rows::check_rows(model, graph) {
             self.refuse(reason);
         }
     }
 
     pub(crate) fn batching(&self) -> Batching {
-        match &*self.fitness() {
-            Fitness::Untried | Fitness::Proven => Batching::On,
-            Fitness::Refused(reason) => Batching::Refused(reason.clone()),
+        match &*self.eligibility() {
+            Eligibility::Unverified | Eligibility::Verified => Batching::On,
+            Eligibility::Refused(reason) => Batching::Refused(reason.clone()),
         }
     }
 
-    /// Runs `inputs`, which fit the model, with others if there are any.
+    /// Runs `inputs`, which fit the model, in a batch with others if there are any.
     ///
     /// # Errors
     /// As [`Lane::run`].
@@ -137,11 +136,11 @@ impl Batcher {
         deadline: Option<Instant>,
     ) -> Outcome {
         let rows = join::rows(&inputs).filter(|&rows| rows < self.most);
-        let refused = matches!(*self.fitness(), Fitness::Refused(_));
+        let refused = matches!(*self.eligibility(), Eligibility::Refused(_));
         let Some(rows) = rows.filter(|_| !refused) else {
             return lane.run(deadline, move |stop| session.run(&inputs, stop));
         };
-        let run = lane.ledger().arrive(deadline)?;
+        let run = lane.tracker().arrive(deadline)?;
         let member = Member {
             inputs,
             rows,
@@ -149,22 +148,22 @@ impl Batcher {
         };
         let (id, first) = self.enter(member);
         if first && !self.gather(id) {
-            let (batcher, ledger) = (self.clone(), lane.ledger().clone());
-            let work = move || batcher.perform(id, &ledger, &*session);
+            let (batcher, tracker) = (self.clone(), lane.tracker().clone());
+            let work = move || batcher.perform(id, &tracker, &*session);
             match lane.submit(Box::new(work)) {
                 Ok(ticket) => self.submitted(id, ticket),
-                Err(error) => self.fail(id, lane.ledger(), &error),
+                Err(error) => self.fail(id, lane.tracker(), &error),
             }
         }
-        let outcome = lane.ledger().answer(&run);
+        let outcome = lane.tracker().answer(&run);
         if matches!(outcome, Err(RunError::Deadline)) {
             self.leave(id, &run, lane);
         }
         outcome
     }
 
-    /// Puts a run into an open batch, or into a new one, which the caller has to bring on its way. No run waits for others
-    /// longer than half of its time: the rest is for the model.
+    /// Adds a run to an open batch, or to a new one, which the caller has to submit (returned as true). A run waits for others for at
+    /// most half of the time until its deadline.
     fn enter(&self, member: Member) -> (u64, bool) {
         let now = Instant::now();
         let half = |deadline: Instant| deadline.saturating_duration_since(now) / 2;
@@ -173,9 +172,9 @@ impl Batcher {
             .deadline()
             .map_or(self.wait, |deadline| self.wait.min(half(deadline)));
         let close_at = now + wait;
-        let kind = join::kind(&member.inputs);
-        let mut waiting = self.waiting();
-        for open in waiting.open.iter_mut().filter(|open| open.kind == kind) {
+        let key = join::batch_key(&member.inputs);
+        let mut batches = self.open_batches();
+        for open in batches.open.iter_mut().filter(|open| open.key == key) {
             let fits = open.rows + member.rows <= self.most;
             if fits {
                 open.rows += member.rows;
@@ -184,15 +183,15 @@ impl Batcher {
                 open.changed.notify_one();
                 return (open.id, false);
             }
-            // What comes later belongs into a later batch.
+            // Later runs belong to a later batch.
             open.close_at = now;
             open.changed.notify_one();
         }
-        waiting.last_id += 1;
-        let id = waiting.last_id;
-        waiting.open.push(Open {
+        batches.last_id += 1;
+        let id = batches.last_id;
+        batches.open.push(OpenBatch {
             id,
-            kind,
+            key,
             rows: member.rows,
             members: vec![member],
             close_at,
@@ -202,11 +201,11 @@ impl Batcher {
         (id, true)
     }
 
-    /// Waits until a batch is full or its time is over. True if it is gone.
+    /// Waits until a batch is full or its wait ends. True if the batch no longer exists.
     fn gather(&self, id: u64) -> bool {
-        let mut waiting = self.waiting();
+        let mut batches = self.open_batches();
         loop {
-            let Some(open) = waiting.open.iter().find(|open| open.id == id) else {
+            let Some(open) = batches.open.iter().find(|open| open.id == id) else {
                 return true;
             };
             let left = open.close_at.saturating_duration_since(Instant::now());
@@ -214,90 +213,90 @@ impl Batcher {
                 return false;
             }
             let changed = open.changed.clone();
-            let woken = changed.wait_timeout(waiting, left);
-            waiting = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = changed.wait_timeout(batches, left);
+            batches = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     fn submitted(&self, id: u64, ticket: u64) {
-        if let Some(open) = self.waiting().open.iter_mut().find(|open| open.id == id) {
+        if let Some(open) = self.open_batches().open.iter_mut().find(|open| open.id == id) {
             open.ticket = Some(ticket);
         }
     }
 
-    /// No thread could be started for a batch.
-    fn fail(&self, id: u64, ledger: &Ledger, error: &std::io::Error) {
+    /// Fails a batch for which no thread could be started.
+    fn fail(&self, id: u64, tracker: &RunTracker, error: &std::io::Error) {
         for member in self.take(id) {
             let source = std::io::Error::new(error.kind(), error.to_string()).into();
-            ledger.cancel(&member.run, RunError::Failed { source });
+            tracker.cancel(&member.run, RunError::Failed { source });
         }
     }
 
-    /// A run whose deadline passed makes room for another; a batch without runs gives up its place in the queue.
+    /// Removes a run whose deadline passed; an empty batch is removed from the queue.
     fn leave(&self, id: u64, run: &Arc<Run>, lane: &Lane) {
-        let mut waiting = self.waiting();
-        let Some(position) = waiting.open.iter().position(|open| open.id == id) else {
+        let mut batches = self.open_batches();
+        let Some(position) = batches.open.iter().position(|open| open.id == id) else {
             return;
         };
-        let Some(open) = waiting.open.get_mut(position) else {
+        let Some(open) = batches.open.get_mut(position) else {
             return;
         };
         open.members.retain(|member| !Arc::ptr_eq(&member.run, run));
         open.rows = open.members.iter().map(|member| member.rows).sum();
-        // Without a ticket its first caller is about to submit it.
+        // Without a ticket, its first caller is about to submit it.
         if let (true, Some(ticket)) = (open.members.is_empty(), open.ticket) {
-            waiting.open.remove(position);
-            drop(waiting);
+            batches.open.remove(position);
+            drop(batches);
             lane.withdraw(ticket);
         }
     }
 
-    /// Closes a batch.
+    /// Closes a batch and returns its members.
     fn take(&self, id: u64) -> Vec<Member> {
-        let mut waiting = self.waiting();
-        let position = waiting.open.iter().position(|open| open.id == id);
-        position.map_or_else(Vec::new, |position| waiting.open.remove(position).members)
+        let mut batches = self.open_batches();
+        let position = batches.open.iter().position(|open| open.id == id);
+        position.map_or_else(Vec::new, |position| batches.open.remove(position).members)
     }
 
-    /// Runs a batch; its turn has come.
-    fn perform(&self, id: u64, ledger: &Ledger, session: &dyn Session) {
+    /// Runs a batch when its turn comes.
+    fn perform(&self, id: u64, tracker: &RunTracker, session: &dyn Session) {
         let mut members = self.take(id);
-        let (group, begun) = ledger.begin(members.iter().map(|member| &member.run));
+        let (group, begun) = tracker.begin(members.iter().map(|member| &member.run));
         let mut begun = begun.into_iter();
         members.retain(|_| begun.next() == Some(true));
         if let [member] = members.as_slice() {
             let outcome = attempt(session, &member.inputs, &group.stop);
-            ledger.end(&member.run, outcome);
+            tracker.end(&member.run, outcome);
             return;
         }
         if members.is_empty() {
             return;
         }
         match joined(session, &members, &group.stop) {
-            Ok(parts) if matches!(*self.fitness(), Fitness::Proven) => {
+            Ok(parts) if matches!(*self.eligibility(), Eligibility::Verified) => {
                 for (member, outputs) in members.iter().zip(parts) {
-                    ledger.end(&member.run, Ok(outputs));
+                    tracker.end(&member.run, Ok(outputs));
                 }
             }
-            Ok(parts) => self.prove(ledger, session, &members, &parts),
-            Err(error) => self.one_by_one(ledger, session, &members, &error),
+            Ok(parts) => self.verify(tracker, session, &members, &parts),
+            Err(error) => self.one_by_one(tracker, session, &members, &error),
         }
     }
 
-    /// The first batch: do its runs alone say the same? They are the answers.
-    fn prove(
+    /// Compares the first batch with separate runs, whose outputs are the results.
+    fn verify(
         &self,
-        ledger: &Ledger,
+        tracker: &RunTracker,
         session: &dyn Session,
         members: &[Member],
         parts: &[Vec<Tensor>],
     ) {
         let mut compared = 0;
         let mut problem = None;
-        // Answered when the verdict is known.
+        // The last run is answered when the verdict is known.
         let mut last = None;
         for (member, part) in members.iter().zip(parts) {
-            let Some(outcome) = alone(ledger, session, member) else {
+            let Some(outcome) = alone(tracker, session, member) else {
                 continue;
             };
             if let Ok(outputs) = &outcome {
@@ -305,67 +304,68 @@ impl Batcher {
                 problem = problem.or_else(|| join::disagreement(outputs, part));
             }
             if let Some((run, outcome)) = last.replace((&member.run, outcome)) {
-                ledger.end(run, outcome);
+                tracker.end(run, outcome);
             }
         }
         match problem {
             Some(problem) => self.refuse(problem),
             None if compared > 0 => {
-                let mut fitness = self.fitness();
-                if matches!(*fitness, Fitness::Untried) {
-                    *fitness = Fitness::Proven;
+                let mut eligibility = self.eligibility();
+                if matches!(*eligibility, Eligibility::Unverified) {
+                    *eligibility = Eligibility::Verified;
                 }
             }
             None => {}
         }
         if let Some((run, outcome)) = last {
-            ledger.end(run, outcome);
+            tracker.end(run, outcome);
         }
     }
 
-    /// After a batch that failed, so that one bad input costs one run. If there is none, the model does not take batches.
+    /// Runs the members of a failed batch separately, so that one bad input fails one run. If all succeed, the model does not support
+    /// batches.
     fn one_by_one(
         &self,
-        ledger: &Ledger,
+        tracker: &RunTracker,
         session: &dyn Session,
         members: &[Member],
         error: &RunError,
     ) {
         let mut succeeded = 0;
-        // Answered when the verdict is known.
+        // The last run is answered when the verdict is known.
         let mut last = None;
         for member in members {
-            if let Some(outcome) = alone(ledger, session, member) {
+            if let Some(outcome) = alone(tracker, session, member) {
                 succeeded += usize::from(outcome.is_ok());
                 if let Some((run, outcome)) = last.replace((&member.run, outcome)) {
-                    ledger.end(run, outcome);
+                    tracker.end(run, outcome);
                 }
             }
         }
         if succeeded == members.len() {
             let cause = hotshoe_base::chain(error);
-            self.refuse(format!("it fails on a batch, and not alone: {cause}"));
+            self.refuse(format!("it fails on a batch, but not on single runs: {cause}"));
         }
         if let Some((run, outcome)) = last {
-            ledger.end(run, outcome);
+            tracker.end(run, outcome);
         }
     }
 
     fn refuse(&self, reason: String) {
-        let mut fitness = self.fitness();
-        if !matches!(*fitness, Fitness::Refused(_)) {
+        let mut eligibility = self.eligibility();
+        if !matches!(*eligibility, Eligibility::Refused(_)) {
             let digest = self.digest;
             tracing::warn!(%digest, reason, "model not batched");
-            *fitness = Fitness::Refused(reason);
+            *eligibility = Eligibility::Refused(reason);
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn open_batches(&self) -> MutexGuard<'_, OpenBatches> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fitness(&self) -> MutexGuard<'_, Fitness> {
-        self.fitness.lock().unwrap_or_else(PoisonError::into_inner)
+    fn eligibility(&self) -> MutexGuard<'_, Eligibility> {
+        self.eligibility.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -375,8 +375,8 @@ impl std::fmt::Debug for Batcher {
     }
 }
 
-/// Why a model cannot be batched, by what it says about itself.
-fn unfit(inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<String> {
+/// Why a model cannot be batched, according to its inputs and outputs.
+fn ineligible(inputs: &[TensorInfo], outputs: &[TensorInfo]) -> Option<String> {
     if inputs.is_empty() {
         return Some("it has no input".to_owned());
     }
@@ -405,18 +405,18 @@ fn attempt(session: &dyn Session, inputs: &[Tensor], stop: &Stop) -> Outcome {
     guard(|| session.run(inputs, stop)).unwrap_or_else(panicked)
 }
 
-/// One member's own run; `None` if its caller has given up.
-fn alone(ledger: &Ledger, session: &dyn Session, member: &Member) -> Option<Outcome> {
-    match ledger.single_out(&member.run) {
+/// A separate run of one member; `None` if its deadline has passed.
+fn alone(tracker: &RunTracker, session: &dyn Session, member: &Member) -> Option<Outcome> {
+    match tracker.single_out(&member.run) {
         Some(group) => Some(attempt(session, &member.inputs, &group.stop)),
         None => {
-            ledger.end(&member.run, Err(RunError::Deadline));
+            tracker.end(&member.run, Err(RunError::Deadline));
             None
         }
     }
 }
 
-/// One run of all members; each one's outputs.
+/// One run of all members; returns the outputs of each.
 fn joined(
     session: &dyn Session,
     members: &[Member],

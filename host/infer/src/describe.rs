@@ -1,4 +1,4 @@
-//! What an ONNX file says about itself: inputs, outputs, operators, metadata.
+//! Inputs, outputs and metadata of an ONNX file.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -19,8 +19,8 @@ pub struct TensorInfo {
     pub name: String,
     /// Type of its elements.
     pub element_type: ElementType,
-    /// Outermost dimension first. `None` is open: the caller chooses it, or it follows from the inputs. An output for which
-    /// the file states no shape has none here either.
+    /// Outermost dimension first. `None` is open: the caller chooses it, or it depends on the inputs. Empty for an output without a
+    /// shape in the file.
     pub shape: Vec<Option<usize>>,
 }
 
@@ -103,12 +103,11 @@ pub(crate) fn metadata(model: &ModelProto) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// A weight that lies in another file, if there is one, or a node that is compiled in one. Such a file is never opened: its path
-/// comes from the model.
+/// A weight, or a compiled node, that is stored in another file. Such a file is never opened, since its path comes from the model.
 pub(crate) fn external_weight(model: &ModelProto) -> Option<&str> {
     let outside = |it: &&TensorProto| it.data_location == Some(DataLocation::External as i32);
     let mut graphs: Vec<&GraphProto> = model.graph.iter().collect();
-    // Of the functions first, then of one graph after the other.
+    // Nodes of the functions first, then of each graph.
     let mut nodes: Vec<&NodeProto> = model.functions.iter().flat_map(|it| &it.node).collect();
     loop {
         for node in nodes.drain(..) {
@@ -140,7 +139,7 @@ fn parts(tensor: &SparseTensorProto) -> impl Iterator<Item = &TensorProto> {
     tensor.values.iter().chain(&tensor.indices)
 }
 
-/// Whether a node stands for a part that an execution provider of ONNX Runtime has compiled into a file beside the model
+/// Whether a node is a part of the model that an execution provider of ONNX Runtime has compiled into another file
 /// (`EPContext`, whose `embed_mode` is 1 by default).
 fn is_compiled_outside(node: &NodeProto) -> bool {
     let beside = |attribute: &AttributeProto| attribute.name == "embed_mode" && attribute.i == 0;

@@ -1,4 +1,4 @@
-//! What can go wrong with a tensor, a model file and a run.
+//! Errors of tensors, model files and runs.
 
 use std::error::Error;
 use std::fmt;
@@ -8,24 +8,24 @@ use thiserror::Error;
 
 use crate::ElementType;
 
-/// Who has to act on an error. But for the deadline these are cases of the component interface's `error-code`.
+/// Kind of an error. All except the deadline are cases of `error-code` of the component interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A shape that does not fit, or a missing input.
     InvalidInput,
     /// The wrong element type.
     Unsupported,
-    /// No input has that name.
+    /// An unknown input name.
     NotFound,
     /// A limit was reached.
     LimitExceeded,
-    /// The time that the caller gave is over.
+    /// The deadline passed.
     DeadlineExceeded,
     /// A defect of the model or of the backend.
     Internal,
 }
 
-/// Why there is no such tensor.
+/// Why a tensor cannot be created or read.
 #[derive(Debug, Error)]
 pub enum TensorError {
     /// The elements do not fit the shape.
@@ -50,8 +50,8 @@ pub enum TensorError {
         /// Bytes.
         got: usize,
     },
-    /// The product of the shape is beyond any memory.
-    #[error("no tensor of shape {shape:?} fits into memory")]
+    /// The product of the shape overflows.
+    #[error("a tensor of shape {shape:?} does not fit into memory")]
     Overflow {
         /// Outermost dimension first.
         shape: Vec<usize>,
@@ -59,9 +59,9 @@ pub enum TensorError {
     /// The elements are of another type.
     #[error("the tensor's elements are {got}, not {want}; read them as {got}, or as bytes")]
     WrongType {
-        /// Asked for.
+        /// The requested type.
         want: ElementType,
-        /// The tensor's.
+        /// The type of the tensor.
         got: ElementType,
     },
     /// A byte of a `bool` tensor that is neither 0 nor 1.
@@ -70,17 +70,17 @@ pub enum TensorError {
         /// From 0.
         position: usize,
     },
-    /// The backend refused.
-    #[error("the tensor could not be made or read")]
+    /// The backend failed.
+    #[error("the tensor could not be created or read")]
     Backend {
-        /// What it said.
+        /// The error of the backend.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
 }
 
 impl TensorError {
-    /// Who has to act.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Count { .. } | Self::Bytes { .. } | Self::NotBool { .. } => {
@@ -93,10 +93,10 @@ impl TensorError {
     }
 }
 
-/// Why a file did not become a model.
+/// Why a model cannot be loaded.
 #[derive(Debug, Error)]
 pub enum LoadError {
-    /// There are no bytes.
+    /// The file is empty.
     #[error("the model has 0 bytes; put the ONNX file into the release again")]
     Empty,
     /// The file is larger than the limit.
@@ -109,10 +109,10 @@ pub enum LoadError {
         /// The highest number of bytes.
         limit: usize,
     },
-    /// The file is cut off, broken, or no ONNX file.
-    #[error("the model is not a whole ONNX file; export or fetch it again")]
+    /// The file is truncated, damaged, or not an ONNX file.
+    #[error("the model is not a complete ONNX file; export or fetch it again")]
     Malformed {
-        /// What the parser met.
+        /// The error of the parser.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -122,91 +122,91 @@ pub enum LoadError {
         /// Sorted, each once.
         operators: Vec<String>,
     },
-    /// tract would run the file, and compute something else than it says.
+    /// tract would run the file, but with other results than its operators define.
     #[error(
-        "tract would not compute what the model says, for {place}: {problem}; use ONNX Runtime, or export the model again without this"
+        "tract would compute wrong results for {place}: {problem}; use ONNX Runtime, or export the model again without this"
     )]
     Misread {
         /// An operator and its node's name, or `the model`.
         place: String,
-        /// What tract takes for something else.
+        /// What tract would misread.
         problem: String,
     },
-    /// An input or output of a kind that is not handled.
+    /// An unsupported kind of input or output.
     #[error(
         "{tensor} of the model {problem}; only tensors of a known element type and rank are supported"
     )]
     Tensor {
         /// `input "x"`, for example.
         tensor: String,
-        /// What is not handled.
+        /// The problem.
         problem: String,
     },
-    /// Weights that are not in the file.
-    #[error("the model's weight \"{weight}\" lies in another file; export the model into one file")]
+    /// Weights in another file.
+    #[error("the model's weight \"{weight}\" is in another file; export the model into one file")]
     External {
         /// Its name.
         weight: String,
     },
-    /// The system gave no threads.
-    #[error("the {threads} threads of a run could not be started; give the model fewer")]
+    /// The threads of a run cannot be started.
+    #[error("the {threads} threads of a run could not be started; configure fewer threads for the model")]
     Threads {
-        /// As asked for.
+        /// The configured number.
         threads: usize,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// There is no ONNX Runtime.
+    /// ONNX Runtime is not available.
     #[error(
-        "the model is to run on ONNX Runtime, which cannot be loaded; name its library as `library` in [inference], by --ort-library or in ORT_DYLIB_PATH, or use tract"
+        "the model is configured for ONNX Runtime, which cannot be loaded; set its library with `library` in [inference], --ort-library or ORT_DYLIB_PATH, or use tract"
     )]
     NoRuntime {
-        /// What was tried.
+        /// The libraries that were tried.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// tract does not take the graph, or not an operator's attributes.
-    #[error("tract does not take the model; export it again, or use ONNX Runtime")]
+    /// tract does not accept the graph, or the attributes of an operator.
+    #[error("tract does not accept the model; export it again, or use ONNX Runtime")]
     Tract {
-        /// What it said.
+        /// The error of the backend.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// ONNX Runtime does not take the file.
-    #[error("ONNX Runtime does not take the model; export it again, or use tract")]
+    /// ONNX Runtime does not accept the file.
+    #[error("ONNX Runtime does not accept the model; export it again, or use tract")]
     Runtime {
-        /// What it said.
+        /// The error of the backend.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
     /// The backend panicked while it read the file.
-    #[error("the model is broken in a way that the backend did not expect: {message}")]
+    #[error("the model made the backend panic while loading: {message}")]
     Panicked {
         /// The panic's message.
         message: String,
     },
 }
 
-/// Why a run gave no outputs.
+/// Why a run failed.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// No input has that name.
     #[error("the model has no input \"{name}\"; it has {}", quoted(known))]
     UnknownInput {
-        /// The name given.
+        /// The unknown name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// An input without a tensor.
-    #[error("there is no tensor for the model's input \"{name}\"")]
+    #[error("the tensor for the model's input \"{name}\" is missing")]
     MissingInput {
         /// Its name.
         name: String,
     },
     /// An input with two tensors.
-    #[error("there are two tensors for the model's input \"{name}\"; give one")]
+    #[error("there are two tensors for the model's input \"{name}\"; pass one")]
     RepeatedInput {
         /// Its name.
         name: String,
@@ -216,9 +216,9 @@ pub enum RunError {
     WrongType {
         /// The input's name.
         name: String,
-        /// The input's.
+        /// The type of the input.
         want: ElementType,
-        /// The tensor's.
+        /// The type of the tensor.
         got: ElementType,
     },
     /// A shape that does not fit. An open dimension takes any size but 0.
@@ -230,9 +230,9 @@ pub enum RunError {
     WrongShape {
         /// The input's name.
         name: String,
-        /// The input's; `None` is open.
+        /// The shape of the input; `None` is open.
         want: Vec<Option<usize>>,
-        /// The tensor's.
+        /// The type of the tensor.
         got: Vec<usize>,
     },
     /// More bytes than one tensor may have.
@@ -247,33 +247,33 @@ pub enum RunError {
         /// The highest number of bytes.
         limit: usize,
     },
-    /// The model's own layers do not take inputs of these shapes: the backend refused them, or the file leaves them open and
-    /// no run with them has succeeded.
+    /// The layers of the model do not accept inputs of these shapes: the backend refused them, or they are open in the file and no run
+    /// with them has succeeded.
     #[error(
         "the model cannot be run on inputs of shapes {shapes:?}; use others, such as multiples of 32"
     )]
     Plan {
         /// In the order of the model's inputs.
         shapes: Vec<Vec<usize>>,
-        /// What the backend said.
+        /// The error of the backend.
         #[source]
         source: Arc<dyn Error + Send + Sync>,
     },
-    /// The caller's time was over before there were outputs.
-    #[error("the model was not done by its deadline; give it more time, or use a smaller model")]
+    /// The deadline passed before the run ended.
+    #[error("the model missed its deadline; raise the deadline, or use a smaller model")]
     Deadline,
-    /// Too many runs wait for their turn.
+    /// The queue of runs is full.
     #[error(
-        "{waiting} runs of models wait for their turn already, which is the limit; send fewer at once"
+        "the queue of {waiting} model runs is full; send fewer at once"
     )]
     Busy {
-        /// Runs.
+        /// Queued runs.
         waiting: usize,
     },
     /// The backend failed.
     #[error("the model failed")]
     Failed {
-        /// What the backend said.
+        /// The error of the backend.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -286,13 +286,13 @@ pub enum RunError {
 }
 
 impl RunError {
-    /// Whether another backend or variant may do better with the same input. Shapes that one cannot be compiled for count: a
-    /// defect of the file often shows there first, and the input was right by what the file says of itself.
+    /// Whether another backend or variant may succeed with the same input. This includes shapes for which no plan can be compiled: it is
+    /// often the first sign of a defect of the file, and the input matches what the file declares.
     pub(crate) fn is_own_fault(&self) -> bool {
         self.kind() == ErrorKind::Internal || matches!(self, Self::Plan { .. })
     }
 
-    /// Who has to act.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::UnknownInput { .. } => ErrorKind::NotFound,
@@ -308,16 +308,16 @@ impl RunError {
     }
 }
 
-/// Why variants do not make one model.
+/// Why variants do not form one model.
 #[derive(Debug, Error)]
 pub enum VariantError {
-    /// There are none.
-    #[error("the model \"{model}\" has no variant; name at least one file")]
+    /// No variants.
+    #[error("the model \"{model}\" has no variants; list at least one file")]
     None {
         /// In the release.
         model: String,
     },
-    /// Two have one name.
+    /// Two variants with one name.
     #[error("the model \"{model}\" has two variants \"{variant}\"; give each its own name")]
     Repeated {
         /// In the release.
@@ -325,9 +325,9 @@ pub enum VariantError {
         /// The name.
         variant: String,
     },
-    /// They cannot take each other's place.
+    /// Variants with different inputs or outputs.
     #[error(
-        "the variants \"{first}\" and \"{variant}\" of the model \"{model}\" differ: {problem}; export them alike"
+        "the variants \"{first}\" and \"{variant}\" of the model \"{model}\" differ: {problem}; export them with the same inputs and outputs"
     )]
     Different {
         /// In the release.

@@ -1,11 +1,10 @@
-//! Turns of models on a bounded number of compute threads.
+//! Scheduling of model runs on a bounded number of threads.
 //!
-//! A run holds one place of the pool from its beginning to its real end, even if its caller has given up. A model takes a
-//! limited number of places at once, so that one whose runs are long leaves some to the others, and models that wait are served
-//! in turn. A run with a deadline runs on a thread of the pool, since its caller may have to leave it alone; one without runs on
-//! the caller's thread, in its turn.
+//! A run occupies one slot from its start to its real end, even if its caller has given up. The slots of a model are limited, so
+//! that a slow model does not block the others, and waiting models are served round-robin. A run with a deadline runs on a thread of
+//! the pool, since its caller may return earlier; a run without one runs on the caller's thread, when a slot is free.
 
-mod ledger;
+mod runs;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-pub use ledger::Usage;
-pub(crate) use ledger::{Ledger, Outcome, Run};
+pub use runs::Usage;
+pub(crate) use runs::{RunTracker, Outcome, Run};
 
 use crate::RunError;
 use crate::backend::Stop;
@@ -25,15 +24,15 @@ use crate::guard::guard;
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// What happens when a turn comes.
+/// What starts when a slot is free.
 enum Start {
-    /// On a thread of the pool.
+    /// Work for a thread of the pool.
     Work(Work),
-    /// The caller goes on.
+    /// A waiting caller.
     Caller(Arc<Gate>),
 }
 
-/// Where a caller waits for its turn.
+/// Blocks a caller until a slot is free.
 #[derive(Default)]
 struct Gate {
     open: Mutex<bool>,
@@ -52,22 +51,22 @@ impl Gate {
     }
 }
 
-/// One model's share.
-struct Share {
+/// The queue and the limit of one model.
+struct ModelQueue {
     most: usize,
     taken: usize,
-    /// First come, first served, each with its ticket.
+    /// FIFO queue, each entry with its ticket.
     queue: VecDeque<(u64, Start)>,
 }
 
 #[derive(Default)]
 struct State {
-    shares: BTreeMap<u64, Share>,
-    /// Models with a queue, the one whose turn it is first.
+    models: BTreeMap<u64, ModelQueue>,
+    /// Models with queued work, in round-robin order.
     order: VecDeque<u64>,
-    /// Places that are taken.
+    /// Occupied slots.
     taken: usize,
-    /// Work that has its place, and its model.
+    /// Work that has a slot, with its model.
     ready: VecDeque<(u64, Work)>,
     threads: usize,
     idle: usize,
@@ -81,16 +80,16 @@ impl State {
         self.last_id
     }
 
-    /// Takes a place for the first of the model whose turn it is.
+    /// Takes a slot for the first entry of the next model.
     fn next(&mut self) -> Option<(u64, Start)> {
-        let free = |id: &u64| self.shares.get(id).is_some_and(|s| s.taken < s.most);
+        let free = |id: &u64| self.models.get(id).is_some_and(|s| s.taken < s.most);
         let position = self.order.iter().position(free)?;
         let id = self.order.remove(position)?;
-        let share = self.shares.get_mut(&id)?;
-        let (_, start) = share.queue.pop_front()?;
-        share.taken += 1;
+        let model = self.models.get_mut(&id)?;
+        let (_, start) = model.queue.pop_front()?;
+        model.taken += 1;
         self.taken += 1;
-        if !share.queue.is_empty() {
+        if !model.queue.is_empty() {
             self.order.push_back(id);
         }
         Some((id, start))
@@ -98,15 +97,15 @@ impl State {
 
     fn leave(&mut self, id: u64) {
         self.taken -= 1;
-        // Its model may be gone: an abandoned run outlives it.
-        if let Some(share) = self.shares.get_mut(&id) {
-            share.taken -= 1;
+        // The model may be gone, since an abandoned run outlives it.
+        if let Some(model) = self.models.get_mut(&id) {
+            model.taken -= 1;
         }
     }
 }
 
 struct Shared {
-    places: usize,
+    slots: usize,
     state: Mutex<State>,
     work: Condvar,
 }
@@ -116,14 +115,14 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A model's share: at least 1, by default all places but one.
+    /// The number of slots that a model may take: at least 1, by default all but one.
     fn most(&self, wanted: Option<usize>) -> usize {
-        wanted.unwrap_or(self.places - 1).max(1)
+        wanted.unwrap_or(self.slots - 1).max(1)
     }
 
-    /// Starts whatever may start.
+    /// Starts queued work while slots are free.
     fn dispatch(self: &Arc<Self>, state: &mut State) {
-        while state.taken < self.places {
+        while state.taken < self.slots {
             let Some((id, start)) = state.next() else {
                 return;
             };
@@ -132,11 +131,11 @@ impl Shared {
                 Start::Work(work) => {
                     state.ready.push_back((id, work));
                     if state.ready.len() > state.idle
-                        && state.threads < self.places
+                        && state.threads < self.slots
                         && let Err(error) = self.spawn(state)
                     {
-                        // There is another one: nothing is queued before the first has started.
-                        tracing::warn!(%error, "no further thread for models");
+                        // At least one thread exists: nothing is queued before the first has started.
+                        tracing::warn!(%error, "cannot start another thread for models");
                     }
                     self.work.notify_one();
                 }
@@ -154,14 +153,14 @@ impl Shared {
         Ok(())
     }
 
-    /// The life of a thread of the pool.
+    /// Main loop of a thread of the pool.
     fn serve(self: Arc<Self>) {
         let mut state = self.state();
         loop {
             if let Some((id, work)) = state.ready.pop_front() {
                 drop(state);
                 if let Err(message) = guard(work) {
-                    tracing::error!(message, "a run's own handling panicked");
+                    tracing::error!(message, "the handling of a run panicked");
                 }
                 state = self.state();
                 state.leave(id);
@@ -180,16 +179,16 @@ impl Shared {
     }
 }
 
-/// The pool. Its threads start when they are needed, and end with it and the last [`Lane`].
+/// The thread pool. Threads start on demand, and end with it and the last [`Lane`].
 pub(crate) struct Executor {
     shared: Arc<Shared>,
 }
 
 impl Executor {
-    /// `places` is the number of runs at once of all models together, at least 1.
-    pub(crate) fn new(places: usize) -> Arc<Self> {
+    /// `slots` is the number of concurrent runs of all models together, at least 1.
+    pub(crate) fn new(slots: usize) -> Arc<Self> {
         let shared = Shared {
-            places: places.max(1),
+            slots: slots.max(1),
             state: Mutex::default(),
             work: Condvar::new(),
         };
@@ -198,22 +197,22 @@ impl Executor {
         })
     }
 
-    /// For a model that may take `most` places at once: at least 1, by default all but one.
+    /// Access for a model that may use `most` slots: at least 1, by default all but one.
     pub(crate) fn lane(self: &Arc<Self>, most: Option<usize>) -> Lane {
         let most = self.shared.most(most);
         let mut state = self.shared.state();
         let id = state.id();
-        let share = Share {
+        let model = ModelQueue {
             most,
             taken: 0,
             queue: VecDeque::new(),
         };
-        state.shares.insert(id, share);
+        state.models.insert(id, model);
         drop(state);
         Lane {
             executor: self.clone(),
             id,
-            ledger: Arc::default(),
+            tracker: Arc::default(),
         }
     }
 }
@@ -227,22 +226,22 @@ impl Drop for Executor {
 
 impl fmt::Debug for Executor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Executor({} places)", self.shared.places)
+        write!(f, "Executor({} slots)", self.shared.slots)
     }
 }
 
-/// One model's way to the pool.
+/// The access of one model to the pool.
 #[derive(Debug)]
 pub(crate) struct Lane {
     executor: Arc<Executor>,
     id: u64,
-    ledger: Arc<Ledger>,
+    tracker: Arc<RunTracker>,
 }
 
-/// A place in the pool that a caller's thread has taken.
-struct Place<'a>(&'a Lane);
+/// A slot that a caller's thread occupies.
+struct SlotGuard<'a>(&'a Lane);
 
-impl Drop for Place<'_> {
+impl Drop for SlotGuard<'_> {
     fn drop(&mut self) {
         let shared = &self.0.executor.shared;
         let mut state = shared.state();
@@ -252,56 +251,56 @@ impl Drop for Place<'_> {
 }
 
 impl Lane {
-    /// Does `work` in its turn.
+    /// Runs `work` when a slot is free.
     ///
     /// # Errors
-    /// What `work` gives; its panic; [`RunError::Deadline`] as soon as `deadline` passes, whether or not its turn has come;
+    /// The error of `work`; its panic; [`RunError::Deadline`] as soon as `deadline` passes, even if it has not started;
     /// [`RunError::Busy`].
     pub(crate) fn run(
         &self,
         deadline: Option<Instant>,
         work: impl FnOnce(&Stop) -> Outcome + Send + 'static,
     ) -> Outcome {
-        let run = self.ledger.arrive(deadline)?;
+        let run = self.tracker.arrive(deadline)?;
         if deadline.is_none() {
-            let place = self.turn();
-            perform(&self.ledger, &run, work);
-            drop(place);
-            return self.ledger.answer(&run);
+            let slot = self.take_slot();
+            perform(&self.tracker, &run, work);
+            drop(slot);
+            return self.tracker.answer(&run);
         }
-        let (ledger, theirs) = (self.ledger.clone(), run.clone());
+        let (tracker, theirs) = (self.tracker.clone(), run.clone());
         let ticket = self
-            .submit(Box::new(move || perform(&ledger, &theirs, work)))
+            .submit(Box::new(move || perform(&tracker, &theirs, work)))
             .map_err(|error| {
                 let source = error.into();
-                self.ledger.cancel(&run, RunError::Failed { source });
+                self.tracker.cancel(&run, RunError::Failed { source });
             });
-        let outcome = self.ledger.answer(&run);
+        let outcome = self.tracker.answer(&run);
         if let (Ok(ticket), Err(RunError::Deadline)) = (ticket, &outcome) {
             self.withdraw(ticket);
         }
         outcome
     }
 
-    /// From now on the model may take `most` places at once; see [`Executor::lane`].
+    /// Changes the slots of the model to `most`; see [`Executor::lane`].
     pub(crate) fn limit(&self, most: Option<usize>) {
         let shared = &self.executor.shared;
         let mut state = shared.state();
-        if let Some(share) = state.shares.get_mut(&self.id) {
-            share.most = shared.most(most);
+        if let Some(model) = state.models.get_mut(&self.id) {
+            model.most = shared.most(most);
         }
         shared.dispatch(&mut state);
     }
 
-    pub(crate) fn ledger(&self) -> &Arc<Ledger> {
-        &self.ledger
+    pub(crate) fn tracker(&self) -> &Arc<RunTracker> {
+        &self.tracker
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        self.ledger.read()
+        self.tracker.read()
     }
 
-    /// Has a thread of the pool do `work` in its turn; a ticket to withdraw it with.
+    /// Queues `work` for a thread of the pool. Returns a ticket for [`Self::withdraw`].
     pub(crate) fn submit(&self, work: Work) -> io::Result<u64> {
         let shared = &self.executor.shared;
         let mut state = shared.state();
@@ -311,22 +310,22 @@ impl Lane {
         Ok(self.queue(&mut state, Start::Work(work)))
     }
 
-    /// Waits for a place.
-    fn turn(&self) -> Place<'_> {
+    /// Waits for a slot.
+    fn take_slot(&self) -> SlotGuard<'_> {
         let gate = Arc::new(Gate::default());
         self.queue(
             &mut self.executor.shared.state(),
             Start::Caller(gate.clone()),
         );
         gate.pass();
-        Place(self)
+        SlotGuard(self)
     }
 
     fn queue(&self, state: &mut State, start: Start) -> u64 {
         let ticket = state.id();
-        if let Some(share) = state.shares.get_mut(&self.id) {
-            share.queue.push_back((ticket, start));
-            if share.queue.len() == 1 {
+        if let Some(model) = state.models.get_mut(&self.id) {
+            model.queue.push_back((ticket, start));
+            if model.queue.len() == 1 {
                 state.order.push_back(self.id);
             }
         }
@@ -334,12 +333,12 @@ impl Lane {
         ticket
     }
 
-    /// Work that no one waits for gives up its place in the queue.
+    /// Removes work from the queue.
     pub(crate) fn withdraw(&self, ticket: u64) {
         let mut state = self.executor.shared.state();
-        if let Some(share) = state.shares.get_mut(&self.id) {
-            share.queue.retain(|(known, _)| *known != ticket);
-            if share.queue.is_empty() {
+        if let Some(model) = state.models.get_mut(&self.id) {
+            model.queue.retain(|(known, _)| *known != ticket);
+            if model.queue.is_empty() {
                 state.order.retain(|&id| id != self.id);
             }
         }
@@ -349,17 +348,17 @@ impl Lane {
 impl Drop for Lane {
     fn drop(&mut self) {
         let mut state = self.executor.shared.state();
-        state.shares.remove(&self.id);
+        state.models.remove(&self.id);
         state.order.retain(|&id| id != self.id);
     }
 }
 
-/// Begins and ends one run, unless its caller has given up.
-fn perform(ledger: &Ledger, run: &Arc<Run>, work: impl FnOnce(&Stop) -> Outcome) {
-    let (group, begun) = ledger.begin(std::iter::once(run));
+/// Executes one run, unless its caller has given up.
+fn perform(tracker: &RunTracker, run: &Arc<Run>, work: impl FnOnce(&Stop) -> Outcome) {
+    let (group, begun) = tracker.begin(std::iter::once(run));
     if begun.contains(&true) {
         let outcome = guard(|| work(&group.stop));
         let panicked = |message| Err(RunError::Panicked { message });
-        ledger.end(run, outcome.unwrap_or_else(panicked));
+        tracker.end(run, outcome.unwrap_or_else(panicked));
     }
 }

@@ -1,5 +1,5 @@
-//! An ONNX file made simpler without changing what it computes: input shapes fixed, what is constant computed, what does
-//! nothing removed. What comes out is an ONNX file again, for any backend.
+//! Simplifying an ONNX file without changing its results: fixing input shapes, constant folding, and removing operators without effect.
+//! The result is an ONNX file for any backend.
 
 mod graph;
 
@@ -13,30 +13,30 @@ use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorShapeProto, ValueInfoProto};
 
 use crate::inspect::{
-    self, Facts, InputShapes, InspectError, census, check_shapes, inputs, settle, to_proto,
+    self, Facts, InputShapes, InspectError, totals, check_shapes, inputs, resolve, to_proto,
 };
 
 /// The first version of the file format in which weights need not be inputs as well (ONNX `IR.md`, version 4).
 const IR_OF_FREE_WEIGHTS: i64 = 4;
 
-/// Why a file is not made simpler.
+/// Why a file cannot be simplified.
 #[derive(Debug, Error)]
 pub enum FoldError {
     /// The file cannot be read, or a shape does not fit it.
     #[error(transparent)]
     Inspect(#[from] InspectError),
-    /// It uses parts of the format that would be lost.
-    #[error("the model {what}, which this command cannot write again; {way_out}")]
+    /// It uses features of the format that would be lost.
+    #[error("the model {what}, which this command cannot write again; {remedy}")]
     Unwritable {
-        /// What it has.
+        /// The feature.
         what: &'static str,
         /// What to do.
-        way_out: &'static str,
+        remedy: &'static str,
     },
 }
 
 impl FoldError {
-    /// A stable word for machines.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Inspect(error) => error.name(),
@@ -45,29 +45,29 @@ impl FoldError {
     }
 }
 
-/// What was done to a file.
+/// The result of simplifying a file.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Folded {
     /// The new file.
     #[serde(skip)]
     pub bytes: Vec<u8>,
-    /// Inputs whose shape is fixed now.
+    /// Inputs whose shape was fixed.
     pub fixed: InputShapes,
     /// Nodes before, with those of graphs inside it (branches, loops).
     pub nodes_before: usize,
-    /// And after.
+    /// Nodes after.
     pub nodes_after: usize,
-    /// Nodes whose outputs were computed, once and for all.
+    /// Folded nodes, whose outputs became constants.
     pub computed: usize,
     /// `Constant` nodes that became weights.
     pub moved: usize,
-    /// Nodes that hand on their input, and were taken out.
+    /// Removed nodes that only pass on their input.
     pub passed_through: usize,
-    /// Nodes and weights that nothing uses.
+    /// Removed nodes and weights that were unused.
     pub unused: usize,
 }
 
-/// Makes a file simpler. `shapes` fixes inputs: the file takes these alone from then on.
+/// Simplifies a file. `shapes` fixes inputs: the result accepts only these shapes.
 ///
 /// # Errors
 /// [`FoldError`].
@@ -97,17 +97,17 @@ pub fn fold(bytes: &[u8], shapes: &InputShapes) -> Result<Folded, FoldError> {
     Ok(folded)
 }
 
-/// As an inspection counts them.
+/// Number of nodes, as in an inspection.
 fn nodes(model: &ModelProto) -> Result<usize, InspectError> {
-    let census = census(model, inspect::graph(model)?);
-    Ok(census.operators.values().sum())
+    let totals = totals(model, inspect::graph(model)?);
+    Ok(totals.operators.values().sum())
 }
 
-/// Only shapes that hold for every run count: those that the file fixes, and those that are fixed now.
+/// The shapes that apply to every run: those that the file fixes, and those in `shapes`.
 fn known(given: &[inspect::Port], shapes: &InputShapes) -> InputShapes {
-    let settled = settle(given, shapes);
-    let guessed: HashSet<&String> = settled.assumed.iter().collect();
-    settled
+    let resolved = resolve(given, shapes);
+    let guessed: HashSet<&String> = resolved.assumed.iter().collect();
+    resolved
         .shapes
         .iter()
         .filter(|(name, _)| !guessed.contains(name))
@@ -115,16 +115,16 @@ fn known(given: &[inspect::Port], shapes: &InputShapes) -> InputShapes {
         .collect()
 }
 
-/// The version of ONNX's own operators; 0 where the file does not say.
+/// The version of ONNX's own operators; 0 if the file does not state it.
 pub(crate) fn own_opset(model: &ModelProto) -> i64 {
     let mut imports = model.opset_import.iter();
     let own = imports.find(|import| import.domain.is_empty() || import.domain == "ai.onnx");
     own.map_or(0, |import| import.version)
 }
 
-/// The protobuf types at hand know version 8 of the format; what is newer would be dropped in silence.
+/// The protobuf types know version 8 of the format; newer fields would be dropped silently.
 fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
-    let refuse = |what, way_out| Err(FoldError::Unwritable { what, way_out });
+    let refuse = |what, remedy| Err(FoldError::Unwritable { what, remedy });
     if !model.functions.is_empty() {
         return refuse(
             "has functions",
@@ -132,7 +132,7 @@ fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
         );
     }
     let graph = inspect::graph(model)?;
-    if !census(model, graph).external_files.is_empty() {
+    if !totals(model, graph).external_files.is_empty() {
         return refuse(
             "keeps weights in other files",
             "join them first, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python",
@@ -149,12 +149,12 @@ fn check_writable(model: &ModelProto) -> Result<(), FoldError> {
     Ok(())
 }
 
-/// Writes the shapes of inputs into the file, and those of outputs as far as they follow.
+/// Writes the shapes of inputs into the file, and the inferred shapes of outputs.
 fn fix_shapes(graph: &mut GraphProto, shapes: &InputShapes, facts: &Facts) {
     if shapes.is_empty() {
         return;
     }
-    // Those noted between the nodes are of the old inputs, and nothing needs them.
+    // Shapes of intermediate tensors are those of the old inputs, and are optional.
     graph.value_info.clear();
     for input in &mut graph.input {
         if let Some(shape) = shapes.get(&input.name) {

@@ -1,11 +1,11 @@
-//! What an ONNX file holds and what it asks of a device, without running it.
+//! Inspection of an ONNX file and its requirements, without running it.
 
 mod backends;
-mod closeness;
 mod file;
-mod likeness;
+mod cosine;
 mod probe;
 mod shapes;
+mod similarity;
 mod tensors;
 mod work;
 
@@ -16,14 +16,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use backends::Fit;
-pub use closeness::{Alike, Closeness, NOISE, alike, closeness};
+pub use similarity::{NOISE, OutputComparison, Similarity, compare_outputs, similarity};
 pub(crate) use file::{
-    OWN_DOMAIN, calls_function, census, check_shapes, domain, graph, inner_graphs, inputs, is_own,
+    OWN_DOMAIN, calls_function, totals, check_shapes, domain, graph, inner_graphs, inputs, is_own,
     node_name, open, operator,
 };
-pub use likeness::{NEGLIGIBLE, likeness};
-pub use probe::{Probed, probe};
-pub(crate) use shapes::{Facts, settle};
+pub use cosine::{NEGLIGIBLE, cosine_similarity};
+pub use probe::{ProbeResult, probe};
+pub(crate) use shapes::{Facts, resolve};
 pub use tensors::{TensorFileError, onnx_tensor, values};
 pub(crate) use tensors::{numbers, read_tensor, to_proto};
 pub use work::Work;
@@ -33,25 +33,25 @@ use crate::OrtOptions;
 /// Shapes of inputs by their names, outermost dimension first.
 pub type InputShapes = BTreeMap<String, Vec<usize>>;
 
-/// Why a file cannot be looked into.
+/// Why a file cannot be inspected.
 #[derive(Debug, Error)]
 pub enum InspectError {
-    /// There are no bytes.
+    /// The file is empty.
     #[error("the file has 0 bytes; export or fetch the model again")]
     Empty,
-    /// It is cut off, broken, or something else.
-    #[error("this is not a whole ONNX file; export or fetch it again")]
+    /// It is truncated, damaged, or another kind of file.
+    #[error("this is not a complete ONNX file; export or fetch it again")]
     Malformed {
-        /// What the parser met.
+        /// The error of the parser.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
     /// A shape for an input that the model does not have.
     #[error("the model has no input \"{name}\"; it has {}", known.join(", "))]
     UnknownInput {
-        /// The name given.
+        /// The unknown name.
         name: String,
-        /// The names there are.
+        /// The known names.
         known: Vec<String>,
     },
     /// A shape that contradicts the file.
@@ -61,15 +61,15 @@ pub enum InspectError {
     Shape {
         /// The input's name.
         name: String,
-        /// As the file states it.
+        /// The shape in the file.
         want: String,
-        /// As given.
+        /// The given shape.
         got: Vec<usize>,
     },
 }
 
 impl InspectError {
-    /// A stable word for machines.
+    /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Empty | Self::Malformed { .. } => "bad_model",
@@ -79,10 +79,10 @@ impl InspectError {
     }
 }
 
-/// What a model file holds.
+/// The contents of a model file.
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
-    /// The tool that wrote the file and its version, where it says so.
+    /// The tool that wrote the file and its version, if stated.
     pub producer: String,
     /// Version of the file format.
     pub ir_version: i64,
@@ -90,17 +90,17 @@ pub struct Inspection {
     pub opsets: BTreeMap<String, i64>,
     /// Inputs that the caller has to give, in the order of the file.
     pub inputs: Vec<Port>,
-    /// In the order of the file.
+    /// Outputs in the order of the file.
     pub outputs: Vec<Port>,
     /// Nodes, with those of graphs inside it (branches, loops, functions).
     pub nodes: usize,
-    /// How often each operator is used; with its domain, where that is not ONNX's own.
+    /// Number of uses of each operator; with its domain unless it is ONNX's own.
     pub operators: BTreeMap<String, usize>,
     /// Its weights.
     pub parameters: Parameters,
-    /// Files beside it that hold weights. A release carries one file a model.
+    /// Other files with weights. A release has one file per model.
     pub external_files: BTreeSet<String>,
-    /// The multiplications of one run.
+    /// The multiply-adds of one run.
     pub work: Work,
     /// The file's own metadata.
     pub metadata: BTreeMap<String, String>,
@@ -113,10 +113,10 @@ pub struct Inspection {
 pub struct Port {
     /// The name in the file.
     pub name: String,
-    /// Type of its elements, or what it is instead of a tensor.
+    /// Type of its elements, or "not a tensor".
     #[serde(rename = "type")]
     pub element_type: String,
-    /// Outermost dimension first; `None` where the file states no shape.
+    /// Outermost dimension first; `None` if the file does not state a shape.
     pub shape: Option<Vec<Dimension>>,
 }
 
@@ -126,7 +126,7 @@ pub struct Port {
 pub enum Dimension {
     /// It always has this size.
     Fixed(usize),
-    /// The caller chooses it, or it follows from the inputs: the file's name for it, or `?`.
+    /// Open: the caller chooses it, or it depends on the inputs. The name in the file, or `?`.
     Open(String),
 }
 
@@ -135,7 +135,7 @@ pub enum Dimension {
 pub struct Parameters {
     /// Elements.
     pub count: u64,
-    /// Bytes as they are in memory.
+    /// Bytes in memory.
     pub bytes: u64,
     /// The same by element type.
     pub by_type: BTreeMap<String, Amount>,
@@ -150,11 +150,11 @@ pub struct Amount {
     pub bytes: u64,
 }
 
-/// Looks into an ONNX file. `shapes` are for inputs with open dimensions; they are needed for the multiply-adds and for knowing
-/// whether a backend can plan a run, not for the rest. `ort` says where ONNX Runtime is.
+/// Inspects an ONNX file. `shapes` sets open dimensions of inputs, which is needed for the multiply-adds and to check whether a backend
+/// can plan a run. `ort` locates ONNX Runtime.
 ///
 /// # Errors
-/// [`InspectError`]. What a backend cannot run is no error: see [`Inspection::backends`].
+/// [`InspectError`]. A model that a backend cannot run is not an error: see [`Inspection::backends`].
 pub fn inspect(
     bytes: &[u8],
     shapes: &InputShapes,
@@ -164,15 +164,15 @@ pub fn inspect(
     let graph = graph(&model)?;
     let inputs = inputs(graph);
     check_shapes(&inputs, shapes)?;
-    let census = census(&model, graph);
-    let settled = settle(&inputs, shapes);
-    let work = work::estimate(&model, graph, &settled);
+    let totals = totals(&model, graph);
+    let resolved = resolve(&inputs, shapes);
+    let work = work::estimate(&model, graph, &resolved);
     let candidate = backends::Candidate {
         bytes,
         model: &model,
         graph,
-        external_files: &census.external_files,
-        settled: &settled,
+        external_files: &totals.external_files,
+        resolved: &resolved,
     };
     let backends = backends::fits(&candidate, ort);
     Ok(Inspection {
@@ -184,10 +184,10 @@ pub fn inspect(
         opsets: file::opsets(&model),
         inputs,
         outputs: graph.output.iter().map(file::port).collect(),
-        nodes: census.operators.values().sum(),
-        operators: census.operators,
-        parameters: census.parameters,
-        external_files: census.external_files,
+        nodes: totals.operators.values().sum(),
+        operators: totals.operators,
+        parameters: totals.parameters,
+        external_files: totals.external_files,
         work,
         metadata: crate::describe::metadata(&model),
         backends,

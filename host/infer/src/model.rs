@@ -1,6 +1,6 @@
 //! A loaded model.
 
-mod spare;
+mod standby;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,20 +11,20 @@ use hotshoe_trust::Digest;
 use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
-use self::spare::{How, Spare};
-use crate::backend::{Backend, BackendChoice, Session, Setting};
+use self::standby::{ReopenOptions, Standby};
+use crate::backend::{Backend, BackendChoice, Session, InputSignature};
 use crate::batch::{Batcher, Batching};
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-pub use self::spare::{ReadAgain, Switch};
+pub use self::standby::{ReadModel, BackendSwitch};
 
-/// What [`Model::refused`] says where no ONNX Runtime was found, and begins with where the one that is named cannot be loaded.
+/// The reason in [`Model::refused`] if no ONNX Runtime was found, and its prefix if the configured library cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";
 
-/// A model that is ready to run. Threads may run it at the same time.
+/// A loaded model. It may run on several threads at once.
 #[derive(Debug)]
 pub struct Model {
     digest: Digest,
@@ -36,20 +36,20 @@ pub struct Model {
     recorder: Mutex<Recorder>,
     lane: Lane,
     batcher: Option<Arc<Batcher>>,
-    how: How,
-    /// Once the choice between backends is made, and only then.
-    spare: Mutex<Option<Spare>>,
-    switched: Mutex<Option<Switch>>,
+    options: ReopenOptions,
+    /// Set after the choice between backends.
+    standby: Mutex<Option<Standby>>,
+    switched: Mutex<Option<BackendSwitch>>,
 }
 
-/// The model as its backends hold it.
+/// The model in its backends.
 #[derive(Debug)]
 struct Loaded {
     serving: (Backend, Arc<dyn Session>),
     other: Option<(Backend, Arc<dyn Session>)>,
 }
 
-/// Inputs of runs, kept for whoever wants to repeat them.
+/// Recorded inputs of runs, for repeating them.
 #[derive(Debug, Default)]
 struct Recorder {
     wanted: usize,
@@ -60,7 +60,7 @@ impl Model {
     pub(crate) fn load(
         digest: Digest,
         bytes: &[u8],
-        how: &ModelOptions,
+        model_options: &ModelOptions,
         options: &Options,
         executor: &Arc<Executor>,
     ) -> Result<Self, LoadError> {
@@ -74,13 +74,13 @@ impl Model {
             });
         }
         let panicked = |message| LoadError::Panicked { message };
-        guard(|| Self::parse(digest, bytes, how, options, executor)).map_err(panicked)?
+        guard(|| Self::parse(digest, bytes, model_options, options, executor)).map_err(panicked)?
     }
 
     fn parse(
         digest: Digest,
         bytes: &[u8],
-        how: &ModelOptions,
+        model_options: &ModelOptions,
         options: &Options,
         executor: &Arc<Executor>,
     ) -> Result<Self, LoadError> {
@@ -101,13 +101,13 @@ impl Model {
             });
         }
         let metadata = describe::metadata(&file);
-        let (loaded, refused) = open(&file, graph, bytes, how, options)?;
+        let (loaded, refused) = open(&file, graph, bytes, model_options, options)?;
         tracing::debug!(%digest, bytes = bytes.len(), elapsed = ?start.elapsed(), "model loaded");
-        let batcher = Batcher::new(digest, how, &inputs, &outputs);
+        let batcher = Batcher::new(digest, model_options, &inputs, &outputs);
         if let Some(batcher) = &batcher {
-            batcher.follow(&file, graph);
+            batcher.check_graph(&file, graph);
         }
-        let most = loaded.serving.1.at_once().or(how.max_runs);
+        let most = loaded.serving.1.at_once().or(model_options.max_runs);
         Ok(Self {
             digest,
             inputs,
@@ -118,26 +118,26 @@ impl Model {
             recorder: Mutex::default(),
             lane: executor.lane(most),
             batcher,
-            how: How {
-                model: how.clone(),
+            options: ReopenOptions {
+                model: model_options.clone(),
                 all: options.clone(),
             },
-            spare: Mutex::default(),
+            standby: Mutex::default(),
             switched: Mutex::default(),
         })
     }
 
-    /// Of the file.
+    /// The digest of the file.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// In the order of the file.
+    /// The inputs in the order of the file.
     pub fn inputs(&self) -> &[TensorInfo] {
         &self.inputs
     }
 
-    /// In the order of the file.
+    /// The outputs in the order of the file.
     pub fn outputs(&self) -> &[TensorInfo] {
         &self.outputs
     }
@@ -147,20 +147,19 @@ impl Model {
         self.metadata.get(key).map(String::as_str)
     }
 
-    /// How the compiled plans of the backend that runs the model were used.
+    /// Statistics of the compiled plans of the active backend.
     pub fn stats(&self) -> Stats {
         self.session().stats()
     }
 
-    /// The backends that hold the model, the one that runs it first. There are two only where the choice is automatic and not
-    /// made yet.
+    /// The backends that have loaded the model, the active one first. There are two only before an automatic choice is made.
     pub fn backends(&self) -> Vec<Backend> {
         let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         let both = std::iter::once(&loaded.serving).chain(&loaded.other);
         both.map(|(backend, _)| *backend).collect()
     }
 
-    /// The backend that runs the model.
+    /// The active backend.
     pub fn backend(&self) -> Backend {
         let loaded = self.loaded.read().unwrap_or_else(PoisonError::into_inner);
         loaded.serving.0
@@ -171,17 +170,17 @@ impl Model {
         &self.refused
     }
 
-    /// What the model runs on: "cpu", or an execution provider of ONNX Runtime, such as "cuda".
+    /// The execution provider: "cpu", or one of ONNX Runtime, such as "cuda".
     pub fn provider(&self) -> String {
         self.session().provider().to_owned()
     }
 
-    /// Why it does not run on an execution provider that was asked for.
+    /// Why configured execution providers are not used.
     pub fn provider_notes(&self) -> Vec<String> {
         self.session().provider_notes().to_vec()
     }
 
-    /// Lets this backend run the model from the next run on. False if it does not hold the model.
+    /// Makes this backend active for the next runs. False if it has not loaded the model.
     pub fn use_backend(&self, backend: Backend) -> bool {
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         let Loaded { serving, other } = &mut *loaded;
@@ -192,18 +191,18 @@ impl Model {
             Some(other) if other.0 == backend => {
                 std::mem::swap(serving, other);
                 self.lane
-                    .limit(serving.1.at_once().or(self.how.model.max_runs));
+                    .limit(serving.1.at_once().or(self.options.model.max_runs));
                 true
             }
             _ => false,
         }
     }
 
-    /// Lets this backend run the model and drops the other one. Nothing happens if it does not hold the model.
+    /// Makes this backend active and unloads the other one. Does nothing if it has not loaded the model.
     pub fn settle(&self, backend: Backend) {
         if self.use_backend(backend) {
             let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-            // Another call may have switched since.
+            // Another call may have switched meanwhile.
             if loaded.serving.0 == backend {
                 let dropped = loaded.other.take();
                 drop(loaded);
@@ -212,7 +211,7 @@ impl Model {
         }
     }
 
-    /// Keeps the inputs of the next `most` runs for [`Model::take_recorded`]. What was kept before is dropped.
+    /// Records the inputs of the next `most` runs for [`Model::take_recorded`]. Earlier recordings are dropped.
     pub fn record(&self, most: usize) {
         *self.recorder.lock().unwrap_or_else(PoisonError::into_inner) = Recorder {
             wanted: most,
@@ -220,35 +219,35 @@ impl Model {
         };
     }
 
-    /// The inputs that were kept, the first run first; nothing is kept from here on.
+    /// Takes the recorded inputs, oldest first, and stops recording.
     pub fn take_recorded(&self) -> Vec<Vec<(String, Tensor)>> {
         let recorder =
             std::mem::take(&mut *self.recorder.lock().unwrap_or_else(PoisonError::into_inner));
         recorder.runs.into()
     }
 
-    /// Compiles the plan for inputs of these shapes, so that the first run with them is as fast as the next.
+    /// Compiles the plan for inputs of these shapes, so that the first run is not slower.
     ///
     /// # Errors
     /// As [`Model::run`] for tensors of these shapes.
     pub fn prepare(&self, shapes: &[(&str, &[usize])]) -> Result<(), RunError> {
         let ordered = self.in_order(shapes.iter().copied())?;
         self.check_shapes(ordered.iter().copied())?;
-        self.session().prepare(&Setting {
+        self.session().prepare(&InputSignature {
             shapes: ordered.into_iter().map(<[usize]>::to_vec).collect(),
             values: Vec::new(),
         })
     }
 
-    /// Compiles the plans that another model has run with, so that this one can take its place at once. Inputs go by their
-    /// names; shapes that this model does not take are passed over. Returns how many plans are ready.
+    /// Compiles the plans that another model has used, so that this model can replace it. Inputs are matched by name; shapes that this
+    /// model does not accept are skipped. Returns the number of plans.
     pub fn prepare_like(&self, other: &Self) -> usize {
-        let all = other.session().settings();
+        let all = other.session().signatures();
         let session = self.session();
-        let fits = |setting: &&Setting| {
-            let theirs = setting.shapes.iter().enumerate();
+        let fits = |signature: &&InputSignature| {
+            let theirs = signature.shapes.iter().enumerate();
             let named = theirs.zip(&other.inputs).map(|((at, shape), info)| {
-                let value = setting.values.get(at).cloned().flatten();
+                let value = signature.values.get(at).cloned().flatten();
                 (info.name.as_str(), (shape.as_slice(), value))
             });
             let named: Vec<_> = named.collect();
@@ -258,7 +257,7 @@ impl Model {
                 let fits = |value: &Tensor| value.element_type() == info.element_type;
                 value.clone().filter(fits)
             });
-            let ready = Setting {
+            let ready = InputSignature {
                 shapes: ordered.iter().map(|(shape, _)| shape.to_vec()).collect(),
                 values: values.collect(),
             };
@@ -268,8 +267,8 @@ impl Model {
         all.iter().filter(fits).count()
     }
 
-    /// Runs the model on one tensor for each input; the names and tensors of its outputs, in the order of the file.
-    /// The first run with new shapes compiles a plan for them, which takes many times as long as a run.
+    /// Runs the model on one tensor per input. Returns the names and tensors of its outputs, in the order of the file. The first run with
+    /// new shapes compiles a plan, which takes many times as long as a run.
     ///
     /// # Errors
     /// [`RunError`]: a wrong name, element type or shape, a limit, or a failure of the model itself.
@@ -277,8 +276,8 @@ impl Model {
         self.run_by(inputs, None)
     }
 
-    /// As [`Model::run`], but no longer than until `deadline`. Where the backend fails by its own fault, the other one is tried if
-    /// the model was settled with a spare ([`Model::settle_with_spare`]).
+    /// As [`Model::run`], with a deadline. If the backend fails by its own fault, the other one is tried if the model has a standby
+    /// ([`Model::settle_with_standby`]).
     ///
     /// # Errors
     /// The same, and [`RunError::Deadline`].
@@ -299,7 +298,7 @@ impl Model {
         };
         let results = match results {
             Err(error) if error.is_own_fault() => self
-                .stand_in(&serving, &error, &given, deadline)
+                .run_on_standby(&serving, &error, &given, deadline)
                 .ok_or(error)?,
             results => results?,
         };
@@ -307,7 +306,7 @@ impl Model {
         Ok(names.zip(results).collect())
     }
 
-    /// How it was used since it was loaded.
+    /// Counters of its runs since it was loaded.
     pub fn usage(&self) -> Usage {
         self.lane.usage()
     }
@@ -324,7 +323,7 @@ impl Model {
         loaded.serving.1.clone()
     }
 
-    /// The inputs in the order of the file, if they fit the model. They are recorded where that is wanted.
+    /// Checks the inputs and sorts them in the order of the file. They are recorded if recording is on.
     fn checked(&self, inputs: &[(&str, &Tensor)]) -> Result<Vec<Tensor>, RunError> {
         let ordered = self.in_order(inputs.iter().copied())?;
         for (info, tensor) in self.inputs.iter().zip(&ordered) {
@@ -347,7 +346,7 @@ impl Model {
         Ok(ordered.into_iter().cloned().collect())
     }
 
-    /// What was given for each input, in the order of the file.
+    /// Sorts values by input, in the order of the file.
     fn in_order<'a, T: Copy>(
         &self,
         given: impl Iterator<Item = (&'a str, T)>,
@@ -398,7 +397,7 @@ impl Model {
             let bytes = shape.iter().fold(size, |product, &dimension| {
                 product.saturating_mul(dimension)
             });
-            let limit = self.how.all.max_tensor_bytes;
+            let limit = self.options.all.max_tensor_bytes;
             if bytes > limit {
                 let what = format!("the input \"{}\"", info.name);
                 return Err(RunError::TooLarge { what, bytes, limit });
@@ -408,24 +407,24 @@ impl Model {
     }
 }
 
-/// Loads a file for the backends that are wanted. Where either would do, one that cannot is noted with its reason.
+/// Loads a file in the chosen backends. With an automatic choice, a backend that cannot load it is reported with its reason.
 fn open(
     file: &ModelProto,
     graph: &GraphProto,
     bytes: &[u8],
-    how: &ModelOptions,
+    model_options: &ModelOptions,
     options: &Options,
 ) -> Result<(Loaded, Vec<(Backend, String)>), LoadError> {
     let tract = || -> Result<Arc<dyn Session>, LoadError> {
-        let session = TractSession::load(file, graph, how.threads, options)?;
+        let session = TractSession::load(file, graph, model_options.threads, options)?;
         Ok(Arc::new(session))
     };
-    let ort = || crate::ort::load(file, graph, bytes, how, options);
+    let ort = || crate::ort::load(file, graph, bytes, model_options, options);
     let alone = |backend, session| Loaded {
         serving: (backend, session),
         other: None,
     };
-    match how.backend {
+    match model_options.backend {
         BackendChoice::Tract => Ok((alone(Backend::Tract, tract()?), Vec::new())),
         BackendChoice::Ort => Ok((alone(Backend::Ort, ort()?), Vec::new())),
         BackendChoice::Auto => match (tract(), ort()) {
@@ -441,13 +440,13 @@ fn open(
                 vec![(Backend::Ort, without_ort(&e, options))],
             )),
             (Err(e), Ok(ort)) => Ok((alone(Backend::Ort, ort), vec![(Backend::Tract, chain(&e))])),
-            // tract's word: it is always there.
+            // tract's error, since tract is always available.
             (Err(e), Err(_)) => Err(e),
         },
     }
 }
 
-/// Why ONNX Runtime does not hold a model. That there is none is no news, unless one is named.
+/// Why ONNX Runtime has not loaded a model. A missing library is logged only if one is configured.
 fn without_ort(error: &LoadError, options: &Options) -> String {
     let LoadError::NoRuntime { source } = error else {
         return chain(error);
@@ -458,7 +457,7 @@ fn without_ort(error: &LoadError, options: &Options) -> String {
     let cause = chain(source.as_ref());
     tracing::warn!(
         cause,
-        "the named library of ONNX Runtime cannot be loaded; tract runs the model"
+        "the configured library of ONNX Runtime cannot be loaded; tract runs the model"
     );
     format!("{NO_RUNTIME}: {cause}")
 }

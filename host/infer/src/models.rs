@@ -8,13 +8,13 @@ use hotshoe_trust::Digest;
 use crate::executor::Executor;
 use crate::{LoadError, Model, ModelOptions, Options};
 
-/// A model, and how it is run.
+/// A model with its options.
 type Key = (Digest, ModelOptions);
 
 /// Locked while its model loads, so that a second caller waits instead of loading it again.
 type Slot = Arc<Mutex<Weak<Model>>>;
 
-/// Loads models and shares them: there is one of each digest and way to run it for as long as someone holds it.
+/// Loads models and shares them: each combination of digest and options exists once while it is in use.
 #[derive(Debug)]
 pub struct Models {
     options: Options,
@@ -29,7 +29,7 @@ impl Default for Models {
 }
 
 impl Models {
-    /// No model is loaded yet.
+    /// Without loaded models.
     pub fn new(options: Options) -> Self {
         Self {
             executor: Executor::new(options.pool),
@@ -38,8 +38,8 @@ impl Models {
         }
     }
 
-    /// The model of this digest to be run this way, loaded from `bytes` unless someone holds it already. The caller has checked
-    /// that `bytes` have this digest. No plan is compiled; see [`Model::prepare`].
+    /// The model with this digest and these options, loaded from `bytes` unless it is already in use. The caller has checked the digest
+    /// of `bytes`. No plan is compiled; see [`Model::prepare`].
     ///
     /// # Errors
     /// [`LoadError`].
@@ -67,7 +67,7 @@ impl Models {
 
     fn slot(&self, key: Key) -> Slot {
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        // A slot that someone loads into has a second owner; one that is locked has too.
+        // A slot that is being loaded or is locked has a second owner.
         slots.retain(|_, slot| {
             let loaded = slot.try_lock().is_ok_and(|held| held.strong_count() > 0);
             loaded || Arc::strong_count(slot) > 1

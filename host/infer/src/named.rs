@@ -1,4 +1,4 @@
-//! A model by its name in a release: one or several variants of it, of which one serves.
+//! A model of a release: one or several variants, of which one serves.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,26 +8,26 @@ use hotshoe_base::chain;
 
 use crate::{Model, RunError, Tensor, TensorInfo, VariantError};
 
-/// A variant that does not serve any more, or never did.
+/// A variant that no longer serves, or never did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fallback {
     /// Its name.
     pub variant: String,
-    /// Why another one serves: the error and what caused it, outermost first.
+    /// Why another variant serves: the error with its causes, outermost first.
     pub cause: String,
 }
 
-/// A model as a pipeline and its components know it: a name, and variants in order of preference. The first serves until it
-/// fails by its own fault on an input that a later one takes; from then on that one serves. Inputs of a shape that only a later
-/// one takes, such as one without fixed dimensions, run on that one, and the first goes on serving.
+/// A named model with variants in order of preference. The first one serves until it fails by its own fault on an input that a later
+/// variant runs; from then on the later one serves. Inputs of a shape that only a later variant accepts, such as one without fixed
+/// dimensions, run on that one, and the first one keeps serving.
 #[derive(Debug)]
 pub struct NamedModel {
     name: String,
     first: (String, Arc<Model>),
     others: Vec<(String, Arc<Model>)>,
-    /// Position of the one that serves; it only grows, but for a restart.
+    /// Index of the serving variant; it only grows, except for a restart.
     serving: AtomicUsize,
-    /// At most one entry a variant of the release.
+    /// At most one entry per variant.
     fallbacks: Mutex<Vec<Fallback>>,
 }
 
@@ -35,8 +35,8 @@ impl NamedModel {
     /// Variants by their names, the preferred one first.
     ///
     /// # Errors
-    /// [`VariantError`]: there is none, two have one name, or they cannot take each other's place: their inputs and outputs
-    /// must have the same names in the same order, element types and ranks.
+    /// [`VariantError`]: no variants, duplicate names, or different inputs or outputs: names, order, element types and ranks must be
+    /// equal.
     pub fn new(
         name: impl Into<String>,
         variants: Vec<(String, Arc<Model>)>,
@@ -77,7 +77,7 @@ impl NamedModel {
         })
     }
 
-    /// A model that has no variants; its only one is called "default".
+    /// A model with a single variant, "default".
     pub fn single(name: impl Into<String>, model: Arc<Model>) -> Self {
         Self {
             name: name.into(),
@@ -88,7 +88,7 @@ impl NamedModel {
         }
     }
 
-    /// Notes variants that never served, such as those that did not load.
+    /// Adds variants that never served, such as those that did not load.
     #[must_use]
     pub fn with_fallbacks(self, fallbacks: Vec<Fallback>) -> Self {
         Self {
@@ -97,17 +97,17 @@ impl NamedModel {
         }
     }
 
-    /// In the release.
+    /// The name in the release.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The name of the variant that serves.
+    /// The name of the serving variant.
     pub fn variant(&self) -> &str {
         &self.at(self.serving.load(Ordering::Acquire)).0
     }
 
-    /// The variant that serves.
+    /// The serving variant.
     pub fn active(&self) -> &Arc<Model> {
         &self.at(self.serving.load(Ordering::Acquire)).1
     }
@@ -119,7 +119,7 @@ impl NamedModel {
             .map(|(name, model)| (name.as_str(), model))
     }
 
-    /// Of the variant that serves, in the order of the file. All variants have the same names, element types and ranks.
+    /// Inputs of the serving variant, in the order of the file. All variants have the same names, element types and ranks.
     pub fn inputs(&self) -> &[TensorInfo] {
         self.active().inputs()
     }
@@ -129,14 +129,14 @@ impl NamedModel {
         self.active().outputs()
     }
 
-    /// An entry of the file's own metadata: the serving variant's, or that of the first that has it (a tool that makes a
-    /// variant may drop it).
+    /// An entry of the file's own metadata: of the serving variant, or of the first one that has it (tools may drop metadata in a
+    /// variant).
     pub fn metadata(&self, key: &str) -> Option<&str> {
         let own = self.active().metadata(key);
         own.or_else(|| self.variants().find_map(|(_, model)| model.metadata(key)))
     }
 
-    /// Variants that do not serve any more, and why, in the order in which they were given up.
+    /// Variants that no longer serve, with the reason, in order of failure.
     pub fn fallbacks(&self) -> Vec<Fallback> {
         self.fallbacks
             .lock()
@@ -144,12 +144,12 @@ impl NamedModel {
             .clone()
     }
 
-    /// Runs the variant that serves, as [`Model::run_by`]. Where it fails by its own fault, the next ones are tried on the
-    /// same input until one succeeds, which serves from then on. An input that fails in all of them moves nothing. Nor does one
-    /// of a shape that it does not take: the first of the next ones that takes it runs it.
+    /// Runs the serving variant, as [`Model::run_by`]. If it fails by its own fault, the next ones are tried on the same input until one
+    /// succeeds, which serves from then on. An input that fails in all of them changes nothing. An input of a shape that the serving
+    /// variant does not accept runs on the first later one that does, which also changes nothing.
     ///
     /// # Errors
-    /// [`RunError`], of the variant that served when the run began; or of a later one that took the inputs' shapes.
+    /// [`RunError`] of the variant that served when the run began, or of a later one that accepted the shapes.
     pub fn run_by(
         &self,
         inputs: &[(&str, &Tensor)],
@@ -174,14 +174,14 @@ impl NamedModel {
                     return Ok(outputs);
                 }
                 Err(other) if other.is_own_fault() => causes.push(chain(&other)),
-                // The input, a limit or the deadline: it says nothing about the variant.
+                // The input, a limit or the deadline is the cause, not the variant.
                 Err(_) => return Err(error),
             }
         }
         Err(error)
     }
 
-    /// Runs the variants after this position until one takes these shapes, which says nothing against those that do not.
+    /// Runs the first variant after this index that accepts these shapes.
     fn run_as_shaped(
         &self,
         position: usize,
@@ -199,8 +199,8 @@ impl NamedModel {
         Err(error)
     }
 
-    /// The preferred variant serves again, and what was noted of runs is forgotten; what never loaded stays noted. For whoever
-    /// tried backends that failed.
+    /// Makes the preferred variant serve again and forgets failed runs; variants that never loaded stay failed. For use after trying
+    /// backends that may fail.
     pub fn restart(&self) {
         let mut fallbacks = self
             .fallbacks
@@ -210,7 +210,7 @@ impl NamedModel {
         self.serving.store(0, Ordering::Release);
     }
 
-    /// Another run may have done the same since; then nothing is left to do.
+    /// Does nothing if another run has already fallen back.
     fn fall_back(&self, from: usize, to: usize, causes: Vec<String>) {
         let mut fallbacks = self
             .fallbacks
@@ -219,7 +219,7 @@ impl NamedModel {
         let known = self.serving.load(Ordering::Acquire);
         for (position, cause) in (from..to).zip(causes).filter(|&(at, _)| at >= known) {
             let variant = self.at(position).0.clone();
-            tracing::warn!(model = self.name, variant, cause, "variant given up");
+            tracing::warn!(model = self.name, variant, cause, "variant failed");
             fallbacks.push(Fallback { variant, cause });
         }
         if to > known {
@@ -234,7 +234,7 @@ impl NamedModel {
     }
 }
 
-/// What keeps two variants from taking each other's place.
+/// The difference between the inputs or outputs of two variants, if there is one.
 fn difference(role: &str, first: &[TensorInfo], other: &[TensorInfo]) -> Option<String> {
     if first.len() != other.len() {
         let (want, got) = (first.len(), other.len());

@@ -1,8 +1,8 @@
-//! NumPy's `.npy` files and `.npz` archives of them, as far as tensors need them. They may come from anybody: what is read is
-//! bounded before it is unpacked, and while it is.
+//! NumPy's `.npy` files and `.npz` archives, as far as tensors need them. They may be untrusted: sizes are limited before and during
+//! unpacking.
 //!
 //! The format is numpy.lib.format's, versions 1 to 3: the magic, two bytes of version, the length of the header, the header (a
-//! Python dictionary with `descr`, `fortran_order` and `shape`), the elements. The crates that read it bring a parser of
+//! Python dictionary with `descr`, `fortran_order` and `shape`), the elements. Existing crates include a parser of
 //! Python literals for these three keys.
 
 use std::collections::BTreeSet;
@@ -16,35 +16,35 @@ use crate::{ElementType, Tensor, TensorError};
 
 /// The media type of an archive.
 pub const CONTENT_TYPE: &str = "application/x-npz";
-/// The member that holds the payload of the sample which the tensors were made of: `u8`, one dimension.
+/// The member with the payload of the sample that the tensors were made of: `u8`, one dimension.
 pub const SAMPLE: &str = "sample";
-/// The member that holds that sample's media type: UTF-8 in `u8`, one dimension.
+/// The member with that sample's media type: UTF-8 in `u8`, one dimension.
 pub const SAMPLE_TYPE: &str = "content-type";
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 /// The header is padded so that the elements begin at a multiple of this.
 const ALIGNMENT: usize = 64;
-/// Longest header that is read, in bytes: a rank of a thousand has less.
+/// Longest header, in bytes; enough for a rank of a thousand.
 const MAX_HEADER_BYTES: usize = 1 << 16;
 /// Most dimensions of an array, as in NumPy 2.
 const MAX_RANK: usize = 64;
 
-/// How much an archive may hold.
+/// Limits of an archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Members, whatever they are.
+    /// Most members of any kind.
     pub arrays: usize,
-    /// All members together as they are unpacked, in bytes.
+    /// Most unpacked bytes of all members together.
     pub bytes: u64,
 }
 
 impl Limits {
-    /// Of a sample or a result: 64 arrays, 64 MiB.
+    /// For a sample or a result: 64 arrays, 64 MiB.
     pub const SAMPLE: Self = Self {
         arrays: 64,
         bytes: 64 << 20,
     };
-    /// Of a file that somebody at this machine named: 1,024 arrays, 1 GiB.
+    /// For a file on the command line: 1,024 arrays, 1 GiB.
     pub const FILE: Self = Self {
         arrays: 1_024,
         bytes: 1 << 30,
@@ -54,25 +54,25 @@ impl Limits {
 /// Why an archive or an array cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum NpzError {
-    /// It is no archive, or not whole.
-    #[error("it is no whole .npz file")]
+    /// It is not an archive, or truncated.
+    #[error("it is not a complete .npz file")]
     Archive(#[source] ZipError),
-    /// It holds more members than the limit.
-    #[error("it holds {count} arrays; at most {most} are read")]
+    /// Too many members.
+    #[error("it has {count} arrays; at most {most} are allowed")]
     Arrays {
-        /// How many it holds.
+        /// Number of members.
         count: usize,
-        /// How many are read.
+        /// The limit.
         most: usize,
     },
-    /// What it holds is larger than the limit.
+    /// The unpacked size exceeds the limit.
     #[error("its arrays have more than {most} bytes together, which is the limit")]
     Bytes {
         /// The limit.
         most: u64,
     },
     /// Two members of one name.
-    #[error("it holds two arrays `{name}`")]
+    #[error("it has two arrays `{name}`")]
     Twice {
         /// The name.
         name: String,
@@ -82,29 +82,29 @@ pub enum NpzError {
     Member {
         /// Its name.
         name: String,
-        /// Why not.
+        /// Why.
         #[source]
         source: Box<Self>,
     },
     /// A member that cannot be unpacked.
     #[error("it cannot be unpacked")]
     Unpack(#[source] std::io::Error),
-    /// It is no array, or not whole.
-    #[error("it is no whole .npy file")]
+    /// It is not an array, or truncated.
+    #[error("it is not a complete .npy file")]
     Array,
-    /// Elements that no tensor has.
+    /// An unsupported element type.
     #[error(
-        "its elements are {found}; a tensor has bool, u8, i8, or little-endian i32, i64, f16, f32, f64"
+        "its elements are {found}; supported are bool, u8, i8, and little-endian i32, i64, f16, f32, f64"
     )]
     Elements {
-        /// What NumPy calls them.
+        /// The type in NumPy's notation.
         found: String,
     },
-    /// Elements that stand column by column.
-    #[error("its elements are column by column; save numpy.ascontiguousarray(it)")]
+    /// Column-major order.
+    #[error("its elements are in column-major order; save numpy.ascontiguousarray(it)")]
     Fortran,
-    /// Elements that do not make a tensor.
-    #[error("it makes no tensor")]
+    /// The elements are not a valid tensor.
+    #[error("it is not a valid tensor")]
     Tensor(#[from] TensorError),
 }
 
@@ -142,7 +142,7 @@ pub fn read_array(bytes: &[u8]) -> Result<Tensor, NpzError> {
     Ok(Tensor::from_bytes(element_type, &shape, elements)?)
 }
 
-/// What follows a key of the header.
+/// The text after a key of the header.
 fn value<'a>(header: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = header.split_once(&format!("'{key}':"))?;
     Some(rest.trim_start())
@@ -194,7 +194,7 @@ fn write_array(tensor: &Tensor, to: &mut impl Write) -> std::io::Result<()> {
         .iter()
         .map(|size| format!("{size}, "))
         .collect();
-    // A tuple of one is `(3,)`; of more, a comma at the end does no harm.
+    // A tuple of one is `(3,)`; with more elements, a trailing comma is valid too.
     let sizes = sizes.trim_end();
     let mut header =
         format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({sizes}), }}");
@@ -204,14 +204,14 @@ fn write_array(tensor: &Tensor, to: &mut impl Write) -> std::io::Result<()> {
     header.push('\n');
     to.write_all(MAGIC)?;
     to.write_all(&[1, 0])?;
-    // A header is as long as a rank of dozens makes it: far below 65,536.
+    // The length of a header depends on the rank, and is far below 65,536.
     let length = u16::try_from(header.len()).unwrap_or(u16::MAX);
     to.write_all(&length.to_le_bytes())?;
     to.write_all(header.as_bytes())?;
     to.write_all(tensor.bytes())
 }
 
-/// Reads all arrays of a `.npz`, by their names. Members that are no `.npy` are passed over.
+/// Reads all arrays of a `.npz` with their names. Members that are not `.npy` are skipped.
 ///
 /// # Errors
 /// [`NpzError`]
@@ -232,7 +232,7 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Vec<(String, Tensor)>, NpzEr
         let Some(name) = file.name().strip_suffix(".npy").map(str::to_owned) else {
             continue;
         };
-        // The size that stands in the archive may be a lie, but then it is one that helps nobody.
+        // The size in the archive may be wrong, but reading is limited as well.
         if file.size() > left {
             return Err(too_large());
         }
@@ -254,7 +254,7 @@ pub fn read(bytes: &[u8], limits: Limits) -> Result<Vec<(String, Tensor)>, NpzEr
     Ok(arrays)
 }
 
-/// Writes a `.npz` that numpy.load reads. The same arrays always give the same bytes.
+/// Writes a `.npz` for numpy.load. The bytes are deterministic.
 ///
 /// # Errors
 /// [`NpzError::Archive`]

@@ -1,4 +1,4 @@
-//! What models may cost, and what runs them.
+//! Limits and options of models.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,19 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::BackendChoice;
 
-/// What all models together may cost.
+/// Options of all models together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// Compiled plans that a model keeps, one for each combination of input shapes. Each holds its own copy of the weights
-    /// as the processor likes them. Default 16, at least 1.
+    /// Most compiled plans per model, one for each combination of input shapes. Each has its own copy of the weights in the layout of
+    /// the processor. Default 16, at least 1.
     pub plans: usize,
-    /// Most bytes of one tensor: an input, an output, or, where its size follows from the inputs' shapes and tract runs the
-    /// model, one between two layers. Default 256 MiB.
+    /// Most bytes of one tensor: an input, an output, or, with tract and if its size depends only on the input shapes, an intermediate
+    /// tensor. Default 256 MiB.
     pub max_tensor_bytes: usize,
     /// Most bytes of a model file. Default 1 GiB.
     pub max_model_bytes: usize,
-    /// Threads that run models, all models together, at least 1. Default: one more than the processor has cores, so that
-    /// one model alone can use them all and a place stays free for the others.
+    /// Threads that run models, for all models together, at least 1. Default: one more than the processor has cores, so that one model
+    /// can use all cores and a slot stays free for the others.
     pub pool: usize,
     /// ONNX Runtime.
     pub ort: OrtOptions,
@@ -38,21 +38,21 @@ impl Default for Options {
     }
 }
 
-/// How one model is run.
+/// Options of one model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ModelOptions {
-    /// What runs it. Default: automatic.
+    /// Its backend. Default: automatic.
     pub backend: BackendChoice,
     /// Threads of one run. Default 1, at least 1.
     pub threads: usize,
-    /// Most runs of this model at once, at least 1. Default on tract: one less than the pool has threads, so that a slow model
-    /// leaves room for the others, but at least 1. Default on ONNX Runtime: 1, since each further run at once takes a session
-    /// with weights and working memory of its own: 2 to 8 times the file's size with the models of the label reader. It is made
-    /// when runs first meet, and stays; the file stays in memory for it too.
+    /// Most concurrent runs of this model, at least 1. Default on tract: one less than the pool has threads, so that a slow model does not
+    /// block the others, but at least 1. Default on ONNX Runtime: 1, since each further concurrent run needs a session with its own
+    /// weights and working memory: 2 to 8 times the file's size with the models of the label reader. It is created when it is first
+    /// needed, and kept; the file is kept in memory for it too.
     pub max_runs: Option<usize>,
-    /// Most samples that are put into one run, for a model whose outermost dimension is a batch. Default 1: none are joined.
+    /// Most samples in one batch, for a model whose outermost dimension is a batch. Default 1: no batching.
     pub max_batch: usize,
-    /// How long a sample waits for others to join it. Default 0.
+    /// How long a sample waits for others to join its batch. Default 0.
     pub max_wait: Duration,
 }
 
@@ -68,16 +68,16 @@ impl Default for ModelOptions {
     }
 }
 
-/// Where ONNX Runtime is and what it runs models on.
+/// Library and execution providers of ONNX Runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrtOptions {
-    /// Its library. Default: what the environment's `ORT_DYLIB_PATH` names, else what the system's loader finds.
+    /// Its library. Default: the environment variable `ORT_DYLIB_PATH`, else the library path of the system.
     pub library: Option<PathBuf>,
-    /// Execution providers, the preferred one first. Where none can be used the processor runs the model. Default: none.
+    /// Execution providers, the preferred one first. If none can be used, the processor is used. Default: none.
     pub providers: Vec<Provider>,
 }
 
-/// The execution providers that can be asked for; `cpu` is always there.
+/// The supported execution providers; `cpu` is always available.
 pub const PROVIDERS: [&str; 7] = [
     "cpu", "cuda", "tensorrt", "openvino", "xnnpack", "qnn", "acl",
 ];

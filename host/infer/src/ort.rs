@@ -1,4 +1,4 @@
-//! ONNX Runtime, if its library is found.
+//! The ONNX Runtime backend, if its library is found.
 
 #[cfg(feature = "ort")]
 mod library;
@@ -7,7 +7,7 @@ mod providers;
 #[cfg(feature = "ort")]
 mod session;
 #[cfg(feature = "ort")]
-mod settings;
+mod recent;
 #[cfg(feature = "ort")]
 mod values;
 
@@ -20,35 +20,35 @@ use tract_onnx::pb::{GraphProto, ModelProto};
 use crate::backend::Session;
 use crate::{LoadError, ModelOptions, Options, OrtOptions};
 
-/// What was found of ONNX Runtime.
+/// Information about the library of ONNX Runtime.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OrtLibrary {
     /// The library that is loaded; `None` if there is none.
     pub path: Option<PathBuf>,
-    /// Its version, such as "1.22.0"; empty if there is no library, or none that says so.
+    /// Its version, such as "1.22.0"; empty if there is no library, or its version is unknown.
     pub version: String,
-    /// The execution providers that this library has and this program knows, such as "cpu" and "cuda".
+    /// The execution providers that both this library and this program support, such as "cpu" and "cuda".
     pub providers: Vec<String>,
-    /// If there is no library: each that was tried, and what was wrong with it.
+    /// Without a library: each path that was tried, with its error.
     pub tried: Vec<(PathBuf, String)>,
 }
 
-/// There is no library to use.
+/// No library of ONNX Runtime was found.
 #[derive(Debug, Error)]
-#[error("{}", told(tried))]
+#[error("{}", list_tried(tried))]
 pub(crate) struct NotFound {
     tried: Vec<(PathBuf, String)>,
 }
 
-fn told(tried: &[(PathBuf, String)]) -> String {
+fn list_tried(tried: &[(PathBuf, String)]) -> String {
     let each = tried
         .iter()
         .map(|(path, problem)| format!("{}: {problem}", path.display()));
     each.collect::<Vec<_>>().join("; ")
 }
 
-/// Finds ONNX Runtime's library and loads it: the one that `options` name, else the one that the environment's
-/// `ORT_DYLIB_PATH` names, else what the system's loader finds. The first call that finds one decides for the whole process.
+/// Finds and loads the library of ONNX Runtime: from `options`, else from the environment variable `ORT_DYLIB_PATH`, else from the
+/// library path of the system. The first loaded library is used for the whole process.
 pub fn ort_library(options: &OrtOptions) -> OrtLibrary {
     #[cfg(feature = "ort")]
     return library::found(options);
@@ -59,7 +59,7 @@ pub fn ort_library(options: &OrtOptions) -> OrtLibrary {
     }
 }
 
-/// Whether the config or the environment names a library.
+/// Whether the configuration or the environment sets a library.
 pub(crate) fn is_named(options: &OrtOptions) -> bool {
     #[cfg(feature = "ort")]
     return library::is_named(options);

@@ -1,15 +1,15 @@
-//! How the plans of a model were used.
+//! Statistics of the plans of a model.
 
-/// How the plans of a model were used since it was loaded. ONNX Runtime plans each run anew; there, a plan stands for shapes
-/// that it has run with.
+/// Statistics of the plans of a model since it was loaded. ONNX Runtime plans each run again; there, a plan means shapes of an earlier
+/// run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Runs that found their plan, or waited for the one that another run was compiling.
+    /// Runs that found their plan, or waited for another run that was compiling it.
     pub hits: u64,
     /// Runs that compiled their plan.
     pub misses: u64,
-    /// Plans that were dropped to make room.
+    /// Plans that were evicted.
     pub evictions: u64,
-    /// Plans that are kept now.
+    /// Plans in the cache.
     pub plans: usize,
 }

@@ -1,8 +1,8 @@
 //! tract.
 
 mod attributes;
-mod meaning;
 mod plans;
+mod semantics;
 mod threads;
 mod values;
 
@@ -16,10 +16,10 @@ use tract_onnx::prelude::{
 };
 use tract_onnx::tract_core::plan::eval;
 
-use crate::backend::{Session, Setting, Stop};
+use crate::backend::{Session, InputSignature, Stop};
 use crate::guard::guard;
 use crate::{LoadError, Options, RunError, Stats, Tensor, TensorInfo, describe};
-pub(crate) use meaning::{framework, partial_framework};
+pub(crate) use semantics::{framework, partial_framework};
 use multithread::{Executor, multithread_tract_scope};
 use plans::{Plan, PlanError, Plans};
 
@@ -59,12 +59,12 @@ impl TractSession {
         })
     }
 
-    fn plan(&self, setting: &Setting) -> Result<Arc<Plan>, RunError> {
+    fn plan(&self, signature: &InputSignature) -> Result<Arc<Plan>, RunError> {
         self.plans
-            .get(&self.graph, setting)
+            .get(&self.graph, signature)
             .map_err(|error| match error {
                 PlanError::Refused(source) => RunError::Plan {
-                    shapes: setting.shapes.clone(),
+                    shapes: signature.shapes.clone(),
                     source,
                 },
                 PlanError::Panicked(message) => RunError::Panicked { message },
@@ -81,13 +81,13 @@ impl TractSession {
 }
 
 impl Session for TractSession {
-    fn prepare(&self, setting: &Setting) -> Result<(), RunError> {
-        self.plan(setting).map(drop)
+    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError> {
+        self.plan(signature).map(drop)
     }
 
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
-        let setting = Setting::of(inputs);
-        let plan = self.plan(&setting)?;
+        let signature = InputSignature::of(inputs);
+        let plan = self.plan(&signature)?;
         let values: TVec<_> = inputs.iter().map(Tensor::to_raw).collect();
         let run = || guard(|| run(&plan, values, stop));
         let results = match &self.threads {
@@ -102,7 +102,7 @@ impl Session for TractSession {
                 // Some operators look at their inputs' shapes only when they run; shapes that have run are not at fault.
                 let refused = self.open && !plan.proven.load(Ordering::Relaxed);
                 return Err(if refused {
-                    let (shapes, source) = (setting.shapes, Arc::from(source));
+                    let (shapes, source) = (signature.shapes, Arc::from(source));
                     RunError::Plan { shapes, source }
                 } else {
                     RunError::Failed { source }
@@ -139,8 +139,8 @@ impl Session for TractSession {
         None
     }
 
-    fn settings(&self) -> Vec<Setting> {
-        self.plans.settings()
+    fn signatures(&self) -> Vec<InputSignature> {
+        self.plans.signatures()
     }
 
     fn stats(&self) -> Stats {

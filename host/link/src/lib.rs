@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::{PayloadKind, SigningKey};
@@ -279,7 +279,7 @@ impl Link {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, site: &str, device: &str) -> Result<Self, LinkError> {
-        Self::open_with(config, site, device, &Parts::default())
+        Self::open_with(config, site, device, &Supervisor::default())
     }
 
     /// Like [`Self::open`], with its threads registered in `parts`.
@@ -290,7 +290,7 @@ impl Link {
         config: &ZenohConfig,
         site: &str,
         device: &str,
-        parts: &Parts,
+        parts: &Supervisor,
     ) -> Result<Self, LinkError> {
         Ok(Self {
             site: Site::open_with(config, site, parts)?,
@@ -388,7 +388,7 @@ impl Link {
     }
 
     /// The parts that its threads are registered in.
-    pub const fn parts(&self) -> &Parts {
+    pub const fn parts(&self) -> &Supervisor {
         &self.site.parts
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use zenoh::Session;
 
 use super::LinkError;
@@ -42,7 +42,7 @@ impl QueuedMessage {
 #[derive(Debug)]
 struct Shared {
     session: Session,
-    parts: Parts,
+    parts: Supervisor,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -69,7 +69,7 @@ impl Drop for CloseOnDrop {
 
 impl Outbox {
     /// An empty queue. Its thread starts with the first message.
-    pub fn new(session: Session, parts: &Parts) -> Self {
+    pub fn new(session: Session, parts: &Supervisor) -> Self {
         let shared = Arc::new(Shared {
             session,
             parts: parts.clone(),

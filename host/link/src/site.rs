@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_protocol::status::SessionStatus;
 use hotshoe_trust::Digest;
@@ -47,7 +47,7 @@ pub struct Site {
     name: String,
     /// Indexes of blobs that are being fetched, which are not in the catalogue yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
-    pub(super) parts: Parts,
+    pub(super) parts: Supervisor,
 }
 
 /// The kind of a message to a whole site.
@@ -74,23 +74,23 @@ impl Site {
     /// # Errors
     /// [`LinkError::Setting`] and [`LinkError::Open`].
     pub fn open(config: &ZenohConfig, name: &str) -> Result<Self, LinkError> {
-        Self::open_with(config, name, &Parts::default())
+        Self::open_with(config, name, &Supervisor::default())
     }
 
     /// Like [`Self::open`], with its threads registered in `parts`.
     ///
     /// # Errors
     /// The same.
-    pub fn open_with(config: &ZenohConfig, name: &str, parts: &Parts) -> Result<Self, LinkError> {
+    pub fn open_with(config: &ZenohConfig, name: &str, parts: &Supervisor) -> Result<Self, LinkError> {
         Ok(Self::with(settings::open(config)?, name, parts))
     }
 
     /// Shares a session, for another site.
     pub(super) fn of(session: Session, name: &str) -> Self {
-        Self::with(session, name, &Parts::default())
+        Self::with(session, name, &Supervisor::default())
     }
 
-    fn with(session: Session, name: &str, parts: &Parts) -> Self {
+    fn with(session: Session, name: &str, parts: &Supervisor) -> Self {
         Self {
             outbox: Outbox::new(session.clone(), parts),
             session,

@@ -1,5 +1,5 @@
-//! A component that breaks off again and again is left alone for a while, so that its traps and its new instances take no time from
-//! the rest of the device.
+//! Back-off for components: a component that traps repeatedly is paused, so that its traps and new instances do not slow down the rest
+//! of the device.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,184 +9,184 @@ use hotshoe_base::micros;
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_protocol::status::BackOffStatus;
 
-/// Calls of a component that may break off one after the other before it is left alone.
+/// Consecutive traps of a component after which it is paused.
 pub const FAULTS_IN_A_ROW: u32 = 5;
-/// How long it is left alone at first.
+/// First pause.
 pub const FIRST_WAIT: Duration = Duration::from_millis(500);
-/// How long it is left alone at most: each try that breaks off as well doubles the time.
+/// Longest pause. Each trial call that also traps doubles the pause.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The components of one release that break off, shared by all workers of it. Time comes in from outside.
+/// The back-off state of the components of one release, shared by all its workers. The caller passes the time.
 #[derive(Debug, Default)]
 pub struct BackOffs {
-    /// Those alone whose last call broke off.
-    troubled: Mutex<BTreeMap<String, Trouble>>,
+    /// Only components whose last call trapped.
+    streaks: Mutex<BTreeMap<String, FaultStreak>>,
 }
 
-/// A component whose last call broke off.
+/// The consecutive traps of a component.
 #[derive(Debug)]
-struct Trouble {
+struct FaultStreak {
     in_a_row: u32,
     last: Failure,
-    waiting: Option<Waiting>,
+    pause: Option<Pause>,
 }
 
-/// A component that is left alone.
+/// The pause of a component.
 #[derive(Debug)]
-struct Waiting {
+struct Pause {
     wait: Duration,
     until: Instant,
-    /// One sample is let through to see whether it works again.
-    trying: bool,
+    /// Whether one call is running to try whether the component works again.
+    trial_running: bool,
 }
 
-/// Leave to call a component once.
+/// A permit for one call of a component.
 #[must_use]
-pub struct Leave<'a> {
+pub struct CallPermit<'a> {
     all: &'a BackOffs,
     component: &'a str,
-    /// It is the one call that tries whether the component works again.
-    tries: bool,
+    /// Whether it is the call that tries whether the component works again.
+    is_trial: bool,
 }
 
 impl BackOffs {
-    /// Leave to call `component` at `now`.
+    /// A permit to call `component` at `now`.
     ///
     /// # Errors
-    /// [`Fault::BackingOff`], with what it broke off by and when it is tried again.
-    pub fn leave<'a>(&'a self, component: &'a str, now: Instant) -> Result<Leave<'a>, Failure> {
-        let mut troubled = self.lock();
-        let mut tries = false;
-        if let Some(trouble) = troubled.get_mut(component)
-            && let Some(waiting) = &mut trouble.waiting
+    /// [`Fault::BackingOff`], with the last failure and the rest of the pause.
+    pub fn permit<'a>(&'a self, component: &'a str, now: Instant) -> Result<CallPermit<'a>, Failure> {
+        let mut streaks = self.lock();
+        let mut is_trial = false;
+        if let Some(streak) = streaks.get_mut(component)
+            && let Some(pause) = &mut streak.pause
         {
-            if waiting.trying || now < waiting.until {
-                return Err(refusal(component, trouble, now));
+            if pause.trial_running || now < pause.until {
+                return Err(refusal(component, streak, now));
             }
-            waiting.trying = true;
-            tries = true;
+            pause.trial_running = true;
+            is_trial = true;
         }
-        drop(troubled);
-        Ok(Leave {
+        drop(streaks);
+        Ok(CallPermit {
             all: self,
             component,
-            tries,
+            is_trial,
         })
     }
 
-    /// What the status says of a component at `now`: the calls that broke off in a row, and how it is left alone.
+    /// The status of a component at `now`: its consecutive traps, and its pause.
     pub fn status(&self, component: &str, now: Instant) -> (u32, Option<BackOffStatus>) {
-        let troubled = self.lock();
-        let Some(trouble) = troubled.get(component) else {
+        let streaks = self.lock();
+        let Some(streak) = streaks.get(component) else {
             return (0, None);
         };
-        let status = trouble.waiting.as_ref().map(|waiting| BackOffStatus {
-            fault: trouble.last.fault.name().to_owned(),
-            message: trouble.last.message.clone(),
-            wait_ms: micros(waiting.wait) / 1000,
-            left_ms: micros(waiting.until.saturating_duration_since(now)) / 1000,
+        let status = streak.pause.as_ref().map(|pause| BackOffStatus {
+            fault: streak.last.fault.name().to_owned(),
+            message: streak.last.message.clone(),
+            wait_ms: micros(pause.wait) / 1000,
+            left_ms: micros(pause.until.saturating_duration_since(now)) / 1000,
         });
-        (trouble.in_a_row, status)
+        (streak.in_a_row, status)
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Trouble>> {
-        self.troubled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, FaultStreak>> {
+        self.streaks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn refusal(component: &str, trouble: &Trouble, now: Instant) -> Failure {
-    let left = trouble.waiting.as_ref().map_or(Duration::ZERO, |waiting| {
-        waiting.until.saturating_duration_since(now)
+fn refusal(component: &str, streak: &FaultStreak, now: Instant) -> Failure {
+    let left = streak.pause.as_ref().map_or(Duration::ZERO, |pause| {
+        pause.until.saturating_duration_since(now)
     });
     let message = format!(
-        "`{component}` broke off {} times in a row and is left alone for {} ms more; the last time: {}",
-        trouble.in_a_row,
+        "`{component}` failed {} times in a row and is paused for {} ms; last failure: {}",
+        streak.in_a_row,
         left.as_millis(),
-        trouble.last.message
+        streak.last.message
     );
     Failure::new(Fault::BackingOff, message)
 }
 
-impl Leave<'_> {
-    /// Tells how the call ended at `now`.
+impl CallPermit<'_> {
+    /// Records the end of the call at `now`.
     pub fn ended(self, failure: Option<&Failure>, now: Instant) {
-        let broke_off = failure.filter(|failure| failure.fault.ends_instance());
-        let mut troubled = self.all.lock();
-        let Some(failure) = broke_off else {
-            if let Some(trouble) = troubled.remove(self.component)
-                && trouble.waiting.is_some()
+        let trapped = failure.filter(|failure| failure.fault.ends_instance());
+        let mut streaks = self.all.lock();
+        let Some(failure) = trapped else {
+            if let Some(streak) = streaks.remove(self.component)
+                && streak.pause.is_some()
             {
-                tell(self.component, false);
+                record_metrics(self.component, false);
                 tracing::info!(component = self.component, "the component works again");
             }
             return;
         };
-        let trouble = troubled
+        let streak = streaks
             .entry(self.component.to_owned())
-            .or_insert_with(|| Trouble {
+            .or_insert_with(|| FaultStreak {
                 in_a_row: 0,
                 last: failure.clone(),
-                waiting: None,
+                pause: None,
             });
-        trouble.in_a_row = trouble.in_a_row.saturating_add(1);
-        trouble.last = failure.clone();
-        let wait = match &trouble.waiting {
-            None if trouble.in_a_row < FAULTS_IN_A_ROW => return,
+        streak.in_a_row = streak.in_a_row.saturating_add(1);
+        streak.last = failure.clone();
+        let wait = match &streak.pause {
+            None if streak.in_a_row < FAULTS_IN_A_ROW => return,
             None => FIRST_WAIT,
-            Some(waiting) if self.tries => (waiting.wait * 2).min(LONGEST_WAIT),
-            // A call that was under way before.
+            Some(pause) if self.is_trial => (pause.wait * 2).min(LONGEST_WAIT),
+            // A call that began before the pause.
             Some(_) => return,
         };
-        if trouble.waiting.is_none() {
-            tell(self.component, true);
+        if streak.pause.is_none() {
+            record_metrics(self.component, true);
         }
-        trouble.waiting = Some(Waiting {
+        streak.pause = Some(Pause {
             wait,
             until: now + wait,
-            trying: false,
+            trial_running: false,
         });
         tracing::warn!(
             component = self.component,
-            in_a_row = trouble.in_a_row,
+            in_a_row = streak.in_a_row,
             wait_ms = micros(wait) / 1000,
-            cause = trouble.last.message,
-            "the component breaks off again and again; it is left alone for a while"
+            cause = streak.last.message,
+            "the component traps repeatedly and is paused"
         );
     }
 }
 
-/// A call whose end nobody told: the daemon itself failed in it. Another sample may try.
-impl Drop for Leave<'_> {
+/// A dropped permit: the daemon itself failed during the call. Another sample may try.
+impl Drop for CallPermit<'_> {
     fn drop(&mut self) {
-        if !self.tries {
+        if !self.is_trial {
             return;
         }
-        let mut troubled = self.all.lock();
-        let trouble = troubled.get_mut(self.component);
-        if let Some(waiting) = trouble.and_then(|trouble| trouble.waiting.as_mut()) {
-            waiting.trying = false;
+        let mut streaks = self.all.lock();
+        let streak = streaks.get_mut(self.component);
+        if let Some(pause) = streak.and_then(|streak| streak.pause.as_mut()) {
+            pause.trial_running = false;
         }
     }
 }
 
-/// The release serves no more.
+/// Resets the metrics when the release no longer serves.
 impl Drop for BackOffs {
     fn drop(&mut self) {
-        let troubled = std::mem::take(&mut *self.lock());
-        for (component, trouble) in troubled {
-            if trouble.waiting.is_some() {
+        let streaks = std::mem::take(&mut *self.lock());
+        for (component, streak) in streaks {
+            if streak.pause.is_some() {
                 metrics::gauge!("hotshoe_backing_off", "component" => component).set(0.0);
             }
         }
     }
 }
 
-fn tell(component: &str, waits: bool) {
+fn record_metrics(component: &str, is_paused: bool) {
     let component = component.to_owned();
-    if waits {
+    if is_paused {
         metrics::counter!("hotshoe_back_offs_total", "component" => component.clone()).increment(1);
     }
-    metrics::gauge!("hotshoe_backing_off", "component" => component).set(u8::from(waits));
+    metrics::gauge!("hotshoe_backing_off", "component" => component).set(u8::from(is_paused));
 }
 
 #[cfg(test)]
@@ -200,11 +200,11 @@ mod tests {
         Failure::new(Fault::Trap, "it trapped")
     }
 
-    /// One call at a moment: false where there was no leave.
+    /// One call; false if it was refused.
     fn call(all: &BackOffs, now: Instant, failure: Option<&Failure>) -> bool {
-        match all.leave("x", now) {
-            Ok(leave) => {
-                leave.ended(failure, now);
+        match all.permit("x", now) {
+            Ok(permit) => {
+                permit.ended(failure, now);
                 true
             }
             Err(refused) => {
@@ -241,7 +241,7 @@ mod tests {
         now += expected;
         assert!(call(&all, now, None), "it works again");
         assert_eq!(all.status("x", now), (0, None));
-        // And begins with the shortest wait.
+        // And starts with the first pause.
         for _ in 0..FAULTS_IN_A_ROW {
             assert!(call(&all, now, Some(&trap())));
         }
@@ -266,32 +266,32 @@ mod tests {
     fn one_sample_alone_tries_and_an_untold_end_lets_another_try() {
         let all = BackOffs::default();
         let now = Instant::now();
-        // A call that began before the row was full.
-        let late = all.leave("x", now).unwrap();
+        // A call that began before the pause.
+        let late = all.permit("x", now).unwrap();
         for _ in 0..FAULTS_IN_A_ROW {
             assert!(call(&all, now, Some(&trap())));
         }
         late.ended(Some(&trap()), now);
         assert_eq!(wait(&all, now), Some(micros(FIRST_WAIT) / 1000));
         let later = now + FIRST_WAIT;
-        let trying = all.leave("x", later).unwrap();
+        let trial_running = all.permit("x", later).unwrap();
         assert!(!call(&all, later, None));
-        drop(trying);
+        drop(trial_running);
         assert!(call(&all, later, None));
-        // A late call neither ends the try of another one nor counts as it.
+        // A late call neither ends the trial call nor counts as it.
         let now = later + FIRST_WAIT;
-        let late = all.leave("z", now).unwrap();
+        let late = all.permit("z", now).unwrap();
         for _ in 0..FAULTS_IN_A_ROW {
-            all.leave("z", now).unwrap().ended(Some(&trap()), now);
+            all.permit("z", now).unwrap().ended(Some(&trap()), now);
         }
         let now = now + FIRST_WAIT;
-        let trying = all.leave("z", now).unwrap();
+        let trial_running = all.permit("z", now).unwrap();
         late.ended(Some(&trap()), now);
-        assert!(all.leave("z", now).is_err());
+        assert!(all.permit("z", now).is_err());
         let first = Some(micros(FIRST_WAIT) / 1000);
         assert_eq!(all.status("z", now).1.map(|status| status.wait_ms), first);
-        drop(trying);
-        // Another component has nothing to do with it.
-        assert!(all.leave("y", now).is_ok());
+        drop(trial_running);
+        // Other components are not affected.
+        assert!(all.permit("y", now).is_ok());
     }
 }

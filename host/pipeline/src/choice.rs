@@ -1,11 +1,11 @@
-//! Which backend runs a model that more than one can run: the faster of those that pass the release's own tests.
+//! Choice of the backend for a model that both can run: the faster one of those that pass the release's self-tests.
 
-mod likeness;
+mod compare;
 mod machine;
-mod race;
 mod remembered;
 mod settled;
 mod synthetic;
+mod timing;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -14,46 +14,46 @@ use hotshoe_base::chain;
 use hotshoe_infer::{Backend, Model, NamedModel, Tensor};
 use hotshoe_trust::{Blob, Device};
 
-use self::likeness::Verdict;
-use self::race::{Race, race};
+use self::compare::Comparison;
+use self::timing::{Timing, time_both};
 use super::{Pipeline, Reason};
 
 pub use remembered::{BACKENDS_FILE, Backends, MAX_CHOICES};
 pub use settled::Undecided;
-pub(super) use settled::told;
+pub(super) use settled::switch_text;
 
-/// Runs of one model in the self-tests whose inputs serve to time it, at most.
+/// Most recorded runs of one model in the self-tests, whose inputs are used to time it.
 const RECORDED_RUNS: usize = 4;
 
 /// The inputs of one run.
 type Inputs = Vec<(String, Tensor)>;
 
-/// A model that both backends hold.
-struct Open<'a> {
+/// A model that both backends have loaded.
+struct TwoBackendModel<'a> {
     named: &'a Arc<NamedModel>,
     variant: &'a str,
     model: &'a Arc<Model>,
     /// Threads of one run.
     threads: usize,
-    /// Whether samples run on it, and not on another variant.
+    /// Whether this variant serves.
     serves: bool,
-    /// What the self-tests gave it.
+    /// Its inputs in the self-tests.
     recorded: Vec<Inputs>,
 }
 
-/// A backend, and why it.
-struct Chosen {
+/// A chosen backend with the reason.
+struct BackendDecision {
     backend: Backend,
     reason: String,
-    /// Whether it says something of the model, and not of this release alone.
+    /// Whether it is about the model, and not only about this release.
     lasting: bool,
-    /// Whether the other one may stand in where this one fails: it gave the same, or nothing is known against it.
+    /// Whether the other backend may replace a failed one: its outputs are the same, or nothing is known against it.
     alike: bool,
-    /// Whether the backends disagree, and nothing says which is right.
+    /// Whether the backends disagree, and no test decides.
     undecided: bool,
 }
 
-impl Chosen {
+impl BackendDecision {
     fn new(backend: Backend, reason: impl Into<String>) -> Self {
         Self {
             backend,
@@ -73,8 +73,8 @@ impl Chosen {
 }
 
 impl Pipeline {
-    /// Decides which backend runs each model that both can run: what is remembered of this machine, or what the self-tests and
-    /// the clock say. Returns how many were remembered. Both stay loaded until [`Self::settle`].
+    /// Chooses a backend for each model that both can run: the remembered choice of this machine, or by self-tests and timing.
+    /// Returns the number of remembered choices. Both backends stay loaded until [`Self::settle`].
     pub fn decide<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -86,28 +86,27 @@ impl Pipeline {
         known
     }
 
-    /// Goes by what is remembered of this machine, and measures nothing: tract runs what both backends can and nothing is known
-    /// of.
+    /// Applies the remembered choices of this machine without measuring. Without a remembered choice, tract runs the model.
     pub fn recall(&self, backends: &Backends) {
         self.remembered(backends);
     }
 
-    /// Takes the remembered backends. Returns how many models have one, and those that have none.
-    fn remembered(&self, backends: &Backends) -> (usize, Vec<Open<'_>>) {
+    /// Applies the remembered choices. Returns their number, and the models without one.
+    fn remembered(&self, backends: &Backends) -> (usize, Vec<TwoBackendModel<'_>>) {
         let (known, unknown): (Vec<_>, Vec<_>) = self.open().into_iter().partition(|open| {
             let found = backends.get(open.model.digest(), open.threads);
             found.is_some_and(|chosen| {
                 let serves = open.model.use_backend(chosen.backend);
                 let reason = format!("remembered: {}", chosen.reason);
-                self.note(open, Chosen { reason, ..chosen });
+                self.note(open, BackendDecision { reason, ..chosen });
                 serves
             })
         });
         (known.len(), unknown)
     }
 
-    /// Decides anew for all models that both backends hold, whatever is remembered.
-    pub fn decide_anew<E: Error + Send + Sync + 'static>(
+    /// Chooses again for all models that both backends have loaded, ignoring remembered choices.
+    pub fn decide_again<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
         device: &Device,
@@ -116,10 +115,10 @@ impl Pipeline {
         self.choose(self.open(), read, device, backends);
     }
 
-    fn open(&self) -> Vec<Open<'_>> {
+    fn open(&self) -> Vec<TwoBackendModel<'_>> {
         let all = self.models.iter().flat_map(|(name, named)| {
             let threads = self.threads(name);
-            named.variants().map(move |(variant, model)| Open {
+            named.variants().map(move |(variant, model)| TwoBackendModel {
                 named,
                 variant,
                 model,
@@ -131,12 +130,12 @@ impl Pipeline {
         all.filter(|open| open.model.backends().len() > 1).collect()
     }
 
-    fn note(&self, open: &Open<'_>, chosen: Chosen) {
+    fn note(&self, open: &TwoBackendModel<'_>, chosen: BackendDecision) {
         let which = (open.named.name().to_owned(), open.variant.to_owned());
         let reason = Reason {
             text: chosen.reason,
             alike: chosen.alike,
-            // Another variant is not what the samples run on.
+            // Samples run on another variant.
             undecided: chosen.undecided && open.serves,
         };
         self.reasons().insert(which, reason);
@@ -144,7 +143,7 @@ impl Pipeline {
 
     fn choose<E: Error + Send + Sync + 'static>(
         &self,
-        mut open: Vec<Open<'_>>,
+        mut open: Vec<TwoBackendModel<'_>>,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
         device: &Device,
         backends: &mut Backends,
@@ -154,7 +153,7 @@ impl Pipeline {
         }
         let run = || {
             let ended = self.self_test(&read, device);
-            // A run that a backend fails must not cost the variant.
+            // A failed run of a backend must not disable the variant.
             self.models.values().for_each(|named| named.restart());
             ended.map(drop).map_err(|error| chain(&error))
         };
@@ -167,7 +166,7 @@ impl Pipeline {
             }
             (tract, on(&open, Backend::Ort, run))
         });
-        let chosen: Vec<Chosen> = (0..open.len())
+        let chosen: Vec<BackendDecision> = (0..open.len())
             .filter_map(|at| {
                 let this = open.get(at)?;
                 Some(match &verdicts {
@@ -179,11 +178,11 @@ impl Pipeline {
                             })
                         };
                         let mut chosen = by_tests(this, tract, ort, alone);
-                        // Of several models on tract, it is not known which one fails the test.
+                        // With several models on tract, it is unknown which one fails the test.
                         chosen.lasting &= tract.is_ok() || open.len() == 1;
                         chosen
                     }
-                    _ => by_likeness(this, &open),
+                    _ => by_comparison(this, &open),
                 })
             })
             .collect();
@@ -193,9 +192,9 @@ impl Pipeline {
         for (open, chosen) in open.iter().zip(chosen) {
             let chosen = match &joint {
                 Ok(()) => chosen,
-                Err(error) => Chosen::passing(
+                Err(error) => BackendDecision::passing(
                     Backend::Tract,
-                    format!("the self-test fails with backends of two kinds: {error}"),
+                    format!("the self-test fails with a mix of backends: {error}"),
                 ),
             };
             open.model.use_backend(chosen.backend);
@@ -211,7 +210,7 @@ impl Pipeline {
                     model = open.named.name(),
                     variant = open.variant,
                     difference = chosen.reason,
-                    "the backends disagree, and no self-test says which is right"
+                    "the backends disagree, and no self-test decides which is right"
                 );
             }
             if chosen.lasting {
@@ -222,52 +221,53 @@ impl Pipeline {
     }
 }
 
-/// What `run` gives while this backend runs all of them.
-fn on<T>(open: &[Open<'_>], backend: Backend, run: impl FnOnce() -> T) -> T {
+/// The result of `run` while this backend runs all models.
+fn on<T>(open: &[TwoBackendModel<'_>], backend: Backend, run: impl FnOnce() -> T) -> T {
     for open in open {
         open.model.use_backend(backend);
     }
     run()
 }
 
-fn apply(open: &[Open<'_>], chosen: &[Chosen]) {
+fn apply(open: &[TwoBackendModel<'_>], chosen: &[BackendDecision]) {
     for (open, chosen) in open.iter().zip(chosen) {
         open.model.use_backend(chosen.backend);
     }
 }
 
-fn uniform(chosen: &[Chosen]) -> bool {
+fn uniform(chosen: &[BackendDecision]) -> bool {
     let mut backends = chosen.iter().map(|chosen| chosen.backend);
     let first = backends.next();
     backends.all(|backend| Some(backend) == first)
 }
 
-/// By the self-tests, which ran with all models on one backend, and on the other; `alone` runs them with this one on ONNX Runtime.
+/// Chooses by the self-tests, which ran with all models on one backend, then on the other; `alone` runs them with only this model on ONNX
+/// Runtime.
 fn by_tests(
-    this: &Open<'_>,
+    this: &TwoBackendModel<'_>,
     tract: &Result<(), String>,
     ort: &Result<(), String>,
     alone: impl FnOnce() -> Result<(), String>,
-) -> Chosen {
+) -> BackendDecision {
     let disagrees =
         |backend: Backend, error: &str| format!("{backend} disagrees with the self-test: {error}");
     match (tract, ort) {
         (Ok(()), Ok(())) => faster(this, &this.recorded),
         (Ok(()), Err(_)) => match alone() {
             Ok(()) => faster(this, &this.recorded),
-            Err(error) => Chosen::new(Backend::Tract, disagrees(Backend::Ort, &error)),
+            Err(error) => BackendDecision::new(Backend::Tract, disagrees(Backend::Ort, &error)),
         },
-        (Err(error), Ok(())) => Chosen::new(Backend::Ort, disagrees(Backend::Tract, error)),
+        (Err(error), Ok(())) => BackendDecision::new(Backend::Ort, disagrees(Backend::Tract, error)),
         (Err(error), Err(_)) => {
             let reason = format!("neither backend passes the self-test: {error}");
             tracing::warn!(model = this.named.name(), variant = this.variant, reason);
-            Chosen::passing(Backend::Tract, reason)
+            BackendDecision::passing(Backend::Tract, reason)
         }
     }
 }
 
-/// Without a self-test that reaches the model: both must give the same.
-fn by_likeness(this: &Open<'_>, open: &[Open<'_>]) -> Chosen {
+/// Chooses without a self-test of the model: the outputs of both backends must agree.
+fn by_comparison(this: &TwoBackendModel<'_>, open: &[TwoBackendModel<'_>]) -> BackendDecision {
     // All variants of a model take the same inputs.
     let twin = open
         .iter()
@@ -278,28 +278,28 @@ fn by_likeness(this: &Open<'_>, open: &[Open<'_>]) -> Chosen {
         .into_iter()
         .chain(made_up.map(|inputs| vec![inputs]));
     for runs in all {
-        match likeness::compare(this.model, &runs) {
-            Verdict::Alike => return faster(this, &runs),
-            Verdict::Differ(difference) => {
-                return Chosen {
+        match compare::compare(this.model, &runs) {
+            Comparison::Equal => return faster(this, &runs),
+            Comparison::Differ(difference) => {
+                return BackendDecision {
                     undecided: true,
-                    ..Chosen::passing(Backend::Tract, difference)
+                    ..BackendDecision::passing(Backend::Tract, difference)
                 };
             }
-            Verdict::Fails(backend, error) => return fails(backend, &error),
-            Verdict::Nothing => {}
+            Comparison::Fails(backend, error) => return fails(backend, &error),
+            Comparison::Nothing => {}
         }
     }
-    let reason = "no self-test reaches the model, and inputs made up for it do not fit";
-    Chosen {
+    let reason = "no self-test runs the model, and synthetic inputs do not fit it";
+    BackendDecision {
         alike: true,
-        ..Chosen::passing(Backend::Tract, reason)
+        ..BackendDecision::passing(Backend::Tract, reason)
     }
 }
 
-/// The other one runs what this one does not.
-fn fails(backend: Backend, error: &str) -> Chosen {
-    Chosen::new(other(backend), format!("{backend} fails: {error}"))
+/// Chooses the other backend, since this one fails.
+fn fails(backend: Backend, error: &str) -> BackendDecision {
+    BackendDecision::new(other(backend), format!("{backend} fails: {error}"))
 }
 
 fn other(backend: Backend) -> Backend {
@@ -309,10 +309,10 @@ fn other(backend: Backend) -> Backend {
     }
 }
 
-/// Of two that give the same, or pass the same tests.
-fn faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
-    match race(this.model, runs) {
-        Race::Ended { tract, ort } => {
+/// Chooses the faster one of two equivalent backends.
+fn faster(this: &TwoBackendModel<'_>, runs: &[Inputs]) -> BackendDecision {
+    match time_both(this.model, runs) {
+        Timing::Ended { tract, ort } => {
             let (backend, won, lost) = if ort < tract {
                 (Backend::Ort, ort, tract)
             } else {
@@ -321,17 +321,17 @@ fn faster(this: &Open<'_>, runs: &[Inputs]) -> Chosen {
             let ms = |time: std::time::Duration| time.as_secs_f64() * 1_000.0;
             let slower = other(backend);
             let reason = format!("measured {:.2} ms, {slower} {:.2} ms", ms(won), ms(lost));
-            Chosen {
+            BackendDecision {
                 alike: true,
-                ..Chosen::new(backend, reason)
+                ..BackendDecision::new(backend, reason)
             }
         }
-        Race::Failed(backend, error) if race::runs(this.model, other(backend), runs) => {
+        Timing::Failed(backend, error) if timing::runs(this.model, other(backend), runs) => {
             fails(backend, &error)
         }
-        Race::Failed(backend, error) => {
+        Timing::Failed(backend, error) => {
             let reason = format!("both backends fail; {backend}: {error}");
-            Chosen::passing(Backend::Tract, reason)
+            BackendDecision::passing(Backend::Tract, reason)
         }
     }
 }

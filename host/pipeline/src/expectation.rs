@@ -1,4 +1,4 @@
-//! What a test expects, and what a policy alone is given.
+//! Expected results of tests, and inputs of pipelines of policies only.
 
 use hotshoe_engine::{Action, Insight, agreement};
 use hotshoe_infer::npz;
@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use super::Decision;
 
-/// How a `.npz` begins, as any zip does; JSON never does.
+/// First bytes of a `.npz`, as of any zip archive; JSON never begins with them.
 const NPZ: &[u8] = b"PK";
 
-/// What a pipeline is expected to make of a sample.
+/// The expected result of a pipeline for a sample.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub struct Expectation {
     /// The insight.
     pub insight: Insight,
-    /// What the policies decide, in their order. None: whatever they decide.
+    /// The actions of the policies in order. `None`: any actions.
     #[serde(default)]
     pub actions: Option<Vec<Action>>,
 }
@@ -24,7 +24,7 @@ impl Expectation {
     /// Reads an insight as JSON; or `{"insight": .., "actions": [..]}`, as `hotshoe exec` prints it; or tensors as `.npz`.
     ///
     /// # Errors
-    /// What is wrong with the JSON.
+    /// The error in the JSON.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         if bytes.starts_with(NPZ) {
             return Ok(Self::of(Insight::Custom {
@@ -39,7 +39,7 @@ impl Expectation {
         serde_json::from_value(value).map(Self::of)
     }
 
-    /// This insight, and whatever the policies decide.
+    /// This insight with any actions.
     pub const fn of(insight: Insight) -> Self {
         Self {
             insight,
@@ -47,7 +47,7 @@ impl Expectation {
         }
     }
 
-    /// How far a decision agrees with it, 0 to 1: as the insights do, and not at all where the actions differ.
+    /// The agreement of a decision with it, 0 to 1: that of the insights, or 0 if the actions differ.
     pub fn agreement(&self, decision: &Decision) -> f64 {
         if self.decides_as(decision) {
             agreement(&decision.insight, &self.insight)
@@ -56,7 +56,7 @@ impl Expectation {
         }
     }
 
-    /// Whether the actions are those expected.
+    /// Whether the actions match.
     pub fn decides_as(&self, decision: &Decision) -> bool {
         let mut actions = self.actions.iter();
         actions.all(|actions| *actions == decision.actions)

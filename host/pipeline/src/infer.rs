@@ -10,18 +10,18 @@ use hotshoe_trust::Release;
 
 use super::LoadError;
 use super::recurrent::Recurrent;
-use super::seen::Tensors;
+use super::trace::Tensors;
 
-/// A model in a step of the pipeline.
+/// A pipeline step that runs a model.
 #[derive(Clone)]
 pub(super) struct InferStep {
     model: Arc<NamedModel>,
     deadline: Duration,
-    /// What the model keeps from sample to sample.
+    /// The state of a recurrent model.
     memory: Option<Arc<Recurrent>>,
 }
 
-/// A step for each model of the release, which the pipeline may have in any number.
+/// One step for each model of the release; the pipeline may contain it several times.
 pub(super) fn steps(
     release: &Release,
     models: &BTreeMap<String, Arc<NamedModel>>,
@@ -46,16 +46,16 @@ pub(super) fn steps(
 }
 
 impl InferStep {
-    /// The same step with nothing in the model's memory.
+    /// The same step with empty state.
     pub fn fork(&self) -> Self {
         let memory = self.memory.as_ref();
         Self {
-            memory: memory.map(|memory| Arc::new(memory.anew())),
+            memory: memory.map(|memory| Arc::new(memory.empty_copy())),
             ..self.clone()
         }
     }
 
-    /// Lets the model begin anew for every source.
+    /// Drops the state of all sources.
     pub fn forget_sources(&self) {
         if let Some(memory) = &self.memory {
             memory.forget();
@@ -67,20 +67,20 @@ impl InferStep {
         self.model.name()
     }
 
-    /// Runs the model on these tensors, and on what it keeps for `source`: neither are the inputs that are its memory asked of the
-    /// step before, nor are the outputs that become it passed on. All that it is given is added to `seen`.
+    /// Runs the model on these tensors and on its state of `source`. State inputs do not come from the previous step, and state outputs
+    /// are not passed on. All inputs are added to `trace`.
     pub fn run(
         &self,
         source: &str,
         tensors: &[(String, Tensor)],
-        seen: Option<&mut Vec<(String, Tensors)>>,
+        trace: Option<&mut Vec<(String, Tensors)>>,
     ) -> Result<Tensors, Failure> {
         let look = |inputs: &[(&str, &Tensor)]| {
-            if let Some(seen) = seen {
+            if let Some(trace) = trace {
                 let owned = inputs
                     .iter()
                     .map(|(name, it)| ((*name).to_owned(), Tensor::clone(it)));
-                seen.push((self.name().to_owned(), owned.collect()));
+                trace.push((self.name().to_owned(), owned.collect()));
             }
         };
         let given = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
@@ -89,11 +89,11 @@ impl InferStep {
             look(&inputs);
             return self.run_by(&inputs);
         };
-        let turn = memory.turn(source, Instant::now() + self.deadline)?;
-        let inputs: Vec<_> = given.chain(turn.inputs()).collect();
+        let lock = memory.lock_source(source, Instant::now() + self.deadline)?;
+        let inputs: Vec<_> = given.chain(lock.inputs()).collect();
         look(&inputs);
         let outputs = self.run_by(&inputs)?;
-        turn.keep(outputs)
+        lock.keep(outputs)
     }
 
     fn run_by(&self, inputs: &[(&str, &Tensor)]) -> Result<Tensors, Failure> {

@@ -1,4 +1,4 @@
-//! How long stages take, over the most recent samples.
+//! Latency of stages over the most recent samples.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use hotshoe_protocol::status::StageLatency;
 
 /// Most recent durations that are kept for each stage.
 pub const WINDOW: usize = 1_024;
-/// Most stages that are kept. Those of later names are left out.
+/// Most stages that are kept; further ones are ignored.
 pub const MAX_STAGES: usize = 64;
 
 /// Collects durations by stage, in bounded memory.

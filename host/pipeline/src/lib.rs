@@ -1,21 +1,21 @@
 //! One verified release, loaded: `sample -> pre (wasm) -> infer (native) -> post (wasm) -> policy (wasm) -> actions`.
 //!
-//! Each of the steps may be missing. A pipeline that begins with tensors or an insight takes them as its samples, and one that ends with
-//! tensors gives them as its insight.
+//! Each step is optional. A pipeline that begins with tensors or an insight takes them as its samples, and a pipeline that ends with
+//! tensors returns them as its insight.
 #![forbid(unsafe_code)]
 
 mod back_off;
 mod choice;
-mod ends;
 mod expectation;
 mod infer;
 pub mod latency;
 mod load_error;
 mod model_status;
 mod models;
+mod pipeline_io;
 mod recurrent;
-mod seen;
 mod self_test;
+mod trace;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use hotshoe_config::InferenceConfig;
-use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, Parts, StateSnapshot};
+use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, ComponentAssets, StateSnapshot};
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};
@@ -35,12 +35,12 @@ pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use load_error::LoadError;
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
-pub use seen::{Seen, StageUsage, Tensors};
+pub use trace::{StageUsage, Tensors, Trace};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
 pub use worker::Worker;
 
-/// A loaded release: components compiled and linked, models in memory. It is shared by all workers and never changes, but for
-/// what its components keep through the `state` import, and what its models keep for each source, in memory alone.
+/// A loaded release: components compiled and linked, models in memory. All workers share it. It is immutable except for the state
+/// of components (`state` import) and of recurrent models, which is in memory only.
 pub struct Pipeline {
     release: Verified<Release>,
     components: BTreeMap<String, Arc<Component>>,
@@ -53,16 +53,16 @@ pub struct Pipeline {
     steps: Vec<Step>,
 }
 
-/// By model and variant.
+/// Reasons by model and variant.
 type Reasons = BTreeMap<(String, String), Reason>;
 
 /// Why a variant runs on its backend.
 #[derive(Debug, Clone)]
 struct Reason {
     text: String,
-    /// Whether the other backend may stand in.
+    /// Whether the other backend may replace it.
     alike: bool,
-    /// Whether the backends disagree, and nothing says which is right.
+    /// Whether the backends disagree, and no test decides.
     undecided: bool,
 }
 
@@ -75,17 +75,17 @@ enum Step {
     Policy(Arc<Component>, StageFailure),
 }
 
-/// What a pipeline decided about a sample.
+/// The result of a pipeline for a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The typed result.
     pub insight: Insight,
-    /// What the policies decided, in the order in which they ran; `publish` alone where there is no policy.
+    /// The actions of the policies in order; only `publish` without a policy.
     pub actions: Vec<Action>,
 }
 
 impl Decision {
-    /// Whether the insight may leave the device: some policy published it and none dropped it.
+    /// Whether the insight may leave the device: a policy published it and none dropped it.
     pub fn published(&self) -> bool {
         let dropped = |action: &Action| matches!(action, Action::Drop { .. });
         self.actions.contains(&Action::Publish) && !self.actions.iter().any(dropped)
@@ -96,33 +96,33 @@ impl Decision {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("stage `{stage}`: {message} ({fault})")]
 pub struct SampleError {
-    /// The component or model that failed, by its name in the release; `input` or `output` where a pipeline that begins or ends with
-    /// tensors failed on them itself.
+    /// The component or model that failed, by its name in the release; `input` or `output` if the tensors at the
+    /// beginning or the end of the pipeline are not valid.
     pub stage: String,
-    /// What kind of failure it was.
+    /// The kind of failure.
     pub fault: Fault,
-    /// One sentence for a person.
+    /// A message of one sentence.
     pub message: String,
 }
 
 /// How long one stage took for one sample.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageTime {
-    /// The component or model by its name in the release; `COMPONENT/MODEL` for a model that a component ran, whose time
-    /// is part of the component's.
+    /// The component or model by its name in the release; `COMPONENT/MODEL` for a model that a component ran, whose
+    /// time is included in that of the component.
     pub name: String,
     /// Wall time in microseconds.
     pub micros: u64,
 }
 
-/// What became of one sample.
+/// The outcome of one sample.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     /// The decision, or the error that the sample ended with.
     pub result: Result<Decision, SampleError>,
-    /// The stages that ran, in their order, with the failing one last.
+    /// The stages that ran, in order; a failed one is last.
     pub stages: Vec<StageTime>,
-    /// Failures of policies that fail open: the sample went on as if these policies were not there.
+    /// Failures of policies that fail open: the sample continued without them.
     pub tolerated: Vec<SampleError>,
 }
 
@@ -137,11 +137,11 @@ impl SampleError {
 }
 
 impl Pipeline {
-    /// Loads every part of a verified release. `read` gives the bytes of a blob, which are checked against the signed digest.
-    /// Its components keep nothing yet; see [`Self::restore_state`].
+    /// Loads a verified release. `read` returns the bytes of a blob, which are checked against the signed digest.
+    /// Its components have empty state; see [`Self::restore_state`].
     ///
     /// # Errors
-    /// [`LoadError`] names the part.
+    /// [`LoadError`] names the component, model or file.
     pub fn load<E: Error + Send + Sync + 'static>(
         release: Verified<Release>,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -150,19 +150,19 @@ impl Pipeline {
         allowed: &Allowed,
         inference: &InferenceConfig,
     ) -> Result<Arc<Self>, LoadError> {
-        let mut parts = Parts::default();
+        let mut assets = ComponentAssets::default();
         let models = self::models::load(&release, &read, models, inference)?;
         for (name, named) in &models {
-            parts.models.insert(name.clone(), Arc::clone(named));
+            assets.models.insert(name.clone(), Arc::clone(named));
         }
         for (name, file) in &release.data {
             let bytes = checked(&read, "data file", name, &file.blob)?;
-            parts.data.insert(name.clone(), bytes.into());
+            assets.data.insert(name.clone(), bytes.into());
         }
         let mut components = BTreeMap::new();
         for (name, spec) in &release.components {
             let bytes = checked(&read, "component", name, &spec.blob)?;
-            let component = engine.prepare(&release, name, &bytes, &parts, allowed)?;
+            let component = engine.prepare(&release, name, &bytes, &assets, allowed)?;
             components.insert(name.clone(), Arc::new(component));
         }
         let infers = infer::steps(&release, &models)?;
@@ -182,7 +182,7 @@ impl Pipeline {
         }))
     }
 
-    /// The release that this is.
+    /// The release.
     pub const fn release(&self) -> &Verified<Release> {
         &self.release
     }
@@ -197,8 +197,8 @@ impl Pipeline {
         Worker::new(self, None)
     }
 
-    /// A worker that leaves alone, with all others that share `back_offs`, what breaks off again and again.
-    pub fn patient_worker(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
+    /// A worker that pauses components which trap repeatedly, together with all workers that share `back_offs`.
+    pub fn worker_with_back_off(self: &Arc<Self>, back_offs: &Arc<BackOffs>) -> Worker {
         Worker::new(self, Some(Arc::clone(back_offs)))
     }
 
@@ -207,8 +207,8 @@ impl Pipeline {
         &self.components
     }
 
-    /// The same pipeline over a copy of what its components keep, and with models that have seen nothing: whatever runs through
-    /// it leaves this one as it is. It shares models and compiled code.
+    /// The same pipeline with a copy of the state of its components and empty state of its models: samples do not affect the original.
+    /// It shares models and compiled code.
     pub fn fork(&self) -> Arc<Self> {
         let components: BTreeMap<String, Arc<Component>> = self
             .components
@@ -219,7 +219,7 @@ impl Pipeline {
             let fork = components.get(component.name());
             Arc::clone(fork.unwrap_or(component))
         };
-        // Steps with the same model go on sharing what it keeps.
+        // Steps with the same model keep sharing its state.
         let mut infers: BTreeMap<String, InferStep> = BTreeMap::new();
         let steps = self.steps.iter().map(|step| match step {
             Step::Infer(step) => {
@@ -242,7 +242,7 @@ impl Pipeline {
         })
     }
 
-    /// What its components keep at this moment.
+    /// A snapshot of the state of its components.
     pub fn state_snapshot(&self) -> StateSnapshot {
         let mut snapshot = StateSnapshot::default();
         for component in self.components.values() {
@@ -251,15 +251,15 @@ impl Pipeline {
         snapshot
     }
 
-    /// Gives each component what the snapshot has under its name, in the place of all that it kept before. What belongs to
-    /// no component of this release that is granted `state` is left out.
+    /// Replaces the state of each component with that of the snapshot. State of components that this release does not have, or that
+    /// lack the grant `state`, is ignored.
     pub fn restore_state(&self, snapshot: &StateSnapshot) {
         for component in self.components.values() {
             component.restore_state(snapshot);
         }
     }
 
-    /// Lets each model and each component with an instance for every source begin anew.
+    /// Drops the state of all sources in models, and the per-source instances of components.
     pub fn forget_sources(&self) {
         for component in self.components.values() {
             component.forget_sources();
@@ -271,7 +271,7 @@ impl Pipeline {
         }
     }
 
-    /// Grows whenever a component changes what it keeps: where it is what it was, the last snapshot still holds.
+    /// Number of state changes of all components. While it is the same, the last snapshot is current.
     pub fn state_changes(&self) -> u64 {
         let components = self.components.values();
         components.map(|component| component.state_changes()).sum()

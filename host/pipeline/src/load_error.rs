@@ -6,7 +6,7 @@ use hotshoe_trust::Digest;
 
 use super::StateError;
 
-/// Why a release cannot serve on this device. The release that serves now goes on serving.
+/// Why a release cannot be loaded on this device. The serving release is not affected.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A blob of the release cannot be read.
@@ -16,7 +16,7 @@ pub enum LoadError {
         kind: &'static str,
         /// Its name in the release.
         name: String,
-        /// Why not.
+        /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -29,9 +29,9 @@ pub enum LoadError {
         kind: &'static str,
         /// Its name in the release.
         name: String,
-        /// What was signed.
+        /// The signed digest.
         expected: Digest,
-        /// What the bytes have.
+        /// The digest of the bytes.
         found: Digest,
     },
     /// A model cannot be loaded.
@@ -39,35 +39,35 @@ pub enum LoadError {
     Model {
         /// Its name in the release.
         name: String,
-        /// Why not.
+        /// Why.
         #[source]
         source: hotshoe_infer::LoadError,
     },
     /// None of the variants of a model can be loaded.
-    #[error("cannot load model `{name}`: {}", told(refused))]
+    #[error("cannot load model `{name}`: {}", list_refused(refused))]
     NoVariant {
         /// Its name in the release.
         name: String,
-        /// Each variant, and why not.
+        /// Each variant with its error.
         refused: Vec<Fallback>,
     },
-    /// The variants of a model cannot take each other's place.
+    /// The variants of a model have different inputs or outputs.
     #[error("a model of the release has variants that do not fit together")]
     Variants(#[from] VariantError),
-    /// A model does not have what its `state` names.
-    #[error("model `{name}` cannot keep its state")]
+    /// `state` of a model does not match its inputs and outputs.
+    #[error("`state` of model `{name}` is not valid")]
     State {
         /// Its name in the release.
         name: String,
-        /// Why not.
+        /// Why.
         #[source]
         source: StateError,
     },
-    /// A component cannot be made ready.
+    /// A component cannot be prepared.
     #[error(transparent)]
     Component(#[from] PrepareError),
-    /// The pipeline names something that the release does not hold. A verified release never does.
-    #[error("the pipeline names `{0}`, which the release does not hold")]
+    /// The pipeline names something that the release does not have. This cannot happen with a verified release.
+    #[error("the pipeline names `{0}`, which the release does not have")]
     Unknown(String),
 }
 
@@ -87,7 +87,7 @@ impl LoadError {
     }
 }
 
-fn told(refused: &[Fallback]) -> String {
+fn list_refused(refused: &[Fallback]) -> String {
     let each = refused
         .iter()
         .map(|it| format!("variant `{}`: {}", it.variant, it.cause));

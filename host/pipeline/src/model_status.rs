@@ -1,15 +1,15 @@
-//! What the models of a pipeline run on, and how they do.
+//! Status of the models of a pipeline.
 
 use std::sync::{MutexGuard, PoisonError};
 
 use hotshoe_infer::{BackendChoice, Model, NO_RUNTIME};
 use hotshoe_protocol::status::{FallbackStatus, ModelStatus};
 
-use super::choice::told;
+use super::choice::switch_text;
 use super::{Pipeline, Reasons};
 
 impl Pipeline {
-    /// Each model, in the order of their names.
+    /// The status of each model, sorted by name.
     pub fn model_status(&self) -> Vec<ModelStatus> {
         let reasons = self.reasons().clone();
         let models = self.models.iter().map(|(name, named)| {
@@ -45,10 +45,10 @@ impl Pipeline {
         models.collect()
     }
 
-    /// Why it runs on its backend.
+    /// Why a variant runs on its backend.
     fn reason(&self, name: &str, variant: &str, model: &Model, reasons: &Reasons) -> String {
         if let Some(switch) = model.switched() {
-            return told(&switch);
+            return switch_text(&switch);
         }
         if let Some(reason) = reasons.get(&(name.to_owned(), variant.to_owned())) {
             return reason.text.clone();

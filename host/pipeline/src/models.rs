@@ -1,4 +1,4 @@
-//! The models of a release, each with those of its variants that load here.
+//! Loading the models of a release, each with the variants that load on this device.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -11,7 +11,7 @@ use hotshoe_trust::{Blob, Release, Variant};
 
 use super::{LoadError, checked};
 
-/// Loads the models of a release. A variant that does not load is left out, and the next one serves in its place.
+/// Loads the models of a release. A variant that does not load is skipped, and the next one serves instead.
 pub(super) fn load<E: Error + Send + Sync + 'static>(
     release: &Release,
     read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -51,8 +51,8 @@ pub(super) fn load<E: Error + Send + Sync + 'static>(
     Ok(loaded)
 }
 
-/// What the device's configuration says of models and variants that the release does not have. It may be meant for another
-/// release, so that it is no error.
+/// Warns of models and variants in the configuration that the release does not have. They may be meant for another release, so that
+/// this is not an error.
 fn warn_of_unknown(release: &Release, inference: &InferenceConfig) {
     for (name, own) in &inference.models {
         let Some(spec) = release.models.get(name) else {
@@ -78,7 +78,7 @@ fn warn_of_unknown(release: &Release, inference: &InferenceConfig) {
     }
 }
 
-/// The variants that the device prefers, as far as the release has them; then the others as the release prefers them.
+/// The variants in order: first those that the device prefers, then the others in the order of the release.
 fn in_order<'a>(
     variants: &'a [Variant],
     prefer: &'a [String],

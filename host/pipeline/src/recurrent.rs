@@ -1,4 +1,4 @@
-//! The memory of a model that carries some: tensors that each run takes and gives, kept for each source of samples.
+//! State of recurrent models: tensors that each run takes and returns, kept per source of samples.
 
 use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -8,27 +8,27 @@ use hotshoe_engine::{Failure, Fault};
 use hotshoe_infer::{NamedModel, Tensor, TensorError, TensorInfo};
 use hotshoe_trust::Model;
 
-/// Most sources whose tensors are kept, of one model. Where there are more, the one that was used least recently begins anew.
+/// Most sources with state, per model. With more sources, the least recently used state is dropped.
 pub const MAX_SOURCES: usize = 256;
-/// Most bytes of tensors that are kept, of one model: 64 MiB.
+/// Most bytes of state per model: 64 MiB.
 pub const MAX_SOURCE_BYTES: usize = 64 << 20;
 
-/// Why a model cannot keep what its release says that it keeps.
+/// Why `state` of a release does not match its model.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
-    /// It has no such input or output.
-    #[error("`state` names the {kind} `{name}`, and the model has {}", list(known))]
+    /// The model has no such input or output.
+    #[error("`state` names the {kind} `{name}`, but the model has {}", list(known))]
     Unknown {
         /// `input` or `output`.
         kind: &'static str,
         /// The name.
         name: String,
-        /// Those that it has.
+        /// The names that it has.
         known: Vec<String>,
     },
-    /// What comes out cannot go in again.
+    /// The output does not fit the input.
     #[error(
-        "`state` feeds the output `{output}` ({from}) to the input `{input}` ({to}): let them be of one element type and rank"
+        "`state` feeds the output `{output}` ({from}) to the input `{input}` ({to}): both need the same element type and rank"
     )]
     Mismatch {
         /// The input.
@@ -40,8 +40,8 @@ pub enum StateError {
         /// Element type and rank of the input.
         to: String,
     },
-    /// The zeros that it begins with are too many.
-    #[error("the input `{input}` of `state` cannot begin as zeros")]
+    /// The initial zeros are too large.
+    #[error("the input `{input}` of `state` cannot be initialised with zeros")]
     Zeros {
         /// The input.
         input: String,
@@ -58,31 +58,31 @@ fn list(names: &[String]) -> String {
     names.join(", ")
 }
 
-/// One input that is the model's memory.
+/// One input that holds state.
 #[derive(Debug, Clone)]
 struct Slot {
     input: String,
-    /// The output that becomes it.
+    /// The output that feeds it.
     output: String,
-    /// What it is for a source that has not been seen.
+    /// Its value for a new source.
     zeros: Tensor,
 }
 
-/// The memory of one model, by source.
+/// The state of one model, by source.
 #[derive(Debug)]
 pub(super) struct Recurrent {
     slots: Vec<Slot>,
-    sources: Mutex<Sources>,
+    sources: Mutex<SourceTable>,
     /// A run has ended.
     ended: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Sources {
+struct SourceTable {
     by_name: HashMap<String, Entry>,
     /// Counts uses, so that the least recent one is known.
     clock: u64,
-    /// Of all tensors that are kept.
+    /// Bytes of all tensors.
     bytes: usize,
 }
 
@@ -90,12 +90,12 @@ struct Sources {
 struct Entry {
     tensors: Vec<Tensor>,
     used: u64,
-    /// A run has them; the next one of this source waits.
+    /// Whether a run uses them; the next run of this source waits.
     busy: bool,
 }
 
 impl Recurrent {
-    /// The memory that `spec` describes, of a model that was loaded; none where it has none.
+    /// The state that `spec` describes for a loaded model; `None` if it has no state.
     pub fn of(spec: &Model, model: &NamedModel) -> Result<Option<Self>, StateError> {
         let slots = spec.state.iter().map(|(input, output)| {
             let to = find("input", input, model.inputs())?;
@@ -132,28 +132,28 @@ impl Recurrent {
         }
     }
 
-    /// The same memory with nothing in it.
-    pub fn anew(&self) -> Self {
+    /// The same configuration with empty state.
+    pub fn empty_copy(&self) -> Self {
         Self::new(self.slots.clone())
     }
 
-    /// Forgets all sources but those that a run is using.
+    /// Drops the state of all sources that no run is using.
     pub fn forget(&self) {
         let mut sources = self.lock();
         sources.by_name.retain(|_, entry| entry.busy);
         sources.bytes = sources.by_name.values().map(|e| bytes(&e.tensors)).sum();
     }
 
-    /// Waits until no other run of `source` is under way, and takes what it keeps.
+    /// Waits until no other run of `source` is active, and takes its state.
     ///
     /// # Errors
-    /// [`Fault::Deadline`] where the other runs last for too long.
-    pub fn turn(&self, source: &str, deadline: Instant) -> Result<Turn<'_>, Failure> {
+    /// [`Fault::Deadline`] if the other runs last beyond `deadline`.
+    pub fn lock_source(&self, source: &str, deadline: Instant) -> Result<SourceLock<'_>, Failure> {
         let mut sources = self.lock();
         while sources.by_name.get(source).is_some_and(|entry| entry.busy) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                let message = "the sample before it, of the same source, did not end in time";
+                let message = "the previous sample of the same source did not finish in time";
                 return Err(Failure::new(Fault::Deadline, message));
             }
             let (woken, _) = self
@@ -183,20 +183,20 @@ impl Recurrent {
             None => zeros(),
         };
         sources.make_room();
-        Ok(Turn {
+        Ok(SourceLock {
             memory: self,
             source: source.to_owned(),
             tensors,
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Sources> {
+    fn lock(&self) -> MutexGuard<'_, SourceTable> {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Sources {
-    /// Forgets the sources that were used least recently, but none that a run is using.
+impl SourceTable {
+    /// Drops the least recently used sources, except those that a run is using.
     fn make_room(&mut self) {
         while self.by_name.len() > MAX_SOURCES || self.bytes > MAX_SOURCE_BYTES {
             let idle = self.by_name.iter().filter(|(_, entry)| !entry.busy);
@@ -211,24 +211,24 @@ impl Sources {
     }
 }
 
-/// One run's hold on what a source keeps. Dropped without [`Self::keep`], it leaves that as it was.
-pub(super) struct Turn<'a> {
+/// Exclusive use of the state of a source. If it is dropped without [`Self::keep`], the state is unchanged.
+pub(super) struct SourceLock<'a> {
     memory: &'a Recurrent,
     source: String,
     tensors: Vec<Tensor>,
 }
 
-impl Turn<'_> {
-    /// The inputs that are the model's memory.
+impl SourceLock<'_> {
+    /// The inputs that hold state.
     pub fn inputs(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         let slots = self.memory.slots.iter().zip(&self.tensors);
         slots.map(|(slot, tensor)| (slot.input.as_str(), tensor))
     }
 
-    /// Keeps the outputs that become the model's memory, and gives the others.
+    /// Stores the state outputs, and returns the others.
     ///
     /// # Errors
-    /// [`Fault::Model`] where one is missing, or they are more than is kept.
+    /// [`Fault::Model`] if one is missing, or they are too large.
     pub fn keep(self, outputs: Vec<(String, Tensor)>) -> Result<Vec<(String, Tensor)>, Failure> {
         let slots = &self.memory.slots;
         let (kept, others): (Vec<_>, Vec<_>) = outputs
@@ -242,11 +242,11 @@ impl Turn<'_> {
             })
             .collect();
         let next = next.ok_or_else(|| {
-            Failure::new(Fault::Model, "the model did not give what it is to keep")
+            Failure::new(Fault::Model, "an output of `state` is missing in the outputs of the model")
         })?;
         if bytes(&next) > MAX_SOURCE_BYTES {
             let message = format!(
-                "the model gives {} bytes to keep; at most {MAX_SOURCE_BYTES} are kept",
+                "the model returned {} bytes of state; at most {MAX_SOURCE_BYTES} are allowed",
                 bytes(&next)
             );
             return Err(Failure::new(Fault::Model, message));
@@ -264,7 +264,7 @@ impl Turn<'_> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for SourceLock<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.memory.lock().by_name.get_mut(&self.source) {
             entry.busy = false;
@@ -286,7 +286,7 @@ fn find<'a>(
     })
 }
 
-/// Zeros of an input's shape; a dimension that is open becomes 1.
+/// Zeros of an input's shape; open dimensions become 1.
 fn zeros(info: &TensorInfo) -> Result<Tensor, TensorError> {
     let shape: Vec<usize> = info.shape.iter().map(|size| size.unwrap_or(1)).collect();
     let elements = shape

@@ -1,4 +1,4 @@
-//! Proving a release before it serves: its own test samples, and a first instance of every component.
+//! Tests of a release before it serves: its self-tests, and a first instance of every component.
 
 use std::error::Error;
 use std::sync::{Arc, PoisonError};
@@ -23,35 +23,35 @@ impl WarmUpError {
     }
 }
 
-/// Why a release has not proved itself.
+/// Why a release failed its self-tests.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfTestError {
-    /// It does not even start.
+    /// A component cannot be instantiated.
     #[error(transparent)]
     WarmUp(#[from] WarmUpError),
-    /// The backends of a model make something else of the same inputs.
+    /// The backends of a model disagree about the same inputs.
     #[error(
-        "the backends disagree about model `{model}` (variant `{variant}`), and no self-test reaches it to say which is right: {difference}; add a self-test to the release, or name the right one on this device: `backend` in [inference.models.{model}]"
+        "the backends disagree about model `{model}` (variant `{variant}`), and no self-test decides which is right: {difference}; add a self-test to the release, or name the right one on this device: `backend` in [inference.models.{model}]"
     )]
     Undecided {
         /// Its name in the release.
         model: String,
-        /// The variant's.
+        /// The name of the variant.
         variant: String,
-        /// In which output, and how much.
+        /// The output in which they differ, and how.
         difference: String,
     },
     /// A file of a test cannot be read.
     #[error("the release's self-test cannot be read")]
     Blob(#[source] LoadError),
-    /// The expected result is no insight.
+    /// The expected result is not an insight.
     #[error(
-        "what self-test `{test}` expects is no insight; the file must hold the `insight` that `hotshoe exec` prints, or tensors as .npz"
+        "the expected result of self-test `{test}` is not an insight; the file must have the `insight` that `hotshoe exec` prints, or tensors as .npz"
     )]
     Expected {
         /// The test's name.
         test: String,
-        /// Why not.
+        /// Why.
         #[source]
         source: serde_json::Error,
     },
@@ -60,13 +60,13 @@ pub enum SelfTestError {
     Sample {
         /// The test's name.
         test: String,
-        /// Which.
+        /// The error.
         #[source]
         source: SampleError,
     },
-    /// The insight is not what the release's author saw.
+    /// The insight does not agree with the expected one.
     #[error(
-        "self-test `{test}` failed: its insight agrees with the expected one to {found:.3}, and {wanted:.3} is wanted"
+        "self-test `{test}` failed: its insight agrees with the expected one to {found:.3}, but {wanted:.3} is required"
     )]
     Failed {
         /// The test's name.
@@ -106,21 +106,21 @@ impl From<Undecided> for SelfTestError {
     }
 }
 
-/// One test that the release has passed.
+/// One passed self-test.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SelfTestReport {
     /// The test's name.
     pub name: String,
-    /// How much the insight agreed with the expected one, 0 to 1.
+    /// Agreement of the insight with the expected one, 0 to 1.
     pub agreement: f64,
     /// The least that the release accepts.
     pub min_agreement: f64,
-    /// Wall time of the sample in microseconds: the first of its shape, for which plans are compiled.
+    /// Wall time of the sample in microseconds, including the compilation of plans for its shapes.
     pub micros: u64,
 }
 
 impl Pipeline {
-    /// Makes an instance of every component and drops it, which finds start-up code that fails.
+    /// Creates and drops an instance of every component, to find start-up code that fails.
     ///
     /// # Errors
     /// [`WarmUpError`], whose source names the component.
@@ -128,8 +128,8 @@ impl Pipeline {
         self.fork().worker().warm_up().map_err(WarmUpError)
     }
 
-    /// Compiles for each model the plans that the model of the same name has run with in the release that serves, so that
-    /// samples need not wait for them after the swap. A model that both releases share has them already.
+    /// Compiles for each model the plans that the model of the same name has used in the serving release, so that samples do not
+    /// wait for them after the swap. A model that both releases share already has them.
     pub fn warm_up_like(&self, serving: &Self) {
         for (name, model) in &self.models {
             match serving.models.get(name) {
@@ -142,10 +142,10 @@ impl Pipeline {
         }
     }
 
-    /// Decides what runs each model, and runs the self-tests on that. Where they fail on what was remembered, it is decided anew.
+    /// Chooses the backend of each model, and runs the self-tests. If they fail with remembered choices, it chooses again.
     ///
     /// # Errors
-    /// As [`Self::self_test`], and [`SelfTestError::Undecided`]: no test reaches a model whose backends disagree.
+    /// As [`Self::self_test`], and [`SelfTestError::Undecided`]: no self-test runs a model whose backends disagree.
     pub fn prove<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -154,9 +154,9 @@ impl Pipeline {
     ) -> Result<Vec<SelfTestReport>, SelfTestError> {
         let remembered = self.decide(&read, device, backends);
         let passed = match self.self_test(&read, device) {
-            // What was remembered may be what does not pass.
+            // A remembered choice may be the cause.
             Err(_) if remembered > 0 => {
-                self.decide_anew(&read, device, backends);
+                self.decide_again(&read, device, backends);
                 self.self_test(&read, device)
             }
             other => other,
@@ -167,11 +167,11 @@ impl Pipeline {
         }
     }
 
-    /// Runs the release's own test samples and compares each insight with the expected one. Models thereby compile their plans
-    /// for these samples' shapes. It runs over a copy of what the components keep at this moment.
+    /// Runs the self-tests of the release and compares each insight with the expected one. This also compiles the plans for the shapes
+    /// of these samples. It uses a copy of the current state of the components.
     ///
     /// # Errors
-    /// The first test that does not pass.
+    /// The first failed test.
     pub fn self_test<E: Error + Send + Sync + 'static>(
         &self,
         read: impl Fn(&Blob) -> Result<Vec<u8>, E>,
@@ -204,14 +204,14 @@ impl Pipeline {
         Ok(passed)
     }
 
-    /// Models that no self-test has reached yet.
+    /// Models that no self-test has run.
     pub fn untested(&self) -> Vec<String> {
         let tested = self.tested.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.models.keys().filter(|name| !tested.contains(*name));
         names.cloned().collect()
     }
 
-    /// How often each model has run, over all its variants.
+    /// Number of runs of each model, over all its variants.
     fn runs(&self) -> Vec<(String, u64)> {
         let runs = self.models.iter().map(|(name, named)| {
             let variants = named.variants();
@@ -234,7 +234,7 @@ fn run(
         source: id.clone(),
         id,
         content_type: test.media_type.clone(),
-        // The same at every run, so that the same release gives the same result.
+        // Constant, so that the result is reproducible.
         timestamp_us: u64::try_from(issued).unwrap_or_default(),
         payload: Arc::from(payload),
     };

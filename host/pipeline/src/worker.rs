@@ -3,28 +3,28 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::micros;
 use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
-use hotshoe_trust::{Begin, Device, StageFailure};
+use hotshoe_trust::{PipelineInput, Device, StageFailure};
 
 use super::back_off::BackOffs;
-use super::ends::{Given, conclude};
+use super::pipeline_io::{FirstInput, tensors_to_insight};
 use super::infer::InferStep;
-use super::seen::{Seen, StageUsage, Tensors};
+use super::trace::{Trace, StageUsage, Tensors};
 use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
 
-/// Where samples end that do not fit the pipeline's beginning.
+/// Stage name of samples that are not valid for the first step.
 const INPUT: &str = "input";
-/// Where samples end whose tensors are too large for a result.
+/// Stage name of samples whose tensors are too large for a result.
 const OUTPUT: &str = "output";
 
 /// Runs samples through one pipeline, one at a time, on the caller's thread.
 pub struct Worker {
     pipeline: Arc<Pipeline>,
     back_offs: Option<Arc<BackOffs>>,
-    begin: Begin,
-    steps: Vec<Ready>,
+    begin: PipelineInput,
+    steps: Vec<WorkerStep>,
 }
 
-enum Ready {
+enum WorkerStep {
     Preprocess(Instance),
     Infer(InferStep),
     Postprocess(Instance),
@@ -32,14 +32,14 @@ enum Ready {
     Policy(Instance, StageFailure),
 }
 
-/// What a sample has become by the step that comes next.
+/// State of a sample between two steps.
 #[derive(Default)]
-struct Flow {
+struct SampleState {
     tensors: Tensors,
     insight: Option<Insight>,
     actions: Option<Vec<Action>>,
-    /// Where somebody looks on.
-    seen: Option<Seen>,
+    /// Set if intermediate tensors are observed.
+    trace: Option<Trace>,
 }
 
 impl Worker {
@@ -49,17 +49,17 @@ impl Worker {
             .steps
             .iter()
             .map(|step| match step {
-                Step::Preprocess(component) => Ready::Preprocess(instance(component)),
-                Step::Infer(step) => Ready::Infer(step.clone()),
-                Step::Postprocess(component) => Ready::Postprocess(instance(component)),
-                Step::Stage(component) => Ready::Stage(instance(component)),
-                Step::Policy(component, failure) => Ready::Policy(instance(component), *failure),
+                Step::Preprocess(component) => WorkerStep::Preprocess(instance(component)),
+                Step::Infer(step) => WorkerStep::Infer(step.clone()),
+                Step::Postprocess(component) => WorkerStep::Postprocess(instance(component)),
+                Step::Stage(component) => WorkerStep::Stage(instance(component)),
+                Step::Policy(component, failure) => WorkerStep::Policy(instance(component), *failure),
             })
             .collect();
         Self {
             pipeline: Arc::clone(pipeline),
             back_offs,
-            begin: Begin::of(&pipeline.release.pipeline),
+            begin: PipelineInput::of(&pipeline.release.pipeline),
             steps,
         }
     }
@@ -69,7 +69,7 @@ impl Worker {
         &self.pipeline
     }
 
-    /// Makes the instances that the first sample would otherwise wait for.
+    /// Creates the instances that the first sample would otherwise wait for.
     ///
     /// # Errors
     /// The component that cannot be instantiated. The next sample tries again.
@@ -81,28 +81,28 @@ impl Worker {
         Ok(())
     }
 
-    /// The most that each component held at once so far.
+    /// Peak memory of each component so far.
     pub fn usage(&self) -> Vec<StageUsage> {
-        let of = |step: &Ready| step.usage();
+        let of = |step: &WorkerStep| step.usage();
         self.steps.iter().filter_map(of).collect()
     }
 
     /// Runs one sample to its end.
     pub fn process(&mut self, sample: &Sample, device: &Device) -> Outcome {
-        self.run(sample, device, &mut Flow::default())
+        self.run(sample, device, &mut SampleState::default())
     }
 
-    /// As [`Self::process`], and also gives what came between.
-    pub fn observe(&mut self, sample: &Sample, device: &Device) -> (Outcome, Seen) {
-        let mut flow = Flow {
-            seen: Some(Seen::default()),
-            ..Flow::default()
+    /// As [`Self::process`], and also returns the intermediate tensors.
+    pub fn observe(&mut self, sample: &Sample, device: &Device) -> (Outcome, Trace) {
+        let mut state = SampleState {
+            trace: Some(Trace::default()),
+            ..SampleState::default()
         };
-        let outcome = self.run(sample, device, &mut flow);
-        (outcome, flow.seen.unwrap_or_default())
+        let outcome = self.run(sample, device, &mut state);
+        (outcome, state.trace.unwrap_or_default())
     }
 
-    fn run(&mut self, sample: &Sample, device: &Device, flow: &mut Flow) -> Outcome {
+    fn run(&mut self, sample: &Sample, device: &Device, state: &mut SampleState) -> Outcome {
         let context = DeviceContext {
             site: device.site.clone(),
             device: device.name.clone(),
@@ -121,14 +121,14 @@ impl Worker {
             stages,
             tolerated,
         };
-        let inner = match flow.begin(self.begin, sample) {
+        let inner = match state.begin(self.begin, sample) {
             Ok(inner) => inner,
             Err(failure) => return failed(INPUT, failure, stages, tolerated),
         };
         let sample = inner.as_ref().unwrap_or(sample);
         for step in &mut self.steps {
             let started = Instant::now();
-            let result = step.run_if(self.back_offs.as_deref(), sample, &context, flow);
+            let result = step.run_if(self.back_offs.as_deref(), sample, &context, state);
             stages.push(StageTime {
                 name: step.name().to_owned(),
                 micros: micros(started.elapsed()),
@@ -140,7 +140,7 @@ impl Worker {
                 });
             }
             if let Err(failure) = result {
-                // Who reaches for what it was not given is not let pass.
+                // A denied operation is never tolerated.
                 if step.fails_open() && failure.fault != Fault::Denied {
                     tolerated.push(SampleError::of(step.name(), failure));
                     continue;
@@ -148,13 +148,13 @@ impl Worker {
                 return failed(step.name(), failure, stages, tolerated);
             }
         }
-        let insight = match flow.insight() {
+        let insight = match state.insight() {
             Ok(insight) => insight,
             Err(failure) => return failed(OUTPUT, failure, stages, tolerated),
         };
         let decision = Decision {
             insight,
-            actions: flow.actions.take().unwrap_or_else(|| vec![Action::Publish]),
+            actions: state.actions.take().unwrap_or_else(|| vec![Action::Publish]),
         };
         Outcome {
             result: Ok(decision),
@@ -164,22 +164,22 @@ impl Worker {
     }
 }
 
-impl Flow {
-    /// Takes in a sample; gives the one that the components see, where it is another one.
-    fn begin(&mut self, begin: Begin, sample: &Sample) -> Result<Option<Sample>, Failure> {
-        match Given::read(begin, sample)? {
-            Given::Sample => Ok(None),
-            Given::Insight(insight) => {
+impl SampleState {
+    /// Parses a sample. Returns the sample for components, if it is a different one.
+    fn begin(&mut self, begin: PipelineInput, sample: &Sample) -> Result<Option<Sample>, Failure> {
+        match FirstInput::read(begin, sample)? {
+            FirstInput::Sample => Ok(None),
+            FirstInput::Insight(insight) => {
                 self.insight = Some(insight);
                 Ok(None)
             }
-            Given::Tensors(tensors, inner) => {
+            FirstInput::Tensors(tensors, inner) => {
                 self.tensors = tensors;
-                if let Some(seen) = &mut self.seen {
-                    seen.inner = Some(inner.clone());
+                if let Some(trace) = &mut self.trace {
+                    trace.inner = Some(inner.clone());
                     let place = match begin {
-                        Begin::Outputs => &mut seen.outputs,
-                        _ => &mut seen.tensors,
+                        PipelineInput::Outputs => &mut trace.outputs,
+                        _ => &mut trace.tensors,
                     };
                     *place = Some(self.tensors.clone());
                 }
@@ -188,16 +188,16 @@ impl Flow {
         }
     }
 
-    /// The insight so far. Tensors become one where nothing makes another one of them.
+    /// The insight so far. Without one, the tensors are the insight.
     fn insight(&mut self) -> Result<Insight, Failure> {
         match self.insight.take() {
             Some(insight) => Ok(insight),
-            None => conclude(&self.tensors),
+            None => tensors_to_insight(&self.tensors),
         }
     }
 }
 
-impl Ready {
+impl WorkerStep {
     fn name(&self) -> &str {
         match self {
             Self::Infer(step) => step.name(),
@@ -225,7 +225,7 @@ impl Ready {
         }
     }
 
-    /// Whether its failure costs nothing but its own actions.
+    /// Whether the sample continues if this step fails.
     const fn fails_open(&self) -> bool {
         matches!(self, Self::Policy(_, StageFailure::FailOpen))
     }
@@ -250,21 +250,21 @@ impl Ready {
         }
     }
 
-    /// Runs the step, unless it is a component that broke off too often. Models have runs and deadlines of their own.
+    /// Runs the step, unless it is a paused component. Models are not paused.
     fn run_if(
         &mut self,
         back_offs: Option<&BackOffs>,
         sample: &Sample,
         context: &DeviceContext,
-        flow: &mut Flow,
+        state: &mut SampleState,
     ) -> Result<(), Failure> {
         let Some(back_offs) = back_offs.filter(|_| !matches!(self, Self::Infer(..))) else {
-            return self.run(sample, context, flow);
+            return self.run(sample, context, state);
         };
         let name = self.name().to_owned();
-        let leave = back_offs.leave(&name, Instant::now())?;
-        let result = self.run(sample, context, flow);
-        leave.ended(result.as_ref().err(), Instant::now());
+        let permit = back_offs.permit(&name, Instant::now())?;
+        let result = self.run(sample, context, state);
+        permit.ended(result.as_ref().err(), Instant::now());
         result
     }
 
@@ -272,34 +272,34 @@ impl Ready {
         &mut self,
         sample: &Sample,
         context: &DeviceContext,
-        flow: &mut Flow,
+        state: &mut SampleState,
     ) -> Result<(), Failure> {
         match self {
             Self::Preprocess(instance) => {
-                flow.tensors = instance.prepare(sample)?;
-                if let Some(seen) = &mut flow.seen {
-                    seen.tensors = Some(flow.tensors.clone());
+                state.tensors = instance.prepare(sample)?;
+                if let Some(trace) = &mut state.trace {
+                    trace.tensors = Some(state.tensors.clone());
                 }
             }
             Self::Infer(step) => {
-                let given = flow.seen.as_mut().map(|seen| &mut seen.inputs);
-                flow.tensors = step.run(&sample.source, &flow.tensors, given)?;
-                if let Some(seen) = &mut flow.seen {
-                    seen.outputs = Some(flow.tensors.clone());
+                let given = state.trace.as_mut().map(|trace| &mut trace.inputs);
+                state.tensors = step.run(&sample.source, &state.tensors, given)?;
+                if let Some(trace) = &mut state.trace {
+                    trace.outputs = Some(state.tensors.clone());
                 }
             }
             Self::Postprocess(instance) => {
-                let outputs = std::mem::take(&mut flow.tensors);
-                flow.insight = Some(instance.interpret(sample, outputs)?);
+                let outputs = std::mem::take(&mut state.tensors);
+                state.insight = Some(instance.interpret(sample, outputs)?);
             }
-            Self::Stage(instance) => flow.insight = Some(instance.process(sample)?),
+            Self::Stage(instance) => state.insight = Some(instance.process(sample)?),
             Self::Policy(instance, _) => {
-                let insight = flow.insight()?;
+                let insight = state.insight()?;
                 let decided = instance.decide(&sample.source, &insight, context);
-                // Also where it fails: the next one, and the result, have the insight all the same.
-                flow.insight = Some(insight);
+                // Restored even if the policy fails, for the next step and the result.
+                state.insight = Some(insight);
                 let decided = decided?;
-                flow.actions.get_or_insert_default().extend(decided);
+                state.actions.get_or_insert_default().extend(decided);
             }
         }
         Ok(())

@@ -7,7 +7,7 @@
     reason = "tests"
 )]
 
-mod lab;
+mod fixture;
 
 use std::fs;
 use std::io::Write as _;
@@ -22,11 +22,11 @@ use hotshoe_pipeline::{BACKENDS_FILE, Backends, SelfTestError, Worker};
 use hotshoe_trust::Digest;
 use tempfile::TempDir;
 
-use lab::onnx::{Graph, whole, word};
-use lab::{Lab, Loaded, device, process};
+use fixture::onnx::{Graph, whole, word};
+use fixture::{Fixture, Loaded, device, process};
 
-/// A lab with ONNX Runtime, or a note past the test runner's capture of what tests print.
-fn both() -> Option<Lab> {
+/// A fixture with ONNX Runtime, or a note past the test runner's capture of what tests print.
+fn both() -> Option<Fixture> {
     let root = find_root(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
     let library: PathBuf = match fetch(&root, Extra::OnnxRuntime, &Progress::plain()) {
         Ok(path) => path,
@@ -35,23 +35,23 @@ fn both() -> Option<Lab> {
             return None;
         }
     };
-    Some(Lab::with(InferenceConfig {
+    Some(Fixture::with(InferenceConfig {
         library: Some(library),
         ..InferenceConfig::default()
     }))
 }
 
 /// A release of the model alone.
-fn load(lab: &Lab, model: &[u8], tests: &str) -> Loaded {
-    lab.file("m.onnx", model);
+fn load(fixture: &Fixture, model: &[u8], tests: &str) -> Loaded {
+    fixture.file("m.onnx", model);
     let release = format!(
         "name = \"test\"\nexpires-in = \"1d\"\ngeneration = 1\n[models.m]\nfile = \"m.onnx\"\n[[pipeline]]\ninfer = \"m\"\n{tests}"
     );
-    lab.load_text(&release).unwrap()
+    fixture.load_text(&release).unwrap()
 }
 
-fn prove(lab: &Lab, loaded: &Loaded, data: &TempDir) -> Result<(), SelfTestError> {
-    let mut backends = Backends::open(data.path(), &lab.inference);
+fn prove(fixture: &Fixture, loaded: &Loaded, data: &TempDir) -> Result<(), SelfTestError> {
+    let mut backends = Backends::open(data.path(), &fixture.inference);
     let proven = loaded
         .pipeline
         .prove(loaded.read(), &device(), &mut backends);
@@ -126,7 +126,7 @@ fn corners() -> Vec<u8> {
 
 #[test]
 fn a_backend_that_fails_does_not_win() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     let x = [("x", tensor(&[1, 100], |at| at as f32 - 50.0))];
     let rows = [
         ("x", tensor(&[300, 4], |at| at as f32)),
@@ -138,8 +138,8 @@ fn a_backend_that_fails_does_not_win() {
     ] {
         let data = TempDir::new().unwrap();
         for start in ["measured", "remembered"] {
-            let loaded = load(&lab, &model, "");
-            prove(&lab, &loaded, &data).unwrap();
+            let loaded = load(&fixture, &model, "");
+            prove(&fixture, &loaded, &data).unwrap();
             loaded.pipeline.settle();
             let (backend, reason) = backend(&loaded);
             assert_eq!(backend, "ort", "{start}: {reason}");
@@ -153,17 +153,17 @@ fn a_backend_that_fails_does_not_win() {
 
 #[test]
 fn the_other_backend_takes_over_where_the_chosen_one_fails() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     let data = TempDir::new().unwrap();
     // Of one row both make the same; of 300 tract makes no plan.
     let model = compressed(None);
-    let path = lab.path("m.onnx");
-    let loaded = load(&lab, &model, "");
-    let mut backends = Backends::open(data.path(), &lab.inference);
+    let path = fixture.path("m.onnx");
+    let loaded = load(&fixture, &model, "");
+    let mut backends = Backends::open(data.path(), &fixture.inference);
     loaded.pipeline.recall(&backends);
     loaded
         .pipeline
-        .settle_with_spares(move |_| fs::read(&path).ok());
+        .settle_with_standbys(move |_| fs::read(&path).ok());
     let mut worker = loaded.pipeline.worker();
     let inputs = |rows: usize| {
         [
@@ -188,10 +188,10 @@ fn the_other_backend_takes_over_where_the_chosen_one_fails() {
     backends.save();
     assert!(!loaded.pipeline.has_switched());
     drop((worker, loaded));
-    let again = load(&lab, &model, "");
+    let again = load(&fixture, &model, "");
     again
         .pipeline
-        .recall(&Backends::open(data.path(), &lab.inference));
+        .recall(&Backends::open(data.path(), &fixture.inference));
     let (now, reason) = backend(&again);
     assert_eq!(now, "ort");
     assert!(reason.starts_with("remembered: tract failed: "), "{reason}");
@@ -199,7 +199,7 @@ fn the_other_backend_takes_over_where_the_chosen_one_fails() {
 
 #[test]
 fn an_input_that_fails_on_both_changes_nothing() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     // Rows and columns that do not fit together.
     let model = Graph::default()
         .input("x", &[None, Some(4)])
@@ -207,11 +207,11 @@ fn an_input_that_fails_on_both_changes_nothing() {
         .node("Mul", &["x", "c"], "y")
         .output("y", &[None, Some(4)])
         .file();
-    let path = lab.path("m.onnx");
-    let loaded = load(&lab, &model, "");
+    let path = fixture.path("m.onnx");
+    let loaded = load(&fixture, &model, "");
     loaded
         .pipeline
-        .settle_with_spares(move |_| fs::read(&path).ok());
+        .settle_with_standbys(move |_| fs::read(&path).ok());
     let mut worker = loaded.pipeline.worker();
     let inputs = |columns: usize| {
         [
@@ -231,20 +231,20 @@ fn an_input_that_fails_on_both_changes_nothing() {
 const TEST: &str = "[[tests]]\nname = \"corners\"\nsample = \"x.npz\"\ncontent-type = \"application/x-npz\"\nexpected = \"y.npz\"\n";
 
 /// The picture 1 to 8, and what comes of it.
-fn with_test(lab: &Lab, corners: [f32; 2]) {
+fn with_test(fixture: &Fixture, corners: [f32; 2]) {
     let x = tensor(&[1, 1, 2, 4], |at| at as f32 + 1.0);
     let y = Tensor::from_f32(&[1, 1, 1, 2], corners.to_vec()).unwrap();
-    lab.file("x.npz", &sample(&[("x", x)]));
-    lab.file("y.npz", &sample(&[("y", y)]));
+    fixture.file("x.npz", &sample(&[("x", x)]));
+    fixture.file("y.npz", &sample(&[("y", y)]));
 }
 
 #[test]
 fn backends_that_disagree_are_decided_by_a_test_or_refused() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     let data = TempDir::new().unwrap();
     for _ in 0..2 {
-        let loaded = load(&lab, &corners(), "");
-        let error = prove(&lab, &loaded, &data).unwrap_err();
+        let loaded = load(&fixture, &corners(), "");
+        let error = prove(&fixture, &loaded, &data).unwrap_err();
         assert_eq!(error.name(), "backends_disagree");
         let said = error.to_string();
         for part in [
@@ -262,28 +262,28 @@ fn backends_that_disagree_are_decided_by_a_test_or_refused() {
     // What tract gives, and what ONNX Runtime does.
     for (wanted, right) in [([1.0, 22.0 / 7.0], "tract"), ([1.0, 4.0], "ort")] {
         let data = TempDir::new().unwrap();
-        with_test(&lab, wanted);
-        let loaded = load(&lab, &corners(), TEST);
-        prove(&lab, &loaded, &data).unwrap();
+        with_test(&fixture, wanted);
+        let loaded = load(&fixture, &corners(), TEST);
+        prove(&fixture, &loaded, &data).unwrap();
         let (chosen, reason) = backend(&loaded);
         assert_eq!(chosen, right, "{reason}");
         assert!(reason.contains("disagrees with the self-test"), "{reason}");
         assert!(loaded.pipeline.undecided().is_none());
         assert!(loaded.pipeline.untested().is_empty());
         // The other one is known to be wrong, so that it never stands in.
-        let path = lab.path("m.onnx");
+        let path = fixture.path("m.onnx");
         loaded
             .pipeline
-            .settle_with_spares(move |_| fs::read(&path).ok());
+            .settle_with_standbys(move |_| fs::read(&path).ok());
         assert_eq!(loaded.pipeline.models()["m"].active().backends().len(), 1);
     }
     // Or by the operator.
-    let mut lab = lab;
+    let mut fixture = fixture;
     for choice in [BackendChoice::Tract, BackendChoice::Ort] {
-        lab.inference.backend = choice;
+        fixture.inference.backend = choice;
         let data = TempDir::new().unwrap();
-        let loaded = load(&lab, &corners(), "");
-        prove(&lab, &loaded, &data).unwrap();
+        let loaded = load(&fixture, &corners(), "");
+        prove(&fixture, &loaded, &data).unwrap();
         assert_eq!(loaded.pipeline.untested(), ["m"]);
     }
 }
@@ -291,10 +291,10 @@ fn backends_that_disagree_are_decided_by_a_test_or_refused() {
 /// Earlier versions chose backends that fail or disagree, and remembered them.
 #[test]
 fn what_an_earlier_version_chose_is_measured_again() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     let data = TempDir::new().unwrap();
-    let loaded = load(&lab, &with_its_input(), "");
-    prove(&lab, &loaded, &data).unwrap();
+    let loaded = load(&fixture, &with_its_input(), "");
+    prove(&fixture, &loaded, &data).unwrap();
     drop(loaded);
     let path = data.path().join(BACKENDS_FILE);
     let digest = Digest::of(&with_its_input()).to_string();
@@ -305,8 +305,8 @@ fn what_an_earlier_version_chose_is_measured_again() {
         .replace("\"backend\":\"ort\"", "\"backend\":\"tract\"");
     assert_ne!(older, kept);
     fs::write(&path, older).unwrap();
-    let loaded = load(&lab, &with_its_input(), "");
-    prove(&lab, &loaded, &data).unwrap();
+    let loaded = load(&fixture, &with_its_input(), "");
+    prove(&fixture, &loaded, &data).unwrap();
     let (backend, reason) = backend(&loaded);
     assert_eq!(backend, "ort");
     assert!(reason.starts_with("tract fails"), "{reason}");

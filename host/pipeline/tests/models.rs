@@ -7,7 +7,7 @@
     reason = "tests"
 )]
 
-mod lab;
+mod fixture;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use hotshoe_pipeline::{Backends, LoadError, StateError, Worker};
 use hotshoe_protocol::status::ModelStatus;
 use hotshoe_trust::Digest;
 
-use lab::{Lab, Loaded, device, onnx, process, process_from};
+use fixture::{Fixture, Loaded, device, onnx, process, process_from};
 
 const BYTES: &str = "application/octet-stream";
 
@@ -69,27 +69,27 @@ prefer = ["small", "middle", "large"]
 variants = { large = "large.onnx", middle = "middle.onnx", small = "small.onnx" }
 "#;
 
-fn with_variants(lab: &Lab, small: &[u8], middle: &[u8], large: &[u8]) {
-    lab.file("small.onnx", small);
-    lab.file("middle.onnx", middle);
-    lab.file("large.onnx", large);
+fn with_variants(fixture: &Fixture, small: &[u8], middle: &[u8], large: &[u8]) {
+    fixture.file("small.onnx", small);
+    fixture.file("middle.onnx", middle);
+    fixture.file("large.onnx", large);
 }
 
 #[test]
 fn a_variant_that_does_not_load_is_passed_over_and_one_that_fails_gives_way() {
-    let lab = Lab::new();
+    let fixture = Fixture::new();
     with_variants(
-        &lab,
+        &fixture,
         b"no model",
         &onnx::other_outputs(),
         &onnx::constant(3.0, 1.0),
     );
     // All variants of a model have the same outputs.
-    let refused = lab.load(&release(VARIANTS, "")).err().unwrap();
+    let refused = fixture.load(&release(VARIANTS, "")).err().unwrap();
     assert!(matches!(refused, LoadError::Variants(_)), "{refused}");
 
-    with_variants(&lab, b"no model", &onnx::fails(), &onnx::constant(3.0, 1.0));
-    let loaded = lab.load(&release(VARIANTS, "")).unwrap();
+    with_variants(&fixture, b"no model", &onnx::fails(), &onnx::constant(3.0, 1.0));
+    let loaded = fixture.load(&release(VARIANTS, "")).unwrap();
     let mut worker = loaded.pipeline.worker();
     assert_eq!(model(&loaded).variant, "middle");
     assert_eq!(model(&loaded).fallbacks.len(), 1);
@@ -115,9 +115,9 @@ fn a_variant_that_does_not_load_is_passed_over_and_one_that_fails_gives_way() {
 
 #[test]
 fn where_no_variant_loads_the_release_does_not() {
-    let lab = Lab::new();
-    with_variants(&lab, b"no model", b"nor this", b"none either");
-    let refused = lab.load(&release(VARIANTS, "")).err().unwrap();
+    let fixture = Fixture::new();
+    with_variants(&fixture, b"no model", b"nor this", b"none either");
+    let refused = fixture.load(&release(VARIANTS, "")).err().unwrap();
     assert_eq!(refused.name(), "invalid_model");
     let said = refused.to_string();
     for variant in ["small", "middle", "large"] {
@@ -127,32 +127,32 @@ fn where_no_variant_loads_the_release_does_not() {
 
 #[test]
 fn a_device_may_prefer_another_variant() {
-    let mut lab = Lab::new();
+    let mut fixture = Fixture::new();
     with_variants(
-        &lab,
+        &fixture,
         &onnx::constant(1.0, 0.0),
         &onnx::constant(2.0, 0.0),
         &onnx::constant(3.0, 0.0),
     );
-    let first = |lab: &Lab| {
-        let loaded = lab.load(&release(VARIANTS, "")).unwrap();
+    let first = |fixture: &Fixture| {
+        let loaded = fixture.load(&release(VARIANTS, "")).unwrap();
         score(&mut loaded.pipeline.worker(), "a").unwrap()
     };
-    assert_eq!(first(&lab), 1.0);
+    assert_eq!(first(&fixture), 1.0);
     let own = ModelConfig {
         prefer: vec!["unheard-of".to_owned(), "large".to_owned()],
         ..ModelConfig::default()
     };
-    lab.inference.models.insert("m".to_owned(), own);
-    assert_eq!(first(&lab), 3.0);
+    fixture.inference.models.insert("m".to_owned(), own);
+    assert_eq!(first(&fixture), 3.0);
 }
 
 const COUNTER: &str = "[models.m]\nfile = \"counter.onnx\"\nstate = { h = \"h-next\" }\n";
 
 fn counting() -> Loaded {
-    let lab = Lab::new();
-    lab.file("counter.onnx", &onnx::counter());
-    lab.load(&release(COUNTER, "")).unwrap()
+    let fixture = Fixture::new();
+    fixture.file("counter.onnx", &onnx::counter());
+    fixture.load(&release(COUNTER, "")).unwrap()
 }
 
 #[test]
@@ -203,15 +203,15 @@ fn several_workers_on_one_source_lose_no_sample() {
 
 #[test]
 fn state_that_the_model_does_not_have_is_named() {
-    let lab = Lab::new();
-    lab.file("counter.onnx", &onnx::counter());
+    let fixture = Fixture::new();
+    fixture.file("counter.onnx", &onnx::counter());
     for (state, part) in [
         ("{ g = \"h-next\" }", "`g`"),
         ("{ h = \"g-next\" }", "`g-next`"),
         ("{ x = \"h-next\" }", "`x` (f32, 4 dimensions)"),
     ] {
         let text = COUNTER.replace("{ h = \"h-next\" }", state);
-        let refused = lab.load(&release(&text, "")).err().unwrap();
+        let refused = fixture.load(&release(&text, "")).err().unwrap();
         let LoadError::State { name, source } = refused else {
             panic!("{refused}");
         };
@@ -228,10 +228,10 @@ fn state_that_the_model_does_not_have_is_named() {
 
 #[test]
 fn a_sample_is_given_up_when_the_models_deadline_passes() {
-    let lab = Lab::new();
-    lab.file("slow.onnx", &onnx::slow());
+    let fixture = Fixture::new();
+    fixture.file("slow.onnx", &onnx::slow());
     let text = "[models.m]\nfile = \"slow.onnx\"\ndeadline-ms = 1\n";
-    let loaded = lab.load(&release(text, "")).unwrap();
+    let loaded = fixture.load(&release(text, "")).unwrap();
     let mut worker = loaded.pipeline.worker();
     assert_eq!(score(&mut worker, "a"), Err(Fault::Deadline));
     let status = model(&loaded);
@@ -243,10 +243,10 @@ fn a_sample_is_given_up_when_the_models_deadline_passes() {
 
 #[test]
 fn the_choice_of_the_configuration_is_told() {
-    let mut lab = Lab::new();
-    lab.file("m.onnx", &onnx::constant(1.0, 0.0));
-    lab.inference.backend = BackendChoice::Tract;
-    let loaded = lab.load(&release(ONE, "")).unwrap();
+    let mut fixture = Fixture::new();
+    fixture.file("m.onnx", &onnx::constant(1.0, 0.0));
+    fixture.inference.backend = BackendChoice::Tract;
+    let loaded = fixture.load(&release(ONE, "")).unwrap();
     let status = model(&loaded);
     let told = (
         status.backend.as_str(),
@@ -277,27 +277,27 @@ fn library() -> Option<PathBuf> {
     }
 }
 
-/// A lab whose models both backends load.
-fn both() -> Option<Lab> {
-    let lab = Lab::with(InferenceConfig {
+/// A fixture whose models both backends load.
+fn both() -> Option<Fixture> {
+    let fixture = Fixture::with(InferenceConfig {
         library: Some(library()?),
         ..InferenceConfig::default()
     });
-    lab.file("m.onnx", &onnx::constant(3.0, 1.0));
-    lab.file("sample.bin", b"go");
+    fixture.file("m.onnx", &onnx::constant(3.0, 1.0));
+    fixture.file("sample.bin", b"go");
     let classes = r#"{"kind":"classes","classes":[{"label":"0","index":0,"score":3.0},{"label":"180","index":1,"score":1.0}]}"#;
-    lab.file("expected.json", classes.as_bytes());
-    Some(lab)
+    fixture.file("expected.json", classes.as_bytes());
+    Some(fixture)
 }
 
 #[test]
 fn the_faster_backend_is_chosen_and_remembered() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     for tests in [TEST, ""] {
         let data = tempfile::tempdir().unwrap();
         let decide = || {
-            let loaded = lab.load(&release(ONE, tests)).unwrap();
-            let mut backends = Backends::open(data.path(), &lab.inference);
+            let loaded = fixture.load(&release(ONE, tests)).unwrap();
+            let mut backends = Backends::open(data.path(), &fixture.inference);
             let known = loaded
                 .pipeline
                 .decide(loaded.read(), &device(), &mut backends);
@@ -331,15 +331,15 @@ fn the_faster_backend_is_chosen_and_remembered() {
 
 #[test]
 fn what_the_file_says_of_another_machine_is_not_taken() {
-    let Some(lab) = both() else { return };
+    let Some(fixture) = both() else { return };
     let data = tempfile::tempdir().unwrap();
     let digest = Digest::of(&onnx::constant(3.0, 1.0));
     let text = format!(
         r#"{{"format":1,"choices":[{{"model":"{digest}","machine":"another","threads":1,"backend":"ort","reason":"x"}}]}}"#
     );
     std::fs::write(data.path().join("backends.json"), text).unwrap();
-    let loaded = lab.load(&release(ONE, "")).unwrap();
-    let mut backends = Backends::open(data.path(), &lab.inference);
+    let loaded = fixture.load(&release(ONE, "")).unwrap();
+    let mut backends = Backends::open(data.path(), &fixture.inference);
     assert_eq!(
         loaded
             .pipeline
@@ -351,11 +351,11 @@ fn what_the_file_says_of_another_machine_is_not_taken() {
 
 #[test]
 fn a_release_that_neither_passes_is_left_to_its_own_tests() {
-    let Some(lab) = both() else { return };
-    lab.file("m.onnx", &onnx::constant(0.0, 5.0));
+    let Some(fixture) = both() else { return };
+    fixture.file("m.onnx", &onnx::constant(0.0, 5.0));
     let data = tempfile::tempdir().unwrap();
-    let loaded = lab.load(&release(ONE, TEST)).unwrap();
-    let mut backends = Backends::open(data.path(), &lab.inference);
+    let loaded = fixture.load(&release(ONE, TEST)).unwrap();
+    let mut backends = Backends::open(data.path(), &fixture.inference);
     loaded
         .pipeline
         .decide(loaded.read(), &device(), &mut backends);

@@ -7,7 +7,7 @@
     reason = "tests"
 )]
 
-mod lab;
+mod fixture;
 
 use std::sync::Arc;
 use std::thread;
@@ -15,15 +15,15 @@ use std::thread;
 use hotshoe_engine::{Action, Fault, StateSnapshot};
 use hotshoe_pipeline::{Outcome, Pipeline, Worker};
 
-use lab::{Lab, process, release_with};
+use fixture::{Fixture, process, release_with};
 
 const BYTES: &str = "application/octet-stream";
 const STATE: &str = "grants = [\"state\"]";
 
-fn counting(lab: &Lab, generation: u64, version: u32) -> Arc<Pipeline> {
+fn counting(fixture: &Fixture, generation: u64, version: u32) -> Arc<Pipeline> {
     let component = format!("{STATE}\nstate-version = {version}");
     let release = release_with(generation, "counting-policy", &component, "");
-    lab.load(&release).unwrap().pipeline
+    fixture.load(&release).unwrap().pipeline
 }
 
 /// What the counting policy says it has seen.
@@ -37,8 +37,8 @@ fn seen(worker: &mut Worker) -> u64 {
 
 #[test]
 fn state_goes_over_to_the_next_release_and_the_old_one_keeps_its_own() {
-    let lab = Lab::new();
-    let old = counting(&lab, 1, 1);
+    let fixture = Fixture::new();
+    let old = counting(&fixture, 1, 1);
     let (mut one, mut other) = (old.worker(), old.worker());
     assert_eq!(
         (seen(&mut one), seen(&mut other), seen(&mut one)),
@@ -46,7 +46,7 @@ fn state_goes_over_to_the_next_release_and_the_old_one_keeps_its_own() {
     );
     assert_eq!(old.state_changes(), 3);
 
-    let new = counting(&lab, 2, 2);
+    let new = counting(&fixture, 2, 2);
     let kept = StateSnapshot::parse(&old.state_snapshot().to_bytes()).unwrap();
     new.restore_state(&kept);
     assert_eq!(new.state_changes(), 0);
@@ -67,8 +67,8 @@ fn state_goes_over_to_the_next_release_and_the_old_one_keeps_its_own() {
 
 #[test]
 fn a_fork_leaves_the_state_as_it_is() {
-    let lab = Lab::new();
-    let pipeline = counting(&lab, 1, 1);
+    let fixture = Fixture::new();
+    let pipeline = counting(&fixture, 1, 1);
     assert_eq!(seen(&mut pipeline.worker()), 1);
     let before = pipeline.state_snapshot();
     let fork = pipeline.fork();
@@ -82,8 +82,8 @@ fn a_fork_leaves_the_state_as_it_is() {
 fn several_workers_lose_no_count() {
     const WORKERS: u64 = 4;
     const SAMPLES: u64 = 50;
-    let lab = Lab::new();
-    let pipeline = counting(&lab, 1, 1);
+    let fixture = Fixture::new();
+    let pipeline = counting(&fixture, 1, 1);
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             let mut worker = pipeline.worker();
@@ -100,28 +100,28 @@ fn several_workers_lose_no_count() {
 
 #[test]
 fn a_component_of_another_name_gets_none_of_it() {
-    let lab = Lab::new();
-    let old = counting(&lab, 1, 1);
+    let fixture = Fixture::new();
+    let old = counting(&fixture, 1, 1);
     seen(&mut old.worker());
     let release = release_with(2, "flaky-policy", STATE, "");
-    let other = lab.load(&release).unwrap().pipeline;
+    let other = fixture.load(&release).unwrap().pipeline;
     other.restore_state(&old.state_snapshot());
     assert!(other.state_snapshot().is_empty());
 }
 
 #[test]
 fn without_the_grant_there_is_no_state() {
-    let lab = Lab::new();
-    let error = lab
+    let fixture = Fixture::new();
+    let error = fixture
         .load(&release_with(1, "counting-policy", "", ""))
         .err()
         .expect("an error");
     assert_eq!(error.name(), "not_granted");
 }
 
-fn flaky(lab: &Lab, step: &str) -> Vec<Outcome> {
+fn flaky(fixture: &Fixture, step: &str) -> Vec<Outcome> {
     let release = release_with(1, "flaky-policy", STATE, step);
-    let pipeline = lab.load(&release).unwrap().pipeline;
+    let pipeline = fixture.load(&release).unwrap().pipeline;
     let mut workers = [pipeline.worker(), pipeline.worker()];
     (0..9)
         .map(|n| process(&mut workers[n % 2], BYTES, b"sample"))
@@ -130,7 +130,7 @@ fn flaky(lab: &Lab, step: &str) -> Vec<Outcome> {
 
 #[test]
 fn every_third_sample_of_a_flaky_policy_fails() {
-    for (n, outcome) in flaky(&Lab::new(), "").into_iter().enumerate() {
+    for (n, outcome) in flaky(&Fixture::new(), "").into_iter().enumerate() {
         assert_eq!(outcome.tolerated, []);
         match outcome.result {
             Ok(decision) => assert!((n + 1) % 3 != 0 && decision.published(), "sample {n}"),
@@ -144,7 +144,7 @@ fn every_third_sample_of_a_flaky_policy_fails() {
 
 #[test]
 fn a_policy_that_fails_open_costs_no_sample() {
-    let outcomes = flaky(&Lab::new(), "on-failure = \"fail-open\"");
+    let outcomes = flaky(&Fixture::new(), "on-failure = \"fail-open\"");
     for (n, outcome) in outcomes.into_iter().enumerate() {
         assert!(outcome.result.unwrap().published(), "sample {n}");
         let stages: Vec<&str> = outcome

@@ -7,29 +7,29 @@
     reason = "tests"
 )]
 
-mod lab;
+mod fixture;
 
 use std::fs;
 
 use hotshoe_engine::Action;
 use hotshoe_pipeline::{SelfTestError, SelfTestReport};
 
-use lab::{Lab, Loaded, device, environment, process, release_with};
+use fixture::{Fixture, Loaded, device, environment, process, release_with};
 
 /// Three bytes whose sum is 6, and what `measure` makes of them.
 const SAMPLE: &[u8] = &[1, 2, 3];
 const EXPECTED: &str = r#"{"kind":"scalars","scalars":[{"name":"bytes","value":3.0,"unit":""},{"name":"sum","value":6.0,"unit":""}]}"#;
 
-fn load(lab: &Lab, policy: &str, tests: usize, expected: &str) -> Loaded {
-    lab.file("sample.bin", SAMPLE);
-    lab.file("expected.json", expected.as_bytes());
+fn load(fixture: &Fixture, policy: &str, tests: usize, expected: &str) -> Loaded {
+    fixture.file("sample.bin", SAMPLE);
+    fixture.file("expected.json", expected.as_bytes());
     let mut release = release_with(1, policy, "grants = [\"state\"]", "");
     for test in 1..=tests {
         release.push_str(&format!(
             "[[tests]]\nname = \"three-bytes-{test}\"\nsample = \"sample.bin\"\ncontent-type = \"application/octet-stream\"\nexpected = \"expected.json\"\n"
         ));
     }
-    lab.load(&release).unwrap()
+    fixture.load(&release).unwrap()
 }
 
 fn run(loaded: &Loaded) -> Result<Vec<SelfTestReport>, SelfTestError> {
@@ -38,8 +38,8 @@ fn run(loaded: &Loaded) -> Result<Vec<SelfTestReport>, SelfTestError> {
 
 #[test]
 fn a_release_that_does_as_its_author_saw_passes_and_keeps_its_state() {
-    let lab = Lab::new();
-    let loaded = load(&lab, "counting-policy", 2, EXPECTED);
+    let fixture = Fixture::new();
+    let loaded = load(&fixture, "counting-policy", 2, EXPECTED);
     let reports = run(&loaded).unwrap();
     let passed: Vec<(&str, f64)> = reports
         .iter()
@@ -53,9 +53,9 @@ fn a_release_that_does_as_its_author_saw_passes_and_keeps_its_state() {
 
 #[test]
 fn another_result_is_named_with_both_figures() {
-    let lab = Lab::new();
+    let fixture = Fixture::new();
     let wrong = EXPECTED.replace("6.0", "7.0");
-    let error = run(&load(&lab, "counting-policy", 1, &wrong)).unwrap_err();
+    let error = run(&load(&fixture, "counting-policy", 1, &wrong)).unwrap_err();
     assert_eq!(error.name(), "self_test_failed");
     let SelfTestError::Failed {
         test,
@@ -70,8 +70,8 @@ fn another_result_is_named_with_both_figures() {
 
 #[test]
 fn a_test_that_ends_with_an_error_fails_the_release() {
-    let lab = Lab::new();
-    let loaded = load(&lab, "flaky-policy", 3, EXPECTED);
+    let fixture = Fixture::new();
+    let loaded = load(&fixture, "flaky-policy", 3, EXPECTED);
     let error = run(&loaded).unwrap_err();
     assert_eq!(error.name(), "self_test_error");
     assert!(error.to_string().contains("three-bytes-3"), "{error}");
@@ -81,17 +81,17 @@ fn a_test_that_ends_with_an_error_fails_the_release() {
 
 #[test]
 fn an_expected_result_that_is_none_is_told_as_such() {
-    let lab = Lab::new();
+    let fixture = Fixture::new();
     for expected in ["?", "{}", "[1, 2]", r#"{"kind":"song"}"#] {
-        let error = run(&load(&lab, "counting-policy", 1, expected)).unwrap_err();
+        let error = run(&load(&fixture, "counting-policy", 1, expected)).unwrap_err();
         assert_eq!(error.name(), "self_test_unreadable", "{expected}");
     }
 }
 
 #[test]
 fn a_release_without_tests_is_started_all_the_same() {
-    let lab = Lab::new();
-    let loaded = load(&lab, "counting-policy", 0, EXPECTED);
+    let fixture = Fixture::new();
+    let loaded = load(&fixture, "counting-policy", 0, EXPECTED);
     assert_eq!(run(&loaded).unwrap(), []);
     loaded.pipeline.warm_up().unwrap();
 }
@@ -111,12 +111,12 @@ fn application() -> String {
 }
 
 /// The application's second release: the same weights in another file, and a policy that counts legible lines alone.
-fn second(lab: &Lab) -> String {
+fn second(fixture: &Fixture) -> String {
     /// A field of ONNX's outermost message, `metadata_props`, with the entry `version: 2`.
     const VERSION: &[u8] = b"\x72\x0c\x0a\x07version\x12\x012";
     let mut model = fs::read(environment().model("recognise")).unwrap();
     model.extend_from_slice(VERSION);
-    lab.file("recognise.onnx", &model);
+    fixture.file("recognise.onnx", &model);
     application()
         .replace("generation = 1", "generation = 2")
         .replace("policy-label.wasm", "policy-legible.wasm")
@@ -126,19 +126,19 @@ fn second(lab: &Lab) -> String {
         )
         .replace(
             &environment().model("recognise").display().to_string(),
-            &lab.path("recognise.onnx"),
+            &fixture.path("recognise.onnx"),
         )
 }
 
 #[test]
 fn the_application_proves_itself_and_its_second_release_is_warm_before_it_serves() {
-    let lab = Lab::new();
-    let first = lab.load_text(&application()).unwrap();
+    let fixture = Fixture::new();
+    let first = fixture.load_text(&application()).unwrap();
     let reports = run(&first).unwrap();
     assert_eq!(reports.len(), 1);
     assert!(reports[0].agreement >= reports[0].min_agreement);
 
-    let second = lab.load_text(&second(&lab)).unwrap();
+    let second = fixture.load_text(&second(&fixture)).unwrap();
     let model = |loaded: &Loaded| {
         loaded.pipeline.release().models["recognise"].variants[0]
             .blob

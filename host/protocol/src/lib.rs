@@ -1,4 +1,4 @@
-//! What devices, deployers and registries say to each other: types and bytes alone, bounded before they are looked at.
+//! Messages between devices, deployers and registries: types and encodings only, with size limits before parsing.
 #![forbid(unsafe_code)]
 
 pub mod have;

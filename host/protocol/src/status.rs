@@ -1,4 +1,4 @@
-//! What a device says of itself, as JSON under its `status` key.
+//! The status of a device, as JSON under its `status` key.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use hotshoe_store::{Cause, Event, Ledger, Phase, Slot, Trial};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, Verified};
 use serde::{Deserialize, Serialize};
 
-pub use hotshoe_base::parts::{PartState, PartStatus};
+pub use hotshoe_base::supervisor::{PartState, PartStatus};
 
-/// A device's state at one moment.
+/// The status of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The site's name.
@@ -20,34 +20,34 @@ pub struct Status {
     /// Whether it is in development mode, where a throw-away key is trusted.
     #[serde(default)]
     pub development: bool,
-    /// The key that it signs its events, its status and its answers with. None where it has none.
+    /// The key that signs its events, status and answers. `None` without a key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<KeyStatus>,
     /// The labels that releases may select the device by.
     pub labels: BTreeMap<String, String>,
-    /// The release that serves: the trial during its probation, else the live one. None before the first release.
+    /// The serving release: the trial during its probation, otherwise the live one. `None` before the first release.
     pub release: Option<ReleaseStatus>,
-    /// Which release is in which slot.
+    /// The releases in the slots.
     pub slots: SlotsStatus,
-    /// The release that is being worked on, or the last that was.
+    /// The current or last deployment.
     pub deploy: DeployStatus,
-    /// The last release that was rolled back, of those in the history; not a trial whose place another one took.
+    /// The last rollback in the history, not counting trials that another release replaced.
     pub last_rollback: Option<RollbackStatus>,
-    /// What was seen of the release that serves, since it began to.
+    /// Observations of the serving release since it began to serve.
     pub health: Option<Observed>,
     /// The version of the trusted keys.
     pub trust_version: u64,
-    /// Times that another release began to serve, since the start.
+    /// Swaps of the serving release since the start.
     pub swaps: u64,
-    /// Trials that were rolled back, since the start; not those whose place another one took.
+    /// Rolled back trials since the start, not counting those that another release replaced.
     pub rollbacks: u64,
-    /// Releases that were refused or failed, since the start, by cause.
+    /// Refused or failed releases since the start, by cause.
     pub refused: BTreeMap<String, u64>,
-    /// Statements and orders that were not followed, since the start, by reason.
+    /// Refused statements and orders since the start, by reason.
     pub ignored: BTreeMap<String, u64>,
-    /// How long the last swap of the pointer itself took, in nanoseconds.
+    /// Duration of the last swap of the serving pointer, in nanoseconds.
     pub last_swap_ns: Option<u64>,
-    /// Whether no valid statement is as new as `deploy.fresh-within-hours` asks for.
+    /// Whether the newest valid statement is older than `deploy.fresh-within-hours`.
     pub stale: bool,
     /// Seconds since the daemon started.
     pub uptime_s: u64,
@@ -55,53 +55,53 @@ pub struct Status {
     pub workers: usize,
     /// The queue of samples.
     pub queue: QueueStatus,
-    /// What became of the samples since the start.
+    /// Counters of samples since the start.
     pub counters: Counters,
     /// Latency of each stage, over the most recent samples.
     pub stages: Vec<StageLatency>,
-    /// The models of the release that serves.
+    /// The models of the serving release.
     #[serde(default)]
     pub models: Vec<ModelStatus>,
-    /// The components of the release that serves.
+    /// The components of the serving release.
     #[serde(default)]
     pub components: Vec<ComponentStatus>,
-    /// The memory of the daemon, and of the components in it. None of a daemon that does not tell.
+    /// Memory of the daemon and its components. `None` from older daemons.
     #[serde(default)]
     pub memory: Option<MemoryStatus>,
     /// The Zenoh session.
     pub session: SessionStatus,
-    /// The threads of the daemon, by name, and threads of libraries that panicked.
+    /// The supervised threads of the daemon, and library threads that panicked.
     #[serde(default)]
     pub parts: Vec<PartStatus>,
-    /// What of the log is missing.
+    /// Dropped log lines.
     #[serde(default)]
     pub log: LogStatus,
-    /// What came of the last SIGHUP. None before the first one.
+    /// The result of the last SIGHUP. `None` before the first one.
     #[serde(default)]
     pub reload: Option<ReloadStatus>,
-    /// The watched folder, where there is one.
+    /// The watched folder, if there is one.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
 }
 
 impl Status {
-    /// The parts that do not run.
+    /// The parts that are not running.
     pub fn broken(&self) -> impl Iterator<Item = &PartStatus> {
         let parts = self.parts.iter();
         parts.filter(|part| part.state != PartState::Running)
     }
 }
 
-/// Lines that are not in the log, since the start.
+/// Log lines that were not written since the start.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogStatus {
-    /// Left out, since there were too many of their kind.
+    /// Suppressed by the rate limit.
     pub left_out: u64,
-    /// Lost, since standard error could not be written, or not as fast as they came.
+    /// Lost because standard error failed or was too slow.
     pub lost: u64,
 }
 
-/// What came of reading `hotshoe.toml` again.
+/// The result of reloading `hotshoe.toml`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadStatus {
     /// When, by the device's clock.
@@ -117,27 +117,27 @@ pub struct ReloadStatus {
 /// The memory of the daemon's process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryStatus {
-    /// How the linear memories of components lie in its addresses: `guard`, `compact` or `on-demand`.
+    /// Memory mode of components: `guard`, `compact` or `on-demand`.
     pub mode: String,
-    /// Why so.
+    /// Why this mode was chosen.
     pub reason: String,
-    /// What is resident now, in MiB; none where the system does not tell.
+    /// Resident memory in MiB; `None` if unknown.
     pub resident_mib: Option<u64>,
-    /// Of that, pages of files, the program's own above all, in MiB: they are shared, and the system may drop them.
+    /// File pages within it in MiB, mostly the program's own: they are shared, and the system may drop them.
     #[serde(default)]
     pub resident_file_mib: Option<u64>,
-    /// The most that ever was, in MiB.
+    /// Peak resident memory in MiB.
     pub peak_resident_mib: Option<u64>,
 }
 
-/// The files of the watched folder that are not tried again.
+/// Files of the watched folder that are set aside.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchStatus {
     /// Files that killed the daemon twice, or that the release refused twice.
     pub set_aside: u64,
     /// The last of them.
     pub last_file: Option<String>,
-    /// What was wrong with it.
+    /// Why it was set aside.
     pub last_reason: Option<String>,
 }
 
@@ -161,33 +161,33 @@ impl KeyStatus {
     }
 }
 
-/// A component of the release that serves.
+/// A component of the serving release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComponentStatus {
     /// Its name in the release.
     pub name: String,
-    /// Calls that broke off one after the other, the last of all among them.
+    /// Consecutive failed calls up to the last one.
     pub faults_in_a_row: u32,
-    /// How it is left alone, since it breaks off again and again.
+    /// Its pause, if it traps repeatedly.
     pub backing_off: Option<BackOffStatus>,
-    /// Lines that it wanted in the log beyond its `log-lines`, since the release was loaded.
+    /// Log lines dropped by its `log-lines` since the release was loaded.
     pub log_lines_dropped: u64,
 }
 
-/// A component that is left alone for a while; its samples fail at once, as `backing_off`.
+/// The pause of a component; meanwhile its samples fail at once, as `backing_off`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackOffStatus {
-    /// What its last call ended with.
+    /// The fault of its last call.
     pub fault: String,
-    /// In words.
+    /// The message of its last failure.
     pub message: String,
-    /// How long it is left alone this time, in milliseconds.
+    /// Length of the pause in milliseconds.
     pub wait_ms: u64,
-    /// What is left of that; 0 where the next sample tries it.
+    /// Rest of the pause in milliseconds; 0 if the next sample tries the component.
     pub left_ms: u64,
 }
 
-/// The release that serves.
+/// The serving release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseStatus {
     /// Its name.
@@ -200,20 +200,20 @@ pub struct ReleaseStatus {
     pub signers: Vec<String>,
 }
 
-/// A model of the release that serves. Its counts are those since it was loaded, by whichever release.
+/// A model of the serving release. Its counters start when it is loaded, and continue across releases that share it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelStatus {
     /// Its name in the release.
     pub name: String,
-    /// The variant that runs; `default` where it has one file alone.
+    /// The active variant; `default` for a model with one file.
     pub variant: String,
-    /// What runs it: `tract` or `ort`.
+    /// Its backend: `tract` or `ort`.
     pub backend: String,
-    /// What it runs on: `cpu`, or the execution provider of ONNX Runtime.
+    /// Its execution provider: `cpu`, or one of ONNX Runtime.
     pub provider: String,
-    /// Why it does not run on an execution provider that is preferred.
+    /// Why preferred execution providers are not used.
     pub provider_notes: Vec<String>,
-    /// Why this backend.
+    /// Why this backend was chosen.
     pub reason: String,
     /// Threads of one run.
     pub threads: usize,
@@ -225,7 +225,7 @@ pub struct ModelStatus {
     pub runs: u64,
     /// Runs that failed.
     pub failed: u64,
-    /// Runs that were given up when their deadline passed.
+    /// Runs that were abandoned at their deadline.
     pub abandoned: u64,
     /// Runs whose deadline passed before they began.
     pub expired: u64,
@@ -233,13 +233,13 @@ pub struct ModelStatus {
     pub in_flight: u64,
     /// Runs that wait for their turn.
     pub waiting: u64,
-    /// Runs that took several samples together.
+    /// Batched runs.
     pub batches: u64,
-    /// Variants that do not serve, though they come before the one that does.
+    /// Preferred variants that do not serve.
     pub fallbacks: Vec<FallbackStatus>,
 }
 
-/// A variant that was given up.
+/// A variant that does not serve.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FallbackStatus {
     /// Its name.
@@ -251,9 +251,9 @@ pub struct FallbackStatus {
 /// The queue of samples.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueStatus {
-    /// Samples that wait.
+    /// Queued samples.
     pub len: usize,
-    /// Most that may wait.
+    /// Length of the queue.
     pub capacity: usize,
     /// What happens when it is full: `block`, `drop-oldest` or `drop-newest`.
     pub policy: String,
@@ -262,7 +262,7 @@ pub struct QueueStatus {
 /// The Zenoh session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStatus {
-    /// The session's id, which is made anew at each start.
+    /// The id of the session, which is new at each start.
     pub id: String,
     /// Endpoints that it listens on.
     pub locators: Vec<String>,
@@ -270,14 +270,14 @@ pub struct SessionStatus {
     pub peers: usize,
 }
 
-/// Which release is in which slot.
+/// The releases in the slots.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotsStatus {
-    /// The release that was confirmed last.
+    /// The confirmed release.
     pub live: Option<SlotStatus>,
-    /// The one before it, to go back to.
+    /// The release before it, for a rollback.
     pub previous: Option<SlotStatus>,
-    /// A release that is whole on the disk and does not serve yet.
+    /// A release that is on disk and does not serve yet.
     pub staged: Option<SlotStatus>,
     /// A release that serves and is not confirmed yet.
     pub trial: Option<TrialStatus>,
@@ -301,24 +301,24 @@ pub struct SlotStatus {
 pub struct TrialStatus {
     /// Which.
     pub slot: SlotStatus,
-    /// How many more times the daemon may start with it before it is confirmed.
+    /// Further starts of the daemon in which it may serve unconfirmed.
     pub tries_left: u32,
-    /// Since when it is tried, by the device's clock.
+    /// When the trial began, by the device's clock.
     pub since: Time,
     /// Samples that it has processed since the daemon's start.
     pub samples: u64,
-    /// How many it must.
+    /// Samples that it must process.
     pub wanted_samples: u64,
     /// How long it has served since the daemon's start, in seconds.
     pub seconds: u64,
-    /// How long it must.
+    /// Seconds that it must serve.
     pub wanted_seconds: u64,
 }
 
-/// How far a release has come.
+/// Progress of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployStatus {
-    /// Its phase; `absent` where there has been none.
+    /// Its phase; `absent` before the first deployment.
     pub phase: Phase,
     /// The digest of its manifest.
     pub release: Option<Digest>,
@@ -328,18 +328,18 @@ pub struct DeployStatus {
     pub generation: Option<u64>,
     /// Bytes that are on the disk.
     pub fetched: u64,
-    /// Bytes that it has.
+    /// Total bytes of the release.
     pub total: u64,
-    /// Why it was refused, failed or rolled back; while it is fetched, why the last try did not end well.
+    /// Why it was refused, failed or rolled back; while it is fetched, why the last attempt failed.
     pub cause: Option<Cause>,
     /// What it waits for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitReason>,
 }
 
 /// What a release waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Waiting {
+pub enum WaitReason {
     /// An order to activate it.
     Activation,
     /// The maintenance window.
@@ -350,7 +350,7 @@ pub enum Waiting {
     Retry,
 }
 
-/// A release that was rolled back.
+/// A rolled back release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RollbackStatus {
     /// The digest of its manifest.
@@ -365,7 +365,7 @@ pub struct RollbackStatus {
     pub at: Time,
 }
 
-/// What a device says when a release goes from one phase to the next, or has fetched more; under its key `event`.
+/// An event of a deployment, under the key `event`: a release enters another phase, or has fetched more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeployEvent {
     /// The site's name.
@@ -382,11 +382,11 @@ pub struct DeployEvent {
     pub phase: Phase,
     /// Bytes that are on the disk.
     pub fetched: u64,
-    /// Bytes that it has.
+    /// Total bytes of the release.
     pub total: u64,
     /// Why it was refused, failed or rolled back.
     pub cause: Option<Cause>,
-    /// The digest of the statement that led there. None where that is not known any more, as after a restart.
+    /// The digest of the statement that caused it. `None` if it is unknown, as after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<Digest>,
     /// When, by the device's clock.
@@ -421,7 +421,7 @@ impl SlotStatus {
 }
 
 impl TrialStatus {
-    /// Describes a trial that nothing is known of but what the ledger says.
+    /// Describes a trial from the ledger only.
     pub fn of(trial: &Trial) -> Self {
         Self {
             slot: SlotStatus::of(&trial.slot),
@@ -448,7 +448,7 @@ impl SlotsStatus {
 }
 
 impl RollbackStatus {
-    /// Name of the cause where another release took a trial's place: that says nothing against it.
+    /// Name of the cause if another release replaced a trial, which is not a failure.
     pub const SUPERSEDED: &str = "superseded";
 
     /// The latest rollback in a ledger's history.
@@ -490,7 +490,7 @@ impl ReleaseStatus {
 pub struct Counters {
     /// Samples that arrived.
     pub accepted: u64,
-    /// Samples that gave a result.
+    /// Samples with a result.
     pub results: u64,
     /// Samples that were dropped, by reason.
     pub dropped: BTreeMap<String, u64>,
@@ -502,10 +502,10 @@ pub struct Counters {
     pub failed_at: BTreeMap<String, u64>,
     /// Samples that wait or are being processed.
     pub in_flight: u64,
-    /// Failures of policies that fail open, by stage. Their samples gave a result all the same.
+    /// Failures of policies that fail open, by stage. Their samples have a result.
     #[serde(default)]
     pub tolerated: BTreeMap<String, u64>,
-    /// Messages that could not be handed to Zenoh. Their samples are counted above all the same.
+    /// Messages that could not be sent with Zenoh. Their samples are still counted above.
     pub unpublished: u64,
 }
 
@@ -515,7 +515,7 @@ impl Counters {
         self.dropped.values().sum()
     }
 
-    /// Whether every accepted sample is accounted for.
+    /// Whether all accepted samples are accounted for.
     pub fn add_up(&self) -> bool {
         self.accepted == self.results + self.dropped_total() + self.failed + self.in_flight
     }
@@ -539,11 +539,11 @@ pub struct StageLatency {
 pub struct Observed {
     /// Samples that the release processed.
     pub samples: u64,
-    /// Samples that failed, of whatever kind.
+    /// Failed samples of any kind.
     pub errors: u64,
-    /// Those of them by which a component broke off.
+    /// Failed samples on which a component trapped.
     pub traps: u64,
-    /// Those of them that ran past a deadline.
+    /// Failed samples that missed a deadline.
     pub deadline_misses: u64,
     /// 95th percentile of the time in the pipeline, without the queue, over the most recent samples, in microseconds.
     pub p95_us: Option<u64>,

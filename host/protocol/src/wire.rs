@@ -1,7 +1,7 @@
-//! What travels between a fetcher and its sources. Pure: bytes in, bytes out, everything bounded before it is looked at.
+//! Protocol between a fetcher and its sources. Pure: bytes in, bytes out, with size limits before parsing.
 //!
-//! A request is a header (version, kind, length of the asker's name, the name) and digests of 32 bytes each. Each object comes back
-//! as a reply of its own, whose key ends in its digest; what a source does not hold it names in one error reply at the end.
+//! A request is a header (version, kind, length of the asker's name, the name) and digests of 32 bytes each. Each object is a
+//! separate reply, whose key ends in its digest. One error reply at the end lists the objects that the source does not have.
 
 use std::io;
 
@@ -9,33 +9,33 @@ use hotshoe_trust::Digest;
 
 /// Most digests in one request.
 pub const MAX_ASKED: usize = 64;
-/// Longest name of whoever asks, in bytes.
+/// Longest name of the requesting device, in bytes.
 const MAX_ASKER: usize = 255;
 /// The only version of the header.
 const VERSION: u8 = 1;
 /// Bytes of a digest.
 const DIGEST: usize = 32;
-/// How hard an object is compressed.
+/// zstd level of compressed objects.
 const LEVEL: i32 = 3;
-/// The piece that tells whether an object compresses at all: model weights do not, and trying all of them is slow.
+/// Bytes at the start of an object that decide whether it is compressed: model weights do not compress, and trying is slow.
 const PROBE: usize = 8 << 10;
 
-/// How names of publishers begin, among sources.
+/// Prefix of the source names of publishers.
 pub const PUBLISHER: &str = "publisher-";
-/// How names of registries begin, among sources.
+/// Prefix of the source names of registries.
 pub const REGISTRY: &str = "registry-";
 
-/// What is asked for.
+/// Kind of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The objects themselves.
     Objects,
-    /// Which chunks of these indexes the source holds.
+    /// Which chunks of these indexes the source has.
     Have,
 }
 
 impl Kind {
-    /// The last part of the key that this is asked under and answered by.
+    /// The last part of the key of requests and replies.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Objects => "*",
@@ -44,19 +44,19 @@ impl Kind {
     }
 }
 
-/// A request, as a source reads it.
+/// A request to a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// What is asked for.
+    /// The kind of request.
     pub kind: Kind,
-    /// Who asks, so that one asker cannot take all of a source's threads. Nobody relies on it being true.
+    /// The requesting device, so that one device cannot take all threads of a source. It is not authenticated.
     pub asker: String,
     /// The objects, or the indexes.
     pub digests: Vec<Digest>,
 }
 
 impl Request {
-    /// The bytes. Digests beyond [`MAX_ASKED`] are left out.
+    /// The encoded request. Digests beyond [`MAX_ASKED`] are dropped.
     pub fn to_bytes(&self) -> Vec<u8> {
         let name = self.asker.as_bytes();
         let name = name.get(..name.len().min(MAX_ASKER)).unwrap_or_default();
@@ -73,7 +73,7 @@ impl Request {
         bytes
     }
 
-    /// Reads a request; `None` where it is none, or asks for more than [`MAX_ASKED`].
+    /// Parses a request; `None` if it is malformed, or has more than [`MAX_ASKED`] digests.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (&[version, kind, length], rest) = bytes.split_first_chunk()?;
         let kind = match kind {
@@ -93,29 +93,29 @@ impl Request {
     }
 }
 
-/// Digests, one after the other.
+/// The concatenated bytes of digests.
 pub fn digest_bytes(digests: &[Digest]) -> Vec<u8> {
     digests.iter().flat_map(|d| *d.bytes()).collect()
 }
 
-/// Reads digests that stand one after the other; `None` where a piece is left, or there are more than [`MAX_ASKED`].
+/// Parses concatenated digests; `None` if the length is wrong, or there are more than [`MAX_ASKED`].
 pub fn parse_digests(bytes: &[u8]) -> Option<Vec<Digest>> {
     let (digests, rest) = bytes.as_chunks::<DIGEST>();
     (rest.is_empty() && digests.len() <= MAX_ASKED)
         .then(|| digests.iter().map(|d| Digest::from_bytes(*d)).collect())
 }
 
-/// What a neighbour holds of one index's chunks.
+/// The chunks of one index that a neighbour has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Held {
-    /// Whether it knows the index at all: it fetches this release, or has it.
+pub struct ChunkMap {
+    /// Whether it knows the index: it has the release or fetches it.
     pub known: bool,
     /// One flag for each chunk, in order.
     pub chunks: Vec<bool>,
 }
 
-/// Writes what is held of one index after the other: the number of chunks (0 where the index is not known), and a bit for each.
-pub fn held_bytes(held: &[Held]) -> Vec<u8> {
+/// Encodes the chunk maps of several indexes: for each the number of chunks (0 if the index is unknown), and a bit per chunk.
+pub fn chunk_maps_to_bytes(held: &[ChunkMap]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for one in held {
         let count = if one.known { one.chunks.len() } else { 0 };
@@ -131,15 +131,15 @@ pub fn held_bytes(held: &[Held]) -> Vec<u8> {
     bytes
 }
 
-/// Reads what is held of indexes that have these numbers of chunks. An answer that does not fit says that nothing is held.
-pub fn parse_held(bytes: &[u8], counts: &[usize]) -> Option<Vec<Held>> {
+/// Parses the chunk maps of indexes with these numbers of chunks; `None` if the bytes do not match.
+pub fn parse_chunk_maps(bytes: &[u8], counts: &[usize]) -> Option<Vec<ChunkMap>> {
     let mut rest = bytes;
     let mut held = Vec::with_capacity(counts.len());
     for &count in counts {
         let (length, after) = rest.split_first_chunk::<4>()?;
         rest = after;
         if u32::from_le_bytes(*length) == 0 {
-            held.push(Held::default());
+            held.push(ChunkMap::default());
             continue;
         }
         if usize::try_from(u32::from_le_bytes(*length)).ok()? != count {
@@ -150,7 +150,7 @@ pub fn parse_held(bytes: &[u8], counts: &[usize]) -> Option<Vec<Held>> {
         let flags = bits
             .iter()
             .flat_map(|byte| (0..8).map(move |i| byte >> i & 1 == 1));
-        held.push(Held {
+        held.push(ChunkMap {
             known: true,
             chunks: flags.take(count).collect(),
         });
@@ -158,7 +158,7 @@ pub fn parse_held(bytes: &[u8], counts: &[usize]) -> Option<Vec<Held>> {
     rest.is_empty().then_some(held)
 }
 
-/// The object with zstd, where that saves a tenth at least.
+/// The object compressed with zstd, if that saves at least a tenth.
 pub fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
     let probe = bytes.get(..PROBE).unwrap_or(bytes);
     let helps = |raw: &[u8], small: &[u8]| small.len() <= raw.len() / 10 * 9;
@@ -170,10 +170,10 @@ pub fn shrink(bytes: &[u8]) -> Option<Vec<u8>> {
         .filter(|small| helps(bytes, small))
 }
 
-/// Undoes [`shrink`], to at most `most` bytes.
+/// Decompresses [`shrink`]ed bytes, to at most `most` bytes.
 ///
 /// # Errors
-/// It is not zstd, or more than `most` bytes come out: no more than those are ever made.
+/// Not zstd, or more than `most` bytes of output.
 pub fn expand(bytes: &[u8], most: usize) -> io::Result<Vec<u8>> {
     let mut out = vec![0; most];
     let size = zstd::bulk::decompress_to_buffer(bytes, &mut out)?;
@@ -181,7 +181,7 @@ pub fn expand(bytes: &[u8], most: usize) -> io::Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Whether a source has whole releases from the start. Neighbours have what they have fetched themselves.
+/// Whether a source has complete releases from the start. Neighbours have only what they have fetched.
 pub fn is_origin(source: &str) -> bool {
     source.starts_with(PUBLISHER) || source.starts_with(REGISTRY)
 }

@@ -1,4 +1,4 @@
-//! Why a blob cannot be had, and files read within a limit.
+//! Errors of blobs, and reading files within a size limit.
 
 use std::{
     fs::{self, File},
@@ -11,25 +11,25 @@ use hotshoe_trust::{Digest, IndexError};
 /// Why a blob could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// It is not there.
+    /// It is missing.
     #[error("blob {digest} is missing; fetch or install the release again")]
     Missing {
         /// The blob.
         digest: Digest,
     },
-    /// Its bytes are not what its digest says.
+    /// Its bytes do not match its digest.
     #[error(
         "blob {digest} is damaged: its bytes hash to {found}; fetch or install the release again"
     )]
     Damaged {
         /// The blob.
         digest: Digest,
-        /// What its bytes hash to.
+        /// The digest of its bytes.
         found: Digest,
     },
-    /// It has another size than the release says.
+    /// Its size differs from the release.
     #[error(
-        "blob {digest} has {found} bytes, and should have {expected}; fetch or install the release again"
+        "blob {digest} has {found} bytes instead of {expected}; fetch or install the release again"
     )]
     Size {
         /// The blob.
@@ -39,7 +39,7 @@ pub enum BlobError {
         /// Bytes expected.
         expected: u64,
     },
-    /// Its index of chunks is none, or lists what the blob does not have.
+    /// Its index of chunks is malformed, or does not match the blob.
     #[error("the index of chunks of blob {digest} is not valid")]
     Index {
         /// The blob.
@@ -48,7 +48,7 @@ pub enum BlobError {
         #[source]
         source: IndexError,
     },
-    /// More bytes than allowed, or no end to them.
+    /// More bytes than allowed.
     #[error("{} has more than the {limit} bytes allowed", path.display())]
     TooLarge {
         /// The file.
@@ -59,7 +59,7 @@ pub enum BlobError {
     /// A folder, device or pipe where a file should be.
     #[error("{} is not a file", path.display())]
     NotAFile {
-        /// What is not a file.
+        /// The path.
         path: PathBuf,
     },
     /// No space is left.
@@ -67,11 +67,11 @@ pub enum BlobError {
     DiskFull {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         #[source]
         source: io::Error,
     },
-    /// The disk refused.
+    /// An I/O error.
     #[error("cannot {action} {}", path.display())]
     Io {
         /// `read`, `write` or `remove`.
@@ -131,7 +131,7 @@ impl BlobError {
     }
 }
 
-/// Opens a file for reading, and nothing but a file: opening a pipe could wait for ever.
+/// Opens a regular file for reading. Other kinds are refused, since opening a pipe could block for ever.
 pub(crate) fn open_file(path: &Path) -> Result<(File, u64), BlobError> {
     let read = || BlobError::read(path);
     let metadata = fs::metadata(path).map_err(read())?;
@@ -147,7 +147,7 @@ pub(crate) fn open_file(path: &Path) -> Result<(File, u64), BlobError> {
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, BlobError> {
     let (file, size) = open_file(path)?;
     let mut bytes = Vec::new();
-    // The file may grow while it is read, hence the limit on the reader too.
+    // The file may grow while it is read, so the reader is limited too.
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(BlobError::read(path))?;

@@ -23,8 +23,8 @@ use crate::{
 /// Bytes read and hashed at a time: 1 MiB.
 const PIECE: usize = 1 << 20;
 
-/// A handle to the blobs of a data folder or of a release folder. Clones are the same store; the data folder stays
-/// locked against other processes for as long as one of them lives.
+/// A handle to the blobs of a data folder or of a release folder. Clones share one store. The data folder stays locked against
+/// other processes while a handle exists.
 #[derive(Debug, Clone)]
 pub struct BlobStore {
     root: PathBuf,
@@ -32,26 +32,26 @@ pub struct BlobStore {
     shared: Arc<Shared>,
 }
 
-/// What all handles to one folder share.
+/// State that all handles to one folder share.
 #[derive(Debug, Default)]
 struct Shared {
-    /// Held for as long as a handle lives.
+    /// The lock file, held while a handle exists.
     _lock: Option<File>,
-    /// Counts what is written, so that several threads may write at once.
+    /// Counts writes, for unique temporary names on several threads.
     written: AtomicU64,
-    /// Blobs whose bytes this process has hashed, and what their files looked like then.
-    proven: Mutex<HashMap<Digest, Stamp>>,
-    /// Blobs and the indexes of chunks that this process has found right for them.
+    /// Blobs that this process has hashed, with the file metadata at that time.
+    proven: Mutex<HashMap<Digest, FileStamp>>,
+    /// Blobs with the chunk indexes that this process has checked.
     indexed: Mutex<BTreeSet<(Digest, Digest)>>,
-    /// Blobs that are arriving now.
+    /// Blobs that are being received.
     arriving: Mutex<BTreeSet<Digest>>,
 }
 
-/// What changes when a file changes: its inode, size and time of change.
+/// Identifies a version of a file: its inode, size and time of change.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp(u64, u64, i64, i64);
+struct FileStamp(u64, u64, i64, i64);
 
-impl Stamp {
+impl FileStamp {
     fn of(metadata: &Metadata) -> Self {
         Self(
             metadata.ino(),
@@ -63,8 +63,8 @@ impl Stamp {
 }
 
 impl BlobStore {
-    /// Opens a folder of blobs that has no ledger, as a registry keeps it; makes it where it is missing, and holds it
-    /// against other processes.
+    /// Opens a folder of blobs without a ledger, as a registry uses it. Creates it if it is missing, and locks it against
+    /// other processes.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         let disk = Disk::new(Faults::never());
         let lock = lock(&disk, folder)?;
@@ -85,7 +85,7 @@ impl BlobStore {
         }
     }
 
-    /// The blobs of a release folder, which need not be there yet.
+    /// The blobs of a release folder, which may not exist yet.
     pub(crate) fn of_layout(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
@@ -94,12 +94,12 @@ impl BlobStore {
         }
     }
 
-    /// The same blobs for a holder who reads alone: the folder is not kept from other processes for its sake.
+    /// A handle for reading that does not hold the lock of the folder.
     pub fn unlocked(&self) -> Self {
         Self::of_layout(&self.root)
     }
 
-    /// Makes the folder, and clears away what a power cut left half written.
+    /// Creates the folder, and removes incomplete files that a power cut left.
     pub(crate) fn prepare(&self) -> Result<(), BlobError> {
         let folder = self.folder();
         self.disk
@@ -125,7 +125,7 @@ impl BlobStore {
         lock.unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn proven(&self) -> MutexGuard<'_, HashMap<Digest, Stamp>> {
+    fn proven(&self) -> MutexGuard<'_, HashMap<Digest, FileStamp>> {
         let lock = self.shared.proven.lock();
         lock.unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,13 +140,13 @@ impl BlobStore {
         self.folder().join(digest.hex())
     }
 
-    /// The size of a blob that is there; it is not hashed.
+    /// The size of a blob, without hashing it; `None` if it is missing.
     pub fn size(&self, digest: Digest) -> Option<u64> {
         let metadata = self.path(digest).metadata().ok()?;
         metadata.is_file().then_some(metadata.len())
     }
 
-    /// Whether a blob is there with its size; it is not hashed.
+    /// Whether a blob exists with the right size, without hashing it.
     pub fn has(&self, blob: &Blob) -> bool {
         self.size(blob.digest) == Some(blob.size)
     }
@@ -173,7 +173,7 @@ impl BlobStore {
         })
     }
 
-    /// Reads a blob whole, and checks its size and digest.
+    /// Reads a blob, and checks its size and digest.
     pub fn read(&self, blob: &Blob) -> Result<Vec<u8>, BlobError> {
         // A wrong size is found before anything is read.
         drop(self.open_sized(blob)?);
@@ -187,19 +187,19 @@ impl BlobStore {
         match Digest::of(&bytes) {
             found if found == digest => Ok(bytes),
             found => {
-                // Else what was spoilt without a trace in its metadata would pass for whole, and never be fetched again.
+                // Otherwise damage that does not show in the metadata would never be found.
                 self.proven().remove(&digest);
                 Err(BlobError::Damaged { digest, found })
             }
         }
     }
 
-    /// Hashes a blob piece by piece, and checks its size and digest.
+    /// Hashes a blob incrementally, and checks its size and digest.
     pub fn check(&self, blob: &Blob) -> Result<(), BlobError> {
         let path = self.path(blob.digest);
         let mut file = self.open_sized(blob)?;
-        // Taken before the bytes are read: a change while they are read is a change since.
-        let stamp = Stamp::of(&file.metadata().map_err(BlobError::read(&path))?);
+        // Taken before the bytes are read, so that a change during the read is noticed.
+        let stamp = FileStamp::of(&file.metadata().map_err(BlobError::read(&path))?);
         let found = pieces(&mut file, &path, blob.size, |_| Ok(()))?;
         same(blob, &found)?;
         self.proven().insert(blob.digest, stamp);
@@ -207,11 +207,11 @@ impl BlobStore {
     }
 
     /// [`Self::check`], but a blob that this process has written or hashed, and whose file has not changed since, is
-    /// not hashed again. For a release that has just arrived; at a start everything is hashed.
+    /// not hashed again. Use it for a release that has just arrived; at a start everything is hashed.
     pub fn prove(&self, blob: &Blob) -> Result<(), BlobError> {
         let path = self.path(blob.digest);
         let file = self.open_sized(blob)?;
-        let stamp = Stamp::of(&file.metadata().map_err(BlobError::read(&path))?);
+        let stamp = FileStamp::of(&file.metadata().map_err(BlobError::read(&path))?);
         if self.proven().get(&blob.digest) == Some(&stamp) {
             return Ok(());
         }
@@ -232,14 +232,14 @@ impl BlobStore {
         })
     }
 
-    /// Checks an index of chunks against the blob that it cuts, unless this process has done so. With an index that lists something else,
-    /// devices would ask for chunks that nobody has, for as long as they run.
+    /// Checks an index of chunks against its blob, unless this process has done so. With a wrong index, devices would ask for
+    /// chunks that no source has, without end.
     pub fn check_index(&self, blob: &Blob, index: &Blob) -> Result<(), BlobError> {
         let wrong = |source| BlobError::Index {
             digest: blob.digest,
             source,
         };
-        // Both are named by what they contain, so what was right stays right.
+        // Both are content-addressed, so that a valid pair stays valid.
         let pair = (blob.digest, index.digest);
         if self.indexed().contains(&pair) {
             return Ok(());
@@ -249,7 +249,7 @@ impl BlobStore {
         let mut file = self.open_sized(blob)?;
         let mut bytes = Vec::new();
         for (number, chunk) in chunks.iter().enumerate() {
-            // At most `MAX_CHUNK_BYTES`, by the index's own rules.
+            // At most `MAX_CHUNK_BYTES`, which parsing the index checks.
             bytes.clear();
             (&mut file)
                 .take(chunk.size)
@@ -263,14 +263,14 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Notes that a blob was hashed while it was written.
+    /// Records that a blob was hashed while it was written.
     pub(crate) fn note_proven(&self, digest: Digest) {
         if let Ok(metadata) = self.path(digest).metadata() {
-            self.proven().insert(digest, Stamp::of(&metadata));
+            self.proven().insert(digest, FileStamp::of(&metadata));
         }
     }
 
-    /// Stores `bytes`, unless they are there already and whole.
+    /// Stores `bytes`, unless an undamaged copy exists.
     pub fn put(&self, bytes: &[u8]) -> Result<Blob, BlobError> {
         let blob = Blob::of(bytes);
         if self.check(&blob).is_err() {
@@ -292,7 +292,7 @@ impl BlobStore {
         self.write(&mut file, path, limit, None)
     }
 
-    /// Copies a blob from another folder, unless it is here already and whole.
+    /// Copies a blob from another folder, unless an undamaged copy exists.
     pub(crate) fn copy(&self, from: &Self, blob: &Blob) -> Result<(), BlobError> {
         if self.check(blob).is_ok() {
             return Ok(());
@@ -303,19 +303,19 @@ impl BlobStore {
             .map(drop)
     }
 
-    /// Removes a blob; that it is not there is no failure.
+    /// Removes a blob; a missing blob is not an error.
     pub fn remove(&self, digest: Digest) -> Result<(), BlobError> {
         let path = self.path(digest);
         self.proven().remove(&digest);
         self.disk.remove(&path).map_err(BlobError::remove(&path))
     }
 
-    /// Opens a blob to pass it on piece by piece.
+    /// Opens a blob for reading.
     pub(crate) fn reader(&self, blob: &Blob) -> Result<impl Read, BlobError> {
         self.open_sized(blob)
     }
 
-    /// Writes what `reader` (of the file `source`) gives under its digest, which must be `expected`'s.
+    /// Writes the contents of `reader` (of the file `source`) under its digest, which must match `expected`.
     fn write(
         &self,
         reader: &mut impl Read,
@@ -327,7 +327,7 @@ impl BlobStore {
         let part = self.folder().join(format!("incoming-{number}.{PART}"));
         let written = self.write_part(reader, source, limit, expected, &part);
         if written.is_err() {
-            // The disk may be full: leave nothing. What cannot be removed now goes at the next start.
+            // The disk may be full, so leave nothing behind. A file that cannot be removed now is removed at the next start.
             let _ = self.disk.remove(&part);
         }
         written
@@ -357,7 +357,7 @@ impl BlobStore {
     }
 }
 
-/// Passes `reader` on piece by piece, and says what it was as a whole. Stops after `limit` bytes.
+/// Passes the pieces of `reader` on, and returns the digest and size of all. Stops after `limit` bytes.
 fn pieces(
     reader: &mut impl Read,
     path: &Path,

@@ -1,4 +1,4 @@
-//! Which objects a process can answer for: small blobs whole, large ones chunk by chunk, and what has arrived so far.
+//! The objects that a process can serve: small blobs whole, large blobs in chunks, and the chunks received so far.
 
 use std::{
     collections::HashMap,
@@ -22,26 +22,26 @@ use crate::{
     store::ReadError,
 };
 
-/// An object has at most 4 MiB; what is larger goes in chunks.
+/// Largest object: 4 MiB. Larger blobs are served in chunks.
 pub const MAX_OBJECT_BYTES: u64 = 4 << 20;
 
-/// Why a release cannot be answered for.
+/// Why a release cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// Its manifest cannot be read.
     #[error("the release to share cannot be read")]
     Read(#[from] ReadError),
     /// A blob of it is missing or damaged.
-    #[error("a blob of the release to share is at fault")]
+    #[error("a blob of the release to share is missing or damaged")]
     Blob(#[from] BlobError),
     /// Its folder cannot be read.
     #[error("the release folder to share cannot be read")]
     Layout(#[from] LayoutError),
-    /// Its config is no release.
+    /// Its config is not a release.
     #[error("the config of the release to share cannot be read")]
     Config(#[source] Box<JsonError>),
-    /// One of its chunk indexes is not one.
-    #[error("the chunk index of blob {blob} cannot be read; pack the release anew")]
+    /// One of its chunk indexes is not valid.
+    #[error("the chunk index of blob {blob} cannot be read; pack the release again")]
     Index {
         /// The blob.
         blob: Digest,
@@ -64,9 +64,9 @@ impl CatalogueError {
     }
 }
 
-/// A release folder that is answered for: what a statement says of it.
+/// A release folder in the catalogue, as a statement names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Served {
+pub struct SharedRelease {
     /// The digest of its manifest.
     pub release: Digest,
     /// The manifest's size in bytes.
@@ -75,14 +75,13 @@ pub struct Served {
     pub bundles: Vec<Digest>,
 }
 
-/// Which digest can be answered from where. Clones are the same catalogue. It locks nothing on disk: a blob that is
-/// removed is simply not found any more.
+/// Where the bytes of each digest are. Clones share one catalogue. It locks nothing on disk: a removed blob is no longer found.
 #[derive(Debug, Clone, Default)]
-pub struct Catalogue(Arc<RwLock<HashMap<Digest, Vec<Place>>>>);
+pub struct Catalogue(Arc<RwLock<HashMap<Digest, Vec<BlobSource>>>>);
 
-/// Where the bytes of an object are, and on whose behalf they are listed.
+/// Where the bytes of an object are, and what lists them.
 #[derive(Debug, Clone)]
-struct Place {
+struct BlobSource {
     owner: Owner,
     bytes: Bytes,
 }
@@ -101,17 +100,17 @@ enum Bytes {
         offset: u64,
         len: u64,
     },
-    /// A chunk of a blob that is arriving.
+    /// A chunk of a blob that is being received.
     Chunk(Arc<Partial>, usize),
 }
 
 impl Catalogue {
-    /// A catalogue that lists nothing.
+    /// An empty catalogue.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lists a release that is whole in `blobs`, with its signature bundles, and returns what it holds.
+    /// Adds a release whose blobs are all in `blobs`, with its signature bundles, and returns the release.
     pub fn add_release(
         &self,
         blobs: &BlobStore,
@@ -125,7 +124,7 @@ impl Catalogue {
         let mut list = List {
             blobs,
             owner: Owner::Release(release),
-            places: Vec::new(),
+            sources: Vec::new(),
         };
         for digest in [release, config].iter().chain(bundles) {
             let size = blobs.size(*digest);
@@ -141,18 +140,18 @@ impl Catalogue {
                 list.add_chunks(blob, index)?;
             }
         }
-        let places = list.places;
-        self.replace(Owner::Release(release), places);
+        let sources = list.sources;
+        self.replace(Owner::Release(release), sources);
         Ok(content)
     }
 
-    /// Lists the release of a release folder, with its signatures.
-    pub fn add_layout(&self, layout: &Layout) -> Result<Served, CatalogueError> {
+    /// Adds the release of a release folder, with its signatures.
+    pub fn add_layout(&self, layout: &Layout) -> Result<SharedRelease, CatalogueError> {
         let package = layout.package()?;
-        let served = Served {
+        let served = SharedRelease {
             release: Digest::of(&package.manifest),
             manifest_size: package.manifest.len() as u64,
-            // Who signed is for devices to judge; what cannot be a signature of this release would only use up their limit.
+            // Devices verify the signatures. Bundles that cannot be of this release would only use up their limit.
             bundles: package
                 .bundles
                 .iter()
@@ -162,7 +161,7 @@ impl Catalogue {
                 .collect(),
         };
         let content = self.add_release(&layout.blobs, served.release, &served.bundles)?;
-        // Before anything is said of it: what it lists and does not have would be asked for without end.
+        // Checked before it is announced: devices would ask for missing chunks without end.
         if let Err(error) = layout.blobs.check_chunks(&content) {
             self.remove_release(served.release);
             return Err(error.into());
@@ -170,79 +169,79 @@ impl Catalogue {
         Ok(served)
     }
 
-    /// Lists a release no more; what another one shares with it stays listed.
+    /// Removes a release; objects that another release shares stay.
     pub fn remove_release(&self, release: Digest) {
         self.replace(Owner::Release(release), Vec::new());
     }
 
-    /// Lists the chunks of a blob that is arriving, each from when it has come.
+    /// Adds the chunks of a blob that is being received; each can be read once it has arrived.
     pub fn add_partial(&self, partial: &Arc<Partial>) {
         let owner = Owner::Partial(partial.blob().digest);
         let chunks = partial.digests().enumerate();
-        let places = chunks.map(|(index, digest)| {
+        let sources = chunks.map(|(index, digest)| {
             let bytes = Bytes::Chunk(Arc::clone(partial), index);
-            (digest, Place { owner, bytes })
+            (digest, BlobSource { owner, bytes })
         });
-        self.replace(owner, places.collect());
+        self.replace(owner, sources.collect());
     }
 
-    /// Lists a blob that was arriving no more.
+    /// Removes the chunks of a blob that was being received.
     pub fn remove_partial(&self, blob: Digest) {
         self.replace(Owner::Partial(blob), Vec::new());
     }
 
-    /// The bytes of an object, as they are on disk: whoever receives them hashes them. None where it is not listed,
-    /// has not come yet, or has gone.
+    /// The bytes of an object as they are on disk; the receiver hashes them. `None` if it is not listed, has not
+    /// arrived yet, or was removed.
     pub fn read(&self, digest: Digest) -> Option<Vec<u8>> {
-        // Read without the lock: a slow disk keeps nobody from the catalogue.
-        let places = self.places().get(&digest)?.clone();
-        places.iter().find_map(|place| place.bytes.read())
+        // Read without the lock, so that a slow disk does not block other readers.
+        let sources = self.sources().get(&digest)?.clone();
+        sources.iter().find_map(|source| source.bytes.read())
     }
 
-    /// Whether an object is listed, and has come.
+    /// Whether an object is listed and has arrived.
     pub fn has(&self, digest: Digest) -> bool {
-        let places = self.places();
-        let places = places.get(&digest).map(Vec::as_slice).unwrap_or_default();
-        places.iter().any(|place| match &place.bytes {
+        let sources = self.sources();
+        let sources = sources.get(&digest).map(Vec::as_slice).unwrap_or_default();
+        sources.iter().any(|source| match &source.bytes {
             Bytes::File { .. } => true,
             Bytes::Chunk(partial, index) => partial.has(*index),
         })
     }
 
-    fn replace(&self, owner: Owner, new: Vec<(Digest, Place)>) {
-        let mut places = self.places_mut();
-        places.retain(|_, places| {
-            places.retain(|place| place.owner != owner);
-            !places.is_empty()
+    fn replace(&self, owner: Owner, new: Vec<(Digest, BlobSource)>) {
+        let mut sources = self.sources_mut();
+        sources.retain(|_, sources| {
+            sources.retain(|source| source.owner != owner);
+            !sources.is_empty()
         });
-        for (digest, place) in new {
-            let listed = places.entry(digest).or_default();
-            // A chunk may stand in one blob many times; once is enough.
+        for (digest, source) in new {
+            let listed = sources.entry(digest).or_default();
+            // A blob may contain a chunk many times; one entry is enough.
             let again = listed.last().is_some_and(|last| last.owner == owner);
-            if !again || matches!(place.bytes, Bytes::Chunk(..)) {
-                listed.push(place);
+            if !again || matches!(source.bytes, Bytes::Chunk(..)) {
+                listed.push(source);
             }
         }
     }
 
-    fn places(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<Place>>> {
+    fn sources(&self) -> RwLockReadGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn places_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<Place>>> {
+    fn sources_mut(&self) -> RwLockWriteGuard<'_, HashMap<Digest, Vec<BlobSource>>> {
         self.0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The places of one release, as they are found.
+/// Collects the objects of one release.
 struct List<'a> {
     blobs: &'a BlobStore,
     owner: Owner,
-    places: Vec<(Digest, Place)>,
+    sources: Vec<(Digest, BlobSource)>,
 }
 
 impl List<'_> {
-    /// A blob that is small enough to be an object.
+    /// Adds a blob, if it is small enough to be one object.
     fn add_whole(&mut self, blob: &Blob) -> Result<(), BlobError> {
         if !self.blobs.has(blob) {
             return Err(BlobError::Missing {
@@ -274,7 +273,7 @@ impl List<'_> {
     fn add(&mut self, digest: Digest, path: Arc<Path>, offset: u64, len: u64) {
         let owner = self.owner;
         let bytes = Bytes::File { path, offset, len };
-        self.places.push((digest, Place { owner, bytes }));
+        self.sources.push((digest, BlobSource { owner, bytes }));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Cutting a blob where its content says, so that a change moves only the chunks that it touches.
+//! Content-defined chunking, so that a change of a blob affects only the chunks that it touches.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! What a data folder holds, and what of it is not needed any more.
+//! Garbage collection in a data folder.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -11,12 +11,12 @@ use crate::{
     store::{ReadError, Store},
 };
 
-/// Why nothing more could be freed.
+/// Why garbage collection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GcError {
-    /// What a slot needs cannot be told: nothing is removed.
+    /// The blobs that a slot needs are unknown; nothing is removed.
     #[error(
-        "what generation {generation} of `{name}` needs cannot be told, so nothing was removed"
+        "cannot determine the blobs of generation {generation} of `{name}`; nothing was removed"
     )]
     Unreadable {
         /// Its name.
@@ -27,8 +27,8 @@ pub enum GcError {
         #[source]
         source: ReadError,
     },
-    /// The disk refused.
-    #[error("the data folder cannot be cleared")]
+    /// An I/O error.
+    #[error("cannot remove unused files from the data folder")]
     Blob(#[from] BlobError),
 }
 
@@ -42,16 +42,16 @@ impl GcError {
     }
 }
 
-/// What a clearing freed and left.
+/// The result of a garbage collection.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Freed {
+pub struct GcReport {
     /// Files removed.
     pub files: u64,
-    /// Bytes that they had.
+    /// Bytes freed.
     pub bytes: u64,
     /// Bytes in use now.
     pub used: u64,
-    /// Bytes in use above the quota; 0 where there is none.
+    /// Bytes in use above the quota; 0 without a quota.
     pub over: u64,
 }
 
@@ -62,14 +62,14 @@ impl BlobStore {
         Ok(Manifest::parse(&bytes)?)
     }
 
-    /// The digests of a release's manifest, config and blobs; its signatures stand elsewhere.
+    /// The digests of a release's manifest, config and blobs, without its signatures.
     pub fn contents(&self, release: Digest) -> Result<BTreeSet<Digest>, ReadError> {
         let manifest = self.manifest(release)?;
         let layers = manifest.layers.iter().map(|layer| layer.digest);
         Ok(layers.chain([release, manifest.config.digest]).collect())
     }
 
-    /// Bytes in use. A blob that is arriving counts whole: so much it will need.
+    /// Bytes in use. A blob that is being received counts with its full size.
     pub fn usage(&self) -> Result<u64, BlobError> {
         let mut used = 0_u64;
         for folder in self.folders() {
@@ -80,19 +80,18 @@ impl BlobStore {
         Ok(used)
     }
 
-    /// Removes the blobs, half-arrived blobs and states of other digests than `keep`. What is arriving now stays.
-    pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<Freed, BlobError> {
+    /// Removes the blobs, partial blobs and states of other digests than `keep`. Blobs that are being received stay.
+    pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<GcReport, BlobError> {
         let arriving = self.arriving();
         let kept: BTreeSet<_> = keep
             .iter()
             .chain(arriving.iter())
             .map(Digest::hex)
             .collect();
-        let mut freed = Freed::default();
+        let mut freed = GcReport::default();
         for folder in self.folders() {
             for path in files(&folder).map_err(BlobError::read(&folder))? {
-                // Files are named by a digest, and those of states have an extension. What is being written has
-                // another name, and stays.
+                // Files are named by a digest; those of states have an extension. Files that are being written have another name, and stay.
                 let name = path.file_stem().and_then(|name| name.to_str());
                 let of_digest = |name: &str| format!("sha256:{name}").parse::<Digest>().is_ok();
                 if name.is_none_or(|name| !of_digest(name) || kept.contains(name)) {
@@ -114,7 +113,7 @@ impl BlobStore {
     }
 }
 
-/// A file's size; one that has gone meanwhile has none.
+/// The size of a file; 0 if it has been removed meanwhile.
 fn size(path: &std::path::Path) -> Result<u64, BlobError> {
     match path.metadata() {
         Ok(metadata) => Ok(metadata.len()),
@@ -124,24 +123,24 @@ fn size(path: &std::path::Path) -> Result<u64, BlobError> {
 }
 
 impl Store {
-    /// Bytes in use by blobs, half-arrived blobs and states.
+    /// Bytes in use by blobs, partial blobs and states.
     pub fn usage(&self) -> Result<u64, BlobError> {
         self.blobs().usage()
     }
 
-    /// Removes what neither a slot nor `keep_also` needs: the manifests of releases that are arriving, kept by
-    /// [`Store::keep_package`] before, so that their blobs and half-arrived blobs are known and stay. Nothing goes
-    /// that is needed, even above `quota` bytes: [`Freed::over`] then says by how much.
+    /// Removes everything that neither a slot nor a release in `keep_also` needs. `keep_also` has the manifests of releases that are
+    /// being received; [`Store::keep_package`] stored them before, so that their blobs and partial blobs are known and stay.
+    /// Needed files stay even above `quota` bytes: [`GcReport::over`] is the excess.
     pub fn collect_garbage(
         &mut self,
         keep_also: &[Digest],
         quota: Option<u64>,
-    ) -> Result<Freed, GcError> {
+    ) -> Result<GcReport, GcError> {
         let blobs = self.blobs();
         let mut keep = self.needed()?;
         for release in keep_also {
             keep.insert(*release);
-            // One without a manifest yet is kept as the blob that it names.
+            // A release without a manifest yet is kept as the blob of that digest.
             keep.extend(blobs.contents(*release).unwrap_or_default());
         }
         let mut freed = blobs.retain(&keep)?;
@@ -150,9 +149,9 @@ impl Store {
         Ok(freed)
     }
 
-    /// Removes the compiled code of components that are not kept. Its files are named `<digest>-<settings>.code`; it counts
-    /// against no quota, since it can be made again.
-    fn retain_code(&self, keep: &BTreeSet<Digest>, freed: &mut Freed) -> Result<(), BlobError> {
+    /// Removes the compiled code of components that are not kept. Its files are named `<digest>-<settings>.code`. It does not
+    /// count against the quota, since it can be compiled again.
+    fn retain_code(&self, keep: &BTreeSet<Digest>, freed: &mut GcReport) -> Result<(), BlobError> {
         let folder = self.aot_dir();
         for path in files(folder).map_err(BlobError::read(folder))? {
             let name = path.file_name().and_then(|name| name.to_str());

@@ -1,7 +1,7 @@
 //! A release as a folder: an OCI image layout (OCI image specification 1.1, `image-layout.md`).
 //!
-//! What is read here is not yet verified. It is looked at just enough to find the bytes of the release's
-//! manifest, its config and its signatures, each within its limit; `hotshoe_trust::verify` judges them.
+//! Nothing here is verified. The folder is parsed only to find the bytes of the release's manifest, its config and its
+//! signatures, each within its limit; `hotshoe_trust::verify` verifies them.
 
 use std::{
     fs::File,
@@ -22,9 +22,9 @@ use crate::{
     blobs::BlobStore,
 };
 
-/// `index.json` may have 1 MiB.
+/// Largest `index.json`: 1 MiB.
 const INDEX_BYTES: u64 = 1 << 20;
-/// Manifests that an index may list: the release, its signatures, and room for other referrers.
+/// Most manifests in an index: the release, its signatures, and other referrers.
 const INDEX_MANIFESTS: usize = 256;
 
 /// Why a layout could not be read or written.
@@ -51,29 +51,29 @@ pub enum LayoutError {
         source: oci_spec::OciSpecError,
     },
     /// A layout without a release.
-    #[error("{} holds no Hotshoe release (no manifest of artifact type {RELEASE})", path.display())]
+    #[error("{} has no Hotshoe release (no manifest of artifact type {RELEASE})", path.display())]
     NoRelease {
         /// The folder.
         path: PathBuf,
     },
     /// A layout with more than one release.
-    #[error("{} holds {count} releases; keep one release a folder", path.display())]
+    #[error("{} has {count} releases; keep one release per folder", path.display())]
     SeveralReleases {
         /// The folder.
         path: PathBuf,
         /// How many there are.
         count: usize,
     },
-    /// More manifests than are looked at.
-    #[error("{} lists more manifests than the {limit} that are looked at", path.display())]
+    /// Too many manifests.
+    #[error("{} lists more than {limit} manifests, which is the limit", path.display())]
     TooManyManifests {
         /// The folder.
         path: PathBuf,
-        /// How many are looked at.
+        /// The limit.
         limit: usize,
     },
     /// A blob that is missing, damaged, too large, or cannot be read or written.
-    #[error("a blob of the release folder {} is at fault", path.display())]
+    #[error("cannot use a blob of the release folder {}", path.display())]
     Blob {
         /// The folder.
         path: PathBuf,
@@ -81,16 +81,16 @@ pub enum LayoutError {
         #[source]
         source: BlobError,
     },
-    /// Something that is no release folder stands where one should be written.
-    #[error("{} is already there and is not a release folder; remove it or choose another path", path.display())]
+    /// The target path exists and is not a release folder.
+    #[error("{} exists and is not a release folder; remove it or choose another path", path.display())]
     InTheWay {
-        /// What stands there.
+        /// The path.
         path: PathBuf,
     },
-    /// The disk refused.
+    /// An I/O error.
     #[error("cannot write {}", path.display())]
     Io {
-        /// What could not be written.
+        /// The path.
         path: PathBuf,
         /// Why.
         #[source]
@@ -120,8 +120,8 @@ pub struct Layout {
     pub(crate) blobs: BlobStore,
 }
 
-/// The manifests of a layout that matter here.
-struct Found {
+/// The release manifest and the signature manifests of a layout.
+struct Manifests {
     release: (Blob, ImageManifest),
     signatures: Vec<(Blob, ImageManifest)>,
 }
@@ -131,7 +131,7 @@ struct Found {
 pub struct Referrer {
     /// The manifest.
     pub manifest: Blob,
-    /// What the manifest lists: its config, and the bundle.
+    /// The blobs that the manifest lists: its config, and the bundle.
     pub parts: Vec<Blob>,
 }
 
@@ -161,7 +161,7 @@ impl Layout {
         &self.path
     }
 
-    /// The bytes that `hotshoe_trust::verify` judges: manifest, config and signature bundles.
+    /// The bytes for `hotshoe_trust::verify`: manifest, config and signature bundles.
     pub fn package(&self) -> Result<Package, LayoutError> {
         let found = self.find(&self.index()?)?;
         let (manifest, parsed) = found.release;
@@ -205,23 +205,23 @@ impl Layout {
         self.blobs.read(blob).map_err(self.blob())
     }
 
-    /// Hashes a blob piece by piece, and checks its size and digest.
+    /// Hashes a blob incrementally, and checks its size and digest.
     pub fn check(&self, blob: &Blob) -> Result<(), LayoutError> {
         self.blobs.check(blob).map_err(self.blob())
     }
 
-    /// Checks every blob of its release, and that each index of chunks lists what its blob has.
+    /// Checks every blob of its release, and each index of chunks against its blob.
     pub fn check_release(&self, release: &Release) -> Result<(), LayoutError> {
         self.blobs.check_release(release).map_err(self.blob())
     }
 
-    /// The file of a blob, for tools that read it themselves.
+    /// The path of a blob's file.
     pub fn blob_path(&self, digest: Digest) -> PathBuf {
         self.blobs.path(digest)
     }
 
-    /// Attaches a signature bundle to the release, as an OCI referrer. The same bundle again changes nothing.
-    /// Another process that attaches one is waited for.
+    /// Attaches a signature bundle to the release, as an OCI referrer. Attaching the same bundle again changes nothing.
+    /// Blocks while another process attaches one.
     pub fn attach(&self, bundle: &[u8]) -> Result<(), LayoutError> {
         let _lock = self.lock()?;
         let mut index = self.index()?;
@@ -258,7 +258,7 @@ impl Layout {
         self.write_index(&index)
     }
 
-    /// Held by whoever changes the folder. The lock is on a file that every layout has and that never changes.
+    /// Locks the folder for a change. The lock is on a file that every layout has and that never changes.
     fn lock(&self) -> Result<File, LayoutError> {
         let path = self.path.join("oci-layout");
         File::open(&path)
@@ -271,7 +271,7 @@ impl Layout {
         self.replace("index.json", text.as_bytes())
     }
 
-    /// Replaces a file of the layout, whole or not at all.
+    /// Replaces a file of the layout atomically.
     pub(crate) fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), LayoutError> {
         let path = self.path.join(name);
         self.blobs
@@ -314,11 +314,11 @@ impl Layout {
     }
 
     /// Finds the one release of the index and the signatures that refer to it.
-    fn find(&self, index: &ImageIndex) -> Result<Found, LayoutError> {
+    fn find(&self, index: &ImageIndex) -> Result<Manifests, LayoutError> {
         let mut releases = Vec::new();
         let mut signatures = Vec::new();
         for descriptor in index.manifests() {
-            // Some tools leave the artifact type out of the index, and then the manifest itself tells.
+            // Some tools omit the artifact type in the index; then the manifest itself has it.
             let matters = |kind: &MediaType| [RELEASE, BUNDLE].contains(&kind.as_ref());
             let listed = descriptor.artifact_type().as_ref();
             if *descriptor.media_type() != MediaType::ImageManifest
@@ -350,7 +350,7 @@ impl Layout {
                 .as_ref()
                 .is_some_and(|s| s.digest().as_ref() == digest)
         });
-        Ok(Found {
+        Ok(Manifests {
             release,
             signatures,
         })

@@ -1,4 +1,4 @@
-//! Making a layout beside its place, and moving it there when it is whole.
+//! Building a layout in a temporary folder, and moving it to its path when it is complete.
 
 use std::{
     fs, io,
@@ -17,7 +17,7 @@ use crate::{
     layout::{Layout, LayoutError},
 };
 
-/// A layout in the making. Dropped before [`Self::finish`], it leaves nothing behind.
+/// A layout that is being built. If it is dropped before [`Self::finish`], nothing remains.
 #[derive(Debug)]
 pub struct LayoutBuilder {
     target: PathBuf,
@@ -26,8 +26,8 @@ pub struct LayoutBuilder {
 }
 
 impl Layout {
-    /// Begins a layout that will stand at `path`. A release folder that is already there is replaced when
-    /// the new one is finished, its signatures with it; anything else there is refused.
+    /// Begins a layout for `path`. An existing release folder is replaced when the new one is finished, including its
+    /// signatures; any other existing file or folder is refused.
     pub fn create(path: &Path) -> Result<LayoutBuilder, LayoutError> {
         if !replaceable(path) {
             return Err(LayoutError::InTheWay {
@@ -52,7 +52,7 @@ impl Layout {
     }
 }
 
-/// Nothing, an empty folder, or a release folder.
+/// Whether `path` is free, an empty folder, or a release folder.
 fn replaceable(path: &Path) -> bool {
     match fs::read_dir(path) {
         Ok(mut entries) => entries.next().is_none() || path.join("oci-layout").is_file(),
@@ -89,7 +89,7 @@ impl LayoutBuilder {
         self.put(&index.to_bytes())
     }
 
-    /// Adds the release's manifest and moves the layout to its place.
+    /// Adds the release's manifest and moves the layout to its path.
     pub fn finish(self, manifest: &[u8]) -> Result<Layout, LayoutError> {
         let json = |what: &'static str| {
             let path = self.target.clone();
@@ -124,7 +124,7 @@ impl LayoutBuilder {
             path: target.clone(),
             source,
         };
-        // A folder does not replace one that is not empty: the old one moves aside first, and back on failure.
+        // A rename does not replace a folder that is not empty, so the old one moves aside first, and back on failure.
         let aside = beside(&target).map_err(io)?;
         let old = aside.path().join("old");
         let replaces = target.exists();
@@ -138,7 +138,7 @@ impl LayoutBuilder {
             }
             return Err(io(error));
         }
-        // It has moved: there is nothing left to clear away at its old name.
+        // It has moved, so that there is nothing to remove at its old name.
         let _ = self.folder.keep();
         Ok(Layout::at(&target))
     }

@@ -1,4 +1,4 @@
-//! The ledger: which release is live, which was before, which waits or is on trial, and what is refused.
+//! The ledger: the live, previous and staged release, the trial, floors and failed releases.
 
 use std::{
     collections::BTreeMap,
@@ -18,21 +18,21 @@ use crate::{
     phase::{Cause, Phase},
 };
 
-/// The ledger's file may have 1 MiB: some thousands of release names.
+/// Largest file of a ledger: 1 MiB, which is enough for thousands of release names.
 const LEDGER_BYTES: u64 = 1 << 20;
-/// The version of the record's format. Version 1 had slots and floors alone, and is read as well.
+/// Version of the record's format. Version 1, with slots and floors only, can be read as well.
 const VERSION: u32 = 2;
 
-/// Why a ledger could not be read or written. A device whose ledger is not readable accepts nothing.
+/// Why a ledger could not be read or written. A device without a readable ledger accepts no release.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
     /// A folder with blobs and no ledger.
-    #[error("{} is missing beside the blobs it ruled; restore it, or begin with an empty data folder", path.display())]
+    #[error("{} is missing although blobs exist; restore it, or begin with an empty data folder", path.display())]
     Missing {
         /// The ledger's file.
         path: PathBuf,
     },
-    /// The disk refused, or the file is too large.
+    /// An I/O error, or the file is too large.
     #[error("the ledger cannot be read")]
     Read(#[source] BlobError),
     /// Not a ledger.
@@ -44,8 +44,8 @@ pub enum LedgerError {
         #[source]
         source: Box<JsonError>,
     },
-    /// A ledger that a later Hotshoe wrote.
-    #[error("{} has format {found}, and this Hotshoe reads format {VERSION}; update it", path.display())]
+    /// A later version of Hotshoe wrote it.
+    #[error("{} has format {found}, but this version of Hotshoe reads up to format {VERSION}; update Hotshoe", path.display())]
     Version {
         /// The ledger's file.
         path: PathBuf,
@@ -55,13 +55,13 @@ pub enum LedgerError {
     /// The record could not be made into JSON.
     #[error("the ledger cannot be written as JSON")]
     Encode(#[source] serde_json::Error),
-    /// The record would be too large to be read again.
+    /// The record would be too large to be read.
     #[error("the ledger would have {bytes} bytes, more than the {LEDGER_BYTES} allowed")]
     TooLarge {
         /// Its size.
         bytes: u64,
     },
-    /// The disk refused, or is full.
+    /// An I/O error, or the disk is full.
     #[error("the ledger cannot be written")]
     Write(#[source] BlobError),
 }
@@ -92,32 +92,33 @@ pub struct Slot {
     pub installed: Time,
 }
 
-/// A release that serves and is not confirmed yet.
+/// A release on trial: it serves, but is not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Trial {
     /// The release.
     pub slot: Slot,
-    /// Starts of the daemon in which it may serve again without being confirmed.
+    /// Further starts of the daemon in which it may serve unconfirmed.
     pub tries_left: u32,
     /// When the trial began, by the device's clock.
     pub since: Time,
 }
 
 impl Trial {
-    /// The most tries that a trial gets: 100.
+    /// Upper bound of `tries_left` in a ledger: 100. A safeguard only: [`hotshoe_trust::ReleaseLimits::TRIES`] (10) bounds the
+    /// `tries` of every checked release and configuration.
     pub const MAX_TRIES: u32 = 100;
 }
 
 /// A release that failed on this device: it and all lower generations of its name are refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Remembered {
+pub struct FailedRelease {
     /// The digest of its manifest.
     pub release: Digest,
     /// Its generation.
     pub generation: u64,
-    /// How far it came: refused, failed or rolled back.
+    /// Its last phase: refused, failed or rolled back.
     pub phase: Phase,
     /// Why.
     pub cause: Cause,
@@ -125,23 +126,22 @@ pub struct Remembered {
     pub at: Time,
 }
 
-/// Something that happened to a release, to a floor, or to the trusted keys. Only what was verified gets here: of a release
-/// that was refused before, such as one that a stranger signed, the log and the status tell alone, since anybody could fill
-/// the history with them.
+/// An event in the history: a release, a floor, or the trusted keys changed. Only verified releases are recorded. Releases that fail
+/// verification appear only in the log and the status, since anybody could fill the history with them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Event {
     /// When, by the device's clock.
     pub at: Time,
-    /// The release; none where a floor was set, or the trusted keys were replaced.
+    /// The release; `None` if a floor was set, or the trusted keys were replaced.
     pub release: Option<Digest>,
     /// The release's name, or [`crate::TRUST`].
     pub name: String,
     /// Its generation, the floor, or the version of the trusted keys.
     pub generation: u64,
-    /// What became of it.
+    /// Its new phase.
     pub phase: Phase,
-    /// Why, where there is more to say.
+    /// The cause, if there is one.
     pub cause: Option<Cause>,
 }
 
@@ -151,8 +151,8 @@ pub struct Event {
 pub struct FloorEntry {
     /// The generation.
     pub generation: u64,
-    /// The manifest that it had: the same generation with another is refused. None where the floor was set by
-    /// hand or by new trusted keys.
+    /// Its manifest: the same generation with another manifest is refused. `None` if the floor was set by hand or by new trusted
+    /// keys.
     #[serde(default)]
     pub release: Option<Digest>,
 }
@@ -167,46 +167,45 @@ pub struct TrustEntry {
     pub file: Digest,
 }
 
-/// A device's slots and floors. Read-only to others: only the [`crate::Store`] changes it, by
-/// [transitions](crate::Transition).
+/// The slots and floors of a device. Only [`crate::Store`] changes it, by [transitions](crate::Transition).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Ledger {
-    /// The release that serves where none is on trial, and that is gone back to when a trial fails.
+    /// The confirmed release. It serves unless a trial does, and serves again when a trial fails.
     pub live: Option<Slot>,
-    /// The release that served before it, to go back to.
+    /// The release that was live before, for a rollback.
     pub previous: Option<Slot>,
-    /// The release that is whole on disk and waits for its trial.
+    /// The release that is complete on disk and waits for its trial.
     #[serde(default)]
     pub staged: Option<Slot>,
-    /// The release that goes on trial as soon as it may, where it is the staged one.
+    /// The staged release, if it goes on trial as soon as possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activate: Option<Digest>,
-    /// How often the staged release began to be loaded and tested, and did not end it.
+    /// Number of times that loading and testing the staged release began and did not finish.
     #[serde(default)]
     pub proofs: u32,
-    /// The release that serves on trial.
+    /// The release on trial.
     #[serde(default)]
     pub trial: Option<Trial>,
-    /// The release of each name that failed here last and highest.
+    /// The failed release of the highest generation, by name.
     #[serde(default)]
-    pub failed: BTreeMap<String, Remembered>,
+    pub failed: BTreeMap<String, FailedRelease>,
     /// The floor of each release name seen.
     pub floor: BTreeMap<String, FloorEntry>,
-    /// The latest issue time of a release taken in: the clock cannot stand before it.
+    /// The latest issue time of an accepted release: the clock cannot be before it.
     pub clock_floor: Option<Time>,
-    /// The trusted keys, once they were replaced over the network.
+    /// The trusted keys, if they were replaced over the network.
     #[serde(default)]
     pub trust: Option<TrustEntry>,
     /// The issue time of the newest statement on each release name; the 1,000 newest.
     #[serde(default)]
     pub statement_seen: BTreeMap<String, Time>,
-    /// What happened, newest last; the last 100 events.
+    /// The last 100 events, newest last.
     #[serde(default)]
     pub history: Vec<Event>,
 }
 
-/// The record as it stands in the file.
+/// The contents of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct Record {
@@ -215,7 +214,7 @@ struct Record {
 }
 
 impl Ledger {
-    /// What [`hotshoe_trust::verify`] takes as its floor.
+    /// The floor for [`hotshoe_trust::verify`].
     pub fn floor(&self) -> Floor {
         self.floor.iter().fold(
             Floor::none().with_clock(self.clock_floor),
@@ -223,19 +222,19 @@ impl Ledger {
         )
     }
 
-    /// The failure that refuses this generation of `name`, or this very release: it, or a later one, failed here.
-    pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&Remembered> {
+    /// The failure that blocks this release: it, or a later generation of `name`, failed here.
+    pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&FailedRelease> {
         let failed = self.failed.get(name)?;
         (generation <= failed.generation || release == failed.release).then_some(failed)
     }
 
-    /// Why the release in this slot was rolled back, where it was and has not served since.
+    /// Why the release in this slot was rolled back, if it was and has not served since.
     pub fn rolled_back(&self, slot: &Slot) -> Option<&Cause> {
         let failed = self.remembers(&slot.name, slot.generation, slot.release)?;
         if failed.release == slot.release && failed.phase == Phase::RolledBack {
             return Some(&failed.cause);
         }
-        // The memory of its name may be of a later generation.
+        // The failed release of this name may be of a later generation.
         let its = |event: &&Event| event.release == Some(slot.release);
         let last = self.history.iter().rev().find(its)?;
         let cause = last.cause.as_ref();
@@ -249,7 +248,7 @@ impl Ledger {
             .is_some_and(|newest| issued < *newest)
     }
 
-    /// Every slot that is taken: live, previous, staged and on trial.
+    /// All occupied slots: live, previous, staged and trial.
     pub fn slots(&self) -> impl Iterator<Item = &Slot> {
         let trial = self.trial.as_ref().map(|trial| &trial.slot);
         [

@@ -1,18 +1,18 @@
 #![forbid(unsafe_code)]
-//! What Hotshoe keeps on disk: releases as OCI image layouts, and a device's own folder of blobs and slots.
+//! Storage: releases as OCI image layouts, and the data folder of a device with its blobs and slots.
 //!
-//! Everything is content-addressed and hashed again when it is read. The [`Store`]'s one mutable record is its
-//! [`Ledger`], which changes only by a [`Transition`] and is replaced whole: write, fsync, rename, fsync of the
-//! folder. Blobs are durable before the record that names them, so a power cut at any write leaves the old release,
-//! the new one, or a bounded trial, never half of any. Large blobs arrive in chunks ([`Partial`]), and a process
-//! answers for what it has by a [`Catalogue`].
+//! Everything is content-addressed, and hashed again when it is read. The only mutable record of a [`Store`] is its
+//! [`Ledger`], which changes only by a [`Transition`] and is replaced atomically: write, fsync, rename, fsync of the
+//! folder. Blobs are durable before the record that names them, so that a power cut at any write leaves the old release,
+//! the new one, or a bounded trial. Large blobs arrive in chunks ([`Partial`]), and a [`Catalogue`] finds the objects that a
+//! process can serve.
 
 mod blob_error;
 mod blobs;
 mod catalogue;
 mod chunking;
 mod gc;
-mod illegal;
+mod illegal_transition;
 mod layout;
 mod layout_builder;
 mod ledger;
@@ -27,12 +27,12 @@ mod transition;
 
 pub use blob_error::BlobError;
 pub use blobs::BlobStore;
-pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, Served};
-pub use gc::{Freed, GcError};
-pub use illegal::IllegalTransition;
+pub use catalogue::{Catalogue, CatalogueError, MAX_OBJECT_BYTES, SharedRelease};
+pub use gc::{GcReport, GcError};
+pub use illegal_transition::IllegalTransition;
 pub use layout::{Layout, LayoutError, Referrer};
 pub use layout_builder::LayoutBuilder;
-pub use ledger::{Event, FloorEntry, Ledger, LedgerError, Remembered, Slot, Trial, TrustEntry};
+pub use ledger::{Event, FloorEntry, Ledger, LedgerError, FailedRelease, Slot, Trial, TrustEntry};
 pub use open::OpenError;
 pub use pack::{PackError, Packed, RecordedError, pack, pack_changed};
 pub use partial::{Partial, PartialError};

@@ -13,15 +13,15 @@ use crate::{blob_error::BlobError, ledger::LedgerError};
 /// Why a data folder could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("the data folder {} is in use by {}; stop it, or choose another folder", folder.display(), who(*holder))]
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// The process that holds it, where it left its id.
+        /// The id of that process, if it is known.
         holder: Option<u32>,
     },
-    /// The disk refused.
+    /// An I/O error.
     #[error("cannot use {}", path.display())]
     Io {
         /// The file or folder.
@@ -30,10 +30,10 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
-    /// The blobs' folder could not be made.
+    /// The folder of the blobs could not be created.
     #[error("the data folder cannot be prepared")]
     Blobs(#[source] BlobError),
-    /// The ledger cannot be read or begun. Nothing runs without it: it holds the floor.
+    /// The ledger cannot be read or created. Nothing runs without it, since it has the floors.
     #[error("the data folder {} has no usable ledger", folder.display())]
     Ledger {
         /// The folder.
@@ -63,7 +63,7 @@ fn who(holder: Option<u32>) -> String {
     )
 }
 
-/// Makes the folder where it is missing, locks it, and leaves this process's id for whoever else would open it.
+/// Creates the folder if it is missing, locks it, and writes this process's id into the lock file for error messages of others.
 pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
     let io = |path: &Path| {
         let path = path.to_owned();
@@ -76,7 +76,7 @@ pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            // A holder that left no readable id is still a holder.
+            // The lock is held even if the id is unreadable.
             let read = file.take(16).read_to_string(&mut text);
             let holder = read.ok().and_then(|_| text.trim().parse().ok());
             return Err(OpenError::InUse {
@@ -87,7 +87,7 @@ pub(crate) fn lock(disk: &Disk, folder: &Path) -> Result<File, OpenError> {
         Err(TryLockError::Error(source)) => return Err(io(&path)(source)),
     }
     let id = format!("{}\n", std::process::id());
-    // The id is a courtesy: a full disk keeps no device from starting.
+    // The id is only informative: a full disk must not prevent a start.
     let _ = disk
         .set_len(&file, 0)
         .and_then(|()| disk.write(&mut file, id.as_bytes()))

@@ -1,4 +1,4 @@
-//! `release.toml` and the files it names, into a release folder.
+//! Packing: from a `release.toml` and its files to a release folder.
 
 mod recorded;
 
@@ -22,7 +22,7 @@ use crate::{
 
 pub use recorded::RecordedError;
 
-/// A `release.toml` may have 1 MiB.
+/// Largest `release.toml`: 1 MiB.
 const RELEASE_TOML_BYTES: u64 = 1 << 20;
 
 /// Why a release could not be packed.
@@ -36,12 +36,12 @@ pub enum PackError {
     Text {
         /// The `release.toml`.
         path: PathBuf,
-        /// Where it is not.
+        /// The first invalid byte.
         #[source]
         source: std::string::FromUtf8Error,
     },
-    /// It is not the TOML expected.
-    #[error("{} is refused", path.display())]
+    /// It is not a valid `release.toml`.
+    #[error("{} is not valid", path.display())]
     Toml {
         /// The `release.toml`.
         path: PathBuf,
@@ -49,7 +49,7 @@ pub enum PackError {
         #[source]
         source: Box<TomlError>,
     },
-    /// A file that it names cannot be taken in.
+    /// A file that it names cannot be used.
     #[error("{} in {}", which(table, name, key), path.display())]
     File {
         /// The `release.toml`.
@@ -64,7 +64,7 @@ pub enum PackError {
         #[source]
         source: Box<BlobError>,
     },
-    /// A recording that it names makes no self-tests.
+    /// A recording that it names cannot become self-tests.
     #[error("`recorded` of the [[tests]] entry `{name}` in {}", path.display())]
     Recorded {
         /// The `release.toml`.
@@ -75,8 +75,8 @@ pub enum PackError {
         #[source]
         source: Box<RecordedError>,
     },
-    /// It makes no valid release.
-    #[error("{} makes no release", path.display())]
+    /// It does not describe a valid release.
+    #[error("{} does not describe a valid release", path.display())]
     Release {
         /// The `release.toml`.
         path: PathBuf,
@@ -111,7 +111,7 @@ impl PackError {
     }
 }
 
-/// A file of a `release.toml`, as its author finds it there.
+/// Describes where a file stands in the `release.toml`.
 fn which(table: &str, name: &str, key: &str) -> String {
     match (table, key) {
         ("tests", _) => format!("`{key}` of the [[tests]] entry `{name}`"),
@@ -127,11 +127,11 @@ pub struct Packed {
     pub layout: Layout,
     /// The digest of its manifest.
     pub digest: Digest,
-    /// What it says.
+    /// The release.
     pub release: Release,
 }
 
-/// Packs what `release_toml` describes, issued at `now`, into a release folder at `out`.
+/// Packs the release of `release_toml`, issued at `now`, into a release folder at `out`.
 ///
 /// Paths in the `release.toml` are relative to its folder. A release folder that is already at `out` is
 /// replaced; on failure it stays as it was.
@@ -139,7 +139,7 @@ pub fn pack(release_toml: &Path, now: Time, out: &Path) -> Result<Packed, PackEr
     pack_changed(release_toml, now, out, |_| ())
 }
 
-/// As [`pack`], with something in the `release.toml` other than it stands there.
+/// As [`pack`], with `change` applied to the parsed `release.toml`.
 pub fn pack_changed(
     release_toml: &Path,
     now: Time,

@@ -1,4 +1,4 @@
-//! A blob that is arriving in chunks, from several places at once, and that a restart does not lose.
+//! A blob that is received in chunks, from several sources at once. It survives a restart.
 
 use std::{
     fs::File,
@@ -16,15 +16,15 @@ use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher};
 
 use crate::{blob_error::BlobError, blobs::BlobStore};
 
-/// Chunks that one [`Partial::put`] hashes for the whole blob, beside its own: what came before its turn.
+/// Most earlier chunks that one [`Partial::put`] adds to the hash of the whole blob, in addition to its own.
 const CATCH_UP: usize = 2;
-/// Bytes after which what has come is made durable: 16 MiB.
+/// Bytes between two syncs: 16 MiB.
 const SYNC_EVERY: u64 = 16 << 20;
 
-/// Why a chunk was not taken, or a blob not finished.
+/// Why a chunk was refused, or a blob could not be finished.
 #[derive(Debug, thiserror::Error)]
 pub enum PartialError {
-    /// The index lists no such chunk.
+    /// The index does not list this chunk.
     #[error("blob {blob} has no chunk {index}")]
     NoSuchChunk {
         /// The blob.
@@ -32,8 +32,8 @@ pub enum PartialError {
         /// The chunk asked for.
         index: usize,
     },
-    /// Bytes that are not the chunk's.
-    #[error("chunk {index} of blob {blob} should be {expected}, and what came is {found}")]
+    /// The bytes do not match the digest of the chunk.
+    #[error("chunk {index} of blob {blob} should be {expected}, but the received bytes are {found}")]
     WrongChunk {
         /// The blob.
         blob: Digest,
@@ -41,7 +41,7 @@ pub enum PartialError {
         index: usize,
         /// Its digest.
         expected: Digest,
-        /// The digest of what came.
+        /// The digest of the received bytes.
         found: Digest,
     },
     /// Chunks are still missing.
@@ -52,21 +52,21 @@ pub enum PartialError {
         /// How many.
         missing: usize,
     },
-    /// Every chunk is what the index says, and together they are not the blob: the index is wrong.
+    /// Every chunk matches the index, but together they are not the blob: the index is wrong.
     #[error(
-        "the chunk index of blob {blob} is wrong: its chunks make {found}; publish the release anew"
+        "the chunk index of blob {blob} is wrong: its chunks make {found}; publish the release again"
     )]
     WrongBlob {
         /// The blob.
         blob: Digest,
-        /// What its chunks make.
+        /// The digest of its chunks together.
         found: Digest,
     },
-    /// Another part of this process is receiving it.
-    #[error("blob {0} is arriving already")]
+    /// This process is already receiving it.
+    #[error("blob {0} is already being received")]
     InUse(Digest),
-    /// The disk refused, or is full.
-    #[error("what has arrived of a blob cannot be kept")]
+    /// An I/O error, or the disk is full.
+    #[error("the received part of a blob cannot be stored")]
     Blob(#[from] BlobError),
 }
 
@@ -84,8 +84,8 @@ impl PartialError {
     }
 }
 
-/// A blob that is arriving: a file of its size, of which the chunks that have come are whole. No list of them is
-/// kept on disk: opened again, each chunk's bytes are hashed, so that nothing unsynced or spoilt is taken for whole.
+/// A blob that is being received: a file of its full size with the chunks received so far. The list of chunks is not on disk: when
+/// the file is opened again, every chunk is hashed, so that unsynced or damaged chunks are found.
 #[derive(Debug)]
 pub struct Partial {
     store: BlobStore,
@@ -95,22 +95,22 @@ pub struct Partial {
     file: File,
     path: PathBuf,
     prefix: Mutex<Prefix>,
-    /// Bytes written since the file was made durable last.
+    /// Bytes written since the last sync.
     unsynced: AtomicU64,
 }
 
-/// The blob's own digest, taken while the chunks arrive as far as they have come in order.
+/// Incremental digest of the blob, over the chunks that have arrived in order.
 #[derive(Debug, Default)]
 struct Prefix {
     hasher: Hasher,
     /// The first chunk that is not in `hasher`.
     next: usize,
-    /// The blob is in its place.
+    /// The blob was moved to its final path.
     finished: bool,
 }
 
 impl BlobStore {
-    /// Begins to receive the blob of `index`, or goes on where it was left. One at a time for each blob.
+    /// Begins or resumes receiving the blob of `index`. Only one receiver per blob is allowed.
     pub fn partial(&self, index: &ChunkIndex) -> Result<Partial, PartialError> {
         let blob = index.blob;
         if !self.arriving().insert(blob.digest) {
@@ -123,7 +123,7 @@ impl BlobStore {
         Ok(opened?)
     }
 
-    /// Whether a blob has begun to arrive: then [`BlobStore::usage`] counts it whole.
+    /// Whether a blob is partially received; [`BlobStore::usage`] then counts its full size.
     pub fn has_begun(&self, blob: &Blob) -> bool {
         self.parts_folder().join(blob.digest.hex()).exists()
     }
@@ -163,7 +163,7 @@ impl BlobStore {
         self.root().join("parts")
     }
 
-    /// Removes what has arrived of other blobs than `keep`, but for those that are arriving now.
+    /// Removes partial blobs other than `keep`, except those that are being received.
     pub fn drop_partials_except(&self, keep: &[Digest]) -> Result<(), BlobError> {
         let arriving = self.arriving();
         let kept: Vec<_> = keep
@@ -185,7 +185,7 @@ impl BlobStore {
 }
 
 impl Partial {
-    /// The blob that it will be.
+    /// The complete blob.
     pub fn blob(&self) -> Blob {
         self.blob
     }
@@ -195,28 +195,28 @@ impl Partial {
         self.chunks.iter().map(|(_, chunk)| chunk.digest)
     }
 
-    /// Which chunks have come, in order.
+    /// For each chunk in order, whether it has arrived.
     pub fn have(&self) -> Vec<bool> {
         (0..self.chunks.len())
             .map(|index| self.has(index))
             .collect()
     }
 
-    /// The chunks that have not come yet.
+    /// The chunks that have not arrived yet.
     pub fn missing(&self) -> Vec<usize> {
         (0..self.chunks.len())
             .filter(|index| !self.has(*index))
             .collect()
     }
 
-    /// Whether a chunk has come.
+    /// Whether a chunk has arrived.
     pub fn has(&self, index: usize) -> bool {
         self.have
             .get(index)
             .is_some_and(|have| have.load(Ordering::Acquire))
     }
 
-    /// Takes a chunk in, once its size and digest are right. One that has come already is not written again.
+    /// Stores a chunk after checking its size and digest. A chunk that has already arrived is not written again.
     pub fn put(&self, index: usize, bytes: &[u8]) -> Result<(), PartialError> {
         let (offset, chunk) = self.chunk(index)?;
         let found = Blob::of(bytes);
@@ -240,7 +240,7 @@ impl Partial {
         self.sync_along(chunk.size)
     }
 
-    /// A chunk that has come; it is not hashed again.
+    /// Reads a chunk that has arrived, without hashing it again.
     pub fn read(&self, index: usize) -> Result<Option<Vec<u8>>, PartialError> {
         let (offset, chunk) = self.chunk(index)?;
         if !self.has(index) {
@@ -250,8 +250,8 @@ impl Partial {
         Ok(Some(bytes.map_err(BlobError::read(&self.path))?))
     }
 
-    /// Makes the blob durable, hashes it whole, and moves it to its place. An index that lies about the blob costs
-    /// what has arrived. Once it is finished, this says so again.
+    /// Syncs the blob, hashes it, and moves it to its final path. If the index is wrong, the received bytes are removed. Calling it
+    /// again after success returns the blob again.
     pub fn finish(&self) -> Result<Blob, PartialError> {
         let digest = self.blob.digest;
         let missing = self.missing().len();
@@ -296,7 +296,7 @@ impl Partial {
     }
 
     fn bytes(&self, offset: u64, chunk: &Blob) -> io::Result<Vec<u8>> {
-        // At most `MAX_CHUNK_BYTES`, by the index's own rules.
+        // At most `MAX_CHUNK_BYTES`, which parsing the index checks.
         let mut bytes = vec![0; usize::try_from(chunk.size).map_err(io::Error::other)?];
         self.file.read_exact_at(&mut bytes, offset)?;
         Ok(bytes)
@@ -321,7 +321,7 @@ impl Partial {
             .map_err(BlobError::write(&self.path))
     }
 
-    /// Finds out which chunks are whole in a file that was left.
+    /// Finds the valid chunks in an existing file.
     fn look(&self) -> io::Result<()> {
         let mut prefix = self.prefix();
         for (index, (offset, chunk)) in self.chunks.iter().enumerate() {
@@ -334,8 +334,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Hashes a chunk for the whole blob while its bytes are at hand, where it is its turn. Another thread that does
-    /// so is not waited for: what it leaves out is read again later.
+    /// Adds a chunk to the hash of the whole blob while its bytes are in memory, if it is next in order. Does not wait for another
+    /// thread that does so: skipped chunks are read again later.
     fn hash_along(&self, index: usize, bytes: &[u8]) -> Result<(), PartialError> {
         let mut prefix = match self.prefix.try_lock() {
             Ok(prefix) => prefix,
@@ -348,7 +348,7 @@ impl Partial {
         Ok(())
     }
 
-    /// Makes what has come durable now and then, so that little is left to wait for at the end. Others write on meanwhile.
+    /// Syncs the file from time to time, so that the final sync is short. Other threads keep writing meanwhile.
     fn sync_along(&self, written: u64) -> Result<(), PartialError> {
         let unsynced = self.unsynced.fetch_add(written, Ordering::Relaxed) + written;
         if unsynced < SYNC_EVERY {
@@ -359,7 +359,7 @@ impl Partial {
         Ok(synced.map_err(BlobError::write(&self.path))?)
     }
 
-    /// Hashes what has come and is next in order, at most so many chunks.
+    /// Hashes the chunks that are next in order, at most `most` of them.
     fn catch_up(&self, prefix: &mut Prefix, most: usize) -> io::Result<()> {
         let turns = self.chunks.iter().enumerate().skip(prefix.next).take(most);
         for (index, (offset, chunk)) in turns {
@@ -383,7 +383,7 @@ impl Prefix {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        // Once it is finished, another may have begun.
+        // Once it is finished, another receiver may have begun.
         if !self.prefix().finished {
             self.store.arriving().remove(&self.blob.digest);
         }

@@ -1,60 +1,60 @@
-//! What becomes of one release on one device. Pure.
+//! The phases of one release on one device. Pure.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A cause's message is cut at 500 characters: it stands in the ledger, which is written often.
+/// Longest message of a cause: 500 characters. It is part of the ledger, which is written often.
 const MESSAGE_CHARS: usize = 500;
 
-/// How far a release has come on this device.
+/// The phase of a release on this device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Not wanted, or not yet begun.
     Absent,
-    /// Its bytes are arriving.
+    /// Its bytes are being received.
     Fetching,
     /// Enough trusted keys signed it, and it is for this device.
     Verified,
-    /// All its blobs are whole on disk.
+    /// All its blobs are on disk.
     Staged,
-    /// It loads here, and answers its own test vectors as its author expects.
+    /// It is loaded, and runs its self-tests.
     SelfTested,
-    /// It gets copies of samples, and its answers are compared and thrown away.
+    /// It gets copies of samples; its insights are compared and discarded.
     Shadow,
-    /// It serves, and the health gate watches it.
+    /// It serves on trial, and the health gate monitors it.
     Trial,
     /// It serves.
     Live,
-    /// It may not run here.
+    /// It is not allowed on this device.
     Refused,
-    /// It could not be made to run, or its self-test failed.
+    /// It could not be loaded, or its self-test failed.
     Failed,
-    /// It served on trial or live, and the one before it serves again.
+    /// It served, and the previous release serves again.
     RolledBack,
 }
 
 impl Phase {
-    /// Whether `next` may come after this phase. To stay in a phase is no change.
+    /// Whether `next` may follow this phase. Staying in a phase is allowed.
     pub const fn may_become(self, next: Self) -> bool {
         use Phase::{
             Absent, Failed, Fetching, Live, Refused, RolledBack, SelfTested, Shadow, Staged, Trial,
             Verified,
         };
         match self {
-            // An operator's own install goes straight to live.
+            // `hotshoe install` goes directly to live.
             Absent => matches!(next, Fetching | Live | Refused),
             Fetching => matches!(next, Verified | Refused | Failed | Absent),
-            // The small package is verified first, and then its blobs are fetched.
+            // The package is verified first, then its blobs are fetched.
             Verified => matches!(next, Fetching | Staged | Refused | Failed | Absent),
             Staged => matches!(next, SelfTested | Live | Refused | Failed | Absent),
-            // Self-test and shadow are not recorded: a restart begins again from staged.
+            // Self-test and shadow are not recorded: after a restart the release is staged.
             SelfTested => matches!(next, Shadow | Trial | Staged | Failed | Absent),
             Shadow => matches!(next, Trial | Staged | Failed | Absent),
             Trial => matches!(next, Live | RolledBack),
             Live => matches!(next, RolledBack | Failed | Absent),
-            // What failed comes back only by an operator's act or under a new trust root.
+            // A failed release returns only through an operator, or under new trusted keys.
             Refused | Failed => matches!(next, Absent),
             RolledBack => matches!(next, Absent | Live),
         }
@@ -95,12 +95,12 @@ impl fmt::Display for Phase {
 pub struct Cause {
     /// A stable name, in snake case.
     pub name: String,
-    /// What happened, for a person.
+    /// A message for operators.
     pub message: String,
 }
 
 impl Cause {
-    /// A cause; a message that is too long for the ledger is cut.
+    /// A cause; a message that is too long is cut.
     pub fn new(name: impl Into<String>, message: impl Into<String>) -> Self {
         let (name, message) = (name.into(), message.into());
         Self { name, message }.bounded()

@@ -1,8 +1,8 @@
-//! Recordings: what a device was given and what it made of it, as a folder to replay.
+//! Recordings: the inputs and results of a device, as a folder that can be replayed.
 //!
 //! `recording.json` names every file with its digest: `samples/0000.png`, `tensors/0000.npz` (what the preprocessor made, with the
 //! sample in the member `sample.npy`), `outputs/0000.npz` (what the last model made, likewise), `insights/0000.json`, and
-//! `inputs/MODEL/0000.npz` (what each model was given). A file that nothing names, or that has other bytes, is no part of it.
+//! `inputs/MODEL/0000.npz` (what each model was given). Files that are not named there are ignored.
 
 mod error;
 mod replay;
@@ -22,7 +22,7 @@ pub use error::RecordingError;
 pub use replay::{NotRecorded, Replay};
 pub use writer::RecordingWriter;
 
-/// The file that says what a recording holds.
+/// The file with the list of entries.
 pub const RECORDING_FILE: &str = "recording.json";
 /// Most entries of a recording.
 pub const MAX_RECORDED: u64 = 10_000;
@@ -30,20 +30,20 @@ pub const MAX_RECORDED: u64 = 10_000;
 pub const MAX_RECORDED_BYTES: u64 = 256 << 20;
 /// Largest `recording.json`, in bytes: 64 MiB.
 const MANIFEST_BYTES: u64 = 64 << 20;
-/// The one format so far.
+/// The only format so far.
 const FORMAT: u32 = 1;
 
-/// From where on a recording can be replayed.
+/// The step from which a recording can be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RecordStage {
     /// The samples as they arrived.
     Sample,
-    /// What preprocessors made, too.
+    /// The tensors of preprocessors as well.
     Pre,
-    /// What models made, too.
+    /// The outputs of models as well.
     Infer,
-    /// The insights alone.
+    /// The insights only.
     Post,
 }
 
@@ -69,13 +69,13 @@ impl fmt::Display for RecordStage {
 pub enum RecordedPart {
     /// The sample as it arrived.
     Sample,
-    /// What the preprocessor made.
+    /// The output of the preprocessor.
     Tensors,
-    /// What the last model made.
+    /// The output of the last model.
     Outputs,
     /// The insight.
     Insight,
-    /// What one model was given.
+    /// The input of one model.
     Input(String),
 }
 
@@ -104,23 +104,23 @@ pub struct RecordedRelease {
     pub digest: Digest,
 }
 
-/// What is the same for all entries of a recording.
+/// The metadata of a recording.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordingHead {
-    /// Of the files' layout.
+    /// Version of the format.
     format: u32,
-    /// Where the device stands.
+    /// The site of the device.
     pub site: String,
     /// The device.
     pub device: String,
-    /// What served.
+    /// The release that served.
     pub release: RecordedRelease,
-    /// From where on it can be replayed.
+    /// The step from which it can be replayed.
     pub stage: RecordStage,
 }
 
 impl RecordingHead {
-    /// Of a recording that is made now.
+    /// The metadata of a new recording.
     pub const fn new(
         site: String,
         device: String,
@@ -137,7 +137,7 @@ impl RecordingHead {
     }
 }
 
-/// One sample and what became of it.
+/// One sample with its results.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RecordedEntry {
@@ -145,11 +145,11 @@ pub struct RecordedEntry {
     pub id: String,
     /// Its media type.
     pub content_type: String,
-    /// Where it came from.
+    /// Its source.
     pub source: String,
     /// When it was taken, in microseconds since 1970-01-01T00:00:00Z.
     pub timestamp: u64,
-    /// What the policies decided, where the insight was recorded.
+    /// The actions of the policies, if the insight was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actions: Option<Value>,
     /// Its files, by their paths below the recording's folder.
@@ -169,9 +169,9 @@ struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recording {
     folder: PathBuf,
-    /// What is the same for all.
+    /// The metadata.
     pub head: RecordingHead,
-    /// The samples, in the order in which they came.
+    /// The samples, in order of arrival.
     pub entries: Vec<RecordedEntry>,
 }
 
@@ -222,7 +222,7 @@ impl Recording {
         &self.folder
     }
 
-    /// A file of an entry, by what it is; None where the entry has none.
+    /// Reads a file of an entry; `None` if the entry does not have it.
     ///
     /// # Errors
     /// [`RecordingError::File`] and [`RecordingError::Damaged`].
@@ -237,7 +237,7 @@ impl Recording {
         }
     }
 
-    /// The path below the folder of a file of an entry, by what it is, and its digest.
+    /// The relative path and the digest of a file of an entry.
     pub fn file<'a>(entry: &'a RecordedEntry, part: &RecordedPart) -> Option<(&'a str, &'a Blob)> {
         let folder = part.folder();
         let mut files = entry.files.iter();
@@ -268,7 +268,7 @@ impl Recording {
     }
 }
 
-/// Whether a path stays below the folder that it is taken from.
+/// Whether a relative path stays within its folder.
 fn is_below(path: &Path) -> bool {
     let mut parts = path.components();
     path.components().count() > 1 && parts.all(|part| matches!(part, Component::Normal(_)))

@@ -1,4 +1,4 @@
-//! What the components of a release keep between calls, one file a release; and other files that are replaced whole.
+//! State files of the components, one per release, and atomic replacement of other files.
 
 use std::{
     io,
@@ -14,10 +14,10 @@ use crate::{
     store::Store,
 };
 
-/// What the components of one release keep may have 128 MiB: more than all their `state-kib` let them, written as base64.
+/// Largest state file of a release: 128 MiB, more than the sum of all `state-kib` in base64.
 pub const MAX_STATE_BYTES: u64 = 128 << 20;
 
-/// Replaces a file, whole or not at all, and durably: written beside it, synced, renamed, and the name synced.
+/// Replaces a file atomically and durably: write a temporary file, fsync, rename, fsync of the folder.
 pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), BlobError> {
     Disk::new(Faults::never())
         .replace(path, bytes)
@@ -35,7 +35,7 @@ impl BlobStore {
 }
 
 impl Store {
-    /// Keeps what the components of `release` ask to be kept, of at most [`MAX_STATE_BYTES`]; whole or not at all.
+    /// Writes the state of the components of `release`, at most [`MAX_STATE_BYTES`], atomically.
     pub fn save_state(&self, release: Digest, bytes: &[u8]) -> Result<(), BlobError> {
         let blobs = self.blobs();
         let path = blobs.state_path(release);
@@ -51,7 +51,7 @@ impl Store {
             .map_err(BlobError::write(&path))
     }
 
-    /// What was kept for `release`, if anything was.
+    /// The saved state of `release`, if there is one.
     pub fn load_state(&self, release: Digest) -> Result<Option<Vec<u8>>, BlobError> {
         match read_file(&self.blobs().state_path(release), MAX_STATE_BYTES) {
             Err(BlobError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -61,7 +61,7 @@ impl Store {
         }
     }
 
-    /// Forgets what was kept for `release`.
+    /// Removes the saved state of `release`.
     pub fn drop_state(&self, release: Digest) -> Result<(), BlobError> {
         let blobs = self.blobs();
         let path = blobs.state_path(release);

@@ -1,14 +1,14 @@
-//! A device's data folder: its blobs, its ledger, and the folder for ahead-of-time code.
+//! The data folder of a device: its blobs, its ledger, and the folder of compiled code.
 //!
 //! ```text
-//! lock              held while a process uses the folder; its text is that process's id
-//! ledger.json       the one record that changes
+//! lock              locked while a process uses the folder; contains its process id
+//! ledger.json       the only mutable record
 //! blobs/sha256/...  manifests, configs, signatures, components, models, data, chunk indexes, trusted keys
-//! parts/...         blobs that are arriving
-//! state/...         what the components of a release keep
+//! parts/...         partial blobs
+//! state/...         state of the components of a release
 //! aot/              compiled components; the engine's
-//! watched.json      what is known of watched files that killed the daemon or were refused; watching/ has those being processed; the daemon's
-//! backends.json     what was measured to run each model fastest here; the daemon's
+//! watched.json      watched files that killed the daemon or were refused; watching/ has those being processed; the daemon's
+//! backends.json     the measured choice of a backend for each model; the daemon's
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use hotshoe_trust::{Blob, Package, Release, ReleaseLimits, Time, Verified, manif
 use crate::{
     blob_error::BlobError,
     blobs::BlobStore,
-    illegal::IllegalTransition,
+    illegal_transition::IllegalTransition,
     layout::Layout,
     ledger::{Ledger, LedgerError, Slot},
     open::{OpenError, lock},
@@ -29,13 +29,13 @@ use crate::{
 /// Why a release could not be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// A blob could not be taken in.
+    /// A blob could not be stored.
     #[error("the release's blobs cannot be stored")]
     Blob(#[from] BlobError),
     /// The floor has risen since the release was verified.
-    #[error("the release is not accepted any more")]
+    #[error("the release is no longer accepted")]
     Illegal(#[from] IllegalTransition),
-    /// The ledger could not be written. Opened again, the folder has the old release or the new one.
+    /// The ledger could not be written. After reopening, the folder has the old release or the new one.
     #[error("the release cannot be recorded")]
     Ledger(#[from] LedgerError),
 }
@@ -51,13 +51,13 @@ impl InstallError {
     }
 }
 
-/// Why a transition was not recorded.
+/// Why a transition was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// It does not fit the ledger.
-    #[error("this cannot happen now")]
+    /// It is not allowed in the current state of the ledger.
+    #[error("this transition is not allowed now")]
     Illegal(#[from] IllegalTransition),
-    /// The ledger could not be written. Opened again, the folder has the ledger before the transition or after it.
+    /// The ledger could not be written. After reopening, the folder has the ledger before the transition or after it.
     #[error("the change cannot be recorded")]
     Ledger(#[from] LedgerError),
 }
@@ -81,7 +81,7 @@ impl From<ApplyError> for InstallError {
     }
 }
 
-/// A data folder that this process holds.
+/// A data folder that this process has locked.
 #[derive(Debug)]
 pub struct Store {
     ledger_path: PathBuf,
@@ -91,12 +91,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the data folder, makes it where it is missing, and holds it against other processes.
+    /// Opens the data folder, creates it if it is missing, and locks it against other processes.
     pub fn open(folder: &Path) -> Result<Self, OpenError> {
         Self::open_with(folder, Faults::never())
     }
 
-    /// [`Self::open`] with a power cut or a full disk to come, for tests.
+    /// [`Self::open`] with injected faults, for tests.
     #[doc(hidden)]
     pub fn open_with(folder: &Path, faults: Faults) -> Result<Self, OpenError> {
         let disk = Disk::new(faults);
@@ -113,7 +113,7 @@ impl Store {
             folder: folder.to_owned(),
             source: Box::new(source),
         };
-        // A new folder gets its ledger before its blobs: blobs without a ledger mean that it was lost.
+        // A new folder gets its ledger before its blobs, so that blobs without a ledger mean that it was lost.
         let ledger = if ledger_path.exists() || folder.join("blobs").exists() {
             Ledger::read(&ledger_path).map_err(in_folder)?
         } else {
@@ -135,12 +135,12 @@ impl Store {
         self.blobs.root()
     }
 
-    /// The folder for ahead-of-time code. The engine makes it, for its owner alone.
+    /// The folder of compiled code. The engine creates it, with access for its owner only.
     pub fn aot_dir(&self) -> &Path {
         &self.aot
     }
 
-    /// Slots and floors.
+    /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
     }
@@ -155,7 +155,7 @@ impl Store {
         self.blobs.read(blob)
     }
 
-    /// Hashes every blob of `release` again, whether its pipeline uses it or not.
+    /// Hashes every blob of `release`, including unused ones.
     pub fn check(&self, release: &Release) -> Result<(), BlobError> {
         release.blobs().try_for_each(|blob| self.blobs.check(&blob))
     }
@@ -180,8 +180,8 @@ impl Store {
         })
     }
 
-    /// Changes the ledger, by one durable commit: after an error it is as it was, here and, unless the power went, on
-    /// disk. `now` is the device's clock.
+    /// Applies a transition to the ledger, in one durable commit. After an error the ledger is unchanged in memory and, unless the
+    /// power failed, on disk. `now` is the device's clock.
     pub fn apply(&mut self, transition: &Transition, now: Time) -> Result<(), ApplyError> {
         let ledger = self.ledger.after(transition, now)?;
         ledger.write(self.blobs.disk(), &self.ledger_path)?;
@@ -189,7 +189,7 @@ impl Store {
         Ok(())
     }
 
-    /// Stores the manifest, config and signatures of a verified release. Gives the slot that a transition takes.
+    /// Stores the manifest, config and signatures of a verified release. Returns the slot for a transition.
     pub fn keep_package(&self, release: &Verified<Release>, now: Time) -> Result<Slot, BlobError> {
         let package = release.package();
         self.blobs.put(&package.config)?;
@@ -205,7 +205,7 @@ impl Store {
         })
     }
 
-    /// Takes the blobs of a verified release in from its folder and makes it live; see [`Transition::Install`].
+    /// Copies the blobs of a verified release from its folder and makes it live; see [`Transition::Install`].
     pub fn install(
         &mut self,
         from: &Layout,
@@ -219,26 +219,26 @@ impl Store {
             generation: release.generation,
             installed: now,
         };
-        // Refused before anything is copied.
+        // Checked before anything is copied.
         self.ledger
             .after(&Transition::Install(slot, release.issued), now)?;
         for blob in release.blobs() {
             self.blobs.copy(&from.blobs, &blob)?;
         }
-        // From the verified bytes, not from the folder, which may have changed since.
+        // From the verified bytes, since the folder may have changed.
         let slot = self.keep_package(release, now)?;
         self.apply(&Transition::Install(slot.clone(), release.issued), now)?;
         Ok(slot)
     }
 }
 
-/// Why an installed release could not be read back.
+/// Why an installed release could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A blob of it is missing or damaged.
     #[error("the installed release is damaged")]
     Blob(#[from] BlobError),
-    /// Its manifest is not one.
+    /// Its manifest is not valid.
     #[error("the installed release's manifest cannot be read")]
     Manifest(#[from] hotshoe_trust::strict_json::JsonError),
 }

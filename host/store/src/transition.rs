@@ -1,18 +1,18 @@
-//! The one thing that changes a ledger: a transition, judged against the ledger before it. Pure.
+//! Transitions: the only way to change a ledger. Pure.
 
 use std::collections::BTreeMap;
 
 use hotshoe_trust::{Digest, Time};
 
 use crate::{
-    illegal::IllegalTransition,
-    ledger::{Event, FloorEntry, Ledger, Remembered, Slot, Trial, TrustEntry},
+    illegal_transition::IllegalTransition,
+    ledger::{Event, FloorEntry, Ledger, FailedRelease, Slot, Trial, TrustEntry},
     phase::{Cause, Phase},
 };
 
 /// Events that the history keeps.
 const HISTORY: usize = 100;
-/// The name of an [`Event`] that tells of the trusted keys; no release can have it.
+/// The name of an [`Event`] about the trusted keys; no release can have it.
 pub const TRUST: &str = "@trust";
 /// Release names whose newest statement is remembered.
 const STATEMENTS: usize = 1000;
@@ -20,54 +20,54 @@ const STATEMENTS: usize = 1000;
 /// A change of the ledger. Each is one durable commit; see [`crate::Store::apply`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transition {
-    /// An operator's own act: the release, issued at that time, is live at once and the floor rises to it. What was
-    /// live becomes previous. What is staged or on trial under its name, and no newer, is dropped.
+    /// `hotshoe install`: the release, issued at that time, is live at once and the floor rises to it. The live release becomes
+    /// previous. A staged release or a trial of the same name that is not newer is dropped.
     Install(Slot, Time),
-    /// A verified release, issued at that time, whose blobs are whole on disk, waits for its trial. It takes the place
-    /// of an older one that waits. The clock's floor rises to its issue; the floor of generations does not rise yet.
+    /// A verified release, issued at that time, whose blobs are all on disk, is staged. It replaces an older staged release. The
+    /// clock floor rises to its issue time; the floor of generations does not rise yet.
     Stage {
         /// The release.
         slot: Slot,
         /// When it was issued.
         issued: Time,
-        /// Whether it goes on trial as soon as it may, without another word.
+        /// Whether its trial begins as soon as possible, without a further order.
         activate: bool,
     },
-    /// What is staged goes on trial as soon as it may.
+    /// The trial of the staged release begins as soon as possible.
     Activate,
-    /// What is staged is about to be loaded and tested. Recorded before that: a release that takes the daemon down with it
-    /// is to fail after some starts.
+    /// The staged release is about to be loaded and tested. It is recorded before, so that a release that crashes the daemon
+    /// fails after some starts.
     BeginProof,
-    /// The daemon has outlived the proof.
+    /// Loading and testing has ended without a crash of the daemon.
     EndProof,
-    /// What is staged is no longer wanted.
+    /// The staged release is dropped.
     Unstage(Cause),
-    /// What is staged goes on trial. Recorded before the swap. After this many more starts of the daemon without a
-    /// confirmation it is rolled back; at most [`Trial::MAX_TRIES`].
+    /// The trial of the staged release begins. Recorded before the swap. After `tries` further starts of the daemon without a
+    /// confirmation it is rolled back; clamped to [`Trial::MAX_TRIES`].
     BeginTrial {
-        /// Starts in which the unconfirmed trial may serve again.
+        /// Further starts in which the unconfirmed trial may serve.
         tries: u32,
     },
-    /// The daemon starts with a trial that was not confirmed, and uses up one of its tries. Recorded before the trial
-    /// serves again. With none left it must be rolled back.
+    /// The daemon starts with an unconfirmed trial, which uses one of its tries. Recorded before the trial serves again. With no
+    /// tries left it must be rolled back.
     TryAgain,
-    /// The trial has proved itself: it is live, what was live is previous, and the floor rises to it.
+    /// The trial is confirmed: it becomes live, the live release becomes previous, and the floor rises to it.
     Confirm,
-    /// The trial has not proved itself: it is dropped and remembered, and what is live serves.
+    /// The trial failed: it is dropped and remembered as failed, and the live release serves.
     RollBack(Cause),
-    /// A verified release was refused, or failed, before any trial; it is remembered. The phase is
-    /// [`Phase::Refused`] or [`Phase::Failed`]. Its name and generation must be signed: whoever could have an unsigned
-    /// claim remembered could block a name for good.
+    /// A verified release was refused, or failed, before any trial; it is remembered as failed. The phase is
+    /// [`Phase::Refused`] or [`Phase::Failed`]. Its name and generation must be signed, since remembering an unsigned claim could
+    /// block a name for good.
     Fail(Slot, Phase, Cause),
-    /// An operator's own act: what is live and what is previous change places. The release left is remembered as
-    /// rolled back, and the one gone back to is forgiven. The floor stays: what is on the device was admitted once.
-    /// A previous release that was itself rolled back is not gone back to: a second rollback would undo the first.
+    /// A rollback by an operator: the live and the previous release are swapped. The old live release is remembered as rolled
+    /// back, and a failure of the new one is forgotten. The floor stays, since both releases were accepted before. A rollback to a
+    /// release that was itself rolled back is refused: a second rollback would undo the first.
     GoBack(Cause),
-    /// What is live cannot be loaded any more: what is previous becomes live, and the damaged one is dropped. It is
-    /// not remembered, so that it may be delivered again.
+    /// The live release can no longer be loaded: the previous one becomes live, and the damaged one is dropped. It is not
+    /// remembered as failed, so that it can be delivered again.
     Recover(Cause),
-    /// An operator's own act: older generations of a name are accepted again, and a failure of that name at or above
-    /// the new floor is forgiven.
+    /// An operator lowers a floor: older generations of a name are accepted again, and a failure of that name at or above the new
+    /// floor is forgotten.
     LowerFloor {
         /// The release's name.
         name: String,
@@ -75,16 +75,16 @@ pub enum Transition {
         generation: u64,
     },
     /// A new version of the trusted keys, which the history shows under the name [`TRUST`], and which may set floors:
-    /// recovery from a stolen key that signed a huge generation. A failure of such a name at or above its new floor is forgiven.
+    /// recovery from a stolen key that signed a huge generation. A failure of such a name at or above its new floor is forgotten.
     ReplaceTrust {
         /// The version, above the present one.
         version: u64,
         /// The blob that holds its text.
         file: Digest,
-        /// New floors by name.
+        /// The new floors, by release name.
         resets: BTreeMap<String, u64>,
     },
-    /// The newest statement on a name, so that no older one is heard again.
+    /// Records the newest statement about a name, so that older ones are refused.
     StatementSeen {
         /// The release's name.
         name: String,
@@ -94,10 +94,10 @@ pub enum Transition {
 }
 
 impl Ledger {
-    /// The ledger that follows when `transition` happens at `now`, by the device's clock.
+    /// The ledger after `transition` at `now`, by the device's clock.
     ///
     /// # Errors
-    /// [`IllegalTransition`], when it does not fit this ledger.
+    /// [`IllegalTransition`] if it is not allowed now.
     pub fn after(&self, transition: &Transition, now: Time) -> Result<Self, IllegalTransition> {
         let mut next = self.clone();
         match transition {
@@ -157,7 +157,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// The same release again only renews its slot, and keeps the way back.
+    /// The same release again only updates its slot, and keeps the previous release.
     fn make_live(&mut self, slot: Slot, now: Time) {
         let replaced = self.live.replace(slot.clone());
         if replaced
@@ -206,7 +206,7 @@ impl Ledger {
         }
         let slot = self.staged.take();
         let slot = slot.ok_or(IllegalTransition::NothingStaged)?;
-        // The floor may have moved, or one of its name may have failed, since it was staged.
+        // The floor may have risen, or a release of this name may have failed, since it was staged.
         self.check_floor(&slot)?;
         self.check_memory(&slot)?;
         self.record(&slot, Phase::Trial, None, now);
@@ -285,7 +285,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was previous is live, and needs no trial any more.
+    /// Makes the previous release live, without a trial.
     fn serve_again(&mut self, back: Slot, cause: &Cause, now: Time) {
         self.record(&back, Phase::Live, Some(cause), now);
         self.staged.take_if(|staged| staged.release == back.release);
@@ -431,12 +431,12 @@ impl Ledger {
         Ok(())
     }
 
-    /// Remembers a failure. One name has one memory, the highest generation: it refuses all below it too.
+    /// Records a failed release. Each name has one entry, of the highest generation, which also blocks all lower ones.
     fn remember(&mut self, slot: &Slot, phase: Phase, cause: &Cause, now: Time) {
         self.record(slot, phase, Some(cause), now);
         let highest = self.failed.get(&slot.name).map(|failed| failed.generation);
         if highest.is_none_or(|highest| highest <= slot.generation) {
-            let remembered = Remembered {
+            let remembered = FailedRelease {
                 release: slot.release,
                 generation: slot.generation,
                 phase,
@@ -447,7 +447,7 @@ impl Ledger {
         }
     }
 
-    fn forgive(&mut self, name: &str, which: impl FnOnce(&Remembered) -> bool) {
+    fn forgive(&mut self, name: &str, which: impl FnOnce(&FailedRelease) -> bool) {
         if self.failed.get(name).is_some_and(which) {
             self.failed.remove(name);
         }

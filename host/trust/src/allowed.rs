@@ -1,4 +1,4 @@
-//! What the device's operator lets components have.
+//! What the operator of a device allows components.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,11 +10,11 @@ use globset::Glob;
 use crate::{
     capability_error::CapabilityError,
     component_limits::LimitBounds,
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
     release::{Component, Grant},
 };
 
-/// What the device's operator lets any component have. A release that grants more is refused before anything of it runs.
+/// What the operator of a device allows any component. A release that grants more is refused before any of it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allowed {
     /// Interfaces of the host. Default: none.
@@ -23,22 +23,22 @@ pub struct Allowed {
     pub topics: Vec<String>,
     /// The largest message that a policy may send, in bytes. Default: 8 MiB less 16 KiB.
     pub message_bytes: usize,
-    /// Folders, by the paths under which components see them. Default: none.
+    /// Folders by their guest paths. Default: none.
     pub folders: BTreeMap<String, Folder>,
-    /// What components may connect to. Default: nothing.
+    /// Hosts that components may connect to. Default: none.
     pub hosts: BTreeSet<HostPort>,
-    /// A file with certificates (PEM) that HTTPS trusts besides those of the web. Default: none.
+    /// A PEM file of certificates that HTTPS trusts in addition to the web's. Default: none.
     pub ca: Option<PathBuf>,
-    /// The most that a component may use up. Default: whatever its release says.
+    /// Upper bounds of the limits of a component. Default: those of its release.
     pub limits: LimitBounds,
 }
 
-/// A folder of the device that components may have.
+/// A folder of the device that components may use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
-    /// Where it is.
+    /// The path on the device.
     pub path: PathBuf,
-    /// The most that a component may do there.
+    /// The most access that a component gets.
     pub access: Access,
 }
 
@@ -57,10 +57,10 @@ impl Default for Allowed {
 }
 
 impl Allowed {
-    /// Refuses a component that its release gives more than this.
+    /// Refuses a component whose release grants more than this.
     ///
     /// # Errors
-    /// [`CapabilityError`] says what is missing in hotshoe.toml.
+    /// [`CapabilityError`] has the line that is missing in hotshoe.toml.
     pub fn check(&self, name: &str, spec: &Component) -> Result<(), CapabilityError> {
         let component = || name.to_owned();
         if let Some(grant) = spec.grants.difference(&self.grants).next() {
@@ -110,7 +110,7 @@ impl Allowed {
         Ok(())
     }
 
-    /// Whether messages may go out under this topic. A pattern that is no glob allows nothing.
+    /// Whether policies may send messages under this topic. An invalid pattern allows nothing.
     pub fn topic(&self, topic: &str) -> bool {
         let fits =
             |glob: &String| Glob::new(glob).is_ok_and(|g| g.compile_matcher().is_match(topic));
@@ -118,7 +118,7 @@ impl Allowed {
     }
 }
 
-/// A line of TOML with a list of texts.
+/// A line of TOML: `key = ["item", ...]`.
 pub(crate) fn list_line(key: &str, items: impl Iterator<Item = impl std::fmt::Display>) -> String {
     let items: Vec<String> = items.map(|item| format!("\"{item}\"")).collect();
     format!("{key} = [{}]", items.join(", "))

@@ -1,4 +1,4 @@
-//! Reading a Sigstore bundle that a key signed, without a transparency log.
+//! Sigstore bundles that a key signed, without a transparency log.
 //!
 //! Nothing in such a bundle proves a time, so `sigstore-verify` refuses it; the release's own issue and
 //! expiry times stand in for that. Here the bundle is parsed and the signature checked with the given key.
@@ -23,7 +23,7 @@ pub enum BundleError {
     /// Not a Sigstore bundle.
     #[error("not a Sigstore bundle")]
     Format(#[source] sigstore_types::Error),
-    /// A bundle of a kind that this host does not check.
+    /// A kind of bundle that this host does not support.
     #[error(
         "the bundle holds {found}; sign with a key: `hotshoe sign --key`, or `cosign sign-blob --key`"
     )]
@@ -32,16 +32,16 @@ pub enum BundleError {
         found: &'static str,
     },
     /// The bundle says that it was made with another key.
-    #[error("the bundle was made with the key of hint `{hint}`, which is another one")]
+    #[error("the bundle was made with another key (hint `{hint}`)")]
     OtherKey {
-        /// The hint of the key it was made with.
+        /// The hint of the key that made it.
         hint: String,
     },
     /// The bundle says that it signs other bytes.
-    #[error("the bundle signs other bytes: a different digest stands in it")]
+    #[error("the bundle signs other bytes: its digest is different")]
     OtherMessage,
-    /// The signature does not hold.
-    #[error("the signature in the bundle does not hold")]
+    /// The signature is not valid.
+    #[error("the signature in the bundle is not valid")]
     Signature(#[source] SignatureError),
 }
 
@@ -56,9 +56,9 @@ impl BundleError {
     }
 }
 
-/// A bundle of the one kind that is checked: a message signature by a key.
+/// The only supported kind of bundle: a message signature by a key.
 pub(crate) struct KeyBundle {
-    /// Which key made it, by its own account: it finds the key and proves nothing.
+    /// The claimed key: it finds the key and proves nothing.
     pub hint: String,
     signature: Vec<u8>,
     digest: Option<(HashAlgorithm, Vec<u8>)>,
@@ -109,8 +109,8 @@ impl KeyBundle {
     }
 }
 
-/// Checks what can be checked without a key: that `bundle` (JSON) is of the kind that [`verify_blob`] takes and,
-/// if it says so, that it signs `blob`. Gives the hint of the key that it claims to be by; nothing is proven.
+/// Checks what can be checked without a key: that `bundle` (JSON) is of the kind that [`verify_blob`] takes and that its digest,
+/// if it has one, is that of `blob`. Returns the hint of the claimed key; this proves nothing.
 pub fn check_bundle(blob: &[u8], bundle: &[u8]) -> Result<String, BundleError> {
     let bundle = KeyBundle::parse(bundle)?;
     bundle.check_digest(blob)?;

@@ -7,18 +7,18 @@ use serde::Serialize;
 use crate::{
     allowed::{Allowed, list_line},
     capability_error::CapabilityError,
-    reach::Access,
+    access::Access,
     release::{Component, Grant},
 };
 
 /// What an imported interface needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
-    /// Nothing: any component has it.
+    /// Nothing: every component has it.
     Nothing,
     /// A grant.
     Grant(Grant),
-    /// A host that there is not.
+    /// An interface that this host does not serve.
     Unknown,
 }
 
@@ -49,7 +49,7 @@ pub fn need(import: &str) -> Need {
     };
     match package {
         "nn" if interface.ends_with("@0.2.0-rc-2024-10-28") => Need::Grant(Grant::WasiNn),
-        // Without `wasi-sockets` they are there, and every call of them is denied: languages' libraries import them in any case.
+        // Standard libraries import them in any case. Without the grant `wasi-sockets`, every call is denied.
         "cli" | "clocks" | "filesystem" | "io" | "random" | "sockets"
             if interface.contains("@0.2.") =>
         {
@@ -109,15 +109,15 @@ pub struct Capability {
     pub name: String,
     /// The imported interfaces that use it. Empty where none does, and for folders, hosts and topics, which no import shows.
     pub imports: Vec<String>,
-    /// Whether the release grants it; none where there is no release.
+    /// Whether the release grants it; `None` without a release.
     pub granted: Option<bool>,
-    /// Whether the device allows it; none where there is no device.
+    /// Whether the device allows it; `None` without a device.
     pub allowed: Option<bool>,
-    /// What to write where it is imported or granted, and missing.
+    /// What to write where it is missing.
     pub add: Option<Missing>,
 }
 
-/// What has to be written for a capability that is missing.
+/// The configuration line for a missing capability.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Missing {
     /// `release.toml` or `hotshoe.toml`.
@@ -151,9 +151,9 @@ impl Capabilities {
     }
 }
 
-/// Sets side by side what the component `name` imports, what `spec` of its release grants it, and what the device allows.
+/// Compares what the component `name` imports, what its release grants (`spec`), and what the device allows.
 ///
-/// The imports are the names at the component's boundary. Where there is no release, or no device, its column is empty.
+/// `imports` are the names of the component's imports. Without a release or a device, its column is empty.
 pub fn capabilities<'a>(
     name: &str,
     imports: impl IntoIterator<Item = &'a str>,
@@ -185,7 +185,7 @@ pub fn capabilities<'a>(
         .map(|(grant, imports)| row(name, grant, imports, &all, spec, allowed))
         .collect();
     if let Some(spec) = spec {
-        rows.extend(reaches(spec, allowed));
+        rows.extend(access_rows(spec, allowed));
     }
     Capabilities { rows, unknown }
 }
@@ -224,7 +224,7 @@ fn row(
 }
 
 /// Folders, hosts and topics that the release states.
-fn reaches(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
+fn access_rows(spec: &Component, allowed: Option<&Allowed>) -> Vec<Capability> {
     let row = |name: String, allows: Option<bool>, table: String, line: String| Capability {
         name,
         imports: Vec::new(),

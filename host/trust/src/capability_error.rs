@@ -1,11 +1,11 @@
-//! What a component asks for and does not get: what it imports against what its release grants and the device allows.
+//! Errors about capabilities: imports of a component that its release does not grant, or grants that the device does not allow.
 
 use crate::{
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
     release::Grant,
 };
 
-/// Why a component does not get what it asks for. Each message has the line to add.
+/// Why a component does not get a capability. Each message has the line to add.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CapabilityError {
     /// It imports an interface whose capability the release does not grant.
@@ -34,7 +34,7 @@ pub enum CapabilityError {
     },
     /// The operator does not allow a capability that the release grants.
     #[error(
-        "component `{component}` is granted `{grant}` by the release, but this device does not allow it; if you trust the signer with it, write in hotshoe.toml\n\n{line}\n"
+        "the release grants component `{component}` `{grant}`, but this device does not allow it; if you trust the signer with it, write in hotshoe.toml\n\n{line}\n"
     )]
     NotAllowed {
         /// Its name in the release.
@@ -58,7 +58,7 @@ pub enum CapabilityError {
     },
     /// The operator does not allow a host that the release lists.
     #[error(
-        "component `{component}` wants to reach `{host}`, which this device does not allow; if you trust the signer with it, write in hotshoe.toml\n\n[network]\n{line}\n"
+        "component `{component}` wants to connect to `{host}`, which this device does not allow; if you trust the signer with it, write in hotshoe.toml\n\n[network]\n{line}\n"
     )]
     HostNotAllowed {
         /// Its name in the release.
@@ -70,7 +70,7 @@ pub enum CapabilityError {
     },
     /// The release gives the component more than the operator does.
     #[error(
-        "component `{component}` has the limit {limit} = {asked} by its release, and this device gives a component at most {most}; lower it in release.toml, or write in hotshoe.toml\n\n[limits]\n{limit} = {asked}\n"
+        "the release gives component `{component}` the limit {limit} = {asked}, and this device allows at most {most}; lower it in release.toml, or write in hotshoe.toml\n\n[limits]\n{limit} = {asked}\n"
     )]
     LimitTooHigh {
         /// Its name in the release.
@@ -84,25 +84,25 @@ pub enum CapabilityError {
     },
     /// The operator gives no folder for a path that the release lists.
     #[error(
-        "component `{component}` wants the folder `{path}`, which this device does not have for it; write in hotshoe.toml\n\n[folders.\"{path}\"]\npath = \"...\"{}\n",
+        "component `{component}` wants the folder `{path}`, which this device does not provide; write in hotshoe.toml\n\n[folders.\"{path}\"]\npath = \"...\"{}\n",
         write_line(*access)
     )]
     FolderNotMapped {
         /// Its name in the release.
         component: String,
-        /// The path as the component sees it.
+        /// The guest path.
         path: String,
         /// What it wants to do there.
         access: Access,
     },
     /// The operator lets components read a folder that the release wants to be written.
     #[error(
-        "component `{component}` wants to write to the folder `{path}`, which this device lets components read alone; if you trust the signer with it, write in hotshoe.toml under [folders.\"{path}\"]\n\nwrite = true\n"
+        "component `{component}` wants to write to the folder `{path}`, which is read-only on this device; if you trust the signer with it, write in hotshoe.toml under [folders.\"{path}\"]\n\nwrite = true\n"
     )]
     FolderReadOnly {
         /// Its name in the release.
         component: String,
-        /// The path as the component sees it.
+        /// The guest path.
         path: String,
     },
 }

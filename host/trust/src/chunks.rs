@@ -1,4 +1,4 @@
-//! Chunks of one blob, listed in an index that the signed release names: each is verified as it arrives.
+//! The chunks of one blob, listed in an index that the signed release names. Each chunk is verified when it arrives.
 //!
 //! ```text
 //! "hotshoe-chunks-1\n"                 17 bytes
@@ -7,19 +7,19 @@
 //!     digest     SHA-256               32 bytes
 //! ```
 //!
-//! Where chunks end is decided by the content, so that a small change of the blob changes few of them. Who
-//! cuts them does not matter to who checks them: here, any cut that makes up the blob is one.
+//! The content decides where chunks end, so that a small change of the blob changes few chunks. Verification does not
+//! depend on the chunker: any list of chunks that makes up the blob is valid.
 
 use crate::{
     digest::{Blob, Digest},
     limits::ReleaseLimits,
 };
 
-/// No chunk but a blob's last is smaller when `hotshoe pack` cuts: 16 KiB.
+/// Smallest chunk that `hotshoe pack` makes, except for the last one of a blob: 16 KiB.
 pub const MIN_CHUNK_BYTES: u64 = 16 * 1024;
-/// What `hotshoe pack` aims at: 64 KiB.
+/// Average size of a chunk that `hotshoe pack` makes: 64 KiB.
 pub const AVERAGE_CHUNK_BYTES: u64 = 64 * 1024;
-/// The largest chunk: 256 KiB. A blob that is no larger needs no index.
+/// Largest chunk: 256 KiB. A blob up to this size needs no index.
 pub const MAX_CHUNK_BYTES: u64 = 256 * 1024;
 
 const MAGIC: &[u8; 17] = b"hotshoe-chunks-1\n";
@@ -35,7 +35,7 @@ pub struct ChunkIndex {
     pub chunks: Vec<Blob>,
 }
 
-/// Why some bytes are no index of a blob.
+/// Why bytes are not a valid index of a blob.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// More than [`ReleaseLimits::INDEX_BYTES`].
@@ -46,8 +46,8 @@ pub enum IndexError {
         /// Bytes allowed.
         limit: u64,
     },
-    /// It begins with other bytes.
-    #[error("it is no index of chunks; pack the release again with this version of hotshoe")]
+    /// It does not begin with the magic bytes.
+    #[error("it is not an index of chunks; pack the release again with this version of hotshoe")]
     NotAnIndex,
     /// It ends within an entry.
     #[error("the index ends within an entry, after {size} bytes")]
@@ -63,8 +63,8 @@ pub enum IndexError {
         /// Its size.
         size: u64,
     },
-    /// A chunk that the blob does not have at that place: nobody can ever give it.
-    #[error("chunk {chunk} is not what the blob has there; pack the release again")]
+    /// A chunk that the blob does not have at that position, so that no source can have it.
+    #[error("chunk {chunk} differs from the blob at its position; pack the release again")]
     Content {
         /// Which chunk, from 1.
         chunk: usize,
@@ -96,7 +96,7 @@ impl IndexError {
 impl ChunkIndex {
     /// Reads the index of `blob`: its chunks add up to the blob's size.
     ///
-    /// That they also add up to its digest is known only when the blob is whole.
+    /// Whether they also make its digest is known only when the blob is complete.
     pub fn parse(bytes: &[u8], blob: Blob) -> Result<Self, IndexError> {
         let chunks = Self::parse_chunks(bytes)?;
         let found = chunks.iter().map(|chunk| chunk.size).sum();
@@ -109,7 +109,7 @@ impl ChunkIndex {
         Ok(Self { blob, chunks })
     }
 
-    /// Reads the chunks that an index lists, of whatever blob it is.
+    /// Reads the chunks that an index lists, without a check against a blob.
     pub fn parse_chunks(bytes: &[u8]) -> Result<Vec<Blob>, IndexError> {
         let size = bytes.len() as u64;
         let limit = ReleaseLimits::INDEX_BYTES;
@@ -142,7 +142,7 @@ impl ChunkIndex {
         let mut bytes = Vec::with_capacity(MAGIC.len() + self.chunks.len() * ENTRY_BYTES);
         bytes.extend_from_slice(MAGIC);
         for chunk in &self.chunks {
-            // A size beyond 32 bits is written as one that no reader takes.
+            // A size beyond 32 bits is written as a value that every reader refuses.
             let size = u32::try_from(chunk.size).unwrap_or(u32::MAX);
             bytes.extend_from_slice(&size.to_le_bytes());
             bytes.extend_from_slice(chunk.digest.bytes());
@@ -150,7 +150,7 @@ impl ChunkIndex {
         bytes
     }
 
-    /// The chunks, each with the place in the blob where it begins.
+    /// The chunks, each with its offset in the blob.
     pub fn offsets(&self) -> impl Iterator<Item = (u64, Blob)> {
         self.chunks.iter().scan(0_u64, |next, chunk| {
             let offset = *next;
@@ -159,7 +159,7 @@ impl ChunkIndex {
         })
     }
 
-    /// How many chunks an index of `size` bytes lists, if one can have that size.
+    /// Number of chunks in an index of `size` bytes; `None` if no index has that size.
     pub(crate) fn count(size: u64) -> Option<u64> {
         let entries = size.checked_sub(MAGIC.len() as u64)?;
         entries

@@ -1,10 +1,10 @@
-//! What one component may use up, and how long its instances live.
+//! Resource limits of one component, and the lifetime of its instances.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What one component may use up. A limit of an instance holds for each instance; see [`InstanceMode`].
+/// Resource limits of one component. A limit of an instance applies to each instance; see [`InstanceMode`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Limits {
@@ -19,15 +19,15 @@ pub struct Limits {
     pub tensor_mib: u32,
     /// Elements of all tables of one instance. Default 65 536.
     pub table_elements: u32,
-    /// Core modules that one instance is made of. Default 64.
+    /// Core module instances within one instance. Default 64.
     pub instances: u32,
     /// Lines in the log within one second, over all instances, each of at most 4 KiB. Default 100.
     pub log_lines: u32,
-    /// What all instances keep through the `state` import, keys and values, in KiB. Default 1024.
+    /// Keys and values that all instances keep through the `state` import, in KiB. Default 1024.
     pub state_kib: u32,
     /// Host tensors and images that one instance holds at once; four times as many handles of any kind. Default 1024.
     pub handles: u32,
-    /// What one call returns: an insight, actions or the names of tensors, as the host keeps it, in KiB. Default 8192.
+    /// Size of the result of one call (an insight, actions or the names of tensors) in the host's memory, in KiB. Default 8192.
     pub output_kib: u32,
 }
 
@@ -48,7 +48,7 @@ impl Default for Limits {
     }
 }
 
-/// The most that a device gives any component: `[limits]` of a `hotshoe.toml`. What it leaves out is bounded by
+/// Upper bounds of the limits of any component: `[limits]` of a `hotshoe.toml`. A limit that is left out is bounded by
 /// [`crate::ReleaseLimits`] alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
@@ -74,7 +74,7 @@ pub struct LimitBounds {
 }
 
 impl LimitBounds {
-    /// The first limit that asks for more than this: its key, what it asks for, and what there is.
+    /// The first limit above its bound: its key, its value and the bound.
     pub fn exceeded(&self, limits: &Limits) -> Option<(&'static str, u32, u32)> {
         let pairs = [
             ("memory-mib", limits.memory_mib, self.memory_mib),
@@ -94,16 +94,16 @@ impl LimitBounds {
     }
 }
 
-/// How long an instance of a component lives, and whose calls it serves: what its memory may carry from one sample to another.
+/// Lifetime of an instance of a component, and the calls that it serves. It decides whether memory carries over between samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceMode {
-    /// Each call has an instance of its own, which ends with the call: nothing in memory outlives it.
+    /// Each call has its own instance, which ends with the call. No memory carries over.
     PerCall,
-    /// Each source of samples has an instance of its own, whichever worker takes the sample. Samples of one source go one after the
-    /// other. Of many sources those keep theirs that were seen last.
+    /// Each source of samples has its own instance, on all workers. Samples of one source run one after the other. When there are too
+    /// many sources, the least recently used instances end.
     PerSource,
-    /// Each worker has an instance, which serves whatever samples come to that worker.
+    /// Each worker has its own instance, which serves all samples of that worker.
     #[default]
     Shared,
 }

@@ -1,4 +1,4 @@
-//! What of a pipeline's data may be taken off a device to be looked at.
+//! Which data of a pipeline may be recorded from a device.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub enum RecordKind {
     /// The samples as they arrived.
     Sample,
-    /// What preprocessors and models made of them.
+    /// The tensors of preprocessors and models.
     Tensors,
     /// The results, also those that a policy keeps on the device, and what the policies decided.
     Insight,

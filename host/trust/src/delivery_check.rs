@@ -1,4 +1,4 @@
-//! The rules for how a release is moved and proved: its chunks, its self-tests and its health gate.
+//! Checks of chunks, self-tests and the health gate of a release.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,9 +11,9 @@ use crate::{
     release_error::ReleaseError,
 };
 
-/// The smallest share of samples in a shadow phase, which would never end with none: 0.001.
+/// Smallest share of samples in a shadow phase: 0.001. With 0 the phase would never end.
 const MIN_SHARE: f64 = 0.001;
-/// `max-latency-ratio` of a health gate lies between these.
+/// Range of `max-latency-ratio` of a health gate.
 const LATENCY_RATIOS: (f64, f64) = (0.1, 1000.0);
 
 impl Release {
@@ -120,7 +120,7 @@ impl HealthGate {
 }
 
 impl HealthBounds {
-    /// Checks that every bound lies where a release's own value may lie.
+    /// Checks that every bound is in the range of the release's own value.
     pub fn check(&self) -> Result<(), ReleaseError> {
         for (what, value, most) in [
             (
@@ -159,7 +159,7 @@ impl HealthBounds {
         ] {
             value.map_or(Ok(()), |value| share(what, value))?;
         }
-        // A floor above its cap would leave the operator guessing which of the two counts.
+        // With a minimum above its maximum, it would be unclear which of the two applies.
         for (what, least, most) in [
             ("`min-samples`", self.min_samples, self.max_samples),
             ("`min-seconds`", self.min_seconds, self.max_seconds),
@@ -186,7 +186,7 @@ fn share(what: &str, value: f64) -> Result<(), ReleaseError> {
     range(what, value, 0.0, 1.0)
 }
 
-/// No NaN lies within.
+/// Refuses a value outside the range, and NaN.
 fn range(what: &str, value: f64, least: f64, most: f64) -> Result<(), ReleaseError> {
     if (least..=most).contains(&value) {
         return Ok(());

@@ -22,7 +22,7 @@ impl Digest {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The digest of these raw bytes, as they stand in a binary format.
+    /// A digest from its 32 raw bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -38,22 +38,22 @@ impl Digest {
     }
 }
 
-/// A digest taken piece by piece, for data too large to hold.
+/// Computes a digest incrementally, for data too large for memory.
 #[derive(Debug, Clone, Default)]
 pub struct Hasher(sha2::Sha256);
 
 impl Hasher {
-    /// A hasher that has seen nothing.
+    /// A new hasher.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes in the next piece.
+    /// Adds the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
-    /// The digest of all pieces together.
+    /// The digest of all pieces.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }
@@ -102,18 +102,18 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// Some bytes, known by digest and size.
+/// Bytes, identified by digest and size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blob {
-    /// What the bytes hash to.
+    /// SHA-256 of the bytes.
     pub digest: Digest,
-    /// How many bytes there are.
+    /// Number of bytes.
     pub size: u64,
 }
 
 impl Blob {
-    /// The blob that `bytes` make.
+    /// The blob of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self {
             digest: Digest::of(bytes),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{digest::Digest, release::Time};
 
-/// What a device has already seen, so that nothing older can come back.
+/// Protection against rollback to older releases: the lowest accepted generation of a name, and the latest signed time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Floor {
     generations: BTreeMap<String, (u64, Option<Digest>)>,
@@ -12,13 +12,13 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// The floor of a device that has seen nothing; also that of a laptop that only looks at a release.
+    /// No floor: for a new device, or a tool that only inspects a release.
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Accepts of the release `name` nothing below `generation`, and of that generation only the manifest
-    /// `content` where it is known.
+    /// Accepts no generation of the release `name` below `generation`, and of that generation only the manifest
+    /// `content`, if it is known.
     #[must_use]
     pub fn with(
         mut self,
@@ -30,7 +30,7 @@ impl Floor {
         self
     }
 
-    /// Takes no clock that stands before `clock`, the latest signed time the device has seen.
+    /// Accepts no time before `clock`, the latest signed time that the device has seen.
     #[must_use]
     pub fn with_clock(mut self, clock: Option<Time>) -> Self {
         self.clock = clock;

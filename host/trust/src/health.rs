@@ -1,8 +1,8 @@
-//! The health gate: what a release must show on trial before a device keeps it.
+//! The health gate: the rules that a trial must pass before a device confirms it.
 
 use serde::{Deserialize, Serialize};
 
-/// What a release must show before it is kept, and what becomes of it otherwise: `[health]` of a `release.toml`.
+/// The rules that a trial must pass, and what happens if it fails: `[health]` of a `release.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct HealthGate {
@@ -27,7 +27,7 @@ pub struct HealthGate {
     pub shadow: Option<Shadow>,
     /// Starts of the daemon in which an unconfirmed trial may still serve. Default 1.
     pub tries: u32,
-    /// What becomes of a trial that fails. Default: it is rolled back.
+    /// What happens to a trial that fails. Default: it is rolled back.
     pub on_failure: OnFailure,
 }
 
@@ -48,13 +48,13 @@ impl Default for HealthGate {
     }
 }
 
-/// The shadow phase: the new release gets copies of samples, and its insights are compared and thrown away.
+/// The shadow phase: the new release gets copies of samples; its insights are compared and discarded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Shadow {
     /// The share of samples that are copied to it. Default 1.
     pub share: f64,
-    /// How many samples are compared. Default 20.
+    /// Number of samples to compare. Default 20.
     pub samples: u64,
     /// The mean agreement with the serving release that they must reach, 0 to 1. Default 0.9.
     pub min_agreement: f64,
@@ -70,31 +70,30 @@ impl Default for Shadow {
     }
 }
 
-/// What becomes of a trial that fails its health gate.
+/// What happens to a trial that fails its health gate.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// The previous release serves again, and the failed one is remembered.
     #[default]
     Rollback,
-    /// The failure is reported, and the release is kept all the same.
+    /// The failure is reported, and the release is confirmed.
     Keep,
 }
 
-/// What a device asks of every trial, whatever the release says: `[deploy.health]` of a `hotshoe.toml`.
+/// What a device demands of every trial: `[deploy.health]` of a `hotshoe.toml`.
 ///
-/// Each bound only makes a gate stricter, but for the two caps, which keep a release from staying on trial
-/// for longer than the operator wants.
+/// Each bound makes the gate of a release stricter, except for the two caps, which limit how long a trial lasts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct HealthBounds {
-    /// At least so many samples. Default: as the release says.
+    /// Least number of samples. Default: as the release says.
     pub min_samples: Option<u64>,
-    /// At least so many seconds. Default: as the release says.
+    /// Least number of seconds. Default: as the release says.
     pub min_seconds: Option<u64>,
-    /// No more samples than this are waited for. Default: as the release says.
+    /// Cap on the samples that a trial must serve. Default: as the release says.
     pub max_samples: Option<u64>,
-    /// No more seconds than this are waited for. Default: as the release says.
+    /// Cap on the seconds that a trial must serve. Default: as the release says.
     pub max_seconds: Option<u64>,
     /// At most this share of errors. Default: as the release says.
     pub max_error_rate: Option<f64>,
@@ -108,14 +107,14 @@ pub struct HealthBounds {
     pub max_latency_ratio: Option<f64>,
     /// At least this agreement, where the release has a shadow phase. Default: as the release says.
     pub min_shadow_agreement: Option<f64>,
-    /// At most so many starts on trial. Default: as the release says.
+    /// Most starts of the daemon on trial. Default: as the release says.
     pub max_tries: Option<u32>,
     /// A failing trial is rolled back even where its release says `keep`. Default: false.
     pub always_roll_back: bool,
 }
 
 impl HealthGate {
-    /// This gate as a device applies it, no laxer than `bounds`.
+    /// This gate as a device applies it: at least as strict as `bounds`.
     #[must_use]
     pub fn bounded(&self, bounds: &HealthBounds) -> Self {
         let lower = |own: f64, bound: Option<f64>| bound.map_or(own, |bound| own.min(bound));

@@ -1,4 +1,4 @@
-//! Public keys, and the one place where a signature is checked.
+//! Public keys, and the only code that verifies a signature.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use sigstore_types::DerPublicKey;
 
 use crate::digest::Digest;
 
-/// How a key signs. A key is only ever used with the scheme that its owner's entry in `trust.toml` pins.
+/// Signature scheme. A key is used only with the scheme that its entry in `trust.toml` pins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheme {
@@ -39,7 +39,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// Why a key could not be read, made, written or used.
+/// Why a key could not be read, generated, written or used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Not a public key of this scheme.
@@ -53,13 +53,13 @@ pub enum KeyError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A private key in another form.
-    #[error("a private key labelled `{label}` cannot be used; {way_out}")]
+    /// A private key in an unsupported form.
+    #[error("a private key labelled `{label}` cannot be used; {remedy}")]
     Form {
         /// The PEM label.
         label: String,
         /// What to do.
-        way_out: &'static str,
+        remedy: &'static str,
     },
     /// Not a PKCS#8 P-256 private key in PEM.
     #[error("not a P-256 private key in PKCS#8 PEM; `hotshoe keygen` makes one")]
@@ -70,37 +70,37 @@ pub enum KeyError {
     /// The passphrase does not open the private key.
     #[error("the passphrase does not open the private key")]
     WrongPassphrase,
-    /// An empty passphrase protects nothing.
+    /// An empty passphrase, which protects nothing.
     #[error("the passphrase is empty; give one, or ask for a key without a passphrase")]
     EmptyPassphrase,
-    /// The system gave no randomness.
-    #[error("the system gave no randomness for a new key")]
+    /// The system has no randomness.
+    #[error("the system has no randomness for a new key")]
     Randomness(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The key or its signature could not be written.
     #[error("the key could not be written")]
     Write(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// A signature that is not the key's over this message.
+/// A signature that is not valid for this key and message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the signature is not this key's over these bytes")]
+#[error("the signature is not valid for this key and these bytes")]
 pub struct SignatureError;
 
 /// Why the bytes are not a public key of the scheme asked for.
 #[derive(Debug, thiserror::Error)]
-enum NotAKey {
+enum KeyFormatError {
     #[error("not a SubjectPublicKeyInfo in DER")]
     Der(#[source] pkcs8::der::Error),
-    #[error("the key is of another algorithm ({0})")]
+    #[error("the key has another algorithm ({0})")]
     Algorithm(ObjectIdentifier),
     #[error("the algorithm has parameters")]
     Parameters,
-    #[error("the point is not given uncompressed")]
+    #[error("the point is compressed")]
     Compressed,
-    #[error("the bytes are not a point of the curve")]
+    #[error("the bytes are not a point on the curve")]
     Point(#[source] p256::ecdsa::Error),
-    /// Such a key has signatures that verify over any message.
-    #[error("the point has a small order, so that anybody can sign for it")]
+    /// Anybody can make signatures that such a key verifies.
+    #[error("the point has a small order, so that its signatures prove nothing")]
     SmallOrder,
 }
 
@@ -111,35 +111,35 @@ enum Key {
 }
 
 impl Key {
-    fn read(der: &[u8], scheme: Scheme) -> Result<Self, NotAKey> {
-        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(NotAKey::Der)?;
+    fn read(der: &[u8], scheme: Scheme) -> Result<Self, KeyFormatError> {
+        let info = SubjectPublicKeyInfoRef::from_der(der).map_err(KeyFormatError::Der)?;
         let bytes = info.subject_public_key.raw_bytes();
         match scheme {
             Scheme::EcdsaP256Sha256 => {
-                let (algorithm, curve) = info.algorithm.oids().map_err(NotAKey::Der)?;
+                let (algorithm, curve) = info.algorithm.oids().map_err(KeyFormatError::Der)?;
                 if algorithm != p256::elliptic_curve::ALGORITHM_OID {
-                    return Err(NotAKey::Algorithm(algorithm));
+                    return Err(KeyFormatError::Algorithm(algorithm));
                 }
                 if curve != Some(p256::NistP256::OID) {
-                    return Err(NotAKey::Algorithm(curve.unwrap_or(algorithm)));
+                    return Err(KeyFormatError::Algorithm(curve.unwrap_or(algorithm)));
                 }
                 if bytes.first() != Some(&UNCOMPRESSED) {
-                    return Err(NotAKey::Compressed);
+                    return Err(KeyFormatError::Compressed);
                 }
                 p256::ecdsa::VerifyingKey::from_sec1_bytes(bytes)
                     .map(Self::P256)
-                    .map_err(NotAKey::Point)
+                    .map_err(KeyFormatError::Point)
             }
             Scheme::Ed25519 => {
                 if info.algorithm.oid != ED25519 {
-                    return Err(NotAKey::Algorithm(info.algorithm.oid));
+                    return Err(KeyFormatError::Algorithm(info.algorithm.oid));
                 }
                 if info.algorithm.parameters.is_some() {
-                    return Err(NotAKey::Parameters);
+                    return Err(KeyFormatError::Parameters);
                 }
-                let key = ed25519_dalek::VerifyingKey::try_from(bytes).map_err(NotAKey::Point)?;
+                let key = ed25519_dalek::VerifyingKey::try_from(bytes).map_err(KeyFormatError::Point)?;
                 if key.is_weak() {
-                    return Err(NotAKey::SmallOrder);
+                    return Err(KeyFormatError::SmallOrder);
                 }
                 Ok(Self::Ed25519(key))
             }
@@ -147,7 +147,7 @@ impl Key {
     }
 }
 
-/// A public key with the scheme it is used with.
+/// A public key with its scheme.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     spki: DerPublicKey,
@@ -164,7 +164,7 @@ impl PublicKey {
         Self::from_der(spki.as_bytes(), scheme)
     }
 
-    /// Reads a SubjectPublicKeyInfo in DER. A key of small order is refused: signatures of it prove nothing.
+    /// Reads a SubjectPublicKeyInfo in DER. A key of small order is refused: its signatures prove nothing.
     pub fn from_der(der: &[u8], scheme: Scheme) -> Result<Self, KeyError> {
         let key = Key::read(der, scheme).map_err(|e| KeyError::Public {
             scheme,
@@ -189,7 +189,7 @@ impl PublicKey {
         STANDARD.encode(self.fingerprint().bytes())
     }
 
-    /// The scheme it is used with.
+    /// Its scheme.
     pub fn scheme(&self) -> Scheme {
         match self.key {
             Key::P256(_) => Scheme::EcdsaP256Sha256,
@@ -197,7 +197,7 @@ impl PublicKey {
         }
     }
 
-    /// Checks that `signature` is this key's over `message`.
+    /// Verifies `signature` over `message`.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), SignatureError> {
         match &self.key {
             Key::P256(key) => p256::ecdsa::Signature::from_der(signature)

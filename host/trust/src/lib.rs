@@ -1,10 +1,11 @@
 #![forbid(unsafe_code)]
-//! What Hotshoe trusts, and why: digests, the release format, keys, signatures and the one gate, [`verify()`].
+//! Trust: digests, the release format, keys, signatures and the only entry point for releases, [`verify()`].
 //!
-//! The crate is pure. It reads no file and no clock: bytes, the time and the floor are arguments, and a
-//! [`Verified`] release is the only thing that the rest of the host compiles, loads or runs. The one thing
-//! it takes from outside is randomness, in [`SigningKey::generate`] and when a key is encrypted.
+//! The crate is pure: it reads neither files nor the clock. Bytes, the time and the floor are arguments. The rest of the host
+//! compiles, loads and runs only [`Verified`] releases. The only input from outside is randomness, in
+//! [`SigningKey::generate`] and when a key is encrypted.
 
+mod access;
 mod allowed;
 mod bundle;
 mod capabilities;
@@ -14,7 +15,6 @@ mod component_limits;
 mod data_contract;
 mod delivery_check;
 mod digest;
-mod ends;
 mod floor;
 mod health;
 mod keys;
@@ -23,8 +23,8 @@ mod model;
 mod nearest;
 mod part_error;
 mod payload;
+mod pipeline_io;
 mod printable;
-mod reach;
 mod release;
 mod release_check;
 mod release_error;
@@ -52,7 +52,7 @@ pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, M
 pub use component_limits::{InstanceMode, LimitBounds, Limits};
 pub use data_contract::{DataContract, RecordKind};
 pub use digest::{Blob, Digest, DigestError, Hasher};
-pub use ends::{Begin, End};
+pub use pipeline_io::{PipelineInput, PipelineOutput};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
@@ -61,7 +61,7 @@ pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use payload::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind};
 pub use printable::{is_active, printable, printable_json};
-pub use reach::{
+pub use access::{
     Access, HostPort, HostPortError, MAX_FOLDER_BYTES, MAX_TOPIC_BYTES, is_folder, is_topic,
 };
 pub use release::{
@@ -70,7 +70,7 @@ pub use release::{
 };
 pub use release_error::ReleaseError;
 pub use rotation::{
-    MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, Shortfall, TrustUpdate,
+    MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, BelowThreshold, TrustUpdate,
     rotate,
 };
 pub use signers::SignerError;

@@ -1,6 +1,6 @@
-//! How large a release and its parts may be.
+//! Limits of a release and its parts.
 
-/// The largest release that Hotshoe packs, verifies or installs, limit by limit. Sizes are in bytes.
+/// Limits of a release that Hotshoe packs, verifies or installs. Sizes are in bytes.
 pub struct ReleaseLimits;
 
 const KIB: u64 = 1024;
@@ -14,9 +14,9 @@ impl ReleaseLimits {
     pub const CONFIG_BYTES: u64 = MIB;
     /// One signature bundle: 64 KiB.
     pub const BUNDLE_BYTES: u64 = 64 * KIB;
-    /// Signature bundles on one release that hold: 32.
+    /// Valid signature bundles on one release: 32.
     pub const BUNDLES: u64 = 32;
-    /// Signature bundles that are looked at for those that hold: 256. Where releases are kept, others may attach what they like.
+    /// Signature bundles that are checked for valid ones: 256. In a registry, others may attach bundles of their own.
     pub const BUNDLES_READ: u64 = 256;
     /// One component: 64 MiB (a Python component has about 40).
     pub const COMPONENT_BYTES: u64 = 64 * MIB;
@@ -28,7 +28,7 @@ impl ReleaseLimits {
     pub const INDEX_BYTES: u64 = 4 * MIB;
     /// The sample of one self-test: 16 MiB.
     pub const SAMPLE_BYTES: u64 = 16 * MIB;
-    /// What is expected of one self-test: 16 MiB, since it may be tensors.
+    /// The expected result of one self-test: 16 MiB, since it may be tensors.
     pub const EXPECTED_BYTES: u64 = 16 * MIB;
     /// All blobs of one release together: 4 GiB.
     pub const RELEASE_BYTES: u64 = 4 * GIB;
@@ -40,7 +40,7 @@ impl ReleaseLimits {
     pub const BATCH: u64 = 256;
     /// `max-wait-us` of a model: a second.
     pub const BATCH_WAIT_US: u64 = 1_000_000;
-    /// Inputs of one model that are its own memory: 64.
+    /// Inputs of one model that hold its state: 64.
     pub const MODEL_STATES: u64 = 64;
     /// The name of a tensor in `state`: 256 bytes.
     pub const TENSOR_NAME_BYTES: u64 = 256;
@@ -84,6 +84,7 @@ impl ReleaseLimits {
     pub const TRIAL_SAMPLES: u64 = 1_000_000;
     /// `min-seconds` of a health gate: a week.
     pub const TRIAL_SECONDS: u64 = 7 * 24 * 60 * 60;
-    /// `tries` of a health gate: 10.
+    /// `tries` of a health gate: 10. Applies when a release or a configuration is checked. The ledger clamps at 100 tries
+    /// (`Trial::MAX_TRIES` in hotshoe-store), which a checked release never reaches.
     pub const TRIES: u64 = 10;
 }

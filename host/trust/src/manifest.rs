@@ -1,7 +1,7 @@
 //! The OCI image manifest of a release: the bytes that are signed.
 //!
-//! Strict where `oci-spec`'s types are open: a signed manifest holds exactly what its release says, so an
-//! unknown field, a missing layer or one too many is refused. (OCI image specification 1.1, `manifest.md`.)
+//! Stricter than the types of `oci-spec`: a signed manifest lists exactly the blobs of its release, so that an
+//! unknown field, a missing layer or a surplus one is refused. (OCI image specification 1.1, `manifest.md`.)
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -41,7 +41,7 @@ pub struct Descriptor {
     pub digest: Digest,
     /// How many bytes it has.
     pub size: u64,
-    /// Free text that tools such as `oras` add; it decides nothing.
+    /// Free text that tools such as `oras` add; it is ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
@@ -79,39 +79,39 @@ pub struct Manifest {
     pub config: Descriptor,
     /// Components, models, data, self-tests and indexes of chunks, each distinct blob once.
     pub layers: Vec<Descriptor>,
-    /// Free text; it decides nothing.
+    /// Free text; it is ignored.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
-/// How a manifest fails to fit its config.
+/// Why a manifest does not fit its config.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ManifestError {
-    /// Schema version, media type or artifact type of something else.
-    #[error("its {field} is `{found}`, not `{expected}`: this is no Hotshoe release")]
+    /// Another schema version, media type or artifact type.
+    #[error("its {field} is `{found}`, not `{expected}`: this is not a Hotshoe release")]
     Kind {
         /// The field.
         field: &'static str,
-        /// What it says.
+        /// The value found.
         found: String,
-        /// What it should say.
+        /// The value expected.
         expected: String,
     },
     /// The config blob is not the one that the manifest names.
-    #[error("it names config {named}, and the config given is {given}: two releases are mixed")]
+    #[error("it names config {named}, but the config is {given}: two releases are mixed")]
     Config {
-        /// What the manifest names.
+        /// The digest in the manifest.
         named: Digest,
-        /// What was given.
+        /// The digest of the config.
         given: Digest,
     },
-    /// A blob of the release that is no layer.
-    #[error("the release uses blob {0}, which is no layer of the manifest")]
+    /// A blob of the release that is not a layer.
+    #[error("the release uses blob {0}, which is not a layer of the manifest")]
     MissingLayer(Digest),
-    /// A layer that the release does not use, or one that stands twice.
-    #[error("layer {0} is not used by the release, or stands twice")]
+    /// A layer that the release does not use, or a duplicate.
+    #[error("layer {0} is a duplicate, or the release does not use it")]
     ExtraLayer(Digest),
-    /// A layer with another size than the release says.
+    /// A layer whose size differs from the release.
     #[error("layer {digest} has {layer} bytes in the manifest and {release} in the release")]
     Size {
         /// The layer.
@@ -121,8 +121,8 @@ pub enum ManifestError {
         /// Its size in the release.
         release: u64,
     },
-    /// A layer with another media type than its use in the release asks for.
-    #[error("layer {digest} has media type `{media_type}`, which fits no use of it in the release")]
+    /// A layer whose media type does not match its use in the release.
+    #[error("layer {digest} has media type `{media_type}`, which does not match its use in the release")]
     MediaType {
         /// The layer.
         digest: Digest,
@@ -150,7 +150,7 @@ impl Manifest {
         }
     }
 
-    /// Its JSON: the bytes to sign.
+    /// The manifest as JSON: the bytes to sign.
     pub fn to_bytes(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
     }
@@ -160,7 +160,7 @@ impl Manifest {
         strict_json::parse(bytes, ReleaseLimits::MANIFEST_BYTES)
     }
 
-    /// Checks that this is a release's manifest and names exactly `config`.
+    /// Checks that this is the manifest of a release and names exactly `config`.
     pub fn check_config(&self, config: &[u8]) -> Result<(), ManifestError> {
         for (field, found, expected) in [
             (
@@ -190,8 +190,7 @@ impl Manifest {
         Ok(())
     }
 
-    /// Checks that the layers are exactly the blobs of `release`: none missing, none more, sizes and
-    /// media types equal.
+    /// Checks that the layers are exactly the blobs of `release`, with equal sizes and media types.
     pub fn check_layers(&self, release: &Release) -> Result<(), ManifestError> {
         let mut uses: BTreeMap<Digest, (u64, BTreeSet<&str>)> = BTreeMap::new();
         for (blob, media_type) in release.uses() {

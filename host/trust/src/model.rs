@@ -1,4 +1,4 @@
-//! A model of a release: its weights, in one file or in variants, and how it may run.
+//! A model of a release: its weights, in one file or in variants, and the limits of its runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// The name of the one variant of a model that gives a file alone.
+    /// Name of the only variant of a model with a single file.
     pub const ONLY: &str = "default";
 }
 
@@ -31,16 +31,16 @@ impl Variant {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "ModelJson", into = "ModelJson")]
 pub struct Model {
-    /// Its weights, the variant that is preferred first. Where one cannot be loaded, or fails, the next one serves.
+    /// Its weights, the preferred variant first. If one cannot be loaded, or fails, the next one serves.
     pub variants: Vec<Variant>,
     /// Wall time of one run in a step of the pipeline, in milliseconds. Default 10 000.
     pub deadline_ms: u32,
-    /// The most samples that may run together, stacked along the first dimension. Default 1: each runs alone.
+    /// Most samples in one batch, stacked along the first dimension. Default 1: no batching.
     pub max_batch: u32,
-    /// How long a sample may wait for others to run with, in microseconds. Default 0.
+    /// How long a sample may wait for others to join its batch, in microseconds. Default 0.
     pub max_wait_us: u32,
-    /// The inputs that are the model's own memory, each with the output that becomes it for the next sample of the same
-    /// source. They are zeros at first. Default: none.
+    /// The inputs that hold the state of the model, each with the output that feeds it for the next sample of the same
+    /// source. Initially zeros. Default: none.
     pub state: BTreeMap<String, String>,
 }
 
@@ -50,7 +50,7 @@ impl Model {
     /// The `max-batch` of a model that does not give one.
     pub(crate) const MAX_BATCH: u32 = 1;
 
-    /// A model of one file, with the defaults for the rest.
+    /// A model with one file and default limits.
     pub fn of(blob: Blob) -> Self {
         Self {
             variants: vec![Variant {
@@ -117,7 +117,7 @@ impl Model {
             within(&of(key), value.into(), least, most)?;
         }
         if self.max_wait_us > 0 && self.max_batch == 1 {
-            let problem = "`max-wait-us` waits for nobody while `max-batch` is 1; raise that or leave this out";
+            let problem = "`max-wait-us` has no effect while `max-batch` is 1; raise `max-batch`, or leave `max-wait-us` out";
             return Err(Self::refuse(name, problem));
         }
         self.check_state(name)
@@ -132,7 +132,7 @@ impl Model {
             ReleaseLimits::MODEL_STATES,
         )?;
         if !self.state.is_empty() && self.max_batch > 1 {
-            let problem = "`state` belongs to one source, and a batch holds samples of several; leave out `max-batch` or `state`";
+            let problem = "`state` belongs to one source, but a batch has samples of several; leave out `max-batch` or `state`";
             return Err(Self::refuse(name, problem));
         }
         let mut outputs = BTreeSet::new();
@@ -148,7 +148,7 @@ impl Model {
             if !outputs.insert(output) {
                 return Err(Self::refuse(
                     name,
-                    format!("two inputs of `state` come from the output `{output}`; correct one"),
+                    format!("two inputs of `state` use the output `{output}`; correct one"),
                 ));
             }
         }
@@ -163,7 +163,7 @@ impl Model {
     }
 }
 
-/// A model in the release's JSON: `blob` where there is one variant alone, which has no name of its own.
+/// A model in the JSON of a release: `blob` for a single variant, which has no name, or `variants`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 struct ModelJson {

@@ -1,6 +1,6 @@
-//! Finds which key a misspelt key was meant to be.
+//! Suggestions for misspelt keys.
 
-/// A key (or value) that a schema does not know, with those that it knows there.
+/// A key or value that a schema does not know, with those that it knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Unknown {
     /// `key` for a table's key, `value` for one of a fixed set of values.
@@ -34,7 +34,7 @@ impl Unknown {
         })
     }
 
-    /// The known key that is likest to the found one, unless none is at all like it.
+    /// The known key that is most similar to the unknown one, if any is similar.
     pub fn nearest(&self) -> Option<&str> {
         let likeness = |known: &&String| strsim::jaro_winkler(&self.found.to_lowercase(), known);
         self.known
@@ -46,8 +46,8 @@ impl Unknown {
     }
 }
 
-/// The way out of an unknown key: "did you mean ...?", or what is known where nothing is alike.
-pub(crate) fn way_out(nearest: Option<&str>, known: &[String]) -> String {
+/// What to do about an unknown key: "did you mean ...?", or the known keys if none is similar.
+pub(crate) fn suggestion(nearest: Option<&str>, known: &[String]) -> String {
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None if known.is_empty() => "no key is known here".to_owned(),

@@ -1,4 +1,4 @@
-//! What is wrong with the JSON of one part of what arrived, each reason with a stable name.
+//! Errors in the JSON of one part of a message, each with a stable name.
 
 use crate::strict_json::JsonError;
 
@@ -15,7 +15,7 @@ pub enum PartError {
         source: JsonError,
     },
     /// A key, or a value of a fixed set, that this host does not know.
-    #[error("the {part} says more than this host understands")]
+    #[error("the {part} has fields that this host does not know")]
     UnknownKey {
         /// Which part.
         part: &'static str,
@@ -23,7 +23,7 @@ pub enum PartError {
         #[source]
         source: JsonError,
     },
-    /// A key that stands twice in one object.
+    /// A duplicate key in one object.
     #[error("the {part} is ambiguous")]
     DuplicateKey {
         /// Which part.
@@ -44,7 +44,7 @@ pub enum PartError {
 }
 
 impl PartError {
-    /// Sorts what is wrong with the JSON of `part`.
+    /// Classifies an error in the JSON of `part`.
     pub(crate) const fn of(part: &'static str, source: JsonError) -> Self {
         match source {
             JsonError::Unknown { .. } => Self::UnknownKey { part, source },

@@ -1,9 +1,9 @@
-//! What a device signs of what it says: an event, its status, an answer.
+//! The messages that a device signs: events, its status, answers to orders.
 //!
 //! The signature is over an encoding that names the kind, the site, the device and a context, as DSSE's pre-authentication
-//! encoding names the type: each part with its length before it, after words that no other signed text of ours begins with (a
-//! manifest and a statement are JSON objects, a `trust.toml` is TOML). So nothing that a device signs passes for a release, a
-//! statement, another kind of message, or a message of another device.
+//! encoding names the type: each part with its length before it, after a prefix that no other signed text of Hotshoe has (a
+//! manifest and a statement are JSON objects, a `trust.toml` is TOML). So a signed message of a device cannot be replayed as a
+//! release, a statement, another kind of message, or a message of another device.
 
 use crate::{
     bundle::{BundleError, verify_blob},
@@ -11,17 +11,17 @@ use crate::{
     signing::SigningKey,
 };
 
-/// What every signed payload begins with.
+/// Prefix of every signed payload.
 const PREFIX: &[u8] = b"hotshoe-payload-v1";
-/// The largest signature of a payload, a Sigstore bundle: 4 KiB. One by a device's key has about 500 bytes.
+/// Largest signature of a payload (a Sigstore bundle): 4 KiB. A device's signature has about 500 bytes.
 pub const MAX_PAYLOAD_SIGNATURE_BYTES: usize = 4 * 1024;
 
 /// What kind of message a device signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadKind {
-    /// How a release fares. The context is empty: the event itself names the statement that it is about.
+    /// Progress of a release. The context is empty: the event names its statement.
     Event,
-    /// The status. The context is what the asker made up for this question.
+    /// The status. The context is the nonce of the request.
     Status,
     /// The answer to an order. The context is the digest of the order.
     Answer,
@@ -47,14 +47,14 @@ pub struct Payload<'a> {
     pub site: &'a str,
     /// The device.
     pub device: &'a str,
-    /// What ties it to one question; see [`PayloadKind`].
+    /// What ties it to one request; see [`PayloadKind`].
     pub context: &'a [u8],
     /// The message, as it travels.
     pub body: &'a [u8],
 }
 
 impl Payload<'_> {
-    /// The bytes that are signed: no two payloads have the same.
+    /// The signed bytes, which are different for any two payloads.
     fn encode(&self) -> Vec<u8> {
         let parts = [
             self.kind.media_type().as_bytes(),
@@ -73,12 +73,12 @@ impl Payload<'_> {
         bytes
     }
 
-    /// Signs it: a Sigstore bundle, as JSON.
+    /// Signs the payload. Returns a Sigstore bundle as JSON.
     pub fn sign(&self, key: &SigningKey) -> Result<Vec<u8>, KeyError> {
         key.sign_bundle(&self.encode())
     }
 
-    /// Checks that `signature` is `key`'s over exactly this payload.
+    /// Verifies that `signature` is by `key` over exactly this payload.
     pub fn verify(&self, signature: &[u8], key: &PublicKey) -> Result<(), BundleError> {
         verify_blob(&self.encode(), signature, key)
     }

@@ -1,4 +1,4 @@
-//! Text from outside, made fit for a terminal, a log and a line of a report.
+//! Escaping of untrusted text for terminals, logs and reports.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -26,8 +26,8 @@ pub fn printable(text: &str, keep: &[char]) -> String {
     out
 }
 
-/// JSON with each active character of its strings written as `\u001b`: the same value, and nothing that a terminal acts on. Between strings JSON has
-/// only blanks and line ends, which stay.
+/// JSON with each active character in its strings escaped, as `\u001b`: the value is the same. Between strings JSON has only blanks
+/// and line ends, which stay.
 pub fn printable_json(json: &str) -> Cow<'_, str> {
     let is_white = |c| matches!(c, '\n' | '\r' | '\t');
     if !json.chars().any(|c| is_active(c) && !is_white(c)) {

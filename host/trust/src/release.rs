@@ -1,4 +1,4 @@
-//! What a release says: its components, models and data, how they are joined, and where it may run.
+//! A release: its components, models and data, its pipeline, and the devices that it is for.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +14,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     model::Model,
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
 };
 
 /// A point in time, UTC; written as RFC 3339.
@@ -45,7 +45,7 @@ impl fmt::Display for World {
     }
 }
 
-/// A host import that a component gets only where its release asks for it.
+/// A host import that a component gets only if its release grants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Grant {
@@ -61,7 +61,7 @@ pub enum Grant {
     Data,
     /// Decode, resize, crop, warp, normalise and encode images natively.
     Vision,
-    /// Run the models that the component lists, through our own import.
+    /// Run the models that the component lists, through `hotshoe:pipeline/infer`.
     Infer,
     /// Run the models that the component lists, through `wasi:nn`.
     WasiNn,
@@ -114,22 +114,22 @@ pub struct Component {
     /// Strings it reads through the `config` import.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
-    /// What it may use up.
+    /// Its resource limits.
     #[serde(default)]
     pub limits: Limits,
     /// How long an instance of it lives. Default: `shared`.
     #[serde(default, skip_serializing_if = "InstanceMode::is_default")]
     pub instance: InstanceMode,
-    /// The version of what it keeps through the `state` import. Default 1.
+    /// Version of the state that it keeps through the `state` import. Default 1.
     #[serde(default = "first", skip_serializing_if = "is_first")]
     pub state_version: u32,
-    /// The folders it gets, by the paths under which it sees them.
+    /// The folders it gets, by their guest paths.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub folders: BTreeMap<String, Access>,
     /// The hosts it may connect to.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub hosts: BTreeSet<HostPort>,
-    /// What a policy may send messages under.
+    /// The topics that a policy may send messages under.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub topics: BTreeSet<String>,
 }
@@ -185,20 +185,20 @@ pub enum Step {
     Policy {
         /// The component's name.
         component: String,
-        /// What becomes of a sample on which it fails. Default: it fails.
+        /// What happens to a sample on which it fails. Default: the sample fails.
         #[serde(default, skip_serializing_if = "StageFailure::is_default")]
         on_failure: StageFailure,
     },
 }
 
-/// What becomes of a sample on which a policy fails.
+/// What happens to a sample on which a policy fails.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StageFailure {
     /// The sample fails.
     #[default]
     FailClosed,
-    /// The insight passes as if the policy were not there.
+    /// The sample continues without this policy.
     FailOpen,
 }
 
@@ -212,7 +212,7 @@ impl StageFailure {
     }
 }
 
-/// A sample with the insight that the release makes of it: a device tries it before the release serves.
+/// A sample with its expected result, which a device tests before the release serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SelfTest {
@@ -222,9 +222,9 @@ pub struct SelfTest {
     pub sample: Blob,
     /// The sample's media type.
     pub media_type: String,
-    /// What is expected: the insight as JSON, alone or with the actions, or the tensors as `.npz`.
+    /// The expected result: an insight as JSON, alone or with the actions, or tensors as `.npz`.
     pub expected: Blob,
-    /// How far the insight made must agree with the one expected, 0 to 1. Default 0.99.
+    /// Least agreement of the insight with the expected one, 0 to 1. Default 0.99.
     #[serde(default = "most")]
     pub min_agreement: f64,
 }
@@ -238,18 +238,18 @@ pub(crate) const fn most() -> f64 {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct DeviceSelector {
-    /// Globs, one of which the device's name must match. Empty: any name.
+    /// Globs; the device's name must match one of them. Empty: any name.
     #[serde(default)]
     pub names: Vec<String>,
-    /// Labels that the device must have, each with this value. Empty: any device.
+    /// Labels that the device must have with these values. Empty: any device.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
 
 impl DeviceSelector {
-    /// Whether `device` is meant; if not, why.
+    /// Whether the selector matches `device`; the error says why not.
     pub fn matches(&self, device: &Device) -> Result<(), String> {
-        // Patterns were compiled once by `validate`, so one that does not compile here matches nothing.
+        // `validate` has checked the patterns; an invalid one matches nothing.
         let fits = |pattern: &String| {
             Glob::new(pattern).is_ok_and(|g| g.compile_matcher().is_match(&device.name))
         };
@@ -269,12 +269,12 @@ impl DeviceSelector {
     }
 }
 
-/// The device that judges a release: what its operator called it.
+/// The identity of the device that verifies a release.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Device {
     /// Its name.
     pub name: String,
-    /// The site it stands at.
+    /// Its site.
     pub site: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -292,7 +292,7 @@ pub struct Release {
     pub generation: u64,
     /// When it was packed.
     pub issued: Time,
-    /// From when on no device accepts it.
+    /// When it expires.
     pub expires: Time,
     /// The host versions it runs on, as a semver requirement.
     pub hotshoe: semver::VersionReq,
@@ -312,13 +312,13 @@ pub struct Release {
     /// The index of chunks of each blob that has one, by the blob's digest.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub chunks: BTreeMap<Digest, Blob>,
-    /// What a device tries before the release serves.
+    /// Tests that a device runs before the release serves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tests: Vec<SelfTest>,
-    /// What the release must show before a device keeps it.
+    /// The health gate of its trial.
     #[serde(default, skip_serializing_if = "HealthGate::is_default")]
     pub health: HealthGate,
-    /// What of its data may be recorded on a device.
+    /// Which of its data may be recorded on a device.
     #[serde(default, skip_serializing_if = "DataContract::is_default")]
     pub data_contract: DataContract,
 }
@@ -341,7 +341,7 @@ impl Release {
         self.contents().chain(indexes)
     }
 
-    /// Every use but the indexes: components, then models, data and self-tests.
+    /// Every use except the indexes: components, then models, data and self-tests.
     pub(crate) fn contents(&self) -> impl Iterator<Item = (Blob, &str)> {
         let components = self
             .components

@@ -1,16 +1,16 @@
-//! The rules that a release keeps beyond its schema.
+//! The rules of a release beyond its schema.
 
 use std::collections::BTreeMap;
 
 use crate::{
     limits::ReleaseLimits,
-    reach,
+    access,
     release::{Component, Grant, Release, Step, World, first},
     release_error::ReleaseError,
 };
 
 impl Release {
-    /// Checks every rule that the types alone do not hold: names, order of the pipeline, worlds,
+    /// Checks every rule that the types do not enforce: names, order of the pipeline, worlds,
     /// grants, times, self-tests, chunks, the health gate and [`ReleaseLimits`].
     pub fn validate(&self) -> Result<(), ReleaseError> {
         check_name("release", &self.name)?;
@@ -76,7 +76,7 @@ impl Release {
                 });
             }
         }
-        reach::check(name, component)?;
+        access::check(name, component)?;
         if component.state_version != first() && !has(Grant::State) {
             return Err(ReleaseError::StateVersion {
                 component: name.to_owned(),
@@ -126,7 +126,7 @@ impl Release {
         Ok(())
     }
 
-    /// What all components keep goes into one file.
+    /// Bounds the state of all components, which is one file.
     fn check_state(&self) -> Result<(), ReleaseError> {
         let keeps = |c: &&Component| c.grants.contains(&Grant::State);
         let kept = self.components.values().filter(keeps);
@@ -182,9 +182,9 @@ impl Release {
 
     /// `(stage | [preprocess] infer* [postprocess]) policy*`, not empty, with names that exist and worlds that fit.
     fn check_pipeline(&self) -> Result<(), ReleaseError> {
-        /// What the next step is given, in the order in which it can become of a sample.
+        /// The input of the next step, in processing order.
         #[derive(Clone, Copy, PartialEq)]
-        enum Made {
+        enum StepOutput {
             Anything,
             Tensors,
             Insight,
@@ -195,32 +195,32 @@ impl Release {
             1,
             ReleaseLimits::STEPS,
         )?;
-        let mut made = Made::Anything;
+        let mut made = StepOutput::Anything;
         for (index, step) in self.pipeline.iter().enumerate() {
             let number = index + 1;
             let (fits, makes, found) = match step {
                 Step::Preprocess { .. } => (
-                    made == Made::Anything,
-                    Made::Tensors,
-                    "a preprocess stands where no sample comes",
+                    made == StepOutput::Anything,
+                    StepOutput::Tensors,
+                    "a preprocess step has no sample as its input",
                 ),
                 Step::Infer { .. } => (
-                    made != Made::Insight,
-                    Made::Tensors,
-                    "an infer stands where no tensors come",
+                    made != StepOutput::Insight,
+                    StepOutput::Tensors,
+                    "an infer step has no tensors as its input",
                 ),
                 Step::Postprocess { .. } => (
-                    made != Made::Insight,
-                    Made::Insight,
-                    "a postprocess stands where no tensors come",
+                    made != StepOutput::Insight,
+                    StepOutput::Insight,
+                    "a postprocess step has no tensors as its input",
                 ),
                 Step::Stage { .. } => (
-                    made == Made::Anything,
-                    Made::Insight,
-                    "a stage stands where no sample comes",
+                    made == StepOutput::Anything,
+                    StepOutput::Insight,
+                    "a stage step has no sample as its input",
                 ),
-                // Tensors are an insight of their own kind, where no postprocessor makes another one of them.
-                Step::Policy { .. } => (true, Made::Insight, ""),
+                // Without a postprocessor, the tensors are the insight.
+                Step::Policy { .. } => (true, StepOutput::Insight, ""),
             };
             if !fits {
                 return Err(ReleaseError::Order {
@@ -285,7 +285,7 @@ pub(crate) fn within(what: &str, value: u64, least: u64, limit: u64) -> Result<(
     Ok(())
 }
 
-/// Names become file names, metric labels and key expressions, so they keep to characters safe in all.
+/// Names become file names, metric labels and key expressions, so that only characters which are safe in all of them are allowed.
 pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), ReleaseError> {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let ends_are_plain = [name.bytes().next(), name.bytes().next_back()]

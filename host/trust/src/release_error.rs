@@ -1,4 +1,4 @@
-//! The rules that a release can break, one variant a rule.
+//! The rules that a release can break, one variant per rule.
 
 use crate::{digest::Digest, limits::ReleaseLimits, release::World};
 
@@ -30,9 +30,9 @@ pub enum ReleaseError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A name that the release does not hold.
+    /// A name that the release does not have.
     #[error(
-        "{user} names {what} `{name}`, which the release does not hold; add `[{what}s.{name}]` or correct the name"
+        "{user} names {what} `{name}`, which the release does not have; add `[{what}s.{name}]` or correct the name"
     )]
     Missing {
         /// Who names it.
@@ -54,19 +54,19 @@ pub enum ReleaseError {
         /// The world that the component has.
         found: World,
     },
-    /// Steps in an order that makes no pipeline.
+    /// Steps in an order that is not a pipeline.
     #[error(
-        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess, each of which may be missing; then policies"
+        "pipeline step {step}: {found}; a pipeline is a stage, or preprocess, infer..., postprocess, each optional; then policies"
     )]
     Order {
         /// The step, from 1.
         step: usize,
-        /// What stands there.
+        /// What was found.
         found: &'static str,
     },
-    /// A component that lists models, data or config without the grant to reach them.
+    /// A component that lists models, data or config without the grant for them.
     #[error(
-        "component `{component}` lists {what} without the grant to reach them; add {grant} to its `grants`"
+        "component `{component}` lists {what} without the grant for them; add {grant} to its `grants`"
     )]
     Grant {
         /// The component.
@@ -76,37 +76,37 @@ pub enum ReleaseError {
         /// The grant that is missing.
         grant: &'static str,
     },
-    /// A path that is no folder's as a component sees it.
+    /// A path that is not a valid guest path of a folder.
     #[error(
         "component `{component}` lists the folder `{path}`: write `/` and names of letters, digits, `-`, `_` and `.`, in at most {max} bytes, such as `/models`",
-        max = crate::reach::MAX_FOLDER_BYTES
+        max = crate::access::MAX_FOLDER_BYTES
     )]
     Folder {
         /// The component.
         component: String,
-        /// What stands there.
+        /// What was found.
         path: String,
     },
     /// A topic that cannot be part of a key.
     #[error(
         "component `{component}` lists the topic `{topic}`: use 1 to {max} letters, digits, `-`, `_` and `.`",
-        max = crate::reach::MAX_TOPIC_BYTES
+        max = crate::access::MAX_TOPIC_BYTES
     )]
     Topic {
         /// The component.
         component: String,
-        /// What stands there.
+        /// What was found.
         topic: String,
     },
-    /// Topics of a component that decides nothing.
+    /// Topics of a component that is not a policy.
     #[error(
-        "component `{component}` lists topics and is no policy; only a policy sends messages: take `topics` out"
+        "component `{component}` lists topics but is not a policy; only a policy sends messages: remove `topics`"
     )]
     NoPolicy {
         /// The component.
         component: String,
     },
-    /// Something larger than a limit of [`ReleaseLimits`], or zero where zero makes no sense.
+    /// A value outside a limit of [`ReleaseLimits`].
     #[error("{what} is {value}; allowed are {least} to {limit}")]
     Limit {
         /// What is too large.
@@ -118,16 +118,16 @@ pub enum ReleaseError {
         /// The limit.
         limit: u64,
     },
-    /// A model whose settings do not go together.
+    /// A model with contradictory settings.
     #[error("model `{model}`: {problem}")]
     Model {
         /// The model.
         model: String,
-        /// What does not, and the way out.
+        /// The problem, and what to do.
         problem: String,
     },
     /// One digest with two sizes.
-    #[error("blob {digest} is given two sizes; one of them cannot be true")]
+    #[error("blob {digest} has two sizes; correct one")]
     TwoSizes {
         /// The blob.
         digest: Digest,
@@ -137,7 +137,7 @@ pub enum ReleaseError {
     MediaType {
         /// The data file or self-test.
         what: String,
-        /// What stands there.
+        /// What was found.
         media_type: String,
     },
     /// A number outside its range.
@@ -152,9 +152,9 @@ pub enum ReleaseError {
         /// The most allowed.
         most: f64,
     },
-    /// A version of kept state, for a component that keeps none.
+    /// A `state-version` of a component that keeps no state.
     #[error(
-        "component `{component}` has a `state-version` and keeps no state; add `state` to its `grants`"
+        "component `{component}` has a `state-version` but keeps no state; add `state` to its `grants`"
     )]
     StateVersion {
         /// The component.
@@ -178,9 +178,9 @@ pub enum ReleaseError {
         /// The index.
         index: Digest,
     },
-    /// An index with a size that no index of that blob has.
+    /// An index with an impossible size for its blob.
     #[error(
-        "the index of blob {blob} has {size} bytes, which no list of its chunks has; pack it again"
+        "the index of blob {blob} has {size} bytes, which is not possible for its size; pack it again"
     )]
     IndexSize {
         /// The blob.

@@ -1,4 +1,4 @@
-//! `release.toml`: what an author writes, and `hotshoe pack` turns into a [`Release`].
+//! `release.toml`: the source of a release, from which `hotshoe pack` makes a [`Release`].
 //!
 //! ```toml
 //! name = "ocr"                  # a-z 0-9 - _ .
@@ -12,36 +12,36 @@
 //!
 //! [components.read-page]
 //! file = "read-page.wasm"       # relative to this file
-//! source = "."                  # where `hotshoe build` finds what it makes `file` of; `pack` does not look at it; default: none
+//! source = "."                  # sources of `file`, for `hotshoe build`; `pack` ignores it; default: none
 //! world = "stage"               # preprocessor, postprocessor, policy or stage
 //! grants = ["log", "infer", "data", "config", "state"]
 //! models = ["detect"]           # needs grant infer or wasi-nn
 //! data = ["characters"]         # needs grant data
 //! config = { language = "en" }  # needs grant config
 //! limits = { memory-mib = 64, deadline-ms = 1000, tensor-mib = 256 }  # more of them: `Limits`
-//! instance = "shared"           # or "per-source", "per-call": whom its memory is kept for
-//! state-version = 1             # of what it keeps; needs grant state; default: 1
-//! folders = { "/models" = "read" } # or "write": folders that the device has for it; needs grant wasi
-//! hosts = ["api.example.org:443"] # what it may connect to; needs grant wasi-sockets or wasi-http, and wasi
+//! instance = "shared"           # or "per-source", "per-call": lifetime of its memory
+//! state-version = 1             # of its state; needs grant state; default: 1
+//! folders = { "/models" = "read" } # or "write": folders of the device; needs grant wasi
+//! hosts = ["api.example.org:443"] # hosts that it may connect to; needs grant wasi-sockets or wasi-http, and wasi
 //!
 //! [components.raise-alarm]
 //! file = "raise-alarm.wasm"
 //! world = "policy"
-//! topics = ["count"]            # policies alone: what it may send messages under
+//! topics = ["count"]            # policies only: topics of its messages
 //!
 //! [models.detect]
-//! file = "detect.onnx"          # or variants; the defaults of the rest are those written here
+//! file = "detect.onnx"          # or variants; the other values are the defaults
 //! deadline-ms = 10000           # wall time of one run in a step of the pipeline
-//! max-batch = 1                 # samples that may run together, stacked along the first dimension
-//! max-wait-us = 0               # how long one may wait for others; needs a max-batch above 1
+//! max-batch = 1                 # samples in one batch, stacked along the first dimension
+//! max-wait-us = 0               # how long a sample may wait for its batch; needs a max-batch above 1
 //!
 //! [models.read]
-//! prefer = ["int8", "fp32"]     # where one cannot be loaded, or fails, the next one serves
+//! prefer = ["int8", "fp32"]     # if one cannot be loaded, or fails, the next one serves
 //! variants = { fp32 = "read.onnx", int8 = "read-int8.onnx" }
 //!
 //! [models.listen]
 //! file = "listen.onnx"
-//! state = { h = "h-next" }      # input = the output that becomes it for the next sample of the same source; zeros at first
+//! state = { h = "h-next" }      # input = the output that feeds it for the next sample of the same source; initially zeros
 //!
 //! [data.characters]
 //! file = "characters.txt"
@@ -52,25 +52,25 @@
 //!
 //! [[pipeline]]
 //! policy = "raise-alarm"
-//! on-failure = "fail-open"      # policies alone: the insight passes without it; default: "fail-closed"
+//! on-failure = "fail-open"      # policies only: the sample continues without it; default: "fail-closed"
 //!
-//! [[tests]]                     # tried on the device before the release serves; default: none
+//! [[tests]]                     # run on the device before the release serves; default: none
 //! name = "a-clear-page"
 //! sample = "tests/page.png"     # at most 16 MiB
 //! content-type = "image/png"
 //! expected = "tests/page.json"  # the insight as JSON, or {"insight", "actions"}, or tensors as .npz; at most 16 MiB
 //! min-agreement = 0.99          # 0 to 1; default: 0.99
-//! tolerance = 0.001             # for `hotshoe test` alone: every number within it, all else equal; default: not asked
+//! tolerance = 0.001             # for `hotshoe test` only: every number within it, all else equal; default: not checked
 //!
-//! [[tests]]                     # or: each entry of what `hotshoe record` made
+//! [[tests]]                     # or: one test for each entry of a recording (`hotshoe record`)
 //! name = "line-4"
 //! recorded = "tests/line-4"
 //!
-//! [data-contract]               # what `hotshoe record` may take, where the device allows it, too; default: nothing
+//! [data-contract]               # what `hotshoe record` may take, if the device also allows it; default: nothing
 //! record = ["sample", "tensors", "insight"]
 //!
-//! [health]                      # what a trial must show; the defaults are those written here
-//! min-samples = 20              # both are waited for before the trial is confirmed
+//! [health]                      # the rules of a trial; the values here are the defaults
+//! min-samples = 20              # both must be reached before the trial is confirmed
 //! min-seconds = 10
 //! max-error-rate = 0.05         # shares of the trial's samples
 //! max-trap-rate = 0.0
@@ -103,7 +103,7 @@ use crate::{
     digest::{Blob, Digest},
     health::HealthGate,
     limits::ReleaseLimits,
-    reach::{Access, HostPort},
+    access::{Access, HostPort},
     release::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },
@@ -119,10 +119,10 @@ pub struct ReleaseToml {
     pub name: String,
     /// A number that only grows.
     pub generation: u64,
-    /// How long after packing no device accepts it any more, as `90d` or `12h` (a day has 24 hours).
+    /// Time from packing to expiry, as `90d` or `12h` (a day has 24 hours).
     #[serde(default)]
     pub expires_in: Option<String>,
-    /// From when on no device accepts it, in RFC 3339. Either this or `expires-in`.
+    /// When it expires, in RFC 3339. Either this or `expires-in`.
     #[serde(default)]
     pub expires: Option<String>,
     /// The host versions it runs on. Default: any.
@@ -142,13 +142,13 @@ pub struct ReleaseToml {
     pub data: BTreeMap<String, DataToml>,
     /// The steps, in order.
     pub pipeline: Vec<StepToml>,
-    /// What a device tries before the release serves.
+    /// Tests that a device runs before the release serves.
     #[serde(default)]
     pub tests: Vec<TestToml>,
-    /// What the release must show before a device keeps it.
+    /// The health gate of its trial.
     #[serde(default)]
     pub health: HealthGate,
-    /// What of its data may be recorded on a device. Default: nothing.
+    /// Which of its data may be recorded on a device. Default: nothing.
     #[serde(default)]
     pub data_contract: DataContract,
 }
@@ -176,22 +176,22 @@ pub struct ComponentToml {
     /// Strings it reads through the `config` import.
     #[serde(default)]
     pub config: BTreeMap<String, String>,
-    /// What it may use up.
+    /// Its resource limits.
     #[serde(default)]
     pub limits: Limits,
     /// How long an instance of it lives. Default: `shared`.
     #[serde(default)]
     pub instance: InstanceMode,
-    /// The version of what it keeps through the `state` import. Default 1.
+    /// Version of the state that it keeps through the `state` import. Default 1.
     #[serde(default = "first")]
     pub state_version: u32,
-    /// The folders it gets, by the paths under which it sees them. Default: none.
+    /// The folders it gets, by their guest paths. Default: none.
     #[serde(default)]
     pub folders: BTreeMap<String, Access>,
     /// The hosts it may connect to. Default: none.
     #[serde(default)]
     pub hosts: BTreeSet<HostPort>,
-    /// What a policy may send messages under. Default: none.
+    /// The topics that a policy may send messages under. Default: none.
     #[serde(default)]
     pub topics: BTreeSet<String>,
 }
@@ -259,7 +259,7 @@ impl TryFrom<StepFields> for StepToml {
             );
         };
         if policy_fails && !is_policy {
-            return Err("`on-failure` stands beside `policy` alone: no other step can be left out");
+            return Err("`on-failure` is only valid with `policy`: no other step can be skipped");
         }
         Ok(Self(step))
     }
@@ -276,11 +276,11 @@ pub struct FileUse<'a> {
     pub key: &'a str,
     /// The path as written.
     pub file: &'a str,
-    /// The most bytes that it may have.
+    /// Largest size in bytes.
     pub max_bytes: u64,
 }
 
-/// Why a readable `release.toml` makes no release.
+/// Why a valid `release.toml` does not make a release.
 #[derive(Debug, thiserror::Error)]
 pub enum ReleaseTomlError {
     /// Neither or both of `expires` and `expires-in`.
@@ -291,19 +291,19 @@ pub enum ReleaseTomlError {
     ExpiryText {
         /// `expires` or `expires-in`.
         key: &'static str,
-        /// What stands there.
+        /// The value found.
         text: String,
-        /// What could stand there.
+        /// An example of a valid value.
         example: &'static str,
         /// What is wrong with it.
         #[source]
         source: jiff::Error,
     },
-    /// The blob of a named file was not given: `blobs` lacks it.
-    #[error("no blob was given for file `{0}`")]
+    /// `blobs` lacks the blob of a named file.
+    #[error("the blob of file `{0}` is missing")]
     NoBlob(String),
-    /// A recording that was not replaced by its entries.
-    #[error("the recording `{0}` of a self-test was not read; give its entries instead")]
+    /// A recording that was not replaced with its entries.
+    #[error("the recording `{0}` of a self-test was not expanded; use its entries instead")]
     NotExpanded(String),
     /// It breaks a rule of the format.
     #[error(transparent)]

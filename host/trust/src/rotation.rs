@@ -1,10 +1,10 @@
-//! Changing whom a device trusts: `trust.toml` version N + 1, signed by those of N and by those of N + 1.
+//! Rotation of trusted keys: `trust.toml` version N + 1, signed by keys of version N and by keys of version N + 1.
 //!
-//! The old keys agree that the new ones take over, and the new ones show that they can sign. Only keys that
+//! The old keys approve the new ones, and the new ones prove that they can sign. Only keys that
 //! may change `trust.toml` count (see [`TrustedKey::rotates`]); a key in both versions counts for both.
 //!
-//! A stolen key that signed a release of a huge generation would block its name for good, since generations
-//! only grow. So the new version leaves the key out and lists the name under `[reset]`, with the generation
+//! A stolen key can block a release name for good by signing a release of a huge generation, since generations
+//! only grow. To recover, the new version omits the key and lists the name under `[reset]`, with the generation
 //! that devices accept from then on.
 //!
 //! On the wire, a [`TrustUpdate`]: `{"trust": "<TOML text>", "bundles": ["<Sigstore bundle>", ...]}`.
@@ -27,7 +27,7 @@ pub const MAX_TRUST_BYTES: u64 = 256 * 1024;
 /// The largest update, a `trust.toml` with its bundles: 1 MiB.
 pub const MAX_TRUST_UPDATE_BYTES: u64 = 1024 * 1024;
 
-/// The next `trust.toml` as it travels, with signatures over its text. Nothing is known of it yet.
+/// The next `trust.toml` on the wire, with signatures over its text. It is not verified.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct TrustUpdate {
@@ -39,7 +39,7 @@ pub struct TrustUpdate {
 }
 
 impl TrustUpdate {
-    /// The text of a `trust.toml`, not signed yet.
+    /// An unsigned update with the text of a `trust.toml`.
     pub fn new(trust: impl Into<String>) -> Self {
         Self {
             trust: trust.into(),
@@ -56,14 +56,14 @@ impl TrustUpdate {
         Ok(())
     }
 
-    /// Reads an update; what is in it is not looked at.
+    /// Parses an update without verifying it.
     pub fn parse(bytes: &[u8]) -> Result<Self, RotationError> {
         let update: Self = strict_json::parse(bytes, MAX_TRUST_UPDATE_BYTES)?;
         update.check_size()?;
         Ok(update)
     }
 
-    /// The update as it travels.
+    /// The update as bytes on the wire.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::json!({ "trust": self.trust, "bundles": self.bundles })
             .to_string()
@@ -86,19 +86,19 @@ impl TrustUpdate {
 /// A `trust.toml` that follows the current one.
 #[derive(Debug, Clone)]
 pub struct NewTrust {
-    /// Whose signatures count from now on.
+    /// The new trusted keys.
     pub root: TrustRoot,
-    /// The text, to be kept.
+    /// The text, to store.
     pub text: String,
     /// The floors that it sets, by release name.
     pub resets: BTreeMap<String, u64>,
 }
 
-/// Which keys of a `trust.toml` signed an update, and which did not.
+/// Too few keys of a `trust.toml` signed an update.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]
-pub struct Shortfall {
-    /// Distinct keys with a good signature that may change `trust.toml`.
+pub struct BelowThreshold {
+    /// Distinct keys with a valid signature that may change `trust.toml`.
     pub found: usize,
     /// The threshold.
     pub needed: usize,
@@ -108,14 +108,14 @@ pub struct Shortfall {
     pub refused: Vec<String>,
 }
 
-/// Why a new `trust.toml` does not take the place of the current one.
+/// Why a new `trust.toml` does not replace the current one.
 #[derive(Debug, thiserror::Error)]
 pub enum RotationError {
     /// An update that cannot be read.
     #[error("the update of trust.toml cannot be read")]
     Json(#[from] JsonError),
     /// More bundles than [`ReleaseLimits::BUNDLES`].
-    #[error("the update carries {found} signature bundles, and at most {limit} are looked at")]
+    #[error("the update carries {found} signature bundles; at most {limit} are allowed")]
     TooManyBundles {
         /// Bundles given.
         found: u64,
@@ -123,24 +123,24 @@ pub enum RotationError {
         limit: u64,
     },
     /// Too few keys of the current version signed it.
-    #[error("the current trust.toml does not agree to the new one; sign it with its keys as well")]
-    TooFewOldSignatures(#[source] Shortfall),
-    /// Signed by the current keys, and no usable `trust.toml`.
-    #[error("the new trust.toml is signed, and not valid")]
+    #[error("too few keys of the current trust.toml signed the new one; sign it with them as well")]
+    TooFewOldSignatures(#[source] BelowThreshold),
+    /// Signed by the current keys, but not a valid `trust.toml`.
+    #[error("the new trust.toml is signed, but not valid")]
     Trust(#[source] TrustError),
     /// Not the version after the current one.
     #[error(
-        "the new trust.toml has version {found}, and only the one after {current} can follow; apply the versions in order"
+        "the new trust.toml has version {found}, but version {current} is in use and the next one must follow; apply the versions in order"
     )]
     NotTheNextVersion {
         /// The version that this device has.
         current: u64,
-        /// The version given.
+        /// The version found.
         found: u64,
     },
     /// Too few keys of the new version signed it.
-    #[error("the new trust.toml is not signed by its own keys; sign it with them as well")]
-    TooFewNewSignatures(#[source] Shortfall),
+    #[error("too few of its own keys signed the new trust.toml; sign it with them as well")]
+    TooFewNewSignatures(#[source] BelowThreshold),
 }
 
 impl RotationError {
@@ -182,7 +182,7 @@ pub fn rotate(current: &TrustRoot, update: &TrustUpdate) -> Result<NewTrust, Rot
 }
 
 /// Checks that enough keys of `root` that may change it signed the update.
-fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), Shortfall> {
+fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), BelowThreshold> {
     let signers = Signers::of(&update.bundles, update.trust.as_bytes(), root);
     let (rotating, others): (Vec<_>, Vec<&TrustedKey>) = signers
         .good
@@ -194,7 +194,7 @@ fn check_threshold(root: &TrustRoot, update: &TrustUpdate) -> Result<(), Shortfa
     }
     let not_allowed = |key: &&TrustedKey| format!("key `{}` may not change trust.toml", key.name());
     let refused = signers.refused.iter().map(SignerError::to_string);
-    Err(Shortfall {
+    Err(BelowThreshold {
         found: rotating.len(),
         needed: root.threshold(),
         refused: others.iter().map(not_allowed).chain(refused).collect(),

@@ -1,4 +1,4 @@
-//! Which trusted keys signed some bytes: the one place where bundles are matched with `trust.toml`.
+//! Which trusted keys signed some bytes: the only code that matches bundles with `trust.toml`.
 
 use std::collections::BTreeMap;
 
@@ -19,16 +19,16 @@ pub enum SignerError {
         #[source]
         source: Box<BundleError>,
     },
-    /// A bundle by a key that `trust.toml` does not hold.
-    #[error("signature bundle {index} is by a key (hint `{hint}`) that trust.toml does not hold")]
+    /// A bundle by a key that is not in `trust.toml`.
+    #[error("signature bundle {index} is by a key (hint `{hint}`) that is not in trust.toml")]
     Unknown {
         /// Which bundle, from 1.
         index: usize,
         /// The hint of its key.
         hint: String,
     },
-    /// A signature that does not hold.
-    #[error("signature bundle {index}, said to be by key `{key}`, does not sign these bytes")]
+    /// A signature that is not valid.
+    #[error("signature bundle {index}, which claims key `{key}`, does not sign these bytes")]
     Bad {
         /// Which bundle, from 1.
         index: usize,
@@ -51,18 +51,18 @@ impl SignerError {
     }
 }
 
-/// What the bundles on some bytes prove.
+/// The keys whose signatures over some bytes are valid.
 pub(crate) struct Signers<'t> {
-    /// The keys with a good signature, each once, with its bundle's place.
+    /// The keys with a valid signature, each once, with the index of its bundle.
     pub good: Vec<(&'t TrustedKey, usize)>,
-    /// How many bundles hold, several of one key included.
+    /// Number of valid bundles, including several of one key.
     pub held: u64,
     /// Why the other bundles do not count.
     pub refused: Vec<SignerError>,
 }
 
 impl<'t> Signers<'t> {
-    /// Who signed `message`. Keys are counted by their own digests: two bundles by one key count once.
+    /// Finds the signers of `message`. Keys are counted by fingerprint: two bundles by one key count once.
     pub fn of(bundles: &[impl AsRef<[u8]>], message: &[u8], trust: &'t TrustRoot) -> Self {
         let mut good = BTreeMap::new();
         let mut refused = Vec::new();
@@ -120,7 +120,7 @@ pub(crate) fn names<'t>(keys: impl IntoIterator<Item = &'t TrustedKey>) -> Vec<S
     names
 }
 
-/// What an error says of the bundles that did not count.
+/// The part of an error about the bundles that did not count.
 pub(crate) fn also(refused: &[String]) -> String {
     if refused.is_empty() {
         String::new()

@@ -1,4 +1,4 @@
-//! The deployer's side: private keys and the bundles they sign.
+//! Private keys of deployers and devices, and the bundles that they sign.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ use crate::{
     keys::{KeyError, PublicKey, Scheme},
 };
 
-/// A P-256 private key. Its memory is wiped when it is dropped, and `Debug` shows its public half alone.
+/// A P-256 private key. Its memory is wiped on drop, and `Debug` shows only the public key.
 pub struct SigningKey(p256::ecdsa::SigningKey);
 
 /// Whether a private key in PEM needs a passphrase.
@@ -38,19 +38,19 @@ fn label(pem: &str) -> Option<&str> {
 }
 
 impl SigningKey {
-    /// A new key, from the system's randomness.
+    /// Generates a key from the system's randomness.
     pub fn generate() -> Result<Self, KeyError> {
         p256::ecdsa::SigningKey::try_generate()
             .map(Self)
             .map_err(|e| KeyError::Randomness(e.into()))
     }
 
-    /// Reads PKCS#8 in PEM, encrypted (PBES2) or not. The passphrase is not looked at where none is needed.
+    /// Reads PKCS#8 in PEM, encrypted (PBES2) or not. The passphrase is ignored if the key is not encrypted.
     pub fn from_pem(pem: &str, passphrase: Option<&str>) -> Result<Self, KeyError> {
-        let form = |label: &str, way_out| {
+        let form = |label: &str, remedy| {
             Err(KeyError::Form {
                 label: label.to_owned(),
-                way_out,
+                remedy,
             })
         };
         match label(pem) {
@@ -65,7 +65,7 @@ impl SigningKey {
                 let sealed = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
                     .map_err(KeyError::Private)?;
                 let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
-                // A wrong passphrase may also unpad by chance, to bytes that are no key.
+                // With a wrong passphrase the padding may be valid by chance, but the bytes are not a key.
                 let opened = sealed
                     .decrypt(passphrase)
                     .map_err(|_| KeyError::WrongPassphrase)?;
@@ -78,13 +78,13 @@ impl SigningKey {
             }
             Some(l) if l.ends_with("SIGSTORE PRIVATE KEY") => form(
                 l,
-                "sign with `cosign sign-blob --key` and attach its bundle by `hotshoe sign --bundle`, or make a key with `hotshoe keygen`",
+                "sign with `cosign sign-blob --key` and attach its bundle with `hotshoe sign --bundle`, or make a key with `hotshoe keygen`",
             ),
             other => form(other.unwrap_or("nothing"), "make one with `hotshoe keygen`"),
         }
     }
 
-    /// The key as PKCS#8 in PEM, encrypted with PBES2 (scrypt, AES-256-CBC) where a passphrase is given.
+    /// The key as PKCS#8 in PEM, encrypted with PBES2 (scrypt, AES-256-CBC) if there is a passphrase.
     pub fn to_pem(&self, passphrase: Option<&str>) -> Result<Zeroizing<String>, KeyError> {
         match passphrase {
             Some("") => Err(KeyError::EmptyPassphrase),
@@ -96,7 +96,7 @@ impl SigningKey {
         }
     }
 
-    /// scrypt with N = 2^17, r = 8, p = 1 (OWASP's Password Storage Cheat Sheet): `pkcs8` by itself takes 2^14, as OpenSSL does.
+    /// scrypt with N = 2^17, r = 8, p = 1 (OWASP's Password Storage Cheat Sheet): `pkcs8` and OpenSSL default to 2^14.
     fn sealed(&self, passphrase: &str) -> Result<Zeroizing<String>, KeyError> {
         let write = |e: pkcs8::Error| KeyError::Write(e.into());
         let [salt, iv] = [<[u8; 16]>::try_generate(), <[u8; 16]>::try_generate()];
@@ -113,7 +113,7 @@ impl SigningKey {
             .map_err(|e| write(e.into()))
     }
 
-    /// Its public half.
+    /// The public key.
     pub fn public_key(&self) -> Result<PublicKey, KeyError> {
         let der = self
             .0
@@ -123,10 +123,10 @@ impl SigningKey {
         PublicKey::from_der(der.as_bytes(), Scheme::EcdsaP256Sha256)
     }
 
-    /// Signs `message` (for a release: the manifest's bytes) and gives the Sigstore bundle v0.3 as JSON,
+    /// Signs `message` (for a release: the manifest's bytes) and returns the Sigstore bundle v0.3 as JSON,
     /// with the key's hint and no log entry, as `cosign sign-blob --key` writes it offline.
     ///
-    /// The nonce is RFC 6979's, so the same key and message always give the same bundle.
+    /// The nonce is RFC 6979's, so the bundle of one key and message is deterministic.
     pub fn sign_bundle(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         let signature: Signature = self
             .0

@@ -1,14 +1,14 @@
-//! What a deployer says a site should run: a few hundred bytes, which may be signed.
+//! Statements: what a site should run, in a few hundred bytes, which may be signed.
 //!
-//! A statement chooses among releases; it makes none. Whatever it names must still pass [`crate::verify()`],
-//! with the threshold's signatures and a generation that is not below the floor. So one allowed key is
-//! enough to sign a statement, even where a release needs several. What an unsigned or stolen statement can
-//! do is to choose another properly signed release, to go back to the previous one, or to stand still; the
-//! last two are bounded by the times in it. Sites where that is too much ask for signed statements.
+//! A statement only selects a release. The release itself must still pass [`crate::verify()`], with the signatures of the
+//! threshold and a generation that is not below the floor. So one allowed key is enough to sign a statement, even if a release
+//! needs several. An attacker with an unsigned or stolen statement can select another properly signed release, roll back to the
+//! previous one, or prevent updates; the times in the statement bound the last two. Sites where this is too much require signed
+//! statements.
 //!
 //! On the wire, an [`Envelope`]: `{"statement": "<JSON text>", "bundles": ["<Sigstore bundle>", ...]}`. The
-//! signature is over the text's bytes. Its keys are those of no manifest and no `trust.toml`, so that no
-//! signed text of one kind passes for another.
+//! signature is over the text's bytes. Its keys differ from those of a manifest and of a
+//! `trust.toml`, so that no signed text of one kind can be used as another.
 
 use std::ops::Deref;
 
@@ -36,11 +36,11 @@ pub const MAX_STATEMENT_BYTES: u64 = 64 * 1024;
 pub const MAX_STATEMENT_BUNDLES: u64 = 8;
 /// The largest envelope, a statement with its bundles: 512 KiB.
 pub const MAX_ENVELOPE_BYTES: u64 = 512 * 1024;
-/// The longest time between a statement's `issued` and `expires`: 90 days. It bounds how long an old wish
-/// can be held back and then shown as a new one.
+/// The longest time between a statement's `issued` and `expires`: 90 days. It bounds how long an attacker
+/// can withhold a statement and then replay it.
 pub const MAX_STATEMENT_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// What a deployer asks of some devices of a site.
+/// A statement about some devices of a site.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Statement {
@@ -51,9 +51,9 @@ pub struct Statement {
     pub devices: DeviceSelector,
     /// What they should do.
     pub order: Order,
-    /// When it was made: of two statements about one release name, the later counts.
+    /// When it was issued: of two statements about one release name, the later one applies.
     pub issued: Time,
-    /// From when on no device follows it.
+    /// When it expires.
     pub expires: Time,
 }
 
@@ -61,36 +61,36 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Order {
-    /// Fetch a release and prove it.
+    /// Fetch a release and test it.
     Deploy {
         /// The digest of its manifest.
         release: Digest,
         /// Its name.
         name: String,
-        /// Its generation, so that a device need not fetch what it would refuse.
+        /// Its generation, so that a device does not fetch a release that it would refuse.
         generation: u64,
         /// The digests of its signature bundles.
         bundles: Vec<Digest>,
-        /// Whether it is then tried; else it stays staged until it is activated.
+        /// Whether its trial then begins; otherwise it stays staged until it is activated.
         activate: bool,
     },
-    /// Try the release that is staged.
+    /// Start the trial of the staged release.
     Activate {
         /// The digest of its manifest.
         release: Digest,
         /// Its name.
         name: String,
     },
-    /// Give up a release that is not live yet.
+    /// Cancel a release that is not live yet.
     Cancel {
         /// The digest of its manifest.
         release: Digest,
         /// Its name.
         name: String,
     },
-    /// Leave a release for the previous one.
+    /// Roll back to the previous release.
     Rollback {
-        /// The digest of the manifest of the release to leave.
+        /// The digest of the manifest of the release to roll back.
         release: Digest,
         /// Its name.
         name: String,
@@ -130,7 +130,7 @@ impl Order {
 }
 
 impl Statement {
-    /// Checks what the types alone do not hold.
+    /// Checks the rules that the types do not enforce.
     fn check(&self) -> Result<(), StatementError> {
         check_name("release", self.order.name())?;
         check_globs(&self.devices.names)?;
@@ -157,7 +157,7 @@ impl Statement {
     }
 
     fn check_times(&self, clock_floor: Option<Time>, now: Time) -> Result<(), StatementError> {
-        // Saturating: a clock at the end of time is simply late.
+        // Saturating: the clock may be at the end of time.
         let latest_now = now.saturating_add(CLOCK_SKEW).unwrap_or(now);
         if let Some(floor) = clock_floor.filter(|floor| latest_now < *floor) {
             return Err(StatementError::ClockBackwards { now, floor });
@@ -178,7 +178,7 @@ impl Statement {
     }
 }
 
-/// A statement as it travels, with signatures over its text. Nothing is known of it yet.
+/// A statement on the wire, with signatures over its text. It is not verified.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Envelope {
@@ -190,7 +190,7 @@ pub struct Envelope {
 }
 
 impl Envelope {
-    /// `statement`, not signed yet.
+    /// An unsigned envelope with `statement`.
     pub fn new(statement: &Statement) -> Result<Self, StatementError> {
         statement.check()?;
         let text = serde_json::to_string(statement).map_err(StatementError::Encode)?;
@@ -211,7 +211,7 @@ impl Envelope {
         Ok(())
     }
 
-    /// Reads an envelope; what is in it is not looked at.
+    /// Parses an envelope without verifying it.
     pub fn parse(bytes: &[u8]) -> Result<Self, StatementError> {
         let envelope: Self = strict_json::parse(bytes, MAX_ENVELOPE_BYTES)
             .map_err(|source| PartError::of("envelope", source))?;
@@ -219,14 +219,14 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// The envelope as it travels.
+    /// The envelope as bytes on the wire.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::json!({ "statement": self.statement, "bundles": self.bundles })
             .to_string()
             .into_bytes()
     }
 
-    /// The digest of the statement's text: one statement, one digest, whoever signed it.
+    /// The digest of the statement's text, independent of its signatures.
     pub fn digest(&self) -> Digest {
         Digest::of(self.statement.as_bytes())
     }
@@ -254,11 +254,11 @@ impl Envelope {
 pub enum Signatures<'t> {
     /// By a key of this root that may sign releases of that name.
     Required(&'t TrustRoot),
-    /// They need not; a signed one must be signed well all the same.
+    /// Not required; but a signature must be valid if there is one.
     Optional(&'t TrustRoot),
 }
 
-/// A statement that [`read_statement`] let pass.
+/// A statement that [`read_statement`] accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadStatement {
     statement: Statement,
@@ -266,12 +266,12 @@ pub struct ReadStatement {
 }
 
 impl ReadStatement {
-    /// The names of the trusted keys that signed it; none where it is unsigned.
+    /// The names of the trusted keys that signed it; empty if it is unsigned.
     pub fn signers(&self) -> &[String] {
         &self.signers
     }
 
-    /// The statement alone.
+    /// The statement without its signers.
     pub fn into_inner(self) -> Statement {
         self.statement
     }
@@ -285,10 +285,10 @@ impl Deref for ReadStatement {
     }
 }
 
-/// Admits a statement: checks sizes, signatures, format, names, site and times.
+/// Verifies a statement: checks sizes, signatures, format, names, site and times.
 ///
-/// `clock_floor` is the latest signed time that this device has seen, `now` its clock. Whether the devices
-/// of the statement include this one, and whether a newer statement was seen, is for the caller to judge.
+/// `clock_floor` is the latest signed time that this device has seen, `now` its clock. The caller checks
+/// whether the statement is for this device, and whether a newer statement was seen.
 pub fn read_statement(
     envelope: &Envelope,
     site: &str,

@@ -1,18 +1,18 @@
-//! Why a statement is not followed: one variant a reason, each with a stable name for counters and JSON.
+//! Why a statement is refused: one variant per reason, each with a stable name for counters and JSON.
 
 use crate::{
     part_error::PartError, release::Time, release_error::ReleaseError, signers::SignerError,
     statement::MAX_STATEMENT_LIFETIME,
 };
 
-/// Why a statement is not followed.
+/// Why a statement is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
     /// The JSON of a part is not what is expected.
     #[error(transparent)]
     Part(#[from] PartError),
     /// More bundles than [`crate::MAX_STATEMENT_BUNDLES`].
-    #[error("the statement carries {found} signature bundles, and at most {limit} are looked at")]
+    #[error("the statement carries {found} signature bundles; at most {limit} are allowed")]
     TooManyBundles {
         /// Bundles given.
         found: u64,
@@ -21,7 +21,7 @@ pub enum StatementError {
     },
     /// It names more bundles of its release than any release may have.
     #[error(
-        "the statement names {found} bundles of its release, and at most {limit} are looked at"
+        "the statement names {found} bundles of its release; at most {limit} are allowed"
     )]
     TooManyReleaseBundles {
         /// Bundles named.
@@ -29,10 +29,10 @@ pub enum StatementError {
         /// Bundles allowed.
         limit: u64,
     },
-    /// Nobody signed it, and this site asks for signed statements.
-    #[error("the statement is not signed, and this site asks for it; publish with `--key KEY`")]
+    /// It is not signed, and this site requires signed statements.
+    #[error("the statement is not signed, and this site requires it; publish with `--key KEY`")]
     Unsigned,
-    /// No bundle on it counts; this is the first one's fault.
+    /// No bundle on it is valid; this is the error of the first one.
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// Signed, but only by keys that may not sign releases of this name.
@@ -46,16 +46,16 @@ pub enum StatementError {
         release: String,
     },
     /// A statement for another site.
-    #[error("the statement is for site `{found}`, and this is `{own}`")]
+    #[error("the statement is for site `{found}`, but this is site `{own}`")]
     WrongSite {
         /// This site.
         own: String,
         /// The statement's.
         found: String,
     },
-    /// The clock stands before a time that was already signed.
+    /// The clock is before a time that was already signed.
     #[error(
-        "the clock says {now}, earlier than {floor}, which this device has already seen signed; set the clock"
+        "the clock shows {now}, which is before {floor}, a signed time that this device has already seen; set the clock"
     )]
     ClockBackwards {
         /// The time now.
@@ -63,31 +63,31 @@ pub enum StatementError {
         /// The clock floor.
         floor: Time,
     },
-    /// Made in the future.
-    #[error("the statement was made at {issued}, and it is only {now}; set this device's clock")]
+    /// Issued in the future.
+    #[error("the statement was issued at {issued}, but the clock shows {now}; set this device's clock")]
     FromFuture {
         /// When it was made.
         issued: Time,
         /// The time now.
         now: Time,
     },
-    /// Its time is over.
-    #[error("the statement expired at {expires}, and it is {now}; publish again")]
+    /// Expired.
+    #[error("the statement expired at {expires}, and the clock shows {now}; publish again")]
     Expired {
         /// When it expired.
         expires: Time,
         /// The time now.
         now: Time,
     },
-    /// It expires before, or when, it is made.
-    #[error("the statement expires at or before it is made; let it expire after {issued}")]
+    /// It expires at or before its issue.
+    #[error("the statement expires at or before its issue; let it expire after {issued}")]
     ExpiresTooSoon {
         /// When it was made.
         issued: Time,
     },
-    /// It lives longer than [`crate::MAX_STATEMENT_LIFETIME`].
+    /// It is valid for longer than [`crate::MAX_STATEMENT_LIFETIME`].
     #[error(
-        "the statement lives from {issued} to {expires}; at most {} days are allowed",
+        "the statement is valid from {issued} to {expires}; at most {} days are allowed",
         MAX_STATEMENT_LIFETIME.as_hours() / 24
     )]
     TooLongLived {

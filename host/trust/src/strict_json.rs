@@ -1,7 +1,7 @@
-//! JSON with one meaning: a repeated key is refused at every depth, and size and depth have limits.
+//! Unambiguous JSON: a repeated key is refused at every depth, and size and depth have limits.
 //!
-//! Two parsers that disagree on which of two equal keys counts would read two releases out of one
-//! signed text. So a first walk refuses repeated keys (compared after unescaping), and only then is the
+//! Two parsers that disagree about which of two equal keys applies would read two releases from one
+//! signed text. So a first pass refuses repeated keys (compared after unescaping), and only then is the
 //! text read into a type, which must derive `Deserialize` with `deny_unknown_fields`.
 
 use std::{cell::Cell, collections::BTreeSet, fmt};
@@ -11,7 +11,7 @@ use serde::{
     de::{DeserializeOwned, DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
 
-use crate::nearest::{Unknown, way_out};
+use crate::nearest::{Unknown, suggestion};
 
 /// How deep arrays and objects may nest: 32 levels (a release needs 6).
 pub const MAX_DEPTH: usize = 32;
@@ -33,8 +33,8 @@ pub enum JsonError {
         /// Line, from 1.
         line: usize,
     },
-    /// One object has the same key twice.
-    #[error("key `{key}` stands twice in one object, at line {line}")]
+    /// A duplicate key in one object.
+    #[error("duplicate key `{key}` in one object, at line {line}")]
     DuplicateKey {
         /// The key, unescaped.
         key: String,
@@ -42,21 +42,21 @@ pub enum JsonError {
         line: usize,
     },
     /// A key, or one of a fixed set of values, that the schema does not know.
-    #[error("unknown {kind} `{found}` at line {line}; {}", way_out(nearest.as_deref(), known))]
+    #[error("unknown {kind} `{found}` at line {line}; {}", suggestion(nearest.as_deref(), known))]
     Unknown {
         /// `key` or `value`.
         kind: &'static str,
         /// What was written.
         found: String,
-        /// The known one that is likest to it.
+        /// The most similar known one.
         nearest: Option<String>,
-        /// All that are known there.
+        /// All known ones.
         known: Vec<String>,
         /// Line, from 1.
         line: usize,
     },
     /// Not JSON, or a value of the wrong type, or a missing key.
-    #[error("not the JSON that was expected")]
+    #[error("not the expected JSON")]
     Invalid(#[source] serde_json::Error),
 }
 
@@ -93,8 +93,8 @@ pub fn check(bytes: &[u8], max_bytes: u64) -> Result<(), JsonError> {
     .deserialize(&mut deserializer)
     .and_then(|()| deserializer.end());
     walked.map_err(|error| match fault.take() {
-        Some(Fault::TooDeep) => JsonError::TooDeep { line: error.line() },
-        Some(Fault::Duplicate(key)) => JsonError::DuplicateKey {
+        Some(Violation::TooDeep) => JsonError::TooDeep { line: error.line() },
+        Some(Violation::Duplicate(key)) => JsonError::DuplicateKey {
             key,
             line: error.line(),
         },
@@ -102,23 +102,23 @@ pub fn check(bytes: &[u8], max_bytes: u64) -> Result<(), JsonError> {
     })
 }
 
-/// What the walk refused; kept beside serde's error, which carries text alone.
-enum Fault {
+/// What the first pass refused; kept beside serde's error, which is text only.
+enum Violation {
     TooDeep,
     Duplicate(String),
 }
 
-/// Walks one value and keeps nothing of it.
+/// Visits one value and discards it.
 struct Walk<'a> {
     depth: usize,
-    fault: &'a Cell<Option<Fault>>,
+    fault: &'a Cell<Option<Violation>>,
 }
 
 impl Walk<'_> {
-    /// The walk of a value one level further in.
+    /// Visits a value one level deeper.
     fn inner<E: serde::de::Error>(&self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            self.fault.set(Some(Fault::TooDeep));
+            self.fault.set(Some(Violation::TooDeep));
             return Err(E::custom("too deep"));
         }
         Ok(Self {
@@ -177,7 +177,7 @@ impl<'de> Visitor<'de> for Walk<'_> {
         let inner_depth = self.inner::<A::Error>()?.depth;
         while let Some(key) = entries.next_key::<String>()? {
             if seen.contains(&key) {
-                self.fault.set(Some(Fault::Duplicate(key)));
+                self.fault.set(Some(Violation::Duplicate(key)));
                 return Err(A::Error::custom("duplicate key"));
             }
             seen.insert(key);

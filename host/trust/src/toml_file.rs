@@ -1,33 +1,33 @@
-//! TOML that people write: an unknown key is refused, with its line and the nearest known key.
+//! Strict TOML for configuration files: an unknown key is refused, with its line and the most similar known key.
 //!
 //! Shared by `release.toml`, `trust.toml` and `hotshoe.toml`. The types parsed must derive
 //! `Deserialize` with `deny_unknown_fields`, and must not use `flatten` or `untagged`, which lose lines.
 
 use serde::de::DeserializeOwned;
 
-use crate::nearest::{Unknown, way_out};
+use crate::nearest::{Unknown, suggestion};
 
 /// Why a TOML text was refused. Lines count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TomlError {
     /// A key, or one of a fixed set of values, that the schema does not know.
-    #[error("line {line}: unknown {kind} `{found}`; {}", way_out(nearest.as_deref(), known))]
+    #[error("line {line}: unknown {kind} `{found}`; {}", suggestion(nearest.as_deref(), known))]
     Unknown {
         /// `key` or `value`.
         kind: &'static str,
-        /// The line it stands in.
+        /// Its line.
         line: usize,
         /// What was written.
         found: String,
-        /// The known one that is likest to it.
+        /// The most similar known one.
         nearest: Option<String>,
-        /// All that are known there.
+        /// All known ones.
         known: Vec<String>,
     },
     /// Not TOML, or a value of the wrong type, or a missing key.
     #[error("line {line}: {message}")]
     Invalid {
-        /// The line of the error; 1 where the text as a whole is at fault.
+        /// The line of the error; 1 if the error concerns the whole text.
         line: usize,
         /// What is wrong.
         message: String,

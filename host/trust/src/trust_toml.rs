@@ -1,4 +1,4 @@
-//! `trust.toml`: whose signatures count, how many are needed, and which releases each may sign.
+//! `trust.toml`: the trusted keys, the threshold, and which releases each key may sign.
 //!
 //! ```toml
 //! version = 1                           # grows by one with each rotation; default: 1
@@ -48,7 +48,7 @@ pub enum TrustError {
         #[source]
         source: KeyError,
     },
-    /// One key under two names would count twice in a reader's mind.
+    /// One key under two names, which looks like two signers.
     #[error("keys `{first}` and `{second}` are one key; remove one of them")]
     SameKey {
         /// One name.
@@ -56,21 +56,21 @@ pub enum TrustError {
         /// The other name.
         second: String,
     },
-    /// More signatures needed than keys there are.
-    #[error("threshold {threshold} can never be met by {keys} key(s); add keys or lower it")]
+    /// A threshold above the number of keys.
+    #[error("threshold {threshold} is more than the number of keys, {keys}; add keys or lower it")]
     Threshold {
         /// The threshold.
         threshold: usize,
         /// How many keys there are.
         keys: usize,
     },
-    /// A key that may sign nothing, not even the next `trust.toml`.
-    #[error("key `{name}` may sign no release; list names or globs in its `releases`")]
+    /// A key that may not sign anything, not even the next `trust.toml`.
+    #[error("key `{name}` may not sign any release; list names or globs in its `releases`")]
     NoReleases {
         /// The key's name.
         name: String,
     },
-    /// A reset of a name that no release can have.
+    /// A reset of an invalid release name.
     #[error("`[reset]` of trust.toml")]
     Reset(#[source] ReleaseError),
     /// A pattern that is not a glob.
@@ -131,11 +131,11 @@ pub struct TrustedKey {
     rotates: bool,
 }
 
-/// The name of the throw-away key that `hotshoe dev` makes: only a device in development mode trusts a key of that name.
+/// The name of the throw-away key that `hotshoe dev` makes: only a device in development mode trusts it.
 pub const DEVELOPMENT_KEY: &str = "development";
 
 impl TrustedKey {
-    /// What `trust.toml` calls it.
+    /// Its name in `trust.toml`.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -150,14 +150,14 @@ impl TrustedKey {
         self.releases.iter().any(|glob| glob.is_match(release))
     }
 
-    /// Whether its signature counts for the next `trust.toml`. A key for some releases alone must not reach the
-    /// others by changing who may sign them.
+    /// Whether its signature counts for the next `trust.toml`. A key for some releases must not gain access to others
+    /// by changing who may sign them.
     pub fn rotates(&self) -> bool {
         self.rotates
     }
 }
 
-/// Whose signatures a device accepts.
+/// The keys that a device trusts.
 #[derive(Debug, Clone)]
 pub struct TrustRoot {
     version: u64,
@@ -240,7 +240,7 @@ impl TrustRoot {
         &self.resets
     }
 
-    /// How many distinct keys must have signed.
+    /// Number of distinct keys that must have signed.
     pub fn threshold(&self) -> usize {
         self.threshold
     }

@@ -1,8 +1,7 @@
-//! The one gate: bytes go in, and a [`Verified`] release comes out, or a named reason why not.
+//! Verification of releases: bytes in, a [`Verified`] release or an error with a stable name out.
 //!
-//! The order matters. Sizes first, then the signatures over the raw manifest; only bytes that enough
-//! distinct trusted keys signed are parsed. The manifest vouches for the config by its digest, and the
-//! config for every blob by its own.
+//! The order matters: sizes first, then the signatures over the raw manifest. Only bytes that enough distinct trusted keys
+//! signed are parsed. The manifest authenticates the config by its digest, and the config every blob by its digest.
 
 use std::ops::Deref;
 
@@ -19,24 +18,24 @@ use crate::{
     verify_error::VerifyError,
 };
 
-/// How many bundles that did not count an error tells of.
+/// Most refused bundles that an error lists.
 const REFUSED_SHOWN: usize = 8;
 
-/// How far a device's clock may stand behind the signer's: 5 minutes, as Kerberos allows (RFC 4120, 1.6).
+/// How far a device's clock may be behind the signer's: 5 minutes, as Kerberos allows (RFC 4120, 1.6).
 pub const CLOCK_SKEW: jiff::SignedDuration = jiff::SignedDuration::from_mins(5);
 
-/// The bytes of a release before anything is known about them.
+/// The unverified bytes of a release.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Package {
-    /// The manifest: what is signed.
+    /// The manifest, which is signed.
     pub manifest: Vec<u8>,
     /// The config blob: the release as JSON.
     pub config: Vec<u8>,
-    /// The signature bundles, one a signer.
+    /// The signature bundles, one per signer.
     pub bundles: Vec<Vec<u8>>,
 }
 
-/// Something that passed [`verify`] or [`verify_installed`]; it can be had in no other way.
+/// A value that passed verification; there is no other way to make one.
 #[derive(Debug, Clone)]
 pub struct Verified<T> {
     value: T,
@@ -46,12 +45,12 @@ pub struct Verified<T> {
 }
 
 impl<T> Verified<T> {
-    /// The digest of the manifest, which names the release.
+    /// The digest of the manifest, which identifies the release.
     pub fn digest(&self) -> Digest {
         self.digest
     }
 
-    /// The bytes that it was parsed from, with the signature bundles that counted.
+    /// The bytes that it was parsed from, with the valid signature bundles.
     pub fn package(&self) -> &Package {
         &self.package
     }
@@ -70,9 +69,9 @@ impl<T> Deref for Verified<T> {
     }
 }
 
-/// Admits a release: checks signatures, format, names, times, floor, device and host version.
+/// Verifies a release: checks signatures, format, names, times, floor, device and host version.
 ///
-/// `floor` is what this device has already seen, `host` this host's version, `now` the device's clock.
+/// `floor` is the floor of this device, `host` this host's version, `now` the device's clock.
 pub fn verify(
     package: &Package,
     trust: &TrustRoot,
@@ -87,10 +86,10 @@ pub fn verify(
     Ok(verified)
 }
 
-/// Checks a release again that this device admitted before, when the daemon starts or rolls back.
+/// Verifies an installed release again, when the daemon starts or rolls back.
 ///
-/// `slot` is the digest that the ledger holds. Times and the floor were judged at admission and are not
-/// judged again: a device that was offline for long still starts, and may go back to its previous release.
+/// `slot` is the digest in the ledger. Times and the floor were checked before installation and are not
+/// checked again: a device that was offline for long still starts, and may roll back to its previous release.
 pub fn verify_installed(
     package: &Package,
     trust: &TrustRoot,
@@ -108,9 +107,9 @@ pub fn verify_installed(
     verify_on_device(package, trust, device, host)
 }
 
-/// Checks a release for whoever only keeps it for others: signatures, format, names and times.
+/// Verifies a release for a registry: signatures, format, names and times.
 ///
-/// No floor, no device and no host version are looked at: those are for each device to judge.
+/// The floor, the device and the host version are not checked: each device does that.
 pub fn verify_for_registry(
     package: &Package,
     trust: &TrustRoot,
@@ -138,7 +137,7 @@ fn verify_on_device(
     Ok(verified)
 }
 
-/// All that depends on the release and the trusted keys alone.
+/// The checks that depend only on the release and the trusted keys.
 fn verify_content(package: &Package, trust: &TrustRoot) -> Result<Verified<Release>, VerifyError> {
     check_size("manifest", &package.manifest, ReleaseLimits::MANIFEST_BYTES)?;
     check_size("config", &package.config, ReleaseLimits::CONFIG_BYTES)?;
@@ -154,7 +153,7 @@ fn verify_content(package: &Package, trust: &TrustRoot) -> Result<Verified<Relea
         .check_layers(&release)
         .map_err(VerifyError::ManifestMismatch)?;
     let signers = allowed(signers, trust, &release.name)?;
-    // Bundles that did not count are not kept: an installed release carries nothing that was not checked.
+    // Refused bundles are dropped: an installed release has no unchecked bytes.
     let package = Package {
         manifest: package.manifest.clone(),
         config: package.config.clone(),
@@ -176,7 +175,7 @@ fn check_size(part: &'static str, bytes: &[u8], limit: u64) -> Result<(), Verify
     Ok(())
 }
 
-/// The trusted keys with a good signature over the manifest, each with its bundle, at least as many as the
+/// The trusted keys with a valid signature over the manifest, each with its bundle; at least as many as the
 /// threshold.
 fn signers<'t>(
     package: &Package,
@@ -207,7 +206,7 @@ fn signers<'t>(
         return Ok(good.into_iter().filter_map(with_bundle).collect());
     }
     if good.is_empty() {
-        // With no good signature at all, the first bundle's own fault says most.
+        // Without any valid signature, the error of the first bundle is the most useful one.
         let first = refused.into_iter().next();
         return Err(first.map_or(VerifyError::NoBundle, VerifyError::Signer));
     }
@@ -223,7 +222,7 @@ fn signers<'t>(
     })
 }
 
-/// The names of those signers that may sign releases of this name, still at least the threshold.
+/// The signers that may sign releases of this name; at least as many as the threshold.
 fn allowed(
     signers: Vec<&TrustedKey>,
     trust: &TrustRoot,
@@ -251,7 +250,7 @@ fn check_device(release: &Release, device: &Device) -> Result<(), VerifyError> {
 }
 
 fn check_times(release: &Release, clock_floor: Option<Time>, now: Time) -> Result<(), VerifyError> {
-    // Saturating: a clock at the end of time is simply late.
+    // Saturating: the clock may be at the end of time.
     let latest_now = now.saturating_add(CLOCK_SKEW).unwrap_or(now);
     if let Some(clock) = clock_floor.filter(|clock| latest_now < *clock) {
         return Err(VerifyError::ClockBackwards { now, floor: clock });

@@ -1,4 +1,4 @@
-//! Why a release was refused: one variant a reason, each with a stable name for counters and JSON.
+//! Why a release is refused: one variant per reason, each with a stable name for counters and JSON.
 
 use crate::{
     digest::Digest,
@@ -9,27 +9,27 @@ use crate::{
     signers::{SignerError, also},
 };
 
-/// Why a release was refused.
+/// Why a release is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
-    /// Nobody signed it.
+    /// It is not signed.
     #[error("the release is not signed; sign it with `hotshoe sign --key KEY RELEASE`")]
     NoBundle,
     /// More bundles than [`crate::ReleaseLimits::BUNDLES`].
-    #[error("the release carries {found} signature bundles, and at most {limit} are looked at")]
+    #[error("the release carries {found} signature bundles; at most {limit} are allowed")]
     TooManyBundles {
         /// Bundles given.
         found: u64,
         /// Bundles allowed.
         limit: u64,
     },
-    /// No bundle on it counts; this is the first one's fault.
+    /// No bundle on it is valid; this is the error of the first one.
     #[error(transparent)]
     Signer(#[from] SignerError),
     /// Fewer distinct keys signed than are needed.
     #[error("signed by {found} of the {needed} keys needed ({}){}", signers.join(", "), also(refused))]
     TooFewSignatures {
-        /// Distinct keys with a good signature.
+        /// Distinct keys with a valid signature.
         found: usize,
         /// The threshold.
         needed: usize,
@@ -38,7 +38,7 @@ pub enum VerifyError {
         /// Why other bundles did not count.
         refused: Vec<String>,
     },
-    /// A good signature by a key that may not sign releases of this name.
+    /// A valid signature by a key that may not sign releases of this name.
     #[error(
         "key `{key}` may not sign releases named `{release}`; add the name to its `releases` in trust.toml"
     )]
@@ -48,7 +48,7 @@ pub enum VerifyError {
         /// The release's name.
         release: String,
     },
-    /// A generation that is no longer accepted.
+    /// A generation below the floor.
     #[error(
         "generation {generation} of `{release}` is below the floor {floor}; pack it again with a higher one"
     )]
@@ -60,9 +60,9 @@ pub enum VerifyError {
         /// The lowest accepted.
         floor: u64,
     },
-    /// The floor's own generation, with other content.
+    /// The generation of the floor, with different content.
     #[error(
-        "generation {generation} of `{release}` was {known} before and is {given} now; a changed release needs a higher generation"
+        "generation {generation} of `{release}` was {known} before, and is now {given}; a changed release needs a higher generation"
     )]
     SameGeneration {
         /// The release's name.
@@ -71,28 +71,28 @@ pub enum VerifyError {
         generation: u64,
         /// The manifest that was seen before.
         known: Digest,
-        /// The manifest given.
+        /// The manifest found.
         given: Digest,
     },
-    /// Its time is over.
-    #[error("the release expired at {expires}, and it is {now}; pack and sign it again")]
+    /// Expired.
+    #[error("the release expired at {expires}, and the clock shows {now}; pack and sign it again")]
     Expired {
         /// When it expired.
         expires: Time,
         /// The time now.
         now: Time,
     },
-    /// Its time has not come.
-    #[error("the release was issued at {issued}, and it is only {now}; set this device's clock")]
+    /// Issued in the future.
+    #[error("the release was issued at {issued}, but the clock shows {now}; set this device's clock")]
     NotYetValid {
         /// When it was issued.
         issued: Time,
         /// The time now.
         now: Time,
     },
-    /// The clock stands before a time that was already signed.
+    /// The clock is before a time that was already signed.
     #[error(
-        "the clock says {now}, earlier than {floor}, which this device has already seen signed; set the clock"
+        "the clock shows {now}, which is before {floor}, a signed time that this device has already seen; set the clock"
     )]
     ClockBackwards {
         /// The time now.
@@ -110,7 +110,7 @@ pub enum VerifyError {
     },
     /// The release needs another version of the host.
     #[error(
-        "the release needs hotshoe {needed}, and this is {host}; update the host or repack the release"
+        "the release needs hotshoe {needed}, but this is {host}; update the host, or pack the release again"
     )]
     WrongHostVersion {
         /// What it needs.
@@ -118,18 +118,18 @@ pub enum VerifyError {
         /// This host.
         host: semver::Version,
     },
-    /// The parts do not belong together.
-    #[error("the release's parts do not fit together")]
+    /// The manifest and the config do not match.
+    #[error("the manifest and the config of the release do not match")]
     ManifestMismatch(#[source] ManifestError),
     /// The JSON of a part is not what is expected.
     #[error(transparent)]
     Part(#[from] PartError),
     /// A release that breaks a rule of the format.
-    #[error("the release is signed, and not valid")]
+    #[error("the release is signed, but not valid")]
     InvalidRelease(#[source] ReleaseError),
     /// Not the release that the ledger names.
     #[error(
-        "the ledger names release {expected}, and the stored manifest is {found}; install the release again"
+        "the ledger names release {expected}, but the stored manifest is {found}; install the release again"
     )]
     NotTheSlot {
         /// What the ledger names.

@@ -381,7 +381,7 @@ fn rules_of_a_model() {
         ),
         (
             "file = \"detect.onnx\"\nmax-wait-us = 5",
-            "waits for nobody",
+            "has no effect while",
         ),
         (
             "file = \"detect.onnx\"\nmax-batch = 2\nstate = { h = \"n\" }",
@@ -480,7 +480,7 @@ fn folders_hosts_and_topics_need_their_grants_and_worlds() {
     let mut stage = release();
     read(&mut stage).topics.insert("count".into());
     let said = stage.validate().expect_err("no policy").to_string();
-    assert!(said.contains("is no policy"), "{said}");
+    assert!(said.contains("is not a policy"), "{said}");
 }
 
 #[test]

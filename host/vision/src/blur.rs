@@ -1,4 +1,4 @@
-//! Making parts of a picture unrecognisable.
+//! Blurring regions of a picture beyond recognition.
 
 use std::ops::Range;
 
@@ -8,14 +8,14 @@ use crate::{Budget, Image, MAX_PIXELS, VisionError};
 
 /// Most regions of one call.
 pub const MAX_REGIONS: usize = 1024;
-/// Box blurs, one after another. Three come near to a Gaussian whose standard deviation is the radius.
+/// Number of box blurs. Three approximate a Gaussian whose standard deviation is the radius.
 const PASSES: u32 = 3;
-/// Most bytes of a row that are blurred downwards at once: so many sums stay near the processor.
+/// Width in bytes of a strip for the vertical blur: its sums fit the cache.
 const STRIP_BYTES: usize = 4096 * CHANNELS;
-/// Work of one pixel in one pass, in steps of the budget.
+/// Steps of the budget per pixel and pass.
 const STEPS_A_PIXEL: usize = 4;
 
-/// An upright part of a picture, in pixels from its top left corner.
+/// An upright rectangle, in pixels from the top left corner of the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Region {
     /// The left edge.
@@ -29,8 +29,8 @@ pub struct Region {
 }
 
 /// Blurs each of the regions in turn, as far as it lies inside the picture, rounded outwards to whole pixels: three box blurs of
-/// `2 * radius + 1` pixels a side. They take their pixels from inside the region alone, and repeat its edge. A radius of 0 stands for
-/// a quarter of the region's shorter side, at least 1; one above that side is as good as that side.
+/// `2 * radius + 1` pixels a side. They use only pixels inside the region, and repeat its edge. A radius of 0 means a quarter of the
+/// region's shorter side, at least 1; the radius is clamped to that side.
 ///
 /// # Errors
 /// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::TooManyRegions`] over [`MAX_REGIONS`] or, in pixels over all
@@ -82,7 +82,7 @@ struct Area {
 }
 
 impl Area {
-    /// None where no pixel lies in it.
+    /// `None` if no pixel is in it.
     fn of(region: &Region, image: &Image) -> Result<Option<Self>, VisionError> {
         let Region {
             x,
@@ -164,7 +164,7 @@ fn mean(sum: u32, window: u32) -> u8 {
     ((sum + window / 2) / window) as u8 // a mean of bytes is one
 }
 
-/// One box blur along a row. `before` has room for a copy of it.
+/// One box blur along a row. `before` is a buffer for a copy of the row.
 fn across(
     row: &mut [u8],
     radius: usize,
@@ -198,7 +198,7 @@ fn across(
     Ok(())
 }
 
-/// The same bytes of some rows that follow one another.
+/// The same byte range of consecutive rows.
 struct Rows<'a> {
     picture: &'a mut [u8],
     stride: usize,
@@ -214,7 +214,7 @@ impl Rows<'_> {
         self.picture.get_mut(bytes).unwrap_or_default()
     }
 
-    /// One box blur along all columns, a row at a time. `before` has room for a copy of all rows, `sums` for those of one.
+    /// One box blur along all columns, row by row. `before` is a buffer for a copy of all rows, `sums` for one row.
     fn down(
         mut self,
         radius: usize,

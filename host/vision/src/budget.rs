@@ -1,42 +1,42 @@
-//! What one call may use. Every public operation takes a [`Budget`], and nothing else decides about memory or time.
+//! Memory and time of one operation. Every public operation takes a [`Budget`].
 
 use std::cell::Cell;
 
 use thiserror::Error;
 
-/// Steps of work (about a pixel each) between two looks at the deadline: a few milliseconds at most.
+/// Steps of work (about a pixel each) between two checks of the deadline: a few milliseconds at most.
 const STEPS_BETWEEN_LOOKS: u64 = 1 << 20;
 
-/// The memory and the time of one operation. Memory is counted before it is allocated: the result, what is in between, and tables.
+/// The memory and time limit of one operation. Memory is counted before it is allocated: the result, intermediate pictures, and tables.
 pub struct Budget<'a> {
     max_bytes: u64,
     held_bytes: Cell<u64>,
     peak_bytes: Cell<u64>,
-    /// Steps since the last look at the deadline.
+    /// Steps since the last check of the deadline.
     steps: Cell<u64>,
     refused: Cell<Option<BudgetError>>,
     is_over: &'a dyn Fn() -> bool,
 }
 
-/// Why an operation was given up.
+/// Why an operation was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BudgetError {
-    /// It needs more bytes than there are left. They were not allocated.
+    /// It needs more bytes than are left. They were not allocated.
     #[error(
-        "the operation needs {bytes} bytes more, and {left} of its {limit} are left; use a smaller picture, or raise the limit"
+        "the operation needs {bytes} bytes more, but {left} of its {limit} are left; use a smaller picture, or raise the limit"
     )]
     Memory {
-        /// Bytes that were asked for.
+        /// Bytes requested.
         bytes: u64,
-        /// Bytes that were left.
+        /// Bytes left.
         left: u64,
         /// Most bytes of the operation.
         limit: u64,
     },
-    /// The machine has no memory for what the budget allows.
-    #[error("the machine has no memory for {bytes} bytes more")]
+    /// The system is out of memory, although the budget allows more.
+    #[error("the system does not have {bytes} bytes more")]
     Allocation {
-        /// Bytes that were asked for.
+        /// Bytes requested.
         bytes: u64,
     },
     /// The deadline passed.
@@ -45,7 +45,7 @@ pub enum BudgetError {
 }
 
 impl<'a> Budget<'a> {
-    /// At most `max_bytes` at once, until `is_over` says that the time is over. It is asked every few milliseconds.
+    /// At most `max_bytes` at once, until `is_over` returns true. It is called every few milliseconds.
     pub fn new(max_bytes: u64, is_over: &'a dyn Fn() -> bool) -> Self {
         Self {
             max_bytes,
@@ -57,17 +57,17 @@ impl<'a> Budget<'a> {
         }
     }
 
-    /// Without an end, for pictures and sizes that come from nowhere outside. [`crate::MAX_PIXELS`] holds all the same.
+    /// Without limits, for trusted pictures and sizes. [`crate::MAX_PIXELS`] applies.
     pub fn unlimited() -> Budget<'static> {
         Budget::new(u64::MAX, &|| false)
     }
 
-    /// The most bytes that were counted at once so far.
+    /// Peak of counted bytes so far.
     pub fn peak_bytes(&self) -> u64 {
         self.peak_bytes.get()
     }
 
-    /// What was refused last. An error that passed through a library's code may have lost it.
+    /// The last refusal, which an error from a library may have lost.
     pub(crate) fn refused(&self) -> Option<BudgetError> {
         self.refused.get()
     }
@@ -77,7 +77,7 @@ impl<'a> Budget<'a> {
         error
     }
 
-    /// Bytes that may still be taken.
+    /// Remaining bytes.
     pub(crate) fn left(&self) -> u64 {
         self.max_bytes.saturating_sub(self.held_bytes.get())
     }
@@ -85,7 +85,7 @@ impl<'a> Budget<'a> {
     /// Counts bytes until the claim is dropped.
     ///
     /// # Errors
-    /// [`BudgetError::Memory`] where there are fewer left.
+    /// [`BudgetError::Memory`] if fewer are left.
     pub fn claim(&self, bytes: u64) -> Result<Claim<'_>, BudgetError> {
         let left = self.left();
         if bytes > left {
@@ -101,7 +101,7 @@ impl<'a> Budget<'a> {
         })
     }
 
-    /// An empty list with room for exactly `len` items, and the claim for it.
+    /// An empty list with capacity for exactly `len` items, and its claim.
     pub(crate) fn list<T>(&self, len: usize) -> Result<(Vec<T>, Claim<'_>), BudgetError> {
         let claim = self.claim((len as u64).saturating_mul(size_of::<T>() as u64))?;
         let mut list = Vec::new();
@@ -109,7 +109,7 @@ impl<'a> Budget<'a> {
         Ok((list, claim))
     }
 
-    /// Makes room for `more` items, which are counted already.
+    /// Reserves capacity for `more` items, which are already counted.
     pub(crate) fn reserve<T>(&self, list: &mut Vec<T>, more: usize) -> Result<(), BudgetError> {
         list.try_reserve_exact(more).map_err(|_| {
             let bytes = (more as u64).saturating_mul(size_of::<T>() as u64);
@@ -127,7 +127,7 @@ impl<'a> Budget<'a> {
         Ok((list, claim))
     }
 
-    /// Counts work that was done, about a step a pixel, and looks at the deadline where it adds up.
+    /// Counts completed work, about one step per pixel, and checks the deadline at intervals.
     pub(crate) fn spend(&self, steps: u64) -> Result<(), BudgetError> {
         let steps = self.steps.get().saturating_add(steps);
         if steps < STEPS_BETWEEN_LOOKS {
@@ -137,7 +137,7 @@ impl<'a> Budget<'a> {
         self.look()
     }
 
-    /// Looks at the deadline now.
+    /// Checks the deadline now.
     pub(crate) fn look(&self) -> Result<(), BudgetError> {
         self.steps.set(0);
         if (self.is_over)() {
@@ -147,7 +147,7 @@ impl<'a> Budget<'a> {
     }
 }
 
-/// Bytes that are counted against a budget for as long as it lives.
+/// Bytes that count against a budget while this exists.
 #[must_use]
 pub struct Claim<'b> {
     held: &'b Cell<u64>,

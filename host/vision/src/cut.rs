@@ -3,7 +3,7 @@
 use crate::image::{CHANNELS, byte_count};
 use crate::{Budget, Image, VisionError};
 
-/// Pixels of a slice, between which the budget is asked.
+/// Pixels between two checks of the budget.
 pub(crate) const SLICE_PIXELS: usize = 1 << 16;
 
 /// Quarter turns, clockwise.
@@ -17,10 +17,10 @@ pub enum Rotation {
     ThreeQuarters,
 }
 
-/// Cuts out a rectangle, its edges rounded to whole pixels, as far as it lies inside the picture.
+/// Crops to the part of a rectangle inside the picture, with its edges rounded to whole pixels.
 ///
 /// # Errors
-/// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::Outside`] if no pixel lies in it; [`VisionError::Budget`].
+/// [`VisionError::NotFinite`], [`VisionError::NegativeSize`], [`VisionError::Outside`] if no pixel is in it; [`VisionError::Budget`].
 pub fn crop(
     image: &Image,
     x: f32,
@@ -54,7 +54,7 @@ pub fn crop(
     Image::from_rgb(new_width, new_height, pixels)
 }
 
-/// That all four are numbers, and neither side is negative.
+/// Checks that all four are finite, and neither side is negative.
 pub(crate) fn checked(x: f32, y: f32, width: f32, height: f32) -> Result<(), VisionError> {
     for (what, value) in [("x", x), ("y", y), ("width", width), ("height", height)] {
         if !value.is_finite() {
@@ -67,14 +67,14 @@ pub(crate) fn checked(x: f32, y: f32, width: f32, height: f32) -> Result<(), Vis
     Ok(())
 }
 
-/// The whole pixels of an interval that lie in `0..size`.
+/// The whole pixels of an interval within `0..size`.
 fn span(start: f32, length: f32, size: u32) -> (u32, u32) {
     let edge = |at: f64| at.round().clamp(0.0, f64::from(size)) as u32;
     let start = f64::from(start);
     (edge(start), edge(start + f64::from(length)))
 }
 
-/// Turns the picture clockwise.
+/// Rotates the picture clockwise.
 ///
 /// # Errors
 /// [`VisionError::Budget`]; the result has as many pixels.

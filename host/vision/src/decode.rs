@@ -1,4 +1,4 @@
-//! From the bytes of a file to pixels.
+//! Decoding of picture files.
 
 mod jpeg;
 mod png;
@@ -13,10 +13,10 @@ use image::ImageFormat;
 
 use crate::{Budget, BudgetError, DecodeError, Image, MAX_PIXELS};
 
-/// What a file may cost.
+/// Limits of decoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
-    /// Most pixels, width times height. Default [`MAX_PIXELS`], which is also the highest value that counts.
+    /// Most pixels, width times height. Default [`MAX_PIXELS`], which is also the upper bound.
     pub max_pixels: u64,
 }
 
@@ -43,12 +43,12 @@ impl DecodeLimits {
     }
 }
 
-/// Decodes a JPEG or PNG file, told apart by its first bytes. Alpha is dropped, grey becomes RGB, 16 bits become 8.
-/// The size is read from the header and checked before memory is taken for it. An EXIF orientation is not applied.
+/// Decodes a JPEG or PNG file, recognised by its first bytes. Alpha is dropped, grey becomes RGB, 16 bits become 8.
+/// The size in the header is checked before memory is allocated. An EXIF orientation is not applied.
 ///
 /// # Errors
-/// [`DecodeError`]: empty, another format, too large, or damaged (cut off, broken); [`DecodeError::Budget`]. After its last scan a
-/// progressive JPEG file is put together without a look at the deadline, which takes about 10 ns a pixel.
+/// [`DecodeError`]: empty, another format, too large, or damaged (cut off, broken); [`DecodeError::Budget`]. After the last scan, a
+/// progressive JPEG file is assembled without a check of the deadline, which takes about 10 ns per pixel.
 pub fn decode(
     bytes: &[u8],
     limits: &DecodeLimits,
@@ -63,11 +63,11 @@ pub fn decode(
         Format::Jpeg => jpeg::pixels(bytes, limits, budget),
         Format::Png => png::pixels(bytes, limits, budget),
     });
-    // Fuzzing found damaged files on which the JPEG decoder panics, where it should return an error.
+    // Fuzzing found damaged files on which the JPEG decoder panics instead of returning an error.
     decoded.unwrap_or_else(|panic| {
         Err(match panic.downcast_ref::<BudgetError>() {
             Some(error) => DecodeError::Budget(*error),
-            None => damaged(format.name(), "the decoder gave up"),
+            None => damaged(format.name(), "the decoder failed"),
         })
     })
 }
@@ -81,11 +81,11 @@ fn damaged(
 }
 
 thread_local! {
-    /// Is a panic of this thread an error that will be returned?
+    /// Whether a panic of this thread becomes a returned error.
     static CAUGHT: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What `work` returns, unless it panics. Nothing is printed about that: a camera could fill the journal with damaged files.
+/// Runs `work` and catches its panic. It is not logged, since a camera could fill the journal with damaged files.
 fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -125,7 +125,7 @@ fn recognise(bytes: &[u8]) -> Result<Format, DecodeError> {
             found: format!("{other:?}"),
         }),
         Err(_) => Err(DecodeError::Unsupported {
-            found: "of no known format".to_owned(),
+            found: "of an unknown format".to_owned(),
         }),
     }
 }

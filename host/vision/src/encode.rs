@@ -1,4 +1,4 @@
-//! From pixels to the bytes of a file.
+//! Encoding of picture files.
 
 use std::io::{self, Write};
 
@@ -13,18 +13,18 @@ use crate::{Budget, BudgetError, Image, VisionError};
 const MAX_JPEG_SIDE: u32 = 65_535;
 /// Bytes of a chunk of pixels in a PNG file.
 const PNG_CHUNK_BYTES: usize = 1 << 16;
-/// Rows that the PNG encoder holds: the one before, the present one, and the filtered one.
+/// Rows of the PNG encoder: the previous, the current, and the filtered one.
 const PNG_ROWS: u64 = 3;
 /// Bytes of the JPEG encoder's own tables.
 const JPEG_STATE_BYTES: u64 = 1 << 14;
 /// Bytes of the PNG encoder's chunk and tables, with fast compression.
 const PNG_FAST_BYTES: u64 = 1 << 17;
-/// The same without compression, which another library does.
+/// The same without compression, which uses another library.
 const PNG_STORED_BYTES: u64 = 1 << 19;
-/// Writes of the encoder, each of some bytes, between two looks at the deadline.
+/// Writes of the encoder, of a few bytes each, between two checks of the deadline.
 const STEPS_A_WRITE: u64 = 64;
 
-/// File formats that are written.
+/// Output file formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// Lossy, for photographs. At most 65,535 pixels a side.
@@ -33,10 +33,10 @@ pub enum Format {
     Png,
 }
 
-/// Encodes a picture. `quality` is 1 to 100 and counts for JPEG only.
+/// Encodes a picture. `quality` is 1 to 100 and applies to JPEG only.
 ///
 /// # Errors
-/// [`VisionError::Quality`]; [`VisionError::JpegSide`] if the format cannot hold the size; [`VisionError::Budget`];
+/// [`VisionError::Quality`]; [`VisionError::JpegSide`] if the picture is too large for the format; [`VisionError::Budget`];
 /// [`VisionError::Encode`].
 pub fn encode(
     image: &Image,
@@ -119,7 +119,7 @@ fn write_png(
     writer.finish()
 }
 
-/// Where an encoder writes: it grows as far as the budget goes, and ends at the deadline.
+/// The output of an encoder: it grows within the budget, and fails at the deadline.
 struct Sink<'b> {
     budget: &'b Budget<'b>,
     bytes: Vec<u8>,
@@ -139,7 +139,7 @@ impl<'b> Sink<'b> {
         self.budget.spend(STEPS_A_WRITE)?;
         let wanted = self.bytes.len().saturating_add(more);
         if wanted > self.bytes.capacity() {
-            // The old bytes and the new ones are there at once while they are moved.
+            // The old and the new buffer exist at once during the move.
             let capacity = wanted.max(self.bytes.capacity().saturating_mul(2));
             let claim = self.budget.claim(capacity as u64)?;
             let more = capacity - self.bytes.len();
@@ -153,7 +153,7 @@ impl<'b> Sink<'b> {
     where
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        // Encoders end some of their writes without a word about errors.
+        // Encoders ignore some errors of their writes.
         match (self.budget.refused(), written) {
             (Some(refused), _) => Err(refused.into()),
             (None, Ok(())) => Ok(self.bytes),

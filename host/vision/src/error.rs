@@ -1,10 +1,10 @@
-//! What can go wrong with a picture.
+//! Errors of picture operations.
 
 use thiserror::Error;
 
 use crate::BudgetError;
 
-/// Who has to act on an error. All but the deadline are cases of the component interface's `error-code`.
+/// Kind of an error. All except the deadline are cases of `error-code` of the component interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The picture or an argument is malformed.
@@ -13,14 +13,14 @@ pub enum ErrorKind {
     Unsupported,
     /// A limit was reached.
     LimitExceeded,
-    /// The time was over.
+    /// The deadline passed.
     DeadlineExceeded,
     /// A defect of this host.
     Internal,
 }
 
 impl BudgetError {
-    /// Who has to act.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Memory { .. } | Self::Allocation { .. } => ErrorKind::LimitExceeded,
@@ -29,19 +29,19 @@ impl BudgetError {
     }
 }
 
-/// Why bytes did not become a picture.
+/// Why a picture could not be decoded.
 #[derive(Debug, Error)]
 pub enum DecodeError {
-    /// There are no bytes.
+    /// Empty input.
     #[error("the picture has 0 bytes; send a JPEG or PNG file")]
     Empty,
     /// The bytes are of another format.
     #[error("the picture is {found}; send a JPEG or PNG file")]
     Unsupported {
-        /// What the first bytes look like.
+        /// The detected format.
         found: String,
     },
-    /// The header promises more pixels than the limit. Nothing was allocated.
+    /// The header states more pixels than the limit. Nothing was allocated.
     #[error(
         "the picture is {width} x {height} pixels, over the limit of {limit} in all; send a smaller one or raise the device's limit"
     )]
@@ -58,17 +58,17 @@ pub enum DecodeError {
     Damaged {
         /// `JPEG` or `PNG`.
         format: &'static str,
-        /// What the decoder met.
+        /// The error of the decoder.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The memory or the time was not enough.
+    /// The memory budget or the deadline was exceeded.
     #[error(transparent)]
     Budget(#[from] BudgetError),
 }
 
 impl DecodeError {
-    /// Who has to act.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Empty | Self::Damaged { .. } => ErrorKind::InvalidInput,
@@ -79,7 +79,7 @@ impl DecodeError {
     }
 }
 
-/// Why an operation on a picture could not be done.
+/// Why an operation on a picture failed.
 #[derive(Debug, Error)]
 pub enum VisionError {
     /// A width or height of 0.
@@ -136,9 +136,9 @@ pub enum VisionError {
         /// Pixels.
         height: f32,
     },
-    /// A rectangle with no pixel of the picture in it.
+    /// A rectangle outside of the picture.
     #[error(
-        "the rectangle at {x}, {y} of {width} x {height} has no pixel of the {image_width} x {image_height} picture in it"
+        "the rectangle at {x}, {y} of {width} x {height} is outside of the {image_width} x {image_height} picture"
     )]
     Outside {
         /// Pixels.
@@ -154,7 +154,7 @@ pub enum VisionError {
         /// Pixels.
         image_height: u32,
     },
-    /// More to blur than one call may.
+    /// Too many regions or pixels to blur.
     #[error(
         "{count} regions of {pixels} pixels in all are over the limit of {limit} regions or {pixel_limit} pixels; blur fewer in one call"
     )]
@@ -168,19 +168,19 @@ pub enum VisionError {
         /// Most pixels.
         pixel_limit: u64,
     },
-    /// Four corners that no perspective view of a rectangle has.
+    /// Four corners that are not a perspective view of a rectangle.
     #[error(
-        "the corners {quad:?} are not those of a convex outline; give four, clockwise from the top left, of which no three are on one line"
+        "the corners {quad:?} are not those of a convex outline; pass four, clockwise from the top left, of which no three are on one line"
     )]
     Degenerate {
         /// The corners, x and y.
         quad: [[f32; 2]; 4],
     },
-    /// A filter that has no meaning for a warp.
+    /// A filter that a warp does not have.
     #[error("a warp has no area filter; use bilinear or bicubic")]
     AreaWarp,
-    /// No picture at all.
-    #[error("there is no picture to normalise; give at least one")]
+    /// No picture.
+    #[error("there are no pictures to normalise; pass at least one")]
     NoImages,
     /// A picture larger than the tensor.
     #[error(
@@ -212,23 +212,23 @@ pub enum VisionError {
         /// The quality asked for.
         quality: u8,
     },
-    /// The resizer refused.
+    /// The resizer failed.
     #[error("the picture could not be resized")]
     Resize {
-        /// What it said.
+        /// The error of the library.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The encoder refused.
+    /// The encoder failed.
     #[error("the picture could not be encoded")]
     Encode {
-        /// What it said.
+        /// The error of the library.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A picture with a longer side than a JPEG file can have.
     #[error(
-        "the picture is {width} x {height} pixels, and a JPEG file has at most {limit} a side; encode it as PNG, or make it smaller"
+        "the picture is {width} x {height} pixels, but a JPEG file has at most {limit} per side; encode it as PNG, or make it smaller"
     )]
     JpegSide {
         /// Pixels.
@@ -238,13 +238,13 @@ pub enum VisionError {
         /// Most pixels of a side.
         limit: u32,
     },
-    /// The memory or the time was not enough.
+    /// The memory budget or the deadline was exceeded.
     #[error(transparent)]
     Budget(#[from] BudgetError),
 }
 
 impl VisionError {
-    /// Who has to act.
+    /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::TooLarge { .. } | Self::TooManyRegions { .. } | Self::JpegSide { .. } => {

@@ -1,4 +1,4 @@
-//! The picture type, and the size check that every operation goes through.
+//! The picture type, and the size check of every operation.
 
 use crate::VisionError;
 
@@ -17,7 +17,7 @@ pub struct Image {
 }
 
 impl Image {
-    /// Makes a picture of `width * height * 3` bytes.
+    /// Creates a picture from `width * height * 3` bytes.
     ///
     /// # Errors
     /// [`VisionError::NoPixels`], [`VisionError::TooLarge`] over [`MAX_PIXELS`], [`VisionError::WrongLength`].
@@ -60,7 +60,7 @@ impl Image {
         self.pixels.len()
     }
 
-    /// A row, counted from the top; of one past the last, nothing.
+    /// A row, counted from the top; empty past the last one.
     pub(crate) fn row(&self, y: usize) -> &[u8] {
         let stride = self.width as usize * CHANNELS;
         let rest = self.pixels.get(y.saturating_mul(stride)..);
@@ -79,7 +79,7 @@ impl std::fmt::Debug for Image {
     }
 }
 
-/// Bytes of a picture of this size, which is checked to be neither empty nor over [`MAX_PIXELS`].
+/// Bytes of a picture of this size. Fails if it is empty or over [`MAX_PIXELS`].
 pub(crate) fn byte_count(
     what: &'static str,
     width: u32,

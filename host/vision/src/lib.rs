@@ -1,8 +1,8 @@
 #![forbid(unsafe_code)]
 //! Native operations on pictures: decode, resize, crop, rotate, warp, blur, normalise, encode.
 //!
-//! Pure functions from pixels to pixels: no I/O, no threads, no clock, no state. Every operation takes a [`Budget`]: memory is counted
-//! there before it is allocated, and between slices of the work it is asked for the deadline. No picture has more than [`MAX_PIXELS`].
+//! Pure functions from pixels to pixels: no I/O, threads, clock or state. Every operation takes a [`Budget`]: memory is counted before it
+//! is allocated, and the deadline is checked between slices of the work. A picture has at most [`MAX_PIXELS`].
 
 mod blur;
 mod budget;

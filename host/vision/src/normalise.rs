@@ -1,4 +1,4 @@
-//! From pictures to the elements of a tensor.
+//! Conversion of pictures to a tensor.
 
 use crate::image::CHANNELS;
 use crate::{Budget, Image, MAX_PIXELS, VisionError};
@@ -8,7 +8,7 @@ use crate::{Budget, Image, MAX_PIXELS, VisionError};
 pub enum Layout {
     /// One plane for each channel.
     Nchw,
-    /// The channels of a pixel side by side.
+    /// The channels of a pixel are adjacent.
     Nhwc,
 }
 
@@ -17,7 +17,7 @@ pub enum Layout {
 pub enum Channels {
     /// Red, green, blue.
     Rgb,
-    /// Blue, green, red, as OpenCV has them.
+    /// Blue, green, red, as in OpenCV.
     Bgr,
 }
 
@@ -36,7 +36,7 @@ pub struct Normalisation {
     pub std: [f32; 3],
 }
 
-/// Pictures and all that is to be known to make a tensor of them: only the deadline can be in the way any more.
+/// Checked arguments of [`normalise`]: only the deadline can fail after that.
 #[derive(Debug)]
 pub struct Normaliser<'a> {
     images: &'a [&'a Image],
@@ -46,7 +46,7 @@ pub struct Normaliser<'a> {
 }
 
 impl<'a> Normaliser<'a> {
-    /// For one tensor of all pictures, `[n, 3, height, width]` or `[n, height, width, 3]`. Smaller pictures lie at the top
+    /// For one tensor of all pictures, `[n, 3, height, width]` or `[n, height, width, 3]`. Smaller pictures are at the top
     /// left, and the rest is 0 (after normalisation).
     ///
     /// # Errors
@@ -82,7 +82,7 @@ impl<'a> Normaliser<'a> {
         pixels * (CHANNELS * size_of::<f32>()) as u64
     }
 
-    /// Writes the tensor's elements; `elements` are as many as the shape says, and 0 before. Their memory is the caller's to count.
+    /// Writes the tensor's elements. `elements` has the length of the shape, and is initially 0. The caller counts its memory.
     ///
     /// # Errors
     /// [`VisionError::Budget`] once the deadline has passed.
@@ -173,7 +173,7 @@ fn check(
     Ok(())
 }
 
-/// Where channel `channel` of the tensor is in an RGB pixel.
+/// The index of tensor channel `channel` in an RGB pixel.
 fn position(how: &Normalisation, channel: usize) -> usize {
     match how.channels {
         Channels::Rgb => channel,
@@ -181,7 +181,7 @@ fn position(how: &Normalisation, channel: usize) -> usize {
     }
 }
 
-/// The element of every pixel value, by channel: the exact formula, evaluated 768 times instead of once an element.
+/// The element of every pixel value, by channel: the exact formula, evaluated 768 times instead of once per element.
 fn tables(how: &Normalisation) -> [[f32; 256]; CHANNELS] {
     let table = |(mean, std): (f32, f32)| {
         std::array::from_fn(|value| (value as f32 * how.scale - mean) / std)

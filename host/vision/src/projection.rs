@@ -1,6 +1,6 @@
 //! The perspective transform from an upright rectangle to a quadrilateral.
 
-/// Smallest turn at a corner that counts as one: the cross product of its sides over the square of the longest extent.
+/// Smallest turn at a corner: the cross product of its sides over the square of the longest extent.
 const LEAST_TURN: f64 = 1e-6;
 
 /// Maps `(x, y)` to `((a x + b y + c) / w, (d x + e y + f) / w)` with `w = g x + h y + 1`.
@@ -46,7 +46,7 @@ impl Projection {
         })
     }
 
-    /// Where a position of the rectangle lies in the quadrilateral.
+    /// Maps a position of the rectangle into the quadrilateral.
     pub(crate) fn apply(&self, x: f64, y: f64) -> (f64, f64) {
         let scale = 1.0 / (self.g * x + self.h * y + 1.0);
         (

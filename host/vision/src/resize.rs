@@ -11,22 +11,22 @@ use crate::cut::SLICE_PIXELS;
 use crate::image::{CHANNELS, byte_count};
 use crate::{Budget, Image, VisionError};
 
-/// How a new pixel is made from old ones.
+/// Interpolation filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// The old pixel whose centre is nearest.
+    /// The nearest old pixel.
     Nearest,
-    /// From the 2 x 2 nearest old pixels, whatever the scale (OpenCV's `INTER_LINEAR`).
+    /// Bilinear, from the 2 x 2 nearest old pixels at any scale (OpenCV's `INTER_LINEAR`).
     Bilinear,
-    /// From the 4 x 4 nearest old pixels, whatever the scale (OpenCV's `INTER_CUBIC`, a = -0.75).
+    /// Bicubic, from the 4 x 4 nearest old pixels at any scale (OpenCV's `INTER_CUBIC`, a = -0.75).
     Bicubic,
-    /// The mean of the old pixels whose centres lie under the new one.
+    /// The mean of the old pixels whose centres are within the new one.
     Area,
 }
 
 /// The parameter of the cubic convolution kernel (R. Keys, 1981). OpenCV uses the same.
 const CUBIC_A: f64 = -0.75;
-/// Pixels on each side that the cubic kernel reaches.
+/// Radius of the cubic kernel in pixels.
 const CUBIC_REACH: u32 = 2;
 
 /// Weight of a pixel at a distance of `x` pixels: the cubic convolution kernel of R. Keys, 1981.
@@ -108,7 +108,7 @@ fn nearest(
     Ok(())
 }
 
-/// By kernels that stay within 8 bits between the two passes.
+/// Resizes with kernels that stay within 8 bits between the two passes.
 fn smooth(
     image: &Image,
     width: u32,
@@ -123,14 +123,14 @@ fn smooth(
         x: Axis::new(image.width(), width, 0),
         y: Axis::new(image.height(), height, 0),
         kernel,
-        down_first: true, // it is faster with 8 bits
+        down_first: true, // faster with 8 bits
         slice: SLICE_PRODUCTS,
     };
     plan.run(from.map_err(failed)?.pixels(), to.pixels_mut(), budget)
 }
 
-/// A cubic kernel has negative weights, so that sums go below 0 and above 255 between the two passes. 16 bits hold them:
-/// a channel's value is `UNIT` steps, and 0 lies at `ZERO`.
+/// A cubic kernel has negative weights, so that sums go below 0 and above 255 between the two passes. So they have 16 bits:
+/// a channel's value is `UNIT` steps, and 0 is at `ZERO`.
 const UNIT: u16 = 128;
 /// See [`UNIT`]. It leaves room for 64 below 0, and the cubic kernel goes to 48 at most.
 const ZERO: u16 = 64 * UNIT;
@@ -175,8 +175,8 @@ fn resize_cubic(
     Ok(())
 }
 
-/// The picture in 16 bits, its edge pixels repeated on each side that has a margin: the resizer would give a kernel that reaches past
-/// the edge less weight instead.
+/// The picture in 16 bits, its edge pixels repeated on each side that has a margin: the resizer would reduce the weight of a kernel that
+/// extends past the edge instead.
 fn widen(
     image: &Image,
     across: u32,

@@ -26,9 +26,9 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Some((count, rest)) = data.split_first() {
         let counts = [usize::from(*count), 3, 0];
-        if let Some(held) = wire::parse_held(rest, &counts) {
+        if let Some(held) = wire::parse_chunk_maps(rest, &counts) {
             assert_eq!(
-                wire::parse_held(&wire::held_bytes(&held), &counts),
+                wire::parse_chunk_maps(&wire::chunk_maps_to_bytes(&held), &counts),
                 Some(held)
             );
         }

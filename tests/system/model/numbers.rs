@@ -1,6 +1,6 @@
 //! Models that give numbers, and releases that nothing has tried: what must not pass in silence.
 
-#[path = "../../../host/pipeline/tests/lab/onnx.rs"]
+#[path = "../../../host/pipeline/tests/fixture/onnx.rs"]
 #[allow(dead_code, reason = "the daemon's tests use the rest")]
 mod onnx;
 

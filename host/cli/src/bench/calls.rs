@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hotshoe_config::default_allowed;
 use hotshoe_engine::{
-    BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, Parts,
+    BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, ComponentAssets,
 };
 
 use super::report::{Row, Unit};
@@ -93,7 +93,7 @@ pub fn component(
         &release,
         name,
         &bytes,
-        &Parts::default(),
+        &ComponentAssets::default(),
         &default_allowed(),
     )?;
     Ok(Arc::new(component))

@@ -10,7 +10,7 @@ use hotshoe_config::ZenohConfig;
 use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, TransferStats, Publisher};
 use hotshoe_devkit::Environment;
 use hotshoe_link::{Link, RawSession};
-use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};
+use hotshoe_store::{BlobStore, Catalogue, Layout, SharedRelease, Store};
 use hotshoe_trust::{Device, Floor, Release, Time, Verified, verify};
 use serde_json::json;
 
@@ -191,7 +191,7 @@ fn pair(max_message_bytes: usize) -> anyhow::Result<(ZenohConfig, ZenohConfig)> 
 /// The sender of a release.
 struct Source {
     connect: ZenohConfig,
-    served: Served,
+    served: SharedRelease,
     publisher: Publisher,
 }
 

@@ -12,7 +12,7 @@ use hotshoe_delivery::registry::{Registry, RegistryConfig};
 use hotshoe_link::Client;
 use hotshoe_link::Events;
 use hotshoe_protocol::status::{DeployEvent, Status};
-use hotshoe_store::{Layout, Phase, Served};
+use hotshoe_store::{Layout, Phase, SharedRelease};
 use hotshoe_trust::{DeviceSelector, Digest, Envelope, Order, Statement, Time};
 
 use super::report::{Row, Unit};
@@ -36,7 +36,7 @@ struct Testbed<'a> {
     registry: Registry,
     endpoint: String,
     made: &'a PackedRelease,
-    served: Served,
+    served: SharedRelease,
 }
 
 /// The result for all devices together.
@@ -104,7 +104,7 @@ fn client_config(endpoint: &str) -> ZenohConfig {
 }
 
 /// Publishes to the registry, which then serves the release without the publisher. No device is selected yet.
-fn hand_over(registry: &Registry, made: &PackedRelease, endpoint: &str) -> anyhow::Result<Served> {
+fn hand_over(registry: &Registry, made: &PackedRelease, endpoint: &str) -> anyhow::Result<SharedRelease> {
     let mut publisher = Publisher::open(&client_config(endpoint), SITE)?;
     let served = publisher.serve(&Layout::open(&made.layout)?)?;
     let statement = statement(made, &served, &["nobody".to_owned()])?;
@@ -115,7 +115,7 @@ fn hand_over(registry: &Registry, made: &PackedRelease, endpoint: &str) -> anyho
     Ok(served)
 }
 
-fn statement(made: &PackedRelease, served: &Served, devices: &[String]) -> anyhow::Result<Vec<u8>> {
+fn statement(made: &PackedRelease, served: &SharedRelease, devices: &[String]) -> anyhow::Result<Vec<u8>> {
     let issued = Time::now();
     let statement = Statement {
         site: SITE.to_owned(),

@@ -13,7 +13,7 @@ use hotshoe_daemon::output::ReleaseName;
 use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
 use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
 use hotshoe_pipeline::{Backends, Outcome, Pipeline, SelfTestError, StageTime};
-use hotshoe_trust::{Begin, Device, Floor, Time};
+use hotshoe_trust::{PipelineInput, Device, Floor, Time};
 use serde::Serialize;
 use serde_json::json;
 
@@ -127,7 +127,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     // Only the device itself writes its stored choices.
     let mut backends = match data {
         Some(data) => Backends::open(&data, &inference),
-        None => Backends::forgetful(&inference),
+        None => Backends::in_memory(&inference),
     };
     if args.backend == Some(BackendChoice::Auto) {
         pipeline.decide(blob, &device, &mut backends);
@@ -143,11 +143,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         check_backends_agree(&pipeline, &sample, &device)?;
     }
     let again = layout.clone();
-    pipeline.settle_with_spares(move |blob| again.read(blob).ok());
+    pipeline.settle_with_standbys(move |blob| again.read(blob).ok());
     let mut worker = pipeline.worker();
     let mut failed = 0_usize;
     let release = ReleaseName::of(pipeline.release());
-    let begin = Begin::of(&pipeline.release().pipeline);
+    let begin = PipelineInput::of(&pipeline.release().pipeline);
     let mut recorder = args
         .save_inputs
         .as_deref()
@@ -166,7 +166,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json_line(&report)?;
         if let (Some(path), Some(insight)) = (&args.record, &report.insight) {
             // The insight of a policy-only pipeline is its input.
-            let actions = report.actions.as_ref().filter(|_| begin == Begin::Insight);
+            let actions = report.actions.as_ref().filter(|_| begin == PipelineInput::Insight);
             record(path, insight, actions)?;
         }
     }

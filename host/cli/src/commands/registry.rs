@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohMode;
 use hotshoe_delivery::registry::{Registry, RegistryConfig};
 use hotshoe_trust::Digest;
@@ -113,7 +113,7 @@ struct EndedLine {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let parts = Parts::default();
+    let parts = Supervisor::default();
     let log = logging::serve(&parts)?;
     let config = args.settings()?;
     log.apply(&config.log)?;

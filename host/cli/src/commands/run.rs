@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_config::descriptors;
 use hotshoe_daemon::Daemon;
@@ -35,7 +35,7 @@ pub struct Args {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let parts = Parts::default();
+    let parts = Supervisor::default();
     let log = logging::serve(&parts)?;
     let mut config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 use std::time::Duration;
 
-use hotshoe_protocol::status::{DeployEvent, Waiting};
+use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::Phase;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -176,10 +176,10 @@ pub fn words(progress: &DeviceProgress) -> String {
     }
     match progress.waiting {
         None => {}
-        Some(Waiting::Activation) => words.push_str(", waits for `hotshoe activate`"),
-        Some(Waiting::Window) => words.push_str(", waits for its maintenance window"),
-        Some(Waiting::Probation) => words.push_str(", waits for the probation of another release"),
-        Some(Waiting::Retry) => words.push_str(", will try again"),
+        Some(WaitReason::Activation) => words.push_str(", waits for `hotshoe activate`"),
+        Some(WaitReason::Window) => words.push_str(", waits for its maintenance window"),
+        Some(WaitReason::Probation) => words.push_str(", waits for the probation of another release"),
+        Some(WaitReason::Retry) => words.push_str(", will try again"),
     }
     if let Some(cause) = progress.cause() {
         words.push_str(&format!(": {}: {}", cause.name, cause.message));

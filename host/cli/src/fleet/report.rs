@@ -1,7 +1,7 @@
 //! The status of one device, as text.
 
 use hotshoe_protocol::status::Status;
-use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, Waiting};
+use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason};
 use hotshoe_store::Phase;
 
 use crate::terminal::{Terminal, size};
@@ -23,10 +23,10 @@ pub fn working(status: &Status, terminal: &Terminal) -> String {
     let is_over = deploy.phase == Phase::Live || deploy.phase.is_failure();
     if let Some(waiting) = deploy.waiting.filter(|_| !is_over) {
         words.push_str(match waiting {
-            Waiting::Activation => ", waits for activation",
-            Waiting::Window => ", waits for its window",
-            Waiting::Probation => ", waits for a probation",
-            Waiting::Retry => ", tries again",
+            WaitReason::Activation => ", waits for activation",
+            WaitReason::Window => ", waits for its window",
+            WaitReason::Probation => ", waits for a probation",
+            WaitReason::Retry => ", tries again",
         });
     }
     match &deploy.cause {

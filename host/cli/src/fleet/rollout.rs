@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hotshoe_link::device_list::Unproven;
-use hotshoe_protocol::status::{DeployEvent, Status, Waiting};
+use hotshoe_protocol::status::{DeployEvent, Status, WaitReason};
 use hotshoe_store::{Cause, Phase};
 use hotshoe_trust::{Device, DeviceSelector, Digest, Time};
 use serde::Serialize;
@@ -68,7 +68,7 @@ pub struct DeviceProgress {
     /// The latest event; none if the device was only seen.
     pub last: Option<DeployEvent>,
     /// What the device waits for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitReason>,
     /// Samples of the trial so far, and how many it needs.
     pub samples: Option<(u64, u64)>,
     /// The final state, once there is one.
@@ -302,7 +302,7 @@ impl Rollout {
     fn claim(
         &mut self,
         event: &DeployEvent,
-        waiting: Option<Waiting>,
+        waiting: Option<WaitReason>,
         why: Unproven,
         settled: bool,
     ) -> Change {
@@ -388,14 +388,14 @@ impl DeviceProgress {
 }
 
 /// The final state that an event means for this goal.
-fn outcome(event: &DeployEvent, waiting: Option<Waiting>, goal: Goal) -> Option<Outcome> {
+fn outcome(event: &DeployEvent, waiting: Option<WaitReason>, goal: Goal) -> Option<Outcome> {
     match event.phase {
         Phase::Absent if event.cause.is_some() => Some(Outcome::Withdrawn),
         Phase::Live => Some(Outcome::Confirmed),
         Phase::Refused => Some(Outcome::Refused),
         Phase::Failed => Some(Outcome::Failed),
         Phase::RolledBack => Some(Outcome::RolledBack),
-        _ if goal == Goal::Staged && waiting == Some(Waiting::Activation) => Some(Outcome::Staged),
+        _ if goal == Goal::Staged && waiting == Some(WaitReason::Activation) => Some(Outcome::Staged),
         _ => None,
     }
 }

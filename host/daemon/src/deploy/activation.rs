@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotshoe_config::KeepPrevious;
-use hotshoe_protocol::status::Waiting;
+use hotshoe_protocol::status::WaitReason;
 use hotshoe_store::{Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, Shadow, Time};
 
@@ -22,11 +22,11 @@ impl Reconciler {
         served: Option<Arc<ServingRelease>>,
     ) {
         let waiting = if !candidate.wanted.activate {
-            Waiting::Activation
+            WaitReason::Activation
         } else if self.probation.is_some() {
-            Waiting::Probation
+            WaitReason::Probation
         } else if !self.config.deploy.may_activate(Time::now()) {
-            Waiting::Window
+            WaitReason::Window
         } else {
             let Some(served) = served else {
                 // It was unloaded to save memory; it is loaded and tested again.
@@ -139,7 +139,7 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn wait(&mut self, mut candidate: Candidate, state: CandidateState, waiting: Waiting) {
+    pub(super) fn wait(&mut self, mut candidate: Candidate, state: CandidateState, waiting: WaitReason) {
         candidate.state = state;
         self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);
@@ -159,14 +159,14 @@ impl Reconciler {
     }
 
     /// Marks the candidate for activation. Returns what it still waits for.
-    pub(super) fn order_activation(&mut self) -> Result<Option<Waiting>, CommandError> {
+    pub(super) fn order_activation(&mut self) -> Result<Option<WaitReason>, CommandError> {
         let candidate = self.candidate.as_mut().ok_or(CommandError::NothingStaged)?;
         candidate.wanted.activate = true;
         self.note_activation();
         if self.probation.is_some() {
-            return Ok(Some(Waiting::Probation));
+            return Ok(Some(WaitReason::Probation));
         }
         let open = self.config.deploy.may_activate(Time::now());
-        Ok((!open).then_some(Waiting::Window))
+        Ok((!open).then_some(WaitReason::Window))
     }
 }

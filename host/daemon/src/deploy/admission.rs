@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotshoe_delivery::{Cancel, FetchError};
-use hotshoe_store::{Cause, Phase, Remembered, Slot};
+use hotshoe_store::{Cause, Phase, FailedRelease, Slot};
 use hotshoe_trust::{Digest, Package, Time, VerifyError};
 
 use crate::deploy::candidate::Candidate;
@@ -252,7 +252,7 @@ fn no_source() -> Cause {
 }
 
 /// The cause of a refusal by an earlier failure: the generation is below the floor, or not above one that failed.
-fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &Remembered) -> Cause {
+fn failed_before(name: &str, generation: u64, floor: Option<u64>, failed: &FailedRelease) -> Cause {
     if let Some(floor) = floor.filter(|floor| generation < *floor) {
         let message = format!(
             "generation {generation} of `{name}` is below this device's floor {floor}; publish it again with a higher generation"

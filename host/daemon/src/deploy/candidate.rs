@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hotshoe_delivery::{Cancel, FetchError, TransferStats};
 use hotshoe_pipeline::{LoadError, SelfTestError};
-use hotshoe_protocol::status::{RollbackStatus, Waiting};
+use hotshoe_protocol::status::{RollbackStatus, WaitReason};
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{Release, Time, Verified};
 
@@ -274,7 +274,7 @@ impl Reconciler {
                 && next.activate;
             if !newer {
                 let staged = CandidateState::Staged(slot, Instant::now());
-                return self.wait(candidate, staged, Waiting::Probation);
+                return self.wait(candidate, staged, WaitReason::Probation);
             }
             // A trial without samples must not block the release that repairs it.
             let message = format!("replaced by generation {}", next.subject.generation);

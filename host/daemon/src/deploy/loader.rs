@@ -256,7 +256,7 @@ pub fn engine_options(
 /// Lets a failed backend be replaced by the other one, which reads the model from the store again.
 fn enable_fallbacks(store: &Store, pipeline: &Pipeline) {
     let blobs = store.blobs().unlocked();
-    pipeline.settle_with_spares(move |blob| blobs.read(blob).ok());
+    pipeline.settle_with_standbys(move |blob| blobs.read(blob).ok());
 }
 
 /// Number of instances: one per worker, step and overlapping pipeline.

@@ -1,7 +1,7 @@
 //! Statements, orders and commands, as the deploy thread handles them.
 
 use hotshoe_config::Statements;
-use hotshoe_protocol::status::{SlotStatus, Waiting};
+use hotshoe_protocol::status::{SlotStatus, WaitReason};
 use hotshoe_store::{Cause, Transition};
 use hotshoe_trust::{Digest, Envelope, Order, Signatures, Statement, Time, read_statement};
 use serde_json::{Value, json};
@@ -234,7 +234,7 @@ impl Reconciler {
     }
 
     fn activate_now(&mut self) -> Result<Value, CommandError> {
-        let waiting: Option<Waiting> = self.order_activation()?;
+        let waiting: Option<WaitReason> = self.order_activation()?;
         let release = self.candidate.as_ref().map(|c| c.wanted.subject.release);
         Ok(json!({"release": release, "waiting": waiting}))
     }

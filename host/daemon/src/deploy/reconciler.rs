@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
 use hotshoe_engine::low_priority;
@@ -73,7 +73,7 @@ pub struct Reconciler {
     pub(super) service: Arc<Service>,
     pub(super) fetcher: Arc<Fetcher>,
     pub(super) reporter: Arc<Reporter>,
-    pub(super) parts: Parts,
+    pub(super) parts: Supervisor,
     /// For the threads that fetch.
     pub(super) sender: SyncSender<Message>,
     /// The release that serves.
@@ -121,7 +121,7 @@ pub struct Dependencies {
     /// Publishes the progress of releases.
     pub reporter: Arc<Reporter>,
     /// The parts that its threads are registered in.
-    pub parts: Parts,
+    pub parts: Supervisor,
     /// Sends messages to the deploy thread.
     pub sender: SyncSender<Message>,
 }

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_link::Link;
-use hotshoe_protocol::status::{DeployEvent, Waiting};
+use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
 use hotshoe_trust::{Digest, Time};
 
@@ -114,7 +114,7 @@ impl Reporter {
     }
 
     /// Reports what a release waits for, if it is the one in the status.
-    pub fn waiting(&self, subject: &Subject, waiting: Waiting) {
+    pub fn waiting(&self, subject: &Subject, waiting: WaitReason) {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.waiting = Some(waiting);
@@ -134,7 +134,7 @@ impl Reporter {
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.cause = Some(cause);
-                view.deploy.waiting = Some(Waiting::Retry);
+                view.deploy.waiting = Some(WaitReason::Retry);
             }
         });
     }

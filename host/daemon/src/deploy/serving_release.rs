@@ -34,7 +34,7 @@ impl ServingRelease {
     pub fn prepare(&self, threads: usize) {
         let missing = threads.saturating_sub(self.lock().len());
         for _ in 0..missing {
-            let mut worker = self.pipeline.patient_worker(&self.back_offs);
+            let mut worker = self.pipeline.worker_with_back_off(&self.back_offs);
             match worker.warm_up() {
                 Ok(()) => self.lock().push(worker),
                 Err(error) => {
@@ -48,7 +48,7 @@ impl ServingRelease {
     /// A worker for the calling thread.
     pub fn worker(&self) -> Worker {
         let ready = self.lock().pop();
-        ready.unwrap_or_else(|| self.pipeline.patient_worker(&self.back_offs))
+        ready.unwrap_or_else(|| self.pipeline.worker_with_back_off(&self.back_offs))
     }
 
     /// Drops the workers that no thread took.

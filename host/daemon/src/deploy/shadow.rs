@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_engine::{Insight, Sample, agreement, low_priority};
 use hotshoe_pipeline::Pipeline;
 use hotshoe_trust::{Device, Shadow};
@@ -56,7 +56,7 @@ impl ShadowMirror {
         pipeline: &Arc<Pipeline>,
         share: f64,
         device: Device,
-        parts: &Parts,
+        parts: &Supervisor,
     ) -> io::Result<(Arc<Self>, Arc<ShadowScore>)> {
         let (sender, copies) = sync_channel(QUEUE);
         let score = Arc::new(ShadowScore::default());

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::{Limiter, TARGET, count_lost};
@@ -58,7 +58,7 @@ impl Queue {
     pub fn open(
         mut file: impl Write + Send + 'static,
         limiter: Arc<Limiter>,
-        parts: &Parts,
+        parts: &Supervisor,
     ) -> io::Result<(Self, JoinHandle<()>)> {
         let shared = Arc::new(Shared {
             state: Mutex::default(),

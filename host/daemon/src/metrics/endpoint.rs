@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotshoe_base::parts::Parts;
+use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::MetricsConfig;
 use hotshoe_http::{Answer, Body, Bound, Front, FrontError, Handler, Refusal, Renewal};
 use http_body_util::{BodyExt, Full};
@@ -110,7 +110,7 @@ pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
 ///
 /// # Errors
 /// [`MetricsError`]
-pub fn serve(config: impl Into<MetricsConfig>, parts: &Parts) -> Result<Endpoint, MetricsError> {
+pub fn serve(config: impl Into<MetricsConfig>, parts: &Supervisor) -> Result<Endpoint, MetricsError> {
     let (bound, runtime) = bind(&config.into())?;
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hotshoe_engine::{Action, Sample};
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, NpzError};
-use hotshoe_pipeline::{Decision, Seen, Tensors};
+use hotshoe_pipeline::{Decision, Trace, Tensors};
 use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart};
 use hotshoe_trust::RecordKind;
 
@@ -34,7 +34,7 @@ impl RecordedSample {
         kinds: &BTreeSet<RecordKind>,
         sample: &Sample,
         decision: &Decision,
-        seen: &Seen,
+        seen: &Trace,
     ) -> Self {
         let insight = kinds.contains(&RecordKind::Insight);
         let with_sample = kinds.contains(&RecordKind::Sample);
@@ -101,7 +101,7 @@ fn actions_bytes(action: &Action) -> u64 {
 fn tensors(
     stage: RecordStage,
     sample: Option<&Sample>,
-    seen: &Seen,
+    seen: &Trace,
 ) -> Vec<(RecordedPart, Content)> {
     let with = |tensors: &Tensors| Content::Tensors(tensors.clone(), sample.cloned());
     let made = seen

@@ -52,7 +52,7 @@ source: "camera".to_owned(),
         Digest::of(release),
         &sample,
         Some(&decision),
-        &Seen::default(),
+        &Trace::default(),
     );
 }
 

@@ -1,17 +1,17 @@
-//! Tensors that a pipeline ended with.
+//! Agreement of tensors.
 
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, Limits};
 
 use super::{distance, share};
 
-/// How far two elements may lie apart to count as equal, as a share of the larger one.
+/// Largest relative difference of equal elements.
 const RELATIVE: f64 = 1e-3;
-/// How far they may lie apart whatever their size: the noise of next to nothing.
+/// Largest absolute difference of equal elements: noise near zero.
 const ABSOLUTE: f64 = 1e-5;
 
-/// How much two archives of tensors agree: the least share of elements, over all tensors, that are equal to a thousandth. 0 where names,
-/// shapes or types differ, or one cannot be read. What the tensors were made of is not compared.
+/// Agreement of two `.npz` archives: the least share, over all tensors, of elements that are equal to a thousandth. 0 if names, shapes
+/// or types differ, or one cannot be read. The sample within an archive is not compared.
 pub(super) fn tensors(a: &[u8], b: &[u8]) -> f64 {
     if a == b {
         return 1.0;

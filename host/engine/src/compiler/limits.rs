@@ -5,23 +5,23 @@ use std::path::{Component, Path};
 pub const MIN_COMPILE_MEMORY_MIB: u64 = 16;
 /// The most, in MiB: 1 TiB.
 pub const MAX_COMPILE_MEMORY_MIB: u64 = 1 << 20;
-/// The most processor time that the compiler may be given, in seconds: a day.
+/// The most processor time that the compiler may be given, in seconds: one day.
 pub const MAX_CPU_SECONDS: u64 = 24 * 60 * 60;
 
 /// The most memory that the default gives, in MiB. QuickJS and CPython take less.
 const DEFAULT_MOST_MIB: u64 = 4096;
-/// The least, in MiB: with less hardly anything can be compiled, so that it is worth trying.
+/// The least memory that the default gives, in MiB. With less, hardly any component can be compiled.
 const DEFAULT_LEAST_MIB: u64 = 128;
-/// Where this is not a Linux machine.
+/// Default on systems other than Linux, in MiB.
 const DEFAULT_UNKNOWN_MIB: u64 = 2048;
 
-/// What the process that compiles one component may use up.
+/// Limits of the process that compiles one component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CompileLimits {
-    /// Data that it may hold, in MiB. Default: three quarters of this machine's memory, or of what its control group allows, if that is less; at
+    /// Memory for data, in MiB. Default: three quarters of this machine's memory, or of the limit of its control group, if that is less; at
     /// least 128, and at most 4096.
     pub memory_mib: u64,
-    /// Processor time, of all its threads together, in seconds. Default: 1800.
+    /// Processor time of all its threads together, in seconds. Default: 1800.
     pub cpu_seconds: u64,
 }
 
@@ -35,7 +35,7 @@ impl Default for CompileLimits {
     }
 }
 
-/// What this process may use of the machine's memory, in MiB.
+/// The memory that this process may use, in MiB.
 fn memory_mib() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok();
     let machine = machine.as_deref().and_then(total_kib).map(|kib| kib >> 10);
@@ -52,7 +52,7 @@ fn total_kib(text: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// The least that a control group of this process allows, in MiB; none where none has a limit.
+/// The lowest memory limit of the control groups of this process, in MiB; `None` without a limit.
 fn group_mib(text: &str) -> Option<u64> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let path = Path::new(path);
@@ -62,7 +62,7 @@ fn group_mib(text: &str) -> Option<u64> {
     let groups = path.ancestors().filter(|_| is_inside);
     let limits = groups.filter_map(|group| {
         let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
-        // Without a limit it says `max`.
+        // Without a limit the file contains `max`.
         fs::read_to_string(file).ok()?.trim().parse::<u64>().ok()
     });
     limits.min().map(|bytes| bytes >> 20)

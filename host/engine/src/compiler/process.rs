@@ -1,4 +1,4 @@
-//! Starts the process that compiles, feeds it, and finds out how it ended.
+//! Starting the process that compiles, and finding out how it ended.
 
 use std::error::Error;
 use std::fmt;
@@ -12,32 +12,32 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::wire::{Answer, Code, Request};
+use super::wire::{Response, Code, Request};
 use super::worker::NO_MEMORY;
 use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileLimits, Failure};
 use crate::work::TooComplex;
 
-/// How long a process may take to end when it has closed its standard output.
+/// How long the process may take to end after it has closed its standard output.
 const END_LIMIT: Duration = Duration::from_secs(5);
-/// How often it is looked at meanwhile.
+/// Polling interval meanwhile.
 const END_POLL: Duration = Duration::from_millis(5);
-/// Compiled code that a component may have for each of its bytes, in bytes, and besides.
-const CODE_BYTES_EACH: u64 = 32;
-const CODE_BYTES_MORE: u64 = 32 << 20;
-/// What is kept of what it says on standard error, in bytes.
-const MAX_SAID_BYTES: u64 = 4096;
-/// How Rust's standard library says that there is no memory, before it aborts.
+/// Largest compiled code of a component, in bytes: so many for each of its own bytes, and a base.
+const CODE_BYTES_PER_BYTE: u64 = 32;
+const CODE_BYTES_BASE: u64 = 32 << 20;
+/// Most bytes of its standard error that are kept.
+const MAX_LOG_BYTES: u64 = 4096;
+/// Message of Rust's standard library before it aborts for lack of memory.
 const ALLOCATION_FAILED: &str = "memory allocation of";
-/// How a Rust program exits that has panicked.
+/// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
 
-/// Why the process that compiles gave nothing, and it is neither the component nor a limit.
+/// Why the process that compiles failed, if neither the component nor a limit is the cause.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// It could not be started.
     #[error("cannot start {}", program.display())]
     Start {
-        /// What was to be started.
+        /// The program.
         program: PathBuf,
         /// Why.
         #[source]
@@ -45,18 +45,18 @@ pub enum WorkerError {
     },
     /// It ended without an answer.
     #[error(
-        "the process that compiles ended early ({how}); if the system ended it for want of memory, free some, and deliver the release again"
+        "the process that compiles ended early ({how}); if the system killed it for lack of memory, free memory and deliver the release again"
     )]
     Ended {
         /// Its exit code, or the signal that ended it.
         how: String,
     },
-    /// Its answer cannot be used.
-    #[error("the process that compiles gave an answer that cannot be used")]
+    /// Its answer is not valid.
+    #[error("the process that compiles sent an invalid answer")]
     Answer(#[source] io::Error),
 }
 
-/// Compiles in a process of its own, one at a time: each may use as much memory as the limit says.
+/// Compiles in a separate process, one at a time, since each may use all memory of the limit.
 #[derive(Debug)]
 pub(crate) struct Worker {
     program: PathBuf,
@@ -65,17 +65,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker that is this very program, also when another one lies at its path by now.
+    /// A worker of this same program, even if the file at its path was replaced.
     pub(super) fn new(limits: CompileLimits) -> Self {
         let program = if cfg!(target_os = "linux") {
             PathBuf::from("/proc/self/exe")
         } else {
             std::env::current_exe().unwrap_or_default()
         };
-        Self::of(program, limits)
+        Self::with_program(program, limits)
     }
 
-    const fn of(program: PathBuf, limits: CompileLimits) -> Self {
+    const fn with_program(program: PathBuf, limits: CompileLimits) -> Self {
         Self {
             program,
             limits,
@@ -99,38 +99,38 @@ impl Worker {
         };
         let mut process = Process(self.command().spawn().map_err(start_error)?);
         let (input, output, errors) = process.pipes().map_err(start_error)?;
-        let (answer, said) = thread::scope(|scope| {
-            let (tell, told) = mpsc::sync_channel(1);
-            let said = builder("hotshoe-compile-log").spawn_scoped(scope, move || said(errors));
-            let said = said.map_err(start_error)?;
+        let (answer, log) = thread::scope(|scope| {
+            let (sender, receiver) = mpsc::sync_channel(1);
+            let log = builder("hotshoe-compile-log").spawn_scoped(scope, move || read_log(errors));
+            let log = log.map_err(start_error)?;
             builder("hotshoe-compile-io")
                 .spawn_scoped(scope, move || {
-                    // The other side may have stopped waiting.
-                    let _ = tell.send(talk(input, output, &request, bytes));
+                    // The receiver may be gone.
+                    let _ = sender.send(exchange(input, output, &request, bytes));
                 })
                 .map_err(start_error)?;
-            let answer = told.recv_timeout(COMPILE_LIMIT);
-            // Where it gave none, how it ends says why. Its end is that of the two threads, which read from it.
+            let answer = receiver.recv_timeout(COMPILE_LIMIT);
+            // Without an answer, its exit status is the reason. The two threads end with the process, since they read from it.
             process.end(match answer {
                 Ok(Err(_)) => END_LIMIT,
                 Ok(Ok(_)) | Err(_) => Duration::ZERO,
             });
-            Ok((answer, said.join().unwrap_or_default()))
+            Ok((answer, log.join().unwrap_or_default()))
         })?;
         match answer {
-            Ok(Ok(Answer::Code(code))) => Ok(code),
-            Ok(Ok(Answer::TooLarge(found))) => Err(Failure::TooComplex(TooComplex::CodeBytes {
+            Ok(Ok(Response::Code(code))) => Ok(code),
+            Ok(Ok(Response::TooLarge(found))) => Err(Failure::TooComplex(TooComplex::CodeBytes {
                 found,
-                most: most_code(bytes),
+                most: max_code_bytes(bytes),
             })),
-            Ok(Ok(Answer::Refusal(messages))) => Err(Failure::Refused(Said::chain(messages))),
-            Ok(Err(error)) => Err(self.why(process.status(), &said, error)),
+            Ok(Ok(Response::Refusal(messages))) => Err(Failure::Refused(CompilerMessage::chain(messages))),
+            Ok(Err(error)) => Err(self.failure_of(process.status(), &log, error)),
             Err(_) => Err(Failure::TooLong),
         }
     }
 
-    /// No environment and no folder of this process; a group of its own, so that an interrupt from the terminal ends it with this process and
-    /// not before.
+    /// Without the environment and the working folder of this process. It has its own process group, so that an interrupt from the
+    /// terminal does not end it before this process.
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command
@@ -145,7 +145,7 @@ impl Worker {
         command
     }
 
-    fn why(&self, status: Option<ExitStatus>, said: &str, error: io::Error) -> Failure {
+    fn failure_of(&self, status: Option<ExitStatus>, log: &str, error: io::Error) -> Failure {
         let Some(status) = status else {
             return Failure::Worker(WorkerError::Answer(error));
         };
@@ -158,11 +158,11 @@ impl Worker {
             Signal::SEGV,
             Signal::TRAP,
         ];
-        if !said.is_empty() {
-            tracing::warn!(%status, said = %said.escape_debug(), "the process that compiles failed");
+        if !log.is_empty() {
+            tracing::warn!(%status, log = %log.escape_debug(), "the process that compiles failed");
         }
         if status.code() == Some(NO_MEMORY.into())
-            || is(Signal::ABORT) && said.contains(ALLOCATION_FAILED)
+            || is(Signal::ABORT) && log.contains(ALLOCATION_FAILED)
         {
             Failure::Memory
         } else if is(Signal::XCPU) {
@@ -182,34 +182,34 @@ fn builder(name: &str) -> thread::Builder {
     thread::Builder::new().name(name.to_owned())
 }
 
-/// Asks and reads the answer. Its standard input stays open until then: when it is closed, the process ends.
-fn talk(
+/// Sends the request and reads the answer. Its standard input stays open until then, since the process ends when it is closed.
+fn exchange(
     input: ChildStdin,
     mut output: ChildStdout,
     request: &Request,
     bytes: &[u8],
-) -> io::Result<Answer> {
+) -> io::Result<Response> {
     let mut input = BufWriter::new(input);
     request.write(&mut input)?;
     input.write_all(bytes)?;
     input.flush()?;
-    Answer::read(&mut output, most_code(bytes))
+    Response::read(&mut output, max_code_bytes(bytes))
 }
 
-/// The most code that is taken for a component, in bytes.
-const fn most_code(component: &[u8]) -> u64 {
-    CODE_BYTES_MORE.saturating_add((component.len() as u64).saturating_mul(CODE_BYTES_EACH))
+/// Largest compiled code that is accepted for a component, in bytes.
+const fn max_code_bytes(component: &[u8]) -> u64 {
+    CODE_BYTES_BASE.saturating_add((component.len() as u64).saturating_mul(CODE_BYTES_PER_BYTE))
 }
 
-/// The first of what it says; the rest is read and left.
-fn said(mut errors: ChildStderr) -> String {
+/// Reads the first [`MAX_LOG_BYTES`] of its standard error, and discards the rest.
+fn read_log(mut errors: ChildStderr) -> String {
     let mut first = Vec::new();
-    let _ = (&mut errors).take(MAX_SAID_BYTES).read_to_end(&mut first);
+    let _ = (&mut errors).take(MAX_LOG_BYTES).read_to_end(&mut first);
     let _ = io::copy(&mut errors, &mut io::sink());
     String::from_utf8_lossy(&first).trim_end().to_owned()
 }
 
-/// A process that does not outlive this value.
+/// A process that is killed when this value is dropped.
 struct Process(Child);
 
 impl Process {
@@ -226,13 +226,13 @@ impl Process {
         }
     }
 
-    /// Waits so long for it to end by itself, and then ends it.
+    /// Waits up to `limit` for it to end, and then kills it.
     fn end(&mut self, limit: Duration) {
         let started = Instant::now();
         while self.status().is_none() && started.elapsed() < limit {
             thread::sleep(END_POLL);
         }
-        // One that has ended cannot be ended again.
+        // Fails if it has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -248,32 +248,32 @@ impl Drop for Process {
     }
 }
 
-/// One message of the compiler's, and the one that it is caused by.
+/// A message of the compiler with its cause.
 #[derive(Debug)]
-struct Said {
+struct CompilerMessage {
     message: String,
     cause: Option<Box<Self>>,
 }
 
-impl Said {
+impl CompilerMessage {
     fn chain(messages: Vec<String>) -> Box<dyn Error + Send + Sync> {
         let chain = messages.into_iter().rev().fold(None, |cause, message| {
             Some(Box::new(Self { message, cause }))
         });
         match chain {
-            Some(said) => said,
-            None => "the compiler refused it and did not say why".into(),
+            Some(log) => log,
+            None => "the compiler refused it without a reason".into(),
         }
     }
 }
 
-impl fmt::Display for Said {
+impl fmt::Display for CompilerMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
 }
 
-impl Error for Said {
+impl Error for CompilerMessage {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let cause = self.cause.as_deref()?;
         Some(cause)
@@ -288,7 +288,7 @@ mod tests {
 
     fn failure(program: &str) -> Failure {
         let limits = CompileLimits::default();
-        let worker = Worker::of(PathBuf::from(program), limits);
+        let worker = Worker::with_program(PathBuf::from(program), limits);
         let codegen = Codegen {
             fuel: false,
             mode: MemoryMode::Guard,
@@ -318,10 +318,10 @@ mod tests {
     #[test]
     fn how_it_ended_decides_what_it_is_called() {
         let limits = CompileLimits::default();
-        let worker = Worker::of(PathBuf::new(), limits);
-        let ended = |raw: i32, said: &str| {
+        let worker = Worker::with_program(PathBuf::new(), limits);
+        let ended = |raw: i32, log: &str| {
             let status = Some(ExitStatus::from_raw(raw));
-            worker.why(status, said, io::ErrorKind::UnexpectedEof.into())
+            worker.failure_of(status, log, io::ErrorKind::UnexpectedEof.into())
         };
         let no_memory = "memory allocation of 8 bytes failed";
         assert!(matches!(
@@ -350,7 +350,7 @@ mod tests {
 
     #[test]
     fn what_the_compiler_says_keeps_its_causes() {
-        let said = Said::chain(vec!["near".to_owned(), "deep".to_owned()]);
-        assert_eq!(hotshoe_base::chain(&*said), "near: deep");
+        let log = CompilerMessage::chain(vec!["near".to_owned(), "deep".to_owned()]);
+        assert_eq!(hotshoe_base::chain(&*log), "near: deep");
     }
 }

@@ -1,4 +1,4 @@
-//! What the two processes say to each other: a line of JSON and the component one way, one answer the other way.
+//! Protocol between the two processes: a line of JSON and the component as the request, then one response.
 
 use std::io::{self, BufRead, Read, Write};
 
@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 
 use super::Codegen;
 
-/// Longest line that a request begins with, in bytes.
+/// Longest first line of a request, in bytes.
 const MAX_REQUEST_BYTES: u64 = 4096;
-/// Longest refusal, in bytes: what the compiler says may repeat names of the component.
+/// Longest refusal, in bytes: messages of the compiler may repeat names of the component.
 pub(super) const MAX_REFUSAL_BYTES: u64 = 512 << 10;
 const DIGEST_LENGTH: usize = 32;
 
-/// First byte of an answer.
+/// First byte of a response.
 const CODE: u8 = b'C';
 const REFUSAL: u8 = b'R';
 
-/// What is to be compiled, and how. The component comes after it.
+/// Header of a request; the component follows.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Request {
     pub(super) codegen: Codegen,
@@ -35,11 +35,11 @@ pub(crate) struct Code {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Response {
     Code(Code),
-    /// What is wrong with the component, from the nearest cause to the deepest.
+    /// The compiler's error, outermost message first.
     Refusal(Vec<String>),
-    /// More code than is wanted, in bytes. None of it has been read.
+    /// The size of the code in bytes, which is above the limit. The code has not been read.
     TooLarge(u64),
 }
 
@@ -72,7 +72,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl Response {
     pub(super) fn write(&self, to: &mut impl Write) -> io::Result<()> {
         match self {
             Self::Code(code) => {
@@ -85,13 +85,13 @@ impl Answer {
                 head(to, REFUSAL, text.len())?;
                 to.write_all(&text)?;
             }
-            // Only a reader makes it.
+            // Only the reader creates it.
             Self::TooLarge(_) => return Err(damaged()),
         }
         to.flush()
     }
 
-    /// Reads an answer with at most `most` bytes of code.
+    /// Reads a response with at most `most` bytes of code.
     pub(super) fn read(from: &mut impl Read, most: u64) -> io::Result<Self> {
         let mut kind = [0];
         from.read_exact(&mut kind)?;
@@ -124,7 +124,7 @@ fn head(to: &mut impl Write, kind: u8, length: usize) -> io::Result<()> {
     to.write_all(&(length as u64).to_le_bytes())
 }
 
-/// So many bytes, or an error: also where there is no memory for them.
+/// Reads exactly `length` bytes; fails also if there is not enough memory for them.
 pub(super) fn exactly(from: &mut impl Read, length: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let wanted = usize::try_from(length).map_err(|_| damaged())?;
@@ -168,36 +168,36 @@ mod tests {
         assert_eq!(rest, b"abc");
 
         let answers = [
-            Answer::Code(Code::new(b"code".to_vec())),
-            Answer::Refusal(vec!["near".to_owned(), "deep".to_owned()]),
+            Response::Code(Code::new(b"code".to_vec())),
+            Response::Refusal(vec!["near".to_owned(), "deep".to_owned()]),
         ];
         for answer in answers {
             let mut written = Vec::new();
             answer.write(&mut written).unwrap();
-            assert_eq!(Answer::read(&mut written.as_slice(), 4).unwrap(), answer);
+            assert_eq!(Response::read(&mut written.as_slice(), 4).unwrap(), answer);
         }
     }
 
     #[test]
     fn an_answer_that_is_cut_off_changed_or_too_long_is_none() {
         let mut written = Vec::new();
-        let answer = Answer::Code(Code::new(b"code".to_vec()));
+        let answer = Response::Code(Code::new(b"code".to_vec()));
         answer.write(&mut written).unwrap();
         for end in 0..written.len() {
-            assert!(Answer::read(&mut &written[..end], 4).is_err(), "{end}");
+            assert!(Response::read(&mut &written[..end], 4).is_err(), "{end}");
         }
         for at in 0..written.len() {
             let mut changed = written.clone();
             changed[at] ^= 1;
-            let read = Answer::read(&mut changed.as_slice(), 4);
-            assert!(!matches!(read, Ok(Answer::Code(_))), "{at}");
+            let read = Response::read(&mut changed.as_slice(), 4);
+            assert!(!matches!(read, Ok(Response::Code(_))), "{at}");
         }
-        let large = Answer::read(&mut written.as_slice(), 3).unwrap();
-        assert_eq!(large, Answer::TooLarge(4));
+        let large = Response::read(&mut written.as_slice(), 3).unwrap();
+        assert_eq!(large, Response::TooLarge(4));
         // Lengths that no memory has room for are not reserved.
         let mut huge = vec![CODE];
         huge.extend(u64::MAX.to_le_bytes());
         huge.extend([0; DIGEST_LENGTH]);
-        assert!(Answer::read(&mut huge.as_slice(), u64::MAX).is_err());
+        assert!(Response::read(&mut huge.as_slice(), u64::MAX).is_err());
     }
 }

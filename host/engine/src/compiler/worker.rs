@@ -1,5 +1,5 @@
-//! The process that compiles one component. It takes limits before it takes the component, reads nothing but its standard input, and ends when
-//! the process that started it does.
+//! The process that compiles one component. It sets its limits before it reads the component, reads nothing but its standard input,
+//! and ends with the process that started it.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,27 +9,27 @@ use std::thread;
 use hotshoe_trust::ReleaseLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::wire::{Answer, Code, MAX_REFUSAL_BYTES, Request, exactly};
+use super::wire::{Response, Code, MAX_REFUSAL_BYTES, Request, exactly};
 
-/// How the process exits when there was no memory for what it was about to do.
+/// Exit code when there is not enough memory.
 pub(super) const NO_MEMORY: u8 = 12;
-/// How it exits when it cannot do its work for another reason, which it says on standard error.
+/// Exit code of other failures, with a message on standard error.
 const FAILED: u8 = 1;
-/// Between the signal that ends a process for its processor time, and the one that nothing survives, in seconds.
+/// Time between SIGXCPU and SIGKILL for exceeded processor time, in seconds.
 const CPU_GRACE_SECONDS: u64 = 5;
-/// Most causes of a refusal that are told.
+/// Most causes of a refusal in a response.
 const MAX_MESSAGES: usize = 16;
 
-/// Compiles what standard input has and writes the code to standard output.
+/// Compiles the component from standard input and writes the code to standard output.
 pub(super) fn serve() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.kind() == io::ErrorKind::OutOfMemory => ExitCode::from(NO_MEMORY),
         Err(error) => {
-            // Its reader may be gone.
+            // The reader may be gone.
             let _ = writeln!(
                 io::stderr(),
-                "compile-worker is how hotshoe starts itself to compile a component; it is no command: {error}"
+                "compile-worker is internal: hotshoe starts it to compile a component; it is not a command: {error}"
             );
             ExitCode::from(FAILED)
         }
@@ -50,7 +50,7 @@ fn run() -> io::Result<()> {
     answer.write(&mut io::stdout().lock())
 }
 
-fn compile(request: &Request, bytes: &[u8]) -> io::Result<Answer> {
+fn compile(request: &Request, bytes: &[u8]) -> io::Result<Response> {
     let no_memory = || io::Error::from(io::ErrorKind::OutOfMemory);
     // Threads take their stacks before they run.
     let threads = super::threads().map_err(|_| no_memory())?;
@@ -59,15 +59,15 @@ fn compile(request: &Request, bytes: &[u8]) -> io::Result<Answer> {
             .and_then(|engine| engine.precompile_component(bytes))
     });
     match made {
-        Ok(code) => Ok(Answer::Code(Code::new(code))),
+        Ok(code) => Ok(Response::Code(Code::new(code))),
         Err(error) if error.is::<wasmtime::OutOfMemory>() => Err(no_memory()),
-        Err(error) => Ok(Answer::Refusal(messages(&error))),
+        Err(error) => Ok(Response::Refusal(messages(&error))),
     }
 }
 
-/// What the compiler says, cut to what the answer has room for.
+/// The messages of the compiler, cut to the limits of a response.
 fn messages(error: &wasmtime::Error) -> Vec<String> {
-    // A character takes six bytes of JSON at most.
+    // A character takes at most six bytes of JSON.
     let most = MAX_REFUSAL_BYTES as usize / MAX_MESSAGES / 8;
     let cut = |message: String| message.chars().take(most).collect();
     error
@@ -77,7 +77,7 @@ fn messages(error: &wasmtime::Error) -> Vec<String> {
         .collect()
 }
 
-/// Takes the limits on itself, before anything that they are for. The threads that compile take their low priority themselves.
+/// Sets the limits of this process before it does any work. The threads that compile lower their own priority.
 fn limit(request: &Request) -> io::Result<()> {
     set(Resource::Core, 0, 0)?;
     let seconds = request.cpu_seconds;
@@ -88,12 +88,12 @@ fn limit(request: &Request) -> io::Result<()> {
     )?;
     let bytes = request.memory_mib.saturating_mul(1 << 20);
     set(Resource::Data, bytes, bytes)?;
-    // Where memory runs out for all, this process goes, and not the one that serves. Where that cannot be asked for, limits have to do.
+    // If the machine runs out of memory, the kernel should kill this process and not the one that serves. It is best effort.
     let _ = fs::write("/proc/self/oom_score_adj", "1000");
     Ok(())
 }
 
-/// Sets a limit that is no higher than the one that is there already.
+/// Sets a limit that is not higher than the existing one.
 fn set(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     let most = getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let limit = Rlimit {
@@ -103,7 +103,7 @@ fn set(resource: Resource, current: u64, maximum: u64) -> io::Result<()> {
     setrlimit(resource, limit).map_err(io::Error::from)
 }
 
-/// Standard input stays open until the answer has been read, so its end is that of the other process.
+/// Ends this process with its parent: standard input stays open until the response has been read.
 fn end_with_parent() -> io::Result<()> {
     thread::Builder::new()
         .name("hotshoe-parent".to_owned())

@@ -5,7 +5,7 @@ use hotshoe_base::chain;
 use hotshoe_infer::{ErrorKind, NamedModel, RunError, Tensor};
 use wasmtime::component::Resource;
 
-use super::{HeldTensor, OpenModel, State, error};
+use super::{CountedTensor, OpenModel, State, error};
 use crate::bindings::hotshoe::pipeline::infer;
 use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
@@ -14,8 +14,7 @@ use crate::instance::Tensors;
 use crate::vector;
 
 impl State {
-    /// Runs a model on the component's behalf, until the component's own deadline at the latest: a run that has not ended by then ends
-    /// the call, and the component runs no further.
+    /// Runs a model for the component, until the component's deadline at the latest. A run that misses it ends the call.
     pub(super) fn run_model(
         &mut self,
         model: &NamedModel,
@@ -67,7 +66,7 @@ impl infer::HostModel for State {
     fn run(
         &mut self,
         model: Resource<OpenModel>,
-        inputs: Vec<(String, Resource<HeldTensor>)>,
+        inputs: Vec<(String, Resource<CountedTensor>)>,
     ) -> wasmtime::Result<Result<Vec<NamedTensor>, Error>> {
         let inputs: Vec<(String, Tensor)> = inputs
             .into_iter()

@@ -1,4 +1,4 @@
-//! What the host gives to components: one file an interface, over one [`State`] an instance.
+//! Implementation of the host interfaces: one file per interface, one [`State`] per instance.
 
 mod infer;
 pub(crate) mod nn;
@@ -21,36 +21,36 @@ use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
 use crate::convert::clip;
 use crate::instance::Tensors;
-use crate::limits::{Held, Meter, Room, all_handles};
+use crate::limits::{Counted, TensorBudget, MemoryLimiter, all_handles};
 use crate::state::KeptState;
 
 pub(crate) use services::Services;
 
-/// A tensor whose bytes count against its component.
-pub type HeldTensor = Held<Tensor>;
-/// An image whose bytes count against its component.
-pub type HeldImage = Held<Image>;
+/// A tensor that counts against the budget of its component.
+pub type CountedTensor = Counted<Tensor>;
+/// An image that counts against the budget of its component.
+pub type CountedImage = Counted<Image>;
 
 /// A model of the release that the component has opened.
 pub struct OpenModel(Arc<NamedModel>);
 
-/// What one instance of a component holds on the host's side.
+/// The host's side of one instance of a component.
 pub(crate) struct State {
     pub(crate) table: ResourceTable,
-    pub(crate) memory: Room,
-    /// It has just returned, so that what is copied next is its result.
+    pub(crate) memory: MemoryLimiter,
+    /// The component has just returned, so that the next copy is its result.
     pub(crate) returning: bool,
     /// A host tensor or image was refused during this call.
-    pub(crate) meter_refused: bool,
-    /// Time spent in each model since it was last asked for.
+    pub(crate) tensor_refused: bool,
+    /// Time spent in each model since the last [`crate::Instance::take_model_times`].
     pub(crate) model_times: Vec<(String, Duration)>,
-    pub(crate) meter: Arc<Meter>,
+    pub(crate) tensor_budget: Arc<TensorBudget>,
     services: Arc<Services>,
     kept: Arc<KeptState>,
     started: Instant,
-    /// When the present call must have ended.
+    /// Deadline of the current call.
     pub(crate) deadline: Instant,
-    /// Made at the first call, as most components have no use for it.
+    /// Created at the first use, since most components do not use it.
     wasi: Option<wasi::Wasi>,
 }
 
@@ -60,11 +60,11 @@ impl State {
         table.set_max_capacity(all_handles(limits));
         Self {
             table,
-            memory: Room::new(limits),
+            memory: MemoryLimiter::new(limits),
             returning: false,
-            meter_refused: false,
+            tensor_refused: false,
             model_times: Vec::new(),
-            meter: Meter::new(limits),
+            tensor_budget: TensorBudget::new(limits),
             services,
             kept,
             started: Instant::now(),
@@ -73,10 +73,10 @@ impl State {
         }
     }
 
-    /// Tells the component, before anything is made, when it could not hold `count` more tensors or images of these bytes in all.
-    fn room(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
-        self.meter.room(count, bytes as u64).map_err(|refusal| {
-            self.meter_refused = true;
+    /// Checks the budget for `count` more tensors or images of `bytes` bytes in total, before anything is created.
+    fn check_budget(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
+        self.tensor_budget.check(count, bytes as u64).map_err(|refusal| {
+            self.tensor_refused = true;
             error(ErrorCode::LimitExceeded, refusal)
         })
     }
@@ -84,17 +84,17 @@ impl State {
     pub(crate) fn hold_tensor(
         &mut self,
         tensor: Tensor,
-    ) -> wasmtime::Result<Result<Resource<HeldTensor>, Error>> {
+    ) -> wasmtime::Result<Result<Resource<CountedTensor>, Error>> {
         let bytes = tensor.byte_len();
         self.hold(tensor, bytes)
     }
 
-    /// Hands all of these to the component, or none.
+    /// Gives the component all of these tensors, or none.
     pub(crate) fn hold_tensors(
         &mut self,
         tensors: Tensors,
     ) -> wasmtime::Result<Result<Vec<NamedTensor>, Error>> {
-        if let Err(error) = self.room(tensors.len() as u64, byte_len(&tensors)) {
+        if let Err(error) = self.check_budget(tensors.len() as u64, byte_len(&tensors)) {
             return Ok(Err(error));
         }
         let mut given = Vec::with_capacity(tensors.len());
@@ -107,23 +107,23 @@ impl State {
         Ok(Ok(given))
     }
 
-    /// Puts a value of this many bytes into the table, or tells the component that it holds too much.
+    /// Puts a value of this many bytes into the table, or returns an error if the budget is exceeded.
     fn hold<T: Send + 'static>(
         &mut self,
         value: T,
         bytes: usize,
-    ) -> wasmtime::Result<Result<Resource<Held<T>>, Error>> {
-        match self.meter.hold(value, bytes) {
+    ) -> wasmtime::Result<Result<Resource<Counted<T>>, Error>> {
+        match self.tensor_budget.hold(value, bytes) {
             Ok(held) => Ok(Ok(self.table.push(held)?)),
             Err(refusal) => {
-                self.meter_refused = true;
+                self.tensor_refused = true;
                 Ok(Err(error(ErrorCode::LimitExceeded, refusal)))
             }
         }
     }
 }
 
-/// Bytes of all of them.
+/// Total bytes of `tensors`.
 fn byte_len(tensors: &Tensors) -> usize {
     let sizes = tensors.iter().map(|(_, tensor)| tensor.byte_len());
     sizes.fold(0, usize::saturating_add)

@@ -14,8 +14,8 @@ use crate::bindings::nn::tensor::TensorType;
 use crate::bindings::nn::{errors, graph, inference};
 use crate::call_end::CallEnd;
 use crate::convert::clip;
-use crate::limits::Held;
-use crate::lists::Lent;
+use crate::limits::Counted;
+use crate::lists::HostList;
 
 /// The interface that is linked by hand.
 const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
@@ -23,28 +23,28 @@ const TENSOR: &str = "wasi:nn/tensor@0.2.0-rc-2024-10-28";
 /// A model that the component has loaded by its name.
 pub struct Graph(Arc<NamedModel>);
 
-/// What a model is run in. It keeps nothing, as `compute` takes all inputs and gives all outputs.
+/// An execution context. It has no state, since `compute` takes all inputs and returns all outputs.
 pub struct Context(Arc<NamedModel>);
 
-/// An error, which `wasi:nn` gives out as a resource.
-pub struct Failed {
+/// An error, which is a resource in `wasi:nn`.
+pub struct NnError {
     code: errors::ErrorCode,
     message: String,
 }
 
-/// A tensor that counts against its component.
-pub type NnTensor = Held<Given>;
+/// A tensor that counts against the budget of its component.
+pub type NnTensor = Counted<NnValue>;
 
-/// A tensor as a component or a model gave it.
-pub enum Given {
-    /// One that models take.
-    Fit(Tensor),
-    /// One that no model takes. Its constructor cannot say so; `compute` does.
-    Unfit(Unfit),
+/// A tensor of a component or a model.
+pub enum NnValue {
+    /// A tensor that models take.
+    Supported(Tensor),
+    /// A tensor that no model takes. Its constructor has no error, so `compute` reports it.
+    Unsupported(UnsupportedTensor),
 }
 
-/// What the component gave, and what is wrong with it.
-pub struct Unfit {
+/// An unsupported tensor, and what is wrong with it.
+pub struct UnsupportedTensor {
     dimensions: Vec<u32>,
     ty: TensorType,
     data: Arc<[u8]>,
@@ -54,7 +54,7 @@ pub struct Unfit {
 
 type Caller<'a> = StoreContextMut<'a, State>;
 type Handle = Resource<NnTensor>;
-type Answer<T> = wasmtime::Result<Result<T, Resource<Failed>>>;
+type NnResult<T> = wasmtime::Result<Result<T, Resource<NnError>>>;
 
 /// Links `wasi:nn`.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
@@ -84,8 +84,8 @@ fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
         "[method]tensor.dimensions",
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             Ok((match &**caller.data().table.get(&tensor)? {
-                Given::Fit(tensor) => tensors::shape(tensor)?,
-                Given::Unfit(unfit) => unfit.dimensions.clone(),
+                NnValue::Supported(tensor) => tensors::shape(tensor)?,
+                NnValue::Unsupported(tensor) => tensor.dimensions.clone(),
             },))
         },
     )?;
@@ -93,9 +93,9 @@ fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
         "[method]tensor.ty",
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             Ok((match &**caller.data().table.get(&tensor)? {
-                Given::Fit(tensor) => tensor_type(tensor.element_type())
-                    .ok_or_else(|| wasmtime::format_err!("a tensor of no wasi:nn type"))?,
-                Given::Unfit(unfit) => unfit.ty,
+                NnValue::Supported(tensor) => tensor_type(tensor.element_type())
+                    .ok_or_else(|| wasmtime::format_err!("a tensor of a type that wasi:nn does not have"))?,
+                NnValue::Unsupported(tensor) => tensor.ty,
             },))
         },
     )?;
@@ -103,30 +103,30 @@ fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
         "[method]tensor.data",
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             let data = match &**caller.data().table.get(&tensor)? {
-                Given::Fit(tensor) => Data::Tensor(tensor.clone()),
-                Given::Unfit(unfit) => Data::Unfit(Arc::clone(&unfit.data)),
+                NnValue::Supported(tensor) => TensorData::Tensor(tensor.clone()),
+                NnValue::Unsupported(tensor) => TensorData::Unsupported(Arc::clone(&tensor.data)),
             };
-            Ok((Lent::new(data, Data::bytes),))
+            Ok((HostList::new(data, TensorData::bytes),))
         },
     )
 }
 
-/// What `data` reads.
-enum Data {
+/// The source of the bytes of `data`.
+enum TensorData {
     Tensor(Tensor),
-    Unfit(Arc<[u8]>),
+    Unsupported(Arc<[u8]>),
 }
 
-impl Data {
+impl TensorData {
     fn bytes(&self) -> &[u8] {
         match self {
             Self::Tensor(tensor) => tensor.bytes(),
-            Self::Unfit(bytes) => bytes,
+            Self::Unsupported(bytes) => bytes,
         }
     }
 }
 
-/// Makes a tensor of the component's bytes. There is no way to refuse one but to end the call.
+/// Creates a tensor from the component's bytes. The interface has no error, so a refusal ends the call.
 fn make(
     mut caller: Caller<'_>,
     dimensions: Vec<u32>,
@@ -137,17 +137,17 @@ fn make(
     if dimensions.len() > tensors::MAX_RANK {
         bytes = bytes.saturating_add(size_of_val(dimensions.as_slice()));
     }
-    let room = caller.data().meter.room(1, bytes as u64);
-    room.map_err(CallEnd::Tensors)?;
+    let fits = caller.data().tensor_budget.check(1, bytes as u64);
+    fits.map_err(CallEnd::Tensors)?;
     let given = from_bytes(dimensions, ty, data.as_le_slice(caller.as_context()));
-    let held = caller.data().meter.hold(given, bytes);
+    let held = caller.data().tensor_budget.hold(given, bytes);
     Ok(caller
         .data_mut()
         .table
         .push(held.map_err(CallEnd::Tensors)?)?)
 }
 
-fn from_bytes(dimensions: Vec<u32>, ty: TensorType, data: &[u8]) -> Given {
+fn from_bytes(dimensions: Vec<u32>, ty: TensorType, data: &[u8]) -> NnValue {
     use errors::ErrorCode::{InvalidArgument, UnsupportedOperation};
     let made = match element_type(ty) {
         None => {
@@ -165,8 +165,8 @@ fn from_bytes(dimensions: Vec<u32>, ty: TensorType, data: &[u8]) -> Given {
         }
     };
     match made {
-        Ok(tensor) => Given::Fit(tensor),
-        Err((code, problem)) => Given::Unfit(Unfit {
+        Ok(tensor) => NnValue::Supported(tensor),
+        Err((code, problem)) => NnValue::Unsupported(UnsupportedTensor {
             dimensions,
             ty,
             data: data.into(),
@@ -201,26 +201,26 @@ const fn tensor_type(element_type: ElementType) -> Option<TensorType> {
 }
 
 impl State {
-    fn failed<T>(&mut self, code: errors::ErrorCode, message: impl Into<String>) -> Answer<T> {
-        // It stays for as long as the component holds the error, and may have a name in it that the component chose.
+    fn failed<T>(&mut self, code: errors::ErrorCode, message: impl Into<String>) -> NnResult<T> {
+        // Cut: it exists as long as the component holds the error, and may have a name that the component chose.
         let message = clip(message.into());
         tracing::debug!(?code, message, "wasi:nn");
-        Ok(Err(self.table.push(Failed { code, message })?))
+        Ok(Err(self.table.push(NnError { code, message })?))
     }
 
-    /// Runs the model on what the component gave.
+    /// Runs the model on the inputs of the component.
     fn compute_with(
         &mut self,
         model: &NamedModel,
         inputs: Vec<(String, NnTensor)>,
-    ) -> Answer<Vec<(String, Handle)>> {
+    ) -> NnResult<Vec<(String, Handle)>> {
         let mut named = Vec::with_capacity(inputs.len());
         for (name, tensor) in &inputs {
             match &**tensor {
-                Given::Fit(tensor) => named.push((name.as_str(), tensor)),
-                Given::Unfit(unfit) => {
-                    let message = format!("input \"{name}\": {}", unfit.problem);
-                    return self.failed(unfit.code, message);
+                NnValue::Supported(tensor) => named.push((name.as_str(), tensor)),
+                NnValue::Unsupported(tensor) => {
+                    let message = format!("input \"{name}\": {}", tensor.problem);
+                    return self.failed(tensor.code, message);
                 }
             }
         }
@@ -237,19 +237,19 @@ impl State {
             Ok(outputs) => outputs,
             Err(cause) => return self.failed(code(&cause), chain(&cause)),
         };
-        // They are used up, and make room for the outputs.
+        // Freed first, so that the outputs fit the budget.
         drop(inputs);
-        let room = self
-            .meter
-            .room(outputs.len() as u64, byte_len(&outputs) as u64);
-        if let Err(refusal) = room {
-            self.meter_refused = true;
+        let fits = self
+            .tensor_budget
+            .check(outputs.len() as u64, byte_len(&outputs) as u64);
+        if let Err(refusal) = fits {
+            self.tensor_refused = true;
             return self.failed(errors::ErrorCode::TooLarge, refusal.to_string());
         }
         let mut given = Vec::with_capacity(outputs.len());
         for (name, tensor) in outputs {
             let bytes = tensor.byte_len();
-            let held = self.meter.hold(Given::Fit(tensor), bytes);
+            let held = self.tensor_budget.hold(NnValue::Supported(tensor), bytes);
             given.push((name, self.table.push(held.map_err(CallEnd::Tensors)?)?));
         }
         Ok(Ok(given))
@@ -262,14 +262,14 @@ impl graph::Host for State {
         _builder: Vec<Vec<u8>>,
         _encoding: graph::GraphEncoding,
         _target: graph::ExecutionTarget,
-    ) -> Answer<Resource<Graph>> {
+    ) -> NnResult<Resource<Graph>> {
         self.failed(
             errors::ErrorCode::Security,
             "a component cannot load a model of its own; put the model into the release, name it in the component's `models`, and use load-by-name",
         )
     }
 
-    fn load_by_name(&mut self, name: String) -> Answer<Resource<Graph>> {
+    fn load_by_name(&mut self, name: String) -> NnResult<Resource<Graph>> {
         match self.services.model(&name) {
             Ok(model) => {
                 let graph = Graph(Arc::clone(model));
@@ -281,7 +281,7 @@ impl graph::Host for State {
 }
 
 impl graph::HostGraph for State {
-    fn init_execution_context(&mut self, graph: Resource<Graph>) -> Answer<Resource<Context>> {
+    fn init_execution_context(&mut self, graph: Resource<Graph>) -> NnResult<Resource<Context>> {
         let context = Context(Arc::clone(&self.table.get(&graph)?.0));
         Ok(Ok(self.table.push(context)?))
     }
@@ -299,7 +299,7 @@ impl inference::HostGraphExecutionContext for State {
         &mut self,
         context: Resource<Context>,
         inputs: Vec<(String, Handle)>,
-    ) -> Answer<Vec<(String, Handle)>> {
+    ) -> NnResult<Vec<(String, Handle)>> {
         let model = Arc::clone(&self.table.get(&context)?.0);
         let inputs = inputs
             .into_iter()
@@ -317,15 +317,15 @@ impl inference::HostGraphExecutionContext for State {
 impl errors::Host for State {}
 
 impl errors::HostError for State {
-    fn code(&mut self, failed: Resource<Failed>) -> wasmtime::Result<errors::ErrorCode> {
+    fn code(&mut self, failed: Resource<NnError>) -> wasmtime::Result<errors::ErrorCode> {
         Ok(self.table.get(&failed)?.code)
     }
 
-    fn data(&mut self, failed: Resource<Failed>) -> wasmtime::Result<String> {
+    fn data(&mut self, failed: Resource<NnError>) -> wasmtime::Result<String> {
         Ok(self.table.get(&failed)?.message.clone())
     }
 
-    fn drop(&mut self, failed: Resource<Failed>) -> wasmtime::Result<()> {
+    fn drop(&mut self, failed: Resource<NnError>) -> wasmtime::Result<()> {
         self.table.delete(failed)?;
         Ok(())
     }
@@ -334,7 +334,7 @@ impl errors::HostError for State {
 fn code(error: &RunError) -> errors::ErrorCode {
     use errors::ErrorCode as Nn;
     match error.kind() {
-        // `not-found` is a graph that there is not.
+        // `not-found` is for graphs only.
         ErrorKind::InvalidInput | ErrorKind::NotFound => Nn::InvalidArgument,
         ErrorKind::Unsupported => Nn::UnsupportedOperation,
         ErrorKind::LimitExceeded => Nn::TooLarge,

@@ -1,4 +1,4 @@
-//! `samples`, linked by hand: a payload goes from where it lies to the component's memory.
+//! `samples`, linked by hand: a payload is copied once, into the component's memory.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     })
 }
 
-/// Links a function that gives a property of a sample.
+/// Links a getter of a sample.
 fn add<T>(
     interface: &mut LinkerInstance<'_, State>,
     name: &str,

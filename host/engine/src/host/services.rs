@@ -13,7 +13,7 @@ use wasmtime::component::Linker;
 use super::{State, error, wasi};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
-use crate::component::Parts;
+use crate::component::ComponentAssets;
 use crate::convert::clip;
 use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
@@ -26,7 +26,7 @@ const MAX_METRICS: usize = 32;
 /// Longest name of a metric, in bytes.
 const MAX_METRIC_NAME_BYTES: usize = 64;
 
-/// What a release gives to one component: the same for all of its instances.
+/// The assets and grants of one component, shared by all of its instances.
 pub(crate) struct Services {
     component: String,
     config: BTreeMap<String, String>,
@@ -35,10 +35,10 @@ pub(crate) struct Services {
     log: Mutex<LogBudget>,
     log_lines_dropped: AtomicU64,
     metric_names: Mutex<MetricNames>,
-    wasi: wasi::Setting,
-    /// What it may send messages under.
+    wasi: wasi::WasiConfig,
+    /// The topics of its messages.
     topics: BTreeSet<String>,
-    /// The largest of these messages, in bytes.
+    /// Its largest message, in bytes.
     message_bytes: usize,
 }
 
@@ -46,18 +46,18 @@ impl Services {
     pub(crate) fn new(
         name: &str,
         spec: &hotshoe_trust::Component,
-        parts: &Parts,
+        assets: &ComponentAssets,
         allowed: &Allowed,
     ) -> Result<Self, PrepareError> {
         Ok(Self {
             component: name.to_owned(),
             config: spec.config.clone(),
-            data: select(name, "data file", &spec.data, &parts.data)?,
-            models: select(name, "model", &spec.models, &parts.models)?,
+            data: select(name, "data file", &spec.data, &assets.data)?,
+            models: select(name, "model", &spec.models, &assets.models)?,
             log: Mutex::new(LogBudget::new(spec.limits.log_lines)),
             log_lines_dropped: AtomicU64::new(0),
             metric_names: Mutex::default(),
-            wasi: wasi::Setting::new(name, spec, allowed)?,
+            wasi: wasi::WasiConfig::new(name, spec, allowed)?,
             topics: spec.topics.clone(),
             message_bytes: allowed.message_bytes,
         })
@@ -68,8 +68,8 @@ impl Services {
         &self.component
     }
 
-    /// What it has of WASI.
-    pub(crate) const fn wasi(&self) -> &wasi::Setting {
+    /// Its WASI configuration.
+    pub(crate) const fn wasi(&self) -> &wasi::WasiConfig {
         &self.wasi
     }
 
@@ -84,7 +84,7 @@ impl Services {
         })
     }
 
-    /// The model of this name, if the component may run it; else what to say. Other models of the release do not exist for it.
+    /// The model of this name, if the component may run it; otherwise a message. Other models of the release do not exist for it.
     pub(crate) fn model(&self, name: &str) -> Result<&Arc<NamedModel>, String> {
         self.models.get(name).ok_or_else(|| {
             let known = listed(&self.models);
@@ -94,7 +94,7 @@ impl Services {
 }
 
 impl Services {
-    /// Refuses all that a policy decided where one message of it may not leave.
+    /// Checks the messages of a policy. If one is not allowed, all its actions are refused.
     pub(crate) fn check_sent(&self, actions: &[Action]) -> Result<(), Failure> {
         let name = &self.component;
         for action in actions {
@@ -112,7 +112,7 @@ impl Services {
             if payload.len() > self.message_bytes {
                 let (bytes, most) = (payload.len(), self.message_bytes);
                 let message = format!(
-                    "`{name}` sends {bytes} bytes under `{topic}`; the device's `zenoh.max-message-bytes` has room for {most}"
+                    "`{name}` sends {bytes} bytes under `{topic}`; the device's `zenoh.max-message-bytes` allows {most}"
                 );
                 return Err(Failure::new(
                     Fault::Guest(FaultCode::LimitExceeded),
@@ -121,7 +121,7 @@ impl Services {
             }
             if content_type.len() > MAX_CONTENT_TYPE_BYTES {
                 let message = format!(
-                    "`{name}` sends under `{topic}` a content type of {} bytes; at most {MAX_CONTENT_TYPE_BYTES} are taken",
+                    "`{name}` sends under `{topic}` a content type of {} bytes; at most {MAX_CONTENT_TYPE_BYTES} are allowed",
                     content_type.len()
                 );
                 return Err(Failure::new(Fault::Guest(FaultCode::InvalidInput), message));
@@ -140,12 +140,12 @@ impl Services {
                 states.join(", ")
             };
             format!(
-                "`{name}` sends a message under the topic `{topic}`, which the release does not state for it (it states: {states}); add it to `topics` under [components.{name}] in release.toml"
+                "`{name}` sends a message under the topic `{topic}`, which the release does not list for it (it lists: {states}); add it to `topics` under [components.{name}] in release.toml"
             )
         } else {
             let topic: String = topic.chars().take(80).collect();
             format!(
-                "`{name}` sends a message under `{}`, which is no topic: use 1 to {MAX_TOPIC_BYTES} letters, digits, `-`, `_` and `.`",
+                "`{name}` sends a message under `{}`, which is not a valid topic: use 1 to {MAX_TOPIC_BYTES} letters, digits, `-`, `_` and `.`",
                 topic.escape_debug()
             )
         };
@@ -181,7 +181,7 @@ fn select<T: ?Sized>(
         .collect()
 }
 
-/// Counts a component's log lines in the present second.
+/// Counts a component's log lines in the current second.
 struct LogBudget {
     /// Its limit `log-lines`.
     most: u32,
@@ -200,7 +200,7 @@ impl LogBudget {
         }
     }
 
-    /// Whether one more line may be written, and how many were not in the second that has just ended.
+    /// Whether one more line may be written, and how many were dropped in the second that has just ended.
     fn take(&mut self, now: Instant) -> (bool, u64) {
         let fresh = self
             .second
@@ -239,7 +239,7 @@ impl Services {
                 .increment(1);
             return;
         }
-        // A line is one line, and cannot pass for one of the daemon's or move a terminal's cursor.
+        // Escaped, so that it is one line, cannot look like a line of the daemon, and cannot control a terminal.
         let message = printable(&clip(message), &[]);
         match level {
             log::Level::Trace => tracing::trace!(target: "component", component, "{message}"),
@@ -250,7 +250,7 @@ impl Services {
         }
     }
 
-    /// Lines that were left out.
+    /// Dropped lines.
     pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.log_lines_dropped.load(Ordering::Relaxed)
     }
@@ -333,7 +333,7 @@ impl config::Host for State {
     }
 }
 
-/// Links `data`, by hand: a file goes from where it lies to the component's memory.
+/// Links `data`, by hand: a file is copied once, into the component's memory.
 pub(crate) fn add_data_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.instance(DATA)?.func_wrap(
         "read",

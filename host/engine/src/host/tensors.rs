@@ -1,13 +1,13 @@
-//! `tensors`, linked by hand, since generated bindings copy every list once more on the host.
+//! `tensors`, linked by hand, since generated bindings copy every list a second time on the host.
 
 use hotshoe_infer::{ElementType, Tensor, TensorError};
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
-use super::{HeldTensor, State, error};
+use super::{CountedTensor, State, error};
 use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
-use crate::lists::{Floats, Lent};
+use crate::lists::{F32List, HostList};
 
 /// The interface that is linked here.
 const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
@@ -15,16 +15,16 @@ const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
 pub(super) const MAX_RANK: usize = 64;
 
 type Caller<'a> = StoreContextMut<'a, State>;
-type Handle = Resource<HeldTensor>;
-type Made = wasmtime::Result<(Result<Handle, Error>,)>;
-type Read<T> = wasmtime::Result<(Result<Lent<Tensor, T>, Error>,)>;
+type Handle = Resource<CountedTensor>;
+type MakeResult = wasmtime::Result<(Result<Handle, Error>,)>;
+type ReadResult<T> = wasmtime::Result<(Result<HostList<Tensor, T>, Error>,)>;
 
 /// Links `tensors`.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(TENSORS)?;
     interface.resource(
         "tensor",
-        ResourceType::host::<HeldTensor>(),
+        ResourceType::host::<CountedTensor>(),
         |mut caller: Caller<'_>, index| {
             let tensor = Handle::new_own(index);
             caller.data_mut().table.delete(tensor)?;
@@ -38,7 +38,7 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     interface.func_wrap(
         "[static]tensor.from-f32",
-        |caller: Caller<'_>, (shape, list): (Vec<u32>, Floats)| {
+        |caller: Caller<'_>, (shape, list): (Vec<u32>, F32List)| {
             let bytes = list.len().saturating_mul(size_of::<f32>());
             make(caller, ElementType::F32, &shape, bytes, |memory| {
                 bytemuck::cast_slice(list.bits(memory))
@@ -73,15 +73,15 @@ fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
     )
 }
 
-/// Makes a tensor of elements that lie in the component's memory, if there is room for these many bytes.
+/// Creates a tensor from elements in the component's memory, if `bytes` fit its budget.
 fn make(
     mut caller: Caller<'_>,
     element_type: ElementType,
     shape: &[u32],
     bytes: usize,
     elements: impl for<'a> FnOnce(StoreContext<'a, State>) -> &'a [u8],
-) -> Made {
-    if let Err(error) = caller.data_mut().room(1, bytes) {
+) -> MakeResult {
+    if let Err(error) = caller.data_mut().check_budget(1, bytes) {
         return Ok((Err(error),));
     }
     if shape.len() > MAX_RANK {
@@ -135,35 +135,35 @@ fn add_readers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()
         "[method]tensor.read-bytes",
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             let tensor = Tensor::clone(caller.data().table.get(&tensor)?);
-            Ok((Lent::new(tensor, Tensor::bytes),))
+            Ok((HostList::new(tensor, Tensor::bytes),))
         },
     )
 }
 
-/// Lends the elements of a tensor of this type.
+/// The elements of a tensor, if it has type `want`.
 fn read<T>(
     caller: &Caller<'_>,
     tensor: &Handle,
     want: ElementType,
     view: for<'a> fn(&'a Tensor) -> &'a [T],
-) -> Read<T> {
+) -> ReadResult<T> {
     let tensor = Tensor::clone(caller.data().table.get(tensor)?);
     let got = tensor.element_type();
     if got != want {
         let cause = TensorError::WrongType { want, got };
         return Ok((Err(error(ErrorCode::Unsupported, cause)),));
     }
-    Ok((Ok(Lent::new(tensor, view)),))
+    Ok((Ok(HostList::new(tensor, view)),))
 }
 
-/// The shape as components see it.
+/// The shape of a tensor for components.
 pub(super) fn shape(tensor: &Tensor) -> wasmtime::Result<Vec<u32>> {
     let dimensions = tensor.shape().iter();
     let dimensions = dimensions.map(|&dimension| u32::try_from(dimension));
     Ok(dimensions.collect::<Result<_, _>>()?)
 }
 
-/// What is said of a shape that is not even looked at.
+/// The message about a shape with too many dimensions.
 pub(super) fn too_many_dimensions(found: usize) -> String {
     format!("a shape of {found} dimensions; a tensor has at most {MAX_RANK}")
 }

@@ -10,8 +10,8 @@ use super::*;
 use crate::bindings::hotshoe::pipeline::types::Rect;
 use crate::bindings::hotshoe::pipeline::vision::{Filter, Format, Host as _, HostImage as _};
 use crate::call_end::CallEnd;
-use crate::component::Parts;
-use crate::lists::Lent;
+use crate::component::ComponentAssets;
+use crate::lists::HostList;
 
 /// The state of an instance that may hold this many MiB of tensors.
 fn state(tensor_mib: u32) -> State {
@@ -33,20 +33,20 @@ fn state(tensor_mib: u32) -> State {
         hosts: Default::default(),
         topics: Default::default(),
     };
-    let services = Services::new("test", &spec, &Parts::default(), &Default::default()).unwrap();
+    let services = Services::new("test", &spec, &ComponentAssets::default(), &Default::default()).unwrap();
     let mut state = State::new(Arc::new(services), Arc::default(), &limits);
     state.deadline = Instant::now() + Duration::from_secs(600);
     state
 }
 
 /// An image that the component holds.
-fn image(state: &mut State, width: u32, height: u32) -> Resource<HeldImage> {
+fn image(state: &mut State, width: u32, height: u32) -> Resource<CountedImage> {
     let pixels = vec![50; width as usize * height as usize * 3];
     let made = state.from_pixels(width, height, pixels);
     made.unwrap().unwrap()
 }
 
-fn again(image: &Resource<HeldImage>) -> Resource<HeldImage> {
+fn again(image: &Resource<CountedImage>) -> Resource<CountedImage> {
     Resource::new_borrow(image.rep())
 }
 
@@ -67,7 +67,7 @@ fn a_tensor_stays_where_it_is_while_handles_to_it_move() {
     let held = state.table.get(&given[0].tensor).unwrap();
     assert_eq!(held.bytes().as_ptr(), at);
     // What a list is made of on its way into a component.
-    let lent = Lent::<Tensor, u8>::new(Tensor::clone(held), Tensor::bytes);
+    let lent = HostList::<Tensor, u8>::new(Tensor::clone(held), Tensor::bytes);
     assert_eq!(lent.elements().as_ptr(), at);
 }
 
@@ -77,7 +77,7 @@ fn outputs_are_handed_over_all_together_or_not_at_all() {
     let outputs = || vec![("a".to_owned(), tensor(2)), ("b".to_owned(), tensor(3))];
     let refused = state.hold_tensors(outputs()).unwrap().unwrap_err();
     assert!(matches!(refused.code, ErrorCode::LimitExceeded));
-    assert_eq!(state.meter.left(), 4 << 20);
+    assert_eq!(state.tensor_budget.left(), 4 << 20);
     assert!(state.table.is_empty());
 }
 
@@ -96,7 +96,7 @@ fn an_image_of_one_long_row_is_scaled_within_tensor_mib() {
         "{}",
         refused.message
     );
-    assert!(state.meter_refused);
+    assert!(state.tensor_refused);
     let whole = Rect {
         x: 0.0,
         y: 0.0,
@@ -108,7 +108,7 @@ fn an_image_of_one_long_row_is_scaled_within_tensor_mib() {
         .unwrap()
         .unwrap_err();
     assert!(matches!(refused.code, ErrorCode::LimitExceeded));
-    let (held, peak) = state.meter.bytes();
+    let (held, peak) = state.tensor_budget.bytes();
     assert_eq!(held, 6_000_000 + 640 * 640 * 3);
     // What lay between two pictures counts too.
     assert!(peak > held && peak <= 16 << 20, "{peak}");
@@ -151,5 +151,5 @@ fn a_deadline_that_passed_ends_the_call_in_every_operation() {
         );
     }
     // Nothing was done half.
-    assert_eq!(state.meter.bytes().0, 64 * 64 * 3);
+    assert_eq!(state.tensor_budget.bytes().0, 64 * 64 * 3);
 }

@@ -1,4 +1,4 @@
-//! `vision`. Every operation goes through [`State::native`], which gives it what is left of `tensor-mib` and of the deadline.
+//! `vision`. Every operation runs in [`State::native`], within the rest of `tensor-mib` and of the deadline.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use hotshoe_vision::{
 };
 use wasmtime::component::Resource;
 
-use super::{HeldImage, HeldTensor, State, error};
+use super::{CountedImage, CountedTensor, State, error};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode, Quad, Rect};
 use crate::bindings::hotshoe::pipeline::vision;
 use crate::call_end::CallEnd;
@@ -18,9 +18,9 @@ use crate::sample::Sample;
 /// Bytes of a pixel of an image: 8-bit RGB.
 const PIXEL_BYTES: u64 = 3;
 
-type MadeImage = wasmtime::Result<Result<Resource<HeldImage>, Error>>;
+type MadeImage = wasmtime::Result<Result<Resource<CountedImage>, Error>>;
 
-/// Why a native operation gave nothing.
+/// Why a native operation failed.
 #[derive(Debug, thiserror::Error)]
 enum NativeError {
     #[error(transparent)]
@@ -48,7 +48,7 @@ impl NativeError {
         }
     }
 
-    /// Whether it was the component's own limit that was passed, and not one of all pictures.
+    /// Whether it exceeded the component's own limit, and not one of all pictures.
     fn is_over_budget(&self) -> bool {
         let memory = |error: &BudgetError| matches!(error.kind(), ErrorKind::LimitExceeded);
         match self {
@@ -62,7 +62,7 @@ impl NativeError {
 }
 
 impl State {
-    /// Runs an operation within the memory that the component may still take, and until its deadline, after which it runs no further.
+    /// Runs an operation within the remaining memory budget and until the deadline, which ends the call.
     fn native<T>(
         &mut self,
         operation: &'static str,
@@ -70,15 +70,15 @@ impl State {
     ) -> wasmtime::Result<Result<T, Error>> {
         let deadline = self.deadline;
         let is_over = || Instant::now() >= deadline;
-        let budget = Budget::new(self.meter.left(), &is_over);
+        let budget = Budget::new(self.tensor_budget.left(), &is_over);
         let result = run(self, &budget);
-        self.meter.note(budget.peak_bytes());
+        self.tensor_budget.note(budget.peak_bytes());
         let cause = match result {
             Ok(made) => return Ok(Ok(made)),
             Err(NativeError::Handle(cause)) => return Err(cause.into()),
             Err(cause) => cause,
         };
-        self.meter_refused |= cause.is_over_budget();
+        self.tensor_refused |= cause.is_over_budget();
         let code = match cause.kind() {
             ErrorKind::InvalidInput => ErrorCode::InvalidInput,
             ErrorKind::Unsupported => ErrorCode::Unsupported,
@@ -89,13 +89,13 @@ impl State {
         Ok(Err(error(code, chain(&cause))))
     }
 
-    /// As [`Self::native`], of an operation that makes an image.
+    /// As [`Self::native`], for an operation that creates an image.
     fn image(
         &mut self,
         operation: &'static str,
         run: impl FnOnce(&Self, &Budget<'_>) -> Result<Image, NativeError>,
     ) -> MadeImage {
-        if let Err(error) = self.room(1, 0) {
+        if let Err(error) = self.check_budget(1, 0) {
             return Ok(Err(error));
         }
         match self.native(operation, run)? {
@@ -107,12 +107,12 @@ impl State {
         }
     }
 
-    /// No picture is decoded that the component could not hold.
+    /// Decode limits, so that no picture is decoded beyond the budget of the component.
     fn decode_limits(&self) -> DecodeLimits {
         let defaults = DecodeLimits::default();
-        let room = self.meter.left() / PIXEL_BYTES;
+        let max_pixels = self.tensor_budget.left() / PIXEL_BYTES;
         DecodeLimits {
-            max_pixels: defaults.max_pixels.min(room),
+            max_pixels: defaults.max_pixels.min(max_pixels),
         }
     }
 }
@@ -135,7 +135,7 @@ impl vision::Host for State {
 
     fn resize(
         &mut self,
-        image: Resource<HeldImage>,
+        image: Resource<CountedImage>,
         width: u32,
         height: u32,
         filter: vision::Filter,
@@ -149,7 +149,7 @@ impl vision::Host for State {
         })
     }
 
-    fn crop(&mut self, image: Resource<HeldImage>, bounds: Rect) -> MadeImage {
+    fn crop(&mut self, image: Resource<CountedImage>, bounds: Rect) -> MadeImage {
         self.image("crop", |state, budget| {
             let image = state.table.get(&image)?;
             let Rect {
@@ -162,7 +162,7 @@ impl vision::Host for State {
         })
     }
 
-    fn rotate(&mut self, image: Resource<HeldImage>, rotation: vision::Rotation) -> MadeImage {
+    fn rotate(&mut self, image: Resource<CountedImage>, rotation: vision::Rotation) -> MadeImage {
         let rotation = match rotation {
             vision::Rotation::Quarter => hotshoe_vision::Rotation::Quarter,
             vision::Rotation::Half => hotshoe_vision::Rotation::Half,
@@ -176,7 +176,7 @@ impl vision::Host for State {
 
     fn warp(
         &mut self,
-        image: Resource<HeldImage>,
+        image: Resource<CountedImage>,
         (a, b, c, d): Quad,
         width: u32,
         height: u32,
@@ -194,11 +194,11 @@ impl vision::Host for State {
 
     fn normalise(
         &mut self,
-        images: Vec<Resource<HeldImage>>,
+        images: Vec<Resource<CountedImage>>,
         width: u32,
         height: u32,
         how: vision::Normalisation,
-    ) -> wasmtime::Result<Result<Resource<HeldTensor>, Error>> {
+    ) -> wasmtime::Result<Result<Resource<CountedTensor>, Error>> {
         let how = hotshoe_vision::Normalisation {
             layout: match how.layout {
                 vision::Layout::Nchw => hotshoe_vision::Layout::Nchw,
@@ -212,7 +212,7 @@ impl vision::Host for State {
             mean: [how.mean.0, how.mean.1, how.mean.2],
             std: [how.std.0, how.std.1, how.std.2],
         };
-        if let Err(error) = self.room(1, 0) {
+        if let Err(error) = self.check_budget(1, 0) {
             return Ok(Err(error));
         }
         let tensor = self.native("normalise", |state, budget| {
@@ -223,7 +223,7 @@ impl vision::Host for State {
                 .collect::<Result<_, NativeError>>()?;
             let normaliser = Normaliser::new(&images, width, height, &how)?;
             let _elements = budget.claim(normaliser.byte_len())?;
-            // Straight into the memory that the model will read.
+            // Written directly into the memory that the model reads.
             let mut written = Ok(());
             let tensor = Tensor::write_f32(&normaliser.shape(), |elements| {
                 written = normaliser.write(elements, budget);
@@ -237,7 +237,7 @@ impl vision::Host for State {
         }
     }
 
-    fn blur(&mut self, image: Resource<HeldImage>, regions: Vec<Rect>, radius: u32) -> MadeImage {
+    fn blur(&mut self, image: Resource<CountedImage>, regions: Vec<Rect>, radius: u32) -> MadeImage {
         self.image("blur", |state, budget| {
             let _list = budget.claim(size_of_val(regions.as_slice()) as u64)?;
             let regions: Vec<_> = regions
@@ -256,7 +256,7 @@ impl vision::Host for State {
 
     fn encode(
         &mut self,
-        image: Resource<HeldImage>,
+        image: Resource<CountedImage>,
         format: vision::Format,
         quality: u8,
     ) -> wasmtime::Result<Result<Vec<u8>, Error>> {
@@ -274,29 +274,29 @@ impl vision::Host for State {
 impl vision::HostImage for State {
     fn from_pixels(&mut self, width: u32, height: u32, pixels: Vec<u8>) -> MadeImage {
         self.image("from-pixels", |_, budget| {
-            // They are there already; what may be held of them is asked before they are a picture.
+            // The pixels already exist; the budget is checked before they become an image.
             let _pixels = budget.claim(pixels.len() as u64)?;
             Ok(Image::from_rgb(width, height, pixels)?)
         })
     }
 
-    fn width(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<u32> {
+    fn width(&mut self, image: Resource<CountedImage>) -> wasmtime::Result<u32> {
         Ok(self.table.get(&image)?.width())
     }
 
-    fn height(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<u32> {
+    fn height(&mut self, image: Resource<CountedImage>) -> wasmtime::Result<u32> {
         Ok(self.table.get(&image)?.height())
     }
 
-    fn pixels(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<Vec<u8>> {
+    fn pixels(&mut self, image: Resource<CountedImage>) -> wasmtime::Result<Vec<u8>> {
         let pixels = self.table.get(&image)?.pixels();
-        // They are copied once on the host on their way into the component.
-        let room = self.meter.room(0, pixels.len() as u64);
-        room.map_err(CallEnd::Tensors)?;
+        // The list is copied once on the host before it is copied into the component.
+        let fits = self.tensor_budget.check(0, pixels.len() as u64);
+        fits.map_err(CallEnd::Tensors)?;
         Ok(pixels.to_vec())
     }
 
-    fn drop(&mut self, image: Resource<HeldImage>) -> wasmtime::Result<()> {
+    fn drop(&mut self, image: Resource<CountedImage>) -> wasmtime::Result<()> {
         self.table.delete(image)?;
         Ok(())
     }

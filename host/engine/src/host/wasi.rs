@@ -1,10 +1,10 @@
 //! WASI 0.2 for components that are granted it: clocks, random numbers, lines to the log, and the folders and hosts that the release lists.
 //! No environment, no arguments, and no wait past the deadline.
 
+mod config;
 mod files;
 mod http;
 mod network;
-mod setting;
 mod sockets;
 mod stdio;
 mod streams;
@@ -22,60 +22,60 @@ use super::{Services, State};
 use crate::bindings::hotshoe::pipeline::log::Level;
 use crate::call_end::CallEnd;
 
-pub(crate) use setting::Setting;
+pub(crate) use config::WasiConfig;
 pub use tls::CaError;
 
-/// Files, folders and lists of them, sockets and streams that one instance may have open at once: each may take one of the daemon's file
-/// descriptors, or memory of the host.
+/// Most files, folders, directory streams, sockets and streams that one instance may have open: each may take a file descriptor or memory of
+/// the daemon.
 const MAX_OPEN: usize = 64;
-/// Most random bytes that one call makes: no deadline ends it before its last byte. 1 MiB.
+/// Most random bytes of one call, since the deadline does not interrupt it: 1 MiB.
 const MAX_RANDOM_BYTES: u64 = 1 << 20;
 
-/// What one instance has of WASI.
+/// The WASI state of one instance.
 pub(crate) struct Wasi {
     ctx: WasiCtx,
     http: WasiHttpCtx,
     hooks: http::Hooks,
-    reach: Arc<network::Reach>,
-    /// The names that are being looked up, by the handles of the lookups.
+    network: Arc<network::NetworkAccess>,
+    /// The names that are being resolved, by the handles of the lookups.
     lookups: BTreeMap<u32, String>,
 }
 
 impl Wasi {
     fn open(services: &Arc<Services>) -> Result<Self, CallEnd> {
-        let setting = services.wasi();
-        let reach = network::Reach::new(services);
+        let config = services.wasi();
+        let network = network::NetworkAccess::new(services);
         let mut ctx = WasiCtx::builder();
-        ctx.stdout(stdio::Lines::new(services, Level::Info))
-            .stderr(stdio::Lines::new(services, Level::Warn))
+        ctx.stdout(stdio::LogLines::new(services, Level::Info))
+            .stderr(stdio::LogLines::new(services, Level::Warn))
             .max_random_size(MAX_RANDOM_BYTES);
-        for folder in &setting.folders {
-            ctx.preopened_dir(&folder.here, &folder.there, folder.permissions)
+        for folder in &config.folders {
+            ctx.preopened_dir(&folder.host_path, &folder.guest_path, folder.permissions)
                 .map_err(|source| CallEnd::Folder {
-                    path: folder.there.clone(),
+                    path: folder.guest_path.clone(),
                     reason: format!("{source:#}"),
                 })?;
         }
-        if setting.sockets {
+        if config.sockets {
             ctx.allow_tcp(true).allow_ip_name_lookup(true);
-            let reach = Arc::clone(&reach);
+            let network = Arc::clone(&network);
             ctx.socket_addr_check(move |address, purpose| {
-                let allowed = reach.judge(address, purpose);
+                let allowed = network.allows(address, purpose);
                 Box::pin(std::future::ready(allowed))
             });
         }
         Ok(Self {
             ctx: ctx.allow_udp(false).build(),
             http: WasiHttpCtx::new(),
-            hooks: http::Hooks::new(services, &reach),
-            reach,
+            hooks: http::Hooks::new(services, &network),
+            network,
             lookups: BTreeMap::new(),
         })
     }
 }
 
 impl State {
-    /// Opens the folders that the component has. Components without the grant never get here.
+    /// Opens the folders of a component with the grant `wasi`.
     pub(crate) fn open_wasi(&mut self) -> Result<(), CallEnd> {
         if self.wasi.is_none() && self.services.wasi().granted {
             self.wasi = Some(Wasi::open(&self.services)?);
@@ -83,8 +83,8 @@ impl State {
         Ok(())
     }
 
-    /// How much is open of what [`MAX_OPEN`] bounds.
-    fn open(&mut self) -> usize {
+    /// Number of open resources that [`MAX_OPEN`] bounds.
+    fn open_count(&mut self) -> usize {
         let is_open = |entry: &&mut (dyn std::any::Any + Send)| {
             entry.is::<filesystem::Descriptor>()
                 || entry.is::<TcpSocket>()
@@ -95,12 +95,12 @@ impl State {
         self.table.iter_mut().filter(is_open).count()
     }
 
-    /// Whether one more may be opened. Where not, the log says why.
+    /// Whether one more may be opened. If not, it is logged.
     fn may_open(&mut self) -> bool {
-        let fits = self.open() < MAX_OPEN;
+        let fits = self.open_count() < MAX_OPEN;
         if !fits {
             let message = format!(
-                "has {MAX_OPEN} files, sockets and streams open, which is all that it may have: close some"
+                "has {MAX_OPEN} files, sockets and streams open, which is the limit: close some"
             );
             self.services.write_log(Level::Warn, message);
         }
@@ -112,7 +112,7 @@ impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self
             .wasi
-            .get_or_insert_with(|| Wasi::nothing(&self.services));
+            .get_or_insert_with(|| Wasi::without_grant(&self.services));
         WasiCtxView {
             ctx: &mut wasi.ctx,
             table: &mut self.table,
@@ -124,7 +124,7 @@ impl WasiHttpView for State {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let wasi = self
             .wasi
-            .get_or_insert_with(|| Wasi::nothing(&self.services));
+            .get_or_insert_with(|| Wasi::without_grant(&self.services));
         WasiHttpCtxView {
             hooks: &mut wasi.hooks,
             table: &mut self.table,
@@ -134,21 +134,21 @@ impl WasiHttpView for State {
 }
 
 impl Wasi {
-    /// For an instance that is granted none: nothing of it is linked, so nothing gets here.
-    fn nothing(services: &Arc<Services>) -> Self {
-        let reach = network::Reach::new(services);
+    /// For an instance without the grant, which has no WASI interface linked.
+    fn without_grant(services: &Arc<Services>) -> Self {
+        let network = network::NetworkAccess::new(services);
         Self {
             ctx: WasiCtx::builder().build(),
             http: WasiHttpCtx::new(),
-            hooks: http::Hooks::new(services, &reach),
-            reach,
+            hooks: http::Hooks::new(services, &network),
+            network,
             lookups: BTreeMap::new(),
         }
     }
 }
 
-/// Links all of WASI 0.2, with the calls replaced that wait, that open something, and that look up names. Epochs interrupt a guest, but not a host
-/// that waits for it.
+/// Links all of WASI 0.2, and replaces the calls that wait, that open something, and that resolve names. Epochs interrupt a guest, but not a
+/// host function that waits.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)?;
     linker.allow_shadowing(true);
@@ -159,12 +159,12 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     Ok(())
 }
 
-/// Links `wasi:http`, as far as a component may ask others: it answers nobody.
+/// Links the outgoing half of `wasi:http`: a component sends requests and does not receive any.
 pub(crate) fn add_http_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi_http::p2::add_only_http_to_linker_sync(linker)
 }
 
-/// Runs what may wait, until the deadline of the call: past it, the call ends.
+/// Runs an operation that may wait, until the deadline, which ends the call.
 fn within<T>(
     state: &mut State,
     run: impl AsyncFnOnce(&mut ResourceTable) -> T,

@@ -1,28 +1,28 @@
-//! How much the compiler makes of a component. It instantiates nested components once for each time that they are named, and copies what an instance
-//! holds wherever the instance is named: 28 nested components of which each instantiates the next one twice are 268 million. So the same is done
-//! here first, with numbers in the place of definitions, and ended as soon as it is too much.
+//! The size of a component after expansion. The compiler instantiates nested components each time that they are named, and copies the exports of an
+//! instance wherever it is named: 28 nested components of which each instantiates the next one twice are 268 million. So the expansion is simulated
+//! here first, with counts instead of definitions, and stopped at the limit.
 
 use std::collections::HashMap;
 
-use super::outline::{Captured, Item, Plan, Sort, Step};
+use super::outline::{Captured, Item, Plan, ItemKind, Step};
 use super::{MAX_DEFINITIONS, MAX_LOWERED, MAX_NESTING, TooComplex};
 
 /// A value: an index into [`Expansion::nodes`].
 type Node = usize;
-/// Whatever has nothing inside.
+/// A value without contents.
 const OTHER: Node = 0;
 
 #[derive(Debug)]
 struct Value<'a> {
-    what: What<'a>,
-    /// Definitions that a copy of it has.
+    contents: Contents<'a>,
+    /// Definitions of a copy of it.
     size: u64,
-    /// How deep values nest in it.
+    /// Nesting depth of its values.
     depth: usize,
 }
 
 #[derive(Debug)]
-enum What<'a> {
+enum Contents<'a> {
     Other,
     Module { imports: u64 },
     Component { plan: usize, captured: Vec<Node> },
@@ -52,13 +52,13 @@ struct Expansion<'a, 'p> {
     lowered: u64,
 }
 
-/// Instantiates the last one of these plans, or says what there is too much of.
+/// Simulates the instantiation of the last one of these plans.
 pub(super) fn expand(plans: &[Plan<'_>]) -> Result<(), TooComplex> {
     let Some(root) = plans.len().checked_sub(1) else {
         return Ok(());
     };
     let other = Value {
-        what: What::Other,
+        contents: Contents::Other,
         size: 1,
         depth: 0,
     };
@@ -101,13 +101,13 @@ impl<'a> Expansion<'a, '_> {
         Ok(())
     }
 
-    /// Does one step, and returns the component whose instance comes next.
+    /// Executes one step, and returns the component to instantiate next, if there is one.
     fn step(
         &mut self,
         frame: &mut Frame<'a>,
         step: &Step<'a>,
     ) -> Result<Option<Frame<'a>>, TooComplex> {
-        let (sort, node) = match step {
+        let (kind, node) = match step {
             Step::Others {
                 count,
                 lowered,
@@ -123,31 +123,31 @@ impl<'a> Expansion<'a, '_> {
             }
             Step::Module { imports } => {
                 let imports = *imports;
-                (Sort::Module, self.make(What::Module { imports }, &[])?)
+                (ItemKind::Module, self.make(Contents::Module { imports }, &[])?)
             }
             Step::Component { plan } => {
                 let captures = self.plans.get(*plan).map(|plan| plan.captures.as_slice());
                 let captured: Vec<Node> = captures
                     .unwrap_or_default()
                     .iter()
-                    .map(|(sort, from)| frame.captured(*sort, *from))
+                    .map(|(kind, from)| frame.captured(*kind, *from))
                     .collect();
                 let inside = captured.clone();
                 let plan = *plan;
-                let component = What::Component { plan, captured };
-                (Sort::Component, self.make(component, &inside)?)
+                let component = Contents::Component { plan, captured };
+                (ItemKind::Component, self.make(component, &inside)?)
             }
-            Step::Import { name, sort } => {
+            Step::Import { name, kind } => {
                 let given = frame.arguments.get(name).copied();
-                (*sort, self.copy(given.unwrap_or(OTHER))?)
+                (*kind, self.copy(given.unwrap_or(OTHER))?)
             }
             Step::InstantiateModule { module } => {
                 let module = frame.item(Item {
-                    sort: Sort::Module,
+                    kind: ItemKind::Module,
                     index: *module,
                 });
-                let imports = match self.nodes.get(module).map(|value| &value.what) {
-                    Some(What::Module { imports }) => *imports,
+                let imports = match self.nodes.get(module).map(|value| &value.contents) {
+                    Some(Contents::Module { imports }) => *imports,
                     _ => 0,
                 };
                 self.spend(imports.saturating_add(1))?;
@@ -159,28 +159,28 @@ impl<'a> Expansion<'a, '_> {
             } => match self.instantiate(frame, *component, arguments)? {
                 Some(inner) => return Ok(Some(inner)),
                 // A component that the host would have to give: the compiler refuses it.
-                None => (Sort::Instance, OTHER),
+                None => (ItemKind::Instance, OTHER),
             },
-            Step::Gather(items) => (Sort::Instance, self.gather(frame, items)?),
+            Step::Gather(items) => (ItemKind::Instance, self.gather(frame, items)?),
             Step::Alias {
                 instance,
                 name,
-                sort,
+                kind,
             } => {
                 let instance = frame.item(Item {
-                    sort: Sort::Instance,
+                    kind: ItemKind::Instance,
                     index: *instance,
                 });
-                let found = match self.nodes.get(instance).map(|value| &value.what) {
-                    Some(What::Instance(exports)) => exports.get(name).copied(),
+                let found = match self.nodes.get(instance).map(|value| &value.contents) {
+                    Some(Contents::Instance(exports)) => exports.get(name).copied(),
                     _ => None,
                 };
-                (*sort, self.copy(found.unwrap_or(OTHER))?)
+                (*kind, self.copy(found.unwrap_or(OTHER))?)
             }
-            Step::Outer { sort, captured } => (*sort, self.copy(frame.captured(*sort, *captured))?),
-            Step::Export(item) => (item.sort, self.copy(frame.item(*item))?),
+            Step::Outer { kind, captured } => (*kind, self.copy(frame.captured(*kind, *captured))?),
+            Step::Export(item) => (item.kind, self.copy(frame.item(*item))?),
         };
-        frame.push(sort, node);
+        frame.push(kind, node);
         Ok(None)
     }
 
@@ -191,7 +191,7 @@ impl<'a> Expansion<'a, '_> {
         arguments: &[(&'a str, Item)],
     ) -> Result<Option<Frame<'a>>, TooComplex> {
         let component = frame.item(Item {
-            sort: Sort::Component,
+            kind: ItemKind::Component,
             index: component,
         });
         self.spend(frame.resources)?;
@@ -200,8 +200,8 @@ impl<'a> Expansion<'a, '_> {
         for (name, item) in arguments {
             given.insert(*name, self.copy(frame.item(*item))?);
         }
-        let Some(What::Component { plan, captured }) =
-            self.nodes.get(component).map(|value| &value.what)
+        let Some(Contents::Component { plan, captured }) =
+            self.nodes.get(component).map(|value| &value.contents)
         else {
             return Ok(None);
         };
@@ -221,11 +221,11 @@ impl<'a> Expansion<'a, '_> {
             .map(|(name, item)| (*name, frame.item(*item)))
             .collect();
         let inside: Vec<Node> = named.iter().map(|(_, node)| *node).collect();
-        self.make(What::Instance(named.into_iter().collect()), &inside)
+        self.make(Contents::Instance(named.into_iter().collect()), &inside)
     }
 
     /// A new value with copies of these inside.
-    fn make(&mut self, what: What<'a>, inside: &[Node]) -> Result<Node, TooComplex> {
+    fn make(&mut self, contents: Contents<'a>, inside: &[Node]) -> Result<Node, TooComplex> {
         let (mut size, mut depth) = (1_u64, 0);
         for value in inside.iter().filter_map(|node| self.nodes.get(*node)) {
             size = size.saturating_add(value.size);
@@ -235,7 +235,7 @@ impl<'a> Expansion<'a, '_> {
             return Err(TooComplex::Nesting);
         }
         self.spend(size)?;
-        self.nodes.push(Value { what, size, depth });
+        self.nodes.push(Value { contents, size, depth });
         Ok(self.nodes.len() - 1)
     }
 
@@ -256,30 +256,30 @@ impl<'a> Expansion<'a, '_> {
 }
 
 impl Frame<'_> {
-    /// An item by its index; what a component that cannot be valid names is taken for something without contents.
+    /// An item by its index. An invalid index counts as a value without contents.
     fn item(&self, item: Item) -> Node {
-        let space = match item.sort {
-            Sort::Component => &self.components,
-            Sort::Instance => &self.instances,
-            Sort::Module => &self.modules,
-            Sort::Other => return OTHER,
+        let space = match item.kind {
+            ItemKind::Component => &self.components,
+            ItemKind::Instance => &self.instances,
+            ItemKind::Module => &self.modules,
+            ItemKind::Other => return OTHER,
         };
         space.get(item.index as usize).copied().unwrap_or(OTHER)
     }
 
-    fn captured(&self, sort: Sort, captured: Captured) -> Node {
+    fn captured(&self, kind: ItemKind, captured: Captured) -> Node {
         match captured {
-            Captured::Own(index) => self.item(Item { sort, index }),
+            Captured::Own(index) => self.item(Item { kind, index }),
             Captured::Taken(index) => self.captured.get(index).copied().unwrap_or(OTHER),
         }
     }
 
-    fn push(&mut self, sort: Sort, node: Node) {
-        match sort {
-            Sort::Component => self.components.push(node),
-            Sort::Instance => self.instances.push(node),
-            Sort::Module => self.modules.push(node),
-            Sort::Other => {}
+    fn push(&mut self, kind: ItemKind, node: Node) {
+        match kind {
+            ItemKind::Component => self.components.push(node),
+            ItemKind::Instance => self.instances.push(node),
+            ItemKind::Module => self.modules.push(node),
+            ItemKind::Other => {}
         }
     }
 }

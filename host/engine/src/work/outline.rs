@@ -1,4 +1,4 @@
-//! What a component is made of, as far as it decides how much the compiler makes of it. Nothing is expanded here: this is as long as the bytes.
+//! The structure of a component, as far as it matters for its expansion. Nothing is expanded here, so its size is linear in the bytes.
 
 use wasmparser::{
     CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
@@ -8,9 +8,9 @@ use wasmparser::{
 use super::types::{TypeSection, types};
 use super::{MAX_DEFINITIONS, MAX_NESTING, TooComplex};
 
-/// What an index counts. Functions, types and values need no index here: each is one definition.
+/// Index spaces. Functions, types and values need no index here: each is one definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sort {
+pub(super) enum ItemKind {
     Component,
     Instance,
     Module,
@@ -20,16 +20,16 @@ pub(super) enum Sort {
 /// One item of the component that names it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item {
-    pub(super) sort: Sort,
+    pub(super) kind: ItemKind,
     pub(super) index: u32,
 }
 
-/// Where an item of an enclosing component comes from.
+/// The origin of an item of an enclosing component.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Captured {
-    /// Of the component itself, by its index there.
+    /// Of the enclosing component itself, by its index there.
     Own(u32),
-    /// Of what this component captured when it was defined.
+    /// A capture of the enclosing component.
     Taken(usize),
 }
 
@@ -51,7 +51,7 @@ pub(super) enum Step<'a> {
     },
     Import {
         name: &'a str,
-        sort: Sort,
+        kind: ItemKind,
     },
     InstantiateModule {
         module: u32,
@@ -65,25 +65,25 @@ pub(super) enum Step<'a> {
     Alias {
         instance: u32,
         name: &'a str,
-        sort: Sort,
+        kind: ItemKind,
     },
     Outer {
-        sort: Sort,
+        kind: ItemKind,
         captured: Captured,
     },
     Export(Item),
 }
 
-/// One component as it is written down, however often it is instantiated.
+/// One component definition, independent of its number of instances.
 #[derive(Debug, Default)]
 pub(super) struct Plan<'a> {
     pub(super) steps: Vec<Step<'a>>,
     pub(super) exports: Vec<(&'a str, Item)>,
     /// What it takes from the component that it is defined in.
-    pub(super) captures: Vec<(Sort, Captured)>,
+    pub(super) captures: Vec<(ItemKind, Captured)>,
 }
 
-/// Collects the plans of a component and of all inside.
+/// Collects the plans of a component and of all nested components.
 #[derive(Debug)]
 pub(super) struct Outline<'a> {
     bytes: &'a [u8],
@@ -106,12 +106,12 @@ impl<'a> Outline<'a> {
         }
     }
 
-    /// Whether `bytes` were a component that has been read to its end. Its own plan is then the last one.
+    /// Whether the bytes were a complete component. Its own plan is then the last one.
     pub(super) const fn is_whole(&self) -> bool {
         self.open.is_empty() && !self.plans.is_empty()
     }
 
-    /// Takes the next part. What cannot be read is left out: the compiler will refuse it.
+    /// Adds the next payload. Malformed parts are skipped: the compiler will refuse them.
     pub(super) fn add(&mut self, payload: Payload<'a>) -> Result<(), TooComplex> {
         match payload {
             Payload::Version {
@@ -148,9 +148,9 @@ impl<'a> Outline<'a> {
             }
             Payload::ComponentImportSection(section) => {
                 for import in section.into_iter().map_while(Result::ok) {
-                    let sort = sort(import.ty.kind());
+                    let kind = item_kind(import.ty.kind());
                     let name = import.name.name;
-                    self.step(1, Step::Import { name, sort })?;
+                    self.step(1, Step::Import { name, kind })?;
                 }
             }
             Payload::ComponentCanonicalSection(section) => {
@@ -232,31 +232,31 @@ impl<'a> Outline<'a> {
             } => Step::Alias {
                 instance: instance_index,
                 name,
-                sort: sort(kind),
+                kind: item_kind(kind),
             },
             ComponentAlias::Outer { kind, count, index } => {
-                let sort = match kind {
-                    ComponentOuterAliasKind::CoreModule => Sort::Module,
-                    ComponentOuterAliasKind::Component => Sort::Component,
+                let kind = match kind {
+                    ComponentOuterAliasKind::CoreModule => ItemKind::Module,
+                    ComponentOuterAliasKind::Component => ItemKind::Component,
                     ComponentOuterAliasKind::CoreType | ComponentOuterAliasKind::Type => {
                         return self.others(1, 0, 0);
                     }
                 };
-                let captured = self.capture(sort, count, index)?;
-                Step::Outer { sort, captured }
+                let captured = self.capture(kind, count, index)?;
+                Step::Outer { kind, captured }
             }
             ComponentAlias::CoreInstanceExport { .. } => return self.others(1, 0, 0),
         };
         self.step(1, step)
     }
 
-    /// Every component between the item's own and this one takes it along, once for each alias: that is how the compiler does it.
-    fn capture(&mut self, sort: Sort, count: u32, index: u32) -> Result<Captured, TooComplex> {
+    /// Every component between the item's own and this one captures it, once for each alias, as in the compiler.
+    fn capture(&mut self, kind: ItemKind, count: u32, index: u32) -> Result<Captured, TooComplex> {
         let mut captured = Captured::Own(index);
         let inside = self.open.len().saturating_sub(count as usize);
         self.count(u64::from(count).min(self.open.len() as u64))?;
         for plan in self.open.iter_mut().skip(inside) {
-            plan.captures.push((sort, captured));
+            plan.captures.push((kind, captured));
             captured = Captured::Taken(plan.captures.len() - 1);
         }
         Ok(captured)
@@ -322,20 +322,20 @@ impl<'a> Outline<'a> {
     }
 }
 
-const fn sort(kind: ComponentExternalKind) -> Sort {
+const fn item_kind(kind: ComponentExternalKind) -> ItemKind {
     match kind {
-        ComponentExternalKind::Component => Sort::Component,
-        ComponentExternalKind::Instance => Sort::Instance,
-        ComponentExternalKind::Module => Sort::Module,
+        ComponentExternalKind::Component => ItemKind::Component,
+        ComponentExternalKind::Instance => ItemKind::Instance,
+        ComponentExternalKind::Module => ItemKind::Module,
         ComponentExternalKind::Func
         | ComponentExternalKind::Value
-        | ComponentExternalKind::Type => Sort::Other,
+        | ComponentExternalKind::Type => ItemKind::Other,
     }
 }
 
 const fn item(kind: ComponentExternalKind, index: u32) -> Item {
     Item {
-        sort: sort(kind),
+        kind: item_kind(kind),
         index,
     }
 }

@@ -1,5 +1,4 @@
-//! Sections of component types, read without recursion: types may nest as deep as there are bytes, and a reader that calls itself would use up
-//! its stack.
+//! Sections of component types, read without recursion: types may nest very deep, and a recursive reader would overflow its stack.
 
 use wasmparser::{
     BinaryReader, ComponentImport, ComponentType, ComponentTypeSectionReader,
@@ -16,16 +15,16 @@ const INSTANCE: u8 = 0x42;
 const TYPE: u8 = 0x01;
 const IMPORT: u8 = 0x03;
 
-/// What a section of types has.
+/// Counts of a type section.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct TypeSection {
-    /// Types, and declarations inside of them.
+    /// Types, and declarations within them.
     pub(super) declarations: u64,
     /// Types that are new resources.
     pub(super) resources: u64,
 }
 
-/// Counts a section. It ends early at what cannot be read.
+/// Counts a section, up to the first malformed part.
 pub(super) fn types(
     bytes: &[u8],
     section: &ComponentTypeSectionReader<'_>,
@@ -35,14 +34,14 @@ pub(super) fn types(
     let mut found = TypeSection::default();
     if let Some(bytes) = bytes.get(range) {
         let reader = BinaryReader::new(bytes, start);
-        // What cannot be read is the compiler's to refuse.
+        // The compiler refuses malformed types.
         count(reader, &mut found).unwrap_or(Ok(()))?;
     }
     Ok(found)
 }
 
 fn count(mut reader: BinaryReader<'_>, found: &mut TypeSection) -> Read<Result<(), TooComplex>> {
-    // How many declarations each type has left, from the outermost inwards. The first is the section itself.
+    // Remaining declarations of each open type, from the outermost inwards. The first is the section itself.
     let mut left = vec![reader.read_var_u32()?];
     while let Some(here) = left.last_mut() {
         if *here == 0 {

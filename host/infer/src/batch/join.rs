@@ -1,10 +1,10 @@
-//! Tensors along their first dimension: joined, parted, compared.
+//! Concatenating, splitting and comparing tensors along their first dimension.
 
-use super::Kind;
+use super::BatchKey;
 use crate::{ElementType, RunError, Tensor, TensorError};
 
-/// Greatest difference between a run alone and the same run in a batch, as a part of the output's largest magnitude. Sums are
-/// taken in another order in a batch, which shows in the last digits; rows that influence each other show in the first.
+/// Largest difference between a separate run and the same run in a batch, relative to the output's largest magnitude. The order of
+/// summation differs in a batch, which affects only the last digits; dependent rows affect the first.
 const TOLERANCE: f64 = 1e-3;
 
 /// The first dimension that all inputs have in common.
@@ -16,8 +16,8 @@ pub(super) fn rows(inputs: &[Tensor]) -> Option<usize> {
     same.then_some(first)
 }
 
-/// What runs must have in common to be joined.
-pub(super) fn kind(inputs: &[Tensor]) -> Kind {
+/// The key of the batches that a run can join.
+pub(super) fn batch_key(inputs: &[Tensor]) -> BatchKey {
     let of = |tensor: &Tensor| {
         let shape = tensor.shape().get(1..).unwrap_or_default().to_vec();
         (tensor.element_type(), shape)
@@ -25,7 +25,7 @@ pub(super) fn kind(inputs: &[Tensor]) -> Kind {
     inputs.iter().map(of).collect()
 }
 
-/// The inputs of several runs of one kind as those of one.
+/// Concatenates the inputs of several runs with one key.
 pub(super) fn join(runs: &[&[Tensor]]) -> Result<Vec<Tensor>, RunError> {
     let inputs = runs.first().map_or(0, |run| run.len());
     let one = |position: usize| {
@@ -42,7 +42,7 @@ pub(super) fn join(runs: &[&[Tensor]]) -> Result<Vec<Tensor>, RunError> {
     (0..inputs).map(one).collect()
 }
 
-/// The outputs of a run as those of several, with so many rows each.
+/// Splits the outputs of a run into those of several, with these numbers of rows.
 pub(super) fn part(outputs: &[Tensor], rows: &[usize]) -> Result<Vec<Vec<Tensor>>, RunError> {
     let total: usize = rows.iter().sum();
     let mut at = 0;
@@ -83,7 +83,7 @@ fn failed(error: TensorError) -> RunError {
     }
 }
 
-/// Where the outputs of a run alone and of the same run in a batch say different things.
+/// How the outputs of a separate run and of the same run in a batch differ, if they do.
 pub(super) fn disagreement(alone: &[Tensor], batched: &[Tensor]) -> Option<String> {
     alone
         .iter()
@@ -105,8 +105,7 @@ pub(super) fn disagreement(alone: &[Tensor], batched: &[Tensor]) -> Option<Strin
         })
 }
 
-/// The greatest difference as a part of the largest magnitude; infinite for integers that differ, and for what only one side
-/// has no number for.
+/// The largest difference relative to the largest magnitude; infinite for different integers, and if only one side is NaN.
 fn difference(alone: &Tensor, batched: &Tensor) -> f64 {
     let (Some(alone), Some(batched)) = (floats(alone), floats(batched)) else {
         let same = alone.bytes() == batched.bytes();
@@ -131,7 +130,7 @@ fn difference(alone: &Tensor, batched: &Tensor) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// `None` if the elements are no floating point numbers.
+/// `None` if the elements are not floating-point numbers.
 fn floats(tensor: &Tensor) -> Option<Vec<f64>> {
     let bytes = tensor.bytes();
     Some(match tensor.element_type() {

@@ -1,9 +1,8 @@
-//! Whether rows keep to themselves: whether each row of a model's outputs follows from the same row of its inputs alone, and
-//! there are as many.
+//! Row independence: whether each row of a model's outputs depends on the same row of its inputs alone, and there are as many rows.
 //!
-//! That a batch once gave what its runs gave alone proves nothing: a detector whose pictures have one detection each has one row
-//! a picture, until one has two. So it is followed through the graph, operator by operator, whatever the backend. What an
-//! operator does that is not known here is not known of the model, and such a model is not batched.
+//! One batch with the same results as separate runs is no proof: a detector whose pictures have one detection each has one row per
+//! picture, until a picture has two. So independence is derived from the graph, operator by operator, for all backends. A model with
+//! an unknown operator is not batched.
 
 mod facts;
 mod layers;
@@ -19,15 +18,15 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
-use self::facts::{Fact, Part, Size};
-use self::rules::{Known, Unknown};
+use self::facts::{Fact, Dependence, Size};
+use self::rules::{Input, Unknown};
 use crate::inspect::{calls_function, inner_graphs, node_name, operator};
 
-/// What is known of each tensor by its name; the error says why nothing is.
+/// The facts of each tensor by name; the error is the reason if nothing is known.
 type Tensors<'a> = HashMap<&'a str, Result<Fact, String>>;
 
-/// Why it is not known of a model that its rows keep to themselves, if it is not.
-pub(super) fn mixing(model: &ModelProto, graph: &GraphProto) -> Option<String> {
+/// Why the rows of a model may not be independent; `None` if they are.
+pub(super) fn check_rows(model: &ModelProto, graph: &GraphProto) -> Option<String> {
     let mut tensors = Tensors::new();
     let weights = graph.initializer.iter().map(|it| it.name.as_str());
     let weights: Vec<&str> = weights.collect();
@@ -41,7 +40,7 @@ pub(super) fn mixing(model: &ModelProto, graph: &GraphProto) -> Option<String> {
         .collect();
     for input in inputs {
         let dimensions = dimensions(input);
-        // A size that is the number of rows would be another one in a batch.
+        // A dimension that equals the number of rows would change in a batch.
         let mut others = dimensions.iter().skip(1).copied().filter_map(symbol);
         if let Some(name) = others.find(|it| first_names.contains(it)) {
             return Some(format!(
@@ -59,12 +58,12 @@ pub(super) fn mixing(model: &ModelProto, graph: &GraphProto) -> Option<String> {
     graph.output.iter().find_map(|output| {
         let name = &output.name;
         match tensors.get(name.as_str()) {
-            Some(Ok(fact)) if fact.part == Part::Rows(0) => None,
+            Some(Ok(fact)) if fact.dependence == Dependence::Rows(0) => None,
             Some(Ok(Fact {
-                part: Part::Rows(axis),
+                part: Dependence::Rows(axis),
                 ..
             })) => Some(format!(
-                "the rows of its output \"{name}\" are not along the first dimension, but along that after {axis} others"
+                "the rows of its output \"{name}\" are along axis {axis} instead of 0"
             )),
             Some(Ok(_)) | None => Some(format!(
                 "its output \"{name}\" does not have a row for each of the input's"
@@ -85,7 +84,7 @@ fn dimensions(value: &ValueInfoProto) -> Vec<Option<&Dimension>> {
     all.map(|dimension| dimension.value.as_ref()).collect()
 }
 
-/// The name of an open size, if it is one: some exporters write `?` for any that they do not know.
+/// The name of an open dimension; some exporters write `?` for every unknown one.
 fn symbol(dimension: Option<&Dimension>) -> Option<&str> {
     match dimension {
         Some(Dimension::DimParam(name)) if name.starts_with(char::is_alphabetic) => Some(name),
@@ -107,7 +106,7 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Adds what is known of the tensors of a graph.
+    /// Adds the facts of the tensors of a graph.
     fn graph(&self, graph: &'a GraphProto, tensors: &mut Tensors<'a>) {
         for weight in &graph.initializer {
             tensors.insert(&weight.name, Ok(Fact::of(weight)));
@@ -129,7 +128,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is known of a node's outputs, as many as there are.
+    /// The facts of a node's outputs.
     fn node(&self, node: &'a NodeProto, tensors: &Tensors<'a>) -> Result<Vec<Fact>, String> {
         let mut inputs = Vec::with_capacity(node.input.len());
         for name in &node.input {
@@ -148,14 +147,14 @@ impl<'a> Walk<'a> {
         rules::apply(node, &inputs, self.opset).map_err(|Unknown| unknown(node))
     }
 
-    /// Both branches must give the same, as far as rows go.
+    /// Both branches must have the same facts about rows.
     fn branches(
         &self,
         node: &'a NodeProto,
-        inputs: &[Known<'_>],
+        inputs: &[Input<'_>],
         tensors: &Tensors<'a>,
     ) -> Result<Vec<Fact>, String> {
-        let constant = |fact: &Fact| fact.part == Part::Constant;
+        let constant = |fact: &Fact| fact.dependence == Dependence::Constant;
         if !inputs.first().copied().flatten().is_some_and(constant) {
             return Err(unknown(node));
         }

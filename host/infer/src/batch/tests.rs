@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use hotshoe_trust::Digest;
 
-use super::{Batcher, Batching, Fitness};
-use crate::backend::{Session, Setting, Stop};
+use super::{Batcher, Batching, Eligibility};
+use crate::backend::{Session, InputSignature, Stop};
 use crate::executor::{Executor, Lane, Outcome};
 use crate::{ElementType, ModelOptions, RunError, Stats, Tensor, TensorInfo};
 
@@ -32,13 +32,13 @@ enum Flaw {
 
 /// Doubles its input; a negative one fails. It notes the rows of each run.
 #[derive(Debug)]
-struct Doubler {
+struct DoublingSession {
     flaw: Flaw,
     runs: Mutex<Vec<usize>>,
 }
 
-impl Session for Doubler {
-    fn prepare(&self, _: &Setting) -> Result<(), RunError> {
+impl Session for DoublingSession {
+    fn prepare(&self, _: &InputSignature) -> Result<(), RunError> {
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl Session for Doubler {
         None
     }
 
-    fn settings(&self) -> Vec<Setting> {
+    fn signatures(&self) -> Vec<InputSignature> {
         Vec::new()
     }
 
@@ -103,14 +103,14 @@ fn info(name: &str, first: Option<usize>) -> TensorInfo {
 
 /// A model that is batched.
 #[derive(Clone)]
-struct Lab {
+struct Fixture {
     batcher: Arc<Batcher>,
     lane: Arc<Lane>,
-    session: Arc<Doubler>,
+    session: Arc<DoublingSession>,
     calls: Arc<AtomicUsize>,
 }
 
-impl Lab {
+impl Fixture {
     fn new(flaw: Flaw, most: usize, wait: Duration) -> Self {
         let options = ModelOptions {
             max_batch: most,
@@ -121,7 +121,7 @@ impl Lab {
         Self {
             batcher: Batcher::new(Digest::of(b"model"), &options, &inputs, &outputs).unwrap(),
             lane: Arc::new(Executor::new(1).lane(None)),
-            session: Arc::new(Doubler {
+            session: Arc::new(DoublingSession {
                 flaw,
                 runs: Mutex::default(),
             }),
@@ -129,23 +129,23 @@ impl Lab {
         }
     }
 
-    fn proven(most: usize, wait: Duration) -> Self {
-        let lab = Self::new(Flaw::None, most, wait);
-        *lab.batcher.fitness() = Fitness::Proven;
-        lab
+    fn verified(most: usize, wait: Duration) -> Self {
+        let fixture = Self::new(Flaw::None, most, wait);
+        *fixture.batcher.eligibility() = Eligibility::Verified;
+        fixture
     }
 
     /// A run in a thread of its own, and what it gave.
     fn call(&self, x: &[f32], deadline: Option<Instant>) -> JoinHandle<Result<Vec<f32>, RunError>> {
-        let (lab, x) = (
+        let (fixture, x) = (
             self.clone(),
             Tensor::from_f32(&[x.len()], x.to_vec()).unwrap(),
         );
         let calls = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let caller = thread::spawn(move || {
-            let outputs = lab
+            let outputs = fixture
                 .batcher
-                .run(&lab.lane, lab.session.clone(), vec![x], deadline)?;
+                .run(&fixture.lane, fixture.session.clone(), vec![x], deadline)?;
             Ok(outputs[0].as_f32().unwrap().to_vec())
         });
         // Whoever comes later finds it in its batch.
@@ -157,8 +157,8 @@ impl Lab {
     fn entered(&self) -> usize {
         let usage = self.lane.usage();
         let further = (usage.runs + usage.expired) as usize;
-        let waiting = self.batcher.waiting();
-        let members: usize = waiting.open.iter().map(|open| open.members.len()).sum();
+        let batches = self.batcher.open_batches();
+        let members: usize = batches.open.iter().map(|open| open.members.len()).sum();
         further + members
     }
 
@@ -191,11 +191,11 @@ impl Lab {
 
 #[test]
 fn runs_gather_while_the_model_is_busy() {
-    let lab = Lab::proven(4, Duration::ZERO);
-    let (release, first) = lab.occupy();
+    let fixture = Fixture::verified(4, Duration::ZERO);
+    let (release, first) = fixture.occupy();
     let calls: Vec<_> = [&[1.0][..], &[2.0, 3.0], &[4.0], &[5.0], &[6.0]]
         .into_iter()
-        .map(|x| lab.call(x, far()))
+        .map(|x| fixture.call(x, far()))
         .collect();
     drop(release);
     first.join().unwrap().unwrap();
@@ -204,88 +204,88 @@ fn runs_gather_while_the_model_is_busy() {
         .map(|c| c.join().unwrap().unwrap())
         .collect();
     assert_eq!(results, [&[2.0][..], &[4.0, 6.0], &[8.0], &[10.0], &[12.0]]);
-    assert_eq!(lab.sizes(), [4, 2], "up to four rows");
-    let usage = lab.lane.usage();
+    assert_eq!(fixture.sizes(), [4, 2], "up to four rows");
+    let usage = fixture.lane.usage();
     assert_eq!((usage.batches, usage.runs, usage.in_flight), (2, 6, 0));
 }
 
 #[test]
 fn a_full_batch_does_not_wait() {
-    let lab = Lab::proven(2, Duration::from_secs(3600));
-    let first = lab.call(&[1.0], None);
-    let second = lab.call(&[2.0], None);
+    let fixture = Fixture::verified(2, Duration::from_secs(3600));
+    let first = fixture.call(&[1.0], None);
+    let second = fixture.call(&[2.0], None);
     assert_eq!(first.join().unwrap().unwrap(), [2.0]);
     assert_eq!(second.join().unwrap().unwrap(), [4.0]);
-    assert_eq!(lab.sizes(), [2]);
+    assert_eq!(fixture.sizes(), [2]);
     // One that fills a batch by itself is alone.
     assert_eq!(
-        lab.call(&[1.0, 2.0], None).join().unwrap().unwrap(),
+        fixture.call(&[1.0, 2.0], None).join().unwrap().unwrap(),
         [2.0, 4.0]
     );
     // One that does not fit ends the wait of the batch before it.
-    let lab = Lab::proven(3, Duration::from_secs(3600));
-    let first = lab.call(&[1.0, 2.0], None);
-    let second = lab.call(&[3.0, 4.0], None);
+    let fixture = Fixture::verified(3, Duration::from_secs(3600));
+    let first = fixture.call(&[1.0, 2.0], None);
+    let second = fixture.call(&[3.0, 4.0], None);
     assert_eq!(first.join().unwrap().unwrap(), [2.0, 4.0]);
-    let third = lab.call(&[5.0], None);
+    let third = fixture.call(&[5.0], None);
     assert_eq!(second.join().unwrap().unwrap(), [6.0, 8.0]);
     assert_eq!(third.join().unwrap().unwrap(), [10.0]);
-    assert_eq!(lab.sizes(), [2, 3]);
+    assert_eq!(fixture.sizes(), [2, 3]);
 }
 
 #[test]
 fn no_run_waits_for_others_past_its_deadline() {
-    let lab = Lab::proven(8, Duration::from_secs(3600));
-    let patient = lab.call(&[1.0], None);
+    let fixture = Fixture::verified(8, Duration::from_secs(3600));
+    let patient = fixture.call(&[1.0], None);
     let soon = Instant::now() + Duration::from_secs(2);
-    let hurried = lab.call(&[2.0], Some(soon));
+    let hurried = fixture.call(&[2.0], Some(soon));
     assert_eq!(hurried.join().unwrap().unwrap(), [4.0]);
     assert_eq!(patient.join().unwrap().unwrap(), [2.0]);
-    assert_eq!(lab.sizes(), [2]);
+    assert_eq!(fixture.sizes(), [2]);
 }
 
 #[test]
 fn a_batch_whose_runs_are_given_up_is_never_begun() {
-    let lab = Lab::proven(2, Duration::ZERO);
-    let (release, first) = lab.occupy();
+    let fixture = Fixture::verified(2, Duration::ZERO);
+    let (release, first) = fixture.occupy();
     let soon = || Some(Instant::now() + Duration::from_millis(100));
     for _ in 0..3 {
-        let late = [lab.call(&[1.0], soon()), lab.call(&[2.0], soon())];
+        let late = [fixture.call(&[1.0], soon()), fixture.call(&[2.0], soon())];
         for call in late {
             assert!(matches!(call.join().unwrap(), Err(RunError::Deadline)));
         }
     }
-    until(|| lab.batcher.waiting().open.is_empty());
+    until(|| fixture.batcher.open_batches().open.is_empty());
     drop(release);
     first.join().unwrap().unwrap();
-    assert_eq!(lab.call(&[3.0], far()).join().unwrap().unwrap(), [6.0]);
-    assert_eq!(lab.sizes(), [1]);
-    let usage = lab.lane.usage();
-    assert_eq!((usage.expired, usage.waiting, usage.runs), (6, 0, 2));
+    assert_eq!(fixture.call(&[3.0], far()).join().unwrap().unwrap(), [6.0]);
+    assert_eq!(fixture.sizes(), [1]);
+    let usage = fixture.lane.usage();
+    assert_eq!((usage.expired, usage.batches, usage.runs), (6, 0, 2));
 }
 
 #[test]
 fn one_bad_input_costs_one_run() {
-    let lab = Lab::proven(3, Duration::from_secs(3600));
-    let calls = [&[1.0][..], &[-1.0], &[3.0]].map(|x| lab.call(x, None));
+    let fixture = Fixture::verified(3, Duration::from_secs(3600));
+    let calls = [&[1.0][..], &[-1.0], &[3.0]].map(|x| fixture.call(x, None));
     let [first, bad, last] = calls.map(|call| call.join().unwrap());
     assert_eq!((first.unwrap(), last.unwrap()), (vec![2.0], vec![6.0]));
     assert!(matches!(bad, Err(RunError::Failed { .. })));
-    assert_eq!(lab.sizes(), [3, 1, 1, 1]);
-    assert_eq!(lab.batcher.batching(), Batching::On);
-    assert_eq!((lab.lane.usage().runs, lab.lane.usage().failed), (3, 1));
+    assert_eq!(fixture.sizes(), [3, 1, 1, 1]);
+    assert_eq!(fixture.batcher.batching(), Batching::On);
+    assert_eq!((fixture.lane.usage().runs, fixture.lane.usage().failed), (3, 1));
 }
 
 #[test]
 fn the_first_batch_is_compared_with_its_runs_alone() {
-    let lab = Lab::new(Flaw::None, 2, Duration::from_secs(3600));
+    let fixture = Fixture::new(Flaw::None, 2, Duration::from_secs(3600));
     for sizes in [&[2, 1, 1][..], &[2, 1, 1, 2]] {
-        let calls = [lab.call(&[1.0], None), lab.call(&[2.0], None)];
+        let calls = [fixture.call(&[1.0], None), fixture.call(&[2.0], None)];
         assert_eq!(
             calls.map(|call| call.join().unwrap().unwrap()),
             [[2.0], [4.0]]
         );
-        assert_eq!(lab.sizes(), sizes);
+        assert_eq!(fixture.sizes(), sizes);
     }
 }
 
@@ -296,14 +296,14 @@ fn models_that_do_not_take_batches_go_on_one_by_one() {
         (Flaw::Fixed, "does not follow"),
         (Flaw::Mixes, "differ"),
     ] {
-        let lab = Lab::new(flaw, 2, Duration::from_secs(3600));
-        let calls = [lab.call(&[1.0], None), lab.call(&[2.0], None)];
+        let fixture = Fixture::new(flaw, 2, Duration::from_secs(3600));
+        let calls = [fixture.call(&[1.0], None), fixture.call(&[2.0], None)];
         let got = calls.map(|call| call.join().unwrap().unwrap());
         let factor = if flaw == Flaw::Mixes { 1.0 } else { 2.0 };
         assert_eq!(got, [[factor], [2.0 * factor]], "{flaw:?}");
-        assert!(lab.refused().contains(reason), "{}", lab.refused());
-        assert_eq!(lab.call(&[1.0], None).join().unwrap().unwrap(), [factor]);
-        assert_eq!(lab.sizes(), [2, 1, 1, 1]);
+        assert!(fixture.refused().contains(reason), "{}", fixture.refused());
+        assert_eq!(fixture.call(&[1.0], None).join().unwrap().unwrap(), [factor]);
+        assert_eq!(fixture.sizes(), [2, 1, 1, 1]);
     }
 }
 

@@ -50,8 +50,8 @@ fn occupy(lane: &Arc<Lane>) -> (Sender<()>, thread::JoinHandle<Outcome>) {
     (release, caller)
 }
 
-fn lanes<const N: usize>(places: usize, most: Option<usize>) -> [Arc<Lane>; N] {
-    let executor = Executor::new(places);
+fn lanes<const N: usize>(slots: usize, most: Option<usize>) -> [Arc<Lane>; N] {
+    let executor = Executor::new(slots);
     std::array::from_fn(|_| Arc::new(executor.lane(most)))
 }
 
@@ -60,11 +60,11 @@ fn the_caller_of_a_run_past_its_deadline_is_free_at_once_and_the_run_holds_its_p
     let [lane] = lanes(1, None);
     let (release, held) = mpsc::channel::<()>();
     let stopped = Arc::new(AtomicBool::new(false));
-    let told = stopped.clone();
+    let stop_seen = stopped.clone();
     let soon = Instant::now() + Duration::from_millis(500);
     let outcome = lane.run(Some(soon), move |stop| {
         let _ = held.recv();
-        told.store(stop.is_stopped(), Ordering::SeqCst);
+        stop_seen.store(stop.is_stopped(), Ordering::SeqCst);
         nothing()
     });
     assert!(matches!(outcome, Err(RunError::Deadline)));
@@ -157,7 +157,7 @@ fn models_that_wait_are_served_in_turn() {
 }
 
 fn queued(lane: &Lane) -> usize {
-    lane.executor.shared.state().shares[&lane.id].queue.len()
+    lane.executor.shared.state().models[&lane.id].queue.len()
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct Tally {
     succeeded: u64,
     failed: u64,
     late: u64,
@@ -317,20 +317,20 @@ proptest! {
         let callers: Vec<_> = (0..8).map(|_| {
             let (lanes, steps, at_once) = (lanes.clone(), steps.clone(), at_once.clone());
             thread::spawn(move || {
-                let mut told: [Told; 3] = Default::default();
+                let mut tallies: [Tally; 3] = Default::default();
                 loop {
                     let next = steps.lock().unwrap().pop_front();
-                    let Some(step) = next else { return told };
-                    let told = &mut told[step.lane];
+                    let Some(step) = next else { return tallies };
+                    let tally = &mut tallies[step.lane];
                     match act(&lanes[step.lane], step, &at_once) {
-                        Ok(_) => told.succeeded += 1,
-                        Err(RunError::Deadline) => told.late += 1,
-                        Err(RunError::Busy { .. }) => told.busy += 1,
+                        Ok(_) => tally.succeeded += 1,
+                        Err(RunError::Deadline) => tally.late += 1,
+                        Err(RunError::Busy { .. }) => tally.busy += 1,
                         Err(RunError::Panicked { message }) => {
                             assert_eq!(message, "on purpose");
-                            told.failed += 1;
+                            tally.failed += 1;
                         }
-                        Err(_) => told.failed += 1,
+                        Err(_) => tally.failed += 1,
                     }
                     let usage = lanes[step.lane].usage();
                     assert!(usage.failed + usage.abandoned <= usage.runs, "{usage:?}");
@@ -338,12 +338,12 @@ proptest! {
                 }
             })
         }).collect();
-        let told: Vec<[Told; 3]> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
+        let tallies: Vec<[Tally; 3]> = callers.into_iter().map(|caller| caller.join().unwrap()).collect();
         let mut answers = 0;
         for (position, lane) in lanes.iter().enumerate() {
             until(|| lane.usage().in_flight == 0);
             let usage = lane.usage();
-            let sum = |of: fn(&Told) -> u64| told.iter().map(|each| of(&each[position])).sum::<u64>();
+            let sum = |of: fn(&Tally) -> u64| tallies.iter().map(|each| of(&each[position])).sum::<u64>();
             prop_assert_eq!(usage.waiting, 0);
             prop_assert_eq!(usage.failed, sum(|t| t.failed));
             prop_assert_eq!(usage.abandoned + usage.expired, sum(|t| t.late));

@@ -1,4 +1,4 @@
-//! The three changes of a graph.
+//! The three transformations of a graph.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,8 +7,7 @@ use tract_onnx::pb::{GraphProto, NodeProto};
 use super::to_proto;
 use crate::inspect::{Facts, inner_graphs, is_own};
 
-/// Operators that are left as they are, although they have a value: the first would undo a model's quantisation, the others
-/// give something else each time.
+/// Operators that are not folded: the first would undo the quantisation of a model, the others are random.
 const KEPT: [&str; 9] = [
     "DequantizeLinear",
     "QuantizeLinear",
@@ -21,10 +20,10 @@ const KEPT: [&str; 9] = [
     "Bernoulli",
 ];
 
-/// The operator set from which a `Dropout` says by an input whether it is in training (ONNX `Operators.md`).
+/// The operator set from which training of a `Dropout` is an input (ONNX `Operators.md`).
 const OPSET_OF_DROPOUT_INPUTS: i64 = 12;
 
-/// Replaces nodes whose outputs are known by weights. Returns how many, and how many of `Constant`, which only move.
+/// Replaces nodes with known outputs by weights. Returns the number of computed nodes, and of `Constant` nodes, which only move.
 pub(super) fn compute(graph: &mut GraphProto, facts: &Facts) -> (usize, usize) {
     let outputs: HashSet<String> = graph.output.iter().map(|it| it.name.clone()).collect();
     let mut weights = Vec::new();
@@ -50,7 +49,7 @@ pub(super) fn compute(graph: &mut GraphProto, facts: &Facts) -> (usize, usize) {
     (computed, moved)
 }
 
-/// Takes out nodes that hand on their input as it is. Returns how many.
+/// Removes nodes that pass on their input unchanged. Returns their number.
 pub(super) fn pass_through(graph: &mut GraphProto, opset: i64) -> usize {
     let outputs: HashSet<String> = graph.output.iter().map(|it| it.name.clone()).collect();
     let mut used = HashSet::new();
@@ -65,7 +64,7 @@ pub(super) fn pass_through(graph: &mut GraphProto, opset: i64) -> usize {
         used.extend(graph.output.iter().map(|it| it.name.clone()));
         graphs.extend(graph.node.iter().flat_map(inner_graphs));
     }
-    // Nodes are in the order of their running, so that what an input is called now is known when it is met.
+    // Nodes are in topological order, so that renamed inputs are known.
     let mut renamed: HashMap<String, String> = HashMap::new();
     let before = graph.node.len();
     graph.node.retain_mut(|node| {
@@ -90,7 +89,7 @@ fn does_nothing(node: &NodeProto, opset: i64, used: &HashSet<String>) -> bool {
     match node.op_type.as_str() {
         "Identity" => true,
         "Dropout" => {
-            // Before, it was an attribute or the host's choice; no runtime for inference trains.
+            // Before, it was an attribute or implied; inference never trains.
             let may_train = opset >= OPSET_OF_DROPOUT_INPUTS
                 && node.input.get(2).is_some_and(|name| !name.is_empty());
             !may_train && !node.output.iter().skip(1).any(is_used)
@@ -99,7 +98,7 @@ fn does_nothing(node: &NodeProto, opset: i64, used: &HashSet<String>) -> bool {
     }
 }
 
-/// Names are unique over a graph and the graphs inside it, which see its names.
+/// Renames inputs, also in inner graphs, which see the names of outer graphs.
 fn rename(node: &mut NodeProto, renamed: &HashMap<String, String>) {
     for input in &mut node.input {
         if let Some(name) = renamed.get(input) {
@@ -119,12 +118,12 @@ fn rename(node: &mut NodeProto, renamed: &HashMap<String, String>) {
     }
 }
 
-/// Drops nodes and weights that no output needs. Returns how many.
+/// Removes nodes and weights that no output needs. Returns their number.
 pub(super) fn remove_unused(graph: &mut GraphProto) -> usize {
     let before = graph.node.len() + graph.initializer.len();
     let mut needed: HashSet<String> = graph.output.iter().map(|it| it.name.clone()).collect();
     let mut kept: Vec<NodeProto> = Vec::new();
-    // Each node comes after those whose outputs it takes.
+    // In topological order, each node follows those whose outputs it uses.
     for node in std::mem::take(&mut graph.node).into_iter().rev() {
         if node.output.iter().any(|name| needed.contains(name)) {
             need(&node, &mut needed);
@@ -133,7 +132,7 @@ pub(super) fn remove_unused(graph: &mut GraphProto) -> usize {
     }
     kept.reverse();
     graph.node = kept;
-    // Older files list their weights as inputs too, and an input without its weight would have to be given.
+    // Older files also list weights as inputs, and an input without its weight would be required.
     let dropped = |name: &str| !needed.contains(name);
     let weights: HashSet<String> = graph.initializer.iter().map(|it| it.name.clone()).collect();
     graph
@@ -143,7 +142,7 @@ pub(super) fn remove_unused(graph: &mut GraphProto) -> usize {
     before - graph.node.len() - graph.initializer.len()
 }
 
-/// What a node takes, itself or in the graphs inside it.
+/// Collects the inputs of a node and of its inner graphs.
 fn need(node: &NodeProto, needed: &mut HashSet<String>) {
     needed.extend(node.input.iter().cloned());
     for graph in inner_graphs(node) {

@@ -1,4 +1,4 @@
-//! Which backends can run a file, and the first operator that one cannot.
+//! Backend support of a file, and the first unsupported operator.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -9,7 +9,7 @@ use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::file::{node_name, operator};
-use super::shapes::Settled;
+use super::shapes::ResolvedShapes;
 use crate::guard::guard;
 use crate::tract::framework;
 use crate::{Backend, BackendChoice, ModelOptions, Models, Options, OrtOptions};
@@ -19,14 +19,14 @@ use crate::{Backend, BackendChoice, ModelOptions, Models, Options, OrtOptions};
 pub struct Fit {
     /// The backend.
     pub backend: Backend,
-    /// Whether it takes the model; with the shapes of all inputs known, whether it also plans a run with them.
+    /// Whether it loads the model and, if the shapes of all inputs are known, plans a run with them.
     pub runs: bool,
-    /// Whether a run was planned, for which all shapes must be known.
+    /// Whether a run was planned, which requires all shapes.
     pub planned: bool,
     /// Why it cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The first operator that it cannot run, where one is to blame.
+    /// The first unsupported operator, if one is the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operator: Option<String>,
     /// The name of that operator's node.
@@ -47,13 +47,13 @@ impl Fit {
     }
 }
 
-/// What is looked at.
+/// A model to check.
 pub(super) struct Candidate<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) model: &'a ModelProto,
     pub(super) graph: &'a GraphProto,
     pub(super) external_files: &'a BTreeSet<String>,
-    pub(super) settled: &'a Settled,
+    pub(super) resolved: &'a ResolvedShapes,
 }
 
 pub(super) fn fits(candidate: &Candidate<'_>, ort: &OrtOptions) -> Vec<Fit> {
@@ -71,7 +71,7 @@ fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
             .map(String::as_str)
             .collect();
         let reason = format!(
-            "it keeps weights in {}, but a release carries one file a model; join them, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python, for example",
+            "it keeps weights in {}, but a release has one file per model; join them, with `onnx.save(onnx.load(\"model.onnx\"), \"whole.onnx\")` in Python, for example",
             files.join(", ")
         );
         return Fit::refused(backend, reason, None);
@@ -97,7 +97,7 @@ fn fit(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Fit {
     }
 }
 
-/// This backend alone.
+/// The choice of only this backend.
 pub(super) fn choice(backend: Backend) -> BackendChoice {
     match backend {
         Backend::Tract => BackendChoice::Tract,
@@ -105,7 +105,7 @@ pub(super) fn choice(backend: Backend) -> BackendChoice {
     }
 }
 
-/// Loads the model, and plans a run if all shapes are known.
+/// Loads the model, and plans a run if all shapes are known. Returns whether it did.
 fn try_out(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Result<bool, String> {
     let models = Models::new(Options {
         ort: ort.clone(),
@@ -115,14 +115,14 @@ fn try_out(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Res
         backend: choice(backend),
         ..ModelOptions::default()
     };
-    let (bytes, settled) = (candidate.bytes, candidate.settled);
+    let (bytes, resolved) = (candidate.bytes, candidate.resolved);
     let model = models
         .load(Digest::of(bytes), bytes, &options)
         .map_err(|error| causes(&error))?;
-    if !settled.open.is_empty() {
+    if !resolved.open.is_empty() {
         return Ok(false);
     }
-    let shapes: Vec<(&str, &[usize])> = settled
+    let shapes: Vec<(&str, &[usize])> = resolved
         .shapes
         .iter()
         .map(|(name, shape)| (name.as_str(), shape.as_slice()))
@@ -131,7 +131,7 @@ fn try_out(backend: Backend, candidate: &Candidate<'_>, ort: &OrtOptions) -> Res
     Ok(true)
 }
 
-/// Why tract does not read the file as it is meant, and the first node that is to blame, if one is.
+/// Why tract would misread the file, and the first affected node, if there is one.
 fn unreadable_by_tract<'a>(candidate: &Candidate<'a>) -> Option<(Option<&'a NodeProto>, String)> {
     let (model, graph) = (candidate.model, candidate.graph);
     let backend = match framework(model, graph) {
@@ -161,7 +161,7 @@ fn unreadable_by_tract<'a>(candidate: &Candidate<'a>) -> Option<(Option<&'a Node
     })
 }
 
-/// The node that a backend's message names: by its own name in quotes, or by its operator as ONNX Runtime writes it.
+/// The node in a backend's message: by its name in quotes, or by its operator in ONNX Runtime's format.
 fn blamed<'a>(graph: &'a GraphProto, message: &str) -> Option<&'a NodeProto> {
     let named = |node: &&NodeProto| {
         let name = node_name(node);

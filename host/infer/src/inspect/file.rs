@@ -1,4 +1,4 @@
-//! What the protobuf of an ONNX file says, read without any backend.
+//! Reading the protobuf of an ONNX file without a backend.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -10,7 +10,7 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoPr
 
 use super::{Dimension, InputShapes, InspectError, Parameters, Port, shape_text};
 
-/// The name of ONNX's own operators' domain; files mostly leave it empty.
+/// The domain of ONNX's own operators; most files leave it empty.
 pub(crate) const OWN_DOMAIN: &str = "ai.onnx";
 
 /// Decodes a file that has a graph with at least one output.
@@ -60,7 +60,7 @@ pub(super) fn port(value: &ValueInfoProto) -> Port {
     };
     let dimensions = tensor.shape.as_ref().map(|shape| {
         let sizes = shape.dim.iter().map(|dimension| match &dimension.value {
-            // Exporters write -1 or 0 for what is open, too.
+            // Exporters also write -1 or 0 for open dimensions.
             Some(Size::DimValue(size)) if *size > 0 => {
                 usize::try_from(*size).map_or_else(|_| open_dimension(), Dimension::Fixed)
             }
@@ -80,7 +80,7 @@ fn open_dimension() -> Dimension {
     Dimension::Open("?".to_owned())
 }
 
-/// Whether shapes that were given fit the inputs.
+/// Checks that the given shapes fit the inputs.
 pub(crate) fn check_shapes(inputs: &[Port], shapes: &InputShapes) -> Result<(), InspectError> {
     for (name, got) in shapes {
         let Some(input) = inputs.iter().find(|input| input.name == *name) else {
@@ -113,7 +113,7 @@ pub(super) fn opsets(model: &ModelProto) -> BTreeMap<String, i64> {
         .collect()
 }
 
-/// A domain by its name, where files mostly leave out ONNX's own.
+/// The name of a domain; empty means ONNX's own.
 pub(crate) fn domain(domain: &str) -> &str {
     if domain.is_empty() {
         OWN_DOMAIN
@@ -122,7 +122,7 @@ pub(crate) fn domain(domain: &str) -> &str {
     }
 }
 
-/// The operator of a node, with its domain where that is not ONNX's own.
+/// The operator of a node, with its domain unless it is ONNX's own.
 pub(crate) fn operator(node: &NodeProto) -> String {
     match domain(&node.domain) {
         OWN_DOMAIN => node.op_type.clone(),
@@ -130,7 +130,7 @@ pub(crate) fn operator(node: &NodeProto) -> String {
     }
 }
 
-/// What a node is called: many files name only its outputs.
+/// The name of a node, or of its first output: many files name only outputs.
 pub(crate) fn node_name(node: &NodeProto) -> &str {
     let first = || node.output.iter().find(|name| !name.is_empty());
     if node.name.is_empty() {
@@ -140,12 +140,12 @@ pub(crate) fn node_name(node: &NodeProto) -> &str {
     }
 }
 
-/// Whether a node's operator is one of ONNX's own.
+/// Whether a node's operator is ONNX's own.
 pub(crate) fn is_own(node: &NodeProto) -> bool {
     domain(&node.domain) == OWN_DOMAIN
 }
 
-/// Whether a node calls a function that the file brings along.
+/// Whether a node calls a function of the file.
 pub(crate) fn calls_function(model: &ModelProto, node: &NodeProto) -> bool {
     model.functions.iter().any(|function| {
         let (name, of) = (function.name.as_deref(), function.domain.as_deref());
@@ -154,26 +154,26 @@ pub(crate) fn calls_function(model: &ModelProto, node: &NodeProto) -> bool {
     })
 }
 
-/// The graphs inside a node: branches and loop bodies.
+/// The inner graphs of a node: branches and loop bodies.
 pub(crate) fn inner_graphs(node: &NodeProto) -> impl Iterator<Item = &GraphProto> {
     node.attribute
         .iter()
         .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
 }
 
-/// What is counted over all graphs of a file.
+/// Totals over all graphs of a file.
 #[derive(Default)]
-pub(crate) struct Census {
+pub(crate) struct GraphTotals {
     pub(crate) operators: BTreeMap<String, usize>,
     pub(crate) parameters: Parameters,
     pub(crate) external_files: BTreeSet<String>,
 }
 
-pub(crate) fn census(model: &ModelProto, graph: &GraphProto) -> Census {
-    let mut census = Census::default();
+pub(crate) fn totals(model: &ModelProto, graph: &GraphProto) -> GraphTotals {
+    let mut totals = GraphTotals::default();
     let mut graphs = vec![graph];
     for function in &model.functions {
-        census.nodes(&function.node, &mut graphs);
+        totals.nodes(&function.node, &mut graphs);
     }
     while let Some(graph) = graphs.pop() {
         let sparse = graph.sparse_initializer.iter();
@@ -182,13 +182,13 @@ pub(crate) fn census(model: &ModelProto, graph: &GraphProto) -> Census {
             .initializer
             .iter()
             .chain(sparse)
-            .for_each(|tensor| census.tensor(tensor));
-        census.nodes(&graph.node, &mut graphs);
+            .for_each(|tensor| totals.tensor(tensor));
+        totals.nodes(&graph.node, &mut graphs);
     }
-    census
+    totals
 }
 
-impl Census {
+impl GraphTotals {
     fn nodes<'a>(&mut self, nodes: &'a [NodeProto], graphs: &mut Vec<&'a GraphProto>) {
         for node in nodes {
             *self.operators.entry(operator(node)).or_default() += 1;
@@ -225,7 +225,7 @@ fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location == Some(DataLocation::External as i32)
 }
 
-/// An element type as ONNX's, in the short form of this crate: `f32`, `i64`, `bf16`, `string`.
+/// The short name of an element type of ONNX: `f32`, `i64`, `bf16`, `string`.
 pub(super) fn type_name(data_type: i32) -> String {
     let Ok(kind) = DataType::try_from(data_type) else {
         return format!("type {data_type}");
@@ -249,7 +249,7 @@ pub(super) fn type_name(data_type: i32) -> String {
     }
 }
 
-/// Bits of one element; 0 where they vary.
+/// Bits of one element; 0 if variable.
 fn bits(data_type: i32) -> u64 {
     match DataType::try_from(data_type) {
         Ok(DataType::Uint4 | DataType::Int4 | DataType::Float4e2m1) => 4,

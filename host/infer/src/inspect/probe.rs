@@ -1,4 +1,4 @@
-//! Whether a backend runs anything here, on the execution providers that are asked for.
+//! A test whether a backend runs on this machine, with the configured execution providers.
 
 use hotshoe_trust::Digest;
 use prost::Message;
@@ -14,26 +14,26 @@ use super::backends::{causes, choice};
 use super::to_proto;
 use crate::{Backend, ModelOptions, Models, Options, OrtOptions, Tensor, TensorError};
 
-/// Rows and columns of the matrix: any will do.
+/// Rows and columns of the matrix.
 const SIZE: usize = 4;
-/// A version of the file format, and of the operators, that every ONNX Runtime since 2020 takes.
+/// Versions of the file format and of the operators that every ONNX Runtime since 2020 accepts.
 const IR_VERSION: i64 = 7;
 const OPSET: i64 = 12;
 
-/// What ran.
+/// Result of a probe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probed {
-    /// The execution provider in use; `cpu` where none of those asked for works.
+pub struct ProbeResult {
+    /// The execution provider in use; `cpu` if none of the configured ones works.
     pub provider: String,
-    /// Why those that were asked for are not in use.
+    /// Why configured execution providers are not in use.
     pub notes: Vec<String>,
 }
 
-/// Runs one matrix product on a backend, which thereby has all in memory that it needs once for all models.
+/// Runs one matrix product on a backend, which also loads everything that the backend shares between models.
 ///
 /// # Errors
-/// Why it cannot be run, for people.
-pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<Probed, String> {
+/// Why it cannot be run.
+pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<ProbeResult, String> {
     let models = Models::new(Options {
         ort: ort.clone(),
         ..Options::default()
@@ -49,7 +49,7 @@ pub fn probe(backend: Backend, ort: &OrtOptions) -> Result<Probed, String> {
     let ones = Tensor::from_f32(&[SIZE, SIZE], vec![1.0; SIZE * SIZE]);
     let ones = ones.map_err(|error| causes(&error))?;
     model.run(&[("x", &ones)]).map_err(|error| causes(&error))?;
-    Ok(Probed {
+    Ok(ProbeResult {
         provider: model.provider(),
         notes: model.provider_notes(),
     })

@@ -1,4 +1,4 @@
-//! Shapes and values between the nodes, as tract infers them from the shapes of the inputs.
+//! Shapes and values of intermediate tensors, inferred by tract from the shapes of the inputs.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -14,28 +14,28 @@ use crate::Tensor;
 use crate::guard::guard;
 use crate::tract::partial_framework;
 
-/// The shapes with which a model is looked at.
+/// The input shapes for an inspection.
 #[derive(Debug, Default)]
-pub(crate) struct Settled {
-    /// Of all inputs whose shape is known now.
+pub(crate) struct ResolvedShapes {
+    /// Known shapes by input.
     pub(crate) shapes: InputShapes,
-    /// Those of them whose outermost dimension is open and was taken to be 1.
+    /// Inputs whose open outermost dimension was assumed to be 1.
     pub(crate) assumed: Vec<String>,
-    /// Inputs of which more is open: nobody can guess that.
+    /// Inputs with other open dimensions, which cannot be guessed.
     pub(crate) open: Vec<String>,
 }
 
-/// Joins what the file fixes and what was given. An outermost dimension that is open is a batch in practice, so 1 is assumed.
-pub(crate) fn settle(inputs: &[Port], given: &InputShapes) -> Settled {
-    let mut settled = Settled::default();
+/// Combines the shapes of the file with the given ones. An open outermost dimension is usually a batch, so 1 is assumed.
+pub(crate) fn resolve(inputs: &[Port], given: &InputShapes) -> ResolvedShapes {
+    let mut resolved = ResolvedShapes::default();
     for input in inputs {
         let name = input.name.clone();
         if let Some(shape) = given.get(&name) {
-            settled.shapes.insert(name, shape.clone());
+            resolved.shapes.insert(name, shape.clone());
             continue;
         }
         let Some(stated) = &input.shape else {
-            settled.open.push(name);
+            resolved.open.push(name);
             continue;
         };
         let sizes: Vec<usize> = stated
@@ -47,27 +47,26 @@ pub(crate) fn settle(inputs: &[Port], given: &InputShapes) -> Settled {
             })
             .collect();
         if sizes.len() < stated.len() {
-            settled.open.push(name);
+            resolved.open.push(name);
             continue;
         }
         if matches!(stated.first(), Some(Dimension::Open(_))) {
-            settled.assumed.push(name.clone());
+            resolved.assumed.push(name.clone());
         }
-        settled.shapes.insert(name, sizes);
+        resolved.shapes.insert(name, sizes);
     }
-    settled
+    resolved
 }
 
-/// What is known of the tensors between the nodes.
+/// Known shapes and values of intermediate tensors.
 pub(crate) struct Facts {
     inferred: Option<(InferenceModel, HashMap<String, OutletId>)>,
-    /// Weights, for a file that tract cannot read.
+    /// Weights, if tract cannot read the file.
     weights: BTreeMap<String, Vec<usize>>,
 }
 
 impl Facts {
-    /// Infers what follows from the shapes of the inputs. What tract cannot infer, or does not
-    /// read as it is meant, is unknown.
+    /// Infers shapes and values from the shapes of the inputs. What tract cannot infer, or would misread, is unknown.
     pub(crate) fn infer(model: &ModelProto, graph: &GraphProto, shapes: &InputShapes) -> Self {
         let weights = graph.initializer.iter().map(|weight| {
             let sizes = weight.dims.iter().map(|&size| usize::try_from(size));
@@ -101,7 +100,7 @@ impl Facts {
         known.or_else(|| self.weights.get(name).cloned())
     }
 
-    /// Its elements, where they do not depend on the inputs' elements.
+    /// The value of a tensor, if it does not depend on the values of the inputs.
     pub(crate) fn value(&self, name: &str) -> Option<Tensor> {
         let value = self.fact(name)?.value.concretize()?;
         Tensor::from_raw(value.into_tvalue()).ok()
@@ -131,7 +130,7 @@ fn analyse(
             graph.set_outlet_fact(outlet, fact)?;
         }
     }
-    // Its error is the first node's; what the others gave is in the graph all the same.
+    // The error is that of the first node; the results of the others are in the graph.
     if let Err(error) = graph.analyse(true) {
         tracing::debug!("not all shapes can be inferred: {error:#}");
     }

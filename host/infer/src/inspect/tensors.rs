@@ -1,4 +1,4 @@
-//! Tensors as ONNX files hold them: in weights, and in the test sets that come with models (`input_0.pb`).
+//! ONNX tensors: weights, and the test data of models (`input_0.pb`).
 
 use half::f16;
 use prost::Message;
@@ -11,31 +11,31 @@ use super::file::type_name;
 use crate::guard::guard;
 use crate::{ElementType, Tensor};
 
-/// Why a file is no tensor.
+/// Why a file is not a tensor.
 #[derive(Debug, Error)]
 pub enum TensorFileError {
-    /// It is cut off or something else.
-    #[error("this is not a whole ONNX tensor")]
+    /// It is truncated or another kind of file.
+    #[error("this is not a complete ONNX tensor")]
     Malformed {
-        /// What the parser met.
+        /// The error of the parser.
         #[source]
         source: prost::DecodeError,
     },
-    /// A type that models here do not take.
-    #[error("it has elements of {element_type}, which models here do not take")]
+    /// An unsupported element type.
+    #[error("its element type {element_type} is not supported")]
     ElementType {
-        /// As the file has it.
+        /// The type in the file.
         element_type: String,
     },
     /// The elements do not fit the shape.
     #[error("its elements cannot be read: {reason}")]
     Elements {
-        /// What the backend said.
+        /// The error of the backend.
         reason: String,
     },
 }
 
-/// Reads a serialised ONNX `TensorProto`; its name, which may be empty, and the tensor.
+/// Reads a serialised ONNX `TensorProto`. Returns its name, which may be empty, and the tensor.
 ///
 /// # Errors
 /// [`TensorFileError`].
@@ -75,7 +75,7 @@ fn data_type(proto: &TensorProto) -> Option<ElementType> {
     })
 }
 
-/// A tensor as a weight of a file.
+/// Converts a tensor to a weight of a file.
 pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> TensorProto {
     let data_type = match tensor.element_type() {
         ElementType::Bool => DataType::Bool,
@@ -97,12 +97,12 @@ pub(crate) fn to_proto(name: &str, tensor: &Tensor) -> TensorProto {
     }
 }
 
-/// The elements of a tensor of any type as `f64`, in which all of them fit but large `i64`, which are rounded.
+/// The elements of a tensor of any type as `f64`; large `i64` are rounded.
 pub fn values(tensor: &Tensor) -> Vec<f64> {
     numbers(tensor).collect()
 }
 
-/// As [`values`], one after the other.
+/// As [`values`], as an iterator.
 pub(crate) fn numbers(tensor: &Tensor) -> Box<dyn Iterator<Item = f64> + '_> {
     let bytes = tensor.bytes();
     match tensor.element_type() {

@@ -1,4 +1,4 @@
-//! How many multiplications with an addition one run takes, by the shapes of the operators that do nearly all of them.
+//! Multiply-adds of one run, from the shapes of the operators that dominate the cost.
 
 use std::collections::BTreeMap;
 
@@ -7,37 +7,36 @@ use tract_onnx::pb::{GraphProto, ModelProto, NodeProto};
 
 use super::InputShapes;
 use super::file::{inner_graphs, is_own, node_name, operator};
-use super::shapes::{Facts, Settled};
+use super::shapes::{Facts, ResolvedShapes};
 
-/// The multiply-adds of one run: convolutions, matrix products and recurrent layers. All else is not counted.
+/// The multiply-adds of one run: convolutions, matrix products and recurrent layers. Other operators are not counted.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Work {
-    /// All that are counted; `None` where the shapes of inputs are not known, or nothing could be counted of what there is.
+    /// Total; `None` if the shapes of inputs are unknown, or nothing could be counted.
     pub multiply_adds: Option<u64>,
     /// By operator.
     pub by_operator: BTreeMap<String, u64>,
-    /// The shapes of the inputs that this holds for.
+    /// The shapes of the inputs that this applies to.
     pub shapes: InputShapes,
-    /// Inputs whose outermost dimension is open and was taken to be 1.
+    /// Inputs whose open outermost dimension was assumed to be 1.
     pub assumed: Vec<String>,
-    /// Inputs whose shape has to be given.
+    /// Inputs whose shape must be set.
     pub open: Vec<String>,
-    /// Nodes that should be in the count but are not, since their shapes do not follow from those of the inputs, or they are in
-    /// a branch or loop: `Conv "name"`.
+    /// Nodes that could not be counted, because their shapes are unknown or they are in a branch or loop: `Conv "name"`.
     pub not_counted: Vec<String>,
 }
 
-pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, settled: &Settled) -> Work {
+pub(super) fn estimate(model: &ModelProto, graph: &GraphProto, resolved: &ResolvedShapes) -> Work {
     let mut work = Work {
-        shapes: settled.shapes.clone(),
-        assumed: settled.assumed.clone(),
-        open: settled.open.clone(),
+        shapes: resolved.shapes.clone(),
+        assumed: resolved.assumed.clone(),
+        open: resolved.open.clone(),
         ..Work::default()
     };
-    if !settled.open.is_empty() {
+    if !resolved.open.is_empty() {
         return work;
     }
-    let facts = Facts::infer(model, graph, &settled.shapes);
+    let facts = Facts::infer(model, graph, &resolved.shapes);
     let mut total = 0_u64;
     for node in &graph.node {
         if let Some(rule) = rule(node) {
@@ -66,23 +65,23 @@ fn title(node: &NodeProto) -> String {
     format!("{} \"{}\"", operator(node), node_name(node))
 }
 
-/// How an operator's multiply-adds follow from shapes.
+/// How to compute the multiply-adds of an operator from shapes.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// Each element of the output takes one for each element of one filter; the input with the filters.
+    /// Per output element, one for each element of one filter; the index of the input with the filters.
     PerOutput(usize),
-    /// Each element of the input takes one for each element of one filter.
+    /// Per input element, one for each element of one filter.
     PerInput,
-    /// Each element of the output takes one for each element of a row of this input.
+    /// Per output element, one for each element of a row of this input.
     Product(usize),
-    /// As `Product(0)`, but the rows may be columns (`transA`).
+    /// As `Product(0)`, but the input may be transposed (`transA`).
     Gemm,
-    /// Each step of each sequence takes one for each element of the two weights.
+    /// Per step of each sequence, one for each element of the two weights.
     Recurrent,
 }
 
 fn rule(node: &NodeProto) -> Option<Rule> {
-    // Another's operator of the same name may do anything.
+    // An operator of another domain may have the same name.
     if !is_own(node) && node.domain != "com.microsoft" {
         return None;
     }

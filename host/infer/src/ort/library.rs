@@ -1,4 +1,4 @@
-//! Finding and loading ONNX Runtime's library.
+//! Finding and loading the library of ONNX Runtime.
 
 use std::env;
 use std::error::Error;
@@ -14,9 +14,9 @@ use super::{NotFound, OrtLibrary, providers};
 use crate::OrtOptions;
 use crate::guard::guard;
 
-/// Names the library where the config does not.
+/// Environment variable with the library, if the configuration does not set it.
 const VARIABLE: &str = "ORT_DYLIB_PATH";
-/// What the system's loader is asked for if nothing names a library.
+/// File names to search in the library path of the system.
 #[cfg(target_os = "linux")]
 const NAMES: [&str; 2] = ["libonnxruntime.so", "libonnxruntime.so.1"];
 #[cfg(target_os = "macos")]
@@ -25,23 +25,23 @@ const NAMES: [&str; 1] = ["libonnxruntime.dylib"];
 const NAMES: [&str; 1] = ["onnxruntime.dll"];
 
 /// The library of this process. It is never unloaded.
-static LOADED: Mutex<Option<Loaded>> = Mutex::new(None);
+static LOADED: Mutex<Option<LoadedLibrary>> = Mutex::new(None);
 
-/// A library that is ready.
+/// A loaded library.
 #[derive(Clone)]
-pub(super) struct Loaded {
+pub(super) struct LoadedLibrary {
     pub(super) environment: Environment,
     path: PathBuf,
     version: String,
     pub(super) providers: Vec<&'static str>,
 }
 
-/// Whether the config or the environment names a library.
+/// Whether the configuration or the environment sets a library.
 pub(super) fn is_named(options: &OrtOptions) -> bool {
     named(options).is_some()
 }
 
-/// What there is.
+/// Information about the library.
 pub(super) fn found(options: &OrtOptions) -> OrtLibrary {
     match loaded(options) {
         Ok(loaded) => OrtLibrary {
@@ -57,8 +57,8 @@ pub(super) fn found(options: &OrtOptions) -> OrtLibrary {
     }
 }
 
-/// The library, loaded now if it is not yet.
-pub(super) fn loaded(options: &OrtOptions) -> Result<Loaded, NotFound> {
+/// The library, which is loaded on the first call.
+pub(super) fn loaded(options: &OrtOptions) -> Result<LoadedLibrary, NotFound> {
     let mut held = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(loaded) = &*held {
         return Ok(loaded.clone());
@@ -84,10 +84,10 @@ fn named(options: &OrtOptions) -> Option<PathBuf> {
     })
 }
 
-/// A library that is named is meant: no other is tried then.
+/// A configured library is the only candidate.
 fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
     match named(options) {
-        // A bare name is one for the loader. Any other path starts here, not where this program lies.
+        // The loader resolves a bare name. Other paths are relative to the current folder, not to this program.
         Some(path) if path.components().count() > 1 => {
             vec![path::absolute(&path).unwrap_or(path)]
         }
@@ -96,14 +96,14 @@ fn candidates(options: &OrtOptions) -> Vec<PathBuf> {
     }
 }
 
-fn open(path: &Path) -> Result<Loaded, String> {
+fn open(path: &Path) -> Result<LoadedLibrary, String> {
     if path.is_absolute() && !path.exists() {
-        // A link that leads nowhere is one too.
+        // This includes a dangling link.
         return Err("there is no such file".to_owned());
     }
     let builder = ort::init_from(path).map_err(|e| match e {
         LoadDynamicError::Dlopen { error, .. } => {
-            // What the system's loader says is below: it may be a library that this one needs.
+            // The error of the loader is the cause: a dependency may be missing.
             let reason = error
                 .source()
                 .map_or_else(|| error.to_string(), ToString::to_string);
@@ -127,7 +127,7 @@ fn open(path: &Path) -> Result<Loaded, String> {
     } else {
         mapped().unwrap_or_else(|| path.to_owned())
     };
-    Ok(Loaded {
+    Ok(LoadedLibrary {
         environment,
         version: version(&path).unwrap_or_default(),
         path,
@@ -135,7 +135,7 @@ fn open(path: &Path) -> Result<Loaded, String> {
     })
 }
 
-/// Where the loader found the library: Linux lists the files that a process has mapped.
+/// The path of the loaded library: Linux lists the files that a process has mapped.
 fn mapped() -> Option<PathBuf> {
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let mut files = maps

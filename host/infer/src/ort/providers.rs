@@ -1,4 +1,4 @@
-//! Execution providers: what ONNX Runtime runs a model on.
+//! Execution providers of ONNX Runtime.
 
 use std::collections::BTreeMap;
 
@@ -10,26 +10,26 @@ use ort::ep::{
 use crate::Provider;
 use crate::guard::guard;
 
-/// The processor: always there, and what is left if nothing else can be used.
+/// The processor, which is always available and the last resort.
 pub(super) const CPU: &str = "cpu";
 
-/// A provider that this program can use.
-struct Known {
-    /// In the config.
+/// A provider that this program supports.
+struct KnownProvider {
+    /// Its name in the configuration.
     name: &'static str,
-    /// ONNX Runtime's.
+    /// Its name in ONNX Runtime.
     full: &'static str,
     available: fn() -> ort::Result<bool>,
     make: fn(&BTreeMap<String, String>) -> Result<ExecutionProviderDispatch, String>,
 }
 
-const KNOWN: [Known; 6] = [
+const KNOWN: [KnownProvider; 6] = [
     known::<CUDA>("cuda"),
     known::<TensorRT>("tensorrt"),
     known::<OpenVINO>("openvino"),
     known::<XNNPACK>("xnnpack"),
     known::<QNN>("qnn"),
-    Known {
+    KnownProvider {
         name: "acl",
         full: ACL::NAME,
         available: ACL::is_available,
@@ -40,14 +40,14 @@ const KNOWN: [Known; 6] = [
     },
 ];
 
-const fn known<E>(name: &'static str) -> Known
+const fn known<E>(name: &'static str) -> KnownProvider
 where
     E: ExecutionProvider
         + ArbitrarilyConfigurableExecutionProvider
         + Default
         + Into<ExecutionProviderDispatch>,
 {
-    Known {
+    KnownProvider {
         name,
         full: E::NAME,
         available: E::is_available,
@@ -64,36 +64,36 @@ where
     }
 }
 
-/// Those that the loaded library has.
+/// The providers of the loaded library.
 pub(super) fn available() -> Vec<&'static str> {
-    let has = |known: &&Known| guard(known.available).is_ok_and(|has| has.unwrap_or(false));
+    let has = |known: &&KnownProvider| guard(known.available).is_ok_and(|has| has.unwrap_or(false));
     let others = KNOWN.iter().filter(has).map(|known| known.name);
     std::iter::once(CPU).chain(others).collect()
 }
 
-/// A provider that a session may be tried with.
-pub(super) struct Choice {
+/// A provider to try for a session.
+pub(super) struct ProviderChoice {
     pub(super) name: &'static str,
     pub(super) dispatch: ExecutionProviderDispatch,
 }
 
-/// Those that were asked for and can be tried, and a note on each other one.
-pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<Choice>, Vec<String>) {
+/// The configured providers that can be tried, and a note about each other one.
+pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<ProviderChoice>, Vec<String>) {
     let (mut choices, mut notes) = (Vec::new(), Vec::new());
     for provider in wanted {
         let name = provider.name.to_ascii_lowercase();
         if name == CPU || name == "cpuexecutionprovider" {
-            break; // It takes everything, so that none after it matters.
+            break; // It runs every model, so that later ones are never used.
         }
         let known = KNOWN
             .iter()
             .find(|known| known.name == name || known.full.eq_ignore_ascii_case(&name));
         let choice = match known {
-            None => Err(format!("there is none of that name; {} are known", names())),
+            None => Err(format!("it is unknown; known are {}", names())),
             Some(known) if !available.contains(&known.name) => {
                 Err("the library was built without it".to_owned())
             }
-            Some(known) => (known.make)(&provider.options).map(|dispatch| Choice {
+            Some(known) => (known.make)(&provider.options).map(|dispatch| ProviderChoice {
                 name: known.name,
                 dispatch,
             }),
@@ -106,7 +106,7 @@ pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<Choice>, V
     (choices, notes)
 }
 
-/// Why a provider is not used, in the log and for `status`.
+/// Logs why a provider is not used, and returns it for the status.
 pub(super) fn note(name: &str, problem: &str) -> String {
     tracing::warn!(provider = name, problem, "execution provider not used");
     format!("{name}: {problem}")

@@ -1,4 +1,4 @@
-//! A model that ONNX Runtime holds.
+//! A model in ONNX Runtime.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,22 +14,21 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use super::library::loaded;
-use super::providers::{CPU, Choice, choose, note};
-use super::settings::Settings;
+use super::providers::{CPU, ProviderChoice, choose, note};
+use super::recent::RecentSignatures;
 use super::values::{self, ValueError};
-use crate::backend::{Session, Setting, Stop};
+use crate::backend::{Session, InputSignature, Stop};
 use crate::guard::guard;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-/// IR version from which on weights are no inputs unless the file lists them there to be overridden, which costs speed.
+/// IR version from which weights are not inputs, unless the file lists them as overridable, which costs speed.
 const WEIGHTS_ARE_NO_INPUTS: i64 = 4;
 
-/// Sessions of a model if its `max_runs` does not say. Each holds weights of its own: the runtime can share the file's weights
-/// between sessions, but runs convolutions on copies that each session lays out for itself.
+/// Default number of sessions of a model. Each has its own weights: the runtime can share the weights of the file between sessions,
+/// but each session makes its own copy for convolutions.
 const SESSIONS: usize = 1;
 
-/// A model that ONNX Runtime holds. One of its sessions runs once at a time, so that there are several if runs come at once and
-/// that is wanted.
+/// A model in ONNX Runtime. A session does one run at a time, so several sessions are created for concurrent runs, up to a limit.
 pub(crate) struct OrtSession {
     inputs: Vec<TensorInfo>,
     /// Names, for messages.
@@ -37,33 +36,33 @@ pub(crate) struct OrtSession {
     maker: Maker,
     pool: Mutex<Pool>,
     freed: Condvar,
-    settings: Settings,
+    signatures: RecentSignatures,
     provider: &'static str,
     notes: Vec<String>,
     max_tensor_bytes: usize,
-    /// Whether the file leaves a dimension of an input to the caller.
+    /// Whether an input has an open dimension.
     open: bool,
 }
 
-/// What it takes to make one more session.
+/// Creates further sessions.
 struct Maker {
     environment: Environment,
     providers: Vec<ExecutionProviderDispatch>,
     threads: usize,
-    /// Empty if there will be one session only.
+    /// Bytes of the file; empty if there is only one session.
     bytes: Vec<u8>,
 }
 
 #[derive(Default)]
 struct Pool {
     idle: Vec<Raw>,
-    /// Sessions, the running ones among them.
+    /// Number of sessions, including running ones.
     made: usize,
     most: usize,
 }
 
 impl OrtSession {
-    /// Opens a file, on the first of the providers that were asked for that works.
+    /// Loads a file with the first configured provider that works.
     pub(crate) fn load(
         file: &ModelProto,
         graph: &GraphProto,
@@ -93,7 +92,7 @@ impl OrtSession {
                 Ok(Err(e)) => e.to_string(),
                 Err(message) => message,
             };
-            let Choice { name, .. } = choices.remove(0);
+            let ProviderChoice { name, .. } = choices.remove(0);
             notes.push(note(name, &problem));
         };
         let most = how.max_runs.unwrap_or(SESSIONS).max(1);
@@ -111,14 +110,14 @@ impl OrtSession {
                 most,
             }),
             freed: Condvar::new(),
-            settings: Settings::new(options.plans),
+            signatures: RecentSignatures::new(options.plans),
             provider: choices.first().map_or(CPU, |choice| choice.name),
             notes,
             max_tensor_bytes: options.max_tensor_bytes,
         })
     }
 
-    /// A session that nobody runs, made now if all run and there may be more. It is to be given back.
+    /// Takes an idle session, or creates one if all are busy and the limit allows it. Return it with [`Self::give`].
     fn take(&self) -> Result<Raw, RunError> {
         let mut pool = self.pool();
         loop {
@@ -147,7 +146,7 @@ impl OrtSession {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next one has this session, or makes one if there is none.
+    /// Returns a session to the pool; without one, the next run creates it.
     fn give(&self, session: Option<Raw>) {
         let mut pool = self.pool();
         match session {
@@ -166,9 +165,9 @@ impl OrtSession {
     ) -> Result<Vec<Tensor>, RunError> {
         let options = RunOptions::new().map_err(|e| RunError::Failed { source: e.into() })?;
         let options = Arc::new(options);
-        let told = options.clone();
-        let telling = stop.telling(move || {
-            if let Err(e) = told.terminate() {
+        let run_options = options.clone();
+        let telling = stop.on_stop(move || {
+            if let Err(e) = run_options.terminate() {
                 tracing::warn!("a run of ONNX Runtime cannot be stopped: {e}");
             }
         });
@@ -178,7 +177,7 @@ impl OrtSession {
             return Err(RunError::Deadline);
         }
         let tensors = result.map_err(|failure| self.error(failure, inputs))?;
-        self.settings.used(inputs);
+        self.signatures.used(inputs);
         Ok(tensors)
     }
 
@@ -228,13 +227,13 @@ impl OrtSession {
         }
     }
 
-    /// Whether an error says that the model's layers do not take these inputs. The runtime looks at shapes between layers as it
-    /// meets them, and gives most of what it finds no code of its own; shapes that it has run with are not at fault.
+    /// Whether an error means that the layers of the model do not accept these inputs. The runtime checks shapes between layers during a
+    /// run, mostly without a specific error code. Shapes of earlier successful runs are not the cause.
     fn refuses(&self, code: ErrorCode, inputs: &[Tensor]) -> bool {
         match code {
             ErrorCode::InvalidArgument => true,
             ErrorCode::GenericFailure | ErrorCode::RuntimeException => {
-                self.open && !self.settings.knows(inputs)
+                self.open && !self.signatures.knows(inputs)
             }
             _ => false,
         }
@@ -248,11 +247,11 @@ enum RunFailure {
 }
 
 impl Session for OrtSession {
-    /// Runs the model once on zeros, which is when the runtime plans its memory.
-    fn prepare(&self, setting: &Setting) -> Result<(), RunError> {
-        let tensors = self.inputs.iter().zip(&setting.shapes).enumerate();
+    /// Runs the model once on zeros, so that the runtime plans its memory.
+    fn prepare(&self, signature: &InputSignature) -> Result<(), RunError> {
+        let tensors = self.inputs.iter().zip(&signature.shapes).enumerate();
         let tensors = tensors.map(|(at, (info, shape))| {
-            let known = setting.values.get(at).cloned().flatten();
+            let known = signature.values.get(at).cloned().flatten();
             let known = known.filter(|value| value.shape() == shape.as_slice());
             known.map_or_else(|| Tensor::zeros(info.element_type, shape), Ok)
         });
@@ -265,7 +264,7 @@ impl Session for OrtSession {
     fn run(&self, inputs: &[Tensor], stop: &Stop) -> Result<Vec<Tensor>, RunError> {
         let mut session = self.take()?;
         let result = guard(|| self.run_on(&mut session, inputs, stop));
-        // Also after a panic: it is one of the code around the runtime, which itself has none.
+        // Also after a panic, which is in our code: the runtime itself does not panic.
         self.give(Some(session));
         result.unwrap_or_else(|message| Err(RunError::Panicked { message }))
     }
@@ -274,12 +273,12 @@ impl Session for OrtSession {
         Some(self.pool().most)
     }
 
-    fn settings(&self) -> Vec<Setting> {
-        self.settings.all()
+    fn signatures(&self) -> Vec<InputSignature> {
+        self.signatures.all()
     }
 
     fn stats(&self) -> Stats {
-        self.settings.stats()
+        self.signatures.stats()
     }
 
     fn provider(&self) -> &str {
@@ -297,7 +296,7 @@ impl Maker {
             .with_log_level(LogLevel::Warning)?
             .with_intra_threads(self.threads)?
             .with_inter_threads(1)?
-            // Whoever asks for several threads wants a fast run: threads that sleep between operators cost up to two thirds of it.
+            // Several threads are configured for speed: threads that sleep between operators make a run up to three times as slow.
             .with_intra_op_spinning(self.threads > 1)?;
         for provider in &self.providers {
             provider.register(&mut builder)?;
@@ -316,7 +315,7 @@ impl fmt::Debug for OrtSession {
     }
 }
 
-/// The file, where needed without the weights that it lists among its inputs: the runtime would not fold what may change.
+/// The file, without the weights among its inputs if necessary: the runtime does not fold inputs.
 fn without_weights_as_inputs<'a>(
     file: &ModelProto,
     graph: &GraphProto,

@@ -1,4 +1,4 @@
-//! Tensors as ONNX Runtime's values.
+//! Conversion between tensors and values of ONNX Runtime.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use tract_onnx::prelude::Datum;
 
 use crate::{ElementType, Tensor, TensorError};
 
-/// Why a value cannot be passed on.
+/// Why a value cannot be converted.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValueError {
     #[error(transparent)]
@@ -22,7 +22,7 @@ pub(super) enum ValueError {
     TooLarge { bytes: usize, limit: usize },
 }
 
-/// The tensor's elements, not copied.
+/// A view of the tensor's elements, without a copy.
 pub(super) fn input(tensor: &Tensor) -> Result<SessionInputValue<'_>, ValueError> {
     match tensor.element_type() {
         ElementType::Bool => view::<bool>(tensor),
@@ -44,7 +44,7 @@ where
     Ok(TensorRef::from_array_view((tensor.shape(), elements))?.into())
 }
 
-/// A copy of what the runtime made, if it has no more than `limit` bytes.
+/// A copy of an output, if it has at most `limit` bytes.
 pub(super) fn output(value: &DynValue, limit: usize) -> Result<Tensor, ValueError> {
     let ValueType::Tensor { ty, .. } = value.dtype() else {
         return Err(ValueError::Unsupported(value.dtype().to_string()));

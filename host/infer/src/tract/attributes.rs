@@ -1,7 +1,7 @@
-//! Which attributes tract 0.23 reads of which operator, as its parsers of ONNX have it (`tract-onnx`, `src/ops`).
+//! The attributes of each operator that tract 0.23 reads, according to its parsers of ONNX (`tract-onnx`, `src/ops`).
 //!
-//! tract passes over an attribute that it does not read. Where such a one says anything but the default, the operator does
-//! something else than the file says: a backward `LSTM` runs forward.
+//! tract ignores attributes that it does not read. If such an attribute is not the default, the results are wrong: a backward `LSTM` runs
+//! forward.
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
@@ -16,7 +16,7 @@ const POOL: [&str; 6] = [
     "strides",
 ];
 
-/// Operators, and what tract reads of them. What is not here is read without attributes.
+/// Operators with the attributes that tract reads. Other operators are read without attributes.
 const READ: &[(&[&str], &[&str])] = &[
     (
         &["ArgMax", "ArgMin"],
@@ -279,8 +279,7 @@ const WINDOWED: [&str; 6] = [
     "QLinearConv",
 ];
 
-/// Operators whose parsers go by the position of an input also where an earlier one is left out. The others take the inputs
-/// that there are as if none were missing.
+/// Operators whose parsers use the position of inputs even if an earlier one is omitted. The others count only the present inputs.
 const TAKES_GAPS: &[&str] = &[
     "Attention",
     "Clip",
@@ -302,7 +301,7 @@ const TAKES_GAPS: &[&str] = &[
     "Slice",
 ];
 
-/// What tract would pass over or take for something else in a node of this operator set.
+/// What tract would ignore or misread in a node of this operator set.
 pub(super) fn misread(node: &NodeProto, opset: i64) -> Option<String> {
     let operator = node.op_type.as_str();
     for (at, attribute) in node.attribute.iter().enumerate() {
@@ -325,26 +324,26 @@ pub(super) fn misread(node: &NodeProto, opset: i64) -> Option<String> {
     let pads_itself = attribute("auto_pad").is_some_and(|it| it.s.starts_with(b"SAME"));
     if pads_itself && attribute("pads").is_some() {
         return Some(
-            "it has both `pads` and `auto_pad`, of which tract takes the first".to_owned(),
+            "it has both `pads` and `auto_pad`; tract uses only `pads`".to_owned(),
         );
     }
-    // Before, both trained unless they were told not to.
+    // In earlier versions, both train by default.
     let trains = matches!(operator, "BatchNormalization" | "Dropout") && opset < 7;
     if trains && attribute("is_test").is_none_or(|it| it.i == 0) {
-        return Some("it trains, which tract does not".to_owned());
+        return Some("it is in training mode, which tract does not support".to_owned());
     }
     if operator == "Scan" && opset < 9 {
-        return Some("tract takes its inputs as from operator set 9 on".to_owned());
+        return Some("tract reads its inputs as in operator set 9 and later".to_owned());
     }
     if operator == "If" && inner_graphs(node).any(|branch| !branch.input.is_empty()) {
-        return Some("a branch of it has inputs, which tract gives nothing".to_owned());
+        return Some("one of its branches has inputs, which tract ignores".to_owned());
     }
     let gap = node.input.iter().position(String::is_empty);
     let later = gap
         .and_then(|gap| node.input.get(gap..))
         .unwrap_or_default();
     if later.iter().any(|name| !name.is_empty()) && !TAKES_GAPS.contains(&operator) {
-        return Some("tract takes a later input for the one that is left out".to_owned());
+        return Some("tract takes a later input for the omitted one".to_owned());
     }
     None
 }
@@ -357,8 +356,8 @@ fn is_read(operator: &str, name: &str) -> bool {
         || (WINDOWED.contains(&operator) && POOL.contains(&name))
 }
 
-/// Whether tract reads an attribute of the operator as this operator set has it. Most that is read by some alone has become an
-/// input, or was one.
+/// Whether tract reads an attribute of the operator in this operator set. Most differences are attributes that became inputs, or were
+/// inputs before.
 fn holds(operator: &str, name: &str, opset: i64) -> bool {
     match (operator, name) {
         ("Slice", _) => opset < 10,
@@ -372,7 +371,7 @@ fn holds(operator: &str, name: &str, opset: i64) -> bool {
     }
 }
 
-/// Whether an attribute that tract does not read changes nothing: it is a hint, or says what holds without it.
+/// Whether an attribute that tract does not read has no effect: it is a hint, or has its default value.
 fn says_nothing(node: &NodeProto, attribute: &AttributeProto, opset: i64) -> bool {
     let operator = node.op_type.as_str();
     let text = || attribute.s.as_slice();
@@ -381,9 +380,9 @@ fn says_nothing(node: &NodeProto, attribute: &AttributeProto, opset: i64) -> boo
         given.all(|(given, default)| given.eq_ignore_ascii_case(default.as_bytes()))
     };
     match (operator, attribute.name.as_str()) {
-        // Of the format's first versions: which inputs an operator may overwrite.
+        // In the first versions of the format: which inputs an operator may overwrite.
         (_, "consumed_inputs") => true,
-        // Of training, and how an operator rounds on the way.
+        // Training, and intermediate rounding.
         ("BatchNormalization", "momentum") | ("Dropout", "ratio" | "seed") => true,
         ("BatchNormalization" | "Dropout", "is_test") => opset < 7 && attribute.i != 0,
         ("BatchNormalization", "training_mode") => attribute.i == 0,
@@ -393,18 +392,18 @@ fn says_nothing(node: &NodeProto, attribute: &AttributeProto, opset: i64) -> boo
             "stash_type",
         ) => true,
         ("QuantizeLinear", "precision") => true,
-        // Of 8-bit floating point alone, which tract does not have.
+        // Only for 8-bit floating point, which tract does not have.
         ("Cast" | "CastLike" | "QuantizeLinear", "saturate")
         | ("Cast" | "CastLike", "round_mode") => true,
-        // Where there is a zero point, that has the type.
+        // A zero point determines the type.
         ("DequantizeLinear" | "QuantizeLinear", "output_dtype") => {
             attribute.i == 0 || node.input.len() > 2
         }
         ("Split", "num_outputs") => usize::try_from(attribute.i) == Ok(node.output.len()),
         ("Swish", "alpha") => attribute.f == 1.0,
-        // Any order will do where none is asked for.
+        // Any order is valid if none is requested.
         ("TopK", "sorted") => true,
-        // What recurrent layers have without them. Their number of directions is that of the weights.
+        // Defaults of recurrent layers. The weights determine the number of directions.
         ("GRU" | "LSTM" | "RNN", "hidden_size" | "output_sequence") => true,
         ("GRU" | "LSTM" | "RNN", "direction") => matches!(text(), b"forward" | b"bidirectional"),
         ("GRU" | "LSTM" | "RNN", "activation_alpha" | "activation_beta") => {

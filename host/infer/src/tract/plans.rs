@@ -1,5 +1,4 @@
-//! Compiled plans, one for each combination of input shapes and of values that are constants in it, of which the last used
-//! are kept.
+//! LRU cache of compiled plans, one for each combination of input shapes and constant values.
 
 use std::error::Error;
 use std::sync::atomic::AtomicBool;
@@ -12,22 +11,22 @@ use tract_onnx::prelude::{
 };
 
 use crate::Stats;
-use crate::backend::Setting;
+use crate::backend::InputSignature;
 use crate::guard::guard;
-use crate::tract::values::{Fixed, MOST_VALUES, Need};
+use crate::tract::values::{ConstantInputs, MOST_VALUES, RequiredConstants};
 
-/// A plan that runs on inputs of exactly one combination of shapes and constants.
+/// A plan for one combination of shapes and constants.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) compiled: Arc<TypedSimplePlan>,
-    /// Whether a run has succeeded, so that its shapes fit the model.
+    /// Whether a run has succeeded, which proves that the shapes fit the model.
     pub(crate) proven: AtomicBool,
 }
 
-/// Why there is no plan.
+/// Why a plan cannot be compiled.
 #[derive(Debug, Clone)]
 pub(crate) enum PlanError {
-    /// The backend does not fit the model to these shapes.
+    /// The backend cannot specialise the model for these shapes.
     Refused(Arc<dyn Error + Send + Sync>),
     /// A tensor inside the model would have this many bytes.
     TooLarge { node: String, bytes: usize },
@@ -35,13 +34,13 @@ pub(crate) enum PlanError {
     Panicked(String),
 }
 
-/// Filled by the first that needs it; the others wait for it without holding up runs with other shapes.
+/// Filled by the first run that needs it; others wait without blocking runs with other shapes.
 type Slot = Arc<OnceLock<Result<Arc<Plan>, PlanError>>>;
 
 #[derive(Debug, Default)]
-struct Kept {
-    /// Least recently used first. There are few, so that a search through all is fast.
-    slots: Vec<(Setting, Slot)>,
+struct Entries {
+    /// Least recently used first. There are few, so a linear search is fast.
+    slots: Vec<(InputSignature, Slot)>,
     stats: Stats,
 }
 
@@ -50,34 +49,34 @@ struct Kept {
 pub(crate) struct Plans {
     most: usize,
     max_tensor_bytes: usize,
-    need: Need,
-    kept: Mutex<Kept>,
+    need: RequiredConstants,
+    kept: Mutex<Entries>,
 }
 
 impl Plans {
-    /// Keeps up to `most` plans, at least 1, that hold no tensor over `max_tensor_bytes`.
+    /// Caches up to `most` plans, at least 1. Plans with a tensor over `max_tensor_bytes` are refused.
     pub(crate) fn new(most: usize, max_tensor_bytes: usize, graph: &GraphProto) -> Self {
         Self {
             most: most.max(1),
             max_tensor_bytes,
-            need: Need::of(graph),
+            need: RequiredConstants::of(graph),
             kept: Mutex::default(),
         }
     }
 
-    /// The plan for this setting, compiled if there is none yet. Values become constants where tract needs them.
+    /// The plan for this signature, which is compiled on the first use. Values become constants if tract needs them.
     pub(crate) fn get(
         &self,
         model: &InferenceModel,
-        setting: &Setting,
+        signature: &InputSignature,
     ) -> Result<Arc<Plan>, PlanError> {
         let mut fixed = self.need.get();
-        if fixed == Fixed::Scalars && self.others(&fixed.of(setting)) >= MOST_VALUES {
-            fixed = Fixed::Shapes;
+        if fixed == ConstantInputs::Scalars && self.others(&fixed.of(signature)) >= MOST_VALUES {
+            fixed = ConstantInputs::Shapes;
         }
         let mut first = None;
         loop {
-            match self.get_exactly(model, &fixed.of(setting)) {
+            match self.get_exactly(model, &fixed.of(signature)) {
                 Ok(plan) => {
                     if first.is_some() {
                         self.need.raise(fixed);
@@ -86,9 +85,9 @@ impl Plans {
                 }
                 Err(error @ PlanError::TooLarge { .. }) => return Err(error),
                 Err(error) => {
-                    // What is said of the most open plan names the input that is at fault.
+                    // The error of the most general plan names the input that causes it.
                     let first = first.get_or_insert(error);
-                    match fixed.more(setting) {
+                    match fixed.more(signature) {
                         Some(more) => fixed = more,
                         None => return Err(first.clone()),
                     }
@@ -100,10 +99,10 @@ impl Plans {
     fn get_exactly(
         &self,
         model: &InferenceModel,
-        setting: &Setting,
+        signature: &InputSignature,
     ) -> Result<Arc<Plan>, PlanError> {
-        let slot = self.slot(setting);
-        let made = slot.get_or_init(|| compile(model, setting, self.max_tensor_bytes));
+        let slot = self.slot(signature);
+        let made = slot.get_or_init(|| compile(model, signature, self.max_tensor_bytes));
         if made.is_err() {
             self.kept()
                 .slots
@@ -120,34 +119,34 @@ impl Plans {
         }
     }
 
-    /// What the compiled plans are for, the least recently used first.
-    pub(crate) fn settings(&self) -> Vec<Setting> {
+    /// The signatures of the compiled plans, least recently used first.
+    pub(crate) fn signatures(&self) -> Vec<InputSignature> {
         let kept = self.kept();
         let compiled = kept
             .slots
             .iter()
             .filter(|(_, slot)| matches!(slot.get(), Some(Ok(_))));
-        compiled.map(|(setting, _)| setting.clone()).collect()
+        compiled.map(|(signature, _)| signature.clone()).collect()
     }
 
-    /// How many plans there are for the same shapes and other values.
-    fn others(&self, setting: &Setting) -> usize {
+    /// Number of plans for the same shapes and other values.
+    fn others(&self, signature: &InputSignature) -> usize {
         let kept = self.kept();
         let alike = kept.slots.iter().filter(|(known, _)| {
-            known.shapes == setting.shapes
-                && !same(known, setting)
+            known.shapes == signature.shapes
+                && !same(known, signature)
                 && known.values.iter().any(Option::is_some)
         });
         alike.count()
     }
 
-    fn slot(&self, setting: &Setting) -> Slot {
+    fn slot(&self, signature: &InputSignature) -> Slot {
         let mut kept = self.kept();
         let found = kept
             .slots
             .iter()
-            .position(|(known, _)| same(known, setting));
-        let (setting, slot) = match found {
+            .position(|(known, _)| same(known, signature));
+        let (signature, slot) = match found {
             Some(position) => {
                 kept.stats.hits += 1;
                 kept.slots.remove(position)
@@ -158,21 +157,21 @@ impl Plans {
                     kept.slots.remove(0);
                     kept.stats.evictions += 1;
                 }
-                (setting.clone(), Slot::default())
+                (signature.clone(), Slot::default())
             }
         };
-        kept.slots.push((setting, slot.clone()));
+        kept.slots.push((signature, slot.clone()));
         slot
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn kept(&self) -> MutexGuard<'_, Entries> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn same(one: &Setting, other: &Setting) -> bool {
+fn same(one: &InputSignature, other: &InputSignature) -> bool {
     let mut values = one.values.iter().zip(&other.values);
-    // An input's type never changes, so that equal bytes of equal shapes are equal tensors.
+    // The type of an input is fixed, so that equal bytes of equal shapes are equal tensors.
     one.shapes == other.shapes
         && values.all(|pair| match pair {
             (Some(one), Some(other)) => one.bytes() == other.bytes(),
@@ -182,13 +181,13 @@ fn same(one: &Setting, other: &Setting) -> bool {
 
 fn compile(
     model: &InferenceModel,
-    setting: &Setting,
+    signature: &InputSignature,
     max_tensor_bytes: usize,
 ) -> Result<Arc<Plan>, PlanError> {
     let refused = |e: tract_onnx::prelude::TractError| {
         PlanError::Refused(Arc::from(Box::<dyn Error + Send + Sync>::from(e)))
     };
-    let typed = guard(|| specialise(model, setting))
+    let typed = guard(|| specialise(model, signature))
         .map_err(PlanError::Panicked)?
         .map_err(refused)?;
     if let Some((node, bytes)) = largest_tensor(&typed)
@@ -205,10 +204,10 @@ fn compile(
     }))
 }
 
-/// The model with its input shapes and constants fixed, so that every shape inside follows.
-fn specialise(model: &InferenceModel, setting: &Setting) -> TractResult<TypedModel> {
+/// The model with fixed input shapes and constants, so that all inner shapes can be inferred.
+fn specialise(model: &InferenceModel, signature: &InputSignature) -> TractResult<TypedModel> {
     let mut model = model.clone();
-    for (position, (shape, value)) in setting.shapes.iter().zip(&setting.values).enumerate() {
+    for (position, (shape, value)) in signature.shapes.iter().zip(&signature.values).enumerate() {
         let fact = match value {
             Some(value) => InferenceFact::try_from(value.to_raw().into_arc_tensor())?,
             None => {

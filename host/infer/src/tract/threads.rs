@@ -1,4 +1,4 @@
-//! Threads that share the work of one run.
+//! Thread pools for parallel runs.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -8,10 +8,10 @@ use tract_onnx::prelude::multithread::Executor;
 
 use crate::LoadError;
 
-/// All models whose runs take the same number of threads share them.
+/// Pools by number of threads, shared by all models.
 static POOLS: Mutex<Option<HashMap<usize, Weak<ThreadPool>>>> = Mutex::new(None);
 
-/// The pool of this many threads; `None` for one, which is the calling thread.
+/// The pool with this number of threads; `None` for one, which is the calling thread.
 pub(super) fn pool(threads: usize) -> Result<Option<Executor>, LoadError> {
     if threads <= 1 {
         return Ok(None);

@@ -1,42 +1,41 @@
-//! Which inputs a plan takes as constants.
+//! Inputs that a plan takes as constants.
 //!
-//! tract types a graph before it runs it: axes, sizes, pads and the like must be known then, and so must what an `If` asks
-//! for if only the branch taken is to be compiled. In most files these are constants. Where they are inputs, a plan is made
-//! for their very values.
+//! tract infers the types of a graph before it runs it: axes, sizes and pads must be known then, and also the condition of an `If`, if only
+//! the taken branch is compiled. In most files these are constants. If they are inputs, a plan is compiled for their values.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use tract_onnx::pb::GraphProto;
 
 use crate::ElementType;
-use crate::backend::Setting;
+use crate::backend::InputSignature;
 
-/// Plans for different values of the same shapes after which one that takes any values serves the rest, where there is one:
-/// a counter must not compile a plan at every run.
+/// Number of plans for different values of the same shapes, after which a plan for any values is used, if there is one: a counter input
+/// must not compile a plan at every run.
 pub(crate) const MOST_VALUES: usize = 8;
 
-/// How much a plan takes as constants.
+/// The inputs that a plan takes as constants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub(crate) enum Fixed {
-    /// Nothing but the shapes.
+pub(crate) enum ConstantInputs {
+    /// Only the shapes.
     Shapes,
     /// Also integers and flags of rank 0.
     Scalars,
-    /// Also inputs of few integers or flags.
+    /// Also small inputs of integers or flags.
     Integers,
-    /// Also inputs of few elements of any type.
+    /// Also small inputs of any type.
     Small,
 }
 
-impl Fixed {
+impl ConstantInputs {
     const ALL: [Self; 4] = [Self::Shapes, Self::Scalars, Self::Integers, Self::Small];
 
-    /// The setting with those values alone that are taken as constants.
-    pub(crate) fn of(self, setting: &Setting) -> Setting {
-        let known = setting.values.iter().map(Option::as_ref);
+    /// The signature with only the values that are constants.
+    pub(crate) fn of(self, signature: &InputSignature) -> InputSignature {
+        let known = signature.values.iter().map(Option::as_ref);
         let all = known.chain(std::iter::repeat(None));
-        let kept = setting.shapes.iter().zip(all).map(|(shape, value)| {
+        let kept = signature.shapes.iter().zip(all).map(|(shape, value)| {
             let value = value?;
             let float = is_float(value.element_type());
             let takes = match self {
@@ -47,15 +46,15 @@ impl Fixed {
             };
             takes.then(|| value.clone())
         });
-        Setting {
-            shapes: setting.shapes.clone(),
+        InputSignature {
+            shapes: signature.shapes.clone(),
             values: kept.collect(),
         }
     }
 
-    /// The next that takes more of this setting's values, if any does.
-    pub(crate) fn more(self, setting: &Setting) -> Option<Self> {
-        let count = |fixed: Self| fixed.of(setting).values.iter().flatten().count();
+    /// The next level that takes more values of this signature, if there is one.
+    pub(crate) fn more(self, signature: &InputSignature) -> Option<Self> {
+        let count = |fixed: Self| fixed.of(signature).values.iter().flatten().count();
         let mut higher = Self::ALL.into_iter().filter(|fixed| *fixed > self);
         higher.find(|fixed| count(*fixed) > count(self))
     }
@@ -72,32 +71,32 @@ fn is_float(element_type: ElementType) -> bool {
     }
 }
 
-/// What the plans of a model take as constants; it grows where tract needs more.
+/// The inputs that the plans of a model take as constants; it grows if tract needs more.
 #[derive(Debug)]
-pub(crate) struct Need(AtomicU8);
+pub(crate) struct RequiredConstants(AtomicU8);
 
-impl Need {
-    /// A graph with branches gets its scalars from the start: a branch that depends on an input is compiled at every run
-    /// otherwise.
+impl RequiredConstants {
+    /// Scalars are constants from the start in a graph with branches; otherwise a branch that depends on an input is compiled at every
+    /// run.
     pub(crate) fn of(graph: &GraphProto) -> Self {
         let mut operators = graph.node.iter().map(|node| node.op_type.as_str());
         let branches = operators.any(|operator| matches!(operator, "If" | "Loop"));
         let fixed = if branches {
-            Fixed::Scalars
+            ConstantInputs::Scalars
         } else {
-            Fixed::Shapes
+            ConstantInputs::Shapes
         };
         Self(AtomicU8::new(fixed as u8))
     }
 
-    pub(crate) fn get(&self) -> Fixed {
+    pub(crate) fn get(&self) -> ConstantInputs {
         let known = self.0.load(Ordering::Relaxed);
-        let mut all = Fixed::ALL.into_iter();
+        let mut all = ConstantInputs::ALL.into_iter();
         all.find(|fixed| *fixed as u8 == known)
-            .unwrap_or(Fixed::Small)
+            .unwrap_or(ConstantInputs::Small)
     }
 
-    pub(crate) fn raise(&self, fixed: Fixed) {
+    pub(crate) fn raise(&self, fixed: ConstantInputs) {
         self.0.fetch_max(fixed as u8, Ordering::Relaxed);
     }
 }

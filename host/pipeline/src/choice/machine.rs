@@ -1,4 +1,4 @@
-//! What a measured time depends on besides the model.
+//! Description of the machine, on which measured times depend.
 
 use std::fs;
 
@@ -8,7 +8,7 @@ use hotshoe_infer::ort_library;
 /// Lines of `/proc/cpuinfo` that tell processors apart, on x86 and on ARM.
 const CPU_KEYS: [&str; 4] = ["model name", "CPU implementer", "CPU part", "Hardware"];
 
-/// This machine and what runs models on it, as one line that changes whenever a choice should be made anew.
+/// This machine and its backends in one line. When it changes, choices are made again.
 pub(super) fn machine(inference: &InferenceConfig) -> String {
     let options = inference.options();
     let library = ort_library(&options.ort);

@@ -1,4 +1,4 @@
-//! Choices of earlier starts, in a file of the data folder.
+//! Persistent backend choices, in a file of the data folder.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -11,26 +11,26 @@ use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
 use serde::{Deserialize, Serialize};
 
-use super::Chosen;
+use super::BackendDecision;
 use super::machine::machine;
 
 /// The file, in the data folder.
 pub const BACKENDS_FILE: &str = "backends.json";
-/// Choices that are kept, at most; the oldest goes first.
+/// Most choices in the file; the oldest is dropped first.
 pub const MAX_CHOICES: usize = 256;
 /// Most bytes of the file that are read: 1 MiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 /// Most characters of a reason.
 const MAX_REASON: usize = 400;
-/// The only form of the file that there is yet.
+/// The only format of the file so far.
 const FORMAT: u32 = 1;
 
-/// What was chosen on this machine, by the model's digest.
+/// The chosen backends on this machine, by model digest.
 #[derive(Debug)]
 pub struct Backends {
     path: Option<PathBuf>,
     machine: String,
-    /// The oldest first.
+    /// Oldest first.
     choices: Vec<Choice>,
     changed: bool,
 }
@@ -50,15 +50,15 @@ struct Choice {
     threads: usize,
     backend: Backend,
     reason: String,
-    /// Whether the other one gave the same, so that it may stand in. What an earlier version chose does not say, and is measured
-    /// again.
+    /// Whether the outputs of the other backend are the same, so that it may replace a failed one. Choices of an earlier version lack
+    /// it, and are measured again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alike: Option<bool>,
 }
 
 impl Backends {
-    /// Remembers nothing of earlier starts, and leaves nothing behind.
-    pub fn forgetful(inference: &InferenceConfig) -> Self {
+    /// Without a file: nothing is loaded or saved.
+    pub fn in_memory(inference: &InferenceConfig) -> Self {
         Self {
             path: None,
             machine: machine(inference),
@@ -67,21 +67,21 @@ impl Backends {
         }
     }
 
-    /// What the data folder remembers. A file that is damaged is passed over: all that it says can be measured again.
+    /// Loads the choices of the data folder. A damaged file is ignored, since everything in it can be measured again.
     pub fn open(data: &Path, inference: &InferenceConfig) -> Self {
         let path = data.join(BACKENDS_FILE);
         let choices = read(&path).unwrap_or_else(|reason| {
-            tracing::warn!(path = %path.display(), reason, "what was chosen before is lost; backends are measured again");
+            tracing::warn!(path = %path.display(), reason, "remembered backends cannot be read; they are measured again");
             Vec::new()
         });
         Self {
             path: Some(path),
             choices,
-            ..Self::forgetful(inference)
+            ..Self::in_memory(inference)
         }
     }
 
-    /// Writes what was chosen since it was opened. Where that fails the next start measures again.
+    /// Saves new choices. If that fails, the next start measures again.
     pub fn save(&mut self) {
         let Some(path) = self.path.as_ref().filter(|_| self.changed) else {
             return;
@@ -98,16 +98,16 @@ impl Backends {
             Err(reason) => {
                 tracing::warn!(
                     reason,
-                    "the choice of backends is not kept for the next start"
+                    "the chosen backends cannot be saved; the next start measures again"
                 )
             }
         }
     }
 
-    /// What was chosen for this model.
-    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<Chosen> {
+    /// The choice for this model.
+    pub(super) fn get(&self, model: Digest, threads: usize) -> Option<BackendDecision> {
         let found = self.choices.iter().find(|it| self.is(it, model, threads))?;
-        Some(Chosen {
+        Some(BackendDecision {
             backend: found.backend,
             reason: found.reason.clone(),
             lasting: true,
@@ -116,7 +116,7 @@ impl Backends {
         })
     }
 
-    pub(super) fn remember(&mut self, model: Digest, threads: usize, chosen: &Chosen) {
+    pub(super) fn remember(&mut self, model: Digest, threads: usize, chosen: &BackendDecision) {
         let (before, machine) = (std::mem::take(&mut self.choices), self.machine.clone());
         self.choices = before
             .into_iter()

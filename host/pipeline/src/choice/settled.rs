@@ -1,35 +1,35 @@
-//! After the choice: the backends that were not chosen are let go, and one that fails gives way to the other all the same.
+//! After the choice: unloading the other backends, and fallback to the other backend if the chosen one fails.
 
 use std::sync::Arc;
 
-use hotshoe_infer::{Model, Switch};
+use hotshoe_infer::{Model, BackendSwitch};
 use hotshoe_trust::Blob;
 
-use super::{Backends, Chosen};
+use super::{Backends, BackendDecision};
 use crate::{Pipeline, Reason};
 
-/// Backends that disagree about a model that samples run on, where no self-test says which is right.
+/// A serving model whose backends disagree, without a self-test that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undecided {
     /// Its name in the release.
     pub model: String,
-    /// The variant's.
+    /// The name of the variant.
     pub variant: String,
-    /// In which output they differ, and how.
+    /// The output in which they differ, and how.
     pub difference: String,
 }
 
 impl Pipeline {
-    /// Lets go of the backends that were not chosen.
+    /// Unloads the backends that were not chosen.
     pub fn settle(&self) {
         for (_, model) in self.models.values().flat_map(|named| named.variants()) {
             model.settle(model.backend());
         }
     }
 
-    /// As [`Self::settle`], but where the chosen backend of a model fails, the other one is opened with what `read` gives, and
-    /// serves if it succeeds; unless it is known to give something else.
-    pub fn settle_with_spares(
+    /// As [`Self::settle`], but if the chosen backend of a model fails, the other one is loaded from the bytes of `read`, and serves if
+    /// it succeeds. This does not apply if its outputs are known to differ.
+    pub fn settle_with_standbys(
         &self,
         read: impl Fn(&Blob) -> Option<Vec<u8>> + Send + Sync + 'static,
     ) {
@@ -43,7 +43,7 @@ impl Pipeline {
                 match variants.find(|it| it.name == variant) {
                     Some(spec) if known.is_none_or(|reason| reason.alike) => {
                         let (read, blob) = (Arc::clone(&read), spec.blob);
-                        model.settle_with_spare(model.backend(), Arc::new(move || read(&blob)));
+                        model.settle_with_standby(model.backend(), Arc::new(move || read(&blob)));
                     }
                     _ => model.settle(model.backend()),
                 }
@@ -62,15 +62,15 @@ impl Pipeline {
         })
     }
 
-    /// Whether a backend has failed since the choice and another one took over that is not remembered yet.
+    /// Whether a failed backend was replaced since the choice, and this is not remembered yet.
     pub fn has_switched(&self) -> bool {
         !self.switched().is_empty()
     }
 
-    /// Remembers which backends took over, so that one that failed is not chosen at the next start.
+    /// Remembers the replacements, so that the next start does not choose a failed backend.
     pub fn remember_switches(&self, backends: &mut Backends) {
         for (name, variant, model, switch) in self.switched() {
-            let chosen = Chosen::new(switch.to, told(&switch));
+            let chosen = BackendDecision::new(switch.to, switch_text(&switch));
             backends.remember(model.digest(), self.threads(&name), &chosen);
             let reason = Reason {
                 text: chosen.reason,
@@ -81,7 +81,7 @@ impl Pipeline {
         }
     }
 
-    fn switched(&self) -> Vec<(String, String, &Arc<Model>, Switch)> {
+    fn switched(&self) -> Vec<(String, String, &Arc<Model>, BackendSwitch)> {
         let reasons = self.reasons();
         let mut found = Vec::new();
         for (name, named) in &self.models {
@@ -91,7 +91,7 @@ impl Pipeline {
                 };
                 let which = (name.clone(), variant.to_owned());
                 let known = reasons.get(&which);
-                if known.is_none_or(|reason| reason.text != told(&switch)) {
+                if known.is_none_or(|reason| reason.text != switch_text(&switch)) {
                     found.push((which.0, which.1, model, switch));
                 }
             }
@@ -100,7 +100,7 @@ impl Pipeline {
     }
 }
 
-/// For the status.
-pub(crate) fn told(switch: &Switch) -> String {
+/// Text of a switch for the status.
+pub(crate) fn switch_text(switch: &BackendSwitch) -> String {
     format!("{} failed: {}", switch.from, switch.cause)
 }

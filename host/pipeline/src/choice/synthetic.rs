@@ -1,15 +1,15 @@
-//! Inputs for a model of which nothing is known but their names, types and shapes.
+//! Synthetic inputs for a model, from their names, types and shapes.
 
 use hotshoe_infer::{ElementType, Tensor, TensorInfo};
 
 use super::Inputs;
 
-/// What an open dimension becomes that is not the first: most networks halve their picture no more than six times.
+/// Size of open dimensions other than the first: most networks halve their picture at most six times.
 const OPEN: usize = 64;
-/// Most bytes of one input that is made up: 64 MiB.
+/// Largest synthetic input: 64 MiB.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Inputs to try, the likelier to fit first: one sample with large open dimensions, and with small ones.
+/// Inputs to try, the most likely to fit first: one sample with large open dimensions, then with small ones.
 pub(super) fn inputs(infos: &[TensorInfo]) -> Vec<Inputs> {
     let with = |open| {
         let tensors = infos
@@ -20,7 +20,7 @@ pub(super) fn inputs(infos: &[TensorInfo]) -> Vec<Inputs> {
     [OPEN, 1].into_iter().filter_map(with).collect()
 }
 
-/// Values from 0 to 1, the same at every call; zero and one by turns where they are whole.
+/// Deterministic values from 0 to 1; alternating 0 and 1 for integers.
 fn tensor(info: &TensorInfo, open: usize) -> Option<Tensor> {
     let sizes = info.shape.iter().enumerate();
     let shape: Vec<usize> = sizes
@@ -34,7 +34,7 @@ fn tensor(info: &TensorInfo, open: usize) -> Option<Tensor> {
         return None;
     }
     let mut bytes = Vec::with_capacity(count * size);
-    // Knuth's linear congruential generator (MMIX); its upper bits are as even as is needed here.
+    // Knuth's linear congruential generator (MMIX); its upper bits are random enough here.
     let mut noise = 1_u64;
     for at in 0..count {
         noise = noise

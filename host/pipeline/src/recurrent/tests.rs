@@ -24,8 +24,8 @@ fn number(value: f32) -> Tensor {
     Tensor::from_f32(&[1], vec![value]).unwrap()
 }
 
-fn read(turn: &Turn<'_>) -> f32 {
-    turn.inputs().next().unwrap().1.as_f32().unwrap()[0]
+fn read(lock: &SourceLock<'_>) -> f32 {
+    lock.inputs().next().unwrap().1.as_f32().unwrap()[0]
 }
 
 fn later() -> Instant {
@@ -34,13 +34,13 @@ fn later() -> Instant {
 
 /// What the source has before the run; one more after it.
 fn count(memory: &Recurrent, source: &str) -> f32 {
-    let turn = memory.turn(source, later()).unwrap();
-    let before = read(&turn);
+    let lock = memory.lock_source(source, later()).unwrap();
+    let before = read(&lock);
     let outputs = vec![
         ("y".to_owned(), number(before)),
         ("h-next".to_owned(), number(before + 1.0)),
     ];
-    let others = turn.keep(outputs).unwrap();
+    let others = lock.keep(outputs).unwrap();
     assert_eq!(others.len(), 1);
     before
 }
@@ -50,7 +50,7 @@ fn each_source_has_its_own() {
     let memory = memory();
     let seen = ["a", "b", "a", "a", "b"].map(|source| count(&memory, source));
     assert_eq!(seen, [0.0, 0.0, 1.0, 2.0, 1.0]);
-    assert_eq!(count(&memory.anew(), "a"), 0.0);
+    assert_eq!(count(&memory.empty_copy(), "a"), 0.0);
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn what_no_run_is_using_is_forgotten() {
     for source in ["a", "b"] {
         count(&memory, source);
     }
-    let turn = memory.turn("a", later()).unwrap();
+    let lock = memory.lock_source("a", later()).unwrap();
     memory.forget();
-    drop(turn);
+    drop(lock);
     assert_eq!(memory.lock().bytes, number(0.0).byte_len());
     assert_eq!((count(&memory, "a"), count(&memory, "b")), (1.0, 0.0));
 }
@@ -70,9 +70,9 @@ fn what_no_run_is_using_is_forgotten() {
 fn a_run_that_fails_leaves_it_as_it_was() {
     let memory = memory();
     count(&memory, "a");
-    drop(memory.turn("a", later()).unwrap());
-    let turn = memory.turn("a", later()).unwrap();
-    assert_eq!(turn.keep(Vec::new()).unwrap_err().fault, Fault::Model);
+    drop(memory.lock_source("a", later()).unwrap());
+    let lock = memory.lock_source("a", later()).unwrap();
+    assert_eq!(lock.keep(Vec::new()).unwrap_err().fault, Fault::Model);
     assert_eq!(count(&memory, "a"), 1.0);
 }
 
@@ -96,12 +96,12 @@ fn tensors_that_grow_take_the_place_of_others() {
     let memory = memory();
     count(&memory, "small");
     let huge = Tensor::from_u8(&[MAX_SOURCE_BYTES], vec![0; MAX_SOURCE_BYTES]).unwrap();
-    let turn = memory.turn("large", later()).unwrap();
-    turn.keep(vec![("h-next".to_owned(), huge)]).unwrap();
+    let lock = memory.lock_source("large", later()).unwrap();
+    lock.keep(vec![("h-next".to_owned(), huge)]).unwrap();
     assert_eq!(memory.lock().by_name.len(), 1);
     let more = Tensor::from_u8(&[MAX_SOURCE_BYTES + 1], vec![0; MAX_SOURCE_BYTES + 1]).unwrap();
-    let turn = memory.turn("large", later()).unwrap();
-    let refused = turn.keep(vec![("h-next".to_owned(), more)]).unwrap_err();
+    let lock = memory.lock_source("large", later()).unwrap();
+    let refused = lock.keep(vec![("h-next".to_owned(), more)]).unwrap_err();
     assert_eq!(refused.fault, Fault::Model);
 }
 
@@ -120,10 +120,10 @@ fn runs_of_one_source_follow_each_other() {
 #[test]
 fn a_turn_that_does_not_come_is_a_deadline() {
     let memory = memory();
-    let held = memory.turn("a", later()).unwrap();
-    let refused = memory.turn("a", Instant::now()).err().unwrap();
+    let held = memory.lock_source("a", later()).unwrap();
+    let refused = memory.lock_source("a", Instant::now()).err().unwrap();
     assert_eq!(refused.fault, Fault::Deadline);
-    assert!(memory.turn("b", Instant::now()).is_ok());
+    assert!(memory.lock_source("b", Instant::now()).is_ok());
     drop(held);
-    assert!(memory.turn("a", Instant::now()).is_ok());
+    assert!(memory.lock_source("a", Instant::now()).is_ok());
 }

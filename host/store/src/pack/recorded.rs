@@ -1,29 +1,29 @@
-//! Self-tests of what was recorded.
+//! Self-tests from recordings.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use hotshoe_base::disk::parent;
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
-use hotshoe_trust::{Begin, Blob, End};
+use hotshoe_trust::{PipelineInput, Blob, PipelineOutput};
 use serde_json::{Value, json};
 
 use super::PackError;
 use crate::layout_builder::LayoutBuilder;
 use crate::recording::{NotRecorded, RecordedEntry, RecordedPart, Recording, RecordingError};
 
-/// Why a recording makes no self-tests.
+/// Why a recording cannot become self-tests.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordedError {
-    /// The recording is not whole.
+    /// The recording is damaged.
     #[error(transparent)]
     Recording(#[from] RecordingError),
-    /// It lacks what the pipeline needs.
+    /// An entry lacks data that the pipeline needs.
     #[error(transparent)]
     NotRecorded(#[from] NotRecorded),
 }
 
-/// Puts a self-test for each entry of a recording in the place of those tests that name one. Files that are made here are added to `blobs`.
+/// Replaces each test that names a recording with one test per entry. Generated files are added to `blobs`.
 pub(super) fn expand(
     description: &mut ReleaseToml,
     release_toml: &Path,
@@ -32,7 +32,7 @@ pub(super) fn expand(
 ) -> Result<(), PackError> {
     let tests = std::mem::take(&mut description.tests);
     let steps = || description.pipeline.iter().map(|step| step.step());
-    let (begin, end) = (Begin::of(steps()), End::of(steps()));
+    let (begin, end) = (PipelineInput::of(steps()), PipelineOutput::of(steps()));
     let mut expanded = Vec::with_capacity(tests.len());
     for test in tests {
         let TestOn::Recorded(folder) = &test.on else {
@@ -74,7 +74,7 @@ pub(super) fn expand(
     Ok(())
 }
 
-/// What a pipeline of policies alone is expected to decide: the insight is what it was given.
+/// The expected decision of a pipeline of policies only; its insight is its input.
 fn decision(
     recording: &Recording,
     entry: &RecordedEntry,

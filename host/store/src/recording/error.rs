@@ -7,25 +7,25 @@ use crate::blob_error::BlobError;
 /// Why a recording cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
-    /// It is no recording, or cannot be read.
-    #[error("{} is no recording that can be read: `hotshoe record` writes a {RECORDING_FILE} there", folder.display())]
+    /// It is not a recording, or cannot be read.
+    #[error("{} is not a readable recording: it needs the {RECORDING_FILE} that `hotshoe record` writes", folder.display())]
     Read {
         /// The folder.
         folder: PathBuf,
-        /// Why not.
+        /// Why.
         #[source]
         source: BlobError,
     },
-    /// Its `recording.json` is not what it should be.
+    /// Its `recording.json` is not valid.
     #[error("{} cannot be read; record again", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// Why.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// It has a format of another version of Hotshoe.
+    /// Its format is of another version of Hotshoe.
     #[error("{} has format {found}, which this version does not know; use the one that recorded it", path.display())]
     Format {
         /// The file.
@@ -39,8 +39,8 @@ pub enum RecordingError {
         /// The file.
         path: PathBuf,
     },
-    /// It names a file elsewhere.
-    #[error("{} names the file `{file}`, which does not lie in one of its folders", path.display())]
+    /// It names a file outside of its folders.
+    #[error("{} names the file `{file}`, which is outside of its folders", path.display())]
     Path {
         /// The `recording.json`.
         path: PathBuf,
@@ -50,14 +50,14 @@ pub enum RecordingError {
     /// A file cannot be read.
     #[error("a file of the recording cannot be read")]
     File(#[source] Box<BlobError>),
-    /// A file is not the one that was recorded.
-    #[error("{} is damaged: it is not what was recorded; record again, or remove its entry from {RECORDING_FILE}", path.display())]
+    /// A file was changed after recording.
+    #[error("{} is damaged: it differs from the recorded digest; record again, or remove its entry from {RECORDING_FILE}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
     },
-    /// There is a recording already.
-    #[error("{} holds a recording already; give another folder", folder.display())]
+    /// The folder already has a recording.
+    #[error("{} already has a recording; use another folder", folder.display())]
     Exists {
         /// The folder.
         folder: PathBuf,

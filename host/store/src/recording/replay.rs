@@ -1,6 +1,6 @@
-//! What of a recorded entry a pipeline is given, and what is expected of it.
+//! Replaying a recorded entry: the input of the pipeline, and the expected result.
 
-use hotshoe_trust::{Begin, Blob, End};
+use hotshoe_trust::{PipelineInput, Blob, PipelineOutput};
 
 use super::{RecordedEntry, RecordedPart, Recording};
 
@@ -9,22 +9,22 @@ const NPZ: &str = "application/x-npz";
 /// The media type of insights.
 const JSON: &str = "application/json";
 
-/// How an entry is tried on a pipeline.
+/// How to replay an entry on a pipeline.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay<'a> {
-    /// What the pipeline is given.
+    /// The input of the pipeline.
     pub given: RecordedPart,
-    /// The file of it, below the recording's folder, and its digest.
+    /// Its relative path and digest.
     pub sample: (&'a str, Blob),
     /// Its media type.
     pub content_type: &'a str,
-    /// What is expected of the pipeline.
+    /// The expected result.
     pub made: RecordedPart,
-    /// The file of it, and its digest.
+    /// Its relative path and digest.
     pub expected: (&'a str, Blob),
 }
 
-/// An entry lacks what a pipeline needs.
+/// An entry lacks data that the pipeline needs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "the entry `{id}` of the recording has no {what}, which the pipeline {needs}; record with {flags}"
@@ -32,38 +32,38 @@ pub struct Replay<'a> {
 pub struct NotRecorded {
     /// The sample's id.
     id: String,
-    /// The folder that it has no file in.
+    /// The missing kind of file.
     what: String,
     needs: &'static str,
     flags: &'static str,
 }
 
 impl Recording {
-    /// How an entry is tried on a pipeline that begins and ends like this.
+    /// How to replay an entry on a pipeline with this input and output.
     ///
     /// # Errors
     /// [`NotRecorded`]
     pub fn replay<'a>(
         &self,
         entry: &'a RecordedEntry,
-        begin: Begin,
-        end: End,
+        begin: PipelineInput,
+        end: PipelineOutput,
     ) -> Result<Replay<'a>, NotRecorded> {
         let (given, content_type, flags) = match begin {
-            Begin::Sample => (
+            PipelineInput::Sample => (
                 RecordedPart::Sample,
                 entry.content_type.as_str(),
                 "--stage sample",
             ),
-            Begin::Tensors => (RecordedPart::Tensors, NPZ, "--stage pre"),
-            Begin::Outputs => (RecordedPart::Outputs, NPZ, "--stage infer"),
-            Begin::Insight => (RecordedPart::Insight, JSON, "--stage post"),
+            PipelineInput::Tensors => (RecordedPart::Tensors, NPZ, "--stage pre"),
+            PipelineInput::Outputs => (RecordedPart::Outputs, NPZ, "--stage infer"),
+            PipelineInput::Insight => (RecordedPart::Insight, JSON, "--stage post"),
         };
         let sample = found(entry, &given, "begins with", flags)?;
         let (made, flags) = match end {
-            End::Tensors => (RecordedPart::Tensors, "--stage pre"),
-            End::Outputs => (RecordedPart::Outputs, "--stage infer"),
-            End::Insight => (RecordedPart::Insight, "no --without insight"),
+            PipelineOutput::Tensors => (RecordedPart::Tensors, "--stage pre"),
+            PipelineOutput::Outputs => (RecordedPart::Outputs, "--stage infer"),
+            PipelineOutput::Insight => (RecordedPart::Insight, "no --without insight"),
         };
         let expected = found(entry, &made, "ends with", flags)?;
         Ok(Replay {

@@ -7,11 +7,11 @@ use super::{Manifest, RECORDING_FILE, RecordedEntry, RecordedPart, RecordingErro
 use crate::blob_error::BlobError;
 use crate::states::replace_file;
 
-/// `recording.json` is written again when so large a part of its entries is new: a 16th. Writing it whole for each would be quadratic.
+/// `recording.json` is rewritten when this fraction of its entries is new: a 16th. Rewriting it for each entry would be quadratic.
 const NEW_PART: usize = 16;
 
-/// Writes a recording, entry by entry. At any time the folder is a whole recording, of all entries but for the newest 16th at most;
-/// [`Self::finish`] adds those.
+/// Writes a recording entry by entry. The folder is a valid recording at any time, but may lack up to the newest 16th of the entries
+/// until [`Self::finish`].
 #[derive(Debug)]
 pub struct RecordingWriter {
     folder: PathBuf,
@@ -21,7 +21,7 @@ pub struct RecordingWriter {
 }
 
 impl RecordingWriter {
-    /// Begins a recording in a folder that holds none. It becomes one with the first entry.
+    /// Begins a recording in a folder without one.
     ///
     /// # Errors
     /// [`RecordingError::Exists`], [`RecordingError::Write`].
@@ -42,17 +42,17 @@ impl RecordingWriter {
         })
     }
 
-    /// How many entries it has.
+    /// Number of entries.
     pub const fn len(&self) -> usize {
         self.manifest.entries.len()
     }
 
-    /// Whether it has none.
+    /// Whether it has no entries.
     pub const fn is_empty(&self) -> bool {
         self.manifest.entries.is_empty()
     }
 
-    /// Adds a sample with its files, which are named by its number. `ending` is the one of a sample's file.
+    /// Adds a sample with its files, which are named by its number. `ending` is the file extension of the sample.
     ///
     /// # Errors
     /// [`RecordingError::Write`]; the entry is not in the recording then.
@@ -72,7 +72,7 @@ impl RecordingWriter {
             let folder = part.folder();
             make(&self.folder.join(&folder))?;
             let mut name = format!("{}/{number:04}.{ending}", folder.display());
-            // A model that runs several times for one sample.
+            // A model may run several times for one sample.
             let mut again = 1;
             while entry.files.contains_key(&name) {
                 again += 1;
@@ -93,7 +93,7 @@ impl RecordingWriter {
         written
     }
 
-    /// Writes the entries that `recording.json` has not yet. Whoever records calls it at the end, however that came.
+    /// Writes the entries that `recording.json` lacks. Call it at the end of a recording, also after an error.
     ///
     /// # Errors
     /// [`RecordingError::Write`].

@@ -26,13 +26,13 @@ pub struct ModelToml {
     /// Wall time of one run in a step of the pipeline, in milliseconds. Default 10 000.
     #[serde(default = "deadline_ms")]
     pub deadline_ms: u32,
-    /// The most samples that may run together. Default 1.
+    /// Most samples in one batch. Default 1.
     #[serde(default = "max_batch")]
     pub max_batch: u32,
-    /// How long a sample may wait for others to run with, in microseconds. Default 0.
+    /// How long a sample may wait for others to join its batch, in microseconds. Default 0.
     #[serde(default)]
     pub max_wait_us: u32,
-    /// Each input that is the model's own memory, with the output that becomes it. Default: none.
+    /// Each input that holds the state of the model, with the output that feeds it. Default: none.
     #[serde(default)]
     pub state: BTreeMap<String, String>,
 }
@@ -87,7 +87,7 @@ impl ModelToml {
                 in_order.collect::<Result<_, _>>()?
             }
             _ => {
-                let problem = "give it either `file`, or `variants` with `prefer`".to_owned();
+                let problem = "write either `file`, or `variants` with `prefer`".to_owned();
                 return Err(refuse(problem).into());
             }
         };

@@ -15,15 +15,15 @@ use crate::{
 pub struct TestToml {
     /// Its name.
     pub name: String,
-    /// How far the insight made must agree with the one expected, 0 to 1. Default 0.99.
+    /// Least agreement of the insight with the expected one, 0 to 1. Default 0.99.
     pub min_agreement: f64,
-    /// Where it is given, `hotshoe test` also wants every number to lie within it, and all else to be equal. Devices do not see it.
+    /// If set, `hotshoe test` also requires every number to be within it, and all else to be equal. Devices do not see it.
     pub tolerance: Option<f64>,
-    /// What it is tried on.
+    /// Its input.
     pub on: TestOn,
 }
 
-/// What a self-test is tried on.
+/// The input of a self-test.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TestOn {
     /// One sample.
@@ -32,7 +32,7 @@ pub enum TestOn {
         sample: String,
         /// The sample's media type.
         content_type: String,
-        /// The file of what is expected, relative to the `release.toml`: the insight as JSON, or tensors as `.npz`.
+        /// The file of the expected result, relative to the `release.toml`: the insight as JSON, or tensors as `.npz`.
         expected: String,
     },
     /// The folder of a recording, relative to the `release.toml`: packing makes one test of each of its entries.
@@ -67,7 +67,7 @@ impl TryFrom<TestFields> for TestToml {
             ((None, None, None), Some(folder)) => TestOn::Recorded(folder),
             _ => {
                 return Err(
-                    "a test has `sample`, `content-type` and `expected`, or `recorded` alone",
+                    "a test has either `sample`, `content-type` and `expected`, or `recorded`",
                 );
             }
         };

@@ -12,11 +12,11 @@ use crate::{Budget, DecodeError, Image};
 
 pub(super) const NAME: &str = "JPEG";
 
-/// Most scans of a progressive file. Each may go over the whole picture, and takes a few bytes of the file.
+/// Most scans of a progressive file. A scan of a few bytes may cover the whole picture.
 const MAX_SCANS: usize = 100;
-/// Copies of profiles and other metadata that the decoder makes: as they come, and put together.
+/// Copies of metadata in the decoder: the segments, and their concatenation.
 const METADATA_COPIES: u64 = 2;
-/// Bytes that the decoder holds beside rows: tables of codes.
+/// Bytes of the decoder besides rows: code tables.
 const STATE_BYTES: u64 = 1 << 17;
 
 pub(super) fn pixels(
@@ -53,7 +53,7 @@ pub(super) fn pixels(
     let (mut pixels, _claim) = budget.zeros(count * CHANNELS)?;
     if decoder.input_colorspace() == Some(ColorSpace::Luma) {
         decoder.set_options(options.jpeg_set_out_colorspace(ColorSpace::Luma));
-        // The grey pixels lie at the end, and are spread from the beginning: none is written over before it is read.
+        // The grey pixels are at the end and are expanded from the beginning, so that none is overwritten before it is read.
         let greys = pixels.split_at_mut(count * (CHANNELS - 1)).1;
         decoder.decode_into(greys).map_err(broken)?;
         for index in 0..count {
@@ -70,7 +70,7 @@ pub(super) fn pixels(
     Image::from_rgb(width, height, pixels).map_err(|error| damaged(NAME, error))
 }
 
-/// Whether the last scan is closed. The decoder itself fills what is missing with grey. Inside a scan, 0xFF is always
+/// Whether the last scan is complete. The decoder itself fills missing parts with grey. Inside a scan, 0xFF is always
 /// followed by 0x00 or a restart marker, so that the two markers looked for cannot be picture data.
 fn is_complete(bytes: &[u8]) -> bool {
     const START_OF_SCAN: [u8; 2] = [0xFF, 0xDA];
@@ -79,19 +79,19 @@ fn is_complete(bytes: &[u8]) -> bool {
     last(END_OF_IMAGE) > last(START_OF_SCAN)
 }
 
-/// What the headers say about the decoder's memory.
+/// The parameters in the headers that determine the decoder's memory.
 struct Frame {
     width: u16,
     height: u16,
-    /// Blocks across and down that each component has in a unit of the picture.
+    /// Horizontal and vertical sampling factor of each component.
     sampling: Vec<(u64, u64)>,
-    /// All coefficients of the picture are held until the last scan: it is progressive, or its components come one after another.
+    /// Whether all coefficients are kept until the last scan: in progressive files, and in files with separate scans per component.
     whole: bool,
 }
 
 impl Frame {
-    /// As far as the first scan. `None` where the segments do not follow one another as they should: the decoder then looks for the
-    /// next marker by itself, and may find others.
+    /// Parses the headers up to the first scan. `None` if the segments are not contiguous: the decoder then searches for the next marker,
+    /// and may find others.
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut rest = bytes.get(2..)?;
         let mut frame: Option<Self> = None;
@@ -101,7 +101,7 @@ impl Frame {
                 return None;
             }
             let (&kind, after) = after.split_first()?;
-            // A marker may be filled up with more of 0xFF before it.
+            // Fill bytes 0xFF may precede a marker.
             if kind == 0xFF {
                 rest = rest.get(1..)?;
                 continue;
@@ -109,7 +109,7 @@ impl Frame {
             let (&length, _) = after.split_first_chunk::<2>()?;
             let segment = after.get(2..usize::from(u16::from_be_bytes(length)))?;
             match kind {
-                // The decoder reads on from another place than the segment's end.
+                // The decoder continues at another position than the end of the segment.
                 0x00 => return None,
                 0xE0 if segment.len() == 4 => return None,
                 0xC0..=0xC2 => frame = Some(Self::of(kind == 0xC2, segment)?),
@@ -139,7 +139,7 @@ impl Frame {
         })
     }
 
-    /// One that takes the most memory of those of this size.
+    /// The frame of this size that needs the most memory.
     fn largest(width: u32, height: u32) -> Self {
         Self {
             width: width as u16,
@@ -149,11 +149,11 @@ impl Frame {
         }
     }
 
-    /// Bytes that the decoder takes for coefficients and for rows while they are scaled up.
+    /// Bytes of the decoder for coefficients and upsampled rows.
     fn decoder_bytes(&self) -> u64 {
-        /// Pixels of a side of a block.
+        /// Pixels per side of a block.
         const BLOCK: u64 = 8;
-        /// Coefficients and values in between have 16 bits.
+        /// Coefficients and intermediate values have 16 bits.
         const VALUE_BYTES: u64 = 2;
         let most = |side: fn(&(u64, u64)) -> u64| self.sampling.iter().map(side).max();
         let across = most(|it| it.0).unwrap_or(1).max(1);

@@ -1,4 +1,4 @@
-//! PNG files, row by row: a picture is never there in another form than its result.
+//! PNG files, decoded row by row, so that there is no second copy of the picture.
 
 use ::png::{BitDepth, ColorType, Decoder, DecodingError, Info, InterlaceInfo, Limits};
 use ::png::{Transformations, expand_interlaced_row};
@@ -10,13 +10,13 @@ use crate::{Budget, DecodeError, Image};
 
 pub(super) const NAME: &str = "PNG";
 
-/// Bytes that the decoder holds beside rows: the window and the tables of inflating, and its first buffer.
+/// Bytes of the decoder besides rows: the window and tables of inflate, and its initial buffer.
 const STATE_BYTES: u64 = 1 << 18;
-/// Rows that the decoder keeps before it moves them to the front of its buffer: 4, the one before, the present one, and one to come.
+/// Rows in the decoder's buffer before it is compacted: 4, the previous, the current, and the next one.
 const KEPT_ROWS: u64 = 7;
-/// A list that grows has up to twice the room that it needs.
+/// A growing list has up to twice the needed capacity.
 const GROWTH: u64 = 2;
-/// Copies of an EXIF chunk that the decoder holds: its buffer, with room to grow, and what it keeps.
+/// Copies of an EXIF chunk in the decoder: its buffer, with spare capacity, and the stored chunk.
 const EXIF_COPIES: u64 = 4;
 /// Bytes of the signature, and those of a chunk around its data: length, type, checksum.
 const SIGNATURE_BYTES: usize = 8;
@@ -29,10 +29,10 @@ pub(super) fn pixels(
 ) -> Result<Image, DecodeError> {
     let broken = |error: DecodingError| damaged(NAME, error);
     let _state = budget.claim(STATE_BYTES.saturating_add(exif_bytes(bytes) * EXIF_COPIES))?;
-    // It bounds what it reads by itself: all of that is counted here.
+    // The decoder has its own limit, which is counted here.
     let unlimited = Limits { bytes: usize::MAX };
     let mut decoder = Decoder::new_with_limits(Reader::new(bytes, budget), unlimited);
-    // A profile or a text may be a small chunk that inflates to gigabytes.
+    // A small profile or text chunk may inflate to gigabytes.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);
     decoder.set_transformations(Transformations::EXPAND);
@@ -76,22 +76,22 @@ pub(super) fn pixels(
             }
             budget.spend(width.into())?;
         }
-        // What follows the last row has a checksum too.
+        // The bytes after the last row have a checksum too.
         reader.read_row(&mut []).map_err(broken)?;
     }
     Image::from_rgb(width, height, pixels).map_err(|error| damaged(NAME, error))
 }
 
-/// Bytes that the decoder takes for rows as they are in the file.
+/// Bytes of the decoder for encoded rows.
 fn row_bytes(info: &Info<'_>) -> u64 {
     let bits = u64::from(info.width).saturating_mul(info.bits_per_pixel() as u64);
     let row = bits.div_ceil(8).saturating_add(1); // one says how the row is filtered
-    // Passes of an interlaced picture have shorter rows, and a few more of them.
+    // The passes of an interlaced picture have shorter rows, but slightly more of them.
     let rows = u64::from(info.height) + u64::from(info.interlaced);
     row.saturating_mul(rows.min(KEPT_ROWS) * GROWTH)
 }
 
-/// Bytes of all EXIF chunks: the decoder keeps them, whether they are wanted or not.
+/// Bytes of all EXIF chunks, which the decoder always keeps.
 fn exif_bytes(bytes: &[u8]) -> u64 {
     let mut rest = bytes.get(SIGNATURE_BYTES..).unwrap_or_default();
     let mut sum = 0_u64;
@@ -107,7 +107,7 @@ fn exif_bytes(bytes: &[u8]) -> u64 {
     sum
 }
 
-/// How the decoder gives a pixel.
+/// The pixel format of the decoder.
 struct Shape {
     /// 1 to 4: grey, grey and alpha, RGB, RGB and alpha.
     channels: usize,
@@ -116,11 +116,11 @@ struct Shape {
 }
 
 impl Shape {
-    /// The row's pixels as 8-bit RGB, as many as there are of both.
+    /// Converts a row to 8-bit RGB, up to the shorter one of both.
     fn convert(&self, row: &[u8], out: &mut [u8]) {
         let out = out.as_chunks_mut::<CHANNELS>().0;
         let eight = |[high, low]: [u8; 2]| {
-            // The nearest: 65,535 is 257 times 255.
+            // Rounded: 65,535 is 257 times 255.
             let value = u32::from(u16::from_be_bytes([high, low]));
             ((value + 128) / 257) as u8
         };

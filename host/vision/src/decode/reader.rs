@@ -1,14 +1,14 @@
-//! The bytes of a file as a decoder reads them, with an eye on the deadline.
+//! A reader for decoders that checks the deadline.
 
 use std::io::{BufRead, Cursor, Read, Result, Seek, SeekFrom};
 use std::panic;
 
 use crate::Budget;
 
-/// Reads between two looks at the deadline. One read of 4 bytes may stand for tens of thousands of blocks of a JPEG file.
+/// Reads between two checks of the deadline. One read of 4 bytes may encode tens of thousands of blocks of a JPEG file.
 const READS_BETWEEN_LOOKS: u32 = 64;
 
-/// Ends the decoder at the deadline. Decoders read on after an error of their reader, so it unwinds instead; `decode` catches that.
+/// Stops the decoder at the deadline. Decoders continue after an error of their reader, so it unwinds instead, and `decode` catches it.
 pub(super) struct Reader<'a> {
     bytes: Cursor<&'a [u8]>,
     budget: &'a Budget<'a>,

@@ -21,9 +21,9 @@ pub fn engine(config: Option<&Config>) -> (Option<MemoryChoice>, Finding) {
             );
             (Some(memory), Finding::ok(WHAT, found))
         }
-        Err(EngineError::Memory { refused, way_out }) => {
+        Err(EngineError::Memory { refused, remedy }) => {
             let found = format!("there is no room for components: {refused}");
-            (None, Finding::bad(WHAT, State::Fail, found, way_out))
+            (None, Finding::bad(WHAT, State::Fail, found, remedy))
         }
         Err(error) => {
             let advice = "raise the limits of this process: threads (`ulimit -u`), address space (`ulimit -v`)";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hotshoe_infer::inspect::{Closeness, closeness, likeness, values};
+use hotshoe_infer::inspect::{Similarity, similarity, cosine_similarity, values};
 use hotshoe_infer::{ElementType, Tensor};
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ pub enum Measure {
     /// The share of equal elements, for outputs that are not floating point.
     Equal,
     /// The minimum of the cosine similarity, the ratio of the magnitudes and the closeness of the means
-    /// ([`hotshoe_infer::inspect::Closeness`]): of the worst column over all samples if there are few columns, otherwise the mean over
+    /// ([`hotshoe_infer::inspect::Similarity`]): of the worst column over all samples if there are few columns, otherwise the mean over
     /// samples.
     Cosine,
 }
@@ -75,7 +75,7 @@ pub struct Tally {
     compared: u64,
     cosines: Vec<f64>,
     /// The closeness of each sample as a whole, for floating point outputs.
-    samples: Vec<Closeness>,
+    samples: Vec<Similarity>,
     /// The pairs of values by column, if there are few columns.
     columns: Vec<Vec<(f64, f64)>>,
     /// Whether there are many columns, or their number changes.
@@ -145,10 +145,10 @@ impl Tally {
             Measure::Cosine => {}
         }
         self.elements += first.len() as u64;
-        self.cosines.push(likeness(a, b));
+        self.cosines.push(cosine_similarity(a, b));
         if is_float(a) {
             let pairs = || first.iter().copied().zip(second.iter().copied());
-            let whole = closeness(pairs());
+            let whole = similarity(pairs());
             self.not_finite += whole.odd;
             self.samples.push(whole);
             if self.columns.is_empty() {
@@ -178,12 +178,12 @@ impl Tally {
         let cosine_mean = self.cosines.iter().sum::<f64>() / count;
         let measure = self.measure.unwrap_or(Measure::Cosine);
         let (judged, close) = if self.is_wide {
-            let all = self.samples.iter().map(Closeness::agreement).sum::<f64>();
+            let all = self.samples.iter().map(Similarity::agreement).sum::<f64>();
             let mean = all / self.samples.len().max(1) as f64;
             (self.samples, mean)
         } else {
-            let columns: Vec<Closeness> = self.columns.into_iter().map(closeness).collect();
-            let least = columns.iter().map(Closeness::agreement).fold(1.0, f64::min);
+            let columns: Vec<Similarity> = self.columns.into_iter().map(similarity).collect();
+            let least = columns.iter().map(Similarity::agreement).fold(1.0, f64::min);
             (columns, least)
         };
         let relative_error = judged.iter().map(|it| it.relative_error);

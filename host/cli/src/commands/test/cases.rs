@@ -8,7 +8,7 @@ use hotshoe_engine::Sample;
 use hotshoe_pipeline::Expectation;
 use hotshoe_store::{RecordedEntry, RecordedPart, Recording, Replay};
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
-use hotshoe_trust::{Begin, End, ReleaseLimits};
+use hotshoe_trust::{PipelineInput, PipelineOutput, ReleaseLimits};
 
 use crate::files::read_limited;
 
@@ -89,7 +89,7 @@ pub fn read(
 ) -> anyhow::Result<Vec<Group>> {
     let folder = release_toml.parent().unwrap_or(Path::new(""));
     let steps = || description.pipeline.iter().map(|step| step.step());
-    let ends = (Begin::of(steps()), End::of(steps()));
+    let ends = (PipelineInput::of(steps()), PipelineOutput::of(steps()));
     let mut own = Group {
         title: "[[tests]]".to_owned(),
         cases: Vec::new(),
@@ -164,7 +164,7 @@ fn written(
 /// The entries of a recording, to be read one by one, because all of them may not fit into memory.
 fn replayed(
     folder: &Path,
-    (begin, end): (Begin, End),
+    (begin, end): (PipelineInput, PipelineOutput),
     min_agreement: f64,
     tolerance: Option<f64>,
 ) -> anyhow::Result<Group> {

@@ -8,11 +8,11 @@ use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{Engine, Insight};
 use hotshoe_infer::{Models, npz};
 use hotshoe_pipeline::{
-    Decision, Pipeline, SampleError, Seen, StageTime, StageUsage, Tensors, Worker,
+    Decision, Pipeline, SampleError, Trace, StageTime, StageUsage, Tensors, Worker,
 };
 use hotshoe_store::RecordedPart;
 use hotshoe_trust::release_toml::ReleaseToml;
-use hotshoe_trust::{Begin, Device, Release, Verified};
+use hotshoe_trust::{PipelineInput, Device, Release, Verified};
 use serde_json::json;
 
 use super::cases::{self, Case};
@@ -189,7 +189,7 @@ fn one(
     let (processed, seen) = worker.observe(&case.sample, device);
     let outcome = match processed.result {
         Ok(decision) => {
-            let begin = Begin::of(&worker.pipeline().release().pipeline);
+            let begin = PipelineInput::of(&worker.pipeline().release().pipeline);
             judge(options, &case, &decision, &seen, begin)?
         }
         Err(error) => TestOutcome::Failed(error),
@@ -206,8 +206,8 @@ fn judge(
     options: &TestOptions,
     case: &Case,
     decision: &Decision,
-    seen: &Seen,
-    begin: Begin,
+    seen: &Trace,
+    begin: PipelineInput,
 ) -> anyhow::Result<TestOutcome> {
     let strict = options.tolerance.or(case.tolerance);
     let tolerance = strict.unwrap_or(TOLERANCE);
@@ -217,7 +217,7 @@ fn judge(
             return Ok(TestOutcome::NoSnapshot(path));
         }
         // The insight of a policy-only pipeline is its input.
-        update(&path, decision, begin == Begin::Insight)?;
+        update(&path, decision, begin == PipelineInput::Insight)?;
         return Ok(TestOutcome::Updated(path));
     };
     let agreement = expected.agreement(decision);
@@ -250,7 +250,7 @@ fn judge(
     })
 }
 
-fn made<'a>(seen: &'a Seen, part: &RecordedPart) -> Option<&'a Tensors> {
+fn made<'a>(seen: &'a Trace, part: &RecordedPart) -> Option<&'a Tensors> {
     match part {
         RecordedPart::Tensors => seen.tensors.as_ref(),
         RecordedPart::Outputs => seen.outputs.as_ref(),

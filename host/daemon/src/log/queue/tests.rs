@@ -32,7 +32,7 @@ impl Write for ScriptedFile {
 
 struct Fixture {
     queue: Queue,
-    parts: Parts,
+    parts: Supervisor,
     order: Sender<io::Result<usize>>,
     taken: Receiver<Vec<u8>>,
 }
@@ -40,7 +40,7 @@ struct Fixture {
 fn fixture() -> Fixture {
     let (order, orders) = channel();
     let (took, taken) = channel();
-    let parts = Parts::default();
+    let parts = Supervisor::default();
     let limiter = Arc::new(Limiter::new());
     let (queue, _) = Queue::open(ScriptedFile { orders, took }, limiter, &parts).unwrap();
     Fixture {

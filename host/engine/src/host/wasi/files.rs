@@ -1,4 +1,4 @@
-//! `wasi:filesystem`: the number of open files and of lists of folders is bounded, and so is the wait for one.
+//! `wasi:filesystem` with a bound on open files and directory streams, and a deadline for opening them.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -40,7 +40,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     )
 }
 
-/// The library reads the whole folder at once and keeps its names: many such lists of a large folder would have no bound.
+/// The library reads the whole folder at once and keeps its names, so that many streams of a large folder would have no bound.
 fn list(state: &mut State, folder: Resource<Descriptor>) -> wasmtime::Result<Listed> {
     if !state.may_open() {
         return Ok((Err(ErrorCode::Quota),));
@@ -57,7 +57,7 @@ fn list(state: &mut State, folder: Resource<Descriptor>) -> wasmtime::Result<Lis
     }
 }
 
-/// Opening may wait, for whoever writes into a named pipe for example.
+/// Opening may block, for example on a named pipe.
 fn open(
     state: &mut State,
     (folder, follow, path, how, flags): Arguments,

@@ -19,34 +19,34 @@ use wasmtime_wasi_http::io::TokioIo;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
 use super::super::Services;
-use super::network::{Reach, fits};
+use super::network::{NetworkAccess, may_resolve_to};
 
-/// Requests that one instance may have under way at once: each has a connection of its own.
+/// Most concurrent requests of one instance: each has its own connection.
 const MAX_REQUESTS: usize = 16;
-/// How long a connection, or the beginning of an answer, is waited for where the component says nothing. The call's deadline ends the wait in any case.
+/// Default timeout of a connection and of the first byte of a response. The deadline of the call applies in any case.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// What is done once the answer's head is there: the connection goes on with its body.
-type Rest = Box<dyn Future<Output = Result<(), Error>> + Send>;
-type Sent = Result<(Response<WasiBody>, Rest), Error>;
+/// Drives the connection while the body of a response is received.
+type ConnectionTask = Box<dyn Future<Output = Result<(), Error>> + Send>;
+type SendResult = Result<(Response<WasiBody>, ConnectionTask), Error>;
 
 /// Sends the requests of one instance.
 pub(super) struct Hooks {
     services: Arc<Services>,
-    reach: Arc<Reach>,
-    places: Arc<Semaphore>,
+    network: Arc<NetworkAccess>,
+    permits: Arc<Semaphore>,
 }
 
 impl Hooks {
-    pub(super) fn new(services: &Arc<Services>, reach: &Arc<Reach>) -> Self {
+    pub(super) fn new(services: &Arc<Services>, network: &Arc<NetworkAccess>) -> Self {
         Self {
             services: Arc::clone(services),
-            reach: Arc::clone(reach),
-            places: Arc::new(Semaphore::new(MAX_REQUESTS)),
+            network: Arc::clone(network),
+            permits: Arc::new(Semaphore::new(MAX_REQUESTS)),
         }
     }
 
-    /// Where a request goes, if it may.
+    /// The target of a request, if it is allowed.
     fn target(&self, uri: &Uri) -> Result<HostPort, Error> {
         let authority = uri.authority().ok_or(Error::HttpRequestUriInvalid)?;
         let port = if is_https(uri) { 443 } else { 80 };
@@ -54,11 +54,11 @@ impl Hooks {
         let target: HostPort = format!("{}:{port}", authority.host())
             .parse()
             .map_err(|_| Error::HttpRequestUriInvalid)?;
-        if self.reach.lists(&target) {
+        if self.network.lists(&target) {
             return Ok(target);
         }
-        self.reach
-            .refuse(&format!("a request to {target}"), &target.to_string());
+        self.network
+            .log_refusal(&format!("a request to {target}"), &target.to_string());
         Err(Error::HttpRequestDenied)
     }
 }
@@ -69,8 +69,8 @@ impl WasiHttpHooks for Hooks {
         request: Request<WasiBody>,
         options: Option<RequestOptions>,
         _: Box<dyn Future<Output = Result<(), Error>> + Send>,
-    ) -> Box<dyn Future<Output = Sent> + Send> {
-        let permit = Arc::clone(&self.places).try_acquire_owned();
+    ) -> Box<dyn Future<Output = SendResult> + Send> {
+        let permit = Arc::clone(&self.permits).try_acquire_owned();
         let permit = permit.map_err(|_| Error::ConnectionLimitReached);
         let target = permit.and_then(|permit| Ok((permit, self.target(request.uri())?)));
         let services = Arc::clone(&self.services);
@@ -92,9 +92,9 @@ fn is_https(uri: &Uri) -> bool {
     uri.scheme() == Some(&hyper::http::uri::Scheme::HTTPS)
 }
 
-/// A connection in plain text or not.
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+/// A connection with or without TLS.
+trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 async fn send(
     mut request: Request<WasiBody>,
@@ -102,14 +102,14 @@ async fn send(
     target: &HostPort,
     services: &Services,
     permit: OwnedSemaphorePermit,
-) -> Sent {
+) -> SendResult {
     let secure = is_https(request.uri());
     let patience = options.connect_timeout.unwrap_or(PATIENCE);
     let wire = timeout(patience, connect(target, secure, services)).await;
     let wire = wire.map_err(|_| Error::ConnectionTimeout)??;
     let (mut sender, connection) = http1::handshake(TokioIo::new(wire)).await?;
     let connection = spawn(connection);
-    // The scheme and the host are for proxies alone.
+    // The scheme and the host are for proxies only.
     let path = request.uri().path_and_query().cloned();
     *request.uri_mut() = path.map_or_else(|| Uri::from_static("/"), Uri::from);
     let patience = options.first_byte_timeout.unwrap_or(PATIENCE);
@@ -124,12 +124,12 @@ async fn send(
     Ok((response, Box::new(rest)))
 }
 
-/// Connects to where the name leads now, and to nothing else: what is judged is what is connected to.
+/// Resolves the name and connects to the checked address, so that it cannot change between the check and the connection.
 async fn connect(
     target: &HostPort,
     secure: bool,
     services: &Services,
-) -> Result<Box<dyn Wire>, Error> {
+) -> Result<Box<dyn Transport>, Error> {
     let HostPort { host, port } = target;
     let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, *port)],
@@ -139,7 +139,7 @@ async fn connect(
                 rcode: None,
                 info_code: None,
             })?
-            .filter(|address| fits(host, address.ip().to_canonical()))
+            .filter(|address| may_resolve_to(host, address.ip().to_canonical()))
             .collect(),
     };
     if addresses.is_empty() {

@@ -1,4 +1,4 @@
-//! Where an instance may connect to: what the release lists and the device allows, and where the names in that list have led.
+//! Network access of an instance: the hosts that its release lists and the device allows, and the addresses that they resolved to.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -10,21 +10,21 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use super::super::Services;
 use crate::bindings::hotshoe::pipeline::log::Level;
 
-/// Most addresses that one instance keeps of the names that it looked up.
+/// Most resolved addresses that one instance keeps.
 const MAX_ADDRESSES: usize = 1024;
 
-/// What one instance may connect to.
-pub(super) struct Reach {
+/// Network access of one instance.
+pub(super) struct NetworkAccess {
     services: Arc<Services>,
-    /// Where names of the list have led in this instance.
-    found: Mutex<BTreeSet<SocketAddr>>,
+    /// Addresses that listed names resolved to in this instance.
+    resolved: Mutex<BTreeSet<SocketAddr>>,
 }
 
-impl Reach {
+impl NetworkAccess {
     pub(super) fn new(services: &Arc<Services>) -> Arc<Self> {
         Arc::new(Self {
             services: Arc::clone(services),
-            found: Mutex::default(),
+            resolved: Mutex::default(),
         })
     }
 
@@ -32,41 +32,40 @@ impl Reach {
         &self.services.wasi().hosts
     }
 
-    /// Whether the release lists this very host and port.
+    /// Whether the release lists this host and port.
     pub(super) fn lists(&self, host: &HostPort) -> bool {
         self.hosts().contains(host)
     }
 
-    /// Whether the release lists the name, with any port.
-    pub(super) fn knows(&self, name: &str) -> bool {
+    /// Whether the release lists this name with any port.
+    pub(super) fn lists_name(&self, name: &str) -> bool {
         self.hosts().iter().any(|listed| listed.host == name)
     }
 
-    /// Remembers where a name of the list leads, for the ports that are listed with it.
-    pub(super) fn learn(&self, name: &str, address: IpAddr) {
+    /// Records an address of a listed name, for the ports that are listed with it.
+    pub(super) fn record_address(&self, name: &str, address: IpAddr) {
         let address = address.to_canonical();
-        if !fits(name, address) {
+        if !may_resolve_to(name, address) {
             let message = format!(
-                "the name `{name}` leads to {address}, an address of this machine or this wire alone; no connection is made there"
+                "the name `{name}` resolves to {address}, which is a loopback or link-local address; connections to it are refused"
             );
             self.services.write_log(Level::Warn, message);
             return;
         }
-        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
         for listed in self.hosts().iter().filter(|listed| listed.host == name) {
-            if found.len() < MAX_ADDRESSES {
-                found.insert(SocketAddr::new(address, listed.port));
+            if resolved.len() < MAX_ADDRESSES {
+                resolved.insert(SocketAddr::new(address, listed.port));
             }
         }
     }
 
-    /// Whether a socket may have this address for this. The address is what counts, at the moment of connecting: a name that leads elsewhere by then
-    /// is of no use.
-    pub(super) fn judge(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
+    /// Whether a socket may use this address for this purpose. The address is checked when it connects, so that a changed name does not help.
+    pub(super) fn allows(&self, address: SocketAddr, purpose: SocketAddrUse) -> bool {
         match purpose {
-            // As a connection makes it of itself.
+            // The implicit bind of a connection.
             SocketAddrUse::TcpBind => address.ip().is_unspecified() && address.port() == 0,
-            SocketAddrUse::TcpConnect => self.connects(address),
+            SocketAddrUse::TcpConnect => self.allows_connect(address),
             SocketAddrUse::TcpListen
             | SocketAddrUse::TcpAccept
             | SocketAddrUse::UdpBind
@@ -75,35 +74,35 @@ impl Reach {
         }
     }
 
-    fn connects(&self, address: SocketAddr) -> bool {
+    fn allows_connect(&self, address: SocketAddr) -> bool {
         let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let listed = HostPort {
             host: address.ip().to_string(),
             port: address.port(),
         };
-        let found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        let allowed = self.lists(&listed) || found.contains(&address);
-        drop(found);
+        let resolved = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = self.lists(&listed) || resolved.contains(&address);
+        drop(resolved);
         if !allowed {
-            self.refuse(&format!("a connection to {address}"), &listed.to_string());
+            self.log_refusal(&format!("a connection to {address}"), &listed.to_string());
         }
         allowed
     }
 
-    /// Says in the component's log what was refused, and what would allow it.
-    pub(super) fn refuse(&self, what: &str, host: &str) {
+    /// Logs a refusal, with the line that would allow it.
+    pub(super) fn log_refusal(&self, what: &str, host: &str) {
         let name = self.services.name();
         let message = format!(
-            "{what} was refused, since the release does not list it: add \"{}\" to `hosts` under [components.{name}] in release.toml",
+            "{what} was refused because the release does not list it: add \"{}\" to `hosts` under [components.{name}] in release.toml",
             host.escape_debug()
         );
         self.services.write_log(Level::Warn, message);
     }
 }
 
-/// Whether a name may lead to this address. A name's owner decides where it leads, so that it must not lead to what only this machine or its neighbours
-/// on the wire can reach; who means that lists the address, or `localhost`.
-pub(super) fn fits(name: &str, address: IpAddr) -> bool {
+/// Whether a name may resolve to this address. The owner of a name controls its addresses, so that it must not give access to loopback or
+/// link-local services. A release that needs those lists the address itself, or `localhost`.
+pub(super) fn may_resolve_to(name: &str, address: IpAddr) -> bool {
     if address.is_loopback() {
         return name == "localhost";
     }
@@ -133,7 +132,7 @@ mod tests {
             ("localhost", "169.254.169.254", false),
         ] {
             assert_eq!(
-                fits(name, address.parse().unwrap()),
+                may_resolve_to(name, address.parse().unwrap()),
                 expected,
                 "{name} {address}"
             );

@@ -1,4 +1,4 @@
-//! `wasi:sockets`: names are looked up only if they are listed, and the number of sockets is bounded.
+//! `wasi:sockets`: only listed names are resolved, and the number of sockets is bounded.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
@@ -17,10 +17,10 @@ use super::super::State;
 /// The interfaces, under the version that `wasmtime-wasi` links.
 const LOOKUP: &str = "wasi:sockets/ip-name-lookup@0.2.12";
 const CREATE: &str = "wasi:sockets/tcp-create-socket@0.2.12";
-/// Names that one instance may be looking up at once: each takes a thread while it lasts.
+/// Most concurrent name lookups of one instance: each takes a thread.
 const MAX_LOOKUPS: usize = 8;
 
-type Answer<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
+type SocketResponse<T> = wasmtime::Result<(Result<T, ErrorCode>,)>;
 
 pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut lookup = linker.instance(LOOKUP)?;
@@ -44,7 +44,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     )
 }
 
-fn answer<T>(result: SocketResult<T>) -> Answer<T> {
+fn answer<T>(result: SocketResult<T>) -> SocketResponse<T> {
     match result {
         Ok(value) => Ok((Ok(value),)),
         Err(error) => Ok((Err(error.downcast()?),)),
@@ -65,14 +65,14 @@ fn look_up(
 ) -> SocketResult<Resource<ResolveAddressStream>> {
     let name = name.to_ascii_lowercase();
     if let Some(wasi) = &mut state.wasi {
-        // An address is looked up nowhere, and is judged when it is connected to.
+        // An address needs no lookup, and is checked when it is connected to.
         let is_address = name
             .trim_matches(['[', ']'])
             .parse::<std::net::IpAddr>()
             .is_ok();
-        if !is_address && !wasi.reach.knows(&name) {
+        if !is_address && !wasi.network.lists_name(&name) {
             let name: String = name.chars().take(80).collect();
-            wasi.reach.refuse(
+            wasi.network.log_refusal(
                 &format!("looking up `{}`", name.escape_debug()),
                 &format!("{name}:PORT"),
             );
@@ -95,7 +95,7 @@ fn look_up(
     Ok(stream)
 }
 
-/// The next address of a name, from then on one that may be connected to.
+/// The next address of a name, which may be connected to from then on.
 fn next(
     state: &mut State,
     stream: &Resource<ResolveAddressStream>,
@@ -105,7 +105,7 @@ fn next(
     if let (Some(address), Some(wasi)) = (address, &state.wasi)
         && let Some(name) = wasi.lookups.get(&stream.rep())
     {
-        wasi.reach.learn(name, plain(address));
+        wasi.network.record_address(name, plain(address));
     }
     Ok(address)
 }

@@ -1,4 +1,4 @@
-//! What a component writes to its standard output and its standard error: lines of the log.
+//! Standard output and standard error of a component, as lines of the log.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,23 +12,23 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use super::super::Services;
 use crate::bindings::hotshoe::pipeline::log::Level;
 
-/// Most bytes of a line that are put together; what is longer is broken into several.
+/// Longest line in bytes; longer lines are split.
 const MAX_LINE_BYTES: usize = 4096;
-/// Most bytes that are taken at once.
+/// Most bytes of one write.
 const MAX_WRITE_BYTES: usize = 64 << 10;
 
 /// One of the two outputs of an instance. Its lines count against `log-lines`, with those of the import `log`.
 #[derive(Clone)]
-pub(super) struct Lines(Arc<Output>);
+pub(super) struct LogLines(Arc<Output>);
 
 struct Output {
     services: Arc<Services>,
     level: Level,
-    /// The line that has no end yet.
+    /// The incomplete line.
     begun: Mutex<Vec<u8>>,
 }
 
-impl Lines {
+impl LogLines {
     pub(super) fn new(services: &Arc<Services>, level: Level) -> Self {
         Self(Arc::new(Output {
             services: Arc::clone(services),
@@ -65,7 +65,7 @@ impl Output {
 }
 
 impl Drop for Output {
-    /// What an instance wrote last may have no end.
+    /// Writes the last line, which may have no line end.
     fn drop(&mut self) {
         let mut begun =
             std::mem::take(self.begun.get_mut().unwrap_or_else(PoisonError::into_inner));
@@ -73,13 +73,13 @@ impl Drop for Output {
     }
 }
 
-impl IsTerminal for Lines {
+impl IsTerminal for LogLines {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Lines {
+impl StdoutStream for LogLines {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -90,11 +90,11 @@ impl StdoutStream for Lines {
 }
 
 #[wasmtime_wasi::async_trait]
-impl Pollable for Lines {
+impl Pollable for LogLines {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for Lines {
+impl OutputStream for LogLines {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         self.0.take(&bytes);
         Ok(())
@@ -109,7 +109,7 @@ impl OutputStream for Lines {
     }
 }
 
-impl AsyncWrite for Lines {
+impl AsyncWrite for LogLines {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

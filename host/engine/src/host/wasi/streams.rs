@@ -83,7 +83,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     )
 }
 
-/// A stream's call, with its error as the component takes it.
+/// Runs a call of a stream, and converts its error for the component.
 fn wait<T>(
     store: &mut Store<'_>,
     run: impl AsyncFnOnce(&mut ResourceTable) -> StreamResult<T>,

@@ -1,4 +1,4 @@
-//! How a component's HTTPS knows the servers that it asks.
+//! TLS configuration of components' HTTPS.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,9 +22,9 @@ pub enum CaError {
         #[source]
         source: pem::Error,
     },
-    /// A certificate in it is none that can vouch for others.
+    /// It has a certificate that is not a certificate authority.
     #[error(
-        "{path} holds a certificate that is no authority; `[network] ca` in hotshoe.toml names those that are"
+        "{path} has a certificate that is not a certificate authority; `[network] ca` in hotshoe.toml is a file of authorities"
     )]
     Authority {
         /// The file.
@@ -33,12 +33,12 @@ pub enum CaError {
         #[source]
         source: Error,
     },
-    /// The library for TLS does not offer what is asked of it.
+    /// The TLS library lacks a required feature.
     #[error("TLS cannot be set up")]
     Setup(#[source] Error),
 }
 
-/// A client that trusts the authorities of the web, and those of the device.
+/// A client that trusts the public authorities and those of the device.
 pub(super) fn client(ca: Option<&Path>) -> Result<Arc<ClientConfig>, CaError> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.into(),

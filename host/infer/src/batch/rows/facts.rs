@@ -1,27 +1,27 @@
-//! What is known of a tensor.
+//! Facts about a tensor.
 
 use tract_onnx::pb::TensorProto;
 
 use crate::inspect::{numbers, read_tensor};
 
-/// Elements up to which the values of a tensor are followed: shapes, axes, scales.
+/// Most elements of a tensor whose values are tracked: shapes, axes, scales.
 pub(super) const MOST_VALUES: usize = 64;
 
-/// A size, or another whole number.
+/// A size, or another integer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Size {
-    /// The rows of the batch.
+    /// The number of rows of the batch.
     Batch,
     /// This number.
     Is(i64),
-    /// The same in any batch, but not known.
+    /// Unknown, but the same in any batch.
     Fixed,
     /// It may depend on the number of rows.
     Unknown,
 }
 
 impl Size {
-    /// Of a dimension in which two tensors are combined element by element.
+    /// The size of a dimension in which two tensors are broadcast.
     pub(super) fn spread(self, other: Self) -> Self {
         match (self, other) {
             (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
@@ -37,31 +37,31 @@ impl Size {
     }
 }
 
-/// How a tensor's elements depend on the batch.
+/// How the elements of a tensor depend on the batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum Dependence {
     /// Not at all.
     Constant,
-    /// Those of a row along this axis follow from the same row of the inputs alone, and there are as many rows.
+    /// Each row along this axis depends on the same row of the inputs alone, and there are as many rows.
     Rows(usize),
-    /// On the number of rows alone.
+    /// On the number of rows only.
     Counts,
 }
 
-/// What is known of a tensor.
+/// What is known about a tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Fact {
-    pub(super) part: Part,
-    /// Outermost dimension first.
+    pub(super) dependence: Dependence,
+    /// Shape, outermost dimension first.
     pub(super) shape: Option<Vec<Size>>,
-    /// The elements of a small tensor of at most one dimension. What is not whole is [`Size::Fixed`].
+    /// The elements of a small tensor of at most one dimension. Fractions are [`Size::Fixed`].
     pub(super) value: Option<Vec<Size>>,
 }
 
 impl Fact {
     pub(super) fn constant(shape: Option<Vec<Size>>) -> Self {
         Self {
-            part: Part::Constant,
+            dependence: Dependence::Constant,
             shape,
             value: None,
         }
@@ -69,7 +69,7 @@ impl Fact {
 
     pub(super) fn rows(axis: usize, shape: Vec<Size>) -> Self {
         Self {
-            part: Part::Rows(axis),
+            dependence: Dependence::Rows(axis),
             shape: Some(shape),
             value: None,
         }
@@ -81,17 +81,17 @@ impl Fact {
         Self::values(value, vec![length])
     }
 
-    /// Numbers of this shape, of at most one dimension.
+    /// Numbers of this shape, which has at most one dimension.
     pub(super) fn values(value: Vec<Size>, shape: Vec<Size>) -> Self {
         let free = value.iter().all(|size| size.is_free());
         Self {
-            part: if free { Part::Constant } else { Part::Counts },
+            dependence: if free { Dependence::Constant } else { Dependence::Counts },
             shape: Some(shape),
             value: Some(value),
         }
     }
 
-    /// Of a weight.
+    /// The fact of a weight.
     pub(super) fn of(weight: &TensorProto) -> Self {
         let shape: Vec<Size> = weight.dims.iter().map(|&size| Size::Is(size)).collect();
         let count = weight
@@ -104,7 +104,7 @@ impl Fact {
         }
         let whole = |number: f64| {
             let is_whole = number.fract() == 0.0 && number.abs() < 1e15;
-            // Exact: it is whole, and far below 2^63; the greatest numbers mean "to the end", and are as good as any large one.
+            // Exact: it is an integer far below 2^63. The largest numbers mean "to the end", so their exact value does not matter.
             if is_whole {
                 Size::Is(number as i64)
             } else if number.abs() >= 1e15 {
@@ -123,19 +123,19 @@ impl Fact {
         self.shape.as_ref().map(Vec::len)
     }
 
-    /// What holds of both; `None` where rows go another way.
+    /// What is true for both; `None` if their rows differ.
     pub(super) fn either(self, other: &Self) -> Option<Self> {
         if self == *other {
             return Some(self);
         }
         let (one, two) = (self.shape?, other.shape.as_ref()?);
-        if self.part != other.part || self.part == Part::Counts || one.len() != two.len() {
+        if self.dependence != other.dependence || self.dependence == Dependence::Counts || one.len() != two.len() {
             return None;
         }
         let sizes = one.into_iter().zip(two);
         let shape = sizes.map(|(one, &other)| if one == other { one } else { Size::Fixed });
         Some(Self {
-            part: self.part,
+            dependence: self.dependence,
             shape: Some(shape.collect()),
             value: None,
         })

@@ -2,26 +2,26 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Part, Size};
+use super::facts::{Fact, Dependence, Size};
 use super::moves::{
     concat, expand, flatten, gather, one_hot, pad, permuted, reduce, reduced, reshape, resize,
     slice, squeeze, tile, transpose, unsqueeze, with_size,
 };
 use super::rules::{
-    Found, Known, Unknown, are_constant_from, axis, axis_of, given, integers, is_constant, listed,
+    FactResult, Input, Unknown, are_constant_from, axis, axis_of, given, integers, is_constant, listed,
     number, rows, spread, spread_shapes,
 };
 use super::sizes;
 
-/// What is known of an operator's outputs.
+/// The facts of an operator's outputs.
 pub(super) fn apply(
     node: &NodeProto,
-    inputs: &[Known<'_>],
+    inputs: &[Input<'_>],
     opset: i64,
 ) -> Result<Vec<Fact>, Unknown> {
-    let one = |found: Found| found.map(|fact| vec![fact]);
+    let one = |found: FactResult| found.map(|fact| vec![fact]);
     let operator = node.op_type.as_str();
-    // The first versions trained unless they were told not to.
+    // The first versions train by default.
     let trains = number(node, "training_mode").unwrap_or(0) != 0
         || opset < 7 && number(node, "is_test").unwrap_or(0) == 0;
     match operator {
@@ -31,7 +31,7 @@ pub(super) fn apply(
         "Conv" | "FusedConv" | "ConvInteger" | "ConvTranspose" => one(window(inputs, Some(1))),
         "MaxPool" | "AveragePool" | "LpPool" | "GlobalAveragePool" | "GlobalMaxPool"
         | "GlobalLpPool" => {
-            // The second output of MaxPool counts from the first row of all.
+            // The indices of MaxPool count from the first row of the batch.
             one(window(inputs, None))
         }
         "BatchNormalization" if !trains => one(outermost(inputs)),
@@ -66,7 +66,7 @@ pub(super) fn apply(
         "Softmax" | "LogSoftmax" | "Hardmax" => {
             let (of, shape) = rows(given(inputs, 0)?)?;
             let kept = if opset < 13 {
-                // All dimensions from the axis on are one.
+                // Normalises over all dimensions from the axis on.
                 axis(node, 1, shape.len())? > of
             } else {
                 axis(node, -1, shape.len())? != of
@@ -193,8 +193,8 @@ pub(super) fn apply(
     }
 }
 
-/// Operators on 8-bit numbers: the scales and zero points between their inputs must be single numbers, but those of weights.
-pub(super) fn quantised(node: &NodeProto, inputs: &[Known<'_>]) -> Result<Vec<Fact>, Unknown> {
+/// Operators on 8-bit numbers: scales and zero points must be single numbers, except for those of weights.
+pub(super) fn quantised(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<Fact>, Unknown> {
     let others = |of: &[usize]| {
         let mut rest = (0..inputs.len()).filter(|at| !of.contains(at));
         rest.all(|at| is_constant(inputs, at))
@@ -222,7 +222,7 @@ pub(super) fn quantised(node: &NodeProto, inputs: &[Known<'_>]) -> Result<Vec<Fa
     found.map(|fact| vec![fact])
 }
 
-fn constant(node: &NodeProto) -> Found {
+fn constant(node: &NodeProto) -> FactResult {
     let attribute = node.attribute.first().ok_or(Unknown)?;
     match (attribute.name.as_str(), &attribute.t) {
         ("value", Some(tensor)) => Ok(Fact::of(tensor)),
@@ -237,7 +237,7 @@ fn constant(node: &NodeProto) -> Found {
 
 fn is_single(fact: &Fact) -> bool {
     let single = |shape: &Vec<Size>| shape.iter().all(|size| *size == Size::Is(1));
-    fact.part == Part::Constant && fact.shape.as_ref().is_some_and(single)
+    fact.dependence == Dependence::Constant && fact.shape.as_ref().is_some_and(single)
 }
 
 fn no_turns(node: &NodeProto) -> bool {
@@ -253,8 +253,8 @@ fn first(sizes: &mut [Size], size: Size) {
     }
 }
 
-/// An operator that slides over all dimensions but the first two, or takes each of them whole, with all else constant.
-fn window(inputs: &[Known<'_>], weights: Option<usize>) -> Found {
+/// An operator over all dimensions except the first two, such as a convolution or pooling, with constant other inputs.
+fn window(inputs: &[Input<'_>], weights: Option<usize>) -> FactResult {
     let (of, shape) = rows(given(inputs, 0)?)?;
     if of != 0 || shape.len() < 3 || !are_constant_from(inputs, 1) {
         return Err(Unknown);
@@ -269,8 +269,8 @@ fn window(inputs: &[Known<'_>], weights: Option<usize>) -> Found {
     Ok(Fact::rows(0, sizes))
 }
 
-/// An operator that keeps the first dimension to itself, with all else constant.
-fn outermost(inputs: &[Known<'_>]) -> Found {
+/// An operator that is independent along the first dimension, with constant other inputs.
+fn outermost(inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
     if of == 0 && shape.len() > 1 && are_constant_from(inputs, 1) {
@@ -290,8 +290,8 @@ fn resized(fact: Fact, operator: &str) -> Fact {
     }
 }
 
-/// The first input, and the axis that an attribute names, which is not that of its rows.
-fn along(node: &NodeProto, inputs: &[Known<'_>], default: i64) -> Result<(Fact, usize), Unknown> {
+/// The first input, and the axis of an attribute, which must not be that of its rows.
+fn along(node: &NodeProto, inputs: &[Input<'_>], default: i64) -> Result<(Fact, usize), Unknown> {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
     let along = axis(node, default, shape.len())?;
@@ -303,7 +303,7 @@ fn along(node: &NodeProto, inputs: &[Known<'_>], default: i64) -> Result<(Fact, 
 }
 
 /// The product of two stacks of matrices.
-fn product(a: &Fact, b: &Fact) -> Found {
+fn product(a: &Fact, b: &Fact) -> FactResult {
     let (ours, theirs) = (
         a.shape.as_deref().ok_or(Unknown)?,
         b.shape.as_deref().ok_or(Unknown)?,
@@ -314,25 +314,25 @@ fn product(a: &Fact, b: &Fact) -> Found {
     };
     let rank = ours.len().max(theirs.len());
     let at = |shape: &[Size], axis: usize| shape.get(axis).copied().unwrap_or(Size::Unknown);
-    // Of the other's stack, what meets the rows must be spread over them.
+    // The dimensions of the other stack must broadcast over the rows.
     let spread_over = |shape: &[Size], back: usize| {
         let meets = shape.len().checked_sub(back).and_then(|at| shape.get(at));
         meets.is_none_or(|size| *size == Size::Is(1))
     };
-    let part = match (a.part, b.part) {
-        (Part::Constant, Part::Constant) => Part::Constant,
-        (Part::Rows(of), Part::Constant) if of == lead_a => Part::Rows(rank - 2),
-        (Part::Rows(of), Part::Constant) if of < lead_a && spread_over(theirs, ours.len() - of) => {
-            Part::Rows(rank - (ours.len() - of))
+    let part = match (a.dependence, b.dependence) {
+        (Dependence::Constant, Dependence::Constant) => Dependence::Constant,
+        (Dependence::Rows(of), Dependence::Constant) if of == lead_a => Dependence::Rows(rank - 2),
+        (Dependence::Rows(of), Dependence::Constant) if of < lead_a && spread_over(theirs, ours.len() - of) => {
+            Dependence::Rows(rank - (ours.len() - of))
         }
-        (Part::Constant, Part::Rows(of)) if of == lead_b + 1 => Part::Rows(rank - 1),
-        (Part::Constant, Part::Rows(of)) if of < lead_b && spread_over(ours, theirs.len() - of) => {
-            Part::Rows(rank - (theirs.len() - of))
+        (Dependence::Constant, Dependence::Rows(of)) if of == lead_b + 1 => Dependence::Rows(rank - 1),
+        (Dependence::Constant, Dependence::Rows(of)) if of < lead_b && spread_over(ours, theirs.len() - of) => {
+            Dependence::Rows(rank - (theirs.len() - of))
         }
-        (Part::Rows(one), Part::Rows(other))
+        (Dependence::Rows(one), Dependence::Rows(other))
             if one < lead_a && other < lead_b && ours.len() - one == theirs.len() - other =>
         {
-            Part::Rows(rank - (ours.len() - one))
+            Dependence::Rows(rank - (ours.len() - one))
         }
         _ => return Err(Unknown),
     };
@@ -349,7 +349,7 @@ fn product(a: &Fact, b: &Fact) -> Found {
     })
 }
 
-fn gemm(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+fn gemm(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let turned = |fact: &Fact, name: &str| {
         let swap = number(node, name).unwrap_or(0) != 0;
         if swap {
@@ -367,7 +367,7 @@ fn gemm(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }
 }
 
-fn scaled(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+fn scaled(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
     let apart = is_single(given(inputs, 1)?) || axis(node, 1, shape.len())? != of;
@@ -379,18 +379,18 @@ fn scaled(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }
 }
 
-/// A recurrent layer: steps, then rows; or rows first.
-fn recurrent(node: &NodeProto, inputs: &[Known<'_>]) -> Result<Vec<Fact>, Unknown> {
+/// A recurrent layer: steps, then rows; or rows first (`layout`).
+fn recurrent(node: &NodeProto, inputs: &[Input<'_>]) -> Result<Vec<Fact>, Unknown> {
     let rows_first = number(node, "layout") == Some(1);
     let (of, shape) = rows(given(inputs, 0)?)?;
     if of != usize::from(!rows_first) || shape.len() != 3 {
         return Err(Unknown);
     }
     let weights = [1, 2, 3, 7].into_iter().all(|at| is_constant(inputs, at));
-    // Lengths of the sequences have one dimension, states three: directions, rows, elements.
+    // Sequence lengths have one dimension, states have three: directions, rows, elements.
     let along = |at: usize, axis: usize| {
         let input = inputs.get(at).copied().flatten();
-        input.is_none_or(|fact| fact.part == Part::Rows(axis))
+        input.is_none_or(|fact| fact.dependence == Dependence::Rows(axis))
     };
     let state = usize::from(!rows_first);
     if !(weights && along(4, 0) && along(5, state) && along(6, state)) {
@@ -407,8 +407,8 @@ fn recurrent(node: &NodeProto, inputs: &[Known<'_>]) -> Result<Vec<Fact>, Unknow
     Ok(vec![all, place(3, state), place(3, state)])
 }
 
-/// The letter of the rows must be in the output, and of all inputs in those alone that have rows.
-fn einsum(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+/// The letter of the rows must be in the output, and only in those inputs that have rows.
+fn einsum(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let equation = node
         .attribute
         .iter()
@@ -424,7 +424,7 @@ fn einsum(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }
     let mut letter = None;
     for (at, term) in terms.iter().enumerate() {
-        if let Part::Rows(of) = given(inputs, at)?.part {
+        if let Dependence::Rows(of) = given(inputs, at)?.dependence {
             let this = term.chars().nth(of).ok_or(Unknown)?;
             if *letter.get_or_insert(this) != this || term.matches(this).count() != 1 {
                 return Err(Unknown);
@@ -433,8 +433,8 @@ fn einsum(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }
     let letter = letter.ok_or(Unknown)?;
     for (at, term) in terms.iter().enumerate() {
-        let has_rows = matches!(given(inputs, at)?.part, Part::Rows(_));
-        if has_rows != term.contains(letter) || given(inputs, at)?.part == Part::Counts {
+        let has_rows = matches!(given(inputs, at)?.dependence, Dependence::Rows(_));
+        if has_rows != term.contains(letter) || given(inputs, at)?.dependence == Dependence::Counts {
             return Err(Unknown);
         }
     }

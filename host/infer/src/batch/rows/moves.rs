@@ -1,14 +1,14 @@
-//! Operators that move, cut, join and spread elements, or make fewer of them.
+//! Operators that move, slice, concatenate, broadcast and reduce elements.
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Part, Size};
+use super::facts::{Fact, Dependence, Size};
 use super::rules::{
-    Found, Known, Unknown, are_constant_from, axis, axis_of, given, integers, listed, number, rows,
+    FactResult, Input, Unknown, are_constant_from, axis, axis_of, given, integers, listed, number, rows,
     spread,
 };
 
-/// A fact with another size there.
+/// A fact with another size along `axis`.
 pub(super) fn with_size(mut fact: Fact, axis: usize, size: Size) -> Fact {
     let slot = fact.shape.as_mut().and_then(|shape| shape.get_mut(axis));
     if let Some(slot) = slot {
@@ -17,7 +17,7 @@ pub(super) fn with_size(mut fact: Fact, axis: usize, size: Size) -> Fact {
     fact
 }
 
-pub(super) fn permuted(fact: &Fact, order: &[usize]) -> Found {
+pub(super) fn permuted(fact: &Fact, order: &[usize]) -> FactResult {
     let shape = fact.shape.as_deref().ok_or(Unknown)?;
     let sizes = order
         .iter()
@@ -26,17 +26,17 @@ pub(super) fn permuted(fact: &Fact, order: &[usize]) -> Found {
     let sizes = sizes
         .filter(|sizes| sizes.len() == shape.len())
         .ok_or(Unknown)?;
-    Ok(match fact.part {
-        Part::Rows(of) => Fact::rows(
+    Ok(match fact.dependence {
+        Dependence::Rows(of) => Fact::rows(
             order.iter().position(|from| *from == of).ok_or(Unknown)?,
             sizes,
         ),
-        Part::Constant => Fact::constant(Some(sizes)),
-        Part::Counts => return Err(Unknown),
+        Dependence::Constant => Fact::constant(Some(sizes)),
+        Dependence::Counts => return Err(Unknown),
     })
 }
 
-pub(super) fn transpose(node: &NodeProto, input: &Fact) -> Found {
+pub(super) fn transpose(node: &NodeProto, input: &Fact) -> FactResult {
     let rank = input.rank().ok_or(Unknown)?;
     let order = match integers(node, "perm") {
         Some(order) => order
@@ -49,15 +49,15 @@ pub(super) fn transpose(node: &NodeProto, input: &Fact) -> Found {
     permuted(input, &order)
 }
 
-pub(super) fn flatten(node: &NodeProto, input: &Fact) -> Found {
+pub(super) fn flatten(node: &NodeProto, input: &Fact) -> FactResult {
     let (of, shape) = rows(input)?;
     let axis = match number(node, "axis").unwrap_or(1) {
-        // One past the last is an axis, too.
+        // The rank itself is a valid axis.
         axis if axis < 0 => axis_of(axis, shape.len()),
         axis => axis_of(axis, shape.len() + 1),
     };
     let axis = axis.ok_or(Unknown)?;
-    // Only what is before the axis may be the rows, and no more than these.
+    // The rows must be exactly the dimensions before the axis.
     let alone = shape
         .iter()
         .take(axis)
@@ -70,7 +70,7 @@ pub(super) fn flatten(node: &NodeProto, input: &Fact) -> Found {
     }
 }
 
-pub(super) fn unsqueeze(input: &Fact, axes: Option<Vec<i64>>) -> Found {
+pub(super) fn unsqueeze(input: &Fact, axes: Option<Vec<i64>>) -> FactResult {
     let (axes, shape) = (axes.ok_or(Unknown)?, input.shape.as_deref().ok_or(Unknown)?);
     let rank = shape.len() + axes.len();
     let axes = axes
@@ -85,7 +85,7 @@ pub(super) fn unsqueeze(input: &Fact, axes: Option<Vec<i64>>) -> Found {
             sizes.push(Size::Is(1));
         } else {
             let (from, size) = old.next().ok_or(Unknown)?;
-            if input.part == Part::Rows(from) {
+            if input.dependence == Dependence::Rows(from) {
                 moved = Some(at);
             }
             sizes.push(*size);
@@ -94,9 +94,9 @@ pub(super) fn unsqueeze(input: &Fact, axes: Option<Vec<i64>>) -> Found {
     placed(input, moved, sizes)
 }
 
-pub(super) fn squeeze(input: &Fact, axes: Option<Vec<i64>>) -> Found {
+pub(super) fn squeeze(input: &Fact, axes: Option<Vec<i64>>) -> FactResult {
     let shape = input.shape.as_deref().ok_or(Unknown)?;
-    // Without axes, a batch of one row would lose its rows.
+    // Without axes, a batch of one row would lose its row dimension.
     let axes = axes.ok_or(Unknown)?;
     let gone = axes
         .iter()
@@ -106,27 +106,27 @@ pub(super) fn squeeze(input: &Fact, axes: Option<Vec<i64>>) -> Found {
     removed(input, shape, &gone)
 }
 
-/// Without these dimensions.
-fn removed(input: &Fact, shape: &[Size], gone: &[usize]) -> Found {
+/// The fact without these dimensions.
+fn removed(input: &Fact, shape: &[Size], gone: &[usize]) -> FactResult {
     let kept: Vec<usize> = (0..shape.len()).filter(|at| !gone.contains(at)).collect();
-    let moved = match input.part {
-        Part::Rows(of) => Some(kept.iter().position(|at| *at == of).ok_or(Unknown)?),
+    let moved = match input.dependence {
+        Dependence::Rows(of) => Some(kept.iter().position(|at| *at == of).ok_or(Unknown)?),
         _ => None,
     };
     let sizes = kept.iter().filter_map(|at| shape.get(*at).copied());
     placed(input, moved, sizes.collect())
 }
 
-/// The input with another shape, in which its rows have moved there.
-fn placed(input: &Fact, moved: Option<usize>, sizes: Vec<Size>) -> Found {
-    match (input.part, moved) {
-        (Part::Rows(_), Some(axis)) => Ok(Fact::rows(axis, sizes)),
-        (Part::Constant, _) => Ok(Fact::constant(Some(sizes))),
+/// The input with another shape, with its rows along axis `moved`.
+fn placed(input: &Fact, moved: Option<usize>, sizes: Vec<Size>) -> FactResult {
+    match (input.dependence, moved) {
+        (Dependence::Rows(_), Some(axis)) => Ok(Fact::rows(axis, sizes)),
+        (Dependence::Constant, _) => Ok(Fact::constant(Some(sizes))),
         _ => Err(Unknown),
     }
 }
 
-pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> Found {
+pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> FactResult {
     let shape = input.shape.as_deref().ok_or(Unknown)?;
     let wanted = target.value.as_deref().ok_or(Unknown)?;
     let mut sizes = Vec::with_capacity(wanted.len());
@@ -142,8 +142,8 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> Found {
             size => *size,
         });
     }
-    let Part::Rows(of) = input.part else {
-        let constant = input.part == Part::Constant && !sizes.contains(&Size::Batch);
+    let Dependence::Rows(of) = input.dependence else {
+        let constant = input.dependence == Dependence::Constant && !sizes.contains(&Size::Batch);
         return if constant {
             Ok(Fact::constant(Some(sizes)))
         } else {
@@ -151,7 +151,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> Found {
         };
     };
     if !sizes.contains(&Size::Batch) {
-        // The rest is the rows if all else has as many elements as a row.
+        // The inferred dimension is the rows if the others have as many elements as one row.
         let rest = rest.ok_or(Unknown)?;
         let others = |sizes: &[Size], but: usize| {
             let all = sizes.iter().enumerate().filter(|(at, _)| *at != but);
@@ -176,7 +176,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> Found {
     let (Some((axis, _)), None) = (batch.next(), batch.next()) else {
         return Err(Unknown);
     };
-    // Elements keep their order, so that rows stay rows where what is outside them is the same.
+    // Elements keep their order, so that rows stay rows if the dimensions outside of them are the same.
     let outside = |sizes: &[Size], axis: usize| -> Option<Vec<Size>> {
         let sizes = sizes
             .get(..axis)?
@@ -189,7 +189,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> Found {
         let mut all = sizes.iter().flatten();
         all.all(|size| matches!(size, Size::Is(_)))
     };
-    // Sizes that are not known are the same only where they are copied from the same place.
+    // Unknown sizes are equal only if they are copied from the same dimension.
     let copied =
         axis == of && (0..of).all(|at| wanted.get(at) == Some(&Size::Is(0)) && !allow_zero);
     let count = |sizes: &Option<Vec<Size>>| {
@@ -209,7 +209,7 @@ pub(super) fn reshape(input: &Fact, target: &Fact, allow_zero: bool) -> Found {
     }
 }
 
-pub(super) fn expand(input: &Fact, target: &Fact) -> Found {
+pub(super) fn expand(input: &Fact, target: &Fact) -> FactResult {
     let wanted = target.value.as_deref().ok_or(Unknown)?;
     let sizes = wanted.iter().map(|size| match size {
         Size::Is(size) if *size < 1 => Size::Fixed,
@@ -228,7 +228,7 @@ pub(super) fn expand(input: &Fact, target: &Fact) -> Found {
     spread(&[input, &other])
 }
 
-pub(super) fn tile(inputs: &[Known<'_>]) -> Found {
+pub(super) fn tile(inputs: &[Input<'_>]) -> FactResult {
     let (input, repeats) = (given(inputs, 0)?, given(inputs, 1)?);
     let shape = input.shape.as_deref().ok_or(Unknown)?;
     let times = repeats
@@ -253,22 +253,22 @@ pub(super) fn tile(inputs: &[Known<'_>]) -> Found {
             _ => Size::Fixed,
         });
     }
-    match (input.part, moved) {
-        (Part::Rows(of), None) => Ok(Fact::rows(of, sizes)),
-        (Part::Constant, Some(axis)) => Ok(Fact::rows(axis, sizes)),
-        (Part::Constant, None) => Ok(Fact::constant(Some(sizes))),
+    match (input.dependence, moved) {
+        (Dependence::Rows(of), None) => Ok(Fact::rows(of, sizes)),
+        (Dependence::Constant, Some(axis)) => Ok(Fact::rows(axis, sizes)),
+        (Dependence::Constant, None) => Ok(Fact::constant(Some(sizes))),
         _ => Err(Unknown),
     }
 }
 
-pub(super) fn concat(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+pub(super) fn concat(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let shape = input.shape.as_deref().ok_or(Unknown)?;
     let axis = axis(node, 1, shape.len())?;
     let mut total = Some(0_i64);
     for at in 0..inputs.len() {
         let other = given(inputs, at)?;
-        if other.part != input.part || other.rank() != input.rank() {
+        if other.dependence != input.dependence || other.rank() != input.rank() {
             return Err(Unknown);
         }
         total = match (total, other.shape.as_ref().and_then(|it| it.get(axis))) {
@@ -276,9 +276,9 @@ pub(super) fn concat(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
             _ => None,
         };
     }
-    match input.part {
-        Part::Counts => Err(Unknown),
-        Part::Rows(of) if of == axis => Err(Unknown),
+    match input.dependence {
+        Dependence::Counts => Err(Unknown),
+        Dependence::Rows(of) if of == axis => Err(Unknown),
         _ => Ok(with_size(
             input.clone(),
             axis,
@@ -287,7 +287,7 @@ pub(super) fn concat(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }
 }
 
-pub(super) fn slice(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+pub(super) fn slice(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
     if !are_constant_from(inputs, 1) {
@@ -317,7 +317,7 @@ pub(super) fn slice(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }))
 }
 
-pub(super) fn gather(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+pub(super) fn gather(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let (data, indices) = (given(inputs, 0)?, given(inputs, 1)?);
     let (shape, places) = (
         data.shape.as_deref().ok_or(Unknown)?,
@@ -329,18 +329,18 @@ pub(super) fn gather(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
         shape.get(axis + 1..).unwrap_or_default(),
     );
     let sizes = [before, places, after].concat();
-    match (data.part, indices.part) {
-        (Part::Rows(of), Part::Constant) if of < axis => Ok(Fact::rows(of, sizes)),
-        (Part::Rows(of), Part::Constant) if of > axis => {
+    match (data.dependence, indices.dependence) {
+        (Dependence::Rows(of), Dependence::Constant) if of < axis => Ok(Fact::rows(of, sizes)),
+        (Dependence::Rows(of), Dependence::Constant) if of > axis => {
             Ok(Fact::rows(of + places.len() - 1, sizes))
         }
-        (Part::Constant, Part::Rows(of)) => Ok(Fact::rows(axis + of, sizes)),
-        (Part::Constant, Part::Constant) => Ok(Fact::constant(Some(sizes))),
+        (Dependence::Constant, Dependence::Rows(of)) => Ok(Fact::rows(axis + of, sizes)),
+        (Dependence::Constant, Dependence::Constant) => Ok(Fact::constant(Some(sizes))),
         _ => Err(Unknown),
     }
 }
 
-pub(super) fn pad(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+pub(super) fn pad(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
     let pads = listed(node, inputs, "pads", 1)?.ok_or(Unknown)?;
@@ -368,8 +368,8 @@ pub(super) fn pad(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     Ok(made)
 }
 
-/// Sizes or scales must be known to leave the rows alone.
-pub(super) fn resize(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+/// Sizes or scales must not change the rows.
+pub(super) fn resize(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let (of, shape) = rows(input)?;
     let text = |name: &str| {
@@ -377,7 +377,7 @@ pub(super) fn resize(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
         found.map(|attribute| attribute.s.as_slice())
     };
     let crops = text("coordinate_transformation_mode") == Some(b"tf_crop_and_resize");
-    // Of sizes, that keeps a proportion and not the rows.
+    // With sizes, this keeps the aspect ratio and may change the rows.
     let keeps = text("keep_aspect_ratio_policy").is_some_and(|policy| policy != b"stretch");
     if crops || keeps {
         return Err(Unknown);
@@ -396,8 +396,8 @@ pub(super) fn resize(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
             None => return Ok(made),
         },
     };
-    let at = |input: Known<'_>| input.and_then(|fact| fact.value.as_ref()?.get(place).copied());
-    // In the first versions the scales come second, then a region does.
+    let at = |input: Input<'_>| input.and_then(|fact| fact.value.as_ref()?.get(place).copied());
+    // In the first versions the scales are the second input; later a region is.
     let scales = inputs.len() == 2 || node.op_type == "Upsample";
     let scale = at(inputs.get(if scales { 1 } else { 2 }).copied().flatten());
     let kept =
@@ -405,7 +405,7 @@ pub(super) fn resize(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     if kept { Ok(made) } else { Err(Unknown) }
 }
 
-pub(super) fn one_hot(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+pub(super) fn one_hot(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let indices = given(inputs, 0)?;
     let (of, shape) = rows(indices)?;
     let axis = axis(node, -1, shape.len() + 1)?;
@@ -419,12 +419,12 @@ pub(super) fn one_hot(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     }
 }
 
-pub(super) fn reduce(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
+pub(super) fn reduce(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let input = given(inputs, 0)?;
     let shape = input.shape.as_deref().ok_or(Unknown)?;
     let axes = listed(node, inputs, "axes", 1)?.unwrap_or_default();
     if axes.is_empty() {
-        // All of them, or none.
+        // All axes, or none.
         let none = number(node, "noop_with_empty_axes") == Some(1);
         return if none {
             Ok(input.clone())
@@ -440,9 +440,9 @@ pub(super) fn reduce(node: &NodeProto, inputs: &[Known<'_>]) -> Found {
     reduced(input, &axes, number(node, "keepdims") != Some(0))
 }
 
-pub(super) fn reduced(input: &Fact, axes: &[usize], keep: bool) -> Found {
+pub(super) fn reduced(input: &Fact, axes: &[usize], keep: bool) -> FactResult {
     let shape = input.shape.as_deref().ok_or(Unknown)?;
-    if matches!(input.part, Part::Rows(of) if axes.contains(&of)) || input.part == Part::Counts {
+    if matches!(input.dependence, Dependence::Rows(of) if axes.contains(&of)) || input.dependence == Dependence::Counts {
         return Err(Unknown);
     }
     if !keep {

@@ -1,21 +1,21 @@
-//! What each operator does with rows.
+//! The effect of each operator on rows.
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Part, Size};
+use super::facts::{Fact, Dependence, Size};
 use super::{layers, sizes};
 use crate::inspect::is_own;
 
-/// An operator does, or may do, something with rows that is not followed.
+/// An operator with an unknown effect on rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unknown;
 
-/// One output.
-pub(super) type Found = Result<Fact, Unknown>;
-/// An input, unless it is left out.
-pub(super) type Known<'a> = Option<&'a Fact>;
+/// The fact of one output.
+pub(super) type FactResult = Result<Fact, Unknown>;
+/// An input; `None` if it is omitted.
+pub(super) type Input<'a> = Option<&'a Fact>;
 
-/// Operators that give something else at each run.
+/// Operators with random outputs.
 const RANDOM: [&str; 6] = [
     "Bernoulli",
     "Multinomial",
@@ -25,7 +25,7 @@ const RANDOM: [&str; 6] = [
     "RandomUniformLike",
 ];
 
-/// Operators whose outputs' elements follow from those of the inputs at the same place, which are spread where they are fewer.
+/// Element-wise operators, with broadcasting.
 const ELEMENT_BY_ELEMENT: [&str; 73] = [
     "Abs",
     "Acos",
@@ -102,10 +102,10 @@ const ELEMENT_BY_ELEMENT: [&str; 73] = [
     "Xor",
 ];
 
-/// What is known of the outputs, in their order; of those that nothing is known of, nothing.
+/// The facts of the outputs in order; unknown ones at the end are missing.
 pub(super) fn apply(
     node: &NodeProto,
-    inputs: &[Known<'_>],
+    inputs: &[Input<'_>],
     opset: i64,
 ) -> Result<Vec<Fact>, Unknown> {
     let operator = node.op_type.as_str();
@@ -123,10 +123,10 @@ pub(super) fn apply(
     } else {
         layers::apply(node, inputs, opset)
     };
-    let is_constant = |input: &Known<'_>| input.is_none_or(|fact| fact.part == Part::Constant);
+    let is_constant = |input: &Input<'_>| input.is_none_or(|fact| fact.dependence == Dependence::Constant);
     let holds_graphs = node.attribute.iter().any(|it| it.g.is_some());
     match found {
-        // Whatever is made of constants is one.
+        // Outputs of constant inputs are constant.
         Err(Unknown) if inputs.iter().all(is_constant) && !holds_graphs => {
             Ok(vec![Fact::constant(None); node.output.len()])
         }
@@ -134,8 +134,8 @@ pub(super) fn apply(
     }
 }
 
-/// Of several inputs, element by element, each spread over the dimensions of the others.
-pub(super) fn spread(inputs: &[&Fact]) -> Found {
+/// The fact of an element-wise operator with broadcasting.
+pub(super) fn spread(inputs: &[&Fact]) -> FactResult {
     let mut shapes = Vec::with_capacity(inputs.len());
     for input in inputs {
         shapes.push(input.shape.as_deref().ok_or(Unknown)?);
@@ -145,31 +145,31 @@ pub(super) fn spread(inputs: &[&Fact]) -> Found {
         .map(|shape| shape.len())
         .max()
         .ok_or(Unknown)?;
-    // Dimensions are told from the innermost: those of inputs of other ranks meet there.
+    // Axes are counted from the innermost, where inputs of different ranks align.
     let mut back = None;
     for (input, shape) in inputs.iter().zip(&shapes) {
-        if let Part::Rows(axis) = input.part {
+        if let Dependence::Rows(axis) = input.dependence {
             let this = shape.len() - axis;
             if *back.get_or_insert(this) != this {
                 return Err(Unknown);
             }
         }
     }
-    let counts = inputs.iter().any(|input| input.part == Part::Counts);
+    let counts = inputs.iter().any(|input| input.dependence == Dependence::Counts);
     let part = match back {
-        None if counts => Part::Counts,
-        None => Part::Constant,
+        None if counts => Dependence::Counts,
+        None => Dependence::Constant,
         Some(_) if counts => return Err(Unknown),
         Some(back) => {
             for (input, shape) in inputs.iter().zip(&shapes) {
                 let meets = shape.len().checked_sub(back).and_then(|at| shape.get(at));
                 let is_single = meets.is_none_or(|size| *size == Size::Is(1));
-                // A constant with more than one row there has its own for each row of the batch.
-                if !matches!(input.part, Part::Rows(_)) && !is_single {
+                // A constant with more than one row there has one value per row of the batch.
+                if !matches!(input.dependence, Dependence::Rows(_)) && !is_single {
                     return Err(Unknown);
                 }
             }
-            Part::Rows(rank - back)
+            Dependence::Rows(rank - back)
         }
     };
     Ok(Fact {
@@ -179,7 +179,7 @@ pub(super) fn spread(inputs: &[&Fact]) -> Found {
     })
 }
 
-/// The shape over which all of these are spread.
+/// The broadcast shape of all of these.
 pub(super) fn spread_shapes(shapes: &[&[Size]], rank: usize) -> Vec<Size> {
     let mut sizes = vec![Size::Is(1); rank];
     for shape in shapes {
@@ -190,31 +190,31 @@ pub(super) fn spread_shapes(shapes: &[&[Size]], rank: usize) -> Vec<Size> {
     sizes
 }
 
-/// An input that is needed.
-pub(super) fn given<'a>(inputs: &[Known<'a>], at: usize) -> Result<&'a Fact, Unknown> {
+/// A required input.
+pub(super) fn given<'a>(inputs: &[Input<'a>], at: usize) -> Result<&'a Fact, Unknown> {
     inputs.get(at).copied().flatten().ok_or(Unknown)
 }
 
-/// Whether an input is left out, or the same in any batch.
-pub(super) fn is_constant(inputs: &[Known<'_>], at: usize) -> bool {
+/// Whether an input is omitted, or the same in any batch.
+pub(super) fn is_constant(inputs: &[Input<'_>], at: usize) -> bool {
     let input = inputs.get(at).copied().flatten();
-    input.is_none_or(|fact| fact.part == Part::Constant)
+    input.is_none_or(|fact| fact.dependence == Dependence::Constant)
 }
 
-/// Whether all inputs from this one on are left out, or the same in any batch.
-pub(super) fn are_constant_from(inputs: &[Known<'_>], at: usize) -> bool {
+/// Whether all inputs from this one on are omitted, or the same in any batch.
+pub(super) fn are_constant_from(inputs: &[Input<'_>], at: usize) -> bool {
     (at..inputs.len()).all(|at| is_constant(inputs, at))
 }
 
-/// The axis along which an input has its rows, and its shape.
+/// The axis of the rows of an input, and its shape.
 pub(super) fn rows(fact: &Fact) -> Result<(usize, &[Size]), Unknown> {
-    match (fact.part, &fact.shape) {
-        (Part::Rows(axis), Some(shape)) => Ok((axis, shape)),
+    match (fact.dependence, &fact.shape) {
+        (Dependence::Rows(axis), Some(shape)) => Ok((axis, shape)),
         _ => Err(Unknown),
     }
 }
 
-/// An axis as it is counted from either end.
+/// An axis that may count from the end.
 pub(super) fn axis_of(axis: i64, rank: usize) -> Option<usize> {
     let from = if axis < 0 {
         axis.checked_add(i64::try_from(rank).ok()?)?
@@ -234,7 +234,7 @@ pub(super) fn integers(node: &NodeProto, name: &str) -> Option<Vec<i64>> {
     found.map(|attribute| attribute.ints.clone())
 }
 
-/// The numbers of a list, if all are known.
+/// The values of a list, if all are known.
 pub(super) fn values(fact: &Fact) -> Option<Vec<i64>> {
     let numbers = fact.value.as_ref()?.iter().map(|size| match size {
         Size::Is(number) => Some(*number),
@@ -243,10 +243,10 @@ pub(super) fn values(fact: &Fact) -> Option<Vec<i64>> {
     numbers.collect()
 }
 
-/// Numbers that older operator sets have as an attribute, and newer ones as an input: `Ok(None)` where they are left out.
+/// Numbers that are an attribute in older operator sets and an input in newer ones; `Ok(None)` if they are omitted.
 pub(super) fn listed(
     node: &NodeProto,
-    inputs: &[Known<'_>],
+    inputs: &[Input<'_>],
     name: &str,
     at: usize,
 ) -> Result<Option<Vec<i64>>, Unknown> {
@@ -256,7 +256,7 @@ pub(super) fn listed(
     }
 }
 
-/// The axis that an attribute names.
+/// The axis of an attribute.
 pub(super) fn axis(node: &NodeProto, default: i64, rank: usize) -> Result<usize, Unknown> {
     let axis = number(node, "axis").unwrap_or(default);
     axis_of(axis, rank).ok_or(Unknown)

@@ -1,17 +1,17 @@
-//! Operators that work on shapes and other small lists of numbers, as exporters put them between layers.
+//! Operators on shapes and other small lists of numbers, as exporters insert them between layers.
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, MOST_VALUES, Part, Size};
-use super::rules::{Found, Known, Unknown, axis_of, given, integers, number, values};
+use super::facts::{Fact, MOST_VALUES, Dependence, Size};
+use super::rules::{FactResult, Input, Unknown, axis_of, given, integers, number, values};
 
-/// What these operators give, where all that they work on is known.
-pub(super) fn apply(node: &NodeProto, inputs: &[Known<'_>]) -> Option<Fact> {
+/// The fact of such an operator, if all its inputs are known.
+pub(super) fn apply(node: &NodeProto, inputs: &[Input<'_>]) -> Option<Fact> {
     let first = given(inputs, 0).ok()?;
     if node.op_type == "Shape" {
         return shape(node, first);
     }
-    if matches!(first.part, Part::Rows(_)) {
+    if matches!(first.dependence, Dependence::Rows(_)) {
         return None;
     }
     let value = first.value.as_ref()?;
@@ -59,7 +59,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[Known<'_>]) -> Option<Fact> {
         "Concat" => {
             let all = (0..inputs.len()).map(|at| {
                 let input = given(inputs, at).ok()?;
-                let list = !matches!(input.part, Part::Rows(_)) && input.rank() == Some(1);
+                let list = !matches!(input.dependence, Dependence::Rows(_)) && input.rank() == Some(1);
                 input.value.clone().filter(|_| list)
             });
             Some(Fact::list(all.collect::<Option<Vec<_>>>()?.concat()))
@@ -80,7 +80,7 @@ pub(super) fn apply(node: &NodeProto, inputs: &[Known<'_>]) -> Option<Fact> {
             let theirs = other
                 .value
                 .as_ref()
-                .filter(|_| !matches!(other.part, Part::Rows(_)))?;
+                .filter(|_| !matches!(other.dependence, Dependence::Rows(_)))?;
             let length = match (value.len(), theirs.len()) {
                 (one, other) if one == other => one,
                 (1, other) => other,
@@ -150,8 +150,8 @@ fn calculate(operator: &str, one: Size, other: Size) -> Size {
     }
 }
 
-/// A tensor filled with one number, in the shape that an input gives.
-pub(super) fn filled(node: &NodeProto, target: &Fact) -> Found {
+/// A tensor filled with one number, with the shape of an input.
+pub(super) fn filled(node: &NodeProto, target: &Fact) -> FactResult {
     let sizes = target.value.as_ref().ok_or(Unknown)?;
     let mut batch = sizes
         .iter()
@@ -167,7 +167,7 @@ pub(super) fn filled(node: &NodeProto, target: &Fact) -> Found {
     }
 }
 
-/// A short list of one number.
+/// A short list of one repeated number.
 fn repeated(node: &NodeProto, sizes: &[Size]) -> Option<Fact> {
     let [Size::Is(length)] = sizes else {
         return None;

@@ -10,7 +10,7 @@ use tract_onnx::pb::{
     TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
-use super::mixing;
+use super::check_rows;
 
 /// A graph in the making: `x` is `[N, 4, 6, 6]` unless it is said to be something else.
 struct Graph {
@@ -156,7 +156,7 @@ impl Graph {
         self
     }
 
-    fn mixing(self) -> Option<String> {
+    fn mixing_reason(self) -> Option<String> {
         let model = ModelProto {
             opset_import: vec![OperatorSetIdProto {
                 version: self.opset,
@@ -165,17 +165,17 @@ impl Graph {
             functions: self.functions,
             ..ModelProto::default()
         };
-        mixing(&model, &self.graph)
+        check_rows(&model, &self.graph)
     }
 
     #[track_caller]
     fn keeps(self) {
-        assert_eq!(self.mixing(), None);
+        assert_eq!(self.mixing_reason(), None);
     }
 
     #[track_caller]
     fn mixes(self, word: &str) {
-        let reason = self.mixing().unwrap();
+        let reason = self.mixing_reason().unwrap();
         assert!(reason.contains(word), "{reason}");
     }
 }
@@ -387,7 +387,7 @@ fn rows_that_meet_are_told() {
             .weight("yes", &[])
             .weight("rows", &[8, 4, 6, 6])
             .then(step)
-            .mixing();
+            .mixing_reason();
         assert!(found.is_some(), "{step}");
     }
     // Older softmaxes take all from an axis on as one.

@@ -1,4 +1,4 @@
-//! What a release and the device give one component of WASI: the same for all of its instances.
+//! The WASI configuration of one component, shared by all of its instances.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -11,30 +11,28 @@ use wasmtime_wasi::FsPerms;
 use super::tls;
 use crate::prepare_error::PrepareError;
 
-/// What a component has of WASI.
+/// The WASI configuration of a component.
 #[derive(Default)]
-pub(crate) struct Setting {
-    /// Any of it.
+pub(crate) struct WasiConfig {
+    /// Whether it has the grant `wasi`.
     pub(crate) granted: bool,
     pub(super) folders: Vec<Folder>,
-    /// What it may connect to.
+    /// Hosts that it may connect to.
     pub(super) hosts: BTreeSet<HostPort>,
     pub(super) sockets: bool,
-    /// How HTTPS knows servers; none without the grant.
+    /// TLS configuration of HTTPS; `None` without the grant.
     pub(super) https: Option<Arc<ClientConfig>>,
 }
 
-/// A folder of the device, as a component has it.
+/// A folder of the device that a component gets.
 pub(super) struct Folder {
-    /// Where it is on the device.
-    pub(super) here: PathBuf,
-    /// Where the component sees it.
-    pub(super) there: String,
+    pub(super) host_path: PathBuf,
+    pub(super) guest_path: String,
     pub(super) permissions: FsPerms,
 }
 
-impl Setting {
-    /// What `name` has, if all of it is there. What the device allows was checked before.
+impl WasiConfig {
+    /// The configuration of the component `name`. The caller has checked that the device allows it.
     pub(crate) fn new(
         name: &str,
         spec: &Component,
@@ -42,20 +40,20 @@ impl Setting {
     ) -> Result<Self, PrepareError> {
         let has = |grant| spec.grants.contains(&grant);
         let mut folders = Vec::new();
-        for (there, access) in &spec.folders {
-            let Some(mapped) = allowed.folders.get(there) else {
+        for (guest_path, access) in &spec.folders {
+            let Some(mapped) = allowed.folders.get(guest_path) else {
                 continue;
             };
             let listed = std::fs::read_dir(&mapped.path);
             listed.map_err(|source| PrepareError::Folder {
                 component: name.to_owned(),
-                path: there.clone(),
+                path: guest_path.clone(),
                 folder: mapped.path.clone(),
                 source,
             })?;
             folders.push(Folder {
-                here: mapped.path.clone(),
-                there: there.clone(),
+                host_path: mapped.path.clone(),
+                guest_path: guest_path.clone(),
                 permissions: match access {
                     Access::Read => FsPerms::ReadOnly,
                     Access::Write => FsPerms::ReadWrite,

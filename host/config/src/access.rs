@@ -1,4 +1,4 @@
-//! `[output]`, `[folders]` and `[network]`: what components may reach beyond the host's own interfaces.
+//! `[output]`, `[folders]` and `[network]`: access of components beyond the host's own interfaces.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,14 +19,13 @@ pub struct OutputConfig {
     pub topics: Vec<String>,
 }
 
-/// `[folders."/PATH"]`, a folder that components may have under that path. It takes `wasi` in `allow`.
+/// `[folders."/PATH"]`: a folder that components may get at that guest path. It requires `wasi` in `allow`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct FolderConfig {
     /// The folder. It must exist when a release that asks for it is loaded.
     pub path: PathBuf,
-    /// Whether components may write there. What they write has no limit but the disk's: a file system of its own, or a quota, gives it
-    /// one. Default: false.
+    /// Whether components may write there. The size is not limited: use a separate file system or a quota to limit it. Default: false.
     #[serde(default)]
     pub write: bool,
 }
@@ -35,9 +34,10 @@ pub struct FolderConfig {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct NetworkConfig {
-    /// What components may connect to, as `api.example.org:443`. It takes `wasi-sockets` or `wasi-http` in `allow`. Default: nothing.
+    /// Hosts that components may connect to, as `api.example.org:443`. It requires `wasi-sockets` or `wasi-http` in `allow`. Default: none.
     pub hosts: BTreeSet<HostPort>,
-    /// A file with certificates (PEM) that components' HTTPS trusts besides those of the web: a site's own authority. Default: none.
+    /// A PEM file of certificates that components' HTTPS trusts in addition to the web's, such as those of a site's own authority. Default:
+    /// none.
     pub ca: Option<PathBuf>,
 }
 
@@ -49,7 +49,7 @@ impl Default for OutputConfig {
     }
 }
 
-/// What components may have where there is no configuration.
+/// What components are allowed without a configuration.
 pub fn default_allowed() -> Allowed {
     Allowed {
         grants: default_allow(),
@@ -57,7 +57,7 @@ pub fn default_allowed() -> Allowed {
     }
 }
 
-/// Takes relative paths from `folder`.
+/// Resolves relative paths against `folder`.
 pub(super) fn resolve(config: &mut Config, folder: &Path) {
     let paths = config.folders.values_mut().map(|mapped| &mut mapped.path);
     for path in paths.chain(&mut config.network.ca) {
@@ -65,7 +65,7 @@ pub(super) fn resolve(config: &mut Config, folder: &Path) {
     }
 }
 
-/// Refuses what cannot work.
+/// Refuses values that are not valid.
 pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     for glob in &config.output.topics {
         Glob::new(glob).map_err(|error| ConfigError::Glob {
@@ -81,7 +81,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 }
 
 impl Config {
-    /// What components may have on this device.
+    /// What components are allowed on this device.
     pub fn allowed(&self) -> Allowed {
         let folder = |(path, folder): (&String, &FolderConfig)| {
             let access = if folder.write {

@@ -1,38 +1,38 @@
-//! Why a transition does not fit the ledger.
+//! Why a transition is not allowed.
 
 use hotshoe_trust::Time;
 
 use crate::phase::Phase;
 
-/// Why a transition does not fit the ledger. Nothing has changed.
+/// Why a transition is not allowed in the current state of the ledger. The ledger is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalTransition {
     /// No release is live.
     #[error("no release is live on this device")]
     NothingLive,
-    /// There is none to go back to.
-    #[error("there is no previous release to go back to")]
+    /// There is no previous release.
+    #[error("there is no previous release to roll back to")]
     NothingPrevious,
-    /// The one to go back to was itself left for the one that is live.
+    /// The previous release was itself rolled back.
     #[error(
         "the release before, generation {generation} of `{name}`, was itself rolled back ({cause}); \
-         to have it again, publish it anew with a higher generation, or install it with `hotshoe install`"
+         to use it again, publish it with a higher generation, or install it with `hotshoe install`"
     )]
     PreviousRolledBack {
         /// Its name.
         name: String,
         /// Its generation.
         generation: u64,
-        /// Why it was.
+        /// Why.
         cause: String,
     },
-    /// None is staged.
+    /// No release is staged.
     #[error("no release is staged; publish one first")]
     NothingStaged,
-    /// None is on trial.
+    /// No release is on trial.
     #[error("no release is on trial")]
     NothingOnTrial,
-    /// One is on trial already.
+    /// Another release is on trial.
     #[error(
         "generation {generation} of `{name}` is on trial; wait until it is confirmed, or roll it back"
     )]
@@ -50,7 +50,7 @@ pub enum IllegalTransition {
         /// Its generation.
         generation: u64,
     },
-    /// Below the floor, or another content than the floor's.
+    /// Below the floor, or at the floor with different content.
     #[error(
         "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
     )]
@@ -74,22 +74,22 @@ pub enum IllegalTransition {
         /// The name of the cause.
         cause: String,
     },
-    /// It serves already.
-    #[error("generation {generation} of `{name}` serves already")]
+    /// It already serves.
+    #[error("generation {generation} of `{name}` already serves")]
     AlreadyServing {
         /// Its name.
         name: String,
         /// Its generation.
         generation: u64,
     },
-    /// A phase that is no failure.
-    #[error("`{0}` is no failure before a trial")]
+    /// A phase that is not a failure.
+    #[error("phase `{0}` is not a failure before a trial")]
     NotAFailure(Phase),
     /// No floor of that name.
     #[error("this device has no floor for a release named `{0}`")]
     NoSuchName(String),
     /// Not below the floor.
-    #[error("the floor of `{name}` is {floor}, which {generation} does not lower")]
+    #[error("the floor of `{name}` is {floor}; {generation} is not lower")]
     NotLower {
         /// The name.
         name: String,
@@ -106,8 +106,8 @@ pub enum IllegalTransition {
         /// The present one.
         current: u64,
     },
-    /// An older statement than one seen.
-    #[error("the statement on `{name}` is from {issued}, and a newer one has been seen")]
+    /// An older statement than the newest one.
+    #[error("the statement about `{name}` of {issued} is older than one that this device has seen")]
     Replayed {
         /// The release's name.
         name: String,

@@ -1,5 +1,5 @@
-//! What a component reaches beyond the host's own interfaces: folders, hosts of a network, and the topics of its messages. Each is
-//! stated by the release and allowed by the device.
+//! Access of a component beyond the host's own interfaces: folders, network hosts, and topics of messages. A release states each of
+//! them, and the device must allow it.
 
 use std::{fmt, net::Ipv6Addr, str::FromStr};
 
@@ -14,18 +14,18 @@ use crate::{
 
 /// Longest topic, in bytes.
 pub const MAX_TOPIC_BYTES: usize = 64;
-/// Longest path of a folder as a component sees it, in bytes.
+/// Longest guest path of a folder, in bytes.
 pub const MAX_FOLDER_BYTES: usize = 128;
-/// Longest name of a host, in bytes: that of the domain name system.
+/// Longest host name, in bytes: the limit of DNS.
 const MAX_HOST_BYTES: usize = 253;
 
 /// What a component may do in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
-    /// Read files, and list what there is.
+    /// Read files and list folders.
     Read,
-    /// Make, change and delete files as well.
+    /// Create, change and delete files as well.
     Write,
 }
 
@@ -41,16 +41,16 @@ impl fmt::Display for Access {
 /// A host of a network and one of its ports, written `name:port`, `192.0.2.1:port` or `[2001:db8::1]:port`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostPort {
-    /// A name in small letters, or an address without brackets.
+    /// A lower-case name, or an address without brackets.
     pub host: String,
-    /// From 1 on.
+    /// 1 to 65535.
     pub port: u16,
 }
 
-/// Why a text is no [`HostPort`].
+/// A text that is not a [`HostPort`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no host with a port: write it as `api.example.org:443`, `192.0.2.1:443` or `[2001:db8::1]:443`"
+    "`{text}` is not a host with a port; write `api.example.org:443`, `192.0.2.1:443` or `[2001:db8::1]:443`"
 )]
 pub struct HostPortError {
     text: String,
@@ -70,7 +70,7 @@ fn parse_host(text: &str) -> Option<HostPort> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok().filter(|port| *port > 0)?;
     if let Some(rest) = host.strip_prefix('[') {
-        // As the system writes it, so that two ways of writing one address are equal.
+        // Addresses are normalised, so that two spellings of one address are equal.
         let address: Ipv6Addr = rest.strip_suffix(']')?.parse().ok()?;
         let host = address.to_string();
         return Some(HostPort { host, port });
@@ -118,7 +118,7 @@ pub fn is_topic(text: &str) -> bool {
     (1..=MAX_TOPIC_BYTES).contains(&text.len()) && text.bytes().all(is_plain)
 }
 
-/// Whether this can be a folder's path as a component sees it: `/` and names of letters, digits, `-`, `_` and `.`, none of them `.` or `..`.
+/// Whether this can be the guest path of a folder: `/` and names of letters, digits, `-`, `_` and `.`, none of them `.` or `..`.
 pub fn is_folder(path: &str) -> bool {
     let is_part = |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(is_plain);
     path.len() <= MAX_FOLDER_BYTES
@@ -131,7 +131,7 @@ const fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
 }
 
-/// Checks what a component of a release states.
+/// Checks the folders, hosts and topics that a component of a release states.
 pub(crate) fn check(name: &str, component: &Component) -> Result<(), ReleaseError> {
     let has = |grant| component.grants.contains(&grant);
     let reaches = has(Grant::WasiSockets) || has(Grant::WasiHttp);

@@ -1,7 +1,7 @@
-//! The backend that was not chosen for a model, for the day when the chosen one fails.
+//! The standby backend of a model, for failures of the chosen one.
 //!
-//! A backend that ran a release's tests may still fail on other inputs, of another shape perhaps. The one that was let go is
-//! then opened again from the file and tried on the very inputs; where it succeeds, it serves from then on.
+//! A backend that passed the self-tests of a release may still fail on other inputs, for example of another shape. The other backend is
+//! then loaded from the file and tried on the same inputs; if it succeeds, it serves from then on.
 
 use std::fmt;
 use std::sync::{Arc, PoisonError};
@@ -17,47 +17,47 @@ use crate::backend::{Backend, Session};
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Tensor};
 
-/// After the other backend failed as well, or could not be opened, it is left alone for this long: opening a model reads the
-/// whole file, and whoever sends bad inputs must not have that done at each.
-const LEFT_ALONE: Duration = Duration::from_secs(60);
+/// Pause after the standby failed as well, or could not be loaded: loading a model reads the whole file, and bad inputs must not
+/// trigger that each time.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
-/// Reads the file of a model again; `None` where it is gone.
-pub type ReadAgain = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
+/// Reads the file of a model; `None` if it no longer exists.
+pub type ReadModel = Arc<dyn Fn() -> Option<Vec<u8>> + Send + Sync>;
 
-/// A model that its chosen backend failed, and which runs on the other since.
+/// A switch of a model to its standby backend after a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Switch {
-    /// The one that failed.
+pub struct BackendSwitch {
+    /// The failed backend.
     pub from: Backend,
-    /// The one that serves.
+    /// The new backend.
     pub to: Backend,
-    /// What the first one said, outermost first.
+    /// The error of the failed backend, outermost message first.
     pub cause: String,
 }
 
-/// The other backend.
-pub(super) struct Spare {
+/// The standby backend.
+pub(super) struct Standby {
     backend: Backend,
-    read: ReadAgain,
-    /// Opened, but not in time to say anything.
+    read: ReadModel,
+    /// Loaded, but its first run was inconclusive.
     session: Option<Arc<dyn Session>>,
     not_before: Option<Instant>,
 }
 
-impl fmt::Debug for Spare {
+impl fmt::Debug for Standby {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Spare({})", self.backend)
+        write!(f, "Standby({})", self.backend)
     }
 }
 
-/// How a model is opened again.
+/// Options to load a model again.
 #[derive(Debug)]
-pub(super) struct How {
+pub(super) struct ReopenOptions {
     pub(super) model: ModelOptions,
     pub(super) all: Options,
 }
 
-impl How {
+impl ReopenOptions {
     fn open(
         &self,
         backend: Backend,
@@ -66,7 +66,7 @@ impl How {
     ) -> Result<Arc<dyn Session>, LoadError> {
         let malformed = |source| LoadError::Malformed { source };
         if Digest::of(bytes) != digest {
-            return Err(malformed("it is not the file that it was".into()));
+            return Err(malformed("the file has changed".into()));
         }
         let file = ModelProto::decode(bytes).map_err(|error| malformed(error.into()))?;
         let graph = file.graph.as_ref();
@@ -82,13 +82,13 @@ impl How {
 }
 
 impl Model {
-    /// As [`Model::settle`], but the backend that is let go is opened again, with what `read` gives, and tried where the chosen
-    /// one fails by its own fault. It must not be known to give anything wrong.
-    pub fn settle_with_spare(&self, backend: Backend, read: ReadAgain) {
+    /// As [`Model::settle`], but keeps the other backend as a standby: it is loaded from the bytes of `read` and tried if the chosen one
+    /// fails by its own fault. Its results must not be known to differ.
+    pub fn settle_with_standby(&self, backend: Backend, read: ReadModel) {
         let other = self.backends().into_iter().find(|it| *it != backend);
         self.settle(backend);
         if let Some(other) = other.filter(|_| self.backends() == [backend]) {
-            *self.spare.lock().unwrap_or_else(PoisonError::into_inner) = Some(Spare {
+            *self.standby.lock().unwrap_or_else(PoisonError::into_inner) = Some(Standby {
                 backend: other,
                 read,
                 session: None,
@@ -97,55 +97,55 @@ impl Model {
         }
     }
 
-    /// Whether another backend took over since the choice, and why.
-    pub fn switched(&self) -> Option<Switch> {
+    /// The switch to the standby, if there was one.
+    pub fn switched(&self) -> Option<BackendSwitch> {
         let switch = self.switched.lock();
         switch.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Runs inputs on the other backend that `failed` has failed on. `None` if there is none, or if it fails as well; it serves
-    /// from then on where it succeeds.
-    pub(super) fn stand_in(
+    /// Runs inputs on the standby after `failed` has failed on them. If it succeeds, it serves from then on. `None` if there is no
+    /// standby, or if it fails as well.
+    pub(super) fn run_on_standby(
         &self,
         failed: &Arc<dyn Session>,
         error: &RunError,
         inputs: &[Tensor],
         deadline: Option<Instant>,
     ) -> Option<Vec<Tensor>> {
-        // One run tries it; the others keep their own errors meanwhile.
-        let mut spare = self.spare.try_lock().ok()?;
+        // Only one run tries it; others return their errors meanwhile.
+        let mut standby = self.standby.try_lock().ok()?;
         let serving = self.session();
         if !Arc::ptr_eq(&serving, failed) {
-            // Another run has found it to work.
-            drop(spare);
+            // Another run has already switched.
+            drop(standby);
             return self.run_alone(&serving, inputs, deadline).ok();
         }
-        let this = spare.as_mut()?;
+        let this = standby.as_mut()?;
         if this.not_before.is_some_and(|until| Instant::now() < until) {
             return None;
         }
         let Some(session) = this.session.take().or_else(|| self.reopen(this)) else {
-            this.not_before = Some(Instant::now() + LEFT_ALONE);
+            this.not_before = Some(Instant::now() + RETRY_AFTER);
             return None;
         };
         match self.run_alone(&session, inputs, deadline) {
             Ok(outputs) => {
-                let switch = Switch {
+                let switch = BackendSwitch {
                     from: self.backend(),
                     to: this.backend,
                     cause: chain(error),
                 };
                 this.backend = switch.from;
                 self.serve(switch.to, session);
-                tracing::warn!(digest = %self.digest, from = %switch.from, to = %switch.to, cause = switch.cause, "backend failed; the other one serves");
+                tracing::warn!(digest = %self.digest, from = %switch.from, to = %switch.to, cause = switch.cause, "backend failed; the standby serves");
                 *self.switched.lock().unwrap_or_else(PoisonError::into_inner) = Some(switch);
                 Some(outputs)
             }
             Err(other) if other.is_own_fault() => {
-                this.not_before = Some(Instant::now() + LEFT_ALONE);
+                this.not_before = Some(Instant::now() + RETRY_AFTER);
                 None
             }
-            // The deadline, or too many that wait: it says nothing.
+            // Inconclusive: the deadline, or a full queue.
             Err(_) => {
                 this.session = Some(session);
                 None
@@ -164,24 +164,24 @@ impl Model {
             .run(deadline, move |stop| session.run(&inputs, stop))
     }
 
-    fn reopen(&self, spare: &Spare) -> Option<Arc<dyn Session>> {
-        let bytes = (spare.read)()?;
-        let opened = crate::guard::guard(|| self.how.open(spare.backend, self.digest, &bytes));
+    fn reopen(&self, standby: &Standby) -> Option<Arc<dyn Session>> {
+        let bytes = (standby.read)()?;
+        let opened = crate::guard::guard(|| self.options.open(standby.backend, self.digest, &bytes));
         match opened {
             Ok(Ok(session)) => Some(session),
             Ok(Err(error)) => {
-                tracing::warn!(digest = %self.digest, backend = %spare.backend, cause = chain(&error), "the other backend cannot be opened");
+                tracing::warn!(digest = %self.digest, backend = %standby.backend, cause = chain(&error), "the standby backend cannot be loaded");
                 None
             }
             Err(panic) => {
-                tracing::warn!(digest = %self.digest, backend = %spare.backend, panic, "the other backend cannot be opened");
+                tracing::warn!(digest = %self.digest, backend = %standby.backend, panic, "the standby backend cannot be loaded");
                 None
             }
         }
     }
 
     fn serve(&self, backend: Backend, session: Arc<dyn Session>) {
-        let most = session.at_once().or(self.how.model.max_runs);
+        let most = session.at_once().or(self.options.model.max_runs);
         let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
         *loaded = Loaded {
             serving: (backend, session),

@@ -6,63 +6,62 @@ use std::sync::mpsc::{channel, sync_channel};
 
 use super::*;
 
-/// Longest wait for anything.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-fn part(parts: &Parts, name: &str) -> Option<PartStatus> {
-    parts.list().into_iter().find(|part| part.name == name)
+fn part(supervisor: &Supervisor, name: &str) -> Option<PartStatus> {
+    supervisor.list().into_iter().find(|part| part.name == name)
 }
 
 #[test]
-fn a_vital_part_that_panics_is_dead_and_somebody_is_told() {
-    let parts = Parts::default();
+fn a_vital_part_that_panics_is_dead_and_the_callback_runs() {
+    let supervisor = Supervisor::default();
     let (tell, told) = channel();
-    parts.on_death(move |dead| tell.send(dead.clone()).unwrap());
-    let thread = parts
+    supervisor.on_death(move |dead| tell.send(dead.clone()).unwrap());
+    let thread = supervisor
         .vital("deploy", || panic!("no room for {}", 7))
         .unwrap();
     let dead = told.recv_timeout(DEADLINE).unwrap();
-    let expected = Dead {
+    let expected = DeadPart {
         name: "deploy".to_owned(),
         cause: "it panicked: no room for 7".to_owned(),
     };
     assert_eq!(dead, expected);
     thread.join().unwrap();
-    let part = part(&parts, "deploy").unwrap();
+    let part = part(&supervisor, "deploy").unwrap();
     assert_eq!(
         (part.state, part.cause),
         (PartState::Dead, Some(expected.cause.clone()))
     );
-    assert_eq!(parts.dead(), [expected]);
-    // Whoever asks later is told at once.
+    assert_eq!(supervisor.dead(), [expected]);
+    // A callback that is set later runs at once.
     let (tell, told) = channel();
-    parts.on_death(move |dead| tell.send(dead.name.clone()).unwrap());
+    supervisor.on_death(move |dead| tell.send(dead.name.clone()).unwrap());
     assert_eq!(told.try_recv().unwrap(), "deploy");
 }
 
 #[test]
 fn a_vital_part_that_fails_is_dead_and_one_that_was_told_to_end_is_not() {
-    let parts = Parts::default();
-    parts.vital("deploy", || Ok(())).unwrap().join().unwrap();
-    assert_eq!(part(&parts, "deploy"), None);
+    let supervisor = Supervisor::default();
+    supervisor.vital("deploy", || Ok(())).unwrap().join().unwrap();
+    assert_eq!(part(&supervisor, "deploy"), None);
     let failing = || Err("the endpoint ended".to_owned());
-    parts.vital("metrics", failing).unwrap().join().unwrap();
-    let dead = part(&parts, "metrics").unwrap();
+    supervisor.vital("metrics", failing).unwrap().join().unwrap();
+    let dead = part(&supervisor, "metrics").unwrap();
     assert_eq!((dead.state, dead.threads), (PartState::Dead, 0));
     assert_eq!(dead.cause.as_deref(), Some("the endpoint ended"));
-    // While the daemon ends, nothing is held against a part any more.
-    let parts = Parts::default();
-    parts.close();
-    parts.vital("metrics", failing).unwrap().join().unwrap();
-    assert_eq!(part(&parts, "metrics"), None);
+    // While the program ends, every end is expected.
+    let supervisor = Supervisor::default();
+    supervisor.close();
+    supervisor.vital("metrics", failing).unwrap().join().unwrap();
+    assert_eq!(part(&supervisor, "metrics"), None);
 }
 
 #[test]
-fn a_part_that_can_begin_again_does_and_the_status_counts_it() {
-    let parts = Parts::default();
+fn a_part_that_can_restart_does_and_the_status_counts_it() {
+    let supervisor = Supervisor::default();
     let (work, jobs) = channel::<u32>();
     let (done, results) = channel();
-    let thread = parts
+    let thread = supervisor
         .restarted("worker-3", move || {
             while let Ok(job) = jobs.recv() {
                 assert!(job != 0, "a job of nothing");
@@ -78,7 +77,7 @@ fn a_part_that_can_begin_again_does_and_the_status_counts_it() {
         .map(|_| results.recv_timeout(DEADLINE).unwrap())
         .collect();
     assert_eq!(seen, [1, 2, 3]);
-    let status = part(&parts, "worker").unwrap();
+    let status = part(&supervisor, "worker").unwrap();
     assert_eq!(
         (status.state, status.threads, status.restarts),
         (PartState::Running, 1, 2)
@@ -87,17 +86,17 @@ fn a_part_that_can_begin_again_does_and_the_status_counts_it() {
         status.cause.as_deref(),
         Some("it panicked: a job of nothing")
     );
-    assert_eq!(parts.dead(), []);
+    assert_eq!(supervisor.dead(), []);
     drop(work);
     thread.join().unwrap();
-    assert_eq!(part(&parts, "worker"), None);
+    assert_eq!(part(&supervisor, "worker"), None);
 }
 
 #[test]
-fn a_part_that_waits_to_begin_again_does_not_hold_up_the_end() {
-    let parts = Parts::default();
+fn a_part_that_waits_for_its_restart_does_not_delay_the_end() {
+    let supervisor = Supervisor::default();
     let (failing, failed) = sync_channel(64);
-    let thread = parts
+    let thread = supervisor
         .restarted("control", move || {
             let _ = failing.try_send(());
             Err("nothing works".to_owned())
@@ -107,10 +106,10 @@ fn a_part_that_waits_to_begin_again_does_not_hold_up_the_end() {
     for _ in 0..4 {
         failed.recv_timeout(DEADLINE).unwrap();
     }
-    parts.close();
+    supervisor.close();
     thread.join().unwrap();
     assert_eq!(
-        parts
+        supervisor
             .list()
             .iter()
             .filter(|part| part.name == "control")
@@ -120,21 +119,21 @@ fn a_part_that_waits_to_begin_again_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn work_that_panics_is_no_dead_part() {
-    let parts = Parts::default();
-    let task = parts.task("fetch", || panic!("a bad byte")).unwrap();
+fn a_task_that_panics_is_not_a_dead_part() {
+    let supervisor = Supervisor::default();
+    let task = supervisor.task("fetch", || panic!("a bad byte")).unwrap();
     task.join().unwrap();
-    assert_eq!(parts.dead(), []);
-    assert_eq!(part(&parts, "fetch"), None);
+    assert_eq!(supervisor.dead(), []);
+    assert_eq!(part(&supervisor, "fetch"), None);
 }
 
 #[test]
-fn a_place_that_is_dropped_is_dead_and_one_that_is_left_is_not() {
-    let parts = Parts::default();
-    parts.enter("metrics").leave();
-    assert_eq!(parts.dead(), []);
-    drop(parts.enter("oip"));
-    assert_eq!(part(&parts, "oip").unwrap().state, PartState::Dead);
+fn a_registration_that_is_dropped_is_dead_and_one_that_finished_is_not() {
+    let supervisor = Supervisor::default();
+    supervisor.register("metrics").finish();
+    assert_eq!(supervisor.dead(), []);
+    drop(supervisor.register("oip"));
+    assert_eq!(part(&supervisor, "oip").unwrap().state, PartState::Dead);
 }
 
 #[test]
@@ -146,19 +145,19 @@ fn a_library_thread_that_panics_is_in_the_list() {
         .unwrap()
         .join();
     assert!(panicked.is_err());
-    let part = part(&Parts::default(), "library thread rx-7").unwrap();
+    let part = part(&Supervisor::default(), "library thread rx-7").unwrap();
     assert_eq!(part.state, PartState::Panicked);
     assert!(part.cause.unwrap().ends_with("a frame of nothing"));
-    // Ours are accounted for where they are caught.
+    // Panics of our own threads are caught and recorded elsewhere.
     let ours = thread::Builder::new().name("hotshoe-ours".to_owned());
     assert!(ours.spawn(|| panic!("ours")).unwrap().join().is_err());
     assert_eq!(
-        self::part(&Parts::default(), "library thread hotshoe-ours"),
+        self::part(&Supervisor::default(), "library thread hotshoe-ours"),
         None
     );
 }
 
-/// Sources of a crate, but for its tests.
+/// Source files of a crate without its tests.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut folders = vec![folder.to_owned()];
     let mut files = Vec::new();
@@ -202,5 +201,5 @@ fn no_thread_is_started_elsewhere() {
             }
         }
     }
-    assert_eq!(starting, ["base/src/parts.rs"]);
+    assert_eq!(starting, ["base/src/supervisor.rs"]);
 }

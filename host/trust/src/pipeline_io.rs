@@ -1,10 +1,10 @@
-//! Where a pipeline begins and ends.
+//! Input and output of a pipeline.
 
 use crate::release::Step;
 
-/// What the first step of a pipeline takes.
+/// The input of the first step of a pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
+pub enum PipelineInput {
     /// The sample as it is: a preprocessor or a stage.
     Sample,
     /// Named tensors, to a model. The sample is an `.npz`.
@@ -15,19 +15,19 @@ pub enum Begin {
     Insight,
 }
 
-/// What the last step that is no policy leaves.
+/// The output of the last step that is not a policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The tensors that a preprocessor made.
+pub enum PipelineOutput {
+    /// The tensors of a preprocessor.
     Tensors,
-    /// The tensors that a model made.
+    /// The tensors of a model.
     Outputs,
     /// An insight.
     Insight,
 }
 
-impl Begin {
-    /// Of a pipeline of these steps.
+impl PipelineInput {
+    /// Derives it from the steps of a pipeline.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
         match steps.into_iter().next() {
             Some(Step::Infer { .. }) => Self::Tensors,
@@ -38,8 +38,8 @@ impl Begin {
     }
 }
 
-impl End {
-    /// Of a pipeline of these steps.
+impl PipelineOutput {
+    /// Derives it from the steps of a pipeline.
     pub fn of<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Self {
         let is_policy = |step: &&Step| matches!(step, Step::Policy { .. });
         match steps.into_iter().filter(|step| !is_policy(step)).last() {

@@ -1,4 +1,4 @@
-//! Panics: a line in the log each, and a list of the threads of libraries that had one.
+//! Logging of panics, and a list of the library threads that panicked.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -10,17 +10,17 @@ use std::thread;
 use super::PREFIX;
 use super::{PartState, PartStatus};
 
-/// Most names of threads that are kept.
+/// Most thread names that are kept.
 const MAX_THREADS: usize = 32;
 /// Longest message that is kept, in bytes.
 const MAX_MESSAGE: usize = 512;
 
-/// Threads of libraries that panicked: how often, and what the last one said.
+/// Number of panics and last message, by library thread.
 static LIBRARIES: Mutex<BTreeMap<String, (u64, String)>> = Mutex::new(BTreeMap::new());
 
-/// From now on a panic is a line in the log, and one in a thread of a library is kept for the status.
+/// Logs every panic from now on, and keeps those of library threads for the status.
 ///
-/// The standard library's own report goes to standard error, where a reader that does not read would hold up the thread for ever.
+/// The standard library's own report goes to standard error, where a reader that does not read would block the thread for ever.
 pub fn log_panics() {
     panic::set_hook(Box::new(report));
 }
@@ -37,23 +37,23 @@ fn report(info: &PanicHookInfo<'_>) {
             last.clone_from(&message);
         }
     }
-    let place = info.location().map(ToString::to_string).unwrap_or_default();
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
     let backtrace = Backtrace::capture();
     if backtrace.status() == BacktraceStatus::Captured {
-        tracing::error!(thread = name, place, message, %backtrace, "a thread panicked");
+        tracing::error!(thread = name, location, message, %backtrace, "a thread panicked");
     } else {
-        tracing::error!(thread = name, place, message, "a thread panicked");
+        tracing::error!(thread = name, location, message, "a thread panicked");
     }
 }
 
-/// Whether a thread is neither one of ours, whose panics are caught and accounted for where they happen, nor an unnamed helper, whose
-/// panic reaches the thread that it helps.
+/// Whether a thread belongs to a library. Our own threads catch their panics, and a panic of an unnamed helper reaches the thread that
+/// joins it.
 fn is_of_library(name: &str) -> bool {
     let ours = [PREFIX, "infer-"];
     name != "main" && name != "unnamed" && !ours.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The threads of libraries that panicked.
+/// The status of the library threads that panicked.
 pub(super) fn of_libraries() -> Vec<PartStatus> {
     let all = LIBRARIES.lock().unwrap_or_else(PoisonError::into_inner);
     let part = |(name, (count, message)): (&String, &(u64, String))| PartStatus {
@@ -66,13 +66,13 @@ pub(super) fn of_libraries() -> Vec<PartStatus> {
     all.iter().map(part).collect()
 }
 
-/// What a panic said.
+/// The message of a panic, cut to [`MAX_MESSAGE`].
 pub(super) fn message(payload: &(dyn Any + Send)) -> String {
     let text = payload
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("without a message");
+        .unwrap_or("no message");
     let end = text.floor_char_boundary(MAX_MESSAGE);
     text.get(..end).unwrap_or_default().to_owned()
 }

@@ -1,59 +1,59 @@
-//! Where a pipeline begins and ends: what its first step is given of the sample, and what its last step leaves.
+//! Input and output of a pipeline: parsing a sample for the first step, and tensors as the result.
 
 use std::sync::Arc;
 
 use hotshoe_engine::{ErrorCode, Failure, Fault, Insight, Sample};
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, Limits, NpzError};
-use hotshoe_trust::Begin;
+use hotshoe_trust::PipelineInput;
 
 use super::Expectation;
 
-/// The media type of a sample that came with tensors and without one.
+/// Media type of a sample within an `.npz` that does not state one.
 const UNKNOWN: &str = "application/octet-stream";
 
-/// What the first step is given.
-pub(super) enum Given {
-    /// The sample alone.
+/// The input of the first step.
+pub(super) enum FirstInput {
+    /// The sample.
     Sample,
-    /// Tensors, and the sample that they were made of, where it came with them.
+    /// Tensors, and the sample that they were made of (empty if it is not included).
     Tensors(Vec<(String, Tensor)>, Sample),
     /// An insight.
     Insight(Insight),
 }
 
-impl Given {
-    /// Reads a sample, where a pipeline that begins so has to.
-    pub fn read(begin: Begin, sample: &Sample) -> Result<Self, Failure> {
+impl FirstInput {
+    /// Parses a sample for a pipeline with this input.
+    pub fn read(begin: PipelineInput, sample: &Sample) -> Result<Self, Failure> {
         match begin {
-            Begin::Sample => Ok(Self::Sample),
-            Begin::Tensors | Begin::Outputs => {
+            PipelineInput::Sample => Ok(Self::Sample),
+            PipelineInput::Tensors | PipelineInput::Outputs => {
                 let arrays = npz::read(&sample.payload, Limits::SAMPLE).map_err(|error| {
-                    let told = hotshoe_base::chain(&error);
+                    let cause = hotshoe_base::chain(&error);
                     invalid(&format!(
-                        "the pipeline begins with tensors, and the sample is no .npz of them: {told}"
+                        "the pipeline begins with tensors, but the sample is not an .npz of tensors: {cause}"
                     ))
                 })?;
-                let (tensors, inner) = apart(arrays, sample)?;
+                let (tensors, inner) = split_sample(arrays, sample)?;
                 Ok(Self::Tensors(tensors, inner))
             }
-            Begin::Insight => match Expectation::parse(&sample.payload) {
+            PipelineInput::Insight => match Expectation::parse(&sample.payload) {
                 Ok(given) => Ok(Self::Insight(given.insight)),
                 Err(error) => Err(invalid(&format!(
-                    "the pipeline begins with a policy, and the sample is no insight in JSON: {error}"
+                    "the pipeline begins with a policy, but the sample is not an insight in JSON: {error}"
                 ))),
             },
         }
     }
 }
 
-/// Tensors as the insight of a pipeline that ends with them.
-pub(super) fn conclude(tensors: &[(String, Tensor)]) -> Result<Insight, Failure> {
+/// The insight of a pipeline that ends with tensors.
+pub(super) fn tensors_to_insight(tensors: &[(String, Tensor)]) -> Result<Insight, Failure> {
     let bytes: u64 = tensors.iter().map(|(_, it)| it.byte_len() as u64).sum();
     let most = Limits::SAMPLE;
     if bytes > most.bytes || tensors.len() > most.arrays {
         let message = format!(
-            "the pipeline ends with {} tensors of {bytes} bytes, and a result has at most {} of {} bytes",
+            "the pipeline ends with {} tensors of {bytes} bytes; a result has at most {} tensors of {} bytes",
             tensors.len(),
             most.arrays,
             most.bytes
@@ -71,8 +71,8 @@ pub(super) fn conclude(tensors: &[(String, Tensor)]) -> Result<Insight, Failure>
     })
 }
 
-/// Takes the sample out of what it came with.
-fn apart(
+/// Separates the sample from the tensors.
+fn split_sample(
     arrays: Vec<(String, Tensor)>,
     outer: &Sample,
 ) -> Result<(Vec<(String, Tensor)>, Sample), Failure> {
@@ -84,9 +84,9 @@ fn apart(
     let mut tensors = Vec::with_capacity(arrays.len());
     for (name, tensor) in arrays {
         match name.as_str() {
-            npz::SAMPLE => sample.payload = Arc::from(line(&name, &tensor)?),
+            npz::SAMPLE => sample.payload = Arc::from(byte_row(&name, &tensor)?),
             npz::SAMPLE_TYPE => {
-                let text = str::from_utf8(line(&name, &tensor)?)
+                let text = str::from_utf8(byte_row(&name, &tensor)?)
                     .map_err(|_| invalid("the array `content-type` is not UTF-8"))?;
                 text.clone_into(&mut sample.content_type);
             }
@@ -96,12 +96,12 @@ fn apart(
     Ok((tensors, sample))
 }
 
-/// The bytes of an array that is a line of them.
-fn line<'a>(name: &str, tensor: &'a Tensor) -> Result<&'a [u8], Failure> {
+/// The bytes of a one-dimensional `u8` array.
+fn byte_row<'a>(name: &str, tensor: &'a Tensor) -> Result<&'a [u8], Failure> {
     match tensor.as_u8() {
         Ok(bytes) if tensor.shape().len() == 1 => Ok(bytes),
         _ => Err(invalid(&format!(
-            "the array `{name}` is {} of {:?}; it is u8 of one dimension",
+            "the array `{name}` is {} of shape {:?}; it must be u8 with one dimension",
             tensor.element_type(),
             tensor.shape()
         ))),

@@ -1,14 +1,14 @@
-//! Whether two tensors say the same.
+//! Cosine similarity of tensors.
 
 use super::tensors::numbers;
 use crate::Tensor;
 
-/// Outputs that differ nowhere by more than this are the same, whatever their direction: that of values near zero is noise.
+/// Outputs whose elements differ by at most this are equal, since the direction of values near zero is noise.
 pub const NEGLIGIBLE: f64 = 1e-3;
 
-/// The cosine of the angle between two tensors; 1 where they are the same or differ nowhere by more than [`NEGLIGIBLE`], 0
-/// where they cannot be compared: other shapes or types, or what is not a number in one of them.
-pub fn likeness(one: &Tensor, other: &Tensor) -> f64 {
+/// The cosine of the angle between two tensors; 1 if they differ by at most [`NEGLIGIBLE`], 0 if they cannot be compared: different
+/// shapes or types, or a NaN in only one of them.
+pub fn cosine_similarity(one: &Tensor, other: &Tensor) -> f64 {
     if one.shape() != other.shape() || one.element_type() != other.element_type() {
         return 0.0;
     }
@@ -45,8 +45,8 @@ mod tests {
     }
 
     #[test]
-    fn likeness_is_the_cosine() {
-        let of = |a: &[f32], b: &[f32]| likeness(&f32s(a), &f32s(b));
+    fn the_similarity_is_the_cosine() {
+        let of = |a: &[f32], b: &[f32]| cosine_similarity(&f32s(a), &f32s(b));
         assert!((of(&[1.0, 2.0], &[2.0, 4.0]) - 1.0).abs() < 1e-9);
         assert!(of(&[1.0, 0.0], &[0.0, 1.0]).abs() < 1e-9);
         assert!((of(&[1.0, 2.0], &[-1.0, -2.0]) + 1.0).abs() < 1e-9);
@@ -54,17 +54,17 @@ mod tests {
 
     #[test]
     fn values_near_zero_are_the_same_whatever_their_direction() {
-        assert_eq!(likeness(&f32s(&[0.0, 1e-4]), &f32s(&[1e-4, 0.0])), 1.0);
-        assert_eq!(likeness(&f32s(&[0.0, 0.0]), &f32s(&[0.0, 1.0])), 0.0);
+        assert_eq!(cosine_similarity(&f32s(&[0.0, 1e-4]), &f32s(&[1e-4, 0.0])), 1.0);
+        assert_eq!(cosine_similarity(&f32s(&[0.0, 0.0]), &f32s(&[0.0, 1.0])), 0.0);
     }
 
     #[test]
     fn what_is_no_number_is_not_the_same() {
-        assert_eq!(likeness(&f32s(&[f32::NAN]), &f32s(&[1.0])), 0.0);
-        assert_eq!(likeness(&f32s(&[f32::NAN, 1.0]), &f32s(&[1.0, 1.0])), 0.0);
+        assert_eq!(cosine_similarity(&f32s(&[f32::NAN]), &f32s(&[1.0])), 0.0);
+        assert_eq!(cosine_similarity(&f32s(&[f32::NAN, 1.0]), &f32s(&[1.0, 1.0])), 0.0);
         let same = f32s(&[f32::NAN]);
-        assert_eq!(likeness(&same, &same), 1.0);
-        assert_eq!(likeness(&f32s(&[1.0]), &f32s(&[1.0, 1.0])), 0.0);
+        assert_eq!(cosine_similarity(&same, &same), 1.0);
+        assert_eq!(cosine_similarity(&f32s(&[1.0]), &f32s(&[1.0, 1.0])), 0.0);
     }
 
     #[test]

@@ -1,35 +1,33 @@
-//! How far numbers are from others that should be the same.
+//! Numeric similarity of values that should be equal.
 
 use super::tensors::numbers;
 use crate::{ElementType, Tensor};
 
-/// Numbers that differ nowhere by more than this are the same, whatever their direction and scale: 32-bit floating point and
-/// the approximations of backends (of a sigmoid, say) leave that much of what should be 0.
+/// Values that differ by at most this are equal, whatever their direction and scale: 32-bit floating point and the approximations of
+/// backends (for example of a sigmoid) leave residues of this size instead of 0.
 pub const NOISE: f64 = 1e-6;
 
-/// How close two lists of numbers are.
+/// Similarity of two lists of numbers.
 ///
-/// A cosine alone is blind to what is added or multiplied: of one number it says no more than the sign. So the scale and the
-/// offset are told beside it.
+/// A cosine alone ignores scale and offset, and of a single number it shows only the sign. So scale and offset are reported as well.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Closeness {
-    /// Of the angle between both; 0 where one is 0 everywhere.
+pub struct Similarity {
+    /// Cosine of the angle between both; 0 if one is all zeros.
     pub cosine: f64,
-    /// The smaller magnitude (root of the sum of squares) as a part of the larger one.
+    /// Ratio of the smaller to the larger magnitude (root of the sum of squares).
     pub scale: f64,
-    /// The mean difference as a part of the larger root mean square.
+    /// Mean difference relative to the larger root mean square.
     pub offset: f64,
-    /// The magnitude of the difference as a part of the larger magnitude.
+    /// Magnitude of the difference relative to the larger magnitude.
     pub relative_error: f64,
-    /// The largest difference of two numbers.
+    /// Largest absolute difference.
     pub largest_error: f64,
-    /// Pairs of which one is not a number, or one is infinite and the other is not the same.
+    /// Pairs with a NaN, or with an infinity that the other does not equal.
     pub odd: u64,
 }
 
-impl Closeness {
-    /// From 0 to 1, by the worst of cosine, scale and offset: 1 where nothing differs by more than [`NOISE`], and 0 where
-    /// anything is not a number.
+impl Similarity {
+    /// Agreement from 0 to 1, the worst of cosine, scale and offset: 1 if no difference exceeds [`NOISE`], 0 if any pair is odd.
     pub fn agreement(&self) -> f64 {
         if self.odd > 0 {
             0.0
@@ -42,8 +40,8 @@ impl Closeness {
     }
 }
 
-/// Compares numbers, pair by pair. Both must be as many.
-pub fn closeness(pairs: impl IntoIterator<Item = (f64, f64)>) -> Closeness {
+/// Compares pairs of numbers.
+pub fn similarity(pairs: impl IntoIterator<Item = (f64, f64)>) -> Similarity {
     let (mut count, mut odd, mut largest_error) = (0_u64, 0, 0.0_f64);
     let (mut product, mut ours, mut theirs, mut sum, mut squares) = (0.0, 0.0, 0.0, 0.0, 0.0);
     for (a, b) in pairs {
@@ -65,7 +63,7 @@ pub fn closeness(pairs: impl IntoIterator<Item = (f64, f64)>) -> Closeness {
     }
     let larger = f64::max(ours, theirs);
     let part = |of: f64, whole: f64| if whole > 0.0 { of / whole } else { 0.0 };
-    Closeness {
+    Similarity {
         cosine: finite(part(product, ours.sqrt() * theirs.sqrt())).min(1.0),
         scale: finite(part(f64::min(ours, theirs), larger)).sqrt(),
         offset: part(sum.abs() / count as f64, (larger / count as f64).sqrt()),
@@ -79,36 +77,36 @@ pub fn closeness(pairs: impl IntoIterator<Item = (f64, f64)>) -> Closeness {
     }
 }
 
-/// Squares of the largest numbers are infinite; what they say is then not known.
+/// Replaces overflows of squares by 0.
 fn finite(value: f64) -> f64 {
     if value.is_finite() { value } else { 0.0 }
 }
 
-/// What two runs of the same model on the same inputs make of one output.
+/// Comparison of one output of two runs of the same model on the same inputs.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Alike {
-    /// The same, but for rounding.
+pub enum OutputComparison {
+    /// Equal except for rounding.
     Yes,
-    /// Not the same; how, in a few words.
+    /// Different, with a short description.
     No(String),
-    /// Neither gave a number.
+    /// Both have only NaN.
     NoNumbers,
 }
 
-/// Least cosine of outputs that two backends make of the same inputs.
+/// Least cosine of equal outputs of two backends.
 const LEAST_COSINE: f64 = 0.999;
-/// Least agreement of them: of magnitudes, mean values, and of whole numbers that are equal.
+/// Least agreement of equal outputs: of magnitudes and means, and the share of equal integers.
 const LEAST_AGREEMENT: f64 = 0.99;
 
-/// Whether two backends made the same.
-pub fn alike(one: &Tensor, other: &Tensor) -> Alike {
+/// Whether the outputs of two backends are equal.
+pub fn compare_outputs(one: &Tensor, other: &Tensor) -> OutputComparison {
     if one.element_type() != other.element_type() {
         let (one, other) = (one.element_type(), other.element_type());
-        return Alike::No(format!("{one} against {other}"));
+        return OutputComparison::No(format!("{one} against {other}"));
     }
     if one.shape() != other.shape() {
         let (one, other) = (one.shape(), other.shape());
-        return Alike::No(format!("shape {one:?} against {other:?}"));
+        return OutputComparison::No(format!("shape {one:?} against {other:?}"));
     }
     let is_float = matches!(
         one.element_type(),
@@ -121,22 +119,22 @@ pub fn alike(one: &Tensor, other: &Tensor) -> Alike {
             .count();
         let share = equal as f64 / one.len().max(1) as f64;
         return match one.is_empty() || share >= LEAST_AGREEMENT {
-            true => Alike::Yes,
-            false => Alike::No(format!("{:.1} % of its elements are equal", share * 100.0)),
+            true => OutputComparison::Yes,
+            false => OutputComparison::No(format!("{:.1} % of its elements are equal", share * 100.0)),
         };
     }
     let neither = |(a, b): (f64, f64)| a.is_nan() && b.is_nan();
     if !one.is_empty() && numbers(one).zip(numbers(other)).all(neither) {
-        return Alike::NoNumbers;
+        return OutputComparison::NoNumbers;
     }
-    // What is not a number in both is the same in both.
+    // NaN in both counts as equal.
     let pairs = numbers(one).zip(numbers(other));
-    let found = closeness(pairs.filter(|pair| !neither(*pair)));
+    let found = similarity(pairs.filter(|pair| !neither(*pair)));
     let agreement = found.agreement();
     if agreement >= LEAST_AGREEMENT && (found.cosine >= LEAST_COSINE || agreement == 1.0) {
-        return Alike::Yes;
+        return OutputComparison::Yes;
     }
-    Alike::No(format!(
+    OutputComparison::No(format!(
         "cosine {:.4}, magnitudes {:.4}, mean off by {:.4}, largest difference {:.3e}",
         found.cosine, found.scale, found.offset, found.largest_error
     ))
@@ -149,7 +147,7 @@ mod tests {
     use super::*;
 
     fn of(a: &[f64], b: &[f64]) -> f64 {
-        closeness(a.iter().copied().zip(b.iter().copied())).agreement()
+        similarity(a.iter().copied().zip(b.iter().copied())).agreement()
     }
 
     fn near(found: f64, wanted: f64) {
@@ -195,12 +193,12 @@ mod tests {
     fn two_backends_are_alike_or_not() {
         let f32s = |values: &[f32]| Tensor::from_f32(&[values.len()], values.to_vec()).unwrap();
         let i64s = |values: &[i64]| Tensor::from_i64(&[values.len()], values.to_vec()).unwrap();
-        assert_eq!(alike(&f32s(&[1.0]), &f32s(&[1.000_01])), Alike::Yes);
-        assert_eq!(alike(&f32s(&[]), &f32s(&[])), Alike::Yes);
-        assert_eq!(alike(&i64s(&[3, 4]), &i64s(&[3, 4])), Alike::Yes);
+        assert_eq!(compare_outputs(&f32s(&[1.0]), &f32s(&[1.000_01])), OutputComparison::Yes);
+        assert_eq!(compare_outputs(&f32s(&[]), &f32s(&[])), OutputComparison::Yes);
+        assert_eq!(compare_outputs(&i64s(&[3, 4]), &i64s(&[3, 4])), OutputComparison::Yes);
         let nan = f32::NAN;
-        assert_eq!(alike(&f32s(&[nan]), &f32s(&[nan])), Alike::NoNumbers);
-        assert_eq!(alike(&f32s(&[nan, 1.0]), &f32s(&[nan, 1.0])), Alike::Yes);
+        assert_eq!(compare_outputs(&f32s(&[nan]), &f32s(&[nan])), OutputComparison::NoNumbers);
+        assert_eq!(compare_outputs(&f32s(&[nan, 1.0]), &f32s(&[nan, 1.0])), OutputComparison::Yes);
         for (one, other) in [
             (f32s(&[1.0]), f32s(&[3.0])),
             (f32s(&[1.0]), f32s(&[-1.0])),
@@ -212,7 +210,7 @@ mod tests {
             (i64s(&[3, 4]), i64s(&[3, 5])),
         ] {
             assert!(
-                matches!(alike(&one, &other), Alike::No(_)),
+                matches!(compare_outputs(&one, &other), OutputComparison::No(_)),
                 "{one:?} {other:?}"
             );
         }

@@ -1,9 +1,9 @@
-//! Whether tract takes a file to mean what it says.
+//! Checks that tract reads a file as the ONNX specification defines it.
 //!
-//! tract finds an operator by its name alone, whatever domain it is of and whatever function the file has of that name; it
-//! wires tensors by the last of their names; and it passes over what it does not know. Such a file runs, and gives something
-//! else. [`framework`] and [`partial_framework`] are the only ways to tract for whole files, so that nothing is loaded, looked
-//! into or simplified by it that it would misread.
+//! tract finds an operator by its name alone, and ignores its domain and functions of the file with that name; if tensors share a name,
+//! it uses the last one; and it ignores what it does not know. Such a file runs with wrong results. [`framework`] and
+//! [`partial_framework`] are the only access to tract for whole files, so that tract never loads, inspects or simplifies a file that it
+//! would misread.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -21,12 +21,12 @@ const LEARNING: &str = "ai.onnx.ml";
 /// ONNX Runtime's own operators.
 const MICROSOFT: &str = "com.microsoft";
 
-/// The newest version of each operator set that tract was tried with (`tests/conformance.rs`, and for the last two the schemas).
+/// The newest version of each operator set that tract was tested with (`tests/conformance.rs`, and for the last two the schemas).
 const NEWEST_SETS: [(&str, i64); 3] = [(OWN, 25), (LEARNING, 5), (MICROSOFT, 1)];
-/// The newest version of the file format that tract was tried with.
+/// The newest version of the file format that tract was tested with.
 const NEWEST_FORMAT: i64 = 13;
 
-/// Operators of tract that are those of other domains than ONNX's own.
+/// Operators of tract that belong to other domains than ONNX's own.
 const OF_OTHERS: &[(&str, &[&str])] = &[
     ("ArrayFeatureExtractor", &[LEARNING]),
     ("BiasGelu", &[MICROSOFT]),
@@ -49,28 +49,28 @@ const OF_OTHERS: &[(&str, &[&str])] = &[
     ("TreeEnsembleClassifier", &[LEARNING]),
 ];
 
-/// Why tract is not given a file.
+/// Why a file is not passed to tract.
 #[derive(Debug)]
 pub(crate) struct Refusal<'a> {
-    /// The first node that is to blame, if one is.
+    /// The first affected node, if there is one.
     pub(crate) node: Option<&'a NodeProto>,
     problem: Problem,
 }
 
 #[derive(Debug)]
 enum Problem {
-    /// Operators that it does not have, those of other domains with these.
+    /// Unsupported operators, with their domain unless it is ONNX's own.
     Operators(BTreeSet<String>),
-    /// What it would take for something else.
-    Meaning(String),
+    /// A misreading.
+    Misread(String),
 }
 
 impl Refusal<'_> {
-    /// For people, about the node if there is one.
+    /// The reason, about the node if there is one.
     pub(crate) fn reason(&self) -> String {
         match &self.problem {
             Problem::Operators(_) => "tract does not have this operator".to_owned(),
-            Problem::Meaning(reason) => reason.clone(),
+            Problem::Misread(reason) => reason.clone(),
         }
     }
 }
@@ -81,7 +81,7 @@ impl From<Refusal<'_>> for LoadError {
             Problem::Operators(operators) => Self::Operators {
                 operators: operators.into_iter().collect(),
             },
-            Problem::Meaning(problem) => Self::Misread {
+            Problem::Misread(problem) => Self::Misread {
                 place: refusal.node.map_or_else(
                     || "the model".to_owned(),
                     |node| format!("{} \"{}\"", operator(node), node_name(node)),
@@ -92,7 +92,7 @@ impl From<Refusal<'_>> for LoadError {
     }
 }
 
-/// tract, for a file that it reads as it is meant.
+/// tract, for a file that it reads correctly.
 pub(crate) fn framework<'a>(
     model: &'a ModelProto,
     graph: &'a GraphProto,
@@ -122,12 +122,12 @@ pub(crate) fn framework<'a>(
         None => Ok(framework),
         Some((node, reason)) => Err(Refusal {
             node: Some(node),
-            problem: Problem::Meaning(reason),
+            problem: Problem::Misread(reason),
         }),
     }
 }
 
-/// tract, to infer what it can of a file: operators that it does not have, or would misread, are unknown to it.
+/// tract for inference of shapes: operators that it does not have, or would misread, are unknown.
 pub(crate) fn partial_framework<'a>(
     model: &'a ModelProto,
     graph: &'a GraphProto,
@@ -143,15 +143,15 @@ pub(crate) fn partial_framework<'a>(
 }
 
 fn bare() -> Onnx {
-    // Shapes noted between the layers are those of one export; in tract they follow from the inputs.
+    // Shapes of intermediate tensors are those of the export; tract infers them from the inputs.
     tract_onnx::onnx().with_ignore_value_info(true)
 }
 
-/// The version of ONNX's own operators, if versions and names are ones that tract takes as they are meant.
+/// The version of ONNX's own operators, if tract reads the versions and names correctly.
 fn checked<'a>(model: &'a ModelProto, graph: &'a GraphProto) -> Result<i64, Refusal<'a>> {
     let refuse = |(node, reason): Fault<'a>| Refusal {
         node,
-        problem: Problem::Meaning(reason),
+        problem: Problem::Misread(reason),
     };
     let mut own = false;
     every_node(graph, &mut |node| own |= domain(&node.domain) == OWN);
@@ -160,20 +160,20 @@ fn checked<'a>(model: &'a ModelProto, graph: &'a GraphProto) -> Result<i64, Refu
     Ok(opset)
 }
 
-/// Whether a node's operator is the one that tract has of that name.
+/// Whether a node's operator is the one that tract has under that name.
 fn is_had(framework: &Onnx, model: &ModelProto, node: &NodeProto) -> bool {
     framework.op_register.0.contains_key(&node.op_type)
         && domains(&node.op_type).contains(&domain(&node.domain))
         && !calls_function(model, node)
 }
 
-/// The domains whose operator of this name is the one that tract has.
+/// The domains of tract's operator of this name.
 fn domains(operator: &str) -> &'static [&'static str] {
     let other = OF_OTHERS.iter().find(|(name, _)| *name == operator);
     other.map_or(&[OWN], |(_, domains)| domains)
 }
 
-/// Each node, and those of the graphs inside it.
+/// Calls `look` for each node, including inner graphs.
 fn every_node<'a>(graph: &'a GraphProto, look: &mut impl FnMut(&'a NodeProto)) {
     let mut graphs = vec![graph];
     while let Some(graph) = graphs.pop() {
@@ -184,12 +184,12 @@ fn every_node<'a>(graph: &'a GraphProto, look: &mut impl FnMut(&'a NodeProto)) {
     }
 }
 
-/// The version of ONNX's own operators that the file asks for; `own` says whether it needs them.
+/// The version of ONNX's own operators in the file; `own` is whether it uses them.
 fn opset(model: &ModelProto, own: bool) -> Result<i64, String> {
     if model.ir_version > NEWEST_FORMAT {
         let version = model.ir_version;
         return Err(format!(
-            "it is of version {version} of the file format, and tract knows those up to {NEWEST_FORMAT}"
+            "it has version {version} of the file format; tract supports up to {NEWEST_FORMAT}"
         ));
     }
     let mut asked: Vec<(&str, i64)> = Vec::new();
@@ -200,7 +200,7 @@ fn opset(model: &ModelProto, own: bool) -> Result<i64, String> {
             .any(|&(known, other)| known == name && other != version)
         {
             return Err(format!(
-                "it asks for two versions of the operators of {name}"
+                "it uses two versions of the operators of {name}"
             ));
         }
         asked.push((name, version));
@@ -209,29 +209,29 @@ fn opset(model: &ModelProto, own: bool) -> Result<i64, String> {
             && !(1..=*newest).contains(&version)
         {
             return Err(format!(
-                "it asks for version {version} of the operators of {name}, and tract knows those up to {newest}"
+                "it uses version {version} of the operators of {name}; tract supports up to {newest}"
             ));
         }
     }
     match asked.iter().find(|(name, _)| *name == OWN) {
         Some(&(_, version)) => Ok(version),
         None if own => Err(format!(
-            "it does not say which version of the operators of {OWN} it means"
+            "it does not state the version of the operators of {OWN}"
         )),
         None => Ok(0),
     }
 }
 
-/// A fault, and the node that has it.
+/// A problem with its node.
 type Fault<'a> = (Option<&'a NodeProto>, String);
 
-/// Whether each name stands for one tensor. `outer` has the names of the graphs around this one, which it sees.
+/// Checks that tensor names are unique. `outer` has the names of the enclosing graphs, which are visible.
 fn names<'a>(graph: &'a GraphProto, outer: &mut Vec<HashSet<&'a str>>) -> Result<(), Fault<'a>> {
     let twice = |what: &str, name: &str| Err((None, format!("it has two {what} \"{name}\"")));
     if !graph.sparse_initializer.is_empty() {
         return Err((
             None,
-            "it has sparse weights, which tract leaves out".to_owned(),
+            "it has sparse weights, which tract ignores".to_owned(),
         ));
     }
     let mut own: HashSet<&str> = HashSet::new();
@@ -251,7 +251,7 @@ fn names<'a>(graph: &'a GraphProto, outer: &mut Vec<HashSet<&'a str>>) -> Result
         for name in node.output.iter().filter(|name| !name.is_empty()) {
             let is_outer = outer.iter().any(|names| names.contains(name.as_str()));
             if is_outer || !own.insert(name) {
-                let reason = format!("its output is called \"{name}\", as another tensor is");
+                let reason = format!("its output \"{name}\" has the name of another tensor");
                 return Err((Some(node), reason));
             }
         }

@@ -1,4 +1,4 @@
-//! Both backends by turns on the same inputs, against the clock.
+//! Timing of both backends on the same inputs.
 
 use std::time::{Duration, Instant};
 
@@ -7,37 +7,37 @@ use hotshoe_infer::{Backend, Model, Tensor};
 
 use super::Inputs;
 
-/// Rounds, at most. The fastest of each backend counts: whatever else the machine does only slows a round down.
+/// Most rounds. The fastest round of each backend counts, since other load only slows a round down.
 const ROUNDS: usize = 7;
-/// No round begins after this.
+/// No round begins after this time.
 const BUDGET: Duration = Duration::from_secs(2);
-/// One run may take this long.
+/// Deadline of one run.
 const RUN_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How it ended.
-pub(super) enum Race {
+/// Result of the timing.
+pub(super) enum Timing {
     /// The time of one run on each.
     Ended {
-        /// On tract.
+        /// Time on tract.
         tract: Duration,
-        /// On ONNX Runtime.
+        /// Time on ONNX Runtime.
         ort: Duration,
     },
-    /// This backend could not run them.
+    /// This backend could not run the inputs.
     Failed(Backend, String),
 }
 
-/// Times both backends on `runs`, after a first round that does not count.
-pub(super) fn race(model: &Model, runs: &[Inputs]) -> Race {
+/// Times both backends on `runs`, after a warm-up round.
+pub(super) fn time_both(model: &Model, runs: &[Inputs]) -> Timing {
     const BACKENDS: [Backend; 2] = [Backend::Tract, Backend::Ort];
     let mut fastest = [Duration::MAX; 2];
     let started = Instant::now();
     for round in 0..=ROUNDS {
         for (backend, fastest) in BACKENDS.into_iter().zip(&mut fastest) {
             model.use_backend(backend);
-            let time = match lap(model, runs) {
+            let time = match run_all(model, runs) {
                 Ok(time) => time,
-                Err(error) => return Race::Failed(backend, error),
+                Err(error) => return Timing::Failed(backend, error),
             };
             if round > 0 {
                 *fastest = time.min(*fastest);
@@ -49,16 +49,16 @@ pub(super) fn race(model: &Model, runs: &[Inputs]) -> Race {
     }
     let one = u32::try_from(runs.len()).unwrap_or(1).max(1);
     let [tract, ort] = fastest.map(|all| all / one);
-    Race::Ended { tract, ort }
+    Timing::Ended { tract, ort }
 }
 
-/// Whether this backend can run them.
+/// Whether this backend can run all inputs.
 pub(super) fn runs(model: &Model, backend: Backend, runs: &[Inputs]) -> bool {
     model.use_backend(backend);
-    lap(model, runs).is_ok()
+    run_all(model, runs).is_ok()
 }
 
-fn lap(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
+fn run_all(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
     let started = Instant::now();
     for inputs in runs {
         outputs(model, inputs)?;
@@ -66,7 +66,7 @@ fn lap(model: &Model, runs: &[Inputs]) -> Result<Duration, String> {
     Ok(started.elapsed())
 }
 
-/// What the backend that serves now makes of one run's inputs.
+/// The outputs of the active backend for one run's inputs.
 pub(super) fn outputs(model: &Model, inputs: &Inputs) -> Result<Inputs, String> {
     let named: Vec<(&str, &Tensor)> = inputs.iter().map(|(n, t)| (n.as_str(), t)).collect();
     let ended = model.run_by(&named, Some(Instant::now() + RUN_DEADLINE));

@@ -1,4 +1,4 @@
-//! What became of each run of a model: every run that arrives gets exactly one answer and is counted exactly once.
+//! Tracking of the runs of a model: every run gets exactly one result and is counted exactly once.
 
 use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,35 +10,35 @@ use serde::Serialize;
 use crate::backend::Stop;
 use crate::{RunError, Tensor};
 
-/// Runs of one model that may wait for their turn. Further ones are refused: whoever sends that many has to slow down.
+/// Most queued runs of one model. Further ones are refused, so that senders slow down.
 const MAX_WAITING: usize = 256;
 
-/// What a run gives: the outputs in the order of the file.
+/// The result of a run: the outputs in the order of the file.
 pub(crate) type Outcome = Result<Vec<Tensor>, RunError>;
 
-/// How a model was used since it was loaded. `runs` = those that succeeded + `failed` + `abandoned` + those of `in_flight` that
-/// are not abandoned yet; a run that ends just as it is given up counts as what its caller was told.
+/// Counters of a model since it was loaded. `runs` = succeeded + `failed` + `abandoned` + the part of `in_flight` that is not
+/// abandoned. A run that ends at the same time as it is abandoned counts as what its caller got.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
-    /// Runs that began.
+    /// Runs that started.
     pub runs: u64,
-    /// Runs that began and ended with an error, told to their caller.
+    /// Runs that started and returned an error to their caller.
     pub failed: u64,
     /// Runs whose deadline passed while they ran.
     pub abandoned: u64,
-    /// Runs whose deadline passed before their turn came. They never began.
+    /// Runs whose deadline passed in the queue. They never started.
     pub expired: u64,
-    /// Runs that were refused, because too many waited or no thread could be started. They never began.
+    /// Runs that were refused because the queue was full or no thread could be started. They never started.
     pub refused: u64,
-    /// Runs that began and have not ended, abandoned ones included.
+    /// Runs that started and have not ended, including abandoned ones.
     pub in_flight: u64,
-    /// Runs that wait for their turn.
+    /// Queued runs.
     pub waiting: u64,
-    /// Times that several runs were joined into one.
+    /// Batches of several runs.
     pub batches: u64,
 }
 
-/// Runs that are one run for the backend. It is told to stop when none of their callers waits for it any more.
+/// Runs that are one run for the backend. It is cancelled when none of their callers waits any more.
 #[derive(Debug)]
 pub(crate) struct Group {
     pub(crate) stop: Stop,
@@ -46,12 +46,12 @@ pub(crate) struct Group {
 }
 
 #[derive(Debug)]
-enum Phase {
-    /// For its turn.
+enum RunPhase {
+    /// In the queue.
     Waiting,
     Running(Arc<Group>),
     Done(Outcome),
-    /// The caller has its answer.
+    /// The caller has its result.
     Answered,
 }
 
@@ -59,7 +59,7 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Run {
     deadline: Option<Instant>,
-    phase: Mutex<Phase>,
+    phase: Mutex<RunPhase>,
     done: Condvar,
 }
 
@@ -68,15 +68,15 @@ impl Run {
         self.deadline
     }
 
-    fn phase(&self) -> MutexGuard<'_, Phase> {
+    fn phase(&self) -> MutexGuard<'_, RunPhase> {
         self.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for the outcome, up to the deadline.
+    /// Waits for the outcome until the deadline.
     fn wait(&self) -> Option<Outcome> {
         let mut phase = self.phase();
         loop {
-            if matches!(*phase, Phase::Done(_)) {
+            if matches!(*phase, RunPhase::Done(_)) {
                 return take(&mut phase);
             }
             phase = match self.deadline {
@@ -97,9 +97,9 @@ impl Run {
     }
 }
 
-fn take(phase: &mut Phase) -> Option<Outcome> {
-    match mem::replace(phase, Phase::Answered) {
-        Phase::Done(outcome) => Some(outcome),
+fn take(phase: &mut RunPhase) -> Option<Outcome> {
+    match mem::replace(phase, RunPhase::Answered) {
+        RunPhase::Done(outcome) => Some(outcome),
         other => {
             *phase = other;
             None
@@ -109,11 +109,11 @@ fn take(phase: &mut Phase) -> Option<Outcome> {
 
 /// The runs of one model. A run changes its phase and the counters in one step: the counters are locked first.
 #[derive(Debug, Default)]
-pub(crate) struct Ledger {
+pub(crate) struct RunTracker {
     usage: Mutex<Usage>,
 }
 
-impl Ledger {
+impl RunTracker {
     fn usage(&self) -> MutexGuard<'_, Usage> {
         self.usage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -122,7 +122,7 @@ impl Ledger {
         *self.usage()
     }
 
-    /// A run that waits for its turn from now on.
+    /// Adds a run to the queue.
     pub(crate) fn arrive(&self, deadline: Option<Instant>) -> Result<Arc<Run>, RunError> {
         let mut usage = self.usage();
         if usage.waiting >= MAX_WAITING as u64 {
@@ -133,12 +133,12 @@ impl Ledger {
         usage.waiting += 1;
         Ok(Arc::new(Run {
             deadline,
-            phase: Mutex::new(Phase::Waiting),
+            phase: Mutex::new(RunPhase::Waiting),
             done: Condvar::new(),
         }))
     }
 
-    /// Begins those of `runs` that someone still waits for, as one group.
+    /// Starts those of `runs` whose callers still wait, as one group.
     pub(crate) fn begin<'a>(
         &self,
         runs: impl Iterator<Item = &'a Arc<Run>>,
@@ -151,12 +151,12 @@ impl Ledger {
         let now = Instant::now();
         let begun = runs.map(|run| {
             let mut phase = run.phase();
-            // The caller of a run that is late has not woken up yet; it counts it.
+            // The caller of a late run has not woken up yet, and will count it.
             let late = run.deadline.is_some_and(|deadline| deadline <= now);
-            if late || !matches!(*phase, Phase::Waiting) {
+            if late || !matches!(*phase, RunPhase::Waiting) {
                 return false;
             }
-            *phase = Phase::Running(group.clone());
+            *phase = RunPhase::Running(group.clone());
             group.waited_for.fetch_add(1, Ordering::Relaxed);
             usage.waiting -= 1;
             usage.runs += 1;
@@ -171,11 +171,11 @@ impl Ledger {
         (group, begun)
     }
 
-    /// Makes a run of a group one of its own, unless it was given up.
+    /// Moves a run of a group into its own group, unless it was abandoned.
     pub(crate) fn single_out(&self, run: &Run) -> Option<Arc<Group>> {
         let usage = self.usage();
         let mut phase = run.phase();
-        let Phase::Running(old) = &*phase else {
+        let RunPhase::Running(old) = &*phase else {
             return None;
         };
         old.waited_for.fetch_sub(1, Ordering::Relaxed);
@@ -183,40 +183,40 @@ impl Ledger {
             stop: Stop::default(),
             waited_for: AtomicUsize::new(1),
         });
-        *phase = Phase::Running(group.clone());
+        *phase = RunPhase::Running(group.clone());
         drop(usage);
         Some(group)
     }
 
-    /// A run that began has ended. Its caller gets the outcome, unless it gave up.
+    /// Records the end of a started run, and passes the outcome to its caller, unless it gave up.
     pub(crate) fn end(&self, run: &Run, outcome: Outcome) {
         let mut usage = self.usage();
         usage.in_flight -= 1;
         let mut phase = run.phase();
-        if matches!(*phase, Phase::Running(_)) {
+        if matches!(*phase, RunPhase::Running(_)) {
             usage.failed += u64::from(outcome.is_err());
-            *phase = Phase::Done(outcome);
+            *phase = RunPhase::Done(outcome);
         }
         drop(phase);
         drop(usage);
         run.done.notify_one();
     }
 
-    /// A run that arrived cannot begin at all.
+    /// Fails a queued run that cannot start.
     pub(crate) fn cancel(&self, run: &Run, error: RunError) {
         let mut usage = self.usage();
         let mut phase = run.phase();
-        if matches!(*phase, Phase::Waiting) {
+        if matches!(*phase, RunPhase::Waiting) {
             usage.waiting -= 1;
             usage.refused += 1;
-            *phase = Phase::Done(Err(error));
+            *phase = RunPhase::Done(Err(error));
         }
         drop(phase);
         drop(usage);
         run.done.notify_one();
     }
 
-    /// The answer for the caller of a run: its outcome, or that its deadline passed.
+    /// Waits for the result of a run: its outcome, or that its deadline passed.
     pub(crate) fn answer(&self, run: &Run) -> Outcome {
         if let Some(outcome) = run.wait() {
             return outcome;
@@ -226,18 +226,18 @@ impl Ledger {
         if let Some(outcome) = take(&mut phase) {
             return outcome;
         }
-        match mem::replace(&mut *phase, Phase::Answered) {
-            Phase::Running(group) => {
+        match mem::replace(&mut *phase, RunPhase::Answered) {
+            RunPhase::Running(group) => {
                 usage.abandoned += 1;
                 if group.waited_for.fetch_sub(1, Ordering::Relaxed) == 1 {
                     group.stop.stop();
                 }
             }
-            Phase::Waiting => {
+            RunPhase::Waiting => {
                 usage.waiting -= 1;
                 usage.expired += 1;
             }
-            Phase::Done(_) | Phase::Answered => {}
+            RunPhase::Done(_) | RunPhase::Answered => {}
         }
         Err(RunError::Deadline)
     }

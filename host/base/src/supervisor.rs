@@ -1,7 +1,9 @@
-//! The threads of a daemon or a registry. Each one is started here, under a name and with a rule for its end, so that none ends unseen.
+//! Supervision of the threads of a daemon or a registry. Every thread is started here, with a name and a rule for its end, so that no
+//! thread ends unnoticed.
 //!
-//! A part that can begin again does so after a pause. One that cannot is dead: the status says so, and whoever asked for it with
-//! [`Parts::on_death`] ends the process with a drain, so that its supervisor starts it again.
+//! The status calls a supervised thread, or several of one name, a part. A part that can restart does so after a pause. A part that
+//! cannot is dead: the status reports it, and the callback of [`Supervisor::on_death`] drains and ends the process, so that the service
+//! manager starts it again.
 
 mod panics;
 
@@ -16,41 +18,41 @@ use serde::{Deserialize, Serialize};
 
 pub use panics::log_panics;
 
-/// How the names of this program's threads begin.
+/// Prefix of the names of this program's threads.
 const PREFIX: &str = "hotshoe-";
-/// The pause before a part begins again; it doubles each time.
+/// Pause before the first restart of a part; it doubles with each restart.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// The longest such pause.
+/// Longest pause before a restart.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A part that ran for so long begins again after the first pause.
+/// After a run of this length, the next pause is the first one again.
 const CALM: Duration = Duration::from_secs(60);
 
-/// A part of the daemon.
+/// The status of one part.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartStatus {
     /// Its name.
     pub name: String,
-    /// How it is.
+    /// Its state.
     pub state: PartState,
-    /// Threads that it has.
+    /// Running threads of this name.
     pub threads: usize,
-    /// Times that it began again, since the start.
+    /// Restarts since the program started.
     pub restarts: u64,
-    /// Why it ended the last time, if it did.
+    /// Why it last ended, if it did.
     pub cause: Option<String>,
 }
 
-/// How a part of the daemon is.
+/// The state of a part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PartState {
-    /// It works.
+    /// It runs.
     Running,
-    /// It ended by itself, and begins again after a pause.
+    /// It ended unexpectedly, and restarts after a pause.
     Restarting,
-    /// It ended by itself, and the daemon ends for its supervisor to start it again.
+    /// It ended unexpectedly and cannot restart: the program drains and ends.
     Dead,
-    /// A thread of a library that panicked: what it did for the daemon may not be done any more.
+    /// A thread of a library panicked: its work may no longer be done.
     Panicked,
 }
 
@@ -67,7 +69,7 @@ impl PartState {
 }
 
 impl PartStatus {
-    /// One that works, without threads yet.
+    /// A running part without threads.
     pub fn running(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -79,15 +81,15 @@ impl PartStatus {
     }
 }
 
-/// The parts of one daemon or registry. Clones are the same.
+/// Starts and supervises the threads of one daemon or registry. Clones share one state.
 #[derive(Clone, Default)]
-pub struct Parts {
+pub struct Supervisor {
     shared: Arc<Shared>,
 }
 
-/// A part that ended by itself, and does not begin again.
+/// A part that ended unexpectedly and does not restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dead {
+pub struct DeadPart {
     /// Its name.
     pub name: String,
     /// Why it ended.
@@ -100,119 +102,119 @@ struct Shared {
     closed: Condvar,
 }
 
-/// Whoever is told of the first death.
-type OnDeath = Box<dyn FnOnce(&Dead) + Send>;
+/// Callback for the first dead part.
+type OnDeath = Box<dyn FnOnce(&DeadPart) + Send>;
 
 #[derive(Default)]
 struct State {
     next: u64,
-    parts: BTreeMap<u64, Live>,
-    /// What happened to parts of a name so far.
-    past: BTreeMap<String, Past>,
-    dead: Vec<Dead>,
+    threads: BTreeMap<u64, Thread>,
+    /// Restarts and last cause, by part.
+    history: BTreeMap<String, History>,
+    dead: Vec<DeadPart>,
     on_death: Option<OnDeath>,
     closing: bool,
 }
 
-struct Live {
+struct Thread {
     name: String,
-    pausing: bool,
+    restarting: bool,
 }
 
 #[derive(Default)]
-struct Past {
+struct History {
     restarts: u64,
     cause: String,
 }
 
-impl std::fmt::Debug for Parts {
+impl std::fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Parts").field(&self.list()).finish()
+        f.debug_tuple("Supervisor").field(&self.list()).finish()
     }
 }
 
-/// A part that stands in the list as long as this lives. Dropped before [`Place::leave`], the part is dead.
+/// Registration of one thread or task. If it is dropped before [`Registration::finish`], its part is dead.
 #[derive(Debug)]
-pub struct Place {
-    parts: Parts,
+pub struct Registration {
+    supervisor: Supervisor,
     id: u64,
     name: String,
-    /// Whether there is something that can die.
-    begun: bool,
-    left: bool,
+    /// False until the thread runs: a thread that could not be started is not dead.
+    has_started: bool,
+    has_ended: bool,
 }
 
-impl Parts {
-    /// Starts a thread that begins again when it panics, or ends with an error. `run` keeps what it needs for that.
+impl Supervisor {
+    /// Starts a thread that restarts when `run` panics or returns an error. `run` keeps the state that it needs for a restart.
     ///
     /// # Errors
-    /// Where the machine has no thread left.
+    /// The system cannot start a thread.
     pub fn restarted(
         &self,
         name: &str,
         mut run: impl FnMut() -> Result<(), String> + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        self.start(name, move |place| {
+        self.start(name, move |thread| {
             let mut pause = FIRST_PAUSE;
             loop {
                 let began = Instant::now();
                 let Err(cause) = caught(&mut run) else {
-                    return place.leave();
+                    return thread.finish();
                 };
                 if began.elapsed() >= CALM {
                     pause = FIRST_PAUSE;
                 }
-                if !place.pause(&cause, pause) {
-                    return place.leave();
+                if !thread.pause(&cause, pause) {
+                    return thread.finish();
                 }
                 pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
             }
         })
     }
 
-    /// Starts a thread that cannot begin again: it is dead when it panics, or ends with an error. Without one it was told to end.
+    /// Starts a thread that cannot restart: its part is dead when `run` panics or returns an error. `Ok` is an ordinary end.
     ///
     /// # Errors
-    /// Where the machine has no thread left.
+    /// The system cannot start a thread.
     pub fn vital(
         &self,
         name: &str,
         run: impl FnOnce() -> Result<(), String> + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        self.start(name, move |place| match caught(run) {
-            Ok(()) => place.leave(),
-            Err(cause) => place.die(&cause),
+        self.start(name, move |thread| match caught(run) {
+            Ok(()) => thread.finish(),
+            Err(cause) => thread.fail(&cause),
         })
     }
 
-    /// Starts a thread for one piece of work, whose end somebody else waits for.
+    /// Starts a thread for one task. A panic is recorded as the cause of the part, and the part is not dead.
     ///
     /// # Errors
-    /// Where the machine has no thread left.
+    /// The system cannot start a thread.
     pub fn task(
         &self,
         name: &str,
         run: impl FnOnce() + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        self.start(name, move |place| {
+        self.start(name, move |thread| {
             if let Err(cause) = caught(|| {
                 run();
                 Ok(())
             }) {
-                place
-                    .parts
+                thread
+                    .supervisor
                     .lock()
-                    .past
-                    .entry(place.name.clone())
+                    .history
+                    .entry(thread.name.clone())
                     .or_default()
                     .cause = cause;
             }
-            place.leave();
+            thread.finish();
         })
     }
 
-    /// A place in the list for a part without a thread of its own, such as a task of a runtime.
-    pub fn enter(&self, name: &str) -> Place {
+    /// Registers a part without a thread of its own, such as a task of an async runtime.
+    pub fn register(&self, name: &str) -> Registration {
         let name = name
             .trim_end_matches(|it: char| it.is_ascii_digit())
             .trim_end_matches('-')
@@ -220,54 +222,54 @@ impl Parts {
         let mut state = self.lock();
         let id = state.next;
         state.next += 1;
-        let live = Live {
+        let thread = Thread {
             name: name.clone(),
-            pausing: false,
+            restarting: false,
         };
-        state.parts.insert(id, live);
+        state.threads.insert(id, thread);
         drop(state);
-        Place {
-            parts: self.clone(),
+        Registration {
+            supervisor: self.clone(),
             id,
             name,
-            begun: true,
-            left: false,
+            has_started: true,
+            has_ended: false,
         }
     }
 
-    /// From now on parts may end.
+    /// From now on the end of a part is expected, and no part restarts.
     pub fn close(&self) {
         self.lock().closing = true;
         self.shared.closed.notify_all();
     }
 
-    /// Calls `tell` when the first part is dead; at once where one is already.
-    pub fn on_death(&self, tell: impl FnOnce(&Dead) + Send + 'static) {
+    /// Calls `callback` when the first part is dead, or at once if one is already.
+    pub fn on_death(&self, callback: impl FnOnce(&DeadPart) + Send + 'static) {
         let mut state = self.lock();
         match state.dead.first().cloned() {
             Some(dead) => {
                 drop(state);
-                tell(&dead);
+                callback(&dead);
             }
-            None => state.on_death = Some(Box::new(tell)),
+            None => state.on_death = Some(Box::new(callback)),
         }
     }
 
-    /// The parts that are dead.
-    pub fn dead(&self) -> Vec<Dead> {
+    /// The dead parts.
+    pub fn dead(&self) -> Vec<DeadPart> {
         self.lock().dead.clone()
     }
 
-    /// All parts by name: those of this daemon, and threads of libraries that panicked in this process.
+    /// The status of all parts, sorted by name, then of threads of libraries that panicked in this process.
     pub fn list(&self) -> Vec<PartStatus> {
         let state = self.lock();
         let mut all: BTreeMap<&str, PartStatus> = BTreeMap::new();
-        for live in state.parts.values() {
+        for thread in state.threads.values() {
             let part = all
-                .entry(&live.name)
-                .or_insert_with(|| PartStatus::running(&live.name));
+                .entry(&thread.name)
+                .or_insert_with(|| PartStatus::running(&thread.name));
             part.threads += 1;
-            if live.pausing {
+            if thread.restarting {
                 part.state = PartState::Restarting;
             }
         }
@@ -278,28 +280,28 @@ impl Parts {
             part.state = PartState::Dead;
             part.cause = Some(dead.cause.clone());
         }
-        for (name, past) in &state.past {
+        for (name, history) in &state.history {
             if let Some(part) = all.get_mut(name.as_str()) {
-                part.restarts = past.restarts;
-                part.cause.get_or_insert_with(|| past.cause.clone());
+                part.restarts = history.restarts;
+                part.cause.get_or_insert_with(|| history.cause.clone());
             }
         }
         all.into_values().chain(panics::of_libraries()).collect()
     }
 
-    /// The one place in the daemon that starts a thread which outlives its caller.
+    /// The only code that starts a thread which outlives its caller.
     fn start(
         &self,
         name: &str,
-        run: impl FnOnce(Place) + Send + 'static,
+        run: impl FnOnce(Registration) + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
-        let mut place = self.enter(name);
-        place.begun = false;
+        let mut registration = self.register(name);
+        registration.has_started = false;
         thread::Builder::new()
             .name(format!("{PREFIX}{name}"))
             .spawn(move || {
-                place.begun = true;
-                run(place);
+                registration.has_started = true;
+                run(registration);
             })
     }
 
@@ -311,52 +313,52 @@ impl Parts {
     }
 }
 
-impl Place {
-    /// The part has ended as it should.
-    pub fn leave(mut self) {
-        self.left = true;
-        self.parts.lock().parts.remove(&self.id);
+impl Registration {
+    /// Records an expected end.
+    pub fn finish(mut self) {
+        self.has_ended = true;
+        self.supervisor.lock().threads.remove(&self.id);
     }
 
-    /// The part has ended by itself. While the daemon ends, that is as it should be.
-    fn die(mut self, cause: &str) {
+    fn fail(mut self, cause: &str) {
         self.end(cause);
     }
 
+    /// Records an unexpected end. While the program ends, every end is expected.
     fn end(&mut self, cause: &str) {
-        if std::mem::replace(&mut self.left, true) {
+        if std::mem::replace(&mut self.has_ended, true) {
             return;
         }
-        let mut state = self.parts.lock();
-        state.parts.remove(&self.id);
-        if !self.begun || state.closing {
+        let mut state = self.supervisor.lock();
+        state.threads.remove(&self.id);
+        if !self.has_started || state.closing {
             return;
         }
-        let dead = Dead {
+        let dead = DeadPart {
             name: self.name.clone(),
             cause: cause.to_owned(),
         };
         state.dead.push(dead.clone());
-        let tell = state.on_death.take();
+        let callback = state.on_death.take();
         drop(state);
         metrics::gauge!("hotshoe_dead_parts").increment(1.0);
-        tracing::error!(part = dead.name, cause, "a part of this program is dead");
-        if let Some(tell) = tell {
-            tell(&dead);
+        tracing::error!(part = dead.name, cause, "a part of this program ended and cannot restart");
+        if let Some(callback) = callback {
+            callback(&dead);
         }
     }
 
-    /// Waits until the part may begin again. False where the daemon ends.
+    /// Waits until the part may restart. False if the program ends meanwhile.
     fn pause(&self, cause: &str, pause: Duration) -> bool {
-        let mut state = self.parts.lock();
+        let mut state = self.supervisor.lock();
         if state.closing {
             return false;
         }
-        let past = state.past.entry(self.name.clone()).or_default();
-        past.restarts += 1;
-        cause.clone_into(&mut past.cause);
-        if let Some(live) = state.parts.get_mut(&self.id) {
-            live.pausing = true;
+        let history = state.history.entry(self.name.clone()).or_default();
+        history.restarts += 1;
+        cause.clone_into(&mut history.cause);
+        if let Some(thread) = state.threads.get_mut(&self.id) {
+            thread.restarting = true;
         }
         drop(state);
         metrics::counter!("hotshoe_part_restarts_total", "part" => self.name.clone()).increment(1);
@@ -364,31 +366,31 @@ impl Place {
             part = self.name,
             cause,
             ?pause,
-            "a part of this program ended and begins again"
+            "a part of this program ended and restarts"
         );
         let (mut state, _) = self
-            .parts
+            .supervisor
             .shared
             .closed
-            .wait_timeout_while(self.parts.lock(), pause, |state| !state.closing)
+            .wait_timeout_while(self.supervisor.lock(), pause, |state| !state.closing)
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(live) = state.parts.get_mut(&self.id) {
-            live.pausing = false;
+        if let Some(thread) = state.threads.get_mut(&self.id) {
+            thread.restarting = false;
         }
         !state.closing
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
-        self.end("it ended by itself");
+        self.end("it ended unexpectedly");
     }
 }
 
-/// Starts a thread that ends before its caller goes on.
+/// Starts a thread within `scope`: it ends before its caller goes on.
 ///
 /// # Errors
-/// Where the machine has no thread left.
+/// The system cannot start a thread.
 pub fn scoped<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
@@ -399,7 +401,7 @@ pub fn scoped<'scope, 'env>(
         .spawn_scoped(scope, run)
 }
 
-/// What a panic said, instead of the panic.
+/// Turns a panic of `run` into an error.
 fn caught(run: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|payload| Err(format!("it panicked: {}", panics::message(&*payload))))
