@@ -46,13 +46,20 @@ pub enum Readers {
 
 /// Writes a new file that appears complete or not at all. Fails if it exists, unless `force` is set.
 pub fn write_new(path: &Path, bytes: &[u8], readers: Readers, force: bool) -> anyhow::Result<()> {
-    if !force && path.exists() {
-        bail!(
+    let cannot = || format!("cannot write {}", path.display());
+    match fs::symlink_metadata(path) {
+        Ok(_) if !force => bail!(
             "{} already exists; give --force to overwrite it",
             path.display()
-        );
+        ),
+        // The rename below would replace the link, and leave the file that it leads to as it is.
+        Ok(found) if found.is_symlink() => {
+            let target = fs::canonicalize(path).with_context(cannot)?;
+            return write_new(&target, bytes, readers, force);
+        }
+        Ok(found) if !found.is_file() => bail!("{} is not a regular file", path.display()),
+        _ => {}
     }
-    let cannot = || format!("cannot write {}", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).with_context(cannot)?;
     }
@@ -102,5 +109,18 @@ mod tests {
                 0o600
             );
         }
+    }
+
+    #[test]
+    fn a_link_is_followed_and_what_is_not_a_file_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_new(&link, b"new", Readers::Anyone, true).unwrap();
+        assert_eq!(read_text(&file).unwrap(), "new");
+        assert!(link.is_symlink());
+        let error = write_new(Path::new("/dev/null"), b"new", Readers::Anyone, true).unwrap_err();
+        assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 }

@@ -46,7 +46,7 @@ const SIGNALS: [(Signal, &str, Action); 14] = [
 ];
 
 /// The real-time signals that no library reserves: some supervisors end a process with one of them.
-const REAL_TIME: RangeInclusive<i32> = 35..=63;
+const REAL_TIME: RangeInclusive<i32> = 34..=64;
 
 /// A task of a serving process.
 #[derive(Debug, PartialEq, Eq)]

@@ -16,13 +16,13 @@ use hotshoe_config::RecordConfig;
 use hotshoe_engine::Sample;
 use hotshoe_pipeline::{Decision, Trace};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
-use hotshoe_trust::{PipelineInput, Blob, Device, Digest, RecordKind, Release, Step, Verified};
+use hotshoe_trust::{Blob, Device, Digest, PipelineInput, RecordKind, Release, Step, Verified};
 use uuid::Uuid;
 
 use self::error::RecordError;
 use self::recorded_sample::RecordedSample;
 
-pub use self::wire::{Counts, EndReason, FileHead, Next, Opened, RefusalBody, Request, NextItem};
+pub use self::wire::{Counts, EndReason, FileHead, Next, NextItem, Opened, RefusalBody, Request};
 
 /// Most concurrent recordings.
 pub const MAX_SESSIONS: usize = 4;
@@ -292,11 +292,19 @@ impl Recorder {
         let made = |is: fn(&Step) -> bool, instead| steps.iter().any(is) || begin == instead;
         let lacks = match stage {
             RecordStage::Pre
-                if !made(|it| matches!(it, Step::Preprocess { .. }), PipelineInput::Tensors) =>
+                if !made(
+                    |it| matches!(it, Step::Preprocess { .. }),
+                    PipelineInput::Tensors,
+                ) =>
             {
                 "has no preprocessor"
             }
-            RecordStage::Infer if !made(|it| matches!(it, Step::Infer { .. }), PipelineInput::Outputs) => {
+            RecordStage::Infer
+                if !made(
+                    |it| matches!(it, Step::Infer { .. }),
+                    PipelineInput::Outputs,
+                ) =>
+            {
                 "has no infer step"
             }
             _ => return Ok(kinds),
@@ -343,7 +351,12 @@ impl Recorder {
     }
 
     /// Prepares the files of a sample.
-    fn prepare_files(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
+    fn prepare_files(
+        &self,
+        id: &str,
+        number: u64,
+        taken: RecordedSample,
+    ) -> Result<Next, RecordError> {
         let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;
@@ -373,7 +386,10 @@ impl Recorder {
     ) -> Result<Vec<u8>, RecordError> {
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;
-        let current = session.current.as_ref().filter(|_| session.number == number);
+        let current = session
+            .current
+            .as_ref()
+            .filter(|_| session.number == number);
         let bytes = current.and_then(|current| current.files.get(file));
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = bytes.and_then(|bytes| bytes.get(offset..));

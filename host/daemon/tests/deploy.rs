@@ -148,7 +148,9 @@ impl Running {
             bundles: served.bundles,
             activate,
         };
-        self.publisher.publish_statement("test", statement(order)).unwrap();
+        self.publisher
+            .publish_statement("test", statement(order))
+            .unwrap();
         served.release
     }
 
@@ -166,7 +168,9 @@ impl Running {
             activate: true,
         });
         envelope.sign(key).unwrap();
-        self.publisher.publish_statement("test", envelope.to_bytes()).unwrap();
+        self.publisher
+            .publish_statement("test", envelope.to_bytes())
+            .unwrap();
     }
 
     /// Sends one sample, and returns its end.
@@ -316,7 +320,10 @@ fn the_status_names_the_right_cause() {
         bundles: vec![Digest::of(b"nowhere either")],
         activate: true,
     };
-    running.publisher.publish_statement("test", statement(order)).unwrap();
+    running
+        .publisher
+        .publish_statement("test", statement(order))
+        .unwrap();
     let status = running.feed_until("missed", |s| s.deploy.waiting == Some(WaitReason::Retry));
     assert_eq!(
         (status.deploy.phase, status.deploy.generation),
@@ -337,7 +344,9 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     running.publish(&site.plain(1, QUICK), 1, true);
     running.until(Phase::Live, 1);
     let second = running.publish(&site.plain(2, QUICK), 2, false);
-    let status = running.feed_until("waiting", |s| s.deploy.waiting == Some(WaitReason::Activation));
+    let status = running.feed_until("waiting", |s| {
+        s.deploy.waiting == Some(WaitReason::Activation)
+    });
     assert_eq!(
         (status.deploy.phase, live(&status)),
         (Phase::SelfTested, Some(1))

@@ -1,9 +1,10 @@
 //! Access control, by the head of a request, before its body is read.
 
-use std::io::Read;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
+use hotshoe_base::files;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue, ORIGIN};
 use hyper::{Request, Uri};
 use subtle::ConstantTimeEq;
@@ -108,17 +109,18 @@ fn is_loopback_name(authority: &str) -> bool {
 }
 
 fn read_token(section: &'static str, path: &Path) -> Result<Vec<u8>, FrontError> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_TOKEN_FILE + 1).read_to_end(&mut bytes))
-        .map_err(|source| FrontError::Token {
+    let bytes = match files::read_bytes(path, MAX_TOKEN_FILE) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Err(FrontError::TokenForm(path.to_owned()));
+        }
+        read => read.map_err(|source| FrontError::Token {
             section,
             path: path.to_owned(),
             source,
-        })?;
+        })?,
+    };
     let token = bytes.trim_ascii();
     let fits = token.len() >= LEAST_TOKEN_BYTES
-        && bytes.len() as u64 <= MAX_TOKEN_FILE
         && token.iter().all(u8::is_ascii_graphic);
     fits.then(|| token.to_vec())
         .ok_or_else(|| FrontError::TokenForm(path.to_owned()))

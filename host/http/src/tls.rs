@@ -1,8 +1,10 @@
 //! TLS: certificates and keys.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use hotshoe_base::files;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
@@ -10,9 +12,21 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as RustlsError, RootCertStore, ServerConfig};
 
+/// The maximum size of a file with certificates or a key, in bytes.
+const MAX_PEM_BYTES: u64 = 1 << 20;
+
 /// Why the certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
+    /// A file cannot be read, is not a regular file, or is too large.
+    #[error("cannot read {path}; it must be a PEM file of at most {MAX_PEM_BYTES} bytes")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A file cannot be read as PEM.
     #[error("cannot read {path}; it must be a PEM file")]
     Pem {
@@ -72,7 +86,7 @@ pub(crate) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         source,
     };
     let chain = certificates(&tls.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|source| TlsError::Pem {
+    let key = PrivateKeyDer::from_pem_slice(&read(&tls.key)?).map_err(|source| TlsError::Pem {
         path: tls.key.clone(),
         source,
     })?;
@@ -105,9 +119,17 @@ pub(crate) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    files::read_bytes(path, MAX_PEM_BYTES).map_err(|source| TlsError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates: Vec<_> = read.map_err(|source| TlsError::Pem {
+    let bytes = read(path)?;
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let certificates = parsed.map_err(|source| TlsError::Pem {
         path: path.to_owned(),
         source,
     })?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use hotshoe_base::files;
 use hotshoe_config::{TlsConfig, ZenohConfig};
 use serde_json::{Value, json};
 use zenoh::{Session, Wait};
@@ -99,6 +100,15 @@ fn settings(config: &ZenohConfig) -> Result<zenoh::Config, LinkError> {
     if let Some(namespace) = &config.namespace {
         check_length("namespace", namespace.len(), MAX_KEY_BYTES)?;
         all.push(("namespace", json!(namespace)));
+    }
+    if let Some(tls) = &config.tls {
+        // Zenoh reads them itself, and would wait for the writer of a pipe.
+        for path in [&tls.ca, &tls.certificate, &tls.key].into_iter().flatten() {
+            files::open(path).map_err(|source| LinkError::Certificate {
+                path: path.clone(),
+                source,
+            })?;
+        }
     }
     all.extend(config.tls.iter().flat_map(tls));
     if let Some(path) = &config.access_control {

@@ -104,7 +104,11 @@ fn client_config(endpoint: &str) -> ZenohConfig {
 }
 
 /// Publishes to the registry, which then serves the release without the publisher. No device is selected yet.
-fn hand_over(registry: &Registry, made: &PackedRelease, endpoint: &str) -> anyhow::Result<SharedRelease> {
+fn hand_over(
+    registry: &Registry,
+    made: &PackedRelease,
+    endpoint: &str,
+) -> anyhow::Result<SharedRelease> {
     let mut publisher = Publisher::open(&client_config(endpoint), SITE)?;
     let served = publisher.serve(&Layout::open(&made.layout)?)?;
     let statement = statement(made, &served, &["nobody".to_owned()])?;
@@ -115,7 +119,11 @@ fn hand_over(registry: &Registry, made: &PackedRelease, endpoint: &str) -> anyho
     Ok(served)
 }
 
-fn statement(made: &PackedRelease, served: &SharedRelease, devices: &[String]) -> anyhow::Result<Vec<u8>> {
+fn statement(
+    made: &PackedRelease,
+    served: &SharedRelease,
+    devices: &[String],
+) -> anyhow::Result<Vec<u8>> {
     let issued = Time::now();
     let statement = Statement {
         site: SITE.to_owned(),

@@ -287,7 +287,12 @@ struct EvidenceCheck<'a> {
 
 impl EvidenceCheck<'_> {
     /// Applies an event. A signed event counts only for the statement that it names, because it may be a replay.
-    fn event(&self, said: &DeviceMessage<DeployEvent>, settled: bool, rollout: &mut Rollout) -> Change {
+    fn event(
+        &self,
+        said: &DeviceMessage<DeployEvent>,
+        settled: bool,
+        rollout: &mut Rollout,
+    ) -> Change {
         let event = &said.value;
         match said.check(self.list) {
             Err(Unproven::NoList) => rollout.event(event),

@@ -132,11 +132,6 @@ fn try_reload(
     log: &Log,
     path: &Path,
 ) -> anyhow::Result<ReloadStatus> {
-    // Reading a pipe would block this thread, and so the shutdown.
-    let kind = path.metadata().context("cannot read the configuration")?;
-    if !kind.is_file() {
-        bail!("the configuration is not a file");
-    }
     let mut new = Config::load(path)?;
     descriptors::fit(&mut new);
     if logging::is_pinned() {

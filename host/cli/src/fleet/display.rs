@@ -178,7 +178,9 @@ pub fn words(progress: &DeviceProgress) -> String {
         None => {}
         Some(WaitReason::Activation) => words.push_str(", waits for `hotshoe activate`"),
         Some(WaitReason::Window) => words.push_str(", waits for its maintenance window"),
-        Some(WaitReason::Probation) => words.push_str(", waits for the probation of another release"),
+        Some(WaitReason::Probation) => {
+            words.push_str(", waits for the probation of another release")
+        }
         Some(WaitReason::Retry) => words.push_str(", will try again"),
     }
     if let Some(cause) = progress.cause() {
