@@ -7,9 +7,7 @@ pub const CONTENT_TYPE: &str = "application/x-hotshoe-blurred-picture";
 
 /// Bytes that are not a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "{found} bytes are not a packet: a packet is a number of four bytes, then a JPEG file"
-)]
+#[error("{found} bytes are not a packet: a packet is a number of four bytes, then a JPEG file")]
 pub struct PacketError {
     /// How many there are.
     pub found: usize,

@@ -342,7 +342,11 @@ impl Registration {
         let callback = state.on_death.take();
         drop(state);
         metrics::gauge!("hotshoe_dead_parts").increment(1.0);
-        tracing::error!(part = dead.name, cause, "a part of this program ended and cannot restart");
+        tracing::error!(
+            part = dead.name,
+            cause,
+            "a part of this program ended and cannot restart"
+        );
         if let Some(callback) = callback {
             callback(&dead);
         }

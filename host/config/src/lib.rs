@@ -24,6 +24,7 @@ mod oip;
 mod record;
 mod session;
 
+pub use self::access::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::change::{Files, TRUST, changed, changed_files, content, files_of_link};
 pub use self::compile::CompileConfig;
 pub use self::deploy::{
@@ -36,7 +37,6 @@ pub use self::inference::{
 pub use self::log::{DEFAULT_FILTER, LogConfig, MAX_LINES_PER_SECOND, filter};
 pub use self::metrics::MetricsConfig;
 pub use self::oip::{MAX_BODY_MIB, MAX_REQUESTS, OipConfig};
-pub use self::access::{FolderConfig, NetworkConfig, OutputConfig, default_allowed};
 pub use self::record::{MAX_RECORD_MIB, RecordConfig};
 pub use self::session::{
     LEAST_MESSAGE_BYTES, MAX_SESSIONS, MESSAGE_OVERHEAD, TlsConfig, ZenohConfig, ZenohMode,

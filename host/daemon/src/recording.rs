@@ -16,7 +16,7 @@ use hotshoe_config::RecordConfig;
 use hotshoe_engine::Sample;
 use hotshoe_pipeline::{Decision, Trace};
 use hotshoe_store::{MAX_RECORDED, MAX_RECORDED_BYTES, RecordStage, RecordedPart, RecordedRelease};
-use hotshoe_trust::{PipelineInput, Blob, Device, Digest, RecordKind, Release, Step, Verified};
+use hotshoe_trust::{Blob, Device, Digest, PipelineInput, RecordKind, Release, Step, Verified};
 use uuid::Uuid;
 
 use self::refused::Refused;
@@ -292,11 +292,19 @@ impl Recorder {
         let made = |is: fn(&Step) -> bool, instead| steps.iter().any(is) || begin == instead;
         let lacks = match stage {
             RecordStage::Pre
-                if !made(|it| matches!(it, Step::Preprocess { .. }), PipelineInput::Tensors) =>
+                if !made(
+                    |it| matches!(it, Step::Preprocess { .. }),
+                    PipelineInput::Tensors,
+                ) =>
             {
                 "has no preprocessor"
             }
-            RecordStage::Infer if !made(|it| matches!(it, Step::Infer { .. }), PipelineInput::Outputs) => {
+            RecordStage::Infer
+                if !made(
+                    |it| matches!(it, Step::Infer { .. }),
+                    PipelineInput::Outputs,
+                ) =>
+            {
                 "has no infer step"
             }
             _ => return Ok(kinds),

@@ -20,7 +20,10 @@ use tempfile::TempDir;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn open(folder: &Path) -> Control {
-    Control::open(folder, &Supervisor::default(), |_| Ok(json!({ "asked": true }))).unwrap()
+    Control::open(folder, &Supervisor::default(), |_| {
+        Ok(json!({ "asked": true }))
+    })
+    .unwrap()
 }
 
 fn connect(folder: &Path) -> UnixStream {

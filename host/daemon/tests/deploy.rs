@@ -337,7 +337,9 @@ fn staging_waits_for_an_order_and_the_operator_goes_back() {
     running.publish(&site.plain(1, QUICK), 1, true);
     running.until(Phase::Live, 1);
     let second = running.publish(&site.plain(2, QUICK), 2, false);
-    let status = running.feed_until("waiting", |s| s.deploy.waiting == Some(WaitReason::Activation));
+    let status = running.feed_until("waiting", |s| {
+        s.deploy.waiting == Some(WaitReason::Activation)
+    });
     assert_eq!(
         (status.deploy.phase, live(&status)),
         (Phase::SelfTested, Some(1))

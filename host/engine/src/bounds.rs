@@ -19,9 +19,13 @@ pub(crate) enum OutOfBounds {
     Memories { found: u32 },
     #[error("it has {found} tables; at most {TABLES_PER_COMPONENT} are allowed")]
     Tables { found: u32 },
-    #[error("one of its memories begins with {found} bytes; at most {MAX_MEMORY_BYTES} are allowed")]
+    #[error(
+        "one of its memories begins with {found} bytes; at most {MAX_MEMORY_BYTES} are allowed"
+    )]
     MemoryBytes { found: u64 },
-    #[error("one of its tables begins with {found} elements; at most {MAX_TABLE_ELEMENTS} are allowed")]
+    #[error(
+        "one of its tables begins with {found} elements; at most {MAX_TABLE_ELEMENTS} are allowed"
+    )]
     TableElements { found: u64 },
     #[error("one of its memories is shared between threads, but components have one thread")]
     SharedMemory,

@@ -167,7 +167,10 @@ impl Instance {
         let component = Arc::clone(&self.component);
         if component.mode == InstanceMode::PerSource {
             let limit = Duration::from_millis(component.limits.deadline_ms.into());
-            let Some((lock, kept)) = component.sources.lock_source(source, Instant::now() + limit) else {
+            let Some((lock, kept)) = component
+                .sources
+                .lock_source(source, Instant::now() + limit)
+            else {
                 let message = format!(
                     "`{}` was busy with another sample of this source until the deadline",
                     component.name

@@ -209,7 +209,11 @@ impl TensorBudget {
     }
 
     /// Adds `value` to the budget. Only the instance's own thread calls this, so that check and count need not be atomic together.
-    pub(crate) fn hold<T>(self: &Arc<Self>, value: T, bytes: usize) -> Result<Counted<T>, OverBudget> {
+    pub(crate) fn hold<T>(
+        self: &Arc<Self>,
+        value: T,
+        bytes: usize,
+    ) -> Result<Counted<T>, OverBudget> {
         let bytes = bytes as u64;
         self.check(1, bytes)?;
         self.held.fetch_add(1, Ordering::Relaxed);

@@ -146,8 +146,7 @@ fn cause(error: &wasmtime::Error, state: &State, component: &Component) -> (Faul
     let deadline = limits.deadline_ms;
     match error.downcast_ref::<CallEnd>() {
         Some(CallEnd::ModelDeadline { model }) => {
-            let what =
-                format!("missed its deadline of {deadline} ms while it ran model `{model}`");
+            let what = format!("missed its deadline of {deadline} ms while it ran model `{model}`");
             return (Fault::Deadline, what);
         }
         Some(CallEnd::NativeDeadline { operation }) => {

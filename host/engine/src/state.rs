@@ -51,9 +51,7 @@ pub(crate) enum StateError {
     EmptyKey,
     #[error("a key of {0} bytes exceeds the limit of {MAX_STATE_KEY_BYTES} bytes")]
     Key(usize),
-    #[error(
-        "a value of {0} bytes exceeds the limit of {MAX_STATE_VALUE_BYTES} bytes"
-    )]
+    #[error("a value of {0} bytes exceeds the limit of {MAX_STATE_VALUE_BYTES} bytes")]
     Value(usize),
     #[error("the state already has {MAX_STATE_ENTRIES} entries; delete one first")]
     Entries,
@@ -159,7 +157,12 @@ impl KeptState {
         self.lock().version
     }
 
-    fn write(&self, kept: &mut StateEntries, key: String, value: Vec<u8>) -> Result<(), StateError> {
+    fn write(
+        &self,
+        kept: &mut StateEntries,
+        key: String,
+        value: Vec<u8>,
+    ) -> Result<(), StateError> {
         kept.check(&key, &value, self.max_bytes)?;
         let value = Value(value);
         if kept.version == self.own_version && kept.entries.get(&key) == Some(&value) {
@@ -193,9 +196,7 @@ pub struct StateSnapshot {
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// It is too large.
-    #[error(
-        "the saved state has {0} bytes, which exceeds the limit of {MAX_SNAPSHOT_BYTES} bytes"
-    )]
+    #[error("the saved state has {0} bytes, which exceeds the limit of {MAX_SNAPSHOT_BYTES} bytes")]
     TooLarge(usize),
     /// It is not the expected JSON: the file is damaged.
     #[error("the saved state is damaged")]

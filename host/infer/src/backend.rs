@@ -120,7 +120,12 @@ impl Stop {
     /// Cancels the run.
     pub(crate) fn stop(&self) {
         self.0.stopped.store(true, Ordering::SeqCst);
-        if let Some(callback) = &*self.0.callback.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(callback) = &*self
+            .0
+            .callback
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+        {
             callback();
         }
     }
@@ -128,7 +133,11 @@ impl Stop {
     /// Calls `callback` when the run is cancelled, or at once if it already is. Unregistered when the result is dropped.
     #[cfg(feature = "ort")]
     pub(crate) fn on_stop(&self, callback: impl Fn() + Send + 'static) -> StopHook<'_> {
-        *self.0.callback.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(callback));
+        *self
+            .0
+            .callback
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Box::new(callback));
         if self.is_stopped() {
             self.stop();
         }
@@ -147,7 +156,12 @@ pub(crate) struct StopHook<'a>(&'a Stop);
 #[cfg(feature = "ort")]
 impl Drop for StopHook<'_> {
     fn drop(&mut self) {
-        let mut callback = self.0.0.callback.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut callback = self
+            .0
+            .0
+            .callback
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *callback = None;
     }
 }

@@ -22,7 +22,7 @@ use hotshoe_trust::Digest;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use crate::backend::{Session, Stop};
-use crate::executor::{Lane, RunTracker, Outcome, Run};
+use crate::executor::{Lane, Outcome, Run, RunTracker};
 use crate::guard::guard;
 use crate::{ElementType, ModelOptions, RunError, Tensor, TensorInfo};
 
@@ -219,7 +219,12 @@ impl Batcher {
     }
 
     fn submitted(&self, id: u64, ticket: u64) {
-        if let Some(open) = self.open_batches().open.iter_mut().find(|open| open.id == id) {
+        if let Some(open) = self
+            .open_batches()
+            .open
+            .iter_mut()
+            .find(|open| open.id == id)
+        {
             open.ticket = Some(ticket);
         }
     }
@@ -344,7 +349,9 @@ impl Batcher {
         }
         if succeeded == members.len() {
             let cause = hotshoe_base::chain(error);
-            self.refuse(format!("it fails on a batch, but not on single runs: {cause}"));
+            self.refuse(format!(
+                "it fails on a batch, but not on single runs: {cause}"
+            ));
         }
         if let Some((run, outcome)) = last {
             tracker.end(run, outcome);
@@ -365,7 +372,9 @@ impl Batcher {
     }
 
     fn eligibility(&self) -> MutexGuard<'_, Eligibility> {
-        self.eligibility.lock().unwrap_or_else(PoisonError::into_inner)
+        self.eligibility
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -149,7 +149,9 @@ pub enum LoadError {
         weight: String,
     },
     /// The threads of a run cannot be started.
-    #[error("the {threads} threads of a run could not be started; configure fewer threads for the model")]
+    #[error(
+        "the {threads} threads of a run could not be started; configure fewer threads for the model"
+    )]
     Threads {
         /// The configured number.
         threads: usize,
@@ -263,9 +265,7 @@ pub enum RunError {
     #[error("the model missed its deadline; raise the deadline, or use a smaller model")]
     Deadline,
     /// The queue of runs is full.
-    #[error(
-        "the queue of {waiting} model runs is full; send fewer at once"
-    )]
+    #[error("the queue of {waiting} model runs is full; send fewer at once")]
     Busy {
         /// Queued runs.
         waiting: usize,

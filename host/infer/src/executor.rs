@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Instant;
 
 pub use runs::Usage;
-pub(crate) use runs::{RunTracker, Outcome, Run};
+pub(crate) use runs::{Outcome, Run, RunTracker};
 
 use crate::RunError;
 use crate::backend::Stop;

@@ -13,7 +13,7 @@ use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, TensorShapeProto, ValueInfoProto};
 
 use crate::inspect::{
-    self, Facts, InputShapes, InspectError, totals, check_shapes, inputs, resolve, to_proto,
+    self, Facts, InputShapes, InspectError, check_shapes, inputs, resolve, to_proto, totals,
 };
 
 /// The first version of the file format in which weights need not be inputs as well (ONNX `IR.md`, version 4).

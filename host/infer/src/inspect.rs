@@ -1,8 +1,8 @@
 //! Inspection of an ONNX file and its requirements, without running it.
 
 mod backends;
-mod file;
 mod cosine;
+mod file;
 mod probe;
 mod shapes;
 mod similarity;
@@ -16,14 +16,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 pub use backends::Fit;
-pub use similarity::{NOISE, OutputComparison, Similarity, compare_outputs, similarity};
-pub(crate) use file::{
-    OWN_DOMAIN, calls_function, totals, check_shapes, domain, graph, inner_graphs, inputs, is_own,
-    node_name, open, operator,
-};
 pub use cosine::{NEGLIGIBLE, cosine_similarity};
+pub(crate) use file::{
+    OWN_DOMAIN, calls_function, check_shapes, domain, graph, inner_graphs, inputs, is_own,
+    node_name, open, operator, totals,
+};
 pub use probe::{ProbeResult, probe};
 pub(crate) use shapes::{Facts, resolve};
+pub use similarity::{NOISE, OutputComparison, Similarity, compare_outputs, similarity};
 pub use tensors::{TensorFileError, onnx_tensor, values};
 pub(crate) use tensors::{numbers, read_tensor, to_proto};
 pub use work::Work;

@@ -34,7 +34,7 @@ pub use batch::Batching;
 pub use describe::TensorInfo;
 pub use error::{ErrorKind, LoadError, RunError, TensorError, VariantError};
 pub use executor::Usage;
-pub use model::{Model, NO_RUNTIME, ReadModel, BackendSwitch};
+pub use model::{BackendSwitch, Model, NO_RUNTIME, ReadModel};
 pub use models::Models;
 pub use named::{Fallback, NamedModel};
 pub use options::{ModelOptions, Options, OrtOptions, PROVIDERS, Provider};

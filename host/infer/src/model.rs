@@ -12,14 +12,14 @@ use prost::Message;
 use tract_onnx::pb::{GraphProto, ModelProto};
 
 use self::standby::{ReopenOptions, Standby};
-use crate::backend::{Backend, BackendChoice, Session, InputSignature};
+use crate::backend::{Backend, BackendChoice, InputSignature, Session};
 use crate::batch::{Batcher, Batching};
 use crate::executor::{Executor, Lane, Usage};
 use crate::guard::guard;
 use crate::tract::TractSession;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 
-pub use self::standby::{ReadModel, BackendSwitch};
+pub use self::standby::{BackendSwitch, ReadModel};
 
 /// The reason in [`Model::refused`] if no ONNX Runtime was found, and its prefix if the configured library cannot be loaded.
 pub const NO_RUNTIME: &str = "no ONNX Runtime was found";

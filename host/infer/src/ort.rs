@@ -5,9 +5,9 @@ mod library;
 #[cfg(feature = "ort")]
 mod providers;
 #[cfg(feature = "ort")]
-mod session;
-#[cfg(feature = "ort")]
 mod recent;
+#[cfg(feature = "ort")]
+mod session;
 #[cfg(feature = "ort")]
 mod values;
 

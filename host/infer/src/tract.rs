@@ -16,12 +16,12 @@ use tract_onnx::prelude::{
 };
 use tract_onnx::tract_core::plan::eval;
 
-use crate::backend::{Session, InputSignature, Stop};
+use crate::backend::{InputSignature, Session, Stop};
 use crate::guard::guard;
 use crate::{LoadError, Options, RunError, Stats, Tensor, TensorInfo, describe};
-pub(crate) use semantics::{framework, partial_framework};
 use multithread::{Executor, multithread_tract_scope};
 use plans::{Plan, PlanError, Plans};
+pub(crate) use semantics::{framework, partial_framework};
 
 /// A model that tract holds.
 #[derive(Debug)]

@@ -82,7 +82,11 @@ impl Site {
     ///
     /// # Errors
     /// The same.
-    pub fn open_with(config: &ZenohConfig, name: &str, parts: &Supervisor) -> Result<Self, LinkError> {
+    pub fn open_with(
+        config: &ZenohConfig,
+        name: &str,
+        parts: &Supervisor,
+    ) -> Result<Self, LinkError> {
         Ok(Self::with(settings::open(config)?, name, parts))
     }
 

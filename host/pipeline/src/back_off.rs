@@ -54,7 +54,11 @@ impl BackOffs {
     ///
     /// # Errors
     /// [`Fault::BackingOff`], with the last failure and the rest of the pause.
-    pub fn permit<'a>(&'a self, component: &'a str, now: Instant) -> Result<CallPermit<'a>, Failure> {
+    pub fn permit<'a>(
+        &'a self,
+        component: &'a str,
+        now: Instant,
+    ) -> Result<CallPermit<'a>, Failure> {
         let mut streaks = self.lock();
         let mut is_trial = false;
         if let Some(streak) = streaks.get_mut(component)

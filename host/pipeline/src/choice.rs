@@ -118,14 +118,16 @@ impl Pipeline {
     fn open(&self) -> Vec<TwoBackendModel<'_>> {
         let all = self.models.iter().flat_map(|(name, named)| {
             let threads = self.threads(name);
-            named.variants().map(move |(variant, model)| TwoBackendModel {
-                named,
-                variant,
-                model,
-                threads,
-                serves: variant == named.variant(),
-                recorded: Vec::new(),
-            })
+            named
+                .variants()
+                .map(move |(variant, model)| TwoBackendModel {
+                    named,
+                    variant,
+                    model,
+                    threads,
+                    serves: variant == named.variant(),
+                    recorded: Vec::new(),
+                })
         });
         all.filter(|open| open.model.backends().len() > 1).collect()
     }
@@ -257,7 +259,9 @@ fn by_tests(
             Ok(()) => faster(this, &this.recorded),
             Err(error) => BackendDecision::new(Backend::Tract, disagrees(Backend::Ort, &error)),
         },
-        (Err(error), Ok(())) => BackendDecision::new(Backend::Ort, disagrees(Backend::Tract, error)),
+        (Err(error), Ok(())) => {
+            BackendDecision::new(Backend::Ort, disagrees(Backend::Tract, error))
+        }
         (Err(error), Err(_)) => {
             let reason = format!("neither backend passes the self-test: {error}");
             tracing::warn!(model = this.named.name(), variant = this.variant, reason);

@@ -23,7 +23,9 @@ use std::error::Error;
 use std::sync::{Arc, Mutex};
 
 use hotshoe_config::InferenceConfig;
-use hotshoe_engine::{Action, Component, Engine, Failure, Fault, Insight, ComponentAssets, StateSnapshot};
+use hotshoe_engine::{
+    Action, Component, ComponentAssets, Engine, Failure, Fault, Insight, StateSnapshot,
+};
 use hotshoe_infer::{Models, NamedModel};
 use hotshoe_trust::{Allowed, Blob, Digest, Release, StageFailure, Verified};
 use serde::{Deserialize, Serialize};
@@ -35,8 +37,8 @@ pub use choice::{BACKENDS_FILE, Backends, MAX_CHOICES, Undecided};
 pub use expectation::Expectation;
 pub use load_error::LoadError;
 pub use recurrent::{MAX_SOURCE_BYTES, MAX_SOURCES, StateError};
-pub use trace::{StageUsage, Tensors, Trace};
 pub use self_test::{SelfTestError, SelfTestReport, WarmUpError};
+pub use trace::{StageUsage, Tensors, Trace};
 pub use worker::Worker;
 
 /// A loaded release: components compiled and linked, models in memory. All workers share it. It is immutable except for the state

@@ -242,7 +242,10 @@ impl SourceLock<'_> {
             })
             .collect();
         let next = next.ok_or_else(|| {
-            Failure::new(Fault::Model, "an output of `state` is missing in the outputs of the model")
+            Failure::new(
+                Fault::Model,
+                "an output of `state` is missing in the outputs of the model",
+            )
         })?;
         if bytes(&next) > MAX_SOURCE_BYTES {
             let message = format!(

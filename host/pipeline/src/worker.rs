@@ -3,12 +3,12 @@ use std::time::{Duration, Instant};
 
 use hotshoe_base::micros;
 use hotshoe_engine::{Action, Component, DeviceContext, Failure, Fault, Insight, Instance, Sample};
-use hotshoe_trust::{PipelineInput, Device, StageFailure};
+use hotshoe_trust::{Device, PipelineInput, StageFailure};
 
 use super::back_off::BackOffs;
-use super::pipeline_io::{FirstInput, tensors_to_insight};
 use super::infer::InferStep;
-use super::trace::{Trace, StageUsage, Tensors};
+use super::pipeline_io::{FirstInput, tensors_to_insight};
+use super::trace::{StageUsage, Tensors, Trace};
 use super::{Decision, Outcome, Pipeline, SampleError, StageTime, Step};
 
 /// Stage name of samples that are not valid for the first step.
@@ -53,7 +53,9 @@ impl Worker {
                 Step::Infer(step) => WorkerStep::Infer(step.clone()),
                 Step::Postprocess(component) => WorkerStep::Postprocess(instance(component)),
                 Step::Stage(component) => WorkerStep::Stage(instance(component)),
-                Step::Policy(component, failure) => WorkerStep::Policy(instance(component), *failure),
+                Step::Policy(component, failure) => {
+                    WorkerStep::Policy(instance(component), *failure)
+                }
             })
             .collect();
         Self {
@@ -154,7 +156,10 @@ impl Worker {
         };
         let decision = Decision {
             insight,
-            actions: state.actions.take().unwrap_or_else(|| vec![Action::Publish]),
+            actions: state
+                .actions
+                .take()
+                .unwrap_or_else(|| vec![Action::Publish]),
         };
         Outcome {
             result: Ok(decision),

@@ -88,7 +88,12 @@ fn a_variant_that_does_not_load_is_passed_over_and_one_that_fails_gives_way() {
     let refused = fixture.load(&release(VARIANTS, "")).err().unwrap();
     assert!(matches!(refused, LoadError::Variants(_)), "{refused}");
 
-    with_variants(&fixture, b"no model", &onnx::fails(), &onnx::constant(3.0, 1.0));
+    with_variants(
+        &fixture,
+        b"no model",
+        &onnx::fails(),
+        &onnx::constant(3.0, 1.0),
+    );
     let loaded = fixture.load(&release(VARIANTS, "")).unwrap();
     let mut worker = loaded.pipeline.worker();
     assert_eq!(model(&loaded).variant, "middle");

@@ -223,7 +223,12 @@ impl Ledger {
     }
 
     /// The failure that blocks this release: it, or a later generation of `name`, failed here.
-    pub fn remembers(&self, name: &str, generation: u64, release: Digest) -> Option<&FailedRelease> {
+    pub fn remembers(
+        &self,
+        name: &str,
+        generation: u64,
+        release: Digest,
+    ) -> Option<&FailedRelease> {
         let failed = self.failed.get(name)?;
         (generation <= failed.generation || release == failed.release).then_some(failed)
     }

@@ -33,7 +33,9 @@ pub enum PartialError {
         index: usize,
     },
     /// The bytes do not match the digest of the chunk.
-    #[error("chunk {index} of blob {blob} should be {expected}, but the received bytes are {found}")]
+    #[error(
+        "chunk {index} of blob {blob} should be {expected}, but the received bytes are {found}"
+    )]
     WrongChunk {
         /// The blob.
         blob: Digest,

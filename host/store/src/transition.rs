@@ -6,7 +6,7 @@ use hotshoe_trust::{Digest, Time};
 
 use crate::{
     illegal_transition::IllegalTransition,
-    ledger::{Event, FloorEntry, Ledger, FailedRelease, Slot, Trial, TrustEntry},
+    ledger::{Event, FailedRelease, FloorEntry, Ledger, Slot, Trial, TrustEntry},
     phase::{Cause, Phase},
 };
 

@@ -442,5 +442,8 @@ fn an_index_of_chunks_that_the_blob_does_not_have_is_refused() {
     let error = packed.layout.check_release(&release).unwrap_err();
     assert_eq!(error.name(), "bad_index");
     let text = chain(&error);
-    assert!(text.contains("differs from the blob at its position"), "{text}");
+    assert!(
+        text.contains("differs from the blob at its position"),
+        "{text}"
+    );
 }

@@ -8,9 +8,9 @@ use std::{
 use globset::Glob;
 
 use crate::{
+    access::{Access, HostPort},
     capability_error::CapabilityError,
     component_limits::LimitBounds,
-    access::{Access, HostPort},
     release::{Component, Grant},
 };
 

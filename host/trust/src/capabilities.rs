@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
+    access::Access,
     allowed::{Allowed, list_line},
     capability_error::CapabilityError,
-    access::Access,
     release::{Component, Grant},
 };
 

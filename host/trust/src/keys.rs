@@ -137,7 +137,8 @@ impl Key {
                 if info.algorithm.parameters.is_some() {
                     return Err(KeyFormatError::Parameters);
                 }
-                let key = ed25519_dalek::VerifyingKey::try_from(bytes).map_err(KeyFormatError::Point)?;
+                let key =
+                    ed25519_dalek::VerifyingKey::try_from(bytes).map_err(KeyFormatError::Point)?;
                 if key.is_weak() {
                     return Err(KeyFormatError::SmallOrder);
                 }

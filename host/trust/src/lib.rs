@@ -42,6 +42,9 @@ pub mod release_toml;
 pub mod strict_json;
 pub mod toml_file;
 
+pub use access::{
+    Access, HostPort, HostPortError, MAX_FOLDER_BYTES, MAX_TOPIC_BYTES, is_folder, is_topic,
+};
 pub use allowed::{Allowed, Folder};
 pub use bundle::{BundleError, check_bundle, verify_blob};
 pub use capabilities::{
@@ -52,7 +55,6 @@ pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, M
 pub use component_limits::{InstanceMode, LimitBounds, Limits};
 pub use data_contract::{DataContract, RecordKind};
 pub use digest::{Blob, Digest, DigestError, Hasher};
-pub use pipeline_io::{PipelineInput, PipelineOutput};
 pub use floor::Floor;
 pub use health::{HealthBounds, HealthGate, OnFailure, Shadow};
 pub use keys::{KeyError, PublicKey, Scheme, SignatureError};
@@ -60,17 +62,15 @@ pub use limits::ReleaseLimits;
 pub use model::{Model, Variant};
 pub use part_error::PartError;
 pub use payload::{MAX_PAYLOAD_SIGNATURE_BYTES, Payload, PayloadKind};
+pub use pipeline_io::{PipelineInput, PipelineOutput};
 pub use printable::{is_active, printable, printable_json};
-pub use access::{
-    Access, HostPort, HostPortError, MAX_FOLDER_BYTES, MAX_TOPIC_BYTES, is_folder, is_topic,
-};
 pub use release::{
     Component, DataFile, Device, DeviceSelector, Grant, Release, SelfTest, StageFailure, Step,
     Time, World,
 };
 pub use release_error::ReleaseError;
 pub use rotation::{
-    MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, BelowThreshold, TrustUpdate,
+    BelowThreshold, MAX_TRUST_BYTES, MAX_TRUST_UPDATE_BYTES, NewTrust, RotationError, TrustUpdate,
     rotate,
 };
 pub use signers::SignerError;

@@ -122,7 +122,9 @@ pub enum ManifestError {
         release: u64,
     },
     /// A layer whose media type does not match its use in the release.
-    #[error("layer {digest} has media type `{media_type}`, which does not match its use in the release")]
+    #[error(
+        "layer {digest} has media type `{media_type}`, which does not match its use in the release"
+    )]
     MediaType {
         /// The layer.
         digest: Digest,

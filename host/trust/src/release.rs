@@ -9,12 +9,12 @@ use globset::Glob;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    access::{Access, HostPort},
     component_limits::{InstanceMode, Limits},
     data_contract::DataContract,
     digest::{Blob, Digest},
     health::HealthGate,
     model::Model,
-    access::{Access, HostPort},
 };
 
 /// A point in time, UTC; written as RFC 3339.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    limits::ReleaseLimits,
     access,
+    limits::ReleaseLimits,
     release::{Component, Grant, Release, Step, World, first},
     release_error::ReleaseError,
 };

@@ -98,12 +98,12 @@ use jiff::{Span, SpanRelativeTo};
 use serde::Deserialize;
 
 use crate::{
+    access::{Access, HostPort},
     component_limits::{InstanceMode, Limits},
     data_contract::DataContract,
     digest::{Blob, Digest},
     health::HealthGate,
     limits::ReleaseLimits,
-    access::{Access, HostPort},
     release::{
         Component, DataFile, DeviceSelector, Grant, Release, StageFailure, Step, Time, World, first,
     },

@@ -20,9 +20,7 @@ pub enum StatementError {
         limit: u64,
     },
     /// It names more bundles of its release than any release may have.
-    #[error(
-        "the statement names {found} bundles of its release; at most {limit} are allowed"
-    )]
+    #[error("the statement names {found} bundles of its release; at most {limit} are allowed")]
     TooManyReleaseBundles {
         /// Bundles named.
         found: u64,
@@ -64,7 +62,9 @@ pub enum StatementError {
         floor: Time,
     },
     /// Issued in the future.
-    #[error("the statement was issued at {issued}, but the clock shows {now}; set this device's clock")]
+    #[error(
+        "the statement was issued at {issued}, but the clock shows {now}; set this device's clock"
+    )]
     FromFuture {
         /// When it was made.
         issued: Time,

@@ -83,7 +83,9 @@ pub enum VerifyError {
         now: Time,
     },
     /// Issued in the future.
-    #[error("the release was issued at {issued}, but the clock shows {now}; set this device's clock")]
+    #[error(
+        "the release was issued at {issued}, but the clock shows {now}; set this device's clock"
+    )]
     NotYetValid {
         /// When it was issued.
         issued: Time,

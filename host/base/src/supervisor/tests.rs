@@ -42,17 +42,29 @@ fn a_vital_part_that_panics_is_dead_and_the_callback_runs() {
 #[test]
 fn a_vital_part_that_fails_is_dead_and_one_that_was_told_to_end_is_not() {
     let supervisor = Supervisor::default();
-    supervisor.vital("deploy", || Ok(())).unwrap().join().unwrap();
+    supervisor
+        .vital("deploy", || Ok(()))
+        .unwrap()
+        .join()
+        .unwrap();
     assert_eq!(part(&supervisor, "deploy"), None);
     let failing = || Err("the endpoint ended".to_owned());
-    supervisor.vital("metrics", failing).unwrap().join().unwrap();
+    supervisor
+        .vital("metrics", failing)
+        .unwrap()
+        .join()
+        .unwrap();
     let dead = part(&supervisor, "metrics").unwrap();
     assert_eq!((dead.state, dead.threads), (PartState::Dead, 0));
     assert_eq!(dead.cause.as_deref(), Some("the endpoint ended"));
     // While the program ends, every end is expected.
     let supervisor = Supervisor::default();
     supervisor.close();
-    supervisor.vital("metrics", failing).unwrap().join().unwrap();
+    supervisor
+        .vital("metrics", failing)
+        .unwrap()
+        .join()
+        .unwrap();
     assert_eq!(part(&supervisor, "metrics"), None);
 }
 

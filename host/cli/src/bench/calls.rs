@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hotshoe_config::default_allowed;
 use hotshoe_engine::{
-    BarePolicy, Class, Component, DeviceContext, Engine, Insight, Instance, ComponentAssets,
+    BarePolicy, Class, Component, ComponentAssets, DeviceContext, Engine, Insight, Instance,
 };
 
 use super::laps::median;

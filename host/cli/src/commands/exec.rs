@@ -13,7 +13,7 @@ use hotshoe_daemon::output::ReleaseName;
 use hotshoe_engine::{Action, Engine, Insight, Sample, agreement};
 use hotshoe_infer::{Backend, BackendChoice, Models, Tensor};
 use hotshoe_pipeline::{Backends, Outcome, Pipeline, SelfTestError, StageTime};
-use hotshoe_trust::{PipelineInput, Device, Floor, Time};
+use hotshoe_trust::{Device, Floor, PipelineInput, Time};
 use serde::Serialize;
 use serde_json::json;
 
@@ -166,7 +166,10 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         terminal.json_line(&report)?;
         if let (Some(path), Some(insight)) = (&args.record, &report.insight) {
             // Of a policy alone the insight is what it was given.
-            let actions = report.actions.as_ref().filter(|_| begin == PipelineInput::Insight);
+            let actions = report
+                .actions
+                .as_ref()
+                .filter(|_| begin == PipelineInput::Insight);
             record(path, insight, actions)?;
         }
     }

@@ -394,7 +394,9 @@ fn outcome(event: &DeployEvent, waiting: Option<WaitReason>, goal: Goal) -> Opti
         Phase::Refused => Some(Outcome::Refused),
         Phase::Failed => Some(Outcome::Failed),
         Phase::RolledBack => Some(Outcome::RolledBack),
-        _ if goal == Goal::Staged && waiting == Some(WaitReason::Activation) => Some(Outcome::Staged),
+        _ if goal == Goal::Staged && waiting == Some(WaitReason::Activation) => {
+            Some(Outcome::Staged)
+        }
         _ => None,
     }
 }

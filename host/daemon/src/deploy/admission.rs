@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hotshoe_delivery::{Cancel, FetchError};
-use hotshoe_store::{Cause, Phase, FailedRelease, Slot};
+use hotshoe_store::{Cause, FailedRelease, Phase, Slot};
 use hotshoe_trust::{Digest, Package, Time, VerifyError};
 
 use crate::deploy::candidate::Candidate;

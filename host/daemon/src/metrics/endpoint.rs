@@ -110,7 +110,10 @@ pub fn check(config: &MetricsConfig) -> Result<(), MetricsError> {
 ///
 /// # Errors
 /// [`MetricsError`]
-pub fn serve(config: impl Into<MetricsConfig>, parts: &Supervisor) -> Result<Endpoint, MetricsError> {
+pub fn serve(
+    config: impl Into<MetricsConfig>,
+    parts: &Supervisor,
+) -> Result<Endpoint, MetricsError> {
     let (bound, runtime) = bind(&config.into())?;
     let recorder = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hotshoe_engine::{Action, Sample};
 use hotshoe_infer::Tensor;
 use hotshoe_infer::npz::{self, NpzError};
-use hotshoe_pipeline::{Decision, Trace, Tensors};
+use hotshoe_pipeline::{Decision, Tensors, Trace};
 use hotshoe_store::{RecordStage, RecordedEntry, RecordedPart};
 use hotshoe_trust::RecordKind;
 

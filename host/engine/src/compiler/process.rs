@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::wire::{Response, Code, Request};
+use super::wire::{Code, Request, Response};
 use super::worker::NO_MEMORY;
 use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileLimits, Failure};
 use crate::work::TooComplex;
@@ -123,7 +123,9 @@ impl Worker {
                 found,
                 most: max_code_bytes(bytes),
             })),
-            Ok(Ok(Response::Refusal(messages))) => Err(Failure::Refused(CompilerMessage::chain(messages))),
+            Ok(Ok(Response::Refusal(messages))) => {
+                Err(Failure::Refused(CompilerMessage::chain(messages)))
+            }
             Ok(Err(error)) => Err(self.failure_of(process.status(), &log, error)),
             Err(_) => Err(Failure::TooLong),
         }

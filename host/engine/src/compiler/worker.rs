@@ -9,7 +9,7 @@ use std::thread;
 use hotshoe_trust::ReleaseLimits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::wire::{Response, Code, MAX_REFUSAL_BYTES, Request, exactly};
+use super::wire::{Code, MAX_REFUSAL_BYTES, Request, Response, exactly};
 
 /// Exit code when there is not enough memory.
 pub(super) const NO_MEMORY: u8 = 12;

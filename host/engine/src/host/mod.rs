@@ -21,7 +21,7 @@ use crate::bindings::hotshoe::pipeline::tensors::NamedTensor;
 use crate::bindings::hotshoe::pipeline::types::{self, Error, ErrorCode};
 use crate::convert::clip;
 use crate::instance::Tensors;
-use crate::limits::{Counted, TensorBudget, MemoryLimiter, all_handles};
+use crate::limits::{Counted, MemoryLimiter, TensorBudget, all_handles};
 use crate::state::KeptState;
 
 pub(crate) use services::Services;
@@ -75,10 +75,12 @@ impl State {
 
     /// Checks the budget for `count` more tensors or images of `bytes` bytes in total, before anything is created.
     fn check_budget(&mut self, count: u64, bytes: usize) -> Result<(), Error> {
-        self.tensor_budget.check(count, bytes as u64).map_err(|refusal| {
-            self.tensor_refused = true;
-            error(ErrorCode::LimitExceeded, refusal)
-        })
+        self.tensor_budget
+            .check(count, bytes as u64)
+            .map_err(|refusal| {
+                self.tensor_refused = true;
+                error(ErrorCode::LimitExceeded, refusal)
+            })
     }
 
     pub(crate) fn hold_tensor(

@@ -93,8 +93,11 @@ fn add_tensor(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()>
         "[method]tensor.ty",
         |caller: Caller<'_>, (tensor,): (Handle,)| {
             Ok((match &**caller.data().table.get(&tensor)? {
-                NnValue::Supported(tensor) => tensor_type(tensor.element_type())
-                    .ok_or_else(|| wasmtime::format_err!("a tensor of a type that wasi:nn does not have"))?,
+                NnValue::Supported(tensor) => {
+                    tensor_type(tensor.element_type()).ok_or_else(|| {
+                        wasmtime::format_err!("a tensor of a type that wasi:nn does not have")
+                    })?
+                }
                 NnValue::Unsupported(tensor) => tensor.ty,
             },))
         },

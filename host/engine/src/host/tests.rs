@@ -33,7 +33,13 @@ fn state(tensor_mib: u32) -> State {
         hosts: Default::default(),
         topics: Default::default(),
     };
-    let services = Services::new("test", &spec, &ComponentAssets::default(), &Default::default()).unwrap();
+    let services = Services::new(
+        "test",
+        &spec,
+        &ComponentAssets::default(),
+        &Default::default(),
+    )
+    .unwrap();
     let mut state = State::new(Arc::new(services), Arc::default(), &limits);
     state.deadline = Instant::now() + Duration::from_secs(600);
     state

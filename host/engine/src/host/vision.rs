@@ -237,7 +237,12 @@ impl vision::Host for State {
         }
     }
 
-    fn blur(&mut self, image: Resource<CountedImage>, regions: Vec<Rect>, radius: u32) -> MadeImage {
+    fn blur(
+        &mut self,
+        image: Resource<CountedImage>,
+        regions: Vec<Rect>,
+        radius: u32,
+    ) -> MadeImage {
         self.image("blur", |state, budget| {
             let _list = budget.claim(size_of_val(regions.as_slice()) as u64)?;
             let regions: Vec<_> = regions

@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use super::outline::{Captured, Item, Plan, ItemKind, Step};
+use super::outline::{Captured, Item, ItemKind, Plan, Step};
 use super::{MAX_DEFINITIONS, MAX_LOWERED, MAX_NESTING, TooComplex};
 
 /// A value: an index into [`Expansion::nodes`].
@@ -123,7 +123,10 @@ impl<'a> Expansion<'a, '_> {
             }
             Step::Module { imports } => {
                 let imports = *imports;
-                (ItemKind::Module, self.make(Contents::Module { imports }, &[])?)
+                (
+                    ItemKind::Module,
+                    self.make(Contents::Module { imports }, &[])?,
+                )
             }
             Step::Component { plan } => {
                 let captures = self.plans.get(*plan).map(|plan| plan.captures.as_slice());
@@ -235,7 +238,11 @@ impl<'a> Expansion<'a, '_> {
             return Err(TooComplex::Nesting);
         }
         self.spend(size)?;
-        self.nodes.push(Value { contents, size, depth });
+        self.nodes.push(Value {
+            contents,
+            size,
+            depth,
+        });
         Ok(self.nodes.len() - 1)
     }
 

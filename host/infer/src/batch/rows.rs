@@ -18,7 +18,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension::Value as Dimension;
 use tract_onnx::pb::type_proto::Value;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
-use self::facts::{Fact, Dependence, Size};
+use self::facts::{Dependence, Fact, Size};
 use self::rules::{Input, Unknown};
 use crate::inspect::{calls_function, inner_graphs, node_name, operator};
 

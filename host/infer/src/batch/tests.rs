@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use hotshoe_trust::Digest;
 
 use super::{Batcher, Batching, Eligibility};
-use crate::backend::{Session, InputSignature, Stop};
+use crate::backend::{InputSignature, Session, Stop};
 use crate::executor::{Executor, Lane, Outcome};
 use crate::{ElementType, ModelOptions, RunError, Stats, Tensor, TensorInfo};
 
@@ -143,9 +143,10 @@ impl Fixture {
         );
         let calls = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
         let caller = thread::spawn(move || {
-            let outputs = fixture
-                .batcher
-                .run(&fixture.lane, fixture.session.clone(), vec![x], deadline)?;
+            let outputs =
+                fixture
+                    .batcher
+                    .run(&fixture.lane, fixture.session.clone(), vec![x], deadline)?;
             Ok(outputs[0].as_f32().unwrap().to_vec())
         });
         // Whoever comes later finds it in its batch.
@@ -273,7 +274,10 @@ fn one_bad_input_costs_one_run() {
     assert!(matches!(bad, Err(RunError::Failed { .. })));
     assert_eq!(fixture.sizes(), [3, 1, 1, 1]);
     assert_eq!(fixture.batcher.batching(), Batching::On);
-    assert_eq!((fixture.lane.usage().runs, fixture.lane.usage().failed), (3, 1));
+    assert_eq!(
+        (fixture.lane.usage().runs, fixture.lane.usage().failed),
+        (3, 1)
+    );
 }
 
 #[test]
@@ -302,7 +306,10 @@ fn models_that_do_not_take_batches_go_on_one_by_one() {
         let factor = if flaw == Flaw::Mixes { 1.0 } else { 2.0 };
         assert_eq!(got, [[factor], [2.0 * factor]], "{flaw:?}");
         assert!(fixture.refused().contains(reason), "{}", fixture.refused());
-        assert_eq!(fixture.call(&[1.0], None).join().unwrap().unwrap(), [factor]);
+        assert_eq!(
+            fixture.call(&[1.0], None).join().unwrap().unwrap(),
+            [factor]
+        );
         assert_eq!(fixture.sizes(), [2, 1, 1, 1]);
     }
 }

@@ -54,14 +54,23 @@ mod tests {
 
     #[test]
     fn values_near_zero_are_the_same_whatever_their_direction() {
-        assert_eq!(cosine_similarity(&f32s(&[0.0, 1e-4]), &f32s(&[1e-4, 0.0])), 1.0);
-        assert_eq!(cosine_similarity(&f32s(&[0.0, 0.0]), &f32s(&[0.0, 1.0])), 0.0);
+        assert_eq!(
+            cosine_similarity(&f32s(&[0.0, 1e-4]), &f32s(&[1e-4, 0.0])),
+            1.0
+        );
+        assert_eq!(
+            cosine_similarity(&f32s(&[0.0, 0.0]), &f32s(&[0.0, 1.0])),
+            0.0
+        );
     }
 
     #[test]
     fn what_is_no_number_is_not_the_same() {
         assert_eq!(cosine_similarity(&f32s(&[f32::NAN]), &f32s(&[1.0])), 0.0);
-        assert_eq!(cosine_similarity(&f32s(&[f32::NAN, 1.0]), &f32s(&[1.0, 1.0])), 0.0);
+        assert_eq!(
+            cosine_similarity(&f32s(&[f32::NAN, 1.0]), &f32s(&[1.0, 1.0])),
+            0.0
+        );
         let same = f32s(&[f32::NAN]);
         assert_eq!(cosine_similarity(&same, &same), 1.0);
         assert_eq!(cosine_similarity(&f32s(&[1.0]), &f32s(&[1.0, 1.0])), 0.0);

@@ -120,7 +120,9 @@ pub fn compare_outputs(one: &Tensor, other: &Tensor) -> OutputComparison {
         let share = equal as f64 / one.len().max(1) as f64;
         return match one.is_empty() || share >= LEAST_AGREEMENT {
             true => OutputComparison::Yes,
-            false => OutputComparison::No(format!("{:.1} % of its elements are equal", share * 100.0)),
+            false => {
+                OutputComparison::No(format!("{:.1} % of its elements are equal", share * 100.0))
+            }
         };
     }
     let neither = |(a, b): (f64, f64)| a.is_nan() && b.is_nan();
@@ -193,12 +195,27 @@ mod tests {
     fn two_backends_are_alike_or_not() {
         let f32s = |values: &[f32]| Tensor::from_f32(&[values.len()], values.to_vec()).unwrap();
         let i64s = |values: &[i64]| Tensor::from_i64(&[values.len()], values.to_vec()).unwrap();
-        assert_eq!(compare_outputs(&f32s(&[1.0]), &f32s(&[1.000_01])), OutputComparison::Yes);
-        assert_eq!(compare_outputs(&f32s(&[]), &f32s(&[])), OutputComparison::Yes);
-        assert_eq!(compare_outputs(&i64s(&[3, 4]), &i64s(&[3, 4])), OutputComparison::Yes);
+        assert_eq!(
+            compare_outputs(&f32s(&[1.0]), &f32s(&[1.000_01])),
+            OutputComparison::Yes
+        );
+        assert_eq!(
+            compare_outputs(&f32s(&[]), &f32s(&[])),
+            OutputComparison::Yes
+        );
+        assert_eq!(
+            compare_outputs(&i64s(&[3, 4]), &i64s(&[3, 4])),
+            OutputComparison::Yes
+        );
         let nan = f32::NAN;
-        assert_eq!(compare_outputs(&f32s(&[nan]), &f32s(&[nan])), OutputComparison::NoNumbers);
-        assert_eq!(compare_outputs(&f32s(&[nan, 1.0]), &f32s(&[nan, 1.0])), OutputComparison::Yes);
+        assert_eq!(
+            compare_outputs(&f32s(&[nan]), &f32s(&[nan])),
+            OutputComparison::NoNumbers
+        );
+        assert_eq!(
+            compare_outputs(&f32s(&[nan, 1.0]), &f32s(&[nan, 1.0])),
+            OutputComparison::Yes
+        );
         for (one, other) in [
             (f32s(&[1.0]), f32s(&[3.0])),
             (f32s(&[1.0]), f32s(&[-1.0])),

@@ -166,7 +166,8 @@ impl Model {
 
     fn reopen(&self, standby: &Standby) -> Option<Arc<dyn Session>> {
         let bytes = (standby.read)()?;
-        let opened = crate::guard::guard(|| self.options.open(standby.backend, self.digest, &bytes));
+        let opened =
+            crate::guard::guard(|| self.options.open(standby.backend, self.digest, &bytes));
         match opened {
             Ok(Ok(session)) => Some(session),
             Ok(Err(error)) => {

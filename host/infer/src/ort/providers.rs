@@ -78,7 +78,10 @@ pub(super) struct ProviderChoice {
 }
 
 /// The configured providers that can be tried, and a note about each other one.
-pub(super) fn choose(wanted: &[Provider], available: &[&str]) -> (Vec<ProviderChoice>, Vec<String>) {
+pub(super) fn choose(
+    wanted: &[Provider],
+    available: &[&str],
+) -> (Vec<ProviderChoice>, Vec<String>) {
     let (mut choices, mut notes) = (Vec::new(), Vec::new());
     for provider in wanted {
         let name = provider.name.to_ascii_lowercase();

@@ -31,7 +31,11 @@ impl RecentSignatures {
     /// Records a run.
     pub(crate) fn used(&self, inputs: &[Tensor]) {
         let mut kept = self.kept();
-        if let Some(position) = kept.signatures.iter().rposition(|known| alike(known, inputs)) {
+        if let Some(position) = kept
+            .signatures
+            .iter()
+            .rposition(|known| alike(known, inputs))
+        {
             kept.stats.hits += 1;
             if position + 1 < kept.signatures.len() {
                 let signature = kept.signatures.remove(position);

@@ -17,7 +17,7 @@ use super::library::loaded;
 use super::providers::{CPU, ProviderChoice, choose, note};
 use super::recent::RecentSignatures;
 use super::values::{self, ValueError};
-use crate::backend::{Session, InputSignature, Stop};
+use crate::backend::{InputSignature, Session, Stop};
 use crate::guard::guard;
 use crate::{LoadError, ModelOptions, Options, RunError, Stats, Tensor, TensorInfo, describe};
 

@@ -323,9 +323,7 @@ pub(super) fn misread(node: &NodeProto, opset: i64) -> Option<String> {
     let attribute = |name: &str| node.attribute.iter().find(|it| it.name == name);
     let pads_itself = attribute("auto_pad").is_some_and(|it| it.s.starts_with(b"SAME"));
     if pads_itself && attribute("pads").is_some() {
-        return Some(
-            "it has both `pads` and `auto_pad`; tract uses only `pads`".to_owned(),
-        );
+        return Some("it has both `pads` and `auto_pad`; tract uses only `pads`".to_owned());
     }
     // In earlier versions, both train by default.
     let trains = matches!(operator, "BatchNormalization" | "Dropout") && opset < 7;

@@ -199,9 +199,7 @@ fn opset(model: &ModelProto, own: bool) -> Result<i64, String> {
             .iter()
             .any(|&(known, other)| known == name && other != version)
         {
-            return Err(format!(
-                "it uses two versions of the operators of {name}"
-            ));
+            return Err(format!("it uses two versions of the operators of {name}"));
         }
         asked.push((name, version));
         let newest = NEWEST_SETS.iter().find(|(known, _)| *known == name);

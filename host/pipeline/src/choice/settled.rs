@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use hotshoe_infer::{Model, BackendSwitch};
+use hotshoe_infer::{BackendSwitch, Model};
 use hotshoe_trust::Blob;
 
-use super::{Backends, BackendDecision};
+use super::{BackendDecision, Backends};
 use crate::{Pipeline, Reason};
 
 /// A serving model whose backends disagree, without a self-test that decides.

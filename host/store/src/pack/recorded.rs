@@ -5,7 +5,7 @@ use std::path::Path;
 
 use hotshoe_base::disk::parent;
 use hotshoe_trust::release_toml::{ReleaseToml, TestOn, TestToml};
-use hotshoe_trust::{PipelineInput, Blob, PipelineOutput};
+use hotshoe_trust::{Blob, PipelineInput, PipelineOutput};
 use serde_json::{Value, json};
 
 use super::PackError;

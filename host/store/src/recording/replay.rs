@@ -1,6 +1,6 @@
 //! Replaying a recorded entry: the input of the pipeline, and the expected result.
 
-use hotshoe_trust::{PipelineInput, Blob, PipelineOutput};
+use hotshoe_trust::{Blob, PipelineInput, PipelineOutput};
 
 use super::{RecordedEntry, RecordedPart, Recording};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hotshoe_infer::inspect::{Similarity, similarity, cosine_similarity, values};
+use hotshoe_infer::inspect::{Similarity, cosine_similarity, similarity, values};
 use hotshoe_infer::{ElementType, Tensor};
 use serde::Serialize;
 
@@ -180,7 +180,10 @@ impl Tally {
             (self.samples, mean)
         } else {
             let columns: Vec<Similarity> = self.columns.into_iter().map(similarity).collect();
-            let least = columns.iter().map(Similarity::agreement).fold(1.0, f64::min);
+            let least = columns
+                .iter()
+                .map(Similarity::agreement)
+                .fold(1.0, f64::min);
             (columns, least)
         };
         let relative_error = judged.iter().map(|it| it.relative_error);

@@ -8,11 +8,11 @@ use hotshoe_config::InferenceConfig;
 use hotshoe_engine::{Engine, Insight};
 use hotshoe_infer::{Models, npz};
 use hotshoe_pipeline::{
-    Decision, Pipeline, SampleError, Trace, StageTime, StageUsage, Tensors, Worker,
+    Decision, Pipeline, SampleError, StageTime, StageUsage, Tensors, Trace, Worker,
 };
 use hotshoe_store::RecordedPart;
 use hotshoe_trust::release_toml::ReleaseToml;
-use hotshoe_trust::{PipelineInput, Device, Release, Verified};
+use hotshoe_trust::{Device, PipelineInput, Release, Verified};
 use serde_json::json;
 
 use super::cases::{self, Case};

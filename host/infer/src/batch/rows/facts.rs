@@ -85,7 +85,11 @@ impl Fact {
     pub(super) fn values(value: Vec<Size>, shape: Vec<Size>) -> Self {
         let free = value.iter().all(|size| size.is_free());
         Self {
-            dependence: if free { Dependence::Constant } else { Dependence::Counts },
+            dependence: if free {
+                Dependence::Constant
+            } else {
+                Dependence::Counts
+            },
             shape: Some(shape),
             value: Some(value),
         }
@@ -129,7 +133,10 @@ impl Fact {
             return Some(self);
         }
         let (one, two) = (self.shape?, other.shape.as_ref()?);
-        if self.dependence != other.dependence || self.dependence == Dependence::Counts || one.len() != two.len() {
+        if self.dependence != other.dependence
+            || self.dependence == Dependence::Counts
+            || one.len() != two.len()
+        {
             return None;
         }
         let sizes = one.into_iter().zip(two);

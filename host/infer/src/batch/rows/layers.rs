@@ -2,14 +2,14 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Dependence, Size};
+use super::facts::{Dependence, Fact, Size};
 use super::moves::{
     concat, expand, flatten, gather, one_hot, pad, permuted, reduce, reduced, reshape, resize,
     slice, squeeze, tile, transpose, unsqueeze, with_size,
 };
 use super::rules::{
-    FactResult, Input, Unknown, are_constant_from, axis, axis_of, given, integers, is_constant, listed,
-    number, rows, spread, spread_shapes,
+    FactResult, Input, Unknown, are_constant_from, axis, axis_of, given, integers, is_constant,
+    listed, number, rows, spread, spread_shapes,
 };
 use super::sizes;
 
@@ -322,11 +322,17 @@ fn product(a: &Fact, b: &Fact) -> FactResult {
     let part = match (a.dependence, b.dependence) {
         (Dependence::Constant, Dependence::Constant) => Dependence::Constant,
         (Dependence::Rows(of), Dependence::Constant) if of == lead_a => Dependence::Rows(rank - 2),
-        (Dependence::Rows(of), Dependence::Constant) if of < lead_a && spread_over(theirs, ours.len() - of) => {
+        (Dependence::Rows(of), Dependence::Constant)
+            if of < lead_a && spread_over(theirs, ours.len() - of) =>
+        {
             Dependence::Rows(rank - (ours.len() - of))
         }
-        (Dependence::Constant, Dependence::Rows(of)) if of == lead_b + 1 => Dependence::Rows(rank - 1),
-        (Dependence::Constant, Dependence::Rows(of)) if of < lead_b && spread_over(ours, theirs.len() - of) => {
+        (Dependence::Constant, Dependence::Rows(of)) if of == lead_b + 1 => {
+            Dependence::Rows(rank - 1)
+        }
+        (Dependence::Constant, Dependence::Rows(of))
+            if of < lead_b && spread_over(ours, theirs.len() - of) =>
+        {
             Dependence::Rows(rank - (theirs.len() - of))
         }
         (Dependence::Rows(one), Dependence::Rows(other))
@@ -434,7 +440,8 @@ fn einsum(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
     let letter = letter.ok_or(Unknown)?;
     for (at, term) in terms.iter().enumerate() {
         let has_rows = matches!(given(inputs, at)?.dependence, Dependence::Rows(_));
-        if has_rows != term.contains(letter) || given(inputs, at)?.dependence == Dependence::Counts {
+        if has_rows != term.contains(letter) || given(inputs, at)?.dependence == Dependence::Counts
+        {
             return Err(Unknown);
         }
     }

@@ -2,10 +2,10 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Dependence, Size};
+use super::facts::{Dependence, Fact, Size};
 use super::rules::{
-    FactResult, Input, Unknown, are_constant_from, axis, axis_of, given, integers, listed, number, rows,
-    spread,
+    FactResult, Input, Unknown, are_constant_from, axis, axis_of, given, integers, listed, number,
+    rows, spread,
 };
 
 /// A fact with another size along `axis`.
@@ -442,7 +442,9 @@ pub(super) fn reduce(node: &NodeProto, inputs: &[Input<'_>]) -> FactResult {
 
 pub(super) fn reduced(input: &Fact, axes: &[usize], keep: bool) -> FactResult {
     let shape = input.shape.as_deref().ok_or(Unknown)?;
-    if matches!(input.dependence, Dependence::Rows(of) if axes.contains(&of)) || input.dependence == Dependence::Counts {
+    if matches!(input.dependence, Dependence::Rows(of) if axes.contains(&of))
+        || input.dependence == Dependence::Counts
+    {
         return Err(Unknown);
     }
     if !keep {

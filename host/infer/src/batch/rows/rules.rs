@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, Dependence, Size};
+use super::facts::{Dependence, Fact, Size};
 use super::{layers, sizes};
 use crate::inspect::is_own;
 
@@ -123,7 +123,8 @@ pub(super) fn apply(
     } else {
         layers::apply(node, inputs, opset)
     };
-    let is_constant = |input: &Input<'_>| input.is_none_or(|fact| fact.dependence == Dependence::Constant);
+    let is_constant =
+        |input: &Input<'_>| input.is_none_or(|fact| fact.dependence == Dependence::Constant);
     let holds_graphs = node.attribute.iter().any(|it| it.g.is_some());
     match found {
         // Outputs of constant inputs are constant.
@@ -155,7 +156,9 @@ pub(super) fn spread(inputs: &[&Fact]) -> FactResult {
             }
         }
     }
-    let counts = inputs.iter().any(|input| input.dependence == Dependence::Counts);
+    let counts = inputs
+        .iter()
+        .any(|input| input.dependence == Dependence::Counts);
     let part = match back {
         None if counts => Dependence::Counts,
         None => Dependence::Constant,

@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::facts::{Fact, MOST_VALUES, Dependence, Size};
+use super::facts::{Dependence, Fact, MOST_VALUES, Size};
 use super::rules::{FactResult, Input, Unknown, axis_of, given, integers, number, values};
 
 /// The fact of such an operator, if all its inputs are known.
@@ -59,7 +59,8 @@ pub(super) fn apply(node: &NodeProto, inputs: &[Input<'_>]) -> Option<Fact> {
         "Concat" => {
             let all = (0..inputs.len()).map(|at| {
                 let input = given(inputs, at).ok()?;
-                let list = !matches!(input.dependence, Dependence::Rows(_)) && input.rank() == Some(1);
+                let list =
+                    !matches!(input.dependence, Dependence::Rows(_)) && input.rank() == Some(1);
                 input.value.clone().filter(|_| list)
             });
             Some(Fact::list(all.collect::<Option<Vec<_>>>()?.concat()))
