@@ -253,12 +253,12 @@ fn the_choice_of_the_configuration_is_told() {
     fixture.inference.backend = BackendChoice::Tract;
     let loaded = fixture.load(&release(ONE, "")).unwrap();
     let status = model(&loaded);
-    let status = (
+    let chosen = (
         status.backend.as_str(),
         status.provider.as_str(),
         status.reason.as_str(),
     );
-    assert_eq!(status, ("tract", "cpu", "configured"));
+    assert_eq!(chosen, ("tract", "cpu", "configured"));
     assert_eq!(status.variant, "default");
 }
 
