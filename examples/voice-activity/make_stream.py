@@ -5,7 +5,7 @@
     python3 -m venv made && made/bin/pip install numpy==2.4.6
     made/bin/python examples/voice-activity/make_stream.py
 
-The file is kept beside this script, so that nobody needs a speech synthesiser to run the example, and everybody compares the same sound. It was made with
+The file is kept beside this script, so that the example needs no speech synthesiser, and all runs use the same sound. It was made with
 Debian's espeak-ng 1.51+dfsg-10+deb12u2.
 """
 

@@ -39,7 +39,7 @@ void hotshoe_log(log_level_t level, const char *format, ...) __attribute__((form
 /* Fills `*err` and returns false, so that `return hotshoe_fail(err, TYPES_ERROR_CODE_..., "...")` ends a function. */
 bool hotshoe_fail(types_error_t *err, types_error_code_t code, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
-/* --- Settings of the component, from the release; they need the grant `config`. A setting that is not there gives `otherwise`. */
+/* --- Settings of the component, from the release; they need the grant `config`. A missing setting gives `otherwise`. */
 
 /* The text, a copy to be freed with `wit_string_free`. */
 wit_string_t hotshoe_config_text(const char *key, const char *otherwise);

@@ -26,7 +26,7 @@ func Number(key string, otherwise float64) (float64, error) {
 	number, err := strconv.ParseFloat(text, 64)
 	// Go takes `1_0` for a number.
 	if err != nil || math.IsNaN(number) || math.IsInf(number, 0) || strings.Contains(text, "_") {
-		return 0, types.Invalid("the setting `" + key + "` is no number: `" + text + "`")
+		return 0, types.Invalid("the setting `" + key + "` is not a number: `" + text + "`")
 	}
 	return number, nil
 }
@@ -40,7 +40,7 @@ func Whole(key string, otherwise, least, most uint32) (uint32, error) {
 	}
 	number, err := strconv.ParseUint(text, 10, 32)
 	if err != nil || uint32(number) < least || uint32(number) > most {
-		return 0, types.Invalid("the setting `" + key + "` is no number from " + strconv.Itoa(int(least)) + " to " +
+		return 0, types.Invalid("the setting `" + key + "` is not a number from " + strconv.Itoa(int(least)) + " to " +
 			strconv.Itoa(int(most)) + ": `" + text + "`")
 	}
 	return uint32(number), nil

@@ -18,7 +18,7 @@ export class HotshoeError extends Error {
 }
 /** The sample or a setting is malformed. */
 export class InvalidInput extends HotshoeError {}
-/** Well-formed, but of a kind that is not handled. */
+/** Well-formed, but not supported. */
 export class Unsupported extends HotshoeError {}
 /** Nothing has that name. */
 export class NotFound extends HotshoeError {}
@@ -59,7 +59,7 @@ export namespace data {
 
 /** Lines in the device's log. They need the grant `log`. `console.log` goes there too where release.toml grants it. */
 export namespace log {
-  /** For somebody who follows every step. */
+  /** Details for debugging every step. */
   function trace(message: unknown): void;
   /** For the component's author. */
   function debug(message: unknown): void;

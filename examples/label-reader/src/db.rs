@@ -1,7 +1,7 @@
 //! Text boxes from the detector's map: the post-processing of Differentiable Binarization (Liao et al., 2020).
 //!
 //! The constants are those of `rapidocr-onnxruntime` 1.4.4, so that its results can be compared with ours. Unlike it, a hole in a
-//! region of text is no candidate of its own.
+//! region of text is not a separate candidate.
 
 use crate::geometry::{
     Quad, area, distance, min_area_rect, offset_edges, order_corners, perimeter,

@@ -66,7 +66,7 @@ fn half_hull(points: impl Iterator<Item = Vector>) -> Vec<Vector> {
     half
 }
 
-/// The rectangle of least area round the points, or `None` if there are no points.
+/// The rectangle of least area around the points; `None` without points.
 ///
 /// One of its sides lies along an edge of the hull (Freeman and Shapira, 1975), so every edge is tried.
 pub fn min_area_rect(points: &mut Vec<[f64; 2]>) -> Option<RotatedRect> {

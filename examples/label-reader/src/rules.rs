@@ -1,4 +1,4 @@
-//! Decides what becomes of a text by rules: regular expressions in a file of the release.
+//! Decides what happens to a text, by rules: regular expressions in a file of the release.
 //!
 //! ```json
 //! {
@@ -69,8 +69,8 @@ pub enum RulesError {
     /// It is not JSON, or not of the right form.
     #[error("the rules are not of the form that is expected")]
     Form(#[from] serde_json::Error),
-    /// A pattern is no regular expression.
-    #[error("rule {number} has a pattern that is no regular expression: {pattern}")]
+    /// A pattern is not a regular expression.
+    #[error("rule {number} has a pattern that is not a regular expression: {pattern}")]
     Pattern {
         /// Counted from 1.
         number: usize,

@@ -5,11 +5,9 @@ use thiserror::Error;
 /// The media type of the custom insight.
 pub const CONTENT_TYPE: &str = "application/x-hotshoe-blurred-picture";
 
-/// Bytes that are no packet.
+/// Bytes that are not a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error(
-    "{found} bytes are no blurred picture: that is a number of four bytes, and then a JPEG file"
-)]
+#[error("{found} bytes are not a packet: a packet is a number of four bytes, then a JPEG file")]
 pub struct PacketError {
     /// How many there are.
     pub found: usize,
@@ -31,7 +29,7 @@ impl Packet {
     }
 
     /// # Errors
-    /// [`PacketError`] if there is no number, or no JPEG file after it.
+    /// [`PacketError`] if the number, or the JPEG file after it, is missing.
     pub fn parse(bytes: &[u8]) -> Result<Self, PacketError> {
         match bytes.split_first_chunk() {
             // Every JPEG file begins so.

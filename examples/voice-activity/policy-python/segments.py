@@ -30,7 +30,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Opened:
-    """Somebody speaks, and it will be a segment whatever follows."""
+    """Speech that will be a segment in any case."""
 
     start: int
 

@@ -18,12 +18,12 @@ pub const BLOCK: usize = CONTEXT + WINDOW;
 /// Sixteen-bit samples run from minus this to just below this.
 const FULL_SCALE: f32 = 32_768.0;
 
-/// A block that is not what the model takes.
+/// A block that does not fit the model.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
     /// It is of another media type.
     #[error(
-        "{found:?} is no sound that is handled here; send audio/wav, or audio/pcm;rate={RATE} (16 bits, little-endian, one channel)"
+        "{found:?} is not a supported media type; send audio/wav, or audio/pcm;rate={RATE} (16 bits, little-endian, one channel)"
     )]
     ContentType {
         /// What the sample says it is.
@@ -38,7 +38,7 @@ pub enum BlockError {
         found: String,
     },
     /// A WAV file that is cut off or not one.
-    #[error("it is no whole WAV file: {0}")]
+    #[error("it is not a complete WAV file: {0}")]
     Damaged(&'static str),
     /// A WAV file of another kind of sound.
     #[error(
@@ -67,7 +67,7 @@ pub enum BlockError {
 /// The samples of one block, from -1 to 1.
 ///
 /// # Errors
-/// [`BlockError`]: it is no sound, sound of another kind, or of another length.
+/// [`BlockError`]: not a supported media type, another sample format, or another length.
 pub fn samples(content_type: &str, payload: &[u8]) -> Result<Vec<f32>, BlockError> {
     let mut parts = content_type.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();

@@ -25,12 +25,12 @@ pub(crate) fn samples(file: &[u8]) -> Result<&[u8], BlockError> {
                 checked = true;
             }
             b"data" if checked => return Ok(body),
-            b"data" => return damaged("there is no `fmt ` before its `data`"),
+            b"data" => return damaged("`fmt ` is missing before its `data`"),
             _ => {}
         }
         rest = after;
     }
-    damaged("there is no whole `data` in it")
+    damaged("its `data` is missing or truncated")
 }
 
 /// A chunk's name and content, and what follows it; none if it is cut off.

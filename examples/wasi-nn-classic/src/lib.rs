@@ -38,7 +38,7 @@ const INPUT: &str = "x";
 /// Why a picture was not classified.
 #[derive(Debug, Error)]
 pub enum ClassifyError {
-    /// It is no picture that the program reads.
+    /// It is not a picture that the program supports.
     #[error(transparent)]
     Picture(#[from] PictureError),
     /// `wasi:nn` failed.

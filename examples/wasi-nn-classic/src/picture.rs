@@ -9,11 +9,11 @@ pub const HEIGHT: usize = 48;
 /// Bytes a pixel.
 const CHANNELS: usize = 3;
 
-/// Bytes that are no picture for this program.
+/// Bytes that are not a supported picture.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PictureError {
     /// It is of another format, or cut off in its header.
-    #[error("it is no PPM file (P6)")]
+    #[error("it is not a PPM file (P6)")]
     Format,
     /// It is of another size or depth.
     #[error(
@@ -99,10 +99,10 @@ mod tests {
     #[test]
     fn other_pictures_are_refused() {
         for (header, pixels, said) in [
-            ("P5 192 48 255 ", 9216, "no PPM"),
-            ("P6192 48 255 ", 27_648, "no PPM"),
-            ("P6 192 48", 0, "no PPM"),
-            ("P6 99999999999999999999 48 255 ", 0, "no PPM"),
+            ("P5 192 48 255 ", 9216, "not a PPM"),
+            ("P6192 48 255 ", 27_648, "not a PPM"),
+            ("P6 192 48", 0, "not a PPM"),
+            ("P6 99999999999999999999 48 255 ", 0, "not a PPM"),
             ("P6 48 192 255 ", 27_648, "48 x 192"),
             ("P6 192 48 255 ", 27_647, "27647 bytes"),
             ("P6 192 48 255 ", 27_649, "27649 bytes"),

@@ -4,7 +4,7 @@ use hotshoe_sdk::prelude::*;
 use hotshoe_sdk::{config, vision};
 use privacy_camera::{CONTENT_TYPE, Face, Heads, Packet, faces};
 
-/// A face counts from this score on. Low, since one that is missed is seen, and one that is none costs a blurred spot.
+/// A face counts from this score on. Low, since one that is missed is seen, and a false one only costs a blurred spot.
 const MIN_SCORE: f32 = 0.2;
 /// Two boxes that overlap by this are one face.
 const MAX_OVERLAP: f64 = 0.3;

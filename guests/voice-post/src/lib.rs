@@ -1,4 +1,4 @@
-//! silero-vad's output to one number: how likely it is that somebody speaks in the block, 0 to 1.
+//! silero-vad's output to one number: the probability of speech in the block, 0 to 1.
 
 use hotshoe_sdk::prelude::*;
 

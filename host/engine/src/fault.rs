@@ -8,7 +8,7 @@ use serde::Serialize;
 pub enum ErrorCode {
     /// The sample or an argument is malformed.
     InvalidInput,
-    /// Well-formed, but of a kind that is not handled.
+    /// Well-formed, but not supported.
     Unsupported,
     /// No model, data file or entry has that name for this component.
     NotFound,

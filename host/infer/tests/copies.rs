@@ -6,7 +6,7 @@
     clippy::panic,
     reason = "tests"
 )]
-//! Where a tensor's bytes lie: 600 KB are copied when a tensor is made of somebody's bytes, and not again.
+//! Where a tensor's bytes lie: 600 KB are copied when a tensor is created from bytes, and not again.
 
 mod common;
 

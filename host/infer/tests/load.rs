@@ -41,7 +41,7 @@ fn a_model_is_loaded_once_while_someone_holds_it() {
         models
             .load(digest, b"looked at", &ModelOptions::default())
             .is_err(),
-        "nobody held it, so it was gone"
+        "it was unused, so it was dropped"
     );
     assert!(
         models

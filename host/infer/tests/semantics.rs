@@ -6,7 +6,7 @@
     clippy::panic,
     reason = "tests"
 )]
-//! What tract would run, and compute something else than the file says: it is refused, whoever asks, and ONNX Runtime gives the
+//! Files that tract would run with wrong results: they are refused on every path, and ONNX Runtime gives the
 //! right values where it takes the file. The values are those of Python's onnxruntime.
 
 mod common;

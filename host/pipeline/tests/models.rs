@@ -253,12 +253,12 @@ fn the_choice_of_the_configuration_is_told() {
     fixture.inference.backend = BackendChoice::Tract;
     let loaded = fixture.load(&release(ONE, "")).unwrap();
     let status = model(&loaded);
-    let told = (
+    let chosen = (
         status.backend.as_str(),
         status.provider.as_str(),
         status.reason.as_str(),
     );
-    assert_eq!(told, ("tract", "cpu", "configured"));
+    assert_eq!(chosen, ("tract", "cpu", "configured"));
     assert_eq!(status.variant, "default");
 }
 
@@ -327,9 +327,9 @@ fn the_faster_backend_is_chosen_and_remembered() {
 
         // A damaged memory costs a measurement and nothing else.
         std::fs::write(data.path().join("backends.json"), "{\"format\":1,\"choi").unwrap();
-        let (known, anew) = decide();
+        let (known, again) = decide();
         assert_eq!(known, 0);
-        assert!(anew.reason.starts_with("measured "), "{}", anew.reason);
+        assert!(again.reason.starts_with("measured "), "{}", again.reason);
         assert_eq!(decide().0, 1);
     }
 }

@@ -253,7 +253,7 @@ fn a_full_disk_can_be_cleared_and_the_work_goes_on() {
         .deployer
         .install(&mut store, &releases.by_generation[&1].0);
     drop(store);
-    // A blob that nobody needs any more, and a full disk from the start.
+    // A blob that is no longer needed, and a full disk from the start.
     let mut store = Store::open(data.path()).unwrap();
     let unneeded = store.blobs().put(&noise(1, 1000)).unwrap();
     drop(store);
@@ -316,7 +316,7 @@ fn garbage_collection_keeps_what_a_slot_needs_and_what_is_asked_for() {
     // A quota that cannot be kept takes nothing that is needed.
     let squeezed = store.collect_garbage(&[], Some(1000)).unwrap();
     assert_eq!((squeezed.files, squeezed.over), (0, squeezed.used - 1000));
-    // A slot whose manifest is spoilt: nothing can be told, and nothing goes.
+    // A slot with a damaged manifest: its blobs are unknown, so nothing is removed.
     let manifest = store.ledger().previous.as_ref().unwrap().release.hex();
     common::flip_a_bit(&data.path().join("blobs/sha256").join(manifest));
     store.blobs().put(b"unneeded").unwrap();

@@ -186,7 +186,7 @@ fn an_operator_goes_back_and_not_to_what_was_left() {
     let later = run(&second, [fail, go.clone()]);
     assert_eq!(refused(&later, &go), "previous_rolled_back");
     let again = run(&back, [Transition::Install(ocr(2), at(0)), go.clone()]);
-    assert_eq!(again.live, Some(ocr(1)), "it was installed anew");
+    assert_eq!(again.live, Some(ocr(1)), "it was installed again");
     let newer = run(&back, [stage(3), TRY, Transition::Confirm, go.clone()]);
     assert_eq!(newer.live, Some(ocr(1)), "the way back from a newer one");
     assert_eq!(refused(&Ledger::default(), &go), "nothing_live");
@@ -301,8 +301,8 @@ fn floors_fall_only_by_a_local_act_or_new_keys() {
     let reset = run(&huge, [trust(2, 6), stage(6), TRY, Transition::Confirm]);
     assert_eq!(reset.live, Some(ocr(6)));
     assert_eq!(reset.trust.as_ref().unwrap().version, 2);
-    let told = format!("{:?}", reset.history);
-    assert!(told.contains("trust_replaced") && told.contains("floor_reset"));
+    let history = format!("{:?}", reset.history);
+    assert!(history.contains("trust_replaced") && history.contains("floor_reset"));
     assert_eq!(refused(&reset, &trust(2, 1)), "old_trust");
     run(&reset, [trust(3, 1)]);
 }

@@ -9,7 +9,7 @@ use crate::BudgetError;
 pub enum ErrorKind {
     /// The picture or an argument is malformed.
     InvalidInput,
-    /// Well-formed, but of a kind that is not handled.
+    /// Well-formed, but not supported.
     Unsupported,
     /// A limit was reached.
     LimitExceeded,

@@ -144,7 +144,7 @@ fn a_row_of_24_million_pixels_is_decoded_and_scaled_to_a_square_and_to_a_line() 
             assert!(scaled.pixels().iter().all(|&grey| grey == 77), "{filter:?}");
         }
     }
-    // There is no room for a weight of each of its pixels, nor for them in 16 bits and four more rows.
+    // The budget does not allow a weight per pixel, nor the pixels in 16 bits with four more rows.
     for filter in [Filter::Area, Filter::Bicubic] {
         let error = resize(&row, 640, 640, filter, &within(left)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");

@@ -164,7 +164,7 @@ class Handle {
     if (held) drop(own);
   }
 
-  // Gives the handle away: to the host, or to somebody else who drops it.
+  // Gives the handle away: to the host, or to another owner that drops it.
   Own release() {
     held = false;
     return own;

@@ -24,7 +24,7 @@ func (handle *Handle) Use() int32 {
 	return handle.number
 }
 
-// Take returns the number and forgets it: the resource belongs to somebody else now.
+// Take returns the number and forgets it: the resource now belongs to another owner.
 func (handle *Handle) Take() int32 {
 	number := handle.Use()
 	handle.number = 0
@@ -46,7 +46,7 @@ func (handle *Handle) Set(number int32) {
 	handle.number = number
 }
 
-// AddCleanup runs `cleanup` some time after `object` is out of reach. It is a net for resources that nobody dropped: the collector knows
+// AddCleanup runs `cleanup` some time after `object` is unreachable. It is a safety net for resources that were not dropped: the collector knows
 // nothing of the host's memory behind a handle, so it may come too late. Drop says it in time.
 func AddCleanup[T, S any](object *T, cleanup func(S), argument S) {
 	runtime.AddCleanup(object, cleanup, argument)

@@ -62,7 +62,7 @@ func Results(pinner *Pinner) *Pinner {
 	return pinner
 }
 
-// Unpin frees what the host wrote, once nobody is still to copy it.
+// Unpin frees what the host wrote, after it has been copied.
 func Unpin() {
 	if open == 0 {
 		reset()

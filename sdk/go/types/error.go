@@ -10,7 +10,7 @@ func Invalid(message string) error {
 	return Error{ErrorCodeInvalidInput, message}
 }
 
-// Unsupported says that something is well-formed, but of a kind that is not handled.
+// Unsupported says that something is well-formed, but not supported.
 func Unsupported(message string) error {
 	return Error{ErrorCodeUnsupported, message}
 }

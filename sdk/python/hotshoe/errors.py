@@ -16,7 +16,7 @@ class InvalidInput(Error):
 
 
 class Unsupported(Error):
-    """Well-formed, but of a kind that is not handled."""
+    """Well-formed, but not supported."""
 
     code = ErrorCode.UNSUPPORTED
 

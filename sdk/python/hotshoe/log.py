@@ -4,7 +4,7 @@ from wit_world.imports.log import Level, log
 
 
 def trace(message: object) -> None:
-    """For somebody who follows every step."""
+    """Details for debugging every step."""
     log(Level.TRACE, str(message))
 
 

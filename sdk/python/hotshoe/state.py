@@ -20,11 +20,11 @@ def update(key: str, change: Callable[[bytes | None], bytes | None]) -> bytes | 
 
 
 def add(key: str, by: int) -> int:
-    """Adds to the number under a key, kept as eight bytes, little-endian, and returns the sum. A key that is not there counts as 0."""
+    """Adds to the number under a key, kept as eight bytes, little-endian, and returns the sum. A missing key counts as 0."""
 
     def sum_of(present: bytes | None) -> bytes:
         if present is not None and len(present) != 8:
-            raise Error(f"`{key}` of the state is no number of eight bytes")
+            raise Error(f"`{key}` of the state is not a number of eight bytes")
         number = int.from_bytes(present or b"", "little") + by
         return (number % 2**64).to_bytes(8, "little")
 

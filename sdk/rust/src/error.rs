@@ -28,7 +28,7 @@ impl Error {
         Self::new(ErrorCode::InvalidInput, message.to_string())
     }
 
-    /// Well-formed, but of a kind that is not handled.
+    /// Well-formed, but not supported.
     pub fn unsupported(message: impl fmt::Display) -> Self {
         Self::new(ErrorCode::Unsupported, message.to_string())
     }

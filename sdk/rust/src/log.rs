@@ -8,7 +8,7 @@ macro_rules! log_at {
     };
 }
 
-/// Logs for somebody who follows every step.
+/// Logs details for debugging every step.
 #[macro_export]
 macro_rules! trace {
     ($($format:tt)+) => { $crate::log_at!(Trace, $($format)+) };

@@ -22,7 +22,7 @@ pub fn update(
     }
 }
 
-/// Adds to the number under a key, kept as eight bytes, little-endian, and returns the sum. A key that is not there counts as 0.
+/// Adds to the number under a key, kept as eight bytes, little-endian, and returns the sum. A missing key counts as 0.
 pub fn add(key: &str, by: u64) -> Result<u64> {
     loop {
         let present = get(key);
@@ -31,7 +31,7 @@ pub fn add(key: &str, by: u64) -> Result<u64> {
             Some(Ok(bytes)) => u64::from_le_bytes(bytes),
             Some(Err(_)) => {
                 return Err(Error::internal(format_args!(
-                    "`{key}` of the state is no number of eight bytes"
+                    "`{key}` of the state is not a number of eight bytes"
                 )));
             }
         };

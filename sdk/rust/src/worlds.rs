@@ -17,7 +17,7 @@ pub trait Postprocessor {
 
 /// Insight to actions: the world `policy`.
 pub trait Policy {
-    /// Decides what becomes of an insight. An empty list publishes nothing.
+    /// Decides what happens to an insight. An empty list publishes nothing.
     fn decide(insight: Insight, device: DeviceContext) -> Result<Vec<Action>>;
 }
 

@@ -27,7 +27,7 @@ const INPUT: &str = "x";
 /// A picture that could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum NativeError {
-    /// The bytes are no picture.
+    /// The bytes are not a picture.
     #[error("the picture cannot be decoded")]
     Decode(#[from] DecodeError),
     /// An operation on pixels failed.

@@ -15,12 +15,12 @@ fn part(supervisor: &Supervisor, name: &str) -> Option<PartStatus> {
 #[test]
 fn a_vital_part_that_panics_is_dead_and_the_callback_runs() {
     let supervisor = Supervisor::default();
-    let (tell, told) = channel();
-    supervisor.on_death(move |dead| tell.send(dead.clone()).unwrap());
+    let (sender, receiver) = channel();
+    supervisor.on_death(move |dead| sender.send(dead.clone()).unwrap());
     let thread = supervisor
         .vital("deploy", || panic!("no room for {}", 7))
         .unwrap();
-    let dead = told.recv_timeout(DEADLINE).unwrap();
+    let dead = receiver.recv_timeout(DEADLINE).unwrap();
     let expected = DeadPart {
         name: "deploy".to_owned(),
         cause: "it panicked: no room for 7".to_owned(),
@@ -34,9 +34,9 @@ fn a_vital_part_that_panics_is_dead_and_the_callback_runs() {
     );
     assert_eq!(supervisor.dead(), [expected]);
     // A callback that is set later runs at once.
-    let (tell, told) = channel();
-    supervisor.on_death(move |dead| tell.send(dead.name.clone()).unwrap());
-    assert_eq!(told.try_recv().unwrap(), "deploy");
+    let (sender, receiver) = channel();
+    supervisor.on_death(move |dead| sender.send(dead.name.clone()).unwrap());
+    assert_eq!(receiver.try_recv().unwrap(), "deploy");
 }
 
 #[test]

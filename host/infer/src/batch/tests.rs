@@ -149,7 +149,7 @@ impl Fixture {
                     .run(&fixture.lane, fixture.session.clone(), vec![x], deadline)?;
             Ok(outputs[0].as_f32().unwrap().to_vec())
         });
-        // Whoever comes later finds it in its batch.
+        // Later runs find it in its batch.
         until(|| self.entered() >= calls);
         caller
     }

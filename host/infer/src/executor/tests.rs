@@ -263,7 +263,7 @@ fn step() -> impl Strategy<Value = Step> {
     (0..3_usize, act, prop::option::of(0..2000_u64)).prop_map(|(lane, act, deadline)| Step {
         lane,
         act,
-        // Without a deadline nobody would stop it.
+        // Without a deadline it would never stop.
         deadline: match act {
             Act::UntilStopped => Some(deadline.unwrap_or(500)),
             _ => deadline,

@@ -1,4 +1,4 @@
-//! Files that tract must not get, whoever hands them to it.
+//! Files that tract must not load on any path.
 
 use hotshoe_infer::inspect::{InputShapes, inspect};
 use hotshoe_infer::{Backend, BackendChoice, LoadError, Options, OrtOptions, Tensor};

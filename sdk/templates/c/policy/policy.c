@@ -1,4 +1,4 @@
-/* {{name}}: decides what becomes of an insight, by rules from the data file `rules`:
+/* {{name}}: decides what happens to an insight, by rules from the data file `rules`:
  *
  *   LABEL MIN-SCORE ACTION [MESSAGE]
  *
@@ -44,7 +44,7 @@ static bool parse_rule(char *line, unsigned number, struct rule *rule, types_err
   char *score = next_word(&line), *end = score;
   rule->min_score = strtod(score, &end);
   if (*score == '\0' || *end != '\0' || !isfinite(rule->min_score)) {
-    return hotshoe_fail(err, TYPES_ERROR_CODE_INTERNAL, "rules, line %u: `%s` is no score", number, score);
+    return hotshoe_fail(err, TYPES_ERROR_CODE_INTERNAL, "rules, line %u: `%s` is not a score", number, score);
   }
   rule->action = next_word(&line);
   rule->message = trimmed(line);
@@ -94,7 +94,7 @@ static bool apply(const struct rule *rule, unsigned number, unsigned count, expo
     types_severity_t severity = TYPES_SEVERITY_INFO;
     while (severity <= TYPES_SEVERITY_CRITICAL && strcmp(rule->action, severities[severity]) != 0) severity++;
     if (severity > TYPES_SEVERITY_CRITICAL) {
-      return hotshoe_fail(err, TYPES_ERROR_CODE_INTERNAL, "rules, line %u: `%s` is no action", number, rule->action);
+      return hotshoe_fail(err, TYPES_ERROR_CODE_INTERNAL, "rules, line %u: `%s` is not an action", number, rule->action);
     }
     action.val.alert.severity = severity;
   }

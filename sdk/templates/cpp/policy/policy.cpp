@@ -1,4 +1,4 @@
-// {{name}}: decides what becomes of an insight, by rules from the data file `rules`:
+// {{name}}: decides what happens to an insight, by rules from the data file `rules`:
 //
 //   LABEL MIN-SCORE ACTION [MESSAGE]
 //
@@ -45,7 +45,7 @@ static Result<Rule> parse_rule(std::string_view line, size_t number) {
   char *end = nullptr;
   rule.min_score = std::strtod(score.c_str(), &end);
   if (score.empty() || *end != '\0' || !std::isfinite(rule.min_score)) {
-    return fail(Code::internal, "rules, line ", number, ": `", score, "` is no score");
+    return fail(Code::internal, "rules, line ", number, ": `", score, "` is not a score");
   }
   rule.action = next_word(line);
   rule.message = trimmed(line);
@@ -68,7 +68,7 @@ static Result<Action> action_of(const Rule &rule, size_t number, size_t count) {
   if (rule.action == "info") return Alert{Severity::info, message};
   if (rule.action == "warning") return Alert{Severity::warning, message};
   if (rule.action == "critical") return Alert{Severity::critical, message};
-  return fail(Code::internal, "rules, line ", number, ": `", rule.action, "` is no action");
+  return fail(Code::internal, "rules, line ", number, ": `", rule.action, "` is not an action");
 }
 
 // How many detections or classes the rule matches; `found` is a list of either.

@@ -1,4 +1,4 @@
-// Package component decides by rules from a data file what becomes of an insight.
+// Package component decides what happens to an insight, by rules from a data file.
 //
 // A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one
 // thing with that label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
@@ -124,10 +124,10 @@ func parseRule(line string) (rule, string) {
 	minScore, err := strconv.ParseFloat(score, 64)
 	// Go takes `1_0` for a number.
 	if err != nil || math.IsNaN(minScore) || math.IsInf(minScore, 0) || strings.Contains(score, "_") {
-		return rule{}, "`" + score + "` is no number"
+		return rule{}, "`" + score + "` is not a number"
 	}
 	if _, is := severities[action]; !is && action != "publish" && action != "drop" {
-		return rule{}, "`" + action + "` is no action: publish, drop, info, warning or critical"
+		return rule{}, "`" + action + "` is not an action: publish, drop, info, warning or critical"
 	}
 	return rule{label, minScore, action, message}, ""
 }

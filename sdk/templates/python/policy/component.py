@@ -1,4 +1,4 @@
-"""Rules from a data file decide what becomes of an insight.
+"""Rules from a data file decide what happens to an insight.
 
 A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one thing with that
 label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
@@ -83,7 +83,7 @@ def parse_rule(line: str, number: int) -> Rule:
     except ValueError:
         min_score = math.nan
     if not math.isfinite(min_score):
-        raise Error(f'rules, line {number}: "{score}" is no number')
+        raise Error(f'rules, line {number}: "{score}" is not a number')
     if action not in ("publish", "drop", *SEVERITIES):
-        raise Error(f'rules, line {number}: "{action}" is no action: publish, drop, info, warning or critical')
+        raise Error(f'rules, line {number}: "{action}" is not an action: publish, drop, info, warning or critical')
     return Rule(label, min_score, action, words[3] if len(words) > 3 else "")

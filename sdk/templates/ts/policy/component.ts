@@ -1,4 +1,4 @@
-// Rules from a data file decide what becomes of an insight.
+// Rules from a data file decide what happens to an insight.
 //
 // A rule is a line `LABEL MIN-SCORE ACTION [MESSAGE]`, such as `person 0.6 warning {count} persons at the gate`. It holds where at least one thing with that
 // label (`*`: any) has at least that score. ACTION is publish, drop, info, warning or critical.
@@ -61,8 +61,8 @@ function parseRule(line: string, number: number): Rule {
   if (!words) throw new HotshoeError(`rules, line ${number}: a rule is LABEL MIN-SCORE ACTION [MESSAGE]`);
   const [, label = "", score = "", word = "", message = ""] = words;
   const minScore = Number(score);
-  if (!Number.isFinite(minScore)) throw new HotshoeError(`rules, line ${number}: "${score}" is no number`);
+  if (!Number.isFinite(minScore)) throw new HotshoeError(`rules, line ${number}: "${score}" is not a number`);
   const action = ACTIONS.find((action) => action === word);
-  if (!action) throw new HotshoeError(`rules, line ${number}: "${word}" is no action: ${ACTIONS.slice(0, -1).join(", ")} or critical`);
+  if (!action) throw new HotshoeError(`rules, line ${number}: "${word}" is not an action: ${ACTIONS.slice(0, -1).join(", ")} or critical`);
   return { label, minScore, action, message };
 }

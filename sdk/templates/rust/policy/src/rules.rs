@@ -45,7 +45,7 @@ fn rule(line: &str) -> Result<Rule, String> {
         .parse()
         .ok()
         .filter(|score: &f64| score.is_finite())
-        .ok_or_else(|| format!("`{score}` is no score, such as 0.5"))?;
+        .ok_or_else(|| format!("`{score}` is not a score, such as 0.5"))?;
     let deed = match deed {
         "publish" => Deed::Publish,
         "drop" => Deed::Drop,
@@ -54,7 +54,7 @@ fn rule(line: &str) -> Result<Rule, String> {
         "critical" => Deed::Critical,
         other => {
             return Err(format!(
-                "`{other}` is no action: publish, drop, info, warning or critical"
+                "`{other}` is not an action: publish, drop, info, warning or critical"
             ));
         }
     };
@@ -89,10 +89,10 @@ mod tests {
     #[test]
     fn a_line_that_is_no_rule_is_named() {
         let wrong = parse("face 0.5 publish\nface high publish").unwrap_err();
-        assert_eq!(wrong, "rules, line 2: `high` is no score, such as 0.5");
+        assert_eq!(wrong, "rules, line 2: `high` is not a score, such as 0.5");
         for score in ["nan", "inf", "1e999"] {
             let wrong = parse(&format!("face {score} publish")).unwrap_err();
-            assert!(wrong.ends_with("is no score, such as 0.5"), "{wrong}");
+            assert!(wrong.ends_with("is not a score, such as 0.5"), "{wrong}");
         }
         assert!(
             parse("face 0.5 shout")

@@ -78,7 +78,7 @@ fn number(key: &str, default: f64) -> Result<f64> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite());
     number.ok_or_else(|| {
         Error::invalid_input(format_args!(
-            "config `{key}` is `{text}`, which is no number"
+            "config `{key}` is `{text}`, which is not a number"
         ))
     })
 }

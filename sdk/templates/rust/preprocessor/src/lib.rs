@@ -36,7 +36,7 @@ fn side(key: &str) -> Result<u32> {
     match text.parse() {
         Ok(side @ 1..=MOST) => Ok(side),
         _ => Err(Error::invalid_input(format_args!(
-            "config `{key}` is `{text}`, which is no number from 1 to {MOST}"
+            "config `{key}` is `{text}`, which is not a number from 1 to {MOST}"
         ))),
     }
 }
