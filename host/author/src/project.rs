@@ -40,12 +40,12 @@ pub struct Project {
 impl Project {
     /// The build folder of this component, created if missing: `.hotshoe/NAME`.
     pub fn scratch(&self) -> Result<PathBuf, BuildError> {
-        made(self.release.join(SCRATCH).join(&self.name))
+        created(self.release.join(SCRATCH).join(&self.name))
     }
 
     /// The build folder that all components of the release share, created if missing: `.hotshoe`.
     pub fn shared_scratch(&self) -> Result<PathBuf, BuildError> {
-        made(self.release.join(SCRATCH))
+        created(self.release.join(SCRATCH))
     }
 
     /// The folder of WIT files: the project's own `wit`, otherwise a copy of the embedded one in the scratch folder.
@@ -72,7 +72,7 @@ impl Project {
     }
 }
 
-fn made(folder: PathBuf) -> Result<PathBuf, BuildError> {
+fn created(folder: PathBuf) -> Result<PathBuf, BuildError> {
     // Absolute, because compilers run in other folders.
     let folder = std::path::absolute(&folder).unwrap_or(folder);
     fs::create_dir_all(&folder).map_err(BuildError::io(&folder))?;

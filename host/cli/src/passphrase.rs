@@ -24,7 +24,7 @@ pub fn choose() -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// The passphrase of an existing key.
-pub fn recall(key: &Path) -> anyhow::Result<Zeroizing<String>> {
+pub fn for_existing(key: &Path) -> anyhow::Result<Zeroizing<String>> {
     match from_variable()? {
         Some(passphrase) => Ok(passphrase),
         None => ask(&format!("Passphrase for {}: ", key.display()))

@@ -82,7 +82,7 @@ impl Debian {
             .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", &self.linker);
     }
 
-    fn is_there(&self) -> bool {
+    fn is_unpacked(&self) -> bool {
         self.rustc.is_file() && self.linker.is_file()
     }
 }
@@ -91,7 +91,7 @@ impl Debian {
 pub(crate) fn find(folder: &Path) -> Option<Debian> {
     let bytes = fs::read(folder.join(READY)).ok()?;
     let known: Debian = serde_json::from_slice(&bytes).ok()?;
-    known.is_there().then_some(known)
+    known.is_unpacked().then_some(known)
 }
 
 /// Downloads the packages and unpacks them into the folder.
@@ -201,7 +201,7 @@ impl Apt {
         let machines = Self {
             options: Vec::new(),
         };
-        if machines.knows(package, say)? {
+        if machines.has_package(package, say)? {
             return Ok(machines);
         }
         say("reading Debian's package index");
@@ -233,7 +233,7 @@ impl Apt {
         command
     }
 
-    fn knows(&self, package: &str, say: &dyn Fn(&str)) -> Result<bool, DebianError> {
+    fn has_package(&self, package: &str, say: &dyn Fn(&str)) -> Result<bool, DebianError> {
         let mut command = self.command("apt-cache");
         command.args(["policy", package]);
         let policy = tool(&mut command, "ask apt for a package", say)?;

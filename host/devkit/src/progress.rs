@@ -10,10 +10,10 @@ const SPINNER: &str = "{spinner} {prefix:.bold} {wide_msg:.dim}";
 
 /// Writes progress to standard error.
 #[derive(Debug, Clone)]
-pub struct Progress(Kind, Shown);
+pub struct Progress(Kind, TextFilter);
 
 /// A filter of texts before they are shown.
-type Shown = fn(&str) -> String;
+type TextFilter = fn(&str) -> String;
 
 #[derive(Debug, Clone)]
 enum Kind {
@@ -42,10 +42,10 @@ impl Progress {
         Self(Kind::Nothing, str::to_owned)
     }
 
-    /// Filters all texts with `shown`, because names from a registry or a peer may contain control characters.
+    /// Filters all texts with `filter`, because names from a registry or a peer may contain control characters.
     #[must_use]
-    pub fn showing(self, shown: Shown) -> Self {
-        Self(self.0, shown)
+    pub fn showing(self, filter: TextFilter) -> Self {
+        Self(self.0, filter)
     }
 
     /// Prints a line, above any bars.

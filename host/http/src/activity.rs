@@ -105,7 +105,7 @@ impl Activity {
     }
 
     /// Waits until a deadline has passed.
-    pub(crate) async fn over(&self, limits: &Limits) -> End {
+    pub(crate) async fn wait_for_end(&self, limits: &Limits) -> End {
         loop {
             let changed = self.changed.notified();
             let Some((at, end)) = self.next(limits) else {

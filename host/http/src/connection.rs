@@ -51,7 +51,7 @@ impl Connection {
                 let activity = &self.guard.activity;
                 let handshake = tokio::select! {
                     handshake = acceptor.accept(stream) => handshake,
-                    end = activity.over(&limits) => return self.log_end(end),
+                    end = activity.wait_for_end(&limits) => return self.log_end(end),
                     () = activity.evicted() => return,
                     () = self.closing.wait() => return,
                 };
@@ -98,7 +98,7 @@ impl Connection {
                 }
                 () = activity.evicted() => return,
                 () = self.closing.wait(), if !is_announced => {}
-                end = activity.over(limits), if last.is_none() => {
+                end = activity.wait_for_end(limits), if last.is_none() => {
                     if end != End::Idle {
                         return self.log_end(end);
                     }

@@ -6,6 +6,7 @@ mod file;
 mod probe;
 mod shapes;
 mod similarity;
+mod slices;
 mod tensors;
 mod work;
 
@@ -23,7 +24,10 @@ pub(crate) use file::{
 };
 pub use probe::{ProbeResult, probe};
 pub(crate) use shapes::{Facts, resolve};
-pub use similarity::{NOISE, OutputComparison, Similarity, compare_outputs, similarity};
+pub use similarity::{
+    NOISE, OutputComparison, Similarity, SimilaritySums, compare_outputs, similarity,
+};
+pub use slices::{MAX_SLICES, SliceSums};
 pub use tensors::{TensorFileError, onnx_tensor, values};
 pub(crate) use tensors::{numbers, read_tensor, to_proto};
 pub use work::Work;

@@ -79,8 +79,8 @@ pub fn measure(
         "measuring        {} devices at one site",
         rounds.devices
     ));
-    let made = neighbours_release(&setup, rounds.shared_mib)?;
-    rows.extend(neighbours::measure(&setup, &made, rounds.devices)?);
+    let packed = neighbours_release(&setup, rounds.shared_mib)?;
+    rows.extend(neighbours::measure(&setup, &packed, rounds.devices)?);
     let counts = Counts::from([
         ("devices", json!(rounds.devices)),
         ("changed_model_bytes_received", json!(moved.bytes_received)),
@@ -91,9 +91,9 @@ pub fn measure(
 
 /// Random bytes as the only model of a release: by Hotshoe's delivery and by one plain query, alternately.
 fn throughput(setup: &BenchSetup<'_>, mib: usize, rounds: usize) -> anyhow::Result<Row> {
-    let made = random_release(setup, &format!("random-{mib}"), mib)?;
-    let layout = Layout::open(&made.layout)?;
-    let model = made
+    let packed = random_release(setup, &format!("random-{mib}"), mib)?;
+    let layout = Layout::open(&packed.layout)?;
+    let model = packed
         .release
         .models
         .get(MODEL)

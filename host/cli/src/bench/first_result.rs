@@ -82,10 +82,10 @@ const PHASES: [Phase; 4] = [
 ];
 
 /// From publishing to the first result of the new release.
-fn delivered(site: &mut Site, made: &PackedRelease, line: &[u8]) -> anyhow::Result<Timings> {
+fn delivered(site: &mut Site, packed: &PackedRelease, line: &[u8]) -> anyhow::Result<Timings> {
     let mut steps = Vec::new();
-    let published = site.try_out(made, |step| steps.push((step.phase, step.at)))?;
-    let generation = made.release.generation;
+    let published = site.try_out(packed, |step| steps.push((step.phase, step.at)))?;
+    let generation = packed.release.generation;
     let started = Instant::now();
     while started.elapsed() < ANSWER_DEADLINE {
         if ask(&site.client, site, line)? == Some(generation) {
@@ -156,18 +156,18 @@ impl Plain {
     fn first_result(
         &self,
         setup: &BenchSetup<'_>,
-        made: &PackedRelease,
+        packed: &PackedRelease,
         line: &[u8],
     ) -> anyhow::Result<Timings> {
         let device = Device::default();
         let (layout, release) = verify::verify(
-            &made.layout,
+            &packed.layout,
             setup.trust(),
             &Floor::none(),
             &device,
             Time::now(),
         )?;
-        let model = made
+        let model = packed
             .release
             .models
             .get(MODEL)

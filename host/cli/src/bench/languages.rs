@@ -49,13 +49,13 @@ pub fn measure(
         tasks: Vec::new(),
         left_out: Vec::new(),
     };
-    let made = make_all(root, yes, &mut outcome.left_out, terminal);
+    let templates = make_all(root, yes, &mut outcome.left_out, terminal);
     let engine = Engine::new(EngineOptions::default()).context("cannot start the engine")?;
     for (at, world) in WORLDS.into_iter().enumerate() {
         let mut sides = Vec::new();
-        for (variant, made) in &made {
+        for (variant, templates) in &templates {
             terminal.note(format!("loading          {world} in {}", variant.title));
-            let side = Side::load(variant, made, at, &engine);
+            let side = Side::load(variant, templates, at, &engine);
             sides.push(side.with_context(|| format!("{world} in {}", variant.title))?);
         }
         terminal.note(format!("measuring        {world}"));
@@ -86,7 +86,7 @@ fn make_all(
     for variant in &VARIANTS {
         terminal.note(format!("building         {}", variant.title));
         match make::make(variant, &target.join(FOLDER), &tools, &progress) {
-            Ok(made) => all.push((variant, made)),
+            Ok(templates) => all.push((variant, templates)),
             Err(error) => left_out.push(LeftOut {
                 language: variant.title,
                 reason: format!("{error:#}"),
@@ -114,11 +114,11 @@ impl Side {
     /// Loads the component of the task number `at` as a device does without cached code.
     fn load(
         variant: &Variant,
-        made: &BuiltTemplates,
+        templates: &BuiltTemplates,
         at: usize,
         engine: &Engine,
     ) -> anyhow::Result<Self> {
-        let built = made
+        let built = templates
             .components
             .get(at)
             .context("the component was not built")?;
@@ -143,7 +143,7 @@ impl Side {
             instance: Instance::new(Arc::clone(&component)),
             component,
             bytes: built.bytes,
-            builds: (at == 0).then_some([made.first_build, made.next_build]),
+            builds: (at == 0).then_some([templates.first_build, templates.next_build]),
             load,
             instances: Vec::new(),
             calls: Vec::new(),

@@ -35,7 +35,7 @@ struct Testbed<'a> {
     setup: &'a BenchSetup<'a>,
     registry: Registry,
     endpoint: String,
-    made: &'a PackedRelease,
+    packed: &'a PackedRelease,
     served: SharedRelease,
 }
 
@@ -50,7 +50,7 @@ struct Outcome {
 /// Measures both modes one after the other, each with new devices.
 pub fn measure(
     setup: &BenchSetup<'_>,
-    made: &PackedRelease,
+    packed: &PackedRelease,
     devices: usize,
 ) -> anyhow::Result<Vec<Row>> {
     let endpoint = free_endpoint()?;
@@ -64,12 +64,12 @@ pub fn measure(
         },
         ..RegistryConfig::new(SITE, "bench")
     })?;
-    let served = hand_over(&registry, made, &endpoint)?;
+    let served = publish_to(&registry, packed, &endpoint)?;
     let testbed = Testbed {
         setup,
         registry,
         endpoint,
-        made,
+        packed,
         served,
     };
     let alone = testbed.fetch_all(devices, false)?;
@@ -104,15 +104,15 @@ fn client_config(endpoint: &str) -> ZenohConfig {
 }
 
 /// Publishes to the registry, which then serves the release without the publisher. No device is selected yet.
-fn hand_over(
+fn publish_to(
     registry: &Registry,
-    made: &PackedRelease,
+    packed: &PackedRelease,
     endpoint: &str,
 ) -> anyhow::Result<SharedRelease> {
     let mut publisher = Publisher::open(&client_config(endpoint), SITE)?;
-    let served = publisher.serve(&Layout::open(&made.layout)?)?;
-    let statement = statement(made, &served, &["nobody".to_owned()])?;
-    publisher.publish_statement(&made.release.name, statement)?;
+    let served = publisher.serve(&Layout::open(&packed.layout)?)?;
+    let statement = statement(packed, &served, &["nobody".to_owned()])?;
+    publisher.publish_statement(&packed.release.name, statement)?;
     let has = registry.wait_for(served.release, DEADLINE);
     publisher.close();
     ensure!(has, "the registry did not fetch the release");
@@ -120,7 +120,7 @@ fn hand_over(
 }
 
 fn statement(
-    made: &PackedRelease,
+    packed: &PackedRelease,
     served: &SharedRelease,
     devices: &[String],
 ) -> anyhow::Result<Vec<u8>> {
@@ -133,8 +133,8 @@ fn statement(
         },
         order: Order::Deploy {
             release: served.release,
-            name: made.release.name.clone(),
-            generation: made.release.generation,
+            name: packed.release.name.clone(),
+            generation: packed.release.generation,
             bundles: served.bundles.clone(),
             activate: true,
         },
@@ -159,8 +159,8 @@ impl Testbed<'_> {
         let events = client.events(SITE, None, EVENTS)?;
         let before = self.registry.sent();
         let started = Instant::now();
-        let envelope = statement(self.made, &self.served, &names)?;
-        client.publish_statement(SITE, &self.made.release.name, &envelope)?;
+        let envelope = statement(self.packed, &self.served, &names)?;
+        client.publish_statement(SITE, &self.packed.release.name, &envelope)?;
         let elapsed = self.all_fetched(&client, &events, devices, started)?;
         let origin = self.registry.sent().saturating_sub(before);
         drop(events);
@@ -217,7 +217,7 @@ impl Testbed<'_> {
                 None => {
                     let statuses = client.statuses(Some(SITE), None, PATIENCE)?;
                     let has = |status: Status| {
-                        has_it(&status, self.served.release).then_some(status.device)
+                        has_release(&status, self.served.release).then_some(status.device)
                     };
                     done.extend(statuses.into_iter().filter_map(has));
                 }
@@ -236,7 +236,7 @@ fn staged(event: serde_json::Value, release: Digest) -> Option<String> {
     (there && event.release == release).then_some(event.device)
 }
 
-fn has_it(status: &Status, release: Digest) -> bool {
+fn has_release(status: &Status, release: Digest) -> bool {
     let slots = &status.slots;
     let trial = slots.trial.as_ref().map(|trial| &trial.slot);
     [slots.staged.as_ref(), slots.live.as_ref(), trial]

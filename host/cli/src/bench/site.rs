@@ -82,18 +82,18 @@ impl Site {
     /// Publishes a release and waits until it serves. Each reported step is passed to `each`.
     pub fn try_out(
         &mut self,
-        made: &PackedRelease,
+        packed: &PackedRelease,
         each: impl FnMut(&Step),
     ) -> anyhow::Result<Published> {
-        let published = self.deployer.publish(&made.layout, &made.release)?;
+        let published = self.deployer.publish(&packed.layout, &packed.release)?;
         let serves = |phase| matches!(phase, Phase::Trial | Phase::Live);
         self.wait(&published, serves, each)?;
         Ok(published)
     }
 
     /// Publishes a release and waits until it is confirmed.
-    pub fn deliver(&mut self, made: &PackedRelease) -> anyhow::Result<()> {
-        let published = self.deployer.publish(&made.layout, &made.release)?;
+    pub fn deliver(&mut self, packed: &PackedRelease) -> anyhow::Result<()> {
+        let published = self.deployer.publish(&packed.layout, &packed.release)?;
         self.confirmed(&published)
     }
 

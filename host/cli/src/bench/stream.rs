@@ -116,7 +116,7 @@ fn send(feeder: &Feeder, over: &AtomicBool) -> anyhow::Result<Record> {
 
 /// Reads the ids of published results, which contain the source and the number.
 fn listen(outputs: &Outputs, over: &AtomicBool) -> Vec<(u64, u64)> {
-    let mut heard = Vec::new();
+    let mut results = Vec::new();
     loop {
         match outputs.next(SILENCE) {
             Some(message) => {
@@ -125,9 +125,9 @@ fn listen(outputs: &Outputs, over: &AtomicBool) -> Vec<(u64, u64)> {
                 let parsed = parts.and_then(|(source, number)| {
                     Some((source.parse().ok()?, number.parse().ok()?))
                 });
-                heard.extend(parsed);
+                results.extend(parsed);
             }
-            None if over.load(Ordering::Acquire) => return heard,
+            None if over.load(Ordering::Acquire) => return results,
             None => {}
         }
     }

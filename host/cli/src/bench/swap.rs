@@ -139,8 +139,8 @@ fn drive(
             rounds.turns
         ));
         let begun = Instant::now();
-        for (number, made) in releases.iter().enumerate() {
-            site.deliver(made)?;
+        for (number, packed) in releases.iter().enumerate() {
+            site.deliver(packed)?;
             if number % LOOK_EVERY == 0 {
                 times.pointer.extend(last_swap(site)?);
             }
@@ -151,8 +151,8 @@ fn drive(
         times.without.push((ended, Instant::now()));
     }
     terminal.note("measuring        rollbacks");
-    for made in left {
-        site.try_out(made, |_| {})?;
+    for packed in left {
+        site.try_out(packed, |_| {})?;
         let ordered = Instant::now();
         control::call(&site.data, &Command::Rollback).context("cannot order a rollback")?;
         times.rollback.push(ordered.elapsed());

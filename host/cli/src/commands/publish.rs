@@ -298,8 +298,8 @@ impl EvidenceCheck<'_> {
             Err(Unproven::NoList) => rollout.event(event),
             Ok(()) if event.statement != Some(self.statement) => Change::None,
             Ok(()) => {
-                let seen = rollout.seen(&event.device);
-                rollout.proved(&event.device);
+                let seen = rollout.add_device(&event.device);
+                rollout.mark_proven(&event.device);
                 seen.max(rollout.event(event))
             }
             Err(why) => rollout.claimed(event, why, settled),
@@ -312,9 +312,9 @@ impl EvidenceCheck<'_> {
         match said.check(self.list) {
             Err(Unproven::NoList) => rollout.status(status, settled, now),
             Ok(()) => {
-                rollout.proved(&status.device);
+                rollout.mark_proven(&status.device);
                 let change = rollout.status(status, settled, now);
-                rollout.proved(&status.device);
+                rollout.mark_proven(&status.device);
                 change
             }
             Err(why) => rollout.claimed_status(status, why, settled, now),
@@ -374,7 +374,7 @@ fn watch(
                     }
                 }
                 for device in present {
-                    let change = rollout.seen(&device);
+                    let change = rollout.add_device(&device);
                     if let Some(progress) = rollout.get(&device) {
                         display.show(&device, progress, change)?;
                     }
@@ -391,7 +391,7 @@ fn watch(
             announced = true;
             display.say(&format!(
                 "{} of {} devices are done; serving until Ctrl-C",
-                rollout.good(),
+                rollout.succeeded(),
                 rollout.devices().count()
             ));
         }
@@ -447,7 +447,7 @@ impl Report<'_> {
         terminal.print(format!(
             "{} on {} of {} devices{}, {} sent, {} s",
             done.as_str(),
-            rollout.good(),
+            rollout.succeeded(),
             self.devices.len(),
             if are_checked { "" } else { ", as claimed" },
             size(self.sent),

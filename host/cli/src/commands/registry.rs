@@ -137,7 +137,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
         End::Dead(dead) => tracing::error!(part = dead.name, cause = dead.cause, "ending"),
     }
     let ended = EndedLine {
-        held: held(&registry),
+        held: held_releases(&registry),
         sent: registry.sent(),
         refused: registry.refused(),
     };
@@ -234,7 +234,7 @@ fn try_reload(registry: &Registry, log: &Log, args: &Args, path: &Path) -> anyho
     Ok(())
 }
 
-fn held(registry: &Registry) -> Vec<HeldRelease> {
+fn held_releases(registry: &Registry) -> Vec<HeldRelease> {
     let held = registry.held().into_iter();
     held.map(|it| HeldRelease {
         name: it.name,

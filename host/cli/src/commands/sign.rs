@@ -88,7 +88,7 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 pub fn read_key(path: &Path) -> anyhow::Result<SigningKey> {
     let pem = zeroize::Zeroizing::new(read_text(path)?);
     let passphrase = if is_encrypted(&pem) {
-        Some(passphrase::recall(path)?)
+        Some(passphrase::for_existing(path)?)
     } else {
         None
     };

@@ -15,7 +15,7 @@ use hotshoe_author::manifest::Manifest;
 use hotshoe_engine::{Engine, EngineOptions};
 use thiserror::Error;
 
-use self::lines::Lines;
+use self::lines::LogLines;
 use self::runner::{TestOptions, TestRun};
 use super::build::{release_toml, tools};
 use crate::logging;
@@ -105,7 +105,7 @@ fn filtered(filter: &Option<String>) -> String {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let lines = Lines::default();
+    let lines = LogLines::default();
     logging::init_with("warn", lines.clone())?;
     let options = TestOptions {
         release_toml: release_toml(&args.dir),

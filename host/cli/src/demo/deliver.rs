@@ -115,7 +115,7 @@ impl Deployer {
         mut last: impl FnMut(&Step) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Step> {
         let started = Instant::now();
-        let mut heard = None;
+        let mut last_phase = None;
         while started.elapsed() < deadline {
             let step = match self.events.next(PATIENCE) {
                 Some(event) => self.step(published.release, event),
@@ -127,9 +127,9 @@ impl Deployer {
             if last(&step)? {
                 return Ok(step);
             }
-            heard = Some(step.phase);
+            last_phase = Some(step.phase);
         }
-        let phase = heard.map_or_else(|| "nothing".to_owned(), |phase| phase.to_string());
+        let phase = last_phase.map_or_else(|| "none".to_owned(), |phase| phase.to_string());
         bail!(
             "the device did not finish {} within {} s; its last reported phase is {phase}",
             published.release,

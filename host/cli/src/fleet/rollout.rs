@@ -187,7 +187,7 @@ impl Rollout {
     }
 
     /// How many devices reached the goal.
-    pub fn good(&self) -> usize {
+    pub fn succeeded(&self) -> usize {
         self.devices
             .values()
             .filter(|it| it.outcome.is_some_and(Outcome::is_good))
@@ -195,8 +195,8 @@ impl Rollout {
     }
 
     /// Records a device that is present but silent. Its labels are unknown, so it is selected only if the selector has no labels.
-    pub fn seen(&mut self, device: &str) -> Change {
-        self.seen_with(device, &BTreeMap::new())
+    pub fn add_device(&mut self, device: &str) -> Change {
+        self.add_labelled(device, &BTreeMap::new())
     }
 
     /// Records a device's event.
@@ -204,7 +204,7 @@ impl Rollout {
         if event.release != self.release {
             return Change::None;
         }
-        let seen = self.seen(&event.device);
+        let seen = self.add_device(&event.device);
         let goal = self.goal;
         let Some(progress) = self.devices.get_mut(&event.device) else {
             return Change::None;
@@ -262,7 +262,7 @@ impl Rollout {
     }
 
     /// The device has signed the next message. Earlier claims in its name are dropped.
-    pub fn proved(&mut self, device: &str) {
+    pub fn mark_proven(&mut self, device: &str) {
         let Some(progress) = self.devices.get_mut(device) else {
             return;
         };
@@ -279,7 +279,7 @@ impl Rollout {
         if event.release != self.release {
             return Change::None;
         }
-        let seen = self.seen(&event.device);
+        let seen = self.add_device(&event.device);
         seen.max(self.claim(event, None, why, settled))
     }
 
@@ -291,7 +291,7 @@ impl Rollout {
         settled: bool,
         now: Time,
     ) -> Change {
-        let seen = self.seen_with(&status.device, &status.labels);
+        let seen = self.add_labelled(&status.device, &status.labels);
         let waiting = status.deploy.waiting;
         let claimed = event_in(status, self.release, now).map_or(Change::None, |event| {
             self.claim(&event, waiting, why, settled)
@@ -326,7 +326,7 @@ impl Rollout {
         Change::Phase
     }
 
-    fn seen_with(&mut self, device: &str, labels: &BTreeMap<String, String>) -> Change {
+    fn add_labelled(&mut self, device: &str, labels: &BTreeMap<String, String>) -> Change {
         if self.devices.contains_key(device) || !self.is_selected(device, labels.clone()) {
             return Change::None;
         }

@@ -40,41 +40,71 @@ impl Similarity {
     }
 }
 
-/// Compares pairs of numbers.
-pub fn similarity(pairs: impl IntoIterator<Item = (f64, f64)>) -> Similarity {
-    let (mut count, mut odd, mut largest_error) = (0_u64, 0, 0.0_f64);
-    let (mut product, mut ours, mut theirs, mut sum, mut squares) = (0.0, 0.0, 0.0, 0.0, 0.0);
-    for (a, b) in pairs {
-        count += 1;
+/// The sums over pairs of numbers that a [`Similarity`] is made of, in constant memory.
+#[derive(Debug, Clone, Default)]
+pub struct SimilaritySums {
+    count: u64,
+    odd: u64,
+    largest_error: f64,
+    product: f64,
+    ours: f64,
+    theirs: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl SimilaritySums {
+    /// Adds a pair.
+    pub fn add(&mut self, a: f64, b: f64) {
+        self.count += 1;
         if a == b && a.is_infinite() {
-            continue;
+            return;
         }
         if !(a.is_finite() && b.is_finite()) {
-            odd += 1;
-            continue;
+            self.odd += 1;
+            return;
         }
         let difference: f64 = a - b;
-        product += a * b;
-        ours += a * a;
-        theirs += b * b;
-        sum += difference;
-        squares += difference * difference;
-        largest_error = largest_error.max(difference.abs());
+        self.product += a * b;
+        self.ours += a * a;
+        self.theirs += b * b;
+        self.sum += difference;
+        self.squares += difference * difference;
+        self.largest_error = self.largest_error.max(difference.abs());
     }
-    let larger = f64::max(ours, theirs);
-    let part = |of: f64, whole: f64| if whole > 0.0 { of / whole } else { 0.0 };
-    Similarity {
-        cosine: finite(part(product, ours.sqrt() * theirs.sqrt())).min(1.0),
-        scale: finite(part(f64::min(ours, theirs), larger)).sqrt(),
-        offset: part(sum.abs() / count as f64, (larger / count as f64).sqrt()),
-        relative_error: part(squares, larger).sqrt(),
-        largest_error: if odd > 0 {
-            f64::INFINITY
-        } else {
-            largest_error
-        },
-        odd,
+
+    /// Pairs so far.
+    pub const fn count(&self) -> u64 {
+        self.count
     }
+
+    /// The similarity of all pairs so far.
+    pub fn finish(&self) -> Similarity {
+        let larger = f64::max(self.ours, self.theirs);
+        let count = self.count as f64;
+        let part = |of: f64, whole: f64| if whole > 0.0 { of / whole } else { 0.0 };
+        Similarity {
+            cosine: finite(part(self.product, self.ours.sqrt() * self.theirs.sqrt())).min(1.0),
+            scale: finite(part(f64::min(self.ours, self.theirs), larger)).sqrt(),
+            offset: part(self.sum.abs() / count, (larger / count).sqrt()),
+            relative_error: part(self.squares, larger).sqrt(),
+            largest_error: if self.odd > 0 {
+                f64::INFINITY
+            } else {
+                self.largest_error
+            },
+            odd: self.odd,
+        }
+    }
+}
+
+/// Compares pairs of numbers.
+pub fn similarity(pairs: impl IntoIterator<Item = (f64, f64)>) -> Similarity {
+    let mut sums = SimilaritySums::default();
+    for (a, b) in pairs {
+        sums.add(a, b);
+    }
+    sums.finish()
 }
 
 /// Replaces overflows of squares by 0.

@@ -85,7 +85,7 @@ mod tests {
     };
 
     #[test]
-    fn the_sample_alone_is_lent_again() {
+    fn only_the_sample_is_borrowed_again() {
         let mut imports = ComponentImportSection::new();
         imports.import("sample", ComponentTypeRef::Type(TypeBounds::SubResource));
         let mut types = ComponentTypeSection::new();

@@ -93,7 +93,7 @@ pub fn make(
         }
         _ => {}
     }
-    let mut made = BuiltTemplates {
+    let mut templates = BuiltTemplates {
         components: Vec::new(),
         first_build: Duration::ZERO,
         next_build: Duration::ZERO,
@@ -103,17 +103,17 @@ pub fn make(
         let manifest = new(variant, world, &project)?;
         let compile = || built(variant, &manifest, &folder, tools, progress);
         let (time, bytes) = compile()?;
-        made.components.push(Component {
+        templates.components.push(Component {
             manifest: manifest.clone(),
             bytes,
         });
-        if made.components.len() == 1 {
-            made.first_build = time;
+        if templates.components.len() == 1 {
+            templates.first_build = time;
             edit(&project)?;
-            made.next_build = compile()?.0;
+            templates.next_build = compile()?.0;
         }
     }
-    Ok(made)
+    Ok(templates)
 }
 
 /// The `release.toml` of a new project.

@@ -26,7 +26,7 @@ pub struct Inspection {
     /// The manifest's config.
     pub release: Release,
     /// The contents of each component, or why they cannot be read.
-    pub components: BTreeMap<String, Found>,
+    pub components: BTreeMap<String, ComponentReport>,
     /// The claimed signer of each bundle.
     pub signatures: Vec<Signature>,
 }
@@ -34,7 +34,7 @@ pub struct Inspection {
 /// The contents of a component, or why they cannot be read.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum Found {
+pub enum ComponentReport {
     /// The component can be read.
     Readable(Box<Report>),
     /// The bytes are missing, damaged or not a component.
@@ -67,7 +67,12 @@ pub fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<Inspect
     let components = release
         .components
         .iter()
-        .map(|(name, component)| (name.clone(), found(&layout, name, component, allowed)))
+        .map(|(name, component)| {
+            (
+                name.clone(),
+                component_report(&layout, name, component, allowed),
+            )
+        })
         .collect();
     let digest = Digest::of(&package.manifest);
     Ok(Inspection {
@@ -80,14 +85,19 @@ pub fn inspect(path: &Path, allowed: Option<&Allowed>) -> anyhow::Result<Inspect
     })
 }
 
-fn found(layout: &Layout, name: &str, spec: &Component, allowed: Option<&Allowed>) -> Found {
+fn component_report(
+    layout: &Layout,
+    name: &str,
+    spec: &Component,
+    allowed: Option<&Allowed>,
+) -> ComponentReport {
     let read = || -> anyhow::Result<Report> {
         let bytes = layout.read(&spec.blob)?;
         Ok(Report::of(name, &bytes, Some(spec), allowed)?)
     };
     match read() {
-        Ok(report) => Found::Readable(Box::new(report)),
-        Err(error) => Found::Unreadable {
+        Ok(report) => ComponentReport::Readable(Box::new(report)),
+        Err(error) => ComponentReport::Unreadable {
             error: format!("{error:#}"),
         },
     }
@@ -150,8 +160,8 @@ impl Inspection {
                 size(spec.blob.size)
             );
             let mut leaves = match self.components.get(name) {
-                Some(Found::Readable(report)) => report.leaves(terminal),
-                Some(Found::Unreadable { error }) => vec![Tree::new(terminal.bad(error))],
+                Some(ComponentReport::Readable(report)) => report.leaves(terminal),
+                Some(ComponentReport::Unreadable { error }) => vec![Tree::new(terminal.bad(error))],
                 None => Vec::new(),
             };
             leaves.extend(given(spec));

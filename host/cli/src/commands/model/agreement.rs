@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use hotshoe_infer::inspect::{Similarity, cosine_similarity, similarity, values};
+use hotshoe_infer::inspect::{Similarity, SliceSums, cosine_similarity, similarity, values};
 use hotshoe_infer::{ElementType, Tensor};
 use serde::Serialize;
 
@@ -10,10 +10,6 @@ use serde::Serialize;
 const MAX_CLASS_RANK: usize = 3;
 /// The most by which the sum of one row of probabilities may differ from 1, because of f16 and INT8 rounding.
 const SUM_TOLERANCE: f64 = 0.02;
-
-/// The most columns that are compared one by one, over all rows and samples: they may mean different things, such as a box, its score
-/// and its class, and large values would hide small ones.
-const MAX_COLUMNS: usize = 16;
 
 /// The metric of an output's agreement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,8 +21,8 @@ pub enum Measure {
     /// The share of equal elements, for outputs that are not floating point.
     Equal,
     /// The minimum of the cosine similarity, the ratio of the magnitudes and the closeness of the means
-    /// ([`hotshoe_infer::inspect::Similarity`]): of the worst column over all samples if there are few columns, otherwise the mean over
-    /// samples.
+    /// ([`hotshoe_infer::inspect::Similarity`]): of the worst slice along a channel axis over all samples if there is such an axis
+    /// ([`SliceSums`]), otherwise the mean over samples.
     Cosine,
 }
 
@@ -57,7 +53,7 @@ pub struct Agreement {
     pub cosine_min: f64,
     /// The largest difference of two elements.
     pub max_error: f64,
-    /// The largest magnitude of a difference relative to the larger magnitude, of a column over all samples or of a sample.
+    /// The largest magnitude of a difference relative to the larger magnitude, of a slice over all samples or of a sample.
     pub relative_error: f64,
     /// Pairs of elements of which one is not a number, or one is infinite and the other differs.
     pub not_finite: u64,
@@ -76,10 +72,8 @@ pub struct Tally {
     cosines: Vec<f64>,
     /// The closeness of each sample as a whole, for floating point outputs.
     samples: Vec<Similarity>,
-    /// The pairs of values by column, if there are few columns.
-    columns: Vec<Vec<(f64, f64)>>,
-    /// Whether there are many columns, or their number changes.
-    is_wide: bool,
+    /// The same slice by slice along channel axes, over all samples.
+    slices: SliceSums,
     max_error: f64,
     not_finite: u64,
     elements: u64,
@@ -96,8 +90,7 @@ impl Tally {
             compared: 0,
             cosines: Vec::new(),
             samples: Vec::new(),
-            columns: Vec::new(),
-            is_wide: false,
+            slices: SliceSums::default(),
             max_error: 0.0,
             not_finite: 0,
             elements: 0,
@@ -151,17 +144,7 @@ impl Tally {
             let whole = similarity(pairs());
             self.not_finite += whole.odd;
             self.samples.push(whole);
-            if self.columns.is_empty() {
-                self.columns.resize(width.min(MAX_COLUMNS + 1), Vec::new());
-            }
-            self.is_wide |= width > MAX_COLUMNS || self.columns.len() != width;
-            if !self.is_wide {
-                for (at, pair) in pairs().enumerate() {
-                    if let Some(column) = self.columns.get_mut(at % width) {
-                        column.push(pair);
-                    }
-                }
-            }
+            self.slices.add(a.shape(), pairs());
         }
         let errors = first.iter().zip(&second).map(|(a, b)| error(*a, *b));
         self.max_error = errors.fold(self.max_error, f64::max);
@@ -177,17 +160,15 @@ impl Tally {
         let count = self.cosines.len().max(1) as f64;
         let cosine_mean = self.cosines.iter().sum::<f64>() / count;
         let measure = self.measure.unwrap_or(Measure::Cosine);
-        let (judged, close) = if self.is_wide {
+        let slices = self.slices.finish();
+        let (judged, close) = if slices.is_empty() {
             let all = self.samples.iter().map(Similarity::agreement).sum::<f64>();
             let mean = all / self.samples.len().max(1) as f64;
             (self.samples, mean)
         } else {
-            let columns: Vec<Similarity> = self.columns.into_iter().map(similarity).collect();
-            let least = columns
-                .iter()
-                .map(Similarity::agreement)
-                .fold(1.0, f64::min);
-            (columns, least)
+            let worst = slices.iter().map(Similarity::agreement);
+            let worst = worst.fold(1.0, f64::min);
+            (slices, worst)
         };
         let relative_error = judged.iter().map(|it| it.relative_error);
         Agreement {

@@ -12,8 +12,8 @@ pub fn print(comparison: &Comparison, names: [&str; 2], terminal: &Terminal) -> 
         vec![
             it.output.clone(),
             format!("{} {}", percent(it.agreement, &[]), it.measure.text()),
-            apart(it.cosine_mean, 6, &[1.0]),
-            apart(it.cosine_min, 6, &[1.0]),
+            distinct(it.cosine_mean, 6, &[1.0]),
+            distinct(it.cosine_min, 6, &[1.0]),
             format!("{:.3e}", it.max_error),
             percent(it.relative_error, &[]),
         ]
@@ -95,12 +95,12 @@ pub fn many(amount: usize, what: &str) -> String {
 /// A percentage such as `99.987 %`. Other shares are never rounded to 0, 1 or one of `marks`.
 fn percent(share: f64, marks: &[f64]) -> String {
     let marks = marks.iter().chain(&[0.0, 1.0]).map(|it| it * 100.0);
-    let text = apart(share * 100.0, 3, &marks.collect::<Vec<_>>());
+    let text = distinct(share * 100.0, 3, &marks.collect::<Vec<_>>());
     format!("{} %", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A number with this many decimals, or with more if it would otherwise look like one of `marks`.
-fn apart(value: f64, decimals: usize, marks: &[f64]) -> String {
+fn distinct(value: f64, decimals: usize, marks: &[f64]) -> String {
     let text = |value: f64, decimals: usize| format!("{value:.decimals$}");
     let is_told = |&decimals: &usize| {
         let mut marks = marks.iter().filter(|mark| **mark != value);
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(percent(0.020_000_01, &[0.02]), "2.000001 %");
         assert_eq!(percent(0.02, &[0.02]), "2 %");
         assert_ne!(percent(1.0 - f64::EPSILON, &[]), "100 %");
-        assert_eq!(apart(0.999_999_9, 6, &[1.0]), "0.9999999");
+        assert_eq!(distinct(0.999_999_9, 6, &[1.0]), "0.9999999");
     }
 
     #[test]

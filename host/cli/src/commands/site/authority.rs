@@ -69,7 +69,7 @@ impl Authority {
                 .filter(|host| !LOOPBACK.contains(&host.as_str()))
                 .cloned(),
         );
-        let mut params = lasting(names, CERTIFICATE_YEARS).with_context(cannot)?;
+        let mut params = valid_for(names, CERTIFICATE_YEARS).with_context(cannot)?;
         params.distinguished_name.push(DnType::CommonName, name);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
@@ -88,7 +88,7 @@ impl Authority {
 
 /// The parameters of the authority's certificate. Except for the dates they are the same at each call, so the file need not be read again.
 fn authority(site: &str) -> anyhow::Result<CertificateParams> {
-    let mut params = lasting(Vec::new(), AUTHORITY_YEARS)?;
+    let mut params = valid_for(Vec::new(), AUTHORITY_YEARS)?;
     let name = format!("hotshoe site {site}");
     params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -97,7 +97,7 @@ fn authority(site: &str) -> anyhow::Result<CertificateParams> {
 }
 
 /// The parameters of a certificate that is valid from yesterday, because clocks differ, for this many years.
-fn lasting(names: Vec<String>, years: i16) -> anyhow::Result<CertificateParams> {
+fn valid_for(names: Vec<String>, years: i16) -> anyhow::Result<CertificateParams> {
     let mut params =
         CertificateParams::new(names).context("a host name is not valid in a certificate")?;
     let today = TimeZone::UTC.to_datetime(Time::now()).date();

@@ -24,7 +24,7 @@ const MAX_TEXT: usize = 200;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
     expected: String,
-    made: String,
+    result: String,
 }
 
 impl Difference {
@@ -41,17 +41,17 @@ impl Difference {
             Value::Object(sides)
         };
         let wanted = side(&expected.insight, expected.actions.as_ref());
-        let mut made = side(&decision.insight, Some(&decision.actions));
-        settle(&mut made, &wanted, tolerance);
-        (made != wanted).then(|| Self {
+        let mut result = side(&decision.insight, Some(&decision.actions));
+        settle(&mut result, &wanted, tolerance);
+        (result != wanted).then(|| Self {
             expected: pretty(&wanted),
-            made: pretty(&made),
+            result: pretty(&result),
         })
     }
 
     /// The differing lines, with `-` for expected and `+` for actual ones, and a legend.
     pub fn text(&self, terminal: &Terminal) -> String {
-        let diff = TextDiff::from_lines(&self.expected, &self.made);
+        let diff = TextDiff::from_lines(&self.expected, &self.result);
         let mut lines = Vec::new();
         for group in diff.grouped_ops(CONTEXT) {
             if !lines.is_empty() {
@@ -122,27 +122,27 @@ fn near(a: f64, b: f64, tolerance: f64) -> bool {
     a.total_cmp(&b).is_eq() || (a - b).abs() <= tolerance * a.abs().max(b.abs()).max(LEAST)
 }
 
-/// Replaces numbers of `made` by those of `wanted` that are within the tolerance.
-fn settle(made: &mut Value, wanted: &Value, tolerance: f64) {
-    match (made, wanted) {
-        (Value::Object(made), Value::Object(wanted)) => {
-            for (key, value) in made {
+/// Replaces numbers of `result` by those of `wanted` that are within the tolerance.
+fn settle(result: &mut Value, wanted: &Value, tolerance: f64) {
+    match (result, wanted) {
+        (Value::Object(result), Value::Object(wanted)) => {
+            for (key, value) in result {
                 if let Some(wanted) = wanted.get(key) {
                     settle(value, wanted, tolerance);
                 }
             }
         }
-        (Value::Array(made), Value::Array(wanted)) => {
-            for (value, wanted) in made.iter_mut().zip(wanted) {
+        (Value::Array(result), Value::Array(wanted)) => {
+            for (value, wanted) in result.iter_mut().zip(wanted) {
                 settle(value, wanted, tolerance);
             }
         }
-        (made @ Value::Number(_), Value::Number(number)) => {
-            let pair = (made.as_f64(), number.as_f64());
+        (result @ Value::Number(_), Value::Number(number)) => {
+            let pair = (result.as_f64(), number.as_f64());
             if let (Some(a), Some(b)) = pair
                 && near(a, b, tolerance)
             {
-                *made = Value::Number(number.clone());
+                *result = Value::Number(number.clone());
             }
         }
         _ => {}
@@ -199,7 +199,7 @@ fn write(value: &Value, depth: usize, text: &mut String) {
 }
 
 /// The differences between actual and recorded tensors: one line per tensor that is not equal within `tolerance`.
-pub fn tensors(made: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
+pub fn tensors(result: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Vec<String> {
     let recorded = match npz::read(recorded, Limits::FILE) {
         Ok(arrays) => arrays,
         Err(error) => return vec![format!("the recorded tensors cannot be read: {error}")],
@@ -209,28 +209,28 @@ pub fn tensors(made: &[(String, Tensor)], recorded: &[u8], tolerance: f64) -> Ve
         if name == npz::SAMPLE || name == npz::SAMPLE_TYPE {
             continue;
         }
-        match made.iter().find(|(own, _)| own == name) {
+        match result.iter().find(|(own, _)| own == name) {
             None => lines.push(format!("`{name}` was recorded but is missing")),
             Some((_, tensor)) => lines.extend(one(name, tensor, wanted, tolerance)),
         }
     }
     let known = |name: &String| recorded.iter().any(|(other, _)| other == name);
-    for (name, _) in made.iter().filter(|(name, _)| !known(name)) {
+    for (name, _) in result.iter().filter(|(name, _)| !known(name)) {
         lines.push(format!("`{name}` was not recorded"));
     }
     lines
 }
 
-fn one(name: &str, made: &Tensor, wanted: &Tensor, tolerance: f64) -> Option<String> {
+fn one(name: &str, result: &Tensor, wanted: &Tensor, tolerance: f64) -> Option<String> {
     let kind = |it: &Tensor| format!("{} {:?}", it.element_type(), it.shape());
-    if kind(made) != kind(wanted) {
+    if kind(result) != kind(wanted) {
         return Some(format!(
             "`{name}` is {} instead of {}",
-            kind(made),
+            kind(result),
             kind(wanted)
         ));
     }
-    let pairs = made.numbers().zip(wanted.numbers()).enumerate();
+    let pairs = result.numbers().zip(wanted.numbers()).enumerate();
     let off: Vec<_> = pairs
         .filter(|(_, (a, b))| !near(*a, *b, tolerance))
         .collect();
@@ -240,9 +240,9 @@ fn one(name: &str, made: &Tensor, wanted: &Tensor, tolerance: f64) -> Option<Str
         .max_by(|x, y| distance(x.1).total_cmp(&distance(y.1)))?;
     Some(format!(
         "`{name}` {}: {} of {} elements differ, at most element {at}: {a} instead of {b}",
-        kind(made),
+        kind(result),
         off.len(),
-        made.len()
+        result.len()
     ))
 }
 
@@ -287,10 +287,10 @@ mod tests {
     #[test]
     fn actions_are_compared_where_they_are_expected() {
         let mut expected = Expectation::of(scalars(&[1.0]));
-        let made = decision(scalars(&[1.0]));
-        assert_eq!(Difference::of(&expected, &made, 0.0), None);
+        let result = decision(scalars(&[1.0]));
+        assert_eq!(Difference::of(&expected, &result, 0.0), None);
         expected.actions = Some(Vec::new());
-        let text = Difference::of(&expected, &made, 0.0)
+        let text = Difference::of(&expected, &result, 0.0)
             .unwrap()
             .text(&Terminal::new(true));
         assert!(text.contains("+ ") && text.contains("publish"), "{text}");

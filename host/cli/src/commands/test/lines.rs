@@ -13,16 +13,16 @@ const MAX_LINES: usize = 200;
 
 /// The lines since the last [`Self::take`].
 #[derive(Debug, Clone, Default)]
-pub struct Lines(Arc<Mutex<Vec<String>>>);
+pub struct LogLines(Arc<Mutex<Vec<String>>>);
 
-impl Lines {
+impl LogLines {
     /// Takes the lines.
     pub fn take(&self) -> Vec<String> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
-impl<S: Subscriber> Layer<S> for Lines {
+impl<S: Subscriber> Layer<S> for LogLines {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target() != TARGET {
             return;

@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::cases::{self, Case};
 use super::differ::{self, Difference};
-use super::lines::Lines;
+use super::lines::LogLines;
 use super::{TOLERANCE, TestError};
 use crate::files::{Readers, write_new};
 use crate::throwaway;
@@ -41,7 +41,7 @@ pub struct TestOptions {
     /// The engine that runs components.
     pub engine: Engine,
     /// The log lines of components.
-    pub lines: Lines,
+    pub lines: LogLines,
 }
 
 /// The results of all tests.
@@ -233,13 +233,13 @@ fn judge(
     let tensors: Vec<String> = case
         .tensors
         .iter()
-        .filter_map(|(part, recorded)| Some((made(seen, part)?, recorded)))
+        .filter_map(|(part, recorded)| Some((seen_tensors(seen, part)?, recorded)))
         .flat_map(|(made, recorded)| differ::tensors(made, recorded, tolerance))
         .collect();
     let strictly = strict.is_none() || (difference.is_none() && tensors.is_empty());
     // The minimum agreement applies to tensors too.
     let alike = case.tensors.iter().all(|(part, recorded)| {
-        made(seen, part).is_none_or(|made| share(made, recorded) >= case.min_agreement)
+        seen_tensors(seen, part).is_none_or(|made| share(made, recorded) >= case.min_agreement)
     });
     Ok(TestOutcome::Result {
         passed: agreement >= case.min_agreement && strictly && alike,
@@ -250,7 +250,7 @@ fn judge(
     })
 }
 
-fn made<'a>(seen: &'a Trace, part: &RecordedPart) -> Option<&'a Tensors> {
+fn seen_tensors<'a>(seen: &'a Trace, part: &RecordedPart) -> Option<&'a Tensors> {
     match part {
         RecordedPart::Tensors => seen.tensors.as_ref(),
         RecordedPart::Outputs => seen.outputs.as_ref(),

@@ -112,14 +112,14 @@ fn a_cancelled_release_is_withdrawn() {
 #[test]
 fn other_devices_and_other_releases_are_ignored() {
     let mut rollout = rollout(Goal::Confirmed, named("a*"));
-    assert_eq!(rollout.seen("b"), Change::None);
+    assert_eq!(rollout.add_device("b"), Change::None);
     assert_eq!(rollout.event(&event("b", Phase::Live)), Change::None);
     let mut other = event("a", Phase::Live);
     other.release = Digest::of(b"another");
     assert_eq!(rollout.event(&other), Change::None);
     assert_eq!(rollout.devices().count(), 0);
-    assert_eq!(rollout.seen("a"), Change::Phase);
-    assert_eq!(rollout.seen("a"), Change::None);
+    assert_eq!(rollout.add_device("a"), Change::Phase);
+    assert_eq!(rollout.add_device("a"), Change::None);
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn labels_are_known_by_the_status_alone() {
         ..DeviceSelector::default()
     };
     let mut rollout = rollout(Goal::Confirmed, selector);
-    rollout.seen("a");
+    rollout.add_device("a");
     rollout.event(&event("a", Phase::Live));
     assert_eq!(rollout.devices().count(), 0);
     let now = Time::UNIX_EPOCH;
@@ -231,9 +231,9 @@ fn a_claim_confirms_nothing_where_signatures_are_required() {
     rollout.claimed(&live, why, true);
     assert_eq!(rollout.get("a").unwrap().outcome, Some(Outcome::Unverified));
     assert!(rollout.are_over(1) && !rollout.are_good());
-    assert_eq!(rollout.good(), 0);
+    assert_eq!(rollout.succeeded(), 0);
     // What the device itself signs replaces a claim.
-    rollout.proved("a");
+    rollout.mark_proven("a");
     rollout.event(&event("a", Phase::Trial));
     assert_eq!(rollout.claimed(&live, why, true), Change::None);
     assert!(!rollout.are_over(1));
@@ -257,5 +257,5 @@ fn a_status_that_is_not_signed_is_a_claim() {
     }
     assert_eq!(rollout.devices().count(), 1);
     assert_eq!(rollout.get("a").unwrap().outcome, Some(Outcome::Unverified));
-    assert_eq!(rollout.good(), 0);
+    assert_eq!(rollout.succeeded(), 0);
 }
