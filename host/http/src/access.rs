@@ -120,8 +120,7 @@ fn read_token(section: &'static str, path: &Path) -> Result<Vec<u8>, FrontError>
         })?,
     };
     let token = bytes.trim_ascii();
-    let fits = token.len() >= LEAST_TOKEN_BYTES
-        && token.iter().all(u8::is_ascii_graphic);
+    let fits = token.len() >= LEAST_TOKEN_BYTES && token.iter().all(u8::is_ascii_graphic);
     fits.then(|| token.to_vec())
         .ok_or_else(|| FrontError::TokenForm(path.to_owned()))
 }

@@ -21,7 +21,7 @@ use zenoh::{Session, Wait};
 use super::objects::sender_of;
 use super::outbox::Outbox;
 use super::outgoing::{self, JSON, Outgoing, QosClass};
-use super::pending::Pending;
+use super::pending::PendingNotices;
 use super::{LinkError, settings, warn_if_unanswered};
 
 /// Interval of queries for statements: a publication may be lost, and the token of a publisher may be missed.

@@ -86,7 +86,13 @@ mod tests {
     use super::*;
 
     fn worst(shape: &[usize], change: impl Fn(usize, f64) -> f64) -> f64 {
-        let values = |at: usize| if (at / 100) % 6 < 4 { 600.0 + at as f64 } else { 0.9 };
+        let values = |at: usize| {
+            if (at / 100) % 6 < 4 {
+                600.0 + at as f64
+            } else {
+                0.9
+            }
+        };
         let count = shape.iter().product();
         let mut sums = SliceSums::default();
         let pairs = (0..count).map(|at| (values(at), change(at, values(at))));

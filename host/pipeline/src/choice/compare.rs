@@ -4,7 +4,7 @@ use hotshoe_infer::inspect::{OutputComparison, compare_outputs};
 use hotshoe_infer::{Backend, Model};
 
 use super::Inputs;
-use super::race::outputs;
+use super::timing::outputs;
 
 /// Result of the comparison.
 pub(super) enum Comparison {

@@ -27,7 +27,7 @@ const MAX_THREADS: i64 = 1_024;
 /// - integers: the share of equal elements
 ///
 /// - other numbers: the minimum of the cosine similarity, the ratio of the magnitudes, and 1 minus the difference of the means over the
-///   larger root mean square; each column by itself if there are at most 16; differences up to 0.000001 do not count
+///   larger root mean square; each slice along a channel axis by itself (the last axis, or the one after the batch, up to 128); differences up to 0.000001 do not count
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("source").args(["inputs", "synthetic"]).required(true)))]
 #[command(after_help = "\
