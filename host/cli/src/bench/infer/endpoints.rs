@@ -14,7 +14,7 @@ use super::http::Connection;
 use super::peer::Peer;
 use super::sides::{Times, Turn, load, run_model, take_turns};
 use super::subject::BenchModel;
-use super::ways::{MODEL, STEP, subject};
+use super::call_paths::{MODEL, STEP, subject};
 use crate::bench::report::{Row, Unit};
 use crate::bench::setup::{BenchSetup, TRUST};
 use crate::commands::install;
