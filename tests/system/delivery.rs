@@ -148,7 +148,9 @@ fn a_staged_release_can_be_cancelled() {
     // The statement is heard again when a publisher comes back, and stays cancelled.
     site.close();
     site.open();
-    site.publisher().publish_statement(&second.name, cancelled).unwrap();
+    site.publisher()
+        .publish_statement(&second.name, cancelled)
+        .unwrap();
     daemon.wait_until(|state| !state["ignored"]["cancelled"].is_null());
     let third = site.pack(&light(3, ""));
     site.publish(&third);

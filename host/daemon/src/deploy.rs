@@ -5,23 +5,23 @@
 
 mod activation;
 mod admission;
-mod published_status;
-mod startup;
 mod candidate;
 mod command;
-mod peer_monitor;
 mod error;
 pub mod health;
 mod keyring;
 mod loader;
 mod observed;
 mod orders;
+mod package_queue;
+mod peer_monitor;
 mod probation;
+mod published_status;
 mod reconciler;
 mod reporter;
-mod package_queue;
 mod serving_release;
 mod shadow;
+mod startup;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 use hotshoe_base::parts::Parts;
 use hotshoe_config::Config;
 use hotshoe_delivery::{DeliveryConfig, FetchError, Fetcher};
-use hotshoe_link::{Link, LinkError, Orders, Sharing, NoticeSubscription};
+use hotshoe_link::{Link, LinkError, NoticeSubscription, Orders, Sharing};
 use hotshoe_store::Catalogue;
 use serde_json::Value;
 
@@ -41,20 +41,20 @@ use crate::StartError;
 use crate::control::Control;
 use crate::reload::RunningConfig;
 use crate::service::Service;
-use reconciler::{Message, Reconciler, Dependencies};
+use reconciler::{Dependencies, Message, Reconciler};
 use reporter::Reporter;
 
 pub(crate) use hotshoe_base::chain;
 
-pub use published_status::{PublishedStatus, DeployView};
-pub use startup::StartupState;
 pub use command::{Command, CommandError, offline};
 pub use error::{DeployError, StoredTrustError};
 pub use keyring::MAX_TRUST_BYTES;
 pub use loader::{LoadFailure, engine_options};
-pub use observed::{SampleOutcome, Observed, Observer};
+pub use observed::{Observed, Observer, SampleOutcome};
+pub use published_status::{DeployView, PublishedStatus};
 pub use serving_release::ServingRelease;
-pub use shadow::{Comparison, ShadowVerdict, ShadowScore, ShadowMirror};
+pub use shadow::{Comparison, ShadowMirror, ShadowScore, ShadowVerdict};
+pub use startup::StartupState;
 
 /// Most messages that wait for the deploy thread. The sender of a further one blocks.
 const MAX_MESSAGES: usize = 64;
@@ -66,7 +66,12 @@ pub struct Deployment {
     sender: SyncSender<Message>,
     thread: JoinHandle<()>,
     control: Option<Control>,
-    _watches: (NoticeSubscription, NoticeSubscription, Orders, Option<Sharing>),
+    _watches: (
+        NoticeSubscription,
+        NoticeSubscription,
+        Orders,
+        Option<Sharing>,
+    ),
 }
 
 impl Deployment {
@@ -91,7 +96,12 @@ impl Deployment {
         let fetcher = Arc::new(Fetcher::new(link, catalogue.clone(), delivery)?);
         let (sender, messages) = sync_channel(MAX_MESSAGES);
         let (site, device) = (config.site.clone(), config.device.clone());
-        let reporter = Arc::new(Reporter::new(published_status, Arc::clone(link), site, device));
+        let reporter = Arc::new(Reporter::new(
+            published_status,
+            Arc::clone(link),
+            site,
+            device,
+        ));
         let dependencies = Dependencies {
             service: Arc::clone(service),
             fetcher,
@@ -130,7 +140,15 @@ fn watches(
     link: &Link,
     sender: &SyncSender<Message>,
     shared: Option<Catalogue>,
-) -> Result<(NoticeSubscription, NoticeSubscription, Orders, Option<Sharing>), LinkError> {
+) -> Result<
+    (
+        NoticeSubscription,
+        NoticeSubscription,
+        Orders,
+        Option<Sharing>,
+    ),
+    LinkError,
+> {
     // The callbacks have threads of their own, so they may block. They ignore errors: the deploy thread may have ended.
     let statements = sender.clone();
     let desired = link.desired(move |desired| {
@@ -177,7 +195,8 @@ fn ask(
     let (to, answer) = sync_channel(1);
     let wait = Duration::from_secs(ANSWER_S);
     let until = Instant::now() + wait;
-    sender.try_send(message(reconciler::Reply { to, until }))
+    sender
+        .try_send(message(reconciler::Reply { to, until }))
         .map_err(|_| CommandError::Busy)?;
     answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
 }

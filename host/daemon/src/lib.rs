@@ -34,14 +34,14 @@ use hotshoe_link::{Link, Orders, Serving};
 use hotshoe_protocol::status::Status;
 
 use crate::answer::ReplyTo;
-use crate::deploy::{PublishedStatus, StartupState, Deployment};
+use crate::deploy::{Deployment, PublishedStatus, StartupState};
 use crate::metrics::{Endpoint, MetricsError};
 use crate::reload::RunningConfig;
-use crate::service::{WorkerPool, Service};
+use crate::service::{Service, WorkerPool};
 use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
-pub use service::{CallError, CallOutput, CallRelease, LocalClient, DrainReport};
+pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
 
 /// Why a daemon did not start. Everything that was started is stopped again.
 #[derive(Debug, thiserror::Error)]
@@ -107,7 +107,10 @@ impl Daemon {
             .transpose()?;
         let startup = StartupState::open(&config)?;
         let serving = startup.serving();
-        crate::metrics::release(None, serving.as_deref().map(deploy::ServingRelease::release));
+        crate::metrics::release(
+            None,
+            serving.as_deref().map(deploy::ServingRelease::release),
+        );
         let published_status = Arc::new(PublishedStatus::default());
         let memory = startup.memory().clone();
         tracing::info!(
@@ -125,10 +128,12 @@ impl Daemon {
             Arc::clone(&published_status),
             Arc::clone(&link),
         );
-        let workers = service.spawn_workers().map_err(|source| StartError::Workers {
-            threads: config.workers.threads,
-            source,
-        })?;
+        let workers = service
+            .spawn_workers()
+            .map_err(|source| StartError::Workers {
+                threads: config.workers.threads,
+                source,
+            })?;
         let abort = |workers, error| {
             parts.close();
             service.drain(workers, Duration::ZERO);
@@ -136,7 +141,14 @@ impl Daemon {
             error
         };
         // Before the intake, so that the first status has the slots.
-        let deployment = match Deployment::start(startup, &config, &running, &service, published_status, &link) {
+        let deployment = match Deployment::start(
+            startup,
+            &config,
+            &running,
+            &service,
+            published_status,
+            &link,
+        ) {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error)),
         };
@@ -221,7 +233,10 @@ fn signing(link: Link, config: &Config) -> Link {
         Ok(key) => link.signing(key),
         Err(error) => {
             let cause = deploy::chain(&error);
-            tracing::error!(cause, "this device cannot sign its status, events and answers");
+            tracing::error!(
+                cause,
+                "this device cannot sign its status, events and answers"
+            );
             link
         }
     }
@@ -247,9 +262,15 @@ fn open_intake(
     let watch = watch
         .map(|(watch, failed_files)| {
             let max_bytes = config.intake.max_sample_bytes;
-            FolderWatch::start(watch, max_bytes, failed_files, parts, move |incoming, answer| {
-                watched.offer_patiently(incoming, answer);
-            })
+            FolderWatch::start(
+                watch,
+                max_bytes,
+                failed_files,
+                parts,
+                move |incoming, answer| {
+                    watched.offer_patiently(incoming, answer);
+                },
+            )
         })
         .transpose()?;
     Ok((serving, watch))

@@ -46,15 +46,15 @@ fn describe() {
         "hotshoe_sources_left_out",
         "Sources of releases that are not asked because there are too many."
     );
-    metrics::describe_gauge!("hotshoe_backing_off", "1 while calls of a component are paused.");
+    metrics::describe_gauge!(
+        "hotshoe_backing_off",
+        "1 while calls of a component are paused."
+    );
     metrics::describe_counter!(
         "hotshoe_component_log_lines_dropped_total",
         "Log lines of a component beyond its limit."
     );
-    metrics::describe_counter!(
-        "hotshoe_swaps_total",
-        "Changes of the release that serves."
-    );
+    metrics::describe_counter!("hotshoe_swaps_total", "Changes of the release that serves.");
     metrics::describe_counter!(
         "hotshoe_rollbacks_total",
         "Trials that were rolled back, except those that a newer release replaced."
@@ -67,7 +67,10 @@ fn describe() {
         "hotshoe_deploy_phase",
         "1 for the phase of the release that is being worked on."
     );
-    metrics::describe_counter!("hotshoe_model_runs_total", "Runs of a model that were started.");
+    metrics::describe_counter!(
+        "hotshoe_model_runs_total",
+        "Runs of a model that were started."
+    );
     metrics::describe_counter!("hotshoe_model_failed_total", "Runs of a model that failed.");
     metrics::describe_counter!(
         "hotshoe_model_abandoned_total",

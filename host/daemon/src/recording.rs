@@ -22,7 +22,7 @@ use uuid::Uuid;
 use self::error::RecordError;
 use self::recorded_sample::RecordedSample;
 
-pub use self::wire::{Counts, EndReason, FileHead, Next, Opened, RefusalBody, Request, NextItem};
+pub use self::wire::{Counts, EndReason, FileHead, Next, NextItem, Opened, RefusalBody, Request};
 
 /// Most concurrent recordings.
 pub const MAX_SESSIONS: usize = 4;
@@ -343,7 +343,12 @@ impl Recorder {
     }
 
     /// Prepares the files of a sample.
-    fn prepare_files(&self, id: &str, number: u64, taken: RecordedSample) -> Result<Next, RecordError> {
+    fn prepare_files(
+        &self,
+        id: &str,
+        number: u64,
+        taken: RecordedSample,
+    ) -> Result<Next, RecordError> {
         let current = CurrentEntry::of(number, taken);
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;
@@ -373,7 +378,10 @@ impl Recorder {
     ) -> Result<Vec<u8>, RecordError> {
         let mut sessions = self.lock();
         let session = find(&mut sessions, id)?;
-        let current = session.current.as_ref().filter(|_| session.number == number);
+        let current = session
+            .current
+            .as_ref()
+            .filter(|_| session.number == number);
         let bytes = current.and_then(|current| current.files.get(file));
         let offset = usize::try_from(offset).unwrap_or(usize::MAX);
         let rest = bytes.and_then(|bytes| bytes.get(offset..));

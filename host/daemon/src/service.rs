@@ -1,7 +1,7 @@
 //! The service: the intake queue, the worker threads, and the end of each sample.
 
-mod worker_pool;
 mod local_client;
+mod worker_pool;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,19 +18,19 @@ use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, Status};
 use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
 
-use crate::answer::{ReplyTo, Ending};
+use crate::answer::{Ending, ReplyTo};
 use crate::deploy::{PublishedStatus, SampleOutcome, ServingRelease, ShadowMirror};
 use crate::intake;
 use crate::metrics::ModelMeter;
 use crate::output::{ActionMessage, AnswerMessage, ErrorMessage, Head, InsightMessage};
-use crate::queue::{FullPolicy, Pushed, Queue, PushError};
+use crate::queue::{FullPolicy, PushError, Pushed, Queue};
 use crate::recording::Recorder;
 use crate::reload::RunningConfig;
 use crate::tally::{DropReason, Settlement, Tally, Ticket};
 use crate::watch::FailedFiles;
 
-pub use worker_pool::{WorkerPool, DrainReport};
 pub use local_client::{CallError, CallOutput, CallRelease, LocalClient};
+pub use worker_pool::{DrainReport, WorkerPool};
 
 /// Stage of samples that the intake refuses.
 const INTAKE: &str = "intake";
@@ -181,7 +181,9 @@ impl Service {
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
             *worker = None;
-            served.observer().add(SampleOutcome::Trap, micros(began.elapsed()));
+            served
+                .observer()
+                .add(SampleOutcome::Trap, micros(began.elapsed()));
             let release = Some(served.release());
             self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
@@ -236,7 +238,10 @@ impl Service {
 
     /// Swaps the serving release. Returns the old one, so that no worker drops it, and the duration of the swap of the pointer. Samples
     /// in flight keep their release.
-    pub fn swap(&self, next: Option<Arc<ServingRelease>>) -> (Option<Arc<ServingRelease>>, Duration) {
+    pub fn swap(
+        &self,
+        next: Option<Arc<ServingRelease>>,
+    ) -> (Option<Arc<ServingRelease>>, Duration) {
         if let Some(failed_files) = &self.failed_files {
             failed_files.serve(next.as_ref().map(|served| served.release().digest()));
         }
@@ -508,7 +513,10 @@ impl Service {
             parts: self.link.parts().list(),
             log: crate::log::status(),
             reload: self.running.last(),
-            watch: self.failed_files.as_ref().map(|failed_files| failed_files.status()),
+            watch: self
+                .failed_files
+                .as_ref()
+                .map(|failed_files| failed_files.status()),
         }
     }
 

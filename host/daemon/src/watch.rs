@@ -22,7 +22,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use uuid::Uuid;
 
 use self::failed_files::{InProgressMarker, Verdict};
-use crate::answer::{ReplyTo, Ending};
+use crate::answer::{Ending, ReplyTo};
 use crate::intake::micros_since_epoch;
 use crate::media::content_type;
 
@@ -104,7 +104,9 @@ impl WatchedFile {
     pub fn finish(self, ending: Ending, body: &[u8]) {
         match (self.after, ending) {
             (_, Ending::Drop) => {}
-            (After::Keep, Ending::Failure) => self.failed_files.refused(&self.path, self.version, body),
+            (After::Keep, Ending::Failure) => {
+                self.failed_files.refused(&self.path, self.version, body)
+            }
             // A failed file is moved away, so its record is not needed.
             (After::Move | After::Delete, Ending::Failure) | (_, Ending::Result) => {
                 self.failed_files.forget(&self.path, self.version);

@@ -148,7 +148,9 @@ impl Running {
             bundles: served.bundles,
             activate,
         };
-        self.publisher.publish_statement("test", statement(order)).unwrap();
+        self.publisher
+            .publish_statement("test", statement(order))
+            .unwrap();
         served.release
     }
 
@@ -166,7 +168,9 @@ impl Running {
             activate: true,
         });
         envelope.sign(key).unwrap();
-        self.publisher.publish_statement("test", envelope.to_bytes()).unwrap();
+        self.publisher
+            .publish_statement("test", envelope.to_bytes())
+            .unwrap();
     }
 
     /// Sends one sample, and returns its end.
@@ -316,7 +320,10 @@ fn the_status_names_the_right_cause() {
         bundles: vec![Digest::of(b"nowhere either")],
         activate: true,
     };
-    running.publisher.publish_statement("test", statement(order)).unwrap();
+    running
+        .publisher
+        .publish_statement("test", statement(order))
+        .unwrap();
     let status = running.feed_until("missed", |s| s.deploy.waiting == Some(Waiting::Retry));
     assert_eq!(
         (status.deploy.phase, status.deploy.generation),

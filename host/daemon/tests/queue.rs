@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use hotshoe_config::{IntakeConfig, WhenFull};
-use hotshoe_daemon::queue::{FullPolicy, Pushed, Queue, PushError};
+use hotshoe_daemon::queue::{FullPolicy, PushError, Pushed, Queue};
 use proptest::prelude::*;
 
 #[test]
@@ -110,7 +110,10 @@ fn senders_that_wait_lose_nothing() {
             let queue = Arc::clone(&queue);
             thread::spawn(move || {
                 for i in 0..EACH {
-                    assert_eq!(queue.push(sender * EACH + i, FullPolicy::Wait), Pushed::Stored);
+                    assert_eq!(
+                        queue.push(sender * EACH + i, FullPolicy::Wait),
+                        Pushed::Stored
+                    );
                 }
             })
         })
@@ -190,7 +193,10 @@ fn closing_frees_a_sender_that_waits() {
         thread::spawn(move || queue.push(2, FullPolicy::Wait))
     };
     queue.close();
-    assert_eq!(waiting.join().unwrap(), Pushed::Refused(2, PushError::Closed));
+    assert_eq!(
+        waiting.join().unwrap(),
+        Pushed::Refused(2, PushError::Closed)
+    );
     assert_eq!(queue.pop(), Some(1));
     assert_eq!(queue.pop(), None);
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use hotshoe_base::parts::Parts;
 use hotshoe_config::{After, WatchConfig};
-use hotshoe_daemon::answer::{ReplyTo, Ending};
+use hotshoe_daemon::answer::{Ending, ReplyTo};
 use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
 
 /// Long enough for any machine; reached only when a test fails.
@@ -258,11 +258,7 @@ fn run(
         names.push(name);
     }
     watch.join();
-    assert_eq!(
-        fs::read_dir(&notes).unwrap().count(),
-        0,
-        "unused markers"
-    );
+    assert_eq!(fs::read_dir(&notes).unwrap().count(), 0, "unused markers");
     for (path, note) in left {
         fs::write(path, note).unwrap();
     }

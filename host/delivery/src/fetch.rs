@@ -10,11 +10,11 @@ use hotshoe_trust::manifest::Manifest;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Package, Release, ReleaseLimits};
 
 use super::neighbours::{Chunks, Neighbours};
-use super::token_bucket::TokenBucket;
 use super::plan::Want;
 use super::run::{FetchContext, Stored, fetch};
 use super::source_reputation::SourceReputation;
-use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, TransferStats, Progress};
+use super::token_bucket::TokenBucket;
+use super::{Cancel, DeliveryConfig, FetchError, MAX_WHOLE_BYTES, Progress, TransferStats};
 
 /// Fetches releases for one device or registry.
 pub struct Fetcher {
@@ -67,7 +67,10 @@ impl Fetcher {
             sources: site.sources()?,
             site: site.clone(),
             own: own.to_owned(),
-            rate_limit: Mutex::new(TokenBucket::new(config.max_bytes_per_second, Instant::now())),
+            rate_limit: Mutex::new(TokenBucket::new(
+                config.max_bytes_per_second,
+                Instant::now(),
+            )),
             config,
             catalogue,
             reputation: SourceReputation::default(),
@@ -346,7 +349,14 @@ impl Fetcher {
         let neighbours = self
             .config
             .share
-            .then(|| Neighbours::new(&self.own, partial_blobs.chunks.clone(), bytes, Instant::now()))
+            .then(|| {
+                Neighbours::new(
+                    &self.own,
+                    partial_blobs.chunks.clone(),
+                    bytes,
+                    Instant::now(),
+                )
+            })
             .flatten();
         let keep = |number: usize, bytes: &[u8]| partial_blobs.keep(number, bytes);
         fetch(

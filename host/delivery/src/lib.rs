@@ -9,13 +9,13 @@ mod check;
 mod error;
 mod fetch;
 mod neighbours;
-mod token_bucket;
 mod plan;
 mod publisher;
 pub mod registry;
-mod source_discovery;
 mod run;
+mod source_discovery;
 mod source_reputation;
+mod token_bucket;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 pub use error::FetchError;
 pub use fetch::Fetcher;
-pub use plan::{Batch, Bounds, BatchEnd, Availability, Plan, Want};
+pub use plan::{Availability, Batch, BatchEnd, Bounds, Plan, Want};
 pub use publisher::{PublishError, Publisher};
 
 /// The largest object that is transferred in one piece, in bytes: 4 MiB. A larger blob needs an index of chunks.

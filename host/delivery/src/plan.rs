@@ -15,7 +15,7 @@ use hotshoe_trust::Digest;
 
 use source::{FIRST_BACK_OFF, Source};
 
-pub use terms::{Batch, Bounds, BatchEnd, Availability, Want};
+pub use terms::{Availability, Batch, BatchEnd, Bounds, Want};
 
 /// Most open batches per source.
 const BATCHES_EACH: usize = 4;
@@ -188,7 +188,9 @@ impl Plan {
         let good: Vec<&Source> = self
             .sources
             .iter()
-            .filter(|(name, source)| source.availability == Availability::All && !self.demoted.contains(*name))
+            .filter(|(name, source)| {
+                source.availability == Availability::All && !self.demoted.contains(*name)
+            })
             .map(|(_, source)| source)
             .collect();
         let has = |number: &usize| good.iter().any(|source| !source.missing.contains(number));
@@ -217,14 +219,17 @@ impl Plan {
         if self.in_flight >= self.bounds.in_flight || self.waiting.is_empty() {
             return None;
         }
-        let origins = self.sources.values().any(|s| s.availability == Availability::All);
+        let origins = self
+            .sources
+            .values()
+            .any(|s| s.availability == Availability::All);
         let mut names: Vec<(bool, bool, usize, String)> = self
             .sources
             .iter()
             .filter(|(_, source)| {
                 source.batches < BATCHES_EACH && source.backs_off_until.is_none_or(|t| t <= now)
             })
-// Neighbours first, then known sources, then those with the fewest open batches.
+            // Neighbours first, then known sources, then those with the fewest open batches.
             .map(|(name, source)| {
                 let is_stranger = !self.known.contains(name);
                 let is_origin = source.availability == Availability::All;
@@ -440,7 +445,10 @@ impl Plan {
             if quiet >= self.bounds.timeout {
                 given_up.push(*id);
             }
-            let has_delivered = self.sources.get(&open.source).is_some_and(|s| s.has_delivered);
+            let has_delivered = self
+                .sources
+                .get(&open.source)
+                .is_some_and(|s| s.has_delivered);
             let stall = match has_delivered {
                 true => self.bounds.stall,
                 false => self.bounds.stall / UNKNOWN_STALL_DIVISOR,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotshoe_config::ZenohConfig;
-use hotshoe_link::{NoticeResponder, Client, RawNotice, LinkError, Notice, Sharing, Site};
+use hotshoe_link::{Client, LinkError, Notice, NoticeResponder, RawNotice, Sharing, Site};
 use hotshoe_protocol::wire::PUBLISHER;
 use hotshoe_store::{Catalogue, CatalogueError, Layout, Served};
 
@@ -127,7 +127,11 @@ impl Publisher {
     }
 }
 
-fn answer(site: &Site, notice: Notice, said: &PublishedMessages) -> Result<NoticeResponder, LinkError> {
+fn answer(
+    site: &Site,
+    notice: Notice,
+    said: &PublishedMessages,
+) -> Result<NoticeResponder, LinkError> {
     let said = Arc::clone(said);
     site.answer(notice, move || {
         let said = said.lock().unwrap_or_else(PoisonError::into_inner);

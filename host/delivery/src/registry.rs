@@ -21,7 +21,9 @@ use hotshoe_config::{
     ConfigError, Files, LogConfig, TRUST, ZenohConfig, changed, changed_files, check_name,
     files_of_link,
 };
-use hotshoe_link::{NoticeResponder, RawNotice, LinkError, Notice, Sharing, Site, NoticeSubscription};
+use hotshoe_link::{
+    LinkError, Notice, NoticeResponder, NoticeSubscription, RawNotice, Sharing, Site,
+};
 use hotshoe_protocol::wire::REGISTRY;
 use hotshoe_store::{BlobStore, Catalogue, OpenError};
 use hotshoe_trust::toml_file::{self, TomlError};
@@ -30,7 +32,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DeliveryConfig, Fetcher};
 use record::Record;
-use work::{State, RegistryWorker};
+use work::{RegistryWorker, State};
 
 pub use record::StoredRelease;
 
@@ -288,7 +290,9 @@ impl Registry {
         let sharing = site.share(&source, work.catalogue.clone())?;
         let (on_trust, on_desired) = (Arc::clone(&work), Arc::clone(&work));
         let watches = [
-            site.watch(Notice::Trust, move |said| on_trust.on_trust_update(&said.bytes))?,
+            site.watch(Notice::Trust, move |said| {
+                on_trust.on_trust_update(&said.bytes)
+            })?,
             site.watch(Notice::Desired, move |said| on_desired.on_statement(&said))?,
         ];
         let (worker, speaker) = (Arc::clone(&work), site.clone());
@@ -421,7 +425,11 @@ fn trust(config: &RegistryConfig, record: &Record) -> Result<TrustRoot, Registry
     Ok(trust)
 }
 
-fn answer(site: &Site, notice: Notice, work: &Arc<RegistryWorker>) -> Result<NoticeResponder, LinkError> {
+fn answer(
+    site: &Site,
+    notice: Notice,
+    work: &Arc<RegistryWorker>,
+) -> Result<NoticeResponder, LinkError> {
     let work = Arc::clone(work);
     site.answer(notice, move || {
         let state = work.lock();

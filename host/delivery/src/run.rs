@@ -10,15 +10,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::parts::scoped;
-use hotshoe_link::{PendingRequest, ObjectReply, Site, Sources};
+use hotshoe_link::{ObjectReply, PendingRequest, Site, Sources};
 use hotshoe_protocol::wire::is_origin;
 
 use super::check::{ReceivedObject, check};
 use super::neighbours::Neighbours;
-use super::token_bucket::TokenBucket;
-use super::plan::{Batch, Bounds, BatchEnd, Plan, Want};
+use super::plan::{Batch, BatchEnd, Bounds, Plan, Want};
 use super::source_discovery::SourceDiscovery;
 use super::source_reputation::SourceReputation;
+use super::token_bucket::TokenBucket;
 use super::{Cancel, DeliveryConfig, FetchError, TransferStats};
 
 /// Threads that decompress, check and store objects.
@@ -171,7 +171,11 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Run<'_> {
-    fn until_done(&mut self, received: &Receiver<Event>, tell: ProgressFn<'_>) -> Result<(), FetchError> {
+    fn until_done(
+        &mut self,
+        received: &Receiver<Event>,
+        tell: ProgressFn<'_>,
+    ) -> Result<(), FetchError> {
         let mut told = Instant::now();
         tell(0, self.plan.usable());
         while !self.plan.is_done() {
@@ -212,8 +216,12 @@ impl Run<'_> {
         self.discovery.poll(self.context, &self.plan, now)?;
         for batch in self.plan.overdue(now) {
             if let Some(request) = self.requests.remove(&batch) {
-                tracing::debug!(source = request.source, "a source did not answer in time; its batch is requested elsewhere");
-                self.plan.ended(batch, &request.missing, BatchEnd::TimedOut, now);
+                tracing::debug!(
+                    source = request.source,
+                    "a source did not answer in time; its batch is requested elsewhere"
+                );
+                self.plan
+                    .ended(batch, &request.missing, BatchEnd::TimedOut, now);
             }
         }
         live.retain(|name| !is_origin(name));
@@ -369,7 +377,8 @@ impl Run<'_> {
         };
         self.plan.set_available(source, wants);
         if changed {
-            let neighbour_wants = neighbours.neighbour_wants(|number| Some(self.plan.want(number)?.digest));
+            let neighbour_wants =
+                neighbours.neighbour_wants(|number| Some(self.plan.want(number)?.digest));
             self.plan.assign_to_neighbours(neighbour_wants, now);
         }
     }
@@ -428,14 +437,16 @@ impl Run<'_> {
 
     /// Ends a batch when all of its replies have been checked.
     fn finish_if_complete(&mut self, batch: u64, now: Instant) {
-        let over = |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
+        let over =
+            |request: &BatchRequest| request.objects.is_some_and(|all| request.checked >= all);
         if !self.requests.get(&batch).is_some_and(over) {
             return;
         }
         let Some(request) = self.requests.remove(&batch) else {
             return;
         };
-        self.plan.ended(batch, &request.missing, BatchEnd::Finished, now);
+        self.plan
+            .ended(batch, &request.missing, BatchEnd::Finished, now);
         if request.bad && !request.good {
             tracing::warn!(
                 source = request.source,

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotshoe_link::{PendingRequest, MAX_BROADCAST_BYTES};
+use hotshoe_link::{MAX_BROADCAST_BYTES, PendingRequest};
 
 use super::FetchError;
 use super::plan::Plan;
@@ -26,11 +26,15 @@ impl SourceDiscovery {
         plan: &Plan,
         now: Instant,
     ) -> Result<(), FetchError> {
-        let is_due = |(at, _): &(Instant, PendingRequest)| now.saturating_duration_since(*at) >= EVERY;
+        let is_due =
+            |(at, _): &(Instant, PendingRequest)| now.saturating_duration_since(*at) >= EVERY;
         if !self.called.as_ref().is_none_or(is_due) || !context.sources.has_many_unknown() {
             return Ok(());
         }
-        let Some(want) = plan.smallest().filter(|want| want.most <= MAX_BROADCAST_BYTES) else {
+        let Some(want) = plan
+            .smallest()
+            .filter(|want| want.most <= MAX_BROADCAST_BYTES)
+        else {
             return Ok(());
         };
         let object = (want.digest, want.most);

@@ -15,8 +15,8 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
 use zenoh::sample::Sample;
 use zenoh::{Session, Wait};
 
-use super::outgoing::{self, QosClass, Outgoing};
 use super::device_message::DeviceMessage;
+use super::outgoing::{self, Outgoing, QosClass};
 use super::site::Site;
 use super::{LinkError, client_settings, root};
 

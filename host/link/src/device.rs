@@ -9,11 +9,11 @@ use serde::Serialize;
 use zenoh::Wait;
 use zenoh::query::Queryable;
 
+use super::device_message::Signer;
 use super::objects::Sharing;
 use super::outbox::Outbox;
-use super::outgoing::{self, IncomingQuery, JSON, QosClass, Outgoing};
-use super::device_message::Signer;
-use super::site::{RawNotice, Notice, Site, NoticeSubscription};
+use super::outgoing::{self, IncomingQuery, JSON, Outgoing, QosClass};
+use super::site::{Notice, NoticeSubscription, RawNotice, Site};
 use super::{Link, LinkError, warn_if_unanswered};
 
 /// Last part of the key for requests of recorders.
@@ -22,7 +22,7 @@ pub(super) const RECORD: &str = "record";
 const WAITING_ORDERS: usize = 16;
 /// Largest order, in bytes: a statement with its signatures.
 const MAX_ORDER_BYTES: usize = 1 << 20;
- /// Error reply when too many orders wait.
+/// Error reply when too many orders wait.
 const BUSY: &str = r#"{"name":"busy","message":"too many orders are waiting; try again"}"#;
 /// Error reply to an order that is too large.
 const TOO_LARGE: &str =
@@ -48,7 +48,10 @@ impl Link {
     ///
     /// # Errors
     /// [`LinkError::Use`] and [`LinkError::Thread`].
-    pub fn desired(&self, each: impl FnMut(RawNotice) + Send + 'static) -> Result<NoticeSubscription, LinkError> {
+    pub fn desired(
+        &self,
+        each: impl FnMut(RawNotice) + Send + 'static,
+    ) -> Result<NoticeSubscription, LinkError> {
         self.site.watch(Notice::Desired, each)
     }
 

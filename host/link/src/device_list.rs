@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-fn a_folder_has_one_file_per_device() {
+    fn a_folder_has_one_file_per_device() {
         let folder = tempfile::tempdir().unwrap();
         let pem = SigningKey::generate()
             .unwrap()

@@ -62,7 +62,11 @@ pub fn judge(config: &ZenohConfig) -> Result<(), InsecureEndpoint> {
     }
 }
 
-fn refuse(key: &'static str, endpoint: &str, problem: &'static str) -> Result<(), InsecureEndpoint> {
+fn refuse(
+    key: &'static str,
+    endpoint: &str,
+    problem: &'static str,
+) -> Result<(), InsecureEndpoint> {
     Err(InsecureEndpoint {
         key,
         endpoint: endpoint.to_owned(),

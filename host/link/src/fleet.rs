@@ -13,8 +13,8 @@ use zenoh::sample::Sample;
 
 use super::client::Client;
 use super::device::RECORD;
-use super::outgoing::{self, JSON, QosClass, Outgoing};
 use super::device_message::DeviceMessage;
+use super::outgoing::{self, JSON, Outgoing, QosClass};
 use super::site::{Notice, Site};
 use super::{LinkError, root};
 use crate::device_list::{DeviceList, Unproven};
@@ -182,7 +182,8 @@ impl Client {
     ) -> Result<Value, OrderError> {
         let context = *Digest::of(envelope).bytes();
         let read = |sample: &Sample| {
-            let said: DeviceMessage<Value> = DeviceMessage::read(sample, PayloadKind::Answer, &context, |_| None)?;
+            let said: DeviceMessage<Value> =
+                DeviceMessage::read(sample, PayloadKind::Answer, &context, |_| None)?;
             match said.check(list) {
                 Ok(()) | Err(Unproven::NoList) => Some(Ok(said.value)),
                 Err(why) => Some(Err(why)),
@@ -252,7 +253,12 @@ impl Client {
     ///
     /// # Errors
     /// [`LinkError::Key`] and [`LinkError::Use`].
-    pub fn publish_statement(&self, site: &str, name: &str, envelope: &[u8]) -> Result<(), LinkError> {
+    pub fn publish_statement(
+        &self,
+        site: &str,
+        name: &str,
+        envelope: &[u8],
+    ) -> Result<(), LinkError> {
         Site::of(self.session.clone(), site).publish(Notice::Desired, name, envelope)
     }
 

@@ -11,13 +11,13 @@ mod bench;
 mod client;
 mod device;
 pub mod device_list;
+mod device_message;
 pub mod exposure;
 mod fleet;
 mod objects;
 mod outbox;
 mod outgoing;
 mod pending;
-mod device_message;
 mod settings;
 mod site;
 mod sources;
@@ -38,21 +38,24 @@ use zenoh::pubsub::Subscriber;
 use zenoh::query::Queryable;
 use zenoh::sample::{Sample, SampleKind};
 
-use outbox::Outbox;
-use outgoing::{IncomingQuery, JSON, QosClass, Outgoing, address};
 use device_message::{MAX_CONTEXT_BYTES, Signer};
+use outbox::Outbox;
+use outgoing::{IncomingQuery, JSON, Outgoing, QosClass, address};
 use settings::client_settings;
 
-pub use bench::{RawSession, RawQueryable};
-pub use client::{Client, FeedReply, FeedError, Feeder, Outputs, OutputMessage};
+pub use bench::{RawQueryable, RawSession};
+pub use client::{Client, FeedError, FeedReply, Feeder, OutputMessage, Outputs};
 pub use device::Orders;
+pub use device_message::DeviceMessage;
 pub use fleet::{DeviceKey, Events, OrderError};
-pub use objects::{PendingRequest, ObjectReply, Sharing, WAITING_REQUESTS};
+pub use objects::{ObjectReply, PendingRequest, Sharing, WAITING_REQUESTS};
 pub use outbox::{MAX_WAITING, MAX_WAITING_BYTES};
 pub use outgoing::{MAX_ATTACHMENT_BYTES, MAX_KEY_BYTES, panics};
 pub use pending::MAX_PENDING;
-pub use device_message::DeviceMessage;
-pub use site::{QUERY_INTERVAL, NoticeResponder, RawNotice, MAX_STATEMENT_MESSAGE, Notice, Site, NoticeSubscription};
+pub use site::{
+    MAX_STATEMENT_MESSAGE, Notice, NoticeResponder, NoticeSubscription, QUERY_INTERVAL, RawNotice,
+    Site,
+};
 pub use sources::{MAX_BROADCAST_BYTES, MAX_SOURCES, MAX_UNKNOWN_SOURCES, Sources};
 
 /// Why an operation on a Zenoh session failed.
@@ -427,7 +430,11 @@ fn take_sample(sample: &Sample, offer: &impl Fn(Incoming<'_>, Option<Responder>)
     offer(incoming, None);
 }
 
-fn take_query(query: IncomingQuery, outbox: &Outbox, offer: &impl Fn(Incoming<'_>, Option<Responder>)) {
+fn take_query(
+    query: IncomingQuery,
+    outbox: &Outbox,
+    offer: &impl Fn(Incoming<'_>, Option<Responder>),
+) {
     // A query under a wildcard lists keys; it has no sample.
     if query.key().is_wild() {
         return;

@@ -18,7 +18,7 @@ use zenoh::query::{ConsolidationMode, QueryTarget, Queryable, Reply};
 use zenoh::sample::{Locality, Sample};
 
 use super::LinkError;
-use super::outgoing::{self, BYTES, IncomingQuery, QosClass, Outgoing};
+use super::outgoing::{self, BYTES, IncomingQuery, Outgoing, QosClass};
 use super::settings::send_timeout;
 use super::site::{Site, last_part};
 
@@ -238,7 +238,7 @@ impl Site {
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
             .allowed_destination(Locality::Remote)
-// Below samples and results. A reply has the priority of its query.
+            // Below samples and results. A reply has the priority of its query.
             .priority(Priority::Background)
             .timeout(timeout)
             .cancellation_token(token.clone());
@@ -435,7 +435,10 @@ impl RequestQueue {
             }
             // The requester is too slow: the rest would be lost too, and it can ask again.
             if began.elapsed() >= send_timeout(size) {
-                tracing::debug!(asker = request.asker, "a device takes objects too slowly; the rest of its request is dropped");
+                tracing::debug!(
+                    asker = request.asker,
+                    "a device takes objects too slowly; the rest of its request is dropped"
+                );
                 return;
             }
             self.sent.fetch_add(size as u64, Ordering::Relaxed);

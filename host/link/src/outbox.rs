@@ -8,7 +8,7 @@ use hotshoe_base::parts::Parts;
 use zenoh::Session;
 
 use super::LinkError;
-use super::outgoing::{IncomingQuery, JSON, QosClass, Outgoing};
+use super::outgoing::{IncomingQuery, JSON, Outgoing, QosClass};
 
 /// Most queued messages and answers.
 pub const MAX_WAITING: usize = 1_024;

@@ -20,8 +20,8 @@ use zenoh::{Session, Wait};
 
 use super::objects::sender_of;
 use super::outbox::Outbox;
-use super::outgoing::{self, JSON, QosClass, Outgoing};
-use super::pending::Pending;
+use super::outgoing::{self, JSON, Outgoing, QosClass};
+use super::pending::PendingNotices;
 use super::{LinkError, settings, warn_if_unanswered};
 
 /// Interval of queries for statements: a publication may be lost, and the token of a publisher may be missed.
@@ -397,19 +397,20 @@ impl StatementPoller {
     fn ask(&self, pending: &Arc<Inbox>) {
         let key = self.site.key(&self.notice.key("*"));
         let (pending, notice) = (Arc::clone(pending), self.notice);
-        let asked = outgoing::query_builder(&self.site.session, &key, None).and_then(|query_builder| {
-            let query_builder = query_builder
-                .target(QueryTarget::All)
-                .consolidation(ConsolidationMode::None)
-                .allowed_destination(Locality::Remote)
-                .priority(Priority::DataLow)
-                .timeout(STATEMENT_TIMEOUT);
-            outgoing::send(&key, query_builder, move |reply| {
-                if let Ok(sample) = reply.result() {
-                    pending.take(notice, Some(sender_of(reply)), sample);
-                }
-            })
-        });
+        let asked =
+            outgoing::query_builder(&self.site.session, &key, None).and_then(|query_builder| {
+                let query_builder = query_builder
+                    .target(QueryTarget::All)
+                    .consolidation(ConsolidationMode::None)
+                    .allowed_destination(Locality::Remote)
+                    .priority(Priority::DataLow)
+                    .timeout(STATEMENT_TIMEOUT);
+                outgoing::send(&key, query_builder, move |reply| {
+                    if let Ok(sample) = reply.result() {
+                        pending.take(notice, Some(sender_of(reply)), sample);
+                    }
+                })
+            });
         if let Err(error) = asked {
             tracing::debug!(%error, key, "cannot query the statements of the site");
         }

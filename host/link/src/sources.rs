@@ -19,7 +19,7 @@ use zenoh::sample::{Locality, Sample, SampleKind};
 
 use super::LinkError;
 use super::objects::{PendingRequest, ZSTD};
-use super::outgoing::{self, BYTES, QosClass, Outgoing};
+use super::outgoing::{self, BYTES, Outgoing, QosClass};
 use super::site::{Site, last_part};
 
 /// Most announced sources of a site.
@@ -65,7 +65,9 @@ impl SourceTable {
         }
         if self.live.len() >= MAX_SOURCES {
             let unknown_source = self.live.iter().find(|n| !self.known.contains_key(*n));
-            let Some(unknown_source) = unknown_source.filter(|_| self.known.contains_key(&name)).cloned()
+            let Some(unknown_source) = unknown_source
+                .filter(|_| self.known.contains_key(&name))
+                .cloned()
             else {
                 self.rejected += 1;
                 return self.report_left_out();
@@ -122,7 +124,11 @@ impl SourceTable {
         let left_out = (beyond(true) + beyond(false)) as u64 + self.rejected;
         metrics::gauge!("hotshoe_sources_left_out")
             .set(f64::from(u32::try_from(left_out).unwrap_or(u32::MAX)));
-        if left_out == 0 || self.warned.is_some_and(|warned| warned.elapsed() < WARN_EVERY) {
+        if left_out == 0
+            || self
+                .warned
+                .is_some_and(|warned| warned.elapsed() < WARN_EVERY)
+        {
             return;
         }
         self.warned = Some(Instant::now());

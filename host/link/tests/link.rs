@@ -12,7 +12,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use hotshoe_config::ZenohConfig;
-use hotshoe_link::{Responder, Client, FeedError, Incoming, Link, LinkError, Serving, Topic};
+use hotshoe_link::{Client, FeedError, Incoming, Link, LinkError, Responder, Serving, Topic};
 use hotshoe_protocol::status::Status;
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
@@ -73,8 +73,12 @@ fn echo(incoming: &Incoming<'_>, responder: Option<Responder>) {
 }
 
 fn serve(link: &Link) -> Serving {
-    link.serve(&[], |incoming, responder| echo(&incoming, responder), status)
-        .unwrap()
+    link.serve(
+        &[],
+        |incoming, responder| echo(&incoming, responder),
+        status,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -294,7 +298,11 @@ fn text(length: usize) -> String {
 }
 
 /// Sent if it is short enough, and refused with a stable name if not.
-fn check_length(sent: Result<(), LinkError>, bytes: usize, most: usize) -> Result<(), TestCaseError> {
+fn check_length(
+    sent: Result<(), LinkError>,
+    bytes: usize,
+    most: usize,
+) -> Result<(), TestCaseError> {
     match sent {
         Ok(()) => prop_assert!(bytes <= most, "{bytes} bytes were sent"),
         Err(LinkError::TooLong { .. }) => prop_assert!(bytes > most, "{bytes} bytes were refused"),

@@ -69,7 +69,11 @@ fn freeze_by_keeping_newer_statements_away() {
     scene.is_unharmed();
     // A fresh one ends it.
     let fresh = signed(&wish(&scene.first), &alice);
-    scene.site.publisher().publish_statement("light", fresh).unwrap();
+    scene
+        .site
+        .publisher()
+        .publish_statement("light", fresh)
+        .unwrap();
     scene.daemon.wait_until(|state| state["stale"] == false);
 }
 
@@ -131,7 +135,11 @@ fn an_unsigned_statement_where_signatures_are_needed() {
     scene.site.publish(&second);
     let alice = key(&scene.site.lab, "alice");
     let good = signed(&wish(&second), &alice);
-    scene.site.publisher().publish_statement("light", good).unwrap();
+    scene
+        .site
+        .publisher()
+        .publish_statement("light", good)
+        .unwrap();
     scene.daemon.feed_until(settled_on(2));
 }
 
@@ -174,7 +182,11 @@ fn an_order_that_is_replayed_or_forged() {
     let alice = key(&scene.site.lab, "alice");
     scene.site.publish(&second);
     let good = signed(&wish(&second), &alice);
-    scene.site.publisher().publish_statement("light", good).unwrap();
+    scene
+        .site
+        .publisher()
+        .publish_statement("light", good)
+        .unwrap();
     scene.daemon.feed_until(settled_on(2));
 
     let back = Order::Rollback {
@@ -197,7 +209,11 @@ fn an_order_that_is_replayed_or_forged() {
         *activate = false;
     }
     let stage = signed(&stage, &alice);
-    scene.site.publisher().publish_statement("light", stage).unwrap();
+    scene
+        .site
+        .publisher()
+        .publish_statement("light", stage)
+        .unwrap();
     let staged = |state: &Value| state["slots"]["staged"]["generation"] == 3;
     scene.daemon.wait_until(staged);
     let cancel = Order::Cancel {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotshoe_link::{Outputs, OutputMessage};
+use hotshoe_link::{OutputMessage, Outputs};
 
 use crate::site::{Site, ended, light};
 use crate::support::{DEADLINE, Lab, environment, failure};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_config::ZenohConfig;
-use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, TransferStats, Publisher};
+use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Publisher, TransferStats};
 use hotshoe_devkit::Environment;
 use hotshoe_link::{Link, RawSession};
 use hotshoe_store::{BlobStore, Catalogue, Layout, Served, Store};

@@ -9,7 +9,7 @@ use hotshoe_config::default_allowed;
 use hotshoe_engine::{Engine, EngineOptions};
 use hotshoe_infer::{Models, Options};
 use hotshoe_link::Client;
-use hotshoe_link::{RawSession, RawQueryable};
+use hotshoe_link::{RawQueryable, RawSession};
 use hotshoe_pipeline::Pipeline;
 use hotshoe_store::{LayoutError, Phase};
 use hotshoe_trust::{Device, Digest, Floor, Time};

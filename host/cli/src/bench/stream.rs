@@ -6,7 +6,7 @@ use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use hotshoe_link::{Client, FeedReply, FeedError, Feeder, Outputs};
+use hotshoe_link::{Client, FeedError, FeedReply, Feeder, Outputs};
 use hotshoe_protocol::status::Status;
 use serde_json::Value;
 

@@ -287,7 +287,12 @@ struct Witness<'a> {
 impl Witness<'_> {
     /// Takes in what a device said by itself. A signed event is of use for the statement that it names alone: it may have been
     /// recorded earlier.
-    fn event(&self, said: &DeviceMessage<DeployEvent>, settled: bool, courses: &mut Courses) -> Change {
+    fn event(
+        &self,
+        said: &DeviceMessage<DeployEvent>,
+        settled: bool,
+        courses: &mut Courses,
+    ) -> Change {
         let event = &said.value;
         match said.check(self.list) {
             Err(Unproven::NoList) => courses.event(event),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use hotshoe_daemon::media::extension;
-use hotshoe_daemon::recording::{Counts, EndReason, Opened, NextItem};
+use hotshoe_daemon::recording::{Counts, EndReason, NextItem, Opened};
 use hotshoe_link::Client;
 use hotshoe_store::{
     MAX_RECORDED, RECORDING_FILE, RecordStage, RecordingError, RecordingHead, RecordingWriter,

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotshoe_engine::{Action, Insight, TextLine};
-use hotshoe_link::{Client, FeedReply, FeedError};
+use hotshoe_link::{Client, FeedError, FeedReply};
 use hotshoe_pipeline::StageTime;
 use hotshoe_protocol::status::Status;
 use serde::Deserialize;

@@ -11,7 +11,7 @@ use crate::deploy::candidate::{Candidate, CandidateState};
 use crate::deploy::command::CommandError;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::serving_release::ServingRelease;
-use crate::deploy::shadow::{ShadowVerdict, ShadowScore, ShadowMirror};
+use crate::deploy::shadow::{ShadowMirror, ShadowScore, ShadowVerdict};
 
 impl Reconciler {
     /// Starts the trial or the shadow, as soon as the release may be activated.
@@ -139,7 +139,12 @@ impl Reconciler {
         }
     }
 
-    pub(super) fn wait(&mut self, mut candidate: Candidate, state: CandidateState, waiting: Waiting) {
+    pub(super) fn wait(
+        &mut self,
+        mut candidate: Candidate,
+        state: CandidateState,
+        waiting: Waiting,
+    ) {
         candidate.state = state;
         self.reporter.waiting(&candidate.wanted.subject, waiting);
         self.candidate = Some(candidate);

@@ -8,9 +8,9 @@ use hotshoe_trust::{Digest, Package, Time, VerifyError};
 
 use crate::deploy::candidate::Candidate;
 use crate::deploy::orders::CANCELLED;
+use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::reconciler::{Message, Reconciler};
 use crate::deploy::reporter::Subject;
-use crate::deploy::package_queue::WantedRelease;
 
 /// Most refused packages that are remembered while the daemon runs, so that they are not fetched repeatedly.
 const MAX_REFUSED: usize = 1_024;
@@ -105,7 +105,11 @@ impl Reconciler {
             return;
         };
         let (fetch_id, cancel) = (self.next_fetch_id(), Cancel::new());
-        let (fetcher, sender, flag) = (Arc::clone(&self.fetcher), self.sender.clone(), cancel.clone());
+        let (fetcher, sender, flag) = (
+            Arc::clone(&self.fetcher),
+            self.sender.clone(),
+            cancel.clone(),
+        );
         let (release, bundles) = (wanted.subject.release, wanted.bundles.clone());
         let run = move || {
             let package = super::caught(|| fetcher.package(release, &bundles, &flag));

@@ -10,8 +10,8 @@ use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{Release, Time, Verified};
 
 use crate::deploy::loader::LoadFailure;
-use crate::deploy::reconciler::{Message, Reconciler};
 use crate::deploy::package_queue::{WantedRelease, pause};
+use crate::deploy::reconciler::{Message, Reconciler};
 use crate::deploy::serving_release::ServingRelease;
 use crate::deploy::shadow::ShadowScore;
 
@@ -86,16 +86,19 @@ impl Reconciler {
         };
         let state = std::mem::replace(&mut candidate.state, CandidateState::Due(Instant::now()));
         match state {
-            CandidateState::Due(due) if due <= Instant::now() && !self.is_fetching_blobs => self.fetch(candidate),
+            CandidateState::Due(due) if due <= Instant::now() && !self.is_fetching_blobs => {
+                self.fetch(candidate)
+            }
             CandidateState::Staged(slot, due) if due <= Instant::now() => {
                 self.prove(candidate, slot);
-                return self
-                    .candidate
-                    .as_ref()
-                    .is_some_and(|candidate| matches!(candidate.state, CandidateState::Proven(..)));
+                return self.candidate.as_ref().is_some_and(|candidate| {
+                    matches!(candidate.state, CandidateState::Proven(..))
+                });
             }
             CandidateState::Proven(slot, served) => self.activate(candidate, slot, served),
-            CandidateState::Shadow(slot, served, score) => self.compare(candidate, slot, served, score),
+            CandidateState::Shadow(slot, served, score) => {
+                self.compare(candidate, slot, served, score)
+            }
             waiting => {
                 candidate.state = waiting;
                 self.candidate = Some(candidate);
@@ -168,8 +171,7 @@ impl Reconciler {
     /// Handles the end of a fetch of blobs.
     pub(super) fn fetched(&mut self, fetch_id: u64, moved: Result<TransferStats, FetchError>) {
         self.is_fetching_blobs = false;
-        let is_ours =
-            |c: &mut Candidate| matches!(c.state, CandidateState::Fetching { fetch_id: t, .. } if t == fetch_id);
+        let is_ours = |c: &mut Candidate| matches!(c.state, CandidateState::Fetching { fetch_id: t, .. } if t == fetch_id);
         let Some(mut candidate) = self.candidate.take_if(is_ours) else {
             return;
         };

@@ -84,7 +84,9 @@ pub enum CommandError {
         floor: u64,
     },
     /// The device has no floor of that name.
-    #[error("this device has never run a release `{0}`; `hotshoe status` lists the releases that it has")]
+    #[error(
+        "this device has never run a release `{0}`; `hotshoe status` lists the releases that it has"
+    )]
     NoSuchName(String),
     /// The new floor is not lower.
     #[error("the floor of `{name}` is {floor}; only a lower one can be set")]
@@ -166,7 +168,8 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
             "last_rollback": RollbackStatus::latest(store.ledger()),
         })),
         Command::Rollback => {
-            let (transition, left) = rollback_transition(store.ledger(), &ordered("by the operator"))?;
+            let (transition, left) =
+                rollback_transition(store.ledger(), &ordered("by the operator"))?;
             store.apply(&transition, now)?;
             Ok(rollback_answer(&left, store.ledger()))
         }

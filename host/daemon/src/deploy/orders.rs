@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{self, Command, CommandError, ordered};
+use crate::deploy::package_queue::WantedRelease;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
-use crate::deploy::package_queue::WantedRelease;
 
 /// Key of the time of the last order in `statement_seen`. No release can have this name.
 const ORDERS: &str = "@orders";
@@ -44,7 +44,10 @@ impl Reconciler {
         };
         self.newest_heard = self.newest_heard.max(Some(issued));
         if self.followed().is_some_and(|followed| issued < followed) {
-            return Err(refuse("replayed", "the device already follows a newer statement"));
+            return Err(refuse(
+                "replayed",
+                "the device already follows a newer statement",
+            ));
         }
         match statement.order {
             Order::Deploy {
@@ -137,7 +140,12 @@ impl Reconciler {
             Order::Activate { release, .. } => self.activate_release(*release),
             Order::Cancel { release, .. } => self.cancel_release(Some(*release), "by the deployer"),
             Order::Rollback { release, .. } => self.roll_back_release(*release),
-            Order::Deploy { .. } => return Err(refuse("not_an_order", "this is a statement and not an order")),
+            Order::Deploy { .. } => {
+                return Err(refuse(
+                    "not_an_order",
+                    "this is a statement and not an order",
+                ));
+            }
         }?;
         self.last_order = Some(issued);
         // An unsigned order can claim any time, which must not block later ones.

@@ -9,10 +9,10 @@ use hotshoe_protocol::status::RollbackStatus;
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
 use hotshoe_trust::{HealthGate, OnFailure, Time};
 
-use crate::deploy::published_status::DeployView;
 use crate::deploy::command::CommandError;
 use crate::deploy::health::{Verdict, judge};
 use crate::deploy::observed::Observed;
+use crate::deploy::published_status::DeployView;
 use crate::deploy::reconciler::Reconciler;
 use crate::deploy::reporter::Subject;
 use crate::deploy::serving_release::ServingRelease;
@@ -59,7 +59,9 @@ impl Reconciler {
             KeepPrevious::Memory => self.old = old,
             KeepPrevious::Disk => self.retire(old),
         }
-        self.reporter.published_status().change(|view| view.swaps += 1);
+        self.reporter
+            .published_status()
+            .change(|view| view.swaps += 1);
         metrics::counter!("hotshoe_swaps_total").increment(1);
         self.enter_probation(subject.clone(), gate, before);
         Ok(())
@@ -205,7 +207,9 @@ impl Reconciler {
         }
         if cause.name != RollbackStatus::SUPERSEDED {
             metrics::counter!("hotshoe_rollbacks_total").increment(1);
-            self.reporter.published_status().change(|view| view.rollbacks += 1);
+            self.reporter
+                .published_status()
+                .change(|view| view.rollbacks += 1);
         }
         self.slots_changed();
         self.reporter
@@ -274,7 +278,11 @@ impl Reconciler {
     }
 
     /// Makes the previous release live again.
-    pub(super) fn restore_previous(&mut self, previous: &Slot, cause: Cause) -> Result<(), CommandError> {
+    pub(super) fn restore_previous(
+        &mut self,
+        previous: &Slot,
+        cause: Cause,
+    ) -> Result<(), CommandError> {
         let served = self
             .loader
             .load_slot(&self.store, previous, &self.trust)
@@ -300,10 +308,7 @@ impl Reconciler {
         match self.store.collect_garbage(coming.as_slice(), None) {
             Ok(freed) => tracing::debug!(files = freed.files, bytes = freed.bytes, "freed"),
             Err(error) => {
-                tracing::warn!(
-                    cause = super::chain(&error),
-                    "cannot remove unused files"
-                );
+                tracing::warn!(cause = super::chain(&error), "cannot remove unused files");
             }
         }
     }

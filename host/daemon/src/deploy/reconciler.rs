@@ -17,15 +17,15 @@ use hotshoe_store::{Catalogue, Cause, Event, Store, Transition};
 use hotshoe_trust::{Digest, Package, Time, TrustRoot};
 use serde_json::Value;
 
-use crate::deploy::startup::StartupState;
 use crate::deploy::candidate::Candidate;
 use crate::deploy::command::{Command, CommandError};
-use crate::deploy::peer_monitor::PeerMonitor;
 use crate::deploy::loader::Loader;
+use crate::deploy::package_queue::{PackageQueue, WantedRelease};
+use crate::deploy::peer_monitor::PeerMonitor;
 use crate::deploy::probation::Probation;
 use crate::deploy::reporter::{Reporter, Subject};
-use crate::deploy::package_queue::{PackageQueue, WantedRelease};
 use crate::deploy::serving_release::ServingRelease;
+use crate::deploy::startup::StartupState;
 use crate::reload::RunningConfig;
 use crate::service::Service;
 
@@ -129,7 +129,13 @@ pub struct Dependencies {
 impl Reconciler {
     /// Takes over the state of the start.
     pub fn new(startup: StartupState, running: Arc<RunningConfig>, with: Dependencies) -> Self {
-        let newest_heard = startup.store.ledger().statement_seen.values().copied().max();
+        let newest_heard = startup
+            .store
+            .ledger()
+            .statement_seen
+            .values()
+            .copied()
+            .max();
         let mut reconciler = Self {
             store: startup.store,
             loader: startup.loader,
@@ -199,7 +205,9 @@ impl Reconciler {
                     };
                     self.candidate = Some(Candidate::staged(wanted, release, slot.clone()));
                 }
-                Err(error) => self.pending_transitions.push_back(Transition::Unstage(error.cause())),
+                Err(error) => self
+                    .pending_transitions
+                    .push_back(Transition::Unstage(error.cause())),
             }
         }
         // Not if the trial was rolled back and the ledger could not be written yet.
@@ -362,7 +370,8 @@ impl Reconciler {
         for gone in self.shared_releases.difference(&held) {
             self.catalogue.remove_release(*gone);
         }
-        let mut shared: BTreeSet<Digest> = self.shared_releases.intersection(&held).copied().collect();
+        let mut shared: BTreeSet<Digest> =
+            self.shared_releases.intersection(&held).copied().collect();
         for slot in ledger.slots() {
             if shared.contains(&slot.release) {
                 continue;

@@ -48,7 +48,12 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    pub fn new(published_status: Arc<PublishedStatus>, link: Arc<Link>, site: String, device: String) -> Self {
+    pub fn new(
+        published_status: Arc<PublishedStatus>,
+        link: Arc<Link>,
+        site: String,
+        device: String,
+    ) -> Self {
         Self {
             published_status,
             link,
@@ -166,7 +171,8 @@ impl Reporter {
     /// Counts a statement or order that is ignored. There is no event, because there may be floods of them.
     pub fn ignored(&self, reason: &str) {
         tracing::debug!(reason, "ignored a statement");
-        self.published_status.change(|view| count(&mut view.ignored, reason));
+        self.published_status
+            .change(|view| count(&mut view.ignored, reason));
     }
 
     fn publish(&self, subject: &Subject, phase: Phase, bytes: (u64, u64), cause: Option<Cause>) {

@@ -8,7 +8,7 @@ use hotshoe_pipeline::{BackOffs, Outcome, Pipeline, Worker};
 use hotshoe_protocol::status::ComponentStatus;
 use hotshoe_trust::{Release, Verified};
 
-use crate::deploy::observed::{SampleOutcome, Observer};
+use crate::deploy::observed::{Observer, SampleOutcome};
 
 /// A loaded release; the service swaps the pointer to it.
 pub struct ServingRelease {

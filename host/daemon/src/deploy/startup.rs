@@ -72,7 +72,8 @@ impl StartupState {
     fn load_trial(&mut self) -> Option<Arc<ServingRelease>> {
         let trial = self.store.ledger().trial.clone()?;
         if trial.tries_left == 0 {
-            let message = "the daemon ended before it confirmed the release, as often as is allowed";
+            let message =
+                "the daemon ended before it confirmed the release, as often as is allowed";
             self.roll_back(&trial.slot, Cause::new(DIED_IN_PROBATION, message));
             return None;
         }
@@ -88,7 +89,11 @@ impl StartupState {
     }
 
     /// Loads the live release. If it is damaged, the previous one becomes live.
-    fn load_live(&mut self, config: &Config, beside: bool) -> Result<Option<Arc<ServingRelease>>, DeployError> {
+    fn load_live(
+        &mut self,
+        config: &Config,
+        beside: bool,
+    ) -> Result<Option<Arc<ServingRelease>>, DeployError> {
         let Some(slot) = self.store.ledger().live.clone() else {
             return Ok(None);
         };

@@ -282,7 +282,8 @@ impl Limiter {
     pub(super) fn report(&self, everything: bool) {
         let mut limit = self.lock();
         let due = limit.due(everything, Instant::now());
-        self.has_unreported.store(limit.has_unreported(), Ordering::Release);
+        self.has_unreported
+            .store(limit.has_unreported(), Ordering::Release);
         drop(limit);
         for LeftOut { line, lines, time } in due {
             let seconds = time.as_secs_f64().ceil();

@@ -158,7 +158,9 @@ impl Queue {
         let mut state = self.lock();
         state.writing = false;
         let report = if well {
-            let due = state.reported.is_none_or(|at| at.elapsed() >= REPORT_LOST_EVERY);
+            let due = state
+                .reported
+                .is_none_or(|at| at.elapsed() >= REPORT_LOST_EVERY);
             if state.lost > 0 && due {
                 state.reported = Some(Instant::now());
                 std::mem::take(&mut state.lost)

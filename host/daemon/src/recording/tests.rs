@@ -37,7 +37,7 @@ fn recorder(buffer_mib: u32, wanted: u64, kinds: &[RecordKind]) -> Recorder {
 fn show(recorder: &Recorder, release: &[u8], bytes: usize) {
     let sample = Sample {
         id: "1".to_owned(),
-source: "camera".to_owned(),
+        source: "camera".to_owned(),
         content_type: "text/plain".to_owned(),
         timestamp_us: 1,
         payload: Arc::from(vec![7; bytes]),

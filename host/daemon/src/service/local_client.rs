@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::Service;
-use crate::answer::{ReplyTo, Ending};
+use crate::answer::{Ending, ReplyTo};
 use crate::deploy::ServingRelease;
 
 /// Access to the serving pipeline and to the intake. It may outlive the daemon: after the drain, samples are dropped as `shutting_down`.
@@ -79,7 +79,10 @@ impl LocalClient {
     /// The pipeline that serves. The reference keeps it loaded across a swap.
     pub fn pipeline(&self) -> Option<Arc<Pipeline>> {
         let serving = self.service.serving.load();
-        serving.as_deref().map(ServingRelease::pipeline).map(Arc::clone)
+        serving
+            .as_deref()
+            .map(ServingRelease::pipeline)
+            .map(Arc::clone)
     }
 
     /// Sends one sample through the intake, and waits for its end. Blocks up to `intake.block-timeout-ms` while the queue is full, then

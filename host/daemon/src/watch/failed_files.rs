@@ -216,12 +216,14 @@ impl FailedFiles {
         // Failures of another version, or with another release, no longer count.
         let at = state.files.iter().position(|it| it.of.path == tried.path);
         let before = at.map(|at| state.files.remove(at));
-        let mut known = before.filter(|known| known.of == tried).unwrap_or(FileRecord {
-            of: tried,
-            deaths: 0,
-            refusals: 0,
-            reason: String::new(),
-        });
+        let mut known = before
+            .filter(|known| known.of == tried)
+            .unwrap_or(FileRecord {
+                of: tried,
+                deaths: 0,
+                refusals: 0,
+                reason: String::new(),
+            });
         *count(&mut known) += 1;
         known.reason = reason.chars().take(MAX_REASON).collect();
         if known.is_set_aside() {

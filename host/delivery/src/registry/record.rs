@@ -77,7 +77,12 @@ impl Record {
     }
 
     /// Adds a statement. False if there is a newer one of its kind, or there are too many.
-    pub fn add_statement(&mut self, statement: &ReadStatement, envelope: String, now: Time) -> bool {
+    pub fn add_statement(
+        &mut self,
+        statement: &ReadStatement,
+        envelope: String,
+        now: Time,
+    ) -> bool {
         self.statements.retain(|kept| kept.expires > now);
         let new = StoredStatement {
             name: statement.order.name().to_owned(),

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_link::{RawNotice, Notice, Site};
+use hotshoe_link::{Notice, RawNotice, Site};
 use hotshoe_store::{BlobStore, Catalogue};
 use hotshoe_trust::{
     Digest, Envelope, Order, Release, Signatures, Time, TrustRoot, TrustUpdate, Verified,
     read_statement, rotate, verify_for_registry,
 };
 
-use super::record::{StoredRelease, StoredStatement, Record};
+use super::record::{Record, StoredRelease, StoredStatement};
 use crate::{Cancel, FetchError, Fetcher, Progress};
 
 /// Timeout of the package of a release from a signed statement.

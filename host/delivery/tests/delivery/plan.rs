@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use hotshoe_delivery::{Bounds, BatchEnd, Plan, Want};
+use hotshoe_delivery::{BatchEnd, Bounds, Plan, Want};
 use hotshoe_protocol::wire::is_origin;
 use hotshoe_trust::Digest;
 use proptest::prelude::*;

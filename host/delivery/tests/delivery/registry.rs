@@ -95,7 +95,9 @@ fn it_holds_nothing_that_strangers_signed_and_no_more_than_it_may() {
     let bad = stranger.release("ocr", 9, &noise(32, 1_000));
     let hostile = publisher(&connecting(&registry.locators()), &bad);
     // Unsigned statements are followed, but the release is signed by an unknown key, so it is not stored.
-    hostile.publish_statement("ocr", deploy(&bad, None)).unwrap();
+    hostile
+        .publish_statement("ocr", deploy(&bad, None))
+        .unwrap();
     until("the release is refused", || registry.refused() > 0);
     for generation in 1..=3 {
         let made = deployer.release("ocr", generation, &noise(33 + generation, 600_000));

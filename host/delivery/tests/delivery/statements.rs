@@ -16,7 +16,9 @@ fn a_late_joiner_hears_what_was_said_before() {
     let deployer = Deployer::new();
     let made = deployer.release("ocr", 1, &noise(21, 1_000));
     let publisher = publisher(&listening(), &made);
-    publisher.publish_statement("ocr", b"the statement".to_vec()).unwrap();
+    publisher
+        .publish_statement("ocr", b"the statement".to_vec())
+        .unwrap();
     publisher.update_trust(b"the update".to_vec()).unwrap();
     let late = Link::open(&connecting(&publisher.locators()), SITE, "camera").unwrap();
     let (sender, heard) = channel();
@@ -35,7 +37,9 @@ fn a_late_joiner_hears_what_was_said_before() {
         heard.recv_timeout(PATIENCE).unwrap().1 == b"the update"
     });
     // And later messages.
-    publisher.publish_statement("ocr", b"the next".to_vec()).unwrap();
+    publisher
+        .publish_statement("ocr", b"the next".to_vec())
+        .unwrap();
     until("the next is heard", || {
         heard.recv_timeout(PATIENCE).unwrap().1 == b"the next"
     });
@@ -52,7 +56,9 @@ fn a_publisher_that_comes_late_is_asked() {
     let deployer = Deployer::new();
     let made = deployer.release("ocr", 1, &noise(22, 1_000));
     let publisher = publisher(&connecting(&device.locators()), &made);
-    publisher.publish_statement("ocr", b"late".to_vec()).unwrap();
+    publisher
+        .publish_statement("ocr", b"late".to_vec())
+        .unwrap();
     assert_eq!(heard.recv_timeout(PATIENCE).unwrap(), b"late");
 }
 

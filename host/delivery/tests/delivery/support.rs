@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotshoe_config::ZenohConfig;
-use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, TransferStats, Progress, Publisher};
+use hotshoe_delivery::{Cancel, DeliveryConfig, Fetcher, Progress, Publisher, TransferStats};
 use hotshoe_link::Link;
 use hotshoe_store::{BlobStore, Catalogue, Layout, pack};
 use hotshoe_trust::{Digest, Release, SigningKey, Time, TrustRoot};

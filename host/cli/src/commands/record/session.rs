@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use hotshoe_config::MESSAGE_OVERHEAD;
-use hotshoe_daemon::recording::{Counts, FileHead, Next, Opened, Request, NextItem};
+use hotshoe_daemon::recording::{Counts, FileHead, Next, NextItem, Opened, Request};
 use hotshoe_link::Client;
 use hotshoe_link::OrderError;
 use hotshoe_store::{MAX_RECORDED_BYTES, RecordStage, RecordedPart};
