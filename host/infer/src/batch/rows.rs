@@ -60,7 +60,7 @@ pub(super) fn check_rows(model: &ModelProto, graph: &GraphProto) -> Option<Strin
         match tensors.get(name.as_str()) {
             Some(Ok(fact)) if fact.dependence == Dependence::Rows(0) => None,
             Some(Ok(Fact {
-                part: Dependence::Rows(axis),
+                dependence: Dependence::Rows(axis),
                 ..
             })) => Some(format!(
                 "the rows of its output \"{name}\" are along axis {axis} instead of 0"

@@ -319,7 +319,7 @@ fn product(a: &Fact, b: &Fact) -> FactResult {
         let meets = shape.len().checked_sub(back).and_then(|at| shape.get(at));
         meets.is_none_or(|size| *size == Size::Is(1))
     };
-    let part = match (a.dependence, b.dependence) {
+    let dependence = match (a.dependence, b.dependence) {
         (Dependence::Constant, Dependence::Constant) => Dependence::Constant,
         (Dependence::Rows(of), Dependence::Constant) if of == lead_a => Dependence::Rows(rank - 2),
         (Dependence::Rows(of), Dependence::Constant)
@@ -349,7 +349,7 @@ fn product(a: &Fact, b: &Fact) -> FactResult {
     let mut shape = spread_shapes(&leads, rank - 2);
     shape.extend([at(ours, lead_a), at(theirs, lead_b + 1)]);
     Ok(Fact {
-        part,
+        dependence,
         shape: Some(shape),
         value: None,
     })

@@ -159,7 +159,7 @@ pub(super) fn spread(inputs: &[&Fact]) -> FactResult {
     let counts = inputs
         .iter()
         .any(|input| input.dependence == Dependence::Counts);
-    let part = match back {
+    let dependence = match back {
         None if counts => Dependence::Counts,
         None => Dependence::Constant,
         Some(_) if counts => return Err(Unknown),
@@ -176,7 +176,7 @@ pub(super) fn spread(inputs: &[&Fact]) -> FactResult {
         }
     };
     Ok(Fact {
-        part,
+        dependence,
         shape: Some(spread_shapes(&shapes, rank)),
         value: None,
     })
