@@ -23,16 +23,18 @@ mod serving_release;
 mod shadow;
 mod startup;
 
+use std::convert::Infallible;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{DeliveryConfig, FetchError, Fetcher};
+use hotshoe_engine::{CompileInterrupt, RaisedInterrupt};
 use hotshoe_link::{Link, LinkError, NoticeSubscription, Orders, Sharing};
 use hotshoe_store::Catalogue;
 use serde_json::Value;
@@ -60,11 +62,16 @@ pub use startup::StartupState;
 const MAX_MESSAGES: usize = 64;
 /// Timeout of an order or command, in seconds: a release may be loading.
 const ANSWER_S: u64 = 60;
+/// Interval at which a full queue is tried again at the stop.
+const STOP_POLL: Duration = Duration::from_millis(10);
 
 /// The deploy thread, and the sources of its messages.
 pub struct Deployment {
     sender: SyncSender<Message>,
     thread: JoinHandle<()>,
+    /// Closed when the thread has ended.
+    ended: Receiver<Infallible>,
+    interrupt: Option<CompileInterrupt>,
     control: Option<Control>,
     _watches: (
         NoticeSubscription,
@@ -110,29 +117,49 @@ impl Deployment {
             parts: link.parts().clone(),
             sender: sender.clone(),
         };
+        let interrupt = startup.compile_interrupt();
         let reconciler = Reconciler::new(startup, Arc::clone(running), dependencies);
         let watches = watches(link, &sender, config.deploy.share.then_some(catalogue))?;
+        // Dropped when the thread ends, for whatever reason.
+        let (running, ended) = sync_channel(0);
         let run = move || {
+            let _running: SyncSender<Infallible> = running;
             reconciler.run(&messages);
             Ok(())
         };
         let parts = link.parts();
         let thread = parts.vital("deploy", run).map_err(DeployError::Thread)?;
-        let control = control(config, service, &sender, parts);
+        let control = control(config, service, &sender, interrupt.clone(), parts);
         Ok(Self {
             sender,
             thread,
+            ended,
+            interrupt,
             control,
             _watches: watches,
         })
     }
 
-    /// Stops the thread, which saves the components' state and closes the data folder.
-    pub fn stop(mut self) {
+    /// Stops the thread, which saves the components' state and closes the data folder. A compilation is interrupted. A thread that does not
+    /// end within `limit`, for example because a self-test runs, ends with the process: the next start finds the ledger as it is.
+    pub fn stop(mut self, limit: Duration) {
         drop(self.control.take());
-        // An error means that the thread has ended already.
-        let _ = self.sender.send(Message::Stop);
-        let _ = self.thread.join();
+        let _raised = self.interrupt.as_ref().map(CompileInterrupt::raise);
+        let deadline = Instant::now() + limit;
+        // The queue may be full of statements while a self-test runs. A disconnected one means that the thread has ended already.
+        while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Stop) {
+            if deadline <= Instant::now() {
+                break;
+            }
+            thread::sleep(STOP_POLL);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.ended.recv_timeout(left) {
+            Err(RecvTimeoutError::Disconnected) => drop(self.thread.join()),
+            Ok(_) | Err(RecvTimeoutError::Timeout) => {
+                tracing::warn!("the deploy thread is still at work; it ends with the process");
+            }
+        }
     }
 }
 
@@ -160,7 +187,7 @@ fn watches(
     })?;
     let asked = sender.clone();
     let orders = link.orders(move |bytes| {
-        let answer = ask(&asked, |reply| Message::Order(bytes, reply));
+        let answer = ask(&asked, None, |reply| Message::Order(bytes, reply));
         let json = |value: &Value| value.to_string().into_bytes();
         answer
             .map(|value| json(&value))
@@ -175,12 +202,17 @@ fn control(
     config: &Config,
     service: &Arc<Service>,
     sender: &SyncSender<Message>,
+    interrupt: Option<CompileInterrupt>,
     parts: &Supervisor,
 ) -> Option<Control> {
     let (service, sender) = (Arc::clone(service), sender.clone());
     let follow = move |command: Command| match command {
         Command::Status => Ok(serde_json::to_value(service.status()).unwrap_or_default()),
-        command => ask(&sender, |reply| Message::Command(command, reply)),
+        command => {
+            let interrupt = interrupt.as_ref().filter(|_| command.interrupts());
+            let raised = interrupt.map(CompileInterrupt::raise);
+            ask(&sender, raised, |reply| Message::Command(command, reply))
+        }
     };
     Control::open(&config.data, parts, follow)
         .inspect_err(|error| tracing::warn!(%error, data = %config.data.display(), "cannot open the control socket; this daemon takes commands over Zenoh only"))
@@ -190,13 +222,18 @@ fn control(
 /// Sends a message to the deploy thread, and waits for the answer.
 fn ask(
     sender: &SyncSender<Message>,
+    interrupt: Option<RaisedInterrupt>,
     message: impl FnOnce(reconciler::Reply) -> Message,
 ) -> Result<Value, CommandError> {
     let (to, answer) = sync_channel(1);
     let wait = Duration::from_secs(ANSWER_S);
     let until = Instant::now() + wait;
     sender
-        .try_send(message(reconciler::Reply { to, until }))
+        .try_send(message(reconciler::Reply {
+            to,
+            until,
+            interrupt,
+        }))
         .map_err(|_| CommandError::Busy)?;
     answer.recv_timeout(wait).unwrap_or(Err(CommandError::Busy))
 }

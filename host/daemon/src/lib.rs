@@ -25,7 +25,7 @@ pub mod watch;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, descriptors};
@@ -42,6 +42,9 @@ use crate::watch::{FolderWatch, WatchError};
 
 pub use deploy::DeployError;
 pub use service::{CallError, CallOutput, CallRelease, DrainReport, LocalClient};
+
+/// The least time that the deploy thread has to write what it knows when the daemon stops.
+const LEAST_STOP: Duration = Duration::from_secs(2);
 
 /// Why a daemon did not start. Everything that was started is stopped again.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +159,7 @@ impl Daemon {
             Ok(open) => open,
             Err(error) => {
                 parts.close();
-                deployment.stop();
+                deployment.stop(LEAST_STOP);
                 return Err(abort(workers, error));
             }
         };
@@ -165,7 +168,7 @@ impl Daemon {
             Ok(recordings) => recordings,
             Err(error) => {
                 parts.close();
-                deployment.stop();
+                deployment.stop(LEAST_STOP);
                 return Err(abort(workers, error.into()));
             }
         };
@@ -216,11 +219,13 @@ impl Daemon {
         if let Some(watch) = &self.watch {
             watch.stop();
         }
+        let begun = Instant::now();
         let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
             watch.join();
         }
-        self.deployment.stop();
+        let left = deadline.saturating_sub(begun.elapsed());
+        self.deployment.stop(left.max(LEAST_STOP));
         drop(self.serving);
         self.link.close();
         report

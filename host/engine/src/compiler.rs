@@ -1,6 +1,7 @@
 //! Compilation of components: in a separate process of this same program, under limits; or on threads of this process, in a program
 //! that does not call [`compile_worker`], such as the tests of this crate.
 
+mod interrupt;
 mod limits;
 mod process;
 mod wire;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::interrupt::{CompileInterrupt, RaisedInterrupt};
 pub use self::limits::{
     CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB,
 };
@@ -80,6 +82,8 @@ enum Failure {
     Cpu,
     /// The compiler panicked, or its process crashed.
     Crashed,
+    /// Ended by [`CompileInterrupt::raise`].
+    Interrupted,
     Worker(WorkerError),
 }
 
@@ -117,6 +121,14 @@ impl Compiler {
         made.map_err(|failure| self.explain(failure, name))
     }
 
+    /// Ends its compilations. None where they run in threads of this process, which cannot be ended.
+    pub(crate) fn interrupt(&self) -> Option<&CompileInterrupt> {
+        match self {
+            Self::Worker(worker) => Some(&worker.interrupt),
+            Self::Threads(_) => None,
+        }
+    }
+
     fn explain(&self, failure: Failure, component: &str) -> PrepareError {
         let component = component.to_owned();
         let limits = match self {
@@ -139,6 +151,7 @@ impl Compiler {
                 seconds: limits.cpu_seconds,
             },
             Failure::Crashed => PrepareError::Compiler { component },
+            Failure::Interrupted => PrepareError::Interrupted { component },
             Failure::Worker(source) => PrepareError::Worker { component, source },
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use hotshoe_trust::Limits;
 
 use crate::cache::CodeCache;
-use crate::compiler::{CompileLimits, Compiler};
+use crate::compiler::{CompileInterrupt, CompileLimits, Compiler};
 use crate::memory::{self, Largest, MemoryChoice, MemoryMode};
 use crate::sources::InstanceBudget;
 
@@ -129,6 +129,11 @@ impl Engine {
     /// The memory mode, and why it was chosen.
     pub const fn memory(&self) -> &MemoryChoice {
         &self.memory
+    }
+
+    /// Ends compilations that run in a process of their own. None where they run in threads of this process, which cannot be ended.
+    pub fn compile_interrupt(&self) -> Option<CompileInterrupt> {
+        self.compiler.interrupt().cloned()
     }
 
     /// The engine for a component with these limits and these largest initial memories and tables.

@@ -38,8 +38,8 @@ mod work;
 pub use agreement::agreement;
 pub use bare::{BareInstance, BarePolicy};
 pub use compiler::{
-    CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS, MIN_COMPILE_MEMORY_MIB, WorkerError,
-    compile_worker,
+    CompileInterrupt, CompileLimits, MAX_COMPILE_MEMORY_MIB, MAX_CPU_SECONDS,
+    MIN_COMPILE_MEMORY_MIB, RaisedInterrupt, WorkerError, compile_worker,
 };
 pub use component::{Component, ComponentAssets};
 pub use engine::{EPOCH_TICK, Engine, EngineError, EngineOptions};

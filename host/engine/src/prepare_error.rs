@@ -123,6 +123,12 @@ pub enum PrepareError {
         /// Its name in the release.
         component: String,
     },
+    /// The compilation was interrupted, because the daemon stops or an operator's command must not wait for it.
+    #[error("the compilation of component `{component}` was interrupted")]
+    Interrupted {
+        /// Its name in the release.
+        component: String,
+    },
     /// The process that compiles failed.
     #[error("component `{component}` was not compiled")]
     Worker {
@@ -177,6 +183,7 @@ impl PrepareError {
             Self::CompileMemory { .. } => "compile_memory",
             Self::CompileCpu { .. } => "compile_cpu",
             Self::Compiler { .. } => "compiler_failed",
+            Self::Interrupted { .. } => "interrupted",
             Self::Worker { .. } => "compile_worker",
             Self::WrongWorld { .. } => "wrong_world",
             Self::Link { .. } => "wrong_interface",

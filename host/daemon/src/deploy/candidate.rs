@@ -1,9 +1,10 @@
 //! The candidate: a verified release whose blobs are fetched, and that is staged and self-tested.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotshoe_delivery::{Cancel, FetchError, TransferStats};
+use hotshoe_engine::PrepareError;
 use hotshoe_pipeline::{LoadError, SelfTestError};
 use hotshoe_protocol::status::{RollbackStatus, WaitReason};
 use hotshoe_store::{ApplyError, Cause, Phase, Slot, Transition};
@@ -75,6 +76,8 @@ impl Candidate {
     }
 }
 
+/// Pause after an interrupted compilation, in which the command that interrupted it is carried out.
+const INTERRUPTED_PAUSE: Duration = Duration::from_millis(200);
 /// Most times that the daemon may die while it loads, tests or shadows a release.
 const MAX_PROOFS: u32 = 3;
 
@@ -317,6 +320,12 @@ impl Reconciler {
                 candidate.state = CandidateState::Proven(slot, Some(served));
                 self.candidate = Some(candidate);
             }
+            Err(error) if is_interrupted(&error) => {
+                // Nothing is known about the release. It is compiled again after the command that interrupted it, or at the next start.
+                self.end_proof();
+                candidate.state = CandidateState::Staged(slot, Instant::now() + INTERRUPTED_PAUSE);
+                self.candidate = Some(candidate);
+            }
             Err(error) if is_damage(&error) => {
                 self.end_proof();
                 // A blob was damaged on disk. Only damaged blobs are fetched again.
@@ -380,6 +389,14 @@ fn bytes_to_come(reconciler: &Reconciler, release: &Release) -> u64 {
         .blobs()
         .filter(|blob| !blobs.has(blob) && !blobs.has_begun(blob));
     missing.map(|blob| blob.size).fold(0, u64::saturating_add)
+}
+
+/// Whether the compilation of a component was interrupted.
+const fn is_interrupted(error: &LoadFailure) -> bool {
+    matches!(
+        error,
+        LoadFailure::Load(LoadError::Component(PrepareError::Interrupted { .. }))
+    )
 }
 
 /// Whether the error is damage on the disk, and not a fault of the release.

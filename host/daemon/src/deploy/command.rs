@@ -37,6 +37,13 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Whether it ends a compilation that runs, which may take minutes: it may be about the release that is compiled.
+    pub const fn interrupts(&self) -> bool {
+        matches!(self, Self::Rollback | Self::Cancel)
+    }
+}
+
 /// Why a command was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {

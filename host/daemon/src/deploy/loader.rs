@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use hotshoe_base::chain;
 use hotshoe_config::{Config, InferenceConfig};
-use hotshoe_engine::{CompileLimits, Engine, EngineOptions, MemoryChoice, StateSnapshot};
+use hotshoe_engine::{
+    CompileInterrupt, CompileLimits, Engine, EngineOptions, MemoryChoice, StateSnapshot,
+};
 use hotshoe_infer::Models;
 use hotshoe_pipeline::{Backends, LoadError, Pipeline, SelfTestError};
 use hotshoe_store::{Cause, ReadError, Slot, Store};
@@ -95,6 +97,11 @@ impl Loader {
     /// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.engine.memory()
+    }
+
+    /// Ends compilations. None where they cannot be ended.
+    pub fn compile_interrupt(&self) -> Option<CompileInterrupt> {
+        self.engine.compile_interrupt()
     }
 
     /// The identity of this device.

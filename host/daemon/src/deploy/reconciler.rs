@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
-use hotshoe_engine::low_priority;
+use hotshoe_engine::{RaisedInterrupt, low_priority};
 use hotshoe_protocol::status::{RollbackStatus, SlotsStatus};
 use hotshoe_store::{Catalogue, Cause, Event, Store, Transition};
 use hotshoe_trust::{Digest, Package, Time, TrustRoot};
@@ -42,6 +42,8 @@ pub struct Reply {
     pub to: SyncSender<Result<Value, CommandError>>,
     /// When the caller stops waiting.
     pub until: Instant,
+    /// Keeps components from being compiled until the message is received.
+    pub interrupt: Option<RaisedInterrupt>,
 }
 
 /// A message to the deploy thread.
@@ -266,7 +268,9 @@ impl Reconciler {
                 }
                 answer_with(&reply, answer);
             }
-            Message::Command(command, reply) => {
+            Message::Command(command, mut reply) => {
+                // It no longer waits for a compilation.
+                drop(reply.interrupt.take());
                 tracing::info!(?command, "command from the operator");
                 let answer = self.on_command(&command);
                 answer_with(&reply, answer);

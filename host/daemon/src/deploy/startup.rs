@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hotshoe_config::{Config, KeepPrevious};
-use hotshoe_engine::MemoryChoice;
+use hotshoe_engine::{CompileInterrupt, MemoryChoice};
 use hotshoe_store::{Cause, Slot, Store, Transition};
 use hotshoe_trust::{Time, TrustRoot};
 
@@ -61,6 +61,11 @@ impl StartupState {
     /// The mode of component memories, with its reason.
     pub const fn memory(&self) -> &MemoryChoice {
         self.loader.memory()
+    }
+
+    /// Ends compilations. None where they cannot be ended.
+    pub fn compile_interrupt(&self) -> Option<CompileInterrupt> {
+        self.loader.compile_interrupt()
     }
 
     /// The release that serves.

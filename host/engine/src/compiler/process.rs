@@ -14,7 +14,7 @@ use rustix::process::Signal;
 
 use super::wire::{Code, Request, Response};
 use super::worker::NO_MEMORY;
-use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileLimits, Failure};
+use super::{ARGUMENT, COMPILE_LIMIT, Codegen, CompileInterrupt, CompileLimits, Failure};
 use crate::work::TooComplex;
 
 /// How long the process may take to end after it has closed its standard output.
@@ -61,6 +61,7 @@ pub enum WorkerError {
 pub(crate) struct Worker {
     program: PathBuf,
     pub(super) limits: CompileLimits,
+    pub(super) interrupt: CompileInterrupt,
     busy: Mutex<()>,
 }
 
@@ -75,10 +76,11 @@ impl Worker {
         Self::with_program(program, limits)
     }
 
-    const fn with_program(program: PathBuf, limits: CompileLimits) -> Self {
+    fn with_program(program: PathBuf, limits: CompileLimits) -> Self {
         Self {
             program,
             limits,
+            interrupt: CompileInterrupt::default(),
             busy: Mutex::new(()),
         }
     }
@@ -97,36 +99,49 @@ impl Worker {
                 source,
             })
         };
+        // One place for the response, and one for an interrupt.
+        let (sender, receiver) = mpsc::sync_channel(2);
+        let interrupted = sender.clone();
+        let running = self.interrupt.begin(move || {
+            // The receiver may be gone.
+            let _ = interrupted.try_send(Ended::Interrupted);
+        });
+        let Some(_running) = running else {
+            return Err(Failure::Interrupted);
+        };
         let mut process = Process(self.command().spawn().map_err(start_error)?);
         let (input, output, errors) = process.pipes().map_err(start_error)?;
         let (answer, log) = thread::scope(|scope| {
-            let (sender, receiver) = mpsc::sync_channel(1);
             let log = builder("hotshoe-compile-log").spawn_scoped(scope, move || read_log(errors));
             let log = log.map_err(start_error)?;
             builder("hotshoe-compile-io")
                 .spawn_scoped(scope, move || {
                     // The receiver may be gone.
-                    let _ = sender.send(exchange(input, output, &request, bytes));
+                    let response = exchange(input, output, &request, bytes);
+                    let _ = sender.send(Ended::Answered(response));
                 })
                 .map_err(start_error)?;
             let answer = receiver.recv_timeout(COMPILE_LIMIT);
             // Without an answer, its exit status is the reason. The two threads end with the process, since they read from it.
             process.end(match answer {
-                Ok(Err(_)) => END_LIMIT,
-                Ok(Ok(_)) | Err(_) => Duration::ZERO,
+                Ok(Ended::Answered(Err(_))) => END_LIMIT,
+                Ok(Ended::Answered(Ok(_)) | Ended::Interrupted) | Err(_) => Duration::ZERO,
             });
             Ok((answer, log.join().unwrap_or_default()))
         })?;
         match answer {
-            Ok(Ok(Response::Code(code))) => Ok(code),
-            Ok(Ok(Response::TooLarge(found))) => Err(Failure::TooComplex(TooComplex::CodeBytes {
-                found,
-                most: max_code_bytes(bytes),
-            })),
-            Ok(Ok(Response::Refusal(messages))) => {
+            Ok(Ended::Interrupted) => Err(Failure::Interrupted),
+            Ok(Ended::Answered(Ok(Response::Code(code)))) => Ok(code),
+            Ok(Ended::Answered(Ok(Response::TooLarge(found)))) => {
+                Err(Failure::TooComplex(TooComplex::CodeBytes {
+                    found,
+                    most: max_code_bytes(bytes),
+                }))
+            }
+            Ok(Ended::Answered(Ok(Response::Refusal(messages)))) => {
                 Err(Failure::Refused(CompilerMessage::chain(messages)))
             }
-            Ok(Err(error)) => Err(self.failure_of(process.status(), &log, error)),
+            Ok(Ended::Answered(Err(error))) => Err(self.failure_of(process.status(), &log, error)),
             Err(_) => Err(Failure::TooLong),
         }
     }
@@ -178,6 +193,12 @@ impl Worker {
             Failure::Worker(WorkerError::Ended { how })
         }
     }
+}
+
+/// How a compilation ended for the thread that waits for it.
+enum Ended {
+    Answered(io::Result<Response>),
+    Interrupted,
 }
 
 fn builder(name: &str) -> thread::Builder {
@@ -315,6 +336,21 @@ mod tests {
             matches!(failed, Failure::Worker(WorkerError::Ended { .. })),
             "{failed:?}"
         );
+    }
+
+    #[test]
+    fn an_interrupt_ends_the_process_and_refuses_the_next_until_it_is_over() {
+        let worker = Worker::with_program(PathBuf::from("/bin/sleep"), CompileLimits::default());
+        let codegen = Codegen {
+            fuel: false,
+            mode: MemoryMode::Guard,
+        };
+        let compile = || worker.compile(codegen, b"").unwrap_err();
+        let raised = worker.interrupt.raise();
+        assert!(matches!(compile(), Failure::Interrupted));
+        drop(raised);
+        // `sleep compile-worker` ends by itself, with an error.
+        assert!(matches!(compile(), Failure::Worker(_)));
     }
 
     #[test]
