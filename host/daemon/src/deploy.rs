@@ -143,8 +143,9 @@ impl Deployment {
     /// Stops the thread, which saves the components' state and closes the data folder. A compilation is interrupted. A thread that does not
     /// end within `limit`, for example because a self-test runs, ends with the process: the next start finds the ledger as it is.
     pub fn stop(mut self, limit: Duration) {
-        drop(self.control.take());
+        // First, because the control socket waits for the answers that the thread owes.
         let _raised = self.interrupt.as_ref().map(CompileInterrupt::raise);
+        drop(self.control.take());
         let deadline = Instant::now() + limit;
         // The queue may be full of statements while a self-test runs. A disconnected one means that the thread has ended already.
         while let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Stop) {

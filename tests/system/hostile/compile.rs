@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::made::{self, STAGE, component};
 use super::start::{check, refusal, refusal_by};
 use crate::site::{Packed, Site, light, settled_on};
-use crate::support::{DEADLINE, Daemon, Lab};
+use crate::support::{DEADLINE, Daemon, Lab, success};
 
 /// So many nested components, of which each instantiates the one inside twice.
 fn doubling(levels: usize) -> Vec<u8> {
@@ -219,4 +219,44 @@ fn code_from_the_process_that_compiles_is_kept_and_no_process_starts_for_what_is
     assert!(serves(&daemon));
     assert!(daemon.log().contains(COMPILED), "{}", daemon.log());
     assert!(before == kept(), "the code differs");
+}
+
+/// Two functions of many small loops. Compiling each takes minutes.
+fn many_loops() -> Vec<u8> {
+    let one = "(loop $a (if (local.get 0) (then (br $a))) (local.set 0 (i32.mul (local.get 0) (i32.const 5))))";
+    let function = format!(
+        "(func (param i32) (result i32) {} (local.get 0))",
+        one.repeat(40_000)
+    );
+    wat::parse_str(format!("(component (core module {function}{function}))")).unwrap()
+}
+
+#[test]
+fn a_daemon_that_compiles_drains_at_once() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let daemon = site.device("cam", &first, "").run();
+    let second = second(&site, &many_loops());
+    site.publish(&second);
+    compiling(&daemon);
+    assert!(daemon.stop().success());
+}
+
+#[test]
+fn an_operator_cancels_a_release_while_it_is_compiled() {
+    let mut site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let device = site.device("cam", &first, "");
+    let daemon = device.run();
+    let second = second(&site, &many_loops());
+    site.publish(&second);
+    compiling(&daemon);
+    let config = device.config.as_os_str();
+    success(["cancel".as_ref(), "--config".as_ref(), config]);
+    let state = daemon.wait_until(|state| state["slots"]["staged"].is_null());
+    assert!(settled_on(1)(&state), "{state:#}");
+    // It was not the release's fault, and another one is taken.
+    let third = site.pack(&light(3, ""));
+    site.publish(&third);
+    daemon.feed_until(settled_on(3));
 }
