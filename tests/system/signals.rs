@@ -113,6 +113,51 @@ fn no_signal_ends_it_without_a_drain() {
 }
 
 #[test]
+fn the_first_and_the_last_real_time_signal_drain_too() {
+    let site = Site::new();
+    let first = site.pack(&light(1, ""));
+    for number in [34, 64] {
+        let name = format!("cam-{number}");
+        let mut daemon = site.device(&name, &first, "").run();
+        let kill = ["-s", &number.to_string(), &daemon.id().to_string()].map(str::to_owned);
+        assert!(Command::new("kill").args(kill).status().unwrap().success());
+        daemon.wait_for_log("\"drained\"");
+        assert_eq!(daemon.ended().code(), Some(0));
+    }
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_token_holds_nothing_up() {
+    let site = Site::new();
+    let first = site.pack(&light(1, ""));
+    let device = site.device("cam", &first, "");
+    let token = device.config.with_file_name("cam-token");
+    fs::write(&token, "0123456789abcdef").unwrap();
+    write(&device, |text| {
+        format!("{text}[metrics]\nlisten = \"127.0.0.1:0\"\ntoken-file = \"cam-token\"\n")
+    });
+    let mut daemon = device.run();
+    fs::remove_file(&token).unwrap();
+    assert!(
+        Command::new("mkfifo")
+            .arg(&token)
+            .status()
+            .unwrap()
+            .success()
+    );
+    daemon.signal(Signal::HUP);
+    let state = daemon.wait_until(|state| state["reload"]["error"].is_string());
+    let error = state["reload"]["error"].as_str().unwrap();
+    assert!(
+        error.contains("cam-token") && error.contains("not a regular file"),
+        "{error}"
+    );
+    daemon.signal(Signal::TERM);
+    daemon.wait_for_log("\"drained\"");
+    assert_eq!(daemon.ended().code(), Some(0));
+}
+
+#[test]
 fn a_registry_reads_its_file_again_and_drains() {
     let lab = Lab::new();
     let file = lab.path("registry.toml");
