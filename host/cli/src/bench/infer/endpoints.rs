@@ -10,11 +10,11 @@ use hotshoe_infer::{BackendChoice, OrtOptions};
 use hotshoe_trust::Time;
 use serde_json::{Value, json};
 
+use super::call_paths::{MODEL, STEP, subject};
 use super::http::Connection;
 use super::peer::Peer;
 use super::sides::{Times, Turn, load, run_model, take_turns};
 use super::subject::BenchModel;
-use super::call_paths::{MODEL, STEP, subject};
 use crate::bench::report::{Row, Unit};
 use crate::bench::setup::{BenchSetup, TRUST};
 use crate::commands::install;
