@@ -34,7 +34,7 @@ const SIGNALS: [(Signal, &str, Action); 14] = [
     (Signal::HUP, "SIGHUP", Action::Reload),
     (Signal::POWER, "SIGPWR", Action::EndOnce),
     (Signal::XCPU, "SIGXCPU", Action::EndOnce),
-    // The write that exceeds the file size limit fails with an error of its own.
+    // The write that exceeds the file size limit fails with its own error.
     (Signal::XFSZ, "SIGXFSZ", Action::Nothing),
     (Signal::USR1, "SIGUSR1", Action::Nothing),
     (Signal::USR2, "SIGUSR2", Action::Nothing),

@@ -85,7 +85,7 @@ impl DeviceReport {
     }
 }
 
-/// The device's own status with `claimed`, and `claim` where it is one.
+/// The device's own status with `claimed`, and `claim` if it is one.
 impl Serialize for DeviceReport {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut value = serde_json::to_value(&self.status).map_err(serde::ser::Error::custom)?;
@@ -124,7 +124,7 @@ impl Overview {
     }
 }
 
-/// The device's own status with `answered`, or the names alone.
+/// The device's own status with `answered`, or only the names.
 impl Serialize for Overview {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut value = match &self.answer {

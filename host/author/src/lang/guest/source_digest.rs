@@ -51,7 +51,7 @@ impl SourceDigest {
                 match fs::metadata(&path) {
                     Ok(found) if found.is_dir() => waiting.push(path),
                     Ok(found) => self.file(&path, &found),
-                    // It was removed meanwhile, or is a dangling link.
+                    // it was removed in the meantime, or is a dangling link.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(BuildError::io(&path)(error)),
                 }

@@ -34,7 +34,7 @@ pub struct Args {
 /// The output, on one line.
 #[derive(Serialize, Deserialize)]
 struct Growth {
-    /// `None` if the system does not say.
+    /// `None` if the system does not report it.
     bytes: Option<u64>,
 }
 
