@@ -14,7 +14,7 @@ use hotshoe_engine::{Action, Sample};
 use hotshoe_link::{Incoming, Link, LinkError, Topic};
 use hotshoe_pipeline::latency::Latency;
 use hotshoe_pipeline::{Decision, Outcome, StageTime, Worker};
-use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, Status};
+use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, STATUS_FORMAT, Status};
 use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
 
@@ -473,6 +473,7 @@ impl Service {
                 .map_or(0, |since| since.elapsed().as_secs());
         }
         Status {
+            format: STATUS_FORMAT,
             site: self.identity.site.clone(),
             device: self.identity.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

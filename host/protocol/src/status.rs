@@ -11,6 +11,9 @@ pub use hotshoe_base::supervisor::{PartState, PartStatus};
 /// The status of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
+    /// The version of this format: [`STATUS_FORMAT`]. New fields do not raise it, so a reader ignores fields that it does not know.
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// The site's name.
     pub site: String,
     /// The device's name.
@@ -82,6 +85,14 @@ pub struct Status {
     /// The watched folder, if there is one.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+}
+
+/// The version of the status that this program writes. A change that an older reader would misunderstand raises it.
+pub const STATUS_FORMAT: u32 = 1;
+
+/// The version of a status that names none.
+const fn first_format() -> u32 {
+    1
 }
 
 impl Status {

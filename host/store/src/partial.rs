@@ -164,26 +164,6 @@ impl BlobStore {
     pub(crate) fn parts_folder(&self) -> PathBuf {
         self.root().join("parts")
     }
-
-    /// Removes partial blobs other than `keep`, except those that are being received.
-    pub fn drop_partials_except(&self, keep: &[Digest]) -> Result<(), BlobError> {
-        let arriving = self.arriving();
-        let kept: Vec<_> = keep
-            .iter()
-            .chain(arriving.iter())
-            .map(Digest::hex)
-            .collect();
-        let folder = self.parts_folder();
-        for path in files(&folder).map_err(BlobError::read(&folder))? {
-            let name = path.file_name().unwrap_or_default();
-            if !kept.iter().any(|kept| name == kept.as_str()) {
-                self.disk()
-                    .remove(&path)
-                    .map_err(BlobError::remove(&path))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Partial {
