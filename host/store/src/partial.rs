@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use hotshoe_base::disk::{Disk, files};
+use hotshoe_base::disk::Disk;
 use hotshoe_trust::{Blob, ChunkIndex, Digest, Hasher};
 
 use crate::{blob_error::BlobError, blobs::BlobStore};
