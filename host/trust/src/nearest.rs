@@ -36,10 +36,10 @@ impl Unknown {
 
     /// The known key that is most similar to the unknown one, if any is similar.
     pub fn nearest(&self) -> Option<&str> {
-        let likeness = |known: &&String| strsim::jaro_winkler(&self.found.to_lowercase(), known);
+        let similarity = |known: &&String| strsim::jaro_winkler(&self.found.to_lowercase(), known);
         self.known
             .iter()
-            .map(|known| (likeness(&known), known))
+            .map(|known| (similarity(&known), known))
             .filter(|(score, _)| *score > 0.6)
             .max_by(|a, b| a.0.total_cmp(&b.0))
             .map(|(_, known)| known.as_str())
