@@ -82,7 +82,11 @@ pub const MISDEEDS: [(&str, &str, &str); 21] = [
     ("Recursion", "trap", "call stack exhausted"),
     ("Memory", "memory", "memory-mib of 32 MiB"),
     ("Table", "table", "table-elements of 20000"),
-    ("Handles", "limit_exceeded", "the 32 tensors and images"),
+    (
+        "Handles",
+        "limit_exceeded",
+        "`handles` of 32 tensors and images",
+    ),
     ("Used after its drop", "trap", "unknown handle index"),
     ("Dropped twice", "trap", "unknown handle index"),
     ("Forged handle", "trap", "unknown handle index 1234"),

@@ -174,7 +174,7 @@ fn every_door_stands_on_the_front() {
     assert_eq!(
         files_with(&listening),
         [
-            "host/cli/src/bench/infer/doors.rs",
+            "host/cli/src/bench/infer/endpoints.rs",
             "host/cli/src/demo/process.rs",
             "host/daemon/src/control.rs",
             "host/http/src/front.rs",

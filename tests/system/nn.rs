@@ -67,7 +67,7 @@ fn a_deadline_gives_up_the_run_of_a_model_and_the_daemon_serves_on() {
     for payload in ["slow", "slow-infer"] {
         let (kind, message) = fault(&daemon, payload);
         assert_eq!(kind, "deadline", "{payload}: {message}");
-        let words = "while model `detect` ran for it";
+        let words = "while it ran model `detect`";
         assert!(message.contains(words), "{payload}: {message}");
         assert_eq!(fault(&daemon, "good").0, "none", "after {payload}");
     }

@@ -71,7 +71,7 @@ impl FrontKeys<'_> {
         )?;
         let problem = match exposure(self.listen, &self.options()) {
             None => return Ok(()),
-            Some(Exposure::ReadableToken) => "without TLS the token can be read on the network",
+            Some(Exposure::ReadableToken) => "without TLS anyone on the network can read the token",
             Some(Exposure::Anybody) => self.anybody,
         };
         Err(ConfigError::OpenDoor {
