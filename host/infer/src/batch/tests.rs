@@ -296,7 +296,7 @@ fn the_first_batch_is_compared_with_its_runs_alone() {
 #[test]
 fn models_that_do_not_take_batches_go_on_one_by_one() {
     for (flaw, reason) in [
-        (Flaw::Batches, "it fails on a batch, and not alone"),
+        (Flaw::Batches, "it fails on a batch, but not on single runs"),
         (Flaw::Fixed, "does not follow"),
         (Flaw::Mixes, "differ"),
     ] {
