@@ -1,4 +1,8 @@
 //! The command line of Hotshoe.
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "help texts name tables of TOML and optional parts in brackets"
+)]
 #![forbid(unsafe_code)]
 
 mod bench;

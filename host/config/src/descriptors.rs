@@ -1,7 +1,7 @@
 //! Limits of file descriptors: of the process, and of each kind of connection.
 //!
 //! Every connection takes one. The limits of all servers together stay below the limit of the system, so that none of them starves
-//! the others, files or the control socket; see [`share`].
+//! the others, files or the control socket; see `share`.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -271,7 +271,7 @@ pub fn write(to: impl Write + Seek, arrays: &[(String, Tensor)]) -> Result<(), N
     Ok(())
 }
 
-/// As [`write`], to memory.
+/// As [`write()`], to memory.
 ///
 /// # Errors
 /// The same.
