@@ -220,7 +220,7 @@ fn both_doors_have_the_same_keys_and_are_closed_to_strangers() {
             ),
             (
                 "listen = \"0.0.0.0:9000\"\ntls = { certificate = \"c\", key = \"k\" }",
-                "anybody who reaches it",
+                "anybody could",
             ),
             ("max-connections = 0", "max-connections"),
             ("max-connections = 4097", "max-connections"),
