@@ -43,10 +43,8 @@ pub fn files_of_link(zenoh: &ZenohConfig, trust: &Path) -> Files {
 
 /// The digest of a file; `None` if it cannot be read.
 pub fn content(path: &Path) -> Option<Digest> {
-    // Reading a pipe could block.
-    let is_file = path.metadata().is_ok_and(|it| it.is_file());
-    let bytes = is_file.then(|| files::read_bytes(path, MAX_FILE_BYTES).ok())?;
-    bytes.map(|bytes| Digest::of(&bytes))
+    let bytes = files::read_bytes(path, MAX_FILE_BYTES).ok()?;
+    Some(Digest::of(&bytes))
 }
 
 /// The keys whose values differ.

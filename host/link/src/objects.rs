@@ -72,12 +72,6 @@ pub struct PendingRequest {
     token: CancellationToken,
 }
 
-impl PendingRequest {
-    pub(super) const fn new(token: CancellationToken) -> Self {
-        Self { token }
-    }
-}
-
 impl Drop for PendingRequest {
     fn drop(&mut self) {
         // This waits for running callbacks, which never block.
@@ -232,8 +226,21 @@ impl Site {
         collector: ReplyCollector<F>,
     ) -> Result<PendingRequest, LinkError> {
         let key = self.key(&format!("@objects/{source}/{part}"));
+        self.ask_for_objects(&key, request, timeout, move |reply| {
+            collector.receive(reply)
+        })
+    }
+
+    /// Sends a request for objects to the sources that `key` names. `each` gets every reply, on Zenoh's threads.
+    pub(super) fn ask_for_objects(
+        &self,
+        key: &str,
+        request: &Request,
+        timeout: Duration,
+        each: impl Fn(&Reply) + Send + Sync + 'static,
+    ) -> Result<PendingRequest, LinkError> {
         let token = CancellationToken::default();
-        let query_builder = Outgoing::new(&key, request.to_bytes(), BYTES)?
+        let query_builder = Outgoing::new(key, request.to_bytes(), BYTES)?
             .ask(&self.session, QosClass::Data)
             .target(QueryTarget::All)
             .consolidation(ConsolidationMode::None)
@@ -242,8 +249,8 @@ impl Site {
             .priority(Priority::Background)
             .timeout(timeout)
             .cancellation_token(token.clone());
-        outgoing::send(&key, query_builder, move |reply| collector.receive(reply))?;
-        Ok(PendingRequest::new(token))
+        outgoing::send(key, query_builder, each)?;
+        Ok(PendingRequest { token })
     }
 
     /// Serves the objects of `catalogue` as `source` until the [`Sharing`] is dropped.

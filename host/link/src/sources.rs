@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 use hotshoe_protocol::wire::is_origin;
 use hotshoe_protocol::wire::{Kind, Request, expand};
 use hotshoe_trust::Digest;
-use zenoh::cancellation::CancellationToken;
 use zenoh::pubsub::Subscriber;
-use zenoh::qos::Priority;
-use zenoh::query::{ConsolidationMode, QueryTarget, Reply};
-use zenoh::sample::{Locality, Sample, SampleKind};
+use zenoh::query::Reply;
+use zenoh::sample::{Sample, SampleKind};
 
 use super::LinkError;
 use super::objects::{PendingRequest, ZSTD};
-use super::outgoing::{self, BYTES, Outgoing, QosClass};
+use super::outgoing;
 use super::site::{Site, last_part};
 
 /// Most announced sources of a site.
@@ -191,24 +189,14 @@ impl Sources {
             digests: vec![digest],
         };
         let key = site.key("@objects/*/*");
-        let token = CancellationToken::default();
-        let query_builder = Outgoing::new(&key, request.to_bytes(), BYTES)?
-            .ask(&site.session, QosClass::Data)
-            .target(QueryTarget::All)
-            .consolidation(ConsolidationMode::None)
-            .allowed_destination(Locality::Remote)
-            .priority(Priority::Background)
-            .timeout(timeout)
-            .cancellation_token(token.clone());
         let (table, heard) = (Arc::clone(&self.table), AtomicUsize::new(0));
-        outgoing::send(&key, query_builder, move |reply| {
+        site.ask_for_objects(&key, &request, timeout, move |reply| {
             if heard.fetch_add(1, Ordering::Relaxed) < MAX_BROADCAST_REPLIES
                 && let Some(source) = delivered_by(reply, digest, most)
             {
                 lock(&table).mark_known(&source);
             }
-        })?;
-        Ok(PendingRequest::new(token))
+        })
     }
 }
 
