@@ -1,10 +1,11 @@
-//! Base of all host crates: the disk layer with fault injection, small files, supervised threads, resident memory, and chains of errors.
+//! Base of all host crates: the disk layer with fault injection, small files, versions of files, supervised threads, resident memory, and chains of errors.
 //! Nothing here knows releases, models or networks.
 #![forbid(unsafe_code)]
 
 mod chain;
 pub mod disk;
 pub mod files;
+pub mod format;
 mod resident;
 pub mod supervisor;
 mod time;

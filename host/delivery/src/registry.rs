@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hotshoe_base::files;
+use hotshoe_base::format::NewerFormat;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::descriptors;
 use hotshoe_config::{
@@ -127,6 +128,9 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
+    /// A newer version of Hotshoe wrote the record.
+    #[error(transparent)]
+    Newer(#[from] NewerFormat),
     /// Zenoh refused.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -141,6 +145,7 @@ impl RegistryError {
             Self::Trust { .. } => "invalid_trust",
             Self::Open(_) => "data_folder",
             Self::Record { .. } => "bad_record",
+            Self::Newer(error) => error.name(),
             Self::Link(error) => error.name(),
         }
     }

@@ -331,6 +331,15 @@ fn the_faster_backend_is_chosen_and_remembered() {
         assert_eq!(known, 0);
         assert!(again.reason.starts_with("measured "), "{}", again.reason);
         assert_eq!(decide().0, 1);
+
+        // So does that of a newer version, which stays as it is.
+        let newer = r#"{"format":99,"choices":{},"new":[]}"#;
+        std::fs::write(data.path().join("backends.json"), newer).unwrap();
+        let (known, again) = decide();
+        assert_eq!(known, 0);
+        assert!(again.reason.starts_with("measured "), "{}", again.reason);
+        let kept = std::fs::read_to_string(data.path().join("backends.json")).unwrap();
+        assert_eq!(kept, newer);
     }
 }
 

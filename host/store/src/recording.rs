@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use hotshoe_base::format::FileFormat;
 use hotshoe_trust::{Blob, Digest, strict_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -30,8 +31,8 @@ pub const MAX_RECORDED: u64 = 10_000;
 pub const MAX_RECORDED_BYTES: u64 = 256 << 20;
 /// Largest `recording.json`, in bytes: 64 MiB.
 const MANIFEST_BYTES: u64 = 64 << 20;
-/// The only format so far.
-const FORMAT: u32 = 1;
+/// The format of `recording.json`.
+const FORMAT: FileFormat = FileFormat::new(1, 1);
 
 /// The step from which a recording can be replayed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,7 +129,7 @@ impl RecordingHead {
         stage: RecordStage,
     ) -> Self {
         Self {
-            format: FORMAT,
+            format: FORMAT.written(),
             site,
             device,
             release,
@@ -191,12 +192,13 @@ impl Recording {
             folder: folder.to_owned(),
             source,
         })?;
+        FORMAT.check_json(path.display(), &bytes)?;
         let Manifest { head, entries } =
             strict_json::parse(&bytes, MANIFEST_BYTES).map_err(|source| RecordingError::Json {
                 path: path.clone(),
                 source: source.into(),
             })?;
-        if head.format != FORMAT {
+        if head.format == 0 {
             let found = head.format;
             return Err(RecordingError::Format { path, found });
         }

@@ -109,7 +109,7 @@ fn damage_and_paths_that_lead_away_are_found() {
         assert_eq!(refused.name(), "invalid_recording", "{wrong}");
     }
     for wrong in [
-        text.replace("\"format\": 1", "\"format\": 2"),
+        text.replace("\"format\": 1", "\"format\": 0"),
         text.replacen('{', "{\"format\":1,", 1),
         String::new(),
     ] {
@@ -118,6 +118,19 @@ fn damage_and_paths_that_lead_away_are_found() {
             Recording::open(folder.path()).unwrap_err().name(),
             "invalid_recording"
         );
+    }
+    for (found, newer) in [
+        (2, text.replace("\"format\": 1", "\"format\": 2")),
+        (
+            99,
+            text.replace("\"format\": 1", "\"format\": 99, \"new\": []"),
+        ),
+    ] {
+        fs::write(&path, &newer).unwrap();
+        let error = Recording::open(folder.path()).unwrap_err();
+        assert_eq!(error.name(), "newer_format");
+        assert!(matches!(&error, RecordingError::Newer(error) if error.found == found));
+        assert_eq!(fs::read_to_string(&path).unwrap(), newer);
     }
     let none = Recording::open(&folder.path().join("none")).unwrap_err();
     assert_eq!(none.name(), "no_recording");
