@@ -38,6 +38,8 @@ mod doctor;
 mod documents;
 #[path = "system/doors.rs"]
 mod doors;
+#[path = "system/formats.rs"]
+mod formats;
 #[path = "system/go.rs"]
 mod go;
 #[path = "system/hostile.rs"]

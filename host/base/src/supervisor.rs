@@ -96,6 +96,17 @@ pub struct DeadPart {
     pub cause: String,
 }
 
+/// An unexpected end of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartEnd {
+    /// Its name.
+    pub name: String,
+    /// Why it ended.
+    pub cause: String,
+    /// The pause before it restarts; `None` if it is dead.
+    pub pause: Option<Duration>,
+}
+
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
@@ -104,6 +115,8 @@ struct Shared {
 
 /// Callback for the first dead part.
 type OnDeath = Box<dyn FnOnce(&DeadPart) + Send>;
+/// Callback for each unexpected end.
+type OnEnd = Arc<dyn Fn(&PartEnd) + Send + Sync>;
 
 #[derive(Default)]
 struct State {
@@ -113,6 +126,7 @@ struct State {
     history: BTreeMap<String, History>,
     dead: Vec<DeadPart>,
     on_death: Option<OnDeath>,
+    on_end: Option<OnEnd>,
     closing: bool,
 }
 
@@ -255,6 +269,34 @@ impl Supervisor {
         }
     }
 
+    /// Calls `callback` for each unexpected end of a part, in place of the line in the log.
+    pub fn on_end(&self, callback: impl Fn(&PartEnd) + Send + Sync + 'static) {
+        self.lock().on_end = Some(Arc::new(callback));
+    }
+
+    /// Tells the callback of an unexpected end, or the log.
+    fn report(&self, name: &str, cause: &str, pause: Option<Duration>) {
+        let on_end = self.lock().on_end.clone();
+        match (on_end, pause) {
+            (Some(on_end), _) => on_end(&PartEnd {
+                name: name.to_owned(),
+                cause: cause.to_owned(),
+                pause,
+            }),
+            (None, None) => tracing::error!(
+                part = name,
+                cause,
+                "a part of this program ended and cannot restart"
+            ),
+            (None, Some(pause)) => tracing::error!(
+                part = name,
+                cause,
+                ?pause,
+                "a part of this program ended and restarts"
+            ),
+        }
+    }
+
     /// The dead parts.
     pub fn dead(&self) -> Vec<DeadPart> {
         self.lock().dead.clone()
@@ -342,11 +384,7 @@ impl Registration {
         let callback = state.on_death.take();
         drop(state);
         metrics::gauge!("hotshoe_dead_parts").increment(1.0);
-        tracing::error!(
-            part = dead.name,
-            cause,
-            "a part of this program ended and cannot restart"
-        );
+        self.supervisor.report(&dead.name, cause, None);
         if let Some(callback) = callback {
             callback(&dead);
         }
@@ -366,12 +404,7 @@ impl Registration {
         }
         drop(state);
         metrics::counter!("hotshoe_part_restarts_total", "part" => self.name.clone()).increment(1);
-        tracing::error!(
-            part = self.name,
-            cause,
-            ?pause,
-            "a part of this program ended and restarts"
-        );
+        self.supervisor.report(&self.name, cause, Some(pause));
         let (mut state, _) = self
             .supervisor
             .shared

@@ -10,6 +10,7 @@ pub mod answer;
 pub mod control;
 pub mod deploy;
 pub mod device_key;
+pub mod events;
 pub mod intake;
 pub mod log;
 pub mod media;
@@ -115,6 +116,7 @@ impl Daemon {
             serving.as_deref().map(deploy::ServingRelease::release),
         );
         let published_status = Arc::new(PublishedStatus::default());
+        published_status.events().follow_parts(&parts);
         let memory = startup.memory().clone();
         tracing::info!(
             mode = memory.mode.name(),

@@ -14,6 +14,7 @@ use hotshoe_engine::{Action, Sample};
 use hotshoe_link::{Incoming, Link, LinkError, Topic};
 use hotshoe_pipeline::latency::Latency;
 use hotshoe_pipeline::{Decision, Outcome, StageTime, Worker};
+use hotshoe_protocol::event::{KnownKind, Subject};
 use hotshoe_protocol::status::{KeyStatus, QueueStatus, ReleaseStatus, STATUS_FORMAT, Status};
 use hotshoe_trust::{Device, InstanceMode, Release, Verified};
 use serde::Serialize;
@@ -88,7 +89,11 @@ impl Service {
             .saturating_sub(MESSAGE_OVERHEAD);
         let recorder = Recorder::new(config.record.clone(), config.identity(), most);
         let watch = config.watch.as_ref();
-        let failed_files = watch.map(|_| FailedFiles::open(&config.data));
+        let events = published_status.events();
+        let failed_files = watch.map(|_| FailedFiles::open(&config.data, Arc::clone(events)));
+        if let Some(served) = &serving {
+            events.follow_components(served);
+        }
         if let Some(failed_files) = &failed_files {
             failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
         }
@@ -245,9 +250,22 @@ impl Service {
         if let Some(failed_files) = &self.failed_files {
             failed_files.serve(next.as_ref().map(|served| served.release().digest()));
         }
+        let next_subject = next.as_ref().map(|served| {
+            self.published_status.events().follow_components(served);
+            let release = served.release();
+            Subject::Release {
+                name: release.name.clone(),
+                generation: release.generation,
+                digest: release.digest(),
+            }
+        });
         let started = Instant::now();
         let before = self.serving.swap(next);
         let elapsed = started.elapsed();
+        if let Some(subject) = next_subject {
+            let events = self.published_status.events();
+            events.record(KnownKind::ReleaseSwapped, subject, None, &[]);
+        }
         // The new release may not need an order per source.
         self.queue.notify_ready();
         (before, elapsed)
@@ -518,6 +536,7 @@ impl Service {
                 .failed_files
                 .as_ref()
                 .map(|failed_files| failed_files.status()),
+            events: self.published_status.events().recent(),
         }
     }
 

@@ -16,7 +16,9 @@ use std::time::Duration;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
 use hotshoe_daemon::answer::{Ending, ReplyTo};
+use hotshoe_daemon::events::EventLog;
 use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
+use hotshoe_protocol::event::{Kind, KnownKind, Subject};
 
 /// Long enough for any machine; reached only when a test fails.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +33,7 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<
         after,
     };
     let data = tempfile::tempdir().unwrap();
-    let failed_files = FailedFiles::open(data.path());
+    let failed_files = FailedFiles::open(data.path(), Arc::default());
     let watch = FolderWatch::start(
         &config,
         4,
@@ -129,7 +131,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 after,
             };
             let data = tempfile::tempdir().unwrap();
-            let failed_files = FailedFiles::open(data.path());
+            let failed_files = FailedFiles::open(data.path(), Arc::default());
             let watch = FolderWatch::start(
                 &config,
                 4,
@@ -183,7 +185,7 @@ fn a_missing_folder_is_named() {
     let Err(error) = FolderWatch::start(
         &config,
         4,
-        FailedFiles::open(data.path()),
+        FailedFiles::open(data.path(), Arc::default()),
         &Supervisor::default(),
         |_, _| {},
     ) else {
@@ -210,7 +212,7 @@ fn run(
     last: usize,
     end: impl Fn(&str) -> End,
 ) -> Vec<String> {
-    let failed_files = FailedFiles::open(data);
+    let failed_files = FailedFiles::open(data, Arc::default());
     failed_files.serve(Some(hotshoe_trust::Digest::of(release.as_bytes())));
     let (sender, offered) = channel();
     let config = WatchConfig {
@@ -288,7 +290,7 @@ fn a_file_that_kills_twice_is_passed_over_until_it_changes() {
     assert_eq!(run("one", 3), ["b", "a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
     assert_eq!(run("one", 2), ["a", "c"]);
-    let status = FailedFiles::open(data.path()).status();
+    let status = FailedFiles::open(data.path(), Arc::default()).status();
     assert_eq!(status.set_aside, 1);
     assert!(status.last_file.unwrap().ends_with("/b"));
     assert!(status.last_reason.unwrap().contains("died"));
@@ -314,7 +316,7 @@ fn a_file_that_is_refused_twice_is_passed_over_until_it_changes() {
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 2), ["a", "b"]);
     assert_eq!(run(End::Refused, 1), ["a"]);
-    let status = FailedFiles::open(data.path()).status();
+    let status = FailedFiles::open(data.path(), Arc::default()).status();
     assert_eq!(status.set_aside, 1);
     assert_eq!(
         status.last_reason.as_deref(),
@@ -331,7 +333,7 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
     for _ in 0..2 {
         run(folder.path(), data.path(), "one", 1, |_| End::Death);
     }
-    let failed_files = FailedFiles::open(data.path());
+    let failed_files = FailedFiles::open(data.path(), Arc::default());
     failed_files.serve(Some(hotshoe_trust::Digest::of(b"one")));
     let config = WatchConfig {
         folder: folder.path().to_owned(),
@@ -366,4 +368,45 @@ fn a_record_that_is_damaged_is_passed_over() {
     fs::write(data.path().join("watched.json"), "{\"format\":1,\"fil").unwrap();
     let names = run(folder.path(), data.path(), "one", 1, |_| End::Result);
     assert_eq!(names, ["a"]);
+}
+
+#[test]
+fn the_record_of_a_newer_version_stays_as_it_is_and_its_files_are_tried_again() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a"), "a").unwrap();
+    let record = data.path().join("watched.json");
+    let newer = r#"{"format":99,"files":{},"new":[]}"#;
+    fs::write(&record, newer).unwrap();
+    for _ in 0..3 {
+        let tried = run(folder.path(), data.path(), "one", 1, |_| End::Refused);
+        assert_eq!(tried, ["a"]);
+    }
+    assert_eq!(fs::read_to_string(&record).unwrap(), newer);
+}
+
+#[test]
+fn a_file_set_aside_is_an_event_and_so_is_a_record_that_cannot_be_written() {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a"), "a").unwrap();
+    let events_after = |deaths| {
+        for _ in 0..deaths {
+            run(folder.path(), data.path(), "one", 1, |_| End::Death);
+        }
+        let events: Arc<EventLog> = Arc::default();
+        FailedFiles::open(data.path(), Arc::clone(&events));
+        events.recent()
+    };
+    let kept = events_after(2);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0].kind, Kind::Known(KnownKind::FileSetAside));
+    let path = folder.path().join("a").display().to_string();
+    assert_eq!(kept[0].subject, Subject::File { path });
+    assert_eq!(kept[0].cause.as_ref().unwrap().name, "daemon_died");
+
+    let record = data.path().join("watched.json");
+    fs::remove_file(&record).unwrap();
+    fs::create_dir(&record).unwrap();
+    let kept = events_after(1);
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0].kind, Kind::Known(KnownKind::DiskWriteFailed));
 }

@@ -45,6 +45,15 @@ fn a_live_component_that_traps_always_is_left_alone_and_comes_back() {
     let status = daemon.status();
     assert_eq!(status.components[0].backing_off, None);
     assert_eq!(status.components[0].faults_in_a_row, 0);
+    let kinds: Vec<&str> = status
+        .events
+        .iter()
+        .map(|event| event.kind.name())
+        .collect();
+    assert!(
+        kinds.ends_with(&["component_paused", "component_recovered"]),
+        "{kinds:?}"
+    );
     let counters = status.counters;
     assert!(counters.add_up(), "{counters:?}");
     assert_eq!(counters.faults["trap"], u64::from(traps));

@@ -44,15 +44,19 @@ impl Reconciler {
                 peer_monitor.is_reported = true;
                 tracing::info!(peers, "connected");
             }
-            (1.., 0) => tracing::warn!("the last peer has disconnected; connect = [{connect}]"),
+            (1.., 0) => self.reporter.no_peers(
+                "disconnected",
+                &format!("the last peer has disconnected; connect = [{connect}]"),
+            ),
             _ => {}
         }
         let late = self.started.elapsed() >= Duration::from_secs(CONNECT_GRACE_S);
         if late && !peer_monitor.is_reported {
             peer_monitor.is_reported = true;
             if !connect.is_empty() {
-                tracing::warn!(
-                    "cannot reach any of connect = [{connect}]; check that the server runs, and whether it requires a certificate ([zenoh.tls])"
+                self.reporter.no_peers(
+                    "unreachable",
+                    &format!("cannot reach any of connect = [{connect}]; check that the server runs, and whether it requires a certificate ([zenoh.tls])"),
                 );
             }
         }

@@ -264,10 +264,7 @@ impl Reconciler {
                     tracing::error!(%error, "the ledger refuses a change that has already happened; please report it");
                 }
                 Err(error) => {
-                    tracing::error!(
-                        cause = super::chain(&error),
-                        "the ledger cannot be written; will try again"
-                    );
+                    self.reporter.not_written("ledger.json", &error);
                     self.write_due = Instant::now() + Duration::from_millis(WRITE_RETRY_MS);
                     return;
                 }

@@ -12,6 +12,7 @@ use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{FetchError, Fetcher, TransferStats};
 use hotshoe_engine::{RaisedInterrupt, low_priority};
+use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{RollbackStatus, SlotsStatus};
 use hotshoe_store::{Catalogue, Cause, Event, Store, Transition};
 use hotshoe_trust::{Digest, Package, Time, TrustRoot};
@@ -358,9 +359,12 @@ impl Reconciler {
         let stale = age.is_none_or(|age| age.unsigned_abs() > within && age.is_positive());
         self.reporter.published_status().change(|view| {
             if stale && !view.stale {
-                tracing::warn!(
-                    hours = within.as_secs() / 3_600,
-                    "no valid statement is as recent as `deploy.fresh-within-hours` requires; check the connection: an attacker may be blocking statements"
+                let message = "check the connection: an attacker may be blocking statements";
+                self.reporter.published_status().events().record(
+                    KnownKind::StatementsStale,
+                    event::Subject::Device,
+                    Some(EventCause::new("not_fresh", message)),
+                    &[("hours", (within.as_secs() / 3_600).into())],
                 );
             }
             view.stale = stale;

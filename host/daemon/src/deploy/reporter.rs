@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hotshoe_link::Link;
+use hotshoe_protocol::event::{self, EventCause, KnownKind};
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
-use hotshoe_store::{Cause, Phase, Slot};
+use hotshoe_store::{ApplyError, Cause, Phase, Slot};
 use hotshoe_trust::{Digest, Time};
 
 use crate::deploy::published_status::{PublishedStatus, count};
@@ -100,21 +101,7 @@ impl Reporter {
             bytes = (deploy.fetched, deploy.total);
         });
         crate::metrics::phase(before, phase);
-        let Subject {
-            name,
-            generation,
-            release,
-            ..
-        } = subject;
-        match &cause {
-            Some(Cause {
-                name: cause,
-                message,
-            }) => {
-                tracing::warn!(release = name, generation, digest = %release, %phase, cause, message, "deploy");
-            }
-            None => tracing::info!(release = name, generation, digest = %release, %phase, "deploy"),
-        }
+        self.record(KnownKind::of(phase), subject, cause.clone());
         self.publish(subject, phase, bytes, cause);
     }
 
@@ -129,13 +116,7 @@ impl Reporter {
 
     /// Reports a failed attempt that will be retried.
     pub fn retry(&self, subject: &Subject, cause: Cause) {
-        tracing::warn!(
-            release = subject.name,
-            generation = subject.generation,
-            cause = cause.name,
-            message = cause.message,
-            "will try again"
-        );
+        self.record(KnownKind::ReleaseRetried, subject, Some(cause.clone()));
         self.published_status.change(|view| {
             if view.deploy.release == Some(subject.release) {
                 view.deploy.cause = Some(cause);
@@ -173,6 +154,34 @@ impl Reporter {
         tracing::debug!(reason, "ignored a statement");
         self.published_status
             .change(|view| count(&mut view.ignored, reason));
+    }
+
+    /// Reports that no peer is connected.
+    pub fn no_peers(&self, cause: &str, message: &str) {
+        let cause = EventCause::new(cause, message);
+        let events = self.published_status.events();
+        let device = event::Subject::Device;
+        events.record(KnownKind::PeersLost, device, Some(cause), &[]);
+    }
+
+    /// Reports that a file of the data folder was not written.
+    pub fn not_written(&self, file: &str, error: &ApplyError) {
+        let path = file.to_owned();
+        let cause = EventCause::new(error.name(), super::chain(error));
+        let subject = event::Subject::File { path };
+        let events = self.published_status.events();
+        events.record(KnownKind::DiskWriteFailed, subject, Some(cause), &[]);
+    }
+
+    fn record(&self, kind: KnownKind, subject: &Subject, cause: Option<Cause>) {
+        let release = event::Subject::Release {
+            name: subject.name.clone(),
+            generation: subject.generation,
+            digest: subject.release,
+        };
+        let cause = cause.map(EventCause::from);
+        let events = self.published_status.events();
+        events.record(kind, release, cause, &[]);
     }
 
     fn publish(&self, subject: &Subject, phase: Phase, bytes: (u64, u64), cause: Option<Cause>) {

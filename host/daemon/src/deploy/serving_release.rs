@@ -82,6 +82,11 @@ impl ServingRelease {
         self.pipeline.components().iter().map(status).collect()
     }
 
+    /// The pauses of its components.
+    pub fn back_offs(&self) -> &BackOffs {
+        &self.back_offs
+    }
+
     /// Its counts.
     pub const fn observer(&self) -> &Observer {
         &self.observer
