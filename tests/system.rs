@@ -56,6 +56,8 @@ mod logging;
 mod memory;
 #[path = "system/model.rs"]
 mod model;
+#[path = "system/names.rs"]
+mod names;
 #[path = "system/nn.rs"]
 mod nn;
 #[path = "system/oci.rs"]
