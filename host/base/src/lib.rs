@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+pub mod clock;
 pub mod disk;
 pub mod files;
 mod resident;
