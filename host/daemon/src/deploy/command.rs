@@ -188,7 +188,11 @@ pub fn offline(store: &mut Store, command: &Command, now: Time) -> Result<Value,
         }
         Command::Activate => Err(CommandError::NeedsDaemon),
         Command::History => Ok(history(store.ledger())),
-        Command::TrustFloor { name, generation } => lower_floor(store, name, *generation, now),
+        Command::TrustFloor { name, generation } => {
+            let (transition, floor) = floor_transition(store.ledger(), name, *generation)?;
+            store.apply(&transition, now)?;
+            Ok(floor_answer(name, floor, *generation))
+        }
     }
 }
 
@@ -231,14 +235,13 @@ pub(super) fn history(ledger: &Ledger) -> Value {
     serde_json::to_value(&ledger.history).unwrap_or_default()
 }
 
-/// Lowers a floor, with a warning in the log.
-pub(super) fn lower_floor(
-    store: &mut Store,
+/// The transition that lowers a floor, and the present floor.
+pub(super) fn floor_transition(
+    ledger: &Ledger,
     name: &str,
     generation: u64,
-    now: Time,
-) -> Result<Value, CommandError> {
-    let entry = store.ledger().floor.get(name);
+) -> Result<(Transition, u64), CommandError> {
+    let entry = ledger.floor.get(name);
     let floor = entry
         .ok_or_else(|| CommandError::NoSuchName(name.to_owned()))?
         .generation;
@@ -252,12 +255,16 @@ pub(super) fn lower_floor(
         name: name.to_owned(),
         generation,
     };
-    store.apply(&transition, now)?;
+    Ok((transition, floor))
+}
+
+/// The answer to a lowered floor, with a warning in the log.
+pub(super) fn floor_answer(name: &str, from: u64, to: u64) -> Value {
     tracing::warn!(
         release = name,
-        from = floor,
-        to = generation,
+        from,
+        to,
         "THE FLOOR WAS LOWERED by the operator: older generations are accepted again"
     );
-    Ok(json!({"name": name, "generation": generation}))
+    json!({"name": name, "generation": to})
 }
