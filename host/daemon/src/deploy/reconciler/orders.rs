@@ -1,7 +1,7 @@
 //! A deployer's orders and an operator's commands.
 
 use hotshoe_protocol::status::{SlotStatus, WaitReason};
-use hotshoe_store::{Cause, Slot, Transition};
+use hotshoe_store::{Cause, IllegalTransition, Phase, Slot, Transition};
 use hotshoe_trust::{Digest, Order, Time};
 use serde_json::{Value, json};
 
@@ -10,7 +10,6 @@ use crate::deploy::command::{self, Command, CommandError, ordered};
 use crate::deploy::pending_release::PendingRelease;
 use crate::deploy::reporter::Subject;
 use crate::deploy::statement::{CANCELLED, ORDERS, ParsedStatement, refuse};
-use hotshoe_store::Phase;
 
 impl Reconciler {
     /// Handles an order to this device.
@@ -83,7 +82,7 @@ impl Reconciler {
             self.roll_back(cause);
         } else {
             let previous = self.ledger.ledger().previous.clone();
-            let previous = previous.ok_or(CommandError::NothingPrevious)?;
+            let previous = previous.ok_or(IllegalTransition::NothingPrevious)?;
             self.restore_previous(&previous, cause)?;
         }
         Ok(command::rollback_answer(left, self.ledger.ledger()))
