@@ -27,6 +27,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::clock::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, descriptors};
 use hotshoe_link::LinkError;
@@ -108,7 +109,7 @@ impl Daemon {
             .clone()
             .map(|metrics| crate::metrics::serve(metrics, &parts))
             .transpose()?;
-        let startup = StartupState::open(&config)?;
+        let startup = StartupState::open(&config, Clock::system())?;
         let serving = startup.serving();
         crate::metrics::release(
             None,
