@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,7 +15,7 @@ use crate::support::{Lab, environment, failure, hotshoe, json_lines, success};
 /// test's build between the change and its build would hide the change.
 static SOURCES: Mutex<()> = Mutex::new(());
 
-fn alone() -> MutexGuard<'static, ()> {
+pub fn alone() -> MutexGuard<'static, ()> {
     SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -305,10 +306,7 @@ fn a_component_with_wasi_asks_for_its_grant() {
     let folder = root.join("target/author-build");
     let has_target = hotshoe_devkit::toolchain::has_target("wasm32-wasip2");
     if !has_target.is_ok_and(|it| it) {
-        return crate::support::skipped(
-            "a_component_with_wasi_asks_for_its_grant",
-            "rustc has no wasm32-wasip2",
-        );
+        return skip(Need::Wasip2, "rustc has no wasm32-wasip2");
     }
     assert!(!folder.is_file());
     let place = TempDir::new().unwrap();

@@ -11,15 +11,16 @@ mod network;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
-use crate::support::{Lab, failure, hotshoe, json_lines, skipped};
+use crate::support::{Lab, failure, hotshoe, json_lines};
 use crate::wasip2;
 
 /// A guest of WASI 0.2, unless it cannot be built here: then the test is skipped.
-fn guest(package: &str, test: &str) -> Option<PathBuf> {
+fn guest(package: &str) -> Option<PathBuf> {
     wasip2::component(package)
-        .map_err(|reason| skipped(test, &reason))
+        .map_err(|reason| skip(Need::Wasip2, &reason))
         .ok()
 }
 
@@ -96,8 +97,7 @@ impl Bench {
 
 #[test]
 fn a_component_has_no_environment_and_its_outputs_are_lines_of_the_log() {
-    let test = "a_component_has_no_environment_and_its_outputs_are_lines_of_the_log";
-    let Some(component) = guest("capable", test) else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let lab = Lab::new();

@@ -108,7 +108,7 @@ fn the_doctor_refuses_a_door_that_the_daemon_refuses() {
 
 #[test]
 fn the_doctor_tries_the_execution_providers() {
-    let Some(library) = ort_library("the_doctor_tries_the_execution_providers") else {
+    let Some(library) = ort_library() else {
         return;
     };
     let lab = Lab::new();

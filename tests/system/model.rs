@@ -9,11 +9,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use hotshoe_devkit::{Extra, Progress, fetch};
+use hotshoe_devkit::Extra;
+use hotshoe_tests::{Need, extra, skip};
 use serde_json::Value;
 
 use crate::python::installed;
-use crate::support::{Lab, environment, failure, hotshoe, skipped, success};
+use crate::support::{Lab, environment, failure, hotshoe, success};
 
 fn model(name: &str) -> String {
     environment().model(name).display().to_string()
@@ -24,15 +25,8 @@ pub fn json(text: &str) -> Value {
 }
 
 /// ONNX Runtime's library, if this machine has one for the tests.
-pub fn ort_library(test: &str) -> Option<String> {
-    let found = fetch(&environment().root, Extra::OnnxRuntime, &Progress::silent());
-    match found {
-        Ok(path) => Some(path.display().to_string()),
-        Err(error) => {
-            skipped(test, &format!("no ONNX Runtime: {error}"));
-            None
-        }
-    }
+pub fn ort_library() -> Option<String> {
+    extra(Extra::OnnxRuntime).map(|path| path.display().to_string())
 }
 
 /// A `.npy` of floats, version 1.
@@ -138,10 +132,8 @@ fn inspect_names_what_is_wrong_with_a_file_or_a_shape() {
 
 #[test]
 fn inspect_names_the_first_operator_that_a_backend_cannot_run() {
-    let test = "inspect_names_the_first_operator_that_a_backend_cannot_run";
-    let cases = match fetch(&environment().root, Extra::NodeCases, &Progress::silent()) {
-        Ok(cases) => cases,
-        Err(error) => return skipped(test, &error.to_string()),
+    let Some(cases) = extra(Extra::NodeCases) else {
+        return;
     };
     let file = cases.join("test_unique_not_sorted_without_axis/model.onnx");
     let output = hotshoe([
@@ -158,7 +150,7 @@ fn inspect_names_the_first_operator_that_a_backend_cannot_run() {
         tract["reason"].as_str().unwrap().contains("operator"),
         "{it}"
     );
-    if let Some(library) = ort_library(test) {
+    if let Some(library) = ort_library() {
         let output = hotshoe([
             "model".as_ref(),
             "inspect".as_ref(),
@@ -241,7 +233,7 @@ fn a_model_agrees_with_itself_and_not_with_a_damaged_copy() {
 
 #[test]
 fn the_backends_agree_on_the_real_models() {
-    let Some(library) = ort_library("the_backends_agree_on_the_real_models") else {
+    let Some(library) = ort_library() else {
         return;
     };
     for (name, shape) in [
@@ -386,7 +378,7 @@ fn int8_is_written_only_if_it_passes() {
     assert_eq!(said["error"]["name"], "no_quantiser");
     let packages = match installed("quantiser", &QUANTISER) {
         Ok(packages) => packages,
-        Err(reason) => return skipped("int8_is_written_only_if_it_passes", &reason),
+        Err(reason) => return skip(Need::PythonPackages, &reason),
     };
     let (code, said) = optimise("python3", "100%", &packages);
     assert_eq!(code, Some(0), "{said}");
@@ -408,8 +400,7 @@ fn what_drops_too_far_is_not_left_behind_unless_it_is_to_be_kept() {
     let packages = match installed("quantiser", &QUANTISER) {
         Ok(packages) => packages,
         Err(reason) => {
-            let test = "what_drops_too_far_is_not_left_behind_unless_it_is_to_be_kept";
-            return skipped(test, &reason);
+            return skip(Need::PythonPackages, &reason);
         }
     };
     let lab = Lab::new();

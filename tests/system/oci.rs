@@ -10,17 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
+use hotshoe_tests::{Need, free_port, skip};
 use hotshoe_trust::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{DEADLINE, Lab, environment, failure, free_endpoint, skipped, success};
-
-fn free_port() -> u16 {
-    let endpoint = free_endpoint();
-    let (_, port) = endpoint.rsplit_once(':').unwrap();
-    port.parse().unwrap()
-}
+use crate::support::{DEADLINE, Lab, environment, failure, success};
 
 /// A registry in a folder of its own.
 struct Registry {
@@ -107,10 +102,7 @@ fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
     let program = match program() {
         Ok(program) => program,
         Err(reason) => {
-            return skipped(
-                "a_release_goes_to_a_registry_and_comes_back_with_its_signatures",
-                &reason,
-            );
+            return skip(Need::DebianPackages, &reason);
         }
     };
     let registry = Registry::start(&program);
@@ -155,10 +147,9 @@ fn a_release_goes_to_a_registry_and_comes_back_with_its_signatures() {
 
 #[test]
 fn what_is_no_release_or_not_there_is_named() {
-    let test = "what_is_no_release_or_not_there_is_named";
     let program = match program() {
         Ok(program) => program,
-        Err(reason) => return skipped(test, &reason),
+        Err(reason) => return skip(Need::DebianPackages, &reason),
     };
     let registry = Registry::start(&program);
     let lab = Lab::new();

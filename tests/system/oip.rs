@@ -12,11 +12,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use hotshoe_infer::{ModelOptions, Models, Options, Tensor};
+use hotshoe_tests::{Need, skip};
 use hotshoe_trust::Digest;
 use serde_json::{Value, json};
 
 use crate::python::installed;
-use crate::support::{Daemon, Lab, environment, free_endpoint, lines, skipped};
+use crate::support::{Daemon, Lab, environment, free_endpoint, lines};
 
 /// The client and all that it needs for these calls.
 const PACKAGES: [&str; 15] = [
@@ -47,11 +48,11 @@ struct Python {
 }
 
 impl Python {
-    fn get(test: &str) -> Option<Self> {
+    fn get() -> Option<Self> {
         match installed("tritonclient-2.73.0", &PACKAGES) {
             Ok(packages) => Some(Self { packages }),
             Err(reason) => {
-                skipped(test, &reason);
+                skip(Need::PythonPackages, &reason);
                 None
             }
         }
@@ -117,7 +118,7 @@ fn reference(elements: &[f32]) -> Vec<f32> {
 
 #[test]
 fn models_and_the_pipeline_are_called_by_tritonclient() {
-    let Some(python) = Python::get("models_and_the_pipeline_are_called_by_tritonclient") else {
+    let Some(python) = Python::get() else {
         return;
     };
     let lab = Lab::new();

@@ -129,7 +129,7 @@ fn devices_that_are_routers_too_see_each_other_behind_one() {
         .into();
     let _hub = Registry::start(&site, "hub", &listen, None, true);
     let size = 8 << 20;
-    fs::write(site.lab.path("filler"), noise(size, 5)).unwrap();
+    fs::write(site.lab.path("filler"), noise(5, size)).unwrap();
     let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
     let folder = second.folder.display().to_string();
     let said = success([

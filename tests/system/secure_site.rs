@@ -271,15 +271,27 @@ fn a_site_s_folder_is_its_owner_s_and_is_not_replaced() {
     for device in ["line-3", "line-4", "line-5"] {
         assert!(rules.contains(device), "{rules}");
     }
-    assert!(!add("line-5", &[]).status.success(), "it is on the list");
+    let refused =
+        |device: &str| failure(["site", "add", "--site-dir", &folder, "--device", device]);
+    let said = refused("line-5");
+    assert!(said.contains("already on the list"), "{said}");
     assert!(add("line-5", &["--force"]).status.success());
     assert_ne!(
         fs::read(site.path("devices/line-5.pub")).expect("a key"),
         listed
     );
     // A name that has other rights, or leads elsewhere.
-    for wrong in ["registry", "deployer", "..", ".", "a/b", "", "*"] {
-        assert!(!add(wrong, &[]).status.success(), "{wrong}");
+    for (wrong, why) in [
+        ("registry", "cannot be called"),
+        ("deployer", "cannot be called"),
+        ("..", "is not a valid folder name"),
+        (".", "is not a valid folder name"),
+        ("a/b", "device"),
+        ("", "device"),
+        ("*", "device"),
+    ] {
+        let said = refused(wrong);
+        assert!(said.contains(why), "{wrong}: {said}");
     }
     let both = ["zenoh-acl", "--site", "lab", "--device", "registry"];
     assert!(!hotshoe(both).status.success());

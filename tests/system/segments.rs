@@ -6,11 +6,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use hotshoe_devkit::{Extra, Progress, fetch};
+use hotshoe_tests::{Need, skip};
 use hotshoe_trust::Digest;
 use serde_json::{Value, json};
 use voice_activity::{RATE, WINDOW};
 
-use super::support::{DEADLINE, Lab, environment, skipped};
+use super::support::{DEADLINE, Lab, environment};
 
 /// The stream, its segments and the probabilities in it, as the reference found them.
 struct Reference {
@@ -66,7 +67,7 @@ fn segments_open_and_close_as_the_package_does_it() {
     let recipe = match recipe() {
         Ok(recipe) => recipe,
         Err(reason) => {
-            return skipped("segments_open_and_close_as_the_package_does_it", &reason);
+            return skip(Need::Compilers, &reason);
         }
     };
     let Reference { sound, segments } = reference();

@@ -3,9 +3,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::Instant;
 
 use hotshoe_link::OutputMessage;
+use hotshoe_tests::until;
 use serde_json::Value;
 
 use crate::support::{DEADLINE, Daemon, Lab, environment, failure, lines, success};
@@ -186,7 +186,10 @@ fn a_watched_file_is_not_displaced() {
     feeder
         .send("test", "text/plain", "loop", b"loop".to_vec())
         .unwrap();
-    let accepted = |count| while daemon.status().counters.accepted < count {};
+    let accepted = |count| {
+        let what = format!("{count} samples are accepted");
+        until(&what, || daemon.status().counters.accepted >= count);
+    };
     accepted(1);
     fs::write(lab.path("file.part"), "good").unwrap();
     fs::rename(lab.path("file.part"), lab.path("inbox/file.txt")).unwrap();
@@ -271,24 +274,17 @@ fn a_watched_file_that_kills_the_daemon_twice_is_set_aside() {
     fs::write(inbox.join("b.txt"), "good").unwrap();
     let more = "[workers]\nthreads = 1\n[watch]\nfolder = \"inbox\"\nafter = \"move\"";
     let device = lab.device("a", &lab.release(&recipe), more);
-    let until = |what: &str, is: &dyn Fn() -> bool| {
-        let started = Instant::now();
-        while !is() {
-            assert!(started.elapsed() < DEADLINE, "no {what}");
-            std::thread::yield_now();
-        }
-    };
     let notes = lab.path("a-data/watching");
     let is_processed = || fs::read_dir(&notes).is_ok_and(|mut entries| entries.next().is_some());
     for _ in 0..2 {
         let daemon = device.run();
-        until("note of a file", &is_processed);
+        until("a file has a note", is_processed);
         assert_eq!(daemon.status().watch.unwrap().set_aside, 0);
         daemon.kill();
     }
     let daemon = device.run();
-    until("result", &|| inbox.join("done/b.txt").exists());
-    until("file aside", &|| inbox.join("failed/a.txt").exists());
+    until("b.txt is done", || inbox.join("done/b.txt").exists());
+    until("a.txt is set aside", || inbox.join("failed/a.txt").exists());
     let watch = daemon.status().watch.unwrap();
     assert_eq!(watch.set_aside, 1);
     assert!(watch.last_file.unwrap().ends_with("a.txt"));
@@ -296,6 +292,6 @@ fn a_watched_file_that_kills_the_daemon_twice_is_set_aside() {
     // The same name with another content is another sample.
     fs::write(inbox.join("a.part"), "good").unwrap();
     fs::rename(inbox.join("a.part"), inbox.join("a.txt")).unwrap();
-    until("second result", &|| inbox.join("done/a.txt").exists());
+    until("a.txt is done", || inbox.join("done/a.txt").exists());
     assert!(daemon.stop().success());
 }

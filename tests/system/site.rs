@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hotshoe_config::ZenohConfig;
 use hotshoe_delivery::Publisher;
 use hotshoe_store::Layout;
+pub use hotshoe_tests::noise;
 use hotshoe_trust::{DeviceSelector, Digest, SigningKey, Time};
 use hotshoe_trust::{Envelope, Order, Statement};
 use serde_json::Value;
@@ -258,16 +259,4 @@ pub fn ended(generation: u64, phase: &str) -> impl Fn(&Value) -> bool {
     move |state| {
         state["deploy"]["generation"] == generation && state["deploy"]["phase"] == phase.as_str()
     }
-}
-
-/// Bytes that do not shrink, the same at each call (a linear congruential generator, constants by Knuth's MMIX).
-pub fn noise(bytes: usize, seed: u64) -> Vec<u8> {
-    let mut state = seed;
-    let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u8
-    };
-    (0..bytes).map(|_| next()).collect()
 }

@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use hotshoe_devkit::{Extra, Progress, fetch};
 use hotshoe_link::FeedError;
+use hotshoe_tests::{Need, skip};
 use hotshoe_trust::Digest;
 use serde_json::Value;
 use tempfile::TempDir;
 use voice_activity::{BLOCK, RATE, WINDOW};
 
 use super::site::{Site, noise, settled_on};
-use super::support::{DEADLINE, Daemon, Lab, environment, skipped};
+use super::support::{DEADLINE, Daemon, Lab, environment};
 
 /// Debian's package with recordings of speech. 1995-2014 Carnegie Mellon University, BSD-2.
 const PACKAGE: &str = "pocketsphinx-testdata";
@@ -105,7 +106,7 @@ fn run(command: &mut Command) -> Result<(), String> {
 
 /// A sound of its own for each number, loud enough to move the model's state.
 fn sound(blocks: usize, seed: u64) -> Vec<i16> {
-    let bytes = noise(2 * WINDOW * blocks, seed);
+    let bytes = noise(seed, 2 * WINDOW * blocks);
     let samples = bytes.as_chunks().0.iter();
     samples
         .map(|bytes| i16::from_le_bytes(*bytes) / 4)
@@ -150,10 +151,7 @@ fn speech_is_told_from_silence_as_the_reference_tells_it() {
     let recording = match recording(&digest) {
         Ok(recording) => recording,
         Err(reason) => {
-            return skipped(
-                "speech_is_told_from_silence_as_the_reference_tells_it",
-                &format!("no recording: {reason}"),
-            );
+            return skip(Need::Fixtures, &format!("no recording: {reason}"));
         }
     };
     let lab = Lab::new();

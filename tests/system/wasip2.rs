@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Lab, environment, failure, hotshoe, json_lines, skipped, success};
+use hotshoe_tests::{Need, skip};
+
+use crate::support::{Lab, environment, failure, hotshoe, json_lines, success};
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -59,10 +61,7 @@ fn wasi_is_granted_by_the_release_and_allowed_by_the_device() {
     let component = match component("empty-policy") {
         Ok(component) => component,
         Err(reason) => {
-            return skipped(
-                "wasi_is_granted_by_the_release_and_allowed_by_the_device",
-                &reason,
-            );
+            return skip(Need::Wasip2, &reason);
         }
     };
     let plain = environment()
@@ -100,7 +99,7 @@ fn a_component_that_sleeps_meets_its_deadline() {
     let component = match component("hostile") {
         Ok(component) => component,
         Err(reason) => {
-            return skipped("a_component_that_sleeps_meets_its_deadline", &reason);
+            return skip(Need::Wasip2, &reason);
         }
     };
     let plain = environment().component("hostile").display().to_string();

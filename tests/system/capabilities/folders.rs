@@ -21,7 +21,7 @@ fn fill(folder: &Path, outside: &Path) {
 
 #[test]
 fn a_folder_is_read_only_and_has_no_way_out() {
-    let Some(component) = guest("capable", "a_folder_is_read_only_and_has_no_way_out") else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let bench = Bench::new("[folders.\"/models\"]\npath = \"here\"");
@@ -51,8 +51,7 @@ fn a_folder_is_read_only_and_has_no_way_out() {
 
 #[test]
 fn a_folder_is_written_where_the_release_and_the_device_say_so() {
-    let test = "a_folder_is_written_where_the_release_and_the_device_say_so";
-    let Some(component) = guest("capable", test) else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let mapped = "[folders.\"/models\"]\npath = \"here\"";
@@ -91,7 +90,7 @@ fn a_folder_is_written_where_the_release_and_the_device_say_so() {
 
 #[test]
 fn opening_a_named_pipe_ends_at_the_deadline() {
-    let Some(component) = guest("capable", "opening_a_named_pipe_ends_at_the_deadline") else {
+    let Some(component) = guest("capable") else {
         return;
     };
     let bench = Bench::new("[folders.\"/models\"]\npath = \"here\"");

@@ -3,11 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use hotshoe_tests::{Authority, Issued, until};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -16,7 +15,7 @@ use crate::support::{DEADLINE, Lab, failure};
 
 #[test]
 fn without_the_token_nobody_is_answered() {
-    let Some(python) = Python::get("without_the_token_nobody_is_answered") else {
+    let Some(python) = Python::get() else {
         return;
     };
     let lab = Lab::new();
@@ -42,42 +41,9 @@ fn without_the_token_nobody_is_answered() {
     }
 }
 
-/// A certificate authority, with what it signed in a folder.
-struct Authority {
-    folder: PathBuf,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-impl Authority {
-    fn new(folder: &Path) -> Self {
-        fs::create_dir(folder).unwrap();
-        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params
-            .distinguished_name
-            .push(DnType::CommonName, "authority");
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        fs::write(folder.join("ca.pem"), issuer.pem()).unwrap();
-        Self {
-            folder: folder.to_owned(),
-            issuer,
-        }
-    }
-
-    /// Writes `NAME.pem` and `NAME.key`.
-    fn issue(&self, name: &str) {
-        let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        fs::write(self.folder.join(format!("{name}.pem")), certificate.pem()).unwrap();
-        fs::write(self.folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
-    }
-}
-
 #[test]
 fn with_mutual_tls_only_our_callers_are_answered() {
-    let Some(python) = Python::get("with_mutual_tls_only_our_callers_are_answered") else {
+    let Some(python) = Python::get() else {
         return;
     };
     let lab = Lab::new();
@@ -86,30 +52,29 @@ fn with_mutual_tls_only_our_callers_are_answered() {
         Authority::new(&lab.path("theirs")),
     );
     ours.issue("device");
-    ours.issue("caller");
-    theirs.issue("caller");
+    let (known, unknown) = (ours.issue("caller"), theirs.issue("caller"));
     let tls = "[oip.tls]\ncertificate = \"ours/device.pem\"\nkey = \"ours/device.key\"\nclient-ca = \"ours/ca.pem\"";
     let (_daemon, url) = serve(&lab, &Lab::recipe("classify-angle.toml"), tls, "");
     let port = url.rsplit_once(':').unwrap().1;
-    let call = |certificate: Option<&Authority>| {
-        let mut tls = json!({ "ca": ours.folder.join("ca.pem") });
-        if let Some(authority) = certificate {
-            tls["certificate"] = json!(authority.folder.join("caller.pem"));
-            tls["key"] = json!(authority.folder.join("caller.key"));
+    let call = |caller: Option<&Issued>| {
+        let mut tls = json!({ "ca": ours.ca() });
+        if let Some(issued) = caller {
+            tls["certificate"] = json!(issued.certificate);
+            tls["key"] = json!(issued.key);
         }
         let url = format!("localhost:{port}");
         python.call("callers", &given(&url, json!({ "tls": tls })))
     };
     for form in ["http", "grpc"] {
-        assert_eq!(call(Some(&ours))[form]["status"], "answered", "{form}");
-        assert_ne!(call(Some(&theirs))[form]["status"], "answered", "{form}");
+        assert_eq!(call(Some(&known))[form]["status"], "answered", "{form}");
+        assert_ne!(call(Some(&unknown))[form]["status"], "answered", "{form}");
         assert_ne!(call(None)[form]["status"], "answered", "{form}");
     }
 }
 
 #[test]
 fn what_is_too_large_too_much_or_too_slow_is_refused() {
-    let Some(python) = Python::get("what_is_too_large_too_much_or_too_slow_is_refused") else {
+    let Some(python) = Python::get() else {
         return;
     };
     let lab = Lab::new();
@@ -147,7 +112,9 @@ fn what_is_too_large_too_much_or_too_slow_is_refused() {
     }
     assert_eq!(found["ready_meanwhile"], json!([true, true]));
     // Those that were given up ended all the same, and are counted.
-    while daemon.status().counters.in_flight > 0 {}
+    until("nothing is in flight", || {
+        daemon.status().counters.in_flight == 0
+    });
     let counters = daemon.status().counters;
     assert_eq!(counters.faults["deadline"], 4);
     assert!(counters.add_up());
@@ -205,7 +172,7 @@ fn web_pages_and_silent_callers_get_nothing() {
 
 #[test]
 fn requests_in_flight_are_answered_before_the_end() {
-    let Some(python) = Python::get("requests_in_flight_are_answered_before_the_end") else {
+    let Some(python) = Python::get() else {
         return;
     };
     let lab = Lab::new();
