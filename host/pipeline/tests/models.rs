@@ -168,7 +168,7 @@ fn what_a_model_keeps_belongs_to_the_source() {
     assert_eq!(score(&mut one, "b"), Ok(1.0));
     // A sample that fails before the model changes nothing.
     let failed = process_from(&mut one, "a", BYTES, b"error");
-    assert!(failed.result.is_err());
+    assert_eq!(failed.result.unwrap_err().fault.name(), "invalid_input");
     assert_eq!(score(&mut one, "a"), Ok(3.0));
     // One that fails in the model, neither: this tensor has another shape.
     let failed = process_from(&mut one, "a", BYTES, b"shape");
