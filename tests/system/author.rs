@@ -9,7 +9,7 @@ use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Lab, environment, failure, hotshoe, json_lines, success};
+use crate::support::{Workspace, environment, failure, hotshoe, json_lines, success};
 
 /// Held by a test that changes sources and builds them: cargo tells the projects' copies of the SDK apart by their times alone, so that another
 /// test's build between the change and its build would hide the change.
@@ -74,12 +74,12 @@ fn build(project: &Path) -> Output {
 
 /// Builds and runs a project on its own sample; what `exec` says.
 fn run(project: &Path, name: &str, sample: &str) -> Value {
-    let lab = Lab::new();
-    let release = lab.path("release");
+    let workspace = Workspace::new();
+    let release = workspace.path("release");
     let manifest = text(&project.join("release.toml"));
     success(["pack", &manifest, "--out", &text(&release)]);
-    lab.sign(&release, "alice");
-    let output = lab.exec(&release, &[project.join(sample)]);
+    workspace.sign(&release, "alice");
+    let output = workspace.exec(&release, &[project.join(sample)]);
     let told = json_lines(&said(&output, 0)).remove(0);
     assert_eq!(told["release"]["name"], name, "{told}");
     told

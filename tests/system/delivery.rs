@@ -64,7 +64,7 @@ fn an_empty_device_takes_its_first_release() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let device = site.device("cam", &first, "");
-    fs::remove_dir_all(site.lab.path("cam-data")).unwrap();
+    fs::remove_dir_all(site.workspace.path("cam-data")).unwrap();
     let daemon = device.run();
     assert!(daemon.state()["release"].is_null());
     let fed = daemon.feed(&[("early", b"abc".to_vec())]);
@@ -258,7 +258,7 @@ fn a_shadow_that_disagrees_never_serves() {
     site.publish(&second);
     daemon.feed_until(settled_on(2));
     // A stage with other insights disagrees on every sample.
-    let stage = made::file(&site.lab, "stage.wasm", &made::component(made::STAGE));
+    let stage = made::file(&site.workspace, "stage.wasm", &made::component(made::STAGE));
     let third = site.pack(&made::instead(&recipe(3, &gate, &[], ""), &stage));
     site.publish(&third);
     let state = daemon.feed_until(ended(3, "failed"));
@@ -275,9 +275,9 @@ fn a_failed_self_test_keeps_a_release_from_serving() {
     let mut site = Site::new();
     let first = site.pack(&light(1, ""));
     let daemon = site.device("cam", &first, "").run();
-    let sample = site.lab.path("sample.bin");
+    let sample = site.workspace.path("sample.bin");
     fs::write(&sample, b"abc").unwrap();
-    let expected = site.lab.path("expected.json");
+    let expected = site.workspace.path("expected.json");
     let test = |bytes: f64| {
         let insight = serde_json::json!({"kind": "scalars", "scalars": [
             {"name": "bytes", "value": bytes, "unit": ""}, {"name": "sum", "value": 294.0, "unit": ""}]});
@@ -310,8 +310,11 @@ fn a_transfer_that_is_cut_goes_on_where_it_was() {
     let device = site.device_at("cam", &first, &cable.endpoint(), "");
     let mut daemon = device.run();
     let size = 12 << 20;
-    fs::write(site.lab.path("filler"), noise(7, size)).unwrap();
-    let second = site.pack(&light(2, &data_file("filler", &site.lab.path("filler"))));
+    fs::write(site.workspace.path("filler"), noise(7, size)).unwrap();
+    let second = site.pack(&light(
+        2,
+        &data_file("filler", &site.workspace.path("filler")),
+    ));
     cable.cut_after(5 << 20);
     site.publish(&second);
     let started = Instant::now();
@@ -334,7 +337,7 @@ fn a_transfer_that_is_cut_goes_on_where_it_was() {
 #[test]
 fn a_changed_model_moves_what_changed() {
     let mut site = Site::new();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     let size = 10 << 20;
     let mut bytes = noise(3, size);
     fs::write(&filler, &bytes).unwrap();

@@ -60,7 +60,7 @@ fn is_inside(test: &str, prepare: &str) -> bool {
 fn deliver(cable: &Cable) {
     let mut site = Site::new();
     site.close();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     fs::copy(environment().picture("page.png"), &filler).unwrap();
     let first = site.pack(&light(1, ""));
     let second = site.pack(&light(2, &data_file("filler", &filler)));

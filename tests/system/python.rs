@@ -7,7 +7,7 @@ use std::process::Command;
 use hotshoe_tests::{Need, skip};
 use serde_json::Value;
 
-use crate::support::{Lab, environment, lines};
+use crate::support::{Workspace, environment, lines};
 
 /// The PyPI package, in the version that the host's own crate has.
 const PACKAGE: &str = "eclipse-zenoh==1.10.2";
@@ -70,9 +70,9 @@ fn a_python_program_is_served() {
         Ok(package) => package,
         Err(reason) => return skip(Need::PythonPackages, &reason),
     };
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("release.toml"));
-    let device = lab.device("a", &release, "");
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("release.toml"));
+    let device = workspace.device("a", &release, "");
     let daemon = device.run();
     let output = Command::new("python3")
         .args(["-c", CLIENT])

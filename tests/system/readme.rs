@@ -10,7 +10,7 @@ use hotshoe_tests::{free_port, root};
 use serde_json::Value;
 
 use crate::author::alone;
-use crate::support::{DEADLINE, Lab, environment};
+use crate::support::{DEADLINE, Workspace, environment};
 
 /// Commands that are not run here: each is a build of its own, or another test.
 const ELSEWHERE: [&str; 2] = ["cargo demo", "cargo test --workspace"];
@@ -80,13 +80,13 @@ fn every_block_of_shell_is_run_or_left_out_on_purpose() {
 
 #[test]
 fn what_the_demo_left_can_be_looked_at() {
-    let lab = Lab::new();
-    let release = lab.release(&Lab::recipe("release.toml"));
+    let workspace = Workspace::new();
+    let release = workspace.release(&Workspace::recipe("release.toml"));
     let commands = blocks("Two commands").remove(1).join("\n");
     // The demo makes its release of the same files.
     let script = commands
         .replace("target/demo/release", &release.display().to_string())
-        .replace("target/demo/trust.toml", &lab.trust_file())
+        .replace("target/demo/trust.toml", &workspace.trust_file())
         .replace(
             "target/fixtures/pictures",
             &environment()
@@ -96,7 +96,7 @@ fn what_the_demo_left_can_be_looked_at() {
                 .display()
                 .to_string(),
         );
-    let printed = run(&lab.path(""), &script);
+    let printed = run(&workspace.path(""), &script);
     assert!(
         printed.contains("page") && printed.contains("lines"),
         "{printed}"

@@ -11,7 +11,7 @@ const EAGER: &str = "min-samples = 3\nmin-seconds = 0\n";
 #[test]
 fn a_live_release_that_is_damaged_gives_way_to_the_one_before() {
     let mut site = Site::new();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     fs::write(&filler, b"one").unwrap();
     let first = site.pack(&light(1, &data_file("filler", &filler)));
     let device = site.device("cam", &first, "");
@@ -24,7 +24,7 @@ fn a_live_release_that_is_damaged_gives_way_to_the_one_before() {
     daemon.kill();
     let digest = hotshoe_trust::Digest::of(b"two");
     let blob = site
-        .lab
+        .workspace
         .path(&format!("cam-data/blobs/sha256/{}", digest.hex()));
     fs::write(blob, b"twX").unwrap();
     let daemon = device.run();
@@ -73,7 +73,7 @@ fn with_little_memory_the_way_back_is_read_from_the_disk() {
 #[test]
 fn a_quota_frees_what_no_slot_needs_and_refuses_what_does_not_fit() {
     let mut site = Site::new();
-    let filler = site.lab.path("filler");
+    let filler = site.workspace.path("filler");
     let bytes = |size: usize, seed: u8| -> Vec<u8> {
         (0..size)
             .map(|i| (i as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes()[1] ^ seed)
@@ -90,7 +90,7 @@ fn a_quota_frees_what_no_slot_needs_and_refuses_what_does_not_fit() {
         site.publish(&next);
         daemon.feed_until(settled_on(generation));
     }
-    let used: u64 = fs::read_dir(site.lab.path("cam-data/blobs/sha256"))
+    let used: u64 = fs::read_dir(site.workspace.path("cam-data/blobs/sha256"))
         .unwrap()
         // The daemon collects while this looks: a file that has just gone takes no room.
         .filter_map(|entry| entry.unwrap().metadata().ok())

@@ -11,7 +11,7 @@ use hotshoe_trust::Digest;
 use serde_json::{Value, json};
 use voice_activity::{RATE, WINDOW};
 
-use super::support::{DEADLINE, Lab, environment};
+use super::support::{DEADLINE, Workspace, environment};
 
 /// The stream, its segments and the probabilities in it, as the reference found them.
 struct Reference {
@@ -71,8 +71,8 @@ fn segments_open_and_close_as_the_package_does_it() {
         }
     };
     let Reference { sound, segments } = reference();
-    let lab = Lab::new();
-    let device = lab.device("a", &lab.release(&recipe), "[workers]\nthreads = 2");
+    let workspace = Workspace::new();
+    let device = workspace.device("a", &workspace.release(&recipe), "[workers]\nthreads = 2");
     let daemon = device.run();
     let outputs = daemon
         .client()

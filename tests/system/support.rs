@@ -1,4 +1,4 @@
-//! A laboratory: keys, releases and daemons in a folder of their own.
+//! A workspace: keys, releases and daemons in a folder of their own.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
@@ -94,19 +94,19 @@ pub fn json_lines(text: &str) -> Vec<Value> {
 }
 
 /// A folder with keys, trust and releases.
-pub struct Lab {
+pub struct Workspace {
     folder: TempDir,
 }
 
-impl Lab {
-    /// A lab with one key, `alice`, whose signature its `trust.toml` asks for.
+impl Workspace {
+    /// A workspace with one key, `alice`, whose signature its `trust.toml` asks for.
     pub fn new() -> Self {
-        let lab = Self {
+        let workspace = Self {
             folder: TempDir::new().expect("a folder"),
         };
-        lab.key("alice");
-        lab.trust(&["alice"], 1);
-        lab
+        workspace.key("alice");
+        workspace.trust(&["alice"], 1);
+        workspace
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -183,7 +183,7 @@ impl Lab {
         release
     }
 
-    /// `hotshoe exec` with this lab's trust.
+    /// `hotshoe exec` with this workspace's trust.
     pub fn exec(&self, release: &Path, inputs: &[PathBuf]) -> Output {
         let mut arguments = vec!["exec".to_owned(), release.display().to_string()];
         arguments.extend(inputs.iter().map(|input| input.display().to_string()));

@@ -222,7 +222,7 @@ fn https_trusts_the_authority_of_the_device() {
         return;
     };
     let bench = Bench::new("");
-    let port = serve_tls(&bench.lab.path("ca.pem")).port();
+    let port = serve_tls(&bench.workspace.path("ca.pem")).port();
     let listed = [format!("localhost:{port}"), format!("127.0.0.1:{port}")];
     let granted = format!("grants = [\"wasi\", \"wasi-http\"]\n{}", hosts(&listed));
     let text = recipe(&component, &granted);
