@@ -19,6 +19,13 @@ const SERVE: &str = "hotshoe run";
 /// The endpoint of the device in README.
 const PORT: &str = ":7447";
 
+/// Waits for what the status of the device says.
+const WAITING: &str = r#"
+wait_for() { local end=$((SECONDS + DEADLINE)); until "$@"; do [ $SECONDS -lt $end ]; done; }
+is_up() { hotshoe status --config hotshoe.toml --json > status.json; }
+is_confirmed() { is_up && grep -q '"phase": *"live"' status.json && grep -q '"generation": *2' status.json; }
+"#;
+
 /// The commands of the blocks of shell below the heading `## <heading>`, without remarks.
 fn blocks(heading: &str) -> Vec<Vec<String>> {
     let document = fs::read_to_string(root().join("README.md")).unwrap();
@@ -111,15 +118,11 @@ fn from_nothing_to_a_served_release_as_the_page_says() {
     let [first, second] = &blocks("From nothing to a served release")[..] else {
         panic!("there are two blocks");
     };
-    let deadline = DEADLINE.as_secs();
-    let is_up = format!(
-        "timeout {deadline} bash -c 'until hotshoe status --config hotshoe.toml --json; do :; done'"
-    );
-    let mut script = Vec::new();
+    let mut script = vec![WAITING.replace("DEADLINE", &DEADLINE.as_secs().to_string())];
     for command in first {
         if command.starts_with(SERVE) {
             script.push(format!("{command} &"));
-            script.push(is_up.clone());
+            script.push("wait_for is_up".to_owned());
         } else {
             script.push(command.clone());
         }
@@ -131,9 +134,7 @@ fn from_nothing_to_a_served_release_as_the_page_says() {
     script.extend_from_slice(&second[..build]);
     script.push(change.to_owned());
     script.extend_from_slice(&second[build..]);
-    // Then the device confirms it.
-    let confirmed = "hotshoe status --config hotshoe.toml --json | tee status.json | grep -q '\"phase\": *\"live\"'";
-    script.push(format!("timeout {deadline} bash -c 'until {confirmed} && grep -q \"\\\"generation\\\": *2\" status.json; do :; done'"));
+    script.push("wait_for is_confirmed".to_owned());
     script.push("hotshoe history --config hotshoe.toml --json > history.json".to_owned());
     let script = script
         .join("\n")
