@@ -54,6 +54,8 @@ mod logging;
 mod memory;
 #[path = "system/model.rs"]
 mod model;
+#[path = "system/namespace.rs"]
+mod namespace;
 #[path = "system/nn.rs"]
 mod nn;
 #[path = "system/oci.rs"]
@@ -68,6 +70,8 @@ mod privacy;
 mod proxy;
 #[path = "system/python.rs"]
 mod python;
+#[path = "system/readme.rs"]
+mod readme;
 #[path = "system/record.rs"]
 mod record;
 #[path = "system/recovery.rs"]
@@ -92,3 +96,5 @@ mod site;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/wit.rs"]
+mod wit;
