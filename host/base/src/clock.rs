@@ -10,6 +10,9 @@ use r#virtual::{POLL, Virtual};
 
 mod r#virtual;
 
+/// What a longer time is cut to.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// Where a part gets the time from. The default is the system's clock. A clone is the same clock.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Option<Arc<Virtual>>);
@@ -35,6 +38,12 @@ impl Clock {
     /// The monotonic time that has passed since `since`; zero if that is still to come.
     pub fn elapsed(&self, since: Instant) -> Duration {
         self.now().saturating_duration_since(since)
+    }
+
+    /// The end of `time` from now. A time that no instant can show ends in a hundred years.
+    pub fn deadline(&self, time: Duration) -> Instant {
+        let now = self.now();
+        now.checked_add(time).unwrap_or(now + LONGEST)
     }
 
     /// Blocks the calling thread for `time`.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_http::LogThrottle;
 use serde::{Deserialize, Serialize};
@@ -187,6 +188,7 @@ pub struct Control {
     socket: PathBuf,
     over: Arc<AtomicBool>,
     callers: Arc<Callers>,
+    clock: Clock,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -223,6 +225,7 @@ impl Control {
             socket,
             over,
             callers,
+            clock: parts.clock().clone(),
             thread: Some(thread),
         })
     }
@@ -250,11 +253,12 @@ impl Callers {
         })
     }
 
-    fn wait_for_none(&self, most: Duration) {
-        let waited = self
-            .fewer
-            .wait_timeout_while(self.lock(), most, |count| *count > 0);
-        drop(waited);
+    fn wait_for_none(&self, most: Duration, clock: &Clock) {
+        let until = clock.now() + most;
+        let mut count = self.lock();
+        while *count > 0 && clock.now() < until {
+            count = clock.wait_until(&self.fewer, count, until);
+        }
     }
 }
 
@@ -275,10 +279,10 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
 ) {
     let mut throttle = LogThrottle::default();
     let mut warn_and_pause = |error: &io::Error| {
-        if let Some(left_out) = throttle.due(Instant::now()) {
+        if let Some(left_out) = throttle.due(parts.clock().now()) {
             tracing::warn!(%error, left_out, "a caller of the control socket could not be accepted");
         }
-        std::thread::sleep(REFUSED_PAUSE);
+        parts.clock().sleep(REFUSED_PAUSE);
     };
     loop {
         let accepted = listener.accept();
@@ -342,7 +346,7 @@ impl Drop for Control {
         }
         // Accepted clients get their answers; a silent one delays the end by its timeout at most.
         self.callers
-            .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S));
+            .wait_for_none(Duration::from_secs(LINE_TIMEOUT_S), &self.clock);
     }
 }
 

@@ -25,7 +25,7 @@ pub mod watch;
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
@@ -97,7 +97,7 @@ impl Daemon {
         Self::start_with(config, Supervisor::default())
     }
 
-    /// Like [`Self::start`], with its threads registered in `parts`.
+    /// Like [`Self::start`], with its threads registered in `parts`. All of them get the time from the clock of `parts`.
     ///
     /// # Errors
     /// The same.
@@ -125,7 +125,7 @@ impl Daemon {
         published_status.change(|view| view.memory = Some(memory));
         let link = Link::open_with(&config.zenoh, &config.site, &config.device, &parts)?;
         let link = Arc::new(signing(link, &config));
-        let running = RunningConfig::new(config.clone());
+        let running = RunningConfig::new(config.clone(), parts.clock().clone());
         let service = Service::new(
             Arc::clone(&running),
             serving,
@@ -220,12 +220,13 @@ impl Daemon {
         if let Some(watch) = &self.watch {
             watch.stop();
         }
-        let begun = Instant::now();
+        let clock = self.parts.clock();
+        let begun = clock.now();
         let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
             watch.join();
         }
-        let left = deadline.saturating_sub(begun.elapsed());
+        let left = deadline.saturating_sub(clock.elapsed(begun));
         self.deployment.stop(left.max(LEAST_STOP));
         drop(self.serving);
         self.link.close();

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hotshoe_base::files;
 use hotshoe_base::supervisor::Supervisor;
@@ -271,6 +271,7 @@ impl Registry {
             state: Mutex::new(State::new(record, trust)),
             changed: Condvar::new(),
             refused: AtomicU64::new(0),
+            clock: parts.clock().clone(),
         });
         work.list();
         let mut zenoh = config.zenoh.clone();
@@ -329,22 +330,17 @@ impl Registry {
 
     /// Waits until it has stored a release. False after `timeout`.
     pub fn wait_for(&self, release: Digest, timeout: Duration) -> bool {
-        let deadline = Instant::now().checked_add(timeout);
+        let clock = self.parts.clock();
+        let until = clock.deadline(timeout);
         let mut state = self.work.lock();
         loop {
             if state.record.releases.iter().any(|h| h.release == release) {
                 return true;
             }
-            let left = deadline.map_or(timeout, |at| at.saturating_duration_since(Instant::now()));
-            if left.is_zero() {
+            if clock.now() >= until {
                 return false;
             }
-            state = self
-                .work
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = clock.wait_until(&self.work.changed, state, until);
         }
     }
 

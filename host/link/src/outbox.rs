@@ -141,13 +141,11 @@ impl Outbox {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.changed.notify_all();
-        let (state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, timeout, |state| {
-                state.has_thread && (state.busy || !state.waiting.is_empty())
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let clock = self.shared.parts.clock();
+        let until = clock.deadline(timeout);
+        while state.has_thread && (state.busy || !state.waiting.is_empty()) && clock.now() < until {
+            state = clock.wait_until(&self.shared.changed, state, until);
+        }
         let left = state.waiting.len();
         drop(state);
         if left > 0 {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::ZenohConfig;
 use hotshoe_protocol::status::SessionStatus;
@@ -87,6 +88,11 @@ impl Site {
         parts: &Supervisor,
     ) -> Result<Self, LinkError> {
         Ok(Self::with(settings::open(config)?, name, parts))
+    }
+
+    /// The clock of its threads.
+    pub fn clock(&self) -> &Clock {
+        self.parts.clock()
     }
 
     /// Shares a session, for another site.
@@ -357,11 +363,11 @@ struct StatementPoller {
 
 impl StatementPoller {
     fn run(&self, woken: &Receiver<()>, each: &mut impl FnMut(RawNotice)) {
-        let mut asked = Instant::now();
+        let clock = self.site.clock();
+        let mut asked = clock.now();
         let (mut pause, mut next, mut first) = (QUERY_INTERVAL, QUERY_INTERVAL, true);
         loop {
-            let wait = next.saturating_sub(asked.elapsed());
-            if woken.recv_timeout(wait) == Err(RecvTimeoutError::Disconnected) {
+            if clock.recv_until(woken, asked + next) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
             let Some(pending) = self.pending.upgrade() else {
@@ -375,15 +381,15 @@ impl StatementPoller {
                 pause = SHORT_QUERY_INTERVAL;
             }
             // A flood of messages must not trigger a flood of queries.
-            let may = first || asked.elapsed() >= MIN_QUERY_INTERVAL;
+            let may = first || clock.elapsed(asked) >= MIN_QUERY_INTERVAL;
             let appeared = may && std::mem::take(&mut heard.ask);
-            let ask = appeared || asked.elapsed() >= pause;
+            let ask = appeared || clock.elapsed(asked) >= pause;
             let postponed = heard.ask;
             heard.missed &= !ask;
             let waiting = heard.waiting.take();
             drop(heard);
             if ask {
-                (asked, first) = (Instant::now(), false);
+                (asked, first) = (clock.now(), false);
                 // A source's token may arrive before the route to its queryable: ask again soon, then less and less often.
                 pause = if appeared {
                     SHORT_QUERY_INTERVAL

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::micros;
+use hotshoe_base::{Clock, micros};
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_protocol::status::BackOffStatus;
 
@@ -16,11 +16,12 @@ pub const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest pause. Each trial call that also traps doubles the pause.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The back-off state of the components of one release, shared by all its workers. The caller passes the time.
+/// The back-off state of the components of one release, shared by all its workers.
 #[derive(Debug, Default)]
 pub struct BackOffs {
     /// Only components whose last call trapped.
     streaks: Mutex<BTreeMap<String, FaultStreak>>,
+    clock: Clock,
 }
 
 /// The consecutive traps of a component.
@@ -50,6 +51,18 @@ pub struct CallPermit<'a> {
 }
 
 impl BackOffs {
+    /// A state whose workers measure the pauses by `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
+        Self {
+            streaks: Mutex::default(),
+            clock,
+        }
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// A permit to call `component` at `now`.
     ///
     /// # Errors

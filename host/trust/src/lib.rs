@@ -68,7 +68,7 @@ pub use pipeline_io::{PipelineInput, PipelineOutput};
 pub use printable::{is_active, printable, printable_json};
 pub use release::{
     Component, DataFile, Device, DeviceSelector, Grant, Release, SelfTest, StageFailure, Step,
-    Time, World,
+    Time, World, time_of,
 };
 pub use release_error::ReleaseError;
 pub use rotation::{

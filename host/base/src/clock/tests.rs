@@ -161,4 +161,5 @@ fn the_systems_clock_is_the_default() {
     let now = clock.now();
     assert!(before <= now && now <= Instant::now());
     assert_eq!(clock.elapsed(now + HOUR), Duration::ZERO);
+    assert!(clock.deadline(Duration::MAX) > now + HOUR);
 }
