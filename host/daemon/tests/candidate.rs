@@ -115,7 +115,10 @@ proptest! {
         let free = Facts { shadow, ..FREE };
         match candidate.step(&free, now) {
             // Only a fetch ends by a message.
-            Step::Wait(None) => prop_assert!(matches!(candidate.state(), CandidateState::Fetching { .. })),
+            Step::Wait(None) => {
+                let is_fetching = matches!(candidate.state(), CandidateState::Fetching { .. });
+                prop_assert!(is_fetching);
+            }
             Step::Wait(Some(due)) => {
                 prop_assert!(now < due && due <= now + PATIENCE);
                 prop_assert!(!matches!(candidate.step(&free, due), Step::Wait(_)));

@@ -182,7 +182,7 @@ impl Reconciler {
     fn open_shadow(&mut self, pending: &mut PendingRelease) {
         let (Some(shadow), Some(loaded)) = (self.gate(pending.release()).shadow, pending.loaded())
         else {
-            return;
+            return pending.note(Outcome::ProveLater, self.clock.now());
         };
         let device = self.loader.device().clone();
         match self

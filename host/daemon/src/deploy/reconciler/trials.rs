@@ -20,7 +20,7 @@ impl Reconciler {
     pub(super) fn begin_trial(&mut self, pending: &mut PendingRelease) {
         self.close_shadow();
         let Some(next) = pending.loaded().cloned() else {
-            return;
+            return pending.note(Outcome::ProveLater, self.clock.now());
         };
         let gate = self.gate(pending.release());
         next.prepare(self.loader.threads());
