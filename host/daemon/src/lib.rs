@@ -27,7 +27,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{Config, descriptors};
 use hotshoe_link::LinkError;
@@ -109,7 +108,7 @@ impl Daemon {
             .clone()
             .map(|metrics| crate::metrics::serve(metrics, &parts))
             .transpose()?;
-        let startup = StartupState::open(&config, Clock::system())?;
+        let startup = StartupState::open(&config, parts.clock().clone())?;
         let serving = startup.serving();
         crate::metrics::release(
             None,
