@@ -28,8 +28,6 @@ mod classic;
 mod crash;
 #[path = "system/delivery.rs"]
 mod delivery;
-#[path = "system/demo.rs"]
-mod demo;
 #[path = "system/dev.rs"]
 mod dev;
 #[path = "system/doctor.rs"]
@@ -66,6 +64,8 @@ mod oip;
 mod page;
 #[path = "system/privacy.rs"]
 mod privacy;
+#[path = "system/programs.rs"]
+mod programs;
 #[path = "system/proxy.rs"]
 mod proxy;
 #[path = "system/python.rs"]

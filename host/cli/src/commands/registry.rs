@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::fleet::error::FleetError;
 use crate::fleet::network::NetworkArgs;
-use crate::logging::{self, Log};
-use crate::signals::{self, End, Task};
-use crate::terminal::{Terminal, size};
+use hotshoe_release::logging::{self, Log};
+use hotshoe_release::signals::{self, End, Task};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The default name of a registry, which `hotshoe zenoh-acl` expects in its certificate.
 const DEFAULT_NAME: &str = "registry";
