@@ -15,7 +15,7 @@ pub enum IllegalTransition {
     NothingPrevious,
     /// The previous release was itself rolled back.
     #[error(
-        "the release before, generation {generation} of `{name}`, was itself rolled back ({cause}); \
+        "the previous release, generation {generation} of `{name}`, was itself rolled back ({cause}); \
          to use it again, publish it with a higher generation, or install it with `hotshoe install`"
     )]
     PreviousRolledBack {
@@ -52,7 +52,7 @@ pub enum IllegalTransition {
     },
     /// Below the floor, or at the floor with different content.
     #[error(
-        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
+        "generation {generation} of `{name}` is below this device's floor, or differs from the one that this device has seen"
     )]
     BelowFloor {
         /// Its name.
