@@ -26,7 +26,7 @@ use crate::terminal::Terminal;
 Example:
   hotshoe run --config hotshoe.toml
 
-Exit codes: 0 drained, 1 could not start, did not drain in time or lost a part of itself, 2 wrong usage.
+Exit codes: 0 drained, 1 could not start, did not drain in time or lost a vital thread, 2 wrong usage.
 Logs go to standard error: as text on a terminal, as JSON lines otherwise. `[log] filter` sets the level; RUST_LOG takes precedence.")]
 pub struct Args {
     /// The device's configuration
@@ -35,18 +35,18 @@ pub struct Args {
 }
 
 pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
-    let parts = Supervisor::default();
-    let log = logging::serve(&parts)?;
+    let supervisor = Supervisor::default();
+    let log = logging::serve(&supervisor)?;
     let mut config = Config::load(&args.config)
         .with_context(|| format!("cannot use {}", args.config.display()))?;
     log.apply(&config.log)?;
     // First: a signal during the start must not kill the process.
-    let tasks = signals::serve(&parts)?;
+    let tasks = signals::serve(&supervisor)?;
     descriptors::fit(&mut config);
     // Before the daemon accepts samples, because an error of this port ends the start.
     let bound = config.oip.as_ref().map(Bound::bind).transpose();
     let bound = bound.context("cannot serve the Open Inference Protocol")?;
-    let daemon = Daemon::start_with(config, parts).context("cannot start the daemon")?;
+    let daemon = Daemon::start_with(config, supervisor).context("cannot start the daemon")?;
     let server = bound.map(|bound| bound.serve(daemon.local_client()));
     print_started(&daemon.status(), terminal);
     let end = loop {
