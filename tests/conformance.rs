@@ -2,7 +2,7 @@
 //!
 //! What is not supported stands in `conformance/unsupported-BACKEND.txt`, and what is wrong, each with a reason, in
 //! `conformance/wrong-BACKEND.txt`; both can only shrink. The table by operator is written to `target/conformance`.
-//! `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists anew.
+//! `HOTSHOE_CONFORMANCE=accept cargo test --test conformance` writes the lists again.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

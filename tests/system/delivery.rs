@@ -192,7 +192,7 @@ fn a_trial_that_dies_twice_is_rolled_back_at_the_next_start() {
     assert_eq!(state["slots"]["trial"]["tries_left"], 1, "{state:#}");
     site.close();
     daemon.kill();
-    // A power cut may be nobody's fault: it is tried once more.
+    // A power cut need not be the release's fault: it is tried once more.
     let daemon = device.run();
     let state = daemon.state();
     assert_eq!(state["slots"]["trial"]["tries_left"], 0, "{state:#}");

@@ -1,4 +1,4 @@
-//! The log: it may be full, closed, read by nobody, or too much, and a device serves and takes releases all the same.
+//! The log: it may be full, closed, unread, or too much, and a device serves and takes releases all the same.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};

@@ -326,7 +326,8 @@ fn where_nothing_fits_the_cause_and_the_way_out_are_named() {
             let command = arguments[0];
             assert_eq!(output.status.code(), Some(1), "{command}: {said}");
             assert!(
-                said.contains("no room for components") && said.contains(cause),
+                said.contains("too little address space or memory for components")
+                    && said.contains(cause),
                 "{command}: {said}"
             );
             assert!(said.contains(way_out), "{command}: {said}");

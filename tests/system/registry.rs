@@ -76,7 +76,7 @@ fn a_registry_serves_when_the_publisher_has_gone_and_after_a_restart() {
     let registry = Registry::start(&site, "shelf", &listen, Some(&endpoint), false);
     let first = site.pack(&light(1, ""));
     let second = site.pack(&light(2, ""));
-    // A device of the same site beside it says when the registry has the release: it gets it from nobody else.
+    // A device of the same site beside it says when the registry has the release: it gets it from no other source.
     let watcher = site.device_at("watcher", &first, &listen, "").run();
     site.publish(&second);
     watcher.feed_until(settled_on(2));

@@ -76,7 +76,7 @@ fn a_test_that_fails_shows_what_differs_and_update_takes_it_over() {
     ] {
         assert!(told.contains(wanted), "no `{wanted}` in {told}");
     }
-    // No colours where nobody sees them.
+    // No colours without a terminal.
     assert!(!told.contains('\u{1b}'), "{told}");
     let updated = success(["test", &text(&path), "--update"]);
     assert!(

@@ -78,7 +78,7 @@ impl Site {
         site
     }
 
-    /// Opens the publisher, anew after [`Site::close`].
+    /// Opens the publisher, again after [`Site::close`].
     pub fn open(&mut self) {
         let zenoh = ZenohConfig {
             listen: vec![self.endpoint.clone()],

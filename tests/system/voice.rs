@@ -190,7 +190,7 @@ fn each_source_has_a_state_of_its_own() {
                 scope.spawn(move || found(daemon, source, sound))
             });
         let sides: Vec<_> = sides.collect();
-        // What is no block costs nobody's state anything.
+        // A sample that is not a block changes no state.
         let noise: Vec<_> = (0..10)
             .map(|_| daemon.feed(&[("noise", vec![0; BLOCK])]).remove(0).result)
             .collect();

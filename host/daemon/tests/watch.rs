@@ -8,6 +8,7 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -90,6 +91,27 @@ fn files_come_in_order_and_once() {
         Err(RecvTimeoutError::Disconnected)
     );
     assert!(at("a.png").exists());
+}
+
+#[test]
+fn a_watched_folder_may_be_a_link_and_a_link_in_it_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "x").unwrap();
+    let folder = outside.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let entrance = outside.path().join("entrance");
+    symlink(&folder, &entrance).unwrap();
+    fs::write(folder.join("b"), "b").unwrap();
+    symlink("../secret", folder.join("a")).unwrap();
+    symlink(outside.path().join("secret"), folder.join("c")).unwrap();
+    symlink("b", folder.join("d")).unwrap();
+    let (watch, offered) = watch(&entrance, After::Move, Ending::Result);
+    assert_eq!(name(&offered), "b");
+    fs::write(folder.join("e"), "e").unwrap();
+    assert_eq!(name(&offered), "e");
+    watch.join();
+    assert!(offered.recv_timeout(PATIENCE).is_err());
+    assert!(folder.join("done/b").exists() && folder.join("a").is_symlink());
 }
 
 #[test]

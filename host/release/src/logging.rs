@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::Context;
 use hotshoe_base::supervisor::{Supervisor, log_panics};
 use hotshoe_config::LogConfig;
@@ -76,14 +77,14 @@ pub fn init(default: &str) -> anyhow::Result<()> {
 
 /// Sends the logs of a serving process to standard error, on a separate thread: logging never blocks and never fails. Panics are logged
 /// too.
-pub fn serve(parts: &Supervisor) -> anyhow::Result<Log> {
+pub fn serve(supervisor: &Supervisor) -> anyhow::Result<Log> {
     let limiter = Arc::new(Limiter::new());
     // A separate descriptor, because std's lock on standard error would be held while a pipe is full.
     let file: Box<dyn Write + Send> = match io::stderr().as_fd().try_clone_to_owned() {
         Ok(own) => Box::new(File::from(own)),
         Err(_) => Box::new(io::stderr()),
     };
-    let (queue, _) = Queue::open(file, Arc::clone(&limiter), parts)
+    let (queue, _) = Queue::open(file, Arc::clone(&limiter), supervisor)
         .context("cannot start the thread that writes the log")?;
     let (own, handle) = reload::Layer::new(filter(hotshoe_config::DEFAULT_FILTER)?);
     let logs = layer(queue.clone()).with_filter(own.and(Limited(Arc::clone(&limiter))));
@@ -142,7 +143,7 @@ fn filter(default: &str) -> anyhow::Result<EnvFilter> {
 }
 
 fn colour() -> bool {
-    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+    AutoStream::choice(&io::stderr()) != ColorChoice::Never
 }
 
 /// Text on a terminal, JSON lines otherwise.

@@ -114,10 +114,10 @@ impl Inbox {
 }
 
 /// Turns signals, and the death of a part, into tasks of the returned inbox. After the return, no signal kills the process.
-pub fn serve(parts: &Supervisor) -> anyhow::Result<Arc<Inbox>> {
+pub fn serve(supervisor: &Supervisor) -> anyhow::Result<Arc<Inbox>> {
     let inbox = Arc::new(Inbox::default());
     let for_death = Arc::clone(&inbox);
-    parts.on_death(move |dead| for_death.end(End::Dead(dead.clone())));
+    supervisor.on_death(move |dead| for_death.end(End::Dead(dead.clone())));
     let (runtime, mut signals) = listen(&SIGNALS, Some(REAL_TIME))?;
     let tasks = Arc::clone(&inbox);
     let run = move || {
@@ -136,7 +136,7 @@ pub fn serve(parts: &Supervisor) -> anyhow::Result<Arc<Inbox>> {
         }
         Ok(())
     };
-    parts
+    supervisor
         .vital("signals", run)
         .context("cannot start the thread that waits for signals")?;
     Ok(inbox)
@@ -205,12 +205,12 @@ mod tests {
 
     #[test]
     fn a_dead_part_is_an_end_and_a_signal_is_one() -> anyhow::Result<()> {
-        let parts = Supervisor::default();
-        let inbox = serve(&parts)?;
+        let supervisor = Supervisor::default();
+        let inbox = serve(&supervisor)?;
         let this = rustix::process::getpid();
         rustix::process::kill_process(this, Signal::HUP)?;
         assert_eq!(inbox.next(), Task::Reload);
-        parts.vital("deploy", || Err("no reason".to_owned()))?;
+        supervisor.vital("deploy", || Err("no reason".to_owned()))?;
         let dead = DeadPart {
             name: "deploy".to_owned(),
             cause: "no reason".to_owned(),

@@ -1,10 +1,12 @@
 //! Output of commands: results to standard output, everything else to standard error.
+use anstream::{AutoStream, ColorChoice};
+use anstyle::{AnsiColor, Style};
 use anyhow::Context;
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use hotshoe_devkit::Progress;
 use hotshoe_trust::{printable, printable_json};
 use serde::Serialize;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use crate::logging;
 
@@ -17,21 +19,19 @@ pub struct Terminal {
     error_colour: bool,
 }
 
-/// ANSI "select graphic rendition" codes (ECMA-48).
-const BOLD: &str = "1";
-const DIM: &str = "2";
-const RED: &str = "31";
-const GREEN: &str = "32";
-const YELLOW: &str = "33";
+const BOLD: Style = Style::new().bold();
+const DIM: Style = Style::new().dimmed();
+const RED: Style = AnsiColor::Red.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 impl Terminal {
-    /// Uses colours only on terminals, and never if `NO_COLOR` is set (no-color.org).
+    /// Uses colours on terminals that show them, unless `NO_COLOR` is set (no-color.org); `CLICOLOR_FORCE` uses them elsewhere too.
     pub fn new(json: bool) -> Self {
-        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         Self {
             json,
-            colour: wanted && !json && io::stdout().is_terminal(),
-            error_colour: wanted && io::stderr().is_terminal(),
+            colour: !json && AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+            error_colour: AutoStream::choice(&io::stderr()) != ColorChoice::Never,
         }
     }
 
@@ -129,15 +129,18 @@ impl Terminal {
 
 /// A cell of a table. The table measures its text, so colours become attributes of the cell.
 fn cell(text: &str) -> Cell {
-    let painted = text
-        .strip_prefix("\x1b[")
-        .and_then(|rest| rest.strip_suffix("\x1b[0m"))
-        .and_then(|rest| rest.split_once('m'));
-    let Some((code, text)) = painted else {
+    let painted = [BOLD, DIM, RED, GREEN, YELLOW].iter().find_map(|style| {
+        let text = text.strip_prefix(&style.render().to_string())?;
+        Some((
+            *style,
+            text.strip_suffix(&style.render_reset().to_string())?,
+        ))
+    });
+    let Some((style, text)) = painted else {
         return Cell::new(text);
     };
     let cell = Cell::new(text);
-    match code {
+    match style {
         BOLD => cell.add_attribute(Attribute::Bold),
         DIM => cell.add_attribute(Attribute::Dim),
         RED => cell.fg(Color::DarkRed),
@@ -177,9 +180,9 @@ fn shown(text: &str, colour: bool) -> String {
     out
 }
 
-fn paint(colour: bool, code: &str, text: &str) -> String {
+fn paint(colour: bool, style: Style, text: &str) -> String {
     if colour {
-        format!("\x1b[{code}m{text}\x1b[0m")
+        format!("{style}{text}{style:#}")
     } else {
         text.to_owned()
     }

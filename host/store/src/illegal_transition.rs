@@ -52,7 +52,7 @@ pub enum IllegalTransition {
     },
     /// Below the floor, or at the floor with different content.
     #[error(
-        "generation {generation} of `{name}` is below this device's floor, or differs from what it was"
+        "generation {generation} of `{name}` is below this device's floor, or differs from the one that this device has seen"
     )]
     BelowFloor {
         /// Its name.

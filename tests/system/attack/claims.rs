@@ -173,7 +173,7 @@ fn forged_events_and_answers_confirm_nothing_where_devices_sign() {
             peer.put_with("a/event", &unbound, &undone);
             peer.put_with("a/event", &now, &by_another);
             peer.put_with("a/event", &now, b"no signature");
-            // In the name of a device that nobody has put on the list, and under another one's key.
+            // In the name of a device that is not on the list, and under another one's key.
             let stranger = String::from_utf8_lossy(&now).replace("\"a\"", "\"stranger\"");
             peer.put("stranger/event", stranger.as_bytes());
             peer.put("b/event", &now);

@@ -1,4 +1,4 @@
-//! A peer that asks for a lot, and then reads nothing: it costs itself what it asked for, and nobody else anything.
+//! A peer that asks for a lot, and then reads nothing: only it pays for what it asked for.
 
 use std::collections::BTreeSet;
 use std::fs;

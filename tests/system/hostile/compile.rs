@@ -177,7 +177,7 @@ fn the_process_that_compiles_ends_with_the_daemon() {
     let worker = compiling(&daemon);
     daemon.kill();
     let started = Instant::now();
-    // Where nobody waits for it, its entry stays.
+    // If no caller waits for it, its entry stays.
     let lives = || {
         let status = fs::read_to_string(format!("/proc/{worker}/status"));
         status.is_ok_and(|status| !status.contains("State:\tZ"))

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 /// Pack a release from release.toml
 ///
 /// Reads release.toml and the files that it names, and writes an OCI image layout: a folder that `oras`, `skopeo` and any OCI registry
-/// can store. The release is not signed yet.
+/// can store. A link beside release.toml may not lead out of its folder; a path may. The release is not signed yet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:

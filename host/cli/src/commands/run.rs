@@ -17,7 +17,7 @@ use hotshoe_release::terminal::Terminal;
 Example:
   hotshoe run --config hotshoe.toml
 
-Exit codes: 0 drained, 1 could not start, did not drain in time or lost a part of itself, 2 wrong usage.
+Exit codes: 0 drained, 1 could not start, did not drain in time or lost a vital thread, 2 wrong usage.
 Logs go to standard error: as text on a terminal, as JSON lines otherwise. `[log] filter` sets the level; RUST_LOG takes precedence.")]
 pub struct Args {
     /// The device's configuration

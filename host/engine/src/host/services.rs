@@ -248,7 +248,6 @@ impl Services {
         }
     }
 
-    /// Dropped lines.
     pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.log_lines_dropped.load(Ordering::Relaxed)
     }
