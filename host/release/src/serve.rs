@@ -57,17 +57,17 @@ pub fn serve<B, S>(
     endpoint: &Endpoint<B, S>,
     terminal: &Terminal,
 ) -> anyhow::Result<()> {
-    let parts = Supervisor::default();
-    let log = logging::serve(&parts)?;
+    let supervisor = Supervisor::default();
+    let log = logging::serve(&supervisor)?;
     let mut config =
         Config::load(path).with_context(|| format!("cannot use {}", path.display()))?;
     log.apply(&config.log)?;
     // First: a signal during the start must not kill the process.
-    let tasks = signals::serve(&parts)?;
+    let tasks = signals::serve(&supervisor)?;
     descriptors::fit(&mut config);
     // Before the daemon accepts samples, because an error of this port ends the start.
     let bound = (endpoint.bind)(&config)?;
-    let daemon = Daemon::start_with(config, parts).context("cannot start the daemon")?;
+    let daemon = Daemon::start_with(config, supervisor).context("cannot start the daemon")?;
     let server = bound.map(|bound| (endpoint.serve)(bound, daemon.local_client()));
     print_started(&daemon.status(), terminal);
     let end = loop {
