@@ -28,8 +28,6 @@ mod classic;
 mod crash;
 #[path = "system/delivery.rs"]
 mod delivery;
-#[path = "system/demo.rs"]
-mod demo;
 #[path = "system/dev.rs"]
 mod dev;
 #[path = "system/doctor.rs"]
@@ -58,6 +56,8 @@ mod memory;
 mod model;
 #[path = "system/names.rs"]
 mod names;
+#[path = "system/namespace.rs"]
+mod namespace;
 #[path = "system/nn.rs"]
 mod nn;
 #[path = "system/oci.rs"]
@@ -68,10 +68,14 @@ mod oip;
 mod page;
 #[path = "system/privacy.rs"]
 mod privacy;
+#[path = "system/programs.rs"]
+mod programs;
 #[path = "system/proxy.rs"]
 mod proxy;
 #[path = "system/python.rs"]
 mod python;
+#[path = "system/readme.rs"]
+mod readme;
 #[path = "system/record.rs"]
 mod record;
 #[path = "system/recovery.rs"]
@@ -96,3 +100,5 @@ mod site;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/wit.rs"]
+mod wit;

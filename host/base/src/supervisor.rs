@@ -12,9 +12,11 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::Clock;
 
 pub use panics::log_panics;
 
@@ -111,6 +113,7 @@ pub struct PartEnd {
 struct Shared {
     state: Mutex<State>,
     closed: Condvar,
+    clock: Clock,
 }
 
 /// Callback for the first dead part.
@@ -159,6 +162,22 @@ pub struct Registration {
 }
 
 impl Supervisor {
+    /// One whose parts use `clock`. The default uses the system's.
+    pub fn timed_by(clock: Clock) -> Self {
+        let shared = Shared {
+            clock,
+            ..Shared::default()
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// The clock of the parts that it starts.
+    pub fn clock(&self) -> &Clock {
+        &self.shared.clock
+    }
+
     /// Starts a thread that restarts when `run` panics or returns an error. `run` keeps the state that it needs for a restart.
     ///
     /// # Errors
@@ -168,14 +187,15 @@ impl Supervisor {
         name: &str,
         mut run: impl FnMut() -> Result<(), String> + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
+        let clock = self.clock().clone();
         self.start(name, move |thread| {
             let mut pause = FIRST_PAUSE;
             loop {
-                let began = Instant::now();
+                let began = clock.now();
                 let Err(cause) = caught(&mut run) else {
                     return thread.finish();
                 };
-                if began.elapsed() >= CALM {
+                if clock.elapsed(began) >= CALM {
                     pause = FIRST_PAUSE;
                 }
                 if !thread.pause(&cause, pause) {
@@ -405,12 +425,12 @@ impl Registration {
         drop(state);
         metrics::counter!("hotshoe_part_restarts_total", "part" => self.name.clone()).increment(1);
         self.supervisor.report(&self.name, cause, Some(pause));
-        let (mut state, _) = self
-            .supervisor
-            .shared
-            .closed
-            .wait_timeout_while(self.supervisor.lock(), pause, |state| !state.closing)
-            .unwrap_or_else(PoisonError::into_inner);
+        let clock = self.supervisor.clock();
+        let until = clock.now() + pause;
+        let mut state = self.supervisor.lock();
+        while !state.closing && clock.now() < until {
+            state = clock.wait_until(&self.supervisor.shared.closed, state, until);
+        }
         if let Some(thread) = state.threads.get_mut(&self.id) {
             thread.restarting = false;
         }

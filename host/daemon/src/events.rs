@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::{PartEnd, Supervisor};
 use hotshoe_pipeline::BackOffChange;
 use hotshoe_protocol::event::{
     ClockQuality, EVENT_FORMAT, Event, EventCause, Kind, KnownKind, MAX_EVENTS, Severity, Subject,
 };
-use hotshoe_trust::Time;
 use serde_json::Value;
 
-use crate::deploy::ServingRelease;
+use crate::deploy::{ServingRelease, wall_time};
 
 /// The folder of systemd's time client, which has the file `synchronized` once the clock was set.
 const TIMESYNC: &str = "/run/systemd/timesync";
@@ -23,6 +23,7 @@ const REPEATED: &str = "repeated";
 /// The last [`MAX_EVENTS`] events.
 #[derive(Debug, Default)]
 pub struct EventLog {
+    clock: Clock,
     state: Mutex<State>,
 }
 
@@ -35,6 +36,14 @@ struct State {
 }
 
 impl EventLog {
+    /// An empty log of events, with the times of `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
+        Self {
+            clock,
+            state: Mutex::default(),
+        }
+    }
+
     /// Numbers, logs and keeps an event.
     pub fn record(
         &self,
@@ -50,7 +59,7 @@ impl EventLog {
             kind: Kind::Known(kind),
             subject,
             cause,
-            time: Time::now(),
+            time: wall_time(&self.clock),
             clock: clock_quality(Path::new(TIMESYNC)),
             sequence: 0,
             details: details

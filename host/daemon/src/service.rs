@@ -5,10 +5,10 @@ mod worker_pool;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use hotshoe_base::micros;
+use hotshoe_base::{Clock, micros};
 use hotshoe_config::MESSAGE_OVERHEAD;
 use hotshoe_engine::{Action, Sample};
 use hotshoe_link::{Incoming, Link, LinkError, Topic};
@@ -67,6 +67,7 @@ pub struct Service {
     /// `Some` if a folder is watched.
     failed_files: Option<Arc<FailedFiles>>,
     started: Instant,
+    clock: Clock,
     /// The current job of each worker.
     worker_slots: Vec<Mutex<Option<Arc<Job>>>>,
 }
@@ -79,6 +80,7 @@ impl Service {
         published_status: Arc<PublishedStatus>,
         link: Arc<Link>,
     ) -> Arc<Self> {
+        let clock = link.parts().clock().clone();
         let config = running.config();
         let worker_slots = (0..config.workers.threads)
             .map(|_| Mutex::default())
@@ -87,7 +89,12 @@ impl Service {
             .zenoh
             .max_message_bytes
             .saturating_sub(MESSAGE_OVERHEAD);
-        let recorder = Recorder::new(config.record.clone(), config.identity(), most);
+        let recorder = Recorder::new(
+            config.record.clone(),
+            config.identity(),
+            most,
+            clock.clone(),
+        );
         let watch = config.watch.as_ref();
         let events = published_status.events();
         let failed_files = watch.map(|_| FailedFiles::open(&config.data, Arc::clone(events)));
@@ -98,7 +105,7 @@ impl Service {
             failed_files.serve(serving.as_ref().map(|served| served.release().digest()));
         }
         Arc::new(Self {
-            queue: Queue::new(config.intake.queue),
+            queue: Queue::new(config.intake.queue).timed_by(clock.clone()),
             identity: config.identity(),
             running,
             serving: ArcSwapOption::new(serving),
@@ -110,7 +117,8 @@ impl Service {
             meter: ModelMeter::default(),
             recorder,
             failed_files,
-            started: Instant::now(),
+            started: clock.now(),
+            clock,
             worker_slots,
         })
     }
@@ -129,11 +137,11 @@ impl Service {
     fn accept(&self, incoming: Incoming<'_>, answer: ReplyTo, full: FullPolicy) {
         let ticket = self.tally.accept(answer);
         let limit = self.running.config().intake.max_sample_bytes;
-        let admitted = intake::admit(incoming, limit, SystemTime::now());
+        let admitted = intake::admit(incoming, limit, self.clock.wall());
         let job = Job {
             sample: Arc::new(admitted.sample),
             ticket,
-            arrived: Instant::now(),
+            arrived: self.clock.now(),
         };
         if let Some(refusal) = admitted.refusal {
             let serving = self.serving.load();
@@ -182,13 +190,13 @@ impl Service {
     /// would wait for it.
     fn process(&self, job: &Job, served: &Arc<ServingRelease>, worker: &mut Option<Worker>) {
         job.ticket.begin();
-        let began = Instant::now();
+        let began = self.clock.now();
         let run = AssertUnwindSafe(|| self.run(job, served, worker));
         if catch_unwind(run).is_err() {
             *worker = None;
             served
                 .observer()
-                .add(SampleOutcome::Trap, micros(began.elapsed()));
+                .add(SampleOutcome::Trap, micros(self.clock.elapsed(began)));
             let release = Some(served.release());
             self.fail(job, release, SERVICE, HOST_PANIC, HOST_PANICKED);
         }
@@ -204,9 +212,9 @@ impl Service {
             *worker = None;
         }
         let ready = worker.get_or_insert_with(|| served.worker());
-        let started = Instant::now();
+        let started = self.clock.now();
         let outcome = self.run_pipeline(ready, job, served);
-        let time = micros(started.elapsed());
+        let time = micros(self.clock.elapsed(started));
         served.observer().add(SampleOutcome::of(&outcome), time);
         for failure in &outcome.tolerated {
             self.tally.tolerated(&failure.stage);
@@ -259,9 +267,9 @@ impl Service {
                 digest: release.digest(),
             }
         });
-        let started = Instant::now();
+        let started = self.clock.now();
         let before = self.serving.swap(next);
-        let elapsed = started.elapsed();
+        let elapsed = self.clock.elapsed(started);
         if let Some(subject) = next_subject {
             let events = self.published_status.events();
             events.record(KnownKind::ReleaseSwapped, subject, None, &[]);
@@ -323,7 +331,8 @@ impl Service {
         for stage in stages {
             self.latency.record(&stage.name, stage.micros);
         }
-        self.latency.record("total", micros(job.arrived.elapsed()));
+        self.latency
+            .record("total", micros(self.clock.elapsed(job.arrived)));
     }
 
     fn finish(&self, job: &Job, release: &Verified<Release>, outcome: Outcome) {
@@ -488,7 +497,7 @@ impl Service {
             trial.samples = seen.samples;
             trial.seconds = view
                 .probation_since
-                .map_or(0, |since| since.elapsed().as_secs());
+                .map_or(0, |since| self.clock.elapsed(since).as_secs());
         }
         Status {
             format: STATUS_FORMAT,
@@ -510,7 +519,7 @@ impl Service {
             ignored: view.ignored,
             last_swap_ns: view.last_swap_ns,
             stale: view.stale,
-            uptime_s: self.started.elapsed().as_secs(),
+            uptime_s: self.clock.elapsed(self.started).as_secs(),
             workers: self.worker_slots.len(),
             queue: QueueStatus {
                 len: self.queue.len(),
@@ -525,7 +534,7 @@ impl Service {
                 .unwrap_or_default(),
             components: serving
                 .as_ref()
-                .map(|served| served.component_status())
+                .map(|served| served.component_status(self.clock.now()))
                 .unwrap_or_default(),
             memory: view.memory.as_ref().map(crate::memory::status),
             session: self.link.status(),

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::micros;
+use hotshoe_base::{Clock, micros};
 use hotshoe_engine::{Failure, Fault};
 use hotshoe_protocol::status::BackOffStatus;
 
@@ -17,11 +17,12 @@ pub const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Longest pause. Each trial call that also traps doubles the pause.
 pub const LONGEST_WAIT: Duration = Duration::from_mins(1);
 
-/// The back-off state of the components of one release, shared by all its workers. The caller passes the time.
+/// The back-off state of the components of one release, shared by all its workers.
 #[derive(Debug, Default)]
 pub struct BackOffs {
     /// Only components whose last call trapped.
     streaks: Mutex<BTreeMap<String, FaultStreak>>,
+    clock: Clock,
     observer: Observer,
 }
 
@@ -73,6 +74,18 @@ pub struct CallPermit<'a> {
 }
 
 impl BackOffs {
+    /// A state whose workers measure the pauses by `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
+        Self {
+            streaks: Mutex::default(),
+            clock,
+        }
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Calls `callback` when a component is paused for the first time, and when it works again. Only the first callback counts.
     pub fn observe(&self, callback: impl Fn(&BackOffChange<'_>) + Send + Sync + 'static) {
         let _ = self.observer.0.set(Box::new(callback)); // a release that serves again has it already

@@ -5,7 +5,7 @@ use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason};
 use hotshoe_store::Phase;
 
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// Most events in the text.
 const SHOWN_EVENTS: usize = 5;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use hotshoe_base::Clock;
 use hotshoe_engine::MemoryChoice;
 use hotshoe_protocol::status::{DeployStatus, RollbackStatus, SlotsStatus};
 
@@ -46,6 +47,14 @@ pub struct DeployView {
 }
 
 impl PublishedStatus {
+    /// Without a release, with the times of events by `clock`.
+    pub fn timed_by(clock: Clock) -> Self {
+        Self {
+            view: Mutex::default(),
+            events: Arc::new(EventLog::timed_by(clock)),
+        }
+    }
+
     /// A copy of the current view.
     pub fn view(&self) -> DeployView {
         self.lock().clone()
