@@ -1,3 +1,5 @@
+#![allow(clippy::expect_used, reason = "tests")]
+
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
