@@ -28,8 +28,6 @@ mod classic;
 mod crash;
 #[path = "system/delivery.rs"]
 mod delivery;
-#[path = "system/demo.rs"]
-mod demo;
 #[path = "system/dev.rs"]
 mod dev;
 #[path = "system/doctor.rs"]
@@ -54,6 +52,8 @@ mod logging;
 mod memory;
 #[path = "system/model.rs"]
 mod model;
+#[path = "system/namespace.rs"]
+mod namespace;
 #[path = "system/nn.rs"]
 mod nn;
 #[path = "system/oci.rs"]
@@ -64,10 +64,14 @@ mod oip;
 mod page;
 #[path = "system/privacy.rs"]
 mod privacy;
+#[path = "system/programs.rs"]
+mod programs;
 #[path = "system/proxy.rs"]
 mod proxy;
 #[path = "system/python.rs"]
 mod python;
+#[path = "system/readme.rs"]
+mod readme;
 #[path = "system/record.rs"]
 mod record;
 #[path = "system/recovery.rs"]
@@ -92,3 +96,5 @@ mod site;
 mod voice;
 #[path = "system/wasip2.rs"]
 mod wasip2;
+#[path = "system/wit.rs"]
+mod wit;

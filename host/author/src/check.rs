@@ -1,18 +1,11 @@
 //! Checks a component against its world and the grants of its release.
 use hotshoe_devkit::InterfaceError;
-use hotshoe_trust::{CapabilityError, Grant, Need, World, check_imports, need};
+use hotshoe_trust::{CapabilityError, Grant, Need, PIPELINE, WASI_NN, World, check_imports, need};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use thiserror::Error;
 
 mod types;
-
-/// The supported version of the package `hotshoe:pipeline`.
-const VERSION: &str = "0.1.0";
-const PACKAGE: &str = "hotshoe:pipeline";
-const NN_PACKAGE: &str = "wasi:nn";
-/// The supported version of `wasi:nn`.
-const NN_VERSION: &str = "0.2.0-rc-2024-10-28";
 
 /// The interface of a component.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -163,17 +156,6 @@ impl CheckError {
     }
 }
 
-/// The interface that a component of this world exports.
-pub fn export_of(world: World) -> String {
-    let interface = match world {
-        World::Preprocessor => "preprocess",
-        World::Postprocessor => "postprocess",
-        World::Policy => "decide",
-        World::Stage => "process",
-    };
-    format!("{PACKAGE}/{interface}@{VERSION}")
-}
-
 /// Reads the interface of a component, and finds all problems except missing grants.
 pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
     let names = match hotshoe_devkit::interface(component) {
@@ -212,7 +194,7 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
     };
     // Types of other versions always differ, so do not report them too.
     if problems.is_empty() {
-        problems = types::problems(component, &surface, &export_of(world));
+        problems = types::problems(component, &surface, &world.export());
     }
     (surface, problems)
 }
@@ -245,7 +227,7 @@ pub fn not_granted(
 }
 
 fn missing_export(exports: &[String], world: World) -> Option<Problem> {
-    let export = export_of(world);
+    let export = world.export();
     if exports.contains(&export) {
         return None;
     }
@@ -257,7 +239,7 @@ fn missing_export(exports: &[String], world: World) -> Option<Problem> {
         Some(other) => Problem::Version {
             way: "exports",
             interface: other.clone(),
-            served: VERSION,
+            served: PIPELINE.version,
         },
         None => Problem::MissingExport {
             world,
@@ -270,11 +252,11 @@ fn missing_export(exports: &[String], world: World) -> Option<Problem> {
 /// The supported version of an interface that this import names in another version.
 fn served(import: &str) -> Option<&'static str> {
     let (name, _) = import.split_once('@').unwrap_or((import, ""));
-    let version = match name.split_once('/')?.0 {
-        PACKAGE => VERSION,
-        NN_PACKAGE => NN_VERSION,
-        _ => return None,
-    };
+    let package = name.split_once('/')?.0;
+    let contract = [PIPELINE, WASI_NN]
+        .into_iter()
+        .find(|contract| contract.package == package)?;
+    let version = contract.version;
     (need(&format!("{name}@{version}")) != Need::Unknown).then_some(version)
 }
 
@@ -285,18 +267,21 @@ mod tests {
 
     #[test]
     fn another_version_is_distinguished_from_an_unknown_interface() {
-        assert_eq!(served("hotshoe:pipeline/log@0.2.0"), Some(VERSION));
-        assert_eq!(served("hotshoe:pipeline/log"), Some(VERSION));
-        assert_eq!(served("hotshoe:pipeline/samples@0.9.0"), Some(VERSION));
+        assert_eq!(served("hotshoe:pipeline/log@0.2.0"), Some(PIPELINE.version));
+        assert_eq!(served("hotshoe:pipeline/log"), Some(PIPELINE.version));
+        assert_eq!(
+            served("hotshoe:pipeline/samples@0.9.0"),
+            Some(PIPELINE.version)
+        );
         assert_eq!(served("hotshoe:pipeline/camera@0.2.0"), None);
-        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(NN_VERSION));
+        assert_eq!(served("wasi:nn/graph@0.2.0"), Some(WASI_NN.version));
         assert_eq!(served("wasi:cli/stdout@0.3.0"), None);
         assert_eq!(served("log"), None);
     }
 
     #[test]
     fn every_missing_grant_is_a_problem_and_one_line_grants_all() {
-        let data = "hotshoe:pipeline/data@0.1.0".to_owned();
+        let data = PIPELINE.interface("data");
         let http = "wasi:http/types@0.2.0".to_owned();
         let surface = Surface {
             needs: [

@@ -199,7 +199,7 @@ impl Control {
     /// If the socket cannot be created, for example because its path is too long.
     pub fn open(
         data_folder: &Path,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
         follow: impl Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let socket = data_folder.join(SOCKET);
@@ -216,9 +216,9 @@ impl Control {
         let over = Arc::new(AtomicBool::new(false));
         let callers = Arc::new(Callers::default());
         let (ended, taken) = (Arc::clone(&over), Arc::clone(&callers));
-        let (follow, task_parts) = (Arc::new(follow), parts.clone());
-        let thread = parts.restarted("control", move || {
-            listen(&listener, &ended, &taken, &follow, &task_parts);
+        let (follow, task_supervisor) = (Arc::new(follow), supervisor.clone());
+        let thread = supervisor.restarted("control", move || {
+            listen(&listener, &ended, &taken, &follow, &task_supervisor);
             Ok(())
         })?;
         Ok(Self {
@@ -275,7 +275,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
     over: &AtomicBool,
     callers: &Arc<Callers>,
     follow: &Arc<F>,
-    parts: &Supervisor,
+    supervisor: &Supervisor,
 ) {
     let mut throttle = LogThrottle::default();
     let mut warn_and_pause = |error: &io::Error| {
@@ -301,7 +301,7 @@ fn listen<F: Fn(Command) -> Result<Value, CommandError> + Send + Sync + 'static>
             continue;
         };
         let follow = Arc::clone(follow);
-        let started = parts.task("caller", move || {
+        let started = supervisor.task("caller", move || {
             let _caller = caller;
             if let Err(error) = serve(&stream, &*follow) {
                 tracing::debug!(%error, "a client of the control socket closed its connection");

@@ -80,7 +80,7 @@ pub struct Daemon {
     serving: Serving,
     watch: Option<FolderWatch>,
     deployment: Deployment,
-    parts: Supervisor,
+    supervisor: Supervisor,
     running: Arc<RunningConfig>,
     _recordings: Orders,
     metrics: Option<Endpoint>,
@@ -96,19 +96,19 @@ impl Daemon {
         Self::start_with(config, Supervisor::default())
     }
 
-    /// Like [`Self::start`], with its threads registered in `parts`. All of them get the time from the clock of `parts`.
+    /// Like [`Self::start`], with its threads registered in `supervisor`. All of them get the time from its clock.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(mut config: Config, parts: Supervisor) -> Result<Self, StartError> {
+    pub fn start_with(mut config: Config, supervisor: Supervisor) -> Result<Self, StartError> {
         // Before the first socket is opened.
         descriptors::fit(&mut config);
         let endpoint = config
             .metrics
             .clone()
-            .map(|metrics| crate::metrics::serve(metrics, &parts))
+            .map(|metrics| crate::metrics::serve(metrics, &supervisor))
             .transpose()?;
-        let startup = StartupState::open(&config)?;
+        let startup = StartupState::open(&config, supervisor.clock().clone())?;
         let serving = startup.serving();
         crate::metrics::release(
             None,
@@ -122,9 +122,9 @@ impl Daemon {
             "memories of components"
         );
         published_status.change(|view| view.memory = Some(memory));
-        let link = Link::open_with(&config.zenoh, &config.site, &config.device, &parts)?;
+        let link = Link::open_with(&config.zenoh, &config.site, &config.device, &supervisor)?;
         let link = Arc::new(signing(link, &config));
-        let running = RunningConfig::new(config.clone(), parts.clock().clone());
+        let running = RunningConfig::new(config.clone(), supervisor.clock().clone());
         let service = Service::new(
             Arc::clone(&running),
             serving,
@@ -138,7 +138,7 @@ impl Daemon {
                 source,
             })?;
         let abort = |workers, error| {
-            parts.close();
+            supervisor.close();
             service.drain(workers, Duration::ZERO);
             link.close();
             error
@@ -155,10 +155,10 @@ impl Daemon {
             Ok(deployment) => deployment,
             Err(error) => return Err(abort(workers, error)),
         };
-        let (serving, watch) = match open_intake(&config, &service, &link, &parts) {
+        let (serving, watch) = match open_intake(&config, &service, &link, &supervisor) {
             Ok(open) => open,
             Err(error) => {
-                parts.close();
+                supervisor.close();
                 deployment.stop(LEAST_STOP);
                 return Err(abort(workers, error));
             }
@@ -167,7 +167,7 @@ impl Daemon {
         let recordings = match link.recordings(move |request| asked.record_request(&request)) {
             Ok(recordings) => recordings,
             Err(error) => {
-                parts.close();
+                supervisor.close();
                 deployment.stop(LEAST_STOP);
                 return Err(abort(workers, error.into()));
             }
@@ -185,7 +185,7 @@ impl Daemon {
             serving,
             watch,
             deployment,
-            parts,
+            supervisor,
             running,
             _recordings: recordings,
             metrics: endpoint,
@@ -199,7 +199,7 @@ impl Daemon {
 
     /// Its threads. If one of them is dead, drain the daemon and exit with a failure.
     pub const fn parts(&self) -> &Supervisor {
-        &self.parts
+        &self.supervisor
     }
 
     /// A client in this process, without Zenoh.
@@ -214,12 +214,12 @@ impl Daemon {
 
     /// Stops the intake, finishes the accepted samples, and drops as `drain_deadline` those that are not finished after `deadline`.
     pub fn drain(mut self, deadline: Duration) -> DrainReport {
-        self.parts.close();
+        self.supervisor.close();
         self.serving.stop_input();
         if let Some(watch) = &self.watch {
             watch.stop();
         }
-        let clock = self.parts.clock();
+        let clock = self.supervisor.clock();
         let begun = clock.now();
         let report = self.service.drain(self.workers, deadline);
         if let Some(watch) = self.watch {
@@ -252,7 +252,7 @@ fn open_intake(
     config: &Config,
     service: &Arc<Service>,
     link: &Link,
-    parts: &Supervisor,
+    supervisor: &Supervisor,
 ) -> Result<(Serving, Option<FolderWatch>), StartError> {
     let offered = Arc::clone(service);
     let asked = Arc::clone(service);
@@ -272,7 +272,7 @@ fn open_intake(
                 watch,
                 max_bytes,
                 failed_files,
-                parts,
+                supervisor,
                 move |incoming, answer| {
                     watched.offer_patiently(incoming, answer);
                 },

@@ -516,7 +516,7 @@ impl Service {
                 .unwrap_or_default(),
             components: serving
                 .as_ref()
-                .map(|served| served.component_status())
+                .map(|served| served.component_status(self.clock.now()))
                 .unwrap_or_default(),
             memory: view.memory.as_ref().map(crate::memory::status),
             session: self.link.status(),

@@ -8,18 +8,16 @@
 )]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::{After, WatchConfig};
 use hotshoe_daemon::answer::{Ending, ReplyTo};
 use hotshoe_daemon::watch::{FailedFiles, FolderWatch, WatchError};
-
-/// Long enough for any machine; reached only when a test fails.
-const PATIENCE: Duration = Duration::from_secs(20);
+use hotshoe_tests::DEADLINE;
 
 /// An offered file: its name, media type and bytes.
 type Offered = (String, Option<String>, Vec<u8>);
@@ -59,7 +57,7 @@ fn watch(folder: &Path, after: After, ending: Ending) -> (FolderWatch, Receiver<
 }
 
 fn name(offered: &Receiver<Offered>) -> String {
-    offered.recv_timeout(PATIENCE).unwrap().0
+    offered.recv_timeout(DEADLINE).unwrap().0
 }
 
 #[test]
@@ -73,7 +71,7 @@ fn files_come_in_order_and_once() {
     fs::create_dir(at("folder")).unwrap();
     let (watch, offered) = watch(folder.path(), After::Keep, Ending::Result);
     assert_eq!(
-        offered.recv_timeout(PATIENCE).unwrap(),
+        offered.recv_timeout(DEADLINE).unwrap(),
         (
             "a.png".to_owned(),
             Some("image/png".to_owned()),
@@ -84,11 +82,36 @@ fn files_come_in_order_and_once() {
     fs::rename(at("c.part"), at("c")).unwrap();
     assert_eq!(name(&offered), "c");
     fs::write(at("d"), "12345678").unwrap();
-    let large = offered.recv_timeout(PATIENCE).unwrap();
+    let large = offered.recv_timeout(DEADLINE).unwrap();
     assert_eq!((large.0.as_str(), large.2.len()), ("d", 5)); // one byte over the limit is enough to refuse it
     watch.join();
-    assert!(offered.recv_timeout(PATIENCE).is_err()); // the sender is gone: nothing came twice
+    // The sender is gone: nothing came twice.
+    assert_eq!(
+        offered.recv_timeout(DEADLINE),
+        Err(RecvTimeoutError::Disconnected)
+    );
     assert!(at("a.png").exists());
+}
+
+#[test]
+fn a_watched_folder_may_be_a_link_and_a_link_in_it_is_not_followed() {
+    let outside = tempfile::tempdir().unwrap();
+    fs::write(outside.path().join("secret"), "x").unwrap();
+    let folder = outside.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let entrance = outside.path().join("entrance");
+    symlink(&folder, &entrance).unwrap();
+    fs::write(folder.join("b"), "b").unwrap();
+    symlink("../secret", folder.join("a")).unwrap();
+    symlink(outside.path().join("secret"), folder.join("c")).unwrap();
+    symlink("b", folder.join("d")).unwrap();
+    let (watch, offered) = watch(&entrance, After::Move, Ending::Result);
+    assert_eq!(name(&offered), "b");
+    fs::write(folder.join("e"), "e").unwrap();
+    assert_eq!(name(&offered), "e");
+    watch.join();
+    assert!(offered.recv_timeout(PATIENCE).is_err());
+    assert!(folder.join("done/b").exists() && folder.join("a").is_symlink());
 }
 
 #[test]
@@ -140,7 +163,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
                 },
             )
             .unwrap();
-            let (first, answer) = offered.recv_timeout(PATIENCE).unwrap();
+            let (first, answer) = offered.recv_timeout(DEADLINE).unwrap();
             if replace {
                 fs::write(at("a.part"), "2").unwrap();
                 fs::rename(at("a.part"), at("a")).unwrap();
@@ -149,7 +172,7 @@ fn a_file_that_changed_since_it_was_read_is_another_sample() {
             }
             answer.send(Ending::Result, b"");
             assert!(at("a").exists(), "{after:?}: the new file was never read");
-            let (second, answer) = offered.recv_timeout(PATIENCE).unwrap();
+            let (second, answer) = offered.recv_timeout(DEADLINE).unwrap();
             assert_eq!((first[0], second[0]), (b'1', b'2'));
             answer.send(Ending::Result, b"");
             assert!(!at("a").exists());
@@ -231,7 +254,7 @@ fn run(
     let mut names = Vec::new();
     let mut left = Vec::new();
     while names.len() < last {
-        let (source, answer) = offered.recv_timeout(PATIENCE).unwrap();
+        let (source, answer) = offered.recv_timeout(DEADLINE).unwrap();
         let ReplyTo::File(mut file) = answer else {
             panic!("no file");
         };
@@ -351,7 +374,7 @@ fn a_file_set_aside_goes_to_failed_where_files_are_moved() {
     .unwrap();
     fs::write(folder.path().join("b.part"), "b").unwrap();
     fs::rename(folder.path().join("b.part"), folder.path().join("b")).unwrap();
-    assert!(offered.recv_timeout(PATIENCE).unwrap().ends_with("/b"));
+    assert!(offered.recv_timeout(DEADLINE).unwrap().ends_with("/b"));
     watch.join();
     assert!(folder.path().join("failed/a").exists());
     assert!(folder.path().join("done/b").exists());

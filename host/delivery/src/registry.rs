@@ -201,7 +201,7 @@ pub struct Registry {
     answering: [NoticeResponder; 2],
     sharing: Sharing,
     thread: JoinHandle<()>,
-    parts: Supervisor,
+    supervisor: Supervisor,
     fetcher: Arc<Fetcher>,
     config: Mutex<RegistryConfig>,
     /// Contents, at the start, of the files that keys name.
@@ -251,11 +251,14 @@ impl Registry {
         Self::start_with(config, Supervisor::default())
     }
 
-    /// Like [`Self::start`], with its threads registered in `parts`.
+    /// Like [`Self::start`], with its threads registered in `supervisor`.
     ///
     /// # Errors
     /// The same.
-    pub fn start_with(config: &RegistryConfig, parts: Supervisor) -> Result<Self, RegistryError> {
+    pub fn start_with(
+        config: &RegistryConfig,
+        supervisor: Supervisor,
+    ) -> Result<Self, RegistryError> {
         config.check()?;
         let blobs = BlobStore::open(&config.data).map_err(RegistryError::Open)?;
         let record_file = config.data.join(RECORD);
@@ -276,7 +279,7 @@ impl Registry {
         work.list();
         let mut zenoh = config.zenoh.clone();
         descriptors::fit_session(&mut zenoh);
-        let site = Site::open_with(&zenoh, &config.site, &parts)?;
+        let site = Site::open_with(&zenoh, &config.site, &supervisor)?;
         let source = format!("{REGISTRY}{}", config.name);
         let delivery = DeliveryConfig {
             max_bytes_per_second: config.max_bytes_per_second,
@@ -298,7 +301,7 @@ impl Registry {
         ];
         let (worker, speaker) = (Arc::clone(&work), site.clone());
         let fetches = Arc::clone(&fetcher);
-        let thread = parts
+        let thread = supervisor
             .restarted("registry", move || {
                 worker.run(&fetches, &speaker);
                 Ok(())
@@ -311,7 +314,7 @@ impl Registry {
             answering,
             sharing,
             thread,
-            parts,
+            supervisor,
             fetcher,
             config: Mutex::new(config.clone()),
             files: files_of_link(&config.zenoh, &config.trust),
@@ -386,12 +389,12 @@ impl Registry {
 
     /// Its threads.
     pub const fn parts(&self) -> &Supervisor {
-        &self.parts
+        &self.supervisor
     }
 
     /// Stops it. Stored releases stay on disk.
     pub fn stop(self) {
-        self.parts.close();
+        self.supervisor.close();
         self.work.close();
         drop(self.watches);
         let _ = self.thread.join();

@@ -232,15 +232,6 @@ impl Engine {
 const MAX_LISTED_NAMES: usize = 16;
 const MAX_NAME_CHARS: usize = 128;
 
-const fn export_of(world: World) -> &'static str {
-    match world {
-        World::Preprocessor => "hotshoe:pipeline/preprocess@0.1.0",
-        World::Postprocessor => "hotshoe:pipeline/postprocess@0.1.0",
-        World::Policy => "hotshoe:pipeline/decide@0.1.0",
-        World::Stage => "hotshoe:pipeline/process@0.1.0",
-    }
-}
-
 fn check_world(
     engine: &wasmtime::Engine,
     compiled: &wasmtime::component::Component,
@@ -248,9 +239,9 @@ fn check_world(
     expected: World,
 ) -> Result<(), PrepareError> {
     let ty = compiled.component_type();
-    let export = export_of(expected);
+    let export = expected.export();
     let mut found: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
-    if found.contains(&export) {
+    if found.contains(&export.as_str()) {
         return Ok(());
     }
     if found.is_empty() {

@@ -42,7 +42,7 @@ impl QueuedMessage {
 #[derive(Debug)]
 struct Shared {
     session: Session,
-    parts: Supervisor,
+    supervisor: Supervisor,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -69,10 +69,10 @@ impl Drop for CloseOnDrop {
 
 impl Outbox {
     /// An empty queue. Its thread starts with the first message.
-    pub fn new(session: Session, parts: &Supervisor) -> Self {
+    pub fn new(session: Session, supervisor: &Supervisor) -> Self {
         let shared = Arc::new(Shared {
             session,
-            parts: parts.clone(),
+            supervisor: supervisor.clone(),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -121,7 +121,7 @@ impl Outbox {
         if !state.has_thread {
             let shared = Arc::clone(&self.shared);
             self.shared
-                .parts
+                .supervisor
                 .restarted("outbox", move || {
                     shared.run();
                     Ok(())

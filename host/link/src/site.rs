@@ -48,7 +48,7 @@ pub struct Site {
     name: String,
     /// Indexes of blobs that are being fetched, which are not in the catalogue yet.
     indexes: Arc<Mutex<BTreeMap<Digest, Vec<u8>>>>,
-    pub(super) parts: Supervisor,
+    pub(super) supervisor: Supervisor,
 }
 
 /// The kind of a message to a whole site.
@@ -78,16 +78,16 @@ impl Site {
         Self::open_with(config, name, &Supervisor::default())
     }
 
-    /// Like [`Self::open`], with its threads registered in `parts`.
+    /// Like [`Self::open`], with its threads registered in `supervisor`.
     ///
     /// # Errors
     /// The same.
     pub fn open_with(
         config: &ZenohConfig,
         name: &str,
-        parts: &Supervisor,
+        supervisor: &Supervisor,
     ) -> Result<Self, LinkError> {
-        Ok(Self::with(settings::open(config)?, name, parts))
+        Ok(Self::with(settings::open(config)?, name, supervisor))
     }
 
     /// The clock of its threads.
@@ -100,13 +100,13 @@ impl Site {
         Self::with(session, name, &Supervisor::default())
     }
 
-    fn with(session: Session, name: &str, parts: &Supervisor) -> Self {
+    fn with(session: Session, name: &str, supervisor: &Supervisor) -> Self {
         Self {
-            outbox: Outbox::new(session.clone(), parts),
+            outbox: Outbox::new(session.clone(), supervisor),
             session,
             name: name.to_owned(),
             indexes: Arc::default(),
-            parts: parts.clone(),
+            supervisor: supervisor.clone(),
         }
     }
 
@@ -231,7 +231,7 @@ impl Site {
             notice,
             pending: Arc::downgrade(&pending),
         };
-        self.parts
+        self.supervisor
             .restarted("statements", move || {
                 poller.run(&woken, &mut each);
                 Ok(())

@@ -16,7 +16,7 @@ use hotshoe_trust::{Blob, Digest, strict_json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::blob_error::read_file;
+use crate::blob_error::read_below;
 
 pub use error::RecordingError;
 pub use replay::{NotRecorded, Replay};
@@ -187,10 +187,11 @@ impl Recording {
     /// [`RecordingError`]
     pub fn open(folder: &Path) -> Result<Self, RecordingError> {
         let path = folder.join(RECORDING_FILE);
-        let bytes = read_file(&path, MANIFEST_BYTES).map_err(|source| RecordingError::Read {
-            folder: folder.to_owned(),
-            source,
-        })?;
+        let bytes =
+            read_below(folder, &path, MANIFEST_BYTES).map_err(|source| RecordingError::Read {
+                folder: folder.to_owned(),
+                source,
+            })?;
         let Manifest { head, entries } =
             strict_json::parse(&bytes, MANIFEST_BYTES).map_err(|source| RecordingError::Json {
                 path: path.clone(),
@@ -259,7 +260,7 @@ impl Recording {
 
     fn checked(&self, file: &str, blob: Blob) -> Result<Vec<u8>, RecordingError> {
         let path = self.folder.join(file);
-        let bytes = read_file(&path, MAX_RECORDED_BYTES)
+        let bytes = read_below(&self.folder, &path, MAX_RECORDED_BYTES)
             .map_err(|source| RecordingError::File(Box::new(source)))?;
         if Blob::of(&bytes) == blob {
             return Ok(bytes);

@@ -12,6 +12,7 @@ mod capabilities;
 mod capability_error;
 mod chunks;
 mod component_limits;
+mod contract;
 mod data_contract;
 mod delivery_check;
 mod digest;
@@ -53,6 +54,7 @@ pub use capabilities::{
 pub use capability_error::CapabilityError;
 pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};
 pub use component_limits::{InstanceMode, LimitBounds, Limits};
+pub use contract::{Contract, PIPELINE, WASI_NN};
 pub use data_contract::{DataContract, RecordKind};
 pub use digest::{Blob, Digest, DigestError, Hasher};
 pub use floor::Floor;

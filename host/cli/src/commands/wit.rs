@@ -7,7 +7,7 @@ use hotshoe_trust::World;
 use serde::Serialize;
 
 use super::new::world;
-use crate::terminal::Terminal;
+use hotshoe_release::terminal::Terminal;
 
 /// Show the interfaces that components use
 ///

@@ -4,7 +4,7 @@ use hotshoe_protocol::status::Status;
 use hotshoe_protocol::status::{PartState, PartStatus, SlotStatus, WaitReason};
 use hotshoe_store::Phase;
 
-use crate::terminal::{Terminal, size};
+use hotshoe_release::terminal::{Terminal, size};
 
 /// The phase of a device's update: `live`, `fetching 3.1 MB of 10.9 MB`, `self-tested, waits for activation`.
 pub fn working(status: &Status, terminal: &Terminal) -> String {

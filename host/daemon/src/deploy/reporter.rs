@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use hotshoe_base::Clock;
 use hotshoe_link::Link;
 use hotshoe_protocol::status::{DeployEvent, WaitReason};
 use hotshoe_store::{Cause, Phase, Slot};
-use hotshoe_trust::{Digest, Time};
+use hotshoe_trust::Digest;
 
 use crate::deploy::published_status::{PublishedStatus, count};
+use crate::deploy::wall_time;
 
 /// Least time between two progress events, in milliseconds.
 const PROGRESS_MS: u64 = 250;
@@ -44,6 +46,7 @@ pub struct Reporter {
     link: Arc<Link>,
     site: String,
     device: String,
+    clock: Clock,
     progress: Mutex<Option<Instant>>,
 }
 
@@ -53,12 +56,14 @@ impl Reporter {
         link: Arc<Link>,
         site: String,
         device: String,
+        clock: Clock,
     ) -> Self {
         Self {
             published_status,
             link,
             site,
             device,
+            clock,
             progress: Mutex::new(None),
         }
     }
@@ -144,6 +149,25 @@ impl Reporter {
         });
     }
 
+    /// Reports the duration of a swap of the release that serves.
+    pub fn swapped(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.published_status
+            .change(|view| view.last_swap_ns = Some(nanos));
+    }
+
+    /// Counts a trial that has begun.
+    pub fn trial_begun(&self) {
+        self.published_status.change(|view| view.swaps += 1);
+        metrics::counter!("hotshoe_swaps_total").increment(1);
+    }
+
+    /// Counts a trial that was rolled back.
+    pub fn trial_rolled_back(&self) {
+        metrics::counter!("hotshoe_rollbacks_total").increment(1);
+        self.published_status.change(|view| view.rollbacks += 1);
+    }
+
     /// Reports fetched bytes.
     pub fn progress(&self, subject: &Subject, fetched: u64, total: u64) {
         self.published_status.change(|view| {
@@ -152,9 +176,10 @@ impl Reporter {
             }
         });
         let mut last = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.is_none_or(|last| last.elapsed() >= Duration::from_millis(PROGRESS_MS));
+        let interval = Duration::from_millis(PROGRESS_MS);
+        let due = last.is_none_or(|last| self.clock.elapsed(last) >= interval);
         if due || fetched == total {
-            *last = Some(Instant::now());
+            *last = Some(self.clock.now());
             drop(last);
             self.publish(subject, Phase::Fetching, (fetched, total), None);
         }
@@ -187,7 +212,7 @@ impl Reporter {
             total: bytes.1,
             cause,
             statement: subject.statement,
-            at: Time::now(),
+            at: wall_time(&self.clock),
         };
         if let Err(error) = self.link.publish_event(&event) {
             tracing::debug!(%error, "cannot publish an event");

@@ -57,8 +57,8 @@ impl Service {
                 service.work(slot);
                 Ok(())
             };
-            let parts = self.link.parts();
-            match parts.restarted(&format!("worker-{slot}"), work) {
+            let supervisor = self.link.parts();
+            match supervisor.restarted(&format!("worker-{slot}"), work) {
                 Ok(thread) => threads.push(thread),
                 Err(error) => {
                     self.queue.close();

@@ -3,13 +3,14 @@
 //! While a file's sample is being processed, there is a marker for it in the data folder. A marker that exists at the start belongs to a
 //! file that was being processed when the daemon died. Markers are not synced: they must survive the process, not the machine.
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::UNIX_EPOCH;
 
 use hotshoe_base::chain;
+use hotshoe_base::files::read_bytes;
 use hotshoe_protocol::status::WatchStatus;
 use hotshoe_store::replace_file;
 use hotshoe_trust::Digest;
@@ -262,7 +263,7 @@ impl FailedFiles {
         paths.sort_unstable();
         let mut markers = Vec::new();
         for path in paths {
-            let marker = read(&path).ok();
+            let marker = read_bytes(&path, MAX_FILE_BYTES).ok();
             let marker = marker.and_then(|text| serde_json::from_slice(&text).ok());
             markers.extend(marker);
             if let Err(error) = fs::remove_file(&path) {
@@ -290,18 +291,8 @@ fn of(path: &Path, version: Version, release: Option<Digest>) -> Attempt {
     }
 }
 
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let file = File::open(path)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
-}
-
 fn read_record(path: &Path) -> Result<Vec<FileRecord>, String> {
-    let bytes = match read(path) {
+    let bytes = match read_bytes(path, MAX_FILE_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(|error| error.to_string())?,
     };

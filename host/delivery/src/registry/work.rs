@@ -26,7 +26,6 @@ const UNSIGNED_TIMEOUT: Duration = Duration::from_secs(10);
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 /// First delay of a postponed release; it doubles each time.
 const FIRST_DELAY: Duration = Duration::from_secs(2);
-/// Longest delay.
 const LONGEST_DELAY: Duration = Duration::from_secs(300);
 /// Most releases that wait to be fetched.
 const MAX_JOBS: usize = 256;

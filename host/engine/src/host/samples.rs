@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hotshoe_trust::PIPELINE;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{
     ComponentNamedList, Linker, LinkerInstance, Lower, Resource, ResourceType,
@@ -10,14 +11,11 @@ use wasmtime::component::{
 use super::State;
 use crate::sample::Sample;
 
-/// The interface that is linked here.
-const SAMPLES: &str = "hotshoe:pipeline/samples@0.1.0";
-
 type Caller<'a> = StoreContextMut<'a, State>;
 
 /// Links `samples`.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let interface = &mut linker.instance(SAMPLES)?;
+    let interface = &mut linker.instance(&PIPELINE.interface("samples"))?;
     interface.resource(
         "sample",
         ResourceType::host::<Sample>(),

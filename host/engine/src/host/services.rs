@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use hotshoe_infer::NamedModel;
-use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, is_topic, printable};
+use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, PIPELINE, is_topic, printable};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
@@ -19,8 +19,6 @@ use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
 use crate::prepare_error::PrepareError;
 
-/// The interface that is linked by hand.
-const DATA: &str = "hotshoe:pipeline/data@0.1.0";
 /// Metrics that one component may have.
 const MAX_METRICS: usize = 32;
 /// Longest name of a metric, in bytes.
@@ -250,7 +248,6 @@ impl Services {
         }
     }
 
-    /// Dropped lines.
     pub(crate) fn log_lines_dropped(&self) -> u64 {
         self.log_lines_dropped.load(Ordering::Relaxed)
     }
@@ -335,7 +332,7 @@ impl config::Host for State {
 
 /// Links `data`, by hand: a file is copied once, into the component's memory.
 pub(crate) fn add_data_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance(DATA)?.func_wrap(
+    linker.instance(&PIPELINE.interface("data"))?.func_wrap(
         "read",
         |caller: StoreContextMut<'_, State>, (name,): (String,)| {
             Ok((caller.data().services.file(&name),))

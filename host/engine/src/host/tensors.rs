@@ -1,6 +1,7 @@
 //! `tensors`, linked by hand, since generated bindings copy every list a second time on the host.
 
 use hotshoe_infer::{ElementType, Tensor, TensorError};
+use hotshoe_trust::PIPELINE;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
@@ -9,8 +10,6 @@ use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::lists::{F32List, HostList};
 
-/// The interface that is linked here.
-const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
 /// Most dimensions of a tensor that a component makes, as in NumPy 2. Their list is not counted against `tensor-mib`.
 pub(super) const MAX_RANK: usize = 64;
 
@@ -21,7 +20,7 @@ type ReadResult<T> = wasmtime::Result<(Result<HostList<Tensor, T>, Error>,)>;
 
 /// Links `tensors`.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(TENSORS)?;
+    let mut interface = linker.instance(&PIPELINE.interface("tensors"))?;
     interface.resource(
         "tensor",
         ResourceType::host::<CountedTensor>(),

@@ -71,6 +71,10 @@ impl RecordingError {
     /// The stable name, in snake case.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Read {
+                source: BlobError::LinkLeadsOut { .. },
+                ..
+            } => "link_leads_out",
             Self::Read { .. } => "no_recording",
             Self::Json { .. } | Self::Format { .. } | Self::TooMany { .. } | Self::Path { .. } => {
                 "invalid_recording"

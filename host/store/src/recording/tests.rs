@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use tempfile::TempDir;
 
@@ -86,6 +87,26 @@ fn the_file_lags_by_a_part_of_the_entries_until_the_end() {
     assert!(entries() < 100);
     writer.finish().unwrap();
     assert_eq!(entries(), 100);
+}
+
+#[test]
+fn a_link_that_leads_out_of_a_recording_is_not_read() {
+    let folder = TempDir::new().unwrap();
+    let outside = TempDir::new().unwrap();
+    let found = recorded(folder.path());
+    for file in ["samples/0000.png", RECORDING_FILE] {
+        let path = folder.path().join(file);
+        let moved = outside.path().join("moved");
+        fs::rename(&path, &moved).unwrap();
+        symlink(&moved, &path).unwrap();
+        let read = found
+            .check()
+            .and_then(|()| Recording::open(folder.path()).map(drop));
+        assert_eq!(read.unwrap_err().name(), "link_leads_out", "{file}");
+        fs::remove_file(&path).unwrap();
+        fs::rename(&moved, &path).unwrap();
+    }
+    Recording::open(folder.path()).unwrap().check().unwrap();
 }
 
 #[test]
