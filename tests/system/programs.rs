@@ -1,20 +1,28 @@
 //! `hotshoe demo` and `hotshoe bench` are programs of their own, which `hotshoe` starts.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::environment;
 
 const HOTSHOE: &str = env!("CARGO_BIN_EXE_hotshoe");
 
+/// A folder with `hotshoe` and nothing else.
+fn alone() -> (TempDir, PathBuf) {
+    let built = Path::new(HOTSHOE).parent().unwrap();
+    let folder = tempfile::tempdir_in(built).unwrap();
+    let own = folder.path().join("hotshoe");
+    fs::hard_link(HOTSHOE, &own).unwrap();
+    (folder, own)
+}
+
 #[test]
 fn a_missing_program_is_named_and_how_to_get_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let own = folder.path().join("hotshoe");
-    fs::copy(HOTSHOE, &own).unwrap();
+    let (folder, own) = alone();
     for (command, program) in [("bench", "hotshoe-bench"), ("demo", "hotshoe-demo")] {
         let output = Command::new(&own)
             .args(["--json", command, "--quick"])
@@ -36,13 +44,16 @@ fn a_missing_program_is_named_and_how_to_get_it() {
 
 #[test]
 fn a_program_gets_all_arguments_and_gives_its_exit_code() {
-    use std::os::unix::fs::PermissionsExt as _;
-    let folder = tempfile::tempdir().unwrap();
-    let own = folder.path().join("hotshoe");
-    fs::copy(HOTSHOE, &own).unwrap();
-    let program = folder.path().join("hotshoe-bench");
-    fs::write(&program, "#!/bin/sh\necho \"$@\"\nexit 7\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let (folder, own) = alone();
+    // By a child process: a file that this process has open to write could be busy when it is run.
+    let script =
+        r#"printf '#!/bin/sh\necho "$@"\nexit 7\n' > hotshoe-bench && chmod +x hotshoe-bench"#;
+    let written = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(&folder)
+        .status()
+        .unwrap();
+    assert!(written.success());
     for (given, passed) in [
         (&["bench", "swap", "--quick"][..], "swap --quick"),
         (&["--json", "bench", "swap"], "--json swap"),
