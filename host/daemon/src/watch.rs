@@ -298,8 +298,8 @@ impl<O: Fn(Incoming<'_>, ReplyTo)> Reader<O> {
                 return;
             }
         };
-        let path = |name| self.config.folder.join(name);
-        let mut paths: Vec<PathBuf> = names.iter().map(path).collect();
+        let names = names.iter();
+        let mut paths: Vec<PathBuf> = names.map(|it| self.config.folder.join(it)).collect();
         // Files that are tried alone come first, before others are being processed.
         paths.sort_by_key(|path| !self.is_suspect(path));
         for path in &paths {
