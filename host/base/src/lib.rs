@@ -1,9 +1,9 @@
-//! Base of all host crates: the disk layer with fault injection, small files, supervised threads, resident memory, and chains of errors.
+//! Base of all host crates: the disk layer with fault injection, small files, supervised threads, the clock, resident memory, and chains of errors.
 //! Nothing here knows releases, models or networks.
 #![forbid(unsafe_code)]
 
 mod chain;
-pub mod clock;
+mod clock;
 pub mod disk;
 pub mod files;
 mod resident;
@@ -11,5 +11,6 @@ pub mod supervisor;
 mod time;
 
 pub use chain::chain;
+pub use clock::{Clock, VirtualClock};
 pub use resident::{Resident, resident};
 pub use time::micros;

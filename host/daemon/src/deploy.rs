@@ -34,7 +34,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::{DeliveryConfig, Fetcher};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_delivery::{Cancel, FetchError};
 use hotshoe_store::{Cause, FailedRelease, Ledger, Phase, Slot};
 use hotshoe_trust::{Digest, Release, Time, Verified, VerifyError};

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_store::{ApplyError, BlobError, Catalogue, Cause, Ledger, Slot, Store, Transition};
 use hotshoe_trust::{Digest, NewTrust, Release, Time, Verified};
 

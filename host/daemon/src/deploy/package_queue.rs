@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_delivery::Cancel;
 use hotshoe_trust::{Digest, Time};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 
 /// Interval of checks, in milliseconds.
 const CHECK_INTERVAL_MS: u64 = 1_000;

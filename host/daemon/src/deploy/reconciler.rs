@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_config::Config;
 use hotshoe_delivery::Fetcher;

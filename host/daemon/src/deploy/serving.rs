@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_engine::StateSnapshot;
 use hotshoe_store::Store;
 use hotshoe_trust::Digest;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_config::{Config, KeepPrevious};
 use hotshoe_engine::{CompileInterrupt, MemoryChoice};
 use hotshoe_store::{Cause, Slot, Store, Transition};

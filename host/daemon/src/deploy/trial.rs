@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use hotshoe_base::clock::Clock;
+use hotshoe_base::Clock;
 use hotshoe_base::supervisor::Supervisor;
 use hotshoe_pipeline::Pipeline;
 use hotshoe_store::Cause;
