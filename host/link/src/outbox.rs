@@ -141,7 +141,7 @@ impl Outbox {
         let mut state = self.shared.lock();
         state.closed = true;
         self.shared.changed.notify_all();
-        let clock = self.shared.parts.clock();
+        let clock = self.shared.supervisor.clock();
         let until = clock.deadline(timeout);
         while state.has_thread && (state.busy || !state.waiting.is_empty()) && clock.now() < until {
             state = clock.wait_until(&self.shared.changed, state, until);

@@ -92,7 +92,7 @@ impl Site {
 
     /// The clock of its threads.
     pub fn clock(&self) -> &Clock {
-        self.parts.clock()
+        self.supervisor.clock()
     }
 
     /// Shares a session, for another site.
