@@ -4,6 +4,7 @@
 use std::{error::Error, fs, path::Path};
 
 use hotshoe_store::{Layout, Packed, Slot, Store, pack};
+#[allow(unused_imports, reason = "each test file uses its own part")]
 pub use hotshoe_tests::noise;
 use hotshoe_trust::{
     Blob, ChunkIndex, Device, Floor, Release, SigningKey, Time, TrustRoot, Verified, verify,
