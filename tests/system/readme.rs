@@ -50,8 +50,10 @@ fn run(folder: &Path, script: &str) -> String {
     symlink(env!("CARGO_BIN_EXE_hotshoe"), programs.join("hotshoe")).unwrap();
     let path = std::env::var("PATH").unwrap();
     let log = folder.join("log");
-    let output = Command::new("bash")
-        .args(["-eu", "-c"])
+    // It ends what hangs, and all that the script started with it.
+    let output = Command::new("timeout")
+        .arg((4 * DEADLINE).as_secs().to_string())
+        .args(["bash", "-eu", "-c"])
         .arg(format!("trap 'kill $(jobs -p) || true' EXIT\n{script}"))
         .current_dir(folder)
         .env("PATH", format!("{}:{path}", programs.display()))

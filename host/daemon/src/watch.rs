@@ -366,7 +366,8 @@ fn read(
     path: &Path,
     max_bytes: usize,
 ) -> Result<Option<(Vec<u8>, Version)>, FolderError> {
-    let name = path.strip_prefix(folder).unwrap_or(path);
+    // The notifications have absolute paths, also of a folder that the configuration names by a relative one.
+    let name = Path::new(path.file_name().unwrap_or_default());
     let folder = Folder::open(folder)?;
     let found = folder.symlink_metadata(name)?;
     if found.is_symlink() {
