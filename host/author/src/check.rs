@@ -1,14 +1,14 @@
 //! Checks a component against its world and the grants of its release.
 use hotshoe_devkit::InterfaceError;
-use hotshoe_trust::{CapabilityError, Grant, Need, World, check_imports, need};
+use hotshoe_trust::{CapabilityError, Grant, Need, PIPELINE_VERSIONS, World, check_imports, need};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use thiserror::Error;
 
 mod types;
 
-/// The supported version of the package `hotshoe:pipeline`.
-const VERSION: &str = "0.1.0";
+/// The supported versions of the package `hotshoe:pipeline`, for messages.
+const VERSION: &str = "0.1.0 and 0.2.0";
 const PACKAGE: &str = "hotshoe:pipeline";
 const NN_PACKAGE: &str = "wasi:nn";
 /// The supported version of `wasi:nn`.
@@ -163,15 +163,15 @@ impl CheckError {
     }
 }
 
-/// The interface that a component of this world exports.
-pub fn export_of(world: World) -> String {
+/// The interface that a component of this world exports, in this version.
+fn export_of(world: World, version: &str) -> String {
     let interface = match world {
         World::Preprocessor => "preprocess",
         World::Postprocessor => "postprocess",
         World::Policy => "decide",
         World::Stage => "process",
     };
-    format!("{PACKAGE}/{interface}@{VERSION}")
+    format!("{PACKAGE}/{interface}@{version}")
 }
 
 /// Reads the interface of a component, and finds all problems except missing grants.
@@ -204,15 +204,18 @@ pub fn check(component: &[u8], world: World) -> (Surface, Vec<Problem>) {
             }),
         }
     }
-    problems.extend(missing_export(&names.exports, world));
+    let export = export_in(&names.exports, world);
+    if export.is_none() {
+        problems.push(missing_export(&names.exports, world));
+    }
     let surface = Surface {
         imports: names.imports,
         exports: names.exports,
         needs,
     };
     // Types of other versions always differ, so do not report them too.
-    if problems.is_empty() {
-        problems = types::problems(component, &surface, &export_of(world));
+    if let (true, Some(export)) = (problems.is_empty(), export) {
+        problems = types::problems(component, &surface, &export);
     }
     (surface, problems)
 }
@@ -244,16 +247,22 @@ pub fn not_granted(
     Some((problems.collect(), line))
 }
 
-fn missing_export(exports: &[String], world: World) -> Option<Problem> {
-    let export = export_of(world);
-    if exports.contains(&export) {
-        return None;
-    }
+/// The interface of the world among the exports, in the oldest of the supported versions.
+fn export_in(exports: &[String], world: World) -> Option<String> {
+    let mut served = PIPELINE_VERSIONS
+        .map(|version| export_of(world, version))
+        .into_iter();
+    served.find(|export| exports.contains(export))
+}
+
+fn missing_export(exports: &[String], world: World) -> Problem {
+    let [oldest, _] = PIPELINE_VERSIONS;
+    let export = export_of(world, oldest);
     let interface = |name: &str| name.split('@').next().map(str::to_owned);
     let other = exports
         .iter()
         .find(|found| interface(found) == interface(&export));
-    Some(match other {
+    match other {
         Some(other) => Problem::Version {
             way: "exports",
             interface: other.clone(),
@@ -264,18 +273,19 @@ fn missing_export(exports: &[String], world: World) -> Option<Problem> {
             export,
             found: exports.to_vec(),
         },
-    })
+    }
 }
 
 /// The supported version of an interface that this import names in another version.
 fn served(import: &str) -> Option<&'static str> {
     let (name, _) = import.split_once('@').unwrap_or((import, ""));
-    let version = match name.split_once('/')?.0 {
-        PACKAGE => VERSION,
-        NN_PACKAGE => NN_VERSION,
+    let [oldest, _] = PIPELINE_VERSIONS;
+    let (version, served) = match name.split_once('/')?.0 {
+        PACKAGE => (oldest, VERSION),
+        NN_PACKAGE => (NN_VERSION, NN_VERSION),
         _ => return None,
     };
-    (need(&format!("{name}@{version}")) != Need::Unknown).then_some(version)
+    (need(&format!("{name}@{version}")) != Need::Unknown).then_some(served)
 }
 
 #[cfg(test)]

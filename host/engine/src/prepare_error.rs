@@ -148,7 +148,7 @@ pub enum PrepareError {
         /// The world that the release states.
         expected: World,
         /// The interface that this world exports.
-        export: &'static str,
+        export: String,
         /// Its exports.
         found: String,
     },

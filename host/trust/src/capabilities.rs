@@ -22,12 +22,16 @@ pub enum Need {
     Unknown,
 }
 
+/// The versions of `hotshoe:pipeline` that this host serves, oldest first.
+pub const PIPELINE_VERSIONS: [&str; 2] = ["0.1.0", "0.2.0"];
+
 /// What an imported interface needs, by its name, such as `hotshoe:pipeline/log@0.1.0`.
 pub fn need(import: &str) -> Need {
     let pipeline = import
         .strip_prefix("hotshoe:pipeline/")
-        .and_then(|rest| rest.strip_suffix("@0.1.0"));
-    if let Some(interface) = pipeline {
+        .and_then(|rest| rest.split_once('@'))
+        .filter(|(_, version)| PIPELINE_VERSIONS.contains(version));
+    if let Some((interface, _)) = pipeline {
         return match interface {
             "types" | "samples" | "tensors" => Need::Nothing,
             "log" => Need::Grant(Grant::Log),

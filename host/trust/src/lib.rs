@@ -48,7 +48,7 @@ pub use access::{
 pub use allowed::{Allowed, Folder};
 pub use bundle::{BundleError, check_bundle, verify_blob};
 pub use capabilities::{
-    Capabilities, Capability, Missing, Need, capabilities, check_imports, need,
+    Capabilities, Capability, Missing, Need, PIPELINE_VERSIONS, capabilities, check_imports, need,
 };
 pub use capability_error::CapabilityError;
 pub use chunks::{AVERAGE_CHUNK_BYTES, ChunkIndex, IndexError, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES};

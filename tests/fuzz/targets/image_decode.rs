@@ -2,7 +2,8 @@
 #![no_main]
 
 use hotshoe_vision::{
-    Budget, DecodeLimits, DecodeOptions, Image, RawFrame, decode, decode_raw, decode_u16, decode_with,
+    Budget, DecodeLimits, DecodeOptions, Image, RawFrame, decode, decode_raw, decode_u16,
+    decode_with,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -37,7 +38,11 @@ fuzz_target!(init: {
 });
 
 /// A frame without a header: its media type is the first line.
-fn raw(data: &[u8], limits: &DecodeLimits, budget: &Budget<'_>) -> Result<Image, hotshoe_vision::DecodeError> {
+fn raw(
+    data: &[u8],
+    limits: &DecodeLimits,
+    budget: &Budget<'_>,
+) -> Result<Image, hotshoe_vision::DecodeError> {
     let split = data.iter().position(|&byte| byte == b'\n').unwrap_or(0);
     let (line, frame) = data.split_at(split);
     let kind = std::str::from_utf8(line).unwrap_or_default();

@@ -52,8 +52,8 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
     for file in &files {
         let text = text(file)?;
         let text = match args.world {
-            Some(world) if file.path == WORLDS => of_world(text, world),
-            Some(world) if !may_use(file.path, world) => continue,
+            Some(world) if name(file.path) == WORLDS => of_world(text, world),
+            Some(world) if !may_use(name(file.path), world) => continue,
             _ => text.to_owned(),
         };
         shown.push((file.path, text));
@@ -76,6 +76,11 @@ pub fn run(args: Args, terminal: &Terminal) -> anyhow::Result<ExitCode> {
 
 /// The file with the worlds and their exports.
 const WORLDS: &str = "worlds.wit";
+
+/// The path without the folder of a newer version.
+fn name(path: &str) -> &str {
+    path.strip_prefix("0.2.0/").unwrap_or(path)
+}
 
 fn text(file: &File) -> anyhow::Result<&'static str> {
     std::str::from_utf8(file.contents).with_context(|| format!("{} is not UTF-8", file.path))

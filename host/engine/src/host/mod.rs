@@ -6,6 +6,7 @@ pub(crate) mod samples;
 pub(crate) mod services;
 mod state;
 pub(crate) mod tensors;
+mod v0_2;
 mod vision;
 pub(crate) mod wasi;
 
@@ -132,6 +133,11 @@ fn byte_len(tensors: &Tensors) -> usize {
 }
 
 impl types::Host for State {}
+
+/// The full name of one of our interfaces.
+pub(crate) fn interface(name: &str, version: &str) -> String {
+    format!("hotshoe:pipeline/{name}@{version}")
+}
 
 /// An error for the component.
 fn error(code: ErrorCode, message: impl std::fmt::Display) -> Error {

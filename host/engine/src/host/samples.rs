@@ -7,18 +7,15 @@ use wasmtime::component::{
     ComponentNamedList, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
-use super::State;
+use super::{State, interface};
 use crate::sample::Sample;
-
-/// The interface that is linked here.
-const SAMPLES: &str = "hotshoe:pipeline/samples@0.1.0";
 
 type Caller<'a> = StoreContextMut<'a, State>;
 
-/// Links `samples`.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let interface = &mut linker.instance(SAMPLES)?;
-    interface.resource(
+/// Links `samples` of a version.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let linked = &mut linker.instance(&interface("samples", version))?;
+    linked.resource(
         "sample",
         ResourceType::host::<Sample>(),
         |mut caller: Caller<'_>, index| {
@@ -27,18 +24,14 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
             Ok(())
         },
     )?;
-    add(interface, "[method]sample.id", |s| (s.id.clone(),))?;
-    add(interface, "[method]sample.source", |s| (s.source.clone(),))?;
-    add(interface, "[method]sample.content-type", |s| {
+    add(linked, "[method]sample.id", |s| (s.id.clone(),))?;
+    add(linked, "[method]sample.source", |s| (s.source.clone(),))?;
+    add(linked, "[method]sample.content-type", |s| {
         (s.content_type.clone(),)
     })?;
-    add(interface, "[method]sample.timestamp", |s| (s.timestamp_us,))?;
-    add(interface, "[method]sample.size", |s| {
-        (s.payload.len() as u64,)
-    })?;
-    add(interface, "[method]sample.read", |s| {
-        (Arc::clone(&s.payload),)
-    })
+    add(linked, "[method]sample.timestamp", |s| (s.timestamp_us,))?;
+    add(linked, "[method]sample.size", |s| (s.payload.len() as u64,))?;
+    add(linked, "[method]sample.read", |s| (Arc::clone(&s.payload),))
 }
 
 /// Links a getter of a sample.

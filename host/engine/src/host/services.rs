@@ -10,7 +10,7 @@ use hotshoe_trust::{Allowed, MAX_TOPIC_BYTES, is_topic, printable};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
-use super::{State, error, wasi};
+use super::{State, error, interface, wasi};
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::bindings::hotshoe::pipeline::{clock, config, log, metrics};
 use crate::component::ComponentAssets;
@@ -19,8 +19,6 @@ use crate::fault::{ErrorCode as FaultCode, Failure, Fault};
 use crate::insight::{Action, MAX_CONTENT_TYPE_BYTES};
 use crate::prepare_error::PrepareError;
 
-/// The interface that is linked by hand.
-const DATA: &str = "hotshoe:pipeline/data@0.1.0";
 /// Metrics that one component may have.
 const MAX_METRICS: usize = 32;
 /// Longest name of a metric, in bytes.
@@ -333,9 +331,12 @@ impl config::Host for State {
     }
 }
 
-/// Links `data`, by hand: a file is copied once, into the component's memory.
-pub(crate) fn add_data_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.instance(DATA)?.func_wrap(
+/// Links `data` of a version, by hand: a file is copied once, into the component's memory.
+pub(crate) fn add_data_to_linker(
+    linker: &mut Linker<State>,
+    version: &str,
+) -> wasmtime::Result<()> {
+    linker.instance(&interface("data", version))?.func_wrap(
         "read",
         |caller: StoreContextMut<'_, State>, (name,): (String,)| {
             Ok((caller.data().services.file(&name),))

@@ -4,13 +4,11 @@ use hotshoe_infer::{ElementType, Tensor, TensorError};
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, WasmList};
 use wasmtime::{AsContext, StoreContext, StoreContextMut};
 
-use super::{CountedTensor, State, error};
+use super::{CountedTensor, State, error, interface};
 use crate::bindings::hotshoe::pipeline::tensors;
 use crate::bindings::hotshoe::pipeline::types::{Error, ErrorCode};
 use crate::lists::{F32List, HostList};
 
-/// The interface that is linked here.
-const TENSORS: &str = "hotshoe:pipeline/tensors@0.1.0";
 /// Most dimensions of a tensor that a component makes, as in NumPy 2. Their list is not counted against `tensor-mib`.
 pub(super) const MAX_RANK: usize = 64;
 
@@ -19,10 +17,10 @@ type Handle = Resource<CountedTensor>;
 type MakeResult = wasmtime::Result<(Result<Handle, Error>,)>;
 type ReadResult<T> = wasmtime::Result<(Result<HostList<Tensor, T>, Error>,)>;
 
-/// Links `tensors`.
-pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(TENSORS)?;
-    interface.resource(
+/// Links `tensors` of a version.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>, version: &str) -> wasmtime::Result<()> {
+    let mut linked = linker.instance(&interface("tensors", version))?;
+    linked.resource(
         "tensor",
         ResourceType::host::<CountedTensor>(),
         |mut caller: Caller<'_>, index| {
@@ -31,8 +29,8 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
             Ok(())
         },
     )?;
-    add_makers(&mut interface)?;
-    add_readers(&mut interface)
+    add_makers(&mut linked)?;
+    add_readers(&mut linked)
 }
 
 fn add_makers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
