@@ -10,5 +10,4 @@ wit_bindgen::generate!({
     path: "../../wit/0.2.0",
     world: "hotshoe:pipeline/stage",
     generate_all,
-    pub_export_macro: true,
 });
